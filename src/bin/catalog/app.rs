@@ -1,0 +1,117 @@
+//! What every verb has at hand: the global options, the catalog, and the two output streams.
+
+use std::env;
+use std::io::{self, IsTerminal as _, Write as _};
+use std::path::PathBuf;
+
+use catalog_core::{FsCatalog, default_model_cache_dir};
+use serde::Serialize;
+
+use crate::failure::{Exit, Failure, Outcome, tell};
+use crate::output::Output;
+use crate::text::{shell_word, visible};
+
+const ROOT_VARIABLE: &str = "CATALOG_ROOT";
+
+/// The options that every verb takes, before or after its name.
+#[derive(clap::Args)]
+#[command(next_help_heading = "Global options")]
+pub(crate) struct Global {
+    /// Where the catalog is [default: models in the user's cache directory, ~/.cache/models]
+    #[arg(long, global = true, value_name = "DIR", env = ROOT_VARIABLE, hide_env_values = true)]
+    root: Option<PathBuf>,
+    /// Print one JSON object a line
+    #[arg(long, global = true)]
+    json: bool,
+    /// Print neither receipts, notes nor progress
+    #[arg(short, long, global = true)]
+    quiet: bool,
+}
+
+/// One run of the command.
+pub(crate) struct App {
+    global: Global,
+    pub(crate) out: Output,
+}
+
+impl App {
+    pub(crate) fn new(global: Global) -> Self {
+        App { global, out: Output::stdout() }
+    }
+
+    pub(crate) fn json(&self) -> bool {
+        self.global.json
+    }
+
+    pub(crate) fn root(&self) -> PathBuf {
+        self.global.root.clone().unwrap_or_else(default_model_cache_dir)
+    }
+
+    /// The catalog that is there. Never makes one.
+    pub(crate) fn open(&self) -> catalog_core::Result<FsCatalog> {
+        FsCatalog::open(self.root())
+    }
+
+    /// The catalog, made when there is none.
+    pub(crate) fn open_or_create(&self) -> catalog_core::Result<FsCatalog> {
+        FsCatalog::new(self.root())
+    }
+
+    /// How to call this command again for the same root.
+    pub(crate) fn command(&self) -> String {
+        match &self.global.root {
+            Some(root) if env::var_os(ROOT_VARIABLE).as_deref() != Some(root.as_os_str()) => {
+                format!("catalog --root {}", shell_word(&root.to_string_lossy()))
+            }
+            _ => "catalog".to_owned(),
+        }
+    }
+
+    /// Whether somebody watches who would like to see how far long work has come.
+    pub(crate) fn wants_progress(&self) -> bool {
+        !self.global.json && !self.global.quiet && io::stderr().is_terminal()
+    }
+
+    /// Says on standard error something that is good to know and no error.
+    pub(crate) fn note(&self, text: &str) {
+        if !self.global.quiet {
+            // Nobody is left to be told when standard error itself cannot be written.
+            let _ = writeln!(io::stderr(), "note: {}", visible(text));
+        }
+    }
+
+    /// Prints what was done: the object with `--json`, else the words, unless `--quiet`.
+    pub(crate) fn receipt(&mut self, object: &impl Serialize, words: impl FnOnce(&App) -> Vec<u8>) {
+        if self.global.json {
+            self.out.json(object);
+        } else if !self.global.quiet {
+            let words = words(self);
+            self.out.line(words);
+        }
+    }
+
+    /// Does `work` for each item, tells of each failure as it comes, and ends with the exit code of the first.
+    pub(crate) fn each<T>(
+        &mut self,
+        items: impl IntoIterator<Item = T>,
+        mut work: impl FnMut(&mut App, T) -> Outcome,
+    ) -> Outcome {
+        let mut first = None;
+        for item in items {
+            let outcome = work(self, item);
+            // What was done is seen at once, and before the error that follows it.
+            self.out.flush();
+            if let Err(failure) = outcome {
+                first.get_or_insert(tell(&failure));
+            }
+        }
+        first.map_or(Ok(()), |exit| Err(Failure::Told(exit)))
+    }
+
+    /// Ends the run.
+    pub(crate) fn finish(self, outcome: Outcome) -> Exit {
+        let written = self.out.finish();
+        let exits = [outcome, written.map_err(Failure::Output)].map(|end| end.err().map(|failure| tell(&failure)));
+        exits.into_iter().flatten().next().unwrap_or(Exit::Done)
+    }
+}

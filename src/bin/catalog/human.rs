@@ -1,0 +1,87 @@
+//! Sizes, digests and times as people read them.
+
+use bytesize::ByteSize;
+use catalog_core::Digest;
+use jiff::tz::TimeZone;
+use jiff::{SignedDuration, Timestamp};
+
+/// The size in the decimal units in which models and disks are sold.
+pub(crate) fn size(bytes: u64) -> String {
+    ByteSize::b(bytes).display().si().to_string()
+}
+
+/// The size, and how many files when it is not just one.
+pub(crate) fn size_of_files(bytes: u64, files: u64) -> String {
+    if files == 1 { size(bytes) } else { format!("{} in {files} files", size(bytes)) }
+}
+
+/// The first digits of a digest: enough to tell it from the others on this host.
+pub(crate) fn short_digest(digest: &Digest) -> String {
+    digest.to_string().chars().take("sha256:".len() + 12).collect()
+}
+
+/// The local time, and how long ago that is.
+pub(crate) fn moment(epoch_ms: u64) -> String {
+    match timestamp(epoch_ms) {
+        Some(time) => {
+            let local = time.to_zoned(TimeZone::system());
+            format!("{} ({})", local.strftime("%Y-%m-%d %H:%M:%S %:z"), distance(time, Timestamp::now()))
+        }
+        None => format!("{epoch_ms} ms after 1970"),
+    }
+}
+
+/// How long ago something was, to the hour: `last_used_ms` is no more exact than that.
+pub(crate) fn ago(epoch_ms: u64) -> String {
+    timestamp(epoch_ms).map_or_else(|| "?".to_owned(), |time| distance(time, Timestamp::now()))
+}
+
+fn timestamp(epoch_ms: u64) -> Option<Timestamp> {
+    Timestamp::from_millisecond(i64::try_from(epoch_ms).ok()?).ok()
+}
+
+fn distance(time: Timestamp, now: Timestamp) -> String {
+    let distance = now.duration_since(time);
+    let hours = distance.abs().as_hours();
+    let amount = match hours {
+        0 => "<1 h".to_owned(),
+        1..48 => format!("{hours} h"),
+        _ => format!("{} d", hours / 24),
+    };
+    if distance < SignedDuration::ZERO { format!("in {amount}") } else { format!("{amount} ago") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn distances_are_to_the_hour_and_then_to_the_day() {
+        let now = Timestamp::from_second(1_000_000_000).unwrap();
+        for (seconds_ago, shown) in [
+            (0, "<1 h ago"),
+            (3599, "<1 h ago"),
+            (3600, "1 h ago"),
+            (47 * 3600, "47 h ago"),
+            (48 * 3600, "2 d ago"),
+            (400 * 86400, "400 d ago"),
+            (-60, "in <1 h"),
+            (-72 * 3600, "in 3 d"),
+        ] {
+            assert_eq!(distance(now - SignedDuration::from_secs(seconds_ago), now), shown);
+        }
+    }
+
+    #[test]
+    fn times_that_no_calendar_has_are_shown_all_the_same() {
+        assert_eq!(moment(u64::MAX), "18446744073709551615 ms after 1970");
+        assert_eq!(ago(u64::MAX), "?");
+    }
+
+    #[test]
+    fn sizes_are_decimal() {
+        assert_eq!(size(0), "0 B");
+        assert_eq!(size(122_688), "122.7 kB");
+        assert_eq!(size_of_files(4_920_000_000, 3), "4.9 GB in 3 files");
+    }
+}

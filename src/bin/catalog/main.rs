@@ -1,0 +1,147 @@
+//! The `catalog` command: the library's verbs for people and scripts, over the public API only.
+
+mod activate;
+mod app;
+mod args;
+mod completions;
+mod facts;
+mod failure;
+mod hash;
+mod human;
+mod lifecycle;
+mod list;
+mod man;
+mod output;
+mod path;
+mod progress;
+mod remove;
+mod retire;
+mod show;
+mod stage;
+mod text;
+
+use std::io::{self, Write as _};
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::app::{App, Global};
+use crate::failure::{Exit, Failure, Outcome, tell};
+
+/// The models of this host: stored once, found by name, known to be intact
+///
+/// `catalog` keeps model files (GGUF files, safetensors directories) in a content-addressable store: the same bytes are
+/// kept once, under however many names, and each name leads to a read-only file that an engine can open.
+#[derive(Parser)]
+#[command(name = "catalog", version, arg_required_else_help = true)]
+#[command(after_help = "Begin with:
+  catalog stage ./llama3-8b.gguf --id llama3
+  llama-server -m \"$(catalog path llama3)\"
+
+`catalog help VERB` shows examples of a verb; `catalog --help` lists the exit codes.")]
+#[command(after_long_help = "Begin with:
+  catalog stage ./llama3-8b.gguf --id llama3
+  llama-server -m \"$(catalog path llama3)\"
+  catalog list
+
+Exit codes:
+  0  done
+  1  failed: the error line says why
+  2  usage, also a malformed id, digest or reference
+  3  not found: no such entry, file or catalog
+  4  content is not what it should be: another digest, a damaged file of the store
+  5  busy: a lock was not had in time, try again
+With several arguments each is done, and the code is that of the first that failed.
+
+Data goes to standard output, everything else to standard error. With --json it is one object a line.
+`catalog help VERB` shows examples of a verb.")]
+struct Cli {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+/// Each verb is a file with the struct `Args`, whose doc comment is the verb's help, and its `run`.
+macro_rules! verbs {
+    ($($variant:ident => $file:ident,)*) => {
+        #[derive(Subcommand)]
+        enum Verb {
+            $($variant($file::Args),)*
+        }
+
+        impl Verb {
+            fn run(self, app: &mut App) -> Outcome {
+                match self {
+                    $(Verb::$variant(args) => args.run(app),)*
+                }
+            }
+        }
+    };
+}
+
+verbs! {
+    Stage => stage,
+    Path => path,
+    List => list,
+    Show => show,
+    Retire => retire,
+    Activate => activate,
+    Remove => remove,
+    Hash => hash,
+    Completions => completions,
+    Man => man,
+}
+
+fn main() -> ExitCode {
+    let exit = match Cli::try_parse() {
+        Ok(Cli { global, verb }) => {
+            let mut app = App::new(global);
+            let outcome = verb.run(&mut app);
+            app.finish(outcome)
+        }
+        Err(answer) => print_clap_answer(&answer),
+    };
+    exit.into()
+}
+
+/// Prints what clap has to say: the help or the version that was asked for, or what is wrong with the arguments.
+fn print_clap_answer(answer: &clap::Error) -> Exit {
+    // Standard output keeps what follows its last line break until it is flushed, and at exit nobody hears of an error.
+    let printed = answer.print().and_then(|()| io::stdout().flush());
+    match printed {
+        _ if answer.use_stderr() => Exit::Usage,
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => tell(&Failure::Output(error)),
+        _ => Exit::Done,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_arguments_are_well_formed() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_verb_has_a_summary_and_examples() {
+        for verb in Cli::command().get_subcommands() {
+            let summary = verb.get_about().map(ToString::to_string).unwrap_or_default();
+            assert!(!summary.is_empty() && !summary.contains('\n'), "{}: {summary:?}", verb.get_name());
+            let examples = verb.get_after_help().map(ToString::to_string).unwrap_or_default();
+            assert!(examples.contains(&format!("catalog {}", verb.get_name())), "{}: {examples:?}", verb.get_name());
+        }
+    }
+
+    #[test]
+    fn global_options_go_before_and_after_the_verb() {
+        for line in ["catalog --root /r --json -q list", "catalog list --root /r --json --quiet"] {
+            let Cli { global, .. } = Cli::try_parse_from(line.split(' ')).unwrap();
+            assert_eq!(App::new(global).root(), std::path::Path::new("/r"), "{line}");
+        }
+    }
+}

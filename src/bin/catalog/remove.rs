@@ -1,0 +1,83 @@
+//! `catalog remove`: takes models out of the catalog, and frees what only they needed.
+
+use catalog_core::{Digest, Error, Kept, RemoveReceipt};
+use serde::Serialize;
+
+use crate::app::App;
+use crate::args::Models;
+use crate::failure::Outcome;
+use crate::human;
+
+/// Remove models, and free what only they needed
+///
+/// Content that another model shares, or that a running process holds, stays; what stays is listed with the reason. The
+/// files that the models were staged from are not touched.
+#[derive(clap::Args)]
+#[command(after_help = "Examples:
+  catalog remove llama2
+  catalog list --state retired --json | jq -r .id | xargs -d '\\n' catalog remove")]
+pub(crate) struct Args {
+    #[command(flatten)]
+    targets: Models,
+}
+
+#[derive(Serialize)]
+struct Removed<'a> {
+    id: &'a str,
+    removed: bool,
+    bytes_reclaimed: u64,
+    blobs_removed: u64,
+    kept: Vec<KeptBlob<'a>>,
+}
+
+#[derive(Serialize)]
+struct KeptBlob<'a> {
+    digest: Digest,
+    bytes: u64,
+    reason: &'a str,
+}
+
+impl<'a> From<&'a RemoveReceipt> for Removed<'a> {
+    fn from(receipt: &'a RemoveReceipt) -> Self {
+        let blob = |kept: &'a Kept| KeptBlob { digest: kept.digest, bytes: kept.bytes, reason: &kept.reason };
+        Removed {
+            id: &receipt.id,
+            removed: true,
+            bytes_reclaimed: receipt.bytes_reclaimed,
+            blobs_removed: receipt.blobs_removed,
+            kept: receipt.kept.iter().map(blob).collect(),
+        }
+    }
+}
+
+impl Args {
+    pub(crate) fn run(self, app: &mut App) -> Outcome {
+        let catalog = app.open()?;
+        app.each(&self.targets.models, |app, model| {
+            let id = catalog.find(model)?.entry.id;
+            let Some(receipt) = catalog.remove(&id)? else {
+                return Err(Error::NotFound { id, root: catalog.root().to_path_buf() }.into());
+            };
+            app.receipt(&Removed::from(&receipt), |app| words(&receipt, app));
+            Ok(())
+        })
+    }
+}
+
+fn words(receipt: &RemoveReceipt, app: &App) -> Vec<u8> {
+    let reclaimed = match receipt.blobs_removed {
+        0 => "nothing reclaimed".to_owned(),
+        1 => format!("{} reclaimed", human::size(receipt.bytes_reclaimed)),
+        blobs => format!("{} reclaimed in {blobs} blobs", human::size(receipt.bytes_reclaimed)),
+    };
+    let mut words = format!("removed {}: {reclaimed}", app.out.shown(&receipt.id));
+    for kept in &receipt.kept {
+        words.push_str(&format!(
+            "\n  kept {}, {}: {}",
+            human::short_digest(&kept.digest),
+            human::size(kept.bytes),
+            app.out.shown(&kept.reason)
+        ));
+    }
+    words.into_bytes()
+}

@@ -1,0 +1,104 @@
+//! `catalog show`: everything that is known of one model.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+
+use catalog_core::{ArtifactKind, LinkMode, Pin, Record, Source};
+use serde::Serialize;
+
+use crate::app::App;
+use crate::args::OneModel;
+use crate::facts::Facts;
+use crate::failure::Outcome;
+use crate::human;
+
+/// Show everything that is known of a model
+///
+/// Times are local. With --json they are milliseconds since the Unix epoch.
+#[derive(clap::Args)]
+#[command(after_help = "Examples:
+  catalog show llama3
+  catalog show llama3 --json | jq -r .digest")]
+pub(crate) struct Args {
+    #[command(flatten)]
+    target: OneModel,
+}
+
+#[derive(Serialize)]
+struct Shown<'a> {
+    #[serde(flatten)]
+    facts: Facts<'a>,
+    kind: ArtifactKind,
+    files: u64,
+    view: Option<LinkMode>,
+    source: &'a Option<Source>,
+    created_ms: u64,
+    updated_ms: u64,
+    pins: &'a BTreeMap<String, Pin>,
+}
+
+impl<'a> From<&'a Record> for Shown<'a> {
+    fn from(record: &'a Record) -> Self {
+        Shown {
+            facts: record.into(),
+            kind: record.kind,
+            files: record.files,
+            view: record.view,
+            source: &record.source,
+            created_ms: record.created_ms,
+            updated_ms: record.updated_ms,
+            pins: &record.pins,
+        }
+    }
+}
+
+impl Args {
+    pub(crate) fn run(self, app: &mut App) -> Outcome {
+        let record = app.open()?.find(&self.target.model)?;
+        if app.json() {
+            app.out.json(&Shown::from(&record));
+            return Ok(());
+        }
+        let lines = lines(&record);
+        let width = lines.iter().map(|(key, _)| key.len()).max().unwrap_or(0) + 1;
+        for (key, value) in &lines {
+            let mut line = format!("{:width$} ", format!("{key}:")).into_bytes();
+            line.extend_from_slice(&app.out.shown_path(value.as_ref()));
+            app.out.line(line);
+        }
+        Ok(())
+    }
+}
+
+/// Values are what the operating system takes for text: a path need not be UTF-8.
+fn lines(record: &Record) -> Vec<(&'static str, OsString)> {
+    let entry = &record.entry;
+    let none = || "-".to_owned();
+    let never = || "never".to_owned();
+    let mut lines: Vec<(_, OsString)> = vec![
+        ("id", entry.id.clone().into()),
+        ("path", entry.local_path.clone().into()),
+        ("digest", entry.digest.map_or_else(none, |digest| digest.to_string()).into()),
+        ("size", format!("{} ({} bytes)", human::size(record.size_bytes), record.size_bytes).into()),
+        ("files", record.files.to_string().into()),
+        ("kind", record.kind.as_str().into()),
+        ("state", entry.lifecycle.as_str().into()),
+        ("trust", record.trust.as_str().into()),
+        ("view", record.view.map_or_else(none, |view| view.as_str().to_owned()).into()),
+        ("created", human::moment(record.created_ms).into()),
+        ("updated", human::moment(record.updated_ms).into()),
+        ("verified", entry.last_verified_ms.map_or_else(never, human::moment).into()),
+        ("last used", record.last_used_ms.map_or_else(never, human::moment).into()),
+        ("source", record.source.as_ref().map_or_else(none, |source| source.reference.clone()).into()),
+    ];
+    if let Some(stamp) = record.source.as_ref().and_then(|source| source.stamp) {
+        let written = u64::try_from(stamp.mtime_ns / 1_000_000).map_or_else(|_| none(), human::moment);
+        let file = format!("inode {}, {} bytes, written {written}", stamp.inode, stamp.size_bytes);
+        lines.push(("source file", file.into()));
+    }
+    for (name, pin) in &record.pins {
+        let end = pin.expiry_ms.map_or_else(|| "for good".to_owned(), |ms| format!("until {}", human::moment(ms)));
+        lines.push(("pinned", format!("{name}, since {}, {end}", human::moment(pin.created_ms)).into()));
+    }
+    lines
+}

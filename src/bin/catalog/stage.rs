@@ -1,0 +1,210 @@
+//! `catalog stage`: brings models in.
+
+use std::borrow::Cow;
+use std::ffi::{OsStr, OsString};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use catalog_core::{
+    ArtifactKind, Digest, IngestMode, LinkMode, ModelRef, StageOptions, StageReceipt, UsedMode, check_id,
+};
+use serde::Serialize;
+
+use crate::app::App;
+use crate::failure::{Failure, Outcome};
+use crate::human;
+use crate::progress::Progress;
+use crate::text::shell_word;
+
+/// Bring model files or directories in, and give each an id
+///
+/// Stores the content once, whoever else brought it and under whatever name, and makes the path that an engine opens.
+/// Makes the catalog when there is none. When this is done, it survives a power cut. The source stays as it is, except
+/// with `--mode link` and `--mode move`.
+///
+/// A REF is a path or `file:/path`. A reference of another kind (`hf:org/repo`, `https://…`) is found when the catalog
+/// holds it, and is an error when it does not: this build fetches nothing.
+#[derive(clap::Args)]
+#[command(after_help = "Examples:
+  catalog stage ./llama3-8b.gguf --id llama3
+  catalog stage --follow-links ~/.cache/huggingface/hub/models--org--repo/snapshots/3f2a/
+  catalog stage /models/*.gguf --mode move")]
+pub(crate) struct Args {
+    /// The files and directories to bring in
+    #[arg(value_name = "REF", required = true)]
+    refs: Vec<OsString>,
+    /// The id to give it [default: the reference itself, for example file:/models/a.gguf]
+    #[arg(long)]
+    id: Option<String>,
+    /// Refuse any other content than this
+    #[arg(long, value_name = "sha256:HEX")]
+    digest: Option<String>,
+    /// How the bytes get into the store
+    #[arg(long, value_enum, default_value_t = Mode::Auto)]
+    mode: Mode,
+    /// In a directory, take the files that symlinks leading out of it lead to
+    #[arg(long)]
+    follow_links: bool,
+}
+
+#[derive(Clone, Copy, clap::ValueEnum)]
+enum Mode {
+    /// A reflink where the file system can, else a copy
+    Auto,
+    /// A clone that shares its blocks with the source until one of the two is written
+    Reflink,
+    /// A copy
+    Copy,
+    /// A second name of the source, which becomes read-only; only when nothing can still write to it
+    Link,
+    /// The source itself, which is then gone; only when nothing can still write to it
+    Move,
+}
+
+impl From<Mode> for IngestMode {
+    fn from(mode: Mode) -> Self {
+        match mode {
+            Mode::Auto => IngestMode::Auto,
+            Mode::Reflink => IngestMode::Reflink,
+            Mode::Copy => IngestMode::Copy,
+            Mode::Link => IngestMode::Link,
+            Mode::Move => IngestMode::Move,
+        }
+    }
+}
+
+impl Args {
+    pub(crate) fn run(self, app: &mut App) -> Outcome {
+        self.check_that_options_fit_the_refs()?;
+        let progress = Arc::new(Progress::new(app));
+        let options = self.options(progress.clone())?;
+
+        let parsed: Vec<_> = self.refs.iter().map(|text| parse(text)).collect();
+        let items: Vec<_> = parsed.iter().flatten().map(|source| (source.clone(), options.clone())).collect();
+        let receipts = if items.is_empty() { Vec::new() } else { app.open_or_create()?.stage_many(&items) };
+        progress.clear();
+
+        let mut receipts = receipts.into_iter();
+        app.each(parsed, |app, parsed| {
+            parsed?;
+            let receipt = receipts.next().expect("stage_many answers for each item")?;
+            app.receipt(&Staged::from(&receipt), |app| words(&receipt, app));
+            Ok(())
+        })
+    }
+
+    fn check_that_options_fit_the_refs(&self) -> Outcome {
+        for (option, is_given) in [("--id", self.id.is_some()), ("--digest", self.digest.is_some())] {
+            if is_given && self.refs.len() > 1 {
+                return Err(Failure::Usage(format!(
+                    "could not use {option} for {} references: it belongs to one; stage them one at a time",
+                    self.refs.len()
+                )));
+            }
+        }
+        Ok(())
+    }
+
+    fn options(&self, progress: Arc<Progress>) -> catalog_core::Result<StageOptions> {
+        let mut options = StageOptions::default();
+        if let Some(id) = &self.id {
+            check_id(id)?;
+        }
+        options.id = self.id.clone();
+        options.digest = self.digest.as_deref().map(str::parse).transpose()?;
+        options.mode = self.mode.into();
+        options.follow_links = self.follow_links;
+        options.observer = Some(progress);
+        Ok(options)
+    }
+}
+
+fn parse(text: &OsStr) -> catalog_core::Result<ModelRef> {
+    match text.to_str() {
+        Some(text) => ModelRef::parse(text),
+        // Every reference that is not a path is UTF-8.
+        None => Ok(ModelRef::File { path: PathBuf::from(text) }),
+    }
+}
+
+#[derive(Serialize)]
+struct Staged<'a> {
+    id: &'a str,
+    digest: Digest,
+    local_path: Cow<'a, str>,
+    kind: ArtifactKind,
+    size: u64,
+    files: u64,
+    mode: &'static str,
+    view: LinkMode,
+    deduplicated: bool,
+    stored_bytes: u64,
+    elapsed_ms: u128,
+}
+
+impl<'a> From<&'a StageReceipt> for Staged<'a> {
+    fn from(receipt: &'a StageReceipt) -> Self {
+        Staged {
+            id: &receipt.id,
+            digest: receipt.digest,
+            local_path: receipt.local_path.to_string_lossy(),
+            kind: receipt.kind,
+            size: receipt.size_bytes,
+            files: receipt.files,
+            mode: receipt.mode.as_str(),
+            view: receipt.view,
+            deduplicated: receipt.deduplicated,
+            stored_bytes: receipt.stored_bytes,
+            elapsed_ms: receipt.elapsed.as_millis(),
+        }
+    }
+}
+
+/// What was stored, and on a second line the command that prints its path, with the path.
+fn words(receipt: &StageReceipt, app: &App) -> Vec<u8> {
+    let how = match receipt.mode {
+        UsedMode::Unchanged => "unchanged since it was last staged",
+        _ if receipt.deduplicated => "nothing stored, its bytes are here already",
+        UsedMode::Reflink => "reflinked",
+        UsedMode::Copy => "copied",
+        UsedMode::Link => "linked",
+        UsedMode::Move => "moved",
+        other => other.as_str(),
+    };
+    let seconds = receipt.elapsed.as_secs_f64();
+    let time = if seconds < 1.0 { String::new() } else { format!(", {seconds:.1} s") };
+    let mut words = format!(
+        "staged {}: {}, {}, {how}{time}\n  {} path {}  ->  ",
+        app.out.shown(&receipt.id),
+        human::size_of_files(receipt.size_bytes, receipt.files),
+        human::short_digest(&receipt.digest),
+        app.command(),
+        app.out.shown(&shell_word(&receipt.id)),
+    )
+    .into_bytes();
+    words.extend_from_slice(&app.out.shown_path(&receipt.local_path));
+    words
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+
+    use crate::{Cli, Verb};
+
+    #[test]
+    fn an_option_of_one_reference_is_a_usage_error_for_several() {
+        for (line, is_usage_error) in [
+            ("catalog stage a", false),
+            ("catalog stage a b", false),
+            ("catalog stage a --id x --digest sha256:00", false),
+            ("catalog stage a b --id x", true),
+            ("catalog stage --digest sha256:00 a b", true),
+        ] {
+            let Ok(Cli { verb: Verb::Stage(args), .. }) = Cli::try_parse_from(line.split(' ')) else {
+                panic!("{line} is well formed for clap");
+            };
+            assert_eq!(args.check_that_options_fit_the_refs().is_err(), is_usage_error, "{line}");
+        }
+    }
+}

@@ -1,0 +1,310 @@
+//! Bringing foreign bytes in: into a private inode first, hashed there, so that what is hashed is what is published.
+
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use super::{IngestMode, Session, UsedMode};
+use crate::digest::Digest;
+use crate::entry::Stamp;
+use crate::error::{Error, Result};
+use crate::fs::map::Map;
+use crate::fs::{Durability, Kind, Meta, Root, atomic, link, meta_of, meta_of_path, open_source, writers};
+use crate::hash::{Hasher, chunks, hash_map, read_all};
+
+/// The mode of a blob, and so of every hardlinked view.
+const BLOB_MODE: u32 = 0o444;
+
+/// A private, hashed file that waits to be published. Dropped before that, it leaves nothing behind.
+#[derive(Debug)]
+pub(crate) struct Incoming<'r> {
+    root: &'r Root,
+    name: PathBuf,
+    meta: Meta,
+    digest: Digest,
+    mode: UsedMode,
+    source_stamp: Option<Stamp>,
+    source_is_racy: bool,
+    is_published: bool,
+    /// Mode of the source's inode when it was taken as it is, to give back if it is not published after all.
+    borrowed_mode: Option<u32>,
+}
+
+impl Incoming<'_> {
+    pub(crate) fn digest(&self) -> Digest {
+        self.digest
+    }
+
+    pub(crate) fn size_bytes(&self) -> u64 {
+        self.meta.size_bytes
+    }
+
+    pub(crate) fn mode(&self) -> UsedMode {
+        self.mode
+    }
+
+    /// The source's stamp while it was read; `None` when it changed meanwhile, or there was no source.
+    pub(crate) fn source_stamp(&self) -> Option<Stamp> {
+        self.source_stamp
+    }
+
+    /// The source's stamp, if a later write to the source will show in it.
+    pub(crate) fn lasting_stamp(&self) -> Option<Stamp> {
+        self.source_stamp.filter(|_| !self.source_is_racy)
+    }
+
+    pub(super) fn meta(&self) -> &Meta {
+        &self.meta
+    }
+
+    /// Links or renames the private inode to `to`, unless there is something else already.
+    pub(super) fn publish(&mut self, to: &Path) -> Result<bool> {
+        if !self.is_published {
+            self.is_published = atomic::publish_new(self.root, &self.name, &self.meta, to)?;
+        }
+        if self.is_published {
+            self.borrowed_mode = None;
+        }
+        Ok(self.is_published)
+    }
+}
+
+impl Drop for Incoming<'_> {
+    fn drop(&mut self) {
+        // Best effort: the session's folder goes as a whole later.
+        if let Some(mode) = self.borrowed_mode
+            && let Ok(Some(file)) = self.root.open_file(&self.name)
+        {
+            let _ = atomic::set_mode(self.root, &file, &self.name, mode);
+        }
+        let _ = self.root.remove_file(&self.name);
+    }
+}
+
+/// What a source is, without opening it: opening a device can do things, and a FIFO would wait for a writer.
+pub(crate) fn source_meta(source: &Path) -> Result<Meta> {
+    let meta = meta_of_path(source).map_err(|e| source_error(source, e))?;
+    match meta.kind {
+        Kind::File | Kind::Dir => Ok(meta),
+        Kind::Symlink => Err(Error::UnsupportedFileType { path: source.to_path_buf(), kind: "symlink" }),
+        Kind::Other(kind) => Err(Error::UnsupportedFileType { path: source.to_path_buf(), kind }),
+    }
+}
+
+fn source_error(source: &Path, error: io::Error) -> Error {
+    match error.kind() {
+        io::ErrorKind::NotFound => Error::SourceMissing { path: source.to_path_buf() },
+        _ => Error::io("read", source, error),
+    }
+}
+
+/// Brings the bytes of a regular file in and hashes them. With `Durability::Full` they are synced here, before any
+/// lock is taken; a batch passes `Relaxed` and syncs the file system once. `advanced` is told of every hashed chunk.
+pub(crate) fn bring<'r>(
+    session: &Session<'r>,
+    source: &Path,
+    mode: IngestMode,
+    durability: Durability,
+    advanced: &dyn Fn(u64),
+) -> Result<Incoming<'r>> {
+    if source_meta(source)?.kind != Kind::File {
+        return Err(Error::UnsupportedFileType { path: source.to_path_buf(), kind: "directory" });
+    }
+    let read_began = SystemTime::now();
+    let file = open_source(source).map_err(|e| source_error(source, e))?;
+    let before = meta_of(&file).map_err(|e| Error::io("look at", source, e))?;
+    if before.kind != Kind::File {
+        return Err(Error::UnsupportedFileType { path: source.to_path_buf(), kind: "replaced file" });
+    }
+    let bringing = Bringing { session, source, file, before, read_began, durability, advanced };
+    match mode {
+        IngestMode::Link => match bringing.link(UsedMode::Link)? {
+            Some(incoming) => Ok(incoming),
+            None => Err(Error::SourceInUse {
+                path: source.to_path_buf(),
+                reason: "it cannot be hardlinked into the root's file system".into(),
+            }),
+        },
+        IngestMode::Move => match bringing.link(UsedMode::Move)? {
+            Some(incoming) => Ok(incoming),
+            None => {
+                let mut incoming = bringing.clone_or_copy(IngestMode::Auto)?;
+                incoming.mode = UsedMode::Move;
+                Ok(incoming)
+            }
+        },
+        IngestMode::Auto | IngestMode::Reflink | IngestMode::Copy => bringing.clone_or_copy(mode),
+    }
+}
+
+/// Brings in bytes that are in memory: a tree's manifest.
+pub(crate) fn bring_bytes<'r>(session: &Session<'r>, bytes: &[u8], durability: Durability) -> Result<Incoming<'r>> {
+    let root = session.root();
+    let mut private = Private::create(session)?;
+    private.file.write_all(bytes).map_err(|e| root.fail("write", &private.incoming.name, e))?;
+    private.incoming.digest = Digest::of_bytes(bytes);
+    private.seal(durability)
+}
+
+/// A private file that is being filled.
+struct Private<'r> {
+    file: File,
+    incoming: Incoming<'r>,
+}
+
+impl<'r> Private<'r> {
+    fn create(session: &Session<'r>) -> Result<Self> {
+        let (root, name) = (session.root(), session.next_name());
+        let file = root.create_file(&name, 0o600)?;
+        Self::around(root, name, file, UsedMode::Copy)
+    }
+
+    fn around(root: &'r Root, name: PathBuf, file: File, mode: UsedMode) -> Result<Self> {
+        let meta = meta_of(&file).map_err(|e| root.fail("look at", &name, e))?;
+        let incoming = Incoming {
+            root,
+            name,
+            meta,
+            digest: Digest::of_bytes(&[]),
+            mode,
+            source_stamp: None,
+            source_is_racy: true,
+            is_published: false,
+            borrowed_mode: None,
+        };
+        Ok(Private { file, incoming })
+    }
+
+    /// Makes the file what a blob is: read-only, durable, its metadata final.
+    fn seal(mut self, durability: Durability) -> Result<Incoming<'r>> {
+        let (root, name) = (self.incoming.root, &self.incoming.name);
+        atomic::set_mode(root, &self.file, name, BLOB_MODE)?;
+        if durability.is_full() {
+            atomic::sync(root, &self.file, name)?;
+        }
+        self.incoming.meta = meta_of(&self.file).map_err(|e| root.fail("look at", name, e))?;
+        Ok(self.incoming)
+    }
+}
+
+/// One source on its way in.
+struct Bringing<'a, 'r> {
+    session: &'a Session<'r>,
+    source: &'a Path,
+    file: File,
+    before: Meta,
+    read_began: SystemTime,
+    durability: Durability,
+    advanced: &'a dyn Fn(u64),
+}
+
+impl<'r> Bringing<'_, 'r> {
+    fn clone_or_copy(&self, mode: IngestMode) -> Result<Incoming<'r>> {
+        let root = self.session.root();
+        let mut private = Private::create(self.session)?;
+        let name = private.incoming.name.clone();
+        let fail = |action| {
+            let name = &name;
+            move |e| root.fail(action, name, e)
+        };
+        let reflinked = mode != IngestMode::Copy
+            && link::reflink(&self.file, &private.file).map_err(fail("reflink the source to"))?;
+        if reflinked {
+            private.incoming.mode = UsedMode::Reflink;
+            // The clone is of one moment; its size may not be what was seen before.
+            let size = meta_of(&private.file).map_err(fail("look at"))?.size_bytes;
+            let map = Map::of_owned(&private.file, size).map_err(fail("map"))?;
+            private.incoming.digest = hash_map(&map, size, self.advanced).map_err(fail("read"))?;
+            private.incoming.source_stamp = self.stamp_after().ok();
+        } else if mode == IngestMode::Reflink {
+            return Err(Error::io("reflink", self.source, io::Error::from(io::ErrorKind::Unsupported)));
+        } else {
+            private.incoming.digest = self.copy_and_hash(&private)?;
+            private.incoming.source_stamp = Some(self.stamp_after()?);
+        }
+        private.incoming.source_is_racy = self.before.is_racy(self.read_began);
+        private.seal(self.durability)
+    }
+
+    /// Copies a chunk, then hashes it where it has arrived while it is still in the processor's cache.
+    fn copy_and_hash(&self, private: &Private<'_>) -> Result<Digest> {
+        let root = self.session.root();
+        let write_failed = |e| root.fail("write", &private.incoming.name, e);
+        let size = self.before.size_bytes;
+        // The full size first: a map reaches no further than the file. Nothing is written past it.
+        private.file.set_len(size).map_err(write_failed)?;
+        let map = Map::of_owned(&private.file, size).map_err(write_failed)?;
+        let mut hasher = Hasher::default();
+        for chunk in chunks(size) {
+            let wanted = chunk.len() as u64;
+            // The kernel copies without passing the bytes through this process, where it can.
+            let copied = io::copy(&mut (&self.file).take(wanted), &mut &private.file).map_err(write_failed)?;
+            if copied != wanted {
+                return Err(self.changed(format!("it ended {} bytes early", wanted - copied)));
+            }
+            hasher.update(map.part(chunk).map_err(write_failed)?);
+            (self.advanced)(wanted);
+        }
+        Ok(hasher.finish())
+    }
+
+    /// Takes the source's inode as it is; `None` where that needs a link that the file systems do not give.
+    fn link(&self, mode: UsedMode) -> Result<Option<Incoming<'r>>> {
+        let root = self.session.root();
+        self.check_nobody_writes()?;
+        let name = self.session.next_name();
+        match root.link_file(&self.file, &name) {
+            Ok(()) => {}
+            Err(e) if atomic::is_link_refusal(&e) => return Ok(None),
+            Err(e) => return Err(root.fail("link the source to", &name, e)),
+        }
+        let handle = self.file.try_clone().map_err(|e| Error::io("read", self.source, e))?;
+        let mut private = Private::around(root, name, handle, mode)?;
+        private.incoming.borrowed_mode = Some(self.before.mode);
+        // It may still be changed by its owner, so it is read and not mapped.
+        let mut hasher = Hasher::default();
+        let size = read_all(&mut &self.file, |bytes| {
+            hasher.update(bytes);
+            (self.advanced)(bytes.len() as u64);
+        })
+        .map_err(|e| Error::io("read", self.source, e))?;
+        if size != self.before.size_bytes {
+            return Err(self.changed(format!("{size} bytes were read of {}", self.before.size_bytes)));
+        }
+        private.incoming.digest = hasher.finish();
+        private.incoming.source_stamp = Some(self.stamp_after()?);
+        private.incoming.source_is_racy = self.before.is_racy(self.read_began);
+        let incoming = private.seal(self.durability)?;
+        // Again: now that it is read-only, nobody new can come.
+        self.check_nobody_writes()?;
+        self.stamp_after()?;
+        Ok(Some(incoming))
+    }
+
+    fn check_nobody_writes(&self) -> Result<()> {
+        let in_use = |reason| Err(Error::SourceInUse { path: self.source.to_path_buf(), reason });
+        if self.before.owner != crate::fs::current_user() {
+            return in_use("it belongs to another user, who could make it writable again".into());
+        }
+        writers::find_writer(&self.before).map_or(Ok(()), in_use)
+    }
+
+    /// The source's stamp, which has to be the one from before: else it changed while it was read.
+    fn stamp_after(&self) -> Result<Stamp> {
+        let after = meta_of(&self.file).map_err(|e| Error::io("look at", self.source, e))?;
+        if after.size_bytes != self.before.size_bytes {
+            return Err(
+                self.changed(format!("its size went from {} to {} bytes", self.before.size_bytes, after.size_bytes))
+            );
+        }
+        if after.mtime_ns != self.before.mtime_ns {
+            return Err(self.changed("it was written to".into()));
+        }
+        Ok(after.stamp())
+    }
+
+    fn changed(&self, detail: String) -> Error {
+        Error::SourceChanged { path: self.source.to_path_buf(), detail }
+    }
+}

@@ -1,0 +1,136 @@
+//! A tree as a blob: an OCI image manifest of the ModelPack artifact type, one `raw` layer a file.
+//!
+//! Sources: the [OCI image manifest](https://github.com/opencontainers/image-spec/blob/main/manifest.md) and the
+//! [CNCF model specification](https://github.com/modelpack/model-spec). Nothing in it depends on time or machine, and
+//! every file has the same media type whatever its name, so that equal trees have equal digests in every version.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::digest::Digest;
+use crate::layout;
+
+const MEDIA_TYPE: &str = "application/vnd.oci.image.manifest.v1+json";
+const ARTIFACT_TYPE: &str = "application/vnd.cncf.model.manifest.v1+json";
+const EMPTY_MEDIA_TYPE: &str = "application/vnd.oci.empty.v1+json";
+const RAW_MEDIA_TYPE: &str = "application/vnd.cncf.model.weight.v1.raw";
+const FILE_PATH: &str = "org.cncf.model.filepath";
+
+/// More than any model has; a manifest of this many files is about 40 MB.
+const MAX_FILES: usize = 100_000;
+
+/// A file of a tree.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct TreeFile {
+    /// Relative, with `/` between the parts.
+    pub(crate) path: String,
+    pub(crate) digest: Digest,
+    pub(crate) size_bytes: u64,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Manifest {
+    schema_version: u32,
+    media_type: String,
+    artifact_type: String,
+    config: Descriptor,
+    layers: Vec<Descriptor>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Descriptor {
+    media_type: String,
+    digest: Digest,
+    size: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    data: Option<String>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    annotations: BTreeMap<String, String>,
+}
+
+/// The manifest's bytes. `files` is sorted by path.
+pub(crate) fn encode(files: &[TreeFile]) -> serde_json::Result<Vec<u8>> {
+    let layers = files.iter().map(|file| Descriptor {
+        media_type: RAW_MEDIA_TYPE.into(),
+        digest: file.digest,
+        size: file.size_bytes,
+        data: None,
+        annotations: BTreeMap::from([(FILE_PATH.to_owned(), file.path.clone())]),
+    });
+    serde_json::to_vec(&Manifest {
+        schema_version: 2,
+        media_type: MEDIA_TYPE.into(),
+        artifact_type: ARTIFACT_TYPE.into(),
+        // The specification's descriptor for "no configuration": the two bytes `{}`, here in base64.
+        config: Descriptor {
+            media_type: EMPTY_MEDIA_TYPE.into(),
+            digest: Digest::of_bytes(b"{}"),
+            size: 2,
+            data: Some("e30=".into()),
+            annotations: BTreeMap::new(),
+        },
+        layers: layers.collect(),
+    })
+}
+
+/// Reads a manifest. The error says what is wrong with it.
+pub(crate) fn decode(bytes: &[u8]) -> Result<Vec<TreeFile>, String> {
+    let manifest: Manifest = serde_json::from_slice(bytes).map_err(|e| format!("it is not a manifest: {e}"))?;
+    if manifest.schema_version != 2 || manifest.artifact_type != ARTIFACT_TYPE {
+        return Err(format!("it is not a manifest of the type {ARTIFACT_TYPE}"));
+    }
+    if manifest.layers.len() > MAX_FILES {
+        return Err(format!("it names more than {MAX_FILES} files"));
+    }
+    let mut files: Vec<TreeFile> = Vec::with_capacity(manifest.layers.len());
+    for mut layer in manifest.layers {
+        let path = layer.annotations.remove(FILE_PATH).ok_or("a layer has no file path")?;
+        if !is_tree_path(&path) {
+            return Err(format!("it names the path {path:?}, which could lead out of the tree"));
+        }
+        if files.last().is_some_and(|last| last.path >= path) {
+            return Err(format!("its paths are not sorted, or one is there twice: {path:?}"));
+        }
+        files.push(TreeFile { path, digest: layer.digest, size_bytes: layer.size });
+    }
+    Ok(files)
+}
+
+/// Whether a path stays in its tree: only plain names, one `/` between them, no control characters.
+pub(crate) fn is_tree_path(path: &str) -> bool {
+    layout::is_plain_path(path) && !path.chars().any(char::is_control)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn file(path: &str) -> TreeFile {
+        TreeFile { path: path.into(), digest: Digest::of_bytes(path.as_bytes()), size_bytes: path.len() as u64 }
+    }
+
+    #[test]
+    fn a_manifest_is_the_same_bytes_for_ever() {
+        let bytes = encode(&[file("a.gguf"), file("sub/b.json")]).unwrap();
+        insta::assert_snapshot!(String::from_utf8(bytes.clone()).unwrap());
+        assert_eq!(decode(&bytes).unwrap(), [file("a.gguf"), file("sub/b.json")]);
+    }
+
+    #[test]
+    fn hostile_manifests_are_refused() {
+        for path in ["", "/etc/passwd", "../x", "a/../../x", "a//b", "./a", "a/", "a\nb", "a\0b"] {
+            let bytes = encode(&[file(path)]).unwrap();
+            decode(&bytes).expect_err(path);
+        }
+        decode(&encode(&[file("b"), file("a")]).unwrap()).unwrap_err();
+        decode(&encode(&[file("a"), file("a")]).unwrap()).unwrap_err();
+        decode(b"").unwrap_err();
+        decode(b"{}").unwrap_err();
+        decode("[".repeat(100_000).as_bytes()).unwrap_err();
+        let other = String::from_utf8(encode(&[file("a")]).unwrap()).unwrap().replace("cncf.model.manifest", "other");
+        decode(other.as_bytes()).unwrap_err();
+    }
+}

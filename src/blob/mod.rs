@@ -1,0 +1,137 @@
+//! Blobs: immutable bytes under their SHA-256. This layer knows no ids and no index.
+
+mod existing;
+mod incoming;
+pub(crate) mod manifest;
+mod session;
+mod stamps;
+
+pub(crate) use existing::{is_leased, remove_unleased};
+pub(crate) use incoming::{Incoming, bring, bring_bytes, source_meta};
+pub(crate) use session::Session;
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use crate::digest::Digest;
+use crate::error::Result;
+use crate::fs::{Durability, Root, atomic};
+use crate::layout;
+
+/// How the bytes of an artifact are brought in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum IngestMode {
+    /// Reflink where the file system can, else copy.
+    #[default]
+    Auto,
+    /// Share the source's blocks until one of the two is written; fail where the file system cannot.
+    Reflink,
+    /// Copy the bytes.
+    Copy,
+    /// Take the source's own inode as the blob, by one more name. The source becomes read-only. Somebody who could not
+    /// be seen to have it open for writing can still change the blob.
+    Link,
+    /// As `Link` where possible, else as `Auto`; then remove the source.
+    Move,
+}
+
+/// How the bytes of an artifact were really brought in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum UsedMode {
+    /// Nothing was read: the source is as it was when it was staged last, or the catalog held the reference already.
+    Unchanged,
+    /// The source's inode became the blob; the source is still there.
+    Link,
+    /// The source is gone; its inode, or a copy of it, became the blob.
+    Move,
+    /// The blob shares the source's blocks.
+    Reflink,
+    /// The bytes were copied.
+    Copy,
+}
+
+impl UsedMode {
+    /// The word that JSON and messages use.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            UsedMode::Unchanged => "unchanged",
+            UsedMode::Link => "link",
+            UsedMode::Move => "move",
+            UsedMode::Reflink => "reflink",
+            UsedMode::Copy => "copy",
+        }
+    }
+}
+
+/// What publishing a blob came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Published {
+    /// It was stored.
+    New,
+    /// It was here already, and is good.
+    Existing,
+    /// Something is here under its name that has to be checked first, without any lock: see [`settle`].
+    Doubtful,
+}
+
+/// Folders that got new names and are to be synced before anything that needs them is acknowledged.
+#[derive(Debug, Default)]
+pub(crate) struct Touched(BTreeSet<PathBuf>);
+
+impl Touched {
+    pub(crate) fn folder_of(&mut self, path: &Path) {
+        self.0.insert(path.parent().unwrap_or(Path::new("")).to_path_buf());
+    }
+
+    pub(crate) fn make_parents(&mut self, root: &Root, path: &Path) -> Result<()> {
+        self.0.extend(root.make_dirs(path.parent().unwrap_or(Path::new("")))?);
+        Ok(())
+    }
+
+    pub(crate) fn sync(&self, root: &Root) -> Result<()> {
+        self.0.iter().try_for_each(|folder| root.sync_dir(folder))
+    }
+}
+
+/// Gives what was brought in its name among the blobs. The caller holds the store lock shared, and syncs `touched`.
+pub(crate) fn publish(root: &Root, incoming: &mut Incoming<'_>, touched: &mut Touched) -> Result<Published> {
+    let name = layout::blob(&incoming.digest());
+    touched.make_parents(root, &name)?;
+    // Also when it was here already: who published it may not have synced the folder yet.
+    touched.folder_of(&name);
+    if incoming.publish(&name)? {
+        stamps::write(root, &incoming.digest(), &incoming.meta().stamp())?;
+        return Ok(Published::New);
+    }
+    match root.meta(&name)? {
+        Some(meta) if stamps::fits(root, &incoming.digest(), &meta) => Ok(Published::Existing),
+        _ => Ok(Published::Doubtful),
+    }
+}
+
+/// Checks a blob that is here already in full, unless its stamp says that this was done. One that is not its name goes
+/// to `quarantine/`. Answers whether a good one is here. Holds no lock: this may read 400 GB.
+pub(crate) fn settle(root: &Root, digest: &Digest, durability: Durability) -> Result<bool> {
+    existing::settle(root, digest, durability)
+}
+
+/// Whether a blob is here and was not changed since its last full check: one `stat` and one small read.
+pub(crate) fn is_good_by_stamp(root: &Root, digest: &Digest) -> Result<bool> {
+    Ok(root.meta(&layout::blob(digest))?.is_some_and(|meta| stamps::fits(root, digest, &meta)))
+}
+
+/// Moves a file out of service, durably, to where an operator can look at it.
+fn quarantine(root: &Root, digest: &Digest, durability: Durability) -> Result<()> {
+    let to = layout::quarantine(digest, &atomic::random_name());
+    let from = layout::blob(digest);
+    root.rename_over(&from, &to)?;
+    if durability.is_full() {
+        let mut touched = Touched::default();
+        touched.folder_of(&from);
+        touched.folder_of(&to);
+        touched.sync(root)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,245 @@
+//! Commit: blobs, then views, then the index; all durable before anything is acknowledged.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::FsCatalog;
+use super::stage::{Plan, StageReceipt};
+use crate::blob::manifest::TreeFile;
+use crate::blob::{self, Incoming, IngestMode, Published, Touched, UsedMode};
+use crate::digest::Digest;
+use crate::entry::{ArtifactKind, LinkMode, Source, TrustState};
+use crate::error::{Error, Result};
+use crate::fs::{link, now_ms};
+use crate::index::{Change, Flushed, StoredRecord, encode_path};
+use crate::{layout, view};
+
+/// An artifact that was brought in: private, hashed, as durable as its round asks.
+pub(super) struct Artifact<'r> {
+    pub(super) plan: Plan,
+    /// The root blob's: the file's, or the manifest's.
+    pub(super) digest: Digest,
+    /// Its files; one with an empty path when it is a file.
+    pub(super) tree: Vec<TreeFile>,
+    /// One for each of `tree`, in its order, then the manifest of a tree.
+    pub(super) incoming: Vec<Incoming<'r>>,
+    pub(super) mode: UsedMode,
+    /// What was not in the store before this commit.
+    pub(super) stored: BTreeSet<Digest>,
+}
+
+/// Where an artifact is shown.
+struct Shown {
+    path: PathBuf,
+    stored_path: String,
+    view: LinkMode,
+}
+
+/// Checks of doubtful blobs before giving up: more than one only when somebody damages blobs meanwhile.
+const ATTEMPTS: usize = 4;
+
+impl FsCatalog {
+    /// Publishes, shows and records artifacts whose ids all differ. With `flush`, what was brought in was not synced yet.
+    pub(super) fn commit(
+        &self,
+        mut artifacts: Vec<(usize, Artifact<'_>)>,
+        flush: bool,
+    ) -> Vec<(usize, Result<StageReceipt>)> {
+        if artifacts.is_empty() {
+            return Vec::new();
+        }
+        let results: Vec<Result<StageReceipt>> = match self.try_commit(&mut artifacts, flush) {
+            Ok(shown) => artifacts
+                .iter()
+                .zip(shown)
+                .map(|((_, artifact), shown)| shown.map(|shown| self.receipt(artifact, shown)))
+                .collect(),
+            Err(error) => artifacts.iter().map(|_| Err(error.clone())).collect(),
+        };
+        for ((_, artifact), result) in artifacts.iter().zip(&results) {
+            match result {
+                Ok(_) => remove_moved(artifact),
+                Err(_) => self.undo(artifact),
+            }
+        }
+        artifacts.iter().map(|(number, _)| *number).zip(results).collect()
+    }
+
+    fn try_commit(&self, artifacts: &mut [(usize, Artifact<'_>)], flush: bool) -> Result<Vec<Result<Shown>>> {
+        if flush {
+            // Before any of it gets a name: a power cut must not leave a name with other bytes.
+            self.root.sync_file_system()?;
+        }
+        for _ in 0..ATTEMPTS {
+            let _store = self.lock_for_commit()?;
+            let mut touched = Touched::default();
+            let mut doubtful = Vec::new();
+            for (_, artifact) in artifacts.iter_mut() {
+                for incoming in &mut artifact.incoming {
+                    match blob::publish(&self.root, incoming, &mut touched)? {
+                        Published::New => drop(artifact.stored.insert(incoming.digest())),
+                        Published::Existing => {}
+                        Published::Doubtful => doubtful.push(incoming.digest()),
+                    }
+                }
+            }
+            if doubtful.is_empty() {
+                return self.show_and_record(artifacts, flush, &mut touched);
+            }
+            drop(_store);
+            for digest in &doubtful {
+                blob::settle(&self.root, digest, self.durability)?;
+            }
+        }
+        let path = self.root.absolute(&layout::blob(&Digest::of_bytes(b"")));
+        Err(Error::CorruptBlob { path, reason: "a stored blob was damaged again each time it was replaced".into() })
+    }
+
+    /// Makes the views and the records of what is published. The store lock is held shared.
+    fn show_and_record(
+        &self,
+        artifacts: &[(usize, Artifact<'_>)],
+        flush: bool,
+        touched: &mut Touched,
+    ) -> Result<Vec<Result<Shown>>> {
+        let shown: Vec<Result<Shown>> = artifacts.iter().map(|(_, artifact)| self.show(artifact, touched)).collect();
+        let by_id: BTreeMap<&str, (&Artifact<'_>, &Shown)> = artifacts
+            .iter()
+            .zip(&shown)
+            .filter_map(|((_, artifact), shown)| Some((artifact.plan.id.as_str(), (artifact, shown.as_ref().ok()?))))
+            .collect();
+        let ids: Vec<&str> = by_id.keys().copied().collect();
+        let mut make_durable = || match (self.durability.is_full(), flush) {
+            (false, _) => Ok(Flushed::Nothing),
+            (true, true) => self.root.sync_file_system().map(|()| Flushed::FileSystem),
+            (true, false) => touched.sync(&self.root).map(|()| Flushed::Nothing),
+        };
+        self.index.update(&ids, self.durability, self.lock_wait, &mut make_durable, &mut |id, old| {
+            Ok(match by_id.get(id) {
+                Some((artifact, shown)) => Change::Put(Box::new(record(artifact, shown, old))),
+                None => Change::Keep,
+            })
+        })?;
+        Ok(shown)
+    }
+
+    fn show(&self, artifact: &Artifact<'_>, touched: &mut Touched) -> Result<Shown> {
+        let plan = &artifact.plan;
+        let path = match &plan.adopt {
+            Some(path) => {
+                self.check_unchanged(artifact)?;
+                path.clone()
+            }
+            None => layout::view(&plan.id, &artifact.digest, &plan.name),
+        };
+        let stored_path = encode_path(&path).ok_or_else(|| Error::InvalidPath {
+            path: self.root.absolute(&path),
+            reason: "it is not UTF-8, which the index needs; rename it",
+        })?;
+        let view = match plan.kind {
+            ArtifactKind::Tree => view::show_tree(&self.root, &artifact.tree, &path, self.durability, touched)?,
+            _ => view::show_file(&self.root, &artifact.digest, &path, self.durability, touched)?,
+        };
+        Ok(Shown { path, stored_path, view })
+    }
+
+    /// An adopted path is about to be replaced by a view of what was read there: it has to be what was read.
+    fn check_unchanged(&self, artifact: &Artifact<'_>) -> Result<()> {
+        for (file, incoming) in artifact.plan.files.iter().zip(&artifact.incoming) {
+            let now = blob::source_meta(&file.source)?.stamp();
+            if incoming.source_stamp() != Some(now) {
+                let detail = "it was written to before its view was made".into();
+                return Err(Error::SourceChanged { path: file.source.clone(), detail });
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes what an artifact that was not recorded has left: best effort, the next sweep finds the rest.
+    fn undo(&self, artifact: &Artifact<'_>) {
+        if let Err(error) = self.reclaim_unrecorded(artifact) {
+            tracing::warn!(id = %artifact.plan.id, %error, "what a failed staging left stays until the next sweep");
+        }
+    }
+
+    fn reclaim_unrecorded(&self, artifact: &Artifact<'_>) -> Result<()> {
+        let _store = self.lock_for_sweep()?;
+        let roots = self.roots()?;
+        if artifact.plan.adopt.is_none() {
+            let path = layout::view(&artifact.plan.id, &artifact.digest, &artifact.plan.name);
+            if !roots.claims(&path) {
+                self.root.remove_all(&path)?;
+                for folder in path.ancestors().skip(1).take(2) {
+                    self.root.remove_empty_dir(folder)?;
+                }
+            }
+        }
+        for digest in artifact.stored.iter().filter(|digest| !roots.references(digest)) {
+            blob::remove_unleased(&self.root, digest)?;
+        }
+        Ok(())
+    }
+
+    fn receipt(&self, artifact: &Artifact<'_>, shown: Shown) -> StageReceipt {
+        let sizes: BTreeMap<Digest, u64> = artifact.tree.iter().map(|file| (file.digest, file.size_bytes)).collect();
+        let is_new = |digest: &Digest| artifact.stored.contains(digest);
+        StageReceipt {
+            id: artifact.plan.id.clone(),
+            digest: artifact.digest,
+            local_path: self.root.absolute(&shown.path),
+            kind: artifact.plan.kind,
+            size_bytes: artifact.tree.iter().map(|file| file.size_bytes).sum(),
+            files: artifact.tree.len() as u64,
+            mode: artifact.mode,
+            view: shown.view,
+            deduplicated: !sizes.keys().any(is_new),
+            stored_bytes: sizes.iter().filter(|(digest, _)| is_new(digest)).map(|(_, size)| size).sum(),
+            elapsed: Duration::ZERO,
+        }
+    }
+}
+
+/// The record of a staged artifact. What belongs to the id and not to the content is kept from the old one.
+fn record(artifact: &Artifact<'_>, shown: &Shown, old: Option<StoredRecord>) -> StoredRecord {
+    let (plan, now) = (&artifact.plan, now_ms());
+    let was_verified =
+        old.as_ref().is_some_and(|old| old.digest == Some(artifact.digest) && old.trust == TrustState::Verified);
+    let stamp = match (plan.kind, &plan.adopt, artifact.mode, artifact.incoming.first()) {
+        (ArtifactKind::File, None, UsedMode::Reflink | UsedMode::Copy | UsedMode::Link, Some(file)) => {
+            file.lasting_stamp()
+        }
+        _ => None,
+    };
+    StoredRecord {
+        path: shown.stored_path.clone(),
+        kind: plan.kind,
+        digest: Some(artifact.digest),
+        size_bytes: artifact.tree.iter().map(|file| file.size_bytes).sum(),
+        files: artifact.tree.len() as u64,
+        lifecycle: plan.lifecycle,
+        trust: if plan.expected.is_some() || was_verified { TrustState::Verified } else { TrustState::Warned },
+        view: Some(shown.view),
+        source: Some(Source { reference: plan.reference.clone(), stamp }),
+        created_ms: old.as_ref().map_or(now, |old| old.created_ms),
+        updated_ms: now,
+        last_verified_ms: plan.last_verified_ms.or(Some(now)),
+        last_used_ms: old.as_ref().and_then(|old| old.last_used_ms),
+        pins: old.map(|old| old.pins).unwrap_or_default(),
+    }
+}
+
+/// Removes the sources of `--mode move`, now that their bytes are recorded. A source that has changed since stays.
+fn remove_moved(artifact: &Artifact<'_>) {
+    if artifact.plan.mode != IngestMode::Move || artifact.plan.adopt.is_some() {
+        return;
+    }
+    for (file, incoming) in artifact.plan.files.iter().zip(&artifact.incoming) {
+        if let Err(error) = link::remove_source(&file.source, incoming.source_stamp()) {
+            tracing::warn!(path = %file.source.display(), %error, "the moved file could not be removed");
+        }
+    }
+    if artifact.plan.kind == ArtifactKind::Tree {
+        link::remove_empty_folders(&artifact.plan.source);
+    }
+}

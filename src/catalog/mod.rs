@@ -1,0 +1,116 @@
+//! `FsCatalog`: the pieces put together, a file for each verb.
+
+mod commit;
+mod open;
+mod place;
+mod put;
+mod read;
+mod remove;
+mod roots;
+mod stage;
+mod tree;
+
+pub use open::default_model_cache_dir;
+pub use read::Key;
+pub use remove::{Kept, RemoveReceipt};
+pub use stage::{StageOptions, StageReceipt};
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::entry::{CatalogEntry, LifecycleState};
+use crate::error::{Error, Result};
+use crate::fs::lock::{Hold, Lock, Wait, lock};
+use crate::fs::{Durability, Root, now_ms};
+use crate::index::{Change, Edit, Flushed, Index};
+use crate::layout;
+use crate::store::CatalogStore;
+
+/// A catalog in a directory: ids, and the models they name, on a content-addressable store of blobs.
+///
+/// Clones are cheap and share one cache. Any number of processes work on one root at the same time.
+#[derive(Clone, Debug)]
+pub struct FsCatalog {
+    root: Arc<Root>,
+    index: Arc<Index>,
+    durability: Durability,
+    lock_wait: Wait,
+}
+
+impl FsCatalog {
+    fn around(root: Root) -> Self {
+        let root = Arc::new(root);
+        let index = Arc::new(Index::new(root.clone()));
+        let lock_wait = Wait::UpTo(Duration::from_secs(30));
+        FsCatalog { root, index, durability: Durability::Full, lock_wait }
+    }
+
+    /// The same catalog, with another durability for what is done through this handle.
+    #[must_use]
+    pub fn with_durability(mut self, durability: Durability) -> Self {
+        self.durability = durability;
+        self
+    }
+
+    /// The same catalog, with another patience for the locks of commits, which are held for milliseconds. 30 seconds
+    /// unless told otherwise; then the error is one for which [`is_busy`](Error::is_busy) holds.
+    #[must_use]
+    pub fn with_lock_wait(mut self, wait: Wait) -> Self {
+        self.lock_wait = wait;
+        self
+    }
+
+    /// The root, absolute and free of symlinks when it was opened.
+    #[must_use]
+    pub fn root(&self) -> &Path {
+        self.root.path()
+    }
+
+    /// Held for a commit: no sweep runs meanwhile.
+    fn lock_for_commit(&self) -> Result<Lock> {
+        lock(&self.root, layout::lock_store(), "the store", Hold::Shared, self.lock_wait)
+    }
+
+    /// Held for a sweep: no commit runs meanwhile.
+    fn lock_for_sweep(&self) -> Result<Lock> {
+        lock(&self.root, layout::lock_store(), "the store", Hold::Exclusive, self.lock_wait)
+    }
+
+    /// Changes records that refer to nothing new, durably.
+    fn edit(&self, ids: &[&str], edit: &mut Edit<'_>) -> Result<()> {
+        let _store = self.lock_for_commit()?;
+        self.index.update(ids, self.durability, self.lock_wait, &mut || Ok(Flushed::Nothing), edit)
+    }
+}
+
+impl CatalogStore for FsCatalog {
+    fn get(&self, id: &str) -> Result<Option<CatalogEntry>> {
+        Ok(self.record(id)?.map(|record| record.entry))
+    }
+
+    fn put(&self, entry: &CatalogEntry) -> Result<()> {
+        self.put_many(std::slice::from_ref(entry))
+    }
+
+    fn set_state(&self, id: &str, state: LifecycleState) -> Result<()> {
+        self.edit(&[id], &mut |id, old| {
+            let mut record =
+                old.ok_or_else(|| Error::NotFound { id: id.to_owned(), root: self.root().to_path_buf() })?;
+            if record.lifecycle == state {
+                return Ok(Change::Keep);
+            }
+            record.lifecycle = state;
+            record.updated_ms = now_ms();
+            Ok(Change::Put(Box::new(record)))
+        })
+    }
+
+    fn list(&self) -> Result<Vec<CatalogEntry>> {
+        Ok(self.records()?.into_iter().map(|record| record.entry).collect())
+    }
+
+    fn delete(&self, id: &str) -> Result<bool> {
+        Ok(self.remove(id)?.is_some())
+    }
+}

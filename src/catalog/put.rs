@@ -1,0 +1,129 @@
+//! `put`: the trait's way to stage and record.
+
+use super::FsCatalog;
+use super::place::{self, Location};
+use super::stage::Plan;
+use crate::entry::{ArtifactKind, CatalogEntry, TrustState, check_id};
+use crate::error::{Error, Result};
+use crate::fs::now_ms;
+use crate::index::{Change, StoredRecord, encode_path};
+
+impl FsCatalog {
+    /// [`put`](crate::CatalogStore::put) of several entries, made durable together. The first error is returned;
+    /// entries that could be recorded are recorded all the same.
+    pub fn put_many(&self, entries: &[CatalogEntry]) -> Result<()> {
+        let mut failed = None;
+        let mut plans = Vec::new();
+        let mut records = Vec::new();
+        for (number, entry) in entries.iter().enumerate() {
+            match self.plan_put(entry) {
+                Ok(Put::Stage(plan)) => plans.push((number, *plan)),
+                Ok(Put::Record(path)) => records.push((entry, path)),
+                Ok(Put::Refresh) => {
+                    if let Err(error) = self.refresh(entry) {
+                        failed.get_or_insert(error);
+                    }
+                }
+                Err(error) => drop(failed.get_or_insert(error)),
+            }
+        }
+        if let Err(error) = self.register(&records) {
+            failed.get_or_insert(error);
+        }
+        for (_, result) in self.bring_and_commit(plans, &()) {
+            if let Err(error) = result {
+                failed.get_or_insert(error);
+            }
+        }
+        failed.map_or(Ok(()), Err)
+    }
+
+    fn plan_put(&self, entry: &CatalogEntry) -> Result<Put> {
+        check_id(&entry.id)?;
+        let (source, adopt) = match place::locate(&self.root, &entry.local_path)? {
+            Location::Outside(source) => (source, None),
+            Location::Adopted(path) => {
+                if self.shows_already(entry, &path)? {
+                    return Ok(Put::Refresh);
+                }
+                (self.root.absolute(&path), Some(path))
+            }
+            Location::Registered(path) => {
+                let path = encode_path(&path).ok_or_else(|| Error::InvalidPath {
+                    path: entry.local_path.clone(),
+                    reason: "it is not UTF-8, which the index needs; rename it",
+                })?;
+                return Ok(Put::Record(path));
+            }
+        };
+        let reference = format!("file:{}", source.display());
+        Ok(Put::Stage(Box::new(Plan {
+            expected: entry.digest,
+            adopt,
+            lifecycle: entry.lifecycle,
+            last_verified_ms: entry.last_verified_ms,
+            ..Plan::new(entry.id.clone(), reference, source, false)?
+        })))
+    }
+
+    /// Whether the entry is one that `get` gave out, perhaps with another lifecycle: then no byte has to be read.
+    fn shows_already(&self, entry: &CatalogEntry, path: &std::path::Path) -> Result<bool> {
+        let Some(record) = self.record(&entry.id)? else { return Ok(false) };
+        let same_path = record.entry.local_path == self.root.absolute(path);
+        let same_content = entry.digest.is_none() || entry.digest == record.entry.digest;
+        Ok(same_path && same_content && self.is_intact(&record)?)
+    }
+
+    fn refresh(&self, entry: &CatalogEntry) -> Result<()> {
+        self.edit(&[&entry.id], &mut |id, old| {
+            let mut record =
+                old.ok_or_else(|| Error::NotFound { id: id.to_owned(), root: self.root().to_path_buf() })?;
+            if entry.digest.is_some() {
+                record.trust = TrustState::Verified; // the caller knew its digest, and it is the one that was computed
+            }
+            record.lifecycle = entry.lifecycle;
+            record.last_verified_ms = entry.last_verified_ms.or(record.last_verified_ms);
+            record.updated_ms = now_ms();
+            Ok(Change::Put(Box::new(record)))
+        })
+    }
+
+    /// Records paths at which nothing is yet.
+    fn register(&self, records: &[(&CatalogEntry, String)]) -> Result<()> {
+        if records.is_empty() {
+            return Ok(());
+        }
+        let by_id: std::collections::BTreeMap<&str, &(&CatalogEntry, String)> =
+            records.iter().map(|record| (record.0.id.as_str(), record)).collect();
+        let ids: Vec<&str> = by_id.keys().copied().collect();
+        self.edit(&ids, &mut |id, old| {
+            let Some((entry, path)) = by_id.get(id) else { return Ok(Change::Keep) };
+            let now = now_ms();
+            Ok(Change::Put(Box::new(StoredRecord {
+                path: path.clone(),
+                kind: ArtifactKind::Registered,
+                digest: entry.digest,
+                size_bytes: 0,
+                files: 0,
+                lifecycle: entry.lifecycle,
+                trust: TrustState::Unverified,
+                view: None,
+                source: None,
+                created_ms: old.as_ref().map_or(now, |old| old.created_ms),
+                updated_ms: now,
+                last_verified_ms: entry.last_verified_ms,
+                last_used_ms: old.as_ref().and_then(|old| old.last_used_ms),
+                pins: old.map(|old| old.pins).unwrap_or_default(),
+            })))
+        })
+    }
+}
+
+enum Put {
+    /// Bring the artifact in.
+    Stage(Box<Plan>),
+    /// Record this path, at which nothing is yet.
+    Record(String),
+    /// Change the record of what is here already.
+    Refresh,
+}

@@ -1,0 +1,130 @@
+//! Walking a directory that is to be staged.
+
+use std::path::{Path, PathBuf};
+
+use walkdir::WalkDir;
+
+use crate::blob::manifest::is_tree_path;
+use crate::error::{Error, Result};
+use crate::fs::is_symlink_loop;
+
+/// A file of the source.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct SourceFile {
+    /// Below the tree, with `/` between the parts; empty when the artifact is this one file.
+    pub(super) path: String,
+    /// Where to read it.
+    pub(super) source: PathBuf,
+    /// As the walk saw it, for progress.
+    pub(super) size_bytes: u64,
+}
+
+/// All files below `tree`, sorted by path. Symlinks are followed while they stay inside it, and everywhere with
+/// `follow_links`. Empty folders are not kept.
+pub(super) fn walk(tree: &Path, follow_links: bool) -> Result<Vec<SourceFile>> {
+    let real_tree = tree.canonicalize().map_err(|e| Error::io("read", tree, e))?;
+    let mut files = Vec::new();
+    for entry in WalkDir::new(tree).follow_links(true).follow_root_links(true) {
+        let entry = entry.map_err(|e| walk_error(tree, e))?;
+        if entry.path_is_symlink() && entry.depth() > 0 && !follow_links {
+            let target = entry.path().canonicalize().map_err(|e| Error::io("read the symlink", entry.path(), e))?;
+            if !target.starts_with(&real_tree) {
+                return Err(Error::LinkLeadsOut { link: entry.into_path(), target });
+            }
+        }
+        if entry.file_type().is_dir() {
+            continue;
+        }
+        // Asks what it is without opening it, and refuses what is not a file.
+        let size_bytes = crate::blob::source_meta(entry.path())?.size_bytes;
+        let path = tree_path(tree, entry.path())?;
+        files.push(SourceFile { path, source: entry.into_path(), size_bytes });
+    }
+    if files.is_empty() {
+        return Err(Error::UnusableTree { path: tree.to_path_buf(), reason: "there is no file in it" });
+    }
+    files.sort_unstable_by(|a, b| a.path.cmp(&b.path));
+    Ok(files)
+}
+
+fn tree_path(tree: &Path, file: &Path) -> Result<String> {
+    let invalid = |reason| Error::InvalidPath { path: file.to_path_buf(), reason };
+    let below = file.strip_prefix(tree).unwrap_or(file);
+    let path = crate::index::encode_path(below)
+        .ok_or_else(|| invalid("its name is not UTF-8, which a tree's manifest needs; rename it"))?;
+    if !is_tree_path(&path) {
+        return Err(invalid("its name has control characters; rename it"));
+    }
+    Ok(path)
+}
+
+fn walk_error(tree: &Path, error: walkdir::Error) -> Error {
+    let path = error.path().unwrap_or(tree).to_path_buf();
+    if error.loop_ancestor().is_some() {
+        return Error::UnusableTree { path, reason: "this symlink leads to a folder above itself; remove it" };
+    }
+    let is_symlink = path.symlink_metadata().is_ok_and(|meta| meta.is_symlink());
+    match error.into_io_error() {
+        Some(e) if e.kind() == std::io::ErrorKind::NotFound && is_symlink => {
+            Error::UnusableTree { path, reason: "this symlink leads nowhere; remove or mend it" }
+        }
+        Some(e) if is_symlink_loop(&e) => {
+            Error::UnusableTree { path, reason: "this symlink leads to itself; remove it" }
+        }
+        Some(e) => Error::io("read", path, e),
+        None => Error::UnusableTree { path, reason: "it cannot be walked" },
+    }
+}
+
+#[cfg(all(test, unix))]
+#[allow(clippy::disallowed_methods)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::symlink;
+
+    fn tree() -> tempfile::TempDir {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir_all(dir.path().join("b/empty")).unwrap();
+        std::fs::write(dir.path().join("b.json"), "{}").unwrap();
+        std::fs::write(dir.path().join("b/a.gguf"), "abc").unwrap();
+        dir
+    }
+
+    fn paths(files: &[SourceFile]) -> Vec<&str> {
+        files.iter().map(|file| file.path.as_str()).collect()
+    }
+
+    #[test]
+    fn files_come_sorted_by_path_and_symlinks_inside_are_followed() {
+        let dir = tree();
+        symlink("b/a.gguf", dir.path().join("a-link")).unwrap();
+        symlink("b", dir.path().join("c")).unwrap();
+        let files = walk(dir.path(), false).unwrap();
+        assert_eq!(paths(&files), ["a-link", "b.json", "b/a.gguf", "c/a.gguf"]);
+        assert_eq!(files[0].size_bytes, 3);
+    }
+
+    #[test]
+    fn a_symlink_that_leads_out_needs_leave() {
+        let dir = tree();
+        let outside = tree();
+        symlink(outside.path().join("b/a.gguf"), dir.path().join("out")).unwrap();
+        let error = walk(dir.path(), false).unwrap_err();
+        assert!(error.to_string().contains("--follow-links"), "{error}");
+        assert_eq!(paths(&walk(dir.path(), true).unwrap()), ["b.json", "b/a.gguf", "out"]);
+    }
+
+    #[test]
+    fn trees_without_an_end_or_without_a_file_are_refused() {
+        for (name, target) in [("loop", "."), ("self", "self"), ("nowhere", "absent")] {
+            let dir = tree();
+            symlink(target, dir.path().join(name)).unwrap();
+            for follow in [false, true] {
+                let error = walk(dir.path(), follow).unwrap_err();
+                assert!(matches!(error, Error::UnusableTree { .. }), "{name}: {error}");
+            }
+        }
+        let empty = tempfile::tempdir().unwrap();
+        assert!(matches!(walk(empty.path(), false), Err(Error::UnusableTree { .. })));
+    }
+}

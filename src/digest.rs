@@ -1,0 +1,223 @@
+//! Digests: the only way for outside text to become part of a blob path.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::error::{Error, Result, excerpt};
+
+/// A digest algorithm that names blobs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum Algorithm {
+    /// SHA-256, [FIPS 180-4](https://doi.org/10.6028/NIST.FIPS.180-4).
+    Sha256,
+}
+
+impl Algorithm {
+    /// The name in front of the colon.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Algorithm::Sha256 => "sha256",
+        }
+    }
+}
+
+/// An algorithm and 32 bytes, written `sha256:<64 lowercase hex>` everywhere.
+///
+/// Parsing takes exactly that form: no upper case, no blanks, no other length, no other algorithm.
+/// A blob path is built from the parsed bytes, never from the text.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Digest {
+    algorithm: Algorithm,
+    bytes: [u8; 32],
+}
+
+impl Digest {
+    /// The digest that these SHA-256 output bytes are.
+    #[must_use]
+    pub fn from_sha256(bytes: [u8; 32]) -> Self {
+        Digest { algorithm: Algorithm::Sha256, bytes }
+    }
+
+    /// Hashes `bytes`, which are in memory already.
+    #[must_use]
+    pub fn of_bytes(bytes: &[u8]) -> Self {
+        use sha2::Digest as _;
+        Digest::from_sha256(sha2::Sha256::digest(bytes).into())
+    }
+
+    /// The algorithm.
+    #[must_use]
+    pub fn algorithm(&self) -> Algorithm {
+        self.algorithm
+    }
+
+    /// The 32 bytes.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8; 32] {
+        &self.bytes
+    }
+
+    /// 64 lowercase hex digits, without the algorithm.
+    #[must_use]
+    pub fn to_hex(&self) -> String {
+        hex::encode(self.bytes)
+    }
+}
+
+impl fmt::Display for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.algorithm.name(), self.to_hex())
+    }
+}
+
+impl fmt::Debug for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Digest({self})")
+    }
+}
+
+impl FromStr for Digest {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        let fail = |reason| Error::InvalidDigest { input: excerpt(text), reason };
+        let (name, digits) = text.split_once(':').ok_or_else(|| fail("there is no `algorithm:` in front"))?;
+        if name != Algorithm::Sha256.name() {
+            return Err(fail("the algorithm is not sha256"));
+        }
+        if digits.len() != 64 {
+            return Err(fail("there are not exactly 64 hex digits"));
+        }
+        if !digits.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')) {
+            return Err(fail("there is something other than 0-9 and a-f"));
+        }
+        let mut bytes = [0; 32];
+        hex::decode_to_slice(digits, &mut bytes).map_err(|_| fail("the digits are not hex"))?;
+        Ok(Digest::from_sha256(bytes))
+    }
+}
+
+impl Serialize for Digest {
+    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Digest {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
+        let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
+        text.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+/// What [`verify_digest`] found. Each outcome carries its reason, in words for a person.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum VerificationOutcome {
+    /// Both digests are there and equal.
+    Pass {
+        /// Why.
+        reason: String,
+    },
+    /// Nothing to compare with.
+    Warn {
+        /// Why.
+        reason: String,
+    },
+    /// The digests differ, or one was expected and there is none.
+    Fail {
+        /// Why.
+        reason: String,
+    },
+}
+
+impl VerificationOutcome {
+    /// The reason, whatever the outcome.
+    #[must_use]
+    pub fn reason(&self) -> &str {
+        match self {
+            VerificationOutcome::Pass { reason }
+            | VerificationOutcome::Warn { reason }
+            | VerificationOutcome::Fail { reason } => reason,
+        }
+    }
+}
+
+/// Compares what the content hashes to with what was expected of it.
+#[must_use]
+pub fn verify_digest(actual: Option<&Digest>, expected: Option<&Digest>) -> VerificationOutcome {
+    match (actual, expected) {
+        (Some(a), Some(e)) if a == e => VerificationOutcome::Pass { reason: format!("the digest is {e} as expected") },
+        (Some(a), Some(e)) => VerificationOutcome::Fail { reason: format!("the digest is {a}, expected {e}") },
+        (None, Some(e)) => {
+            VerificationOutcome::Fail { reason: format!("expected {e}, and there is no digest of the content") }
+        }
+        (Some(a), None) => VerificationOutcome::Warn { reason: format!("no digest was expected; the content is {a}") },
+        (None, None) => VerificationOutcome::Warn { reason: "no digest was expected, and none was computed".into() },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const EMPTY: &str = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+
+    #[test]
+    fn text_and_bytes_are_one_digest() {
+        let digest: Digest = EMPTY.parse().unwrap();
+        assert_eq!(digest, Digest::of_bytes(b""));
+        assert_eq!(digest.to_string(), EMPTY);
+        assert_eq!(serde_json::to_string(&digest).unwrap(), format!("{EMPTY:?}"));
+        assert_eq!(serde_json::from_str::<Digest>(&format!("{EMPTY:?}")).unwrap(), digest);
+        // An escaped character cannot be borrowed from the input: the parse must still work.
+        assert_eq!(
+            serde_json::from_str::<Digest>(&format!("{:?}", EMPTY.replace('a', "\\u0061")).replace("\\\\", "\\"))
+                .unwrap(),
+            digest
+        );
+    }
+
+    #[test]
+    fn every_other_form_is_rejected() {
+        let hex = &EMPTY[7..];
+        for bad in [
+            String::new(),
+            "sha256:".into(),
+            hex.into(),
+            format!("sha256:{}", &hex[1..]),
+            format!("sha256:{hex}0"),
+            format!("sha256:{hex}\n"),
+            format!(" sha256:{hex}"),
+            format!("sha256:{hex} "),
+            format!("SHA256:{hex}"),
+            format!("sha256:{}", hex.to_uppercase()),
+            format!("sha512:{hex}"),
+            format!("sha256-{hex}"),
+            format!("sha256:sha256:{hex}"),
+            format!("sha256:../{}", &hex[3..]),
+            format!("sha256:{}\0", &hex[1..]),
+            format!("sha256:{}é", &hex[2..]), // 64 bytes, 63 characters
+            format!("sha256:0x{}", &hex[2..]),
+        ] {
+            let error = bad.parse::<Digest>().expect_err(&bad);
+            assert!(error.is_invalid_input(), "{bad:?}: {error}");
+            assert!(serde_json::from_value::<Digest>(bad.clone().into()).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn the_five_cases_of_a_comparison() {
+        let a = Digest::of_bytes(b"a");
+        let b = Digest::of_bytes(b"b");
+        assert!(matches!(verify_digest(Some(&a), Some(&a)), VerificationOutcome::Pass { .. }));
+        assert!(matches!(verify_digest(Some(&a), Some(&b)), VerificationOutcome::Fail { .. }));
+        assert!(matches!(verify_digest(None, Some(&b)), VerificationOutcome::Fail { .. }));
+        assert!(matches!(verify_digest(Some(&a), None), VerificationOutcome::Warn { .. }));
+        assert!(matches!(verify_digest(None, None), VerificationOutcome::Warn { .. }));
+        assert!(verify_digest(Some(&a), Some(&b)).reason().contains(&b.to_string()));
+    }
+}

@@ -1,0 +1,218 @@
+//! What the catalog knows of a model: the five-field entry that callers build, and the record that holds it.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use crate::digest::Digest;
+use crate::error::{Error, Result, excerpt};
+
+/// The longest id, in bytes of UTF-8.
+pub const MAX_ID_BYTES: usize = 1024;
+
+/// Whether a model is offered to engines.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LifecycleState {
+    /// In use or ready for use.
+    #[default]
+    Active,
+    /// On its way out: still here, and the first that a policy takes.
+    Retired,
+}
+
+impl LifecycleState {
+    /// The word that JSON and tables use.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            LifecycleState::Active => "active",
+            LifecycleState::Retired => "retired",
+        }
+    }
+}
+
+/// One model of the catalog, as other crates read and write it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CatalogEntry {
+    /// Opaque UTF-8, 1 to 1024 bytes, no control characters, compared byte by byte.
+    pub id: String,
+    /// The file or directory that an engine opens; absolute in what the catalog returns.
+    pub local_path: PathBuf,
+    /// Active or retired.
+    pub lifecycle: LifecycleState,
+    /// The content's digest: of the file's bytes, or of a tree's manifest. `None` until the content was hashed.
+    pub digest: Option<Digest>,
+    /// When the content was last checked in full, in milliseconds since the Unix epoch.
+    pub last_verified_ms: Option<u64>,
+}
+
+/// What an id names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[non_exhaustive]
+pub enum ArtifactKind {
+    /// One file.
+    File,
+    /// A directory of files.
+    Tree,
+    /// A path that was recorded before anything was staged there.
+    Registered,
+}
+
+impl ArtifactKind {
+    /// The word that JSON and tables use.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            ArtifactKind::File => "file",
+            ArtifactKind::Tree => "tree",
+            ArtifactKind::Registered => "registered",
+        }
+    }
+}
+
+/// How far the content can be trusted to be what it was said to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[non_exhaustive]
+pub enum TrustState {
+    /// Its digest was given beforehand, and matched.
+    Verified,
+    /// It was hashed, and there was nothing to compare the digest with.
+    Warned,
+    /// It was never hashed.
+    Unverified,
+}
+
+impl TrustState {
+    /// The word that JSON and tables use.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            TrustState::Verified => "verified",
+            TrustState::Warned => "warned",
+            TrustState::Unverified => "unverified",
+        }
+    }
+}
+
+/// How bytes got to where they are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[non_exhaustive]
+pub enum LinkMode {
+    /// A second name of the same inode: no bytes, no blocks.
+    Hardlink,
+    /// An inode of its own that shares its blocks until one of the two is written.
+    Reflink,
+    /// An inode and blocks of its own.
+    Copy,
+}
+
+impl LinkMode {
+    /// The word that JSON and tables use.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            LinkMode::Hardlink => "hardlink",
+            LinkMode::Reflink => "reflink",
+            LinkMode::Copy => "copy",
+        }
+    }
+}
+
+/// A file as it was when its bytes were last read in full: same stamp, same bytes, unless somebody set the clock of
+/// the file back on purpose.
+///
+/// There is no change time in it, because every new hardlink changes that, and no device number, because that changes
+/// between mounts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Stamp {
+    /// The inode number.
+    pub inode: u64,
+    /// The size in bytes.
+    pub size_bytes: u64,
+    /// The modification time in nanoseconds since the Unix epoch.
+    pub mtime_ns: i128,
+}
+
+/// Where an artifact came from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Source {
+    /// The reference's own string.
+    pub reference: String,
+    /// The local file's stamp when it was staged; `None` for a tree, and for a file that was still young when it was
+    /// read, so that a later write could not be told apart.
+    pub stamp: Option<Stamp>,
+}
+
+/// A reason to keep an entry, recorded on disk under a name.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Pin {
+    /// When it was set, in milliseconds since the Unix epoch.
+    pub created_ms: u64,
+    /// When it ends, in milliseconds since the Unix epoch; `None`: never.
+    pub expiry_ms: Option<u64>,
+}
+
+/// An entry and everything else that the catalog knows of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Record {
+    /// The five fields of the contract.
+    pub entry: CatalogEntry,
+    /// A file, a tree, or only a registered path.
+    pub kind: ArtifactKind,
+    /// Bytes of all its files together, as an engine sees them.
+    pub size_bytes: u64,
+    /// How many files it has.
+    pub files: u64,
+    /// How far the content is known to be right.
+    pub trust: TrustState,
+    /// How `local_path` was made from the blob; of a tree, the costliest way any of its files took.
+    pub view: Option<LinkMode>,
+    /// Where it came from; `None` for a registered path.
+    pub source: Option<Source>,
+    /// When the id was first recorded, in milliseconds since the Unix epoch.
+    pub created_ms: u64,
+    /// When the record was last changed, in milliseconds since the Unix epoch.
+    pub updated_ms: u64,
+    /// When its path was last given out, in milliseconds since the Unix epoch, to the hour.
+    pub last_used_ms: Option<u64>,
+    /// What asks for it to be kept, by name.
+    pub pins: BTreeMap<String, Pin>,
+}
+
+/// Checks an id: 1 to [`MAX_ID_BYTES`] bytes, no control characters.
+pub fn check_id(id: &str) -> Result<()> {
+    let fail = |reason| Err(Error::InvalidId { id: excerpt(id), reason });
+    if id.is_empty() {
+        return fail("it is empty");
+    }
+    if id.len() > MAX_ID_BYTES {
+        return fail("it is longer than 1024 bytes");
+    }
+    if id.chars().any(char::is_control) {
+        return fail("it has a control character");
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_is_1_to_1024_bytes_without_control_characters() {
+        for good in ["a", "file:/a b", "..", "/etc/passwd", "CON", "é", "%2e%2e%2f", &"x".repeat(1024)] {
+            check_id(good).unwrap();
+        }
+        for bad in ["", "a\0b", "a\nb", "\u{7f}", "\u{85}", &"x".repeat(1025), &"é".repeat(513)] {
+            assert!(check_id(bad).unwrap_err().is_invalid_input(), "{bad:?}");
+        }
+    }
+}

@@ -1,0 +1,40 @@
+//! Fetchers: from a reference to a path. They know nothing of the store.
+
+use std::path::PathBuf;
+
+use crate::blob::source_meta;
+use crate::error::{Error, Result};
+use crate::model_ref::{ModelRef, absolute};
+
+/// An artifact that is here.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ResolvedModel {
+    /// The reference's own string.
+    pub id: String,
+    /// Where it is, absolute.
+    pub local_path: PathBuf,
+}
+
+/// Makes sure that the artifact of a reference is on this machine.
+pub trait ModelFetcher: Send + Sync {
+    /// Brings it when it is not here, and says where it is.
+    fn ensure_present(&self, mr: &ModelRef) -> Result<ResolvedModel>;
+}
+
+/// Finds local files and directories; brings nothing.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct FileFetcher;
+
+impl ModelFetcher for FileFetcher {
+    /// The id is `file:/abs/path`. A reference that is not a file gives [`Error::NoFetcher`], a path at which nothing
+    /// is [`Error::SourceMissing`], a FIFO, socket or device [`Error::UnsupportedFileType`].
+    fn ensure_present(&self, mr: &ModelRef) -> Result<ResolvedModel> {
+        let id = mr.id()?;
+        let ModelRef::File { path } = mr else {
+            return Err(Error::NoFetcher { scheme: mr.scheme().to_owned(), reference: id });
+        };
+        let local_path = absolute(path)?;
+        source_meta(&local_path)?;
+        Ok(ResolvedModel { id, local_path })
+    }
+}

@@ -1,0 +1,173 @@
+//! New content appears whole or not at all: a private file, synced, then named.
+
+use std::fs::File;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use super::{Meta, Root, meta_of, sys};
+use crate::error::{Error, Result};
+
+/// When an operation answers: once what it did survives a power cut, or as soon as other processes see it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Durability {
+    /// What was acknowledged survives a power cut.
+    #[default]
+    Full,
+    /// What was acknowledged survives the end of the process, not a power cut: after one, the newest entries may be
+    /// missing and the newest blobs may be damaged. For caches that can be filled again, and for tests.
+    Relaxed,
+}
+
+impl Durability {
+    pub(crate) fn is_full(self) -> bool {
+        self == Durability::Full
+    }
+}
+
+/// A file under a private name, removed when it is dropped before it was given its real one.
+#[derive(Debug)]
+pub(crate) struct Temp<'r> {
+    root: &'r Root,
+    name: PathBuf,
+    file: File,
+}
+
+impl<'r> Temp<'r> {
+    /// Creates `<folder>/.<random>.tmp`, writes `bytes` to it and makes them durable.
+    pub(crate) fn write(root: &'r Root, folder: &Path, bytes: &[u8], durability: Durability) -> Result<Self> {
+        let name = folder.join(format!(".{}.tmp", random_name()));
+        let file = root.create_file(&name, root.file_mode())?;
+        let mut temp = Temp { root, name, file };
+        temp.file.write_all(bytes).map_err(|e| root.fail("write", &temp.name, e))?;
+        if durability.is_full() {
+            sync(root, &temp.file, &temp.name)?;
+        }
+        Ok(temp)
+    }
+
+    /// Renames it over whatever is at `to`. Durable once the folder is synced.
+    pub(crate) fn publish_over(mut self, to: &Path) -> Result<()> {
+        self.root.rename_over(&self.name, to)?;
+        self.name = PathBuf::new(); // it has its real name now: nothing to remove
+        Ok(())
+    }
+}
+
+impl Drop for Temp<'_> {
+    fn drop(&mut self) {
+        if !self.name.as_os_str().is_empty() {
+            // Best effort: what stays is removed by the next sweep.
+            let _ = self.root.remove_file(&self.name);
+        }
+    }
+}
+
+/// Replaces the whole content of a small file, durably.
+pub(crate) fn replace(root: &Root, path: &Path, bytes: &[u8], durability: Durability) -> Result<()> {
+    let folder = path.parent().unwrap_or(Path::new(""));
+    Temp::write(root, folder, bytes, durability)?.publish_over(path)?;
+    if durability.is_full() {
+        root.sync_dir(folder)?;
+    }
+    Ok(())
+}
+
+/// Syncs a file's data and metadata. After an error the descriptor must not be tried again: the kernel has dropped
+/// what it could not write, and a second sync would wrongly succeed.
+pub(crate) fn sync(root: &Root, file: &File, name: &Path) -> Result<()> {
+    file.sync_all().map_err(|e| root.fail("sync", name, e))
+}
+
+/// Gives the private file `from` its real name `to`, unless something has it already. Answers whether it did.
+///
+/// What is published is the inode `expected`, whatever `from` leads to by now: it is linked by descriptor where that
+/// works, and checked after a rename where it does not. Durable once the folder of `to` is synced.
+pub(crate) fn publish_new(root: &Root, from: &Path, expected: &Meta, to: &Path) -> Result<bool> {
+    let changed = || Error::CorruptBlob {
+        path: root.absolute(from),
+        reason: "the private file was replaced before it was published".into(),
+    };
+    let file = root.open_file(from)?.ok_or_else(changed)?;
+    let now = meta_of(&file).map_err(|e| root.fail("look at", from, e))?;
+    if !now.same_inode(expected) || now.stamp() != expected.stamp() {
+        return Err(changed());
+    }
+    match root.link_file(&file, to) {
+        Ok(()) => Ok(true),
+        Err(e) if e.kind() == io::ErrorKind::AlreadyExists => Ok(false),
+        Err(e) if is_link_refusal(&e) || e.kind() == io::ErrorKind::NotFound => match root.rename_new(from, to) {
+            Ok(()) => Ok(true),
+            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => Ok(false),
+            Err(e) => Err(root.fail("publish", to, e)),
+        },
+        Err(e) => Err(root.fail("publish", to, e)),
+    }
+}
+
+/// The file system or its rules will not give this inode one more name; a copy may still be made.
+pub(crate) fn is_link_refusal(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::TooManyLinks       // EMLINK: 65,000 on ext4
+            | io::ErrorKind::CrossesDevices   // EXDEV: a mount below the root
+            | io::ErrorKind::PermissionDenied // EPERM: protected_hardlinks, or FAT
+            | io::ErrorKind::Unsupported // EOPNOTSUPP
+    )
+}
+
+/// Sets the mode of an open file, whatever the umask.
+pub(crate) fn set_mode(root: &Root, file: &File, name: &Path, mode: u32) -> Result<()> {
+    sys::set_mode(file, mode).map_err(|e| root.fail("set the mode of", name, e))
+}
+
+/// 16 hex digits that no other process of this root has: the standard library seeds its hash keys from the system.
+pub(crate) fn random_name() -> String {
+    use std::hash::{BuildHasher, Hasher, RandomState};
+    let mut hasher = RandomState::new().build_hasher();
+    hasher.write_u32(std::process::id());
+    format!("{:016x}", hasher.finish())
+}
+
+#[cfg(test)]
+#[allow(clippy::disallowed_methods)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_dropped_temp_leaves_nothing_and_a_replaced_file_is_whole() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = Root::open(dir.path()).unwrap();
+        drop(Temp::write(&root, Path::new(""), b"x", Durability::Full).unwrap());
+        assert!(root.names(Path::new("")).unwrap().is_empty());
+        replace(&root, Path::new("f"), b"one", Durability::Full).unwrap();
+        replace(&root, Path::new("f"), b"two", Durability::Relaxed).unwrap();
+        assert_eq!(std::fs::read(dir.path().join("f")).unwrap(), b"two");
+        assert_eq!(root.names(Path::new("")).unwrap(), ["f"]);
+    }
+
+    // Red when publish_new compares nothing: the file that was hashed is not the one that gets the name.
+    #[test]
+    fn a_private_file_that_was_swapped_is_not_published() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = Root::open(dir.path()).unwrap();
+        std::fs::write(dir.path().join("private"), "good").unwrap();
+        let hashed = root.meta(Path::new("private")).unwrap().unwrap();
+        std::fs::write(dir.path().join("other"), "evil").unwrap();
+        std::fs::rename(dir.path().join("other"), dir.path().join("private")).unwrap();
+        let error = publish_new(&root, Path::new("private"), &hashed, Path::new("blob")).unwrap_err();
+        assert!(error.is_corrupt(), "{error}");
+        assert!(!dir.path().join("blob").exists());
+    }
+
+    #[test]
+    fn publishing_never_overwrites() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = Root::open(dir.path()).unwrap();
+        std::fs::write(dir.path().join("private"), "new").unwrap();
+        std::fs::write(dir.path().join("blob"), "old").unwrap();
+        let hashed = root.meta(Path::new("private")).unwrap().unwrap();
+        assert!(!publish_new(&root, Path::new("private"), &hashed, Path::new("blob")).unwrap());
+        assert_eq!(std::fs::read(dir.path().join("blob")).unwrap(), b"old");
+        assert!(publish_new(&root, Path::new("private"), &hashed, Path::new("blob2")).unwrap());
+    }
+}

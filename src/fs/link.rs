@@ -1,0 +1,113 @@
+//! Ways to bring bytes from one place to another, the cheapest first.
+
+use std::fs::File;
+use std::io;
+use std::path::Path;
+
+use super::atomic::{is_link_refusal, random_name};
+use super::{Root, atomic, sys};
+use crate::entry::{LinkMode, Stamp};
+use crate::error::Result;
+
+/// Makes `to` share the blocks of `from`. `false`: this file system or this pair of files cannot.
+pub(crate) fn reflink(from: &File, to: &File) -> io::Result<bool> {
+    match sys::reflink(from, to) {
+        Ok(()) => Ok(true),
+        Err(e) if is_reflink_refusal(&e) => Ok(false),
+        Err(e) => Err(e),
+    }
+}
+
+fn is_reflink_refusal(error: &io::Error) -> bool {
+    // EOPNOTSUPP, ENOSYS, EXDEV, EINVAL (alignment, or no reflink flag), ENOTTY (no such ioctl here),
+    // EPERM and ETXTBSY (swap files and the like)
+    matches!(
+        error.kind(),
+        io::ErrorKind::Unsupported
+            | io::ErrorKind::CrossesDevices
+            | io::ErrorKind::InvalidInput
+            | io::ErrorKind::PermissionDenied
+            | io::ErrorKind::ExecutableFileBusy
+    ) || error.raw_os_error() == Some(25)
+}
+
+/// Shows the stored file `blob` at `at` as well: a hardlink where that is possible, else a reflink, else a copy, always
+/// read-only. Whatever was at `at` is replaced in one step. Durable once the folder of `at` is synced, and the file
+/// itself when it is not a hardlink and `durability` asks for it.
+pub(crate) fn show(root: &Root, blob: &Path, at: &Path, durability: atomic::Durability) -> Result<LinkMode> {
+    match root.link(blob, at) {
+        Ok(()) => return Ok(LinkMode::Hardlink),
+        Err(e) if e.kind() == io::ErrorKind::AlreadyExists || is_link_refusal(&e) => {}
+        Err(e) => return Err(root.fail("link the view", at, e)),
+    }
+    let private = at.with_file_name(format!(".{}.tmp", random_name()));
+    let result =
+        link_or_copy(root, blob, &private, durability).and_then(|mode| root.rename_over(&private, at).map(|()| mode));
+    // When both names are one inode already, the rename leaves the private one where it is.
+    let removed = root.remove_file(&private);
+    let mode = result?;
+    removed?;
+    Ok(mode)
+}
+
+fn link_or_copy(root: &Root, blob: &Path, to: &Path, durability: atomic::Durability) -> Result<LinkMode> {
+    match root.link(blob, to) {
+        Ok(()) => return Ok(LinkMode::Hardlink),
+        Err(e) if is_link_refusal(&e) => {}
+        Err(e) => return Err(root.fail("link the view", to, e)),
+    }
+    let missing = || root.fail("open", blob, io::ErrorKind::NotFound.into());
+    let mut from = root.open_file(blob)?.ok_or_else(missing)?;
+    let mut file = root.create_file(to, 0o600)?;
+    let mode = if reflink(&from, &file).map_err(|e| root.fail("reflink the view", to, e))? {
+        LinkMode::Reflink
+    } else {
+        io::copy(&mut from, &mut file).map_err(|e| root.fail("copy the view", to, e))?;
+        LinkMode::Copy
+    };
+    atomic::set_mode(root, &file, to, 0o444)?;
+    if durability.is_full() {
+        atomic::sync(root, &file, to)?;
+    }
+    Ok(mode)
+}
+
+/// Removes a source that was moved into the store, if it is still the file that was read.
+pub(crate) fn remove_source(source: &Path, read: Option<Stamp>) -> io::Result<()> {
+    let now = std::fs::symlink_metadata(source)?;
+    if !now.is_file() || read != Some(super::meta_of_path(source)?.stamp()) {
+        return Err(io::Error::other("it is no longer what was read; it stays"));
+    }
+    #[allow(clippy::disallowed_methods)] // outside the root, because the caller asked for a move
+    std::fs::remove_file(source)
+}
+
+/// Removes the folders of a moved tree that are empty now.
+pub(crate) fn remove_empty_folders(tree: &Path) {
+    for entry in walkdir::WalkDir::new(tree).contents_first(true).into_iter().flatten() {
+        if entry.file_type().is_dir() {
+            let _ = std::fs::remove_dir(entry.path());
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::disallowed_methods)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_view_replaces_whatever_was_there_and_leaves_no_debris() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = Root::open(dir.path()).unwrap();
+        std::fs::write(dir.path().join("blob"), "bytes").unwrap();
+        std::fs::write(dir.path().join("view"), "other").unwrap();
+        let (blob, view) = (Path::new("blob"), Path::new("view"));
+        for _ in 0..2 {
+            // the second time, both names are one inode already
+            assert_eq!(show(&root, blob, view, atomic::Durability::Full).unwrap(), LinkMode::Hardlink);
+            assert!(root.meta(blob).unwrap().unwrap().same_inode(&root.meta(view).unwrap().unwrap()));
+            assert_eq!(root.names(Path::new("")).unwrap(), ["blob", "view"]);
+        }
+    }
+}

@@ -1,0 +1,146 @@
+//! Advisory whole-file locks on permanent lock files. The kernel drops them when their process ends.
+
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::{Root, meta_of};
+use crate::error::{Error, Result};
+
+/// How long to wait for a lock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wait {
+    /// Not at all.
+    Never,
+    /// At most this long.
+    UpTo(Duration),
+    /// Until it is free.
+    Forever,
+}
+
+/// With whom a lock is shared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Hold {
+    Shared,
+    Exclusive,
+}
+
+/// A held lock.
+#[must_use = "a dropped lock no longer protects anything"]
+#[derive(Debug)]
+pub(crate) struct Lock(File);
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // Explicitly, because a child process that was started a moment ago may still share the descriptor.
+        let _ = fs2::FileExt::unlock(&self.0);
+    }
+}
+
+/// Locks the lock file at `path`, which is created when there is none. `what` names what it protects, for the error.
+pub(crate) fn lock(root: &Root, path: PathBuf, what: &'static str, hold: Hold, wait: Wait) -> Result<Lock> {
+    let start = Instant::now();
+    loop {
+        let file = root.open_lock_file(&path)?;
+        if !acquire(&file, hold, wait, start).map_err(|e| root.fail("lock", &path, e))? {
+            return Err(Error::Busy { what, path: root.absolute(&path), waited: start.elapsed() });
+        }
+        let lock = Lock(file);
+        // Somebody may have removed or replaced the file while we waited: a lock on the old inode excludes nobody.
+        let held = meta_of(&lock.0).map_err(|e| root.fail("look at", &path, e))?;
+        if root.meta(&path)?.is_some_and(|named| named.same_inode(&held)) {
+            return Ok(lock);
+        }
+    }
+}
+
+/// Locks a file or folder that is not a lock file, without waiting; `None`: another holds it.
+pub(crate) fn try_lock_file(root: &Root, file: File, name: &Path, hold: Hold) -> Result<Option<Lock>> {
+    let got = acquire(&file, hold, Wait::Never, Instant::now()).map_err(|e| root.fail("lock", name, e))?;
+    Ok(got.then(|| Lock(file)))
+}
+
+fn acquire(file: &File, hold: Hold, wait: Wait, start: Instant) -> io::Result<bool> {
+    if wait == Wait::Forever {
+        return until_uninterrupted(|| match hold {
+            Hold::Shared => fs2::FileExt::lock_shared(file),
+            Hold::Exclusive => fs2::FileExt::lock_exclusive(file),
+        })
+        .map(|()| true);
+    }
+    // flock has no time limit of its own. Commits hold their locks for milliseconds: begin with short naps.
+    let mut nap = Duration::from_micros(200);
+    loop {
+        let result = until_uninterrupted(|| match hold {
+            Hold::Shared => fs2::FileExt::try_lock_shared(file),
+            Hold::Exclusive => fs2::FileExt::try_lock_exclusive(file),
+        });
+        match result {
+            Ok(()) => return Ok(true),
+            Err(e) if e.raw_os_error() == fs2::lock_contended_error().raw_os_error() => {}
+            Err(e) => return Err(e),
+        }
+        match wait {
+            Wait::UpTo(limit) if start.elapsed() < limit => thread::sleep(nap),
+            _ => return Ok(false),
+        }
+        nap = (nap * 2).min(Duration::from_millis(10));
+    }
+}
+
+fn until_uninterrupted(mut call: impl FnMut() -> io::Result<()>) -> io::Result<()> {
+    loop {
+        match call() {
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            other => return other,
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::disallowed_methods)]
+mod tests {
+    use super::*;
+
+    fn root() -> (tempfile::TempDir, Root) {
+        let dir = tempfile::tempdir().unwrap();
+        let root = Root::open(dir.path()).unwrap();
+        (dir, root)
+    }
+
+    fn take(root: &Root, hold: Hold, wait: Wait) -> Result<Lock> {
+        lock(root, "l".into(), "the test", hold, wait)
+    }
+
+    #[test]
+    fn two_handles_of_one_process_exclude_each_other() {
+        let (_dir, root) = root();
+        let first = take(&root, Hold::Shared, Wait::Never).unwrap();
+        let second = take(&root, Hold::Shared, Wait::Never).unwrap();
+        let error = take(&root, Hold::Exclusive, Wait::UpTo(Duration::from_millis(5))).unwrap_err();
+        assert!(error.is_busy(), "{error}");
+        drop((first, second));
+        let alone = take(&root, Hold::Exclusive, Wait::Never).unwrap();
+        assert!(take(&root, Hold::Shared, Wait::Never).unwrap_err().is_busy());
+        drop(alone);
+        drop(take(&root, Hold::Shared, Wait::Forever).unwrap());
+    }
+
+    // Red when `lock` does not compare inodes: the waiter then holds a file that nobody else will ever lock.
+    #[test]
+    fn a_lock_file_that_was_replaced_is_noticed() {
+        let (dir, root) = root();
+        let first = take(&root, Hold::Exclusive, Wait::Never).unwrap();
+        thread::scope(|scope| {
+            let waiter = scope.spawn(|| take(&root, Hold::Exclusive, Wait::Forever).unwrap());
+            thread::sleep(Duration::from_millis(50)); // the waiter has opened the old file by now
+            std::fs::remove_file(dir.path().join("l")).unwrap();
+            drop(first);
+            let second = waiter.join().unwrap();
+            assert!(take(&root, Hold::Exclusive, Wait::Never).unwrap_err().is_busy());
+            drop(second);
+        });
+    }
+}

@@ -1,0 +1,105 @@
+//! The file system as the store needs it: everything below one root, nothing through a symlink, nothing half done.
+//! It knows no digests and no index.
+
+pub(crate) mod atomic;
+pub(crate) mod link;
+pub(crate) mod lock;
+pub(crate) mod map;
+pub(crate) mod root;
+mod sys;
+pub(crate) mod writers;
+
+pub use atomic::Durability;
+pub(crate) use atomic::Temp;
+pub(crate) use root::Root;
+pub(crate) use sys::{is_symlink_loop, meta_of_path, open_source};
+
+use std::fs::File;
+use std::io;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use crate::entry::Stamp;
+
+/// What a name leads to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    File,
+    Dir,
+    Symlink,
+    Other(&'static str),
+}
+
+/// What `stat` says, as far as the store asks.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Meta {
+    pub(crate) kind: Kind,
+    pub(crate) device: u64,
+    pub(crate) inode: u64,
+    pub(crate) size_bytes: u64,
+    pub(crate) mtime_ns: i128,
+    pub(crate) mode: u32,
+    pub(crate) links: u64,
+    pub(crate) owner: u32,
+}
+
+impl Meta {
+    pub(crate) fn stamp(&self) -> Stamp {
+        Stamp { inode: self.inode, size_bytes: self.size_bytes, mtime_ns: self.mtime_ns }
+    }
+
+    pub(crate) fn same_inode(&self, other: &Meta) -> bool {
+        (self.device, self.inode) == (other.device, other.inode)
+    }
+
+    /// Whether a write that came just after `read_began` could have left this modification time in place, because
+    /// the clock of the file system had not ticked since (git calls such a file racy).
+    pub(crate) fn is_racy(&self, read_began: SystemTime) -> bool {
+        racy(self.mtime_ns, unix_ns(read_began))
+    }
+}
+
+/// Local file systems tick with the kernel's timer, at worst every 10 ms; one that shows whole seconds ticks every
+/// second, FAT every two.
+fn racy(mtime_ns: i128, read_began_ns: i128) -> bool {
+    let tick = if mtime_ns % 1_000_000_000 == 0 { Duration::from_secs(2) } else { Duration::from_millis(20) };
+    mtime_ns.saturating_add(tick.as_nanos().cast_signed()) >= read_began_ns
+}
+
+pub(crate) fn unix_ns(time: SystemTime) -> i128 {
+    match time.duration_since(UNIX_EPOCH) {
+        Ok(after) => after.as_nanos().cast_signed(),
+        Err(before) => -before.duration().as_nanos().cast_signed(),
+    }
+}
+
+/// The file's metadata, by its descriptor.
+pub(crate) fn meta_of(file: &File) -> io::Result<Meta> {
+    sys::meta_of(file)
+}
+
+/// Now, in milliseconds since the Unix epoch.
+pub(crate) fn now_ms() -> u64 {
+    u64::try_from(unix_ns(SystemTime::now()) / 1_000_000).unwrap_or(0)
+}
+
+/// The user that new files will belong to.
+pub(crate) fn current_user() -> u32 {
+    sys::current_user()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_racy_until_its_clock_has_ticked() {
+        const S: i128 = 1_000_000_000;
+        assert!(racy(5 * S + 1, 5 * S + 1)); // the same tick
+        assert!(racy(5 * S + 1, 5 * S + 20_000_000)); // a tick that may not have come
+        assert!(!racy(5 * S + 1, 5 * S + 20_000_002));
+        assert!(racy(5 * S, 7 * S)); // whole seconds: FAT
+        assert!(!racy(5 * S, 7 * S + 1));
+        assert!(racy(9 * S, 5 * S)); // from the future: never to be trusted
+        assert!(racy(i128::MAX, 0));
+    }
+}

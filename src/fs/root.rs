@@ -1,0 +1,261 @@
+//! `Root`: the directory that the store may touch, and the only way to touch it.
+
+use std::ffi::OsString;
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+use super::sys::{Handle, Open, Replace};
+use super::{Kind, Meta, is_symlink_loop};
+use crate::error::{Error, Result};
+
+/// The root of a store. Every path that its methods take is relative to it; a symlink anywhere on the way, the last
+/// name included, is an error and never followed.
+#[derive(Debug)]
+pub(crate) struct Root {
+    handle: Handle,
+    path: PathBuf,
+    /// Bits that a root of a shared group hands down: group write and set-group-id.
+    shared_mode: u32,
+}
+
+impl Root {
+    /// Opens an existing directory.
+    pub(crate) fn open(path: &Path) -> Result<Self> {
+        let fail = |source| Error::io("open the catalog's root", path, source);
+        let path = path.canonicalize().map_err(fail)?;
+        let handle = Handle::open(&path).map_err(fail)?;
+        let shared_mode = handle.meta(Path::new("")).map_err(fail)?.mode & 0o2020;
+        Ok(Root { handle, path, shared_mode })
+    }
+
+    /// The root's own absolute path, free of symlinks at the time of opening.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The absolute path for a caller.
+    pub(crate) fn absolute(&self, relative: &Path) -> PathBuf {
+        self.path.join(relative)
+    }
+
+    /// Mode of the store's folders.
+    fn dir_mode(&self) -> u32 {
+        0o755 | self.shared_mode
+    }
+
+    /// Mode of the store's own small files: never writable for everybody.
+    pub(crate) fn file_mode(&self) -> u32 {
+        0o644 | (self.shared_mode & 0o020)
+    }
+
+    pub(crate) fn fail(&self, action: &'static str, relative: &Path, source: io::Error) -> Error {
+        if is_symlink_refusal(&source) {
+            return Error::PathEscapesRoot { path: self.absolute(relative), root: self.path.clone() };
+        }
+        Error::io(action, self.absolute(relative), source)
+    }
+
+    /// What is at this name; `None` when nothing is.
+    pub(crate) fn meta(&self, relative: &Path) -> Result<Option<Meta>> {
+        absent(self.handle.meta(relative)).map_err(|e| self.fail("look at", relative, e))
+    }
+
+    /// [`meta`](Root::meta) in one system call, for "has it changed?" alone: a folder on the way may be a symlink.
+    pub(crate) fn peek(&self, relative: &Path) -> Result<Option<Meta>> {
+        absent(self.handle.peek(relative)).map_err(|e| self.fail("look at", relative, e))
+    }
+
+    /// Opens a regular file for reading; `None` when there is nothing.
+    pub(crate) fn open_file(&self, relative: &Path) -> Result<Option<File>> {
+        absent(self.handle.open_file(relative, Open::Read)).map_err(|e| self.fail("open", relative, e))
+    }
+
+    /// Reads a whole small file; `None` when there is nothing.
+    pub(crate) fn read(&self, relative: &Path) -> Result<Option<Vec<u8>>> {
+        let Some(mut file) = self.open_file(relative)? else { return Ok(None) };
+        let mut bytes = Vec::new();
+        file.read_to_end(&mut bytes).map_err(|e| self.fail("read", relative, e))?;
+        Ok(Some(bytes))
+    }
+
+    pub(crate) fn create_file(&self, relative: &Path, mode: u32) -> Result<File> {
+        self.handle.open_file(relative, Open::CreateNew(mode)).map_err(|e| self.fail("create", relative, e))
+    }
+
+    pub(crate) fn open_lock_file(&self, relative: &Path) -> Result<File> {
+        self.handle
+            .open_file(relative, Open::Lock(self.file_mode()))
+            .map_err(|e| self.fail("open the lock file", relative, e))
+    }
+
+    pub(crate) fn open_dir(&self, relative: &Path) -> Result<Option<File>> {
+        absent(self.handle.open_dir(relative)).map_err(|e| self.fail("open the folder", relative, e))
+    }
+
+    /// Makes a folder that only this process should look into; it must not be there yet.
+    pub(crate) fn make_private_dir(&self, relative: &Path) -> Result<()> {
+        self.handle.make_dir(relative, 0o700).map_err(|e| self.fail("create the folder", relative, e))
+    }
+
+    /// Makes the folder and those above it. Answers the folders that got a new name in them and must be synced for
+    /// what was made to be durable.
+    pub(crate) fn make_dirs(&self, relative: &Path) -> Result<Vec<PathBuf>> {
+        match self.handle.meta(relative) {
+            Ok(meta) if meta.kind == Kind::Dir => return Ok(Vec::new()),
+            Ok(meta) if meta.kind == Kind::Symlink => {
+                return Err(Error::PathEscapesRoot { path: self.absolute(relative), root: self.path.clone() });
+            }
+            Ok(_) => return Err(self.fail("create the folder", relative, io::ErrorKind::NotADirectory.into())),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+            Err(e) => return Err(self.fail("look at", relative, e)),
+        }
+        let parent = relative.parent().unwrap_or(Path::new(""));
+        let mut changed = self.make_dirs(parent)?;
+        match self.handle.make_dir(relative, self.dir_mode()) {
+            // Another process made it just now, and may not have synced it yet.
+            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
+            other => other.map_err(|e| self.fail("create the folder", relative, e))?,
+        }
+        changed.push(parent.to_path_buf());
+        Ok(changed)
+    }
+
+    /// A second name for a file. Its kind of failure decides about fallbacks, so it is the system's own.
+    pub(crate) fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.handle.link(from, to)
+    }
+
+    /// A name for an open file: that very inode.
+    pub(crate) fn link_file(&self, file: &File, to: &Path) -> io::Result<()> {
+        self.handle.link_file(file, to)
+    }
+
+    /// Renames over whatever is at `to`.
+    pub(crate) fn rename_over(&self, from: &Path, to: &Path) -> Result<()> {
+        self.handle.rename(from, to, Replace::Yes).map_err(|e| self.fail("rename into place", to, e))
+    }
+
+    /// Renames unless there is something at `to` already.
+    pub(crate) fn rename_new(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.handle.rename(from, to, Replace::No)
+    }
+
+    /// Removes a file; `false` when there was none.
+    pub(crate) fn remove_file(&self, relative: &Path) -> Result<bool> {
+        Ok(absent(self.handle.remove_file(relative)).map_err(|e| self.fail("remove", relative, e))?.is_some())
+    }
+
+    /// Removes a folder when it is empty; `false` when it is not, or not there.
+    pub(crate) fn remove_empty_dir(&self, relative: &Path) -> Result<bool> {
+        match self.handle.remove_dir(relative) {
+            Ok(()) => Ok(true),
+            Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::DirectoryNotEmpty) => Ok(false),
+            Err(e) => Err(self.fail("remove the folder", relative, e)),
+        }
+    }
+
+    /// Removes a file or a folder with all that is in it; symlinks are removed, not followed.
+    pub(crate) fn remove_all(&self, relative: &Path) -> Result<()> {
+        match self.meta(relative)?.map(|meta| meta.kind) {
+            None => Ok(()),
+            Some(Kind::Dir) => {
+                for name in self.names(relative)? {
+                    self.remove_all(&relative.join(name))?;
+                }
+                self.remove_empty_dir(relative).map(drop)
+            }
+            Some(_) => self.remove_file(relative).map(drop),
+        }
+    }
+
+    /// The names in a folder, sorted; none when it is not there.
+    pub(crate) fn names(&self, relative: &Path) -> Result<Vec<OsString>> {
+        let mut names =
+            absent(self.handle.names(relative)).map_err(|e| self.fail("list", relative, e))?.unwrap_or_default();
+        names.sort_unstable();
+        Ok(names)
+    }
+
+    pub(crate) fn sync_dir(&self, relative: &Path) -> Result<()> {
+        self.handle.sync_dir(relative).map_err(|e| self.fail("sync the folder", relative, e))
+    }
+
+    /// One flush of the whole file system, in place of one a file.
+    pub(crate) fn sync_file_system(&self) -> Result<()> {
+        self.handle.sync_file_system().map_err(|e| self.fail("sync the file system of", Path::new(""), e))
+    }
+}
+
+fn absent<T>(result: io::Result<T>) -> io::Result<Option<T>> {
+    match result {
+        Ok(value) => Ok(Some(value)),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(e) => Err(e),
+    }
+}
+
+/// What the kernel says of a symlink that it was told not to follow, or of a path that leads out of the root.
+fn is_symlink_refusal(error: &io::Error) -> bool {
+    is_symlink_loop(error) || error.kind() == io::ErrorKind::CrossesDevices
+}
+
+#[cfg(all(test, unix))]
+#[allow(clippy::disallowed_methods)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::{PermissionsExt, symlink};
+
+    fn root() -> (tempfile::TempDir, Root) {
+        let dir = tempfile::tempdir().unwrap();
+        let root = Root::open(dir.path()).unwrap();
+        (dir, root)
+    }
+
+    #[test]
+    fn nothing_is_reached_through_a_symlink() {
+        let (dir, root) = root();
+        let outside = tempfile::tempdir().unwrap();
+        std::fs::write(outside.path().join("kept"), "x").unwrap();
+        symlink(outside.path(), dir.path().join("blobs")).unwrap();
+        symlink(outside.path().join("kept"), dir.path().join("file")).unwrap();
+        let escapes = |error: Error| assert!(matches!(error, Error::PathEscapesRoot { .. }), "{error}");
+        escapes(root.meta(Path::new("blobs/kept")).unwrap_err());
+        escapes(root.read(Path::new("blobs/kept")).unwrap_err());
+        escapes(root.read(Path::new("file")).unwrap_err());
+        escapes(root.create_file(Path::new("blobs/new"), 0o600).unwrap_err());
+        escapes(root.remove_file(Path::new("blobs/kept")).unwrap_err());
+        escapes(root.make_dirs(Path::new("blobs/sub")).unwrap_err());
+        escapes(root.names(Path::new("blobs")).unwrap_err());
+        // Removing a symlink removes the symlink.
+        root.remove_all(Path::new("blobs")).unwrap();
+        assert!(outside.path().join("kept").exists() && !dir.path().join("blobs").exists());
+    }
+
+    #[test]
+    fn modes_are_explicit_and_follow_a_shared_group() {
+        let (dir, root) = root();
+        root.make_dirs(Path::new("a/b")).unwrap();
+        let mode = |p: &str| std::fs::metadata(dir.path().join(p)).unwrap().permissions().mode() & 0o7777;
+        assert_eq!(mode("a/b"), 0o755);
+        root.create_file(Path::new("f"), root.file_mode()).unwrap();
+        assert_eq!(mode("f"), 0o644);
+
+        std::fs::set_permissions(dir.path(), std::fs::Permissions::from_mode(0o2775)).unwrap();
+        let shared = Root::open(dir.path()).unwrap();
+        shared.make_dirs(Path::new("c")).unwrap();
+        assert_eq!(mode("c"), 0o2775);
+        assert_eq!(shared.file_mode(), 0o664);
+
+        std::fs::set_permissions(dir.path(), std::fs::Permissions::from_mode(0o777)).unwrap();
+        assert_eq!(Root::open(dir.path()).unwrap().file_mode() & 0o002, 0);
+    }
+
+    #[test]
+    fn make_dirs_names_the_folders_to_sync() {
+        let (_dir, root) = root();
+        let changed = root.make_dirs(Path::new("a/b/c")).unwrap();
+        assert_eq!(changed, [Path::new(""), Path::new("a"), Path::new("a/b")]);
+        assert!(root.make_dirs(Path::new("a/b/c")).unwrap().is_empty());
+    }
+}

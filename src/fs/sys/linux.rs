@@ -1,0 +1,235 @@
+//! Linux: every name is looked up below the root's descriptor, and no symlink is ever followed on the way.
+
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStringExt;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{self as rfs, AtFlags, CWD, Dir, FileType, Mode, OFlags, RenameFlags, ResolveFlags};
+use rustix::io::Errno;
+
+use super::{Open, Replace};
+use crate::fs::{Kind, Meta};
+
+/// A directory that names are looked up below.
+#[derive(Debug)]
+pub(crate) struct Handle(OwnedFd);
+
+impl Handle {
+    pub(crate) fn open(path: &Path) -> io::Result<Self> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        Ok(Handle(rfs::open(path, flags, Mode::empty())?))
+    }
+
+    /// Opens a directory below this one, through no symlink.
+    fn dir(&self, relative: &Path, flags: OFlags) -> io::Result<OwnedFd> {
+        let flags = flags | OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+        if relative.as_os_str().is_empty() {
+            return Ok(rfs::openat(&self.0, ".", flags, Mode::empty())?);
+        }
+        let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
+        match rfs::openat2(&self.0, relative, flags, Mode::empty(), resolve) {
+            // Kernels before 5.6 do not know it; some sandboxes forbid it.
+            Err(Errno::NOSYS | Errno::PERM) => self.walk(relative, flags),
+            // NOFOLLOW with DIRECTORY says "not a directory" of a symlink.
+            Err(Errno::NOTDIR) if is_symlink(self.0.as_fd(), relative) => Err(Errno::LOOP.into()),
+            other => Ok(other?),
+        }
+    }
+
+    fn walk(&self, relative: &Path, last: OFlags) -> io::Result<OwnedFd> {
+        let step = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+        let mut at = rfs::openat(&self.0, ".", step, Mode::empty())?;
+        let mut parts = relative.components().peekable();
+        while let Some(part) = parts.next() {
+            let std::path::Component::Normal(name) = part else { return Err(Errno::XDEV.into()) };
+            let flags = if parts.peek().is_none() { last } else { step };
+            at = match rfs::openat(&at, name, flags, Mode::empty()) {
+                Err(Errno::NOTDIR) if is_symlink(at.as_fd(), Path::new(name)) => return Err(Errno::LOOP.into()),
+                other => other?,
+            };
+        }
+        Ok(at)
+    }
+
+    fn parent<'a>(&self, relative: &'a Path) -> io::Result<(OwnedFd, &'a OsStr)> {
+        let name = relative.file_name().ok_or(Errno::INVAL)?;
+        Ok((self.dir(relative.parent().unwrap_or(Path::new("")), OFlags::PATH)?, name))
+    }
+
+    pub(crate) fn meta(&self, relative: &Path) -> io::Result<Meta> {
+        if relative.as_os_str().is_empty() {
+            return Ok(meta(&rfs::fstat(&self.0)?));
+        }
+        let (parent, name) = self.parent(relative)?;
+        Ok(meta(&rfs::statat(parent, name, AtFlags::SYMLINK_NOFOLLOW)?))
+    }
+
+    /// `meta` in one system call: a folder on the way may be a symlink, so this is for "has it changed?" alone.
+    pub(crate) fn peek(&self, relative: &Path) -> io::Result<Meta> {
+        Ok(meta(&rfs::statat(&self.0, relative, AtFlags::SYMLINK_NOFOLLOW)?))
+    }
+
+    pub(crate) fn open_file(&self, relative: &Path, how: Open) -> io::Result<File> {
+        let (parent, name) = self.parent(relative)?;
+        // NONBLOCK: a FIFO in the place of a file must not hold us up.
+        let common = OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
+        let file = match how {
+            Open::Read => rfs::openat(parent, name, common | OFlags::RDONLY, Mode::empty())?,
+            Open::CreateNew(mode) => {
+                let flags = common | OFlags::RDWR | OFlags::CREATE | OFlags::EXCL;
+                let file = rfs::openat(parent, name, flags, Mode::from_raw_mode(mode))?;
+                rfs::fchmod(&file, Mode::from_raw_mode(mode))?; // the umask may have taken bits away
+                file
+            }
+            Open::Lock(mode) => match rfs::openat(&parent, name, common | OFlags::RDWR, Mode::empty()) {
+                Err(Errno::NOENT) => {
+                    let flags = common | OFlags::RDWR | OFlags::CREATE;
+                    let file = rfs::openat(parent, name, flags, Mode::from_raw_mode(mode))?;
+                    rfs::fchmod(&file, Mode::from_raw_mode(mode))?;
+                    file
+                }
+                // flock needs no write permission.
+                Err(Errno::ACCESS) => rfs::openat(parent, name, common | OFlags::RDONLY, Mode::empty())?,
+                other => other?,
+            },
+        };
+        let file = File::from(file);
+        match meta_of(&file)?.kind {
+            Kind::File => Ok(file),
+            _ => Err(io::Error::new(io::ErrorKind::InvalidData, "it is not a regular file")),
+        }
+    }
+
+    /// Opens the directory itself, to lock it.
+    pub(crate) fn open_dir(&self, relative: &Path) -> io::Result<File> {
+        Ok(File::from(self.dir(relative, OFlags::RDONLY)?))
+    }
+
+    pub(crate) fn make_dir(&self, relative: &Path, mode: u32) -> io::Result<()> {
+        let (parent, name) = self.parent(relative)?;
+        rfs::mkdirat(&parent, name, Mode::from_raw_mode(mode))?;
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+        let made = rfs::openat(&parent, name, flags, Mode::empty())?;
+        Ok(rfs::fchmod(made, Mode::from_raw_mode(mode))?)
+    }
+
+    pub(crate) fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
+        let (from_parent, from_name) = self.parent(from)?;
+        let (to_parent, to_name) = self.parent(to)?;
+        Ok(rfs::linkat(from_parent, from_name, to_parent, to_name, AtFlags::empty())?)
+    }
+
+    /// Gives the open file another name: that very inode, whatever its old name leads to by now.
+    pub(crate) fn link_file(&self, file: &File, to: &Path) -> io::Result<()> {
+        use std::os::fd::AsRawFd;
+        let (parent, name) = self.parent(to)?;
+        let by_descriptor = PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()));
+        Ok(rfs::linkat(CWD, by_descriptor, parent, name, AtFlags::SYMLINK_FOLLOW)?)
+    }
+
+    pub(crate) fn rename(&self, from: &Path, to: &Path, replace: Replace) -> io::Result<()> {
+        let (from_parent, from_name) = self.parent(from)?;
+        let (to_parent, to_name) = self.parent(to)?;
+        match replace {
+            Replace::Yes => rfs::renameat(from_parent, from_name, to_parent, to_name)?,
+            Replace::No => rfs::renameat_with(from_parent, from_name, to_parent, to_name, RenameFlags::NOREPLACE)?,
+        }
+        Ok(())
+    }
+
+    pub(crate) fn remove_file(&self, relative: &Path) -> io::Result<()> {
+        let (parent, name) = self.parent(relative)?;
+        Ok(rfs::unlinkat(parent, name, AtFlags::empty())?)
+    }
+
+    pub(crate) fn remove_dir(&self, relative: &Path) -> io::Result<()> {
+        let (parent, name) = self.parent(relative)?;
+        Ok(rfs::unlinkat(parent, name, AtFlags::REMOVEDIR)?)
+    }
+
+    pub(crate) fn names(&self, relative: &Path) -> io::Result<Vec<OsString>> {
+        let mut names = Vec::new();
+        for entry in Dir::read_from(self.dir(relative, OFlags::RDONLY)?)? {
+            let name = entry?.file_name().to_bytes().to_vec();
+            if name != b"." && name != b".." {
+                names.push(OsString::from_vec(name));
+            }
+        }
+        Ok(names)
+    }
+
+    pub(crate) fn sync_dir(&self, relative: &Path) -> io::Result<()> {
+        Ok(rfs::fsync(self.dir(relative, OFlags::RDONLY)?)?)
+    }
+
+    /// Makes everything that was written to this file system durable.
+    pub(crate) fn sync_file_system(&self) -> io::Result<()> {
+        Ok(rfs::syncfs(&self.0)?)
+    }
+}
+
+fn is_symlink(parent: BorrowedFd<'_>, name: &Path) -> bool {
+    rfs::statat(parent, name, AtFlags::SYMLINK_NOFOLLOW)
+        .is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Symlink)
+}
+
+#[allow(clippy::useless_conversion)] // the kernel's types differ between architectures
+fn meta(stat: &rfs::Stat) -> Meta {
+    let kind = match FileType::from_raw_mode(stat.st_mode) {
+        FileType::RegularFile => Kind::File,
+        FileType::Directory => Kind::Dir,
+        FileType::Symlink => Kind::Symlink,
+        FileType::Fifo => Kind::Other("FIFO"),
+        FileType::Socket => Kind::Other("socket"),
+        FileType::CharacterDevice => Kind::Other("character device"),
+        FileType::BlockDevice => Kind::Other("block device"),
+        FileType::Unknown => Kind::Other("file of an unknown kind"),
+    };
+    Meta {
+        kind,
+        device: stat.st_dev,
+        inode: stat.st_ino,
+        size_bytes: u64::try_from(stat.st_size).unwrap_or(0),
+        mtime_ns: i128::from(stat.st_mtime) * 1_000_000_000 + i128::from(stat.st_mtime_nsec),
+        mode: stat.st_mode & 0o7777,
+        links: u64::from(stat.st_nlink),
+        owner: stat.st_uid,
+    }
+}
+
+/// What the kernel says of a symlink that it was told not to follow, and of symlinks that lead to each other.
+pub(crate) fn is_symlink_loop(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(Errno::LOOP.raw_os_error())
+}
+
+pub(crate) fn meta_of(file: &File) -> io::Result<Meta> {
+    Ok(meta(&rfs::fstat(file)?))
+}
+
+pub(crate) fn current_user() -> u32 {
+    rustix::process::geteuid().as_raw()
+}
+
+pub(crate) fn set_mode(file: &File, mode: u32) -> io::Result<()> {
+    Ok(rfs::fchmod(file, Mode::from_raw_mode(mode))?)
+}
+
+/// Makes `to` share all blocks of `from`, as they are at this moment.
+pub(crate) fn reflink(from: &File, to: &File) -> io::Result<()> {
+    Ok(rfs::ioctl_ficlone(to, from)?)
+}
+
+/// Opens somebody else's file for reading, without waiting for a writer when it is a FIFO and without becoming its
+/// terminal when it is one.
+pub(crate) fn open_source(path: &Path) -> io::Result<File> {
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
+    Ok(File::from(rfs::open(path, flags, Mode::empty())?))
+}
+
+/// `meta` of somebody else's path, following symlinks, without opening it: a socket cannot be opened.
+pub(crate) fn meta_of_path(path: &Path) -> io::Result<Meta> {
+    Ok(meta(&rfs::stat(path)?))
+}

@@ -1,0 +1,211 @@
+//! Everywhere else: paths and the standard library. Compiled in CI on Linux, not tested on macOS or Windows.
+//!
+//! Weaker than `linux.rs`: a folder that is swapped for a symlink between the check and the use is not noticed, a rename
+//! onto a name that appears meanwhile replaces it, there is no reflink and no flush of a whole file system in one call.
+
+use std::ffi::OsString;
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::{Open, Replace};
+use crate::fs::{Kind, Meta};
+
+/// A directory that names are looked up below.
+#[derive(Debug)]
+pub(crate) struct Handle(PathBuf);
+
+#[allow(clippy::disallowed_methods)] // this is what the rest of the crate calls instead
+impl Handle {
+    pub(crate) fn open(path: &Path) -> io::Result<Self> {
+        if !fs::metadata(path)?.is_dir() {
+            return Err(io::ErrorKind::NotADirectory.into());
+        }
+        Ok(Handle(path.to_path_buf()))
+    }
+
+    /// The full path, whose folders are no symlinks just now.
+    fn path(&self, relative: &Path) -> io::Result<PathBuf> {
+        let mut at = self.0.clone();
+        for folder in relative.parent().into_iter().flat_map(Path::components) {
+            at.push(folder);
+            if fs::symlink_metadata(&at)?.is_symlink() {
+                return Err(symlink_refused());
+            }
+        }
+        Ok(self.0.join(relative))
+    }
+
+    pub(crate) fn meta(&self, relative: &Path) -> io::Result<Meta> {
+        Ok(meta(&fs::symlink_metadata(self.path(relative)?)?))
+    }
+
+    pub(crate) fn peek(&self, relative: &Path) -> io::Result<Meta> {
+        Ok(meta(&fs::symlink_metadata(self.0.join(relative))?))
+    }
+
+    pub(crate) fn open_file(&self, relative: &Path, how: Open) -> io::Result<File> {
+        let path = self.path(relative)?;
+        match fs::symlink_metadata(&path) {
+            Ok(meta) if meta.is_symlink() => return Err(symlink_refused()),
+            Ok(meta) if !meta.is_file() => {
+                return Err(io::Error::new(io::ErrorKind::InvalidData, "it is not a regular file"));
+            }
+            _ => {}
+        }
+        match how {
+            Open::Read => File::open(path),
+            Open::CreateNew(mode) => {
+                let file = OpenOptions::new().read(true).write(true).create_new(true).open(path)?;
+                set_mode(&file, mode)?;
+                Ok(file)
+            }
+            Open::Lock(mode) => match OpenOptions::new().read(true).write(true).create_new(true).open(&path) {
+                Ok(file) => set_mode(&file, mode).map(|()| file),
+                Err(e) if e.kind() == io::ErrorKind::AlreadyExists => File::open(path),
+                Err(e) => Err(e),
+            },
+        }
+    }
+
+    pub(crate) fn open_dir(&self, relative: &Path) -> io::Result<File> {
+        File::open(self.path(relative)?)
+    }
+
+    pub(crate) fn make_dir(&self, relative: &Path, mode: u32) -> io::Result<()> {
+        let path = self.path(relative)?;
+        fs::create_dir(&path)?;
+        set_path_mode(&path, mode)
+    }
+
+    pub(crate) fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
+        fs::hard_link(self.path(from)?, self.path(to)?)
+    }
+
+    /// There is no way to link an open file: callers fall back to a rename or a copy.
+    pub(crate) fn link_file(&self, _: &File, _: &Path) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    pub(crate) fn rename(&self, from: &Path, to: &Path, replace: Replace) -> io::Result<()> {
+        let (from, to) = (self.path(from)?, self.path(to)?);
+        if replace == Replace::No && fs::symlink_metadata(&to).is_ok() {
+            return Err(io::ErrorKind::AlreadyExists.into());
+        }
+        fs::rename(from, to)
+    }
+
+    pub(crate) fn remove_file(&self, relative: &Path) -> io::Result<()> {
+        fs::remove_file(self.path(relative)?)
+    }
+
+    pub(crate) fn remove_dir(&self, relative: &Path) -> io::Result<()> {
+        fs::remove_dir(self.path(relative)?)
+    }
+
+    pub(crate) fn names(&self, relative: &Path) -> io::Result<Vec<OsString>> {
+        let path = self.path(relative)?;
+        if fs::symlink_metadata(&path)?.is_symlink() {
+            return Err(symlink_refused());
+        }
+        fs::read_dir(path)?.map(|entry| Ok(entry?.file_name())).collect()
+    }
+
+    pub(crate) fn sync_dir(&self, relative: &Path) -> io::Result<()> {
+        if cfg!(windows) {
+            return Ok(()); // folders cannot be synced there
+        }
+        File::open(self.path(relative)?)?.sync_all()
+    }
+
+    /// There is no such call: every file of a batch is synced by its own.
+    pub(crate) fn sync_file_system(&self) -> io::Result<()> {
+        let mut folders = vec![self.0.clone()];
+        while let Some(folder) = folders.pop() {
+            for entry in fs::read_dir(folder)? {
+                let entry = entry?;
+                match entry.file_type()? {
+                    kind if kind.is_dir() => folders.push(entry.path()),
+                    kind if kind.is_file() => File::open(entry.path())?.sync_all()?,
+                    _ => {}
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What [`is_symlink_loop`] recognises.
+const REFUSED: &str = "a symlink is not followed here";
+
+fn symlink_refused() -> io::Error {
+    io::Error::other(REFUSED)
+}
+
+pub(crate) fn is_symlink_loop(error: &io::Error) -> bool {
+    error.to_string() == REFUSED
+}
+
+fn meta(data: &fs::Metadata) -> Meta {
+    let kind = match data.file_type() {
+        kind if kind.is_file() => Kind::File,
+        kind if kind.is_dir() => Kind::Dir,
+        kind if kind.is_symlink() => Kind::Symlink,
+        _ => Kind::Other("special file"),
+    };
+    let mtime_ns = data.modified().map_or(0, crate::fs::unix_ns);
+    let mut meta =
+        Meta { kind, device: 0, inode: 0, size_bytes: data.len(), mtime_ns, mode: 0o444, links: 1, owner: 0 };
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::MetadataExt;
+        (meta.device, meta.inode, meta.links) = (data.dev(), data.ino(), data.nlink());
+        (meta.mode, meta.owner) = (data.mode() & 0o7777, data.uid());
+    }
+    meta
+}
+
+pub(crate) fn meta_of(file: &File) -> io::Result<Meta> {
+    Ok(meta(&file.metadata()?))
+}
+
+pub(crate) fn meta_of_path(path: &Path) -> io::Result<Meta> {
+    Ok(meta(&fs::metadata(path)?))
+}
+
+/// Not known: nobody is the owner, so that `--mode link` is refused.
+pub(crate) fn current_user() -> u32 {
+    u32::MAX
+}
+
+#[cfg(unix)]
+pub(crate) fn set_mode(file: &File, mode: u32) -> io::Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+    file.set_permissions(fs::Permissions::from_mode(mode))
+}
+
+#[cfg(unix)]
+fn set_path_mode(path: &Path, mode: u32) -> io::Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+    fs::set_permissions(path, fs::Permissions::from_mode(mode))
+}
+
+#[cfg(not(unix))]
+pub(crate) fn set_mode(file: &File, mode: u32) -> io::Result<()> {
+    let mut permissions = file.metadata()?.permissions();
+    permissions.set_readonly(mode & 0o222 == 0);
+    file.set_permissions(permissions)
+}
+
+#[cfg(not(unix))]
+fn set_path_mode(_: &Path, _: u32) -> io::Result<()> {
+    Ok(())
+}
+
+pub(crate) fn reflink(_: &File, _: &File) -> io::Result<()> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
+pub(crate) fn open_source(path: &Path) -> io::Result<File> {
+    File::open(path)
+}

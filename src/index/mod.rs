@@ -1,0 +1,10 @@
+//! The index: id → record, in 256 JSON shards.
+
+mod format;
+mod load;
+mod record;
+mod update;
+
+pub(crate) use load::Index;
+pub(crate) use record::{StoredRecord, encode_path};
+pub(crate) use update::{Change, Edit, Flushed};

@@ -1,0 +1,160 @@
+//! One entry's JSON, and how it becomes a `Record`.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use serde_json::{Map, Value};
+
+use crate::digest::Digest;
+use crate::entry::{ArtifactKind, CatalogEntry, LifecycleState, LinkMode, Pin, Record, Source, TrustState};
+use crate::fs::Root;
+use crate::layout;
+
+/// A record as it is on disk. Every field is always written, so that what is in the old text and not in the new one
+/// is known to come from a later version.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct StoredRecord {
+    /// Relative to the root, with `/` between the parts.
+    pub(crate) path: String,
+    pub(crate) kind: ArtifactKind,
+    pub(crate) digest: Option<Digest>,
+    pub(crate) size_bytes: u64,
+    pub(crate) files: u64,
+    pub(crate) lifecycle: LifecycleState,
+    pub(crate) trust: TrustState,
+    pub(crate) view: Option<LinkMode>,
+    pub(crate) source: Option<Source>,
+    pub(crate) created_ms: u64,
+    pub(crate) updated_ms: u64,
+    pub(crate) last_verified_ms: Option<u64>,
+    pub(crate) last_used_ms: Option<u64>,
+    #[serde(default)]
+    pub(crate) pins: BTreeMap<String, Pin>,
+}
+
+impl StoredRecord {
+    pub(crate) fn parse(text: &RawValue) -> Result<Self, String> {
+        let record: StoredRecord = serde_json::from_str(text.get()).map_err(|e| e.to_string())?;
+        record.relative_path().ok_or_else(|| format!("its path {:?} leads out of the root", record.path))?;
+        Ok(record)
+    }
+
+    /// Its text, with what a later version has written into `old` kept.
+    pub(crate) fn render(&self, old: Option<&RawValue>) -> serde_json::Result<Box<RawValue>> {
+        let mut new = serde_json::to_value(self)?;
+        if let Some(old) = old
+            && let (Value::Object(new), Value::Object(old)) = (&mut new, serde_json::from_str(old.get())?)
+        {
+            let pins_before = old.get("pins").cloned();
+            keep_unknown(new, old);
+            // A pin that is gone is not an unknown member.
+            if let (Some(Value::Object(pins)), Some(Value::Object(_))) = (new.get_mut("pins"), pins_before) {
+                pins.retain(|name, _| self.pins.contains_key(name));
+            }
+        }
+        serde_json::value::to_raw_value(&new)
+    }
+
+    /// The path below the root; `None` when it is not one.
+    pub(crate) fn relative_path(&self) -> Option<PathBuf> {
+        layout::is_plain_path(&self.path).then(|| PathBuf::from(&self.path))
+    }
+
+    /// The record with the absolute path for a caller.
+    pub(crate) fn into_record(self, id: String, root: &Root) -> Record {
+        let local_path = root.absolute(Path::new(&self.path));
+        Record {
+            entry: CatalogEntry {
+                id,
+                local_path,
+                lifecycle: self.lifecycle,
+                digest: self.digest,
+                last_verified_ms: self.last_verified_ms,
+            },
+            kind: self.kind,
+            size_bytes: self.size_bytes,
+            files: self.files,
+            trust: self.trust,
+            view: self.view,
+            source: self.source,
+            created_ms: self.created_ms,
+            updated_ms: self.updated_ms,
+            last_used_ms: self.last_used_ms,
+            pins: self.pins,
+        }
+    }
+}
+
+/// Adds to `new` what only `old` has, in objects inside it as well.
+fn keep_unknown(new: &mut Map<String, Value>, old: Map<String, Value>) {
+    for (name, old) in old {
+        match (new.get_mut(&name), old) {
+            (Some(Value::Object(new)), Value::Object(old)) => keep_unknown(new, old),
+            (Some(_), _) => {}
+            (None, old) => {
+                new.insert(name, old);
+            }
+        }
+    }
+}
+
+/// A path below the root as records hold it; `None` when it is not UTF-8.
+pub(crate) fn encode_path(relative: &Path) -> Option<String> {
+    let parts: Option<Vec<&str>> = relative.components().map(|part| part.as_os_str().to_str()).collect();
+    Some(parts?.join("/"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record() -> StoredRecord {
+        StoredRecord {
+            path: "views/m-0123/abc/m.gguf".into(),
+            kind: ArtifactKind::File,
+            digest: Some(Digest::of_bytes(b"")),
+            size_bytes: 0,
+            files: 1,
+            lifecycle: LifecycleState::Active,
+            trust: TrustState::Warned,
+            view: Some(LinkMode::Hardlink),
+            source: None,
+            created_ms: 1,
+            updated_ms: 2,
+            last_verified_ms: Some(3),
+            last_used_ms: None,
+            pins: BTreeMap::new(),
+        }
+    }
+
+    #[test]
+    fn members_of_a_later_version_survive_a_rewrite() {
+        let mut old = record();
+        old.pins.insert("kept".into(), Pin { created_ms: 1, expiry_ms: None });
+        old.pins.insert("dropped".into(), Pin { created_ms: 1, expiry_ms: None });
+        let text = old.render(None).unwrap();
+        let later = text.get().replacen('{', r#"{"later":{"a":1},"#, 1).replace(r#""kept":{"#, r#""kept":{"why":"x","#);
+        let later = RawValue::from_string(later).unwrap();
+        let mut new = StoredRecord::parse(&later).unwrap();
+        new.lifecycle = LifecycleState::Retired;
+        new.digest = None;
+        new.pins.remove("dropped");
+        let text = new.render(Some(&later)).unwrap();
+        assert_eq!(StoredRecord::parse(&text).unwrap(), new);
+        let value: Value = serde_json::from_str(text.get()).unwrap();
+        assert_eq!(value["later"]["a"], 1);
+        assert_eq!(value["pins"]["kept"]["why"], "x");
+        assert_eq!(value["pins"].as_object().unwrap().len(), 1);
+        assert_eq!(value["digest"], Value::Null);
+    }
+
+    #[test]
+    fn a_path_that_leads_out_is_no_record() {
+        for path in ["", "/etc/passwd", "../x", "views/../../x", "a//b", "a/", "./a", "a/."] {
+            let text = StoredRecord { path: path.into(), ..record() }.render(None).unwrap();
+            StoredRecord::parse(&text).expect_err(path);
+        }
+    }
+}

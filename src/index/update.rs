@@ -1,0 +1,169 @@
+//! Changing shards: locked, written beside the old one, synced, renamed over it.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::Path;
+
+use super::format::ShardText;
+use super::load::{Index, read_text};
+use super::record::StoredRecord;
+use crate::entry::Stamp;
+use crate::error::{Error, Result};
+use crate::fs::lock::{Hold, Lock, Wait, lock};
+use crate::fs::{Durability, Root, Temp, atomic};
+use crate::layout;
+
+/// From how many shards on one flush of the file system is cheaper than one a file.
+const FLUSH_ONCE_FROM: usize = 8;
+
+/// What becomes of a record.
+#[derive(Debug)]
+pub(crate) enum Change {
+    Keep,
+    Put(Box<StoredRecord>),
+    Remove,
+}
+
+/// What the caller of an update has made durable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Flushed {
+    /// Nothing, or only what it wrote itself.
+    Nothing,
+    /// The whole file system, the new shards with it.
+    FileSystem,
+}
+
+/// Decides on the new record of an id, given the one that it has.
+pub(crate) type Edit<'a> = dyn FnMut(&str, Option<StoredRecord>) -> Result<Change> + 'a;
+
+/// A shard that is locked and written beside its old self.
+struct Pending<'r> {
+    _lock: Lock,
+    number: u8,
+    old_stamp: Option<Stamp>,
+    new: Temp<'r>,
+}
+
+impl Index {
+    /// Changes the records of `ids`, all or, when a step fails, possibly those of some shards and not of others; of each
+    /// shard all or none. Durable, with `Durability::Full`, when it returns. The caller holds the store lock shared.
+    ///
+    /// `flush` is called once the new shards are written and before any of them can be seen: what they refer to has to
+    /// be durable when it returns.
+    pub(crate) fn update(
+        &self,
+        ids: &[&str],
+        durability: Durability,
+        wait: Wait,
+        flush: &mut dyn FnMut() -> Result<Flushed>,
+        edit: &mut Edit<'_>,
+    ) -> Result<()> {
+        let mut by_shard: BTreeMap<u8, Vec<&str>> = BTreeMap::new();
+        for id in ids {
+            by_shard.entry(layout::shard_number(id)).or_default().push(id);
+        }
+        let flush_once = durability.is_full() && by_shard.len() >= FLUSH_ONCE_FROM;
+        let each = if flush_once { Durability::Relaxed } else { durability };
+        let mut pending = Vec::new();
+        // Ascending, as every writer does: so no two of them wait for each other.
+        for (number, ids) in by_shard {
+            pending.extend(self.prepare(number, &ids, each, wait, edit)?);
+        }
+        if flush()? == Flushed::Nothing && flush_once {
+            self.root.sync_file_system()?;
+        }
+        let changed = !pending.is_empty();
+        let mut locks = Vec::with_capacity(pending.len());
+        for shard in pending {
+            locks.push(self.replace(shard, durability)?);
+        }
+        if changed && durability.is_full() {
+            self.root.sync_dir(Path::new(layout::INDEX))?;
+        }
+        Ok(())
+    }
+
+    fn prepare(
+        &self,
+        number: u8,
+        ids: &[&str],
+        durability: Durability,
+        wait: Wait,
+        edit: &mut Edit<'_>,
+    ) -> Result<Option<Pending<'_>>> {
+        let lock = lock(&self.root, layout::lock_shard(number), "an index shard", Hold::Exclusive, wait)?;
+        let loaded = read_text(&self.root, number)?;
+        let mut text = loaded.text;
+        let mut changed = false;
+        for id in ids {
+            changed |= apply(&self.root, number, &mut text, id, edit)?;
+        }
+        if !changed {
+            return Ok(None);
+        }
+        text.generation = text.generation.saturating_add(1);
+        let new = Temp::write(&self.root, Path::new(layout::INDEX), &text.render(), durability)?;
+        Ok(Some(Pending { _lock: lock, number, old_stamp: loaded.stamp, new }))
+    }
+
+    /// The lock is given back, to be held until all shards are in place and synced.
+    fn replace(&self, shard: Pending<'_>, durability: Durability) -> Result<Lock> {
+        let path = layout::shard(shard.number);
+        if self.root.meta(&path)?.map(|meta| meta.stamp()) != shard.old_stamp {
+            // Only where file locks do nothing: another writer came between, and must not be undone.
+            return Err(Error::Busy {
+                what: "an index shard (another process wrote it in spite of the lock)",
+                path: self.root.absolute(&path),
+                waited: std::time::Duration::ZERO,
+            });
+        }
+        keep_previous(&self.root, shard.number, durability)?;
+        shard.new.publish_over(&path)?;
+        Ok(shard._lock)
+    }
+}
+
+fn apply(root: &Root, number: u8, text: &mut ShardText, id: &str, edit: &mut Edit<'_>) -> Result<bool> {
+    let path = || root.absolute(&layout::shard(number));
+    let old = text.entries.get(id);
+    let stored = old.map(|old| StoredRecord::parse(old)).transpose().map_err(|reason| Error::CorruptIndex {
+        path: path(),
+        reason: format!("the entry {id:?} cannot be read: {reason}"),
+    })?;
+    match edit(id, stored)? {
+        Change::Keep => Ok(false),
+        Change::Remove => Ok(text.entries.remove(id).is_some()),
+        Change::Put(new) => {
+            let new = new.render(old.map(|old| &**old)).map_err(|e| Error::io("encode an entry of", path(), e))?;
+            text.entries.insert(id.to_owned(), new);
+            Ok(true)
+        }
+    }
+}
+
+/// Gives the shard its second name `.prev`, so that it is never absent. Of a first write, the generation before is an
+/// empty shard, so that a shard that is lost later is told from one that was never written.
+fn keep_previous(root: &Root, number: u8, durability: Durability) -> Result<()> {
+    let (path, prev) = (layout::shard(number), layout::shard_prev(number));
+    let private = path.with_file_name(format!(".{}.tmp", atomic::random_name()));
+    match root.link(&path, &private) {
+        Ok(()) => {
+            let renamed = root.rename_over(&private, &prev);
+            // When both names are one inode already, the rename leaves the private one where it is.
+            let removed = root.remove_file(&private);
+            renamed.and(removed.map(drop))
+        }
+        Err(e) if e.kind() == io::ErrorKind::NotFound => {
+            write_previous(root, &prev, &ShardText::default().render(), durability)
+        }
+        Err(e) if atomic::is_link_refusal(&e) => {
+            let old = root.read(&path)?.unwrap_or_default();
+            write_previous(root, &prev, &old, durability)
+        }
+        Err(e) => Err(root.fail("keep the generation before of", &path, e)),
+    }
+}
+
+fn write_previous(root: &Root, prev: &Path, text: &[u8], durability: Durability) -> Result<()> {
+    Temp::write(root, Path::new(layout::INDEX), text, durability)?.publish_over(prev)
+}

@@ -1,0 +1,214 @@
+//! The only place where paths of the store are joined. All are relative to the root.
+//!
+//! ```text
+//! <root>/                               default ~/.cache/models
+//!   CACHEDIR.TAG                        so backup tools skip a cache
+//!   store.json                          format version, feature flags; the only file read at open
+//!   index/<xx>.json                     256 shards, xx = first byte of SHA-256(id)
+//!   index/<xx>.json.prev                the generation before
+//!   blobs/sha256/<xx>/<64 hex>          mode 0444, never changed in place
+//!   outboards/sha256/<xx>/<64 hex>.json stamp of the last full check
+//!   views/<slug>/<12 hex>/<name>        local_path; <12 hex> of the artifact's digest
+//!   ingest/<session>/                   private in-flight files of one operation
+//!   trash/                              swept, within grace
+//!   quarantine/                         corrupt blobs, kept to look at
+//!   locks/store                         shared for a commit, exclusive for a sweep
+//!   locks/index/<xx>                    one shard's read-modify-write
+//!   locks/fetch/<key>                   one worker per reference
+//! ```
+
+use std::path::{Component, Path, PathBuf};
+
+use crate::digest::Digest;
+
+/// The format that this version reads and writes.
+pub(crate) const FORMAT: u32 = 1;
+
+/// How many shards the index has.
+pub(crate) const SHARDS: usize = 256;
+
+pub(crate) const STORE_JSON: &str = "store.json";
+pub(crate) const CACHEDIR_TAG: &str = "CACHEDIR.TAG";
+pub(crate) const INDEX: &str = "index";
+pub(crate) const INGEST: &str = "ingest";
+pub(crate) const VIEWS: &str = "views";
+pub(crate) const QUARANTINE: &str = "quarantine";
+
+/// Every folder that a new store has, parents first.
+pub(crate) const FOLDERS: [&str; 12] = [
+    INDEX,
+    "blobs",
+    "blobs/sha256",
+    "outboards",
+    "outboards/sha256",
+    VIEWS,
+    INGEST,
+    "trash",
+    QUARANTINE,
+    "locks",
+    "locks/index",
+    "locks/fetch",
+];
+
+pub(crate) fn shard_number(id: &str) -> u8 {
+    let [first, ..] = *Digest::of_bytes(id.as_bytes()).as_bytes();
+    first
+}
+
+pub(crate) fn shard(number: u8) -> PathBuf {
+    PathBuf::from(format!("{INDEX}/{number:02x}.json"))
+}
+
+pub(crate) fn shard_prev(number: u8) -> PathBuf {
+    PathBuf::from(format!("{INDEX}/{number:02x}.json.prev"))
+}
+
+pub(crate) fn blob(digest: &Digest) -> PathBuf {
+    fan_out("blobs", digest, "")
+}
+
+pub(crate) fn outboard(digest: &Digest) -> PathBuf {
+    fan_out("outboards", digest, ".json")
+}
+
+fn fan_out(folder: &str, digest: &Digest, ending: &str) -> PathBuf {
+    let [first, ..] = *digest.as_bytes();
+    PathBuf::from(format!("{folder}/{}/{first:02x}/{}{ending}", digest.algorithm().name(), digest.to_hex()))
+}
+
+/// `views/<slug>`: everything that was ever shown under this id.
+pub(crate) fn view_home(id: &str) -> PathBuf {
+    Path::new(VIEWS).join(slug(id))
+}
+
+/// `views/<slug>/<12 hex>/<name>`.
+pub(crate) fn view(id: &str, digest: &Digest, name: &str) -> PathBuf {
+    let short: String = digest.to_hex().chars().take(12).collect();
+    view_home(id).join(short).join(name)
+}
+
+pub(crate) fn quarantine(digest: &Digest, tag: &str) -> PathBuf {
+    Path::new(QUARANTINE).join(format!("{}.{tag}", digest.to_hex()))
+}
+
+pub(crate) fn lock_store() -> PathBuf {
+    PathBuf::from("locks/store")
+}
+
+pub(crate) fn lock_shard(number: u8) -> PathBuf {
+    PathBuf::from(format!("locks/index/{number:02x}"))
+}
+
+/// A readable folder name for an id: no two ids share one on any file system, because the hash of the id is in it.
+fn slug(id: &str) -> String {
+    let hash: String = Digest::of_bytes(id.as_bytes()).to_hex().chars().take(16).collect();
+    let readable: String = id
+        .chars()
+        .take(64)
+        .map(|c| match c.to_ascii_lowercase() {
+            c @ ('a'..='z' | '0'..='9' | '.' | '_' | '-') => c,
+            _ => '-',
+        })
+        .collect();
+    // A leading dot hides the folder, a leading dash reads as an option.
+    match readable.trim_start_matches(['.', '-']) {
+        "" => hash,
+        readable => format!("{readable}-{hash}"),
+    }
+}
+
+/// Whether text is a plain path below something: names with one `/` between them, nothing that leads elsewhere.
+pub(crate) fn is_plain_path(text: &str) -> bool {
+    let plain = |part: Component<'_>| matches!(part, Component::Normal(_));
+    !text.contains('\0')
+        && text.split('/').all(|part| !matches!(part, "" | "." | ".."))
+        && Path::new(text).components().all(plain)
+}
+
+/// What a path below the root is to the store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// Below `views/`, where the store shows artifacts.
+    Views,
+    /// The root itself, or the store's own: nobody else's paths go here.
+    Own,
+    /// Anywhere else: an artifact that somebody put below the root.
+    Free,
+}
+
+/// Tells what `relative` (normal components only) is to the store. Upper case counts as lower, because on some file
+/// systems it is.
+pub(crate) fn place(relative: &Path) -> Place {
+    let mut parts = relative.components();
+    let Some(Component::Normal(first)) = parts.next() else { return Place::Own };
+    let below = parts.next().is_some();
+    let first = first.to_string_lossy().to_ascii_lowercase();
+    match first.as_str() {
+        VIEWS if below => Place::Views,
+        STORE_JSON => Place::Own,
+        _ if first == CACHEDIR_TAG.to_ascii_lowercase() => Place::Own,
+        _ if FOLDERS.contains(&first.as_str()) => Place::Own,
+        _ => Place::Free,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn slugs_are_readable_and_never_collide() {
+        assert_eq!(
+            slug("file:/Models/Llama.gguf"),
+            format!("file--models-llama.gguf-{}", &Digest::of_bytes(b"file:/Models/Llama.gguf").to_hex()[..16])
+        );
+        assert_ne!(slug("a"), slug("A"));
+        assert_ne!(slug("é"), slug("e\u{301}"));
+        for hostile in ["..", "../../etc", ".hidden", "-rf", "/", "é", &"x".repeat(1024)] {
+            let slug = slug(hostile);
+            assert!(slug.len() <= 64 + 17 && !slug.starts_with(['.', '-']) && !slug.contains('/'), "{slug}");
+        }
+    }
+
+    #[test]
+    fn the_stores_own_places() {
+        for own in [
+            "",
+            "views",
+            "store.json",
+            "STORE.JSON",
+            "blobs/x",
+            "Blobs",
+            "index/00.json",
+            "locks",
+            "trash/a",
+            "CACHEDIR.TAG",
+        ] {
+            assert_eq!(place(Path::new(own)), Place::Own, "{own}");
+        }
+        assert_eq!(place(Path::new("views/a/b")), Place::Views);
+        for free in ["a.gguf", "models/blobs/x", "blobs2"] {
+            assert_eq!(place(Path::new(free)), Place::Free, "{free}");
+        }
+    }
+
+    #[test]
+    fn plain_paths_stay_below() {
+        for plain in ["a", "a/b c/d.gguf", "...", "a\\b", "é"] {
+            assert!(is_plain_path(plain) || cfg!(windows), "{plain}");
+        }
+        for other in ["", "/", "/etc/passwd", "..", "../x", "a/../../x", "a//b", "a/", "./a", "a/.", "a\0"] {
+            assert!(!is_plain_path(other), "{other}");
+        }
+    }
+
+    #[test]
+    fn blob_paths_come_from_digests() {
+        let digest = Digest::of_bytes(b"");
+        assert_eq!(
+            blob(&digest),
+            Path::new("blobs/sha256/e3/e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855")
+        );
+        assert_eq!(view("m", &digest, "a.gguf").components().nth(2).unwrap().as_os_str(), "e3b0c44298fc");
+    }
+}

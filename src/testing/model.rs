@@ -1,0 +1,79 @@
+//! A store beside a `BTreeMap`: the same operations, the same answers.
+
+use std::collections::BTreeMap;
+
+use super::probe::{Probe, is_invalid_input, is_not_found, same};
+use crate::entry::{CatalogEntry, LifecycleState, check_id};
+use crate::store::CatalogStore;
+
+/// One call on a [`CatalogStore`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Operation {
+    /// `get` of this id.
+    Get(String),
+    /// `put` of this entry. Its `local_path` is relative, and nothing is there.
+    Put(CatalogEntry),
+    /// `set_state` of this id.
+    SetState(String, LifecycleState),
+    /// `list`.
+    List,
+    /// `delete` of this id.
+    Delete(String),
+}
+
+/// Does the operations on an empty store and on a `BTreeMap`, and compares every answer, and the list at the end.
+///
+/// The list is not read after each operation, since that could hide a `get` that does not see the last change.
+///
+/// # Panics
+///
+/// At the first answer that differs, with a message that says which.
+pub fn catalog_store_model<S: CatalogStore>(store: &S, operations: &[Operation]) {
+    let mut model = BTreeMap::new();
+    Probe(store).lists([]);
+    for operation in operations {
+        apply(store, &mut model, operation);
+    }
+    Probe(store).lists(model.values());
+}
+
+fn apply<S: CatalogStore>(store: &S, model: &mut BTreeMap<String, CatalogEntry>, operation: &Operation) {
+    let probe = Probe(store);
+    match operation {
+        Operation::Get(id) => {
+            let found = store.get(id).unwrap_or_else(|error| none_if_impossible(id, None, error));
+            let expected = model.get(id);
+            let agree = match (&found, expected) {
+                (Some(found), Some(expected)) => same(found, expected),
+                (None, None) => true,
+                _ => false,
+            };
+            assert!(agree, "{operation:?} gives {found:?}, but must give {expected:?}");
+        }
+        Operation::Put(entry) if check_id(&entry.id).is_err() => is_invalid_input("put", &entry.id, store.put(entry)),
+        Operation::Put(entry) => {
+            probe.put(entry);
+            model.insert(entry.id.clone(), entry.clone());
+        }
+        Operation::SetState(id, state) => match model.get_mut(id) {
+            Some(entry) => {
+                probe.set_state(id, *state);
+                entry.lifecycle = *state;
+            }
+            None if check_id(id).is_err() => assert!(store.set_state(id, *state).is_err(), "{operation:?} must fail"),
+            None => is_not_found("set_state", id, store.set_state(id, *state)),
+        },
+        Operation::List => probe.lists(model.values()),
+        Operation::Delete(id) => {
+            let deleted = store.delete(id).unwrap_or_else(|error| none_if_impossible(id, false, error));
+            let expected = model.remove(id).is_some();
+            assert!(deleted == expected, "{operation:?} answers {deleted}, but must answer {expected}");
+        }
+    }
+}
+
+/// A store may reject an id that cannot be one, or find nothing under it.
+fn none_if_impossible<T>(id: &str, nothing: T, error: crate::Error) -> T {
+    assert!(check_id(id).is_err() && error.is_invalid_input(), "a look at {id:?} must succeed, but: {error}");
+    nothing
+}

@@ -1,0 +1,147 @@
+//! The stores of this crate against the conformance suite, and the suite against stores that are broken.
+
+mod broken;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use catalog_core::testing::{MemoryCatalog, Operation, catalog_store_conformance, catalog_store_model};
+use catalog_core::{CatalogEntry, Digest, LifecycleState};
+use proptest::prelude::*;
+use proptest::sample::select;
+use proptest::test_runner::TestRunner;
+use rstest::rstest;
+
+use broken::{Broken, Fault, Fault::*};
+
+#[test]
+fn the_memory_catalog_conforms() {
+    catalog_store_conformance(MemoryCatalog::default);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn the_memory_catalog_follows_the_model(operations in operations()) {
+        catalog_store_model(&MemoryCatalog::default(), &operations);
+    }
+}
+
+/// Few ids, so that most operations meet an entry, and some that can be none.
+fn id() -> impl Strategy<Value = String> {
+    const IDS: &[&str] = &["a", "A", "b", "..", "../x", "/abs", "é", "e\u{301}", "a.", "hf:org/repo", "", "a\n"];
+    prop_oneof![9 => select(IDS).prop_map(String::from), 1 => ".{1,12}"]
+}
+
+fn state() -> impl Strategy<Value = LifecycleState> {
+    select(&[LifecycleState::Active, LifecycleState::Retired][..])
+}
+
+fn entry() -> impl Strategy<Value = CatalogEntry> {
+    let digest = any::<Option<u8>>().prop_map(|seed| seed.map(|seed| Digest::of_bytes(&[seed])));
+    (id(), 0..100, state(), digest, any::<Option<u64>>()).prop_map(|(id, n, lifecycle, digest, last_verified_ms)| {
+        CatalogEntry { id, local_path: format!("models/{n}.gguf").into(), lifecycle, digest, last_verified_ms }
+    })
+}
+
+fn operations() -> impl Strategy<Value = Vec<Operation>> {
+    let operation = prop_oneof![
+        3 => id().prop_map(Operation::Get),
+        4 => entry().prop_map(Operation::Put),
+        2 => (id(), state()).prop_map(|(id, state)| Operation::SetState(id, state)),
+        1 => Just(Operation::List),
+        2 => id().prop_map(Operation::Delete),
+    ];
+    proptest::collection::vec(operation, 0..40)
+}
+
+/// The message with which `check` panics.
+fn breach(check: impl FnOnce()) -> Option<String> {
+    let panic = catch_unwind(AssertUnwindSafe(check)).err()?;
+    let text = panic.downcast_ref::<String>().cloned();
+    Some(text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).into())).unwrap_or_default())
+}
+
+#[rstest]
+#[case(ListIsReversed, "list gives the ids")]
+#[case(ListIgnoresCase, "list gives the ids")]
+#[case(ListMissesTheLast, "list gives the ids")]
+#[case(ListRepeats, "list gives the ids")]
+#[case(GetFindsTheNeighbour, r#"get of "model" must find nothing"#)]
+#[case(PutAppends, r#"list gives the ids ["model", "model", "other"]"#)]
+#[case(PutKeepsTheFirst, r#"12.gguf", lifecycle: Active, digest: None, last_verified_ms: None } was put"#)]
+#[case(PutMerges, "digest: None, last_verified_ms: None } was put")]
+#[case(PutForgetsTheLifecycle, "was put")]
+#[case(PutForgetsTheDigest, "was put")]
+#[case(PutForgetsTheTime, "was put")]
+#[case(PutForgetsThePath, "was put")]
+#[case(PutTakesAnEmptyId, r#"put of "" must fail"#)]
+#[case(PutTakesControlCharacters, r#"put of "\0" must fail"#)]
+#[case(PutTakesLongIds, "must fail, because this can be no id")]
+#[case(PutRejectsTheLongestId, "must succeed")]
+#[case(PutRejectsDots, r#"put of ".." must succeed"#)]
+#[case(PutFailsWithTheWrongError, r#"put of "" must fail with is_invalid_input"#)]
+#[case(FailedPutRecords, "list gives the ids")]
+#[case(FailedPutRemoves, "list gives the ids")]
+#[case(SetStateCreates, r#"get of "model" must find nothing"#)]
+#[case(SetStateNeverFails, r#"set_state of "model" must fail"#)]
+#[case(SetStateFailsWithTheWrongError, "must fail with is_not_found")]
+#[case(SetStateForgetsTheDigest, "was put")]
+#[case(SetStateForgetsTheTime, "was put")]
+#[case(SetStateChangesAll, r#"list gives CatalogEntry { id: "other""#)]
+#[case(DeleteIsAlwaysTrue, "must answer false")]
+#[case(DeleteIsAlwaysFalse, "must answer true")]
+#[case(DeleteKeeps, r#"set_state of "model" must fail"#)]
+#[case(DeleteRemovesAll, "list gives the ids []")]
+#[case(DeleteFailsWhenMissing, r#"delete of "a" must succeed"#)]
+#[case(IdsAreLowerCased, "list gives the ids")]
+#[case(IdsAreNormalised, "list gives the ids")]
+#[case(IdsLoseTrailingDots, r#"get of ".." must find nothing"#)]
+#[case(IdsLoseBlanks, r#"get of "a " must find nothing"#)]
+#[case(IdsArePercentDecoded, r#"get of "../" must find nothing"#)]
+#[case(IdsAreCut, "must find nothing")]
+#[case(IdsAreResolvedAsPaths, "list gives the ids")]
+#[case(IdsAreJoinedWithBackslashes, r#"get of "C:/x" must find nothing"#)]
+#[case(IdsAreUnescaped, "must find nothing")]
+#[case(WritesAreLost, "thread-")] // whichever call is the first to miss an entry
+#[case(EntriesAreTorn, "which nobody put")]
+#[case(DeletesRace, "deletes of one entry")]
+fn the_suite_rejects(#[case] fault: Fault, #[case] words: &str) {
+    let message = breach(|| catalog_store_conformance(|| Broken::new(fault)));
+    let message = message.unwrap_or_else(|| panic!("{fault:?} is not noticed"));
+    assert!(message.contains(words), "{fault:?} is noticed for another reason: {message}");
+}
+
+/// Random operations meet each of these faults, so that the comparison with the model is not an empty one.
+#[rstest]
+fn the_model_rejects(
+    #[values(
+        ListIsReversed,
+        ListMissesTheLast,
+        GetFindsTheNeighbour,
+        PutAppends,
+        PutKeepsTheFirst,
+        PutMerges,
+        PutForgetsThePath,
+        PutTakesAnEmptyId,
+        FailedPutRecords,
+        SetStateCreates,
+        SetStateNeverFails,
+        SetStateChangesAll,
+        DeleteIsAlwaysTrue,
+        DeleteKeeps,
+        IdsAreLowerCased,
+        IdsAreNormalised,
+        IdsLoseTrailingDots
+    )]
+    fault: Fault,
+) {
+    let config = ProptestConfig { max_shrink_iters: 0, failure_persistence: None, ..ProptestConfig::default() };
+    let run = TestRunner::new(config).run(&operations(), |operations| {
+        match breach(|| catalog_store_model(&Broken::new(fault), &operations)) {
+            Some(message) => Err(TestCaseError::fail(message)),
+            None => Ok(()),
+        }
+    });
+    assert!(run.is_err(), "{fault:?} is not noticed");
+}
