@@ -2,11 +2,15 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
 use crate::error::{Error, Result, excerpt};
+
+/// How exact a record knows when its entry was last used: a use within this time of the recorded one is not recorded.
+pub(crate) const TOUCH_INTERVAL: Duration = Duration::from_secs(3600);
 
 /// The longest id, in bytes of UTF-8.
 pub const MAX_ID_BYTES: usize = 1024;
@@ -147,6 +151,10 @@ pub struct Source {
     /// The local file's stamp when it was staged; `None` for a tree, and for a file that was still young when it was
     /// read, so that a later write could not be told apart.
     pub stamp: Option<Stamp>,
+    /// Of a tree, the BLAKE3 hash of the paths and stamps of all its files when they were staged; `None` for a file,
+    /// and when one of them was still young.
+    #[serde(default)]
+    pub listing: Option<String>,
 }
 
 /// A reason to keep an entry, recorded on disk under a name.
@@ -157,6 +165,14 @@ pub struct Pin {
     pub created_ms: u64,
     /// When it ends, in milliseconds since the Unix epoch; `None`: never.
     pub expiry_ms: Option<u64>,
+}
+
+impl Pin {
+    /// Whether it holds at this time, in milliseconds since the Unix epoch.
+    #[must_use]
+    pub fn holds_at(&self, now_ms: u64) -> bool {
+        self.expiry_ms.is_none_or(|expiry_ms| now_ms < expiry_ms)
+    }
 }
 
 /// An entry and everything else that the catalog knows of it.
@@ -181,6 +197,8 @@ pub struct Record {
     pub created_ms: u64,
     /// When the record was last changed, in milliseconds since the Unix epoch.
     pub updated_ms: u64,
+    /// When it was retired, in milliseconds since the Unix epoch; `None` while it is active.
+    pub retired_ms: Option<u64>,
     /// When its path was last given out, in milliseconds since the Unix epoch, to the hour.
     pub last_used_ms: Option<u64>,
     /// What asks for it to be kept, by name.

@@ -190,6 +190,25 @@ pub enum Error {
         supported: String,
     },
 
+    /// Neither the quota nor the disk has room, and no more can be made.
+    #[error("could not make room at {}: {needed_bytes} bytes are needed, {available_bytes} are available and {evictable_bytes} can be evicted; remove or unpin models, or raise the quota with `catalog config`", root.display())]
+    NoRoom {
+        /// The catalog's root.
+        root: PathBuf,
+        /// What the operation needs.
+        needed_bytes: u64,
+        /// What quota and file system have.
+        available_bytes: u64,
+        /// What a collection could bring: the rest is leased, pinned or young.
+        evictable_bytes: u64,
+    },
+    /// Collecting needs file locks, and here they exclude nobody.
+    #[error("could not collect at {}: file locks do nothing on this file system, so what is in use cannot be seen; stop every other process that uses this root, and move it to a local file system", root.display())]
+    LocksDoNothing {
+        /// The catalog's root.
+        root: PathBuf,
+    },
+
     /// A lock was not had in time.
     #[error("could not lock {what} at {} for {} s: another process holds it; try again", path.display(), waited.as_secs())]
     Busy {
@@ -258,8 +277,13 @@ impl Error {
     /// The disk or the quota is full.
     #[must_use]
     pub fn is_no_space(&self) -> bool {
-        matches!(self, Error::Io { source, .. }
-            if matches!(source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded))
+        match self {
+            Error::NoRoom { .. } => true,
+            Error::Io { source, .. } => {
+                matches!(source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+            }
+            _ => false,
+        }
     }
 }
 

@@ -10,16 +10,18 @@
 //!   outboards/sha256/<xx>/<64 hex>.json stamp of the last full check
 //!   views/<slug>/<12 hex>/<name>        local_path; <12 hex> of the artifact's digest
 //!   ingest/<session>/                   private in-flight files of one operation
-//!   trash/                              swept, within grace
+//!   trash/<64 hex>.<epoch ms>           swept, within grace
 //!   quarantine/                         corrupt blobs, kept to look at
+//!   locks/probe                         locked twice at open, to see whether locks work here
 //!   locks/store                         shared for a commit, exclusive for a sweep
 //!   locks/index/<xx>                    one shard's read-modify-write
 //!   locks/fetch/<key>                   one worker per reference
 //! ```
 
+use std::ffi::OsStr;
 use std::path::{Component, Path, PathBuf};
 
-use crate::digest::Digest;
+use crate::digest::{Algorithm, Digest};
 
 /// The format that this version reads and writes.
 pub(crate) const FORMAT: u32 = 1;
@@ -32,6 +34,7 @@ pub(crate) const CACHEDIR_TAG: &str = "CACHEDIR.TAG";
 pub(crate) const INDEX: &str = "index";
 pub(crate) const INGEST: &str = "ingest";
 pub(crate) const VIEWS: &str = "views";
+pub(crate) const TRASH: &str = "trash";
 pub(crate) const QUARANTINE: &str = "quarantine";
 
 /// Every folder that a new store has, parents first.
@@ -43,7 +46,7 @@ pub(crate) const FOLDERS: [&str; 12] = [
     "outboards/sha256",
     VIEWS,
     INGEST,
-    "trash",
+    TRASH,
     QUARANTINE,
     "locks",
     "locks/index",
@@ -89,6 +92,44 @@ pub(crate) fn view(id: &str, digest: &Digest, name: &str) -> PathBuf {
 
 pub(crate) fn quarantine(digest: &Digest, tag: &str) -> PathBuf {
     Path::new(QUARANTINE).join(format!("{}.{tag}", digest.to_hex()))
+}
+
+/// A blob in `trash/`, under its name and the time at which it was put there.
+pub(crate) fn trash(digest: &Digest, trashed_ms: u64) -> PathBuf {
+    Path::new(TRASH).join(format!("{}.{trashed_ms}", digest.to_hex()))
+}
+
+/// What a name in `trash/` says.
+pub(crate) fn parse_trash(name: &str) -> Option<(Digest, u64)> {
+    let (digits, trashed_ms) = name.split_once('.')?;
+    Some((parse_blob(digits)?, trashed_ms.parse().ok()?))
+}
+
+/// What a name in a folder of `blobs/sha256/` says.
+pub(crate) fn parse_blob(name: &str) -> Option<Digest> {
+    format!("{}:{name}", Algorithm::Sha256.name()).parse().ok()
+}
+
+/// The folders below `blobs/` or `outboards/` that hold the files.
+pub(crate) fn fan_out_folders(folder: &str) -> impl Iterator<Item = PathBuf> {
+    (0..=u8::MAX).map(move |first| PathBuf::from(format!("{folder}/{}/{first:02x}", Algorithm::Sha256.name())))
+}
+
+/// Whether this is what an unfinished write is called.
+pub(crate) fn is_temporary(name: &OsStr) -> bool {
+    let name = name.to_string_lossy();
+    name.starts_with('.') && name.ends_with(".tmp")
+}
+
+/// Locked by the worker of a reference; says meanwhile how far it has come.
+pub(crate) fn lock_fetch(reference: &str) -> PathBuf {
+    let key: String = Digest::of_bytes(reference.as_bytes()).to_hex().chars().take(32).collect();
+    PathBuf::from(format!("locks/fetch/{key}"))
+}
+
+/// Locked twice at open, to see whether locks work here.
+pub(crate) fn lock_probe() -> PathBuf {
+    PathBuf::from("locks/probe")
 }
 
 pub(crate) fn lock_store() -> PathBuf {

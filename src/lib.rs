@@ -43,9 +43,11 @@ mod entry;
 mod error;
 mod fetch;
 mod fs;
+mod gc;
 mod hash;
 mod index;
 mod layout;
+mod lease;
 mod model_ref;
 mod observer;
 mod store;
@@ -54,7 +56,10 @@ pub mod testing;
 mod view;
 
 pub use blob::{IngestMode, UsedMode};
-pub use catalog::{FsCatalog, Kept, Key, RemoveReceipt, StageOptions, StageReceipt, default_model_cache_dir};
+pub use catalog::{
+    Config, DiskUsage, EntryUsage, FsCatalog, Kept, Key, RemoveReceipt, StageOptions, StageReceipt,
+    default_model_cache_dir,
+};
 pub use digest::{Algorithm, Digest, VerificationOutcome, verify_digest};
 pub use entry::{
     ArtifactKind, CatalogEntry, LifecycleState, LinkMode, MAX_ID_BYTES, Pin, Record, Source, Stamp, TrustState,
@@ -64,7 +69,9 @@ pub use error::{Error, Result};
 pub use fetch::{FileFetcher, ModelFetcher, ResolvedModel};
 pub use fs::Durability;
 pub use fs::lock::Wait;
+pub use gc::{GcAction, GcKept, GcPlan, GcPolicy, GcReason, GcReport, GcStep, MinFree};
 pub use hash::{FileHash, HashFunction, hash_files};
+pub use lease::{Lease, ModelMap};
 pub use model_ref::ModelRef;
 pub use observer::{Event, Observer};
 pub use store::CatalogStore;

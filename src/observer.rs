@@ -22,6 +22,18 @@ pub enum Event<'a> {
         /// How many.
         bytes: u64,
     },
+    /// Another process works on the same reference, and is waited for. What it has said of itself; zeros when it has not
+    /// yet.
+    Waiting {
+        /// The reference.
+        what: &'a str,
+        /// How much it has read.
+        bytes_done: u64,
+        /// How much there is.
+        bytes_total: u64,
+        /// How fast it reads.
+        bytes_per_s: u64,
+    },
     /// Every byte was read; what was brought in is being made durable.
     Syncing,
     /// The work that was started last has ended, well or not.

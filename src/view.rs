@@ -2,8 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::blob::Touched;
 use crate::blob::manifest::TreeFile;
+use crate::blob::{Session, Touched};
 use crate::digest::Digest;
 use crate::entry::LinkMode;
 use crate::error::{Error, Result};
@@ -15,6 +15,7 @@ pub(crate) fn show_file(
     root: &Root,
     digest: &Digest,
     at: &Path,
+    session: &Session<'_>,
     durability: Durability,
     touched: &mut Touched,
 ) -> Result<LinkMode> {
@@ -23,7 +24,7 @@ pub(crate) fn show_file(
     if is_hardlink_of(root, digest, at)? {
         return Ok(LinkMode::Hardlink);
     }
-    link::show(root, &layout::blob(digest), at, durability)
+    link::show(root, &layout::blob(digest), at, &session.next_name(), durability)
 }
 
 /// Shows a tree's files below `at`. Answers the costliest way that any of them took.
@@ -31,12 +32,13 @@ pub(crate) fn show_tree(
     root: &Root,
     files: &[TreeFile],
     at: &Path,
+    session: &Session<'_>,
     durability: Durability,
     touched: &mut Touched,
 ) -> Result<LinkMode> {
     let mut costliest = LinkMode::Hardlink;
     for file in files {
-        costliest = costliest.max(show_file(root, &file.digest, &at.join(&file.path), durability, touched)?);
+        costliest = costliest.max(show_file(root, &file.digest, &at.join(&file.path), session, durability, touched)?);
     }
     match collision(root, files, at)? {
         None => Ok(costliest),
@@ -69,11 +71,6 @@ fn collision(root: &Root, files: &[TreeFile], at: &Path) -> Result<Option<PathBu
 pub(crate) fn is_hardlink_of(root: &Root, digest: &Digest, at: &Path) -> Result<bool> {
     let (Some(view), Some(blob)) = (root.meta(at)?, root.meta(&layout::blob(digest))?) else { return Ok(false) };
     Ok(view.kind == Kind::File && view.same_inode(&blob))
-}
-
-/// Removes everything that was ever shown under this id in `views/`.
-pub(crate) fn remove_home(root: &Root, id: &str) -> Result<()> {
-    root.remove_all(&layout::view_home(id))
 }
 
 /// Removes what an adopted path shows: the files that are the catalog's, and the folders that are empty then. A file

@@ -1,11 +1,14 @@
-//! Blobs that are here already: full checks, and removal.
+//! Blobs that are here already: full checks, leases, and the way out through `trash/`.
 
-use super::{quarantine, stamps};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use super::{Touched, quarantine, stamps};
 use crate::digest::Digest;
 use crate::error::Result;
-use crate::fs::lock::{Hold, try_lock_file};
+use crate::fs::lock::{Hold, Lock, try_lock_file};
 use crate::fs::map::Map;
-use crate::fs::{Durability, Root, meta_of};
+use crate::fs::{Durability, Kind, Meta, Root, meta_of, now_ms};
 use crate::hash::hash_map;
 use crate::layout;
 
@@ -32,23 +35,99 @@ pub(super) fn settle(root: &Root, digest: &Digest, durability: Durability) -> Re
     }
 }
 
-/// Whether a live process holds a lease on the blob.
-pub(crate) fn is_leased(root: &Root, digest: &Digest) -> Result<bool> {
-    let name = layout::blob(digest);
-    let Some(file) = root.open_file(&name)? else { return Ok(false) };
-    Ok(try_lock_file(root, file, &name, Hold::Exclusive)?.is_none())
+/// Whether a blob can be taken out of service.
+#[derive(Debug)]
+pub(crate) enum Claim {
+    /// It is not here.
+    Gone,
+    /// A live process holds a lease on it.
+    Leased,
+    /// It is here, and while this lives nobody gets a lease on it.
+    Free(Lock),
 }
 
-/// Removes a blob that nobody leases. The caller holds the store lock exclusive and knows that nothing references it.
-/// Answers the size of the file that is gone; `None`: it is leased and stays.
-pub(crate) fn remove_unleased(root: &Root, digest: &Digest) -> Result<Option<u64>> {
+/// Keeps new leases off a blob, unless one is held already.
+pub(crate) fn claim(root: &Root, digest: &Digest) -> Result<Claim> {
     let name = layout::blob(digest);
-    let Some(file) = root.open_file(&name)? else { return Ok(Some(0)) };
-    let meta = meta_of(&file).map_err(|e| root.fail("look at", &name, e))?;
-    // Held until the name is gone: a lease that comes later finds no blob, one that came earlier is seen here.
-    let Some(_unleased) = try_lock_file(root, file, &name, Hold::Exclusive)? else { return Ok(None) };
-    root.remove_file(&name)?;
-    stamps::remove(root, digest)?;
+    let Some(file) = root.open_file(&name)? else { return Ok(Claim::Gone) };
+    Ok(match try_lock_file(root, file, &name, Hold::Exclusive)? {
+        Some(lock) => Claim::Free(lock),
+        None => Claim::Leased,
+    })
+}
+
+/// Moves a blob to `trash/`. The caller holds the store lock exclusive and a [`Claim::Free`] on the blob, and knows that
+/// nothing references it.
+pub(crate) fn to_trash(root: &Root, digest: &Digest) -> Result<PathBuf> {
+    let to = layout::trash(digest, now_ms());
+    root.rename_over(&layout::blob(digest), &to)?;
+    Ok(to)
+}
+
+/// Moves a blob back that is needed again. The caller holds the store lock shared.
+pub(super) fn restore(root: &Root, digest: &Digest, from: &std::path::Path, touched: &mut Touched) -> Result<()> {
+    let name = layout::blob(digest);
+    match root.rename_new(from, &name) {
+        Ok(()) => {
+            touched.folder_of(&name);
+            Ok(())
+        }
+        // It was removed for good just now, or is back already.
+        Err(e) if matches!(e.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::AlreadyExists) => Ok(()),
+        Err(e) => Err(root.fail("restore", &name, e)),
+    }
+}
+
+/// What removing a file for good brought.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Freed {
+    /// Whether it was still there.
+    pub(crate) removed: bool,
+    /// Its size, if no other name of its inode remains.
+    pub(crate) size_bytes: u64,
+    /// Its bytes on disk, if no other name of its inode remains.
+    pub(crate) disk_bytes: u64,
+}
+
+/// Removes a blob from `trash/` for good. Needs no lock: whoever wants it back renames it, and one of the two comes
+/// first.
+pub(crate) fn empty_trash(root: &Root, digest: &Digest, trashed: &std::path::Path) -> Result<Freed> {
+    let Some(meta) = root.meta(trashed)? else { return Ok(Freed::default()) };
+    if !root.remove_file(trashed)? {
+        return Ok(Freed::default());
+    }
+    if root.meta(&layout::blob(digest))?.is_none() {
+        stamps::remove(root, digest)?;
+    }
     // Another name of the inode, such as a source that was staged with `link`, keeps its blocks.
-    Ok(Some(if meta.links <= 1 { meta.size_bytes } else { 0 }))
+    let is_last = meta.links <= 1;
+    Ok(Freed {
+        removed: true,
+        size_bytes: if is_last { meta.size_bytes } else { 0 },
+        disk_bytes: if is_last { meta.allocated_bytes } else { 0 },
+    })
+}
+
+/// All that is in `trash/`, by digest; of one that is there twice, the later.
+pub(crate) fn trash(root: &Root) -> Result<BTreeMap<Digest, u64>> {
+    let names = root.names(layout::TRASH.as_ref())?;
+    Ok(names.iter().filter_map(|name| layout::parse_trash(name.to_str()?)).collect())
+}
+
+/// Every blob in `blobs/`.
+pub(crate) fn all(root: &Root) -> Result<Vec<Digest>> {
+    use rayon::prelude::*;
+    let folders: Vec<PathBuf> = layout::fan_out_folders("blobs").collect();
+    let names: Result<Vec<Vec<_>>> = folders.par_iter().map(|folder| root.names(folder)).collect();
+    Ok(names?.iter().flatten().filter_map(|name| layout::parse_blob(name.to_str()?)).collect())
+}
+
+/// The blobs in `blobs/` with what `stat` says of them.
+pub(crate) fn all_with_meta(root: &Root) -> Result<BTreeMap<Digest, Meta>> {
+    use rayon::prelude::*;
+    let metas: Result<Vec<Option<(Digest, Meta)>>> = all(root)?
+        .into_par_iter()
+        .map(|digest| Ok(root.meta(&layout::blob(&digest))?.map(|meta| (digest, meta))))
+        .collect();
+    Ok(metas?.into_iter().flatten().filter(|(_, meta)| meta.kind == Kind::File).collect())
 }

@@ -10,7 +10,7 @@ use crate::digest::Digest;
 use crate::entry::Stamp;
 use crate::error::{Error, Result};
 use crate::fs::map::Map;
-use crate::fs::{Durability, Kind, Meta, Root, atomic, link, meta_of, meta_of_path, open_source, writers};
+use crate::fs::{Durability, Kind, Meta, Root, atomic, link, meta_of, meta_of_path, open_source, space, writers};
 use crate::hash::{Hasher, chunks, hash_map, read_all};
 
 /// The mode of a blob, and so of every hardlinked view.
@@ -233,7 +233,7 @@ impl<'r> Bringing<'_, 'r> {
         let write_failed = |e| root.fail("write", &private.incoming.name, e);
         let size = self.before.size_bytes;
         // The full size first: a map reaches no further than the file. Nothing is written past it.
-        private.file.set_len(size).map_err(write_failed)?;
+        space::reserve(&private.file, size).map_err(write_failed)?;
         let map = Map::of_owned(&private.file, size).map_err(write_failed)?;
         let mut hasher = Hasher::default();
         for chunk in chunks(size) {

@@ -20,6 +20,9 @@ const FILE_PATH: &str = "org.cncf.model.filepath";
 /// More than any model has; a manifest of this many files is about 40 MB.
 const MAX_FILES: usize = 100_000;
 
+/// More than the manifest of [`MAX_FILES`] files with the longest paths that are common.
+pub(crate) const MAX_BYTES: u64 = 64 << 20;
+
 /// A file of a tree.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct TreeFile {

@@ -6,11 +6,11 @@ pub(crate) mod manifest;
 mod session;
 mod stamps;
 
-pub(crate) use existing::{is_leased, remove_unleased};
+pub(crate) use existing::{Claim, Freed, all, all_with_meta, claim, empty_trash, to_trash, trash};
 pub(crate) use incoming::{Incoming, bring, bring_bytes, source_meta};
 pub(crate) use session::Session;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use crate::digest::Digest;
@@ -95,12 +95,21 @@ impl Touched {
     }
 }
 
-/// Gives what was brought in its name among the blobs. The caller holds the store lock shared, and syncs `touched`.
-pub(crate) fn publish(root: &Root, incoming: &mut Incoming<'_>, touched: &mut Touched) -> Result<Published> {
+/// Gives what was brought in its name among the blobs; one that is in `trash` is moved back instead. The caller holds
+/// the store lock shared, and syncs `touched`.
+pub(crate) fn publish(
+    root: &Root,
+    incoming: &mut Incoming<'_>,
+    trash: &BTreeMap<Digest, u64>,
+    touched: &mut Touched,
+) -> Result<Published> {
     let name = layout::blob(&incoming.digest());
     touched.make_parents(root, &name)?;
     // Also when it was here already: who published it may not have synced the folder yet.
     touched.folder_of(&name);
+    if let Some(trashed_ms) = trash.get(&incoming.digest()) {
+        existing::restore(root, &incoming.digest(), &layout::trash(&incoming.digest(), *trashed_ms), touched)?;
+    }
     if incoming.publish(&name)? {
         stamps::write(root, &incoming.digest(), &incoming.meta().stamp())?;
         return Ok(Published::New);

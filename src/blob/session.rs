@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::error::Result;
 use crate::fs::lock::{Hold, Lock, try_lock_file};
-use crate::fs::{Root, atomic, meta_of};
+use crate::fs::{Root, atomic, link, meta_of};
 use crate::layout;
 
 /// Removed with all that is in it when it is dropped, or by the next sweep when its owner was killed.
@@ -32,9 +32,20 @@ impl<'r> Session<'r> {
         }
     }
 
+    /// Whether the folder's owner has ended without removing it.
+    pub(crate) fn is_dead(root: &Root, folder: &Path) -> Result<bool> {
+        let Some(opened) = root.open_dir(folder)? else { return Ok(false) };
+        Ok(try_lock_file(root, opened, folder, Hold::Exclusive)?.is_some())
+    }
+
     /// A name that nothing in the folder has yet.
-    pub(super) fn next_name(&self) -> PathBuf {
+    pub(crate) fn next_name(&self) -> PathBuf {
         self.folder.join(self.next.fetch_add(1, Ordering::Relaxed).to_string())
+    }
+
+    /// Whether files here can share blocks with others of this file system.
+    pub(crate) fn can_reflink(&self) -> bool {
+        link::can_reflink(self.root, [&self.next_name(), &self.next_name()])
     }
 
     pub(super) fn root(&self) -> &'r Root {

@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use super::FsCatalog;
 use super::stage::{Plan, StageReceipt};
+use super::tree::listing;
 use crate::blob::manifest::TreeFile;
-use crate::blob::{self, Incoming, IngestMode, Published, Touched, UsedMode};
+use crate::blob::{self, Incoming, IngestMode, Published, Session, Touched, UsedMode};
 use crate::digest::Digest;
 use crate::entry::{ArtifactKind, LinkMode, Source, TrustState};
 use crate::error::{Error, Result};
@@ -43,13 +44,14 @@ impl FsCatalog {
     /// Publishes, shows and records artifacts whose ids all differ. With `flush`, what was brought in was not synced yet.
     pub(super) fn commit(
         &self,
+        session: &Session<'_>,
         mut artifacts: Vec<(usize, Artifact<'_>)>,
         flush: bool,
     ) -> Vec<(usize, Result<StageReceipt>)> {
         if artifacts.is_empty() {
             return Vec::new();
         }
-        let results: Vec<Result<StageReceipt>> = match self.try_commit(&mut artifacts, flush) {
+        let results: Vec<Result<StageReceipt>> = match self.try_commit(session, &mut artifacts, flush) {
             Ok(shown) => artifacts
                 .iter()
                 .zip(shown)
@@ -66,18 +68,24 @@ impl FsCatalog {
         artifacts.iter().map(|(number, _)| *number).zip(results).collect()
     }
 
-    fn try_commit(&self, artifacts: &mut [(usize, Artifact<'_>)], flush: bool) -> Result<Vec<Result<Shown>>> {
+    fn try_commit(
+        &self,
+        session: &Session<'_>,
+        artifacts: &mut [(usize, Artifact<'_>)],
+        flush: bool,
+    ) -> Result<Vec<Result<Shown>>> {
         if flush {
             // Before any of it gets a name: a power cut must not leave a name with other bytes.
             self.root.sync_file_system()?;
         }
         for _ in 0..ATTEMPTS {
-            let _store = self.lock_for_commit()?;
+            let store = self.lock_for_commit()?;
             let mut touched = Touched::default();
+            let trash = blob::trash(&self.root)?;
             let mut doubtful = Vec::new();
             for (_, artifact) in artifacts.iter_mut() {
                 for incoming in &mut artifact.incoming {
-                    match blob::publish(&self.root, incoming, &mut touched)? {
+                    match blob::publish(&self.root, incoming, &trash, &mut touched)? {
                         Published::New => drop(artifact.stored.insert(incoming.digest())),
                         Published::Existing => {}
                         Published::Doubtful => doubtful.push(incoming.digest()),
@@ -85,9 +93,9 @@ impl FsCatalog {
                 }
             }
             if doubtful.is_empty() {
-                return self.show_and_record(artifacts, flush, &mut touched);
+                return self.show_and_record(session, artifacts, flush, &mut touched);
             }
-            drop(_store);
+            drop(store);
             for digest in &doubtful {
                 blob::settle(&self.root, digest, self.durability)?;
             }
@@ -99,11 +107,13 @@ impl FsCatalog {
     /// Makes the views and the records of what is published. The store lock is held shared.
     fn show_and_record(
         &self,
+        session: &Session<'_>,
         artifacts: &[(usize, Artifact<'_>)],
         flush: bool,
         touched: &mut Touched,
     ) -> Result<Vec<Result<Shown>>> {
-        let shown: Vec<Result<Shown>> = artifacts.iter().map(|(_, artifact)| self.show(artifact, touched)).collect();
+        let shown: Vec<Result<Shown>> =
+            artifacts.iter().map(|(_, artifact)| self.show(session, artifact, touched)).collect();
         let by_id: BTreeMap<&str, (&Artifact<'_>, &Shown)> = artifacts
             .iter()
             .zip(&shown)
@@ -124,7 +134,7 @@ impl FsCatalog {
         Ok(shown)
     }
 
-    fn show(&self, artifact: &Artifact<'_>, touched: &mut Touched) -> Result<Shown> {
+    fn show(&self, session: &Session<'_>, artifact: &Artifact<'_>, touched: &mut Touched) -> Result<Shown> {
         let plan = &artifact.plan;
         let path = match &plan.adopt {
             Some(path) => {
@@ -138,8 +148,10 @@ impl FsCatalog {
             reason: "it is not UTF-8, which the index needs; rename it",
         })?;
         let view = match plan.kind {
-            ArtifactKind::Tree => view::show_tree(&self.root, &artifact.tree, &path, self.durability, touched)?,
-            _ => view::show_file(&self.root, &artifact.digest, &path, self.durability, touched)?,
+            ArtifactKind::Tree => {
+                view::show_tree(&self.root, &artifact.tree, &path, session, self.durability, touched)?
+            }
+            _ => view::show_file(&self.root, &artifact.digest, &path, session, self.durability, touched)?,
         };
         Ok(Shown { path, stored_path, view })
     }
@@ -164,21 +176,17 @@ impl FsCatalog {
     }
 
     fn reclaim_unrecorded(&self, artifact: &Artifact<'_>) -> Result<()> {
-        let _store = self.lock_for_sweep()?;
-        let roots = self.roots()?;
-        if artifact.plan.adopt.is_none() {
-            let path = layout::view(&artifact.plan.id, &artifact.digest, &artifact.plan.name);
-            if !roots.claims(&path) {
-                self.root.remove_all(&path)?;
-                for folder in path.ancestors().skip(1).take(2) {
-                    self.root.remove_empty_dir(folder)?;
-                }
-            }
+        let mut sweep = self.sweep()?;
+        if artifact.plan.adopt.is_none()
+            && let Some(folder) = layout::view(&artifact.plan.id, &artifact.digest, &artifact.plan.name).parent()
+        {
+            sweep.remove_stray_view(folder)?;
         }
-        for digest in artifact.stored.iter().filter(|digest| !roots.references(digest)) {
-            blob::remove_unleased(&self.root, digest)?;
+        for digest in &artifact.stored {
+            sweep.remove_blob(digest, true)?;
+            sweep.forget_claims();
         }
-        Ok(())
+        sweep.finish().map(drop)
     }
 
     fn receipt(&self, artifact: &Artifact<'_>, shown: Shown) -> StageReceipt {
@@ -205,13 +213,7 @@ fn record(artifact: &Artifact<'_>, shown: &Shown, old: Option<StoredRecord>) -> 
     let (plan, now) = (&artifact.plan, now_ms());
     let was_verified =
         old.as_ref().is_some_and(|old| old.digest == Some(artifact.digest) && old.trust == TrustState::Verified);
-    let stamp = match (plan.kind, &plan.adopt, artifact.mode, artifact.incoming.first()) {
-        (ArtifactKind::File, None, UsedMode::Reflink | UsedMode::Copy | UsedMode::Link, Some(file)) => {
-            file.lasting_stamp()
-        }
-        _ => None,
-    };
-    StoredRecord {
+    let mut record = StoredRecord {
         path: shown.stored_path.clone(),
         kind: plan.kind,
         digest: Some(artifact.digest),
@@ -220,13 +222,35 @@ fn record(artifact: &Artifact<'_>, shown: &Shown, old: Option<StoredRecord>) -> 
         lifecycle: plan.lifecycle,
         trust: if plan.expected.is_some() || was_verified { TrustState::Verified } else { TrustState::Warned },
         view: Some(shown.view),
-        source: Some(Source { reference: plan.reference.clone(), stamp }),
+        source: Some(source(artifact)),
         created_ms: old.as_ref().map_or(now, |old| old.created_ms),
         updated_ms: now,
         last_verified_ms: plan.last_verified_ms.or(Some(now)),
         last_used_ms: old.as_ref().and_then(|old| old.last_used_ms),
+        retired_ms: old.as_ref().and_then(|old| old.retired_ms),
         pins: old.map(|old| old.pins).unwrap_or_default(),
+    };
+    record.set_lifecycle(plan.lifecycle, now);
+    record
+}
+
+/// Where the artifact came from, with what tells later whether it is still the same. An adopted path has become a view,
+/// and a moved source is gone.
+fn source(artifact: &Artifact<'_>) -> Source {
+    let plan = &artifact.plan;
+    let mut source = Source { reference: plan.reference.clone(), stamp: None, listing: None };
+    if plan.adopt.is_none() && plan.mode != IngestMode::Move {
+        let stamps = plan
+            .files
+            .iter()
+            .zip(&artifact.incoming)
+            .map(|(file, brought)| Some((file.path.as_str(), brought.lasting_stamp()?)));
+        match plan.kind {
+            ArtifactKind::File => source.stamp = artifact.incoming.first().and_then(Incoming::lasting_stamp),
+            _ => source.listing = stamps.collect::<Option<Vec<_>>>().map(|stamps| listing(&stamps)),
+        }
     }
+    source
 }
 
 /// Removes the sources of `--mode move`, now that their bytes are recorded. A source that has changed since stays.

@@ -1,15 +1,24 @@
 //! `FsCatalog`: the pieces put together, a file for each verb.
 
 mod commit;
+mod config;
+mod du;
+mod flight;
+mod gc;
+mod lease;
 mod open;
 mod place;
 mod put;
 mod read;
 mod remove;
+mod room;
 mod roots;
 mod stage;
+mod sweep;
 mod tree;
 
+pub use config::Config;
+pub use du::{DiskUsage, EntryUsage};
 pub use open::default_model_cache_dir;
 pub use read::Key;
 pub use remove::{Kept, RemoveReceipt};
@@ -21,7 +30,7 @@ use std::time::Duration;
 
 use crate::entry::{CatalogEntry, LifecycleState};
 use crate::error::{Error, Result};
-use crate::fs::lock::{Hold, Lock, Wait, lock};
+use crate::fs::lock::{Hold, Lock, Wait, lock, locks_work};
 use crate::fs::{Durability, Root, now_ms};
 use crate::index::{Change, Edit, Flushed, Index};
 use crate::layout;
@@ -36,6 +45,7 @@ pub struct FsCatalog {
     index: Arc<Index>,
     durability: Durability,
     lock_wait: Wait,
+    locks_work: bool,
 }
 
 impl FsCatalog {
@@ -43,7 +53,11 @@ impl FsCatalog {
         let root = Arc::new(root);
         let index = Arc::new(Index::new(root.clone()));
         let lock_wait = Wait::UpTo(Duration::from_secs(30));
-        FsCatalog { root, index, durability: Durability::Full, lock_wait }
+        let locks_work = locks_work(&root, &layout::lock_probe());
+        if !locks_work {
+            tracing::warn!(root = %root.path().display(), "file locks do nothing here: nothing is collected");
+        }
+        FsCatalog { root, index, durability: Durability::Full, lock_wait, locks_work }
     }
 
     /// The same catalog, with another durability for what is done through this handle.
@@ -61,6 +75,13 @@ impl FsCatalog {
         self
     }
 
+    /// Whether file locks exclude anybody on the root's file system; tried once when it was opened. Where they do not, work
+    /// may be done twice but nothing is damaged, and nothing is collected: see [`Error::LocksDoNothing`].
+    #[must_use]
+    pub fn locks_work(&self) -> bool {
+        self.locks_work
+    }
+
     /// The root, absolute and free of symlinks when it was opened.
     #[must_use]
     pub fn root(&self) -> &Path {
@@ -75,6 +96,11 @@ impl FsCatalog {
     /// Held for a sweep: no commit runs meanwhile.
     fn lock_for_sweep(&self) -> Result<Lock> {
         lock(&self.root, layout::lock_store(), "the store", Hold::Exclusive, self.lock_wait)
+    }
+
+    /// Changes records under the store lock of a sweep.
+    fn update_for_sweep(&self, ids: &[&str], edit: &mut Edit<'_>) -> Result<()> {
+        self.index.update(ids, self.durability, self.lock_wait, &mut || Ok(Flushed::Nothing), edit)
     }
 
     /// Changes records that refer to nothing new, durably.
@@ -100,8 +126,7 @@ impl CatalogStore for FsCatalog {
             if record.lifecycle == state {
                 return Ok(Change::Keep);
             }
-            record.lifecycle = state;
-            record.updated_ms = now_ms();
+            record.set_lifecycle(state, now_ms());
             Ok(Change::Put(Box::new(record)))
         })
     }

@@ -126,6 +126,7 @@ fn initialise(root: &Root) -> Result<()> {
             root.sync_dir(&changed)?;
         }
     }
+    root.open_lock_file(&layout::lock_probe())?;
     atomic::replace(root, Path::new(layout::CACHEDIR_TAG), CACHEDIR_TAG.as_bytes(), Durability::Full)?;
     let store = StoreFile { format: u64::from(FORMAT), features: Features::default() };
     let name = Path::new(layout::STORE_JSON);
@@ -135,7 +136,7 @@ fn initialise(root: &Root) -> Result<()> {
 }
 
 #[cfg(test)]
-#[allow(clippy::disallowed_methods)]
+#[allow(clippy::disallowed_methods, clippy::unwrap_used)]
 mod tests {
     use super::*;
 

@@ -90,7 +90,7 @@ fn resolve(full: &Path, with_last: bool) -> io::Result<(PathBuf, bool)> {
 }
 
 #[cfg(all(test, unix))]
-#[allow(clippy::disallowed_methods)]
+#[allow(clippy::disallowed_methods, clippy::unwrap_used)]
 mod tests {
     use super::*;
     use std::os::unix::fs::symlink;

@@ -81,9 +81,8 @@ impl FsCatalog {
             if entry.digest.is_some() {
                 record.trust = TrustState::Verified; // the caller knew its digest, and it is the one that was computed
             }
-            record.lifecycle = entry.lifecycle;
             record.last_verified_ms = entry.last_verified_ms.or(record.last_verified_ms);
-            record.updated_ms = now_ms();
+            record.set_lifecycle(entry.lifecycle, now_ms());
             Ok(Change::Put(Box::new(record)))
         })
     }
@@ -99,7 +98,7 @@ impl FsCatalog {
         self.edit(&ids, &mut |id, old| {
             let Some((entry, path)) = by_id.get(id) else { return Ok(Change::Keep) };
             let now = now_ms();
-            Ok(Change::Put(Box::new(StoredRecord {
+            let mut record = StoredRecord {
                 path: path.clone(),
                 kind: ArtifactKind::Registered,
                 digest: entry.digest,
@@ -113,8 +112,11 @@ impl FsCatalog {
                 updated_ms: now,
                 last_verified_ms: entry.last_verified_ms,
                 last_used_ms: old.as_ref().and_then(|old| old.last_used_ms),
+                retired_ms: old.as_ref().and_then(|old| old.retired_ms),
                 pins: old.map(|old| old.pins).unwrap_or_default(),
-            })))
+            };
+            record.set_lifecycle(entry.lifecycle, now);
+            Ok(Change::Put(Box::new(record)))
         })
     }
 }

@@ -88,7 +88,7 @@ impl FsCatalog {
 }
 
 /// Whether what the record promises is at its path: a file of its size, or a folder.
-fn is_there(record: &Record) -> Result<bool> {
+pub(super) fn is_there(record: &Record) -> Result<bool> {
     let path = &record.entry.local_path;
     match std::fs::metadata(path) {
         Ok(meta) => Ok(match record.kind {

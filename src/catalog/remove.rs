@@ -1,13 +1,11 @@
 //! `remove`: the entry first, then its views, then the blobs that nothing else needs.
 
 use super::FsCatalog;
-use super::roots::Roots;
-use crate::blob;
+use super::sweep::Fate;
 use crate::digest::Digest;
 use crate::entry::{ArtifactKind, LinkMode};
 use crate::error::Result;
 use crate::index::{Change, StoredRecord};
-use crate::{layout, view};
 
 /// What [`FsCatalog::remove`] did.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,6 +32,8 @@ pub struct Kept {
     /// Why, for a person.
     pub reason: String,
 }
+
+const LEASED: &str = "a live process leases it; the next gc takes it when that has ended";
 
 impl FsCatalog {
     /// Removes an entry, its views, and the blobs that no other entry references and nobody leases. `None`: there was
@@ -66,20 +66,14 @@ impl FsCatalog {
             return Ok(());
         };
         let files = self.files_of(record.kind, digest, record.size_bytes)?;
-        // The scan of the index warms the cache, so that the sweep lock is held for less.
-        self.roots()?;
-        let _store = self.lock_for_sweep()?;
-        // Again, now that no commit can run: the id, or the same bytes, may be back.
-        let roots = self.roots()?;
+        let mut sweep = self.sweep()?;
         let mut keep = |digest, bytes, reason: &str| receipt.kept.push(Kept { digest, bytes, reason: reason.into() });
-        if blob::is_leased(&self.root, &digest)? {
-            keep(digest, record.size_bytes, "a live process leases it");
+        // First of all, so that no lease is taken on what is half removed.
+        if !sweep.claim(&digest)? {
+            keep(digest, record.size_bytes, LEASED);
             return Ok(());
         }
-        self.remove_views(id, record, &files, &roots)?;
-        if record.view == Some(LinkMode::Copy) {
-            receipt.bytes_reclaimed += record.size_bytes;
-        }
+        sweep.remove_views(id, record.relative_path().as_deref(), &files)?;
         let mut candidates: Vec<(Digest, u64)> = files.iter().map(|file| (file.digest, file.size_bytes)).collect();
         if record.kind == ArtifactKind::Tree {
             candidates.push((digest, 0));
@@ -87,37 +81,18 @@ impl FsCatalog {
         candidates.sort_unstable();
         candidates.dedup();
         for (digest, bytes) in candidates {
-            if roots.references(&digest) {
-                keep(digest, bytes, "another entry references it");
-                continue;
+            match sweep.remove_blob(&digest, true)? {
+                Fate::Referenced => keep(digest, bytes, "another entry references it"),
+                Fate::Leased => keep(digest, bytes, LEASED),
+                Fate::Gone | Fate::Trashed => {}
             }
-            match blob::remove_unleased(&self.root, &digest)? {
-                None => keep(digest, bytes, "a live process leases it"),
-                Some(freed) => {
-                    receipt.bytes_reclaimed += freed;
-                    receipt.blobs_removed += 1;
-                }
-            }
+        }
+        let freed = sweep.finish()?;
+        receipt.blobs_removed = freed.iter().filter(|freed| freed.removed).count() as u64;
+        receipt.bytes_reclaimed = freed.iter().map(|freed| freed.size_bytes).sum();
+        if record.view == Some(LinkMode::Copy) {
+            receipt.bytes_reclaimed += record.size_bytes;
         }
         Ok(())
-    }
-
-    fn remove_views(
-        &self,
-        id: &str,
-        record: &StoredRecord,
-        files: &[blob::manifest::TreeFile],
-        roots: &Roots,
-    ) -> Result<()> {
-        let home = layout::view_home(id);
-        if !roots.claims(&home) {
-            view::remove_home(&self.root, id)?;
-        }
-        match record.relative_path() {
-            Some(path) if !path.starts_with(&home) && !roots.claims(&path) => {
-                view::remove_adopted(&self.root, &path, files)
-            }
-            _ => Ok(()),
-        }
     }
 }

@@ -1,29 +1,56 @@
 //! What the records need: the roots that no sweep may take.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use super::FsCatalog;
 use crate::blob::manifest::{self, TreeFile};
+use crate::blob::{self, Claim};
 use crate::digest::Digest;
-use crate::entry::ArtifactKind;
+use crate::entry::{ArtifactKind, Record};
 use crate::error::{Error, Result};
 use crate::layout;
 
-/// Every blob and every path that a record names.
+/// Every blob and every path that a record names, and how many do.
+#[derive(Default)]
 pub(super) struct Roots {
-    digests: BTreeSet<Digest>,
-    paths: BTreeSet<PathBuf>,
+    digests: BTreeMap<Digest, usize>,
+    paths: BTreeMap<PathBuf, usize>,
 }
 
 impl Roots {
     pub(super) fn references(&self, digest: &Digest) -> bool {
-        self.digests.contains(digest)
+        self.digests.contains_key(digest)
     }
 
     /// Whether a record's path is this one, or below it.
     pub(super) fn claims(&self, relative: &Path) -> bool {
-        self.paths.range(relative.to_path_buf()..).next().is_some_and(|path| path.starts_with(relative))
+        self.paths.range(relative.to_path_buf()..).next().is_some_and(|(path, _)| path.starts_with(relative))
+    }
+
+    fn add(&mut self, path: &Path, blobs: &[Digest]) {
+        *self.paths.entry(path.to_path_buf()).or_default() += 1;
+        for digest in blobs {
+            *self.digests.entry(*digest).or_default() += 1;
+        }
+    }
+
+    /// Takes back what a record that is removed now has added.
+    pub(super) fn release(&mut self, path: &Path, blobs: &[Digest]) {
+        release_one(&mut self.paths, path);
+        for digest in blobs {
+            release_one(&mut self.digests, digest);
+        }
+    }
+}
+
+fn release_one<K: Ord + std::borrow::Borrow<Q>, Q: Ord + ?Sized>(counts: &mut BTreeMap<K, usize>, key: &Q) {
+    let left = counts.get_mut(key).map(|count| {
+        *count -= 1;
+        *count
+    });
+    if left == Some(0) {
+        counts.remove(key);
     }
 }
 
@@ -31,20 +58,27 @@ impl FsCatalog {
     /// Reads the whole index, and the manifest of every tree. Fails when any of it cannot be read: what it names is then
     /// unknown, and nothing may be taken.
     pub(super) fn roots(&self) -> Result<Roots> {
-        let mut roots = Roots { digests: BTreeSet::new(), paths: BTreeSet::new() };
+        let mut roots = Roots::default();
         for shard in self.index.all()? {
             for record in shard.values() {
-                if let Ok(path) = record.entry.local_path.strip_prefix(self.root()) {
-                    roots.paths.insert(path.to_path_buf());
-                }
-                let Some(digest) = record.entry.digest else { continue };
-                roots.digests.insert(digest);
-                if record.kind == ArtifactKind::Tree {
-                    roots.digests.extend(self.read_tree(digest)?.into_iter().map(|file| file.digest));
-                }
+                roots.add(self.relative(&record.entry.local_path), &self.blobs_of(record)?);
             }
         }
         Ok(roots)
+    }
+
+    /// The blobs that a record needs, the manifest of a tree among them, each once.
+    pub(super) fn blobs_of(&self, record: &Record) -> Result<Vec<Digest>> {
+        let Some(digest) = record.entry.digest else { return Ok(Vec::new()) };
+        match record.kind {
+            ArtifactKind::File => Ok(vec![digest]),
+            ArtifactKind::Registered => Ok(Vec::new()),
+            ArtifactKind::Tree => {
+                let files = self.read_tree(digest)?.into_iter().map(|file| file.digest);
+                let blobs: BTreeSet<Digest> = files.chain([digest]).collect();
+                Ok(blobs.into_iter().collect())
+            }
+        }
     }
 
     /// The files of an artifact; of a file, itself with an empty path.
@@ -54,6 +88,35 @@ impl FsCatalog {
             ArtifactKind::Tree => self.read_tree(digest),
             ArtifactKind::Registered => Ok(Vec::new()),
         }
+    }
+
+    /// A record's path, relative to the root.
+    pub(super) fn relative<'a>(&self, local_path: &'a Path) -> &'a Path {
+        local_path.strip_prefix(self.root()).unwrap_or(local_path)
+    }
+
+    /// Blobs that no record references and that a live process needs all the same: it leased them while a record did.
+    /// Of a tree that is its manifest, and with it all its files.
+    pub(super) fn leased_orphans(&self, roots: &Roots) -> Result<BTreeSet<Digest>> {
+        let mut leased = BTreeSet::new();
+        for digest in blob::all(&self.root)?.into_iter().filter(|digest| !roots.references(digest)) {
+            if !matches!(blob::claim(&self.root, &digest)?, Claim::Leased) {
+                continue;
+            }
+            leased.insert(digest);
+            // What reads as a manifest is one: at worst, a few blobs stay a little longer.
+            if let Some(files) = self.read_if_tree(digest)? {
+                leased.extend(files.into_iter().map(|file| file.digest));
+            }
+        }
+        Ok(leased)
+    }
+
+    fn read_if_tree(&self, digest: Digest) -> Result<Option<Vec<TreeFile>>> {
+        let name = layout::blob(&digest);
+        let is_small = self.root.meta(&name)?.is_some_and(|meta| meta.size_bytes <= manifest::MAX_BYTES);
+        let bytes = if is_small { self.root.read(&name)? } else { None };
+        Ok(bytes.and_then(|bytes| manifest::decode(&bytes).ok()))
     }
 
     /// Reads a tree's manifest, which is checked against its name each time: it is small.

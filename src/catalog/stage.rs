@@ -1,6 +1,6 @@
 //! `stage`: bring an artifact in, show it, record it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -10,19 +10,23 @@ use rayon::prelude::*;
 
 use super::FsCatalog;
 use super::commit::Artifact;
+use super::flight::Flight;
+use super::place::{self, Location};
 use super::tree::{self, SourceFile};
 use crate::blob::manifest::{self, TreeFile};
 use crate::blob::{self, Incoming, IngestMode, Session, UsedMode};
 use crate::digest::Digest;
-use crate::entry::{ArtifactKind, LifecycleState, LinkMode, Record, TrustState, check_id};
+use crate::entry::{ArtifactKind, LifecycleState, LinkMode, Record, Source, TrustState, check_id};
 use crate::error::{Error, Result};
-use crate::fs::{Durability, Kind};
+use crate::fetch::ResolvedModel;
+use crate::fs::lock::Wait;
+use crate::fs::{Durability, Kind, Root, wait_for_a_tick};
+use crate::layout;
 use crate::model_ref::{ModelRef, absolute};
 use crate::observer::{Event, Observer};
 
-/// How an artifact is staged.
+/// How an artifact is staged. Later versions may add fields: build it with `..StageOptions::default()`.
 #[derive(Clone, Default)]
-#[non_exhaustive]
 pub struct StageOptions {
     /// The entry's id; the reference's own string when `None`.
     pub id: Option<String>,
@@ -33,6 +37,9 @@ pub struct StageOptions {
     pub mode: IngestMode,
     /// Take the files that symlinks in a directory lead to, also outside it.
     pub follow_links: bool,
+    /// How long to wait for another process that stages the same reference; for as long as it takes unless told
+    /// otherwise. What it has done is then not done again.
+    pub wait: Wait,
     /// Told of the progress. Of several artifacts that are staged together, the first one's is told of all.
     pub observer: Option<Arc<dyn Observer>>,
 }
@@ -90,6 +97,7 @@ pub(super) struct Plan {
     pub(super) adopt: Option<PathBuf>,
     pub(super) lifecycle: LifecycleState,
     pub(super) last_verified_ms: Option<u64>,
+    pub(super) wait: Wait,
     pub(super) source: PathBuf,
 }
 
@@ -101,6 +109,9 @@ const ROUND_FILES: usize = 16 << 10;
 /// From how many files on one flush of the file system is cheaper than one a file.
 const FLUSH_ONCE_FROM: usize = 8;
 
+/// From what size on a file of a batch is worth a lock file of its own.
+const FLIGHT_FROM_BYTES: u64 = 16 << 20;
+
 impl FsCatalog {
     /// Stages the file or directory that `reference` names, under `options.id` or the reference's own string.
     ///
@@ -111,6 +122,14 @@ impl FsCatalog {
     pub fn stage(&self, reference: &ModelRef, options: &StageOptions) -> Result<StageReceipt> {
         let mut results = self.stage_many(&[(reference.clone(), options.clone())]);
         results.pop().expect("there is one result for each item")
+    }
+
+    /// Makes sure that the artifact of a reference is here, and says where: [`stage`](FsCatalog::stage) for a local file or
+    /// directory, a look-up for what only a fetcher could bring. Its use is noted.
+    pub fn ensure(&self, reference: &ModelRef, options: &StageOptions) -> Result<ResolvedModel> {
+        let staged = self.stage(reference, options)?;
+        self.touch(&staged.id);
+        Ok(ResolvedModel { id: staged.id, local_path: staged.local_path })
     }
 
     /// Stages several artifacts, made durable together. One result for each, in their order; one that fails does not
@@ -157,37 +176,39 @@ impl FsCatalog {
         let ModelRef::File { path } = reference else { return self.plan_remote(reference, &id, options) };
         let source = absolute(path)?;
         let reference = source.to_str().map_or_else(|| id.clone(), |path| format!("file:{path}"));
-        let location = super::place::locate(&self.root, &source)?;
-        let adopt = match location {
-            super::place::Location::Adopted(relative) if !relative.starts_with(crate::layout::VIEWS) => Some(relative),
+        let adopt = match place::locate(&self.root, &source)? {
+            Location::Adopted(relative) if !relative.starts_with(layout::VIEWS) => Some(relative),
             _ => None,
         };
-        let meta = blob::source_meta(&source)?;
-        let takes_source = matches!(options.mode, IngestMode::Link | IngestMode::Move);
-        if !takes_source
-            && meta.kind == Kind::File
-            && let Some(record) = self.record(&id)?
-        {
-            let same_source = record
-                .source
-                .as_ref()
-                .is_some_and(|recorded| recorded.reference == reference && recorded.stamp == Some(meta.stamp()));
-            let same_name = record.entry.local_path.file_name() == Some(view_name(&source).as_ref());
-            let as_expected = match options.digest {
-                None => true,
-                Some(expected) => record.entry.digest == Some(expected) && record.trust == TrustState::Verified,
-            };
-            let active = record.entry.lifecycle == LifecycleState::Active;
-            if same_source && same_name && as_expected && active && self.is_intact(&record)? {
-                return Ok(Planned::Here(Box::new(unchanged(record))));
-            }
-        }
-        Ok(Planned::Bring(Box::new(Plan {
+        let plan = Plan {
             expected: options.digest,
             adopt,
             mode: options.mode,
+            wait: options.wait,
             ..Plan::new(id, reference, source, options.follow_links)?
-        })))
+        };
+        Ok(match self.unchanged(&plan)? {
+            Some(receipt) => Planned::Here(Box::new(receipt)),
+            None => Planned::Bring(Box::new(plan)),
+        })
+    }
+
+    /// What staging would come to when everything is as it was staged last: then no byte has to be read.
+    fn unchanged(&self, plan: &Plan) -> Result<Option<StageReceipt>> {
+        if plan.adopt.is_some() || matches!(plan.mode, IngestMode::Link | IngestMode::Move) {
+            return Ok(None);
+        }
+        let Some(record) = self.record(&plan.id)? else { return Ok(None) };
+        let same_source = record.kind == plan.kind
+            && record.source.as_ref().is_some_and(|source| source.reference == plan.reference && plan.fits(source));
+        let same_name = record.entry.local_path.file_name() == Some(plan.name.as_ref());
+        let as_expected = match plan.expected {
+            None => true,
+            Some(expected) => record.entry.digest == Some(expected) && record.trust == TrustState::Verified,
+        };
+        let same_facts = record.entry.lifecycle == plan.lifecycle && plan.last_verified_ms.is_none();
+        let is_here = same_source && same_name && as_expected && same_facts && self.is_intact(&record)?;
+        Ok(if is_here { receipt_of(record) } else { None })
     }
 
     /// A reference that no fetcher of this build can bring is fine when the catalog holds it already.
@@ -197,9 +218,13 @@ impl FsCatalog {
             let is_reference = id == name || record.source.as_ref().is_some_and(|source| source.reference == name);
             is_reference && options.digest.is_none_or(|expected| record.entry.digest == Some(expected))
         });
-        match held {
-            Some(record) if self.is_intact(&record)? => Ok(Planned::Here(Box::new(unchanged(record)))),
-            _ => Err(Error::NoFetcher { scheme: reference.scheme().to_owned(), reference: name }),
+        let receipt = match held {
+            Some(record) if self.is_intact(&record)? => receipt_of(record),
+            _ => None,
+        };
+        match receipt {
+            Some(receipt) => Ok(Planned::Here(Box::new(receipt))),
+            None => Err(Error::NoFetcher { scheme: reference.scheme().to_owned(), reference: name }),
         }
     }
 
@@ -224,17 +249,43 @@ impl FsCatalog {
     }
 
     fn run_round(&self, round: Vec<(usize, Plan)>, observer: &dyn Observer) -> Vec<(usize, Result<StageReceipt>)> {
-        let session = match Session::begin(&self.root) {
+        let mut results = Vec::new();
+        let (flights, round) = self.take_off(round, &mut results, observer);
+        if round.is_empty() {
+            return results;
+        }
+        let begun = Session::begin(&self.root).and_then(|session| {
+            let needed_bytes = round.iter().map(|(_, plan)| plan.new_bytes(&self.root)).sum();
+            let copied_bytes = if session.can_reflink() { 0 } else { needed_bytes };
+            self.make_room(needed_bytes, copied_bytes)?;
+            Ok(session)
+        });
+        let session = match begun {
             Ok(session) => session,
-            Err(error) => return round.iter().map(|(number, _)| (*number, Err(error.clone()))).collect(),
+            Err(error) => {
+                results.extend(round.iter().map(|(number, _)| (*number, Err(error.clone()))));
+                return results;
+            }
         };
+        // So that the stamps of files that were written just now can be relied on later.
+        wait_for_a_tick(round.iter().flat_map(|(_, plan)| &plan.files).map(|file| file.stamp.mtime_ns));
         let files: usize = round.iter().map(|(_, plan)| plan.files.len()).sum();
         // A batch is synced as a whole before it is published; a few files are synced here, each.
         let each = if files < FLUSH_ONCE_FROM { self.durability } else { Durability::Relaxed };
-        let brought: Vec<(usize, Result<Artifact<'_>>)> =
-            round.into_par_iter().map(|(number, plan)| (number, self.bring(&session, plan, each, observer))).collect();
+        let brought: Vec<(usize, Result<Artifact<'_>>)> = round
+            .into_par_iter()
+            .map(|(number, plan)| {
+                let flight = flights.get(&plan.reference);
+                let advanced = |bytes| {
+                    observer.on(&Event::Advanced { bytes });
+                    if let Some(flight) = flight {
+                        flight.advance(bytes);
+                    }
+                };
+                (number, bring(&session, plan, each, &advanced))
+            })
+            .collect();
         observer.on(&Event::Syncing);
-        let mut results = Vec::with_capacity(brought.len());
         let mut artifacts = Vec::new();
         for (number, artifact) in brought {
             match artifact {
@@ -242,45 +293,42 @@ impl FsCatalog {
                 Err(error) => results.push((number, Err(error))),
             }
         }
-        results.extend(self.commit(artifacts, each != self.durability));
+        results.extend(self.commit(&session, artifacts, each != self.durability));
         results
     }
 
-    fn bring<'r>(
+    /// Takes the right to work on each reference, and finds out which of them another process has staged meanwhile.
+    ///
+    /// The order is that of the lock files, so that no two processes wait for each other. Of a batch, small files go
+    /// without: to read one twice costs less than a lock file.
+    fn take_off(
         &self,
-        session: &Session<'r>,
-        plan: Plan,
-        durability: Durability,
+        mut round: Vec<(usize, Plan)>,
+        results: &mut Vec<(usize, Result<StageReceipt>)>,
         observer: &dyn Observer,
-    ) -> Result<Artifact<'r>> {
-        let advanced = |bytes| observer.on(&Event::Advanced { bytes });
-        let mut incoming: Vec<Incoming<'r>> = plan
-            .files
-            .par_iter()
-            .map(|file| blob::bring(session, &file.source, plan.mode, durability, &advanced))
-            .collect::<Result<_>>()?;
-        let tree: Vec<TreeFile> = plan
-            .files
-            .iter()
-            .zip(&incoming)
-            .map(|(file, brought)| TreeFile {
-                path: file.path.clone(),
-                digest: brought.digest(),
-                size_bytes: brought.size_bytes(),
-            })
-            .collect();
-        let mode = incoming.iter().map(Incoming::mode).max().unwrap_or(UsedMode::Unchanged);
-        if plan.kind == ArtifactKind::Tree {
-            let bytes = manifest::encode(&tree).map_err(|e| Error::io("describe the tree", &plan.source, e))?;
-            incoming.push(blob::bring_bytes(session, &bytes, durability)?);
-        }
-        let digest = incoming.last().map(Incoming::digest).expect("a plan has a file");
-        match plan.expected {
-            Some(expected) if expected != digest => {
-                Err(Error::DigestMismatch { path: plan.source, expected, actual: digest })
+    ) -> (BTreeMap<String, Flight>, Vec<(usize, Plan)>) {
+        let is_alone = round.len() == 1;
+        round.sort_by_cached_key(|(_, plan)| layout::lock_fetch(&plan.reference));
+        let mut flights: BTreeMap<String, Flight> = BTreeMap::new();
+        let mut work = Vec::with_capacity(round.len());
+        for (number, plan) in round {
+            let needs_flight = is_alone || plan.size_bytes() >= FLIGHT_FROM_BYTES;
+            if !needs_flight || flights.contains_key(&plan.reference) {
+                work.push((number, plan));
+                continue;
             }
-            _ => Ok(Artifact { plan, digest, tree, incoming, mode, stored: BTreeSet::new() }),
+            let begun = self.begin_flight(&plan.reference, plan.size_bytes(), plan.wait, observer);
+            // Look again: whoever had it before may have done the work.
+            match begun.and_then(|flight| Ok((flight, self.unchanged(&plan)?))) {
+                Ok((_, Some(receipt))) => results.push((number, Ok(receipt))),
+                Ok((flight, None)) => {
+                    flights.insert(plan.reference.clone(), flight);
+                    work.push((number, plan));
+                }
+                Err(error) => results.push((number, Err(error))),
+            }
         }
+        (flights, work)
     }
 
     /// Whether everything that a record promises is here and was not changed since it was checked: no bytes are read.
@@ -306,6 +354,42 @@ impl FsCatalog {
     }
 }
 
+/// Brings all files of an artifact in, and its manifest when it is a tree.
+fn bring<'r>(
+    session: &Session<'r>,
+    plan: Plan,
+    durability: Durability,
+    advanced: &(dyn Fn(u64) + Sync),
+) -> Result<Artifact<'r>> {
+    let mut incoming: Vec<Incoming<'r>> = plan
+        .files
+        .par_iter()
+        .map(|file| blob::bring(session, &file.source, plan.mode, durability, advanced))
+        .collect::<Result<_>>()?;
+    let tree: Vec<TreeFile> = plan
+        .files
+        .iter()
+        .zip(&incoming)
+        .map(|(file, brought)| TreeFile {
+            path: file.path.clone(),
+            digest: brought.digest(),
+            size_bytes: brought.size_bytes(),
+        })
+        .collect();
+    let mode = incoming.iter().map(Incoming::mode).max().unwrap_or(UsedMode::Unchanged);
+    if plan.kind == ArtifactKind::Tree {
+        let bytes = manifest::encode(&tree).map_err(|e| Error::io("describe the tree", &plan.source, e))?;
+        incoming.push(blob::bring_bytes(session, &bytes, durability)?);
+    }
+    let digest = incoming.last().map(Incoming::digest).expect("a plan has a file");
+    match plan.expected {
+        Some(expected) if expected != digest => {
+            Err(Error::DigestMismatch { path: plan.source, expected, actual: digest })
+        }
+        _ => Ok(Artifact { plan, digest, tree, incoming, mode, stored: BTreeSet::new() }),
+    }
+}
+
 enum Planned {
     Bring(Box<Plan>),
     Here(Box<StageReceipt>),
@@ -318,7 +402,7 @@ impl Plan {
         let (kind, files) = if meta.kind == Kind::Dir {
             (ArtifactKind::Tree, tree::walk(&source, follow_links)?)
         } else {
-            let file = SourceFile { path: String::new(), source: source.clone(), size_bytes: meta.size_bytes };
+            let file = SourceFile { path: String::new(), source: source.clone(), stamp: meta.stamp() };
             (ArtifactKind::File, vec![file])
         };
         Ok(Plan {
@@ -332,12 +416,30 @@ impl Plan {
             adopt: None,
             lifecycle: LifecycleState::Active,
             last_verified_ms: None,
+            wait: Wait::Forever,
             source,
         })
     }
 
     fn size_bytes(&self) -> u64 {
-        self.files.iter().map(|file| file.size_bytes).sum()
+        self.files.iter().map(|file| file.stamp.size_bytes).sum()
+    }
+
+    /// What staging will need room for, as far as can be told before it is read.
+    fn new_bytes(&self, root: &Root) -> u64 {
+        let is_here = self.expected.is_some_and(|digest| blob::is_good_by_stamp(root, &digest).unwrap_or(false));
+        if is_here || self.mode == IngestMode::Link { 0 } else { self.size_bytes() }
+    }
+
+    /// Whether the source is as it was when it was staged.
+    fn fits(&self, source: &Source) -> bool {
+        match (self.kind, self.files.as_slice()) {
+            (ArtifactKind::File, [file]) => source.stamp == Some(file.stamp),
+            (_, files) => {
+                let stamps: Vec<_> = files.iter().map(|file| (file.path.as_str(), file.stamp)).collect();
+                source.listing.as_ref().is_some_and(|recorded| *recorded == tree::listing(&stamps))
+            }
+        }
     }
 }
 
@@ -371,18 +473,19 @@ fn view_name(source: &Path) -> String {
     if name.is_empty() { "model".into() } else { name }
 }
 
-fn unchanged(record: Record) -> StageReceipt {
-    StageReceipt {
+/// The receipt of what was staged before; `None` when the record is of something that was not.
+fn receipt_of(record: Record) -> Option<StageReceipt> {
+    Some(StageReceipt {
         id: record.entry.id,
-        digest: record.entry.digest.expect("an intact record has a digest"),
+        digest: record.entry.digest?,
         local_path: record.entry.local_path,
         kind: record.kind,
         size_bytes: record.size_bytes,
         files: record.files,
         mode: UsedMode::Unchanged,
-        view: record.view.expect("an intact record has a view"),
+        view: record.view?,
         deduplicated: true,
         stored_bytes: 0,
         elapsed: Duration::ZERO,
-    }
+    })
 }

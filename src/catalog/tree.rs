@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use walkdir::WalkDir;
 
 use crate::blob::manifest::is_tree_path;
+use crate::entry::Stamp;
 use crate::error::{Error, Result};
 use crate::fs::is_symlink_loop;
 
@@ -15,8 +16,18 @@ pub(super) struct SourceFile {
     pub(super) path: String,
     /// Where to read it.
     pub(super) source: PathBuf,
-    /// As the walk saw it, for progress.
-    pub(super) size_bytes: u64,
+    /// As the plan saw it.
+    pub(super) stamp: Stamp,
+}
+
+/// What tells whether a tree is still as it was: the hash of all its paths and stamps.
+pub(super) fn listing(files: &[(&str, Stamp)]) -> String {
+    let mut hasher = blake3::Hasher::new();
+    for (path, stamp) in files {
+        let Stamp { inode, size_bytes, mtime_ns } = stamp;
+        hasher.update(format!("{path}\0{inode} {size_bytes} {mtime_ns}\0").as_bytes());
+    }
+    hasher.finalize().to_hex().to_string()
 }
 
 /// All files below `tree`, sorted by path. Symlinks are followed while they stay inside it, and everywhere with
@@ -36,9 +47,9 @@ pub(super) fn walk(tree: &Path, follow_links: bool) -> Result<Vec<SourceFile>> {
             continue;
         }
         // Asks what it is without opening it, and refuses what is not a file.
-        let size_bytes = crate::blob::source_meta(entry.path())?.size_bytes;
+        let stamp = crate::blob::source_meta(entry.path())?.stamp();
         let path = tree_path(tree, entry.path())?;
-        files.push(SourceFile { path, source: entry.into_path(), size_bytes });
+        files.push(SourceFile { path, source: entry.into_path(), stamp });
     }
     if files.is_empty() {
         return Err(Error::UnusableTree { path: tree.to_path_buf(), reason: "there is no file in it" });
@@ -77,7 +88,7 @@ fn walk_error(tree: &Path, error: walkdir::Error) -> Error {
 }
 
 #[cfg(all(test, unix))]
-#[allow(clippy::disallowed_methods)]
+#[allow(clippy::disallowed_methods, clippy::unwrap_used)]
 mod tests {
     use super::*;
     use std::os::unix::fs::symlink;
@@ -101,7 +112,7 @@ mod tests {
         symlink("b", dir.path().join("c")).unwrap();
         let files = walk(dir.path(), false).unwrap();
         assert_eq!(paths(&files), ["a-link", "b.json", "b/a.gguf", "c/a.gguf"]);
-        assert_eq!(files[0].size_bytes, 3);
+        assert_eq!(files[0].stamp.size_bytes, 3);
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io;
 use std::path::Path;
 
-use super::atomic::{is_link_refusal, random_name};
+use super::atomic::is_link_refusal;
 use super::{Root, atomic, sys};
 use crate::entry::{LinkMode, Stamp};
 use crate::error::Result;
@@ -32,19 +32,24 @@ fn is_reflink_refusal(error: &io::Error) -> bool {
 }
 
 /// Shows the stored file `blob` at `at` as well: a hardlink where that is possible, else a reflink, else a copy, always
-/// read-only. Whatever was at `at` is replaced in one step. Durable once the folder of `at` is synced, and the file
+/// read-only. Whatever was at `at` is replaced in one step, by way of the free name `private`. Durable once the folder of `at` is synced, and the file
 /// itself when it is not a hardlink and `durability` asks for it.
-pub(crate) fn show(root: &Root, blob: &Path, at: &Path, durability: atomic::Durability) -> Result<LinkMode> {
+pub(crate) fn show(
+    root: &Root,
+    blob: &Path,
+    at: &Path,
+    private: &Path,
+    durability: atomic::Durability,
+) -> Result<LinkMode> {
     match root.link(blob, at) {
         Ok(()) => return Ok(LinkMode::Hardlink),
         Err(e) if e.kind() == io::ErrorKind::AlreadyExists || is_link_refusal(&e) => {}
         Err(e) => return Err(root.fail("link the view", at, e)),
     }
-    let private = at.with_file_name(format!(".{}.tmp", random_name()));
     let result =
-        link_or_copy(root, blob, &private, durability).and_then(|mode| root.rename_over(&private, at).map(|()| mode));
+        link_or_copy(root, blob, private, durability).and_then(|mode| root.rename_over(private, at).map(|()| mode));
     // When both names are one inode already, the rename leaves the private one where it is.
-    let removed = root.remove_file(&private);
+    let removed = root.remove_file(private);
     let mode = result?;
     removed?;
     Ok(mode)
@@ -72,6 +77,19 @@ fn link_or_copy(root: &Root, blob: &Path, to: &Path, durability: atomic::Durabil
     Ok(mode)
 }
 
+/// Whether files of this file system can share blocks, tried with two names that are free.
+pub(crate) fn can_reflink(root: &Root, names: [&Path; 2]) -> bool {
+    let files = names.map(|name| root.create_file(name, 0o600));
+    let works = match &files {
+        [Ok(from), Ok(to)] => reflink(from, to).unwrap_or(false),
+        _ => false,
+    };
+    for name in names {
+        let _ = root.remove_file(name); // the session's folder goes as a whole later
+    }
+    works
+}
+
 /// Removes a source that was moved into the store, if it is still the file that was read.
 pub(crate) fn remove_source(source: &Path, read: Option<Stamp>) -> io::Result<()> {
     let now = std::fs::symlink_metadata(source)?;
@@ -92,7 +110,7 @@ pub(crate) fn remove_empty_folders(tree: &Path) {
 }
 
 #[cfg(test)]
-#[allow(clippy::disallowed_methods)]
+#[allow(clippy::disallowed_methods, clippy::unwrap_used)]
 mod tests {
     use super::*;
 
@@ -103,9 +121,10 @@ mod tests {
         std::fs::write(dir.path().join("blob"), "bytes").unwrap();
         std::fs::write(dir.path().join("view"), "other").unwrap();
         let (blob, view) = (Path::new("blob"), Path::new("view"));
+        let private = Path::new("private");
         for _ in 0..2 {
             // the second time, both names are one inode already
-            assert_eq!(show(&root, blob, view, atomic::Durability::Full).unwrap(), LinkMode::Hardlink);
+            assert_eq!(show(&root, blob, view, private, atomic::Durability::Full).unwrap(), LinkMode::Hardlink);
             assert!(root.meta(blob).unwrap().unwrap().same_inode(&root.meta(view).unwrap().unwrap()));
             assert_eq!(root.names(Path::new("")).unwrap(), ["blob", "view"]);
         }

@@ -10,13 +10,14 @@ use super::{Root, meta_of};
 use crate::error::{Error, Result};
 
 /// How long to wait for a lock.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Wait {
     /// Not at all.
     Never,
     /// At most this long.
     UpTo(Duration),
     /// Until it is free.
+    #[default]
     Forever,
 }
 
@@ -31,6 +32,13 @@ pub(crate) enum Hold {
 #[must_use = "a dropped lock no longer protects anything"]
 #[derive(Debug)]
 pub(crate) struct Lock(File);
+
+impl Lock {
+    /// The locked file.
+    pub(crate) fn file(&self) -> &File {
+        &self.0
+    }
+}
 
 impl Drop for Lock {
     fn drop(&mut self) {
@@ -56,6 +64,40 @@ pub(crate) fn lock(root: &Root, path: PathBuf, what: &'static str, hold: Hold, w
     }
 }
 
+/// Whether locks of this file system exclude anybody: on some network file systems, and in some sandboxes, taking one
+/// always succeeds or is not known at all. Tried once with two descriptors of one file. `true` when it cannot be tried.
+pub(crate) fn locks_work(root: &Root, path: &Path) -> bool {
+    let Ok(Some((first, second))) = root.open_file(path).and_then(|first| Ok(first.zip(root.open_file(path)?))) else {
+        return true;
+    };
+    match fs2::FileExt::try_lock_exclusive(&first) {
+        Ok(()) => fs2::FileExt::try_lock_exclusive(&second).is_err(),
+        // Another process tries the same just now, and excludes us.
+        Err(e) if is_contended(&e) => true,
+        Err(_) => false,
+    }
+}
+
+fn is_contended(error: &io::Error) -> bool {
+    error.raw_os_error() == fs2::lock_contended_error().raw_os_error()
+}
+
+/// Locks an open file that is not a lock file: a blob.
+pub(crate) fn lock_open_file(
+    root: &Root,
+    file: File,
+    name: &Path,
+    what: &'static str,
+    hold: Hold,
+    wait: Wait,
+) -> Result<Lock> {
+    let start = Instant::now();
+    if acquire(&file, hold, wait, start).map_err(|e| root.fail("lock", name, e))? {
+        return Ok(Lock(file));
+    }
+    Err(Error::Busy { what, path: root.absolute(name), waited: start.elapsed() })
+}
+
 /// Locks a file or folder that is not a lock file, without waiting; `None`: another holds it.
 pub(crate) fn try_lock_file(root: &Root, file: File, name: &Path, hold: Hold) -> Result<Option<Lock>> {
     let got = acquire(&file, hold, Wait::Never, Instant::now()).map_err(|e| root.fail("lock", name, e))?;
@@ -68,6 +110,7 @@ fn acquire(file: &File, hold: Hold, wait: Wait, start: Instant) -> io::Result<bo
             Hold::Shared => fs2::FileExt::lock_shared(file),
             Hold::Exclusive => fs2::FileExt::lock_exclusive(file),
         })
+        .or_else(|e| if e.kind() == io::ErrorKind::Unsupported { Ok(()) } else { Err(e) })
         .map(|()| true);
     }
     // flock has no time limit of its own. Commits hold their locks for milliseconds: begin with short naps.
@@ -79,7 +122,9 @@ fn acquire(file: &File, hold: Hold, wait: Wait, start: Instant) -> io::Result<bo
         });
         match result {
             Ok(()) => return Ok(true),
-            Err(e) if e.raw_os_error() == fs2::lock_contended_error().raw_os_error() => {}
+            // No locks here at all: what is done under one has to be right without it.
+            Err(e) if e.kind() == io::ErrorKind::Unsupported => return Ok(true),
+            Err(e) if is_contended(&e) => {}
             Err(e) => return Err(e),
         }
         match wait {
@@ -100,7 +145,7 @@ fn until_uninterrupted(mut call: impl FnMut() -> io::Result<()>) -> io::Result<(
 }
 
 #[cfg(test)]
-#[allow(clippy::disallowed_methods)]
+#[allow(clippy::disallowed_methods, clippy::unwrap_used)]
 mod tests {
     use super::*;
 

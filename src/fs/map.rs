@@ -30,6 +30,11 @@ impl Map {
         Ok(Map { map: Some(map) })
     }
 
+    /// All of it, read as it is touched.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        self.map.as_deref().unwrap_or_default()
+    }
+
     /// A part of the file. Its pages are read in first, so that a read error of the disk is an `Err` here and not a
     /// fatal signal later.
     pub(crate) fn part(&self, range: Range<usize>) -> io::Result<&[u8]> {

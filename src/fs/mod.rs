@@ -6,6 +6,7 @@ pub(crate) mod link;
 pub(crate) mod lock;
 pub(crate) mod map;
 pub(crate) mod root;
+pub(crate) mod space;
 mod sys;
 pub(crate) mod writers;
 
@@ -40,6 +41,8 @@ pub(crate) struct Meta {
     pub(crate) mode: u32,
     pub(crate) links: u64,
     pub(crate) owner: u32,
+    /// On disk, shared blocks counted in full.
+    pub(crate) allocated_bytes: u64,
 }
 
 impl Meta {
@@ -58,10 +61,13 @@ impl Meta {
     }
 }
 
+/// See [`racy`].
+const TICK: Duration = Duration::from_millis(20);
+
 /// Local file systems tick with the kernel's timer, at worst every 10 ms; one that shows whole seconds ticks every
 /// second, FAT every two.
 fn racy(mtime_ns: i128, read_began_ns: i128) -> bool {
-    let tick = if mtime_ns % 1_000_000_000 == 0 { Duration::from_secs(2) } else { Duration::from_millis(20) };
+    let tick = if mtime_ns % 1_000_000_000 == 0 { Duration::from_secs(2) } else { TICK };
     mtime_ns.saturating_add(tick.as_nanos().cast_signed()) >= read_began_ns
 }
 
@@ -80,6 +86,16 @@ pub(crate) fn meta_of(file: &File) -> io::Result<Meta> {
 /// Now, in milliseconds since the Unix epoch.
 pub(crate) fn now_ms() -> u64 {
     u64::try_from(unix_ns(SystemTime::now()) / 1_000_000).unwrap_or(0)
+}
+
+/// Waits until a change of files with these modification times would show in them, when that is a matter of one tick.
+pub(crate) fn wait_for_a_tick(mtimes_ns: impl Iterator<Item = i128>) {
+    let Some(youngest_ns) = mtimes_ns.max() else { return };
+    let age_ns = unix_ns(SystemTime::now()).saturating_sub(youngest_ns);
+    let tick_ns = TICK.as_nanos().cast_signed();
+    if (0..=tick_ns).contains(&age_ns) {
+        std::thread::sleep(TICK);
+    }
 }
 
 /// The user that new files will belong to.

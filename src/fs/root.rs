@@ -201,7 +201,7 @@ fn is_symlink_refusal(error: &io::Error) -> bool {
 }
 
 #[cfg(all(test, unix))]
-#[allow(clippy::disallowed_methods)]
+#[allow(clippy::disallowed_methods, clippy::unwrap_used)]
 mod tests {
     use super::*;
     use std::os::unix::fs::{PermissionsExt, symlink};

@@ -101,7 +101,7 @@ fn check_regular(path: &Path, kind: Kind) -> Result<()> {
 }
 
 #[cfg(test)]
-#[allow(clippy::disallowed_methods)]
+#[allow(clippy::disallowed_methods, clippy::unwrap_used)]
 mod tests {
     use super::*;
 

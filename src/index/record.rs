@@ -31,6 +31,8 @@ pub(crate) struct StoredRecord {
     pub(crate) last_verified_ms: Option<u64>,
     pub(crate) last_used_ms: Option<u64>,
     #[serde(default)]
+    pub(crate) retired_ms: Option<u64>,
+    #[serde(default)]
     pub(crate) pins: BTreeMap<String, Pin>,
 }
 
@@ -57,6 +59,16 @@ impl StoredRecord {
         serde_json::value::to_raw_value(&new)
     }
 
+    /// Changes the lifecycle; when it was retired is the time of the change.
+    pub(crate) fn set_lifecycle(&mut self, state: LifecycleState, now_ms: u64) {
+        self.retired_ms = match state {
+            LifecycleState::Active => None,
+            LifecycleState::Retired => self.retired_ms.or(Some(now_ms)),
+        };
+        self.lifecycle = state;
+        self.updated_ms = now_ms;
+    }
+
     /// The path below the root; `None` when it is not one.
     pub(crate) fn relative_path(&self) -> Option<PathBuf> {
         layout::is_plain_path(&self.path).then(|| PathBuf::from(&self.path))
@@ -81,6 +93,7 @@ impl StoredRecord {
             source: self.source,
             created_ms: self.created_ms,
             updated_ms: self.updated_ms,
+            retired_ms: self.retired_ms,
             last_used_ms: self.last_used_ms,
             pins: self.pins,
         }
@@ -125,6 +138,7 @@ mod tests {
             updated_ms: 2,
             last_verified_ms: Some(3),
             last_used_ms: None,
+            retired_ms: None,
             pins: BTreeMap::new(),
         }
     }

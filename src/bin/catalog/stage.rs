@@ -106,16 +106,17 @@ impl Args {
     }
 
     fn options(&self, progress: Arc<Progress>) -> catalog_core::Result<StageOptions> {
-        let mut options = StageOptions::default();
         if let Some(id) = &self.id {
             check_id(id)?;
         }
-        options.id = self.id.clone();
-        options.digest = self.digest.as_deref().map(str::parse).transpose()?;
-        options.mode = self.mode.into();
-        options.follow_links = self.follow_links;
-        options.observer = Some(progress);
-        Ok(options)
+        Ok(StageOptions {
+            id: self.id.clone(),
+            digest: self.digest.as_deref().map(str::parse).transpose()?,
+            mode: self.mode.into(),
+            follow_links: self.follow_links,
+            observer: Some(progress),
+            ..StageOptions::default()
+        })
     }
 }
 

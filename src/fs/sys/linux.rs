@@ -197,6 +197,7 @@ fn meta(stat: &rfs::Stat) -> Meta {
         mode: stat.st_mode & 0o7777,
         links: u64::from(stat.st_nlink),
         owner: stat.st_uid,
+        allocated_bytes: u64::try_from(stat.st_blocks).unwrap_or(0).saturating_mul(512),
     }
 }
 
@@ -215,6 +216,14 @@ pub(crate) fn current_user() -> u32 {
 
 pub(crate) fn set_mode(file: &File, mode: u32) -> io::Result<()> {
     Ok(rfs::fchmod(file, Mode::from_raw_mode(mode))?)
+}
+
+/// Reserves blocks, and makes the file this long.
+pub(crate) fn allocate(file: &File, size_bytes: u64) -> io::Result<()> {
+    if size_bytes == 0 {
+        return Ok(()); // zero is no length to the call
+    }
+    Ok(rfs::fallocate(file, rfs::FallocateFlags::empty(), 0, size_bytes)?)
 }
 
 /// Makes `to` share all blocks of `from`, as they are at this moment.

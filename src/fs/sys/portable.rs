@@ -154,13 +154,23 @@ fn meta(data: &fs::Metadata) -> Meta {
         _ => Kind::Other("special file"),
     };
     let mtime_ns = data.modified().map_or(0, crate::fs::unix_ns);
-    let mut meta =
-        Meta { kind, device: 0, inode: 0, size_bytes: data.len(), mtime_ns, mode: 0o444, links: 1, owner: 0 };
+    let mut meta = Meta {
+        kind,
+        device: 0,
+        inode: 0,
+        size_bytes: data.len(),
+        mtime_ns,
+        mode: 0o444,
+        links: 1,
+        owner: 0,
+        allocated_bytes: data.len(),
+    };
     #[cfg(unix)]
     {
         use std::os::unix::fs::MetadataExt;
         (meta.device, meta.inode, meta.links) = (data.dev(), data.ino(), data.nlink());
         (meta.mode, meta.owner) = (data.mode() & 0o7777, data.uid());
+        meta.allocated_bytes = data.blocks() * 512;
     }
     meta
 }
@@ -200,6 +210,10 @@ pub(crate) fn set_mode(file: &File, mode: u32) -> io::Result<()> {
 #[cfg(not(unix))]
 fn set_path_mode(_: &Path, _: u32) -> io::Result<()> {
     Ok(())
+}
+
+pub(crate) fn allocate(_: &File, _: u64) -> io::Result<()> {
+    Err(io::ErrorKind::Unsupported.into())
 }
 
 pub(crate) fn reflink(_: &File, _: &File) -> io::Result<()> {

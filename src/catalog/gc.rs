@@ -1,0 +1,287 @@
+//! `plan_gc`: the facts, gathered without a write. `execute_gc`: the plan, done.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use super::FsCatalog;
+use super::sweep::{Fate, Sweep, is_view_of};
+use crate::blob::{self, Claim, Freed, Session};
+use crate::digest::Digest;
+use crate::entry::{LinkMode, Record};
+use crate::error::Result;
+use crate::fs::space::space;
+use crate::fs::{Kind, now_ms};
+use crate::gc::{
+    BlobFacts, EntryFacts, Facts, GcAction, GcPlan, GcPolicy, GcReport, GcStep, TrashFacts, TrashedBlob, ViewFacts,
+    is_due, make_plan,
+};
+use crate::index::{Change, StoredRecord};
+use crate::layout;
+
+/// Entries that are evicted in one write of the index. Each holds a descriptor until its blobs are out of the way.
+const EVICTIONS_AT_ONCE: usize = 200;
+
+impl FsCatalog {
+    /// Says what a collection by this policy would do now, and why. Writes nothing, so it works on a read-only root.
+    /// Fails when any part of the index or any tree's manifest cannot be read: what they name is unknown then.
+    pub fn plan_gc(&self, policy: &GcPolicy) -> Result<GcPlan> {
+        let facts = self.gc_facts()?;
+        let mut failed = None;
+        let plan = make_plan(&facts, policy, &mut |digest| match blob::claim(&self.root, digest) {
+            Ok(claim) => matches!(claim, Claim::Leased),
+            Err(error) => {
+                failed.get_or_insert(error);
+                true
+            }
+        });
+        failed.map_or(Ok(plan), Err)
+    }
+
+    /// [`plan_gc`](FsCatalog::plan_gc), then [`execute_gc`](FsCatalog::execute_gc).
+    pub fn gc(&self, policy: &GcPolicy) -> Result<GcReport> {
+        self.execute_gc(&self.plan_gc(policy)?)
+    }
+
+    /// Does what a plan says, but for what has been leased, pinned, used or staged since it was made. A plan that is done
+    /// twice does nothing the second time.
+    pub fn execute_gc(&self, plan: &GcPlan) -> Result<GcReport> {
+        let mut report = GcReport { shortfall_bytes: plan.shortfall_bytes, ..GcReport::default() };
+        let mut sweep = self.sweep()?;
+        let mut evictions = Vec::new();
+        for step in &plan.steps {
+            match &step.action {
+                GcAction::RemoveLeftover { path } => self.remove_leftover(path, &mut report)?,
+                GcAction::RemoveView { path } => match sweep.remove_stray_view(path)? {
+                    true => report.leftovers += 1,
+                    false => report.skipped += 1,
+                },
+                GcAction::RemoveBlob { digest } => count(sweep.remove_blob(digest, step.at_once)?, step, &mut report),
+                GcAction::EvictEntry { .. } => evictions.push(step),
+                GcAction::EmptyTrash { .. } => {}
+            }
+            sweep.forget_claims();
+        }
+        for steps in evictions.chunks(EVICTIONS_AT_ONCE) {
+            self.evict(steps, &plan.policy, &mut sweep, &mut report)?;
+        }
+        let freed = sweep.finish()?;
+        freed.iter().for_each(|freed| report.add(freed));
+        self.empty_trash(plan, &mut report)?;
+        tracing::debug!(entries = report.entries, bytes = report.physical_bytes, "collected");
+        Ok(report)
+    }
+
+    /// Removes entries whose eviction is still due, and what only they needed. Their root blobs are claimed first: a lease
+    /// that comes now waits, and then finds the entry gone.
+    fn evict(&self, steps: &[&GcStep], policy: &GcPolicy, sweep: &mut Sweep<'_>, report: &mut GcReport) -> Result<()> {
+        let mut due: BTreeMap<&str, &GcStep> = BTreeMap::new();
+        for step in steps {
+            match &step.action {
+                GcAction::EvictEntry { id, digest }
+                    if digest.is_none_or(|digest| sweep.claim(&digest).unwrap_or(false)) =>
+                {
+                    due.insert(id, step);
+                }
+                _ => report.skipped += 1,
+            }
+        }
+        let ids: Vec<&str> = due.keys().copied().collect();
+        let mut evicted: BTreeMap<String, (StoredRecord, &GcStep)> = BTreeMap::new();
+        self.update_for_sweep(&ids, &mut |id, old| {
+            evicted.remove(id);
+            let (Some(record), Some(step)) = (old, due.get(id)) else { return Ok(Change::Keep) };
+            let facts = entry_facts(record.clone().into_record(id.to_owned(), &self.root), Vec::new(), now_ms());
+            let GcAction::EvictEntry { digest, .. } = &step.action else { return Ok(Change::Keep) };
+            if record.digest != *digest || !is_due(&facts, &step.reason, policy, now_ms()) {
+                return Ok(Change::Keep);
+            }
+            evicted.insert(id.to_owned(), (record, step));
+            Ok(Change::Remove)
+        })?;
+        report.skipped += (ids.len() - evicted.len()) as u64;
+        for (id, (stored, step)) in evicted {
+            let path = stored.relative_path();
+            let files = match stored.digest {
+                Some(digest) => self.files_of(stored.kind, digest, stored.size_bytes)?,
+                None => Vec::new(),
+            };
+            let view_bytes = if stored.view == Some(LinkMode::Copy) { stored.size_bytes } else { 0 };
+            let record = stored.into_record(id.clone(), &self.root);
+            let blobs = self.blobs_of(&record)?;
+            sweep.roots.release(self.relative(&record.entry.local_path), &blobs);
+            sweep.remove_views(&id, path.as_deref(), &files)?;
+            for digest in &blobs {
+                count(sweep.remove_blob(digest, step.at_once)?, step, report);
+            }
+            report.entries += 1;
+            report.logical_bytes += record.size_bytes;
+            report.physical_bytes += view_bytes;
+        }
+        sweep.forget_claims();
+        Ok(())
+    }
+
+    fn remove_leftover(&self, path: &Path, report: &mut GcReport) -> Result<()> {
+        // A folder of an operation that lives is locked; a file of one is gone by now, since no commit runs.
+        if path.starts_with(layout::INGEST) && !Session::is_dead(&self.root, path)? {
+            report.skipped += 1;
+            return Ok(());
+        }
+        if path.starts_with("outboards") && self.has_blob_of(path)? {
+            report.skipped += 1;
+            return Ok(());
+        }
+        self.root.remove_all(path)?;
+        report.leftovers += 1;
+        Ok(())
+    }
+
+    fn empty_trash(&self, plan: &GcPlan, report: &mut GcReport) -> Result<()> {
+        let trash = blob::trash(&self.root)?;
+        for step in &plan.steps {
+            let GcAction::EmptyTrash { digest } = &step.action else { continue };
+            match trash.get(digest) {
+                Some(trashed_ms) => {
+                    report.add(&blob::empty_trash(&self.root, digest, &layout::trash(digest, *trashed_ms))?);
+                }
+                None => report.skipped += 1, // it was needed again, or somebody else was faster
+            }
+        }
+        Ok(())
+    }
+
+    fn gc_facts(&self) -> Result<Facts> {
+        let now_ms = now_ms();
+        let space = space(&self.root)?;
+        let mut facts =
+            Facts { now_ms, free_bytes: space.available_bytes, total_bytes: space.total_bytes, ..Facts::default() };
+        for shard in self.index.all()? {
+            for record in shard.values() {
+                let blobs = self.blobs_of(record)?;
+                facts.entries.push(entry_facts(record.clone(), blobs, now_ms));
+            }
+        }
+        for (digest, meta) in blob::all_with_meta(&self.root)? {
+            facts.blobs.insert(digest, BlobFacts { bytes: meta.allocated_bytes });
+        }
+        facts.other_bytes = facts.entries.iter().map(|entry| entry.view_bytes).sum::<u64>()
+            + self.disk_bytes_below(Path::new(layout::QUARANTINE))?;
+        for (digest, trashed_ms) in blob::trash(&self.root)? {
+            if let Some(meta) = self.root.meta(&layout::trash(&digest, trashed_ms))? {
+                let blob = TrashedBlob { digest, trashed_ms };
+                facts.trash.push(TrashFacts { blob, bytes: meta.allocated_bytes });
+            }
+        }
+        let roots = self.roots()?;
+        facts.leased_orphans = self.leased_orphans(&roots)?;
+        for path in self.leftovers(&facts)? {
+            let bytes = self.disk_bytes_below(&path)?;
+            facts.leftovers.push((path, bytes));
+        }
+        facts.views = self.stray_views(&roots, &facts.leased_orphans)?;
+        Ok(facts)
+    }
+
+    /// What dead processes have left: their folders below `ingest/`, unfinished small files, outboards without a blob.
+    /// A small file that is being written just now is among them; it is gone when a sweep looks again.
+    fn leftovers(&self, facts: &Facts) -> Result<Vec<PathBuf>> {
+        let mut found = Vec::new();
+        for name in self.root.names(Path::new(layout::INGEST))? {
+            let folder = Path::new(layout::INGEST).join(name);
+            if Session::is_dead(&self.root, &folder)? {
+                found.push(folder);
+            }
+        }
+        for folder in [Path::new(""), Path::new(layout::INDEX)] {
+            let names = self.root.names(folder)?;
+            found.extend(names.iter().filter(|name| layout::is_temporary(name)).map(|name| folder.join(name)));
+        }
+        let in_trash: BTreeSet<Digest> = facts.trash.iter().map(|trash| trash.blob.digest).collect();
+        for folder in layout::fan_out_folders("outboards") {
+            for name in self.root.names(&folder)? {
+                let digest = name.to_str().and_then(|name| layout::parse_blob(name.split('.').next()?));
+                let is_needed =
+                    digest.is_some_and(|digest| facts.blobs.contains_key(&digest) || in_trash.contains(&digest));
+                if !is_needed && (digest.is_some() || layout::is_temporary(&name)) {
+                    found.push(folder.join(name));
+                }
+            }
+        }
+        Ok(found)
+    }
+
+    fn has_blob_of(&self, outboard: &Path) -> Result<bool> {
+        let stem = outboard.file_name().and_then(|name| name.to_str()).and_then(|name| name.split('.').next());
+        match stem.and_then(layout::parse_blob) {
+            Some(digest) => Ok(self.root.meta(&layout::blob(&digest))?.is_some()),
+            None => Ok(false),
+        }
+    }
+
+    /// Folders `views/<slug>/<12 hex>` that no record names and no lease holds.
+    fn stray_views(&self, roots: &super::roots::Roots, leased: &BTreeSet<Digest>) -> Result<Vec<ViewFacts>> {
+        let mut stray = Vec::new();
+        for slug in self.root.names(Path::new(layout::VIEWS))? {
+            let home = Path::new(layout::VIEWS).join(slug);
+            // Two links of its own and one for each folder in it: with just one view, and that one a record's, there is
+            // nothing to look for. Where folders do not count so, it is looked into.
+            let Some(meta) = self.root.meta(&home)? else { continue };
+            if meta.kind == Kind::Dir && meta.links == 3 && roots.claims(&home) {
+                continue;
+            }
+            for name in self.root.names(&home)? {
+                let folder = home.join(name);
+                if !roots.claims(&folder) && !is_view_of(&folder, leased) {
+                    let mtime_ns = self.root.meta(&folder)?.map_or(0, |meta| meta.mtime_ns);
+                    let changed_ms = u64::try_from(mtime_ns / 1_000_000).unwrap_or(0);
+                    stray.push(ViewFacts { path: folder, changed_ms });
+                }
+            }
+        }
+        Ok(stray)
+    }
+
+    /// Bytes on disk of all files at or below a path.
+    pub(super) fn disk_bytes_below(&self, path: &Path) -> Result<u64> {
+        match self.root.meta(path)? {
+            Some(meta) if meta.kind == Kind::Dir => {
+                let names = self.root.names(path)?;
+                names.iter().map(|name| self.disk_bytes_below(&path.join(name))).sum()
+            }
+            Some(meta) => Ok(meta.allocated_bytes),
+            None => Ok(0),
+        }
+    }
+}
+
+fn entry_facts(record: Record, blobs: Vec<Digest>, now_ms: u64) -> EntryFacts {
+    let pin = record.pins.iter().find(|(_, pin)| pin.holds_at(now_ms)).map(|(name, _)| name.clone());
+    EntryFacts {
+        view_bytes: if record.view == Some(LinkMode::Copy) { record.size_bytes } else { 0 },
+        id: record.entry.id,
+        digest: record.entry.digest,
+        blobs,
+        size_bytes: record.size_bytes,
+        retired_ms: record.retired_ms,
+        staged_ms: record.updated_ms,
+        last_used_ms: record.last_used_ms,
+        pin,
+    }
+}
+
+fn count(fate: Fate, step: &GcStep, report: &mut GcReport) {
+    match fate {
+        Fate::Trashed if !step.at_once => report.trashed += 1,
+        Fate::Trashed | Fate::Gone => {}
+        // Of an evicted entry, some blobs may well be needed by another one.
+        Fate::Referenced | Fate::Leased if matches!(step.action, GcAction::EvictEntry { .. }) => {}
+        Fate::Referenced | Fate::Leased => report.skipped += 1,
+    }
+}
+
+impl GcReport {
+    fn add(&mut self, freed: &Freed) {
+        self.blobs += u64::from(freed.removed);
+        self.physical_bytes += freed.disk_bytes;
+    }
+}

@@ -1,0 +1,118 @@
+//! Leasing an entry, pinning it, and noting that it is used.
+
+use std::time::Duration;
+
+use super::FsCatalog;
+use super::read::is_there;
+use crate::entry::{Pin, Record, TOUCH_INTERVAL, check_id};
+use crate::error::{Error, Result};
+use crate::fetch::ResolvedModel;
+use crate::fs::lock::Wait;
+use crate::fs::{Durability, now_ms};
+use crate::index::Change;
+use crate::lease::{self, Lease};
+use crate::model_ref::ModelRef;
+
+impl FsCatalog {
+    /// Leases the artifact of an id: until the guard is dropped, nothing of it is removed, evicted or collected.
+    ///
+    /// Works on a read-only root. Fails as [`resolve`](FsCatalog::resolve) does when the artifact is not there.
+    pub fn lease(&self, id: &str) -> Result<Lease> {
+        loop {
+            let not_found = || Error::NotFound { id: id.to_owned(), root: self.root().to_path_buf() };
+            let record = self.record(id)?.ok_or_else(not_found)?;
+            let not_staged = Error::NotStaged { id: id.to_owned(), path: record.entry.local_path.clone() };
+            let before = record.clone();
+            match lease::take(&self.root, record, self.lock_wait)? {
+                Some(lease) if is_there(lease.record())? => {
+                    self.touch_record(lease.record());
+                    return Ok(lease);
+                }
+                // Removed or given new content just now: then the record is another one, and is looked at again.
+                _ if self.record(id)?.as_ref() == Some(&before) => return Err(not_staged),
+                _ => {}
+            }
+        }
+    }
+
+    /// Notes that an entry is used now, for the policies that go by it: at most once an hour, not durably, and never
+    /// failing, so also on a read-only root. Answers whether it was recorded.
+    pub fn touch(&self, id: &str) -> bool {
+        self.record(id).ok().flatten().is_some_and(|record| self.touch_record(&record))
+    }
+
+    /// [`locate`](FsCatalog::locate), and [`touch`](FsCatalog::touch) what was found.
+    pub fn locate_and_touch(&self, reference: &ModelRef) -> Result<Option<ResolvedModel>> {
+        let found = self.locate(reference)?;
+        if let Some(found) = &found {
+            self.touch(&found.id);
+        }
+        Ok(found)
+    }
+
+    fn touch_record(&self, record: &Record) -> bool {
+        let is_due = |last_used_ms: Option<u64>, now_ms: u64| {
+            // One from the future was written by a clock that was wrong.
+            last_used_ms.is_none_or(|ms| ms > now_ms || now_ms - ms >= TOUCH_INTERVAL.as_millis() as u64)
+        };
+        if !is_due(record.last_used_ms, now_ms()) {
+            return false;
+        }
+        // Whoever waits for a path does not wait for this.
+        let handle = self.clone().with_durability(Durability::Relaxed).with_lock_wait(Wait::UpTo(TOUCH_PATIENCE));
+        let mut touched = false;
+        let edited = handle.edit(&[&record.entry.id], &mut |_, old| {
+            let now = now_ms();
+            touched = false;
+            Ok(match old {
+                Some(mut record) if is_due(record.last_used_ms, now) => {
+                    record.last_used_ms = Some(now);
+                    touched = true;
+                    Change::Put(Box::new(record))
+                }
+                _ => Change::Keep,
+            })
+        });
+        if let Err(error) = &edited {
+            tracing::debug!(id = %record.entry.id, %error, "its use was not recorded");
+        }
+        edited.is_ok() && touched
+    }
+
+    /// Pins an entry under a name, so that no policy takes it, for this long or for good. A pin of the same name is
+    /// replaced. Answers the record as it is then.
+    pub fn pin(&self, id: &str, name: &str, lifetime: Option<Duration>) -> Result<Record> {
+        check_id(name)?;
+        self.edit_record(id, &mut |record, now_ms| {
+            let lifetime_ms = lifetime.map(|lifetime| u64::try_from(lifetime.as_millis()).unwrap_or(u64::MAX));
+            let expiry_ms = lifetime_ms.map(|ms| now_ms.saturating_add(ms));
+            record.pins.insert(name.to_owned(), Pin { created_ms: now_ms, expiry_ms });
+        })
+    }
+
+    /// Takes the pin of this name, or all pins, from an entry. Answers the record as it is then; that there was no such
+    /// pin is no error.
+    pub fn unpin(&self, id: &str, name: Option<&str>) -> Result<Record> {
+        self.edit_record(id, &mut |record, _| record.pins.retain(|pin, _| name.is_some_and(|name| name != pin)))
+    }
+
+    fn edit_record(&self, id: &str, edit: &mut dyn FnMut(&mut crate::index::StoredRecord, u64)) -> Result<Record> {
+        let not_found = || Error::NotFound { id: id.to_owned(), root: self.root().to_path_buf() };
+        let mut edited = None;
+        self.edit(&[id], &mut |_, old| {
+            let mut record = old.ok_or_else(not_found)?;
+            let before = record.clone();
+            edit(&mut record, now_ms());
+            edited = Some(record.clone().into_record(id.to_owned(), &self.root));
+            if record == before {
+                return Ok(Change::Keep);
+            }
+            record.updated_ms = now_ms();
+            Ok(Change::Put(Box::new(record)))
+        })?;
+        edited.ok_or_else(not_found)
+    }
+}
+
+/// How long noting a use may wait for a lock.
+const TOUCH_PATIENCE: Duration = Duration::from_millis(50);

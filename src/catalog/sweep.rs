@@ -1,0 +1,140 @@
+//! A sweep: what is taken out of service while no commit runs, and removed for good afterwards.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use super::FsCatalog;
+use super::roots::Roots;
+use crate::blob::manifest::TreeFile;
+use crate::blob::{self, Claim, Freed};
+use crate::digest::Digest;
+use crate::error::{Error, Result};
+use crate::fs::lock::Lock;
+use crate::{layout, view};
+
+/// Holds the store lock exclusive: what is referenced and what is leased cannot grow while it lives.
+pub(super) struct Sweep<'c> {
+    catalog: &'c FsCatalog,
+    _store: Lock,
+    pub(super) roots: Roots,
+    /// See [`FsCatalog::leased_orphans`].
+    orphans: BTreeSet<Digest>,
+    /// Blobs that nobody can lease until this is dropped.
+    claims: BTreeMap<Digest, Lock>,
+    /// In `trash/` now, to be removed for good when the store lock is free again.
+    doomed: Vec<(Digest, PathBuf)>,
+}
+
+/// What became of a blob.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fate {
+    /// It stays: a record references it.
+    Referenced,
+    /// It stays: a live process needs it.
+    Leased,
+    /// There was none.
+    Gone,
+    /// It is in `trash/`.
+    Trashed,
+}
+
+impl FsCatalog {
+    /// Begins a sweep. Refuses where file locks do nothing: neither leases nor commits would be seen.
+    pub(super) fn sweep(&self) -> Result<Sweep<'_>> {
+        if !self.locks_work {
+            return Err(Error::LocksDoNothing { root: self.root().to_path_buf() });
+        }
+        // The scan warms the cache, so that the store is locked for less.
+        self.roots()?;
+        let _store = self.lock_for_sweep()?;
+        let roots = self.roots()?;
+        let orphans = self.leased_orphans(&roots)?;
+        Ok(Sweep { catalog: self, _store, roots, orphans, claims: BTreeMap::new(), doomed: Vec::new() })
+    }
+}
+
+impl Sweep<'_> {
+    /// Keeps new leases off an artifact's root blob until [`forget_claims`](Sweep::forget_claims). `false`: it is
+    /// leased, and has to stay as a whole.
+    pub(super) fn claim(&mut self, digest: &Digest) -> Result<bool> {
+        if self.claims.contains_key(digest) {
+            return Ok(true);
+        }
+        match blob::claim(&self.catalog.root, digest)? {
+            Claim::Leased => Ok(false),
+            Claim::Gone => Ok(!self.orphans.contains(digest)),
+            Claim::Free(lock) => {
+                self.claims.insert(*digest, lock);
+                Ok(true)
+            }
+        }
+    }
+
+    /// Every claim costs a descriptor.
+    pub(super) fn forget_claims(&mut self) {
+        self.claims.clear();
+    }
+
+    /// Puts a blob into `trash/` that nothing needs; with `at_once` it is removed for good when the sweep ends.
+    pub(super) fn remove_blob(&mut self, digest: &Digest, at_once: bool) -> Result<Fate> {
+        let root = &self.catalog.root;
+        if self.roots.references(digest) {
+            return Ok(Fate::Referenced);
+        }
+        if self.orphans.contains(digest) || !self.claim(digest)? {
+            return Ok(Fate::Leased);
+        }
+        if root.meta(&layout::blob(digest))?.is_none() {
+            return Ok(Fate::Gone);
+        }
+        let trashed = blob::to_trash(root, digest)?;
+        if at_once {
+            self.doomed.push((*digest, trashed));
+        }
+        Ok(Fate::Trashed)
+    }
+
+    /// Removes what was ever shown under an id that has no record any more, and an adopted path of its.
+    pub(super) fn remove_views(&self, id: &str, path: Option<&Path>, files: &[TreeFile]) -> Result<()> {
+        let home = layout::view_home(id);
+        self.remove_stray_views(&home)?;
+        match path {
+            Some(path) if !path.starts_with(&home) && !self.roots.claims(path) => {
+                view::remove_adopted(&self.catalog.root, path, files)
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Removes the views in the folder of an id that no record names and no lease holds.
+    pub(super) fn remove_stray_views(&self, home: &Path) -> Result<()> {
+        for name in self.catalog.root.names(home)? {
+            self.remove_stray_view(&home.join(name))?;
+        }
+        self.catalog.root.remove_empty_dir(home).map(drop)
+    }
+
+    pub(super) fn remove_stray_view(&self, folder: &Path) -> Result<bool> {
+        if self.roots.claims(folder) || is_view_of(folder, &self.orphans) {
+            return Ok(false);
+        }
+        self.catalog.root.remove_all(folder)?;
+        if let Some(home) = folder.parent() {
+            self.catalog.root.remove_empty_dir(home)?;
+        }
+        Ok(true)
+    }
+
+    /// Lets commits run again, then removes for good what was taken at once.
+    pub(super) fn finish(self) -> Result<Vec<Freed>> {
+        let Sweep { catalog, _store, doomed, claims, .. } = self;
+        drop((_store, claims));
+        doomed.iter().map(|(digest, trashed)| blob::empty_trash(&catalog.root, digest, trashed)).collect()
+    }
+}
+
+/// Whether a folder `views/<slug>/<12 hex>` shows one of these.
+pub(super) fn is_view_of(folder: &Path, digests: &BTreeSet<Digest>) -> bool {
+    let Some(short) = folder.file_name().and_then(|name| name.to_str()) else { return false };
+    digests.iter().any(|digest| digest.to_hex().starts_with(short))
+}

@@ -1,0 +1,32 @@
+//! Room on the file system.
+
+use std::fs::File;
+use std::io;
+
+use super::{Root, sys};
+use crate::error::Result;
+
+/// Sizes of a file system, in bytes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Space {
+    /// What this user can still write.
+    pub(crate) available_bytes: u64,
+    pub(crate) total_bytes: u64,
+}
+
+/// The room on the root's file system.
+pub(crate) fn space(root: &Root) -> Result<Space> {
+    let fail = |e| root.fail("ask for the room at", std::path::Path::new(""), e);
+    let stats = fs2::statvfs(root.path()).map_err(fail)?;
+    Ok(Space { available_bytes: stats.available_space(), total_bytes: stats.total_space() })
+}
+
+/// Gives a new file its full size, reserved on disk where the file system can: so that a full disk is noticed before the
+/// first byte and not after the last.
+pub(crate) fn reserve(file: &File, size_bytes: u64) -> io::Result<()> {
+    // Not fs2's `allocate`: it loses the error's kind, and writes zeros where the file system cannot reserve.
+    match sys::allocate(file, size_bytes) {
+        Err(e) if e.kind() == io::ErrorKind::Unsupported => file.set_len(size_bytes),
+        other => other,
+    }
+}

@@ -1,0 +1,348 @@
+//! Making a plan: from facts to steps, without I/O.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::{GcAction, GcKept, GcPlan, GcPolicy, GcReason, GcStep};
+use crate::digest::Digest;
+use crate::entry::TOUCH_INTERVAL;
+
+/// What is on disk, at one moment.
+#[derive(Debug, Default)]
+pub(crate) struct Facts {
+    pub(crate) now_ms: u64,
+    pub(crate) entries: Vec<EntryFacts>,
+    /// Every blob in `blobs/`.
+    pub(crate) blobs: BTreeMap<Digest, BlobFacts>,
+    /// Blobs that no entry references and that a leased artifact needs.
+    pub(crate) leased_orphans: BTreeSet<Digest>,
+    pub(crate) trash: Vec<TrashFacts>,
+    /// What dead processes left.
+    pub(crate) leftovers: Vec<(PathBuf, u64)>,
+    /// Views that no entry names and no lease holds.
+    pub(crate) views: Vec<ViewFacts>,
+    /// Bytes on disk of views that are copies, and of what is in quarantine.
+    pub(crate) other_bytes: u64,
+    pub(crate) free_bytes: u64,
+    pub(crate) total_bytes: u64,
+}
+
+#[derive(Debug)]
+pub(crate) struct EntryFacts {
+    pub(crate) id: String,
+    pub(crate) digest: Option<Digest>,
+    /// All blobs that it needs, the manifest of a tree among them.
+    pub(crate) blobs: Vec<Digest>,
+    pub(crate) size_bytes: u64,
+    /// Bytes on disk of its view, when that is a copy.
+    pub(crate) view_bytes: u64,
+    pub(crate) retired_ms: Option<u64>,
+    pub(crate) staged_ms: u64,
+    pub(crate) last_used_ms: Option<u64>,
+    /// A pin that holds now.
+    pub(crate) pin: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct BlobFacts {
+    /// On disk.
+    pub(crate) bytes: u64,
+}
+
+/// A blob's name in `trash/`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct TrashedBlob {
+    pub(crate) digest: Digest,
+    pub(crate) trashed_ms: u64,
+}
+
+#[derive(Debug)]
+pub(crate) struct TrashFacts {
+    pub(crate) blob: TrashedBlob,
+    pub(crate) bytes: u64,
+}
+
+#[derive(Debug)]
+pub(crate) struct ViewFacts {
+    pub(crate) path: PathBuf,
+    pub(crate) changed_ms: u64,
+}
+
+impl EntryFacts {
+    /// The last moment at which it may have been used. A time in the future, from a clock that was wrong, counts as now.
+    fn used_ms(&self, now_ms: u64) -> u64 {
+        let touched = self.last_used_ms.map(|ms| ms.saturating_add(millis(TOUCH_INTERVAL)));
+        self.staged_ms.max(touched.unwrap_or(0)).min(now_ms)
+    }
+
+    /// For "idle since", where the recorded hour is exact enough.
+    fn idle_since_ms(&self, now_ms: u64) -> u64 {
+        self.staged_ms.max(self.last_used_ms.unwrap_or(0)).min(now_ms)
+    }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// A time in the future counts as now, so that nothing is taken because a clock was set back.
+fn is_older_than(now_ms: u64, ms: u64, limit: Duration) -> bool {
+    now_ms.saturating_sub(ms) >= millis(limit)
+}
+
+/// Why the policy takes an entry whether there is room or not, if it does.
+fn expiry(entry: &EntryFacts, policy: &GcPolicy, now_ms: u64) -> Option<GcReason> {
+    let is_past = |since_ms, limit: Option<Duration>| limit.is_some_and(|limit| is_older_than(now_ms, since_ms, limit));
+    if entry.retired_ms.is_some_and(|since_ms| is_past(since_ms, policy.retired_after)) {
+        return Some(GcReason::RetiredTooLong);
+    }
+    // A registered path has nothing to free.
+    (entry.digest.is_some() && is_past(entry.idle_since_ms(now_ms), policy.max_idle)).then_some(GcReason::IdleTooLong)
+}
+
+/// Whether the entry was staged or used within the grace.
+fn is_young(entry: &EntryFacts, policy: &GcPolicy, now_ms: u64) -> bool {
+    !policy.grace.is_zero() && !is_older_than(now_ms, entry.used_ms(now_ms), policy.grace)
+}
+
+/// Whether an eviction that was planned for this reason is still right, as the entry is now.
+pub(crate) fn is_due(entry: &EntryFacts, reason: &GcReason, policy: &GcPolicy, now_ms: u64) -> bool {
+    entry.pin.is_none()
+        && match reason {
+            GcReason::RoomNeeded => !is_young(entry, policy, now_ms),
+            _ => expiry(entry, policy, now_ms).is_some(),
+        }
+}
+
+/// Decides what to take. `is_leased` is asked of the root blobs of those entries alone that would be taken.
+pub(crate) fn make_plan(facts: &Facts, policy: &GcPolicy, is_leased: &mut dyn FnMut(&Digest) -> bool) -> GcPlan {
+    let mut planner = Planner::new(facts, policy);
+    planner.take_leftovers();
+    planner.take_unreferenced();
+    planner.take_expired(is_leased);
+    planner.make_room(is_leased);
+    planner.finish()
+}
+
+struct Planner<'a> {
+    facts: &'a Facts,
+    policy: &'a GcPolicy,
+    /// How many entries need each blob, those that are to be evicted not counted.
+    references: BTreeMap<Digest, usize>,
+    evicted: BTreeSet<&'a str>,
+    kept: BTreeMap<&'a str, GcKept>,
+    steps: Vec<GcStep>,
+    /// In `trash/` within its grace, oldest first.
+    young_trash: Vec<&'a TrashFacts>,
+    used_bytes: u64,
+    freed_bytes: u64,
+    /// Of what is freed, what is only put into `trash/` by these steps.
+    to_trash_bytes: u64,
+}
+
+impl<'a> Planner<'a> {
+    fn new(facts: &'a Facts, policy: &'a GcPolicy) -> Self {
+        let mut references = BTreeMap::new();
+        for digest in facts.entries.iter().flat_map(|entry| &entry.blobs) {
+            *references.entry(*digest).or_default() += 1;
+        }
+        let used_bytes = facts.blobs.values().map(|blob| blob.bytes).sum::<u64>()
+            + facts.trash.iter().map(|trash| trash.bytes).sum::<u64>()
+            + facts.other_bytes;
+        Planner {
+            facts,
+            policy,
+            references,
+            evicted: BTreeSet::new(),
+            kept: BTreeMap::new(),
+            steps: Vec::new(),
+            young_trash: Vec::new(),
+            used_bytes,
+            freed_bytes: 0,
+            to_trash_bytes: 0,
+        }
+    }
+
+    fn is_older_than(&self, ms: u64, limit: Duration) -> bool {
+        is_older_than(self.facts.now_ms, ms, limit)
+    }
+
+    fn step(&mut self, action: GcAction, reason: GcReason, bytes: u64, at_once: bool) {
+        self.steps.push(GcStep { action, reason, bytes, at_once });
+        if at_once {
+            self.freed_bytes += bytes;
+        } else {
+            self.to_trash_bytes += bytes;
+        }
+    }
+
+    fn take_leftovers(&mut self) {
+        for (path, bytes) in &self.facts.leftovers {
+            self.step(GcAction::RemoveLeftover { path: path.clone() }, GcReason::DeadOwner, *bytes, true);
+        }
+        let mut trash: Vec<&TrashFacts> = self.facts.trash.iter().collect();
+        trash.sort_by_key(|trash| trash.blob.trashed_ms);
+        for trash in trash {
+            if self.is_older_than(trash.blob.trashed_ms, self.policy.grace) {
+                let action = GcAction::EmptyTrash { digest: trash.blob.digest };
+                self.step(action, GcReason::GraceOver, trash.bytes, true);
+            } else {
+                self.young_trash.push(trash);
+            }
+        }
+    }
+
+    fn take_unreferenced(&mut self) {
+        for view in &self.facts.views {
+            if self.is_older_than(view.changed_ms, self.policy.grace) {
+                self.step(GcAction::RemoveView { path: view.path.clone() }, GcReason::Unreferenced, 0, true);
+            }
+        }
+        let at_once = self.policy.grace.is_zero();
+        for (digest, blob) in &self.facts.blobs {
+            if !self.references.contains_key(digest) && !self.facts.leased_orphans.contains(digest) {
+                let action = GcAction::RemoveBlob { digest: *digest };
+                self.step(action, GcReason::Unreferenced, blob.bytes, at_once);
+            }
+        }
+    }
+
+    fn take_expired(&mut self, is_leased: &mut dyn FnMut(&Digest) -> bool) {
+        for entry in &self.facts.entries {
+            let Some(reason) = expiry(entry, self.policy, self.facts.now_ms) else { continue };
+            match self.protection(entry, is_leased) {
+                Some(protection) => self.keep(entry, protection),
+                None => self.evict(entry, reason, self.policy.grace.is_zero()),
+            }
+        }
+    }
+
+    /// What no policy overrides.
+    fn protection(&self, entry: &EntryFacts, is_leased: &mut dyn FnMut(&Digest) -> bool) -> Option<GcReason> {
+        match (&entry.pin, &entry.digest) {
+            (Some(name), _) => Some(GcReason::Pinned(name.clone())),
+            (None, Some(digest)) if is_leased(digest) => Some(GcReason::Leased),
+            _ => None,
+        }
+    }
+
+    fn keep(&mut self, entry: &'a EntryFacts, reason: GcReason) {
+        self.kept.insert(&entry.id, GcKept { id: entry.id.clone(), reason, bytes: entry.size_bytes });
+    }
+
+    fn evict(&mut self, entry: &'a EntryFacts, reason: GcReason, at_once: bool) {
+        let mut bytes = entry.view_bytes;
+        for digest in &entry.blobs {
+            let left = self.references.get_mut(digest).map(|count| {
+                *count = count.saturating_sub(1);
+                *count
+            });
+            if left == Some(0) && !self.facts.leased_orphans.contains(digest) {
+                bytes += self.facts.blobs.get(digest).map_or(0, |blob| blob.bytes);
+            }
+        }
+        self.evicted.insert(&entry.id);
+        let action = GcAction::EvictEntry { id: entry.id.clone(), digest: entry.digest };
+        self.step(action, reason, bytes, at_once);
+    }
+
+    /// Bytes that are missing to what the policy asks for, when what is in `trash/` by these steps stays there.
+    fn missing_bytes(&self) -> u64 {
+        let over =
+            self.policy.max_bytes.map_or(0, |max| self.used_bytes.saturating_sub(self.freed_bytes).saturating_sub(max));
+        let free = self.facts.free_bytes.saturating_add(self.freed_bytes);
+        let wanted = self.policy.min_free.map_or(0, |min| min.bytes_of(self.facts.total_bytes));
+        over.max(wanted.saturating_sub(free))
+    }
+
+    /// First what is in `trash/`, then what these steps would put there, then entries, the least recently used first.
+    fn make_room(&mut self, is_leased: &mut dyn FnMut(&Digest) -> bool) {
+        for trash in std::mem::take(&mut self.young_trash) {
+            if self.missing_bytes() == 0 {
+                return;
+            }
+            let action = GcAction::EmptyTrash { digest: trash.blob.digest };
+            self.step(action, GcReason::RoomNeeded, trash.bytes, true);
+        }
+        let mut missing = self.missing_bytes();
+        for step in self.steps.iter_mut().filter(|step| !step.at_once) {
+            if missing == 0 {
+                break;
+            }
+            step.at_once = true;
+            missing = missing.saturating_sub(step.bytes);
+            self.freed_bytes += step.bytes;
+            self.to_trash_bytes -= step.bytes;
+        }
+        if self.missing_bytes() > 0 {
+            self.evict_least_recently_used(is_leased);
+        }
+    }
+
+    fn evict_least_recently_used(&mut self, is_leased: &mut dyn FnMut(&Digest) -> bool) {
+        let now_ms = self.facts.now_ms;
+        let candidate = |entry: &&EntryFacts| {
+            !entry.blobs.is_empty()
+                && !self.evicted.contains(entry.id.as_str())
+                && !self.kept.contains_key(entry.id.as_str())
+        };
+        let mut candidates: Vec<&'a EntryFacts> = self.facts.entries.iter().filter(candidate).collect();
+        // Retired ones first: they were said not to be wanted any more.
+        candidates.sort_by_key(|entry| (entry.retired_ms.is_none(), entry.used_ms(now_ms), &entry.id));
+        let first = self.steps.len();
+        for entry in candidates {
+            if self.missing_bytes() == 0 {
+                break;
+            }
+            match if is_young(entry, self.policy, now_ms) {
+                Some(GcReason::Young)
+            } else {
+                self.protection(entry, is_leased)
+            } {
+                Some(protection) => self.keep(entry, protection),
+                None => self.evict(entry, GcReason::RoomNeeded, true),
+            }
+        }
+        self.spare_what_frees_nothing(first);
+    }
+
+    /// An entry whose bytes are all needed by entries that stay was evicted in vain.
+    fn spare_what_frees_nothing(&mut self, first: usize) {
+        let by_id: BTreeMap<&str, &'a EntryFacts> =
+            self.facts.entries.iter().map(|entry| (entry.id.as_str(), entry)).collect();
+        let evictions = self.steps.split_off(first);
+        for step in evictions {
+            let spared = match &step.action {
+                GcAction::EvictEntry { id, .. } => by_id.get(id.as_str()).filter(|entry| self.frees_nothing(entry)),
+                _ => None,
+            };
+            let Some(entry) = spared else {
+                self.steps.push(step);
+                continue;
+            };
+            for digest in &entry.blobs {
+                *self.references.entry(*digest).or_default() += 1;
+            }
+            self.evicted.remove(entry.id.as_str());
+            self.freed_bytes -= step.bytes;
+            self.keep(entry, GcReason::Shared);
+        }
+    }
+
+    fn frees_nothing(&self, entry: &EntryFacts) -> bool {
+        let is_needed = |digest: &Digest| self.references.get(digest).is_some_and(|count| *count > 0);
+        entry.view_bytes == 0 && entry.blobs.iter().all(is_needed)
+    }
+
+    fn finish(self) -> GcPlan {
+        GcPlan {
+            policy: *self.policy,
+            used_bytes: self.used_bytes,
+            freed_bytes: self.freed_bytes,
+            shortfall_bytes: self.missing_bytes(),
+            kept: self.kept.into_values().collect(),
+            steps: self.steps,
+        }
+    }
+}

@@ -1,0 +1,150 @@
+//! What garbage collection would do, why, and what it did.
+
+use std::path::PathBuf;
+
+use super::GcPolicy;
+use crate::digest::Digest;
+
+/// What happens to something.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum GcAction {
+    /// A file or folder that an operation left behind when its process died is removed.
+    RemoveLeftover {
+        /// Relative to the root.
+        path: PathBuf,
+    },
+    /// A view that no entry names is removed.
+    RemoveView {
+        /// Relative to the root.
+        path: PathBuf,
+    },
+    /// A blob in `trash/` is removed for good.
+    EmptyTrash {
+        /// Which.
+        digest: Digest,
+    },
+    /// A blob that nothing references goes to `trash/`, or, when room is needed or there is no grace, away at once.
+    RemoveBlob {
+        /// Which.
+        digest: Digest,
+    },
+    /// An entry is removed with its views; the blobs that only it needed go as in `RemoveBlob`.
+    EvictEntry {
+        /// Which.
+        id: String,
+        /// Its content.
+        digest: Option<Digest>,
+    },
+}
+
+/// Why something is taken, or kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum GcReason {
+    /// Its owner died in the middle of its work.
+    DeadOwner,
+    /// No entry names it.
+    Unreferenced,
+    /// It lay in `trash/` longer than the grace.
+    GraceOver,
+    /// It was retired longer ago than the policy keeps retired entries.
+    RetiredTooLong,
+    /// It was not used for longer than the policy keeps idle entries.
+    IdleTooLong,
+    /// Room is needed, and it is the least recently used.
+    RoomNeeded,
+    /// Kept: a live process leases it.
+    Leased,
+    /// Kept: it is pinned, under this name.
+    Pinned(String),
+    /// Kept: it was staged or used within the grace.
+    Young,
+    /// Kept: other entries need the same bytes, so that taking it would free nothing.
+    Shared,
+}
+
+impl GcReason {
+    /// For a person, and stable for scripts but for a pin's name.
+    #[must_use]
+    pub fn text(&self) -> String {
+        match self {
+            GcReason::DeadOwner => "its process died".into(),
+            GcReason::Unreferenced => "no entry references it".into(),
+            GcReason::GraceOver => "its grace is over".into(),
+            GcReason::RetiredTooLong => "retired for too long".into(),
+            GcReason::IdleTooLong => "not used for too long".into(),
+            GcReason::RoomNeeded => "least recently used, and room is needed".into(),
+            GcReason::Leased => "a live process leases it".into(),
+            GcReason::Pinned(name) => format!("pinned as {name:?}"),
+            GcReason::Young => "staged or used within the grace".into(),
+            GcReason::Shared => "other entries need the same bytes".into(),
+        }
+    }
+}
+
+/// One step of a plan.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct GcStep {
+    /// What is done.
+    pub action: GcAction,
+    /// Why.
+    pub reason: GcReason,
+    /// Bytes on disk that this brings, as far as can be told beforehand.
+    pub bytes: u64,
+    /// The blobs go away at once, not to `trash/` first.
+    pub at_once: bool,
+}
+
+/// An entry that the policy would have taken, and that stays.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct GcKept {
+    /// Which.
+    pub id: String,
+    /// Why.
+    pub reason: GcReason,
+    /// Its bytes.
+    pub bytes: u64,
+}
+
+/// What [`execute`](crate::FsCatalog::execute_gc) would do now. Making one writes nothing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct GcPlan {
+    /// What it was made from.
+    pub policy: GcPolicy,
+    /// In the order in which they are done.
+    pub steps: Vec<GcStep>,
+    /// What the policy would have taken, and why it stays.
+    pub kept: Vec<GcKept>,
+    /// Bytes on disk that the store's blobs occupy before.
+    pub used_bytes: u64,
+    /// Bytes that the steps bring, as far as can be told beforehand.
+    pub freed_bytes: u64,
+    /// Bytes that are missing to what the policy asks for, because the rest is leased, pinned or young.
+    pub shortfall_bytes: u64,
+}
+
+/// What a collection did.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct GcReport {
+    /// Entries that were evicted.
+    pub entries: u64,
+    /// Blobs that were removed for good.
+    pub blobs: u64,
+    /// Blobs that were put into `trash/`.
+    pub trashed: u64,
+    /// Leftovers and views that were removed.
+    pub leftovers: u64,
+    /// Bytes of the evicted entries, as engines saw them.
+    pub logical_bytes: u64,
+    /// Bytes on disk that came free, counted by inode: a file that has another name elsewhere frees nothing.
+    pub physical_bytes: u64,
+    /// Steps that were not taken, because since the plan was made something was leased, pinned, used or staged.
+    pub skipped: u64,
+    /// Bytes that are missing to what the policy asks for.
+    pub shortfall_bytes: u64,
+}
