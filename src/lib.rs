@@ -75,3 +75,7 @@ pub use lease::{Lease, ModelMap};
 pub use model_ref::ModelRef;
 pub use observer::{Event, Observer};
 pub use store::CatalogStore;
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
