@@ -1,0 +1,159 @@
+//! The documents against the code: what can be compared is compared, so that they cannot drift apart.
+//!
+//! Each test was seen to fail with one word of its page changed.
+#![allow(clippy::disallowed_methods, clippy::unwrap_used, clippy::indexing_slicing)]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use catalog_core::{ArtifactKind, Digest, FsCatalog, LinkMode};
+use tempfile::TempDir;
+
+fn repository() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn read(name: &str) -> String {
+    fs::read_to_string(repository().join(name)).unwrap()
+}
+
+/// The first fenced block of this language after `heading`, without its fences.
+#[track_caller]
+fn block(text: &str, heading: &str, language: &str) -> String {
+    let (_, after) = text.split_once(heading).unwrap_or_else(|| panic!("{heading:?} is missing"));
+    let (_, block) = after.split_once(&format!("```{language}\n")).unwrap_or_else(|| panic!("no block: {heading:?}"));
+    block.split_once("```").unwrap().0.to_owned()
+}
+
+#[test]
+fn the_format_page_draws_the_tree_of_the_code() {
+    let layout = read("src/layout.rs");
+    let head: String = layout.lines().map_while(|line| line.strip_prefix("//!")).fold(String::new(), |head, line| {
+        let line = line.strip_prefix(' ').unwrap_or(line);
+        head + line + "\n"
+    });
+    assert_eq!(block(&read("docs/format.md"), "## The tree", "text"), block(&head, "", "text"));
+}
+
+#[test]
+fn the_shard_of_the_format_page_is_one() {
+    let shard = block(&read("docs/format.md"), "## A shard", "json");
+    let dir = TempDir::new().unwrap();
+    let catalog = FsCatalog::new(dir.path()).unwrap();
+    fs::write(dir.path().join("index/89.json"), &shard).unwrap();
+    let records = catalog.records().unwrap();
+    assert_eq!(records.len(), 1);
+    let record = &records[0];
+    assert_eq!((record.entry.id.as_str(), record.kind), ("tiny", ArtifactKind::File));
+    assert_eq!((record.size_bytes, record.view), (122_688, Some(LinkMode::Hardlink)));
+    assert_eq!(catalog.record("tiny").unwrap().as_ref(), Some(record), "the example is in the wrong shard");
+
+    // Every member of the example has its row, so that a new one is not forgotten.
+    let page = read("docs/format.md");
+    let stored: serde_json::Value = serde_json::from_str(&shard).unwrap();
+    for member in stored["entries"]["tiny"].as_object().unwrap().keys() {
+        assert!(page.contains(&format!("\n| `{member}` | ")), "{member} is not described");
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn a_record_has_the_members_of_the_format_page() {
+    let dir = TempDir::new().unwrap();
+    let fixture = repository().join("tests/fixtures/tiny-llama-q8_0.gguf");
+    let mut options = catalog_core::StageOptions::default();
+    options.id = Some("tiny".into());
+    let catalog = FsCatalog::new(dir.path()).unwrap();
+    catalog.stage(&catalog_core::ModelRef::File { path: fixture }, &options).unwrap();
+    let members = |shard: &str| -> Vec<String> {
+        let shard: serde_json::Value = serde_json::from_str(shard).unwrap();
+        let record = shard["entries"]["tiny"].as_object().unwrap();
+        record.keys().cloned().collect()
+    };
+    let written = fs::read_to_string(dir.path().join("index/89.json")).unwrap();
+    assert_eq!(members(&written), members(&block(&read("docs/format.md"), "## A shard", "json")));
+    assert_eq!(
+        fs::read_to_string(dir.path().join("store.json")).unwrap(),
+        block(&read("docs/format.md"), "## `store.json`", "json")
+    );
+}
+
+#[test]
+fn the_manifest_of_the_format_page_has_the_digest_that_it_says() {
+    let page = read("docs/format.md");
+    let manifest = block(&page, "## A manifest", "json");
+    let digest = Digest::of_bytes(manifest.trim_end().as_bytes());
+    assert!(page.contains(&format!("`{}`", digest.to_hex())), "{digest}");
+}
+
+#[test]
+fn the_readme_has_the_two_commands() {
+    let commands = block(&read("README.md"), "<!-- .ci/run ", "sh");
+    assert_eq!(commands, "cargo run --release -- stage tests/fixtures/tiny-llama-q8_0.gguf\ncargo test\n");
+}
+
+#[cfg(feature = "cli")]
+#[test]
+fn the_readme_names_every_verb_and_exit_code() {
+    let output = std::process::Command::new(assert_cmd::cargo::cargo_bin!("catalog")).arg("--help").output().unwrap();
+    let help = String::from_utf8(output.stdout).unwrap();
+    let readme = read("README.md");
+    let part = |from: &str, to: &str| -> Vec<String> {
+        let (_, part) = help.split_once(from).unwrap();
+        part.split_once(to).unwrap().0.lines().map(|line| line.trim().to_owned()).collect()
+    };
+    let first_word = |line: &String| line.split_whitespace().next().map(str::to_owned);
+    let verbs: Vec<String> = part("\nCommands:\n", "\n\n").iter().filter_map(first_word).collect();
+    assert!(verbs.len() > 9, "{help}");
+    for verb in verbs {
+        assert!(readme.contains(&format!("\n| `catalog {verb}")), "README.md does not name `catalog {verb}`");
+    }
+    let codes: Vec<String> =
+        part("\nExit codes:\n", "\nWith several").iter().map(|line| line.replacen("  ", " | ", 1)).collect();
+    for code in codes {
+        let (number, meaning) = code.split_once(" | ").unwrap();
+        let first = meaning.split([':', ',']).next().unwrap();
+        assert!(readme.contains(&format!("\n| {number} | {first}")), "README.md does not have exit code {code:?}");
+    }
+}
+
+#[test]
+fn links_between_the_documents_lead_somewhere() {
+    let mut pages = vec![PathBuf::from("README.md"), "CHANGELOG.md".into(), "CONTRIBUTING.md".into()];
+    for entry in fs::read_dir(repository().join("docs")).unwrap() {
+        pages.push(Path::new("docs").join(entry.unwrap().file_name()));
+    }
+    for page in pages {
+        let text = read(page.to_str().unwrap());
+        for target in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
+            let target = target.split('#').next().unwrap();
+            if target.is_empty() || target.starts_with("https://") {
+                continue;
+            }
+            let path = repository().join(page.parent().unwrap()).join(target);
+            assert!(path.exists(), "{} links to {target}", page.display());
+        }
+    }
+}
+
+/// What docs/design.md says of the dependencies: a row for each, so that none comes in without a reason.
+#[test]
+fn every_dependency_has_its_reason() {
+    let manifest = read("Cargo.toml");
+    let page = read("docs/design.md");
+    let (_, table) = page.split_once("## Dependencies").unwrap();
+    let names: Vec<&str> = table
+        .lines()
+        .filter(|line| line.starts_with("| "))
+        .map(|line| line.trim_start_matches("| ").split(" |").next().unwrap())
+        .collect();
+    let mut is_dependencies = false;
+    for line in manifest.lines() {
+        if line.starts_with('[') {
+            is_dependencies = line.ends_with("dependencies]");
+        } else if is_dependencies && let Some((name, _)) = line.split_once(" = ") {
+            let has_row = name == "catalog-core" || names.iter().any(|row| row.split(", ").any(|n| n == name));
+            assert!(has_row, "docs/design.md has no reason for {name}");
+        }
+    }
+}
