@@ -60,13 +60,19 @@ impl Incoming<'_> {
 
     /// Links or renames the private inode to `to`, unless there is something else already.
     pub(super) fn publish(&mut self, to: &Path) -> Result<bool> {
-        if !self.is_published {
+        // In a second round as well: between the two nothing held the store, and a removal may have taken the blob.
+        if !(self.is_published && self.is_at(to)?) {
             self.is_published = atomic::publish_new(self.root, &self.name, &self.meta, to)?;
         }
-        if self.is_published {
+        // Also when another name of the same inode was first: it is a blob now, and keeps a blob's mode.
+        if self.is_published || self.is_at(to)? {
             self.borrowed_mode = None;
         }
         Ok(self.is_published)
+    }
+
+    fn is_at(&self, name: &Path) -> Result<bool> {
+        Ok(self.root.meta(name)?.is_some_and(|there| there.same_inode(&self.meta)))
     }
 }
 

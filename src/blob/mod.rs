@@ -144,3 +144,25 @@ fn quarantine(root: &Root, digest: &Digest, durability: Durability) -> Result<()
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // Red when `publish` takes its own word for it that the blob is there: the commit would then record a blob that is
+    // gone.
+    #[test]
+    fn what_was_removed_between_two_rounds_is_published_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = Root::open(dir.path()).unwrap();
+        root.make_dirs(Path::new(layout::INGEST)).unwrap();
+        let session = Session::begin(&root).unwrap();
+        let mut incoming = bring_bytes(&session, b"bytes", Durability::Relaxed).unwrap();
+        let name = layout::blob(&incoming.digest());
+        for _ in 0..2 {
+            assert_eq!(publish(&root, &mut incoming, &mut Touched::default()).unwrap(), Published::New);
+            assert_eq!(root.read(&name).unwrap().unwrap(), b"bytes");
+            remove_unleased(&root, &incoming.digest()).unwrap().unwrap();
+        }
+    }
+}
