@@ -252,6 +252,10 @@ impl<'r> Bringing<'_, 'r> {
             hasher.update(map.part(chunk).map_err(write_failed)?);
             (self.advanced)(wanted);
         }
+        // Files of /proc and some network file systems say 0 bytes and have more.
+        if (&self.file).read(&mut [0]).map_err(|e| Error::io("read", self.source, e))? != 0 {
+            return Err(self.changed(format!("it has more than the {size} bytes of its size")));
+        }
         Ok(hasher.finish())
     }
 
