@@ -65,8 +65,12 @@ impl Meta {
 const TICK: Duration = Duration::from_millis(20);
 
 /// Local file systems tick with the kernel's timer, at worst every 10 ms; one that shows whole seconds ticks every
-/// second, FAT every two.
+/// second, FAT every two. A time that 64 bits of nanoseconds cannot hold, as of the year 1600, is not to be trusted
+/// either: nobody wrote then, and the index could not keep it.
 fn racy(mtime_ns: i128, read_began_ns: i128) -> bool {
+    if i64::try_from(mtime_ns).is_err() {
+        return true;
+    }
     let tick = if mtime_ns % 1_000_000_000 == 0 { Duration::from_secs(2) } else { TICK };
     mtime_ns.saturating_add(tick.as_nanos().cast_signed()) >= read_began_ns
 }
@@ -117,5 +121,7 @@ mod tests {
         assert!(!racy(5 * S, 7 * S + 1));
         assert!(racy(9 * S, 5 * S)); // from the future: never to be trusted
         assert!(racy(i128::MAX, 0));
+        assert!(racy(i128::from(i64::MIN) - 1, 5 * S)); // before 1677
+        assert!(!racy(i128::from(i64::MIN), 5 * S));
     }
 }
