@@ -18,7 +18,7 @@ const RAW_MEDIA_TYPE: &str = "application/vnd.cncf.model.weight.v1.raw";
 const FILE_PATH: &str = "org.cncf.model.filepath";
 
 /// More than any model has; a manifest of this many files is about 40 MB.
-const MAX_FILES: usize = 100_000;
+pub(crate) const MAX_FILES: usize = 100_000;
 
 /// More than the manifest of [`MAX_FILES`] files with the longest paths that are common.
 pub(crate) const MAX_BYTES: u64 = 64 << 20;

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use walkdir::WalkDir;
 
-use crate::blob::manifest::is_tree_path;
+use crate::blob::manifest::{MAX_FILES, is_tree_path};
 use crate::entry::Stamp;
 use crate::error::{Error, Result};
 use crate::fs::is_symlink_loop;
@@ -50,6 +50,10 @@ pub(super) fn walk(tree: &Path, follow_links: bool) -> Result<Vec<SourceFile>> {
         let stamp = crate::blob::source_meta(entry.path())?.stamp();
         let path = tree_path(tree, entry.path())?;
         files.push(SourceFile { path, source: entry.into_path(), stamp });
+        if files.len() > MAX_FILES {
+            let reason = "it has more than 100,000 files, which no manifest names; stage its folders one by one";
+            return Err(Error::UnusableTree { path: tree.to_path_buf(), reason });
+        }
     }
     if files.is_empty() {
         return Err(Error::UnusableTree { path: tree.to_path_buf(), reason: "there is no file in it" });
