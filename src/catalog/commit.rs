@@ -1,7 +1,7 @@
 //! Commit: blobs, then views, then the index; all durable before anything is acknowledged.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::FsCatalog;
@@ -61,7 +61,7 @@ impl FsCatalog {
         };
         for ((_, artifact), result) in artifacts.iter().zip(&results) {
             match result {
-                Ok(_) => remove_moved(artifact),
+                Ok(_) => remove_moved(self.root(), artifact),
                 Err(_) => self.undo(artifact),
             }
         }
@@ -253,12 +253,16 @@ fn source(artifact: &Artifact<'_>) -> Source {
     source
 }
 
-/// Removes the sources of `--mode move`, now that their bytes are recorded. A source that has changed since stays.
-fn remove_moved(artifact: &Artifact<'_>) {
+/// Removes the sources of `--mode move`, now that their bytes are recorded. A source that has changed since stays, and
+/// so does one below the root, to which a symlink in the tree has led: it may be another entry's.
+fn remove_moved(root: &Path, artifact: &Artifact<'_>) {
     if artifact.plan.mode != IngestMode::Move || artifact.plan.adopt.is_some() {
         return;
     }
     for (file, incoming) in artifact.plan.files.iter().zip(&artifact.incoming) {
+        if file.source.canonicalize().is_ok_and(|real| real.starts_with(root)) {
+            continue;
+        }
         if let Err(error) = link::remove_source(&file.source, incoming.source_stamp()) {
             tracing::warn!(path = %file.source.display(), %error, "the moved file could not be removed");
         }

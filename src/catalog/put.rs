@@ -62,7 +62,7 @@ impl FsCatalog {
             adopt,
             lifecycle: entry.lifecycle,
             last_verified_ms: entry.last_verified_ms,
-            ..Plan::new(entry.id.clone(), reference, source, false)?
+            ..Plan::new(self.root(), entry.id.clone(), reference, source, false)?
         })))
     }
 

@@ -177,6 +177,10 @@ impl FsCatalog {
         let source = absolute(path)?;
         let reference = source.to_str().map_or_else(|| id.clone(), |path| format!("file:{path}"));
         let adopt = match place::locate(&self.root, &source)? {
+            // Moving a view away would take it from the entry that it belongs to.
+            Location::Adopted(view) if view.starts_with(layout::VIEWS) && options.mode == IngestMode::Move => {
+                return Err(Error::ReservedPath { path: source });
+            }
             Location::Adopted(relative) if !relative.starts_with(layout::VIEWS) => Some(relative),
             _ => None,
         };
@@ -185,7 +189,7 @@ impl FsCatalog {
             adopt,
             mode: options.mode,
             wait: options.wait,
-            ..Plan::new(id, reference, source, options.follow_links)?
+            ..Plan::new(self.root(), id, reference, source, options.follow_links)?
         };
         Ok(match self.unchanged(&plan)? {
             Some(receipt) => Planned::Here(Box::new(receipt)),
@@ -397,10 +401,16 @@ enum Planned {
 
 impl Plan {
     /// The plan to stage `source`, a regular file or a directory, as it is.
-    pub(super) fn new(id: String, reference: String, source: PathBuf, follow_links: bool) -> Result<Self> {
+    pub(super) fn new(
+        root: &Path,
+        id: String,
+        reference: String,
+        source: PathBuf,
+        follow_links: bool,
+    ) -> Result<Self> {
         let meta = blob::source_meta(&source)?;
         let (kind, files) = if meta.kind == Kind::Dir {
-            (ArtifactKind::Tree, tree::walk(&source, follow_links)?)
+            (ArtifactKind::Tree, tree::walk(root, &source, follow_links)?)
         } else {
             let file = SourceFile { path: String::new(), source: source.clone(), stamp: meta.stamp() };
             (ArtifactKind::File, vec![file])

@@ -8,6 +8,7 @@ use crate::blob::manifest::{MAX_FILES, is_tree_path};
 use crate::entry::Stamp;
 use crate::error::{Error, Result};
 use crate::fs::is_symlink_loop;
+use crate::layout::{self, Place};
 
 /// A file of the source.
 #[derive(Debug, PartialEq, Eq)]
@@ -31,8 +32,9 @@ pub(super) fn listing(files: &[(&str, Stamp)]) -> String {
 }
 
 /// All files below `tree`, sorted by path. Symlinks are followed while they stay inside it, and everywhere with
-/// `follow_links`. Empty folders are not kept.
-pub(super) fn walk(tree: &Path, follow_links: bool) -> Result<Vec<SourceFile>> {
+/// `follow_links`. Empty folders are not kept. A store at `root` is no part of any tree: it changes while it is read,
+/// and `--mode move` would take it apart.
+pub(super) fn walk(root: &Path, tree: &Path, follow_links: bool) -> Result<Vec<SourceFile>> {
     let real_tree = tree.canonicalize().map_err(|e| Error::io("read", tree, e))?;
     let mut files = Vec::new();
     for entry in WalkDir::new(tree).follow_links(true).follow_root_links(true) {
@@ -44,6 +46,10 @@ pub(super) fn walk(tree: &Path, follow_links: bool) -> Result<Vec<SourceFile>> {
             }
         }
         if entry.file_type().is_dir() {
+            if is_of_the_store(root, entry.path())? {
+                let reason = "it belongs to the catalog that the tree should go to; stage the folders beside it";
+                return Err(Error::UnusableTree { path: entry.into_path(), reason });
+            }
             continue;
         }
         // Asks what it is without opening it, and refuses what is not a file.
@@ -60,6 +66,11 @@ pub(super) fn walk(tree: &Path, follow_links: bool) -> Result<Vec<SourceFile>> {
     }
     files.sort_unstable_by(|a, b| a.path.cmp(&b.path));
     Ok(files)
+}
+
+fn is_of_the_store(root: &Path, folder: &Path) -> Result<bool> {
+    let real = folder.canonicalize().map_err(|e| Error::io("read", folder, e))?;
+    Ok(real.strip_prefix(root).is_ok_and(|below| layout::place(below) == Place::Own))
 }
 
 fn tree_path(tree: &Path, file: &Path) -> Result<String> {
@@ -105,6 +116,11 @@ mod tests {
         dir
     }
 
+    /// None of the trees is near it.
+    fn root() -> &'static Path {
+        Path::new("/no/such/root")
+    }
+
     fn paths(files: &[SourceFile]) -> Vec<&str> {
         files.iter().map(|file| file.path.as_str()).collect()
     }
@@ -114,7 +130,7 @@ mod tests {
         let dir = tree();
         symlink("b/a.gguf", dir.path().join("a-link")).unwrap();
         symlink("b", dir.path().join("c")).unwrap();
-        let files = walk(dir.path(), false).unwrap();
+        let files = walk(root(), dir.path(), false).unwrap();
         assert_eq!(paths(&files), ["a-link", "b.json", "b/a.gguf", "c/a.gguf"]);
         assert_eq!(files[0].stamp.size_bytes, 3);
     }
@@ -124,9 +140,9 @@ mod tests {
         let dir = tree();
         let outside = tree();
         symlink(outside.path().join("b/a.gguf"), dir.path().join("out")).unwrap();
-        let error = walk(dir.path(), false).unwrap_err();
+        let error = walk(root(), dir.path(), false).unwrap_err();
         assert!(error.to_string().contains("--follow-links"), "{error}");
-        assert_eq!(paths(&walk(dir.path(), true).unwrap()), ["b.json", "b/a.gguf", "out"]);
+        assert_eq!(paths(&walk(root(), dir.path(), true).unwrap()), ["b.json", "b/a.gguf", "out"]);
     }
 
     #[test]
@@ -135,11 +151,11 @@ mod tests {
             let dir = tree();
             symlink(target, dir.path().join(name)).unwrap();
             for follow in [false, true] {
-                let error = walk(dir.path(), follow).unwrap_err();
+                let error = walk(root(), dir.path(), follow).unwrap_err();
                 assert!(matches!(error, Error::UnusableTree { .. }), "{name}: {error}");
             }
         }
         let empty = tempfile::tempdir().unwrap();
-        assert!(matches!(walk(empty.path(), false), Err(Error::UnusableTree { .. })));
+        assert!(matches!(walk(root(), empty.path(), false), Err(Error::UnusableTree { .. })));
     }
 }
