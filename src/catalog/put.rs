@@ -1,9 +1,11 @@
 //! `put`: the trait's way to stage and record.
 
+use std::collections::BTreeSet;
+
 use super::FsCatalog;
 use super::place::{self, Location};
 use super::stage::Plan;
-use crate::entry::{ArtifactKind, CatalogEntry, TrustState, check_id};
+use crate::entry::{ArtifactKind, CatalogEntry, Record, TrustState, check_id};
 use crate::error::{Error, Result};
 use crate::fs::now_ms;
 use crate::index::{Change, StoredRecord, encode_path};
@@ -12,6 +14,12 @@ impl FsCatalog {
     /// [`put`](crate::CatalogStore::put) of several entries, made durable together. The first error is returned;
     /// entries that could be recorded are recorded all the same.
     pub fn put_many(&self, entries: &[CatalogEntry]) -> Result<()> {
+        let results = rounds(entries).into_iter().map(|round| self.put_round(round)).collect::<Vec<_>>();
+        results.into_iter().collect()
+    }
+
+    /// Puts entries whose ids all differ.
+    fn put_round(&self, entries: &[CatalogEntry]) -> Result<()> {
         let mut failed = None;
         let mut plans = Vec::new();
         let mut records = Vec::new();
@@ -40,10 +48,13 @@ impl FsCatalog {
 
     fn plan_put(&self, entry: &CatalogEntry) -> Result<Put> {
         check_id(&entry.id)?;
+        // Also when it is not asked for anything: a shard that cannot be read fails this entry here and not all of
+        // them in the end.
+        let known = self.record(&entry.id)?;
         let (source, adopt) = match place::locate(&self.root, &entry.local_path)? {
             Location::Outside(source) => (source, None),
             Location::Adopted(path) => {
-                if self.shows_already(entry, &path)? {
+                if self.shows_already(known, entry, &path)? {
                     return Ok(Put::Refresh);
                 }
                 (self.root.absolute(&path), Some(path))
@@ -67,8 +78,8 @@ impl FsCatalog {
     }
 
     /// Whether the entry is one that `get` gave out, perhaps with another lifecycle: then no byte has to be read.
-    fn shows_already(&self, entry: &CatalogEntry, path: &std::path::Path) -> Result<bool> {
-        let Some(record) = self.record(&entry.id)? else { return Ok(false) };
+    fn shows_already(&self, known: Option<Record>, entry: &CatalogEntry, path: &std::path::Path) -> Result<bool> {
+        let Some(record) = known else { return Ok(false) };
         let same_path = record.entry.local_path == self.root.absolute(path);
         let same_content = entry.digest.is_none() || entry.digest == record.entry.digest;
         Ok(same_path && same_content && self.is_intact(&record)?)
@@ -119,6 +130,19 @@ impl FsCatalog {
             Ok(Change::Put(Box::new(record)))
         })
     }
+}
+
+/// Splits entries into rounds. An id is in a round once: what is given last wins, as it would one after the other.
+fn rounds(mut entries: &[CatalogEntry]) -> Vec<&[CatalogEntry]> {
+    let mut rounds = Vec::new();
+    while !entries.is_empty() {
+        let mut ids = BTreeSet::new();
+        let length = entries.iter().take_while(|entry| ids.insert(&entry.id)).count();
+        let (round, rest) = entries.split_at(length);
+        rounds.push(round);
+        entries = rest;
+    }
+    rounds
 }
 
 enum Put {

@@ -140,9 +140,11 @@ impl FsCatalog {
         let _entered = span.enter();
         let mut results: Vec<Option<Result<StageReceipt>>> = Vec::with_capacity(items.len());
         let mut plans = Vec::new();
+        let mut ids = BTreeSet::new();
         for (number, (reference, options)) in items.iter().enumerate() {
-            results.push(match self.plan(reference, options) {
+            results.push(match self.plan(reference, options, &ids) {
                 Ok(Planned::Bring(plan)) => {
+                    ids.insert(plan.id.clone());
                     plans.push((number, *plan));
                     None
                 }
@@ -167,13 +169,17 @@ impl FsCatalog {
             .collect()
     }
 
-    fn plan(&self, reference: &ModelRef, options: &StageOptions) -> Result<Planned> {
+    /// `earlier` are the ids that items before this one will have brought: what is here of them will not stay.
+    fn plan(&self, reference: &ModelRef, options: &StageOptions, earlier: &BTreeSet<String>) -> Result<Planned> {
         let id = match &options.id {
             Some(id) => id.clone(),
             None => reference.id()?,
         };
         check_id(&id)?;
-        let ModelRef::File { path } = reference else { return self.plan_remote(reference, &id, options) };
+        // Also when it is not asked for anything: a shard that cannot be read fails this item here and not all of them
+        // in the end.
+        let known = self.record(&id)?;
+        let ModelRef::File { path } = reference else { return self.plan_remote(reference, known, &id, options) };
         let source = absolute(path)?;
         let reference = source.to_str().map_or_else(|| id.clone(), |path| format!("file:{path}"));
         let adopt = match place::locate(&self.root, &source)? {
@@ -192,8 +198,9 @@ impl FsCatalog {
             ..Plan::new(self.root(), id, reference, source, options.follow_links)?
         };
         Ok(match self.unchanged(&plan)? {
-            Some(receipt) => Planned::Here(Box::new(receipt)),
-            None => Planned::Bring(Box::new(plan)),
+            // What an earlier item of the same call is about to stage under this id is not what is here now.
+            Some(receipt) if !earlier.contains(&plan.id) => Planned::Here(Box::new(receipt)),
+            _ => Planned::Bring(Box::new(plan)),
         })
     }
 
@@ -216,9 +223,15 @@ impl FsCatalog {
     }
 
     /// A reference that no fetcher of this build can bring is fine when the catalog holds it already.
-    fn plan_remote(&self, reference: &ModelRef, id: &str, options: &StageOptions) -> Result<Planned> {
+    fn plan_remote(
+        &self,
+        reference: &ModelRef,
+        known: Option<Record>,
+        id: &str,
+        options: &StageOptions,
+    ) -> Result<Planned> {
         let name = reference.id()?;
-        let held = self.record(id)?.filter(|record| {
+        let held = known.filter(|record| {
             let is_reference = id == name || record.source.as_ref().is_some_and(|source| source.reference == name);
             is_reference && options.digest.is_none_or(|expected| record.entry.digest == Some(expected))
         });
