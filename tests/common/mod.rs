@@ -1,0 +1,284 @@
+//! What the integration tests share: a host of their own, what must hold of any store, and guards that clean up.
+#![allow(dead_code)] // each test file uses its part of it
+#![allow(clippy::disallowed_methods, clippy::unwrap_used, clippy::indexing_slicing)]
+
+pub(crate) mod mount;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::{self, File, FileTimes, Permissions};
+use std::io::Write as _;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, SystemTime};
+
+use catalog_core::{
+    CatalogEntry, Digest, FsCatalog, IngestMode, LifecycleState, ModelRef, Result, StageOptions, StageReceipt,
+};
+use serde_json::Value;
+use tempfile::TempDir;
+use walkdir::WalkDir;
+
+pub(crate) const FIXTURE_SHA256: &str = "1ef0bef1eb6c8ec311d53e18138501725116d829ab11914a811d72812a5253cd";
+
+/// A user that owns nothing here.
+pub(crate) const NOBODY: u32 = 65_534;
+
+pub(crate) fn fixture() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/tiny-llama-q8_0.gguf")
+}
+
+/// Says why a test does nothing here. Where everything that the tests need is installed, that is a failure.
+pub(crate) fn skip(why: &str) {
+    assert!(std::env::var_os("CATALOG_TEST_NO_SKIP").is_none(), "skipped, and CATALOG_TEST_NO_SKIP is set: {why}");
+    // Not `println`, which the test harness keeps to itself when the test passes.
+    let _ = std::io::stderr().write_all(format!("skipped: {why}\n").as_bytes());
+}
+
+pub(crate) fn is_root() -> bool {
+    fs::metadata("/proc/self").is_ok_and(|me| me.uid() == 0)
+}
+
+pub(crate) fn has_tool(name: &str) -> bool {
+    let dirs = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&dirs).chain(["/usr/sbin".into(), "/sbin".into()]).any(|dir| dir.join(name).exists())
+}
+
+/// A directory of its own: a root, and a place for the files that are staged.
+pub(crate) struct Host {
+    pub(crate) dir: TempDir,
+}
+
+impl Host {
+    pub(crate) fn new() -> Self {
+        Host { dir: TempDir::new().unwrap() }
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    pub(crate) fn root(&self) -> PathBuf {
+        self.path("root")
+    }
+
+    pub(crate) fn catalog(&self) -> FsCatalog {
+        FsCatalog::new(self.root()).unwrap()
+    }
+
+    /// A file that was last written long ago, so that its stamp can be trusted.
+    pub(crate) fn file(&self, name: &str, content: impl AsRef<[u8]>) -> PathBuf {
+        let path = self.path(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, content).unwrap();
+        set_mtime(&path, long_ago());
+        path
+    }
+
+    /// The `catalog` command on this host's root, with a home that is not the user's.
+    pub(crate) fn command(&self) -> Command {
+        let mut command = catalog_command();
+        command.current_dir(self.dir.path());
+        command.env("CATALOG_ROOT", self.root()).env("HOME", self.path("home"));
+        command
+    }
+}
+
+pub(crate) fn catalog_command() -> Command {
+    let mut command = Command::new(assert_cmd::cargo::cargo_bin!("catalog"));
+    command.env_remove("XDG_CACHE_HOME").env("LC_ALL", "C");
+    command
+}
+
+pub(crate) fn long_ago() -> SystemTime {
+    SystemTime::UNIX_EPOCH + Duration::from_millis(1_600_000_000_123)
+}
+
+pub(crate) fn set_mtime(path: &Path, time: SystemTime) {
+    File::open(path).unwrap().set_times(FileTimes::new().set_modified(time)).unwrap();
+}
+
+pub(crate) fn set_mode(path: &Path, mode: u32) {
+    fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
+}
+
+pub(crate) fn mode_of(path: &Path) -> u32 {
+    fs::symlink_metadata(path).unwrap().mode() & 0o7777
+}
+
+pub(crate) fn inode_of(path: &Path) -> u64 {
+    fs::symlink_metadata(path).unwrap().ino()
+}
+
+pub(crate) fn options(id: &str) -> StageOptions {
+    let mut options = StageOptions::default();
+    options.id = Some(id.to_owned());
+    options
+}
+
+pub(crate) fn mode_options(id: &str, mode: IngestMode) -> StageOptions {
+    let mut options = options(id);
+    options.mode = mode;
+    options
+}
+
+pub(crate) fn reference(path: &Path) -> ModelRef {
+    ModelRef::File { path: path.to_path_buf() }
+}
+
+pub(crate) fn stage(catalog: &FsCatalog, source: &Path, id: &str) -> Result<StageReceipt> {
+    catalog.stage(&reference(source), &options(id))
+}
+
+pub(crate) fn stage_as(catalog: &FsCatalog, source: &Path, id: &str, mode: IngestMode) -> Result<StageReceipt> {
+    catalog.stage(&reference(source), &mode_options(id, mode))
+}
+
+pub(crate) fn entry(id: &str, local_path: impl Into<PathBuf>) -> CatalogEntry {
+    CatalogEntry {
+        id: id.into(),
+        local_path: local_path.into(),
+        lifecycle: LifecycleState::Active,
+        digest: None,
+        last_verified_ms: None,
+    }
+}
+
+pub(crate) fn blob_path(root: &Path, digest: &Digest) -> PathBuf {
+    let hex = digest.to_hex();
+    root.join("blobs/sha256").join(&hex[..2]).join(hex)
+}
+
+pub(crate) fn shard_path(root: &Path, id: &str) -> PathBuf {
+    root.join("index").join(format!("{}.json", &Digest::of_bytes(id.as_bytes()).to_hex()[..2]))
+}
+
+/// Every file below `folder`, sorted.
+pub(crate) fn files_below(folder: &Path) -> Vec<PathBuf> {
+    let entries = WalkDir::new(folder).sort_by_file_name().into_iter().map(|entry| entry.unwrap());
+    entries.filter(|entry| !entry.file_type().is_dir()).map(walkdir::DirEntry::into_path).collect()
+}
+
+/// The names among `blobs/`, each of 64 hex digits.
+pub(crate) fn blobs(root: &Path) -> BTreeSet<String> {
+    let name = |path: PathBuf| path.file_name().unwrap().to_str().unwrap().to_owned();
+    files_below(&root.join("blobs")).into_iter().map(name).collect()
+}
+
+/// What must hold of any store in which nobody is at work.
+#[track_caller]
+pub(crate) fn assert_sound(root: &Path) {
+    for blob in files_below(&root.join("blobs")) {
+        let name = blob.file_name().unwrap().to_str().unwrap().to_owned();
+        assert_eq!(Digest::of_bytes(&fs::read(&blob).unwrap()).to_hex(), name, "a blob is not its name");
+        assert_eq!(blob.parent().unwrap().file_name().unwrap().to_str().unwrap(), &name[..2]);
+        assert_eq!(mode_of(&blob), 0o444, "{}", blob.display());
+    }
+    assert_no_debris(root);
+}
+
+#[track_caller]
+pub(crate) fn assert_no_debris(root: &Path) {
+    let ingest: Vec<_> = WalkDir::new(root.join("ingest")).min_depth(1).into_iter().map(Result::unwrap).collect();
+    assert!(ingest.is_empty(), "{ingest:?}");
+    let temporary: Vec<_> =
+        files_below(root).into_iter().filter(|path| path.extension().is_some_and(|e| e == "tmp")).collect();
+    assert!(temporary.is_empty(), "{temporary:?}");
+}
+
+/// Every entry shows the bytes of its digest, at the path that it names.
+#[track_caller]
+pub(crate) fn assert_readable(catalog: &FsCatalog, id: &str, content: &[u8]) {
+    let record = catalog.record(id).unwrap().unwrap_or_else(|| panic!("{id} is not there"));
+    assert_eq!(fs::read(&record.entry.local_path).unwrap(), content, "{id}");
+    assert_eq!(record.entry.digest, Some(Digest::of_bytes(content)), "{id}");
+}
+
+/// All that `ls -lR` could tell of a folder, times included: equal means that nothing was written.
+pub(crate) fn listing(folder: &Path) -> BTreeMap<PathBuf, String> {
+    let describe = |entry: walkdir::DirEntry| {
+        let m = entry.path().symlink_metadata().unwrap();
+        let times = (m.mtime(), m.mtime_nsec(), m.ctime(), m.ctime_nsec());
+        let what = format!("{:?}", (m.mode(), m.ino(), m.nlink(), m.uid(), m.gid(), m.size(), times));
+        (entry.into_path(), what)
+    };
+    WalkDir::new(folder).into_iter().map(|entry| describe(entry.unwrap())).collect()
+}
+
+/// Rewrites the entries of a shard, with the checksum that belongs to them.
+pub(crate) fn edit_shard(root: &Path, id: &str, edit: impl FnOnce(&mut serde_json::Map<String, Value>)) {
+    let path = shard_path(root, id);
+    let mut shard: Value = match fs::read(&path) {
+        Ok(text) => serde_json::from_slice(&text).unwrap(),
+        Err(_) => serde_json::json!({"generation": 0, "entries": {}}),
+    };
+    edit(shard["entries"].as_object_mut().unwrap());
+    let entries = shard["entries"].to_string();
+    let checksum = blake3::hash(entries.as_bytes()).to_hex();
+    let generation = shard["generation"].as_u64().unwrap() + 1;
+    let text =
+        format!(r#"{{"format":1,"generation":{generation},"checksum":"blake3:{checksum}","entries":{entries}}}"#);
+    fs::write(&path, text).unwrap();
+}
+
+/// A child process that does not outlive the test.
+pub(crate) struct Running(pub(crate) Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// A process that has `path` open for appending, and does nothing with it.
+pub(crate) fn hold_open_for_writing(path: &Path) -> Running {
+    let file = File::options().append(true).open(path).unwrap();
+    let child = Command::new("sleep").arg("60").stdin(Stdio::null()).stdout(Stdio::from(file)).spawn().unwrap();
+    Running(child)
+}
+
+/// Runs one test of this very test program in a process of its own, which the environment variable `CATALOG_TEST_CHILD`
+/// tells to do its part. `before` are words to put in front, such as `setpriv` and its options.
+pub(crate) fn child_test(before: &[&str], test: &str) -> Command {
+    let me = std::env::current_exe().unwrap();
+    let mut words = before.iter().map(std::ffi::OsStr::new).chain([me.as_os_str()]);
+    let mut command = Command::new(words.next().unwrap());
+    command.args(words).args(["--exact", test, "--nocapture", "--test-threads=1"]);
+    command.env("CATALOG_TEST_CHILD", test);
+    command
+}
+
+pub(crate) fn is_child(test: &str) -> bool {
+    std::env::var_os("CATALOG_TEST_CHILD").is_some_and(|name| name == test)
+}
+
+#[track_caller]
+pub(crate) fn run(mut command: Command) -> std::process::Output {
+    let output = command.output().unwrap();
+    assert!(
+        output.status.success(),
+        "{command:?}: {}\n{}{}",
+        output.status,
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
+    output
+}
+
+/// `setpriv` words that make a command run as [`NOBODY`]; `None`, with the reason said, where that is not possible.
+pub(crate) fn as_nobody() -> Option<Vec<&'static str>> {
+    const WORDS: [&str; 4] = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"];
+    if !is_root() || !has_tool("setpriv") {
+        skip("this needs root and setpriv");
+        return None;
+    }
+    // The build directory may be below a home that nobody else can look into.
+    let me = std::env::current_exe().unwrap();
+    let can_run = Command::new(WORDS[0]).args(&WORDS[1..]).arg(me).arg("--list").output().unwrap().status.success();
+    if !can_run {
+        skip("another user cannot run the programs of this build directory");
+        return None;
+    }
+    Some(WORDS.to_vec())
+}
