@@ -25,6 +25,7 @@ pub(super) fn locate(root: &Root, path: &Path) -> Result<Location> {
     }
     let escapes = || Error::PathEscapesRoot { path: path.to_path_buf(), root: root.path().to_path_buf() };
     let full = root.path().join(path);
+    let full = below_alias(root, &full).unwrap_or(full);
     let starts_inside = full.starts_with(root.path());
     if starts_inside && leaves(full.strip_prefix(root.path()).unwrap_or(&full)) {
         return Err(escapes());
@@ -33,11 +34,24 @@ pub(super) fn locate(root: &Root, path: &Path) -> Result<Location> {
     let Ok(relative) = real.strip_prefix(root.path()) else {
         return if starts_inside { Err(escapes()) } else { Ok(Location::Outside(full)) };
     };
+    if !starts_inside {
+        // A symlink to a folder below the root has led here. What comes after it may lead out again.
+        return locate(root, &real);
+    }
     match layout::place(relative) {
         Place::Own => Err(Error::ReservedPath { path: path.to_path_buf() }),
         Place::Views | Place::Free if is_there => Ok(Location::Adopted(relative.to_path_buf())),
         Place::Views | Place::Free => Ok(Location::Registered(relative.to_path_buf())),
     }
+}
+
+/// The path with the root's own name in front, when it starts with another name of the root: it starts inside, too.
+fn below_alias(root: &Root, full: &Path) -> Option<PathBuf> {
+    if full.starts_with(root.path()) {
+        return None;
+    }
+    let alias = full.ancestors().find(|above| above.canonicalize().is_ok_and(|real| real == root.path()))?;
+    full.strip_prefix(alias).ok().map(|below| root.path().join(below))
 }
 
 /// Whether `..` ever leads above where the path starts.
@@ -124,6 +138,12 @@ mod tests {
         assert_eq!(at("new/b.gguf".as_ref()).unwrap(), registered("new/b.gguf"));
         assert_eq!(at(&outside.path().join("root/models/a.gguf")).unwrap(), adopted("models/a.gguf"));
         // Where the root is as it was given, and as it really is, may differ.
+        assert!(matches!(at(&outside.path().join("root/out.gguf")), Err(Error::PathEscapesRoot { .. })));
+        assert!(matches!(at(&outside.path().join("root/out/b.gguf")), Err(Error::PathEscapesRoot { .. })));
+        symlink(outside.path().join("b.gguf"), inside.join("models/out.gguf")).unwrap();
+        symlink(inside.join("models"), outside.path().join("models")).unwrap();
+        assert_eq!(at(&outside.path().join("models/a.gguf")).unwrap(), adopted("models/a.gguf"));
+        assert!(matches!(at(&outside.path().join("models/out.gguf")), Err(Error::PathEscapesRoot { .. })));
         let link = outside.path().join("link.gguf");
         assert_eq!(at(&link).unwrap(), Location::Outside(link));
         let absent = outside.path().join("absent");

@@ -414,13 +414,7 @@ enum Planned {
 
 impl Plan {
     /// The plan to stage `source`, a regular file or a directory, as it is.
-    pub(super) fn new(
-        root: &Path,
-        id: String,
-        reference: String,
-        source: PathBuf,
-        follow_links: bool,
-    ) -> Result<Self> {
+    pub(super) fn new(root: &Path, id: String, reference: String, source: PathBuf, follow_links: bool) -> Result<Self> {
         let meta = blob::source_meta(&source)?;
         let (kind, files) = if meta.kind == Kind::Dir {
             (ArtifactKind::Tree, tree::walk(root, &source, follow_links)?)
