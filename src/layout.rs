@@ -13,6 +13,7 @@
 //!   trash/<64 hex>.<epoch ms>           swept, within grace
 //!   quarantine/                         corrupt blobs, kept to look at
 //!   locks/probe                         locked twice at open, to see whether locks work here
+//!   locks/gate                          held while locks/store is waited for
 //!   locks/store                         shared for a commit, exclusive for a sweep
 //!   locks/index/<xx>                    one shard's read-modify-write
 //!   locks/fetch/<key>                   one worker per reference
@@ -130,6 +131,10 @@ pub(crate) fn lock_fetch(reference: &str) -> PathBuf {
 /// Locked twice at open, to see whether locks work here.
 pub(crate) fn lock_probe() -> PathBuf {
     PathBuf::from("locks/probe")
+}
+
+pub(crate) fn lock_gate() -> PathBuf {
+    PathBuf::from("locks/gate")
 }
 
 pub(crate) fn lock_store() -> PathBuf {

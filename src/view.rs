@@ -73,12 +73,24 @@ pub(crate) fn is_hardlink_of(root: &Root, digest: &Digest, at: &Path) -> Result<
     Ok(view.kind == Kind::File && view.same_inode(&blob))
 }
 
-/// Removes what an adopted path shows: the files that are the catalog's, and the folders that are empty then. A file
-/// that somebody has put there since stays.
-pub(crate) fn remove_adopted(root: &Root, at: &Path, files: &[TreeFile]) -> Result<()> {
+/// Bytes on disk of those files of a view that are copies.
+pub(crate) fn copied_bytes(root: &Root, at: &Path, files: &[TreeFile]) -> Result<u64> {
+    let mut bytes = 0;
     for file in files {
         let shown = if file.path.is_empty() { at.to_path_buf() } else { at.join(&file.path) };
-        if is_hardlink_of(root, &file.digest, &shown)? || is_copy_of(root, file, &shown)? {
+        let is_link = is_hardlink_of(root, &file.digest, &shown)?;
+        bytes += root.meta(&shown)?.filter(|_| !is_link).map_or(0, |meta| meta.allocated_bytes);
+    }
+    Ok(bytes)
+}
+
+/// Removes what an adopted path shows: the files that are the catalog's, and the folders that are empty then. A file
+/// that somebody has put there since stays.
+pub(crate) fn remove_adopted(root: &Root, at: &Path, files: &[TreeFile], view: Option<LinkMode>) -> Result<()> {
+    for file in files {
+        let shown = if file.path.is_empty() { at.to_path_buf() } else { at.join(&file.path) };
+        let may_be_copy = view != Some(LinkMode::Hardlink);
+        if is_hardlink_of(root, &file.digest, &shown)? || (may_be_copy && is_copy_of(root, file, &shown)?) {
             root.remove_file(&shown)?;
         }
         let folders = shown.ancestors().skip(1).take_while(|folder| folder.starts_with(at));

@@ -61,8 +61,7 @@ fn the_shard_of_the_format_page_is_one() {
 fn a_record_has_the_members_of_the_format_page() {
     let dir = TempDir::new().unwrap();
     let fixture = repository().join("tests/fixtures/tiny-llama-q8_0.gguf");
-    let mut options = catalog_core::StageOptions::default();
-    options.id = Some("tiny".into());
+    let options = catalog_core::StageOptions { id: Some("tiny".into()), ..Default::default() };
     let catalog = FsCatalog::new(dir.path()).unwrap();
     catalog.stage(&catalog_core::ModelRef::File { path: fixture }, &options).unwrap();
     let members = |shard: &str| -> Vec<String> {

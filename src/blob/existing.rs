@@ -3,36 +3,47 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use super::{Touched, quarantine, stamps};
+use super::{Touched, stamps};
 use crate::digest::Digest;
 use crate::error::Result;
 use crate::fs::lock::{Hold, Lock, try_lock_file};
-use crate::fs::map::Map;
-use crate::fs::{Durability, Kind, Meta, Root, meta_of, now_ms};
+use crate::fs::map::{Map, is_bad_medium};
+use crate::fs::{Durability, Kind, Meta, Root, atomic, meta_of, now_ms};
 use crate::hash::hash_map;
 use crate::layout;
 
-pub(super) fn settle(root: &Root, digest: &Digest, durability: Durability) -> Result<bool> {
+/// What a check of a blob found.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Checked {
+    /// Its bytes are its name, and as durable as was asked for.
+    Good,
+    /// There is none.
+    Missing,
+    /// Its bytes are not its name, or the disk cannot give them back. This is the file that was looked at.
+    Bad(Meta),
+}
+
+/// Checks a blob that is here already in full, unless its stamp says that this was done. Holds no lock: this may read
+/// 400 GB.
+pub(crate) fn check(root: &Root, digest: &Digest, durability: Durability) -> Result<Checked> {
     let name = layout::blob(digest);
-    let Some(file) = root.open_file(&name)? else { return Ok(false) };
+    let Some(file) = root.open_file(&name)? else { return Ok(Checked::Missing) };
     let before = meta_of(&file).map_err(|e| root.fail("look at", &name, e))?;
-    if stamps::fits(root, digest, &before) {
-        return Ok(true);
-    }
-    let map = Map::of_owned(&file, before.size_bytes).map_err(|e| root.fail("map", &name, e))?;
-    let actual = hash_map(&map, before.size_bytes, &|_| {});
-    match actual {
-        Ok(actual) if actual == *digest => {
-            stamps::write(root, digest, &before.stamp())?;
-            Ok(true)
-        }
-        // Wrong bytes, or bytes that the disk cannot give back: neither can be trusted.
-        _ => {
-            tracing::warn!(%digest, "a stored blob is not its name; moved to quarantine");
-            quarantine(root, digest, durability)?;
-            Ok(false)
+    if !stamps::fits(root, digest, &before, Durability::Relaxed) {
+        let map = Map::of_owned(&file, before.size_bytes).map_err(|e| root.fail("map", &name, e))?;
+        match hash_map(&map, before.size_bytes, &|_| {}) {
+            Ok(actual) if actual == *digest => {}
+            Ok(_) => return Ok(Checked::Bad(before)),
+            Err(e) if is_bad_medium(&e) => return Ok(Checked::Bad(before)),
+            Err(e) => return Err(root.fail("read", &name, e)),
         }
     }
+    // It may have been stored with `Relaxed`, and never have reached the disk.
+    if durability.is_full() && !stamps::fits(root, digest, &before, Durability::Full) {
+        atomic::sync(root, &file, &name)?;
+    }
+    stamps::write(root, digest, &before.stamp(), durability)?;
+    Ok(Checked::Good)
 }
 
 /// Whether a blob can be taken out of service.

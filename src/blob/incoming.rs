@@ -10,8 +10,10 @@ use crate::digest::Digest;
 use crate::entry::Stamp;
 use crate::error::{Error, Result};
 use crate::fs::map::Map;
-use crate::fs::{Durability, Kind, Meta, Root, atomic, link, meta_of, meta_of_path, open_source, space, writers};
+use crate::fs::source::{source_error, source_meta};
+use crate::fs::{Durability, Kind, Meta, Root, atomic, link, meta_of, open_source, space, writers};
 use crate::hash::{Hasher, chunks, hash_map, read_all};
+use crate::layout;
 
 /// The mode of a blob, and so of every hardlinked view.
 const BLOB_MODE: u32 = 0o444;
@@ -64,11 +66,14 @@ impl Incoming<'_> {
         if !(self.is_published && self.is_at(to)?) {
             self.is_published = atomic::publish_new(self.root, &self.name, &self.meta, to)?;
         }
-        // Also when another name of the same inode was first: it is a blob now, and keeps a blob's mode.
-        if self.is_published || self.is_at(to)? {
+        Ok(self.is_published)
+    }
+
+    /// What was published is recorded now: a source that was taken as it is stays a blob, and read-only.
+    pub(crate) fn keep(&mut self) {
+        if self.is_published {
             self.borrowed_mode = None;
         }
-        Ok(self.is_published)
     }
 
     fn is_at(&self, name: &Path) -> Result<bool> {
@@ -79,29 +84,14 @@ impl Incoming<'_> {
 impl Drop for Incoming<'_> {
     fn drop(&mut self) {
         // Best effort: the session's folder goes as a whole later.
+        // Not when it is a blob all the same, of another artifact: that keeps a blob's mode.
         if let Some(mode) = self.borrowed_mode
+            && !self.is_at(&layout::blob(&self.digest)).unwrap_or(true)
             && let Ok(Some(file)) = self.root.open_file(&self.name)
         {
             let _ = atomic::set_mode(self.root, &file, &self.name, mode);
         }
         let _ = self.root.remove_file(&self.name);
-    }
-}
-
-/// What a source is, without opening it: opening a device can do things, and a FIFO would wait for a writer.
-pub(crate) fn source_meta(source: &Path) -> Result<Meta> {
-    let meta = meta_of_path(source).map_err(|e| source_error(source, e))?;
-    match meta.kind {
-        Kind::File | Kind::Dir => Ok(meta),
-        Kind::Symlink => Err(Error::UnsupportedFileType { path: source.to_path_buf(), kind: "symlink" }),
-        Kind::Other(kind) => Err(Error::UnsupportedFileType { path: source.to_path_buf(), kind }),
-    }
-}
-
-fn source_error(source: &Path, error: io::Error) -> Error {
-    match error.kind() {
-        io::ErrorKind::NotFound => Error::SourceMissing { path: source.to_path_buf() },
-        _ => Error::io("read", source, error),
     }
 }
 

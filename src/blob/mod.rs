@@ -6,8 +6,8 @@ pub(crate) mod manifest;
 mod session;
 mod stamps;
 
-pub(crate) use existing::{Claim, Freed, all, all_with_meta, claim, empty_trash, to_trash, trash};
-pub(crate) use incoming::{Incoming, bring, bring_bytes, source_meta};
+pub(crate) use existing::{Checked, Claim, Freed, all, all_with_meta, check, claim, empty_trash, to_trash, trash};
+pub(crate) use incoming::{Incoming, bring, bring_bytes};
 pub(crate) use session::Session;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 
 use crate::digest::Digest;
 use crate::error::Result;
-use crate::fs::{Durability, Root, atomic};
+use crate::fs::{Durability, Meta, Root, atomic};
 use crate::layout;
 
 /// How the bytes of an artifact are brought in.
@@ -72,7 +72,7 @@ pub(crate) enum Published {
     New,
     /// It was here already, and is good.
     Existing,
-    /// Something is here under its name that has to be checked first, without any lock: see [`settle`].
+    /// Something is here under its name that has to be checked first, without any lock: see [`check`].
     Doubtful,
 }
 
@@ -86,7 +86,10 @@ impl Touched {
     }
 
     pub(crate) fn make_parents(&mut self, root: &Root, path: &Path) -> Result<()> {
-        self.0.extend(root.make_dirs(path.parent().unwrap_or(Path::new("")))?);
+        let folder = path.parent().unwrap_or(Path::new(""));
+        root.make_dirs(folder)?;
+        // Also those that were there: another process may have made one just now, and not have synced it yet.
+        self.0.extend(folder.ancestors().skip(1).map(Path::to_path_buf));
         Ok(())
     }
 
@@ -101,6 +104,7 @@ pub(crate) fn publish(
     root: &Root,
     incoming: &mut Incoming<'_>,
     trash: &BTreeMap<Digest, u64>,
+    durability: Durability,
     touched: &mut Touched,
 ) -> Result<Published> {
     let name = layout::blob(&incoming.digest());
@@ -111,30 +115,29 @@ pub(crate) fn publish(
         existing::restore(root, &incoming.digest(), &layout::trash(&incoming.digest(), *trashed_ms), touched)?;
     }
     if incoming.publish(&name)? {
-        stamps::write(root, &incoming.digest(), &incoming.meta().stamp())?;
+        stamps::write(root, &incoming.digest(), &incoming.meta().stamp(), durability)?;
         return Ok(Published::New);
     }
     match root.meta(&name)? {
-        Some(meta) if stamps::fits(root, &incoming.digest(), &meta) => Ok(Published::Existing),
+        Some(meta) if stamps::fits(root, &incoming.digest(), &meta, durability) => Ok(Published::Existing),
         _ => Ok(Published::Doubtful),
     }
 }
 
-/// Checks a blob that is here already in full, unless its stamp says that this was done. One that is not its name goes
-/// to `quarantine/`. Answers whether a good one is here. Holds no lock: this may read 400 GB.
-pub(crate) fn settle(root: &Root, digest: &Digest, durability: Durability) -> Result<bool> {
-    existing::settle(root, digest, durability)
-}
-
 /// Whether a blob is here and was not changed since its last full check: one `stat` and one small read.
 pub(crate) fn is_good_by_stamp(root: &Root, digest: &Digest) -> Result<bool> {
-    Ok(root.meta(&layout::blob(digest))?.is_some_and(|meta| stamps::fits(root, digest, &meta)))
+    Ok(root.meta(&layout::blob(digest))?.is_some_and(|meta| stamps::fits(root, digest, &meta, Durability::Relaxed)))
 }
 
-/// Moves a file out of service, durably, to where an operator can look at it.
-fn quarantine(root: &Root, digest: &Digest, durability: Durability) -> Result<()> {
+/// Moves a file that was found bad out of service, durably, to where an operator can look at it. The caller holds the
+/// store lock exclusive; a file that has been replaced since it was looked at stays.
+pub(crate) fn quarantine(root: &Root, digest: &Digest, bad: &Meta, durability: Durability) -> Result<()> {
     let to = layout::quarantine(digest, &atomic::random_name());
     let from = layout::blob(digest);
+    if !root.meta(&from)?.is_some_and(|now| now.same_inode(bad)) {
+        return Ok(());
+    }
+    tracing::warn!(%digest, "a stored blob is not its name; moved to quarantine");
     root.rename_over(&from, &to)?;
     if durability.is_full() {
         let mut touched = Touched::default();
@@ -155,14 +158,18 @@ mod tests {
     fn what_was_removed_between_two_rounds_is_published_again() {
         let dir = tempfile::tempdir().unwrap();
         let root = Root::open(dir.path()).unwrap();
-        root.make_dirs(Path::new(layout::INGEST)).unwrap();
+        for folder in [layout::INGEST, layout::TRASH] {
+            root.make_dirs(Path::new(folder)).unwrap();
+        }
         let session = Session::begin(&root).unwrap();
         let mut incoming = bring_bytes(&session, b"bytes", Durability::Relaxed).unwrap();
         let name = layout::blob(&incoming.digest());
         for _ in 0..2 {
-            assert_eq!(publish(&root, &mut incoming, &mut Touched::default()).unwrap(), Published::New);
+            let published =
+                publish(&root, &mut incoming, &BTreeMap::new(), Durability::Relaxed, &mut Touched::default());
+            assert_eq!(published.unwrap(), Published::New);
             assert_eq!(root.read(&name).unwrap().unwrap(), b"bytes");
-            remove_unleased(&root, &incoming.digest()).unwrap().unwrap();
+            to_trash(&root, &incoming.digest()).unwrap();
         }
     }
 }

@@ -8,10 +8,11 @@ use super::FsCatalog;
 use super::stage::{Plan, StageReceipt};
 use super::tree::listing;
 use crate::blob::manifest::TreeFile;
-use crate::blob::{self, Incoming, IngestMode, Published, Session, Touched, UsedMode};
+use crate::blob::{self, Checked, Incoming, IngestMode, Published, Session, Touched, UsedMode};
 use crate::digest::Digest;
 use crate::entry::{ArtifactKind, LinkMode, Source, TrustState};
 use crate::error::{Error, Result};
+use crate::fs::source::source_meta;
 use crate::fs::{link, now_ms};
 use crate::index::{Change, Flushed, StoredRecord, encode_path};
 use crate::{layout, view};
@@ -59,9 +60,12 @@ impl FsCatalog {
                 .collect(),
             Err(error) => artifacts.iter().map(|_| Err(error.clone())).collect(),
         };
-        for ((_, artifact), result) in artifacts.iter().zip(&results) {
+        for ((_, artifact), result) in artifacts.iter_mut().zip(&results) {
             match result {
-                Ok(_) => remove_moved(self.root(), artifact),
+                Ok(_) => {
+                    artifact.incoming.iter_mut().for_each(Incoming::keep);
+                    remove_moved(self.root(), artifact);
+                }
                 Err(_) => self.undo(artifact),
             }
         }
@@ -78,6 +82,7 @@ impl FsCatalog {
             // Before any of it gets a name: a power cut must not leave a name with other bytes.
             self.root.sync_file_system()?;
         }
+        let mut last = None;
         for _ in 0..ATTEMPTS {
             let store = self.lock_for_commit()?;
             let mut touched = Touched::default();
@@ -85,7 +90,7 @@ impl FsCatalog {
             let mut doubtful = Vec::new();
             for (_, artifact) in artifacts.iter_mut() {
                 for incoming in &mut artifact.incoming {
-                    match blob::publish(&self.root, incoming, &trash, &mut touched)? {
+                    match blob::publish(&self.root, incoming, &trash, self.durability, &mut touched)? {
                         Published::New => drop(artifact.stored.insert(incoming.digest())),
                         Published::Existing => {}
                         Published::Doubtful => doubtful.push(incoming.digest()),
@@ -97,11 +102,22 @@ impl FsCatalog {
             }
             drop(store);
             for digest in &doubtful {
-                blob::settle(&self.root, digest, self.durability)?;
+                self.settle(digest)?;
             }
+            last = doubtful.pop();
         }
-        let path = self.root.absolute(&layout::blob(&Digest::of_bytes(b"")));
-        Err(Error::CorruptBlob { path, reason: "a stored blob was damaged again each time it was replaced".into() })
+        let path = last.map(|digest| self.root.absolute(&layout::blob(&digest))).unwrap_or_default();
+        Err(Error::CorruptBlob { path, reason: "it was damaged again each time it was replaced".into() })
+    }
+
+    /// Checks a blob that is here already, and takes a bad one out of the way.
+    fn settle(&self, digest: &Digest) -> Result<()> {
+        if let Checked::Bad(bad) = blob::check(&self.root, digest, self.durability)? {
+            // So that nobody publishes a good one in its place just now, which would be taken instead.
+            let _store = self.lock_for_sweep()?;
+            blob::quarantine(&self.root, digest, &bad, self.durability)?;
+        }
+        Ok(())
     }
 
     /// Makes the views and the records of what is published. The store lock is held shared.
@@ -159,7 +175,7 @@ impl FsCatalog {
     /// An adopted path is about to be replaced by a view of what was read there: it has to be what was read.
     fn check_unchanged(&self, artifact: &Artifact<'_>) -> Result<()> {
         for (file, incoming) in artifact.plan.files.iter().zip(&artifact.incoming) {
-            let now = blob::source_meta(&file.source)?.stamp();
+            let now = source_meta(&file.source)?.stamp();
             if incoming.source_stamp() != Some(now) {
                 let detail = "it was written to before its view was made".into();
                 return Err(Error::SourceChanged { path: file.source.clone(), detail });

@@ -100,22 +100,19 @@ impl FsCatalog {
         })?;
         report.skipped += (ids.len() - evicted.len()) as u64;
         for (id, (stored, step)) in evicted {
-            let path = stored.relative_path();
             let files = match stored.digest {
                 Some(digest) => self.files_of(stored.kind, digest, stored.size_bytes)?,
                 None => Vec::new(),
             };
-            let view_bytes = if stored.view == Some(LinkMode::Copy) { stored.size_bytes } else { 0 };
-            let record = stored.into_record(id.clone(), &self.root);
+            let record = stored.clone().into_record(id.clone(), &self.root);
             let blobs = self.blobs_of(&record)?;
             sweep.roots.release(self.relative(&record.entry.local_path), &blobs);
-            sweep.remove_views(&id, path.as_deref(), &files)?;
+            report.physical_bytes += sweep.remove_views(&id, &stored, &files)?;
             for digest in &blobs {
                 count(sweep.remove_blob(digest, step.at_once)?, step, report);
             }
             report.entries += 1;
             report.logical_bytes += record.size_bytes;
-            report.physical_bytes += view_bytes;
         }
         sweep.forget_claims();
         Ok(())

@@ -90,12 +90,20 @@ impl FsCatalog {
 
     /// Held for a commit: no sweep runs meanwhile.
     fn lock_for_commit(&self) -> Result<Lock> {
+        let _gate = self.lock_gate(Hold::Shared)?;
         lock(&self.root, layout::lock_store(), "the store", Hold::Shared, self.lock_wait)
     }
 
     /// Held for a sweep: no commit runs meanwhile.
     fn lock_for_sweep(&self) -> Result<Lock> {
+        let _gate = self.lock_gate(Hold::Exclusive)?;
         lock(&self.root, layout::lock_store(), "the store", Hold::Exclusive, self.lock_wait)
+    }
+
+    /// Held only while the store lock is waited for: commits that come later wait behind a sweep that waits, which they
+    /// would otherwise overtake for ever.
+    fn lock_gate(&self, hold: Hold) -> Result<Lock> {
+        lock(&self.root, layout::lock_gate(), "the store", hold, self.lock_wait)
     }
 
     /// Changes records under the store lock of a sweep.

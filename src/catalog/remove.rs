@@ -3,7 +3,7 @@
 use super::FsCatalog;
 use super::sweep::Fate;
 use crate::digest::Digest;
-use crate::entry::{ArtifactKind, LinkMode};
+use crate::entry::ArtifactKind;
 use crate::error::Result;
 use crate::index::{Change, StoredRecord};
 
@@ -73,7 +73,7 @@ impl FsCatalog {
             keep(digest, record.size_bytes, LEASED);
             return Ok(());
         }
-        sweep.remove_views(id, record.relative_path().as_deref(), &files)?;
+        receipt.bytes_reclaimed = sweep.remove_views(id, record, &files)?;
         let mut candidates: Vec<(Digest, u64)> = files.iter().map(|file| (file.digest, file.size_bytes)).collect();
         if record.kind == ArtifactKind::Tree {
             candidates.push((digest, 0));
@@ -89,10 +89,7 @@ impl FsCatalog {
         }
         let freed = sweep.finish()?;
         receipt.blobs_removed = freed.iter().filter(|freed| freed.removed).count() as u64;
-        receipt.bytes_reclaimed = freed.iter().map(|freed| freed.size_bytes).sum();
-        if record.view == Some(LinkMode::Copy) {
-            receipt.bytes_reclaimed += record.size_bytes;
-        }
+        receipt.bytes_reclaimed += freed.iter().map(|freed| freed.size_bytes).sum::<u64>();
         Ok(())
     }
 }

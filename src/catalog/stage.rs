@@ -20,6 +20,7 @@ use crate::entry::{ArtifactKind, LifecycleState, LinkMode, Record, Source, Trust
 use crate::error::{Error, Result};
 use crate::fetch::ResolvedModel;
 use crate::fs::lock::Wait;
+use crate::fs::source::source_meta;
 use crate::fs::{Durability, Kind, Root, wait_for_a_tick};
 use crate::layout;
 use crate::model_ref::{ModelRef, absolute};
@@ -415,7 +416,7 @@ enum Planned {
 impl Plan {
     /// The plan to stage `source`, a regular file or a directory, as it is.
     pub(super) fn new(root: &Path, id: String, reference: String, source: PathBuf, follow_links: bool) -> Result<Self> {
-        let meta = blob::source_meta(&source)?;
+        let meta = source_meta(&source)?;
         let (kind, files) = if meta.kind == Kind::Dir {
             (ArtifactKind::Tree, tree::walk(root, &source, follow_links)?)
         } else {

@@ -8,8 +8,10 @@ use super::roots::Roots;
 use crate::blob::manifest::TreeFile;
 use crate::blob::{self, Claim, Freed};
 use crate::digest::Digest;
+use crate::entry::LinkMode;
 use crate::error::{Error, Result};
 use crate::fs::lock::Lock;
+use crate::index::StoredRecord;
 use crate::{layout, view};
 
 /// Holds the store lock exclusive: what is referenced and what is leased cannot grow while it lives.
@@ -94,16 +96,23 @@ impl Sweep<'_> {
         Ok(Fate::Trashed)
     }
 
-    /// Removes what was ever shown under an id that has no record any more, and an adopted path of its.
-    pub(super) fn remove_views(&self, id: &str, path: Option<&Path>, files: &[TreeFile]) -> Result<()> {
+    /// Removes what was ever shown under an id that has no record any more, and an adopted path of its. Answers the bytes
+    /// on disk of copies that came free.
+    pub(super) fn remove_views(&self, id: &str, record: &StoredRecord, files: &[TreeFile]) -> Result<u64> {
+        let path = record.relative_path();
+        let copied_bytes = match (&path, record.view) {
+            (Some(path), Some(LinkMode::Copy)) => view::copied_bytes(&self.catalog.root, path, files)?,
+            _ => 0,
+        };
         let home = layout::view_home(id);
         self.remove_stray_views(&home)?;
-        match path {
-            Some(path) if !path.starts_with(&home) && !self.roots.claims(path) => {
-                view::remove_adopted(&self.catalog.root, path, files)
-            }
-            _ => Ok(()),
+        if let Some(path) = path
+            && !path.starts_with(&home)
+            && !self.roots.claims(&path)
+        {
+            view::remove_adopted(&self.catalog.root, &path, files, record.view)?;
         }
+        Ok(copied_bytes)
     }
 
     /// Removes the views in the folder of an id that no record names and no lease holds.

@@ -8,6 +8,7 @@ use crate::blob::manifest::{MAX_FILES, is_tree_path};
 use crate::entry::Stamp;
 use crate::error::{Error, Result};
 use crate::fs::is_symlink_loop;
+use crate::fs::source::source_meta;
 use crate::layout::{self, Place};
 
 /// A file of the source.
@@ -53,7 +54,7 @@ pub(super) fn walk(root: &Path, tree: &Path, follow_links: bool) -> Result<Vec<S
             continue;
         }
         // Asks what it is without opening it, and refuses what is not a file.
-        let stamp = crate::blob::source_meta(entry.path())?.stamp();
+        let stamp = source_meta(entry.path())?.stamp();
         let path = tree_path(tree, entry.path())?;
         files.push(SourceFile { path, source: entry.into_path(), stamp });
         if files.len() > MAX_FILES {

@@ -2,8 +2,8 @@
 
 use std::path::PathBuf;
 
-use crate::blob::source_meta;
 use crate::error::{Error, Result};
+use crate::fs::source::source_meta;
 use crate::model_ref::{ModelRef, absolute};
 
 /// An artifact that is here.

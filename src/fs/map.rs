@@ -6,6 +6,15 @@ use std::ops::Range;
 
 use memmap2::{Advice, Mmap, MmapOptions};
 
+/// Whether reading failed because the disk cannot give the bytes back: EIO, what `madvise` says of a page that would
+/// raise SIGBUS, and of one whose memory is broken.
+pub(crate) fn is_bad_medium(error: &io::Error) -> bool {
+    const EIO: i32 = 5;
+    const EFAULT: i32 = 14;
+    const EHWPOISON: i32 = 133;
+    matches!(error.raw_os_error(), Some(EIO | EFAULT | EHWPOISON))
+}
+
 /// A file of the store, mapped: a private file that is being brought in, or a blob.
 ///
 /// Never somebody else's file: when that shrinks, touching the lost pages kills the process.

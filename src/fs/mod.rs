@@ -6,6 +6,7 @@ pub(crate) mod link;
 pub(crate) mod lock;
 pub(crate) mod map;
 pub(crate) mod root;
+pub(crate) mod source;
 pub(crate) mod space;
 mod sys;
 pub(crate) mod writers;

@@ -1,7 +1,6 @@
 //! Changing shards: locked, written beside the old one, synced, renamed over it.
 
 use std::collections::BTreeMap;
-use std::io;
 use std::path::Path;
 
 use super::format::ShardText;
@@ -117,8 +116,16 @@ impl Index {
                 waited: std::time::Duration::ZERO,
             });
         }
-        keep_previous(&self.root, shard.number, durability)?;
+        let is_first = shard.old_stamp.is_none();
+        if !is_first {
+            keep_previous(&self.root, shard.number, durability)?;
+        }
         shard.new.publish_over(&path)?;
+        if is_first {
+            // Of a first write, the generation before is an empty shard, so that a shard that is lost later is told from
+            // one that was never written. After it: a `.prev` alone would say that the shard is lost.
+            write_previous(&self.root, &layout::shard_prev(shard.number), &ShardText::default().render(), durability)?;
+        }
         Ok(shard._lock)
     }
 }
@@ -141,8 +148,7 @@ fn apply(root: &Root, number: u8, text: &mut ShardText, id: &str, edit: &mut Edi
     }
 }
 
-/// Gives the shard its second name `.prev`, so that it is never absent. Of a first write, the generation before is an
-/// empty shard, so that a shard that is lost later is told from one that was never written.
+/// Gives the shard its second name `.prev`, so that it is never absent.
 fn keep_previous(root: &Root, number: u8, durability: Durability) -> Result<()> {
     let (path, prev) = (layout::shard(number), layout::shard_prev(number));
     let private = path.with_file_name(format!(".{}.tmp", atomic::random_name()));
@@ -152,9 +158,6 @@ fn keep_previous(root: &Root, number: u8, durability: Durability) -> Result<()> 
             // When both names are one inode already, the rename leaves the private one where it is.
             let removed = root.remove_file(&private);
             renamed.and(removed.map(drop))
-        }
-        Err(e) if e.kind() == io::ErrorKind::NotFound => {
-            write_previous(root, &prev, &ShardText::default().render(), durability)
         }
         Err(e) if atomic::is_link_refusal(&e) => {
             let old = root.read(&path)?.unwrap_or_default();

@@ -111,9 +111,7 @@ pub(crate) fn inode_of(path: &Path) -> u64 {
 }
 
 pub(crate) fn options(id: &str) -> StageOptions {
-    let mut options = StageOptions::default();
-    options.id = Some(id.to_owned());
-    options
+    StageOptions { id: Some(id.to_owned()), ..Default::default() }
 }
 
 pub(crate) fn mode_options(id: &str, mode: IngestMode) -> StageOptions {

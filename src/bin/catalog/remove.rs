@@ -66,8 +66,8 @@ impl Args {
 
 fn words(receipt: &RemoveReceipt, app: &App) -> Vec<u8> {
     let reclaimed = match receipt.blobs_removed {
-        0 => "nothing reclaimed".to_owned(),
-        1 => format!("{} reclaimed", human::size(receipt.bytes_reclaimed)),
+        0 if receipt.bytes_reclaimed == 0 => "nothing reclaimed".to_owned(),
+        0 | 1 => format!("{} reclaimed", human::size(receipt.bytes_reclaimed)),
         blobs => format!("{} reclaimed in {blobs} blobs", human::size(receipt.bytes_reclaimed)),
     };
     let mut words = format!("removed {}: {reclaimed}", app.out.shown(&receipt.id));
