@@ -85,11 +85,20 @@ pub(crate) fn copied_bytes(root: &Root, at: &Path, files: &[TreeFile]) -> Result
 }
 
 /// Removes what an adopted path shows: the files that are the catalog's, and the folders that are empty then. A file
-/// that somebody has put there since stays.
-pub(crate) fn remove_adopted(root: &Root, at: &Path, files: &[TreeFile], view: Option<LinkMode>) -> Result<()> {
+/// that somebody has put there since stays, and so does one that is `needed`, because another entry shows it.
+pub(crate) fn remove_adopted(
+    root: &Root,
+    at: &Path,
+    files: &[TreeFile],
+    view: Option<LinkMode>,
+    needed: impl Fn(&Path) -> bool,
+) -> Result<()> {
+    let may_be_copy = view != Some(LinkMode::Hardlink);
     for file in files {
         let shown = if file.path.is_empty() { at.to_path_buf() } else { at.join(&file.path) };
-        let may_be_copy = view != Some(LinkMode::Hardlink);
+        if needed(&shown) {
+            continue;
+        }
         if is_hardlink_of(root, &file.digest, &shown)? || (may_be_copy && is_copy_of(root, file, &shown)?) {
             root.remove_file(&shown)?;
         }

@@ -23,9 +23,10 @@ impl Roots {
         self.digests.contains_key(digest)
     }
 
-    /// Whether a record's path is this one, or below it.
+    /// Whether a record shows something here: its path is this one, below it, or a folder that this is in.
     pub(super) fn claims(&self, relative: &Path) -> bool {
         self.paths.range(relative.to_path_buf()..).next().is_some_and(|(path, _)| path.starts_with(relative))
+            || relative.ancestors().any(|above| self.paths.contains_key(above))
     }
 
     fn add(&mut self, path: &Path, blobs: &[Digest]) {

@@ -12,7 +12,8 @@ use crate::entry::LinkMode;
 use crate::error::{Error, Result};
 use crate::fs::lock::Lock;
 use crate::index::StoredRecord;
-use crate::{layout, view};
+use crate::layout::{self, Place};
+use crate::view;
 
 /// Holds the store lock exclusive: what is referenced and what is leased cannot grow while it lives.
 pub(super) struct Sweep<'c> {
@@ -108,9 +109,10 @@ impl Sweep<'_> {
         self.remove_stray_views(&home)?;
         if let Some(path) = path
             && !path.starts_with(&home)
-            && !self.roots.claims(&path)
+            // Of the store's own files, none is a view, whatever the record says.
+            && layout::place(&path) != Place::Own
         {
-            view::remove_adopted(&self.catalog.root, &path, files, record.view)?;
+            view::remove_adopted(&self.catalog.root, &path, files, record.view, |shown| self.roots.claims(shown))?;
         }
         Ok(copied_bytes)
     }
