@@ -76,3 +76,14 @@ fn mount(dir: TempDir, words: &[&str]) -> Option<Mounted> {
     }
     Some(Mounted { dir, at })
 }
+
+/// Shows `folder` a second time, where nothing can be written.
+pub(crate) fn read_only_bind(folder: &Path) -> Option<Mounted> {
+    if !is_root() {
+        skip("mounting a folder a second time needs root");
+        return None;
+    }
+    let mounted = mount(TempDir::new().unwrap(), &["--bind", folder.to_str().unwrap()])?;
+    mounted.remount("bind,ro");
+    Some(mounted)
+}
