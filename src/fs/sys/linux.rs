@@ -135,7 +135,20 @@ impl Handle {
         let (to_parent, to_name) = self.parent(to)?;
         match replace {
             Replace::Yes => rfs::renameat(from_parent, from_name, to_parent, to_name)?,
-            Replace::No => rfs::renameat_with(from_parent, from_name, to_parent, to_name, RenameFlags::NOREPLACE)?,
+            Replace::No => {
+                match rfs::renameat_with(&from_parent, from_name, &to_parent, to_name, RenameFlags::NOREPLACE) {
+                    // Not known to this file system, as to most that are in user space and to NFS. To look first is not
+                    // the same: who comes between is replaced, by the same bytes where blobs are published.
+                    Err(Errno::INVAL | Errno::NOSYS) => {
+                        match rfs::statat(&to_parent, to_name, AtFlags::SYMLINK_NOFOLLOW) {
+                            Ok(_) => return Err(Errno::EXIST.into()),
+                            Err(Errno::NOENT) => rfs::renameat(from_parent, from_name, to_parent, to_name)?,
+                            Err(e) => return Err(e.into()),
+                        }
+                    }
+                    other => other?,
+                }
+            }
         }
         Ok(())
     }
