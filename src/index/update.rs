@@ -101,7 +101,17 @@ impl Index {
             return Ok(None);
         }
         text.generation = text.generation.saturating_add(1);
-        let new = Temp::write(&self.root, Path::new(layout::INDEX), &text.render(), durability)?;
+        let (text, old_bytes) = (text.render(), loaded.stamp.map_or(0, |stamp| stamp.size_bytes));
+        let write = || Temp::write(&self.root, Path::new(layout::INDEX), &text, durability);
+        let new = match write() {
+            // What makes the index smaller has to work on a full disk, or else room could never be made. The
+            // generation before gives its inode and its blocks; the shard as it is now takes its place.
+            Err(error) if error.is_no_space() && text.len() as u64 <= old_bytes => {
+                keep_previous(&self.root, number, durability)?;
+                write()?
+            }
+            other => other?,
+        };
         Ok(Some(Pending { _lock: lock, number, old_stamp: loaded.stamp, new }))
     }
 
