@@ -201,6 +201,12 @@ fn equal_trees_have_equal_digests() {
     let other = stage(&catalog, &host.path("other/place"), "other").unwrap();
     assert_eq!(one.digest, other.digest);
     assert!(other.deduplicated);
+    // Directories may list their names in the same order by chance.
+    let manifest = fs::read(blob_path(&host.root(), &one.digest)).unwrap();
+    let manifest: serde_json::Value = serde_json::from_slice(&manifest).unwrap();
+    let path = |layer: &serde_json::Value| layer["annotations"]["org.cncf.model.filepath"].as_str().unwrap().to_owned();
+    let paths: Vec<_> = manifest["layers"].as_array().unwrap().iter().map(path).collect();
+    assert_eq!(paths, ["config.json", "part/a.safetensors", "part/b.safetensors", "é"]);
     let elsewhere = FsCatalog::new(host.path("another-root")).unwrap();
     assert_eq!(stage(&elsewhere, &host.path("one"), "x").unwrap().digest, one.digest);
 

@@ -38,52 +38,64 @@ impl Drop for Mounted {
 /// A new file system of `megabytes` in an image file: `mkfs` are the words that make it. `None`, with the reason said,
 /// where it cannot be had.
 pub(crate) fn image(megabytes: u64, mkfs: &[&str], mount_options: &str) -> Option<Mounted> {
+    said(try_image(megabytes, mkfs, &["-o", mount_options]))
+}
+
+/// A file system that has no hardlinks and does not tell `A` from `a`: FAT from the kernel, or else exFAT from user space.
+pub(crate) fn fat(megabytes: u64) -> Option<Mounted> {
+    let fat = try_image(megabytes, &["mkfs.vfat"], &["-t", "vfat", "-o", "loop,shortname=mixed"]).or_else(|no_vfat| {
+        try_image(megabytes, &["mkfs.exfat"], &["-t", "exfat-fuse", "-o", "loop"])
+            .map_err(|no_exfat| format!("{no_vfat}; {no_exfat}"))
+    });
+    said(fat)
+}
+
+fn said<T>(result: Result<T, String>) -> Option<T> {
+    result.map_err(|why| skip(&why)).ok()
+}
+
+pub(crate) fn try_image(megabytes: u64, mkfs: &[&str], mount_options: &[&str]) -> Result<Mounted, String> {
     if !is_root() {
-        skip("mounting a file system needs root");
-        return None;
+        return Err("mounting a file system needs root".into());
     }
     if !has_tool(mkfs[0]) {
-        skip(&format!("{} is not installed", mkfs[0]));
-        return None;
+        return Err(format!("{} is not installed", mkfs[0]));
     }
     let dir = TempDir::new().unwrap();
     let image = dir.path().join("image");
     File::create(&image).unwrap().set_len(megabytes << 20).unwrap();
     let made = Command::new(mkfs[0]).args(&mkfs[1..]).arg(&image).output().unwrap();
     if !made.status.success() {
-        skip(&format!("{mkfs:?} failed: {}", String::from_utf8_lossy(&made.stderr).trim()));
-        return None;
+        return Err(format!("{mkfs:?} failed: {}", String::from_utf8_lossy(&made.stderr).trim()));
     }
-    let options = format!("loop{}{mount_options}", if mount_options.is_empty() { "" } else { "," });
-    mount(dir, &["-o", &options, image.to_str().unwrap()])
+    let words = [mount_options, &[image.to_str().unwrap()]].concat();
+    mount(dir, &words)
 }
 
 pub(crate) fn tmpfs(options: &str) -> Option<Mounted> {
     if !is_root() {
-        skip("mounting a file system needs root");
-        return None;
+        return said(Err("mounting a file system needs root".into()));
     }
-    mount(TempDir::new().unwrap(), &["-t", "tmpfs", "-o", options, "tmpfs"])
+    said(mount(TempDir::new().unwrap(), &["-t", "tmpfs", "-o", options, "tmpfs"]))
 }
 
-fn mount(dir: TempDir, words: &[&str]) -> Option<Mounted> {
+fn mount(dir: TempDir, words: &[&str]) -> Result<Mounted, String> {
     let at = dir.path().join("mounted");
     fs::create_dir(&at).unwrap();
     let output = Command::new("mount").args(words).arg(&at).output().unwrap();
     if !output.status.success() {
-        skip(&format!("mount {words:?} failed: {}", String::from_utf8_lossy(&output.stderr).trim()));
-        return None;
+        let why = String::from_utf8_lossy(&output.stderr);
+        return Err(format!("mount {words:?} failed: {}", why.lines().next().unwrap_or_default()));
     }
-    Some(Mounted { dir, at })
+    Ok(Mounted { dir, at })
 }
 
 /// Shows `folder` a second time, where nothing can be written.
 pub(crate) fn read_only_bind(folder: &Path) -> Option<Mounted> {
     if !is_root() {
-        skip("mounting a folder a second time needs root");
-        return None;
+        return said(Err("mounting a folder a second time needs root".into()));
     }
-    let mounted = mount(TempDir::new().unwrap(), &["--bind", folder.to_str().unwrap()])?;
+    let mounted = said(mount(TempDir::new().unwrap(), &["--bind", folder.to_str().unwrap()]))?;
     mounted.remount("bind,ro");
     Some(mounted)
 }
