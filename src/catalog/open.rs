@@ -94,17 +94,23 @@ fn make_root(path: &Path) -> Result<()> {
     Ok(())
 }
 
+fn has_entries(root: &Root) -> Result<bool> {
+    let index = root.names(Path::new(layout::INDEX))?;
+    Ok(index.iter().any(|name| Path::new(name).extension().is_some_and(|ending| ending == "json")))
+}
+
 /// Whether there is a store here that this version can work with.
 fn check_store_file(root: &Root) -> Result<bool> {
     let name = Path::new(layout::STORE_JSON);
     let path = || root.absolute(name);
-    let Some(text) = root.read(name)? else {
-        let index = root.names(Path::new(layout::INDEX))?;
-        if index.iter().any(|name| Path::new(name).extension().is_some_and(|ending| ending == "json")) {
+    let text = match root.read(name)? {
+        Some(text) => text,
+        None if !has_entries(root)? => return Ok(false),
+        // Another process may have made the store and put something in between the two looks.
+        None => root.read(name)?.ok_or_else(|| {
             let reason = "it is not there, though the index has entries".into();
-            return Err(Error::CorruptIndex { path: path(), reason });
-        }
-        return Ok(false);
+            Error::CorruptIndex { path: path(), reason }
+        })?,
     };
     let store: StoreFile = serde_json::from_slice(&text)
         .map_err(|e| Error::CorruptIndex { path: path(), reason: format!("it is not a store description: {e}") })?;
