@@ -89,10 +89,14 @@ impl FsCatalog {
         self.edit(&[&entry.id], &mut |id, old| {
             let mut record =
                 old.ok_or_else(|| Error::NotFound { id: id.to_owned(), root: self.root().to_path_buf() })?;
-            if entry.digest.is_some() {
-                record.trust = TrustState::Verified; // the caller knew its digest, and it is the one that was computed
+            // The caller knew its digest, and it is the one that was computed. Compared here, under the lock: since it
+            // was looked at, the id may have been given other content.
+            if entry.digest.is_some() && entry.digest == record.digest {
+                record.trust = TrustState::Verified;
             }
-            record.last_verified_ms = entry.last_verified_ms.or(record.last_verified_ms);
+            if entry.digest.is_none() || entry.digest == record.digest {
+                record.last_verified_ms = entry.last_verified_ms.or(record.last_verified_ms);
+            }
             record.set_lifecycle(entry.lifecycle, now_ms());
             Ok(Change::Put(Box::new(record)))
         })
