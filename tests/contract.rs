@@ -279,7 +279,7 @@ fn put_of_content_with_another_digest_records_nothing() {
     assert_no_debris(&host.root());
 }
 
-// Red when an entry that `get` gave out is staged anew: its bytes, which were swapped here, would have another digest.
+// Red when an entry that `get` gave out is staged anew: it would then come from its own view.
 #[test]
 fn an_entry_that_get_gave_out_can_be_put_back() {
     let host = Host::new();
@@ -288,8 +288,10 @@ fn an_entry_that_get_gave_out_can_be_put_back() {
     let got = catalog.get("a").unwrap().unwrap();
     fs::remove_file(host.path("a.gguf")).unwrap();
     let changed = CatalogEntry { lifecycle: LifecycleState::Retired, last_verified_ms: Some(9), ..got.clone() };
+    let source = record(&catalog, "a").source;
     catalog.put(&changed).unwrap();
     assert_eq!(catalog.get("a").unwrap().unwrap(), changed);
+    assert_eq!(record(&catalog, "a").source, source);
     assert_eq!(record(&catalog, "a").trust, TrustState::Verified, "its digest was given, and is the one computed");
     assert_readable(&catalog, "a", b"a");
     // Under another id: both show the one path.
@@ -347,7 +349,8 @@ fn plant(host: &Host, id: &str, kind: &str, path: &str, digest: &Digest, size_by
     edit_shard(&host.root(), id, |entries| drop(entries.insert(id.into(), record)));
 }
 
-// Red when a record's path is not looked at while it is parsed, and when removal follows symlinks.
+// Red when removal follows symlinks and `..`. (A path that leads out by its text is refused before that, when the record
+// is parsed: two protections, of which each holds alone.)
 #[rstest]
 #[case::step_back("../outside/secret.gguf")]
 #[case::absolute("OUTSIDE/secret.gguf")]
@@ -389,7 +392,8 @@ fn delete_changes_nothing_outside_whatever_the_record_says(
     assert_eq!(listing(&host.path("outside")), before);
 }
 
-// Red when a manifest's paths are joined as they are.
+// Red when a manifest's paths are joined as they are, and looked up without the kernel being told to stay below the
+// root: each of the two protections holds alone.
 #[rstest]
 fn delete_of_a_tree_with_a_hostile_manifest(#[values("../outside/x", "/etc/x", "a/../../outside/x")] path: &str) {
     let host = host_with_ways_out();

@@ -1,0 +1,160 @@
+//! The layers of the crate: an arrow between modules only ever points down, and what is dangerous sits in one place.
+#![allow(clippy::disallowed_methods, clippy::unwrap_used, clippy::indexing_slicing)]
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use walkdir::WalkDir;
+
+/// From the bottom to the top. A module uses those of its own layer and of those below.
+const LAYERS: [&[&str]; 8] = [
+    &["error", "digest"],
+    &["model_ref", "entry", "layout", "observer", "store"],
+    &["fs"],
+    &["hash"],
+    &["blob", "index", "view", "lease"],
+    &["fetch", "gc"],
+    &["catalog"],
+    // The front page, and what is held against the public surface.
+    &["lib", "testing"],
+];
+
+/// What a layer would allow and the design does not.
+const NEVER: [(&str, &[&str]); 4] = [
+    ("fs", &["digest"]),
+    ("blob", &["index", "view", "lease"]),
+    ("index", &["blob", "view", "lease"]),
+    ("fetch", &["blob", "index", "view", "lease", "gc"]),
+];
+
+/// Arrows that are there and should not be. A test fails when one of them is gone, so that it is taken out here.
+const TO_BE_MENDED: [(&str, &str); 1] = [
+    // `source_meta` asks what kind of file a source is, which is a question for `fs`.
+    ("fetch", "blob"),
+];
+
+fn src() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("src")
+}
+
+/// Every source file: its path below `src/`, and its text without comments and without its unit tests, which come last.
+fn sources() -> Vec<(PathBuf, String)> {
+    let files = WalkDir::new(src()).sort_by_file_name().into_iter().map(|entry| entry.unwrap().into_path());
+    let files = files.filter(|path| path.extension().is_some_and(|ending| ending == "rs"));
+    files.map(|path| (path.strip_prefix(src()).unwrap().to_path_buf(), code(&path))).collect()
+}
+
+fn code(path: &Path) -> String {
+    let text = fs::read_to_string(path).unwrap();
+    let lines =
+        text.lines().take_while(|line| !line.starts_with("#[cfg(test)]") && !line.starts_with("#[cfg(all(test"));
+    let lines = lines.map(|line| line.split("//").next().unwrap_or_default());
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+/// `blob` of `blob/mod.rs` and of `blob.rs`; `None` for the command.
+fn module(file: &Path) -> Option<String> {
+    let first = Path::new(file.components().next()?.as_os_str());
+    let name = first.file_stem()?.to_str()?.to_owned();
+    (name != "bin").then_some(name)
+}
+
+/// The modules that a text names after `crate::`, alone or in braces. What is named by a type is of the front page.
+fn uses(code: &str) -> BTreeSet<String> {
+    let mut used = BTreeSet::new();
+    for after in code.split("crate::").skip(1) {
+        let names = match after.strip_prefix('{') {
+            Some(braced) => braced.split('}').next().unwrap_or_default().split(',').collect(),
+            None => vec![after],
+        };
+        for name in names {
+            let name: String = name.trim().chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
+            let is_module = name.starts_with(|c: char| c.is_ascii_lowercase());
+            used.insert(if is_module { name } else { "lib".into() });
+        }
+    }
+    used
+}
+
+fn layer(module: &str) -> usize {
+    LAYERS
+        .iter()
+        .position(|layer| layer.contains(&module))
+        .unwrap_or_else(|| panic!("the module {module} has no layer: give it one here and in the design"))
+}
+
+fn is_allowed(from: &str, to: &str) -> bool {
+    let never = NEVER.iter().any(|(module, not)| *module == from && not.contains(&to));
+    from == to || (layer(to) <= layer(from) && !never)
+}
+
+/// Every arrow between two modules, with the file that it is in.
+fn arrows() -> Vec<(String, String, PathBuf)> {
+    let mut arrows = Vec::new();
+    for (file, code) in sources() {
+        let Some(from) = module(&file) else { continue };
+        for to in uses(&code) {
+            arrows.push((from.clone(), to, file.clone()));
+        }
+    }
+    assert!(arrows.len() > 50, "{arrows:?}");
+    arrows
+}
+
+// Red when, for example, `src/fs/mod.rs` says `use crate::blob;`.
+#[test]
+fn arrows_point_down() {
+    let wrong: Vec<String> = arrows()
+        .iter()
+        .filter(|(from, to, _)| !is_allowed(from, to) && !TO_BE_MENDED.contains(&(from, to)))
+        .map(|(from, to, file)| format!("{}: {from} uses {to}", file.display()))
+        .collect();
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    for (from, to) in TO_BE_MENDED {
+        assert!(
+            arrows().iter().any(|arrow| (arrow.0.as_str(), arrow.1.as_str()) == (from, to)),
+            "{from} to {to} is mended"
+        );
+    }
+}
+
+/// Outside a folder of its own, `super::` would be an arrow that the test above does not see.
+#[test]
+fn files_at_the_top_name_each_other_by_crate() {
+    for (file, code) in sources() {
+        let is_top = file.components().count() == 1 || file.ends_with("mod.rs") && file.components().count() == 2;
+        assert!(!is_top || !code.contains("super::"), "{}", file.display());
+    }
+}
+
+// Red when a file of the command reaches into the library by `#[path]`, or uses what is there for tests.
+#[test]
+fn the_command_uses_the_public_surface_alone() {
+    for (file, code) in sources().into_iter().filter(|(file, _)| file.starts_with("bin")) {
+        for forbidden in ["#[path", "include!", "catalog_core::testing", "unsafe"] {
+            assert!(!code.contains(forbidden), "{}: {forbidden}", file.display());
+        }
+    }
+}
+
+#[test]
+fn unsafe_code_is_in_two_places() {
+    let may = |file: &Path| file == Path::new("fs/map.rs") || file.starts_with("hash");
+    for (file, code) in sources() {
+        let has = code.contains("allow(unsafe_code)") || code.contains("unsafe ");
+        assert!(!has || may(&file), "{}", file.display());
+    }
+    let map = code(&src().join("fs/map.rs"));
+    assert!(map.contains("allow(unsafe_code)"), "the test looks for the right words");
+}
+
+/// Crates that touch files, locks and memory are called from `fs/` alone, where the protocols are.
+#[test]
+fn the_system_is_called_from_one_place() {
+    for (file, code) in sources() {
+        for (name, home) in [("fs2::", "fs"), ("rustix::", "fs"), ("memmap2::", "fs/map.rs")] {
+            assert!(!code.contains(name) || file.starts_with(home), "{}: {name}", file.display());
+        }
+    }
+}
