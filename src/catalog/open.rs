@@ -142,7 +142,7 @@ fn initialise(root: &Root) -> Result<()> {
 }
 
 #[cfg(test)]
-#[allow(clippy::disallowed_methods, clippy::unwrap_used)]
+#[allow(clippy::disallowed_methods)]
 mod tests {
     use super::*;
 

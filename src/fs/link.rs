@@ -110,7 +110,7 @@ pub(crate) fn remove_empty_folders(tree: &Path) {
 }
 
 #[cfg(test)]
-#[allow(clippy::disallowed_methods, clippy::unwrap_used)]
+#[allow(clippy::disallowed_methods)]
 mod tests {
     use super::*;
 

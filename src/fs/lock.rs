@@ -145,7 +145,7 @@ fn until_uninterrupted(mut call: impl FnMut() -> io::Result<()>) -> io::Result<(
 }
 
 #[cfg(test)]
-#[allow(clippy::disallowed_methods, clippy::unwrap_used)]
+#[allow(clippy::disallowed_methods)]
 mod tests {
     use super::*;
 

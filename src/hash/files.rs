@@ -101,7 +101,7 @@ fn check_regular(path: &Path, kind: Kind) -> Result<()> {
 }
 
 #[cfg(test)]
-#[allow(clippy::disallowed_methods, clippy::unwrap_used)]
+#[allow(clippy::disallowed_methods)]
 mod tests {
     use super::*;
 

@@ -64,7 +64,7 @@ pub(crate) fn read_all(reader: &mut impl Read, mut update: impl FnMut(&[u8])) ->
 }
 
 #[cfg(test)]
-#[allow(clippy::disallowed_methods, clippy::unwrap_used)]
+#[allow(clippy::disallowed_methods)]
 mod tests {
     use super::*;
 
