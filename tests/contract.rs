@@ -395,7 +395,9 @@ fn delete_changes_nothing_outside_whatever_the_record_says(
 // Red when a manifest's paths are joined as they are, and looked up without the kernel being told to stay below the
 // root: each of the two protections holds alone.
 #[rstest]
-fn delete_of_a_tree_with_a_hostile_manifest(#[values("../outside/x", "/etc/x", "a/../../outside/x")] path: &str) {
+fn delete_of_a_tree_with_a_hostile_manifest(
+    #[values("../../outside/x", "OUTSIDE/x", "sub/../../../outside/x", "out/x")] path: &str,
+) {
     let host = host_with_ways_out();
     let catalog = host.catalog();
     host.file("outside/x", b"x");
@@ -403,7 +405,8 @@ fn delete_of_a_tree_with_a_hostile_manifest(#[values("../outside/x", "/etc/x", "
     host.file("tree/PLACE", b"x");
     let digest = stage(&catalog, &host.path("tree"), "tree").unwrap().digest;
     let manifest = fs::read_to_string(blob_path(&host.root(), &digest)).unwrap();
-    let hostile = manifest.replace("PLACE", path);
+    fs::create_dir(host.root().join("models/sub")).unwrap();
+    let hostile = manifest.replace("PLACE", &path.replace("OUTSIDE", host.path("outside").to_str().unwrap()));
     assert_ne!(hostile, manifest);
     let hostile_digest = Digest::of_bytes(hostile.as_bytes());
     let blob = blob_path(&host.root(), &hostile_digest);

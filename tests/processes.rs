@@ -11,7 +11,7 @@ use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use catalog_core::{CatalogStore, Digest, FsCatalog, LinkMode};
+use catalog_core::{CatalogStore, Digest, FsCatalog, LifecycleState, LinkMode};
 use common::*;
 use rstest::rstest;
 use serde_json::Value;
@@ -112,8 +112,7 @@ fn seconds() -> u64 {
     std::env::var("CATALOG_TEST_SECONDS").ok().and_then(|seconds| seconds.parse().ok()).unwrap_or(5)
 }
 
-// Red when a commit does not hold the store lock while it publishes and records (a removal takes the blob between the
-// two), and when a shard is changed without its lock.
+// What it finds by chance, the tests with strace below make happen.
 #[rstest]
 fn processes_that_stage_and_remove_the_same_and_different_things(#[values(2, 4)] workers: usize) {
     let host = Host::new();
@@ -143,8 +142,7 @@ fn processes_that_stage_and_remove_the_same_and_different_things(#[values(2, 4)]
     for (id, content) in &expected {
         assert_readable(&catalog, id, content);
     }
-    let ids: Vec<String> = catalog.list().unwrap().into_iter().map(|entry| entry.id).collect();
-    assert_eq!(ids, expected.keys().cloned().collect::<Vec<_>>());
+    assert_eq!(ids(&catalog), expected.keys().cloned().collect::<Vec<_>>());
     assert_sound(&host.root());
 
     let needed: BTreeSet<String> = expected.values().map(|content| Digest::of_bytes(content).to_hex()).collect();
@@ -182,14 +180,14 @@ fn twenty_processes_that_stage_one_file_store_it_once() {
     assert_sound(&host.root());
 }
 
-/// A `catalog` command that strace holds up for two seconds before one of its system calls. Where the machine is so slow
+/// A `catalog` command that strace holds up for two seconds before one of its system calls: the `which`th of its kind. Where the machine is so slow
 /// that the others come too late or too early, nothing goes wrong and nothing is shown.
-fn held_up(host: &Host, call: &str, args: &[&str]) -> Option<Running> {
+fn held_up(host: &Host, call: &str, which: usize, args: &[&str]) -> Option<Running> {
     if !has_tool("strace") {
         skip("this needs strace");
         return None;
     }
-    let inject = format!("inject={call}:delay_enter=2000000:when=1");
+    let inject = format!("inject={call}:delay_enter=2000000:when={which}");
     let mut command = Command::new("strace");
     command.args(["-f", "-qq", "-o", "/dev/null", "-e", &format!("trace={call}"), "-e", &inject]);
     command.arg(host.command().get_program()).args(args).arg("--quiet");
@@ -216,7 +214,7 @@ fn two_that_find_the_same_damaged_blob() {
     set_mode(&blob, 0o644);
     fs::write(&blob, b"BAD BYTES!").unwrap();
 
-    let Some(slow) = held_up(&host, "renameat", &["stage", file.to_str().unwrap(), "--id", "slow"]) else { return };
+    let Some(slow) = held_up(&host, "renameat", 1, &["stage", file.to_str().unwrap(), "--id", "slow"]) else { return };
     let fast = stage(&catalog, &file, "fast").unwrap();
     assert_succeeds(slow);
     let quarantine: Vec<_> = files_below(&host.root().join("quarantine"));
@@ -227,13 +225,75 @@ fn two_that_find_the_same_damaged_blob() {
     assert_sound(&host.root());
 }
 
+// Red when a removal holds the store lock shared: it has seen that nothing needs the blob, and takes it after another
+// process has found it here and recorded it. (Held up before it removes the view, its folders, the blob, the outboard.)
+#[rstest]
+fn a_removal_while_the_same_content_comes_back(#[values(2, 3, 4, 5, 6)] which: usize) {
+    let host = Host::new();
+    let catalog = host.catalog();
+    let file = host.file("a.gguf", b"a");
+    stage(&catalog, &file, "old").unwrap();
+    let Some(removal) = held_up(&host, "unlinkat", which, &["remove", "old"]) else { return };
+    stage(&catalog, &file, "new").unwrap();
+    assert_succeeds(removal);
+    assert_readable(&catalog, "new", b"a");
+    assert_eq!(ids(&catalog), ["new"]);
+    assert_eq!(blobs(&host.root()), [Digest::of_bytes(b"a").to_hex()].into());
+    assert_sound(&host.root());
+}
+
+// Red when a commit does not hold the store lock from the look at the blob to the record that names it. (Held up before
+// it publishes, before it makes the view, and before each of the two renames that record it.)
+#[rstest]
+#[case("linkat", 1)]
+#[case("linkat", 2)]
+#[case("renameat", 1)]
+#[case("renameat", 2)]
+fn a_commit_while_its_content_is_removed(#[case] call: &str, #[case] which: usize) {
+    let host = Host::new();
+    let catalog = host.catalog();
+    let file = host.file("a.gguf", b"a");
+    stage(&catalog, &file, "old").unwrap();
+    // Its shard has a generation before, so that each step is one of renames and links.
+    let words = ["stage", file.to_str().unwrap(), "--id", "new"];
+    stage(&catalog, &host.file("b.gguf", b"b"), "new").unwrap();
+    let Some(commit) = held_up(&host, call, which, &words) else { return };
+    assert!(catalog.delete("old").unwrap());
+    assert_succeeds(commit);
+    assert_readable(&catalog, "new", b"a");
+    assert_eq!(ids(&catalog), ["new"]);
+    assert!(blobs(&host.root()).contains(&Digest::of_bytes(b"a").to_hex()));
+    assert_sound(&host.root());
+}
+
+// Red when a shard is changed under a shared lock: the slower of the two writes what it had read before.
+#[rstest]
+fn two_that_change_one_shard(#[values(1, 2)] which: usize) {
+    let host = Host::new();
+    let catalog = host.catalog();
+    let shard = |id: &str| shard_path(&host.root(), id);
+    let other = (0..).map(|number| format!("other {number}")).find(|id| shard(id) == shard("slow")).unwrap();
+    let file = host.file("a.gguf", b"a");
+    stage(&catalog, &file, "slow").unwrap();
+    let Some(slow) = held_up(&host, "renameat", which, &["retire", "slow"]) else { return };
+    stage(&catalog, &file, &other).unwrap();
+    assert_succeeds(slow);
+    assert_eq!(ids(&catalog), [other, "slow".into()]);
+    assert_eq!(catalog.get("slow").unwrap().unwrap().lifecycle, LifecycleState::Retired);
+    assert_sound(&host.root());
+}
+
+fn ids(catalog: &FsCatalog) -> Vec<String> {
+    catalog.list().unwrap().into_iter().map(|entry| entry.id).collect()
+}
+
 // Red when a missing description is judged by what the index has a moment later: another process made both meanwhile.
 #[test]
 fn two_that_make_the_same_root() {
     let host = Host::new();
     fs::create_dir_all(host.root().join("index")).unwrap();
     let (a, b) = (host.file("a", b"a"), host.file("b", b"b"));
-    let Some(slow) = held_up(&host, "getdents64", &["stage", a.to_str().unwrap(), "--id", "a"]) else { return };
+    let Some(slow) = held_up(&host, "getdents64", 1, &["stage", a.to_str().unwrap(), "--id", "a"]) else { return };
     stage(&host.catalog(), &b, "b").unwrap();
     assert_succeeds(slow);
     assert_readable(&host.catalog(), "a", b"a");
