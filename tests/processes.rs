@@ -180,20 +180,20 @@ fn twenty_processes_that_stage_one_file_store_it_once() {
     assert_sound(&host.root());
 }
 
-/// A `catalog` command that strace holds up for two seconds before one of its system calls: the `which`th of its kind. Where the machine is so slow
+/// A `catalog` command that strace holds up for a second before one of its system calls: the `which`th of its kind. Where the machine is so slow
 /// that the others come too late or too early, nothing goes wrong and nothing is shown.
 fn held_up(host: &Host, call: &str, which: usize, args: &[&str]) -> Option<Running> {
     if !has_tool("strace") {
         skip("this needs strace");
         return None;
     }
-    let inject = format!("inject={call}:delay_enter=2000000:when={which}");
+    let inject = format!("inject={call}:delay_enter=1200000:when={which}");
     let mut command = Command::new("strace");
     command.args(["-f", "-qq", "-o", "/dev/null", "-e", &format!("trace={call}"), "-e", &inject]);
     command.arg(host.command().get_program()).args(args).arg("--quiet");
     command.env("CATALOG_ROOT", host.root()).env("HOME", host.path("home"));
     let running = Running(command.spawn().unwrap());
-    thread::sleep(Duration::from_millis(700)); // it is at the call by now
+    thread::sleep(Duration::from_millis(500)); // it is at the call by now
     Some(running)
 }
 
@@ -226,9 +226,9 @@ fn two_that_find_the_same_damaged_blob() {
 }
 
 // Red when a removal holds the store lock shared: it has seen that nothing needs the blob, and takes it after another
-// process has found it here and recorded it. (Held up before it removes the view, its folders, the blob, the outboard.)
+// process has found it here and recorded it. (Held up before it removes the view, a folder, the blob.)
 #[rstest]
-fn a_removal_while_the_same_content_comes_back(#[values(2, 3, 4, 5, 6)] which: usize) {
+fn a_removal_while_the_same_content_comes_back(#[values(2, 3, 5)] which: usize) {
     let host = Host::new();
     let catalog = host.catalog();
     let file = host.file("a.gguf", b"a");
