@@ -499,7 +499,6 @@ fn assert_modes(root: &Path, folder: u32, file: u32) {
 #[rstest]
 #[case("000")]
 #[case("077")]
-#[case("777")]
 fn the_umask_does_not_show(#[case] umask: &str) {
     let host = Host::new();
     fs::create_dir(host.root()).unwrap();
