@@ -256,6 +256,11 @@ impl Error {
         )
     }
 
+    /// The system found no such file.
+    pub(crate) fn is_missing(&self) -> bool {
+        matches!(self, Error::Io { source, .. } if source.kind() == io::ErrorKind::NotFound)
+    }
+
     /// Content is not what it should be: a digest that does not match, a damaged blob or index file.
     #[must_use]
     pub fn is_corrupt(&self) -> bool {

@@ -67,6 +67,11 @@ pub(crate) fn shard_prev(number: u8) -> PathBuf {
     PathBuf::from(format!("{INDEX}/{number:02x}.json.prev"))
 }
 
+/// What a writer calls a generation that it makes where locks do nothing: see `index/claim.rs`.
+pub(crate) fn shard_claim(number: u8, generation: u64) -> PathBuf {
+    PathBuf::from(format!("{INDEX}/.{number:02x}.{generation}.tmp"))
+}
+
 pub(crate) fn blob(digest: &Digest) -> PathBuf {
     fan_out("blobs", digest, "")
 }

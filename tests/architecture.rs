@@ -28,12 +28,6 @@ const NEVER: [(&str, &[&str]); 4] = [
     ("fetch", &["blob", "index", "view", "lease", "gc"]),
 ];
 
-/// Arrows that are there and should not be. A test fails when one of them is gone, so that it is taken out here.
-const TO_BE_MENDED: [(&str, &str); 1] = [
-    // `source_meta` asks what kind of file a source is, which is a question for `fs`.
-    ("fetch", "blob"),
-];
-
 fn src() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("src")
 }
@@ -107,16 +101,10 @@ fn arrows() -> Vec<(String, String, PathBuf)> {
 fn arrows_point_down() {
     let wrong: Vec<String> = arrows()
         .iter()
-        .filter(|(from, to, _)| !is_allowed(from, to) && !TO_BE_MENDED.contains(&(from, to)))
+        .filter(|(from, to, _)| !is_allowed(from, to))
         .map(|(from, to, file)| format!("{}: {from} uses {to}", file.display()))
         .collect();
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
-    for (from, to) in TO_BE_MENDED {
-        assert!(
-            arrows().iter().any(|arrow| (arrow.0.as_str(), arrow.1.as_str()) == (from, to)),
-            "{from} to {to} is mended"
-        );
-    }
 }
 
 /// Outside a folder of its own, `super::` would be an arrow that the test above does not see.

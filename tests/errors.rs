@@ -48,6 +48,8 @@ fn samples() -> Vec<Error> {
         Error::CorruptBlob { path: path("blobs/sha256/1e/1ef0"), reason: "its bytes are not its name".into() },
         Error::UnsupportedFormat { path: path("store.json"), found: "format 2".into(), supported: "format 1".into() },
         Error::Busy { what: "index shard 3f", path: path("locks/index/3f"), waited: Duration::from_secs(30) },
+        Error::NoRoom { root: path(""), needed_bytes: 40, available_bytes: 30, evictable_bytes: 5 },
+        Error::LocksDoNothing { root: path("") },
         system("read", io::ErrorKind::NotFound),
         system("create", io::ErrorKind::PermissionDenied),
         system("write", io::ErrorKind::StorageFull),
@@ -103,5 +105,5 @@ fn callers_ask_for_the_kind() {
     assert_eq!(of(Error::is_corrupt), "DigestMismatch CorruptIndex CorruptBlob");
     assert_eq!(of(Error::is_busy), "Busy");
     assert_eq!(of(Error::is_invalid_input), "InvalidDigest InvalidRef InvalidId");
-    assert_eq!(of(Error::is_no_space), "Io Io");
+    assert_eq!(of(Error::is_no_space), "NoRoom Io Io");
 }

@@ -51,12 +51,12 @@ pub struct FsCatalog {
 impl FsCatalog {
     fn around(root: Root) -> Self {
         let root = Arc::new(root);
-        let index = Arc::new(Index::new(root.clone()));
         let lock_wait = Wait::UpTo(Duration::from_secs(30));
         let locks_work = locks_work(&root, &layout::lock_probe());
         if !locks_work {
             tracing::warn!(root = %root.path().display(), "file locks do nothing here: nothing is collected");
         }
+        let index = Arc::new(Index::new(root.clone(), locks_work));
         FsCatalog { root, index, durability: Durability::Full, lock_wait, locks_work }
     }
 

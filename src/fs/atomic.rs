@@ -45,6 +45,18 @@ impl<'r> Temp<'r> {
         Ok(temp)
     }
 
+    /// Gives it another private name, unless something has that already. Answers whether it did.
+    pub(crate) fn rename_new(&mut self, to: &Path) -> Result<bool> {
+        match self.root.rename_new(&self.name, to) {
+            Ok(()) => {
+                self.name = to.to_path_buf();
+                Ok(true)
+            }
+            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => Ok(false),
+            Err(e) => Err(self.root.fail("rename", to, e)),
+        }
+    }
+
     /// Renames it over whatever is at `to`. Durable once the folder is synced.
     pub(crate) fn publish_over(mut self, to: &Path) -> Result<()> {
         self.root.rename_over(&self.name, to)?;

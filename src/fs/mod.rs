@@ -51,6 +51,12 @@ impl Meta {
         Stamp { inode: self.inode, size_bytes: self.size_bytes, mtime_ns: self.mtime_ns }
     }
 
+    /// How long ago it was changed; nothing when that is in the future.
+    pub(crate) fn age(&self) -> Duration {
+        let age_ns = unix_ns(SystemTime::now()).saturating_sub(self.mtime_ns);
+        Duration::from_nanos(u64::try_from(age_ns).unwrap_or(0))
+    }
+
     pub(crate) fn same_inode(&self, other: &Meta) -> bool {
         (self.device, self.inode) == (other.device, other.inode)
     }

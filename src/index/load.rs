@@ -21,6 +21,7 @@ pub(crate) type Records = BTreeMap<String, Record>;
 #[derive(Debug)]
 pub(crate) struct Index {
     pub(super) root: Arc<Root>,
+    pub(super) locks_work: bool,
     shards: Vec<RwLock<Option<Cached>>>,
 }
 
@@ -32,8 +33,14 @@ struct Cached {
 }
 
 impl Index {
-    pub(crate) fn new(root: Arc<Root>) -> Self {
-        Index { root, shards: (0..SHARDS).map(|_| RwLock::new(None)).collect() }
+    pub(crate) fn new(root: Arc<Root>, locks_work: bool) -> Self {
+        Index { root, locks_work, shards: (0..SHARDS).map(|_| RwLock::new(None)).collect() }
+    }
+
+    /// As if no lock excluded anybody.
+    #[cfg(test)]
+    pub(super) fn without_locks(root: Arc<Root>) -> Self {
+        Index::new(root, false)
     }
 
     /// The record of this id.

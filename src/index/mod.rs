@@ -1,5 +1,6 @@
 //! The index: id → record, in 256 JSON shards.
 
+mod claim;
 mod format;
 mod load;
 mod record;

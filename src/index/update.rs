@@ -1,8 +1,11 @@
 //! Changing shards: locked, written beside the old one, synced, renamed over it.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::path::Path;
+use std::time::Duration;
 
+use super::claim::{claim, precedes};
 use super::format::ShardText;
 use super::load::{Index, read_text};
 use super::record::StoredRecord;
@@ -14,6 +17,9 @@ use crate::layout;
 
 /// From how many shards on one flush of the file system is cheaper than one a file.
 const FLUSH_ONCE_FROM: usize = 8;
+
+/// How often a writer begins again where locks do nothing.
+const ATTEMPTS: usize = 1000;
 
 /// What becomes of a record.
 #[derive(Debug)]
@@ -37,8 +43,10 @@ pub(crate) type Edit<'a> = dyn FnMut(&str, Option<StoredRecord>) -> Result<Chang
 
 /// A shard that is locked and written beside its old self.
 struct Pending<'r> {
-    _lock: Lock,
+    /// `None` where locks do nothing.
+    lock: Option<Lock>,
     number: u8,
+    generation: u64,
     old_stamp: Option<Stamp>,
     new: Temp<'r>,
 }
@@ -66,15 +74,33 @@ impl Index {
         let mut pending = Vec::new();
         // Ascending, as every writer does: so no two of them wait for each other.
         for (number, ids) in by_shard {
-            pending.extend(self.prepare(number, &ids, each, wait, edit)?);
+            if let Some(shard) = self.prepare(number, &ids, each, wait, edit)? {
+                pending.push((ids, shard));
+            }
         }
         if flush()? == Flushed::Nothing && flush_once {
             self.root.sync_file_system()?;
         }
         let changed = !pending.is_empty();
         let mut locks = Vec::with_capacity(pending.len());
-        for shard in pending {
-            locks.push(self.replace(shard, durability)?);
+        for (ids, mut shard) in pending {
+            // Again only where locks do nothing, when another writer came between.
+            let mut attempts = 0..ATTEMPTS;
+            loop {
+                let number = shard.number;
+                if let Some(lock) = self.replace(shard, durability)? {
+                    locks.push(lock);
+                    break;
+                }
+                if attempts.next().is_none() {
+                    let path = self.root.absolute(&layout::shard(number));
+                    return Err(Error::Busy { what: "an index shard", path, waited: Duration::ZERO });
+                }
+                match self.prepare(number, &ids, durability, wait, edit)? {
+                    Some(again) => shard = again,
+                    None => break,
+                }
+            }
         }
         if changed && durability.is_full() {
             self.root.sync_dir(Path::new(layout::INDEX))?;
@@ -90,7 +116,10 @@ impl Index {
         wait: Wait,
         edit: &mut Edit<'_>,
     ) -> Result<Option<Pending<'_>>> {
-        let lock = lock(&self.root, layout::lock_shard(number), "an index shard", Hold::Exclusive, wait)?;
+        let lock = match self.locks_work {
+            true => Some(lock(&self.root, layout::lock_shard(number), "an index shard", Hold::Exclusive, wait)?),
+            false => None,
+        };
         let loaded = read_text(&self.root, number)?;
         let mut text = loaded.text;
         let mut changed = false;
@@ -101,6 +130,7 @@ impl Index {
             return Ok(None);
         }
         text.generation = text.generation.saturating_add(1);
+        let generation = text.generation;
         let (text, old_bytes) = (text.render(), loaded.stamp.map_or(0, |stamp| stamp.size_bytes));
         let write = || Temp::write(&self.root, Path::new(layout::INDEX), &text, durability);
         let new = match write() {
@@ -112,31 +142,37 @@ impl Index {
             }
             other => other?,
         };
-        Ok(Some(Pending { _lock: lock, number, old_stamp: loaded.stamp, new }))
+        Ok(Some(Pending { lock, number, generation, old_stamp: loaded.stamp, new }))
     }
 
-    /// The lock is given back, to be held until all shards are in place and synced.
-    fn replace(&self, shard: Pending<'_>, durability: Durability) -> Result<Lock> {
+    /// The lock is given back, to be held until all shards are in place and synced. `None`: another writer came between,
+    /// and must not be undone.
+    fn replace(&self, mut shard: Pending<'_>, durability: Durability) -> Result<Option<Option<Lock>>> {
         let path = layout::shard(shard.number);
-        if self.root.meta(&path)?.map(|meta| meta.stamp()) != shard.old_stamp {
-            // Only where file locks do nothing: another writer came between, and must not be undone.
-            return Err(Error::Busy {
-                what: "an index shard (another process wrote it in spite of the lock)",
-                path: self.root.absolute(&path),
-                waited: std::time::Duration::ZERO,
-            });
+        let is_current = if self.locks_work {
+            self.root.meta(&path)?.map(|meta| meta.stamp()) == shard.old_stamp
+        } else {
+            claim(&self.root, shard.number, shard.generation, &mut shard.new, durability)?
+                && precedes(&self.root, shard.number, shard.generation)?
+        };
+        if !is_current {
+            return Ok(None);
         }
         let is_first = shard.old_stamp.is_none();
         if !is_first {
             keep_previous(&self.root, shard.number, durability)?;
         }
-        shard.new.publish_over(&path)?;
+        match shard.new.publish_over(&path) {
+            // Another writer has finished our work.
+            Err(error) if !self.locks_work && error.is_missing() => {}
+            other => other?,
+        }
         if is_first {
             // Of a first write, the generation before is an empty shard, so that a shard that is lost later is told from
             // one that was never written. After it: a `.prev` alone would say that the shard is lost.
             write_previous(&self.root, &layout::shard_prev(shard.number), &ShardText::default().render(), durability)?;
         }
-        Ok(shard._lock)
+        Ok(Some(shard.lock))
     }
 }
 
@@ -159,7 +195,7 @@ fn apply(root: &Root, number: u8, text: &mut ShardText, id: &str, edit: &mut Edi
 }
 
 /// Gives the shard its second name `.prev`, so that it is never absent.
-fn keep_previous(root: &Root, number: u8, durability: Durability) -> Result<()> {
+pub(super) fn keep_previous(root: &Root, number: u8, durability: Durability) -> Result<()> {
     let (path, prev) = (layout::shard(number), layout::shard_prev(number));
     let private = path.with_file_name(format!(".{}.tmp", atomic::random_name()));
     match root.link(&path, &private) {
@@ -169,6 +205,8 @@ fn keep_previous(root: &Root, number: u8, durability: Durability) -> Result<()> 
             let removed = root.remove_file(&private);
             renamed.and(removed.map(drop))
         }
+        // Where locks do nothing: another writer has replaced it in the middle of the call.
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
         Err(e) if atomic::is_link_refusal(&e) => {
             let old = root.read(&path)?.unwrap_or_default();
             write_previous(root, &prev, &old, durability)

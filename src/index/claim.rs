@@ -1,0 +1,173 @@
+//! Writers of one shard without file locks: who names the next generation first writes it.
+//!
+//! Used only where locks exclude nobody. A writer gives its new text the name of the generation that it makes, which
+//! only one can have, then looks that the shard is still of the generation before, and renames. Who finds the name taken
+//! waits and begins again; when the name has been taken for so long that its owner must be dead, he finishes the other's
+//! work. A writer that is held up for longer than that between two system calls can still undo a change.
+
+use std::path::Path;
+use std::thread;
+use std::time::Duration;
+
+use super::format::ShardText;
+use super::load::read_text;
+use super::update::keep_previous;
+use crate::error::Result;
+use crate::fs::{Durability, Root, Temp};
+use crate::layout;
+
+/// After this long, who has claimed a generation and not made it is dead: it takes two system calls.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Gives the new text the name of its generation. `false`: another writer has it, and may be done now.
+pub(super) fn claim(
+    root: &Root,
+    number: u8,
+    generation: u64,
+    new: &mut Temp<'_>,
+    durability: Durability,
+) -> Result<bool> {
+    let name = layout::shard_claim(number, generation);
+    if new.rename_new(&name)? {
+        return Ok(true);
+    }
+    match root.meta(&name)?.map(|meta| meta.age()) {
+        Some(age) if age > PATIENCE => finish(root, number, generation, &name, durability)?,
+        Some(_) => thread::sleep(Duration::from_millis(1)),
+        None => {} // its owner has just finished
+    }
+    Ok(false)
+}
+
+/// Whether the shard is still of the generation before this one. Its stamp would not do: inodes come back, and many
+/// generations fit one tick of the clock.
+pub(super) fn precedes(root: &Root, number: u8, generation: u64) -> Result<bool> {
+    Ok(read_text(root, number)?.text.generation.checked_add(1) == Some(generation))
+}
+
+fn finish(root: &Root, number: u8, generation: u64, claimed: &Path, durability: Durability) -> Result<()> {
+    let Some(text) = root.read(claimed)? else { return Ok(()) }; // its owner has just finished
+    let is_whole = ShardText::parse(&text).is_ok_and(|shard| shard.generation == generation);
+    if !is_whole {
+        // Of a power cut, with `Relaxed`.
+        return root.remove_file(claimed).map(drop);
+    }
+    if !precedes(root, number, generation)? {
+        return root.remove_file(claimed).map(drop); // it came too late
+    }
+    if generation > 1 {
+        keep_previous(root, number, durability)?;
+    }
+    match root.rename_over(claimed, &layout::shard(number)) {
+        Err(error) if error.is_missing() => Ok(()),
+        other => other,
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::disallowed_methods)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::super::{Change, Flushed, Index, StoredRecord};
+    use super::*;
+    use crate::entry::{ArtifactKind, LifecycleState, TrustState};
+    use crate::fs::lock::Wait;
+
+    fn record(path: &str) -> StoredRecord {
+        StoredRecord {
+            path: path.into(),
+            kind: ArtifactKind::Registered,
+            digest: None,
+            size_bytes: 0,
+            files: 0,
+            lifecycle: LifecycleState::Active,
+            trust: TrustState::Unverified,
+            view: None,
+            source: None,
+            created_ms: 0,
+            updated_ms: 0,
+            last_verified_ms: None,
+            last_used_ms: None,
+            retired_ms: None,
+            pins: Default::default(),
+        }
+    }
+
+    fn put(index: &Index, id: &str) -> Result<()> {
+        index.update(&[id], Durability::Relaxed, Wait::Forever, &mut || Ok(Flushed::Nothing), &mut |id, _| {
+            Ok(Change::Put(Box::new(record(id))))
+        })
+    }
+
+    fn make_old(path: &Path) {
+        let file = std::fs::File::options().write(true).open(path).unwrap();
+        file.set_modified(std::time::SystemTime::now() - 2 * PATIENCE).unwrap();
+    }
+
+    /// Ids of one shard.
+    fn ids() -> Vec<String> {
+        (0..).map(|n| format!("id{n}")).filter(|id| layout::shard_number(id) == 7).take(64).collect()
+    }
+
+    // Red when `replace` neither claims nor compares: of two writers that have read the same generation, one is undone.
+    #[test]
+    fn without_locks_no_change_of_another_writer_is_lost() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = Arc::new(Root::open(dir.path()).unwrap());
+        for folder in ["index", "locks", "locks/index"] {
+            root.make_dirs(Path::new(folder)).unwrap();
+        }
+        let ids = ids();
+        std::thread::scope(|scope| {
+            for some in ids.chunks(8) {
+                // Each with lock files of its own: that is what locks that exclude nobody come to.
+                let root = root.clone();
+                scope.spawn(move || {
+                    let index = Index::without_locks(root);
+                    for id in some {
+                        put(&index, id).unwrap();
+                    }
+                });
+            }
+        });
+        let index = Index::new(root, true);
+        for id in &ids {
+            assert!(index.get(id).unwrap().is_some(), "{id} is lost");
+        }
+    }
+
+    #[test]
+    fn what_a_dead_writer_has_claimed_is_finished_or_removed() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = Arc::new(Root::open(dir.path()).unwrap());
+        for folder in ["index", "locks", "locks/index"] {
+            root.make_dirs(Path::new(folder)).unwrap();
+        }
+        let ids = ids();
+        let index = Index::without_locks(root.clone());
+        put(&index, &ids[0]).unwrap();
+        // A whole claim of generation 2, made elsewhere.
+        let other = tempfile::tempdir().unwrap();
+        let other_root = Arc::new(Root::open(other.path()).unwrap());
+        for folder in ["index", "locks", "locks/index"] {
+            other_root.make_dirs(Path::new(folder)).unwrap();
+        }
+        let other_index = Index::new(other_root, true);
+        put(&other_index, &ids[0]).unwrap();
+        put(&other_index, &ids[1]).unwrap();
+        let claimed = dir.path().join(layout::shard_claim(7, 2));
+        std::fs::copy(other.path().join(layout::shard(7)), &claimed).unwrap();
+        make_old(&claimed);
+        put(&index, &ids[2]).unwrap();
+        for id in &ids[..3] {
+            assert!(index.get(id).unwrap().is_some(), "{id}");
+        }
+        // A torn one.
+        let claimed = dir.path().join(layout::shard_claim(7, 4));
+        std::fs::write(&claimed, "{").unwrap();
+        make_old(&claimed);
+        put(&index, &ids[3]).unwrap();
+        assert!(index.get(&ids[3]).unwrap().is_some() && !claimed.exists());
+    }
+}
