@@ -3,54 +3,62 @@
 use std::path::{Path, PathBuf};
 
 use crate::blob::manifest::TreeFile;
-use crate::blob::{Session, Touched};
+use crate::blob::{Freed, Session, Touched};
 use crate::digest::Digest;
 use crate::entry::LinkMode;
 use crate::error::{Error, Result};
 use crate::fs::{Durability, Kind, Root, link};
 use crate::layout;
 
-/// Shows a blob at `at`. The caller syncs `touched`.
-pub(crate) fn show_file(
-    root: &Root,
-    digest: &Digest,
-    at: &Path,
-    session: &Session<'_>,
-    durability: Durability,
-    touched: &mut Touched,
-) -> Result<LinkMode> {
-    touched.make_parents(root, at)?;
-    touched.folder_of(at);
-    if is_hardlink_of(root, digest, at)? {
-        return Ok(LinkMode::Hardlink);
-    }
-    link::show(root, &layout::blob(digest), at, &session.next_name(), durability)
-}
+/// Files that were made beforehand for names that cannot be hardlinks: one for each file of the artifact.
+pub(crate) type Copies = Vec<(PathBuf, LinkMode)>;
 
-/// Shows a tree's files below `at`. Answers the costliest way that any of them took.
-pub(crate) fn show_tree(
+/// Shows an artifact's files at or below `at`, by hardlinks, or by `copies` when there are some. Answers the costliest way
+/// that any of them took; `None`: the file system refuses a hardlink, and there are no copies. The caller holds the store
+/// lock shared, and syncs `touched`.
+pub(crate) fn show(
     root: &Root,
     files: &[TreeFile],
     at: &Path,
     session: &Session<'_>,
-    durability: Durability,
+    copies: Option<&Copies>,
     touched: &mut Touched,
-) -> Result<LinkMode> {
+) -> Result<Option<LinkMode>> {
     let mut costliest = LinkMode::Hardlink;
-    for file in files {
-        costliest = costliest.max(show_file(root, &file.digest, &at.join(&file.path), session, durability, touched)?);
+    for (number, file) in files.iter().enumerate() {
+        let at = file.below(at);
+        touched.make_parents(root, &at)?;
+        touched.folder_of(&at);
+        if is_hardlink_of(root, &file.digest, &at)?
+            || link::show(root, &layout::blob(&file.digest), &at, &session.next_name())?
+        {
+            continue;
+        }
+        let Some((copy, mode)) = copies.and_then(|copies| copies.get(number)) else { return Ok(None) };
+        root.rename_over(copy, &at)?;
+        costliest = costliest.max(*mode);
     }
     match collision(root, files, at)? {
-        None => Ok(costliest),
+        None => Ok(Some(costliest)),
         Some(path) => Err(Error::NameCollision { path: root.absolute(&path) }),
     }
+}
+
+/// Makes copies for [`show`], without any lock: they may be large.
+pub(crate) fn copy(root: &Root, files: &[TreeFile], session: &Session<'_>, durability: Durability) -> Result<Copies> {
+    let copy = |file: &TreeFile| {
+        let private = session.next_name();
+        let mode = link::copy(root, &layout::blob(&file.digest), &private, durability)?;
+        Ok((private, mode))
+    };
+    files.iter().map(copy).collect()
 }
 
 /// Finds a name that the file system took for another one of the same tree: a folder then has fewer names than it was
 /// given. (The names themselves may come back in another Unicode form.)
 fn collision(root: &Root, files: &[TreeFile], at: &Path) -> Result<Option<PathBuf>> {
     let mut expected: std::collections::BTreeMap<PathBuf, std::collections::BTreeSet<&str>> = Default::default();
-    for file in files {
+    for file in files.iter().filter(|file| !file.path.is_empty()) {
         let mut folder = at.to_path_buf();
         for part in file.path.split('/') {
             expected.entry(folder.clone()).or_default().insert(part);
@@ -73,15 +81,19 @@ pub(crate) fn is_hardlink_of(root: &Root, digest: &Digest, at: &Path) -> Result<
     Ok(view.kind == Kind::File && view.same_inode(&blob))
 }
 
-/// Bytes on disk of those files of a view that are copies.
-pub(crate) fn copied_bytes(root: &Root, at: &Path, files: &[TreeFile]) -> Result<u64> {
-    let mut bytes = 0;
+/// What removing those files of a view brings that are copies.
+pub(crate) fn copies_of(root: &Root, at: &Path, files: &[TreeFile]) -> Result<Freed> {
+    let mut freed = Freed::default();
     for file in files {
-        let shown = if file.path.is_empty() { at.to_path_buf() } else { at.join(&file.path) };
-        let is_link = is_hardlink_of(root, &file.digest, &shown)?;
-        bytes += root.meta(&shown)?.filter(|_| !is_link).map_or(0, |meta| meta.allocated_bytes);
+        let shown = file.below(at);
+        if !is_hardlink_of(root, &file.digest, &shown)?
+            && let Some(meta) = root.meta(&shown)?
+        {
+            freed.size_bytes += meta.size_bytes;
+            freed.disk_bytes += meta.allocated_bytes;
+        }
     }
-    Ok(bytes)
+    Ok(freed)
 }
 
 /// Removes what an adopted path shows: the files that are the catalog's, and the folders that are empty then. A file
@@ -95,7 +107,7 @@ pub(crate) fn remove_adopted(
 ) -> Result<()> {
     let may_be_copy = view != Some(LinkMode::Hardlink);
     for file in files {
-        let shown = if file.path.is_empty() { at.to_path_buf() } else { at.join(&file.path) };
+        let shown = file.below(at);
         if needed(&shown) {
             continue;
         }

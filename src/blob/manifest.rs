@@ -5,6 +5,7 @@
 //! every file has the same media type whatever its name, so that equal trees have equal digests in every version.
 
 use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
@@ -26,10 +27,17 @@ pub(crate) const MAX_BYTES: u64 = 64 << 20;
 /// A file of a tree.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct TreeFile {
-    /// Relative, with `/` between the parts.
+    /// Relative, with `/` between the parts; empty when it is an artifact by itself.
     pub(crate) path: String,
     pub(crate) digest: Digest,
     pub(crate) size_bytes: u64,
+}
+
+impl TreeFile {
+    /// Where it is when the artifact is at `at`: the same place, when it is the artifact itself.
+    pub(crate) fn below(&self, at: &Path) -> PathBuf {
+        if self.path.is_empty() { at.to_path_buf() } else { at.join(&self.path) }
+    }
 }
 
 #[derive(Serialize, Deserialize)]

@@ -29,6 +29,10 @@ pub(super) struct Artifact<'r> {
     pub(super) mode: UsedMode,
     /// What was not in the store before this commit.
     pub(super) stored: BTreeSet<Digest>,
+    /// A hardlink was refused, and there are no copies yet.
+    pub(super) needs_copies: bool,
+    /// What stands in for hardlinks.
+    pub(super) copies: Option<view::Copies>,
 }
 
 /// Where an artifact is shown.
@@ -98,7 +102,14 @@ impl FsCatalog {
                 }
             }
             if doubtful.is_empty() {
-                return self.show_and_record(session, artifacts, flush, &mut touched);
+                match self.show_and_record(session, artifacts, flush, &mut touched)? {
+                    Some(shown) => return Ok(shown),
+                    None => {
+                        drop(store);
+                        self.copy_views(session, artifacts)?;
+                        continue;
+                    }
+                }
             }
             drop(store);
             for digest in &doubtful {
@@ -120,16 +131,33 @@ impl FsCatalog {
         Ok(())
     }
 
-    /// Makes the views and the records of what is published. The store lock is held shared.
+    /// Makes the files that are to stand where no hardlink can.
+    fn copy_views(&self, session: &Session<'_>, artifacts: &mut [(usize, Artifact<'_>)]) -> Result<()> {
+        for (_, artifact) in artifacts.iter_mut().filter(|(_, artifact)| artifact.needs_copies) {
+            artifact.copies = Some(view::copy(&self.root, &artifact.tree, session, self.durability)?);
+        }
+        Ok(())
+    }
+
+    /// Makes the views and the records of what is published. The store lock is held shared. `None`: first, copies have to
+    /// be made, without it.
     fn show_and_record(
         &self,
         session: &Session<'_>,
-        artifacts: &[(usize, Artifact<'_>)],
+        artifacts: &mut [(usize, Artifact<'_>)],
         flush: bool,
         touched: &mut Touched,
-    ) -> Result<Vec<Result<Shown>>> {
-        let shown: Vec<Result<Shown>> =
-            artifacts.iter().map(|(_, artifact)| self.show(session, artifact, touched)).collect();
+    ) -> Result<Option<Vec<Result<Shown>>>> {
+        let mut shown = Vec::with_capacity(artifacts.len());
+        for (_, artifact) in artifacts.iter_mut() {
+            let result = self.show(session, artifact, touched).transpose();
+            artifact.needs_copies = result.is_none() && artifact.copies.is_none();
+            shown.extend(result);
+        }
+        if artifacts.iter().any(|(_, artifact)| artifact.needs_copies) {
+            return Ok(None);
+        }
+        let artifacts = &*artifacts;
         let by_id: BTreeMap<&str, (&Artifact<'_>, &Shown)> = artifacts
             .iter()
             .zip(&shown)
@@ -147,10 +175,10 @@ impl FsCatalog {
                 None => Change::Keep,
             })
         })?;
-        Ok(shown)
+        Ok(Some(shown))
     }
 
-    fn show(&self, session: &Session<'_>, artifact: &Artifact<'_>, touched: &mut Touched) -> Result<Shown> {
+    fn show(&self, session: &Session<'_>, artifact: &Artifact<'_>, touched: &mut Touched) -> Result<Option<Shown>> {
         let plan = &artifact.plan;
         let path = match &plan.adopt {
             Some(path) => {
@@ -163,13 +191,9 @@ impl FsCatalog {
             path: self.root.absolute(&path),
             reason: "it is not UTF-8, which the index needs; rename it",
         })?;
-        let view = match plan.kind {
-            ArtifactKind::Tree => {
-                view::show_tree(&self.root, &artifact.tree, &path, session, self.durability, touched)?
-            }
-            _ => view::show_file(&self.root, &artifact.digest, &path, session, self.durability, touched)?,
-        };
-        Ok(Shown { path, stored_path, view })
+        let copies = artifact.copies.as_ref();
+        let view = view::show(&self.root, &artifact.tree, &path, session, copies, touched)?;
+        Ok(view.map(|view| Shown { path, stored_path, view }))
     }
 
     /// An adopted path is about to be replaced by a view of what was read there: it has to be what was read.

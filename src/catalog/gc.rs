@@ -107,7 +107,7 @@ impl FsCatalog {
             let record = stored.clone().into_record(id.clone(), &self.root);
             let blobs = self.blobs_of(&record)?;
             sweep.roots.release(self.relative(&record.entry.local_path), &blobs);
-            report.physical_bytes += sweep.remove_views(&id, &stored, &files)?;
+            report.physical_bytes += sweep.remove_views(&id, &stored, &files)?.disk_bytes;
             for digest in &blobs {
                 count(sweep.remove_blob(digest, step.at_once)?, step, report);
             }

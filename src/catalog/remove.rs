@@ -73,7 +73,7 @@ impl FsCatalog {
             keep(digest, record.size_bytes, LEASED);
             return Ok(());
         }
-        receipt.bytes_reclaimed = sweep.remove_views(id, record, &files)?;
+        receipt.bytes_reclaimed = sweep.remove_views(id, record, &files)?.size_bytes;
         let mut candidates: Vec<(Digest, u64)> = files.iter().map(|file| (file.digest, file.size_bytes)).collect();
         if record.kind == ArtifactKind::Tree {
             candidates.push((digest, 0));

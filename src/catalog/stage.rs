@@ -357,7 +357,7 @@ impl FsCatalog {
             return Ok(false);
         }
         for file in &self.files_of(record.kind, digest, record.size_bytes)? {
-            let shown = if file.path.is_empty() { at.to_path_buf() } else { at.join(&file.path) };
+            let shown = file.below(at);
             let intact = blob::is_good_by_stamp(&self.root, &file.digest)?
                 && match view {
                     LinkMode::Hardlink => crate::view::is_hardlink_of(&self.root, &file.digest, &shown)?,
@@ -404,7 +404,16 @@ fn bring<'r>(
         Some(expected) if expected != digest => {
             Err(Error::DigestMismatch { path: plan.source, expected, actual: digest })
         }
-        _ => Ok(Artifact { plan, digest, tree, incoming, mode, stored: BTreeSet::new() }),
+        _ => Ok(Artifact {
+            plan,
+            digest,
+            tree,
+            incoming,
+            mode,
+            stored: BTreeSet::new(),
+            needs_copies: false,
+            copies: None,
+        }),
     }
 }
 

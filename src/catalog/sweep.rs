@@ -97,13 +97,13 @@ impl Sweep<'_> {
         Ok(Fate::Trashed)
     }
 
-    /// Removes what was ever shown under an id that has no record any more, and an adopted path of its. Answers the bytes
-    /// on disk of copies that came free.
-    pub(super) fn remove_views(&self, id: &str, record: &StoredRecord, files: &[TreeFile]) -> Result<u64> {
+    /// Removes what was ever shown under an id that has no record any more, and an adopted path of its. Answers what
+    /// the copies among them bring.
+    pub(super) fn remove_views(&self, id: &str, record: &StoredRecord, files: &[TreeFile]) -> Result<Freed> {
         let path = record.relative_path();
-        let copied_bytes = match (&path, record.view) {
-            (Some(path), Some(LinkMode::Copy)) => view::copied_bytes(&self.catalog.root, path, files)?,
-            _ => 0,
+        let copies = match (&path, record.view) {
+            (Some(path), Some(LinkMode::Copy)) => view::copies_of(&self.catalog.root, path, files)?,
+            _ => Freed::default(),
         };
         let home = layout::view_home(id);
         self.remove_stray_views(&home)?;
@@ -114,7 +114,7 @@ impl Sweep<'_> {
         {
             view::remove_adopted(&self.catalog.root, &path, files, record.view, |shown| self.roots.claims(shown))?;
         }
-        Ok(copied_bytes)
+        Ok(copies)
     }
 
     /// Removes the views in the folder of an id that no record names and no lease holds.

@@ -31,36 +31,28 @@ fn is_reflink_refusal(error: &io::Error) -> bool {
     ) || error.raw_os_error() == Some(25)
 }
 
-/// Shows the stored file `blob` at `at` as well: a hardlink where that is possible, else a reflink, else a copy, always
-/// read-only. Whatever was at `at` is replaced in one step, by way of the free name `private`. Durable once the folder of `at` is synced, and the file
-/// itself when it is not a hardlink and `durability` asks for it.
-pub(crate) fn show(
-    root: &Root,
-    blob: &Path,
-    at: &Path,
-    private: &Path,
-    durability: atomic::Durability,
-) -> Result<LinkMode> {
+/// Gives the stored file `blob` the name `at` as well, in place of whatever has it, by way of the free name `private`.
+/// `false`: the file system gives no more names to this file. Durable once the folder of `at` is synced.
+pub(crate) fn show(root: &Root, blob: &Path, at: &Path, private: &Path) -> Result<bool> {
     match root.link(blob, at) {
-        Ok(()) => return Ok(LinkMode::Hardlink),
-        Err(e) if e.kind() == io::ErrorKind::AlreadyExists || is_link_refusal(&e) => {}
+        Ok(()) => return Ok(true),
+        Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
+        Err(e) if is_link_refusal(&e) => return Ok(false),
         Err(e) => return Err(root.fail("link the view", at, e)),
     }
-    let result =
-        link_or_copy(root, blob, private, durability).and_then(|mode| root.rename_over(private, at).map(|()| mode));
+    match root.link(blob, private) {
+        Ok(()) => {}
+        Err(e) if is_link_refusal(&e) => return Ok(false),
+        Err(e) => return Err(root.fail("link the view", at, e)),
+    }
+    let renamed = root.rename_over(private, at);
     // When both names are one inode already, the rename leaves the private one where it is.
     let removed = root.remove_file(private);
-    let mode = result?;
-    removed?;
-    Ok(mode)
+    renamed.and(removed).map(|_| true)
 }
 
-fn link_or_copy(root: &Root, blob: &Path, to: &Path, durability: atomic::Durability) -> Result<LinkMode> {
-    match root.link(blob, to) {
-        Ok(()) => return Ok(LinkMode::Hardlink),
-        Err(e) if is_link_refusal(&e) => {}
-        Err(e) => return Err(root.fail("link the view", to, e)),
-    }
+/// Makes a read-only file of its own from a stored one, by reflink where that is possible.
+pub(crate) fn copy(root: &Root, blob: &Path, to: &Path, durability: atomic::Durability) -> Result<LinkMode> {
     let missing = || root.fail("open", blob, io::ErrorKind::NotFound.into());
     let mut from = root.open_file(blob)?.ok_or_else(missing)?;
     let mut file = root.create_file(to, 0o600)?;
@@ -124,7 +116,7 @@ mod tests {
         let private = Path::new("private");
         for _ in 0..2 {
             // the second time, both names are one inode already
-            assert_eq!(show(&root, blob, view, private, atomic::Durability::Full).unwrap(), LinkMode::Hardlink);
+            assert!(show(&root, blob, view, private).unwrap());
             assert!(root.meta(blob).unwrap().unwrap().same_inode(&root.meta(view).unwrap().unwrap()));
             assert_eq!(root.names(Path::new("")).unwrap(), ["blob", "view"]);
         }
