@@ -13,7 +13,8 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, SystemTime};
 
 use catalog_core::{
-    CatalogEntry, Digest, FsCatalog, IngestMode, LifecycleState, ModelRef, Result, StageOptions, StageReceipt,
+    ArtifactKind, CatalogEntry, Digest, FsCatalog, IngestMode, LifecycleState, ModelRef, Record, Result, StageOptions,
+    StageReceipt,
 };
 use serde_json::Value;
 use tempfile::TempDir;
@@ -190,6 +191,87 @@ pub(crate) fn assert_readable(catalog: &FsCatalog, id: &str, content: &[u8]) {
     let record = catalog.record(id).unwrap().unwrap_or_else(|| panic!("{id} is not there"));
     assert_eq!(fs::read(&record.entry.local_path).unwrap(), content, "{id}");
     assert_eq!(record.entry.digest, Some(Digest::of_bytes(content)), "{id}");
+}
+
+/// Whether an artifact reads right at its path: its bytes hash to its digest, and those of a tree to its manifest's.
+pub(crate) fn check_artifact(root: &Path, record: &Record) -> std::result::Result<(), String> {
+    let digest = record.entry.digest.ok_or("it has no digest")?;
+    if record.kind == ArtifactKind::File {
+        return check_file(&record.entry.local_path, &digest);
+    }
+    let manifest = blob_path(root, &digest);
+    check_file(&manifest, &digest)?;
+    for (path, digest) in manifest_files(&fs::read(&manifest).map_err(|e| e.to_string())?) {
+        check_file(&record.entry.local_path.join(path), &digest)?;
+    }
+    Ok(())
+}
+
+fn check_file(path: &Path, digest: &Digest) -> std::result::Result<(), String> {
+    let bytes = fs::read(path).map_err(|e| format!("{}: {e}", path.display()))?;
+    let actual = Digest::of_bytes(&bytes);
+    if actual == *digest { Ok(()) } else { Err(format!("{} is {actual} and not {digest}", path.display())) }
+}
+
+/// The files that a tree's manifest names, with their paths.
+pub(crate) fn manifest_files(manifest: &[u8]) -> Vec<(String, Digest)> {
+    let manifest: Value = serde_json::from_slice(manifest).unwrap();
+    let layers = manifest["layers"].as_array().unwrap().iter();
+    let file = |layer: &Value| {
+        let path = layer["annotations"]["org.cncf.model.filepath"].as_str().unwrap();
+        (path.to_owned(), layer["digest"].as_str().unwrap().parse().unwrap())
+    };
+    layers.map(file).collect()
+}
+
+/// Every blob that a record needs.
+pub(crate) fn blobs_of(root: &Path, record: &Record) -> BTreeSet<String> {
+    let Some(digest) = record.entry.digest else { return BTreeSet::new() };
+    let mut needed = BTreeSet::from([digest.to_hex()]);
+    if record.kind == ArtifactKind::Tree {
+        let manifest = fs::read(blob_path(root, &digest)).unwrap();
+        needed.extend(manifest_files(&manifest).iter().map(|(_, digest)| digest.to_hex()));
+    }
+    needed
+}
+
+/// What is in a store and should not be after a collection without grace, when nobody is at work.
+pub(crate) fn debris(catalog: &FsCatalog) -> Vec<String> {
+    let root = catalog.root();
+    let records = catalog.records().unwrap();
+    let needed: BTreeSet<String> = records.iter().flat_map(|record| blobs_of(root, record)).collect();
+    let mut found = Vec::new();
+    let mut unless = |path: PathBuf, is_right: bool| {
+        if !is_right {
+            found.push(path.strip_prefix(root).unwrap().display().to_string());
+        }
+    };
+    for path in files_below(root) {
+        let is_temporary = path.extension().is_some_and(|ending| ending == "tmp");
+        unless(path, !is_temporary);
+    }
+    for folder in ["ingest", "trash", "quarantine"] {
+        for entry in WalkDir::new(root.join(folder)).min_depth(1) {
+            unless(entry.unwrap().into_path(), false);
+        }
+    }
+    for folder in ["blobs", "outboards"] {
+        for path in files_below(&root.join(folder)) {
+            let name = path.file_name().unwrap().to_str().unwrap().split('.').next().unwrap().to_owned();
+            unless(path, needed.contains(&name));
+        }
+    }
+    for view in WalkDir::new(root.join("views")).min_depth(1).max_depth(2) {
+        let path = view.unwrap().into_path();
+        let is_named = records.iter().any(|record| record.entry.local_path.starts_with(&path));
+        unless(path, is_named);
+    }
+    found
+}
+
+/// Bytes on disk of all blobs.
+pub(crate) fn blob_bytes(root: &Path) -> u64 {
+    files_below(&root.join("blobs")).iter().map(|path| fs::metadata(path).unwrap().blocks() * 512).sum()
 }
 
 /// All that `ls -lR` could tell of a folder, times included: equal means that nothing was written.
