@@ -133,6 +133,15 @@ pub(crate) fn all(root: &Root) -> Result<Vec<Digest>> {
     Ok(names?.iter().flatten().filter_map(|name| layout::parse_blob(name.to_str()?)).collect())
 }
 
+/// Those blobs in `blobs/` whose names start with these digits, of which there are at least two.
+pub(crate) fn starting_with(root: &Root, digits: &str) -> Result<Vec<Digest>> {
+    let is_theirs = |folder: &PathBuf| digits.get(..2).is_some_and(|first| folder.ends_with(first));
+    let Some(folder) = layout::fan_out_folders("blobs").find(is_theirs) else { return Ok(Vec::new()) };
+    let names = root.names(&folder)?;
+    let theirs = names.iter().filter_map(|name| name.to_str()).filter(|name| name.starts_with(digits));
+    Ok(theirs.filter_map(layout::parse_blob).collect())
+}
+
 /// The blobs in `blobs/` with what `stat` says of them.
 pub(crate) fn all_with_meta(root: &Root) -> Result<BTreeMap<Digest, Meta>> {
     use rayon::prelude::*;

@@ -6,7 +6,9 @@ pub(crate) mod manifest;
 mod session;
 mod stamps;
 
-pub(crate) use existing::{Checked, Claim, Freed, all, all_with_meta, check, claim, empty_trash, to_trash, trash};
+pub(crate) use existing::{
+    Checked, Claim, Freed, all, all_with_meta, check, claim, empty_trash, starting_with, to_trash, trash,
+};
 pub(crate) use incoming::{Incoming, bring, bring_bytes};
 pub(crate) use session::Session;
 

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use super::FsCatalog;
-use super::sweep::{Fate, Sweep, is_view_of};
+use super::sweep::{Fate, Sweep, short_digest};
 use crate::blob::{self, Claim, Freed, Session};
 use crate::digest::Digest;
 use crate::entry::{LinkMode, Record};
@@ -175,7 +175,7 @@ impl FsCatalog {
             let bytes = self.disk_bytes_below(&path)?;
             facts.leftovers.push((path, bytes));
         }
-        facts.views = self.stray_views(&roots, &facts.leased_orphans)?;
+        facts.views = self.stray_views(&roots)?;
         Ok(facts)
     }
 
@@ -216,7 +216,7 @@ impl FsCatalog {
     }
 
     /// Folders `views/<slug>/<12 hex>` that no record names and no lease holds.
-    fn stray_views(&self, roots: &super::roots::Roots, leased: &BTreeSet<Digest>) -> Result<Vec<ViewFacts>> {
+    fn stray_views(&self, roots: &super::roots::Roots) -> Result<Vec<ViewFacts>> {
         let mut stray = Vec::new();
         for slug in self.root.names(Path::new(layout::VIEWS))? {
             let home = Path::new(layout::VIEWS).join(slug);
@@ -228,7 +228,7 @@ impl FsCatalog {
             }
             for name in self.root.names(&home)? {
                 let folder = home.join(name);
-                if !roots.claims(&folder) && !is_view_of(&folder, leased) {
+                if !roots.claims(&folder) && !self.is_leased_view(&folder)? {
                     let mtime_ns = self.root.meta(&folder)?.map_or(0, |meta| meta.mtime_ns);
                     let changed_ms = u64::try_from(mtime_ns / 1_000_000).unwrap_or(0);
                     stray.push(ViewFacts { path: folder, changed_ms });
@@ -236,6 +236,15 @@ impl FsCatalog {
             }
         }
         Ok(stray)
+    }
+
+    fn is_leased_view(&self, folder: &Path) -> Result<bool> {
+        for digest in blob::starting_with(&self.root, short_digest(folder))? {
+            if matches!(blob::claim(&self.root, &digest)?, Claim::Leased) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// Bytes on disk of all files at or below a path.

@@ -99,7 +99,7 @@ impl Sweep<'_> {
 
     /// Removes what was ever shown under an id that has no record any more, and an adopted path of its. Answers what
     /// the copies among them bring.
-    pub(super) fn remove_views(&self, id: &str, record: &StoredRecord, files: &[TreeFile]) -> Result<Freed> {
+    pub(super) fn remove_views(&mut self, id: &str, record: &StoredRecord, files: &[TreeFile]) -> Result<Freed> {
         let path = record.relative_path();
         let copies = match (&path, record.view) {
             (Some(path), Some(LinkMode::Copy)) => view::copies_of(&self.catalog.root, path, files)?,
@@ -118,20 +118,28 @@ impl Sweep<'_> {
     }
 
     /// Removes the views in the folder of an id that no record names and no lease holds.
-    pub(super) fn remove_stray_views(&self, home: &Path) -> Result<()> {
+    fn remove_stray_views(&mut self, home: &Path) -> Result<()> {
         for name in self.catalog.root.names(home)? {
             self.remove_stray_view(&home.join(name))?;
         }
         self.catalog.root.remove_empty_dir(home).map(drop)
     }
 
-    pub(super) fn remove_stray_view(&self, folder: &Path) -> Result<bool> {
-        if self.roots.claims(folder) || is_view_of(folder, &self.orphans) {
+    pub(super) fn remove_stray_view(&mut self, folder: &Path) -> Result<bool> {
+        let root = &self.catalog.root;
+        if self.roots.claims(folder) {
             return Ok(false);
         }
-        self.catalog.root.remove_all(folder)?;
+        // A lease on what this id had before is on a blob that may well be another entry's too, so the blob being needed
+        // says nothing of the view. Whoever comes to lease it now waits, and does not find the view half removed.
+        for digest in blob::starting_with(root, short_digest(folder))? {
+            if !self.claim(&digest)? {
+                return Ok(false);
+            }
+        }
+        root.remove_all(folder)?;
         if let Some(home) = folder.parent() {
-            self.catalog.root.remove_empty_dir(home)?;
+            root.remove_empty_dir(home)?;
         }
         Ok(true)
     }
@@ -144,8 +152,7 @@ impl Sweep<'_> {
     }
 }
 
-/// Whether a folder `views/<slug>/<12 hex>` shows one of these.
-pub(super) fn is_view_of(folder: &Path, digests: &BTreeSet<Digest>) -> bool {
-    let Some(short) = folder.file_name().and_then(|name| name.to_str()) else { return false };
-    digests.iter().any(|digest| digest.to_hex().starts_with(short))
+/// The digits that a folder `views/<slug>/<12 hex>` has of the digest of what it shows.
+pub(super) fn short_digest(folder: &Path) -> &str {
+    folder.file_name().and_then(|name| name.to_str()).unwrap_or_default()
 }
