@@ -32,10 +32,13 @@ impl<'r> Session<'r> {
         }
     }
 
-    /// Whether the folder's owner has ended without removing it.
-    pub(crate) fn is_dead(root: &Root, folder: &Path) -> Result<bool> {
-        let Some(opened) = root.open_dir(folder)? else { return Ok(false) };
-        Ok(try_lock_file(root, opened, folder, Hold::Exclusive)?.is_some())
+    /// Locks a folder whose owner has ended without removing it; `None`: it lives, or has removed it. Without the lock
+    /// an owner could still come: one that has made the folder and is about to lock it.
+    pub(crate) fn claim_dead(root: &Root, folder: &Path) -> Result<Option<Lock>> {
+        match root.open_dir(folder)? {
+            Some(opened) => try_lock_file(root, opened, folder, Hold::Exclusive),
+            None => Ok(None),
+        }
     }
 
     /// A name that nothing in the folder has yet.

@@ -120,7 +120,9 @@ impl FsCatalog {
 
     fn remove_leftover(&self, path: &Path, report: &mut GcReport) -> Result<()> {
         // A folder of an operation that lives is locked; a file of one is gone by now, since no commit runs.
-        if path.starts_with(layout::INGEST) && !Session::is_dead(&self.root, path)? {
+        // The lock is held until it is gone: an owner that has made it and not locked it yet then begins again.
+        let dead = if path.starts_with(layout::INGEST) { Session::claim_dead(&self.root, path)? } else { None };
+        if path.starts_with(layout::INGEST) && dead.is_none() {
             report.skipped += 1;
             return Ok(());
         }
@@ -185,7 +187,7 @@ impl FsCatalog {
         let mut found = Vec::new();
         for name in self.root.names(Path::new(layout::INGEST))? {
             let folder = Path::new(layout::INGEST).join(name);
-            if Session::is_dead(&self.root, &folder)? {
+            if Session::claim_dead(&self.root, &folder)?.is_some() {
                 found.push(folder);
             }
         }
