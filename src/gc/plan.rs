@@ -149,6 +149,8 @@ impl<'a> Planner<'a> {
         }
         let used_bytes = facts.blobs.values().map(|blob| blob.bytes).sum::<u64>()
             + facts.trash.iter().map(|trash| trash.bytes).sum::<u64>()
+            // What their removal brings is in `freed_bytes`: left out here, it would stand for room that the blobs need.
+            + facts.leftovers.iter().map(|(_, bytes)| bytes).sum::<u64>()
             + facts.other_bytes;
         Planner {
             facts,

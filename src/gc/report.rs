@@ -119,7 +119,8 @@ pub struct GcPlan {
     pub steps: Vec<GcStep>,
     /// What the policy would have taken, and why it stays.
     pub kept: Vec<GcKept>,
-    /// Bytes on disk that the store's blobs occupy before.
+    /// Bytes on disk that the store's blobs occupy before, what lies in `trash/` and `quarantine/`, views that are copies
+    /// and what dead processes left among them.
     pub used_bytes: u64,
     /// Bytes that the steps bring, as far as can be told beforehand.
     pub freed_bytes: u64,
