@@ -56,8 +56,7 @@ impl FsCatalog {
         let mut usage = DiskUsage { blobs: metas.len() as u64, ..DiskUsage::default() };
         let mut entries = Vec::new();
         let mut unique_bytes = 0;
-        for record in self.records()? {
-            let blobs = self.blobs_of(&record)?;
+        self.for_each_record(&mut |record, blobs| {
             for digest in &blobs {
                 *needed_by.entry(*digest).or_default() += 1;
             }
@@ -65,8 +64,9 @@ impl FsCatalog {
             if record.view == Some(LinkMode::Copy) {
                 usage.copied_view_bytes += record.size_bytes;
             }
-            entries.push((record.entry.id, record.size_bytes, blobs));
-        }
+            entries.push((record.entry.id.clone(), record.size_bytes, blobs));
+            Ok(())
+        })?;
         let mut blob_bytes = 0;
         for (digest, meta) in &metas {
             blob_bytes += meta.allocated_bytes;

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use super::FsCatalog;
+use super::roots::Roots;
 use super::sweep::{Fate, Sweep, short_digest};
 use crate::blob::{self, Claim, Freed, Session};
 use crate::digest::Digest;
@@ -154,12 +155,12 @@ impl FsCatalog {
         let space = space(&self.root)?;
         let mut facts =
             Facts { now_ms, free_bytes: space.available_bytes, total_bytes: space.total_bytes, ..Facts::default() };
-        for shard in self.index.all()? {
-            for record in shard.values() {
-                let blobs = self.blobs_of(record)?;
-                facts.entries.push(entry_facts(record.clone(), blobs, now_ms));
-            }
-        }
+        let mut roots = Roots::default();
+        self.for_each_record(&mut |record, blobs| {
+            roots.add(self.relative(&record.entry.local_path), &blobs);
+            facts.entries.push(entry_facts(record.clone(), blobs, now_ms));
+            Ok(())
+        })?;
         for (digest, meta) in blob::all_with_meta(&self.root)? {
             facts.blobs.insert(digest, BlobFacts { bytes: meta.allocated_bytes });
         }
@@ -171,7 +172,6 @@ impl FsCatalog {
                 facts.trash.push(TrashFacts { blob, bytes: meta.allocated_bytes });
             }
         }
-        let roots = self.roots()?;
         facts.leased_orphans = self.leased_orphans(&roots)?;
         for path in self.leftovers(&facts)? {
             let bytes = self.disk_bytes_below(&path)?;
@@ -218,7 +218,7 @@ impl FsCatalog {
     }
 
     /// Folders `views/<slug>/<12 hex>` that no record names and no lease holds.
-    fn stray_views(&self, roots: &super::roots::Roots) -> Result<Vec<ViewFacts>> {
+    fn stray_views(&self, roots: &Roots) -> Result<Vec<ViewFacts>> {
         let mut stray = Vec::new();
         for slug in self.root.names(Path::new(layout::VIEWS))? {
             let home = Path::new(layout::VIEWS).join(slug);

@@ -2,6 +2,7 @@
 
 use super::FsCatalog;
 use super::sweep::Fate;
+use crate::blob::manifest::TreeFile;
 use crate::digest::Digest;
 use crate::entry::ArtifactKind;
 use crate::error::Result;
@@ -47,12 +48,13 @@ impl FsCatalog {
         }
         let mut removed = None;
         self.edit(&[id], &mut |_, old| {
-            removed = old;
+            // The files while no sweep runs: once the record is gone, one may take a tree's manifest.
+            removed = old.map(|record| (self.files_of_record(&record), record));
             Ok(if removed.is_some() { Change::Remove } else { Change::Keep })
         })?;
-        let Some(record) = removed else { return Ok(None) };
+        let Some((files, record)) = removed else { return Ok(None) };
         let mut receipt = RemoveReceipt { id: id.to_owned(), bytes_reclaimed: 0, blobs_removed: 0, kept: Vec::new() };
-        if let Err(error) = self.reclaim(id, &record, &mut receipt) {
+        if let Err(error) = files.and_then(|files| self.reclaim(id, &record, &files, &mut receipt)) {
             tracing::warn!(id, %error, "the entry is removed, not all of its bytes are");
             let reason = format!("it could not be removed: {error}");
             receipt.kept.extend(record.digest.map(|digest| Kept { digest, bytes: record.size_bytes, reason }));
@@ -61,11 +63,14 @@ impl FsCatalog {
         Ok(Some(receipt))
     }
 
-    fn reclaim(&self, id: &str, record: &StoredRecord, receipt: &mut RemoveReceipt) -> Result<()> {
+    fn files_of_record(&self, record: &StoredRecord) -> Result<Vec<TreeFile>> {
+        record.digest.map_or(Ok(Vec::new()), |digest| self.files_of(record.kind, digest, record.size_bytes))
+    }
+
+    fn reclaim(&self, id: &str, record: &StoredRecord, files: &[TreeFile], receipt: &mut RemoveReceipt) -> Result<()> {
         let (Some(digest), ArtifactKind::File | ArtifactKind::Tree) = (record.digest, record.kind) else {
             return Ok(());
         };
-        let files = self.files_of(record.kind, digest, record.size_bytes)?;
         let mut sweep = self.sweep()?;
         let mut keep = |digest, bytes, reason: &str| receipt.kept.push(Kept { digest, bytes, reason: reason.into() });
         // First of all, so that no lease is taken on what is half removed.
@@ -73,7 +78,7 @@ impl FsCatalog {
             keep(digest, record.size_bytes, LEASED);
             return Ok(());
         }
-        receipt.bytes_reclaimed = sweep.remove_views(id, record, &files)?.size_bytes;
+        receipt.bytes_reclaimed = sweep.remove_views(id, record, files)?.size_bytes;
         let mut candidates: Vec<(Digest, u64)> = files.iter().map(|file| (file.digest, file.size_bytes)).collect();
         if record.kind == ArtifactKind::Tree {
             candidates.push((digest, 0));

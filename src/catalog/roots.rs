@@ -1,5 +1,6 @@
 //! What the records need: the roots that no sweep may take.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
@@ -29,7 +30,7 @@ impl Roots {
             || relative.ancestors().any(|above| self.paths.contains_key(above))
     }
 
-    fn add(&mut self, path: &Path, blobs: &[Digest]) {
+    pub(super) fn add(&mut self, path: &Path, blobs: &[Digest]) {
         *self.paths.entry(path.to_path_buf()).or_default() += 1;
         for digest in blobs {
             *self.digests.entry(*digest).or_default() += 1;
@@ -60,12 +61,34 @@ impl FsCatalog {
     /// unknown, and nothing may be taken.
     pub(super) fn roots(&self) -> Result<Roots> {
         let mut roots = Roots::default();
+        self.for_each_record(&mut |record, blobs| {
+            roots.add(self.relative(&record.entry.local_path), &blobs);
+            Ok(())
+        })?;
+        Ok(roots)
+    }
+
+    /// Reads the whole index, and hands on each record with the blobs that it needs.
+    ///
+    /// Without the store lock, a record can be removed, and its manifest be taken, between the look at the one and at
+    /// the other: that is no damage. It is when the record still names what cannot be read.
+    pub(super) fn for_each_record(&self, take: &mut dyn FnMut(&Record, Vec<Digest>) -> Result<()>) -> Result<()> {
         for shard in self.index.all()? {
             for record in shard.values() {
-                roots.add(self.relative(&record.entry.local_path), &self.blobs_of(record)?);
+                let mut record = Cow::Borrowed(record);
+                loop {
+                    match self.blobs_of(&record) {
+                        Ok(blobs) => break take(&record, blobs)?,
+                        Err(error) => match self.record(&record.entry.id)? {
+                            Some(now) if now == *record => return Err(error),
+                            Some(now) => record = Cow::Owned(now),
+                            None => break,
+                        },
+                    }
+                }
             }
         }
-        Ok(roots)
+        Ok(())
     }
 
     /// The blobs that a record needs, the manifest of a tree among them, each once.

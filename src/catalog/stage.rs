@@ -356,7 +356,13 @@ impl FsCatalog {
         if !blob::is_good_by_stamp(&self.root, &digest)? {
             return Ok(false);
         }
-        for file in &self.files_of(record.kind, digest, record.size_bytes)? {
+        let files = match self.files_of(record.kind, digest, record.size_bytes) {
+            Ok(files) => files,
+            // Evicted just now.
+            Err(_) if self.root.meta(&layout::blob(&digest))?.is_none() => return Ok(false),
+            Err(error) => return Err(error),
+        };
+        for file in &files {
             let shown = file.below(at);
             let intact = blob::is_good_by_stamp(&self.root, &file.digest)?
                 && match view {
