@@ -1,0 +1,188 @@
+//! What no policy takes: what is pinned, leased, or would free nothing; and clocks that jump.
+
+use std::collections::BTreeSet;
+use std::fs;
+
+use catalog_core::{CatalogStore as _, GcReason, LifecycleState};
+use rstest::rstest;
+
+use super::*;
+use crate::common::{assert_readable, assert_sound, blob_bytes, blobs, check_artifact, debris};
+
+/// Row 26: it ends, and says how much is missing.
+#[test]
+fn when_everything_is_pinned_or_leased_the_shortfall_is_told() {
+    let host = Host::new();
+    let catalog = catalog(&host);
+    for id in ["a", "b", "c"] {
+        add(&host, &catalog, id);
+    }
+    catalog.pin("a", "pool-7", None).unwrap();
+    catalog.pin("b", "pool-7", Some(HOUR)).unwrap();
+    let lease = catalog.lease("c").unwrap();
+    let policy = GcPolicy { max_idle: Some(Duration::ZERO), ..room_for(1) };
+    let plan = catalog.plan_gc(&policy).unwrap();
+    let pinned = || GcReason::Pinned("pool-7".into());
+    assert_eq!(kept(&plan), [("a", pinned()), ("b", pinned()), ("c", GcReason::Leased)]);
+    assert_eq!((plan.steps.len(), plan.used_bytes, plan.freed_bytes), (0, 3 * SIZE as u64, 0));
+    assert_eq!(plan.shortfall_bytes, 2 * SIZE as u64);
+    let report = catalog.execute_gc(&plan).unwrap();
+    assert_eq!((report.entries, report.physical_bytes, report.shortfall_bytes), (0, 0, 2 * SIZE as u64));
+    drop(lease);
+    catalog.unpin("a", Some("pool-7")).unwrap();
+    assert_eq!(catalog.gc(&policy).unwrap().shortfall_bytes, 0);
+    assert_eq!(ids(&catalog), ["b"]);
+    assert_eq!(blob_bytes(catalog.root()), SIZE as u64);
+}
+
+#[test]
+fn a_pin_protects_until_it_expires() {
+    let host = Host::new();
+    let catalog = catalog(&host);
+    add(&host, &catalog, "a");
+    let pin = |expiry_ms: u64| {
+        let pins = serde_json::json!({"p": {"created_ms": 1, "expiry_ms": expiry_ms}});
+        set(catalog.root(), "a", "pins", pins);
+    };
+    pin(ahead(HOUR));
+    assert_eq!(evicted(&catalog.plan_gc(&room_for(0)).unwrap()), Vec::<&str>::new());
+    pin(ago(Duration::from_millis(1)));
+    assert_eq!(evicted(&catalog.plan_gc(&room_for(0)).unwrap()), ["a"]);
+    // One that holds is enough, whatever else has ended.
+    catalog.pin("a", "q", None).unwrap();
+    assert_eq!(kept(&catalog.plan_gc(&room_for(0)).unwrap()), [("a", GcReason::Pinned("q".into()))]);
+}
+
+/// Row 19. Every time of the record is this far from now.
+// Red when times in the future are not clamped, and when expiry does not ask for pins and leases.
+#[rstest]
+#[case::years_in_the_future(ahead(YEAR * 10), false)]
+#[case::at_the_end_of_time(u64::MAX, false)]
+#[case::years_in_the_past(ago(YEAR * 10), true)]
+#[case::at_the_beginning_of_time(0, true)]
+fn a_clock_that_jumps_takes_nothing_that_is_in_use(#[case] at_ms: u64, #[case] is_old: bool) {
+    let host = Host::new();
+    let catalog = catalog(&host);
+    let root = catalog.root().to_path_buf();
+    for id in ["leased", "pinned", "plain", "retired"] {
+        add(&host, &catalog, id);
+        set_staged(&root, id, at_ms);
+        set(&root, id, "last_used_ms", at_ms);
+    }
+    catalog.pin("pinned", "p", None).unwrap();
+    set_staged(&root, "pinned", at_ms);
+    catalog.set_state("retired", LifecycleState::Retired).unwrap();
+    set(&root, "retired", "retired_ms", at_ms);
+    let lease = catalog.lease("leased").unwrap();
+    set_staged(&root, "leased", at_ms);
+    set(&root, "leased", "last_used_ms", at_ms);
+
+    let policy =
+        GcPolicy { max_idle: Some(DAY * 30), retired_after: Some(DAY * 30), max_bytes: Some(0), ..GcPolicy::default() };
+    let plan = catalog.plan_gc(&policy).unwrap();
+    let taken: BTreeSet<&str> = if is_old { ["plain", "retired"].into() } else { BTreeSet::new() };
+    assert_eq!(evicted(&plan).into_iter().collect::<BTreeSet<_>>(), taken);
+    // Without any grace only what is in use is safe from a budget of nothing, wherever the clock is.
+    let plan = catalog.plan_gc(&room_for(0)).unwrap();
+    assert_eq!(evicted(&plan).len(), 2);
+    let pinned = GcReason::Pinned("p".into());
+    assert_eq!(kept(&plan), [("leased", GcReason::Leased), ("pinned", pinned)]);
+    catalog.execute_gc(&plan).unwrap();
+    assert_readable(&catalog, "leased", &content("leased"));
+    assert_readable(&catalog, "pinned", &content("pinned"));
+    drop(lease);
+}
+
+// Red when an eviction that frees nothing is not taken back.
+#[test]
+fn evicting_one_of_two_that_share_their_bytes_frees_nothing() {
+    let host = Host::new();
+    let catalog = catalog(&host);
+    for id in ["one", "two"] {
+        add_as(&host, &catalog, "same", id);
+    }
+    catalog.pin("two", "p", None).unwrap();
+    let plan = catalog.plan_gc(&room_for(0)).unwrap();
+    assert_eq!(kept(&plan), [("one", GcReason::Shared), ("two", GcReason::Pinned("p".into()))]);
+    assert_eq!((plan.steps.len(), plan.shortfall_bytes), (0, SIZE as u64));
+    catalog.unpin("two", None).unwrap();
+    // Both together free it.
+    let plan = catalog.plan_gc(&room_for(0)).unwrap();
+    assert_eq!((evicted(&plan).len(), plan.freed_bytes, plan.shortfall_bytes), (2, SIZE as u64, 0));
+    // A policy that does not ask for room takes its own all the same, and frees nothing by it.
+    catalog.set_state("one", LifecycleState::Retired).unwrap();
+    let retired = GcPolicy { retired_after: Some(Duration::ZERO), ..NOW };
+    let report = catalog.gc(&retired).unwrap();
+    assert_eq!((report.entries, report.blobs, report.physical_bytes), (1, 0, 0));
+    assert_readable(&catalog, "two", &content("same"));
+}
+
+#[test]
+fn an_evicted_tree_leaves_the_files_that_others_need() {
+    let host = Host::new();
+    let catalog = catalog(&host);
+    add_tree(&host, &catalog, "left", &["shared", "only left"]);
+    add_tree(&host, &catalog, "right", &["shared", "only right"]);
+    add_as(&host, &catalog, "only left", "a file");
+    set_staged(catalog.root(), "left", ago(DAY));
+    catalog.pin("right", "p", None).unwrap();
+    catalog.pin("a file", "p", None).unwrap();
+    let before = blobs(catalog.root()).len();
+    // All that evicting it frees is its manifest.
+    let plan = catalog.plan_gc(&room_for(0)).unwrap();
+    assert_eq!(evicted(&plan), ["left"]);
+    assert!(plan.freed_bytes < SIZE as u64 && plan.freed_bytes > 0);
+    let report = catalog.execute_gc(&plan).unwrap();
+    assert_eq!((report.blobs, report.physical_bytes), (1, plan.freed_bytes));
+    assert_eq!(blobs(catalog.root()).len(), before - 1);
+    check_artifact(catalog.root(), &catalog.resolve("right").unwrap()).unwrap();
+    assert_readable(&catalog, "a file", &content("only left"));
+    assert_sound(catalog.root());
+    assert_eq!(debris(&catalog), Vec::<String>::new());
+}
+
+/// Trap 11: no record names the tree any more, and its lease still holds the manifest alone.
+// Red when `leased_orphans` does not read manifests: the tree's files go.
+#[test]
+fn a_leased_tree_keeps_its_files_when_its_entry_is_gone() {
+    let host = Host::new();
+    let catalog = catalog(&host);
+    add_tree(&host, &catalog, "tree", &["a", "b"]);
+    let lease = catalog.lease("tree").unwrap();
+    let receipt = catalog.remove("tree").unwrap().unwrap();
+    assert_eq!((receipt.blobs_removed, receipt.kept.len()), (0, 1));
+    for _ in 0..2 {
+        let report = catalog.gc(&room_for(0)).unwrap();
+        assert_eq!((report.blobs, report.leftovers), (0, 0));
+        check_artifact(catalog.root(), lease.record()).unwrap();
+    }
+    drop(lease);
+    let report = catalog.gc(&NOW).unwrap();
+    assert_eq!((report.blobs, report.leftovers), (3, 1));
+    assert_eq!(debris(&catalog), Vec::<String>::new());
+    assert_eq!(fs::read_dir(catalog.root().join("views")).unwrap().count(), 0);
+}
+
+/// An id is given new content while its old one is leased; another entry has the old bytes too, so that they are no
+/// orphan. The path that the lease gave out has to stay.
+// Red when the sweep keeps the views of leased blobs that no record references, and no others.
+#[test]
+fn the_view_of_a_lease_stays_when_another_entry_has_the_same_bytes() {
+    let host = Host::new();
+    let catalog = catalog(&host);
+    let digest = add_as(&host, &catalog, "old", "a");
+    add_as(&host, &catalog, "old", "b");
+    let lease = catalog.lease("a").unwrap();
+    add_as(&host, &catalog, "new", "a");
+    let view = lease.local_path().to_path_buf();
+    let is_there = || Digest::of_bytes(&fs::read(&view).unwrap()) == digest;
+    assert_eq!(catalog.plan_gc(&NOW).unwrap().steps, []);
+    catalog.gc(&room_for(1)).unwrap();
+    assert!(is_there());
+    catalog.remove("a").unwrap();
+    assert!(is_there());
+    drop(lease);
+    assert_eq!(catalog.gc(&NOW).unwrap().leftovers, 1);
+    assert!(!view.exists());
+    assert_eq!(debris(&catalog), Vec::<String>::new());
+}

@@ -1,0 +1,81 @@
+//! When nothing may be taken: what the index or a tree's manifest names is unknown. And what only looks like that.
+
+use std::fs;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use rstest::rstest;
+
+use super::*;
+use crate::common::{blob_path, listing, set_mode, shard_path};
+
+/// A store with much to take, of which one part is spoilt before or after the plan is made.
+// Red when an unreadable shard or manifest counts as an empty one.
+#[rstest]
+#[case::a_shard_is_cut_off("shard")]
+#[case::a_shard_is_gone("no shard")]
+#[case::a_record_is_not_one("record")]
+#[case::a_manifest_is_gone("no manifest")]
+#[case::a_manifest_has_other_bytes("manifest")]
+fn nothing_is_taken_while_it_is_unknown_what_is_needed(#[case] damage: &str) {
+    let host = Host::new();
+    let catalog = catalog(&host);
+    let root = catalog.root().to_path_buf();
+    for id in ["a", "b"] {
+        add(&host, &catalog, id);
+    }
+    let manifest = blob_path(&root, &add_tree(&host, &catalog, "tree", &["x", "y"]));
+    add(&host, &catalog, "orphan");
+    edit_shard(&root, "orphan", |entries| drop(entries.remove("orphan")));
+    fs::create_dir(root.join("ingest/dead")).unwrap();
+    let plan = catalog.plan_gc(&room_for(0)).unwrap();
+    assert_eq!(evicted(&plan).len(), 3);
+
+    let shard = shard_path(&root, "a");
+    match damage {
+        "shard" => {
+            let text = fs::read(&shard).unwrap();
+            fs::write(&shard, &text[..text.len() / 2]).unwrap();
+        }
+        "no shard" => fs::remove_file(&shard).unwrap(),
+        "record" => edit_shard(&root, "a", |entries| drop(entries.insert("a".into(), 7.into()))),
+        "no manifest" => fs::remove_file(&manifest).unwrap(),
+        _ => {
+            set_mode(&manifest, 0o644);
+            let text = fs::read_to_string(&manifest).unwrap();
+            fs::write(&manifest, text.replace("layers", "others")).unwrap();
+        }
+    }
+    let before = listing(&root);
+    let error = catalog.plan_gc(&room_for(0)).unwrap_err();
+    assert!(error.is_corrupt(), "{error}");
+    let error = catalog.execute_gc(&plan).unwrap_err();
+    assert!(error.is_corrupt(), "{error}");
+    assert_eq!(listing(&root), before);
+}
+
+/// A tree that is removed between the look at its record and that at its manifest is no damage. Here it is removed again
+/// and again.
+// Red when `for_each_record` does not look at the record once more.
+#[test]
+fn a_tree_that_is_removed_meanwhile_is_no_damage() {
+    let host = Host::new();
+    let catalog = catalog(&host);
+    for number in 0..200 {
+        add_tree(&host, &catalog, &format!("tree {number}"), &[&format!("file {}", number % 7), "same"]);
+    }
+    let is_over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let remover = scope.spawn(|| {
+            // A handle of its own, as another process would have.
+            let catalog = host.catalog().with_durability(Durability::Relaxed);
+            for number in 0..200 {
+                catalog.remove(&format!("tree {number}")).unwrap();
+            }
+            is_over.store(true, Ordering::Relaxed);
+        });
+        while !is_over.load(Ordering::Relaxed) && !remover.is_finished() {
+            catalog.plan_gc(&NOW).unwrap();
+            catalog.disk_usage().unwrap();
+        }
+    });
+}
