@@ -10,6 +10,8 @@
 mod common;
 mod judge;
 mod log;
+mod no_locks;
+mod one_file;
 
 mod rng;
 mod worker;
