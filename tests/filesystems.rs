@@ -167,12 +167,7 @@ fn names_that_the_file_system_cannot_keep_apart(#[case] names: &[&str]) {
     let catalog = FsCatalog::new(mounted.path().join("folded/root")).unwrap();
     let host = Host::new();
     stage(&catalog, &host.file("kept", b"kept"), "kept").unwrap();
-    // Lock files are permanent: one for each reference that somebody worked on.
-    let files = || -> Vec<_> {
-        let locks = catalog.root().join("locks/fetch");
-        files_below(catalog.root()).into_iter().filter(|file| !file.starts_with(&locks)).collect()
-    };
-    let before = files();
+    let before: Vec<_> = files_below(catalog.root());
     for name in names {
         host.file(name, name);
     }
@@ -244,7 +239,12 @@ fn catalog_on(mounted: &Mounted, host: &Host) -> (FsCatalog, StageReceipt) {
 fn assert_nothing_more_fits(catalog: &FsCatalog, host: &Host) {
     let new = host.file("new", noise(100_000, 4));
     host.file("more/x", noise(100, 5));
-    let before: Vec<_> = files_below(catalog.root());
+    // Lock files are permanent: one for each reference that somebody worked on.
+    let files = || -> Vec<_> {
+        let locks = catalog.root().join("locks/fetch");
+        files_below(catalog.root()).into_iter().filter(|file| !file.starts_with(&locks)).collect()
+    };
+    let before = files();
     for _ in 0..2 {
         assert_no_space(&stage(catalog, &new, "new").unwrap_err());
         assert_no_space(&stage(catalog, &new, "kept").unwrap_err());
