@@ -1,5 +1,5 @@
 //! What any [`CatalogStore`](crate::CatalogStore) is held against, behind the feature `testing`: a suite, a comparison
-//! with a model, and a store in memory.
+//! with a model, and a store in memory. And what fuzzing hands text from outside to.
 //!
 //! ```
 //! use catalog_core::testing::{MemoryCatalog, catalog_store_conformance};
@@ -9,11 +9,13 @@
 
 mod concurrent;
 mod conformance;
+mod hostile;
 mod ids;
 mod memory;
 mod model;
 mod probe;
 
 pub use conformance::catalog_store_conformance;
+pub use hostile::{fuzz_digest, fuzz_manifest, fuzz_model_ref, fuzz_shard, fuzz_store_json};
 pub use memory::MemoryCatalog;
 pub use model::{Operation, catalog_store_model};

@@ -1,0 +1,219 @@
+//! Text from outside, handed to every parser of the crate: what fuzzing and the replay of its corpora call.
+//!
+//! Each function takes any bytes, panics when a promise is broken, and answers whether they were accepted.
+
+use std::path::{Component, Path};
+
+use serde_json::Value;
+use serde_json::value::RawValue;
+
+use crate::blob::manifest;
+use crate::catalog::FsCatalog;
+use crate::digest::Digest;
+use crate::error::Error;
+use crate::index::{ShardText, StoredRecord, Unusable};
+use crate::layout::FORMAT;
+use crate::model_ref::ModelRef;
+
+/// A model reference: what it shows it can read, its id is its own id, and no error is anything but invalid input.
+pub fn fuzz_model_ref(bytes: &[u8]) -> bool {
+    let Ok(text) = std::str::from_utf8(bytes) else { return false };
+    let parsed = match ModelRef::parse(text) {
+        Ok(parsed) => parsed,
+        Err(error) => {
+            assert!(error.is_invalid_input(), "{text:?} gives {error}");
+            check_refusal(&error);
+            return false;
+        }
+    };
+    assert!(!text.is_empty() && !text.contains(char::is_control), "{text:?} was let through");
+    let shown = parsed.to_string();
+    let again = ModelRef::parse(&shown).unwrap_or_else(|e| panic!("{text:?} is shown as {shown:?}: {e}"));
+    assert_eq!(again, parsed, "{text:?} is shown as {shown:?}");
+    assert_eq!(again.to_string(), shown, "{text:?}, shown twice, differs");
+    match parsed.id() {
+        Ok(id) => {
+            let named = ModelRef::parse(&id).unwrap_or_else(|e| panic!("{text:?} has the id {id:?}: {e}"));
+            assert_eq!(named.scheme(), parsed.scheme(), "{text:?} has the id {id:?}");
+            assert_eq!(named.id().ok(), Some(id), "the id of {text:?} is not its own id");
+        }
+        Err(error) => check_error(&error),
+    }
+    if let ModelRef::Hf { org, repo, path } = &parsed {
+        let path = path.as_deref().unwrap_or("path");
+        let parts = [org.as_str(), repo.as_str()].into_iter().chain(path.split(['/', '\\']));
+        assert!(parts.into_iter().all(|part| !["", ".", ".."].contains(&part)), "{text:?} gives {parsed:?}");
+    }
+    true
+}
+
+/// A digest: exactly one text for each, the same verdict from `FromStr` and from JSON.
+pub fn fuzz_digest(bytes: &[u8]) -> bool {
+    let Ok(text) = std::str::from_utf8(bytes) else { return false };
+    let parsed = text.parse::<Digest>();
+    let from_json = serde_json::from_value::<Digest>(text.into());
+    // The text as JSON itself, so that escapes are reached too.
+    if let Ok(digest) = serde_json::from_slice::<Digest>(bytes) {
+        assert_eq!(digest.to_string().parse::<Digest>().ok(), Some(digest), "{text:?}");
+    }
+    match parsed {
+        Ok(digest) => {
+            assert_eq!(digest.to_string(), text, "a second text for one digest");
+            assert_eq!(text.len(), 71, "{text:?}");
+            assert_eq!(from_json.ok(), Some(digest), "{text:?} as JSON");
+            true
+        }
+        Err(error) => {
+            assert!(error.is_invalid_input(), "{text:?} gives {error}");
+            check_refusal(&error);
+            assert!(from_json.is_err(), "{text:?} is a digest as JSON alone");
+            false
+        }
+    }
+}
+
+/// An index shard: what is read is written and read again to the letter, and no record leads out of the root.
+///
+/// The bytes are taken once as the whole file and once as its `entries` under a right checksum, which no mutation of
+/// a whole file would ever meet.
+pub fn fuzz_shard(bytes: &[u8]) -> bool {
+    let as_file = check_shard(bytes);
+    let as_entries = std::str::from_utf8(bytes).is_ok_and(|entries| {
+        let entries = entries.trim_matches([' ', '\t', '\n', '\r']);
+        let checksum = blake3::hash(entries.as_bytes()).to_hex();
+        let text = format!(
+            r#"{{"format":{FORMAT},"generation":1,"checksum":"blake3:{checksum}","later":[1.0],"entries":{entries}}}"#
+        );
+        check_shard(text.as_bytes())
+    });
+    as_file || as_entries
+}
+
+/// Answers whether every record of it was accepted too, as a catalog that loads it asks.
+fn check_shard(bytes: &[u8]) -> bool {
+    let shard = match ShardText::parse(bytes) {
+        Ok(shard) => shard,
+        Err(Unusable::Newer(format)) => {
+            assert_ne!(format, u64::from(FORMAT), "refused as newer");
+            return false;
+        }
+        Err(Unusable::Damaged(reason)) => {
+            assert!(!reason.is_empty(), "damaged without a reason");
+            return false;
+        }
+    };
+    let rendered = shard.render();
+    let again = ShardText::parse(&rendered).unwrap_or_else(|e| panic!("what was written cannot be read: {e:?}"));
+    assert_eq!(again.generation, shard.generation, "a rewrite changed the generation");
+    assert_eq!(text_of(&again), text_of(&shard), "a rewrite changed entries");
+    assert_eq!(again.render(), rendered, "a second rewrite differs");
+    let mut all_accepted = true;
+    for text in shard.entries.values() {
+        all_accepted &= check_record(text);
+    }
+    all_accepted
+}
+
+fn text_of(shard: &ShardText) -> Vec<(&str, &str)> {
+    shard.entries.iter().map(|(id, record)| (id.as_str(), record.get())).collect()
+}
+
+fn check_record(text: &RawValue) -> bool {
+    let record = match StoredRecord::parse(text) {
+        Ok(record) => record,
+        Err(reason) => {
+            assert!(!reason.is_empty(), "refused without a reason");
+            return false;
+        }
+    };
+    check_plain_path(&record.path);
+    assert!(record.relative_path().is_some(), "{:?} was let through", record.path);
+    for old in [None, Some(text)] {
+        // Numbers and nesting that JSON can write and the encoder cannot are an error, which changes nothing.
+        let Ok(rendered) = record.render(old) else { continue };
+        let again = StoredRecord::parse(&rendered).unwrap_or_else(|e| panic!("{rendered} cannot be read: {e}"));
+        assert_eq!(again, record, "a rewrite changed a record");
+        let twice = again.render(Some(&rendered)).unwrap_or_else(|e| panic!("{rendered} cannot be written again: {e}"));
+        assert_eq!(twice.get(), rendered.get(), "a second rewrite differs");
+    }
+    true
+}
+
+/// A tree's manifest: only plain relative paths, sorted, each once; what is read is written and read again the same.
+pub fn fuzz_manifest(bytes: &[u8]) -> bool {
+    let files = match manifest::decode(bytes) {
+        Ok(files) => files,
+        Err(reason) => {
+            assert!(!reason.is_empty(), "refused without a reason");
+            return false;
+        }
+    };
+    for file in &files {
+        check_plain_path(&file.path);
+        assert!(!file.path.contains(char::is_control), "{:?} was let through", file.path);
+    }
+    assert!(files.is_sorted_by(|a, b| a.path < b.path), "unsorted, or one path twice");
+    let encoded = manifest::encode(&files).unwrap_or_else(|e| panic!("what was read cannot be written: {e}"));
+    let again = manifest::decode(&encoded).unwrap_or_else(|e| panic!("what was written cannot be read: {e}"));
+    assert_eq!(again, files, "a rewrite changed the files");
+    true
+}
+
+/// A `store.json`: opened only when it says that this version may, refused otherwise, and never written to.
+pub fn fuzz_store_json(bytes: &[u8]) -> bool {
+    thread_local! {
+        static ROOT: tempfile::TempDir = tempfile::tempdir().expect("a temporary folder can be made");
+    }
+    ROOT.with(|root| check_store_json(root.path(), bytes))
+}
+
+#[allow(clippy::disallowed_methods)] // from outside, as an operator's editor would
+fn check_store_json(root: &Path, bytes: &[u8]) -> bool {
+    let path = root.join("store.json");
+    std::fs::write(&path, bytes).expect("the temporary folder can be written");
+    let opened = FsCatalog::open(root);
+    let after = std::fs::read(&path).expect("store.json can be read");
+    assert!(after == bytes, "opening wrote to store.json");
+    let names = std::fs::read_dir(root).expect("the temporary folder can be read").count();
+    assert_eq!(names, 1, "opening made something");
+    match opened {
+        Ok(_) => {
+            // A member that is ignored may hold what no value can: a number too large, text that is not UTF-8.
+            let Ok(value) = serde_json::from_slice::<Value>(bytes) else { return true };
+            let Value::Object(members) = &value else { return true };
+            assert_eq!(members.get("format").and_then(Value::as_u64), Some(u64::from(FORMAT)), "opened {value}");
+            let incompatible = members.get("features").and_then(|features| features.get("incompatible"));
+            let none = incompatible.and_then(Value::as_array).is_none_or(Vec::is_empty);
+            assert!(none, "opened in spite of {incompatible:?}");
+            true
+        }
+        Err(error) => {
+            let refused = error.is_corrupt() || matches!(error, Error::UnsupportedFormat { .. });
+            assert!(refused, "refused with {error}");
+            check_error(&error);
+            false
+        }
+    }
+}
+
+/// Joined to any folder, the path stays below it.
+fn check_plain_path(text: &str) {
+    assert!(!text.is_empty() && !text.contains('\0'), "{text:?} was let through");
+    let path = Path::new(text);
+    assert!(path.components().all(|part| matches!(part, Component::Normal(_))), "{text:?} leads elsewhere");
+    let folder = Path::new("folder");
+    assert!(folder.join(path).starts_with(folder), "{text:?} leads out");
+    assert!(!text.split('/').any(|part| ["", ".", ".."].contains(&part)), "{text:?} has a part that is no name");
+}
+
+/// The error of text that was refused: one line that quotes no more of it than a terminal bears.
+fn check_refusal(error: &Error) {
+    check_error(error);
+    assert!(error.to_string().len() < 1024, "the error has {} bytes", error.to_string().len());
+}
+
+/// One line.
+fn check_error(error: &Error) {
+    let text = error.to_string();
+    assert!(!text.is_empty() && !text.contains(char::is_control), "the error {text:?} is not one line");
+}
