@@ -1,2 +1,66 @@
-//! Placeholder.
-fn main() {}
+//! `hash_files` on files in the page cache, beside `sha2` on the same number of bytes in memory and beside reading the
+//! files alone. All three use all cores in the same way, a file at a time.
+#![allow(clippy::disallowed_methods, clippy::unwrap_used, clippy::indexing_slicing)]
+
+mod support;
+
+use std::hint::black_box;
+use std::path::PathBuf;
+
+use catalog_core::{HashFunction, hash_files};
+use criterion::{Criterion, SamplingMode, Throughput, criterion_group, criterion_main};
+use rayon::prelude::*;
+use sha2::Digest as _;
+
+const KIB: usize = 1 << 10;
+const MIB: usize = 1 << 20;
+
+fn hash(c: &mut Criterion) {
+    for (name, size, counts) in [
+        ("4KiB", 4 * KIB, [1, 8, 64].as_slice()),
+        ("1MiB", MIB, &[1, 8, 64]),
+        ("64MiB", 64 * MIB, &[1, 8]), // 64 of them would be 4 GiB
+    ] {
+        let scratch = support::scratch();
+        let files = support::files(scratch.path(), 0..*counts.iter().max().unwrap(), size);
+        let in_memory = support::bytes(0, size);
+        for &count in counts {
+            one_group(c, &format!("hash/{count}x{name}"), &files[..count], &in_memory);
+        }
+    }
+}
+
+fn one_group(c: &mut Criterion, name: &str, files: &[PathBuf], in_memory: &[u8]) {
+    let mut group = c.benchmark_group(name);
+    let total = files.len() * in_memory.len();
+    group.throughput(Throughput::Bytes(total as u64));
+    if total > 16 * MIB {
+        group.sampling_mode(SamplingMode::Flat);
+    }
+    group.bench_function("catalog_sha256", |b| {
+        b.iter(|| hash_files(black_box(files), HashFunction::Sha256, &()));
+    });
+    group.bench_function("catalog_blake3", |b| {
+        b.iter(|| hash_files(black_box(files), HashFunction::Blake3, &()));
+    });
+    group.bench_function("control_sha2_in_memory", |b| {
+        b.iter(|| {
+            files.par_iter().for_each(|_| {
+                black_box(sha2::Sha256::digest(black_box(in_memory)));
+            });
+        });
+    });
+    group.bench_function("control_read", |b| {
+        b.iter(|| {
+            files.par_iter().for_each(|file| {
+                support::read(file, |bytes| {
+                    black_box(bytes);
+                });
+            });
+        });
+    });
+    group.finish();
+}
+
+criterion_group! { name = benches; config = support::criterion(); targets = hash }
+criterion_main!(benches);
