@@ -19,10 +19,7 @@ fn reference(path: &Path) -> ModelRef {
 }
 
 fn options(id: &str, mode: IngestMode) -> StageOptions {
-    let mut options = StageOptions::default();
-    options.id = Some(id.to_owned());
-    options.mode = mode;
-    options
+    StageOptions { id: Some(id.to_owned()), mode, ..StageOptions::default() }
 }
 
 /// Times `work` alone, on what `prepare` makes in a new folder each time: below `kept`, to stay there, or to be removed

@@ -264,7 +264,7 @@ impl<'r> Bringing<'_, 'r> {
         private.incoming.borrowed_mode = Some(self.before.mode);
         // It may still be changed by its owner, so it is read and not mapped.
         let mut hasher = Hasher::default();
-        let size = read_all(&mut &self.file, |bytes| {
+        let size = read_all(&mut &self.file, self.before.size_bytes, |bytes| {
             hasher.update(bytes);
             (self.advanced)(bytes.len() as u64);
         })

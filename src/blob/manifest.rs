@@ -4,7 +4,7 @@
 //! [CNCF model specification](https://github.com/modelpack/model-spec). Nothing in it depends on time or machine, and
 //! every file has the same media type whatever its name, so that equal trees have equal digests in every version.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -107,6 +107,13 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<Vec<TreeFile>, String> {
         }
         files.push(TreeFile { path, digest: layer.digest, size_bytes: layer.size });
     }
+    let paths: BTreeSet<&str> = files.iter().map(|file| file.path.as_str()).collect();
+    for path in &paths {
+        let folders = path.match_indices('/').filter_map(|(at, _)| path.get(..at));
+        if let Some(folder) = folders.into_iter().find(|folder| paths.contains(folder)) {
+            return Err(format!("it has {folder:?} both as a file and as a folder"));
+        }
+    }
     Ok(files)
 }
 
@@ -138,6 +145,7 @@ mod tests {
         }
         decode(&encode(&[file("b"), file("a")]).unwrap()).unwrap_err();
         decode(&encode(&[file("a"), file("a")]).unwrap()).unwrap_err();
+        decode(&encode(&[file("a"), file("a-b"), file("a/b")]).unwrap()).unwrap_err();
         decode(b"").unwrap_err();
         decode(b"{}").unwrap_err();
         decode("[".repeat(100_000).as_bytes()).unwrap_err();

@@ -140,7 +140,7 @@ impl CatalogStore for FsCatalog {
     }
 
     fn list(&self) -> Result<Vec<CatalogEntry>> {
-        Ok(self.records()?.into_iter().map(|record| record.entry).collect())
+        self.entries()
     }
 
     fn delete(&self, id: &str) -> Result<bool> {

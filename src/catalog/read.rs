@@ -1,9 +1,12 @@
 //! What is here: reads only, so all of it works on a read-only root.
 
-use crate::catalog::FsCatalog;
-use crate::entry::{ArtifactKind, Record, check_id};
+use std::sync::Arc;
+
+use super::FsCatalog;
+use crate::entry::{ArtifactKind, CatalogEntry, Record, check_id};
 use crate::error::{Error, Result};
 use crate::fetch::ResolvedModel;
+use crate::index::Records;
 use crate::model_ref::ModelRef;
 
 /// An id, or a reference whose own string is the id.
@@ -43,9 +46,13 @@ impl FsCatalog {
     /// All records, sorted by id. Fails when any part of the index cannot be read.
     pub fn records(&self) -> Result<Vec<Record>> {
         let shards = self.index.all()?;
-        let mut records: Vec<Record> = shards.iter().flat_map(|shard| shard.values().cloned()).collect();
-        records.sort_unstable_by(|a, b| a.entry.id.cmp(&b.entry.id));
-        Ok(records)
+        Ok(sorted(&shards).into_iter().cloned().collect())
+    }
+
+    /// All entries, sorted by id.
+    pub(super) fn entries(&self) -> Result<Vec<CatalogEntry>> {
+        let shards = self.index.all()?;
+        Ok(sorted(&shards).into_iter().map(|record| record.entry.clone()).collect())
     }
 
     /// Whether there is an entry of this id, or of this reference's own string. It may be one that was registered ahead
@@ -85,6 +92,13 @@ impl FsCatalog {
         }
         Err(Error::NotStaged { id: record.entry.id, path: record.entry.local_path })
     }
+}
+
+/// Sorts before anything is copied: a record is large.
+fn sorted(shards: &[Arc<Records>]) -> Vec<&Record> {
+    let mut records: Vec<&Record> = shards.iter().flat_map(|shard| shard.values()).collect();
+    records.sort_unstable_by(|a, b| a.entry.id.cmp(&b.entry.id));
+    records
 }
 
 /// Whether what the record promises is at its path: a file of its size, or a folder.

@@ -68,12 +68,13 @@ fn hash_file(path: &Path, function: HashFunction, observer: &dyn Observer) -> Re
     // By its path first: opening a device can do things, and a socket cannot be opened.
     check_regular(path, meta_of_path(path).map_err(fail)?.kind)?;
     let mut file = open_source(path).map_err(fail)?;
-    check_regular(path, meta_of(&file).map_err(fail)?.kind)?;
+    let meta = meta_of(&file).map_err(fail)?;
+    check_regular(path, meta.kind)?;
     let advanced = |bytes: &[u8]| observer.on(&Event::Advanced { bytes: bytes.len() as u64 });
     let (hex, size_bytes) = match function {
         HashFunction::Sha256 => {
             let mut hasher = Hasher::default();
-            let size = read_all(&mut file, |b| {
+            let size = read_all(&mut file, meta.size_bytes, |b| {
                 hasher.update(b);
                 advanced(b);
             });
@@ -81,7 +82,7 @@ fn hash_file(path: &Path, function: HashFunction, observer: &dyn Observer) -> Re
         }
         HashFunction::Blake3 => {
             let mut hasher = blake3::Hasher::new();
-            let size = read_all(&mut file, |b| {
+            let size = read_all(&mut file, meta.size_bytes, |b| {
                 hasher.update(b);
                 advanced(b);
             });

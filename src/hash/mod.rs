@@ -46,9 +46,12 @@ pub(crate) fn chunks(size_bytes: u64) -> impl Iterator<Item = Range<usize>> {
     (0..size).step_by(CHUNK_BYTES).map(move |start| start..start.saturating_add(CHUNK_BYTES).min(size))
 }
 
-/// Feeds everything that a reader has to `update`, and answers how many bytes that were.
-pub(crate) fn read_all(reader: &mut impl Read, mut update: impl FnMut(&[u8])) -> io::Result<u64> {
-    let mut buffer = vec![0; 1 << 20];
+/// Feeds everything that a reader has to `update`, and answers how many bytes that were; about `size_bytes`, it is
+/// thought.
+pub(crate) fn read_all(reader: &mut impl Read, size_bytes: u64, mut update: impl FnMut(&[u8])) -> io::Result<u64> {
+    // One more, so that the end of a small file shows in the first read. Not more than is needed: it is filled first.
+    let length = usize::try_from(size_bytes).unwrap_or(usize::MAX).saturating_add(1).clamp(4 << 10, 1 << 20);
+    let mut buffer = vec![0; length];
     let mut total = 0;
     loop {
         match reader.read(&mut buffer) {
@@ -87,7 +90,7 @@ mod tests {
             assert_eq!(digest, Digest::of_bytes(&bytes), "{size}");
             assert_eq!(told.get(), size as u64);
             let mut hasher = Hasher::default();
-            assert_eq!(read_all(&mut bytes.as_slice(), |b| hasher.update(b)).unwrap(), size as u64);
+            assert_eq!(read_all(&mut bytes.as_slice(), size as u64, |b| hasher.update(b)).unwrap(), size as u64);
             assert_eq!(hasher.finish(), digest);
         }
     }

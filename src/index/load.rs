@@ -9,8 +9,8 @@ use rayon::prelude::*;
 
 use super::format::{ShardText, Unusable};
 use super::record::StoredRecord;
-use crate::entry::{Record, Stamp};
-use crate::error::{Error, Result};
+use crate::entry::{Record, Stamp, check_id};
+use crate::error::{Error, Result, excerpt};
 use crate::fs::{Kind, Root};
 use crate::layout::{self, FORMAT, SHARDS};
 
@@ -59,14 +59,14 @@ impl Index {
         let stamp = self.root.peek(&path)?.map(|meta| meta.stamp());
         if let Some(cached) = slot.read().unwrap_or_else(PoisonError::into_inner).as_ref()
             && cached.stamp == stamp
-            && stamp.is_some()
+            // One that was not there may have been written and lost since: then its `.prev` tells.
+            && (stamp.is_some() || self.root.peek(&layout::shard_prev(number))?.is_none())
         {
             return Ok(cached.records.clone());
         }
         let read_began = SystemTime::now();
         let text = read_text(&self.root, number)?;
-        let records = text.parse(&self.root, &path)?;
-        let records = Arc::new(records);
+        let records = Arc::new(text.parse(&self.root, number, &path)?);
         // A shard so young that a change in the same tick of the clock would not show is read again next time.
         let cached = (!text.is_racy(read_began)).then(|| Cached { stamp: text.stamp, records: records.clone() });
         *slot.write().unwrap_or_else(PoisonError::into_inner) = cached;
@@ -82,26 +82,32 @@ pub(super) struct Loaded {
 }
 
 impl Loaded {
-    fn parse(&self, root: &Root, path: &Path) -> Result<Records> {
+    fn parse(&self, root: &Root, number: u8, path: &Path) -> Result<Records> {
+        let corrupt = |reason| Error::CorruptIndex { path: root.absolute(path), reason };
         let records = self.text.entries.iter().map(|(id, text)| {
-            let stored = StoredRecord::parse(text).map_err(|reason| Error::CorruptIndex {
-                path: root.absolute(path),
-                reason: format!("the entry {id:?} cannot be read: {reason}"),
-            })?;
+            if check_id(id).is_err() || layout::shard_number(id) != number {
+                return Err(corrupt(format!("it has the id {:?}, which does not belong there", excerpt(id))));
+            }
+            let stored = StoredRecord::parse(text).map_err(|reason| corrupt(unreadable(id, &reason)))?;
             Ok((id.clone(), stored.into_record(id.clone(), root)))
         });
         records.collect()
     }
 
     fn is_racy(&self, read_began: SystemTime) -> bool {
-        self.meta.is_none_or(|meta| meta.is_racy(read_began))
+        self.meta.is_some_and(|meta| meta.is_racy(read_began))
     }
+}
+
+/// What is said of an entry that cannot be read.
+pub(super) fn unreadable(id: &str, reason: &str) -> String {
+    format!("the entry {:?} cannot be read: {}", excerpt(id), excerpt(reason))
 }
 
 /// Reads a shard. One that was never written is empty; one that is gone is an error.
 pub(super) fn read_text(root: &Root, number: u8) -> Result<Loaded> {
     let path = layout::shard(number);
-    let corrupt = |reason: String| Error::CorruptIndex { path: root.absolute(&path), reason };
+    let corrupt = |reason: String| Error::CorruptIndex { path: root.absolute(&path), reason: excerpt(&reason) };
     let Some(file) = root.open_file(&path)? else {
         // Every write leaves a `.prev` beside the shard, the first one too.
         return match root.meta(&layout::shard_prev(number))? {

@@ -8,6 +8,6 @@ mod update;
 
 #[cfg(feature = "testing")]
 pub(crate) use format::{ShardText, Unusable};
-pub(crate) use load::Index;
+pub(crate) use load::{Index, Records};
 pub(crate) use record::{StoredRecord, encode_path};
 pub(crate) use update::{Change, Edit, Flushed};

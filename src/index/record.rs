@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
-use serde_json::{Map, Value};
 
 use crate::digest::Digest;
 use crate::entry::{ArtifactKind, CatalogEntry, LifecycleState, LinkMode, Pin, Record, Source, TrustState};
@@ -43,20 +42,11 @@ impl StoredRecord {
         Ok(record)
     }
 
-    /// Its text, with what a later version has written into `old` kept.
+    /// Its text, with what a later version has written into `old` kept, to the letter.
     pub(crate) fn render(&self, old: Option<&RawValue>) -> serde_json::Result<Box<RawValue>> {
-        let mut new = serde_json::to_value(self)?;
-        if let Some(old) = old
-            && let (Value::Object(new), Value::Object(old)) = (&mut new, serde_json::from_str(old.get())?)
-        {
-            let pins_before = old.get("pins").cloned();
-            keep_unknown(new, old);
-            // A pin that is gone is not an unknown member.
-            if let (Some(Value::Object(pins)), Some(Value::Object(_))) = (new.get_mut("pins"), pins_before) {
-                pins.retain(|name, _| self.pins.contains_key(name));
-            }
-        }
-        serde_json::value::to_raw_value(&new)
+        let new = RawValue::from_string(serde_json::to_string(self)?)?;
+        // Members are sorted by name, also of a new record: the text of equal records is equal.
+        keep_unknown(&new, old.unwrap_or(&new), "")
     }
 
     /// Changes the lifecycle; when it was retired is the time of the change.
@@ -100,17 +90,19 @@ impl StoredRecord {
     }
 }
 
-/// Adds to `new` what only `old` has, in objects inside it as well.
-fn keep_unknown(new: &mut Map<String, Value>, old: Map<String, Value>) {
-    for (name, old) in old {
-        match (new.get_mut(&name), old) {
-            (Some(Value::Object(new)), Value::Object(old)) => keep_unknown(new, old),
-            (Some(_), _) => {}
-            (None, old) => {
-                new.insert(name, old);
-            }
+/// Adds to `new` what only `old` has, in objects inside it as well. A pin that is gone is not an unknown member.
+fn keep_unknown(new: &RawValue, old: &RawValue, name: &str) -> serde_json::Result<Box<RawValue>> {
+    type Members = BTreeMap<String, Box<RawValue>>;
+    let parse = |value: &RawValue| serde_json::from_str::<Members>(value.get());
+    let (Ok(mut new_members), Ok(old_members)) = (parse(new), parse(old)) else { return Ok(new.to_owned()) };
+    for (member, old) in old_members {
+        match new_members.get_mut(&member) {
+            Some(new) => *new = keep_unknown(new, &old, &member)?,
+            None if name == "pins" => {}
+            None => drop(new_members.insert(member, old)),
         }
     }
+    serde_json::value::to_raw_value(&new_members)
 }
 
 /// A path below the root as records hold it; `None` when it is not UTF-8.
@@ -121,6 +113,8 @@ pub(crate) fn encode_path(relative: &Path) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::Value;
+
     use super::*;
 
     fn record() -> StoredRecord {
@@ -149,7 +143,13 @@ mod tests {
         old.pins.insert("kept".into(), Pin { created_ms: 1, expiry_ms: None });
         old.pins.insert("dropped".into(), Pin { created_ms: 1, expiry_ms: None });
         let text = old.render(None).unwrap();
-        let later = text.get().replacen('{', r#"{"later":{"a":1},"#, 1).replace(r#""kept":{"#, r#""kept":{"why":"x","#);
+        // Numbers that no type of ours holds, and more depth than a parser goes down, are kept to the letter.
+        let odd = format!(r#"{{"odd":[1e400,99999999999999999999999],"deep":{}{},"#, "[".repeat(500), "]".repeat(500));
+        let later = text
+            .get()
+            .replacen('{', r#"{"later":{"a":1},"#, 1)
+            .replacen('{', &odd, 1)
+            .replace(r#""kept":{"#, r#""kept":{"why":"x","#);
         let later = RawValue::from_string(later).unwrap();
         let mut new = StoredRecord::parse(&later).unwrap();
         new.lifecycle = LifecycleState::Retired;
@@ -157,11 +157,13 @@ mod tests {
         new.pins.remove("dropped");
         let text = new.render(Some(&later)).unwrap();
         assert_eq!(StoredRecord::parse(&text).unwrap(), new);
-        let value: Value = serde_json::from_str(text.get()).unwrap();
-        assert_eq!(value["later"]["a"], 1);
-        assert_eq!(value["pins"]["kept"]["why"], "x");
-        assert_eq!(value["pins"].as_object().unwrap().len(), 1);
-        assert_eq!(value["digest"], Value::Null);
+        assert!(text.get().contains("[1e400,99999999999999999999999]") && text.get().contains(&"[".repeat(500)));
+        let kept: BTreeMap<String, Box<RawValue>> = serde_json::from_str(text.get()).unwrap();
+        let value = |member: &str| serde_json::from_str::<Value>(kept[member].get()).unwrap();
+        assert_eq!(value("later")["a"], 1);
+        assert_eq!(value("pins")["kept"]["why"], "x");
+        assert_eq!(value("pins").as_object().unwrap().len(), 1);
+        assert_eq!(value("digest"), Value::Null);
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::claim::{claim, precedes};
 use super::format::ShardText;
-use super::load::{Index, read_text};
+use super::load::{Index, read_text, unreadable};
 use super::record::StoredRecord;
 use crate::entry::Stamp;
 use crate::error::{Error, Result};
@@ -170,7 +170,9 @@ impl Index {
         if is_first {
             // Of a first write, the generation before is an empty shard, so that a shard that is lost later is told from
             // one that was never written. After it: a `.prev` alone would say that the shard is lost.
-            write_previous(&self.root, &layout::shard_prev(shard.number), &ShardText::default().render(), durability)?;
+            // Its content matters to nobody, so it is not synced.
+            let empty = ShardText::default().render();
+            write_previous(&self.root, &layout::shard_prev(shard.number), &empty, Durability::Relaxed)?;
         }
         Ok(Some(shard.lock))
     }
@@ -179,10 +181,10 @@ impl Index {
 fn apply(root: &Root, number: u8, text: &mut ShardText, id: &str, edit: &mut Edit<'_>) -> Result<bool> {
     let path = || root.absolute(&layout::shard(number));
     let old = text.entries.get(id);
-    let stored = old.map(|old| StoredRecord::parse(old)).transpose().map_err(|reason| Error::CorruptIndex {
-        path: path(),
-        reason: format!("the entry {id:?} cannot be read: {reason}"),
-    })?;
+    let stored = old
+        .map(|old| StoredRecord::parse(old))
+        .transpose()
+        .map_err(|reason| Error::CorruptIndex { path: path(), reason: unreadable(id, &reason) })?;
     match edit(id, stored)? {
         Change::Keep => Ok(false),
         Change::Remove => Ok(text.entries.remove(id).is_some()),
