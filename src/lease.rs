@@ -25,17 +25,24 @@ pub struct Lease {
     _lock: Lock,
 }
 
-/// Takes a lease on what `record` names; `None` when its blob is not there any more, so that the record has to be read
-/// again.
+/// Takes a lock on the root blob of what `record` names; `None` when there is no blob, or not any more. It protects the
+/// artifact when the record is still there afterwards: the caller reads it again.
 pub(crate) fn take(root: &Arc<Root>, record: Record, wait: Wait) -> Result<Option<Lease>> {
-    let Some(digest) = record.entry.digest else { return Ok(None) };
+    // What a registered path shows is no blob, though one of the same digest may be here.
+    let (ArtifactKind::File | ArtifactKind::Tree, Some(digest)) = (record.kind, record.entry.digest) else {
+        return Ok(None);
+    };
     let name = layout::blob(&digest);
-    let Some(file) = root.open_file(&name)? else { return Ok(None) };
-    let opened = meta_of(&file).map_err(|e| root.fail("look at", &name, e))?;
-    let lock = lock_open_file(root, file, &name, "a blob", Hold::Shared, wait)?;
-    // A sweep may have taken the blob while we opened or waited: a lock on the old inode protects nothing.
-    let is_current = root.meta(&name)?.is_some_and(|named| named.same_inode(&opened));
-    Ok(is_current.then(|| Lease { root: root.clone(), record, _lock: lock }))
+    loop {
+        let Some(file) = root.open_file(&name)? else { return Ok(None) };
+        let opened = meta_of(&file).map_err(|e| root.fail("look at", &name, e))?;
+        let lock = lock_open_file(root, file, &name, "a blob", Hold::Shared, wait)?;
+        // A sweep may have taken the blob while we opened or waited, and a stage may have brought it again: a lock on
+        // the old inode protects nothing.
+        if root.meta(&name)?.is_some_and(|named| named.same_inode(&opened)) {
+            return Ok(Some(Lease { root: root.clone(), record, _lock: lock }));
+        }
+    }
 }
 
 impl Lease {

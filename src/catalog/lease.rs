@@ -22,15 +22,18 @@ impl FsCatalog {
             let not_found = || Error::NotFound { id: id.to_owned(), root: self.root().to_path_buf() };
             let record = self.record(id)?.ok_or_else(not_found)?;
             let not_staged = Error::NotStaged { id: id.to_owned(), path: record.entry.local_path.clone() };
-            let before = record.clone();
-            match lease::take(&self.root, record, self.lock_wait)? {
-                Some(lease) if is_there(lease.record())? => {
-                    self.touch_record(lease.record());
+            let taken = lease::take(&self.root, record.clone(), self.lock_wait)?;
+            // Again, now that the lock is held. A sweep that has seen neither the record nor a lease may go on to take
+            // the view, or files of the tree; and of a tree that is being staged anew the view may be half made. A
+            // record that is there now is whole, and no sweep takes anything of it that does not see the lock.
+            let now = self.record(id)?.ok_or_else(not_found)?;
+            match taken {
+                Some(lease) if is_same_artifact(&now, &record) && is_there(&now)? => {
+                    self.touch_record(&now);
                     return Ok(lease);
                 }
-                // Removed or given new content just now: then the record is another one, and is looked at again.
-                _ if self.record(id)?.as_ref() == Some(&before) => return Err(not_staged),
-                _ => {}
+                _ if now == record => return Err(not_staged),
+                _ => {} // removed, given new content or used just now
             }
         }
     }
@@ -112,6 +115,11 @@ impl FsCatalog {
         })?;
         edited.ok_or_else(not_found)
     }
+}
+
+fn is_same_artifact(one: &Record, other: &Record) -> bool {
+    let what = |record: &Record| (record.kind, record.entry.digest);
+    what(one) == what(other) && one.entry.local_path == other.entry.local_path
 }
 
 /// How long noting a use may wait for a lock.
