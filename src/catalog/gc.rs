@@ -217,7 +217,7 @@ impl FsCatalog {
         }
     }
 
-    /// Folders `views/<slug>/<12 hex>` that no record names and no lease holds.
+    /// Folders `views/<slug>/<12 hex>` that no record names and no lease holds, and folders `views/<slug>` without any.
     fn stray_views(&self, roots: &Roots) -> Result<Vec<ViewFacts>> {
         let mut stray = Vec::new();
         for slug in self.root.names(Path::new(layout::VIEWS))? {
@@ -228,8 +228,9 @@ impl FsCatalog {
             if meta.kind == Kind::Dir && meta.links == 3 && roots.claims(&home) {
                 continue;
             }
-            for name in self.root.names(&home)? {
-                let folder = home.join(name);
+            let names = self.root.names(&home)?;
+            let empty = names.is_empty().then(|| home.clone());
+            for folder in names.iter().map(|name| home.join(name)).chain(empty) {
                 if !roots.claims(&folder) && !self.is_leased_view(&folder)? {
                     let mtime_ns = self.root.meta(&folder)?.map_or(0, |meta| meta.mtime_ns);
                     let changed_ms = u64::try_from(mtime_ns / 1_000_000).unwrap_or(0);

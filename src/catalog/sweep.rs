@@ -125,8 +125,12 @@ impl Sweep<'_> {
         self.catalog.root.remove_empty_dir(home).map(drop)
     }
 
+    /// One of them, `views/<slug>/<12 hex>`, or the folder `views/<slug>` of an id when it is empty.
     pub(super) fn remove_stray_view(&mut self, folder: &Path) -> Result<bool> {
         let root = &self.catalog.root;
+        let Some(home) = folder.parent().filter(|home| *home != Path::new(layout::VIEWS)) else {
+            return root.remove_empty_dir(folder); // never with what may have come into it since
+        };
         if self.roots.claims(folder) {
             return Ok(false);
         }
@@ -138,9 +142,7 @@ impl Sweep<'_> {
             }
         }
         root.remove_all(folder)?;
-        if let Some(home) = folder.parent() {
-            root.remove_empty_dir(home)?;
-        }
+        root.remove_empty_dir(home)?;
         Ok(true)
     }
 
