@@ -22,14 +22,19 @@ impl<'r> Session<'r> {
         loop {
             let folder = Path::new(layout::INGEST).join(atomic::random_name());
             root.make_private_dir(&folder)?;
-            // A sweep may take the folder for a dead one until it is locked: then begin again.
-            let Some(opened) = root.open_dir(&folder)? else { continue };
-            let opened_meta = meta_of(&opened).map_err(|e| root.fail("look at", &folder, e))?;
-            let Some(alive) = try_lock_file(root, opened, &folder, Hold::Exclusive)? else { continue };
-            if root.meta(&folder)?.is_some_and(|named| named.same_inode(&opened_meta)) {
-                return Ok(Session { root, folder, next: AtomicU64::new(0), _alive: alive });
+            if let Some(session) = Self::begin_in(root, folder)? {
+                return Ok(session);
             }
         }
+    }
+
+    /// `None`: a sweep has taken the folder for a dead one before it was locked.
+    fn begin_in(root: &'r Root, folder: PathBuf) -> Result<Option<Self>> {
+        let Some(opened) = root.open_dir(&folder)? else { return Ok(None) };
+        let opened_meta = meta_of(&opened).map_err(|e| root.fail("look at", &folder, e))?;
+        let Some(alive) = try_lock_file(root, opened, &folder, Hold::Exclusive)? else { return Ok(None) };
+        let is_there = root.meta(&folder)?.is_some_and(|named| named.same_inode(&opened_meta));
+        Ok(is_there.then(|| Session { root, folder, next: AtomicU64::new(0), _alive: alive }))
     }
 
     /// Locks a folder whose owner has ended without removing it; `None`: it lives, or has removed it. Without the lock
@@ -60,5 +65,28 @@ impl Drop for Session<'_> {
     fn drop(&mut self) {
         // Best effort: what stays is removed by the next sweep.
         let _ = self.root.remove_all(&self.folder);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // Red when `claim_dead` answers and does not hold what it has found: the owner then locks a folder that is removed
+    // a moment later, with all that it has brought in by then.
+    #[test]
+    fn nobody_begins_in_a_folder_that_is_taken_for_dead() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = Root::open(dir.path()).unwrap();
+        let folder = Path::new(layout::INGEST).join("made and not locked yet");
+        root.make_dirs(Path::new(layout::INGEST)).unwrap();
+        root.make_private_dir(&folder).unwrap();
+        let dead = Session::claim_dead(&root, &folder).unwrap().unwrap();
+        assert!(Session::begin_in(&root, folder.clone()).unwrap().is_none());
+        drop(dead);
+        let alive = Session::begin_in(&root, folder.clone()).unwrap().unwrap();
+        assert!(Session::claim_dead(&root, &folder).unwrap().is_none());
+        drop(alive);
+        assert!(root.names(Path::new(layout::INGEST)).unwrap().is_empty());
     }
 }
