@@ -1,0 +1,164 @@
+//! The steps of stage and lease, and of the first half of remove.
+
+use std::cell::Cell;
+
+use super::model::*;
+
+/// One step of one process. `Ok(false)`: it has to wait.
+pub(super) struct Step {
+    pub(super) off: Off,
+    pub(super) sessions: bool,
+    pub(super) me: u8,
+    pub(super) role: Role,
+    /// What it has come to: a step without anything to do is one with the next.
+    pub(super) did: Cell<Pc>,
+}
+
+impl Step {
+    pub(super) fn run(&self, s: &mut State, p: &mut Process) -> Result<bool, String> {
+        self.did.set(p.pc);
+        match (p.pc, self.role) {
+            (Pc::Done | Pc::Dead, _) => return Ok(false),
+            (_, Role::Stage(id, content)) => return self.stage(s, p, id, content),
+            (_, Role::Lease(id)) => return Ok(self.lease(s, p, id)),
+            (Pc::Begin, Role::Remove(id)) => p.pc = if s.record[usize::from(id)] == 0 { Pc::Done } else { Pc::Gate },
+            (Pc::Gate | Pc::Store, _) => return Ok(self.lock_for_commit(s, p, Pc::TakeOut)),
+            (Pc::TakeOut, Role::Remove(id)) => {
+                p.roots = s.record;
+                p.root = std::mem::take(&mut s.record[usize::from(id)]);
+                p.roots[usize::from(id)] = 0;
+                s.store_shared &= !bit(self.me);
+                p.pc = if p.root == 0 { Pc::Done } else { Pc::SweepGate };
+            }
+            (Pc::Begin, Role::Gc { evict, .. }) => self.plan(s, p, evict),
+            _ => return Ok(self.sweep(s, p)),
+        }
+        Ok(true)
+    }
+
+    /// Waits for the store shared, behind whoever waits for it exclusive.
+    pub(super) fn lock_for_commit(&self, s: &mut State, p: &mut Process, then: Pc) -> bool {
+        if self.off == Off::StoreLock {
+            (p.pc, p.at) = (then, 0);
+        } else if p.pc == Pc::Gate {
+            if s.gate_exclusive != 0 {
+                return false;
+            }
+            s.gate_shared |= bit(self.me);
+            p.pc = Pc::Store;
+        } else {
+            if s.store_exclusive != 0 {
+                return false;
+            }
+            s.store_shared |= bit(self.me);
+            s.gate_shared &= !bit(self.me);
+            (p.pc, p.at) = (then, 0);
+        }
+        true
+    }
+
+    pub(super) fn stage(&self, s: &mut State, p: &mut Process, id: u8, content: u8) -> Result<bool, String> {
+        let me = usize::from(self.me);
+        let has_folder = |s: &State| match s.ingest[me] {
+            0 => Err("the private folder of a live operation was removed".to_owned()),
+            _ => Ok(()),
+        };
+        match p.pc {
+            Pc::Begin if !self.sessions => {
+                (s.ingest[me], s.session[me]) = (2, self.me + 1);
+                p.pc = Pc::Gate;
+            }
+            Pc::Begin => {
+                s.ingest[me] = 1;
+                p.pc = Pc::LockSession;
+            }
+            // Locked by a collection that takes it for dead, or removed by one: begin again, with another.
+            Pc::LockSession if s.session[me] != 0 || s.ingest[me] == 0 => p.pc = Pc::Begin,
+            Pc::LockSession => {
+                s.session[me] = self.me + 1;
+                p.pc = Pc::Bring;
+            }
+            Pc::Bring => {
+                has_folder(s)?;
+                s.ingest[me] = 2;
+                p.pc = Pc::Gate;
+            }
+            Pc::Gate | Pc::Store => return Ok(self.lock_for_commit(s, p, Pc::Restore)),
+            Pc::Restore | Pc::Publish => {
+                let Some(blob) = next(blobs(content), p.at) else { unreachable!("the last one leads to `Show`") };
+                let at = usize::from(blob);
+                if p.pc == Pc::Restore && s.trash[at] != 0 {
+                    if s.blob[at] == 0 {
+                        s.blob[at] = std::mem::take(&mut s.trash[at]);
+                        s.trasher[at] = 0;
+                    }
+                    p.pc = Pc::Publish;
+                    return Ok(true);
+                }
+                self.did.set(Pc::Publish);
+                has_folder(s)?;
+                if s.blob[at] == 0 {
+                    s.blob[at] = 1 + 1 + self.me;
+                }
+                let more = next(blobs(content), blob + 1);
+                (p.pc, p.at) = more.map_or((Pc::Show, 0), |blob| (Pc::Restore, blob));
+            }
+            Pc::Show => {
+                let Some(file) = next(files(content), p.at) else { unreachable!("the last one leads to `Record`") };
+                if s.blob[usize::from(file)] == 0 {
+                    return Err("a blob that a commit has found or published was taken from it".into());
+                }
+                s.view[view_of(id, content)] |= bit(file);
+                (p.pc, p.at) = next(files(content), file + 1).map_or((Pc::Record, 0), |file| (Pc::Show, file));
+            }
+            Pc::Record => {
+                s.record[usize::from(id)] = content + 1;
+                p.pc = Pc::Finish;
+            }
+            _ => {
+                s.drop_locks(self.me);
+                s.ingest[me] = 0;
+                p.pc = Pc::Done;
+            }
+        }
+        Ok(true)
+    }
+
+    pub(super) fn lease(&self, s: &mut State, p: &mut Process, id: u8) -> bool {
+        let lock = usize::from(p.root.saturating_sub(1)) * INODES + usize::from(p.inode.saturating_sub(1));
+        let record = s.record[usize::from(id)];
+        // The lock is dropped, and all is looked at again.
+        let again = |s: &mut State, p: &mut Process| {
+            s.drop_locks(self.me);
+            *p = IDLE;
+        };
+        match p.pc {
+            Pc::Begin if record == 0 => p.pc = Pc::Done,
+            Pc::Begin => {
+                p.root = record;
+                p.pc = Pc::Open;
+            }
+            Pc::Open => {
+                p.inode = s.blob[usize::from(p.root - 1)];
+                if p.inode == 0 { *p = IDLE } else { p.pc = Pc::Flock }
+            }
+            Pc::Flock if s.exclusive[lock] != 0 => return false,
+            Pc::Flock => {
+                s.shared[lock] |= bit(self.me);
+                p.pc = if self.off == Off::InodeCompared { Pc::RecordAgain } else { Pc::SameInode };
+            }
+            Pc::SameInode if s.blob[usize::from(p.root - 1)] != p.inode => again(s, p),
+            Pc::SameInode => p.pc = Pc::RecordAgain,
+            Pc::RecordAgain if self.off != Off::RecordReadAgain && record != p.root => again(s, p),
+            Pc::RecordAgain => p.pc = Pc::IsThere,
+            // Of a tree, only whether there is a folder.
+            Pc::IsThere if s.view[view_of(id, p.root - 1)] == 0 => again(s, p),
+            Pc::IsThere => p.pc = Pc::Held,
+            _ => {
+                s.drop_locks(self.me);
+                p.pc = Pc::Done;
+            }
+        }
+        true
+    }
+}
