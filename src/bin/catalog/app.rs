@@ -52,9 +52,24 @@ impl App {
         FsCatalog::open(self.root())
     }
 
-    /// The catalog, made when there is none.
+    /// The catalog that is there, for a verb that relies on file locks.
+    pub(crate) fn open_with_locks(&self) -> catalog_core::Result<FsCatalog> {
+        self.open().inspect(|catalog| self.note_missing_locks(catalog))
+    }
+
+    /// The catalog, made when there is none, for a verb that changes it.
     pub(crate) fn open_or_create(&self) -> catalog_core::Result<FsCatalog> {
-        FsCatalog::new(self.root())
+        FsCatalog::new(self.root()).inspect(|catalog| self.note_missing_locks(catalog))
+    }
+
+    fn note_missing_locks(&self, catalog: &FsCatalog) {
+        if !catalog.locks_work() {
+            self.note(&format!(
+                "file locks do nothing on the file system of {}: processes that work on it at the same time may do work \
+                 twice, a lease protects nothing, and nothing is collected; a local file system has locks that work",
+                catalog.root().display()
+            ));
+        }
     }
 
     /// How to call this command again for the same root.
@@ -72,11 +87,14 @@ impl App {
         !self.global.json && !self.global.quiet && io::stderr().is_terminal()
     }
 
+    pub(crate) fn wants_notes(&self) -> bool {
+        !self.global.quiet
+    }
+
     /// Says on standard error something that is good to know and no error.
     pub(crate) fn note(&self, text: &str) {
-        if !self.global.quiet {
-            // Nobody is left to be told when standard error itself cannot be written.
-            let _ = writeln!(io::stderr(), "note: {}", visible(text));
+        if self.wants_notes() {
+            note(text);
         }
     }
 
@@ -114,4 +132,10 @@ impl App {
         let exits = [outcome, written.map_err(Failure::Output)].map(|end| end.err().map(|failure| tell(&failure)));
         exits.into_iter().flatten().next().unwrap_or(Exit::Done)
     }
+}
+
+/// For who has no [`App`] at hand, such as another thread.
+pub(crate) fn note(text: &str) {
+    // Nobody is left to be told when standard error itself cannot be written.
+    let _ = writeln!(io::stderr(), "note: {}", visible(text));
 }

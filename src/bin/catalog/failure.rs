@@ -34,8 +34,10 @@ impl From<Exit> for ExitCode {
 pub(crate) enum Failure {
     /// The library's answer.
     Library(Error),
-    /// Arguments that make no sense together.
+    /// Arguments that make no sense, or none together.
     Usage(String),
+    /// What was asked for could be done only in part.
+    Failed(String),
     /// Standard output could not be written.
     Output(io::Error),
     /// Every failure was told when it came; the code is that of the first.
@@ -55,7 +57,7 @@ impl Failure {
             Failure::Library(error) if error.is_not_found() => Exit::NotFound,
             Failure::Library(error) if error.is_corrupt() => Exit::Corrupt,
             Failure::Library(error) if error.is_busy() => Exit::Busy,
-            Failure::Library(_) | Failure::Output(_) => Exit::Failed,
+            Failure::Library(_) | Failure::Output(_) | Failure::Failed(_) => Exit::Failed,
             Failure::Usage(_) => Exit::Usage,
             Failure::Told(exit) => *exit,
         }
@@ -64,7 +66,7 @@ impl Failure {
     fn message(&self) -> Option<String> {
         match self {
             Failure::Library(error) => Some(with_causes(error)),
-            Failure::Usage(message) => Some(message.clone()),
+            Failure::Usage(message) | Failure::Failed(message) => Some(message.clone()),
             Failure::Output(error) => Some(format!(
                 "could not write to standard output: {error}; what was printed is not complete, what was done is done"
             )),
@@ -133,6 +135,8 @@ mod tests {
             (Error::CorruptBlob { path: path(), reason: text() }, Exit::Corrupt),
             (Error::UnsupportedFormat { path: path(), found: text(), supported: text() }, Exit::Failed),
             (Error::Busy { what: "", path: path(), waited: Duration::ZERO }, Exit::Busy),
+            (Error::NoRoom { root: path(), needed_bytes: 2, available_bytes: 1, evictable_bytes: 0 }, Exit::Failed),
+            (Error::LocksDoNothing { root: path() }, Exit::Failed),
             (
                 Error::Io { action: "", path: path(), source: io::Error::from(io::ErrorKind::NotFound).into() },
                 Exit::Failed,
@@ -141,6 +145,7 @@ mod tests {
             assert_eq!(Failure::from(error).exit(), exit, "{exit:?}");
         }
         assert_eq!(Failure::Usage(text()).exit(), Exit::Usage);
+        assert_eq!(Failure::Failed(text()).exit(), Exit::Failed);
         assert_eq!(Failure::Output(io::ErrorKind::StorageFull.into()).exit(), Exit::Failed);
         assert_eq!(Failure::Told(Exit::Busy).exit(), Exit::Busy);
     }

@@ -10,6 +10,11 @@ pub(crate) fn size(bytes: u64) -> String {
     ByteSize::b(bytes).display().si().to_string()
 }
 
+/// The size, and the number itself.
+pub(crate) fn exact_size(bytes: u64) -> String {
+    format!("{} ({bytes} bytes)", size(bytes))
+}
+
 /// The size, and how many files when it is not just one.
 pub(crate) fn size_of_files(bytes: u64, files: u64) -> String {
     if files == 1 { size(bytes) } else { format!("{} in {files} files", size(bytes)) }
@@ -42,7 +47,9 @@ fn timestamp(epoch_ms: u64) -> Option<Timestamp> {
 
 fn distance(time: Timestamp, now: Timestamp) -> String {
     let distance = now.duration_since(time);
-    let hours = distance.abs().as_hours();
+    // What ends in two hours, as of a moment ago, ends in two hours and not in one.
+    let rounding = SignedDuration::from_secs(if distance < SignedDuration::ZERO { 1799 } else { 0 });
+    let hours = (distance.abs() + rounding).as_hours();
     let amount = match hours {
         0 => "<1 h".to_owned(),
         1..48 => format!("{hours} h"),
@@ -66,6 +73,9 @@ mod tests {
             (48 * 3600, "2 d ago"),
             (400 * 86400, "400 d ago"),
             (-60, "in <1 h"),
+            (-1800, "in <1 h"),
+            (-7199, "in 2 h"),
+            (-30 * 86400 + 1, "in 30 d"),
             (-72 * 3600, "in 3 d"),
         ] {
             assert_eq!(distance(now - SignedDuration::from_secs(seconds_ago), now), shown);

@@ -15,7 +15,7 @@ struct Changed<'a> {
 
 /// Gives each model the state, and says so with `done`.
 pub(crate) fn set(app: &mut App, targets: &Models, lifecycle: LifecycleState, done: &str) -> Outcome {
-    let catalog = app.open()?;
+    let catalog = app.open_with_locks()?;
     app.each(&targets.models, |app, model| {
         let id = catalog.find(model)?.entry.id;
         catalog.set_state(&id, lifecycle)?;

@@ -52,7 +52,7 @@ impl<'a> From<&'a RemoveReceipt> for Removed<'a> {
 
 impl Args {
     pub(crate) fn run(self, app: &mut App) -> Outcome {
-        let catalog = app.open()?;
+        let catalog = app.open_with_locks()?;
         app.each(&self.targets.models, |app, model| {
             let id = catalog.find(model)?.entry.id;
             let Some(receipt) = catalog.remove(&id)? else {
