@@ -1,6 +1,7 @@
 //! The `catalog` command: the library's verbs for people and scripts, over the public API only.
 
 mod activate;
+mod amount;
 mod app;
 mod args;
 mod completions;
@@ -13,12 +14,15 @@ mod list;
 mod man;
 mod output;
 mod path;
+mod pin;
+mod pins;
 mod progress;
 mod remove;
 mod retire;
 mod show;
 mod stage;
 mod text;
+mod unpin;
 
 use std::io::{self, Write as _};
 use std::process::ExitCode;
@@ -88,6 +92,8 @@ verbs! {
     Retire => retire,
     Activate => activate,
     Remove => remove,
+    Pin => pin,
+    Unpin => unpin,
     Hash => hash,
     Completions => completions,
     Man => man,

@@ -11,6 +11,7 @@ use crate::args::OneModel;
 use crate::facts::Facts;
 use crate::failure::Outcome;
 use crate::human;
+use crate::pins::lasts;
 
 /// Show everything that is known of a model
 ///
@@ -79,7 +80,7 @@ fn lines(record: &Record) -> Vec<(&'static str, OsString)> {
         ("id", entry.id.clone().into()),
         ("path", entry.local_path.clone().into()),
         ("digest", entry.digest.map_or_else(none, |digest| digest.to_string()).into()),
-        ("size", format!("{} ({} bytes)", human::size(record.size_bytes), record.size_bytes).into()),
+        ("size", human::exact_size(record.size_bytes).into()),
         ("files", record.files.to_string().into()),
         ("kind", record.kind.as_str().into()),
         ("state", entry.lifecycle.as_str().into()),
@@ -97,8 +98,7 @@ fn lines(record: &Record) -> Vec<(&'static str, OsString)> {
         lines.push(("source file", file.into()));
     }
     for (name, pin) in &record.pins {
-        let end = pin.expiry_ms.map_or_else(|| "for good".to_owned(), |ms| format!("until {}", human::moment(ms)));
-        lines.push(("pinned", format!("{name}, since {}, {end}", human::moment(pin.created_ms)).into()));
+        lines.push(("pinned", format!("{name}, since {}, {}", human::moment(pin.created_ms), lasts(pin)).into()));
     }
     lines
 }

@@ -1,0 +1,50 @@
+//! `catalog pin`: keeps models, whatever a collection is asked for.
+
+use std::time::Duration;
+
+use catalog_core::Record;
+
+use crate::amount;
+use crate::app::App;
+use crate::args::Models;
+use crate::failure::Outcome;
+use crate::pins::{Pinned, lasts};
+
+/// Keep models, whatever `gc` is asked for
+///
+/// A pin is recorded in the catalog, so it needs no process that holds it and survives a restart. It has a name, so that
+/// several who need a model do not take each other's pin away; pinning again under the same name replaces that pin.
+/// `remove` still removes a pinned model: a pin is against policies, not against people.
+#[derive(clap::Args)]
+#[command(after_help = "Examples:
+  catalog pin llama3
+  catalog pin llama3 mistral --as pool-7 --for 2h
+  catalog gc --dry-run")]
+pub(crate) struct Args {
+    #[command(flatten)]
+    targets: Models,
+    /// Who, or what, needs them
+    #[arg(long = "as", value_name = "NAME", default_value = "default")]
+    name: String,
+    /// How long the pin holds: 90s, 15m, 2h, 30d, 1w [default: until `catalog unpin`]
+    #[arg(long = "for", value_name = "TIME", value_parser = amount::lifetime)]
+    lifetime: Option<Duration>,
+}
+
+impl Args {
+    pub(crate) fn run(self, app: &mut App) -> Outcome {
+        let catalog = app.open_with_locks()?;
+        app.each(&self.targets.models, |app, model| {
+            let id = catalog.find(model)?.entry.id;
+            let record = catalog.pin(&id, &self.name, self.lifetime)?;
+            app.receipt(&Pinned::from(&record), |app| self.words(&record, app));
+            Ok(())
+        })
+    }
+
+    fn words(&self, record: &Record, app: &App) -> Vec<u8> {
+        let (id, name) = (app.out.shown(&record.entry.id), app.out.shown(&self.name));
+        let end = record.pins.get(&self.name).map(lasts).unwrap_or_default();
+        format!("pinned {id} as {name}, {end}").into_bytes()
+    }
+}

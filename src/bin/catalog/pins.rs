@@ -1,0 +1,37 @@
+//! What `pin`, `unpin` and `show` say of pins.
+
+use std::collections::BTreeMap;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use catalog_core::{Pin, Record};
+use serde::Serialize;
+
+use crate::human;
+
+/// The JSON of `pin` and `unpin`.
+#[derive(Serialize)]
+pub(crate) struct Pinned<'a> {
+    id: &'a str,
+    pins: &'a BTreeMap<String, Pin>,
+}
+
+impl<'a> From<&'a Record> for Pinned<'a> {
+    fn from(record: &'a Record) -> Self {
+        Pinned { id: &record.entry.id, pins: &record.pins }
+    }
+}
+
+/// Until when the pin holds, or since when it does not.
+pub(crate) fn lasts(pin: &Pin) -> String {
+    match pin.expiry_ms {
+        None => "for good".to_owned(),
+        Some(ms) if holds(pin) => format!("until {}", human::moment(ms)),
+        Some(ms) => format!("over since {}", human::moment(ms)),
+    }
+}
+
+/// Whether the pin keeps its entry now.
+pub(crate) fn holds(pin: &Pin) -> bool {
+    let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    pin.holds_at(u64::try_from(since_1970.as_millis()).unwrap_or(u64::MAX))
+}
