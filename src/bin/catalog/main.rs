@@ -9,6 +9,7 @@ mod facts;
 mod failure;
 mod hash;
 mod human;
+mod lease;
 mod lifecycle;
 mod list;
 mod man;
@@ -87,6 +88,7 @@ macro_rules! verbs {
 verbs! {
     Stage => stage,
     Path => path,
+    Lease => lease,
     List => list,
     Show => show,
     Retire => retire,

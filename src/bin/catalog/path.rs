@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use catalog_core::LifecycleState;
+use catalog_core::{CatalogEntry, LifecycleState};
 use serde::Serialize;
 
 use crate::app::App;
@@ -13,7 +13,8 @@ use crate::text::shell_word;
 /// Print the path of a model, and nothing else
 ///
 /// The path is printed as the bytes that it is, with a line break. It is checked to be there; whether its content is
-/// intact is not.
+/// intact is not. That the model is used now is noted, at most once an hour: `gc` takes first what was not used for long,
+/// and nothing for room that was used within the hour. `catalog lease` holds a model for longer.
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
   llama-server -m \"$(catalog path llama3)\"
@@ -31,16 +32,24 @@ struct Resolved<'a> {
 
 impl Args {
     pub(crate) fn run(self, app: &mut App) -> Outcome {
-        let entry = app.open()?.resolve(&self.target.model)?.entry;
-        if entry.lifecycle == LifecycleState::Retired {
-            let (command, id) = (app.command(), shell_word(&entry.id));
-            app.note(&format!("{} is retired; `{command} activate {id}` takes that back", entry.id));
-        }
-        if app.json() {
-            app.out.json(&Resolved { id: &entry.id, local_path: entry.local_path.to_string_lossy() });
-        } else {
-            app.out.line(entry.local_path.as_os_str().as_encoded_bytes());
-        }
+        let catalog = app.open()?;
+        let entry = catalog.resolve(&self.target.model)?.entry;
+        // Before the path is given out: a collection in between would see a model that nobody uses.
+        catalog.touch(&entry.id);
+        print(app, &entry);
         Ok(())
+    }
+}
+
+/// Prints the path, and on standard error that the model is on its way out.
+pub(crate) fn print(app: &mut App, entry: &CatalogEntry) {
+    if entry.lifecycle == LifecycleState::Retired {
+        let (command, id) = (app.command(), shell_word(&entry.id));
+        app.note(&format!("{} is retired; `{command} activate {id}` takes that back", entry.id));
+    }
+    if app.json() {
+        app.out.json(&Resolved { id: &entry.id, local_path: entry.local_path.to_string_lossy() });
+    } else {
+        app.out.line(entry.local_path.as_os_str().as_encoded_bytes());
     }
 }
