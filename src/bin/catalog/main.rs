@@ -5,6 +5,7 @@ mod amount;
 mod app;
 mod args;
 mod completions;
+mod config;
 mod facts;
 mod failure;
 mod hash;
@@ -96,6 +97,7 @@ verbs! {
     Remove => remove,
     Pin => pin,
     Unpin => unpin,
+    Config => config,
     Hash => hash,
     Completions => completions,
     Man => man,
