@@ -8,6 +8,7 @@ mod completions;
 mod config;
 mod facts;
 mod failure;
+mod gc;
 mod hash;
 mod human;
 mod lease;
@@ -97,6 +98,7 @@ verbs! {
     Remove => remove,
     Pin => pin,
     Unpin => unpin,
+    Gc => gc,
     Config => config,
     Hash => hash,
     Completions => completions,

@@ -1,0 +1,243 @@
+//! `catalog gc`: frees room by policy, and takes nothing that is in use.
+
+use std::ffi::OsStr;
+use std::time::Duration;
+
+use catalog_core::{Digest, FsCatalog, GcAction, GcKept, GcPlan, GcPolicy, GcReport, GcStep, MinFree};
+use serde::Serialize;
+
+use crate::amount;
+use crate::app::App;
+use crate::failure::{Failure, Outcome};
+use crate::human;
+
+/// Free room: what nothing needs, and by policy what was not used for long
+///
+/// Without options it takes what dead processes have left and content that no model references, and keeps within the
+/// limits that `catalog config` has set. A model that is pinned, leased by a live process or being staged is never
+/// taken; one that was staged or used within the grace is not taken for room. What is taken without need of room goes
+/// into the store's trash first, where it stays for the grace, to be found again when it is staged again.
+///
+/// First each step is printed with its reason, and each model that would have been taken with the reason why it stays;
+/// then the steps are taken, and a summary follows. When less can be freed than is asked for, the exit code is 1.
+/// With --json a dry run's summary has null for `blobs` and `trashed`, which are only known afterwards.
+#[derive(clap::Args)]
+#[command(after_help = "Examples:
+  catalog gc --dry-run --max-bytes 200GB
+  catalog gc --max-idle 30d --retired-after 7d
+  catalog gc --min-free 10% --grace 15m
+  catalog gc --dry-run --max-bytes 0 --json | jq -r 'select(.action == \"keep\").id'")]
+pub(crate) struct Args {
+    /// Only print what would be done and why; works on a read-only root
+    #[arg(long)]
+    dry_run: bool,
+    /// The most that the store may occupy on disk: 200GB, 200GiB, or plain bytes [default: max_bytes of `config`]
+    #[arg(long, value_name = "SIZE", value_parser = amount::size)]
+    max_bytes: Option<u64>,
+    /// What has to be free on its file system: 10%, 50GB, 50GiB, or plain bytes [default: min_free of `config`]
+    #[arg(long, value_name = "SIZE|%", value_parser = amount::min_free)]
+    min_free: Option<MinFree>,
+    /// Take models that were not used for this long, room or not: 12h, 30d, 8w
+    #[arg(long, value_name = "TIME", value_parser = amount::duration)]
+    max_idle: Option<Duration>,
+    /// Take models that were retired this long ago, room or not
+    #[arg(long, value_name = "TIME", value_parser = amount::duration)]
+    retired_after: Option<Duration>,
+    /// Take nothing for room that was staged or used within this time, and empty trash after it; 0 for none [default:
+    /// 1h]
+    #[arg(long, value_name = "TIME", value_parser = amount::duration)]
+    grace: Option<Duration>,
+}
+
+/// One line of the plan. It is an id, a digest or a path that has something done to it.
+#[derive(Serialize, Default)]
+struct Line<'a> {
+    action: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    id: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    digest: Option<Digest>,
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "lossy")]
+    path: Option<&'a OsStr>,
+    reason: String,
+    bytes: u64,
+}
+
+fn lossy<S: serde::Serializer>(path: &Option<&OsStr>, serializer: S) -> Result<S::Ok, S::Error> {
+    path.map(OsStr::to_string_lossy).serialize(serializer)
+}
+
+#[derive(Serialize)]
+struct Summary {
+    action: &'static str,
+    dry_run: bool,
+    entries: u64,
+    blobs: Option<u64>,
+    trashed: Option<u64>,
+    leftovers: u64,
+    logical_bytes: u64,
+    physical_bytes: u64,
+    used_bytes: u64,
+    shortfall_bytes: u64,
+    skipped: u64,
+}
+
+impl Args {
+    pub(crate) fn run(self, app: &mut App) -> Outcome {
+        let catalog = if self.dry_run { app.open()? } else { app.open_with_locks()? };
+        let plan = catalog.plan_gc(&self.policy(&catalog)?)?;
+        for line in plan.steps.iter().map(Line::from).chain(plan.kept.iter().map(Line::from)) {
+            self.tell(app, &line, |app| line.words(app));
+        }
+        let report = if self.dry_run {
+            expected(&catalog, &plan)?
+        } else {
+            // What is about to happen is seen before it does.
+            app.out.flush();
+            catalog.execute_gc(&plan)?
+        };
+        let summary = self.summary(&plan, &report);
+        self.tell(app, &summary, |_| summary.words(&plan).into_bytes());
+        match summary.shortfall_bytes {
+            0 => Ok(()),
+            missing => Err(self.shortfall(&catalog, missing)),
+        }
+    }
+
+    /// What was not said goes by the store's own limits, and where it has none by the library's default.
+    fn policy(&self, catalog: &FsCatalog) -> catalog_core::Result<GcPolicy> {
+        let config = catalog.config()?;
+        Ok(GcPolicy {
+            max_bytes: self.max_bytes.or(config.max_bytes),
+            min_free: self.min_free.or(config.min_free),
+            max_idle: self.max_idle,
+            retired_after: self.retired_after,
+            grace: self.grace.unwrap_or(GcPolicy::default().grace),
+        })
+    }
+
+    /// A plan that is asked for is data; what is done is told unless `--quiet`.
+    fn tell(&self, app: &mut App, object: &impl Serialize, words: impl FnOnce(&App) -> Vec<u8>) {
+        if self.dry_run && !app.json() {
+            let words = words(app);
+            app.out.line(words);
+        } else {
+            app.receipt(object, words);
+        }
+    }
+
+    fn summary(&self, plan: &GcPlan, report: &GcReport) -> Summary {
+        let once_done = |count| (!self.dry_run).then_some(count);
+        Summary {
+            action: "summary",
+            dry_run: self.dry_run,
+            entries: report.entries,
+            blobs: once_done(report.blobs),
+            trashed: once_done(report.trashed),
+            leftovers: report.leftovers,
+            logical_bytes: report.logical_bytes,
+            physical_bytes: report.physical_bytes,
+            used_bytes: plan.used_bytes,
+            shortfall_bytes: report.shortfall_bytes,
+            skipped: report.skipped,
+        }
+    }
+
+    fn shortfall(&self, catalog: &FsCatalog, missing: u64) -> Failure {
+        let verb = if self.dry_run { "would be" } else { "are" };
+        Failure::Failed(format!(
+            "could not free as much as is asked for at {}: {} {verb} missing, and what is left is pinned, leased, or was \
+             used within the grace; `catalog unpin`, `catalog remove` and a shorter --grace give more",
+            catalog.root().display(),
+            human::exact_size(missing),
+        ))
+    }
+}
+
+/// What executing the plan would report if nothing changed meanwhile, as far as a plan knows.
+fn expected(catalog: &FsCatalog, plan: &GcPlan) -> catalog_core::Result<GcReport> {
+    let mut report = GcReport::default();
+    report.physical_bytes = plan.freed_bytes;
+    report.shortfall_bytes = plan.shortfall_bytes;
+    for step in &plan.steps {
+        match &step.action {
+            GcAction::RemoveLeftover { .. } | GcAction::RemoveView { .. } => report.leftovers += 1,
+            GcAction::EvictEntry { id, .. } => {
+                report.entries += 1;
+                report.logical_bytes += catalog.record(id)?.map_or(0, |record| record.size_bytes);
+            }
+            _ => {}
+        }
+    }
+    Ok(report)
+}
+
+impl<'a> From<&'a GcStep> for Line<'a> {
+    fn from(step: &'a GcStep) -> Self {
+        let line = Line { reason: step.reason.text(), bytes: step.bytes, ..Line::default() };
+        match &step.action {
+            GcAction::EvictEntry { id, .. } => Line { action: "evict", id: Some(id), ..line },
+            GcAction::RemoveBlob { digest } => {
+                let action = if step.at_once { "remove_blob" } else { "trash_blob" };
+                Line { action, digest: Some(*digest), ..line }
+            }
+            GcAction::EmptyTrash { digest } => Line { action: "empty_trash", digest: Some(*digest), ..line },
+            GcAction::RemoveView { path } => Line { action: "remove_view", path: Some(path.as_os_str()), ..line },
+            GcAction::RemoveLeftover { path } => {
+                Line { action: "remove_leftover", path: Some(path.as_os_str()), ..line }
+            }
+            _ => Line { action: "other", ..line },
+        }
+    }
+}
+
+impl<'a> From<&'a GcKept> for Line<'a> {
+    fn from(kept: &'a GcKept) -> Self {
+        let (id, reason) = (Some(kept.id.as_str()), kept.reason.text());
+        Line { action: "keep", id, reason, bytes: kept.bytes, ..Line::default() }
+    }
+}
+
+impl Line<'_> {
+    fn words(&self, app: &App) -> Vec<u8> {
+        let mut words = format!("{} ", self.action.replace('_', " ")).into_bytes();
+        if let Some(id) = self.id {
+            words.extend_from_slice(app.out.shown(id).as_bytes());
+        }
+        if let Some(digest) = &self.digest {
+            words.extend_from_slice(human::short_digest(digest).as_bytes());
+        }
+        if let Some(path) = self.path {
+            words.extend_from_slice(&app.out.shown_path(path.as_ref()));
+        }
+        words.extend_from_slice(format!(", {}: {}", human::size(self.bytes), app.out.shown(&self.reason)).as_bytes());
+        words
+    }
+}
+
+impl Summary {
+    fn words(&self, plan: &GcPlan) -> String {
+        let freed = human::size(self.physical_bytes);
+        let used = human::size(self.used_bytes);
+        let mut words =
+            if self.dry_run { format!("would free {freed} of {used}") } else { format!("freed {freed} of {used}") };
+        let into_trash: u64 = plan.steps.iter().filter(|step| !step.at_once).map(|step| step.bytes).sum();
+        let counts = [
+            (self.entries, "model", "evicted"),
+            (self.blobs.unwrap_or(0), "blob", "removed"),
+            (self.trashed.unwrap_or(0), "blob", "put into trash"),
+            (self.leftovers, "leftover", "removed"),
+            (self.skipped, "step", "skipped, because it came into use"),
+        ];
+        for (count, what, done) in counts {
+            if count > 0 {
+                words.push_str(&format!(", {count} {what}{} {done}", if count == 1 { "" } else { "s" }));
+            }
+        }
+        if into_trash > 0 {
+            let verb = if self.dry_run { "would stay" } else { "stay" };
+            words.push_str(&format!("; {} {verb} in trash for the grace", human::size(into_trash)));
+        }
+        words
+    }
+}
