@@ -6,6 +6,7 @@ mod app;
 mod args;
 mod completions;
 mod config;
+mod du;
 mod facts;
 mod failure;
 mod gc;
@@ -99,6 +100,7 @@ verbs! {
     Pin => pin,
     Unpin => unpin,
     Gc => gc,
+    Du => du,
     Config => config,
     Hash => hash,
     Completions => completions,

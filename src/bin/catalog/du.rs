@@ -1,0 +1,199 @@
+//! `catalog du`: what the models take, and what keeping them once saves.
+
+use catalog_core::{DiskUsage, EntryUsage};
+use comfy_table::{CellAlignment, ColumnConstraint, ContentArrangement, Table, Width};
+use serde::Serialize;
+
+use crate::app::App;
+use crate::failure::Outcome;
+use crate::human;
+
+/// Show what the models take on disk, and what storing them once saves
+///
+/// On a terminal a bar for each of the largest models: the full part is what only this model needs, and removing it
+/// would free; the light part it shares with others. Elsewhere all models, in bytes: size, what only it needs, id.
+#[derive(clap::Args)]
+#[command(after_help = "Examples:
+  catalog du
+  catalog du --all | less
+  catalog du --json | jq -r 'select(.exclusive_bytes > 1e10) | .id'")]
+pub(crate) struct Args {
+    /// Show all models on a terminal, too
+    #[arg(long)]
+    all: bool,
+}
+
+/// What fits a screen with the sums above it and the prompt below.
+const ROWS: usize = 20;
+
+#[derive(Serialize)]
+struct Entry<'a> {
+    id: &'a str,
+    size: u64,
+    exclusive_bytes: u64,
+}
+
+#[derive(Serialize)]
+struct Summary {
+    logical_bytes: u64,
+    physical_bytes: u64,
+    saved_bytes: u64,
+    copied_view_bytes: u64,
+    trash_bytes: u64,
+    quarantine_bytes: u64,
+    ingest_bytes: u64,
+    unreferenced_bytes: u64,
+    entries: usize,
+    blobs: u64,
+}
+
+impl Args {
+    pub(crate) fn run(self, app: &mut App) -> Outcome {
+        let usage = app.open()?.disk_usage()?;
+        if app.json() {
+            print_json(app, &usage);
+        } else if app.out.is_terminal() {
+            self.print_chart(app, &usage);
+        } else {
+            print_numbers(app, &usage);
+        }
+        Ok(())
+    }
+
+    fn print_chart(&self, app: &mut App, usage: &DiskUsage) {
+        for (name, bytes, meaning) in sums(usage) {
+            app.out.line(format!("{name:13}{:>9}  {meaning}", human::size(bytes)));
+        }
+        let rows = if self.all { usage.entries.len() } else { ROWS.min(usage.entries.len()) };
+        let (shown, rest) = usage.entries.split_at(rows);
+        if !shown.is_empty() {
+            let chart = chart(shown, app);
+            app.out.line("");
+            app.out.line(chart.trim_fmt());
+        }
+        if !rest.is_empty() {
+            let bytes = human::size(rest.iter().map(|entry| entry.size_bytes).sum());
+            app.out.line(format!("and {} more, together {bytes}; --all shows them", rest.len()));
+        }
+    }
+}
+
+fn print_json(app: &mut App, usage: &DiskUsage) {
+    for EntryUsage { id, size_bytes, exclusive_bytes, .. } in &usage.entries {
+        app.out.json(&Entry { id, size: *size_bytes, exclusive_bytes: *exclusive_bytes });
+    }
+    app.out.json(&Summary {
+        logical_bytes: usage.logical_bytes,
+        physical_bytes: usage.physical_bytes,
+        saved_bytes: usage.saved_bytes,
+        copied_view_bytes: usage.copied_view_bytes,
+        trash_bytes: usage.trash_bytes,
+        quarantine_bytes: usage.quarantine_bytes,
+        ingest_bytes: usage.ingest_bytes,
+        unreferenced_bytes: usage.unreferenced_bytes,
+        entries: usage.entries.len(),
+        blobs: usage.blobs,
+    });
+}
+
+fn print_numbers(app: &mut App, usage: &DiskUsage) {
+    let width = usage.logical_bytes.max(usage.physical_bytes).to_string().len();
+    for (name, bytes, _) in sums(usage) {
+        app.out.line(format!("{name:13}{bytes:>width$}"));
+    }
+    if !usage.entries.is_empty() {
+        app.out.line("");
+    }
+    for entry in &usage.entries {
+        app.out.line(format!("{:>width$}  {:>width$}  {}", entry.size_bytes, entry.exclusive_bytes, entry.id));
+    }
+}
+
+fn sums(usage: &DiskUsage) -> [(&'static str, u64, &'static str); 8] {
+    [
+        ("logical", usage.logical_bytes, "all models, as engines see them"),
+        ("on disk", usage.physical_bytes, "what the store takes for them"),
+        ("saved", usage.saved_bytes, "by storing equal files once"),
+        ("copied views", usage.copied_view_bytes, "paths that could not be links"),
+        ("trash", usage.trash_bytes, "taken, and kept for the grace of `catalog gc`"),
+        ("quarantine", usage.quarantine_bytes, "damaged, and kept to look at"),
+        ("ingest", usage.ingest_bytes, "being brought in, or left by a process that died"),
+        ("unreferenced", usage.unreferenced_bytes, "needed by no model; `catalog gc` takes it"),
+    ]
+}
+
+/// The bars take what the widest id leaves of the terminal, and at least a third of it.
+fn chart(entries: &[EntryUsage], app: &App) -> Table {
+    const SIZE_COLUMN: usize = 9 + 2;
+    let mut table = Table::new();
+    table.load_style(comfy_table::presets::NOTHING);
+    table.set_content_arrangement(ContentArrangement::Dynamic);
+    let ids: Vec<_> = entries.iter().map(|entry| app.out.shown(&entry.id)).collect();
+    let terminal = usize::from(table.width().unwrap_or(80));
+    let widest = ids.iter().map(|id| id.chars().count()).max().unwrap_or(0);
+    let bar_width = terminal.saturating_sub(SIZE_COLUMN + 2 + widest + 2).clamp(terminal / 3, 60.max(terminal / 3));
+    let largest = entries.iter().map(|entry| entry.size_bytes).max().unwrap_or(0);
+    for (entry, id) in entries.iter().zip(ids) {
+        table.add_row([human::size(entry.size_bytes), bar(entry, largest, bar_width), id.into_owned()]);
+    }
+    for (index, column) in table.column_iter_mut().enumerate() {
+        column.set_padding((0, 2));
+        column.set_constraint(match index {
+            2 => ColumnConstraint::LowerBoundary(Width::Fixed(12)),
+            _ => ColumnConstraint::ContentWidth,
+        });
+    }
+    if let Some(size) = table.column_mut(0) {
+        size.set_cell_alignment(CellAlignment::Right);
+    }
+    table
+}
+
+/// Full blocks for what only this entry needs, light ones for what it shares. What is there is never invisible.
+fn bar(entry: &EntryUsage, largest: u64, width: usize) -> String {
+    let cells = |bytes: u64| -> usize {
+        let scaled = u128::from(bytes) * width as u128 / u128::from(largest.max(1));
+        usize::try_from(scaled).unwrap_or(width).min(width)
+    };
+    let all = cells(entry.size_bytes);
+    if all == 0 {
+        return if entry.size_bytes == 0 { String::new() } else { "▏".to_owned() };
+    }
+    // Blocks on disk are counted whole, and a file may fill its last one only in part.
+    let own = cells(entry.exclusive_bytes.min(entry.size_bytes));
+    "█".repeat(own) + &"░".repeat(all - own)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bar_shows_what_is_shared_and_hides_nothing() {
+        // What a function of the library returns cannot be built here.
+        let dir = tempfile::tempdir().unwrap();
+        let catalog = catalog_core::FsCatalog::new(dir.path()).unwrap();
+        let entry = catalog_core::CatalogEntry {
+            id: "x".into(),
+            local_path: "x".into(),
+            lifecycle: catalog_core::LifecycleState::Active,
+            digest: None,
+            last_verified_ms: None,
+        };
+        catalog_core::CatalogStore::put(&catalog, &entry).unwrap();
+        let mut usage = catalog.disk_usage().unwrap().entries.remove(0);
+        for (size, own, largest, shown) in [
+            (0, 0, 0, ""),
+            (0, 0, 100, ""),
+            (1, 1, 100, "▏"),
+            (50, 0, 100, "░░░░░"),
+            (50, 50, 100, "█████"),
+            (100, 30, 100, "███░░░░░░░"),
+            (10, 4096, 10, "██████████"), // a block on disk is larger than the file in it
+            (u64::MAX, u64::MAX, u64::MAX, "██████████"),
+        ] {
+            (usage.size_bytes, usage.exclusive_bytes) = (size, own);
+            assert_eq!(bar(&usage, largest, 10), shown, "{size} of {largest}");
+        }
+    }
+}
