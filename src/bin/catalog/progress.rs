@@ -1,20 +1,26 @@
-//! The progress bar of long work: bytes, rate and time left, on a terminal only.
+//! The progress of long work: bytes, rate and time left as a bar on a terminal, and elsewhere a word when it waits.
 
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
 use catalog_core::{Event, Observer};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use crate::app::App;
+use crate::app::{self, App};
+use crate::human;
 use crate::text::visible;
 
 // Work that is over sooner than somebody can read a bar shows none.
 const SOON: Duration = Duration::from_millis(300);
 const LITTLE_BYTES: u64 = 64 << 20;
 
-const TEMPLATE: &str =
+/// Who waits for longer than this, and shows no bar, says so.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+const WORKING: &str =
     "{bar:24} {decimal_bytes} of {decimal_total_bytes}, {decimal_bytes_per_sec}, {eta} left  {wide_msg}";
+const WAITING: &str = "{spinner} {wide_msg}";
 
 /// A bar that stays hidden until the work has turned out to be long.
 pub(crate) struct Progress {
@@ -22,13 +28,24 @@ pub(crate) struct Progress {
     begun: Instant,
     wanted: bool,
     shown: AtomicBool,
+    /// What is worked on, while the bar shows what is waited for.
+    put_aside: Mutex<Option<String>>,
+    waiting_since: OnceLock<Instant>,
+    may_note: AtomicBool,
 }
 
 impl Progress {
     pub(crate) fn new(app: &App) -> Self {
-        let style = ProgressStyle::with_template(TEMPLATE).expect("a test builds this style");
-        let bar = ProgressBar::with_draw_target(Some(0), ProgressDrawTarget::hidden()).with_style(style);
-        Progress { bar, begun: Instant::now(), wanted: app.wants_progress(), shown: AtomicBool::new(false) }
+        let bar = ProgressBar::with_draw_target(Some(0), ProgressDrawTarget::hidden()).with_style(style(WORKING));
+        Progress {
+            bar,
+            begun: Instant::now(),
+            wanted: app.wants_progress(),
+            shown: AtomicBool::new(false),
+            put_aside: Mutex::new(None),
+            waiting_since: OnceLock::new(),
+            may_note: AtomicBool::new(app.wants_notes()),
+        }
     }
 
     /// Takes the bar off the screen, so that what is printed next begins on a clean line.
@@ -43,11 +60,44 @@ impl Progress {
             self.bar.enable_steady_tick(Duration::from_millis(100));
         }
     }
+
+    /// Says once that somebody else is waited for, so that a log shows why nothing happens.
+    fn note_waiting(&self, what: &str) {
+        let since = self.waiting_since.get_or_init(Instant::now);
+        if since.elapsed() >= PATIENCE && self.may_note.swap(false, Ordering::Relaxed) {
+            app::note(&format!("waiting for another process that stages {what}; --wait limits that"));
+        }
+    }
+
+    fn show_waiting(&self, words: String) {
+        if let Ok(mut put_aside) = self.put_aside.lock()
+            && put_aside.is_none()
+        {
+            *put_aside = Some(self.bar.message());
+            self.bar.set_style(style(WAITING));
+        }
+        self.bar.set_message(words);
+    }
+
+    /// Back from waiting to work.
+    fn show_working(&self) {
+        if let Ok(mut put_aside) = self.put_aside.try_lock()
+            && let Some(message) = put_aside.take()
+        {
+            self.bar.set_style(style(WORKING));
+            self.bar.set_message(message);
+            // The rate would count the time in which nothing was read.
+            self.bar.reset_eta();
+        }
+    }
 }
 
 impl Observer for Progress {
     fn on(&self, event: &Event<'_>) {
         if !self.wanted {
+            if let Event::Waiting { what, .. } = event {
+                self.note_waiting(what);
+            }
             return;
         }
         match event {
@@ -59,8 +109,17 @@ impl Observer for Progress {
                 self.bar.inc_length(*bytes_total);
                 self.bar.set_message(visible(what).into_owned());
             }
-            Event::Advanced { bytes } => self.bar.inc(*bytes),
-            Event::Syncing => self.bar.set_message("syncing"),
+            Event::Waiting { what, bytes_done, bytes_total, bytes_per_s } => {
+                self.show_waiting(waiting(&visible(what), *bytes_done, *bytes_total, *bytes_per_s));
+            }
+            Event::Advanced { bytes } => {
+                self.show_working();
+                self.bar.inc(*bytes);
+            }
+            Event::Syncing => {
+                self.show_working();
+                self.bar.set_message("syncing");
+            }
             _ => {}
         }
         if !self.shown.load(Ordering::Relaxed) {
@@ -69,12 +128,35 @@ impl Observer for Progress {
     }
 }
 
+/// What is known of the other's progress, which may be nothing yet.
+fn waiting(what: &str, done: u64, total: u64, per_s: u64) -> String {
+    let rate = if per_s == 0 { String::new() } else { format!(", {}/s", human::size(per_s)) };
+    let progress = match total {
+        0 => String::new(),
+        total => format!("{} of {}{rate}; ", human::size(done), human::size(total)),
+    };
+    format!("{progress}waiting for another process that stages {what}")
+}
+
+fn style(template: &'static str) -> ProgressStyle {
+    ProgressStyle::with_template(template).expect("a test builds this style")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn the_template_is_one() {
-        ProgressStyle::with_template(TEMPLATE).unwrap();
+    fn the_templates_are_some() {
+        ProgressStyle::with_template(WORKING).unwrap();
+        ProgressStyle::with_template(WAITING).unwrap();
+    }
+
+    #[test]
+    fn what_is_not_known_of_the_other_is_not_shown() {
+        assert_eq!(waiting("a", 0, 0, 0), "waiting for another process that stages a");
+        assert_eq!(waiting("a", 0, 2000, 0), "0 B of 2.0 kB; waiting for another process that stages a");
+        let words = waiting("a", 1000, 2000, 500);
+        assert_eq!(words, "1.0 kB of 2.0 kB, 500 B/s; waiting for another process that stages a");
     }
 }

@@ -6,10 +6,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use catalog_core::{
-    ArtifactKind, Digest, IngestMode, LinkMode, ModelRef, StageOptions, StageReceipt, UsedMode, check_id,
+    ArtifactKind, Digest, IngestMode, LinkMode, ModelRef, StageOptions, StageReceipt, UsedMode, Wait, check_id,
 };
 use serde::Serialize;
 
+use crate::amount;
 use crate::app::App;
 use crate::failure::{Failure, Outcome};
 use crate::human;
@@ -21,6 +22,9 @@ use crate::text::shell_word;
 /// Stores the content once, whoever else brought it and under whatever name, and makes the path that an engine opens.
 /// Makes the catalog when there is none. When this is done, it survives a power cut. The source stays as it is, except
 /// with `--mode link` and `--mode move`.
+///
+/// When another process stages the same reference, this one waits for it, and then has nothing left to do. Where
+/// `catalog config` has set limits, models that were not used for long are evicted when room is needed.
 ///
 /// A REF is a path or `file:/path`. A reference of another kind (`hf:org/repo`, `https://…`) is found when the catalog
 /// holds it, and is an error when it does not: this build fetches nothing.
@@ -42,6 +46,9 @@ pub(crate) struct Args {
     /// How the bytes get into the store
     #[arg(long, value_enum, default_value_t = Mode::Auto)]
     mode: Mode,
+    /// How long to wait for another process that stages the same: never, forever, or a time such as 90s, 15m, 2h
+    #[arg(long, value_name = "TIME", value_parser = amount::wait, default_value = "forever")]
+    wait: Wait,
     /// In a directory, take the files that symlinks leading out of it lead to
     #[arg(long)]
     follow_links: bool,
@@ -114,8 +121,8 @@ impl Args {
             digest: self.digest.as_deref().map(str::parse).transpose()?,
             mode: self.mode.into(),
             follow_links: self.follow_links,
+            wait: self.wait,
             observer: Some(progress),
-            ..StageOptions::default()
         })
     }
 }
