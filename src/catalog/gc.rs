@@ -14,7 +14,7 @@ use crate::fs::space::space;
 use crate::fs::{Kind, now_ms};
 use crate::gc::{
     BlobFacts, EntryFacts, Facts, GcAction, GcPlan, GcPolicy, GcReport, GcStep, TrashFacts, TrashedBlob, ViewFacts,
-    is_due, make_plan,
+    is_due, make_plan, shortfall,
 };
 use crate::index::{Change, StoredRecord};
 use crate::layout;
@@ -68,6 +68,10 @@ impl FsCatalog {
         let freed = sweep.finish()?;
         freed.iter().for_each(|freed| report.add(freed));
         self.empty_trash(plan, &mut report)?;
+        if report.skipped > 0 {
+            // What the plan counted on did not come free.
+            report.shortfall_bytes = shortfall(&self.gc_facts()?, &plan.policy);
+        }
         tracing::debug!(entries = report.entries, bytes = report.physical_bytes, "collected");
         Ok(report)
     }

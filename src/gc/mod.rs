@@ -7,4 +7,4 @@ mod report;
 pub use policy::{GcPolicy, MinFree};
 pub use report::{GcAction, GcKept, GcPlan, GcReason, GcReport, GcStep};
 
-pub(crate) use plan::{BlobFacts, EntryFacts, Facts, TrashFacts, TrashedBlob, ViewFacts, is_due, make_plan};
+pub(crate) use plan::{BlobFacts, EntryFacts, Facts, TrashFacts, TrashedBlob, ViewFacts, is_due, make_plan, shortfall};

@@ -125,6 +125,11 @@ pub(crate) fn make_plan(facts: &Facts, policy: &GcPolicy, is_leased: &mut dyn Fn
     planner.finish()
 }
 
+/// Bytes that are missing to what the policy asks for, as things are.
+pub(crate) fn shortfall(facts: &Facts, policy: &GcPolicy) -> u64 {
+    Planner::new(facts, policy).missing_bytes()
+}
+
 struct Planner<'a> {
     facts: &'a Facts,
     policy: &'a GcPolicy,
