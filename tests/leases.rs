@@ -297,6 +297,7 @@ fn a_lease_of_a_killed_process_is_not_held_by_its_child() {
         let catalog = FsCatalog::open(std::env::var_os("LEASE_TEST_ROOT").unwrap()).unwrap();
         let _lease = catalog.lease("a").unwrap();
         let mut sleep = Command::new("sleep");
+        #[allow(clippy::zombie_processes)] // it is to outlive this process
         let sleep = sleep.arg("60").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
         println!("\nchild {}", sleep.id());
         thread::sleep(Duration::from_secs(60));
