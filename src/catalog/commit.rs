@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::FsCatalog;
-use super::stage::{Plan, StageReceipt};
+use super::plan::Plan;
+use super::stage::StageReceipt;
 use super::tree::listing;
 use crate::blob::manifest::TreeFile;
 use crate::blob::{self, Checked, Incoming, IngestMode, Published, Session, Touched, UsedMode};

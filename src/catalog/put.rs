@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::FsCatalog;
 use super::place::{self, Location};
-use super::stage::Plan;
+use super::plan::Plan;
 use crate::entry::{ArtifactKind, CatalogEntry, Record, TrustState, check_id};
 use crate::error::{Error, Result};
 use crate::fs::now_ms;

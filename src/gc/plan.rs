@@ -1,88 +1,13 @@
 //! Making a plan: from facts to steps, without I/O.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
 use std::time::Duration;
 
+use super::facts::{EntryFacts, Facts, TrashFacts};
 use super::{GcAction, GcKept, GcPlan, GcPolicy, GcReason, GcStep};
 use crate::digest::Digest;
-use crate::entry::TOUCH_INTERVAL;
 
-/// What is on disk, at one moment.
-#[derive(Debug, Default)]
-pub(crate) struct Facts {
-    pub(crate) now_ms: u64,
-    pub(crate) entries: Vec<EntryFacts>,
-    /// Every blob in `blobs/`.
-    pub(crate) blobs: BTreeMap<Digest, BlobFacts>,
-    /// Blobs that no entry references and that a leased artifact needs.
-    pub(crate) leased_orphans: BTreeSet<Digest>,
-    pub(crate) trash: Vec<TrashFacts>,
-    /// What dead processes left.
-    pub(crate) leftovers: Vec<(PathBuf, u64)>,
-    /// Views that no entry names and no lease holds.
-    pub(crate) views: Vec<ViewFacts>,
-    /// Bytes on disk of views that are copies, and of what is in quarantine.
-    pub(crate) other_bytes: u64,
-    pub(crate) free_bytes: u64,
-    pub(crate) total_bytes: u64,
-}
-
-#[derive(Debug)]
-pub(crate) struct EntryFacts {
-    pub(crate) id: String,
-    pub(crate) digest: Option<Digest>,
-    /// All blobs that it needs, the manifest of a tree among them.
-    pub(crate) blobs: Vec<Digest>,
-    pub(crate) size_bytes: u64,
-    /// Bytes on disk of its view, when that is a copy.
-    pub(crate) view_bytes: u64,
-    pub(crate) retired_ms: Option<u64>,
-    pub(crate) staged_ms: u64,
-    pub(crate) last_used_ms: Option<u64>,
-    /// A pin that holds now.
-    pub(crate) pin: Option<String>,
-}
-
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct BlobFacts {
-    /// On disk.
-    pub(crate) bytes: u64,
-}
-
-/// A blob's name in `trash/`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct TrashedBlob {
-    pub(crate) digest: Digest,
-    pub(crate) trashed_ms: u64,
-}
-
-#[derive(Debug)]
-pub(crate) struct TrashFacts {
-    pub(crate) blob: TrashedBlob,
-    pub(crate) bytes: u64,
-}
-
-#[derive(Debug)]
-pub(crate) struct ViewFacts {
-    pub(crate) path: PathBuf,
-    pub(crate) changed_ms: u64,
-}
-
-impl EntryFacts {
-    /// The last moment at which it may have been used. A time in the future, from a clock that was wrong, counts as now.
-    fn used_ms(&self, now_ms: u64) -> u64 {
-        let touched = self.last_used_ms.map(|ms| ms.saturating_add(millis(TOUCH_INTERVAL)));
-        self.staged_ms.max(touched.unwrap_or(0)).min(now_ms)
-    }
-
-    /// For "idle since", where the recorded hour is exact enough.
-    fn idle_since_ms(&self, now_ms: u64) -> u64 {
-        self.staged_ms.max(self.last_used_ms.unwrap_or(0)).min(now_ms)
-    }
-}
-
-fn millis(duration: Duration) -> u64 {
+pub(super) fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 

@@ -1,0 +1,201 @@
+//! Rounds: what is brought in and committed together.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use rayon::prelude::*;
+
+use super::FsCatalog;
+use super::commit::Artifact;
+use super::flight::Flight;
+use super::plan::Plan;
+use super::stage::StageReceipt;
+use crate::blob::manifest::{self, TreeFile};
+use crate::blob::{self, Incoming, Session, UsedMode};
+use crate::entry::ArtifactKind;
+use crate::error::{Error, Result};
+use crate::fs::{Durability, wait_for_a_tick};
+use crate::layout;
+use crate::observer::{Event, Observer};
+
+/// One round ends when it has this many bytes or files: what came before is acknowledged then, and a batch of any
+/// size needs only so much memory and can only lose so much work.
+const ROUND_BYTES: u64 = 4 << 30;
+const ROUND_FILES: usize = 16 << 10;
+
+/// From how many files on one flush of the file system is cheaper than one a file.
+const FLUSH_ONCE_FROM: usize = 8;
+
+/// From what size on a file of a batch is worth a lock file of its own.
+const FLIGHT_FROM_BYTES: u64 = 16 << 20;
+
+impl FsCatalog {
+    /// Brings plans in and commits them, a round at a time.
+    pub(super) fn bring_and_commit(
+        &self,
+        plans: Vec<(usize, Plan)>,
+        observer: &dyn Observer,
+    ) -> Vec<(usize, Result<StageReceipt>)> {
+        if plans.is_empty() {
+            return Vec::new();
+        }
+        let what = match plans.as_slice() {
+            [(_, one)] => one.source.display().to_string(),
+            many => format!("{} artifacts", many.len()),
+        };
+        let bytes_total = plans.iter().map(|(_, plan)| plan.size_bytes()).sum();
+        observer.on(&Event::Started { what: &what, bytes_total });
+        let results = rounds(plans).into_iter().flat_map(|round| self.run_round(round, observer)).collect();
+        observer.on(&Event::Finished);
+        results
+    }
+
+    fn run_round(&self, round: Vec<(usize, Plan)>, observer: &dyn Observer) -> Vec<(usize, Result<StageReceipt>)> {
+        let mut results = Vec::new();
+        let (flights, round) = self.take_off(round, &mut results, observer);
+        if round.is_empty() {
+            return results;
+        }
+        let begun = Session::begin(&self.root).and_then(|session| {
+            let needed_bytes = round.iter().map(|(_, plan)| plan.new_bytes(&self.root)).sum();
+            let copied_bytes = if session.can_reflink() { 0 } else { needed_bytes };
+            self.make_room(needed_bytes, copied_bytes)?;
+            Ok(session)
+        });
+        let session = match begun {
+            Ok(session) => session,
+            Err(error) => {
+                results.extend(round.iter().map(|(number, _)| (*number, Err(error.clone()))));
+                return results;
+            }
+        };
+        // So that the stamps of files that were written just now can be relied on later.
+        wait_for_a_tick(round.iter().flat_map(|(_, plan)| &plan.files).map(|file| file.stamp.mtime_ns));
+        let files: usize = round.iter().map(|(_, plan)| plan.files.len()).sum();
+        // A batch is synced as a whole before it is published; a few files are synced here, each.
+        let each = if files < FLUSH_ONCE_FROM { self.durability } else { Durability::Relaxed };
+        let brought: Vec<(usize, Result<Artifact<'_>>)> = round
+            .into_par_iter()
+            .map(|(number, plan)| {
+                let flight = flights.get(&plan.reference);
+                let advanced = |bytes| {
+                    observer.on(&Event::Advanced { bytes });
+                    if let Some(flight) = flight {
+                        flight.advance(bytes);
+                    }
+                };
+                (number, bring(&session, plan, each, &advanced))
+            })
+            .collect();
+        observer.on(&Event::Syncing);
+        let mut artifacts = Vec::new();
+        for (number, artifact) in brought {
+            match artifact {
+                Ok(artifact) => artifacts.push((number, artifact)),
+                Err(error) => results.push((number, Err(error))),
+            }
+        }
+        results.extend(self.commit(&session, artifacts, each != self.durability));
+        results
+    }
+
+    /// Takes the right to work on each reference, and finds out which of them another process has staged meanwhile.
+    ///
+    /// The order is that of the lock files, so that no two processes wait for each other. Of a batch, small files go
+    /// without: to read one twice costs less than a lock file.
+    fn take_off(
+        &self,
+        mut round: Vec<(usize, Plan)>,
+        results: &mut Vec<(usize, Result<StageReceipt>)>,
+        observer: &dyn Observer,
+    ) -> (BTreeMap<String, Flight>, Vec<(usize, Plan)>) {
+        let is_alone = round.len() == 1;
+        round.sort_by_cached_key(|(_, plan)| layout::lock_fetch(&plan.reference));
+        let mut flights: BTreeMap<String, Flight> = BTreeMap::new();
+        let mut work = Vec::with_capacity(round.len());
+        for (number, plan) in round {
+            let needs_flight = is_alone || plan.size_bytes() >= FLIGHT_FROM_BYTES;
+            if !needs_flight || flights.contains_key(&plan.reference) {
+                work.push((number, plan));
+                continue;
+            }
+            let begun = self.begin_flight(&plan.reference, plan.size_bytes(), plan.wait, observer);
+            // Look again: whoever had it before may have done the work.
+            match begun.and_then(|flight| Ok((flight, self.unchanged(&plan)?))) {
+                Ok((_, Some(receipt))) => results.push((number, Ok(receipt))),
+                Ok((flight, None)) => {
+                    flights.insert(plan.reference.clone(), flight);
+                    work.push((number, plan));
+                }
+                Err(error) => results.push((number, Err(error))),
+            }
+        }
+        (flights, work)
+    }
+}
+
+/// Brings all files of an artifact in, and its manifest when it is a tree.
+fn bring<'r>(
+    session: &Session<'r>,
+    plan: Plan,
+    durability: Durability,
+    advanced: &(dyn Fn(u64) + Sync),
+) -> Result<Artifact<'r>> {
+    let mut incoming: Vec<Incoming<'r>> = plan
+        .files
+        .par_iter()
+        .map(|file| blob::bring(session, &file.source, plan.mode, durability, advanced))
+        .collect::<Result<_>>()?;
+    let tree: Vec<TreeFile> = plan
+        .files
+        .iter()
+        .zip(&incoming)
+        .map(|(file, brought)| TreeFile {
+            path: file.path.clone(),
+            digest: brought.digest(),
+            size_bytes: brought.size_bytes(),
+        })
+        .collect();
+    let mode = incoming.iter().map(Incoming::mode).max().unwrap_or(UsedMode::Unchanged);
+    if plan.kind == ArtifactKind::Tree {
+        let bytes = manifest::encode(&tree).map_err(|e| Error::io("describe the tree", &plan.source, e))?;
+        incoming.push(blob::bring_bytes(session, &bytes, durability)?);
+    }
+    let digest = incoming.last().map(Incoming::digest).expect("a plan has a file");
+    match plan.expected {
+        Some(expected) if expected != digest => {
+            Err(Error::DigestMismatch { path: plan.source, expected, actual: digest })
+        }
+        _ => Ok(Artifact {
+            plan,
+            digest,
+            tree,
+            incoming,
+            mode,
+            stored: BTreeSet::new(),
+            needs_copies: false,
+            copies: None,
+        }),
+    }
+}
+
+/// Splits plans into rounds. An id is in a round once: what is given last wins, as it would one after the other.
+fn rounds(plans: Vec<(usize, Plan)>) -> Vec<Vec<(usize, Plan)>> {
+    let mut rounds: Vec<Vec<(usize, Plan)>> = Vec::new();
+    let mut current = Vec::new();
+    let mut ids = BTreeSet::new();
+    let (mut bytes, mut files) = (0_u64, 0);
+    for (number, plan) in plans {
+        let is_full = bytes >= ROUND_BYTES || files >= ROUND_FILES || ids.contains(&plan.id);
+        if is_full {
+            rounds.push(std::mem::take(&mut current));
+            ids.clear();
+            (bytes, files) = (0, 0);
+        }
+        bytes = bytes.saturating_add(plan.size_bytes());
+        files += plan.files.len();
+        ids.insert(plan.id.clone());
+        current.push((number, plan));
+    }
+    rounds.push(current);
+    rounds
+}
