@@ -11,7 +11,7 @@ use crate::digest::Digest;
 use crate::entry::{LinkMode, Record};
 use crate::error::Result;
 use crate::fs::space::space;
-use crate::fs::{Kind, now_ms};
+use crate::fs::{Kind, Meta, now_ms};
 use crate::gc::{
     BlobFacts, EntryFacts, Facts, GcAction, GcPlan, GcPolicy, GcReport, GcStep, TrashFacts, TrashedBlob, ViewFacts,
     is_due, make_plan, shortfall,
@@ -135,8 +135,10 @@ impl FsCatalog {
             report.skipped += 1;
             return Ok(());
         }
+        let freed_bytes = self.bytes_freed_below(path)?;
         self.root.remove_all(path)?;
         report.leftovers += 1;
+        report.physical_bytes += freed_bytes;
         Ok(())
     }
 
@@ -178,7 +180,7 @@ impl FsCatalog {
         }
         facts.leased_orphans = self.leased_orphans(&roots)?;
         for path in self.leftovers(&facts)? {
-            let bytes = self.disk_bytes_below(&path)?;
+            let bytes = self.bytes_freed_below(&path)?;
             facts.leftovers.push((path, bytes));
         }
         facts.views = self.stray_views(&roots)?;
@@ -256,12 +258,21 @@ impl FsCatalog {
 
     /// Bytes on disk of all files at or below a path.
     pub(super) fn disk_bytes_below(&self, path: &Path) -> Result<u64> {
+        self.sum_below(path, &|file| file.allocated_bytes)
+    }
+
+    /// Bytes on disk that come free when all at or below a path is removed: none of a file that has another name.
+    fn bytes_freed_below(&self, path: &Path) -> Result<u64> {
+        self.sum_below(path, &|file| if file.links == 1 { file.allocated_bytes } else { 0 })
+    }
+
+    fn sum_below(&self, path: &Path, bytes_of: &dyn Fn(&Meta) -> u64) -> Result<u64> {
         match self.root.meta(path)? {
             Some(meta) if meta.kind == Kind::Dir => {
                 let names = self.root.names(path)?;
-                names.iter().map(|name| self.disk_bytes_below(&path.join(name))).sum()
+                names.iter().map(|name| self.sum_below(&path.join(name), bytes_of)).sum()
             }
-            Some(meta) => Ok(meta.allocated_bytes),
+            Some(meta) => Ok(bytes_of(&meta)),
             None => Ok(0),
         }
     }

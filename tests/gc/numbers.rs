@@ -57,6 +57,23 @@ fn disk_usage_of_a_store_made_by_hand() {
     assert_eq!(blobs_of(&root, &tree).len(), 3);
 }
 
+// Red when the removal of leftovers is not counted, and when names of files that stay elsewhere are.
+#[test]
+fn leftovers_count_for_what_their_removal_frees() {
+    let host = Host::new();
+    let catalog = catalog(&host);
+    let dead = catalog.root().join("ingest/dead");
+    fs::create_dir(&dead).unwrap();
+    fs::write(dead.join("0"), content("0")).unwrap();
+    let source = host.file("source", content("1"));
+    fs::hard_link(&source, dead.join("1")).unwrap(); // as `--mode link` leaves it when it is killed
+
+    let plan = catalog.plan_gc(&NOW).unwrap();
+    let report = catalog.execute_gc(&plan).unwrap();
+    assert_eq!((plan.freed_bytes, report.physical_bytes, report.leftovers), (SIZE as u64, SIZE as u64, 1));
+    assert!(source.exists());
+}
+
 /// `CATALOG_TEST_ENTRIES` sets how many; 100,000 is what a root has to bear.
 #[test]
 fn a_plan_for_a_large_store() {
