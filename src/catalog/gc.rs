@@ -3,6 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
+use rayon::prelude::*;
+
 use super::FsCatalog;
 use super::roots::Roots;
 use super::sweep::{Fate, Sweep, short_digest};
@@ -95,7 +97,7 @@ impl FsCatalog {
         self.update_for_sweep(&ids, &mut |id, old| {
             evicted.remove(id);
             let (Some(record), Some(step)) = (old, due.get(id)) else { return Ok(Change::Keep) };
-            let facts = entry_facts(record.clone().into_record(id.to_owned(), &self.root), Vec::new(), now_ms());
+            let facts = entry_facts(&record.clone().into_record(id.to_owned(), &self.root), Vec::new(), now_ms());
             let GcAction::EvictEntry { digest, .. } = &step.action else { return Ok(Change::Keep) };
             if record.digest != *digest || !is_due(&facts, &step.reason, policy, now_ms()) {
                 return Ok(Change::Keep);
@@ -164,7 +166,7 @@ impl FsCatalog {
         let mut roots = Roots::default();
         self.for_each_record(&mut |record, blobs| {
             roots.add(self.relative(&record.entry.local_path), &blobs);
-            facts.entries.push(entry_facts(record.clone(), blobs, now_ms));
+            facts.entries.push(entry_facts(record, blobs, now_ms));
             Ok(())
         })?;
         for (digest, meta) in blob::all_with_meta(&self.root)? {
@@ -225,23 +227,30 @@ impl FsCatalog {
 
     /// Folders `views/<slug>/<12 hex>` that no record names and no lease holds, and folders `views/<slug>` without any.
     fn stray_views(&self, roots: &Roots) -> Result<Vec<ViewFacts>> {
+        let slugs = self.root.names(Path::new(layout::VIEWS))?;
+        let stray: Result<Vec<Vec<ViewFacts>>> = slugs
+            .par_iter()
+            .map(|slug| {
+                let home = Path::new(layout::VIEWS).join(slug);
+                // Two links of its own and one for each folder in it: with just one view, and that one a record's, there
+                // is nothing to look for. Where folders do not count so, it is looked into.
+                let Some(meta) = self.root.meta(&home)? else { return Ok(Vec::new()) };
+                let has_only_its_own = meta.kind == Kind::Dir && meta.links == 3 && roots.claims(&home);
+                if has_only_its_own { Ok(Vec::new()) } else { self.stray_views_in(&home, roots) }
+            })
+            .collect();
+        Ok(stray?.into_iter().flatten().collect())
+    }
+
+    fn stray_views_in(&self, home: &Path, roots: &Roots) -> Result<Vec<ViewFacts>> {
         let mut stray = Vec::new();
-        for slug in self.root.names(Path::new(layout::VIEWS))? {
-            let home = Path::new(layout::VIEWS).join(slug);
-            // Two links of its own and one for each folder in it: with just one view, and that one a record's, there is
-            // nothing to look for. Where folders do not count so, it is looked into.
-            let Some(meta) = self.root.meta(&home)? else { continue };
-            if meta.kind == Kind::Dir && meta.links == 3 && roots.claims(&home) {
-                continue;
-            }
-            let names = self.root.names(&home)?;
-            let empty = names.is_empty().then(|| home.clone());
-            for folder in names.iter().map(|name| home.join(name)).chain(empty) {
-                if !roots.claims(&folder) && !self.is_leased_view(&folder)? {
-                    let mtime_ns = self.root.meta(&folder)?.map_or(0, |meta| meta.mtime_ns);
-                    let changed_ms = u64::try_from(mtime_ns / 1_000_000).unwrap_or(0);
-                    stray.push(ViewFacts { path: folder, changed_ms });
-                }
+        let names = self.root.names(home)?;
+        let empty = names.is_empty().then(|| home.to_path_buf());
+        for folder in names.iter().map(|name| home.join(name)).chain(empty) {
+            if !roots.claims(&folder) && !self.is_leased_view(&folder)? {
+                let mtime_ns = self.root.meta(&folder)?.map_or(0, |meta| meta.mtime_ns);
+                let changed_ms = u64::try_from(mtime_ns / 1_000_000).unwrap_or(0);
+                stray.push(ViewFacts { path: folder, changed_ms });
             }
         }
         Ok(stray)
@@ -278,11 +287,11 @@ impl FsCatalog {
     }
 }
 
-fn entry_facts(record: Record, blobs: Vec<Digest>, now_ms: u64) -> EntryFacts {
+fn entry_facts(record: &Record, blobs: Vec<Digest>, now_ms: u64) -> EntryFacts {
     let pin = record.pins.iter().find(|(_, pin)| pin.holds_at(now_ms)).map(|(name, _)| name.clone());
     EntryFacts {
         view_bytes: if record.view == Some(LinkMode::Copy) { record.size_bytes } else { 0 },
-        id: record.entry.id,
+        id: record.entry.id.clone(),
         digest: record.entry.digest,
         blobs,
         size_bytes: record.size_bytes,
