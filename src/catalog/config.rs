@@ -35,7 +35,15 @@ impl FsCatalog {
 
     /// Sets the limits, durably. Nothing is evicted by this; the next staging or collection does that.
     pub fn set_config(&self, config: &Config) -> Result<()> {
+        self.change_config(|limits| *limits = *config).map(drop)
+    }
+
+    /// Changes some of the limits, durably, and answers all. Of two processes that change different ones at the same time,
+    /// neither undoes the other.
+    pub fn change_config(&self, change: impl FnOnce(&mut Config)) -> Result<Config> {
         let _store = self.lock_for_sweep()?;
+        let mut config = self.config()?;
+        change(&mut config);
         let mut store = self.read_store_json()?;
         let mut quota = match store.remove(QUOTA) {
             Some(Value::Object(quota)) => quota, // with what a later version keeps there
@@ -46,7 +54,8 @@ impl FsCatalog {
         store.insert(QUOTA.to_owned(), Value::Object(quota));
         let mut text = serde_json::to_vec(&store).map_err(|e| self.store_json_error(&e))?;
         text.push(b'\n');
-        atomic::replace(&self.root, Path::new(layout::STORE_JSON), &text, Durability::Full)
+        atomic::replace(&self.root, Path::new(layout::STORE_JSON), &text, Durability::Full)?;
+        Ok(config)
     }
 
     fn read_store_json(&self) -> Result<Map<String, Value>> {

@@ -102,13 +102,11 @@ fn get(app: &mut App, key: Option<Key>) -> Outcome {
 }
 
 fn set(app: &mut App, catalog: &catalog_core::FsCatalog, key: Key, value: Option<MinFree>) -> Outcome {
-    let mut config = catalog.config()?;
-    match (key, value) {
+    catalog.change_config(|config| match (key, value) {
         (Key::MaxBytes, Some(MinFree::Bytes(bytes))) => config.max_bytes = Some(bytes),
         (Key::MaxBytes, _) => config.max_bytes = None,
         (Key::MinFree, min_free) => config.min_free = min_free,
-    }
-    catalog.set_config(&config)?;
+    })?;
     app.receipt(&key.setting(value), |_| format!("{} is {}", key.name(), words(value)).into_bytes());
     Ok(())
 }
