@@ -154,3 +154,41 @@ impl FsCatalog {
         manifest::decode(&bytes).map_err(corrupt)
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::disallowed_methods, clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::catalog::StageOptions;
+    use crate::fs::Durability;
+    use crate::model_ref::ModelRef;
+
+    // Red when `for_each_record` does not look at a record once more whose manifest is not there.
+    #[test]
+    fn a_tree_that_is_removed_while_the_index_is_read_is_no_damage() {
+        let dir = tempfile::tempdir().unwrap();
+        let catalog = FsCatalog::new(dir.path().join("root")).unwrap().with_durability(Durability::Relaxed);
+        for id in ["a", "b"] {
+            let tree = dir.path().join(id);
+            std::fs::create_dir(&tree).unwrap();
+            std::fs::write(tree.join("file"), id).unwrap();
+            let options = StageOptions { id: Some(id.into()), ..StageOptions::default() };
+            catalog.stage(&ModelRef::File { path: tree }, &options).unwrap();
+        }
+        let mut seen = Vec::new();
+        catalog
+            .for_each_record(&mut |record, _| {
+                let other = if record.entry.id == "a" { "b" } else { "a" };
+                assert_eq!(catalog.remove(other)?.unwrap().blobs_removed, 2);
+                seen.push(record.entry.id.clone());
+                Ok(())
+            })
+            .unwrap();
+        assert_eq!(seen.len(), 1);
+
+        // It is damage when a record still names it.
+        let [left] = catalog.records().unwrap().try_into().unwrap();
+        std::fs::remove_file(catalog.root().join(layout::blob(&left.entry.digest.unwrap()))).unwrap();
+        assert!(catalog.for_each_record(&mut |_, _| Ok(())).unwrap_err().is_corrupt());
+    }
+}

@@ -1,9 +1,7 @@
-//! When nothing may be taken: what the index or a tree's manifest names is unknown. And what only looks like that.
+//! When nothing may be taken: what the index or a tree's manifest names is unknown.
 
 use std::fs;
-use std::sync::atomic::{AtomicBool, Ordering};
 
-use catalog_core::{CatalogStore as _, LifecycleState};
 use rstest::rstest;
 
 use super::*;
@@ -52,37 +50,4 @@ fn nothing_is_taken_while_it_is_unknown_what_is_needed(#[case] damage: &str) {
     let error = catalog.execute_gc(&plan).unwrap_err();
     assert!(error.is_corrupt(), "{error}");
     assert_eq!(listing(&root), before);
-}
-
-/// A tree that is evicted between the look at its record and that at its manifest is no damage. Here many are, again and
-/// again.
-// Red when `for_each_record` does not look at the record once more.
-#[test]
-fn a_tree_that_is_evicted_meanwhile_is_no_damage() {
-    const TREES: usize = 150;
-    let host = Host::new();
-    let catalog = catalog(&host);
-    let id = |number| format!("tree {number}");
-    for number in 0..TREES {
-        add_tree(&host, &catalog, &id(number), &[&format!("file {}", number % 7)]);
-    }
-    let is_over = AtomicBool::new(false);
-    std::thread::scope(|scope| {
-        let evictor = scope.spawn(|| {
-            // A handle of its own, as another process would have.
-            let catalog = host.catalog().with_durability(Durability::Relaxed);
-            for number in 0..TREES {
-                catalog.set_state(&id(number), LifecycleState::Retired).unwrap();
-                if number % 10 == 9 {
-                    catalog.gc(&GcPolicy { retired_after: Some(Duration::ZERO), ..NOW }).unwrap();
-                }
-            }
-            is_over.store(true, Ordering::Relaxed);
-        });
-        while !is_over.load(Ordering::Relaxed) && !evictor.is_finished() {
-            catalog.plan_gc(&NOW).unwrap();
-            catalog.disk_usage().unwrap();
-        }
-    });
-    assert_eq!(catalog.records().unwrap(), []);
 }
