@@ -29,6 +29,7 @@ pub(crate) struct Incoming<'r> {
     source_stamp: Option<Stamp>,
     source_is_racy: bool,
     is_published: bool,
+    is_synced: bool,
     /// Mode of the source's inode when it was taken as it is, to give back if it is not published after all.
     borrowed_mode: Option<u32>,
 }
@@ -67,6 +68,27 @@ impl Incoming<'_> {
             self.is_published = atomic::publish_new(self.root, &self.name, &self.meta, to)?;
         }
         Ok(self.is_published)
+    }
+
+    /// Whether its bytes have reached the disk.
+    pub(super) fn is_synced(&self) -> bool {
+        self.is_synced
+    }
+
+    /// The whole file system was synced.
+    pub(crate) fn was_synced(&mut self) {
+        self.is_synced = true;
+    }
+
+    /// Makes its bytes durable, when they are not.
+    pub(crate) fn sync(&mut self) -> Result<()> {
+        if !self.is_synced
+            && let Some(file) = self.root.open_file(&self.name)?
+        {
+            atomic::sync(self.root, &file, &self.name)?;
+            self.is_synced = true;
+        }
+        Ok(())
     }
 
     /// What was published is recorded now: a source that was taken as it is stays a blob, and read-only.
@@ -167,17 +189,20 @@ impl<'r> Private<'r> {
             source_stamp: None,
             source_is_racy: true,
             is_published: false,
+            is_synced: false,
             borrowed_mode: None,
         };
         Ok(Private { file, incoming })
     }
 
-    /// Makes the file what a blob is: read-only, durable, its metadata final.
+    /// Makes the file what a blob is: read-only, its metadata final, and durable, unless its bytes are here already, so
+    /// that it will not be needed.
     fn seal(mut self, durability: Durability) -> Result<Incoming<'r>> {
         let (root, name) = (self.incoming.root, &self.incoming.name);
         atomic::set_mode(root, &self.file, name, BLOB_MODE)?;
-        if durability.is_full() {
+        if durability.is_full() && !super::is_good_by_stamp(root, &self.incoming.digest, durability)? {
             atomic::sync(root, &self.file, name)?;
+            self.incoming.is_synced = true;
         }
         self.incoming.meta = meta_of(&self.file).map_err(|e| root.fail("look at", name, e))?;
         Ok(self.incoming)

@@ -74,6 +74,8 @@ pub(crate) enum Published {
     New,
     /// It was here already, and is good.
     Existing,
+    /// It was thought to be here, so it was not synced: that has to be done first, without any lock.
+    Unsynced,
     /// Something is here under its name that has to be checked first, without any lock: see [`check`].
     Doubtful,
 }
@@ -116,6 +118,9 @@ pub(crate) fn publish(
     if let Some(trashed_ms) = trash.get(&incoming.digest()) {
         existing::restore(root, &incoming.digest(), &layout::trash(&incoming.digest(), *trashed_ms), touched)?;
     }
+    if durability.is_full() && !incoming.is_synced() && root.meta(&name)?.is_none() {
+        return Ok(Published::Unsynced);
+    }
     if incoming.publish(&name)? {
         stamps::write(root, &incoming.digest(), &incoming.meta().stamp(), durability)?;
         return Ok(Published::New);
@@ -126,9 +131,10 @@ pub(crate) fn publish(
     }
 }
 
-/// Whether a blob is here and was not changed since its last full check: one `stat` and one small read.
-pub(crate) fn is_good_by_stamp(root: &Root, digest: &Digest) -> Result<bool> {
-    Ok(root.meta(&layout::blob(digest))?.is_some_and(|meta| stamps::fits(root, digest, &meta, Durability::Relaxed)))
+/// Whether a blob is here, was not changed since its last full check, and is as durable as this: one `stat` and one small
+/// read.
+pub(crate) fn is_good_by_stamp(root: &Root, digest: &Digest, durability: Durability) -> Result<bool> {
+    Ok(root.meta(&layout::blob(digest))?.is_some_and(|meta| stamps::fits(root, digest, &meta, durability)))
 }
 
 /// Moves a file that was found bad out of service, durably, to where an operator can look at it. The caller holds the
@@ -173,5 +179,29 @@ mod tests {
             assert_eq!(root.read(&name).unwrap().unwrap(), b"bytes");
             to_trash(&root, &incoming.digest()).unwrap();
         }
+    }
+
+    // Red when `publish` does not ask whether it was synced: a power cut could leave a name with other bytes.
+    #[test]
+    fn what_was_not_synced_because_it_was_here_is_synced_when_it_is_gone() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = Root::open(dir.path()).unwrap();
+        for folder in [layout::INGEST, layout::TRASH] {
+            root.make_dirs(Path::new(folder)).unwrap();
+        }
+        let session = Session::begin(&root).unwrap();
+        let mut publish = |incoming: &mut Incoming<'_>| {
+            publish(&root, incoming, &BTreeMap::new(), Durability::Full, &mut Touched::default()).unwrap()
+        };
+        let mut first = bring_bytes(&session, b"bytes", Durability::Full).unwrap();
+        assert!(first.is_synced());
+        assert_eq!(publish(&mut first), Published::New);
+        let mut second = bring_bytes(&session, b"bytes", Durability::Full).unwrap();
+        assert!(!second.is_synced(), "its bytes are here: syncing a copy of them is for nothing");
+        assert_eq!(publish(&mut second), Published::Existing);
+        to_trash(&root, &second.digest()).unwrap();
+        assert_eq!(publish(&mut second), Published::Unsynced);
+        second.sync().unwrap();
+        assert_eq!(publish(&mut second), Published::New);
     }
 }

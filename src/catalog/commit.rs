@@ -86,23 +86,25 @@ impl FsCatalog {
         if flush {
             // Before any of it gets a name: a power cut must not leave a name with other bytes.
             self.root.sync_file_system()?;
+            artifacts.iter_mut().flat_map(|(_, artifact)| &mut artifact.incoming).for_each(Incoming::was_synced);
         }
         let mut last = None;
         for _ in 0..ATTEMPTS {
             let store = self.lock_for_commit()?;
             let mut touched = Touched::default();
             let trash = blob::trash(&self.root)?;
-            let mut doubtful = Vec::new();
+            let (mut doubtful, mut unsynced) = (Vec::new(), false);
             for (_, artifact) in artifacts.iter_mut() {
                 for incoming in &mut artifact.incoming {
                     match blob::publish(&self.root, incoming, &trash, self.durability, &mut touched)? {
                         Published::New => drop(artifact.stored.insert(incoming.digest())),
                         Published::Existing => {}
                         Published::Doubtful => doubtful.push(incoming.digest()),
+                        Published::Unsynced => unsynced = true,
                     }
                 }
             }
-            if doubtful.is_empty() {
+            if doubtful.is_empty() && !unsynced {
                 match self.show_and_record(session, artifacts, flush, &mut touched)? {
                     Some(shown) => return Ok(shown),
                     None => {
@@ -113,10 +115,13 @@ impl FsCatalog {
                 }
             }
             drop(store);
+            for incoming in artifacts.iter_mut().flat_map(|(_, artifact)| &mut artifact.incoming).filter(|_| unsynced) {
+                incoming.sync()?;
+            }
             for digest in &doubtful {
                 self.settle(digest)?;
             }
-            last = doubtful.pop();
+            last = doubtful.pop().or(last);
         }
         let path = last.map(|digest| self.root.absolute(&layout::blob(&digest))).unwrap_or_default();
         Err(Error::CorruptBlob { path, reason: "it was damaged again each time it was replaced".into() })

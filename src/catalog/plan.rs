@@ -15,7 +15,7 @@ use crate::entry::{ArtifactKind, LifecycleState, LinkMode, Record, Source, Trust
 use crate::error::{Error, Result};
 use crate::fs::lock::Wait;
 use crate::fs::source::source_meta;
-use crate::fs::{Kind, Root};
+use crate::fs::{Durability, Kind, Root};
 use crate::layout;
 use crate::model_ref::{ModelRef, absolute};
 
@@ -130,7 +130,7 @@ impl FsCatalog {
     pub(super) fn is_intact(&self, record: &Record) -> Result<bool> {
         let (Some(digest), Some(view)) = (record.entry.digest, record.view) else { return Ok(false) };
         let Ok(at) = record.entry.local_path.strip_prefix(self.root()) else { return Ok(false) };
-        if !blob::is_good_by_stamp(&self.root, &digest)? {
+        if !blob::is_good_by_stamp(&self.root, &digest, Durability::Relaxed)? {
             return Ok(false);
         }
         let files = match self.files_of(record.kind, digest, record.size_bytes) {
@@ -141,7 +141,7 @@ impl FsCatalog {
         };
         for file in &files {
             let shown = file.below(at);
-            let intact = blob::is_good_by_stamp(&self.root, &file.digest)?
+            let intact = blob::is_good_by_stamp(&self.root, &file.digest, Durability::Relaxed)?
                 && match view {
                     LinkMode::Hardlink => crate::view::is_hardlink_of(&self.root, &file.digest, &shown)?,
                     // Its bytes are its own, and nothing tells whether they were changed: make it again.
@@ -187,7 +187,9 @@ impl Plan {
 
     /// What staging will need room for, as far as can be told before it is read.
     pub(super) fn new_bytes(&self, root: &Root) -> u64 {
-        let is_here = self.expected.is_some_and(|digest| blob::is_good_by_stamp(root, &digest).unwrap_or(false));
+        let is_here = self
+            .expected
+            .is_some_and(|digest| blob::is_good_by_stamp(root, &digest, Durability::Relaxed).unwrap_or(false));
         if is_here || self.mode == IngestMode::Link { 0 } else { self.size_bytes() }
     }
 
