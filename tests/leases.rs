@@ -103,7 +103,7 @@ fn a_lease_that_comes_after_the_plan_holds() {
     assert_readable(&catalog, "a", b"bytes");
 }
 
-// Red when `FsCatalog::leased_orphans` finds none, or `blob::claim` takes a blob whose lock it did not get.
+// Red when `blob::claim` takes a blob whose lock it did not get.
 #[test]
 fn what_is_leased_and_removed_is_readable_until_the_lease_is_dropped() {
     let host = Host::new();
@@ -137,7 +137,7 @@ fn a_leased_path_that_was_adopted_stays() {
     assert_eq!(inode_of(&path), inode_of(&blob_of(&host, b"bytes")));
 }
 
-// Red when `FsCatalog::leased_orphans` finds none.
+// Red when `blob::claim` takes a blob whose lock it did not get.
 #[test]
 fn new_content_leaves_the_leased_old_one_alone() {
     let host = Host::new();
