@@ -3,7 +3,7 @@
 //! ```text
 //! <root>/                               default ~/.cache/models
 //!   CACHEDIR.TAG                        so backup tools skip a cache
-//!   store.json                          format version, feature flags; the only file read at open
+//!   store.json                          format version, feature flags, quota; the only file read at open
 //!   index/<xx>.json                     256 shards, xx = first byte of SHA-256(id)
 //!   index/<xx>.json.prev                the generation before
 //!   blobs/sha256/<xx>/<64 hex>          mode 0444, never changed in place

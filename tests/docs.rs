@@ -6,7 +6,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use catalog_core::{ArtifactKind, Digest, FsCatalog, LinkMode};
+use catalog_core::{ArtifactKind, Config, Digest, FsCatalog, LinkMode};
 use tempfile::TempDir;
 
 fn repository() -> &'static Path {
@@ -75,6 +75,16 @@ fn a_record_has_the_members_of_the_format_page() {
         fs::read_to_string(dir.path().join("store.json")).unwrap(),
         block(&read("docs/format.md"), "## `store.json`", "json")
     );
+}
+
+#[test]
+fn the_quota_of_the_format_page_is_what_is_written() {
+    let dir = TempDir::new().unwrap();
+    let catalog = FsCatalog::new(dir.path()).unwrap();
+    catalog.set_config(&Config { max_bytes: Some(200_000_000_000), ..Config::default() }).unwrap();
+    let store = fs::read_to_string(dir.path().join("store.json")).unwrap();
+    let quota = &store[store.find("\"quota\"").unwrap()..store.rfind('}').unwrap()];
+    assert!(read("docs/format.md").contains(&format!("`{quota}`")), "{quota}");
 }
 
 #[test]
