@@ -124,3 +124,37 @@ fn is_same_artifact(one: &Record, other: &Record) -> bool {
 
 /// How long noting a use may wait for a lock.
 const TOUCH_PATIENCE: Duration = Duration::from_millis(50);
+
+#[cfg(test)]
+#[allow(clippy::disallowed_methods, clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::blob::{self, Claim};
+    use crate::catalog::StageOptions;
+
+    /// A sweep takes the blob while a lease waits for it, and the same bytes are staged again under another inode: all
+    /// that the lease looks at by name is as it was, and its lock is on the inode that is gone.
+    // Red when `take` does not compare inodes: the next sweep then takes what is leased.
+    #[test]
+    fn a_lease_that_waited_for_a_sweep_is_on_the_blob_that_is_there_now() {
+        let dir = tempfile::tempdir().unwrap();
+        let catalog = FsCatalog::new(dir.path().join("root")).unwrap().with_durability(Durability::Relaxed);
+        let source = dir.path().join("a.gguf");
+        std::fs::write(&source, "a").unwrap();
+        let options = StageOptions { id: Some("a".into()), ..StageOptions::default() };
+        let stage = || catalog.stage(&ModelRef::File { path: source.clone() }, &options).unwrap();
+        let digest = stage().digest;
+        let Claim::Free(sweeping) = blob::claim(&catalog.root, &digest).unwrap() else { panic!("nobody leases it") };
+        std::thread::scope(|scope| {
+            let leasing = scope.spawn(|| catalog.lease("a").unwrap());
+            std::thread::sleep(Duration::from_millis(100)); // it has opened the blob by now, and waits
+            let trashed = blob::to_trash(&catalog.root, &digest).unwrap();
+            catalog.root.remove_file(&trashed).unwrap();
+            stage();
+            drop(sweeping);
+            let lease = leasing.join().unwrap();
+            assert_eq!(std::fs::read(lease.local_path()).unwrap(), b"a");
+            assert!(matches!(blob::claim(&catalog.root, &digest).unwrap(), Claim::Leased));
+        });
+    }
+}

@@ -38,14 +38,14 @@ fn worker_main() {
     }
 }
 
-// Red when a lease does not look again at the inode that it has locked, when a sweep does not lock the store or does
-// not claim blobs before it takes them, when a commit does not lock the store.
+// Red when a commit does not lock the store, when a sweep locks it shared, when a sweep does not see leases, when it takes
+// the folder of a live operation. (That a lease compares inodes is shown in `src/catalog/lease.rs`.)
 #[test]
 fn nothing_that_is_acknowledged_leased_or_pinned_is_lost() {
     Fleet::launch("fleet", 0).run();
 }
 
-// Red when, of the folders of dead processes, none is taken, or one of a live process is.
+// Red when a collection does not take what dead processes have left in `ingest/`, and as the one above.
 #[test]
 fn nothing_is_lost_when_processes_are_killed_at_any_moment() {
     let seconds = seconds();

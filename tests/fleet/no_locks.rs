@@ -67,13 +67,13 @@ fn id_in_shard(start: &str, shard: u8) -> String {
     ids.find(|id| Digest::of_bytes(id.as_bytes()).as_bytes()[0] == shard).unwrap()
 }
 
-// Red when a blob is published over another, and when a collection does not ask whether locks work.
+// Red when a collection does not ask whether locks work.
 #[test]
 fn where_locks_do_nothing_nothing_is_damaged_and_nothing_is_collected() {
     run_without_locks(false);
 }
 
-// Red when an index shard is replaced without a look at its generation.
+// Red as long as an index shard is looked at first and replaced then, in two steps.
 #[test]
 fn where_locks_do_nothing_no_change_of_one_shard_is_lost() {
     run_without_locks(true);

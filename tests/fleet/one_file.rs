@@ -215,7 +215,7 @@ fn fifty_processes_stage_one_file_and_one_of_them_reads_it() {
     crowd.check("one file", began, 1);
 }
 
-// Red when whoever waits gives up with the one that it waits for.
+// Red when the one who got the flight does not look again whether the work is done.
 #[test]
 fn when_the_reader_is_killed_one_of_those_who_wait_takes_over() {
     let mut crowd = Crowd::gather(64 << 20, Duration::from_millis(30));
