@@ -3,7 +3,7 @@
 //!
 //! `CATALOG_TEST_SECONDS` sets how long the schedules run, `CATALOG_TEST_KILLS` how many processes are killed,
 //! `CATALOG_TEST_SEED` makes the random choices those of an earlier run; the kernel's scheduling stays its own.
-#![cfg(target_os = "linux")]
+#![cfg(all(feature = "cli", target_os = "linux"))]
 #![allow(clippy::disallowed_methods, clippy::unwrap_used, clippy::indexing_slicing)]
 
 #[path = "../common/mod.rs"]

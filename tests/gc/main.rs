@@ -1,5 +1,5 @@
 //! Garbage collection: what a policy takes, in which order, what it never takes, and what is freed by it.
-#![cfg(target_os = "linux")]
+#![cfg(all(feature = "cli", target_os = "linux"))]
 #![allow(clippy::disallowed_methods, clippy::unwrap_used, clippy::indexing_slicing)]
 
 #[path = "../common/mod.rs"]

@@ -77,7 +77,7 @@ fn leftovers_count_for_what_their_removal_frees() {
 /// `CATALOG_TEST_ENTRIES` sets how many; 100,000 is what a root has to bear.
 #[test]
 fn a_plan_for_a_large_store() {
-    let count: usize = std::env::var("CATALOG_TEST_ENTRIES").map_or(5_000, |text| text.parse().unwrap());
+    let count: usize = std::env::var("CATALOG_TEST_ENTRIES").map_or(2_000, |text| text.parse().unwrap());
     let host = Host::new();
     let root = catalog(&host).root().to_path_buf();
     let made = Instant::now();
