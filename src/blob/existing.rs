@@ -42,7 +42,10 @@ pub(crate) fn check(root: &Root, digest: &Digest, durability: Durability) -> Res
     if durability.is_full() && !stamps::fits(root, digest, &before, Durability::Full) {
         atomic::sync(root, &file, &name)?;
     }
-    stamps::write(root, digest, &before.stamp(), durability)?;
+    if let Err(error) = stamps::write(root, digest, &before.stamp(), durability) {
+        // It is advice; and a collection may take its unfinished file, since no lock is held here.
+        tracing::debug!(%digest, %error, "that the blob was checked is not recorded");
+    }
     Ok(Checked::Good)
 }
 
@@ -145,9 +148,8 @@ pub(crate) fn starting_with(root: &Root, digits: &str) -> Result<Vec<Digest>> {
 /// The blobs in `blobs/` with what `stat` says of them.
 pub(crate) fn all_with_meta(root: &Root) -> Result<BTreeMap<Digest, Meta>> {
     use rayon::prelude::*;
-    let metas: Result<Vec<Option<(Digest, Meta)>>> = all(root)?
-        .into_par_iter()
-        .map(|digest| Ok(root.meta(&layout::blob(&digest))?.map(|meta| (digest, meta))))
-        .collect();
-    Ok(metas?.into_iter().flatten().filter(|(_, meta)| meta.kind == Kind::File).collect())
+    let folders: Vec<PathBuf> = layout::fan_out_folders("blobs").collect();
+    let entries: Result<Vec<Vec<_>>> = folders.par_iter().map(|folder| root.entries(folder)).collect();
+    let files = entries?.into_iter().flatten().filter(|(_, meta)| meta.kind == Kind::File);
+    Ok(files.filter_map(|(name, meta)| Some((layout::parse_blob(name.to_str()?)?, meta))).collect())
 }

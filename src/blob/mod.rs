@@ -190,7 +190,7 @@ mod tests {
             root.make_dirs(Path::new(folder)).unwrap();
         }
         let session = Session::begin(&root).unwrap();
-        let mut publish = |incoming: &mut Incoming<'_>| {
+        let publish = |incoming: &mut Incoming<'_>| {
             publish(&root, incoming, &BTreeMap::new(), Durability::Full, &mut Touched::default()).unwrap()
         };
         let mut first = bring_bytes(&session, b"bytes", Durability::Full).unwrap();

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::error::Result;
 use crate::fs::lock::{Hold, Lock, try_lock_file};
-use crate::fs::{Root, atomic, link, meta_of};
+use crate::fs::{Kind, Root, atomic, link, meta_of};
 use crate::layout;
 
 /// Removed with all that is in it when it is dropped, or by the next sweep when its owner was killed.
@@ -40,6 +40,9 @@ impl<'r> Session<'r> {
     /// Locks a folder whose owner has ended without removing it; `None`: it lives, or has removed it. Without the lock
     /// an owner could still come: one that has made the folder and is about to lock it.
     pub(crate) fn claim_dead(root: &Root, folder: &Path) -> Result<Option<Lock>> {
+        if root.meta(folder)?.is_none_or(|meta| meta.kind != Kind::Dir) {
+            return Ok(None); // nothing that this crate has put there
+        }
         match root.open_dir(folder)? {
             Some(opened) => try_lock_file(root, opened, folder, Hold::Exclusive),
             None => Ok(None),

@@ -227,14 +227,13 @@ impl FsCatalog {
 
     /// Folders `views/<slug>/<12 hex>` that no record names and no lease holds, and folders `views/<slug>` without any.
     fn stray_views(&self, roots: &Roots) -> Result<Vec<ViewFacts>> {
-        let slugs = self.root.names(Path::new(layout::VIEWS))?;
-        let stray: Result<Vec<Vec<ViewFacts>>> = slugs
-            .par_iter()
-            .map(|slug| {
+        let homes = self.root.entries(Path::new(layout::VIEWS))?;
+        let stray: Result<Vec<Vec<ViewFacts>>> = homes
+            .into_par_iter()
+            .map(|(slug, meta)| {
                 let home = Path::new(layout::VIEWS).join(slug);
                 // Two links of its own and one for each folder in it: with just one view, and that one a record's, there
                 // is nothing to look for. Where folders do not count so, it is looked into.
-                let Some(meta) = self.root.meta(&home)? else { return Ok(Vec::new()) };
                 let has_only_its_own = meta.kind == Kind::Dir && meta.links == 3 && roots.claims(&home);
                 if has_only_its_own { Ok(Vec::new()) } else { self.stray_views_in(&home, roots) }
             })

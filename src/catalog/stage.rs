@@ -111,7 +111,10 @@ impl FsCatalog {
                     plans.push((number, *plan));
                     None
                 }
-                Ok(Planned::Here(receipt)) => Some(Ok(*receipt)),
+                Ok(Planned::Here(receipt)) => {
+                    self.touch(&receipt.id); // whoever stages it is about to use it
+                    Some(Ok(*receipt))
+                }
                 Err(error) => Some(Err(error)),
             });
         }

@@ -177,6 +177,14 @@ impl Root {
         Ok(names)
     }
 
+    /// What is in a folder, sorted by name, each with what `stat` says of it; nothing when it is not there.
+    pub(crate) fn entries(&self, relative: &Path) -> Result<Vec<(OsString, Meta)>> {
+        let mut entries =
+            absent(self.handle.entries(relative)).map_err(|e| self.fail("list", relative, e))?.unwrap_or_default();
+        entries.sort_unstable_by(|a, b| a.0.cmp(&b.0));
+        Ok(entries)
+    }
+
     pub(crate) fn sync_dir(&self, relative: &Path) -> Result<()> {
         self.handle.sync_dir(relative).map_err(|e| self.fail("sync the folder", relative, e))
     }

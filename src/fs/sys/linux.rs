@@ -164,14 +164,21 @@ impl Handle {
     }
 
     pub(crate) fn names(&self, relative: &Path) -> io::Result<Vec<OsString>> {
-        let mut names = Vec::new();
-        for entry in Dir::read_from(self.dir(relative, OFlags::RDONLY)?)? {
-            let name = entry?.file_name().to_bytes().to_vec();
-            if name != b"." && name != b".." {
-                names.push(OsString::from_vec(name));
+        read_names(&self.dir(relative, OFlags::RDONLY)?)
+    }
+
+    /// What is in a folder, each with what `stat` says of it; what goes away meanwhile is left out.
+    pub(crate) fn entries(&self, relative: &Path) -> io::Result<Vec<(OsString, Meta)>> {
+        let folder = self.dir(relative, OFlags::RDONLY)?;
+        let mut entries = Vec::new();
+        for name in read_names(&folder)? {
+            match rfs::statat(&folder, &name, AtFlags::SYMLINK_NOFOLLOW) {
+                Ok(stat) => entries.push((name, meta(&stat))),
+                Err(Errno::NOENT) => {}
+                Err(e) => return Err(e.into()),
             }
         }
-        Ok(names)
+        Ok(entries)
     }
 
     pub(crate) fn sync_dir(&self, relative: &Path) -> io::Result<()> {
@@ -182,6 +189,17 @@ impl Handle {
     pub(crate) fn sync_file_system(&self) -> io::Result<()> {
         Ok(rfs::syncfs(&self.0)?)
     }
+}
+
+fn read_names(folder: &OwnedFd) -> io::Result<Vec<OsString>> {
+    let mut names = Vec::new();
+    for entry in Dir::read_from(folder)? {
+        let name = entry?.file_name().to_bytes().to_vec();
+        if name != b"." && name != b".." {
+            names.push(OsString::from_vec(name));
+        }
+    }
+    Ok(names)
 }
 
 fn is_symlink(parent: BorrowedFd<'_>, name: &Path) -> bool {
