@@ -78,7 +78,7 @@ pub struct StageReceipt {
 impl FsCatalog {
     /// Stages the file or directory that `reference` names, under `options.id` or the reference's own string.
     ///
-    /// When it returns, the entry is durable (see [`Durability`]), its view reads the bytes that hash to its digest, and
+    /// When it returns, the entry is durable (see [`Durability`](crate::Durability)), its view reads the bytes that hash to its digest, and
     /// nothing that happens to the source changes that. A file that was staged under this id before and has not
     /// changed since is not read again. When it fails, nothing is recorded and nothing is left behind; an entry that had
     /// this id is as it was.
