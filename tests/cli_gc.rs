@@ -14,7 +14,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use assert_cmd::cargo::cargo_bin;
 use catalog_core::Digest;
-use common::{Host, Running, as_nobody, blob_path, edit_shard, files_below, has_tool, listing, set_mode, skip};
+use common::{Host, Running, as_nobody, blob_path, blobs, edit_shard, files_below, has_tool, listing, set_mode, skip};
 use rstest::rstest;
 use serde_json::Value;
 
@@ -711,4 +711,24 @@ fn where_locks_do_nothing_who_needs_them_is_told_once() {
     assert!(gc.stderr.starts_with("error: could not collect at "), "{}", gc.stderr);
     assert_eq!((gc.code, common::blobs(&host.root()).len()), (1, 2));
     assert_eq!(without_locks("list").stderr.lines().filter(|line| line.contains("file locks")).count(), 0);
+}
+
+// Red when `remove_blob` keeps its claim on every file of a tree: each is an open descriptor.
+#[test]
+fn a_tree_has_more_files_than_a_process_may_have_open() {
+    let host = Host::new();
+    for number in 0..300 {
+        host.file(&format!("tree/{number}"), number.to_string());
+    }
+    let limited = |line: &str| {
+        let command = format!("ulimit -n 64; exec {} {line}", env!("CARGO_BIN_EXE_catalog"));
+        let done = Command::new("sh").args(["-c", &command]).env("CATALOG_ROOT", host.root()).output().unwrap();
+        assert!(done.status.success(), "{line}: {}", String::from_utf8_lossy(&done.stderr));
+    };
+    let tree = host.path("tree");
+    limited(&format!("stage --id tree {}", tree.display()));
+    limited("remove tree");
+    limited(&format!("stage --id tree {}", tree.display()));
+    limited("gc --max-bytes 0 --grace 0");
+    assert!(blobs(&host.root()).is_empty());
 }

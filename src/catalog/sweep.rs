@@ -84,17 +84,23 @@ impl Sweep<'_> {
         if self.roots.references(digest) {
             return Ok(Fate::Referenced);
         }
+        let was_claimed = self.claims.contains_key(digest);
         if self.orphans.contains(digest) || !self.claim(digest)? {
             return Ok(Fate::Leased);
         }
-        if root.meta(&layout::blob(digest))?.is_none() {
-            return Ok(Fate::Gone);
+        let fate = if root.meta(&layout::blob(digest))?.is_none() {
+            Fate::Gone
+        } else {
+            let trashed = blob::to_trash(root, digest)?;
+            if at_once {
+                self.doomed.push((*digest, trashed));
+            }
+            Fate::Trashed
+        };
+        if !was_claimed {
+            self.claims.remove(digest); // a tree may have more files than a process may have open
         }
-        let trashed = blob::to_trash(root, digest)?;
-        if at_once {
-            self.doomed.push((*digest, trashed));
-        }
-        Ok(Fate::Trashed)
+        Ok(fate)
     }
 
     /// Removes what was ever shown under an id that has no record any more, and an adopted path of its. Answers what

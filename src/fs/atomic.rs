@@ -29,20 +29,19 @@ impl Durability {
 pub(crate) struct Temp<'r> {
     root: &'r Root,
     name: PathBuf,
-    file: File,
 }
 
 impl<'r> Temp<'r> {
     /// Creates `<folder>/.<random>.tmp`, writes `bytes` to it and makes them durable.
     pub(crate) fn write(root: &'r Root, folder: &Path, bytes: &[u8], durability: Durability) -> Result<Self> {
         let name = folder.join(format!(".{}.tmp", random_name()));
-        let file = root.create_file(&name, root.file_mode())?;
-        let mut temp = Temp { root, name, file };
-        temp.file.write_all(bytes).map_err(|e| root.fail("write", &temp.name, e))?;
+        let mut file = root.create_file(&name, root.file_mode())?;
+        let temp = Temp { root, name };
+        file.write_all(bytes).map_err(|e| root.fail("write", &temp.name, e))?;
         if durability.is_full() {
-            sync(root, &temp.file, &temp.name)?;
+            sync(root, &file, &temp.name)?;
         }
-        Ok(temp)
+        Ok(temp) // the descriptor is not kept: a batch has one of these for each shard
     }
 
     /// Gives it another private name, unless something has that already. Answers whether it did.
