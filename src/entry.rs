@@ -201,8 +201,13 @@ pub struct Record {
     pub retired_ms: Option<u64>,
     /// When its path was last given out, in milliseconds since the Unix epoch, to the hour.
     pub last_used_ms: Option<u64>,
+    /// When a part of it was found to be damaged, in milliseconds since the Unix epoch; `None`: it is not known to be. It is
+    /// not given out until it was repaired or staged again.
+    pub damaged_ms: Option<u64>,
     /// What asks for it to be kept, by name.
     pub pins: BTreeMap<String, Pin>,
+    /// Of a view that is no hardlink: the hash of the paths and stamps of its files when they were made or checked last.
+    pub(crate) view_listing: Option<String>,
 }
 
 /// Checks an id: 1 to [`MAX_ID_BYTES`] bytes, no control characters.

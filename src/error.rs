@@ -179,6 +179,14 @@ pub enum Error {
         /// What is wrong with it.
         reason: String,
     },
+    /// An entry whose content was found to be damaged. The damaged file is in `quarantine/`, and the entry's path is gone.
+    #[error("could not use {id:?}: its content at {} is damaged; `catalog repair` mends it from a good copy (--from), or stage it again", path.display())]
+    Damaged {
+        /// The entry.
+        id: String,
+        /// Its `local_path`.
+        path: PathBuf,
+    },
     /// The store was written by a newer version. Nothing was touched.
     #[error("could not open {}: it needs {found}, this version knows {supported}; use a newer catalog", path.display())]
     UnsupportedFormat {
@@ -264,7 +272,13 @@ impl Error {
     /// Content is not what it should be: a digest that does not match, a damaged blob or index file.
     #[must_use]
     pub fn is_corrupt(&self) -> bool {
-        matches!(self, Error::DigestMismatch { .. } | Error::CorruptIndex { .. } | Error::CorruptBlob { .. })
+        matches!(
+            self,
+            Error::DigestMismatch { .. }
+                | Error::CorruptIndex { .. }
+                | Error::CorruptBlob { .. }
+                | Error::Damaged { .. }
+        )
     }
 
     /// A lock was not had in time: the same call may succeed later.

@@ -7,7 +7,8 @@
 //!   index/<xx>.json                     256 shards, xx = first byte of SHA-256(id)
 //!   index/<xx>.json.prev                the generation before
 //!   blobs/sha256/<xx>/<64 hex>          mode 0444, never changed in place
-//!   outboards/sha256/<xx>/<64 hex>.json stamp of the last full check
+//!   outboards/sha256/<xx>/<64 hex>.json BLAKE3 root, and the stamp of the last full check
+//!   outboards/sha256/<xx>/<64 hex>.groups  32 bytes for each MiB, when there is more than one
 //!   views/<slug>/<12 hex>/<name>        local_path; <12 hex> of the artifact's digest
 //!   ingest/<session>/                   private in-flight files of one operation
 //!   trash/<64 hex>.<epoch ms>           swept, within grace
@@ -80,6 +81,11 @@ pub(crate) fn outboard(digest: &Digest) -> PathBuf {
     fan_out("outboards", digest, ".json")
 }
 
+/// The chaining values of a blob's groups.
+pub(crate) fn outboard_groups(digest: &Digest) -> PathBuf {
+    fan_out("outboards", digest, ".groups")
+}
+
 fn fan_out(folder: &str, digest: &Digest, ending: &str) -> PathBuf {
     let [first, ..] = *digest.as_bytes();
     PathBuf::from(format!("{folder}/{}/{first:02x}/{}{ending}", digest.algorithm().name(), digest.to_hex()))
@@ -98,6 +104,11 @@ pub(crate) fn view(id: &str, digest: &Digest, name: &str) -> PathBuf {
 
 pub(crate) fn quarantine(digest: &Digest, tag: &str) -> PathBuf {
     Path::new(QUARANTINE).join(format!("{}.{tag}", digest.to_hex()))
+}
+
+/// Which digest a file in `quarantine/` should have had.
+pub(crate) fn parse_quarantine(name: &OsStr) -> Option<Digest> {
+    parse_blob(name.to_str()?.split_once('.')?.0)
 }
 
 /// A blob in `trash/`, under its name and the time at which it was put there.

@@ -81,7 +81,7 @@ impl Lease {
         let missing = || self.root.fail("open", &name, std::io::ErrorKind::NotFound.into());
         let file = self.root.open_file(&name)?.ok_or_else(missing)?;
         let size_bytes = meta_of(&file).map_err(|e| self.root.fail("look at", &name, e))?.size_bytes;
-        let map = Map::of_owned(&file, size_bytes).map_err(|e| self.root.fail("map", &name, e))?;
+        let map = Map::of_owned(&file, 0..size_bytes).map_err(|e| self.root.fail("map", &name, e))?;
         Ok(ModelMap { map, _lease: self })
     }
 }
@@ -97,6 +97,6 @@ impl Deref for ModelMap<'_> {
     type Target = [u8];
 
     fn deref(&self) -> &[u8] {
-        self.map.bytes()
+        &self.map
     }
 }

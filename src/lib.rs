@@ -57,8 +57,8 @@ mod view;
 
 pub use blob::{IngestMode, UsedMode};
 pub use catalog::{
-    Config, DiskUsage, EntryUsage, FsCatalog, Kept, Key, RemoveReceipt, StageOptions, StageReceipt,
-    default_model_cache_dir,
+    BadFile, Check, Config, Depth, DiskUsage, EntryUsage, FsCatalog, Kept, Key, RemoveReceipt, StageOptions,
+    StageReceipt, VerifyOptions, VerifyReport, default_model_cache_dir,
 };
 pub use digest::{Algorithm, Digest, VerificationOutcome, verify_digest};
 pub use entry::{

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use crate::blob::manifest::TreeFile;
 use crate::blob::{Freed, Session, Touched};
 use crate::digest::Digest;
-use crate::entry::LinkMode;
+use crate::entry::{LinkMode, Stamp};
 use crate::error::{Error, Result};
 use crate::fs::{Durability, Kind, Root, link};
 use crate::layout;
@@ -42,6 +42,32 @@ pub(crate) fn show(
         None => Ok(Some(costliest)),
         Some(path) => Err(Error::NameCollision { path: root.absolute(&path) }),
     }
+}
+
+/// What tells whether files are still as they were: the hash of all their paths and stamps.
+pub(crate) fn listing(files: &[(&str, Stamp)]) -> String {
+    let mut hasher = blake3::Hasher::new();
+    for (path, stamp) in files {
+        let Stamp { inode, size_bytes, mtime_ns } = stamp;
+        hasher.update(format!("{path}\0{inode} {size_bytes} {mtime_ns}\0").as_bytes());
+    }
+    hasher.finalize().to_hex().to_string()
+}
+
+/// The listing of a view as it is; `None` of one that is made of hardlinks, for which the stamps of the blobs speak, and
+/// when a file of it is not there.
+pub(crate) fn listing_of(root: &Root, files: &[TreeFile], at: &Path, view: LinkMode) -> Result<Option<String>> {
+    if view == LinkMode::Hardlink {
+        return Ok(None);
+    }
+    let mut stamps = Vec::with_capacity(files.len());
+    for file in files {
+        match root.meta(&file.below(at))? {
+            Some(meta) => stamps.push((file.path.as_str(), meta.stamp())),
+            None => return Ok(None),
+        }
+    }
+    Ok(Some(listing(&stamps)))
 }
 
 /// Makes copies for [`show`], without any lock: they may be large.

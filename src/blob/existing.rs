@@ -1,53 +1,14 @@
-//! Blobs that are here already: full checks, leases, and the way out through `trash/`.
+//! Blobs that are here already: leases, and the way out through `trash/`.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use super::{Touched, stamps};
+use super::{Touched, outboard};
 use crate::digest::Digest;
 use crate::error::Result;
 use crate::fs::lock::{Hold, Lock, try_lock_file};
-use crate::fs::map::{Map, is_bad_medium};
-use crate::fs::{Durability, Kind, Meta, Root, atomic, meta_of, now_ms};
-use crate::hash::hash_map;
+use crate::fs::{Kind, Meta, Root, now_ms};
 use crate::layout;
-
-/// What a check of a blob found.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Checked {
-    /// Its bytes are its name, and as durable as was asked for.
-    Good,
-    /// There is none.
-    Missing,
-    /// Its bytes are not its name, or the disk cannot give them back. This is the file that was looked at.
-    Bad(Meta),
-}
-
-/// Checks a blob that is here already in full, unless its stamp says that this was done. Holds no lock: this may read
-/// 400 GB.
-pub(crate) fn check(root: &Root, digest: &Digest, durability: Durability) -> Result<Checked> {
-    let name = layout::blob(digest);
-    let Some(file) = root.open_file(&name)? else { return Ok(Checked::Missing) };
-    let before = meta_of(&file).map_err(|e| root.fail("look at", &name, e))?;
-    if !stamps::fits(root, digest, &before, Durability::Relaxed) {
-        let map = Map::of_owned(&file, before.size_bytes).map_err(|e| root.fail("map", &name, e))?;
-        match hash_map(&map, before.size_bytes, &|_| {}) {
-            Ok(actual) if actual == *digest => {}
-            Ok(_) => return Ok(Checked::Bad(before)),
-            Err(e) if is_bad_medium(&e) => return Ok(Checked::Bad(before)),
-            Err(e) => return Err(root.fail("read", &name, e)),
-        }
-    }
-    // It may have been stored with `Relaxed`, and never have reached the disk.
-    if durability.is_full() && !stamps::fits(root, digest, &before, Durability::Full) {
-        atomic::sync(root, &file, &name)?;
-    }
-    if let Err(error) = stamps::write(root, digest, &before.stamp(), durability) {
-        // It is advice; and a collection may take its unfinished file, since no lock is held here.
-        tracing::debug!(%digest, %error, "that the blob was checked is not recorded");
-    }
-    Ok(Checked::Good)
-}
 
 /// Whether a blob can be taken out of service.
 #[derive(Debug)]
@@ -111,7 +72,7 @@ pub(crate) fn empty_trash(root: &Root, digest: &Digest, trashed: &std::path::Pat
         return Ok(Freed::default());
     }
     if root.meta(&layout::blob(digest))?.is_none() {
-        stamps::remove(root, digest)?;
+        outboard::remove(root, digest)?;
     }
     // Another name of the inode, such as a source that was staged with `link`, keeps its blocks.
     let is_last = meta.links <= 1;

@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, Read, Write};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -12,7 +13,8 @@ use crate::error::{Error, Result};
 use crate::fs::map::Map;
 use crate::fs::source::{source_error, source_meta};
 use crate::fs::{Durability, Kind, Meta, Root, atomic, link, meta_of, open_source, space, writers};
-use crate::hash::{Hasher, chunks, hash_map, read_all};
+use crate::hash::groups::Groups;
+use crate::hash::{BothHasher, Hashes, hash_both, read_all};
 use crate::layout;
 
 /// The mode of a blob, and so of every hardlinked view.
@@ -25,6 +27,7 @@ pub(crate) struct Incoming<'r> {
     name: PathBuf,
     meta: Meta,
     digest: Digest,
+    groups: Option<Groups>,
     mode: UsedMode,
     source_stamp: Option<Stamp>,
     source_is_racy: bool,
@@ -59,6 +62,11 @@ impl Incoming<'_> {
 
     pub(super) fn meta(&self) -> &Meta {
         &self.meta
+    }
+
+    /// What the blob will be checked against; `None` when that is made by its first check.
+    pub(super) fn groups(&self) -> Option<&Groups> {
+        self.groups.as_ref()
     }
 
     /// Links or renames the private inode to `to`, unless there is something else already.
@@ -117,14 +125,22 @@ impl Drop for Incoming<'_> {
     }
 }
 
-/// Brings the bytes of a regular file in and hashes them. With `Durability::Full` they are synced here, before any
-/// lock is taken; a batch passes `Relaxed` and syncs the file system once. `advanced` is told of every hashed chunk.
+/// How a file is brought in.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct How {
+    pub(crate) mode: IngestMode,
+    /// With `Full` it is synced here, before any lock is taken; a batch passes `Relaxed` and syncs the file system once.
+    pub(crate) durability: Durability,
+    /// Make the BLAKE3 groups on the way.
+    pub(crate) with_groups: bool,
+}
+
+/// Brings the bytes of a regular file in and hashes them. `advanced` is told of every hashed chunk.
 pub(crate) fn bring<'r>(
     session: &Session<'r>,
     source: &Path,
-    mode: IngestMode,
-    durability: Durability,
-    advanced: &dyn Fn(u64),
+    how: How,
+    advanced: &(dyn Fn(u64) + Sync),
 ) -> Result<Incoming<'r>> {
     if source_meta(source)?.kind != Kind::File {
         return Err(Error::UnsupportedFileType { path: source.to_path_buf(), kind: "directory" });
@@ -135,8 +151,8 @@ pub(crate) fn bring<'r>(
     if before.kind != Kind::File {
         return Err(Error::UnsupportedFileType { path: source.to_path_buf(), kind: "replaced file" });
     }
-    let bringing = Bringing { session, source, file, before, read_began, durability, advanced };
-    match mode {
+    let bringing = Bringing { session, source, file, before, read_began, how, advanced };
+    match how.mode {
         IngestMode::Link => match bringing.link(UsedMode::Link)? {
             Some(incoming) => Ok(incoming),
             None => Err(Error::SourceInUse {
@@ -147,12 +163,12 @@ pub(crate) fn bring<'r>(
         IngestMode::Move => match bringing.link(UsedMode::Move)? {
             Some(incoming) => Ok(incoming),
             None => {
-                let mut incoming = bringing.clone_or_copy(IngestMode::Auto)?;
+                let mut incoming = bringing.clone_or_copy()?;
                 incoming.mode = UsedMode::Move;
                 Ok(incoming)
             }
         },
-        IngestMode::Auto | IngestMode::Reflink | IngestMode::Copy => bringing.clone_or_copy(mode),
+        IngestMode::Auto | IngestMode::Reflink | IngestMode::Copy => bringing.clone_or_copy(),
     }
 }
 
@@ -161,7 +177,9 @@ pub(crate) fn bring_bytes<'r>(session: &Session<'r>, bytes: &[u8], durability: D
     let root = session.root();
     let mut private = Private::create(session)?;
     private.file.write_all(bytes).map_err(|e| root.fail("write", &private.incoming.name, e))?;
-    private.incoming.digest = Digest::of_bytes(bytes);
+    let mut hasher = BothHasher::new(true);
+    hasher.update(bytes);
+    private.hashed(hasher.finish());
     private.seal(durability)
 }
 
@@ -185,6 +203,7 @@ impl<'r> Private<'r> {
             name,
             meta,
             digest: Digest::of_bytes(&[]),
+            groups: None,
             mode,
             source_stamp: None,
             source_is_racy: true,
@@ -193,6 +212,11 @@ impl<'r> Private<'r> {
             borrowed_mode: None,
         };
         Ok(Private { file, incoming })
+    }
+
+    fn hashed(&mut self, hashes: Hashes) {
+        self.incoming.digest = hashes.digest;
+        self.incoming.groups = hashes.groups;
     }
 
     /// Makes the file what a blob is: read-only, its metadata final, and durable, unless its bytes are here already, so
@@ -216,12 +240,12 @@ struct Bringing<'a, 'r> {
     file: File,
     before: Meta,
     read_began: SystemTime,
-    durability: Durability,
-    advanced: &'a dyn Fn(u64),
+    how: How,
+    advanced: &'a (dyn Fn(u64) + Sync),
 }
 
 impl<'r> Bringing<'_, 'r> {
-    fn clone_or_copy(&self, mode: IngestMode) -> Result<Incoming<'r>> {
+    fn clone_or_copy(&self) -> Result<Incoming<'r>> {
         let root = self.session.root();
         let mut private = Private::create(self.session)?;
         let name = private.incoming.name.clone();
@@ -229,49 +253,49 @@ impl<'r> Bringing<'_, 'r> {
             let name = &name;
             move |e| root.fail(action, name, e)
         };
-        let reflinked = mode != IngestMode::Copy
+        let reflinked = self.how.mode != IngestMode::Copy
             && link::reflink(&self.file, &private.file).map_err(fail("reflink the source to"))?;
         if reflinked {
             private.incoming.mode = UsedMode::Reflink;
             // The clone is of one moment; its size may not be what was seen before.
             let size = meta_of(&private.file).map_err(fail("look at"))?.size_bytes;
-            let map = Map::of_owned(&private.file, size).map_err(fail("map"))?;
-            private.incoming.digest = hash_map(&map, size, self.advanced).map_err(fail("read"))?;
+            let fetch = |part| mapped(&private.file, part).map_err(fail("read"));
+            let hashes = hash_both(size, self.how.with_groups, fetch, self.advanced)?;
+            private.hashed(hashes);
             private.incoming.source_stamp = self.stamp_after().ok();
-        } else if mode == IngestMode::Reflink {
+        } else if self.how.mode == IngestMode::Reflink {
             return Err(Error::io("reflink", self.source, io::Error::from(io::ErrorKind::Unsupported)));
         } else {
-            private.incoming.digest = self.copy_and_hash(&private)?;
+            let hashes = self.copy_and_hash(&private)?;
+            private.hashed(hashes);
             private.incoming.source_stamp = Some(self.stamp_after()?);
         }
         private.incoming.source_is_racy = self.before.is_racy(self.read_began);
-        private.seal(self.durability)
+        private.seal(self.how.durability)
     }
 
     /// Copies a chunk, then hashes it where it has arrived while it is still in the processor's cache.
-    fn copy_and_hash(&self, private: &Private<'_>) -> Result<Digest> {
+    fn copy_and_hash(&self, private: &Private<'_>) -> Result<Hashes> {
         let root = self.session.root();
         let write_failed = |e| root.fail("write", &private.incoming.name, e);
         let size = self.before.size_bytes;
         // The full size first: a map reaches no further than the file. Nothing is written past it.
         space::reserve(&private.file, size).map_err(write_failed)?;
-        let map = Map::of_owned(&private.file, size).map_err(write_failed)?;
-        let mut hasher = Hasher::default();
-        for chunk in chunks(size) {
-            let wanted = chunk.len() as u64;
+        let copy = |part: Range<u64>| {
+            let wanted = part.end - part.start;
             // The kernel copies without passing the bytes through this process, where it can.
             let copied = io::copy(&mut (&self.file).take(wanted), &mut &private.file).map_err(write_failed)?;
             if copied != wanted {
                 return Err(self.changed(format!("it ended {} bytes early", wanted - copied)));
             }
-            hasher.update(map.part(chunk).map_err(write_failed)?);
-            (self.advanced)(wanted);
-        }
+            mapped(&private.file, part).map_err(write_failed)
+        };
+        let hashes = hash_both(size, self.how.with_groups, copy, self.advanced)?;
         // Files of /proc and some network file systems say 0 bytes and have more.
         if (&self.file).read(&mut [0]).map_err(|e| Error::io("read", self.source, e))? != 0 {
             return Err(self.changed(format!("it has more than the {size} bytes of its size")));
         }
-        Ok(hasher.finish())
+        Ok(hashes)
     }
 
     /// Takes the source's inode as it is; `None` where that needs a link that the file systems do not give.
@@ -288,7 +312,7 @@ impl<'r> Bringing<'_, 'r> {
         let mut private = Private::around(root, name, handle, mode)?;
         private.incoming.borrowed_mode = Some(self.before.mode);
         // It may still be changed by its owner, so it is read and not mapped.
-        let mut hasher = Hasher::default();
+        let mut hasher = BothHasher::new(self.how.with_groups);
         let size = read_all(&mut &self.file, self.before.size_bytes, |bytes| {
             hasher.update(bytes);
             (self.advanced)(bytes.len() as u64);
@@ -297,10 +321,10 @@ impl<'r> Bringing<'_, 'r> {
         if size != self.before.size_bytes {
             return Err(self.changed(format!("{size} bytes were read of {}", self.before.size_bytes)));
         }
-        private.incoming.digest = hasher.finish();
+        private.hashed(hasher.finish());
         private.incoming.source_stamp = Some(self.stamp_after()?);
         private.incoming.source_is_racy = self.before.is_racy(self.read_began);
-        let incoming = private.seal(self.durability)?;
+        let incoming = private.seal(self.how.durability)?;
         // Again: now that it is read-only, nobody new can come.
         self.check_nobody_writes()?;
         self.stamp_after()?;
@@ -332,4 +356,11 @@ impl<'r> Bringing<'_, 'r> {
     fn changed(&self, detail: String) -> Error {
         Error::SourceChanged { path: self.source.to_path_buf(), detail }
     }
+}
+
+/// A part of a private file, read in.
+fn mapped(file: &File, part: Range<u64>) -> io::Result<Map> {
+    let map = Map::of_owned(file, part)?;
+    map.populate()?;
+    Ok(map)
 }

@@ -3,14 +3,16 @@
 mod existing;
 mod incoming;
 pub(crate) mod manifest;
+pub(crate) mod outboard;
+mod pace;
 mod session;
-mod stamps;
+mod verify;
 
-pub(crate) use existing::{
-    Checked, Claim, Freed, all, all_with_meta, check, claim, empty_trash, starting_with, to_trash, trash,
-};
-pub(crate) use incoming::{Incoming, bring, bring_bytes};
+pub(crate) use existing::{Claim, Freed, all, all_with_meta, claim, empty_trash, starting_with, to_trash, trash};
+pub(crate) use incoming::{How, Incoming, bring, bring_bytes};
+pub(crate) use pace::Pace;
 pub(crate) use session::Session;
+pub(crate) use verify::{Checker, Subject, Verdict};
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -76,7 +78,7 @@ pub(crate) enum Published {
     Existing,
     /// It was thought to be here, so it was not synced: that has to be done first, without any lock.
     Unsynced,
-    /// Something is here under its name that has to be checked first, without any lock: see [`check`].
+    /// Something is here under its name that has to be checked first, without any lock: see [`Checker`].
     Doubtful,
 }
 
@@ -122,11 +124,11 @@ pub(crate) fn publish(
         return Ok(Published::Unsynced);
     }
     if incoming.publish(&name)? {
-        stamps::write(root, &incoming.digest(), &incoming.meta().stamp(), durability)?;
+        outboard::write(root, &incoming.digest(), &incoming.meta().stamp(), incoming.groups(), durability)?;
         return Ok(Published::New);
     }
     match root.meta(&name)? {
-        Some(meta) if stamps::fits(root, &incoming.digest(), &meta, durability) => Ok(Published::Existing),
+        Some(meta) if outboard::fits(root, &incoming.digest(), &meta, durability) => Ok(Published::Existing),
         _ => Ok(Published::Doubtful),
     }
 }
@@ -134,26 +136,31 @@ pub(crate) fn publish(
 /// Whether a blob is here, was not changed since its last full check, and is as durable as this: one `stat` and one small
 /// read.
 pub(crate) fn is_good_by_stamp(root: &Root, digest: &Digest, durability: Durability) -> Result<bool> {
-    Ok(root.meta(&layout::blob(digest))?.is_some_and(|meta| stamps::fits(root, digest, &meta, durability)))
+    Ok(root.meta(&layout::blob(digest))?.is_some_and(|meta| outboard::fits(root, digest, &meta, durability)))
 }
 
-/// Moves a file that was found bad out of service, durably, to where an operator can look at it. The caller holds the
-/// store lock exclusive; a file that has been replaced since it was looked at stays.
-pub(crate) fn quarantine(root: &Root, digest: &Digest, bad: &Meta, durability: Durability) -> Result<()> {
+/// Moves a file that should have the bytes of a blob, and was found bad, to where an operator can look at it, durably.
+/// The caller holds the store lock exclusive. `false`: it has been replaced since it was looked at, and stays.
+pub(crate) fn quarantine(
+    root: &Root,
+    digest: &Digest,
+    from: &Path,
+    bad: &Meta,
+    durability: Durability,
+) -> Result<bool> {
     let to = layout::quarantine(digest, &atomic::random_name());
-    let from = layout::blob(digest);
-    if !root.meta(&from)?.is_some_and(|now| now.same_inode(bad)) {
-        return Ok(());
+    if !root.meta(from)?.is_some_and(|now| now.same_inode(bad)) {
+        return Ok(false);
     }
-    tracing::warn!(%digest, "a stored blob is not its name; moved to quarantine");
-    root.rename_over(&from, &to)?;
+    tracing::warn!(%digest, path = %from.display(), "stored bytes are not what they should be; moved to quarantine");
+    root.rename_over(from, &to)?;
     if durability.is_full() {
         let mut touched = Touched::default();
-        touched.folder_of(&from);
+        touched.folder_of(from);
         touched.folder_of(&to);
         touched.sync(root)?;
     }
-    Ok(())
+    Ok(true)
 }
 
 #[cfg(test)]

@@ -7,15 +7,15 @@ use std::time::Duration;
 use super::FsCatalog;
 use super::plan::Plan;
 use super::stage::StageReceipt;
-use super::tree::listing;
 use crate::blob::manifest::TreeFile;
-use crate::blob::{self, Checked, Incoming, IngestMode, Published, Session, Touched, UsedMode};
+use crate::blob::{self, Checker, Incoming, IngestMode, Published, Session, Subject, Touched, UsedMode, Verdict};
 use crate::digest::Digest;
 use crate::entry::{ArtifactKind, LinkMode, Source, TrustState};
 use crate::error::{Error, Result};
 use crate::fs::source::source_meta;
 use crate::fs::{link, now_ms};
 use crate::index::{Change, Flushed, StoredRecord, encode_path};
+use crate::view::listing;
 use crate::{layout, view};
 
 /// An artifact that was brought in: private, hashed, as durable as its round asks.
@@ -41,6 +41,8 @@ struct Shown {
     path: PathBuf,
     stored_path: String,
     view: LinkMode,
+    /// Of a view that is no hardlink.
+    listing: Option<String>,
 }
 
 /// Checks of doubtful blobs before giving up: more than one only when somebody damages blobs meanwhile.
@@ -129,12 +131,10 @@ impl FsCatalog {
 
     /// Checks a blob that is here already, and takes a bad one out of the way.
     fn settle(&self, digest: &Digest) -> Result<()> {
-        if let Checked::Bad(bad) = blob::check(&self.root, digest, self.durability)? {
-            // So that nobody publishes a good one in its place just now, which would be taken instead.
-            let _store = self.lock_for_sweep()?;
-            blob::quarantine(&self.root, digest, &bad, self.durability)?;
+        match Checker::quiet(&self.root, self.durability).one(Subject::blob(digest, None))? {
+            Verdict::Bad { file, .. } => self.take_out_of_service(digest, &file).map(drop),
+            Verdict::Good | Verdict::Missing => Ok(()),
         }
-        Ok(())
     }
 
     /// Makes the files that are to stand where no hardlink can.
@@ -198,8 +198,11 @@ impl FsCatalog {
             reason: "it is not UTF-8, which the index needs; rename it",
         })?;
         let copies = artifact.copies.as_ref();
-        let view = view::show(&self.root, &artifact.tree, &path, session, copies, touched)?;
-        Ok(view.map(|view| Shown { path, stored_path, view }))
+        let Some(view) = view::show(&self.root, &artifact.tree, &path, session, copies, touched)? else {
+            return Ok(None);
+        };
+        let listing = view::listing_of(&self.root, &artifact.tree, &path, view)?;
+        Ok(Some(Shown { path, stored_path, view, listing }))
     }
 
     /// An adopted path is about to be replaced by a view of what was read there: it has to be what was read.
@@ -274,6 +277,8 @@ fn record(artifact: &Artifact<'_>, shown: &Shown, old: Option<StoredRecord>) -> 
         last_verified_ms: plan.last_verified_ms.or(Some(now)),
         last_used_ms: old.as_ref().and_then(|old| old.last_used_ms),
         retired_ms: old.as_ref().and_then(|old| old.retired_ms),
+        damaged_ms: None,
+        view_listing: shown.listing.clone(),
         pins: old.map(|old| old.pins).unwrap_or_default(),
     };
     record.set_lifecycle(plan.lifecycle, now);

@@ -203,12 +203,19 @@ impl FsCatalog {
             let names = self.root.names(folder)?;
             found.extend(names.iter().filter(|name| layout::is_temporary(name)).map(|name| folder.join(name)));
         }
-        let in_trash: BTreeSet<Digest> = facts.trash.iter().map(|trash| trash.blob.digest).collect();
+        // What is in quarantine is mended with the help of its outboard.
+        let quarantined = self.root.names(Path::new(layout::QUARANTINE))?;
+        let elsewhere: BTreeSet<Digest> = facts
+            .trash
+            .iter()
+            .map(|trash| trash.blob.digest)
+            .chain(quarantined.iter().filter_map(|name| layout::parse_quarantine(name)))
+            .collect();
         for folder in layout::fan_out_folders("outboards") {
             for name in self.root.names(&folder)? {
                 let digest = name.to_str().and_then(|name| layout::parse_blob(name.split('.').next()?));
                 let is_needed =
-                    digest.is_some_and(|digest| facts.blobs.contains_key(&digest) || in_trash.contains(&digest));
+                    digest.is_some_and(|digest| facts.blobs.contains_key(&digest) || elsewhere.contains(&digest));
                 if !is_needed && (digest.is_some() || layout::is_temporary(&name)) {
                     found.push(folder.join(name));
                 }
@@ -220,7 +227,9 @@ impl FsCatalog {
     fn has_blob_of(&self, outboard: &Path) -> Result<bool> {
         let stem = outboard.file_name().and_then(|name| name.to_str()).and_then(|name| name.split('.').next());
         match stem.and_then(layout::parse_blob) {
-            Some(digest) => Ok(self.root.meta(&layout::blob(&digest))?.is_some()),
+            Some(digest) => {
+                Ok(self.root.meta(&layout::blob(&digest))?.is_some() || !self.quarantined(&digest)?.is_empty())
+            }
             None => Ok(false),
         }
     }

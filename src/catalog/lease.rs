@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use super::FsCatalog;
-use super::read::is_there;
 use crate::entry::{Pin, Record, TOUCH_INTERVAL, check_id};
 use crate::error::{Error, Result};
 use crate::fetch::ResolvedModel;
@@ -28,11 +27,15 @@ impl FsCatalog {
             // record that is there now is whole, and no sweep takes anything of it that does not see the lock.
             let now = self.record(id)?.ok_or_else(not_found)?;
             match taken {
-                Some(lease) if is_same_artifact(&now, &record) && is_there(&now)? => {
+                Some(lease) if is_same_artifact(&now, &record) => {
+                    self.ensure_usable(&now)?;
                     self.touch_record(&now);
                     return Ok(lease);
                 }
-                _ if now == record => return Err(not_staged),
+                _ if now == record => {
+                    self.ensure_usable(&now)?; // which may know better why it cannot be used
+                    return Err(not_staged);
+                }
                 _ => {} // removed, given new content or used just now
             }
         }
@@ -44,13 +47,17 @@ impl FsCatalog {
         self.record(id).ok().flatten().is_some_and(|record| self.touch_record(&record))
     }
 
-    /// [`locate`](FsCatalog::locate), and [`touch`](FsCatalog::touch) what was found.
+    /// [`locate`](FsCatalog::locate) for whoever is about to use it: it is checked when it was changed, as
+    /// [`resolve`](FsCatalog::resolve) does, and the use is noted.
     pub fn locate_and_touch(&self, reference: &ModelRef) -> Result<Option<ResolvedModel>> {
-        let found = self.locate(reference)?;
-        if let Some(found) = &found {
-            self.touch(&found.id);
+        let Some(record) = self.record(&reference.id()?)? else { return Ok(None) };
+        match self.ensure_usable(&record) {
+            Ok(()) => {}
+            Err(Error::NotStaged { .. }) => return Ok(None),
+            Err(error) => return Err(error),
         }
-        Ok(found)
+        self.touch_record(&record);
+        Ok(Some(ResolvedModel { id: record.entry.id, local_path: record.entry.local_path }))
     }
 
     fn touch_record(&self, record: &Record) -> bool {

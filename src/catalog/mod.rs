@@ -2,9 +2,11 @@
 
 mod commit;
 mod config;
+mod damage;
 mod du;
 mod flight;
 mod gc;
+mod intact;
 mod lease;
 mod open;
 mod place;
@@ -18,13 +20,16 @@ mod round;
 mod stage;
 mod sweep;
 mod tree;
+mod verify;
 
 pub use config::Config;
 pub use du::{DiskUsage, EntryUsage};
+pub use intact::Check;
 pub use open::default_model_cache_dir;
 pub use read::Key;
 pub use remove::{Kept, RemoveReceipt};
 pub use stage::{StageOptions, StageReceipt};
+pub use verify::{BadFile, Depth, VerifyOptions, VerifyReport};
 
 use std::path::Path;
 use std::sync::Arc;
@@ -48,6 +53,7 @@ pub struct FsCatalog {
     durability: Durability,
     lock_wait: Wait,
     locks_work: bool,
+    check: Check,
 }
 
 impl FsCatalog {
@@ -59,7 +65,7 @@ impl FsCatalog {
             tracing::warn!(root = %root.path().display(), "file locks do nothing here: nothing is collected");
         }
         let index = Arc::new(Index::new(root.clone(), locks_work));
-        FsCatalog { root, index, durability: Durability::Full, lock_wait, locks_work }
+        FsCatalog { root, index, durability: Durability::Full, lock_wait, locks_work, check: Check::IfChanged }
     }
 
     /// The same catalog, with another durability for what is done through this handle.
@@ -74,6 +80,14 @@ impl FsCatalog {
     #[must_use]
     pub fn with_lock_wait(mut self, wait: Wait) -> Self {
         self.lock_wait = wait;
+        self
+    }
+
+    /// The same catalog, which looks at content before it gives it out as this says: for [`resolve`](FsCatalog::resolve),
+    /// [`lease`](FsCatalog::lease), [`ensure`](FsCatalog::ensure) and [`locate_and_touch`](FsCatalog::locate_and_touch).
+    #[must_use]
+    pub fn with_check(mut self, check: Check) -> Self {
+        self.check = check;
         self
     }
 

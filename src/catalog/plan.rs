@@ -34,6 +34,7 @@ pub(super) struct Plan {
     pub(super) lifecycle: LifecycleState,
     pub(super) last_verified_ms: Option<u64>,
     pub(super) wait: Wait,
+    pub(super) defer_outboard: bool,
     pub(super) source: PathBuf,
 }
 
@@ -75,6 +76,7 @@ impl FsCatalog {
             adopt,
             mode: options.mode,
             wait: options.wait,
+            defer_outboard: options.defer_outboard,
             ..Plan::new(self.root(), id, reference, source, options.follow_links)?
         };
         Ok(match self.unchanged(&plan)? {
@@ -128,7 +130,9 @@ impl FsCatalog {
 
     /// Whether everything that a record promises is here and was not changed since it was checked: no bytes are read.
     pub(super) fn is_intact(&self, record: &Record) -> Result<bool> {
-        let (Some(digest), Some(view)) = (record.entry.digest, record.view) else { return Ok(false) };
+        let (Some(digest), Some(view), None) = (record.entry.digest, record.view, record.damaged_ms) else {
+            return Ok(false);
+        };
         let Ok(at) = record.entry.local_path.strip_prefix(self.root()) else { return Ok(false) };
         if !blob::is_good_by_stamp(&self.root, &digest, Durability::Relaxed)? {
             return Ok(false);
@@ -139,14 +143,17 @@ impl FsCatalog {
             Err(_) if self.root.meta(&layout::blob(&digest))?.is_none() => return Ok(false),
             Err(error) => return Err(error),
         };
+        if view != LinkMode::Hardlink {
+            // Each blob too: another entry may show it.
+            let blobs = files.iter().map(|file| blob::is_good_by_stamp(&self.root, &file.digest, Durability::Relaxed));
+            return Ok(
+                self.is_listed(record, &files, at)? && blobs.collect::<Result<Vec<_>>>()?.iter().all(|good| *good)
+            );
+        }
         for file in &files {
             let shown = file.below(at);
             let intact = blob::is_good_by_stamp(&self.root, &file.digest, Durability::Relaxed)?
-                && match view {
-                    LinkMode::Hardlink => crate::view::is_hardlink_of(&self.root, &file.digest, &shown)?,
-                    // Its bytes are its own, and nothing tells whether they were changed: make it again.
-                    LinkMode::Reflink | LinkMode::Copy => false,
-                };
+                && crate::view::is_hardlink_of(&self.root, &file.digest, &shown)?;
             if !intact {
                 return Ok(false);
             }
@@ -177,6 +184,7 @@ impl Plan {
             lifecycle: LifecycleState::Active,
             last_verified_ms: None,
             wait: Wait::Forever,
+            defer_outboard: false,
             source,
         })
     }
@@ -199,7 +207,7 @@ impl Plan {
             (ArtifactKind::File, [file]) => source.stamp == Some(file.stamp),
             (_, files) => {
                 let stamps: Vec<_> = files.iter().map(|file| (file.path.as_str(), file.stamp)).collect();
-                source.listing.as_ref().is_some_and(|recorded| *recorded == tree::listing(&stamps))
+                source.listing.as_ref().is_some_and(|recorded| *recorded == crate::view::listing(&stamps))
             }
         }
     }

@@ -128,6 +128,8 @@ impl FsCatalog {
                 last_verified_ms: entry.last_verified_ms,
                 last_used_ms: old.as_ref().and_then(|old| old.last_used_ms),
                 retired_ms: old.as_ref().and_then(|old| old.retired_ms),
+                damaged_ms: None,
+                view_listing: None,
                 pins: old.map(|old| old.pins).unwrap_or_default(),
             };
             record.set_lifecycle(entry.lifecycle, now);

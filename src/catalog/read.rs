@@ -65,7 +65,8 @@ impl FsCatalog {
     }
 
     /// Where the artifact of this reference is. `None` when the catalog has no entry for it, and when the entry's
-    /// `local_path` is not there: in both cases it is to be staged.
+    /// `local_path` is not there: in both cases it is to be staged. What was found to be damaged is not there; whether it
+    /// was changed is not looked at, which [`locate_and_touch`](FsCatalog::locate_and_touch) does.
     pub fn locate(&self, reference: &ModelRef) -> Result<Option<ResolvedModel>> {
         let Some(record) = self.record(&reference.id()?)? else { return Ok(None) };
         let here = is_there(&record)?;
@@ -85,12 +86,22 @@ impl FsCatalog {
     }
 
     /// The record of what a person typed, whose `local_path` is there: what an engine can open.
+    ///
+    /// When its files are not as they were at their last full check, they are checked in full first (see
+    /// [`with_check`](FsCatalog::with_check)); what is damaged is not given out, and gives [`Error::Damaged`].
     pub fn resolve(&self, id_or_reference: &str) -> Result<Record> {
         let record = self.find(id_or_reference)?;
-        if is_there(&record)? {
-            return Ok(record);
+        self.ensure_usable(&record)?;
+        Ok(record)
+    }
+
+    pub(super) fn ensure_usable(&self, record: &Record) -> Result<()> {
+        // First, since the path of what is damaged is gone.
+        self.ensure_intact(record)?;
+        if is_there(record)? {
+            return Ok(());
         }
-        Err(Error::NotStaged { id: record.entry.id, path: record.entry.local_path })
+        Err(Error::NotStaged { id: record.entry.id.clone(), path: record.entry.local_path.clone() })
     }
 }
 

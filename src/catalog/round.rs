@@ -10,7 +10,7 @@ use super::flight::Flight;
 use super::plan::Plan;
 use super::stage::StageReceipt;
 use crate::blob::manifest::{self, TreeFile};
-use crate::blob::{self, Incoming, Session, UsedMode};
+use crate::blob::{self, How, Incoming, Session, UsedMode};
 use crate::entry::ArtifactKind;
 use crate::error::{Error, Result};
 use crate::fs::{Durability, wait_for_a_tick};
@@ -140,11 +140,9 @@ fn bring<'r>(
     durability: Durability,
     advanced: &(dyn Fn(u64) + Sync),
 ) -> Result<Artifact<'r>> {
-    let mut incoming: Vec<Incoming<'r>> = plan
-        .files
-        .par_iter()
-        .map(|file| blob::bring(session, &file.source, plan.mode, durability, advanced))
-        .collect::<Result<_>>()?;
+    let how = How { mode: plan.mode, durability, with_groups: !plan.defer_outboard };
+    let mut incoming: Vec<Incoming<'r>> =
+        plan.files.par_iter().map(|file| blob::bring(session, &file.source, how, advanced)).collect::<Result<_>>()?;
     let tree: Vec<TreeFile> = plan
         .files
         .iter()

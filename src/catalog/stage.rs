@@ -29,6 +29,9 @@ pub struct StageOptions {
     pub mode: IngestMode,
     /// Take the files that symlinks in a directory lead to, also outside it.
     pub follow_links: bool,
+    /// Leave it to the first check to make what the bytes are checked against in parallel and by range. It is made beside
+    /// the SHA-256 otherwise, on another core; only with a single core this saves time.
+    pub defer_outboard: bool,
     /// How long to wait for another process that stages the same reference; for as long as it takes unless told
     /// otherwise. What it has done is then not done again.
     pub wait: Wait,

@@ -22,16 +22,6 @@ pub(super) struct SourceFile {
     pub(super) stamp: Stamp,
 }
 
-/// What tells whether a tree is still as it was: the hash of all its paths and stamps.
-pub(super) fn listing(files: &[(&str, Stamp)]) -> String {
-    let mut hasher = blake3::Hasher::new();
-    for (path, stamp) in files {
-        let Stamp { inode, size_bytes, mtime_ns } = stamp;
-        hasher.update(format!("{path}\0{inode} {size_bytes} {mtime_ns}\0").as_bytes());
-    }
-    hasher.finalize().to_hex().to_string()
-}
-
 /// All files below `tree`, sorted by path. Symlinks are followed while they stay inside it, and everywhere with
 /// `follow_links`. Empty folders are not kept. A store at `root` is no part of any tree: it changes while it is read,
 /// and `--mode move` would take it apart.

@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io;
-use std::ops::Range;
+use std::ops::{Deref, Range};
 
 use memmap2::{Advice, Mmap, MmapOptions};
 
@@ -15,55 +15,85 @@ pub(crate) fn is_bad_medium(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(EIO | EFAULT | EHWPOISON))
 }
 
-/// A file of the store, mapped: a private file that is being brought in, or a blob.
+/// A part of a file of the store, mapped: of a private file that is being brought in, of a blob or of a view.
 ///
-/// Never somebody else's file: when that shrinks, touching the lost pages kills the process.
+/// Never of somebody else's file: when that shrinks, touching the lost pages kills the process. Large files are mapped a
+/// part at a time, because the page tables of a whole one would grow with it.
 #[derive(Debug)]
 pub(crate) struct Map {
-    map: Option<Mmap>, // None: an empty file cannot be mapped
+    map: Option<Mmap>, // None: nothing cannot be mapped
 }
 
 impl Map {
-    /// Maps a file that the store owns.
+    /// Maps a part of a file that the store owns. It begins at a multiple of the page size and ends within the file.
     #[allow(unsafe_code)]
-    pub(crate) fn of_owned(file: &File, size_bytes: u64) -> io::Result<Self> {
-        if size_bytes == 0 {
+    pub(crate) fn of_owned(file: &File, part: Range<u64>) -> io::Result<Self> {
+        let length = usize::try_from(part.end.saturating_sub(part.start)).map_err(|_| io::ErrorKind::FileTooLarge)?;
+        if length == 0 {
             return Ok(Map { map: None });
         }
-        let length = usize::try_from(size_bytes).map_err(|_| io::ErrorKind::FileTooLarge)?;
         // SAFETY: the map is sound while nobody shrinks or changes the file. The caller guarantees that it is a file of
         // the store: a private one is mode 0600 in a folder of mode 0700 and only grows before it is mapped to its
-        // full size; a blob is mode 0444 and no code of this crate opens one for writing. What root does to it by hand
-        // is not covered, as for every program that maps its data.
-        let map = unsafe { MmapOptions::new().len(length).map(file) }?;
+        // full size; a blob or a view is mode 0444 and no code of this crate opens one for writing. What root does to it
+        // by hand is not covered, as for every program that maps its data.
+        let map = unsafe { MmapOptions::new().offset(part.start).len(length).map(file) }?;
         Ok(Map { map: Some(map) })
     }
 
-    /// All of it, read as it is touched.
-    pub(crate) fn bytes(&self) -> &[u8] {
-        self.map.as_deref().unwrap_or_default()
-    }
-
-    /// A part of the file. Its pages are read in first, so that a read error of the disk is an `Err` here and not a
-    /// fatal signal later.
-    pub(crate) fn part(&self, range: Range<usize>) -> io::Result<&[u8]> {
-        let Some(map) = &self.map else { return Ok(&[]) };
-        let part = map.get(range.clone()).ok_or(io::ErrorKind::InvalidInput)?;
-        Self::populate(map, range)?;
-        Ok(part)
-    }
-
-    #[cfg(target_os = "linux")]
-    fn populate(map: &Mmap, range: Range<usize>) -> io::Result<()> {
-        match map.advise_range(Advice::PopulateRead, range.start, range.len()) {
+    /// Reads all its pages in, so that a read error of the disk is an `Err` here and not a fatal signal later.
+    pub(crate) fn populate(&self) -> io::Result<()> {
+        let Some(map) = &self.map else { return Ok(()) };
+        #[cfg(target_os = "linux")]
+        match map.advise(Advice::PopulateRead) {
             // Kernels before 5.14 do not know it: there, a read error is a signal.
-            Err(e) if e.kind() == io::ErrorKind::InvalidInput => Ok(()),
-            other => other,
+            Err(e) if e.kind() == io::ErrorKind::InvalidInput => {}
+            other => other?,
+        }
+        #[cfg(not(target_os = "linux"))]
+        let _ = map;
+        Ok(())
+    }
+
+    /// Keeps the kernel from reading ahead beyond what is asked for.
+    pub(crate) fn without_readahead(&self) {
+        #[cfg(unix)]
+        if let Some(map) = &self.map {
+            let _ = map.advise(Advice::Random); // it is advice
         }
     }
 
+    /// Which pages are in memory now, in order, by `mincore(2)`. Of a file that belongs to somebody else and that this
+    /// process may not write, the kernel says that all of them are. `None` where the system cannot tell.
+    #[cfg(target_os = "linux")]
+    #[allow(unsafe_code)]
+    pub(crate) fn resident_pages(&self) -> Option<Vec<bool>> {
+        let Some(map) = &self.map else { return Some(Vec::new()) };
+        let mut pages = vec![0_u8; map.len().div_ceil(page_bytes())];
+        // SAFETY: the range is that of a live map, which begins at a page; the kernel writes one byte for each page of it,
+        // and so many bytes are there.
+        let answer = unsafe { libc::mincore(map.as_ptr().cast_mut().cast(), map.len(), pages.as_mut_ptr()) };
+        (answer == 0).then(|| pages.iter().map(|page| page & 1 == 1).collect())
+    }
+
     #[cfg(not(target_os = "linux"))]
-    fn populate(_: &Mmap, _: Range<usize>) -> io::Result<()> {
-        Ok(())
+    pub(crate) fn resident_pages(&self) -> Option<Vec<bool>> {
+        None
+    }
+}
+
+/// The unit in which the kernel keeps files in memory.
+pub(crate) fn page_bytes() -> usize {
+    #[cfg(unix)]
+    return rustix::param::page_size();
+    #[cfg(not(unix))]
+    return 4096;
+}
+
+impl Deref for Map {
+    type Target = [u8];
+
+    /// The bytes, read as they are touched unless they were [populated](Map::populate).
+    fn deref(&self) -> &[u8] {
+        self.map.as_deref().unwrap_or_default()
     }
 }

@@ -2,6 +2,7 @@
 //! It knows no digests and no index.
 
 pub(crate) mod atomic;
+pub(crate) mod cached;
 pub(crate) mod link;
 pub(crate) mod lock;
 pub(crate) mod map;

@@ -1,7 +1,10 @@
 //! Hashing: of what the store owns through a memory map, of anybody's files by reading.
 
+mod both;
 mod files;
+pub(crate) mod groups;
 
+pub(crate) use both::{BothHasher, Hashes, hash_both};
 pub use files::{FileHash, HashFunction, hash_files};
 
 use std::io::{self, Read};
@@ -10,7 +13,6 @@ use std::ops::Range;
 use sha2::Digest as _;
 
 use crate::digest::Digest;
-use crate::fs::map::Map;
 
 /// How much is handed on at a time: large enough for the read to cost nothing, small enough to stay in the cache.
 pub(crate) const CHUNK_BYTES: usize = 4 << 20;
@@ -29,21 +31,10 @@ impl Hasher {
     }
 }
 
-/// Hashes a mapped file of the store. `advanced` is told of every chunk.
-pub(crate) fn hash_map(map: &Map, size_bytes: u64, advanced: &dyn Fn(u64)) -> io::Result<Digest> {
-    let mut hasher = Hasher::default();
-    for chunk in chunks(size_bytes) {
-        let bytes = map.part(chunk)?;
-        hasher.update(bytes);
-        advanced(bytes.len() as u64);
-    }
-    Ok(hasher.finish())
-}
-
 /// The ranges of [`CHUNK_BYTES`] that make up a file.
-pub(crate) fn chunks(size_bytes: u64) -> impl Iterator<Item = Range<usize>> {
-    let size = usize::try_from(size_bytes).unwrap_or(usize::MAX);
-    (0..size).step_by(CHUNK_BYTES).map(move |start| start..start.saturating_add(CHUNK_BYTES).min(size))
+pub(crate) fn chunks(size_bytes: u64) -> impl Iterator<Item = Range<u64>> {
+    let end_of = move |start: u64| start.saturating_add(CHUNK_BYTES as u64).min(size_bytes);
+    (0..size_bytes).step_by(CHUNK_BYTES).map(move |start| start..end_of(start))
 }
 
 /// Feeds everything that a reader has to `update`, and answers how many bytes that were; about `size_bytes`, it is
@@ -67,31 +58,25 @@ pub(crate) fn read_all(reader: &mut impl Read, size_bytes: u64, mut update: impl
 }
 
 #[cfg(test)]
-#[allow(clippy::disallowed_methods)]
 mod tests {
     use super::*;
 
     #[test]
-    fn a_map_and_a_reader_give_the_digest_of_the_bytes() {
-        let sizes = [
-            0, // empty: cannot be mapped
-            1,
-            CHUNK_BYTES - 1, // one short chunk
-            CHUNK_BYTES,     // one full chunk
-            CHUNK_BYTES + 1, // a chunk of one byte
-        ];
-        for size in sizes {
+    fn a_reader_gives_the_digest_of_the_bytes() {
+        for size in [0, 1, 4095, 4096, 4097, 3 << 20] {
             let bytes: Vec<u8> = (0..size).map(|i| (i % 251) as u8).collect();
-            let mut file = tempfile::tempfile().unwrap();
-            std::io::Write::write_all(&mut file, &bytes).unwrap();
-            let map = Map::of_owned(&file, size as u64).unwrap();
-            let told = std::cell::Cell::new(0);
-            let digest = hash_map(&map, size as u64, &|n| told.set(told.get() + n)).unwrap();
-            assert_eq!(digest, Digest::of_bytes(&bytes), "{size}");
-            assert_eq!(told.get(), size as u64);
             let mut hasher = Hasher::default();
             assert_eq!(read_all(&mut bytes.as_slice(), size as u64, |b| hasher.update(b)).unwrap(), size as u64);
-            assert_eq!(hasher.finish(), digest);
+            assert_eq!(hasher.finish(), Digest::of_bytes(&bytes));
         }
+    }
+
+    #[test]
+    fn chunks_make_up_the_file() {
+        let all = |size: u64| chunks(size).map(|chunk| chunk.end - chunk.start).collect::<Vec<_>>();
+        let chunk = CHUNK_BYTES as u64;
+        assert!(all(0).is_empty());
+        assert_eq!(all(chunk - 1), [chunk - 1]);
+        assert_eq!(all(2 * chunk + 1), [chunk, chunk, 1]);
     }
 }

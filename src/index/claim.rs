@@ -90,6 +90,8 @@ mod tests {
             last_verified_ms: None,
             last_used_ms: None,
             retired_ms: None,
+            damaged_ms: None,
+            view_listing: None,
             pins: Default::default(),
         }
     }

@@ -32,6 +32,10 @@ pub(crate) struct StoredRecord {
     #[serde(default)]
     pub(crate) retired_ms: Option<u64>,
     #[serde(default)]
+    pub(crate) damaged_ms: Option<u64>,
+    #[serde(default)]
+    pub(crate) view_listing: Option<String>,
+    #[serde(default)]
     pub(crate) pins: BTreeMap<String, Pin>,
 }
 
@@ -85,6 +89,8 @@ impl StoredRecord {
             updated_ms: self.updated_ms,
             retired_ms: self.retired_ms,
             last_used_ms: self.last_used_ms,
+            damaged_ms: self.damaged_ms,
+            view_listing: self.view_listing,
             pins: self.pins,
         }
     }
@@ -133,6 +139,8 @@ mod tests {
             last_verified_ms: Some(3),
             last_used_ms: None,
             retired_ms: None,
+            damaged_ms: None,
+            view_listing: None,
             pins: BTreeMap::new(),
         }
     }

@@ -69,8 +69,10 @@ impl Index {
         for id in ids {
             by_shard.entry(layout::shard_number(id)).or_default().push(id);
         }
-        let flush_once = durability.is_full() && by_shard.len() >= FLUSH_ONCE_FROM;
-        let each = if flush_once { Durability::Relaxed } else { durability };
+        // With any durability a shard's text is on disk before it replaces the one before: it holds other entries, too,
+        // which were acknowledged as durable, and some file systems show an empty file after a power cut otherwise.
+        let flush_once = by_shard.len() >= FLUSH_ONCE_FROM;
+        let each = if flush_once { Durability::Relaxed } else { Durability::Full };
         let mut pending = Vec::new();
         // Ascending, as every writer does: so no two of them wait for each other.
         for (number, ids) in by_shard {
@@ -96,7 +98,7 @@ impl Index {
                     let path = self.root.absolute(&layout::shard(number));
                     return Err(Error::Busy { what: "an index shard", path, waited: Duration::ZERO });
                 }
-                match self.prepare(number, &ids, durability, wait, edit)? {
+                match self.prepare(number, &ids, Durability::Full, wait, edit)? {
                     Some(again) => shard = again,
                     None => break,
                 }

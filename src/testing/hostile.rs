@@ -7,7 +7,7 @@ use std::path::{Component, Path};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use crate::blob::manifest;
+use crate::blob::{manifest, outboard};
 use crate::catalog::FsCatalog;
 use crate::digest::Digest;
 use crate::error::Error;
@@ -155,6 +155,18 @@ pub fn fuzz_manifest(bytes: &[u8]) -> bool {
     let encoded = manifest::encode(&files).unwrap_or_else(|e| panic!("what was read cannot be written: {e}"));
     let again = manifest::decode(&encoded).unwrap_or_else(|e| panic!("what was written cannot be read: {e}"));
     assert_eq!(again, files, "a rewrite changed the files");
+    true
+}
+
+/// An outboard: its small file, a zero byte, and the list of its groups. What is accepted fits together: so many groups as
+/// its size asks for, which merge to its root.
+pub fn fuzz_outboard(bytes: &[u8]) -> bool {
+    let at = bytes.iter().position(|byte| *byte == 0).unwrap_or(bytes.len());
+    let (text, list) = bytes.split_at(at);
+    let Some((size_bytes, values)) = outboard::probe(text, list.get(1..).unwrap_or_default()) else { return false };
+    let expected = if size_bytes <= 1 << 20 { 0 } else { size_bytes.div_ceil(1 << 20) };
+    assert_eq!(values.len() as u64, expected, "{size_bytes} bytes");
+    assert_eq!(values.concat(), list.get(1..).unwrap_or_default());
     true
 }
 

@@ -16,6 +16,6 @@ mod model;
 mod probe;
 
 pub use conformance::catalog_store_conformance;
-pub use hostile::{fuzz_digest, fuzz_manifest, fuzz_model_ref, fuzz_shard, fuzz_store_json};
+pub use hostile::{fuzz_digest, fuzz_manifest, fuzz_model_ref, fuzz_outboard, fuzz_shard, fuzz_store_json};
 pub use memory::MemoryCatalog;
 pub use model::{Operation, catalog_store_model};

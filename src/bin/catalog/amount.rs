@@ -10,6 +10,15 @@ pub(crate) fn size(text: &str) -> Result<u64, &'static str> {
     text.trim().parse::<ByteSize>().map(|size| size.as_u64()).map_err(|_| "write 200GB, 200GiB, or plain bytes")
 }
 
+/// A size, a second: `200MB/s`.
+pub(crate) fn rate(text: &str) -> Result<u64, &'static str> {
+    const HOW: &str = "write 200MB/s, 200MiB/s, or plain bytes a second";
+    match size(text.trim().trim_end_matches("/s")) {
+        Ok(0) | Err(_) => Err(HOW),
+        Ok(rate) => Ok(rate),
+    }
+}
+
 /// A size, or a percentage of the file system.
 pub(crate) fn min_free(text: &str) -> Result<MinFree, &'static str> {
     if text.trim().ends_with('%') {

@@ -16,6 +16,7 @@ pub(crate) struct Facts<'a> {
     trust: TrustState,
     last_verified_ms: Option<u64>,
     last_used_ms: Option<u64>,
+    damaged: bool,
 }
 
 impl<'a> From<&'a Record> for Facts<'a> {
@@ -30,6 +31,7 @@ impl<'a> From<&'a Record> for Facts<'a> {
             trust: record.trust,
             last_verified_ms: entry.last_verified_ms,
             last_used_ms: record.last_used_ms,
+            damaged: record.damaged_ms.is_some(),
         }
     }
 }

@@ -38,6 +38,8 @@ pub(crate) enum Failure {
     Usage(String),
     /// What was asked for could be done only in part.
     Failed(String),
+    /// Content is not what it should be.
+    Corrupt(String),
     /// Standard output could not be written.
     Output(io::Error),
     /// Every failure was told when it came; the code is that of the first.
@@ -59,6 +61,7 @@ impl Failure {
             Failure::Library(error) if error.is_busy() => Exit::Busy,
             Failure::Library(_) | Failure::Output(_) | Failure::Failed(_) => Exit::Failed,
             Failure::Usage(_) => Exit::Usage,
+            Failure::Corrupt(_) => Exit::Corrupt,
             Failure::Told(exit) => *exit,
         }
     }
@@ -66,7 +69,7 @@ impl Failure {
     fn message(&self) -> Option<String> {
         match self {
             Failure::Library(error) => Some(with_causes(error)),
-            Failure::Usage(message) | Failure::Failed(message) => Some(message.clone()),
+            Failure::Usage(message) | Failure::Failed(message) | Failure::Corrupt(message) => Some(message.clone()),
             Failure::Output(error) => Some(format!(
                 "could not write to standard output: {error}; what was printed is not complete, what was done is done"
             )),
@@ -133,6 +136,7 @@ mod tests {
             (Error::DigestMismatch { path: path(), expected: digest, actual: digest }, Exit::Corrupt),
             (Error::CorruptIndex { path: path(), reason: text() }, Exit::Corrupt),
             (Error::CorruptBlob { path: path(), reason: text() }, Exit::Corrupt),
+            (Error::Damaged { id: text(), path: path() }, Exit::Corrupt),
             (Error::UnsupportedFormat { path: path(), found: text(), supported: text() }, Exit::Failed),
             (Error::Busy { what: "", path: path(), waited: Duration::ZERO }, Exit::Busy),
             (Error::NoRoom { root: path(), needed_bytes: 2, available_bytes: 1, evictable_bytes: 0 }, Exit::Failed),

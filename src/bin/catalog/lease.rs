@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use catalog_core::Error;
 
 use crate::app::App;
-use crate::args::OneModel;
+use crate::args::{OneModel, Unchecked};
 use crate::failure::Outcome;
 use crate::path;
 
@@ -30,11 +30,13 @@ In bash, for as long as an engine runs:
 pub(crate) struct Args {
     #[command(flatten)]
     target: OneModel,
+    #[command(flatten)]
+    unchecked: Unchecked,
 }
 
 impl Args {
     pub(crate) fn run(self, app: &mut App) -> Outcome {
-        let catalog = app.open_with_locks()?;
+        let catalog = self.unchecked.apply(app.open_with_locks()?);
         let id = catalog.find(&self.target.model)?.entry.id;
         let lease = catalog.lease(&id)?;
         path::print(app, lease.entry());

@@ -87,7 +87,7 @@ fn table(records: &[Record], out: &Output) -> Table {
             out.shown(&record.entry.id).into_owned(),
             human::size(record.size_bytes),
             record.entry.lifecycle.as_str().to_owned(),
-            record.trust.as_str().to_owned(),
+            if record.damaged_ms.is_some() { "DAMAGED" } else { record.trust.as_str() }.to_owned(),
             record.kind.as_str().to_owned(),
             record.last_used_ms.map_or_else(|| "never".to_owned(), human::ago),
         ]);

@@ -27,6 +27,7 @@ mod show;
 mod stage;
 mod text;
 mod unpin;
+mod verify;
 
 use std::io::{self, Write as _};
 use std::process::ExitCode;
@@ -97,6 +98,7 @@ verbs! {
     Retire => retire,
     Activate => activate,
     Remove => remove,
+    Verify => verify,
     Pin => pin,
     Unpin => unpin,
     Gc => gc,

@@ -6,14 +6,15 @@ use catalog_core::{CatalogEntry, LifecycleState};
 use serde::Serialize;
 
 use crate::app::App;
-use crate::args::OneModel;
+use crate::args::{OneModel, Unchecked};
 use crate::failure::Outcome;
 use crate::text::shell_word;
 
 /// Print the path of a model, and nothing else
 ///
-/// The path is printed as the bytes that it is, with a line break. It is checked to be there; whether its content is
-/// intact is not. That the model is used now is noted, at most once an hour: `gc` takes first what was not used for long,
+/// The path is printed as the bytes that it is, with a line break. When inode, size and modification time of a file are
+/// not those of its last full check, it is checked in full first; what is damaged is not given out, and the exit code is 4.
+/// That the model is used now is noted, at most once an hour: `gc` takes first what was not used for long,
 /// and nothing for room that was used within the hour. `catalog lease` holds a model for longer.
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
@@ -22,6 +23,8 @@ use crate::text::shell_word;
 pub(crate) struct Args {
     #[command(flatten)]
     target: OneModel,
+    #[command(flatten)]
+    unchecked: Unchecked,
 }
 
 #[derive(Serialize)]
@@ -32,7 +35,7 @@ struct Resolved<'a> {
 
 impl Args {
     pub(crate) fn run(self, app: &mut App) -> Outcome {
-        let catalog = app.open()?;
+        let catalog = self.unchecked.apply(app.open()?);
         let entry = catalog.resolve(&self.target.model)?.entry;
         // Before the path is given out: a collection in between would see a model that nobody uses.
         catalog.touch(&entry.id);

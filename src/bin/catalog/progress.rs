@@ -53,6 +53,11 @@ impl Progress {
         self.bar.finish_and_clear();
     }
 
+    /// Prints something while the bar is off the screen.
+    pub(crate) fn suspend<T>(&self, print: impl FnOnce() -> T) -> T {
+        self.bar.suspend(print)
+    }
+
     fn show_if_long(&self) {
         let is_long = self.bar.length().unwrap_or(0) >= LITTLE_BYTES || self.begun.elapsed() >= SOON;
         if is_long && !self.shown.swap(true, Ordering::Relaxed) {

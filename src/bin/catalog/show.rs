@@ -92,6 +92,9 @@ fn lines(record: &Record) -> Vec<(&'static str, OsString)> {
         ("last used", record.last_used_ms.map_or_else(never, human::moment).into()),
         ("source", record.source.as_ref().map_or_else(none, |source| source.reference.clone()).into()),
     ];
+    if let Some(damaged_ms) = record.damaged_ms {
+        lines.push(("damaged", format!("found {}", human::moment(damaged_ms)).into()));
+    }
     if let Some(stamp) = record.source.as_ref().and_then(|source| source.stamp) {
         let written = u64::try_from(stamp.mtime_ns / 1_000_000).map_or_else(|_| none(), human::moment);
         let file = format!("inode {}, {} bytes, written {written}", stamp.inode, stamp.size_bytes);

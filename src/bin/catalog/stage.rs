@@ -123,6 +123,7 @@ impl Args {
             follow_links: self.follow_links,
             wait: self.wait,
             observer: Some(progress),
+            ..StageOptions::default()
         })
     }
 }

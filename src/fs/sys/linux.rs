@@ -3,6 +3,8 @@
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io;
+use std::num::NonZeroU64;
+use std::ops::Range;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
@@ -260,6 +262,23 @@ pub(crate) fn allocate(file: &File, size_bytes: u64) -> io::Result<()> {
 /// Makes `to` share all blocks of `from`, as they are at this moment.
 pub(crate) fn reflink(from: &File, to: &File) -> io::Result<()> {
     Ok(rfs::ioctl_ficlone(to, from)?)
+}
+
+/// Asks for a part of a file to be read into memory, and goes on.
+pub(crate) fn will_need(file: &File, part: &Range<u64>) {
+    advise(file, part, rfs::Advice::WillNeed);
+}
+
+/// Lets a part of a file go from memory, but for what is mapped or not written yet.
+pub(crate) fn wont_need(file: &File, part: &Range<u64>) {
+    advise(file, part, rfs::Advice::DontNeed);
+}
+
+/// It is advice: where it is not taken, nothing is lost.
+fn advise(file: &File, part: &Range<u64>, advice: rfs::Advice) {
+    if let Some(length) = NonZeroU64::new(part.end.saturating_sub(part.start)) {
+        let _ = rfs::fadvise(file, part.start, Some(length), advice);
+    }
 }
 
 /// Opens somebody else's file for reading, without waiting for a writer when it is a FIFO and without becoming its

@@ -6,6 +6,7 @@
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
 use std::io;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use super::{Open, Replace};
@@ -232,3 +233,9 @@ pub(crate) fn reflink(_: &File, _: &File) -> io::Result<()> {
 pub(crate) fn open_source(path: &Path) -> io::Result<File> {
     File::open(path)
 }
+
+/// Advice that only Linux takes here.
+pub(crate) fn will_need(_: &File, _: &Range<u64>) {}
+
+/// Advice that only Linux takes here.
+pub(crate) fn wont_need(_: &File, _: &Range<u64>) {}

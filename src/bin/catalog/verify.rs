@@ -1,0 +1,171 @@
+//! `catalog verify`: whether models are what was staged, and if not, where they are damaged.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use catalog_core::{Depth, Digest, VerificationOutcome, VerifyOptions, VerifyReport};
+use serde::Serialize;
+
+use crate::amount;
+use crate::app::App;
+use crate::failure::{Exit, Failure, Outcome, tell};
+use crate::human;
+use crate::progress::Progress;
+
+/// Check that the content of models is what was staged
+///
+/// Reads every byte and compares it with the BLAKE3 groups that were made when it was brought in, on all cores. What is
+/// damaged is named to the MiB and taken out of service: it goes to `quarantine/`, and `path` and `lease` fail until
+/// `catalog repair` or a new `stage` has mended it. What was not in memory before does not stay there.
+///
+/// Ends with exit code 4 when something is damaged. It can be interrupted at any time; `--max-age` goes on where it was.
+#[derive(clap::Args)]
+#[command(after_help = "Examples:
+  catalog verify llama3
+  catalog verify --all --max-age 7d --rate 200MB/s    # for a nightly job
+  catalog verify --all --quick                        # what was changed since it was checked")]
+pub(crate) struct Args {
+    /// The models' ids, or the references that they were staged from
+    #[arg(value_name = "ID|REF", required_unless_present = "all", conflicts_with = "all")]
+    models: Vec<String>,
+    /// Every model that is here
+    #[arg(long)]
+    all: bool,
+    /// Read nothing: only compare inode, size and modification time with those of the last full check
+    #[arg(long, conflicts_with = "sha256")]
+    quick: bool,
+    /// Check against the SHA-256 that is the content's name; several times slower
+    #[arg(long)]
+    sha256: bool,
+    /// Leave out what was checked within this time, and not changed since, such as 12h or 7d
+    #[arg(long, value_name = "TIME", value_parser = amount::duration)]
+    max_age: Option<Duration>,
+    /// Read no faster than this, such as 200MB/s
+    #[arg(long, value_name = "RATE", value_parser = amount::rate)]
+    rate: Option<u64>,
+}
+
+#[derive(Serialize)]
+struct Verified<'a> {
+    id: &'a str,
+    digest: Option<Digest>,
+    outcome: &'static str,
+    reason: &'a str,
+    bad_ranges: Vec<BadRange<'a>>,
+    quarantined: bool,
+    files: u64,
+    bytes_read: u64,
+    elapsed_ms: u128,
+}
+
+#[derive(Serialize)]
+struct BadRange<'a> {
+    /// Of a tree, in which of its files.
+    #[serde(skip_serializing_if = "str::is_empty")]
+    path: &'a str,
+    start: u64,
+    end: u64,
+}
+
+impl<'a> From<&'a VerifyReport> for Verified<'a> {
+    fn from(report: &'a VerifyReport) -> Self {
+        let ranges = report.bad.iter().flat_map(|bad| bad.ranges.iter().map(|range| (bad.path.as_str(), range)));
+        Verified {
+            id: &report.id,
+            digest: report.digest,
+            outcome: word(&report.outcome),
+            reason: report.outcome.reason(),
+            bad_ranges: ranges.map(|(path, range)| BadRange { path, start: range.start, end: range.end }).collect(),
+            quarantined: report.bad.iter().any(|bad| bad.quarantined),
+            files: report.files,
+            bytes_read: report.bytes_read,
+            elapsed_ms: report.elapsed.as_millis(),
+        }
+    }
+}
+
+fn word(outcome: &VerificationOutcome) -> &'static str {
+    match outcome {
+        VerificationOutcome::Pass { .. } => "pass",
+        VerificationOutcome::Warn { .. } => "warn",
+        VerificationOutcome::Fail { .. } => "fail",
+    }
+}
+
+impl Args {
+    pub(crate) fn run(self, app: &mut App) -> Outcome {
+        let catalog = app.open_with_locks()?;
+        let mut first = None;
+        let mut ids = Vec::new();
+        if self.all {
+            ids.extend(catalog.records()?.into_iter().map(|record| record.entry.id));
+        }
+        for model in &self.models {
+            match catalog.find(model) {
+                Ok(record) => ids.push(record.entry.id),
+                Err(error) => drop(first.get_or_insert(tell(&error.into()))),
+            }
+        }
+        let progress = Arc::new(Progress::new(app));
+        let options = VerifyOptions {
+            depth: match (self.quick, self.sha256) {
+                (true, _) => Depth::Quick,
+                (_, true) => Depth::ByName,
+                _ => Depth::Full,
+            },
+            max_age: self.max_age,
+            max_bytes_per_s: self.rate,
+            observer: Some(progress.clone()),
+            ..VerifyOptions::default()
+        };
+        let (mut passed, mut others, mut bytes) = (0_u64, 0_u64, 0);
+        catalog.verify_many(&ids, &options, &mut |answer| {
+            let answer = progress.suspend(|| show(app, answer, self.quick));
+            match answer {
+                Ok(read) => {
+                    passed += 1;
+                    bytes += read;
+                }
+                Err(exit) => {
+                    others += 1;
+                    first.get_or_insert(exit);
+                }
+            }
+        });
+        progress.clear();
+        if self.all && !app.json() {
+            let bad = if others == 0 { String::new() } else { format!(", {others} not") };
+            app.note(&format!("{passed} intact{bad}; {} read", human::size(bytes)));
+        }
+        first.map_or(Ok(()), |exit| Err(Failure::Told(exit)))
+    }
+}
+
+/// Prints what was found of one model, and tells of what is wrong. Answers how much was read.
+fn show(app: &mut App, answer: catalog_core::Result<VerifyReport>, quick: bool) -> Result<u64, Exit> {
+    let report = answer.map_err(|error| tell(&error.into()))?;
+    let id = app.out.shown(&report.id).into_owned();
+    app.receipt(&Verified::from(&report), |_| {
+        let digest = report.digest.as_ref().map(human::short_digest).unwrap_or_default();
+        format!("{}  {id}  {digest}", word(&report.outcome)).into_bytes()
+    });
+    app.out.flush();
+    let (command, reason) = (app.command(), report.outcome.reason());
+    match &report.outcome {
+        VerificationOutcome::Pass { .. } => Ok(report.bytes_read),
+        VerificationOutcome::Warn { .. } if quick => Err(tell(&Failure::Failed(format!(
+            "could not vouch for {:?}: {reason}: `{command} verify {}`",
+            report.id,
+            crate::text::shell_word(&report.id)
+        )))),
+        VerificationOutcome::Warn { .. } => {
+            app.note(&format!("{}: {reason}", report.id));
+            Ok(report.bytes_read)
+        }
+        VerificationOutcome::Fail { .. } => Err(tell(&Failure::Corrupt(format!(
+            "could not verify {:?}: {reason}; `{command} repair {}` mends it from a good copy",
+            report.id,
+            crate::text::shell_word(&report.id)
+        )))),
+    }
+}

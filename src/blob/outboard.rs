@@ -1,0 +1,161 @@
+//! The outboard of a blob, in `outboards/`: the stamp of its last full check, and what its bytes are checked against. It
+//! is advice: without it, or when it does not fit, the blob is checked against its name.
+
+use blake3::hazmat::ChainingValue;
+use serde::{Deserialize, Serialize};
+
+use crate::digest::Digest;
+use crate::entry::Stamp;
+use crate::error::Result;
+use crate::fs::{Durability, Kind, Meta, Root, atomic, now_ms};
+use crate::hash::groups::{GROUP_BYTES, Groups};
+use crate::layout;
+
+/// The small file. The chaining values of the groups are in one beside it, when there is more than one group.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Outboard {
+    format: u32,
+    pub(crate) stamp: Stamp,
+    pub(crate) checked_ms: u64,
+    /// Whether its bytes are known to have reached the disk.
+    #[serde(default)]
+    pub(crate) is_durable: bool,
+    /// `None` until they are made, by the next full check.
+    #[serde(default)]
+    blake3: Option<Tree>,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Tree {
+    /// Of the blob: the file may have another by now.
+    size_bytes: u64,
+    /// 64 hex digits: the plain BLAKE3 of the blob.
+    root: String,
+    group_bytes: u64,
+}
+
+/// Records that the blob was checked in full while it had this stamp, and is as durable as this.
+pub(crate) fn write(
+    root: &Root,
+    digest: &Digest,
+    stamp: &Stamp,
+    groups: Option<&Groups>,
+    durability: Durability,
+) -> Result<()> {
+    let path = layout::outboard(digest);
+    root.make_dirs(path.parent().unwrap_or(&path))?;
+    if let Some(groups) = groups.filter(|groups| !groups.values().is_empty()) {
+        // None of it is synced: when a power cut takes or tears it, the next check is one against the blob's name.
+        atomic::replace(root, &layout::outboard_groups(digest), &groups.values().concat(), Durability::Relaxed)?;
+    }
+    let blake3 = groups.map(|groups| Tree {
+        size_bytes: groups.size_bytes(),
+        root: groups.root().to_hex().to_string(),
+        group_bytes: GROUP_BYTES as u64,
+    });
+    let is_durable = durability.is_full();
+    let outboard = Outboard { format: layout::FORMAT, stamp: *stamp, checked_ms: now_ms(), is_durable, blake3 };
+    let mut text = serde_json::to_vec(&outboard).map_err(|e| root.fail("encode", &path, e.into()))?;
+    text.push(b'\n');
+    atomic::replace(root, &path, &text, Durability::Relaxed)
+}
+
+/// What is known of a blob; `None`: nothing, or nothing that can be read.
+pub(crate) fn read(root: &Root, digest: &Digest) -> Option<Outboard> {
+    decode(&root.read(&layout::outboard(digest)).ok()??)
+}
+
+fn decode(text: &[u8]) -> Option<Outboard> {
+    let outboard: Outboard = serde_json::from_slice(text).ok()?;
+    (outboard.format == layout::FORMAT).then_some(outboard)
+}
+
+impl Outboard {
+    /// Whether a file is as it was at the last full check of the blob.
+    pub(crate) fn fits(&self, file: &Meta) -> bool {
+        file.kind == Kind::File && self.stamp == file.stamp()
+    }
+
+    /// What the bytes are checked against; `None`: it is not there, or does not fit together.
+    pub(crate) fn groups(&self, root: &Root, digest: &Digest) -> Option<Groups> {
+        let tree = self.blake3.as_ref().filter(|tree| tree.group_bytes == GROUP_BYTES as u64)?;
+        let values = match tree.size_bytes {
+            0..=ONE_GROUP => Vec::new(),
+            _ => root.read(&layout::outboard_groups(digest)).ok()??,
+        };
+        join(tree, &values)
+    }
+}
+
+const ONE_GROUP: u64 = GROUP_BYTES as u64;
+
+fn join(tree: &Tree, values: &[u8]) -> Option<Groups> {
+    let (values, rest) = values.as_chunks::<{ size_of::<ChainingValue>() }>();
+    let hash = blake3::Hash::from_hex(&tree.root).ok()?;
+    if rest.is_empty() { Groups::from_parts(tree.size_bytes, hash, values.to_vec()) } else { None }
+}
+
+/// Whether the blob is as it was at its last full check, and as durable as this. Anything that cannot be read means
+/// "not known".
+pub(crate) fn fits(root: &Root, digest: &Digest, blob: &Meta, durability: Durability) -> bool {
+    read(root, digest).is_some_and(|outboard| outboard.fits(blob) && (outboard.is_durable || !durability.is_full()))
+}
+
+pub(crate) fn remove(root: &Root, digest: &Digest) -> Result<()> {
+    root.remove_file(&layout::outboard(digest))?;
+    root.remove_file(&layout::outboard_groups(digest)).map(drop)
+}
+
+/// Reads both files of an outboard as they would be found, for whoever holds hostile bytes against it.
+#[cfg(feature = "testing")]
+pub(crate) fn probe(text: &[u8], values: &[u8]) -> Option<(u64, Vec<ChainingValue>)> {
+    let groups = join(decode(text)?.blake3.as_ref()?, values)?;
+    Some((groups.size_bytes(), groups.values().to_vec()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::hash::groups::GroupHasher;
+
+    fn groups_of(bytes: &[u8]) -> Groups {
+        let mut hasher = GroupHasher::default();
+        hasher.update(bytes);
+        hasher.finish()
+    }
+
+    #[test]
+    fn what_is_written_is_read_again_and_damage_is_not_taken_for_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = Root::open(dir.path()).unwrap();
+        let digest = Digest::of_bytes(b"any");
+        let stamp = Stamp { inode: 1, size_bytes: 2, mtime_ns: 3 };
+        for bytes in [vec![], vec![1; GROUP_BYTES], vec![1; 3 * GROUP_BYTES + 1]] {
+            let groups = groups_of(&bytes);
+            write(&root, &digest, &stamp, Some(&groups), Durability::Full).unwrap();
+            let outboard = read(&root, &digest).unwrap();
+            assert_eq!(outboard.stamp, stamp);
+            assert_eq!(outboard.groups(&root, &digest).unwrap(), groups);
+        }
+        let list = layout::outboard_groups(&digest);
+        let mut values = root.read(&list).unwrap().unwrap();
+        values[40] ^= 1;
+        atomic::replace(&root, &list, &values, Durability::Relaxed).unwrap();
+        assert!(read(&root, &digest).unwrap().groups(&root, &digest).is_none());
+        atomic::replace(&root, &list, &values[1..], Durability::Relaxed).unwrap();
+        assert!(read(&root, &digest).unwrap().groups(&root, &digest).is_none());
+        remove(&root, &digest).unwrap();
+        assert!(read(&root, &digest).is_none() && root.read(&list).unwrap().is_none());
+    }
+
+    #[test]
+    fn an_outboard_without_groups_still_has_the_stamp() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = Root::open(dir.path()).unwrap();
+        let digest = Digest::of_bytes(b"any");
+        let stamp = Stamp { inode: 1, size_bytes: 2, mtime_ns: 3 };
+        write(&root, &digest, &stamp, None, Durability::Relaxed).unwrap();
+        let outboard = read(&root, &digest).unwrap();
+        assert!(outboard.stamp == stamp && outboard.groups(&root, &digest).is_none() && !outboard.is_durable);
+    }
+}

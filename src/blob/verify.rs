@@ -1,0 +1,390 @@
+//! Full checks of files that should have a blob's bytes: of many at once, each in parts, on all cores.
+
+use std::collections::VecDeque;
+use std::fs::File;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, mpsc};
+
+use super::{Pace, outboard};
+use crate::digest::Digest;
+use crate::error::Result;
+use crate::fs::cached::Visit;
+use crate::fs::map::is_bad_medium;
+use crate::fs::{Durability, Meta, Root, atomic, meta_of};
+use crate::hash::groups::{self, GROUP_BYTES, Groups};
+use crate::hash::{Hashes, hash_both};
+use crate::layout;
+
+/// How much one thread takes at a time: enough for a disk to read at full speed, and not so much that the threads wait
+/// for each other at the end.
+const PART_BYTES: u64 = 8 * GROUP_BYTES as u64;
+
+/// A file of the store that should have the bytes of a blob: the blob itself, or a view of it that is a copy.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Subject {
+    pub(crate) path: PathBuf,
+    pub(crate) digest: Digest,
+    /// What its size should be, as far as that is known. Decides the order: the largest first.
+    pub(crate) size_bytes: Option<u64>,
+}
+
+impl Subject {
+    pub(crate) fn blob(digest: &Digest, size_bytes: Option<u64>) -> Self {
+        Subject { path: layout::blob(digest), digest: *digest, size_bytes }
+    }
+
+    fn is_blob(&self) -> bool {
+        self.path == layout::blob(&self.digest)
+    }
+}
+
+/// What a check found.
+#[derive(Clone, Debug)]
+pub(crate) enum Verdict {
+    /// It has the blob's bytes.
+    Good,
+    /// There is none.
+    Missing,
+    /// It has other bytes, or the disk cannot give them back.
+    Bad {
+        /// The file that was looked at.
+        file: Meta,
+        /// Where, to the group; all of it when there is nothing to tell the parts by.
+        ranges: Vec<Range<u64>>,
+    },
+}
+
+/// How files are checked.
+pub(crate) struct Checker<'a> {
+    pub(crate) root: &'a Root,
+    /// Against the blob's name, and not by its outboard alone.
+    pub(crate) by_name: bool,
+    /// What was checked has to be as durable as this.
+    pub(crate) durability: Durability,
+    pub(crate) pace: Option<&'a Pace>,
+    /// Set to end the work early.
+    pub(crate) cancelled: &'a AtomicBool,
+    /// Told of what was read.
+    pub(crate) advanced: &'a (dyn Fn(u64) + Sync),
+}
+
+/// What is still to be done, and by whom.
+#[derive(Default)]
+struct Queue {
+    /// Numbers of subjects, the largest first.
+    waiting: VecDeque<usize>,
+    /// In parts, which any thread may take.
+    shared: Vec<Arc<InParts>>,
+    /// Threads that may bring something to share in a moment.
+    opening: usize,
+}
+
+/// A file that is checked in parts.
+struct InParts {
+    subject: usize,
+    file: File,
+    before: Meta,
+    groups: Groups,
+    next_part: AtomicU64,
+    parts_left: AtomicU64,
+    found: Mutex<Result<Vec<Range<u64>>>>,
+}
+
+impl<'a> Checker<'a> {
+    /// A check of what is about to be used: at full speed, telling nobody.
+    pub(crate) fn quiet(root: &'a Root, durability: Durability) -> Self {
+        static NEVER: AtomicBool = AtomicBool::new(false);
+        let advanced = &|_| {};
+        Checker { root, by_name: false, durability, pace: None, cancelled: &NEVER, advanced }
+    }
+
+    /// Checks one file.
+    pub(crate) fn one(&self, subject: Subject) -> Result<Verdict> {
+        let mut verdict = Ok(Verdict::Missing);
+        self.run(&[subject], &mut |_, found| verdict = found);
+        verdict
+    }
+
+    /// Checks files on all cores. `done` is told of each, by its number, as soon as it is known, on the calling thread; when
+    /// the work is cancelled, not of all. Holds no lock: this may read terabytes.
+    pub(crate) fn run(&self, subjects: &[Subject], done: &mut dyn FnMut(usize, Result<Verdict>)) {
+        let mut order: Vec<usize> = (0..subjects.len()).collect();
+        order.sort_by_key(|number| {
+            std::cmp::Reverse(subjects.get(*number).and_then(|subject| subject.size_bytes).unwrap_or(0))
+        });
+        let queue = Mutex::new(Queue { waiting: order.into(), ..Queue::default() });
+        let changed = Condvar::new();
+        std::thread::scope(|scope| {
+            let (sender, receiver) = mpsc::channel();
+            for _ in 0..rayon::current_num_threads() {
+                let (sender, queue, changed) = (sender.clone(), &queue, &changed);
+                scope.spawn(move || {
+                    self.work(subjects, queue, changed, &|number, verdict| {
+                        let _ = sender.send((number, verdict)); // the receiver lives as long as this
+                    });
+                });
+            }
+            drop(sender);
+            receiver.iter().for_each(|(number, verdict)| done(number, verdict));
+        });
+    }
+
+    fn work(
+        &self,
+        subjects: &[Subject],
+        queue: &Mutex<Queue>,
+        changed: &Condvar,
+        tell: &dyn Fn(usize, Result<Verdict>),
+    ) {
+        let mut held = lock(queue);
+        while !self.is_cancelled() {
+            if let Some(number) = held.waiting.pop_front() {
+                held.opening += 1;
+                drop(held);
+                let begun = subjects.get(number).map(|subject| self.begin(number, subject));
+                let shared = match begun {
+                    Some(Ok(Begun::InParts(file))) => Some(Arc::new(*file)),
+                    Some(Ok(Begun::Done(verdict))) => {
+                        tell(number, Ok(verdict));
+                        None
+                    }
+                    Some(Err(error)) if !self.is_cancelled() => {
+                        tell(number, Err(error));
+                        None
+                    }
+                    _ => None,
+                };
+                held = lock(queue);
+                held.opening -= 1;
+                held.shared.extend(shared.clone());
+                changed.notify_all();
+                if let Some(file) = shared {
+                    drop(held);
+                    self.help(&file, subjects, tell);
+                    held = lock(queue);
+                    held.shared.retain(|other| !Arc::ptr_eq(other, &file));
+                }
+            } else if let Some(file) = held.shared.iter().find(|file| file.has_parts()).cloned() {
+                drop(held);
+                self.help(&file, subjects, tell);
+                held = lock(queue);
+            } else if held.opening > 0 {
+                held = changed.wait(held).unwrap_or_else(PoisonError::into_inner);
+            } else {
+                break;
+            }
+        }
+        drop(held);
+        changed.notify_all();
+    }
+
+    /// Opens a file; does all of it when it is small or cannot be checked in parts.
+    fn begin(&self, number: usize, subject: &Subject) -> Result<Begun> {
+        let Some(file) = self.root.open_file(&subject.path)? else { return Ok(Begun::Done(Verdict::Missing)) };
+        let before = meta_of(&file).map_err(|e| self.root.fail("look at", &subject.path, e))?;
+        let groups = outboard::read(self.root, &subject.digest)
+            .and_then(|outboard| outboard.groups(self.root, &subject.digest))
+            .filter(|groups| subject.size_bytes.is_none_or(|size| size == groups.size_bytes()));
+        match groups {
+            Some(groups) if !self.by_name => {
+                // What lies behind the blob's end is damage too.
+                let size_bytes = groups.size_bytes().max(before.size_bytes);
+                let file = InParts {
+                    subject: number,
+                    file,
+                    before,
+                    parts_left: AtomicU64::new(size_bytes.div_ceil(PART_BYTES).max(1)),
+                    next_part: AtomicU64::new(0),
+                    groups,
+                    found: Mutex::new(Ok(Vec::new())),
+                };
+                Ok(Begun::InParts(Box::new(file)))
+            }
+            groups => self.check_by_name(&file, before, subject, groups.as_ref()).map(Begun::Done),
+        }
+    }
+
+    /// Works on parts of a file until there are none left to take.
+    fn help(&self, file: &InParts, subjects: &[Subject], tell: &dyn Fn(usize, Result<Verdict>)) {
+        while let Some(part) = file.take_part() {
+            if self.is_cancelled() {
+                return;
+            }
+            let found = self.check_part(file, part, subjects);
+            let mut all = file.found.lock().unwrap_or_else(PoisonError::into_inner);
+            match (&mut *all, found) {
+                (Ok(all), Ok(found)) => all.extend(found),
+                (all @ Ok(_), Err(error)) => *all = Err(error),
+                (Err(_), _) => {}
+            }
+            drop(all);
+            if file.parts_left.fetch_sub(1, Ordering::AcqRel) == 1 {
+                let all =
+                    std::mem::replace(&mut *file.found.lock().unwrap_or_else(PoisonError::into_inner), Ok(Vec::new()));
+                if let Some(subject) = subjects.get(file.subject) {
+                    tell(file.subject, all.and_then(|bad| self.conclude(file, subject, bad)));
+                }
+            }
+        }
+    }
+
+    /// The bad groups of a part.
+    fn check_part(&self, file: &InParts, part: Range<u64>, subjects: &[Subject]) -> Result<Vec<Range<u64>>> {
+        let name = subjects.get(file.subject).map_or(Path::new(""), |subject| &subject.path);
+        let fail = |e| self.root.fail("read", name, e);
+        let size_bytes = file.groups.size_bytes();
+        let mut bad = Vec::new();
+        // What should not be there, or is not there, needs no reading.
+        let beyond = part.start.max(size_bytes)..part.end.max(size_bytes);
+        bad.extend((!beyond.is_empty()).then_some(beyond));
+        let readable = part.start.min(file.before.size_bytes)..part.end.min(file.before.size_bytes).min(size_bytes);
+        self.wait(readable.end.saturating_sub(readable.start));
+        let visit = match Visit::to(&file.file, readable.clone()) {
+            Ok(visit) => Some(visit),
+            Err(e) if is_bad_medium(&e) => None, // group by group: most can still be read
+            Err(e) => return Err(fail(e)),
+        };
+        let first = part.start / GROUP_BYTES as u64;
+        for number in first..groups::count(part.end.min(size_bytes)) {
+            let group = groups::range(number, size_bytes);
+            let is_good = if group.end > file.before.size_bytes {
+                false
+            } else if let Some(visit) = &visit {
+                let offset = |at: u64| usize::try_from(at.saturating_sub(readable.start)).unwrap_or(usize::MAX);
+                let bytes = visit.get(offset(group.start)..offset(group.end));
+                bytes.is_some_and(|bytes| file.groups.is_good(number, bytes))
+            } else {
+                match Visit::to(&file.file, group.clone()) {
+                    Ok(visit) => file.groups.is_good(number, &visit),
+                    Err(e) if is_bad_medium(&e) => false,
+                    Err(e) => return Err(fail(e)),
+                }
+            };
+            if !is_good {
+                bad.push(group);
+            }
+        }
+        (self.advanced)(readable.end.saturating_sub(readable.start));
+        Ok(bad)
+    }
+
+    fn conclude(&self, file: &InParts, subject: &Subject, bad: Vec<Range<u64>>) -> Result<Verdict> {
+        if bad.is_empty() && file.groups.size_bytes() == file.before.size_bytes {
+            self.note_good(&file.file, &file.before, subject, Some(&file.groups));
+            return Ok(Verdict::Good);
+        }
+        if file.groups.values().is_empty() {
+            // Of a single group, nothing else tells whether it is the outboard that is damaged.
+            return self.check_by_name(&file.file, file.before, subject, None);
+        }
+        Ok(Verdict::Bad { file: file.before, ranges: joined(bad) })
+    }
+
+    /// Reads all of it, and compares it with the blob's name.
+    fn check_by_name(&self, file: &File, before: Meta, subject: &Subject, known: Option<&Groups>) -> Result<Verdict> {
+        let fetch = |part: Range<u64>| {
+            if self.is_cancelled() {
+                return Err(std::io::ErrorKind::Interrupted.into());
+            }
+            self.wait(part.end - part.start);
+            Visit::to(file, part)
+        };
+        let whole = 0..before.size_bytes.max(subject.size_bytes.unwrap_or(0)).max(1);
+        let bad = |ranges: Vec<Range<u64>>| Verdict::Bad { file: before, ranges };
+        match hash_both(before.size_bytes, true, fetch, self.advanced) {
+            Ok(Hashes { digest, groups }) if digest == subject.digest => {
+                self.note_good(file, &before, subject, groups.as_ref());
+                Ok(Verdict::Good)
+            }
+            Ok(Hashes { groups, .. }) => {
+                let ranges = known.zip(groups).map(|(known, now)| differences(known, &now)).unwrap_or_default();
+                Ok(bad(if ranges.is_empty() { vec![whole] } else { ranges }))
+            }
+            Err(e) if is_bad_medium(&e) => Ok(bad(vec![whole])),
+            Err(e) => Err(self.root.fail("read", &subject.path, e)),
+        }
+    }
+
+    /// Records the stamp of what was checked, and what it can be checked against next time.
+    fn note_good(&self, file: &File, meta: &Meta, subject: &Subject, groups: Option<&Groups>) {
+        if !subject.is_blob() {
+            return;
+        }
+        let (root, digest) = (self.root, &subject.digest);
+        let was_durable = outboard::fits(root, digest, meta, Durability::Full);
+        // It may have been stored with `Relaxed`, and never have reached the disk.
+        let is_durable = was_durable || (self.durability.is_full() && atomic::sync(root, file, &subject.path).is_ok());
+        let durability = if is_durable { Durability::Full } else { Durability::Relaxed };
+        if let Err(error) = outboard::write(root, digest, &meta.stamp(), groups, durability) {
+            // It is advice; the root may be read-only, and a collection may take its unfinished file.
+            tracing::debug!(%digest, %error, "that the blob was checked is not recorded");
+        }
+    }
+
+    fn wait(&self, bytes: u64) {
+        if let Some(pace) = self.pace {
+            pace.wait(bytes);
+        }
+    }
+
+    fn is_cancelled(&self) -> bool {
+        self.cancelled.load(Ordering::Relaxed)
+    }
+}
+
+enum Begun {
+    Done(Verdict),
+    InParts(Box<InParts>),
+}
+
+impl InParts {
+    fn size_bytes(&self) -> u64 {
+        self.groups.size_bytes().max(self.before.size_bytes)
+    }
+
+    fn has_parts(&self) -> bool {
+        self.next_part.load(Ordering::Relaxed) < self.size_bytes().div_ceil(PART_BYTES).max(1)
+    }
+
+    fn take_part(&self) -> Option<Range<u64>> {
+        if !self.has_parts() {
+            return None;
+        }
+        let start = self.next_part.fetch_add(1, Ordering::Relaxed).saturating_mul(PART_BYTES);
+        let is_left = start < self.size_bytes() || start == 0; // an empty file has one part
+        is_left.then(|| start..start.saturating_add(PART_BYTES).min(self.size_bytes()))
+    }
+}
+
+fn lock(queue: &Mutex<Queue>) -> MutexGuard<'_, Queue> {
+    queue.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The groups in which two files differ.
+fn differences(known: &Groups, now: &Groups) -> Vec<Range<u64>> {
+    let size_bytes = known.size_bytes().max(now.size_bytes());
+    let value = |groups: &Groups, number: u64| {
+        let number = usize::try_from(number).ok()?;
+        match groups.values() {
+            [] if number == 0 => Some(*groups.root().as_bytes()),
+            values => values.get(number).copied(),
+        }
+    };
+    let bad = (0..groups::count(size_bytes)).filter(|number| value(known, *number) != value(now, *number));
+    joined(bad.map(|number| groups::range(number, size_bytes)).collect())
+}
+
+/// Sorted, and one where the next begins.
+fn joined(mut ranges: Vec<Range<u64>>) -> Vec<Range<u64>> {
+    ranges.sort_by_key(|range| range.start);
+    let mut joined: Vec<Range<u64>> = Vec::new();
+    for range in ranges {
+        match joined.last_mut() {
+            Some(last) if last.end >= range.start => last.end = last.end.max(range.end),
+            _ => joined.push(range),
+        }
+    }
+    joined
+}

@@ -1,0 +1,190 @@
+//! BLAKE3 of a blob in groups of 1 MiB: its root, and what each group adds to it, so that groups are checked in parallel
+//! and one by one.
+//!
+//! A group is a whole subtree of the BLAKE3 tree, because it has a power of two of chunks (the [BLAKE3
+//! paper](https://github.com/BLAKE3-team/BLAKE3-specs/blob/master/blake3.pdf), section 2.1); its chaining value comes from
+//! `blake3::hazmat`. The root is the plain BLAKE3 of all bytes, what `b3sum` prints.
+
+use std::ops::Range;
+
+use blake3::hazmat::{ChainingValue, HasherExt as _, Mode, merge_subtrees_non_root, merge_subtrees_root};
+
+/// The unit in which damage is named and mended.
+pub(crate) const GROUP_BYTES: usize = 1 << 20;
+
+/// What a blob's bytes are checked against.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Groups {
+    size_bytes: u64,
+    root: blake3::Hash,
+    /// Of each group; none when there is just one, whose value is the root.
+    values: Vec<ChainingValue>,
+}
+
+impl Groups {
+    /// What somebody has written down, if it fits together.
+    pub(crate) fn from_parts(size_bytes: u64, root: blake3::Hash, values: Vec<ChainingValue>) -> Option<Self> {
+        let expected = usize::try_from(count(size_bytes)).ok()?;
+        let fits = match values.as_slice() {
+            [] => expected == 1,
+            [_] => false,
+            values => values.len() == expected && merge(values) == root,
+        };
+        fits.then_some(Groups { size_bytes, root, values })
+    }
+
+    pub(crate) fn size_bytes(&self) -> u64 {
+        self.size_bytes
+    }
+
+    pub(crate) fn root(&self) -> &blake3::Hash {
+        &self.root
+    }
+
+    pub(crate) fn values(&self) -> &[ChainingValue] {
+        &self.values
+    }
+
+    /// Whether these are the bytes of this group.
+    pub(crate) fn is_good(&self, number: u64, bytes: &[u8]) -> bool {
+        if self.values.is_empty() {
+            return number == 0 && blake3::hash(bytes) == self.root;
+        }
+        let value = usize::try_from(number).ok().and_then(|number| self.values.get(number));
+        value.is_some_and(|value| *value == value_of(number, bytes))
+    }
+}
+
+/// How many groups a file of this size has; an empty one has one.
+pub(crate) fn count(size_bytes: u64) -> u64 {
+    size_bytes.div_ceil(GROUP_BYTES as u64).max(1)
+}
+
+/// The bytes of a group.
+pub(crate) fn range(number: u64, size_bytes: u64) -> Range<u64> {
+    let start = number.saturating_mul(GROUP_BYTES as u64).min(size_bytes);
+    start..start.saturating_add(GROUP_BYTES as u64).min(size_bytes)
+}
+
+fn value_of(number: u64, bytes: &[u8]) -> ChainingValue {
+    let mut hasher = blake3::Hasher::new();
+    hasher.set_input_offset(number * GROUP_BYTES as u64).update(bytes).finalize_non_root()
+}
+
+/// The left subtree is the largest whole one that leaves something for the right.
+fn merge(values: &[ChainingValue]) -> blake3::Hash {
+    let (left, right) = halves(values);
+    merge_subtrees_root(&subtree(left), &subtree(right), Mode::Hash)
+}
+
+fn subtree(values: &[ChainingValue]) -> ChainingValue {
+    match values {
+        [one] => *one,
+        values => {
+            let (left, right) = halves(values);
+            merge_subtrees_non_root(&subtree(left), &subtree(right), Mode::Hash)
+        }
+    }
+}
+
+fn halves(values: &[ChainingValue]) -> (&[ChainingValue], &[ChainingValue]) {
+    values.split_at(values.len().div_ceil(2).next_power_of_two())
+}
+
+/// Makes [`Groups`] of bytes that come one piece after the other.
+#[derive(Default)]
+pub(crate) struct GroupHasher {
+    size_bytes: u64,
+    /// Of the group that has begun and may not be full.
+    group: blake3::Hasher,
+    values: Vec<ChainingValue>,
+}
+
+impl GroupHasher {
+    pub(crate) fn update(&mut self, mut bytes: &[u8]) {
+        while !bytes.is_empty() {
+            let mut in_group = (self.size_bytes % GROUP_BYTES as u64) as usize;
+            if in_group == 0 && self.size_bytes > 0 {
+                // Only now: the last group may be the only one, and is the root then.
+                self.values.push(self.group.finalize_non_root());
+                self.group = blake3::Hasher::new(); // one that was reset keeps its old offset
+                self.group.set_input_offset(self.size_bytes);
+            }
+            in_group = bytes.len().min(GROUP_BYTES - in_group);
+            let (now, later) = bytes.split_at(in_group);
+            self.group.update(now);
+            self.size_bytes += now.len() as u64;
+            bytes = later;
+        }
+    }
+
+    pub(crate) fn finish(mut self) -> Groups {
+        let root = if self.values.is_empty() {
+            self.group.finalize()
+        } else {
+            self.values.push(self.group.finalize_non_root());
+            merge(&self.values)
+        };
+        Groups { size_bytes: self.size_bytes, root, values: self.values }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn groups_of(bytes: &[u8], piece: usize) -> Groups {
+        let mut hasher = GroupHasher::default();
+        bytes.chunks(piece.max(1)).for_each(|piece| hasher.update(piece));
+        hasher.finish()
+    }
+
+    #[test]
+    fn the_root_is_the_blake3_of_all_bytes_and_each_group_is_told_apart() {
+        let sizes = [
+            0, // empty: one group
+            1,
+            GROUP_BYTES - 1,
+            GROUP_BYTES,     // one group, which is the root
+            GROUP_BYTES + 1, // a group of one byte
+            2 * GROUP_BYTES,
+            3 * GROUP_BYTES - 7,
+            5 * GROUP_BYTES, // an uneven tree
+            7 * GROUP_BYTES + 1025,
+        ];
+        let bytes: Vec<u8> = (0..8 * GROUP_BYTES).map(|i| (i % 251) as u8).collect();
+        for size in sizes {
+            let bytes = &bytes[..size];
+            let groups = groups_of(bytes, 300_001);
+            assert_eq!(groups, groups_of(bytes, GROUP_BYTES), "{size}");
+            assert_eq!(*groups.root(), blake3::hash(bytes), "{size}");
+            assert_eq!(groups.size_bytes(), size as u64);
+            let again = Groups::from_parts(size as u64, *groups.root(), groups.values().to_vec());
+            assert_eq!(again.as_ref(), Some(&groups));
+            for number in 0..count(size as u64) {
+                let range = range(number, size as u64);
+                let mut group = bytes[range.start as usize..range.end as usize].to_vec();
+                assert!(groups.is_good(number, &group));
+                assert!(!groups.is_good(number + 1, &group), "{size}: a group in another's place");
+                if let Some(last) = group.last_mut() {
+                    *last ^= 1;
+                    assert!(!groups.is_good(number, &group));
+                }
+            }
+        }
+    }
+
+    // Red when `from_parts` does not merge: a damaged list would call good bytes bad.
+    #[test]
+    fn parts_that_do_not_fit_together_are_refused() {
+        let size = 3 * GROUP_BYTES as u64;
+        let good = groups_of(&vec![1; size as usize], GROUP_BYTES);
+        let from = |size, values: &[ChainingValue]| Groups::from_parts(size, *good.root(), values.to_vec());
+        let mut values = good.values().to_vec();
+        assert!(from(size, &values).is_some());
+        assert!(from(size, &values[1..]).is_none() && from(size, &[]).is_none());
+        assert!(from(size + 1, &values).is_none() && from(1, &values[..1]).is_none());
+        values[2][31] ^= 1;
+        assert!(from(size, &values).is_none());
+    }
+}
