@@ -1,6 +1,7 @@
 //! What went wrong: the action, the path, the cause, and what to do about it.
 
 use std::io;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -187,6 +188,16 @@ pub enum Error {
         /// Its `local_path`.
         path: PathBuf,
     },
+    /// A repair found no good bytes. Nothing was changed, but that what is damaged is out of service.
+    #[error("could not repair {}: no source has good data for {}{}; give a good copy with --from", path.display(), part(range), tried_text(tried))]
+    NoGoodSource {
+        /// The blob.
+        path: PathBuf,
+        /// Which of its bytes; empty: all of it, since nothing tells its parts apart.
+        range: Range<u64>,
+        /// What was tried.
+        tried: Vec<String>,
+    },
     /// The store was written by a newer version. Nothing was touched.
     #[error("could not open {}: it needs {found}, this version knows {supported}; use a newer catalog", path.display())]
     UnsupportedFormat {
@@ -250,6 +261,14 @@ fn remedy(cause: &io::Error) -> &'static str {
     }
 }
 
+fn part(range: &Range<u64>) -> String {
+    if range.is_empty() { "all of it".into() } else { format!("bytes {} to {}", range.start, range.end) }
+}
+
+fn tried_text(tried: &[String]) -> String {
+    if tried.is_empty() { String::new() } else { format!(" (tried {})", tried.join(", ")) }
+}
+
 impl Error {
     pub(crate) fn io(action: &'static str, path: impl AsRef<Path>, source: impl Into<io::Error>) -> Self {
         Error::Io { action, path: path.as_ref().to_path_buf(), source: Arc::new(source.into()) }
@@ -278,6 +297,7 @@ impl Error {
                 | Error::CorruptIndex { .. }
                 | Error::CorruptBlob { .. }
                 | Error::Damaged { .. }
+                | Error::NoGoodSource { .. }
         )
     }
 

@@ -55,10 +55,10 @@ mod store;
 pub mod testing;
 mod view;
 
-pub use blob::{IngestMode, UsedMode};
+pub use blob::{IngestMode, LocalSource, RangeRead, RepairSource, UsedMode};
 pub use catalog::{
-    BadFile, Check, Config, Depth, DiskUsage, EntryUsage, FsCatalog, Kept, Key, RemoveReceipt, StageOptions,
-    StageReceipt, VerifyOptions, VerifyReport, default_model_cache_dir,
+    BadFile, Check, Config, Depth, DiskUsage, EntryUsage, FsCatalog, Kept, Key, RemoveReceipt, RepairOptions,
+    RepairReport, StageOptions, StageReceipt, VerifyOptions, VerifyReport, default_model_cache_dir,
 };
 pub use digest::{Algorithm, Digest, VerificationOutcome, verify_digest};
 pub use entry::{

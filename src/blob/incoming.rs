@@ -60,6 +60,10 @@ impl Incoming<'_> {
         self.source_stamp.filter(|_| !self.source_is_racy)
     }
 
+    pub(super) fn name(&self) -> &Path {
+        &self.name
+    }
+
     pub(super) fn meta(&self) -> &Meta {
         &self.meta
     }
@@ -184,13 +188,13 @@ pub(crate) fn bring_bytes<'r>(session: &Session<'r>, bytes: &[u8], durability: D
 }
 
 /// A private file that is being filled.
-struct Private<'r> {
-    file: File,
-    incoming: Incoming<'r>,
+pub(super) struct Private<'r> {
+    pub(super) file: File,
+    pub(super) incoming: Incoming<'r>,
 }
 
 impl<'r> Private<'r> {
-    fn create(session: &Session<'r>) -> Result<Self> {
+    pub(super) fn create(session: &Session<'r>) -> Result<Self> {
         let (root, name) = (session.root(), session.next_name());
         let file = root.create_file(&name, 0o600)?;
         Self::around(root, name, file, UsedMode::Copy)
@@ -214,14 +218,14 @@ impl<'r> Private<'r> {
         Ok(Private { file, incoming })
     }
 
-    fn hashed(&mut self, hashes: Hashes) {
+    pub(super) fn hashed(&mut self, hashes: Hashes) {
         self.incoming.digest = hashes.digest;
         self.incoming.groups = hashes.groups;
     }
 
     /// Makes the file what a blob is: read-only, its metadata final, and durable, unless its bytes are here already, so
     /// that it will not be needed.
-    fn seal(mut self, durability: Durability) -> Result<Incoming<'r>> {
+    pub(super) fn seal(mut self, durability: Durability) -> Result<Incoming<'r>> {
         let (root, name) = (self.incoming.root, &self.incoming.name);
         atomic::set_mode(root, &self.file, name, BLOB_MODE)?;
         if durability.is_full() && !super::is_good_by_stamp(root, &self.incoming.digest, durability)? {
@@ -359,7 +363,7 @@ impl<'r> Bringing<'_, 'r> {
 }
 
 /// A part of a private file, read in.
-fn mapped(file: &File, part: Range<u64>) -> io::Result<Map> {
+pub(super) fn mapped(file: &File, part: Range<u64>) -> io::Result<Map> {
     let map = Map::of_owned(file, part)?;
     map.populate()?;
     Ok(map)

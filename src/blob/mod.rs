@@ -3,14 +3,18 @@
 mod existing;
 mod incoming;
 pub(crate) mod manifest;
+mod mend;
 pub(crate) mod outboard;
 mod pace;
+mod range;
 mod session;
 mod verify;
 
 pub(crate) use existing::{Claim, Freed, all, all_with_meta, claim, empty_trash, starting_with, to_trash, trash};
 pub(crate) use incoming::{How, Incoming, bring, bring_bytes};
+pub(crate) use mend::{Mend, Mended};
 pub(crate) use pace::Pace;
+pub use range::{LocalSource, RangeRead, RepairSource};
 pub(crate) use session::Session;
 pub(crate) use verify::{Checker, Subject, Verdict};
 

@@ -130,7 +130,7 @@ impl FsCatalog {
     }
 
     /// Checks a blob that is here already, and takes a bad one out of the way.
-    fn settle(&self, digest: &Digest) -> Result<()> {
+    pub(super) fn settle(&self, digest: &Digest) -> Result<()> {
         match Checker::quiet(&self.root, self.durability).one(Subject::blob(digest, None))? {
             Verdict::Bad { file, .. } => self.take_out_of_service(digest, &file).map(drop),
             Verdict::Good | Verdict::Missing => Ok(()),

@@ -14,6 +14,7 @@ mod plan;
 mod put;
 mod read;
 mod remove;
+mod repair;
 mod room;
 mod roots;
 mod round;
@@ -28,6 +29,7 @@ pub use intact::Check;
 pub use open::default_model_cache_dir;
 pub use read::Key;
 pub use remove::{Kept, RemoveReceipt};
+pub use repair::{RepairOptions, RepairReport};
 pub use stage::{StageOptions, StageReceipt};
 pub use verify::{BadFile, Depth, VerifyOptions, VerifyReport};
 

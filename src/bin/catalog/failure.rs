@@ -137,6 +137,7 @@ mod tests {
             (Error::CorruptIndex { path: path(), reason: text() }, Exit::Corrupt),
             (Error::CorruptBlob { path: path(), reason: text() }, Exit::Corrupt),
             (Error::Damaged { id: text(), path: path() }, Exit::Corrupt),
+            (Error::NoGoodSource { path: path(), range: 0..1, tried: Vec::new() }, Exit::Corrupt),
             (Error::UnsupportedFormat { path: path(), found: text(), supported: text() }, Exit::Failed),
             (Error::Busy { what: "", path: path(), waited: Duration::ZERO }, Exit::Busy),
             (Error::NoRoom { root: path(), needed_bytes: 2, available_bytes: 1, evictable_bytes: 0 }, Exit::Failed),

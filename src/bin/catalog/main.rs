@@ -22,6 +22,7 @@ mod pin;
 mod pins;
 mod progress;
 mod remove;
+mod repair;
 mod retire;
 mod show;
 mod stage;
@@ -99,6 +100,7 @@ verbs! {
     Activate => activate,
     Remove => remove,
     Verify => verify,
+    Repair => repair,
     Pin => pin,
     Unpin => unpin,
     Gc => gc,

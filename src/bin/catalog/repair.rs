@@ -1,0 +1,72 @@
+//! `catalog repair`: makes damaged models whole again.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use catalog_core::{LocalSource, RepairOptions, RepairReport, RepairSource};
+use serde::Serialize;
+
+use crate::app::App;
+use crate::args::OneModel;
+use crate::failure::Outcome;
+use crate::human;
+use crate::progress::Progress;
+
+/// Make a damaged model whole again from a good copy
+///
+/// Checks the model in full. Only what is damaged is read from the copy, to the MiB; the rest is reused. The result is
+/// checked as a whole before it takes the place of what was there, and the model's path is made anew, as are the paths of
+/// all other models that need the same bytes. A copy that is damaged in the same place is refused.
+///
+/// Without `--from`, the path that the model was staged from is tried, and copies that the store has itself. What was found
+/// damaged stays in `quarantine/`.
+#[derive(clap::Args)]
+#[command(after_help = "Examples:
+  catalog repair llama3
+  catalog repair llama3 --from /mnt/backup/llama3-8b.gguf
+  catalog repair llama3 --from /mnt/other-catalog")]
+pub(crate) struct Args {
+    #[command(flatten)]
+    target: OneModel,
+    /// A good copy: the file, the directory of a tree, or the root of another catalog; may be given several times
+    #[arg(long, value_name = "PATH")]
+    from: Vec<PathBuf>,
+}
+
+#[derive(Serialize)]
+struct Repaired<'a> {
+    id: &'a str,
+    files: u64,
+    repaired_bytes: u64,
+    source_bytes: u64,
+    shown: &'a [String],
+}
+
+impl Args {
+    pub(crate) fn run(self, app: &mut App) -> Outcome {
+        let catalog = app.open_with_locks()?;
+        let id = catalog.find(&self.target.model)?.entry.id;
+        let progress = Arc::new(Progress::new(app));
+        let sources = self.from.into_iter().map(|path| Arc::new(LocalSource::new(path)) as Arc<dyn RepairSource>);
+        let options = RepairOptions { from: sources.collect(), observer: Some(progress.clone()) };
+        let report = catalog.repair(&id, &options);
+        progress.clear();
+        let report = report?;
+        let RepairReport { id, files, repaired_bytes, source_bytes, shown, .. } = &report;
+        let (files, repaired_bytes, source_bytes) = (*files, *repaired_bytes, *source_bytes);
+        app.receipt(&Repaired { id, files, repaired_bytes, source_bytes, shown }, |app| {
+            let id = app.out.shown(id);
+            let words = match files {
+                0 => format!("{id} is whole: nothing to repair"),
+                _ => format!(
+                    "repaired {id}: {} in {files} {}, {} read from copies",
+                    human::size(repaired_bytes),
+                    if files == 1 { "file" } else { "files" },
+                    human::size(source_bytes)
+                ),
+            };
+            words.into_bytes()
+        });
+        Ok(())
+    }
+}

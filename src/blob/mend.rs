@@ -1,0 +1,217 @@
+//! Making a blob whole again: what is good of the remains is kept, the rest is read from sources that have it.
+
+use std::fs::File;
+use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+use super::incoming::{Private, mapped};
+use super::range::OpenFile;
+use super::{Checker, Incoming, RangeRead, Session, Subject, Verdict, outboard};
+use crate::digest::Digest;
+use crate::error::{Error, Result};
+use crate::fs::{Durability, Root, link, meta_of, space};
+use crate::hash::groups::{self, GROUP_BYTES, Groups};
+use crate::hash::hash_both;
+use crate::layout;
+
+/// A blob that is to be made whole.
+pub(crate) struct Mend<'a> {
+    pub(crate) digest: Digest,
+    /// Files of the store that should have its bytes and may have some of them, the best first.
+    pub(crate) remains: Vec<PathBuf>,
+    pub(crate) sources: Vec<Box<dyn RangeRead>>,
+    pub(crate) advanced: &'a (dyn Fn(u64) + Sync),
+}
+
+/// What it took.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Mended {
+    /// Bytes that were replaced.
+    pub(crate) repaired_bytes: u64,
+    /// Bytes that were read from the sources; more, when one of them was bad in the same place.
+    pub(crate) source_bytes: u64,
+}
+
+impl Mend<'_> {
+    /// Puts the blob together under a private name, and checks it as a whole against its name. It waits to be published.
+    pub(crate) fn run<'r>(mut self, session: &Session<'r>, durability: Durability) -> Result<(Incoming<'r>, Mended)> {
+        let root = session.root();
+        let groups = outboard::read(root, &self.digest).and_then(|outboard| outboard.groups(root, &self.digest));
+        match groups {
+            Some(groups) => self.by_groups(session, &groups, durability),
+            None => self.as_a_whole(session, durability),
+        }
+    }
+
+    fn by_groups<'r>(
+        &mut self,
+        session: &Session<'r>,
+        groups: &Groups,
+        durability: Durability,
+    ) -> Result<(Incoming<'r>, Mended)> {
+        let root = session.root();
+        let size_bytes = groups.size_bytes();
+        let private = Private::create(session)?;
+        let bad = match self.remains.first() {
+            Some(remains) => self.take_over(root, remains, size_bytes, &private)?,
+            None => vec![0..size_bytes],
+        };
+        // What is left of the others may be good where this one is not.
+        let mut readers: Vec<(bool, Box<dyn RangeRead>)> = Vec::new();
+        for path in self.remains.iter().skip(1) {
+            if let Some(file) = root.open_file(path)? {
+                let size_bytes = meta_of(&file).map_err(|e| root.fail("look at", path, e))?.size_bytes;
+                readers.push((false, Box::new(OpenFile { file, path: root.absolute(path), size_bytes })));
+            }
+        }
+        readers.extend(std::mem::take(&mut self.sources).into_iter().map(|source| (true, source)));
+        let mut mended = Mended::default();
+        let mut buffer = vec![0; GROUP_BYTES];
+        // What lies behind the blob's end is only left out.
+        for range in bad.iter().filter(|range| range.start < size_bytes) {
+            for number in range.start / GROUP_BYTES as u64..groups::count(range.end.min(size_bytes)) {
+                let group = groups::range(number, size_bytes);
+                let length = usize::try_from(group.end - group.start).unwrap_or(GROUP_BYTES);
+                let Some(bytes) = buffer.get_mut(..length) else { continue };
+                let mut is_had = false;
+                for (is_source, reader) in &mut readers {
+                    let read = reader.read_exact_at(group.start, bytes);
+                    if *is_source && read.is_ok() {
+                        mended.source_bytes += length as u64;
+                    }
+                    is_had = read.is_ok() && groups.is_good(number, bytes);
+                    if is_had {
+                        break;
+                    }
+                }
+                if !is_had {
+                    let tried = readers.iter().map(|(_, reader)| reader.name()).collect();
+                    return Err(self.no_good_source(root, group, tried));
+                }
+                write_at(&private.file, group.start, bytes)
+                    .map_err(|e| root.fail("write", private.incoming.name(), e))?;
+                mended.repaired_bytes += length as u64;
+            }
+        }
+        let incoming = self.finish(session, private, size_bytes, durability)?;
+        Ok((incoming, mended))
+    }
+
+    /// Brings what is good of a file into the private one, by reflink where that is possible. Answers what is still missing.
+    fn take_over(
+        &self,
+        root: &Root,
+        remains: &Path,
+        size_bytes: u64,
+        private: &Private<'_>,
+    ) -> Result<Vec<Range<u64>>> {
+        let subject = Subject { path: remains.to_path_buf(), digest: self.digest, size_bytes: Some(size_bytes) };
+        let bad = match Checker::quiet(root, Durability::Relaxed).one(subject)? {
+            Verdict::Good => Vec::new(),
+            Verdict::Bad { ranges, .. } => ranges,
+            Verdict::Missing => return Ok(vec![0..size_bytes]),
+        };
+        let Some(from) = root.open_file(remains)? else { return Ok(vec![0..size_bytes]) };
+        let fail = |e| root.fail("write", private.incoming.name(), e);
+        if link::reflink(&from, &private.file).map_err(fail)? {
+            private.file.set_len(size_bytes).map_err(fail)?;
+            return Ok(bad);
+        }
+        space::reserve(&private.file, size_bytes).map_err(fail)?;
+        let mut at = 0;
+        for good_end in bad.iter().map(|range| range.start).chain([size_bytes]) {
+            copy_part(&from, &private.file, at..good_end.min(size_bytes)).map_err(fail)?;
+            at = bad.iter().find(|range| range.start == good_end).map_or(good_end, |range| range.end);
+        }
+        Ok(bad)
+    }
+
+    /// Without an outboard nothing tells good parts from bad ones, so one file has to have all of it.
+    fn as_a_whole<'r>(&mut self, session: &Session<'r>, durability: Durability) -> Result<(Incoming<'r>, Mended)> {
+        let root = session.root();
+        let mut readers: Vec<(bool, Box<dyn RangeRead>)> = Vec::new();
+        for path in &self.remains {
+            if let Some(file) = root.open_file(path)? {
+                let size_bytes = meta_of(&file).map_err(|e| root.fail("look at", path, e))?.size_bytes;
+                readers.push((false, Box::new(OpenFile { file, path: root.absolute(path), size_bytes })));
+            }
+        }
+        readers.extend(std::mem::take(&mut self.sources).into_iter().map(|source| (true, source)));
+        let mut mended = Mended::default();
+        let mut tried = Vec::new();
+        for (is_source, reader) in &mut readers {
+            tried.push(reader.name());
+            let private = Private::create(session)?;
+            let size_bytes = reader.size_bytes();
+            if !copy_all(&mut **reader, &private.file).map_err(|e| root.fail("write", private.incoming.name(), e))? {
+                continue;
+            }
+            let (source_bytes, repaired_bytes) = if *is_source { (size_bytes, size_bytes) } else { (0, 0) };
+            mended.source_bytes += source_bytes;
+            match self.finish(session, private, size_bytes, durability) {
+                Ok(incoming) => return Ok((incoming, Mended { repaired_bytes, ..mended })),
+                Err(error) if error.is_corrupt() => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Err(self.no_good_source(root, 0..0, tried))
+    }
+
+    fn finish<'r>(
+        &self,
+        session: &Session<'r>,
+        mut private: Private<'r>,
+        size_bytes: u64,
+        durability: Durability,
+    ) -> Result<Incoming<'r>> {
+        let root = session.root();
+        let name = private.incoming.name().to_path_buf();
+        let fetch = |part| mapped(&private.file, part).map_err(|e| root.fail("read", &name, e));
+        let hashes = hash_both(size_bytes, true, fetch, self.advanced)?;
+        if hashes.digest != self.digest {
+            let path = root.absolute(&layout::blob(&self.digest));
+            return Err(Error::CorruptBlob { path, reason: "what it was mended to is not its name".into() });
+        }
+        private.hashed(hashes);
+        private.seal(durability)
+    }
+
+    fn no_good_source(&self, root: &Root, range: Range<u64>, tried: Vec<String>) -> Error {
+        Error::NoGoodSource { path: root.absolute(&layout::blob(&self.digest)), range, tried }
+    }
+}
+
+fn copy_part(mut from: &File, to: &File, part: Range<u64>) -> io::Result<()> {
+    if part.is_empty() {
+        return Ok(());
+    }
+    from.seek(SeekFrom::Start(part.start))?;
+    let mut to = to;
+    to.seek(SeekFrom::Start(part.start))?;
+    let wanted = part.end - part.start;
+    match io::copy(&mut from.take(wanted), &mut to)? {
+        copied if copied == wanted => Ok(()),
+        _ => Err(io::ErrorKind::UnexpectedEof.into()),
+    }
+}
+
+/// `false`: it could not be read to its end.
+fn copy_all(reader: &mut dyn RangeRead, mut to: &File) -> io::Result<bool> {
+    let mut buffer = vec![0; GROUP_BYTES];
+    for number in 0..groups::count(reader.size_bytes()) {
+        let range = groups::range(number, reader.size_bytes());
+        let length = usize::try_from(range.end - range.start).unwrap_or(0);
+        let Some(bytes) = buffer.get_mut(..length) else { continue };
+        if reader.read_exact_at(range.start, bytes).is_err() {
+            return Ok(false);
+        }
+        to.write_all(bytes)?;
+    }
+    Ok(true)
+}
+
+fn write_at(mut file: &File, offset: u64, bytes: &[u8]) -> io::Result<()> {
+    file.seek(SeekFrom::Start(offset))?;
+    file.write_all(bytes)
+}
