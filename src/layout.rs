@@ -8,7 +8,7 @@
 //!   index/<xx>.json.prev                the generation before
 //!   blobs/sha256/<xx>/<64 hex>          mode 0444, never changed in place
 //!   outboards/sha256/<xx>/<64 hex>.json BLAKE3 root, and the stamp of the last full check
-//!   outboards/sha256/<xx>/<64 hex>.groups  32 bytes for each MiB, when there is more than one
+//!   outboards/sha256/<xx>/<64 hex>.groups  32 bytes for each MiB, of a blob of more than one
 //!   views/<slug>/<12 hex>/<name>        local_path; <12 hex> of the artifact's digest
 //!   ingest/<session>/                   private in-flight files of one operation
 //!   trash/<64 hex>.<epoch ms>           swept, within grace

@@ -188,9 +188,19 @@ fn the_keys_of_the_json() {
     let host = Host::new();
     let fixture = fixture();
     let fixture = fixture.to_str().unwrap();
-    let facts =
-        ["id", "digest", "local_path", "size", "lifecycle", "trust", "last_verified_ms", "last_used_ms", "kind"]
-            .to_vec();
+    let facts = [
+        "id",
+        "digest",
+        "local_path",
+        "size",
+        "lifecycle",
+        "trust",
+        "last_verified_ms",
+        "last_used_ms",
+        "damaged",
+        "kind",
+    ]
+    .to_vec();
     let more = ["files", "view", "source", "created_ms", "updated_ms", "pins"].to_vec();
     for (line, expected) in [
         (
@@ -200,6 +210,11 @@ fn the_keys_of_the_json() {
         (vec!["list"], facts.clone()),
         (vec!["show", "tiny"], [facts, more].concat()),
         (vec!["path", "tiny"], vec!["id", "local_path"]),
+        (
+            vec!["verify", "tiny"],
+            "id digest outcome reason bad_ranges quarantined files bytes_read elapsed_ms".split(' ').collect(),
+        ),
+        (vec!["repair", "tiny"], vec!["id", "files", "repaired_bytes", "source_bytes", "shown"]),
         (vec!["retire", "tiny"], vec!["id", "lifecycle"]),
         (vec!["activate", "tiny"], vec!["id", "lifecycle"]),
         (vec!["hash", fixture], vec!["path", "digest", "size"]),

@@ -46,6 +46,13 @@ fn samples() -> Vec<Error> {
         },
         Error::CorruptIndex { path: path("index/3f.json"), reason: "its checksum does not match its entries".into() },
         Error::CorruptBlob { path: path("blobs/sha256/1e/1ef0"), reason: "its bytes are not its name".into() },
+        Error::Damaged { id: "llama3".into(), path: path("views/llama3-0/1ef0/a.gguf") },
+        Error::NoGoodSource {
+            path: path("blobs/sha256/1e/1ef0"),
+            range: 0..1 << 20,
+            tried: vec!["/backup/a.gguf".into()],
+        },
+        Error::NoGoodSource { path: path("blobs/sha256/1e/1ef0"), range: 0..0, tried: vec![] },
         Error::UnsupportedFormat { path: path("store.json"), found: "format 2".into(), supported: "format 1".into() },
         Error::Busy { what: "index shard 3f", path: path("locks/index/3f"), waited: Duration::from_secs(30) },
         Error::NoRoom { root: path(""), needed_bytes: 40, available_bytes: 30, evictable_bytes: 5 },
@@ -102,7 +109,7 @@ fn callers_ask_for_the_kind() {
     type Is = fn(&Error) -> bool;
     let of = |is: Is| samples().iter().filter(|error| is(error)).map(variant).collect::<Vec<_>>().join(" ");
     assert_eq!(of(Error::is_not_found), "NotFound NotStaged SourceMissing NoCatalog");
-    assert_eq!(of(Error::is_corrupt), "DigestMismatch CorruptIndex CorruptBlob");
+    assert_eq!(of(Error::is_corrupt), "DigestMismatch CorruptIndex CorruptBlob Damaged NoGoodSource NoGoodSource");
     assert_eq!(of(Error::is_busy), "Busy");
     assert_eq!(of(Error::is_invalid_input), "InvalidDigest InvalidRef InvalidId");
     assert_eq!(of(Error::is_no_space), "NoRoom Io Io");

@@ -156,6 +156,9 @@ pub(crate) fn quarantine(
     if !root.meta(from)?.is_some_and(|now| now.same_inode(bad)) {
         return Ok(false);
     }
+    if from == layout::blob(digest) {
+        outboard::distrust(root, digest)?;
+    }
     tracing::warn!(%digest, path = %from.display(), "stored bytes are not what they should be; moved to quarantine");
     root.rename_over(from, &to)?;
     if durability.is_full() {

@@ -60,6 +60,17 @@ pub(crate) fn write(
     atomic::replace(root, &path, &text, Durability::Relaxed)
 }
 
+/// Takes the stamp away from a blob that was found bad, durably: whoever comes before it is out of the way checks it again.
+/// What its bytes are checked against stays.
+pub(crate) fn distrust(root: &Root, digest: &Digest) -> Result<()> {
+    let Some(known) = read(root, digest) else { return Ok(()) };
+    let path = layout::outboard(digest);
+    let nothing = Stamp { inode: 0, size_bytes: 0, mtime_ns: 0 };
+    let outboard = Outboard { stamp: nothing, is_durable: false, ..known };
+    let text = serde_json::to_vec(&outboard).map_err(|e| root.fail("encode", &path, e.into()))?;
+    atomic::replace(root, &path, &text, Durability::Full)
+}
+
 /// What is known of a blob; `None`: nothing, or nothing that can be read.
 pub(crate) fn read(root: &Root, digest: &Digest) -> Option<Outboard> {
     decode(&root.read(&layout::outboard(digest)).ok()??)
