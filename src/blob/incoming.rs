@@ -10,6 +10,7 @@ use super::{IngestMode, Session, UsedMode};
 use crate::digest::Digest;
 use crate::entry::Stamp;
 use crate::error::{Error, Result};
+use crate::fs::ahead::{Ahead, sync_meanwhile};
 use crate::fs::map::Map;
 use crate::fs::source::{source_error, source_meta};
 use crate::fs::{Durability, Kind, Meta, Root, atomic, link, meta_of, open_source, space, writers};
@@ -128,6 +129,9 @@ impl Drop for Incoming<'_> {
         let _ = self.root.remove_file(&self.name);
     }
 }
+
+/// A large file is written to disk in parts of this size while it is copied.
+const SYNC_EVERY_BYTES: u64 = 64 << 20;
 
 /// How a file is brought in.
 #[derive(Clone, Copy, Debug)]
@@ -285,16 +289,23 @@ impl<'r> Bringing<'_, 'r> {
         let size = self.before.size_bytes;
         // The full size first: a map reaches no further than the file. Nothing is written past it.
         space::reserve(&private.file, size).map_err(write_failed)?;
-        let copy = |part: Range<u64>| {
+        let copy = |part: Range<u64>, ahead: &Ahead| {
             let wanted = part.end - part.start;
             // The kernel copies without passing the bytes through this process, where it can.
             let copied = io::copy(&mut (&self.file).take(wanted), &mut &private.file).map_err(write_failed)?;
             if copied != wanted {
                 return Err(self.changed(format!("it ended {} bytes early", wanted - copied)));
             }
+            ahead.wrote(wanted);
             mapped(&private.file, part).map_err(write_failed)
         };
-        let hashes = hash_both(size, self.how.with_groups, copy, self.advanced)?;
+        let every_bytes = (self.how.durability.is_full() && size > SYNC_EVERY_BYTES).then_some(SYNC_EVERY_BYTES);
+        let sync = || private.file.sync_data().map_err(|e| root.fail("sync", &private.incoming.name, e));
+        let (hashes, synced) = sync_meanwhile(every_bytes, sync, |ahead| {
+            hash_both(size, self.how.with_groups, |part| copy(part, ahead), self.advanced)
+        });
+        synced?;
+        let hashes = hashes?;
         // Files of /proc and some network file systems say 0 bytes and have more.
         if (&self.file).read(&mut [0]).map_err(|e| Error::io("read", self.source, e))? != 0 {
             return Err(self.changed(format!("it has more than the {size} bytes of its size")));

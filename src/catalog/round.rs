@@ -13,6 +13,7 @@ use crate::blob::manifest::{self, TreeFile};
 use crate::blob::{self, How, Incoming, Session, UsedMode};
 use crate::entry::ArtifactKind;
 use crate::error::{Error, Result};
+use crate::fs::ahead::sync_meanwhile;
 use crate::fs::{Durability, wait_for_a_tick};
 use crate::layout;
 use crate::observer::{Event, Observer};
@@ -24,6 +25,9 @@ const ROUND_FILES: usize = 16 << 10;
 
 /// From how many files on one flush of the file system is cheaper than one a file.
 const FLUSH_ONCE_FROM: usize = 8;
+
+/// Of a batch, this much is written to disk at a time while more is brought in.
+const SYNC_EVERY_BYTES: u64 = 256 << 20;
 
 /// From what size on a file of a batch is worth a lock file of its own.
 const FLIGHT_FROM_BYTES: u64 = 16 << 20;
@@ -73,19 +77,31 @@ impl FsCatalog {
         let files: usize = round.iter().map(|(_, plan)| plan.files.len()).sum();
         // A batch is synced as a whole before it is published; a few files are synced here, each.
         let each = if files < FLUSH_ONCE_FROM { self.durability } else { Durability::Relaxed };
-        let brought: Vec<(usize, Result<Artifact<'_>>)> = round
-            .into_par_iter()
-            .map(|(number, plan)| {
-                let flight = flights.get(&plan.reference);
-                let advanced = |bytes| {
-                    observer.on(&Event::Advanced { bytes });
-                    if let Some(flight) = flight {
-                        flight.advance(bytes);
-                    }
-                };
-                (number, bring(&session, plan, each, &advanced))
-            })
-            .collect();
+        let every_bytes = (each != self.durability).then_some(SYNC_EVERY_BYTES);
+        let (brought, synced) = sync_meanwhile(
+            every_bytes,
+            || self.root.sync_file_system(),
+            |ahead| {
+                round
+                    .into_par_iter()
+                    .map(|(number, plan)| {
+                        let flight = flights.get(&plan.reference);
+                        let advanced = |bytes| {
+                            observer.on(&Event::Advanced { bytes });
+                            if let Some(flight) = flight {
+                                flight.advance(bytes);
+                            }
+                            ahead.wrote(bytes);
+                        };
+                        (number, bring(&session, plan, each, &advanced))
+                    })
+                    .collect::<Vec<(usize, Result<Artifact<'_>>)>>()
+            },
+        );
+        if let Err(error) = synced {
+            results.extend(brought.iter().map(|(number, _)| (*number, Err(error.clone()))));
+            return results;
+        }
         observer.on(&Event::Syncing);
         let mut artifacts = Vec::new();
         for (number, artifact) in brought {

@@ -1,6 +1,7 @@
 //! The file system as the store needs it: everything below one root, nothing through a symlink, nothing half done.
 //! It knows no digests and no index.
 
+pub(crate) mod ahead;
 pub(crate) mod atomic;
 pub(crate) mod cached;
 pub(crate) mod link;

@@ -6,6 +6,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::SystemTime;
 
 use rayon::prelude::*;
+use serde_json::value::RawValue;
 
 use super::format::{ShardText, Unusable};
 use super::record::StoredRecord;
@@ -29,7 +30,8 @@ pub(crate) struct Index {
 struct Cached {
     /// `None`: there was no file.
     stamp: Option<Stamp>,
-    records: Arc<Records>,
+    /// `None`: it was read for one record, which is cheaper than to parse all. Who comes again will come more often.
+    records: Option<Arc<Records>>,
 }
 
 impl Index {
@@ -45,7 +47,20 @@ impl Index {
 
     /// The record of this id.
     pub(crate) fn get(&self, id: &str) -> Result<Option<Record>> {
-        Ok(self.shard(layout::shard_number(id))?.get(id).cloned())
+        let number = layout::shard_number(id);
+        let stamp = self.stamp(number)?;
+        match self.cached(number, stamp)? {
+            Some(Cached { records: Some(records), .. }) => Ok(records.get(id).cloned()),
+            Some(Cached { records: None, .. }) => Ok(self.shard(number)?.get(id).cloned()),
+            None => {
+                let read_began = SystemTime::now();
+                let loaded = read_text(&self.root, number)?;
+                let record = loaded.text.entries.get_key_value(id);
+                let record = record.map(|(id, text)| loaded.record(&self.root, number, id, text)).transpose()?;
+                self.keep(number, &loaded, read_began, None);
+                Ok(record)
+            }
+        }
     }
 
     /// Every shard. Fails when any of them cannot be read: what it holds is then unknown, which is not "nothing".
@@ -54,23 +69,43 @@ impl Index {
     }
 
     fn shard(&self, number: u8) -> Result<Arc<Records>> {
-        let path = layout::shard(number);
-        let slot = self.shards.get(usize::from(number)).expect("there are 256 shards and a number below 256");
-        let stamp = self.root.peek(&path)?.map(|meta| meta.stamp());
-        if let Some(cached) = slot.read().unwrap_or_else(PoisonError::into_inner).as_ref()
-            && cached.stamp == stamp
-            // One that was not there may have been written and lost since: then its `.prev` tells.
-            && (stamp.is_some() || self.root.peek(&layout::shard_prev(number))?.is_none())
-        {
-            return Ok(cached.records.clone());
+        let stamp = self.stamp(number)?;
+        if let Some(Cached { records: Some(records), .. }) = self.cached(number, stamp)? {
+            return Ok(records);
         }
         let read_began = SystemTime::now();
-        let text = read_text(&self.root, number)?;
-        let records = Arc::new(text.parse(&self.root, number, &path)?);
-        // A shard so young that a change in the same tick of the clock would not show is read again next time.
-        let cached = (!text.is_racy(read_began)).then(|| Cached { stamp: text.stamp, records: records.clone() });
-        *slot.write().unwrap_or_else(PoisonError::into_inner) = cached;
+        let loaded = read_text(&self.root, number)?;
+        let records = loaded.text.entries.iter().map(|(id, text)| {
+            let record = loaded.record(&self.root, number, id, text)?;
+            Ok((id.clone(), record))
+        });
+        let records = Arc::new(records.collect::<Result<Records>>()?);
+        self.keep(number, &loaded, read_began, Some(records.clone()));
         Ok(records)
+    }
+
+    fn slot(&self, number: u8) -> &RwLock<Option<Cached>> {
+        self.shards.get(usize::from(number)).expect("there are 256 shards and a number below 256")
+    }
+
+    /// Of the shard as it is now.
+    fn stamp(&self, number: u8) -> Result<Option<Stamp>> {
+        Ok(self.root.peek(&layout::shard(number))?.map(|meta| meta.stamp()))
+    }
+
+    /// What is in the cache, if the shard has not changed since.
+    fn cached(&self, number: u8, stamp: Option<Stamp>) -> Result<Option<Cached>> {
+        let slot = self.slot(number).read().unwrap_or_else(PoisonError::into_inner);
+        let Some(cached) = slot.as_ref().filter(|cached| cached.stamp == stamp) else { return Ok(None) };
+        // One that was not there may have been written and lost since: then its `.prev` tells.
+        let is_current = stamp.is_some() || self.root.peek(&layout::shard_prev(number))?.is_none();
+        Ok(is_current.then(|| cached.clone()))
+    }
+
+    /// A shard so young that a change in the same tick of the clock would not show is read again next time.
+    fn keep(&self, number: u8, loaded: &Loaded, read_began: SystemTime, records: Option<Arc<Records>>) {
+        let cached = (!loaded.is_racy(read_began)).then(|| Cached { stamp: loaded.stamp, records });
+        *self.slot(number).write().unwrap_or_else(PoisonError::into_inner) = cached;
     }
 }
 
@@ -82,16 +117,14 @@ pub(super) struct Loaded {
 }
 
 impl Loaded {
-    fn parse(&self, root: &Root, number: u8, path: &Path) -> Result<Records> {
-        let corrupt = |reason| Error::CorruptIndex { path: root.absolute(path), reason };
-        let records = self.text.entries.iter().map(|(id, text)| {
-            if check_id(id).is_err() || layout::shard_number(id) != number {
-                return Err(corrupt(format!("it has the id {:?}, which does not belong there", excerpt(id))));
-            }
-            let stored = StoredRecord::parse(text).map_err(|reason| corrupt(unreadable(id, &reason)))?;
-            Ok((id.clone(), stored.into_record(id.clone(), root)))
-        });
-        records.collect()
+    /// One of its entries.
+    fn record(&self, root: &Root, number: u8, id: &str, text: &RawValue) -> Result<Record> {
+        let corrupt = |reason| Error::CorruptIndex { path: root.absolute(&layout::shard(number)), reason };
+        if check_id(id).is_err() || layout::shard_number(id) != number {
+            return Err(corrupt(format!("it has the id {:?}, which does not belong there", excerpt(id))));
+        }
+        let stored = StoredRecord::parse(text).map_err(|reason| corrupt(unreadable(id, &reason)))?;
+        Ok(stored.into_record(id.to_owned(), root))
     }
 
     fn is_racy(&self, read_began: SystemTime) -> bool {
