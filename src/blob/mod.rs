@@ -128,7 +128,12 @@ pub(crate) fn publish(
         return Ok(Published::Unsynced);
     }
     if incoming.publish(&name)? {
-        outboard::write(root, &incoming.digest(), &incoming.meta().stamp(), incoming.groups(), durability)?;
+        let written =
+            outboard::write(root, &incoming.digest(), &incoming.meta().stamp(), incoming.groups(), durability);
+        if let Err(error) = written {
+            // It is advice. As a failure of the commit it would leave behind a blob of which the commit knows nothing.
+            tracing::debug!(digest = %incoming.digest(), %error, "that the blob is good is not recorded");
+        }
         return Ok(Published::New);
     }
     match root.meta(&name)? {

@@ -13,7 +13,7 @@ use crate::digest::Digest;
 use crate::entry::{ArtifactKind, LinkMode, Source, TrustState};
 use crate::error::{Error, Result};
 use crate::fs::source::source_meta;
-use crate::fs::{link, now_ms};
+use crate::fs::{Meta, link, now_ms};
 use crate::index::{Change, Flushed, StoredRecord, encode_path};
 use crate::view::listing;
 use crate::{layout, view};
@@ -91,6 +91,7 @@ impl FsCatalog {
             artifacts.iter_mut().flat_map(|(_, artifact)| &mut artifact.incoming).for_each(Incoming::was_synced);
         }
         let mut last = None;
+        let mut settled: BTreeMap<Digest, Meta> = BTreeMap::new();
         for _ in 0..ATTEMPTS {
             let store = self.lock_for_commit()?;
             let mut touched = Touched::default();
@@ -101,6 +102,9 @@ impl FsCatalog {
                     match blob::publish(&self.root, incoming, &trash, self.durability, &mut touched)? {
                         Published::New => drop(artifact.stored.insert(incoming.digest())),
                         Published::Existing => {}
+                        // Where the outboard cannot be written, as on a full disk, only we know that it is good.
+                        Published::Doubtful
+                            if self.is_as_settled(settled.get(&incoming.digest()), &incoming.digest())? => {}
                         Published::Doubtful => doubtful.push(incoming.digest()),
                         Published::Unsynced => unsynced = true,
                     }
@@ -121,7 +125,7 @@ impl FsCatalog {
                 incoming.sync()?;
             }
             for digest in &doubtful {
-                self.settle(digest)?;
+                settled.extend(self.settle(digest)?.map(|good| (*digest, good)));
             }
             last = doubtful.pop().or(last);
         }
@@ -129,12 +133,21 @@ impl FsCatalog {
         Err(Error::CorruptBlob { path, reason: "it was damaged again each time it was replaced".into() })
     }
 
-    /// Checks a blob that is here already, and takes a bad one out of the way.
-    pub(super) fn settle(&self, digest: &Digest) -> Result<()> {
+    /// Checks a blob that is here already, and takes a bad one out of the way. Of a good one, what it was before.
+    pub(super) fn settle(&self, digest: &Digest) -> Result<Option<Meta>> {
+        let before = self.root.meta(&layout::blob(digest))?;
         match Checker::quiet(&self.root, self.durability).one(Subject::blob(digest, None))? {
-            Verdict::Bad { file, .. } => self.take_out_of_service(digest, &file).map(drop),
-            Verdict::Good | Verdict::Missing => Ok(()),
+            Verdict::Good => Ok(before),
+            Verdict::Missing => Ok(None),
+            Verdict::Bad { file, .. } => self.take_out_of_service(digest, &file).map(|_| None),
         }
+    }
+
+    /// Whether a blob is the very file that was read in full a moment ago.
+    pub(super) fn is_as_settled(&self, settled: Option<&Meta>, digest: &Digest) -> Result<bool> {
+        let Some(then) = settled else { return Ok(false) };
+        let now = self.root.meta(&layout::blob(digest))?;
+        Ok(now.is_some_and(|now| now.same_inode(then) && now.stamp() == then.stamp()))
     }
 
     /// Makes the files that are to stand where no hardlink can.

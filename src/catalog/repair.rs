@@ -185,6 +185,7 @@ impl FsCatalog {
     }
 
     fn publish_mended(&self, incoming: &mut Incoming<'_>) -> Result<()> {
+        let mut settled = None;
         for _ in 0..ATTEMPTS {
             let store = self.lock_for_commit()?;
             let mut touched = Touched::default();
@@ -197,9 +198,12 @@ impl FsCatalog {
                     drop(store);
                     incoming.sync()?;
                 }
+                Published::Doubtful if self.is_as_settled(settled.as_ref(), &incoming.digest())? => {
+                    return if self.durability.is_full() { touched.sync(&self.root) } else { Ok(()) };
+                }
                 Published::Doubtful => {
                     drop(store);
-                    self.settle(&incoming.digest())?;
+                    settled = self.settle(&incoming.digest())?;
                 }
             }
         }

@@ -82,8 +82,11 @@ impl Handle {
             Open::Read => rfs::openat(parent, name, common | OFlags::RDONLY, Mode::empty())?,
             Open::CreateNew(mode) => {
                 let flags = common | OFlags::RDWR | OFlags::CREATE | OFlags::EXCL;
-                let file = rfs::openat(parent, name, flags, Mode::from_raw_mode(mode))?;
-                rfs::fchmod(&file, Mode::from_raw_mode(mode))?; // the umask may have taken bits away
+                let file = rfs::openat(&parent, name, flags, Mode::from_raw_mode(mode))?;
+                // The umask may have taken bits away.
+                rfs::fchmod(&file, Mode::from_raw_mode(mode)).inspect_err(|_| {
+                    let _ = rfs::unlinkat(&parent, name, AtFlags::empty()); // nobody else knows that it is there
+                })?;
                 file
             }
             Open::Lock(mode) => match rfs::openat(&parent, name, common | OFlags::RDWR, Mode::empty()) {
@@ -114,8 +117,12 @@ impl Handle {
         let (parent, name) = self.parent(relative)?;
         rfs::mkdirat(&parent, name, Mode::from_raw_mode(mode))?;
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-        let made = rfs::openat(&parent, name, flags, Mode::empty())?;
-        Ok(rfs::fchmod(made, Mode::from_raw_mode(mode))?)
+        let set_mode = |made| rfs::fchmod(made, Mode::from_raw_mode(mode));
+        rfs::openat(&parent, name, flags, Mode::empty()).and_then(set_mode).inspect_err(|_| {
+            // Who finds it later would take it for one that has its mode.
+            let _ = rfs::unlinkat(&parent, name, AtFlags::REMOVEDIR);
+        })?;
+        Ok(())
     }
 
     pub(crate) fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
