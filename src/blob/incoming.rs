@@ -1,7 +1,7 @@
 //! Bringing foreign bytes in: into a private inode first, hashed there, so that what is hashed is what is published.
 
 use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
@@ -184,7 +184,7 @@ pub(crate) fn bring<'r>(
 pub(crate) fn bring_bytes<'r>(session: &Session<'r>, bytes: &[u8], durability: Durability) -> Result<Incoming<'r>> {
     let root = session.root();
     let mut private = Private::create(session)?;
-    private.file.write_all(bytes).map_err(|e| root.fail("write", &private.incoming.name, e))?;
+    atomic::write(&private.file, bytes).map_err(|e| root.fail("write", &private.incoming.name, e))?;
     let mut hasher = BothHasher::new(true);
     hasher.update(bytes);
     private.hashed(hasher.finish());
@@ -292,7 +292,7 @@ impl<'r> Bringing<'_, 'r> {
         let copy = |part: Range<u64>, ahead: &Ahead| {
             let wanted = part.end - part.start;
             // The kernel copies without passing the bytes through this process, where it can.
-            let copied = io::copy(&mut (&self.file).take(wanted), &mut &private.file).map_err(write_failed)?;
+            let copied = link::copy_bytes(&mut (&self.file).take(wanted), &private.file).map_err(write_failed)?;
             if copied != wanted {
                 return Err(self.changed(format!("it ended {} bytes early", wanted - copied)));
             }
@@ -300,7 +300,7 @@ impl<'r> Bringing<'_, 'r> {
             mapped(&private.file, part).map_err(write_failed)
         };
         let every_bytes = (self.how.durability.is_full() && size > SYNC_EVERY_BYTES).then_some(SYNC_EVERY_BYTES);
-        let sync = || private.file.sync_data().map_err(|e| root.fail("sync", &private.incoming.name, e));
+        let sync = || atomic::sync_data(root, &private.file, &private.incoming.name);
         let (hashes, synced) = sync_meanwhile(every_bytes, sync, |ahead| {
             hash_both(size, self.how.with_groups, |part| copy(part, ahead), self.advanced)
         });

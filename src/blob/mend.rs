@@ -1,7 +1,7 @@
 //! Making a blob whole again: what is good of the remains is kept, the rest is read from sources that have it.
 
 use std::fs::File;
-use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
+use std::io::{self, Read as _, Seek as _, SeekFrom};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
@@ -10,7 +10,7 @@ use super::range::OpenFile;
 use super::{Checker, Incoming, RangeRead, Session, Subject, Verdict, outboard};
 use crate::digest::Digest;
 use crate::error::{Error, Result};
-use crate::fs::{Durability, Root, link, meta_of, space};
+use crate::fs::{Durability, Root, atomic, link, meta_of, space};
 use crate::hash::groups::{self, GROUP_BYTES, Groups};
 use crate::hash::hash_both;
 use crate::layout;
@@ -187,17 +187,16 @@ fn copy_part(mut from: &File, to: &File, part: Range<u64>) -> io::Result<()> {
         return Ok(());
     }
     from.seek(SeekFrom::Start(part.start))?;
-    let mut to = to;
-    to.seek(SeekFrom::Start(part.start))?;
-    let wanted = part.end - part.start;
-    match io::copy(&mut from.take(wanted), &mut to)? {
+    let (mut at, wanted) = (to, part.end - part.start);
+    at.seek(SeekFrom::Start(part.start))?;
+    match link::copy_bytes(&mut from.take(wanted), to)? {
         copied if copied == wanted => Ok(()),
         _ => Err(io::ErrorKind::UnexpectedEof.into()),
     }
 }
 
 /// `false`: it could not be read to its end.
-fn copy_all(reader: &mut dyn RangeRead, mut to: &File) -> io::Result<bool> {
+fn copy_all(reader: &mut dyn RangeRead, to: &File) -> io::Result<bool> {
     let mut buffer = vec![0; GROUP_BYTES];
     for number in 0..groups::count(reader.size_bytes()) {
         let range = groups::range(number, reader.size_bytes());
@@ -206,12 +205,12 @@ fn copy_all(reader: &mut dyn RangeRead, mut to: &File) -> io::Result<bool> {
         if reader.read_exact_at(range.start, bytes).is_err() {
             return Ok(false);
         }
-        to.write_all(bytes)?;
+        atomic::write(to, bytes)?;
     }
     Ok(true)
 }
 
 fn write_at(mut file: &File, offset: u64, bytes: &[u8]) -> io::Result<()> {
     file.seek(SeekFrom::Start(offset))?;
-    file.write_all(bytes)
+    atomic::write(file, bytes)
 }

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use super::{Meta, Root, meta_of, sys};
+use super::{Meta, Root, fault, meta_of, sys};
 use crate::error::{Error, Result};
 
 /// When an operation answers: once what it did survives a power cut, or as soon as other processes see it.
@@ -35,9 +35,9 @@ impl<'r> Temp<'r> {
     /// Creates `<folder>/.<random>.tmp`, writes `bytes` to it and makes them durable.
     pub(crate) fn write(root: &'r Root, folder: &Path, bytes: &[u8], durability: Durability) -> Result<Self> {
         let name = folder.join(format!(".{}.tmp", random_name()));
-        let mut file = root.create_file(&name, root.file_mode())?;
+        let file = root.create_file(&name, root.file_mode())?;
         let temp = Temp { root, name };
-        file.write_all(bytes).map_err(|e| root.fail("write", &temp.name, e))?;
+        write(&file, bytes).map_err(|e| root.fail("write", &temp.name, e))?;
         if durability.is_full() {
             sync(root, &file, &temp.name)?;
         }
@@ -86,7 +86,18 @@ pub(crate) fn replace(root: &Root, path: &Path, bytes: &[u8], durability: Durabi
 /// Syncs a file's data and metadata. After an error the descriptor must not be tried again: the kernel has dropped
 /// what it could not write, and a second sync would wrongly succeed.
 pub(crate) fn sync(root: &Root, file: &File, name: &Path) -> Result<()> {
-    file.sync_all().map_err(|e| root.fail("sync", name, e))
+    fault::step("sync").and_then(|()| file.sync_all()).map_err(|e| root.fail("sync", name, e))
+}
+
+/// As [`sync`], of a file that is still being written: its size and times need not be on disk yet.
+pub(crate) fn sync_data(root: &Root, file: &File, name: &Path) -> Result<()> {
+    fault::step("sync").and_then(|()| file.sync_data()).map_err(|e| root.fail("sync", name, e))
+}
+
+/// Writes all of it at where the file is.
+pub(crate) fn write(mut file: &File, bytes: &[u8]) -> io::Result<()> {
+    fault::step("write")?;
+    file.write_all(bytes)
 }
 
 /// Gives the private file `from` its real name `to`, unless something has it already. Answers whether it did.
@@ -128,7 +139,7 @@ pub(crate) fn is_link_refusal(error: &io::Error) -> bool {
 
 /// Sets the mode of an open file, whatever the umask.
 pub(crate) fn set_mode(root: &Root, file: &File, name: &Path, mode: u32) -> Result<()> {
-    sys::set_mode(file, mode).map_err(|e| root.fail("set the mode of", name, e))
+    fault::step("chmod").and_then(|()| sys::set_mode(file, mode)).map_err(|e| root.fail("set the mode of", name, e))
 }
 
 /// 16 hex digits that no other process of this root has: the standard library seeds its hash keys from the system.

@@ -5,13 +5,13 @@ use std::io;
 use std::path::Path;
 
 use super::atomic::is_link_refusal;
-use super::{Root, atomic, sys};
+use super::{Root, atomic, fault, sys};
 use crate::entry::{LinkMode, Stamp};
 use crate::error::Result;
 
 /// Makes `to` share the blocks of `from`. `false`: this file system or this pair of files cannot.
 pub(crate) fn reflink(from: &File, to: &File) -> io::Result<bool> {
-    match sys::reflink(from, to) {
+    match fault::step("reflink").and_then(|()| sys::reflink(from, to)) {
         Ok(()) => Ok(true),
         Err(e) if is_reflink_refusal(&e) => Ok(false),
         Err(e) => Err(e),
@@ -51,15 +51,21 @@ pub(crate) fn show(root: &Root, blob: &Path, at: &Path, private: &Path) -> Resul
     renamed.and(removed).map(|_| true)
 }
 
+/// Copies what a reader has to where the file is, in the kernel where it can.
+pub(crate) fn copy_bytes(from: &mut (impl io::Read + ?Sized), mut to: &File) -> io::Result<u64> {
+    fault::step("copy")?;
+    io::copy(from, &mut to)
+}
+
 /// Makes a read-only file of its own from a stored one, by reflink where that is possible.
 pub(crate) fn copy(root: &Root, blob: &Path, to: &Path, durability: atomic::Durability) -> Result<LinkMode> {
     let missing = || root.fail("open", blob, io::ErrorKind::NotFound.into());
     let mut from = root.open_file(blob)?.ok_or_else(missing)?;
-    let mut file = root.create_file(to, 0o600)?;
+    let file = root.create_file(to, 0o600)?;
     let mode = if reflink(&from, &file).map_err(|e| root.fail("reflink the view", to, e))? {
         LinkMode::Reflink
     } else {
-        io::copy(&mut from, &mut file).map_err(|e| root.fail("copy the view", to, e))?;
+        copy_bytes(&mut from, &file).map_err(|e| root.fail("copy the view", to, e))?;
         LinkMode::Copy
     };
     atomic::set_mode(root, &file, to, 0o444)?;

@@ -4,6 +4,7 @@
 pub(crate) mod ahead;
 pub(crate) mod atomic;
 pub(crate) mod cached;
+pub(crate) mod fault;
 pub(crate) mod link;
 pub(crate) mod lock;
 pub(crate) mod map;

@@ -6,7 +6,7 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use super::sys::{Handle, Open, Replace};
-use super::{Kind, Meta, is_symlink_loop};
+use super::{Kind, Meta, fault, is_symlink_loop};
 use crate::error::{Error, Result};
 
 /// The root of a store. Every path that its methods take is relative to it; a symlink anywhere on the way, the last
@@ -80,7 +80,9 @@ impl Root {
     }
 
     pub(crate) fn create_file(&self, relative: &Path, mode: u32) -> Result<File> {
-        self.handle.open_file(relative, Open::CreateNew(mode)).map_err(|e| self.fail("create", relative, e))
+        fault::step("create")
+            .and_then(|()| self.handle.open_file(relative, Open::CreateNew(mode)))
+            .map_err(|e| self.fail("create", relative, e))
     }
 
     pub(crate) fn open_lock_file(&self, relative: &Path) -> Result<File> {
@@ -95,7 +97,9 @@ impl Root {
 
     /// Makes a folder that only this process should look into; it must not be there yet.
     pub(crate) fn make_private_dir(&self, relative: &Path) -> Result<()> {
-        self.handle.make_dir(relative, 0o700).map_err(|e| self.fail("create the folder", relative, e))
+        fault::step("mkdir")
+            .and_then(|()| self.handle.make_dir(relative, 0o700))
+            .map_err(|e| self.fail("create the folder", relative, e))
     }
 
     /// Makes the folder and those above it. Answers the folders that got a new name in them and must be synced for
@@ -112,7 +116,7 @@ impl Root {
         }
         let parent = relative.parent().unwrap_or(Path::new(""));
         let mut changed = self.make_dirs(parent)?;
-        match self.handle.make_dir(relative, self.dir_mode()) {
+        match fault::step("mkdir").and_then(|()| self.handle.make_dir(relative, self.dir_mode())) {
             // Another process made it just now, and may not have synced it yet.
             Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
             other => other.map_err(|e| self.fail("create the folder", relative, e))?,
@@ -123,32 +127,37 @@ impl Root {
 
     /// A second name for a file. Its kind of failure decides about fallbacks, so it is the system's own.
     pub(crate) fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
+        fault::step("link")?;
         self.handle.link(from, to)
     }
 
     /// A name for an open file: that very inode.
     pub(crate) fn link_file(&self, file: &File, to: &Path) -> io::Result<()> {
+        fault::step("link")?;
         self.handle.link_file(file, to)
     }
 
     /// Renames over whatever is at `to`.
     pub(crate) fn rename_over(&self, from: &Path, to: &Path) -> Result<()> {
-        self.handle.rename(from, to, Replace::Yes).map_err(|e| self.fail("rename into place", to, e))
+        let renamed = fault::step("rename").and_then(|()| self.handle.rename(from, to, Replace::Yes));
+        renamed.map_err(|e| self.fail("rename into place", to, e))
     }
 
     /// Renames unless there is something at `to` already.
     pub(crate) fn rename_new(&self, from: &Path, to: &Path) -> io::Result<()> {
+        fault::step("rename")?;
         self.handle.rename(from, to, Replace::No)
     }
 
     /// Removes a file; `false` when there was none.
     pub(crate) fn remove_file(&self, relative: &Path) -> Result<bool> {
-        Ok(absent(self.handle.remove_file(relative)).map_err(|e| self.fail("remove", relative, e))?.is_some())
+        let removed = fault::step("unlink").and_then(|()| self.handle.remove_file(relative));
+        Ok(absent(removed).map_err(|e| self.fail("remove", relative, e))?.is_some())
     }
 
     /// Removes a folder when it is empty; `false` when it is not, or not there.
     pub(crate) fn remove_empty_dir(&self, relative: &Path) -> Result<bool> {
-        match self.handle.remove_dir(relative) {
+        match fault::step("rmdir").and_then(|()| self.handle.remove_dir(relative)) {
             Ok(()) => Ok(true),
             Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::DirectoryNotEmpty) => Ok(false),
             Err(e) => Err(self.fail("remove the folder", relative, e)),
@@ -186,12 +195,15 @@ impl Root {
     }
 
     pub(crate) fn sync_dir(&self, relative: &Path) -> Result<()> {
-        self.handle.sync_dir(relative).map_err(|e| self.fail("sync the folder", relative, e))
+        fault::step("sync a folder")
+            .and_then(|()| self.handle.sync_dir(relative))
+            .map_err(|e| self.fail("sync the folder", relative, e))
     }
 
     /// One flush of the whole file system, in place of one a file.
     pub(crate) fn sync_file_system(&self) -> Result<()> {
-        self.handle.sync_file_system().map_err(|e| self.fail("sync the file system of", Path::new(""), e))
+        let synced = fault::step("sync the file system").and_then(|()| self.handle.sync_file_system());
+        synced.map_err(|e| self.fail("sync the file system of", Path::new(""), e))
     }
 }
 

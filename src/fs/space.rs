@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io;
 
-use super::{Root, sys};
+use super::{Root, fault, sys};
 use crate::error::Result;
 
 /// Sizes of a file system, in bytes.
@@ -25,7 +25,7 @@ pub(crate) fn space(root: &Root) -> Result<Space> {
 /// first byte and not after the last.
 pub(crate) fn reserve(file: &File, size_bytes: u64) -> io::Result<()> {
     // Not fs2's `allocate`: it loses the error's kind, and writes zeros where the file system cannot reserve.
-    match sys::allocate(file, size_bytes) {
+    match fault::step("allocate").and_then(|()| sys::allocate(file, size_bytes)) {
         Err(e) if e.kind() == io::ErrorKind::Unsupported => file.set_len(size_bytes),
         other => other,
     }

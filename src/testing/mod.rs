@@ -15,6 +15,12 @@ mod memory;
 mod model;
 mod probe;
 
+#[cfg(feature = "fault")]
+pub mod fault {
+    //! Faults on purpose, at every step that changes something on disk.
+    pub use crate::fs::fault::{Fault, Injection, inject};
+}
+
 pub use conformance::catalog_store_conformance;
 pub use hostile::{fuzz_digest, fuzz_manifest, fuzz_model_ref, fuzz_outboard, fuzz_shard, fuzz_store_json};
 pub use memory::MemoryCatalog;

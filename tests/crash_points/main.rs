@@ -1,0 +1,163 @@
+//! Every operation, with every one of its steps failing or being its last.
+//!
+//! A step is whatever changes something on disk (`src/fs/fault.rs` announces them). For each operation and each of its
+//! steps, a fresh store is made, the operation is begun, and the step fails with an error number or the process is killed
+//! there. Afterwards what was acknowledged before is there and reads right; the operation is done wholly or not at all, and
+//! done when it said so; every blob is its name; a collection leaves nothing behind; and the operation, done again,
+//! succeeds.
+//!
+//! Red, among others, when: `try_commit` records before it shows; `Incoming::drop` and `undo` are left out (leftovers that
+//! a collection does not know); `quarantine` does not take the stamp away first (damage is given out after a kill between
+//! the rename and the mark).
+#![allow(clippy::disallowed_methods, clippy::unwrap_used, clippy::indexing_slicing)]
+
+#[path = "../common/mod.rs"]
+mod common;
+mod scenarios;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+use std::sync::Mutex;
+use std::time::Duration;
+
+use catalog_core::testing::fault::{Fault, inject};
+use catalog_core::{Digest, Durability, FsCatalog, GcPolicy, VerificationOutcome, VerifyOptions};
+use rstest::rstest;
+use tempfile::TempDir;
+
+use common::{child_test, debris, files_below, is_child};
+use scenarios::{ALL, Scenario, base};
+
+const EIO: i32 = 5;
+const ENOSPC: i32 = 28;
+
+/// Injections are for the whole process.
+static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+
+/// A place where syncing costs nothing, if there is one: what is durable is for the tests of power cuts.
+fn fresh() -> TempDir {
+    TempDir::new_in("/dev/shm").or_else(|_| TempDir::new()).unwrap()
+}
+
+fn open(dir: &Path) -> FsCatalog {
+    FsCatalog::open(dir.join("root")).unwrap()
+}
+
+/// What must hold in every state.
+fn check(scenario: &Scenario, dir: &Path, is_acknowledged: bool, state: &str) {
+    let state = format!("{}: {state}", scenario.name);
+    let catalog = open(dir);
+    for blob in files_below(&catalog.root().join("blobs")) {
+        let name = blob.file_name().unwrap().to_str().unwrap().to_owned();
+        let is_damaged_on_purpose = scenario.leaves_quarantine;
+        let is_its_name = Digest::of_bytes(&fs::read(&blob).unwrap()).to_hex() == name;
+        assert!(is_its_name || is_damaged_on_purpose, "{state}: {name} is not its name");
+    }
+    let is_done = (scenario.is_done)(&catalog, dir);
+    assert!(is_done || !is_acknowledged, "{state}: acknowledged, and not done");
+    whole(&catalog, &state);
+
+    let policy = GcPolicy { grace: Duration::ZERO, ..GcPolicy::default() };
+    catalog.gc(&policy).unwrap_or_else(|error| panic!("{state}: a collection fails: {error}"));
+    let left: Vec<String> = debris(&catalog)
+        .into_iter()
+        .filter(|path| !(scenario.leaves_quarantine && path.starts_with("quarantine")))
+        .collect();
+    assert!(left.is_empty(), "{state}: a collection leaves {left:?}");
+
+    let catalog = open(dir);
+    (scenario.act)(&catalog, dir).unwrap_or_else(|error| panic!("{state}: it does not succeed again: {error}"));
+    assert!((scenario.is_done)(&catalog, dir), "{state}: done again, and not done");
+    whole(&catalog, &state);
+}
+
+/// Every entry that is recorded resolves and reads right, those that are damaged on purpose excepted.
+fn whole(catalog: &FsCatalog, state: &str) {
+    let records = catalog.records().unwrap_or_else(|error| panic!("{state}: the index cannot be read: {error}"));
+    for id in ["kept", "tree"] {
+        assert!(records.iter().any(|record| record.entry.id == id), "{state}: {id} is lost");
+    }
+    for record in records.iter().filter(|record| record.entry.id != "bad" && record.view.is_some()) {
+        let id = &record.entry.id;
+        catalog.resolve(id).unwrap_or_else(|error| panic!("{state}: {id} does not resolve: {error}"));
+        let report = catalog.verify(id, &VerifyOptions::default()).unwrap();
+        assert!(matches!(report.outcome, VerificationOutcome::Pass { .. }), "{state}: {id}: {report:?}");
+    }
+}
+
+fn sweep_errno(errno: i32) {
+    let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let mut states: BTreeMap<&str, usize> = BTreeMap::new();
+    for scenario in ALL {
+        for at in 0.. {
+            let dir = fresh();
+            (scenario.prepare)(&base(dir.path()), dir.path());
+            let catalog = open(dir.path());
+            let injection = inject(Some(at), Fault::Errno(errno));
+            let outcome = (scenario.act)(&catalog, dir.path());
+            let steps = injection.steps();
+            drop(injection);
+            let Some(step) = steps.get(at) else {
+                outcome.unwrap_or_else(|error| panic!("{}: without a fault: {error}", scenario.name));
+                assert!(at > 1, "{}: it has no steps", scenario.name);
+                break;
+            };
+            *states.entry(scenario.name).or_default() += 1;
+            let state = format!("step {at} ({step}) failed with error {errno}, answer {outcome:?}");
+            check(scenario, dir.path(), outcome.is_ok(), &state);
+        }
+    }
+    println!("crash points: error {errno}: {} states, {states:?}", states.values().sum::<usize>());
+}
+
+#[test]
+fn every_step_fails_with_a_broken_disk() {
+    sweep_errno(EIO);
+}
+
+#[test]
+fn every_step_fails_with_a_full_disk() {
+    sweep_errno(ENOSPC);
+}
+
+#[rstest]
+#[case::even(0)]
+#[case::odd(1)]
+fn every_step_is_the_last(#[case] parity: usize) {
+    let mut states = 0;
+    for (number, scenario) in ALL.iter().enumerate().filter(|(number, _)| number % 2 == parity) {
+        for at in 0.. {
+            let dir = fresh();
+            (scenario.prepare)(&base(dir.path()), dir.path());
+            let mut child = child_test(&[], "the_one_that_is_killed");
+            child.env("CATALOG_TEST_DIR", dir.path());
+            child.env("CATALOG_TEST_SCENARIO", number.to_string()).env("CATALOG_TEST_STEP", at.to_string());
+            let output = child.output().unwrap();
+            if output.status.success() {
+                assert!(at > 1, "{}: it has no steps", scenario.name);
+                check(scenario, dir.path(), true, "not killed");
+                break;
+            }
+            let said = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+            assert!(!said.contains("panicked"), "{}: step {at}: {said}", scenario.name);
+            states += 1;
+            check(scenario, dir.path(), false, &format!("killed at step {at}"));
+        }
+    }
+    println!("crash points: killed: {states} states");
+}
+
+#[test]
+fn the_one_that_is_killed() {
+    if !is_child("the_one_that_is_killed") {
+        return;
+    }
+    let value = |name: &str| std::env::var(name).unwrap();
+    let dir = value("CATALOG_TEST_DIR");
+    let scenario = &ALL[value("CATALOG_TEST_SCENARIO").parse::<usize>().unwrap()];
+    let catalog = open(Path::new(&dir)).with_durability(Durability::Full);
+    let injection = inject(Some(value("CATALOG_TEST_STEP").parse().unwrap()), Fault::Kill);
+    (scenario.act)(&catalog, Path::new(&dir)).unwrap();
+    drop(injection);
+}

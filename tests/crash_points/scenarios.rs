@@ -1,0 +1,271 @@
+//! What is done in the middle of which a step fails.
+
+use std::fs;
+use std::path::Path;
+
+use catalog_core::{
+    CatalogStore as _, Config, Digest, Durability, FsCatalog, GcPolicy, LifecycleState, LocalSource, RepairOptions,
+    Result, VerificationOutcome, VerifyOptions,
+};
+
+use crate::common::{blob_path, long_ago, mode_options, options, reference, set_mode, set_mtime, stage};
+
+/// One operation on a store that holds `kept`, a file, and `tree`, a directory of two.
+pub(crate) struct Scenario {
+    pub(crate) name: &'static str,
+    /// What else there is before.
+    pub(crate) prepare: fn(&FsCatalog, &Path),
+    pub(crate) act: fn(&FsCatalog, &Path) -> Result<()>,
+    /// Whether it is done. Panics when it is done in part.
+    pub(crate) is_done: fn(&FsCatalog, &Path) -> bool,
+    /// Whether what it leaves in `quarantine/` is as it should be.
+    pub(crate) leaves_quarantine: bool,
+}
+
+/// More than one group of an outboard, so that its list is written too.
+const LARGE_BYTES: usize = (1 << 20) + 1000;
+
+pub(crate) fn file(dir: &Path, name: &str, content: impl AsRef<[u8]>) -> std::path::PathBuf {
+    let path = dir.join(name);
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    fs::write(&path, content).unwrap();
+    set_mtime(&path, long_ago());
+    path
+}
+
+fn large(seed: u8) -> Vec<u8> {
+    (0..LARGE_BYTES).map(|i| (i % 251) as u8 ^ seed).collect()
+}
+
+pub(crate) fn base(dir: &Path) -> FsCatalog {
+    let catalog = FsCatalog::new(dir.join("root")).unwrap().with_durability(Durability::Relaxed);
+    stage(&catalog, &file(dir, "kept.gguf", "kept"), "kept").unwrap();
+    file(dir, "tree/a.gguf", "a of the tree");
+    file(dir, "tree/sub/b.gguf", "b of the tree");
+    stage(&catalog, &dir.join("tree"), "tree").unwrap();
+    catalog
+}
+
+fn nothing(_: &FsCatalog, _: &Path) {}
+
+fn holds(catalog: &FsCatalog, id: &str, content: &[u8]) -> bool {
+    let Some(record) = catalog.record(id).unwrap() else { return false };
+    let digest = record.entry.digest.unwrap();
+    if digest != Digest::of_bytes(content) {
+        return false;
+    }
+    assert_eq!(fs::read(&catalog.resolve(id).unwrap().entry.local_path).unwrap(), content);
+    true
+}
+
+fn damage(catalog: &FsCatalog) {
+    let blob = blob_path(catalog.root(), &Digest::of_bytes(&large(7)));
+    set_mode(&blob, 0o644);
+    let mut bytes = large(7);
+    bytes[1 << 20] ^= 1;
+    fs::write(&blob, bytes).unwrap();
+    set_mode(&blob, 0o444);
+}
+
+fn small_batch(dir: &Path) -> Vec<(catalog_core::ModelRef, catalog_core::StageOptions)> {
+    let name = |number: usize| format!("batch/{number}.gguf");
+    (0..9).map(|n| (reference(&dir.join(name(n))), options(&format!("batch-{n}")))).collect()
+}
+
+pub(crate) const ALL: &[Scenario] = &[
+    Scenario {
+        name: "stage a file",
+        prepare: |_, dir| drop(file(dir, "new.gguf", large(1))),
+        act: |catalog, dir| stage(catalog, &dir.join("new.gguf"), "new").map(drop),
+        is_done: |catalog, _| holds(catalog, "new", &large(1)),
+        leaves_quarantine: false,
+    },
+    Scenario {
+        name: "stage a file with --mode move",
+        prepare: nothing,
+        act: |catalog, dir| {
+            if !dir.join("moved.gguf").exists() && catalog.record("new")?.is_none() {
+                file(dir, "moved.gguf", large(5));
+            }
+            match dir.join("moved.gguf").exists() {
+                true => catalog
+                    .stage(&reference(&dir.join("moved.gguf")), &mode_options("new", catalog_core::IngestMode::Move))
+                    .map(drop),
+                false => Ok(()),
+            }
+        },
+        is_done: |catalog, dir| {
+            let is_done = holds(catalog, "new", &large(5));
+            // Wherever it died, the bytes are somewhere.
+            assert!(
+                is_done || !dir.join("moved.gguf").exists() || fs::read(dir.join("moved.gguf")).unwrap() == large(5)
+            );
+            is_done
+        },
+        leaves_quarantine: false,
+    },
+    Scenario {
+        name: "stage bytes that are here",
+        prepare: |_, dir| drop(file(dir, "same.gguf", "kept")),
+        act: |catalog, dir| stage(catalog, &dir.join("same.gguf"), "same").map(drop),
+        is_done: |catalog, _| holds(catalog, "same", b"kept"),
+        leaves_quarantine: false,
+    },
+    Scenario {
+        name: "stage bytes that are in the trash",
+        prepare: |catalog, dir| {
+            stage(catalog, &file(dir, "gone.gguf", "gone"), "gone").unwrap();
+            catalog.set_state("gone", LifecycleState::Retired).unwrap();
+            let policy = GcPolicy { retired_after: Some(std::time::Duration::ZERO), ..GcPolicy::default() };
+            assert_eq!(catalog.gc(&policy).unwrap().trashed, 1);
+        },
+        act: |catalog, dir| stage(catalog, &dir.join("gone.gguf"), "again").map(drop),
+        is_done: |catalog, _| holds(catalog, "again", b"gone"),
+        leaves_quarantine: false,
+    },
+    Scenario {
+        name: "stage new content under an id",
+        prepare: |catalog, dir| {
+            stage(catalog, &file(dir, "old.gguf", "old content"), "changed").unwrap();
+            file(dir, "new.gguf", "new content");
+        },
+        act: |catalog, dir| stage(catalog, &dir.join("new.gguf"), "changed").map(drop),
+        is_done: |catalog, _| {
+            let is_new = holds(catalog, "changed", b"new content");
+            assert!(is_new || holds(catalog, "changed", b"old content"), "neither the old nor the new");
+            is_new
+        },
+        leaves_quarantine: false,
+    },
+    Scenario {
+        name: "stage a tree",
+        prepare: |_, dir| {
+            file(dir, "new/x.gguf", "x of the new tree");
+            file(dir, "new/y/z.gguf", "a of the tree");
+        },
+        act: |catalog, dir| stage(catalog, &dir.join("new"), "new").map(drop),
+        is_done: |catalog, _| match catalog.record("new").unwrap() {
+            None => false,
+            Some(_) => {
+                let at = catalog.resolve("new").unwrap().entry.local_path;
+                assert_eq!(fs::read(at.join("x.gguf")).unwrap(), b"x of the new tree");
+                assert_eq!(fs::read(at.join("y/z.gguf")).unwrap(), b"a of the tree");
+                true
+            }
+        },
+        leaves_quarantine: false,
+    },
+    Scenario {
+        name: "stage a batch",
+        prepare: |_, dir| (0..9).for_each(|n| drop(file(dir, &format!("batch/{n}.gguf"), format!("file {n}")))),
+        act: |catalog, dir| {
+            let results = catalog.stage_many(&small_batch(dir));
+            results.into_iter().map(|result| result.map(drop)).collect()
+        },
+        is_done: |catalog, _| {
+            let held = (0..9).map(|n| holds(catalog, &format!("batch-{n}"), format!("file {n}").as_bytes()));
+            held.collect::<Vec<_>>().iter().all(|held| *held)
+        },
+        leaves_quarantine: false,
+    },
+    Scenario {
+        name: "register a path",
+        prepare: nothing,
+        act: |catalog, _| catalog.put(&crate::common::entry("later", "models/later.gguf")),
+        is_done: |catalog, _| catalog.record("later").unwrap().is_some(),
+        leaves_quarantine: false,
+    },
+    Scenario {
+        name: "retire",
+        prepare: |catalog, dir| drop(stage(catalog, &file(dir, "r.gguf", "r"), "r").unwrap()),
+        act: |catalog, _| catalog.set_state("r", LifecycleState::Retired),
+        is_done: |catalog, _| catalog.get("r").unwrap().unwrap().lifecycle == LifecycleState::Retired,
+        leaves_quarantine: false,
+    },
+    Scenario {
+        name: "pin",
+        prepare: |catalog, dir| drop(stage(catalog, &file(dir, "p.gguf", "p"), "p").unwrap()),
+        act: |catalog, _| catalog.pin("p", "pool", None).map(drop),
+        is_done: |catalog, _| !catalog.record("p").unwrap().unwrap().pins.is_empty(),
+        leaves_quarantine: false,
+    },
+    Scenario {
+        name: "set a limit",
+        prepare: nothing,
+        act: |catalog, _| catalog.set_config(&Config { max_bytes: Some(1 << 40), ..Config::default() }),
+        is_done: |catalog, _| catalog.config().unwrap().max_bytes.is_some(),
+        leaves_quarantine: false,
+    },
+    Scenario {
+        name: "remove a tree",
+        prepare: |catalog, dir| {
+            file(dir, "t/own.gguf", "own");
+            file(dir, "t/shared.gguf", "kept");
+            stage(catalog, &dir.join("t"), "t").unwrap();
+        },
+        act: |catalog, _| catalog.delete("t").map(drop),
+        is_done: |catalog, _| catalog.record("t").unwrap().is_none(),
+        leaves_quarantine: false,
+    },
+    Scenario {
+        name: "collect",
+        prepare: |catalog, dir| {
+            for id in ["x", "y"] {
+                stage(catalog, &file(dir, id, large(id.as_bytes()[0])), id).unwrap();
+                catalog.set_state(id, LifecycleState::Retired).unwrap();
+            }
+            // A leftover of a process that died, too.
+            fs::create_dir_all(catalog.root().join("ingest/0123456789abcdef")).unwrap();
+            fs::write(catalog.root().join("ingest/0123456789abcdef/0"), "half").unwrap();
+        },
+        act: |catalog, _| {
+            let policy = GcPolicy {
+                retired_after: Some(std::time::Duration::ZERO),
+                grace: std::time::Duration::ZERO,
+                ..GcPolicy::default()
+            };
+            catalog.gc(&policy).map(drop)
+        },
+        is_done: |catalog, _| catalog.record("x").unwrap().is_none() && catalog.record("y").unwrap().is_none(),
+        leaves_quarantine: false,
+    },
+    Scenario {
+        name: "take damage out of service",
+        prepare: |catalog, dir| {
+            stage(catalog, &file(dir, "bad.gguf", large(7)), "bad").unwrap();
+            fs::remove_file(dir.join("bad.gguf")).unwrap();
+            damage(catalog);
+        },
+        act: |catalog, _| {
+            let report = catalog.verify("bad", &VerifyOptions::default())?;
+            assert!(matches!(report.outcome, VerificationOutcome::Fail { .. }), "damage was called good");
+            Ok(())
+        },
+        is_done: |catalog, _| {
+            // In whatever state: it is never given out.
+            catalog.resolve("bad").expect_err("damage was given out");
+            catalog.record("bad").unwrap().unwrap().damaged_ms.is_some()
+        },
+        leaves_quarantine: true,
+    },
+    Scenario {
+        name: "repair",
+        prepare: |catalog, dir| {
+            stage(catalog, &file(dir, "bad.gguf", large(7)), "bad").unwrap();
+            damage(catalog);
+        },
+        act: |catalog, dir| {
+            let from: std::sync::Arc<dyn catalog_core::RepairSource> =
+                std::sync::Arc::new(LocalSource::new(dir.join("bad.gguf")));
+            catalog.repair("bad", &RepairOptions { from: vec![from], ..RepairOptions::default() }).map(drop)
+        },
+        is_done: |catalog, _| match catalog.resolve("bad") {
+            Ok(record) => {
+                assert_eq!(fs::read(record.entry.local_path).unwrap(), large(7), "damage was given out");
+                true
+            }
+            Err(_) => false,
+        },
+        leaves_quarantine: true,
+    },
+];
