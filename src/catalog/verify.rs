@@ -269,6 +269,12 @@ impl FsCatalog {
     /// Takes what was found bad out of service at once. Answers whether it is in quarantine now.
     fn quarantine_bad(&self, record: &Record, subject: &Subject, verdict: &Verdict) -> bool {
         if subject.path.starts_with(layout::QUARANTINE) {
+            // Whoever has moved it there may have ended before, or had no room to say so.
+            if record.damaged_ms.is_none()
+                && let Err(error) = self.mark_unmarked(&record.entry.id)
+            {
+                tracing::warn!(id = %record.entry.id, %error, "that it is damaged could not be recorded");
+            }
             return true;
         }
         let Verdict::Bad { file, .. } = verdict else { return false };

@@ -213,6 +213,36 @@ fn a_crash_before_the_entries_are_marked_gives_out_nothing_damaged() {
     assert!(is_damaged(&catalog, "m") && !view.exists());
 }
 
+// Red when what takes the stamp away needs room (the blob stays), when the view stays because its entry cannot be marked,
+// and when nobody marks it later.
+#[test]
+fn on_a_full_disk_what_is_damaged_is_taken_out_of_service_all_the_same() {
+    let Some(mounted) = mount::tmpfs("size=20m") else { return };
+    let host = Host { dir: tempfile::TempDir::new_in(mounted.path()).unwrap() };
+    let catalog = catalog(&host);
+    let bytes = noise(29, SIZE);
+    let digest = add(&host, &catalog, "m", &bytes);
+    rot(&blob(&catalog, &digest), |file| flip(file, GROUP));
+    let fill = mounted.path().join("fill");
+    let full = std::io::copy(&mut std::io::repeat(1), &mut File::create(&fill).unwrap()).unwrap_err();
+    assert_eq!(full.kind(), std::io::ErrorKind::StorageFull);
+
+    assert_eq!(bad_ranges(&check(&catalog, "m")), [GROUP..2 * GROUP]);
+    assert_eq!(quarantined(&catalog).len(), 1);
+    assert!(!view(&catalog, "m").exists());
+    assert!(catalog.resolve("m").is_err());
+
+    // It is marked by the next check.
+    fs::remove_file(fill).unwrap();
+    assert!(fails(&check(&catalog, "m")));
+    assert!(is_damaged(&catalog, "m"));
+    assert_eq!(bad_ranges(&check(&catalog, "m")), [GROUP..2 * GROUP]);
+    let good = host.file("good", &bytes);
+    let repaired = run(&host, &["repair", "m", "--from", good.to_str().unwrap()]);
+    assert_eq!((repaired.code, &repaired.object()["source_bytes"]), (0, &GROUP.into()), "{}", repaired.errors);
+    assert_readable(&catalog, "m", &bytes);
+}
+
 /// A root on a file system without hardlinks: every view is a copy.
 fn with_copies() -> Option<(Mounted, Host)> {
     let mounted = mount::fat(200)?;
@@ -220,7 +250,7 @@ fn with_copies() -> Option<(Mounted, Host)> {
     Some((mounted, host))
 }
 
-// Red when a view that is a copy is not read by a check.
+// Red when a view that is a copy is not read by a check, and when `path` does not look at it.
 #[test]
 fn a_view_that_is_a_copy_is_checked_and_mended_by_itself() {
     let Some((_mounted, host)) = with_copies() else { return };
@@ -233,17 +263,22 @@ fn a_view_that_is_a_copy_is_checked_and_mended_by_itself() {
     assert_eq!(run(&host, &["verify", "--quick", "--all"]).code, 0);
 
     let one = view(&catalog, "one");
-    sleep(Duration::from_secs(2)); // its times are even seconds
-    edit(&one, |file| flip(file, GROUP));
-    assert_eq!(run(&host, &["verify", "--quick", "one"]).code, 1);
-    assert!(catalog.resolve("one").unwrap_err().is_corrupt());
-    assert!(!one.exists() && blob(&catalog, &digest).exists());
-    assert!(is_damaged(&catalog, "one") && !is_damaged(&catalog, "two"));
-    catalog.resolve("two").unwrap();
+    for by_path in [false, true] {
+        sleep(Duration::from_secs(2)); // its times are even seconds
+        edit(&one, |file| flip(file, GROUP));
+        assert_eq!(run(&host, &["verify", "--quick", "one"]).code, 1);
+        if !by_path {
+            assert_eq!(bad_ranges(&check(&catalog, "one")), [GROUP..2 * GROUP]);
+        }
+        assert!(catalog.resolve("one").unwrap_err().is_corrupt());
+        assert!(!one.exists() && blob(&catalog, &digest).exists());
+        assert!(is_damaged(&catalog, "one") && !is_damaged(&catalog, "two"));
+        catalog.resolve("two").unwrap();
 
-    let repaired = run(&host, &["repair", "one"]);
-    assert_eq!((repaired.code, &repaired.object()["source_bytes"]), (0, &0.into()), "{}", repaired.errors);
-    assert_readable(&catalog, "one", &bytes);
+        let repaired = run(&host, &["repair", "one"]);
+        assert_eq!((repaired.code, &repaired.object()["source_bytes"]), (0, &0.into()), "{}", repaired.errors);
+        assert_readable(&catalog, "one", &bytes);
+    }
 }
 
 #[test]
