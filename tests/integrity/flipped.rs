@@ -71,11 +71,11 @@ fn a_flipped_byte_is_named_by_its_group_and_mended_by_reading_that_group() {
         rot(&blob(&catalog, &digest), |file| flip(file, offset));
 
         let report = check(&catalog, "m");
-        assert_eq!(bad_ranges(&report), [group.clone()], "{offset}");
+        assert_eq!(bad_ranges(&report), std::slice::from_ref(&group), "{offset}");
         assert!(report.bad[0].quarantined && report.bad[0].path.is_empty() && report.bad[0].digest == digest);
         assert!(catalog.resolve("m").unwrap_err().is_corrupt());
         // What is in quarantine says the same again.
-        assert_eq!(bad_ranges(&check(&catalog, "m")), [group.clone()], "{offset}");
+        assert_eq!(bad_ranges(&check(&catalog, "m")), std::slice::from_ref(&group), "{offset}");
 
         let read_bytes = Arc::new(AtomicU64::new(0));
         let source = Counted { inner: LocalSource::new(&backup), read_bytes: read_bytes.clone() };
@@ -110,7 +110,7 @@ fn the_command_says_the_same_with_its_exit_codes() {
         let verified = run(&host, &["verify", "m"]);
         assert_eq!(verified.code, 4, "{}", verified.errors);
         let report = verified.object();
-        assert_eq!(json_ranges(report), [group.clone()]);
+        assert_eq!(json_ranges(report), std::slice::from_ref(&group));
         assert_eq!((&report["outcome"], &report["quarantined"]), (&"fail".into(), &true.into()));
         assert_eq!(report["digest"], digest.to_string());
         assert!(verified.errors.contains("catalog repair m"), "{}", verified.errors);
