@@ -142,7 +142,7 @@ fn another_inode_with_other_bytes_fails() {
     }
 }
 
-// Red when a view gets the mode of its source.
+// Red when a blob has mode 0666.
 #[test]
 fn somebody_who_is_not_the_owner_cannot_edit_through_the_view() {
     let Some(as_nobody) = as_nobody() else { return };

@@ -15,7 +15,7 @@ fn register(host: &Host, catalog: &FsCatalog, id: &str, digest: Option<Digest>, 
     host.file(&format!("root/incoming/{id}.gguf"), bytes)
 }
 
-// Red when only a difference is looked for and a match is not recorded.
+// Red when a match is not recorded.
 #[test]
 fn with_a_digest_that_matches_it_is_verified() {
     let host = Host::new();

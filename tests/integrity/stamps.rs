@@ -92,7 +92,6 @@ fn a_tree_is_given_out_when_every_file_is_as_it_was() {
     assert!(folder.join("a.bin").exists() && !folder.join("sub/b.json").exists());
 }
 
-// Red when a quick check or `path` writes what it found without looking whether it can.
 #[test]
 fn on_a_read_only_root_everything_is_checked_and_nothing_written() {
     let host = Host::new();
@@ -142,7 +141,6 @@ fn what_is_known_to_be_damaged_is_not_there_for_whoever_looks_it_up() {
     assert!(matches!(not_held, Error::NoFetcher { .. }), "{not_held}");
 }
 
-// Red when a stamp is recorded for bytes that were written while they were checked: what came after would pass.
 #[test]
 fn a_write_after_the_check_does_not_fit_the_stamp() {
     let host = Host::new();

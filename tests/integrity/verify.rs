@@ -66,8 +66,7 @@ fn an_id_that_is_asked_for_twice_is_answered_twice_and_read_once() {
     assert_eq!(read.advanced.load(Ordering::Relaxed), SIZE);
 }
 
-// Red when the stamp is not looked at; when what was left out counts as verified now; and when what is new in the view of
-// a damaged entry is taken for what was checked.
+// Red when the stamp is not looked at, and when what was left out counts as verified now.
 #[test]
 fn what_was_checked_lately_and_not_changed_is_left_out() {
     let host = Host::new();
