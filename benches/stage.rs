@@ -7,7 +7,9 @@ use std::hint::black_box;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use catalog_core::{CatalogEntry, CatalogStore, FsCatalog, IngestMode, LifecycleState, ModelRef, StageOptions};
+use catalog_core::{
+    CatalogEntry, CatalogStore, Durability, FsCatalog, IngestMode, LifecycleState, ModelRef, StageOptions,
+};
 use criterion::{Bencher, Criterion, SamplingMode, Throughput, criterion_group, criterion_main};
 use rayon::prelude::*;
 use tempfile::TempDir;
@@ -55,7 +57,31 @@ fn stage(c: &mut Criterion) {
     tree(c, scratch.path());
     many(c, scratch.path());
     one_file(c);
+    outboard(c);
     unchanged(c);
+}
+
+/// What the BLAKE3 groups cost that are made on the way: with them, and without. No sync, whose time would hide it. The
+/// largest takes a minute and 6 GiB of disk, so it is only done when it is asked for.
+fn outboard(c: &mut Criterion) {
+    let is_large_wanted = std::env::var_os("CATALOG_BENCH_LARGE").is_some();
+    for (name, size) in [("16MiB", 16 * MIB), ("256MiB", 256 * MIB), ("2GiB", 2048 * MIB)] {
+        if size > 1024 * MIB && !is_large_wanted {
+            continue;
+        }
+        let source = support::scratch();
+        let file = support::files(source.path(), 0..1, size).pop().unwrap();
+        let mut group = c.benchmark_group(format!("stage/outboard_{name}"));
+        group.throughput(Throughput::Bytes(size as u64)).sampling_mode(SamplingMode::Flat);
+        for (name, defer_outboard) in [("catalog_with_outboard", false), ("control_deferred", true)] {
+            let options = StageOptions { defer_outboard, ..options("m", IngestMode::Copy) };
+            let open = |folder: &Path| FsCatalog::new(folder).unwrap().with_durability(Durability::Relaxed);
+            group.bench_function(name, |b| {
+                timed(b, None, open, |catalog| drop(catalog.stage(&reference(&file), &options).unwrap()));
+            });
+        }
+        group.finish();
+    }
 }
 
 /// One large file. No reflink here, whatever the file system: that would be another measurement.

@@ -162,7 +162,11 @@ pub(crate) fn quarantine(
         return Ok(false);
     }
     if from == layout::blob(digest) {
-        outboard::distrust(root, digest)?;
+        match outboard::distrust(root, digest) {
+            // The file's own time needs no room: no stamp fits it any more, under whatever name.
+            Err(error) if error.is_no_space() => make_old(root, from)?,
+            other => other?,
+        }
     }
     tracing::warn!(%digest, path = %from.display(), "stored bytes are not what they should be; moved to quarantine");
     root.rename_over(from, &to)?;
@@ -173,6 +177,11 @@ pub(crate) fn quarantine(
         touched.sync(root)?;
     }
     Ok(true)
+}
+
+fn make_old(root: &Root, name: &Path) -> Result<()> {
+    let Some(file) = root.open_file(name)? else { return Ok(()) };
+    file.set_modified(std::time::UNIX_EPOCH).map_err(|e| root.fail("set the time of", name, e))
 }
 
 #[cfg(test)]

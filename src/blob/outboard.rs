@@ -32,6 +32,24 @@ struct Tree {
     /// 64 hex digits: the plain BLAKE3 of the blob.
     root: String,
     group_bytes: u64,
+    /// Over all of the above and the blob's name. The list of groups has the root for that.
+    #[serde(default)]
+    checksum: String,
+}
+
+impl Tree {
+    fn new(digest: &Digest, groups: &Groups) -> Self {
+        let (size_bytes, root) = (groups.size_bytes(), groups.root().to_hex().to_string());
+        let tree = Tree { size_bytes, root, group_bytes: GROUP_BYTES as u64, checksum: String::new() };
+        Tree { checksum: tree.checksum_for(digest), ..tree }
+    }
+
+    /// What tells one that was torn, or is another blob's, from one that says the truth: good bytes would be called bad.
+    fn checksum_for(&self, digest: &Digest) -> String {
+        let Tree { size_bytes, root, group_bytes, .. } = self;
+        let hash = blake3::hash(format!("{digest} {size_bytes} {root} {group_bytes}").as_bytes());
+        format!("blake3:{}", hash.to_hex())
+    }
 }
 
 /// Records that the blob was checked in full while it had this stamp, and is as durable as this.
@@ -48,11 +66,7 @@ pub(crate) fn write(
         // None of it is synced: when a power cut takes or tears it, the next check is one against the blob's name.
         atomic::replace(root, &layout::outboard_groups(digest), &groups.values().concat(), Durability::Relaxed)?;
     }
-    let blake3 = groups.map(|groups| Tree {
-        size_bytes: groups.size_bytes(),
-        root: groups.root().to_hex().to_string(),
-        group_bytes: GROUP_BYTES as u64,
-    });
+    let blake3 = groups.map(|groups| Tree::new(digest, groups));
     let is_durable = durability.is_full();
     let outboard = Outboard { format: layout::FORMAT, stamp: *stamp, checked_ms: now_ms(), is_durable, blake3 };
     let mut text = serde_json::to_vec(&outboard).map_err(|e| root.fail("encode", &path, e.into()))?;
@@ -89,7 +103,8 @@ impl Outboard {
 
     /// What the bytes are checked against; `None`: it is not there, or does not fit together.
     pub(crate) fn groups(&self, root: &Root, digest: &Digest) -> Option<Groups> {
-        let tree = self.blake3.as_ref().filter(|tree| tree.group_bytes == GROUP_BYTES as u64)?;
+        let is_its_own = |tree: &&Tree| tree.checksum == tree.checksum_for(digest);
+        let tree = self.blake3.as_ref().filter(|tree| tree.group_bytes == GROUP_BYTES as u64).filter(is_its_own)?;
         let values = match tree.size_bytes {
             0..=ONE_GROUP => Vec::new(),
             _ => root.read(&layout::outboard_groups(digest)).ok()??,

@@ -4,6 +4,9 @@ use std::sync::Mutex;
 use std::thread;
 use std::time::{Duration, Instant};
 
+/// How often a thread that waits looks whether it still has to.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+
 /// So many bytes a second, on average.
 #[derive(Debug)]
 pub(crate) struct Pace {
@@ -17,8 +20,8 @@ impl Pace {
         Pace { bytes_per_s: bytes_per_s.max(1), next: Mutex::new(Instant::now()) }
     }
 
-    /// Waits until this many more bytes may be read.
-    pub(crate) fn wait(&self, bytes: u64) {
+    /// Waits until this many more bytes may be read, or until there is no need any more.
+    pub(crate) fn wait(&self, bytes: u64, is_cancelled: impl Fn() -> bool) {
         #[allow(clippy::cast_precision_loss)]
         let takes = Duration::from_secs_f64(bytes as f64 / self.bytes_per_s as f64);
         let turn = {
@@ -28,6 +31,13 @@ impl Pace {
             *next = turn + takes;
             turn
         };
-        thread::sleep(turn.saturating_duration_since(Instant::now()));
+        loop {
+            let left = turn.saturating_duration_since(Instant::now());
+            if left.is_zero() || is_cancelled() {
+                return;
+            }
+            // At a low rate, a turn may be hours away.
+            thread::sleep(left.min(LOOK_EVERY));
+        }
     }
 }

@@ -325,7 +325,7 @@ impl<'a> Checker<'a> {
 
     fn wait(&self, bytes: u64) {
         if let Some(pace) = self.pace {
-            pace.wait(bytes);
+            pace.wait(bytes, || self.is_cancelled());
         }
     }
 

@@ -25,20 +25,29 @@ impl FsCatalog {
         if !blob::quarantine(&self.root, digest, &name, bad, self.durability)? {
             return Ok(false);
         }
+        let mut done = Ok(());
         for record in self.index.all()?.iter().flat_map(|shard| shard.values()) {
             let shown = self.shown(record, digest);
             if shown.is_none() && record.entry.digest != Some(*digest) {
                 continue;
             }
-            self.mark_damaged(&record.entry.id)?;
-            for path in shown.unwrap_or_default() {
-                // A view that is a copy has bytes of its own, which may well be good.
-                if self.root.meta(&path)?.is_some_and(|view| view.same_inode(bad)) {
-                    self.root.remove_file(&path)?;
-                }
+            let marked = self.mark_damaged(&record.entry.id);
+            // Also when the disk has no room for the mark: what is not there is not given out.
+            let removed = self.remove_shown(&shown.unwrap_or_default(), bad);
+            done = done.and(marked).and(removed);
+        }
+        done.map(|()| true)
+    }
+
+    /// Removes those of these views that are the inode that was found bad.
+    fn remove_shown(&self, views: &[PathBuf], bad: &Meta) -> Result<()> {
+        for path in views {
+            // A view that is a copy has bytes of its own, which may well be good.
+            if self.root.meta(path)?.is_some_and(|view| view.same_inode(bad)) {
+                self.root.remove_file(path)?;
             }
         }
-        Ok(true)
+        Ok(())
     }
 
     /// Takes a view that is a copy, and was found bad, out of service.
@@ -57,6 +66,21 @@ impl FsCatalog {
             record.damaged_ms = record.damaged_ms.or(Some(now_ms()));
             Ok(Change::Put(Box::new(record)))
         })
+    }
+
+    /// Marks an entry whose blob somebody else has taken out of service.
+    pub(super) fn mark_unmarked(&self, id: &str) -> Result<()> {
+        let _store = self.lock_for_sweep()?;
+        // It may have been repaired or removed meanwhile.
+        match self.record(id)? {
+            Some(record) if self.blobs_of(&record).is_ok_and(|blobs| self.are_here(&blobs)) => Ok(()),
+            Some(_) => self.mark_damaged(id),
+            None => Ok(()),
+        }
+    }
+
+    fn are_here(&self, blobs: &[Digest]) -> bool {
+        blobs.iter().all(|digest| matches!(self.root.meta(&layout::blob(digest)), Ok(Some(_))))
     }
 
     /// Where a record shows this blob; `None` when it does not need it, or when that is not known.

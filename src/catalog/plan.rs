@@ -119,7 +119,7 @@ impl FsCatalog {
         });
         let receipt = match held {
             // As `path` would answer. Its source is not here, so nothing could be made again.
-            Some(record) if is_there(&record)? => receipt_of(record),
+            Some(record) if record.damaged_ms.is_none() && is_there(&record)? => receipt_of(record),
             _ => None,
         };
         match receipt {

@@ -69,7 +69,8 @@ impl FsCatalog {
     /// was changed is not looked at, which [`locate_and_touch`](FsCatalog::locate_and_touch) does.
     pub fn locate(&self, reference: &ModelRef) -> Result<Option<ResolvedModel>> {
         let Some(record) = self.record(&reference.id()?)? else { return Ok(None) };
-        let here = is_there(&record)?;
+        // Of a damaged tree, the folder is there, and other files in it.
+        let here = record.damaged_ms.is_none() && is_there(&record)?;
         Ok(here.then_some(ResolvedModel { id: record.entry.id, local_path: record.entry.local_path }))
     }
 

@@ -1,6 +1,6 @@
 //! `verify`: whether the content is what it should be, and if not, where.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::ops::Range;
 use std::path::PathBuf;
@@ -102,6 +102,8 @@ struct Pending {
     bad: Vec<BadFile>,
     error: Option<Error>,
     bytes_read: u64,
+    /// When the first of those files was checked that were left out because they were checked lately.
+    left_out_ms: Option<u64>,
 }
 
 /// How many reports may wait until what they say is recorded, in one write.
@@ -179,13 +181,14 @@ impl FsCatalog {
             }
         }
         let entry = work.pending.len();
-        for (number, _) in &subjects {
+        let numbers: BTreeSet<usize> = subjects.iter().map(|(number, _)| *number).collect();
+        for number in &numbers {
             if let Some(users) = work.users.get_mut(*number) {
                 users.push(entry);
             }
         }
-        let left = subjects.len();
-        work.pending.push(Pending { record, subjects, left, bad: Vec::new(), error: None, bytes_read: 0 });
+        let (left, bad) = (numbers.len(), Vec::new());
+        work.pending.push(Pending { record, subjects, left, bad, error: None, bytes_read: 0, left_out_ms: None });
         Ok(())
     }
 
@@ -220,42 +223,58 @@ impl FsCatalog {
         };
         let mut recorder = Recorder { catalog: self, start, waiting: Vec::new(), since: Instant::now(), each };
         let subjects = std::mem::take(&mut work.subjects);
-        let due: Vec<usize> =
-            (0..subjects.len()).filter(|number| !self.is_young(subjects.get(*number), options)).collect();
-        let mut is_due = vec![false; subjects.len()];
-        due.iter().filter_map(|number| is_due.get_mut(*number).map(|due| *due = true)).count();
-        for (number, subject) in subjects.iter().enumerate().filter(|(number, _)| is_due.get(*number) == Some(&false)) {
-            work.settle(self, number, subject, 0, Ok(None), &mut recorder);
+        let (mut due, mut chosen) = (Vec::new(), Vec::new());
+        for (number, subject) in subjects.into_iter().enumerate() {
+            match self.checked_lately(&subject, options) {
+                Some(checked_ms) => {
+                    work.settle(self, number, &subject, Ok(Found::Lately { checked_ms }), &mut recorder);
+                }
+                None => {
+                    due.push((number, self.readable_bytes(&subject)));
+                    chosen.push(subject);
+                }
+            }
         }
         work.report_empty(&mut recorder);
-        let chosen: Vec<Subject> = due.iter().filter_map(|number| subjects.get(*number).cloned()).collect();
-        let bytes_total = chosen.iter().filter_map(|subject| subject.size_bytes).sum();
+        let bytes_total = due.iter().map(|(_, bytes)| bytes).sum();
         let what = format!("{} files", chosen.len());
         observer.on(&Event::Started { what: &what, bytes_total });
         checker.run(&chosen, &mut |number, verdict| {
-            let (Some(number), Some(subject)) = (due.get(number), chosen.get(number)) else { return };
-            work.settle(self, *number, subject, subject.size_bytes.unwrap_or(0), verdict.map(Some), &mut recorder);
+            let (Some((number, bytes)), Some(subject)) = (due.get(number), chosen.get(number)) else { return };
+            let found = verdict.map(|verdict| Found::Now { verdict, bytes_read: *bytes });
+            work.settle(self, *number, subject, found, &mut recorder);
         });
         observer.on(&Event::Finished);
         recorder.flush();
     }
 
-    /// Whether a blob was checked so lately that it need not be checked now.
-    fn is_young(&self, subject: Option<&Subject>, options: &VerifyOptions) -> bool {
-        let (Some(max_age), Some(subject)) = (options.max_age, subject) else { return false };
-        let Ok(Some(meta)) = self.root.meta(&subject.path) else { return false };
-        outboard::read(&self.root, &subject.digest).is_some_and(|outboard| {
-            let now_ms = now_ms();
-            // A time in the future is that of a clock that was wrong.
-            outboard.fits(&meta)
-                && outboard.checked_ms <= now_ms
-                && u128::from(now_ms - outboard.checked_ms) < max_age.as_millis()
-        })
+    /// When a file was checked, if that was so lately that it need not be checked now.
+    fn checked_lately(&self, subject: &Subject, options: &VerifyOptions) -> Option<u64> {
+        let max_age = options.max_age?;
+        let meta = self.root.meta(&subject.path).ok()??;
+        let (outboard, now_ms) = (outboard::read(&self.root, &subject.digest)?, now_ms());
+        // A time in the future is that of a clock that was wrong.
+        let is_young = outboard.checked_ms <= now_ms
+            && u128::from(now_ms - outboard.checked_ms) < max_age.as_millis()
+            && outboard.fits(&meta);
+        is_young.then_some(outboard.checked_ms)
+    }
+
+    /// How much of a file a check reads: nothing of what should not be there.
+    fn readable_bytes(&self, subject: &Subject) -> u64 {
+        let there = self.root.meta(&subject.path).ok().flatten().map_or(0, |meta| meta.size_bytes);
+        subject.size_bytes.unwrap_or(u64::MAX).min(there)
     }
 
     /// Takes what was found bad out of service at once. Answers whether it is in quarantine now.
     fn quarantine_bad(&self, record: &Record, subject: &Subject, verdict: &Verdict) -> bool {
         if subject.path.starts_with(layout::QUARANTINE) {
+            // Whoever has moved it there may have ended before, or had no room to say so.
+            if record.damaged_ms.is_none()
+                && let Err(error) = self.mark_unmarked(&record.entry.id)
+            {
+                tracing::warn!(id = %record.entry.id, %error, "that it is damaged could not be recorded");
+            }
             return true;
         }
         let Verdict::Bad { file, .. } = verdict else { return false };
@@ -350,7 +369,7 @@ impl FsCatalog {
         let outcome = verify_digest(Some(&actual), Some(&expected));
         let bad = match outcome {
             VerificationOutcome::Pass { .. } => {
-                self.note_verified(&[&record.entry.id], true);
+                self.note_verified(&[(&record.entry.id, now_ms())], true);
                 Vec::new()
             }
             _ => {
@@ -361,16 +380,18 @@ impl FsCatalog {
         Ok(report(outcome, bad, hash.size_bytes))
     }
 
-    /// Records that entries were checked in full. Best effort: the root may be read-only.
-    fn note_verified(&self, ids: &[&str], against_expected: bool) {
-        let now = now_ms();
-        let noted = self.edit(ids, &mut |_, old| {
+    /// Records when entries were checked in full. Best effort: the root may be read-only.
+    fn note_verified(&self, checked: &[(&str, u64)], against_expected: bool) {
+        let times: BTreeMap<&str, u64> = checked.iter().copied().collect();
+        let ids: Vec<&str> = times.keys().copied().collect();
+        let noted = self.edit(&ids, &mut |id, old| {
             let Some(mut record) = old else { return Ok(Change::Keep) };
-            record.last_verified_ms = Some(now);
+            let before = record.clone();
+            record.last_verified_ms = record.last_verified_ms.max(times.get(id).copied());
             if against_expected {
                 record.trust = TrustState::Verified;
             }
-            Ok(Change::Put(Box::new(record)))
+            Ok(if record == before { Change::Keep } else { Change::Put(Box::new(record)) })
         });
         if let Err(error) = noted {
             tracing::debug!(%error, "that entries were checked is not recorded");
@@ -398,39 +419,36 @@ impl Work {
         number
     }
 
-    /// Tells every entry that needs a file what was found of it; `None`: it was found good lately.
+    /// Tells every entry that needs a file what was found of it.
     fn settle(
         &mut self,
         catalog: &FsCatalog,
         number: usize,
         subject: &Subject,
-        bytes_read: u64,
-        verdict: Result<Option<Verdict>>,
+        found: Result<Found>,
         recorder: &mut Recorder<'_>,
     ) {
         let mut quarantined = None;
         for entry in self.users.get(number).cloned().unwrap_or_default() {
             let Some(pending) = self.pending.get_mut(entry) else { continue };
             pending.left = pending.left.saturating_sub(1);
-            pending.bytes_read += bytes_read;
-            let ranges = match &verdict {
-                Ok(None) => None,
-                // It is good, and not where it should be.
-                Ok(Some(Verdict::Good)) if subject.path.starts_with(layout::QUARANTINE) => Some(Vec::new()),
-                Ok(Some(Verdict::Good)) => None,
-                Ok(Some(Verdict::Missing)) => Some(vec![0..subject.size_bytes.unwrap_or(0).max(1)]),
-                Ok(Some(Verdict::Bad { ranges, .. })) => Some(ranges.clone()),
-                Err(error) => {
-                    pending.error.get_or_insert_with(|| error.clone());
-                    None
+            match &found {
+                Ok(Found::Lately { checked_ms }) => {
+                    pending.left_out_ms = Some(pending.left_out_ms.map_or(*checked_ms, |other| other.min(*checked_ms)));
                 }
-            };
-            if let (Some(ranges), Ok(Some(verdict))) = (ranges, &verdict) {
-                let is_in_quarantine =
-                    *quarantined.get_or_insert_with(|| catalog.quarantine_bad(&pending.record, subject, verdict));
-                let path = pending.subjects.iter().find(|(other, _)| *other == number).map(|(_, path)| path.clone());
-                let path = path.unwrap_or_default();
-                pending.bad.push(BadFile { path, digest: subject.digest, ranges, quarantined: is_in_quarantine });
+                Ok(Found::Now { verdict, bytes_read }) => {
+                    pending.bytes_read += bytes_read;
+                    if let Some(ranges) = bad_ranges(subject, verdict) {
+                        let quarantined = *quarantined
+                            .get_or_insert_with(|| catalog.quarantine_bad(&pending.record, subject, verdict));
+                        // A tree may have the same bytes under several names.
+                        for (_, path) in pending.subjects.iter().filter(|(other, _)| *other == number) {
+                            let (path, ranges) = (path.clone(), ranges.clone());
+                            pending.bad.push(BadFile { path, digest: subject.digest, ranges, quarantined });
+                        }
+                    }
+                }
+                Err(error) => drop(pending.error.get_or_insert_with(|| error.clone())),
             }
             if pending.left == 0 {
                 recorder.take(pending);
@@ -446,11 +464,31 @@ impl Work {
     }
 }
 
+/// What is known of a file.
+enum Found {
+    /// It was checked now.
+    Now { verdict: Verdict, bytes_read: u64 },
+    /// It was checked lately, and not changed since.
+    Lately { checked_ms: u64 },
+}
+
+/// Where a file is damaged; `None`: nowhere.
+fn bad_ranges(subject: &Subject, verdict: &Verdict) -> Option<Vec<Range<u64>>> {
+    match verdict {
+        // It is good, and not where it should be.
+        Verdict::Good if subject.path.starts_with(layout::QUARANTINE) => Some(Vec::new()),
+        Verdict::Good => None,
+        Verdict::Missing => Some(vec![0..subject.size_bytes.unwrap_or(0).max(1)]),
+        Verdict::Bad { ranges, .. } => Some(ranges.clone()),
+    }
+}
+
 /// Records what was found, several entries in one write, and then tells of it.
 struct Recorder<'a> {
     catalog: &'a FsCatalog,
     start: Instant,
-    waiting: Vec<Result<VerifyReport>>,
+    /// Each with the time since which its content is known to be good.
+    waiting: Vec<(Result<VerifyReport>, u64)>,
     since: Instant,
     each: &'a mut dyn FnMut(Result<VerifyReport>),
 }
@@ -461,30 +499,31 @@ impl Recorder<'_> {
         let answer = match pending.error.take() {
             Some(error) => Err(error),
             None => {
-                Ok(report_of(&pending.record, outcome_of(&pending.record, &bad), bad, pending.bytes_read, self.start))
+                let outcome = outcome_of(&pending.record, &bad, pending.left_out_ms.is_some());
+                Ok(report_of(&pending.record, outcome, bad, pending.bytes_read, self.start))
             }
         };
         if matches!(&answer, Ok(report) if report.bad.is_empty()) {
             self.catalog.note_checked_views(&pending.record);
         }
-        self.waiting.push(answer);
+        self.waiting.push((answer, pending.left_out_ms.unwrap_or_else(now_ms)));
         if self.waiting.len() >= RECORD_AT_ONCE || self.since.elapsed() >= RECORD_EVERY {
             self.flush();
         }
     }
 
     fn flush(&mut self) {
-        let passed: Vec<&str> = self
+        let passed: Vec<(&str, u64)> = self
             .waiting
             .iter()
-            .flatten()
-            .filter(|report| matches!(report.outcome, VerificationOutcome::Pass { .. }))
-            .map(|report| report.id.as_str())
+            .filter_map(|(answer, checked_ms)| Some((answer.as_ref().ok()?, *checked_ms)))
+            .filter(|(report, _)| matches!(report.outcome, VerificationOutcome::Pass { .. }))
+            .map(|(report, checked_ms)| (report.id.as_str(), checked_ms))
             .collect();
         if !passed.is_empty() {
             self.catalog.note_verified(&passed, false);
         }
-        for answer in self.waiting.drain(..) {
+        for (answer, _) in self.waiting.drain(..) {
             if let Ok(report) = &answer {
                 tracing::debug!(id = %report.id, digest = ?report.digest, bytes = report.bytes_read, elapsed = ?report.elapsed, "verified");
             }
@@ -494,13 +533,17 @@ impl Recorder<'_> {
     }
 }
 
-fn outcome_of(record: &Record, bad: &[BadFile]) -> VerificationOutcome {
+fn outcome_of(record: &Record, bad: &[BadFile], is_left_out: bool) -> VerificationOutcome {
     let Some(first) = bad.first() else {
         if record.damaged_ms.is_some() {
             let reason = "its bytes are good again, and its path is not made anew yet; repair it".into();
             return VerificationOutcome::Fail { reason };
         }
-        return VerificationOutcome::Pass { reason: "every byte is as it was staged".into() };
+        let reason = match is_left_out {
+            true => "what was not checked lately is as it was staged, the rest was not changed since",
+            false => "every byte is as it was staged",
+        };
+        return VerificationOutcome::Pass { reason: reason.into() };
     };
     let name = if first.path.is_empty() { "its content".to_owned() } else { format!("{:?}", first.path) };
     let more = if bad.len() > 1 { format!(", and {} more files", bad.len() - 1) } else { String::new() };

@@ -1,0 +1,58 @@
+//! A check leaves the page cache as it was: what is in memory is what engines work on.
+
+use std::os::fd::AsRawFd as _;
+use std::process::Command;
+
+use super::*;
+use crate::common::{has_tool, skip};
+
+const SIZE: u64 = 24 * MIB + 100; // more than one part
+
+/// How much of a file is in memory.
+fn resident_bytes(path: &Path) -> u64 {
+    let output =
+        Command::new("fincore").args(["--bytes", "--noheadings", "--output", "RES"]).arg(path).output().unwrap();
+    String::from_utf8(output.stdout).unwrap().trim().parse().unwrap()
+}
+
+fn forget(path: &Path) {
+    let file = File::open(path).unwrap();
+    file.sync_all().unwrap();
+    rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed).unwrap();
+    assert!(file.as_raw_fd() >= 0);
+}
+
+// Red when what was read is not let go; and when all is let go, whatever was in memory before.
+#[test]
+fn what_was_not_in_memory_is_not_afterwards_and_what_was_stays() {
+    if !has_tool("fincore") {
+        return skip("fincore is not installed");
+    }
+    // Beside the test program: the usual place may be in memory altogether.
+    let dir = tempfile::tempdir_in(std::env::current_exe().unwrap().parent().unwrap()).unwrap();
+    let host = Host { dir };
+    let catalog = catalog(&host);
+    let cold = add(&host, &catalog, "cold", &noise(70, SIZE));
+    let warm = add(&host, &catalog, "warm", &noise(71, SIZE));
+    let damaged = add(&host, &catalog, "damaged", &noise(72, SIZE));
+    rot(&blob(&catalog, &damaged), |file| flip(file, 9 * MIB));
+    let [cold, warm, damaged] = [cold, warm, damaged].map(|digest| blob(&catalog, &digest));
+    for path in [&cold, &damaged] {
+        forget(path);
+        if resident_bytes(path) > 0 {
+            return skip("this file system keeps everything in memory");
+        }
+    }
+    fs::read(&warm).unwrap();
+    let whole = resident_bytes(&warm);
+    assert!(whole >= SIZE, "{whole}");
+
+    for words in [["verify", "--all"].as_slice(), &["verify", "--all", "--sha256"]] {
+        let ran = run(&host, words);
+        assert_eq!((ran.code, ran.objects.len()), (4, 3), "{}", ran.errors);
+        assert_eq!(resident_bytes(&cold), 0, "{words:?}");
+        assert_eq!(resident_bytes(&warm), whole, "{words:?}");
+        let [kept] = quarantined(&catalog).try_into().unwrap();
+        assert_eq!(resident_bytes(&kept), 0, "{words:?}");
+    }
+}

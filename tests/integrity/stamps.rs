@@ -1,0 +1,153 @@
+//! What is given out was checked: by its stamp, and in full when that does not fit.
+
+use std::process::Stdio;
+use std::thread::sleep;
+use std::time::{Duration, SystemTime};
+
+use catalog_core::{Check, Error, ModelRef};
+
+use super::*;
+use crate::common::mount::read_only_bind;
+use crate::common::{listing, set_mtime};
+
+const SIZE: u64 = 2 * GROUP + 9;
+
+/// Runs `path` or `lease`, which is over at once here.
+fn give_out(host: &Host, words: &[&str]) -> Ran {
+    let output = host.command().arg("--json").args(words).stdin(Stdio::null()).output().unwrap();
+    Ran {
+        code: output.status.code().unwrap(),
+        objects: output.stdout.split(|b| *b == b'\n').filter_map(|line| serde_json::from_slice(line).ok()).collect(),
+        text: String::new(),
+        errors: String::from_utf8(output.stderr).unwrap(),
+    }
+}
+
+// Red when `note_good` records nothing: every later `path` would read all of it again.
+#[test]
+fn what_was_only_touched_is_checked_once_and_given_out() {
+    for verb in ["path", "lease"] {
+        let host = Host::new();
+        let catalog = catalog(&host);
+        let bytes = noise(10, SIZE);
+        let digest = add(&host, &catalog, "m", &bytes);
+        set_mtime(&blob(&catalog, &digest), SystemTime::now());
+        assert_eq!(run(&host, &["verify", "--quick", "m"]).code, 1);
+
+        let given = give_out(&host, &[verb, "m"]);
+        assert_eq!(given.code, 0, "{verb}: {}", given.errors);
+        let path = given.object()["local_path"].as_str().unwrap();
+        assert!(fs::read(path).unwrap() == bytes);
+        assert_eq!(run(&host, &["verify", "--quick", "m"]).code, 0, "{verb}: its stamp is recorded");
+    }
+}
+
+// Red when `ensure_intact` looks at nothing; and when the entry is not marked (the second time, the view is not there).
+#[test]
+fn what_is_damaged_is_not_given_out() {
+    for verb in ["path", "lease"] {
+        let host = Host::new();
+        let catalog = catalog(&host);
+        let digest = add(&host, &catalog, "m", &noise(11, SIZE));
+        edit(&blob(&catalog, &digest), |file| flip(file, GROUP));
+        let view = view(&catalog, "m");
+        for _ in 0..2 {
+            let refused = give_out(&host, &[verb, "m"]);
+            assert_eq!((refused.code, refused.objects.len()), (4, 0), "{verb}: {}", refused.errors);
+            assert!(refused.errors.contains("damaged") && refused.errors.contains("repair"), "{}", refused.errors);
+        }
+        assert_eq!(quarantined(&catalog).len(), 1);
+        assert!(!view.exists() && !blob(&catalog, &digest).exists());
+    }
+}
+
+#[test]
+fn unchecked_gives_out_what_is_there() {
+    let host = Host::new();
+    let catalog = catalog(&host);
+    let digest = add(&host, &catalog, "m", &noise(12, SIZE));
+    edit(&blob(&catalog, &digest), |file| flip(file, GROUP));
+    for verb in ["path", "lease"] {
+        let given = give_out(&host, &[verb, "--unchecked", "m"]);
+        assert_eq!(given.code, 0, "{verb}: {}", given.errors);
+        assert_eq!(given.object()["local_path"], view(&catalog, "m").to_str().unwrap());
+    }
+    assert!(quarantined(&catalog).is_empty());
+    let handle = catalog.clone().with_check(Check::Never);
+    handle.resolve("m").unwrap();
+    drop(handle.lease("m").unwrap());
+}
+
+#[test]
+fn a_tree_is_given_out_when_every_file_is_as_it_was() {
+    let host = Host::new();
+    let catalog = catalog(&host);
+    add_tree(&host, &catalog, "t", &[("a.bin", &noise(13, SIZE)), ("sub/b.json", b"{}"), ("sub/c.bin", b"same")]);
+    let folder = view(&catalog, "t");
+    set_mtime(&folder.join("sub/b.json"), SystemTime::now());
+    assert_eq!(give_out(&host, &["path", "t"]).code, 0);
+    edit(&folder.join("sub/b.json"), |file| flip(file, 1));
+    let refused = give_out(&host, &["path", "t"]);
+    assert_eq!(refused.code, 4, "{}", refused.errors);
+    assert!(folder.join("a.bin").exists() && !folder.join("sub/b.json").exists());
+}
+
+#[test]
+fn on_a_read_only_root_everything_is_checked_and_nothing_written() {
+    let host = Host::new();
+    let catalog = catalog(&host);
+    let good = noise(14, SIZE);
+    let digest = add(&host, &catalog, "good", &good);
+    set_mtime(&blob(&catalog, &digest), SystemTime::now());
+    let digest = add(&host, &catalog, "bad", &noise(15, SIZE));
+    edit(&blob(&catalog, &digest), |file| flip(file, 5));
+    add_tree(&host, &catalog, "tree", &[("a", b"1"), ("b", b"2")]);
+    let Some(mounted) = read_only_bind(&host.root()) else { return };
+    let root = mounted.path().to_str().unwrap();
+    let before = listing(&host.root());
+
+    let checked = run(&host, &["--root", root, "verify", "--all"]);
+    let outcome = |id: &str| checked.objects.iter().find(|report| report["id"] == id).unwrap();
+    assert_eq!(checked.code, 4, "{}", checked.errors);
+    assert_eq!(outcome("good")["outcome"], "pass");
+    assert_eq!(outcome("tree")["outcome"], "pass");
+    assert_eq!((&outcome("bad")["outcome"], &outcome("bad")["quarantined"]), (&"fail".into(), &false.into()));
+    assert_eq!(json_ranges(outcome("bad")), [0..GROUP]);
+    for verb in ["path", "lease"] {
+        let given = give_out(&host, &["--root", root, verb, "good"]);
+        assert_eq!(given.code, 0, "{verb}: {}", given.errors);
+        assert!(fs::read(given.object()["local_path"].as_str().unwrap()).unwrap() == good);
+        assert_eq!(give_out(&host, &["--root", root, verb, "tree"]).code, 0);
+        let refused = give_out(&host, &["--root", root, verb, "bad"]);
+        assert_eq!(refused.code, 4, "{verb}: {}", refused.errors);
+    }
+    assert_eq!(listing(&host.root()), before);
+}
+
+// Red when `locate` answers with a path that is there, whatever is known of it: of a damaged tree, the folder is.
+#[test]
+fn what_is_known_to_be_damaged_is_not_there_for_whoever_looks_it_up() {
+    let host = Host::new();
+    let catalog = catalog(&host);
+    let tree = add_tree(&host, &catalog, "hf:org/repo", &[("a", b"1"), ("b", b"2")]);
+    let model = ModelRef::parse("hf:org/repo").unwrap();
+    assert_eq!(catalog.record("hf:org/repo").unwrap().unwrap().entry.digest, Some(tree));
+    assert!(catalog.locate(&model).unwrap().is_some());
+    edit(&view(&catalog, "hf:org/repo").join("a"), |file| flip(file, 0));
+    assert!(fails(&check(&catalog, "hf:org/repo")));
+    assert!(catalog.locate(&model).unwrap().is_none());
+    assert!(catalog.locate_and_touch(&model).unwrap_err().is_corrupt());
+    let not_held = catalog.stage(&model, &common::options("hf:org/repo")).unwrap_err();
+    assert!(matches!(not_held, Error::NoFetcher { .. }), "{not_held}");
+}
+
+#[test]
+fn a_write_after_the_check_does_not_fit_the_stamp() {
+    let host = Host::new();
+    let catalog = catalog(&host);
+    let digest = add(&host, &catalog, "m", &noise(16, SIZE));
+    assert!(passes(&check(&catalog, "m")));
+    sleep(Duration::from_millis(20));
+    edit(&blob(&catalog, &digest), |file| flip(file, 0));
+    assert!(catalog.resolve("m").unwrap_err().is_corrupt());
+}
