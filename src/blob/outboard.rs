@@ -87,6 +87,11 @@ impl Outboard {
         file.kind == Kind::File && self.stamp == file.stamp()
     }
 
+    /// Whether groups were ever made.
+    pub(crate) fn has_groups(&self) -> bool {
+        self.blake3.is_some()
+    }
+
     /// What the bytes are checked against; `None`: it is not there, or does not fit together.
     pub(crate) fn groups(&self, root: &Root, digest: &Digest) -> Option<Groups> {
         let tree = self.blake3.as_ref().filter(|tree| tree.group_bytes == GROUP_BYTES as u64)?;
