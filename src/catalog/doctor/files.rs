@@ -88,7 +88,7 @@ impl Look<'_> {
     pub(super) fn look_at_files(&mut self, known: &mut Known) {
         let mut tally = Tally::default();
         match self.root.meta(Path::new("")) {
-            Ok(Some(root)) if root.mode & 0o002 != 0 && self.root.keeps_modes() != Some(false) => {
+            Ok(Some(root)) if root.mode & 0o002 != 0 => {
                 self.find(K::RootWritable, Path::new(""), format!("its mode is {:04o}", root.mode));
             }
             _ => {}
@@ -230,8 +230,9 @@ impl Look<'_> {
                 self.find(K::OtherOwner, &top, what);
             }
         }
-        if !known.no_modes {
-            self.found.extend(tally.wrong_modes);
+        self.found.extend(tally.wrong_modes);
+        if known.no_modes {
+            self.found.retain(|finding| finding.kind != K::WrongMode);
         }
     }
 }

@@ -180,7 +180,7 @@ kinds! {
         "sets it"
     RootWritable "root_writable" Warning Operator
         "every user of this host can put other files in the place of models and of the index"
-        "`chmod o-w` on the root"
+        "`chmod o-w` on the root; where the modes come with the mount, mount it with another umask"
     OtherOwner "other_owner" Warning Operator
         "the root's owner may not be able to link, mend or remove it, and somebody else can change it"
         "`chown` it to the root's owner"

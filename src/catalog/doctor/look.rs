@@ -122,6 +122,8 @@ impl<'d> Look<'d> {
     }
 
     pub(super) fn not_examined(&self, path: &Path, known: &Known, error: &Error) -> Option<Finding> {
+        // What could not be read may be something else than what was being looked at.
+        let path = error.path().and_then(|path| path.strip_prefix(self.root.path()).ok()).unwrap_or(path);
         let is_known = known.broken.iter().any(|broken| path.starts_with(broken));
         (!is_known).then(|| self.finding(FindingKind::NotExamined, path, error.to_string()))
     }

@@ -37,7 +37,7 @@ use crate::observer::Observer;
 /// How long a moment is waited for in which no commit runs.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// The files of an outboard are written under no lock, in less than this.
+/// The files of an outboard are written, and removed after their blob, under no lock, in less than this.
 const A_WRITE: Duration = Duration::from_millis(50);
 
 /// Looks at a store, also at one that [`FsCatalog::open`] refuses because its own files are damaged.
@@ -130,17 +130,16 @@ impl Doctor {
     }
 
     fn look_again(&self, first: &[Finding], known: &mut Known) -> Vec<Finding> {
-        if first.iter().any(|finding| finding.kind == FindingKind::UnfinishedFile) {
+        if first.iter().any(|finding| is_under_no_lock(finding.kind)) {
             thread::sleep(A_WRITE);
         }
         let stillness = self.wait_for_stillness();
         let suspects = Suspects::of(self.root(), first);
         let mut second = Look::new(&self.catalog, Some(&suspects)).run(known);
         second.retain(|finding| !is_settled(finding.kind));
-        if !matches!(stillness, Stillness::Held(_)) {
-            let before: BTreeSet<_> = first.iter().map(Finding::key).collect();
-            second.retain(|finding| before.contains(&finding.key()));
-        }
+        let is_still = matches!(stillness, Stillness::Held(_));
+        let before: BTreeSet<_> = first.iter().map(Finding::key).collect();
+        second.retain(|finding| (is_still && !is_under_no_lock(finding.kind)) || before.contains(&finding.key()));
         if matches!(stillness, Stillness::Busy) {
             second.retain(|finding| !is_made_by_commits(finding.kind));
         }
@@ -202,7 +201,13 @@ fn is_settled(kind: FindingKind) -> bool {
             | K::LocksDoNothing
             | K::TrashOverdue
             | K::QuarantineNotEmpty
+            | K::NotExamined
     )
+}
+
+/// Kinds that are there for a moment while no lock says so.
+fn is_under_no_lock(kind: FindingKind) -> bool {
+    matches!(kind, FindingKind::UnfinishedFile | FindingKind::StrayOutboard)
 }
 
 /// Kinds that are there for a moment whenever something is staged.
