@@ -52,7 +52,7 @@ fn a_blob_that_was_written_to_is_checked() {
     spoil(&store.view("file"), |bytes| bytes[5] ^= 1);
     let (view, shard) = (store.view("file"), common::shard_path(&store.root(), "file"));
     let prev = PathBuf::from(format!("{}.prev", shard.display()));
-    let left = store.mends_to(&[(K::BlobChanged, &blob)], &[&blob, &view, &shard, &prev]);
+    let left = store.mends_to(&[(K::BlobChanged, &blob)], &[&blob, &json, &view, &shard, &prev]);
     assert_eq!(kinds(&left), [K::EntryDamaged, K::QuarantineNotEmpty]);
     assert!(left[0].what.contains("quarantine/") && left[0].id.as_deref() == Some("file"), "{left:#?}");
     assert!(!blob.exists() && !view.exists());
@@ -61,11 +61,11 @@ fn a_blob_that_was_written_to_is_checked() {
 #[test]
 fn a_blob_of_another_size_is_checked_and_taken_out_of_service() {
     let store = Store::new();
-    let blob = store.blob("file");
+    let (blob, json) = (store.blob("file"), store.outboard("file", "json"));
     spoil(&blob, |bytes| bytes.truncate(1000));
     let (view, shard) = (store.view("file"), common::shard_path(&store.root(), "file"));
     let prev = PathBuf::from(format!("{}.prev", shard.display()));
-    let left = store.mends_to(&[(K::BlobSize, &blob)], &[&blob, &view, &shard, &prev]);
+    let left = store.mends_to(&[(K::BlobSize, &blob)], &[&blob, &json, &view, &shard, &prev]);
     assert_eq!(kinds(&left), [K::EntryDamaged, K::QuarantineNotEmpty]);
 }
 
@@ -132,12 +132,12 @@ fn a_manifest_that_is_gone() {
 #[test]
 fn a_manifest_with_other_bytes_is_taken_out_of_service() {
     let store = Store::new();
-    let manifest = store.blob("tree");
+    let (manifest, json) = (store.blob("tree"), store.outboard("tree", "json"));
     let stamp = fs::metadata(&manifest).unwrap().modified().unwrap();
     spoil(&manifest, |bytes| bytes[10] ^= 1);
     common::set_mtime(&manifest, stamp); // so that its stamp says nothing
     let shard = common::shard_path(&store.root(), "tree");
     let prev = PathBuf::from(format!("{}.prev", shard.display()));
-    let left = store.mends_to(&[(K::ManifestDamaged, &manifest)], &[&manifest, &shard, &prev]);
+    let left = store.mends_to(&[(K::ManifestDamaged, &manifest)], &[&manifest, &json, &shard, &prev]);
     assert_eq!(kinds(&left), [K::EntryDamaged, K::QuarantineNotEmpty]);
 }

@@ -5,6 +5,7 @@ use std::path::Path;
 use super::kind::FindingKind as K;
 use super::look::{Known, Look};
 use crate::blob;
+use crate::error::Result;
 use crate::fs::now_ms;
 use crate::gc::{GcAction, GcPolicy};
 use crate::layout;
@@ -58,7 +59,7 @@ impl Look<'_> {
         }
     }
 
-    fn look_at_trash(&mut self) -> crate::Result<()> {
+    fn look_at_trash(&mut self) -> Result<()> {
         let grace_ms = u64::try_from(GcPolicy::default().grace.as_millis()).unwrap_or(u64::MAX);
         let (mut count, mut bytes) = (0_u64, 0);
         for (digest, trashed_ms) in blob::trash(self.root)? {
@@ -76,7 +77,7 @@ impl Look<'_> {
         Ok(())
     }
 
-    fn look_at_quarantine(&mut self) -> crate::Result<()> {
+    fn look_at_quarantine(&mut self) -> Result<()> {
         let folder = Path::new(layout::QUARANTINE);
         let count = self.root.names(folder)?.len();
         if count > 0 {
