@@ -22,9 +22,11 @@ impl<'r> Session<'r> {
         loop {
             let folder = Path::new(layout::INGEST).join(atomic::random_name());
             root.make_private_dir(&folder)?;
-            if let Some(session) = Self::begin_in(root, folder)? {
+            if let Some(session) = Self::begin_in(root, folder.clone())? {
                 return Ok(session);
             }
+            // Who only plans a collection has looked at it just now, and leaves it where it is.
+            root.remove_empty_dir(&folder)?;
         }
     }
 
