@@ -37,7 +37,8 @@ use crate::observer::Observer;
 /// How long a moment is waited for in which no commit runs.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// The files of an outboard are written, and removed after their blob, under no lock, in less than this.
+/// Under no lock, the files of an outboard are written, and removed after their blob, and a folder below `ingest/` is made
+/// and locked then: each in less than this.
 const A_WRITE: Duration = Duration::from_millis(50);
 
 /// Looks at a store, also at one that [`FsCatalog::open`] refuses because its own files are damaged.
@@ -207,7 +208,7 @@ fn is_settled(kind: FindingKind) -> bool {
 
 /// Kinds that are there for a moment while no lock says so.
 fn is_under_no_lock(kind: FindingKind) -> bool {
-    matches!(kind, FindingKind::UnfinishedFile | FindingKind::StrayOutboard)
+    matches!(kind, FindingKind::UnfinishedFile | FindingKind::StrayOutboard | FindingKind::DeadSession)
 }
 
 /// Kinds that are there for a moment whenever something is staged.
