@@ -61,7 +61,7 @@ fn a_finding_says_all_that_there_is_to_say() {
     assert_eq!((&summary["errors"], &summary["mended"]), (&1.into(), &0.into()));
     let text = String::from_utf8(doctor(&store, &[]).stdout).unwrap();
     assert!(text.starts_with(&format!("error view_missing: {} of file\n", view.display())), "{text}");
-    for word in ["wrong: ", "means: ", "--repair: ", "1 errors, 0 warnings, 0 notes"] {
+    for word in ["wrong: ", "means: ", "--repair: ", "1 error, 0 warnings, 0 notes"] {
         assert!(text.contains(word), "{text}");
     }
 }

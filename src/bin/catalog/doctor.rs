@@ -80,7 +80,6 @@ impl Args {
             found = mend(app, &doctor, found, &mut tally)?;
             progress.clear();
             match doctor.probe() {
-                // What the records say already is not said twice.
                 Ok(notes) => found.extend(notes),
                 Err(error) => drop(tell(&error.into())),
             }
@@ -88,6 +87,7 @@ impl Args {
             found.iter().for_each(|finding| show(app, finding, None));
         }
         if self.repair {
+            // What the records say already is not said twice.
             let mut told = BTreeSet::new();
             found.retain(|finding| finding.severity() != Severity::Note || told.insert(finding.kind));
             found.iter().for_each(|finding| show(app, finding, Some(("left", None))));
@@ -102,7 +102,9 @@ impl Args {
         if errors + warnings + notes + tally.mended > 0 {
             let summary = Summary { kind: "summary", errors, warnings, notes, mended: tally.mended };
             let mended = if tally.mended > 0 { format!(", {} mended", tally.mended) } else { String::new() };
-            let words = format!("{errors} errors, {warnings} warnings, {notes} notes{mended}");
+            let some = |count: usize, what| format!("{count} {what}{}", if count == 1 { "" } else { "s" });
+            let [e, w, n] = [some(errors, "error"), some(warnings, "warning"), some(notes, "note")];
+            let words = format!("{e}, {w}, {n}{mended}");
             print(app, &summary, words.into_bytes());
         }
         if errors + warnings == 0 {

@@ -4,8 +4,9 @@ use std::path::Path;
 
 use super::Doctor;
 use super::finding::{Finding, MendOutcome, Plan};
+use super::shards::named;
 use crate::blob::{Checker, Subject, Verdict};
-use crate::catalog::open::{check_store_file, has_entries, has_tag, write_store_file, write_tag};
+use crate::catalog::open::{check_store_file, has_tag, write_store_file, write_tag};
 use crate::digest::Digest;
 use crate::error::{Error, Result};
 use crate::fs::{Kind, atomic};
@@ -95,7 +96,6 @@ impl Doctor {
         }
         // That it reads as format 1 is all that says of which format the store is.
         catalog.index.all()?;
-        has_entries(root)?;
         if root.meta(name)?.is_some() {
             let to = layout::quarantine_other(layout::STORE_JSON, &atomic::random_name());
             root.rename_new(name, &to).map_err(|e| root.fail("move to quarantine", name, e))?;
@@ -109,8 +109,7 @@ impl Doctor {
         let catalog = &self.catalog;
         let _store = catalog.lock_for_sweep()?;
         let restored = catalog.index.restore_previous(number, catalog.durability, catalog.lock_wait)?;
-        Ok(restored
-            .map(|before| format!("generation {} with {} entries was restored", before.generation, before.entries)))
+        Ok(restored.map(|before| format!("{} was restored", named(&before))))
     }
 
     fn renew_previous(&self, number: u8) -> Result<Option<String>> {

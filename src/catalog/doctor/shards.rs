@@ -127,16 +127,19 @@ impl Look<'_> {
 }
 
 fn offer(finding: Finding, number: u8, before: &Generation) -> Finding {
-    let Generation { generation, entries } = before;
-    let entries = match entries {
-        0 => "no entries".to_owned(),
-        1 => "1 entry".to_owned(),
-        entries => format!("{entries} entries"),
-    };
     finding.mended_by(Plan::RestoreShard(number)).advised(format!(
-        "restores generation {generation} with {entries} from .prev; what is there now is kept in quarantine. What was \
-         recorded after that generation is missing then: stage it again before the next `catalog gc`"
+        "restores {} from .prev; what is there now is kept in quarantine. What was recorded after that generation is \
+         missing then: stage it again before the next `catalog gc`",
+        named(before)
     ))
+}
+
+pub(super) fn named(Generation { generation, entries }: &Generation) -> String {
+    match entries {
+        0 => format!("generation {generation} with no entries"),
+        1 => format!("generation {generation} with 1 entry"),
+        entries => format!("generation {generation} with {entries} entries"),
+    }
 }
 
 /// What is wrong with a file of the index, without the path that is said already.
