@@ -283,6 +283,17 @@ impl Error {
         )
     }
 
+    /// The file of the store that could not be read or trusted.
+    pub(crate) fn path(&self) -> Option<&Path> {
+        match self {
+            Error::Io { path, .. }
+            | Error::PathEscapesRoot { path, .. }
+            | Error::CorruptIndex { path, .. }
+            | Error::CorruptBlob { path, .. } => Some(path),
+            _ => None,
+        }
+    }
+
     /// The system found no such file.
     pub(crate) fn is_missing(&self) -> bool {
         matches!(self, Error::Io { source, .. } if source.kind() == io::ErrorKind::NotFound)

@@ -111,6 +111,23 @@ pub(crate) fn parse_quarantine(name: &OsStr) -> Option<Digest> {
     parse_blob(name.to_str()?.split_once('.')?.0)
 }
 
+/// Where something that is no blob is kept to look at: a damaged shard or `store.json`, or what stood in a file's place.
+pub(crate) fn quarantine_other(name: &str, tag: &str) -> PathBuf {
+    Path::new(QUARANTINE).join(format!("{name}.{tag}"))
+}
+
+/// Whether this is what a file in `quarantine/` is called.
+pub(crate) fn is_quarantine(name: &OsStr) -> bool {
+    let Some((what, tag)) = name.to_str().and_then(|name| name.rsplit_once('.')) else { return false };
+    let is_shard = |name: &str| name.strip_suffix(".json").is_some_and(|number| is_hex(number, 2));
+    is_hex(tag, 16) && (parse_blob(what).is_some() || what == STORE_JSON || is_shard(what))
+}
+
+/// Whether this is so many lowercase hex digits.
+pub(crate) fn is_hex(text: &str, digits: usize) -> bool {
+    text.len() == digits && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
+}
+
 /// A blob in `trash/`, under its name and the time at which it was put there.
 pub(crate) fn trash(digest: &Digest, trashed_ms: u64) -> PathBuf {
     Path::new(TRASH).join(format!("{}.{trashed_ms}", digest.to_hex()))

@@ -57,8 +57,9 @@ mod view;
 
 pub use blob::{IngestMode, LocalSource, RangeRead, RepairSource, UsedMode};
 pub use catalog::{
-    BadFile, Check, Config, Depth, DiskUsage, EntryUsage, FsCatalog, Kept, Key, RemoveReceipt, RepairOptions,
-    RepairReport, StageOptions, StageReceipt, VerifyOptions, VerifyReport, default_model_cache_dir,
+    BadFile, Check, Config, Depth, DiskUsage, Doctor, EntryUsage, Finding, FindingKind, FsCatalog, Kept, Key,
+    MendOutcome, Remedy, RemoveReceipt, RepairOptions, RepairReport, Severity, StageOptions, StageReceipt,
+    VerifyOptions, VerifyReport, default_model_cache_dir,
 };
 pub use digest::{Algorithm, Digest, VerificationOutcome, verify_digest};
 pub use entry::{

@@ -6,7 +6,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use catalog_core::{ArtifactKind, Config, Digest, FsCatalog, LinkMode};
+use catalog_core::{ArtifactKind, Config, Digest, FindingKind, FsCatalog, LinkMode};
 use tempfile::TempDir;
 
 fn repository() -> &'static Path {
@@ -123,6 +123,21 @@ fn the_readme_names_every_verb_and_exit_code() {
         let (number, meaning) = code.split_once(" | ").unwrap();
         let first = meaning.split([':', ',']).next().unwrap();
         assert!(readme.contains(&format!("\n| {number} | {first}")), "README.md does not have exit code {code:?}");
+    }
+}
+
+#[test]
+fn the_recovery_page_has_every_finding_and_no_other() {
+    let page = read("docs/recovery.md");
+    let headings: Vec<&str> = page.lines().filter_map(|line| line.strip_prefix("### `")?.strip_suffix('`')).collect();
+    let mut documented = headings.clone();
+    let mut kinds: Vec<&str> = FindingKind::ALL.iter().map(|kind| kind.as_str()).collect();
+    documented.sort_unstable();
+    kinds.sort_unstable();
+    assert_eq!(documented, kinds);
+    // A link to another section leads to one.
+    for target in page.split("](#").skip(1).filter_map(|rest| rest.split(')').next()) {
+        assert!(headings.contains(&target), "docs/recovery.md links to {target}");
     }
 }
 

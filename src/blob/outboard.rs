@@ -101,6 +101,11 @@ impl Outboard {
         file.kind == Kind::File && self.stamp == file.stamp()
     }
 
+    /// Whether groups were ever made.
+    pub(crate) fn has_groups(&self) -> bool {
+        self.blake3.is_some()
+    }
+
     /// What the bytes are checked against; `None`: it is not there, or does not fit together.
     pub(crate) fn groups(&self, root: &Root, digest: &Digest) -> Option<Groups> {
         let is_its_own = |tree: &&Tree| tree.checksum == tree.checksum_for(digest);

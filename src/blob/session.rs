@@ -22,9 +22,11 @@ impl<'r> Session<'r> {
         loop {
             let folder = Path::new(layout::INGEST).join(atomic::random_name());
             root.make_private_dir(&folder)?;
-            if let Some(session) = Self::begin_in(root, folder)? {
+            if let Some(session) = Self::begin_in(root, folder.clone())? {
                 return Ok(session);
             }
+            // Who only plans a collection has looked at it just now, and leaves it where it is.
+            root.remove_empty_dir(&folder)?;
         }
     }
 
@@ -90,6 +92,32 @@ mod tests {
         let alive = Session::begin_in(&root, folder.clone()).unwrap().unwrap();
         assert!(Session::claim_dead(&root, &folder).unwrap().is_none());
         drop(alive);
+        assert!(root.names(Path::new(layout::INGEST)).unwrap().is_empty());
+    }
+
+    // Red when `begin` leaves a folder that it could not lock where it is.
+    #[test]
+    fn who_begins_anew_leaves_nothing_behind() {
+        use std::sync::atomic::AtomicBool;
+        let dir = tempfile::tempdir().unwrap();
+        let root = Root::open(dir.path()).unwrap();
+        root.make_dirs(Path::new(layout::INGEST)).unwrap();
+        let stop = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            for _ in 0..2 {
+                scope.spawn(|| {
+                    while !stop.load(Ordering::Relaxed) {
+                        for name in root.names(Path::new(layout::INGEST)).unwrap() {
+                            let _ = Session::claim_dead(&root, &Path::new(layout::INGEST).join(name));
+                        }
+                    }
+                });
+            }
+            for _ in 0..2000 {
+                drop(Session::begin(&root));
+            }
+            stop.store(true, Ordering::Relaxed);
+        });
         assert!(root.names(Path::new(layout::INGEST)).unwrap().is_empty());
     }
 }

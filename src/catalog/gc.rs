@@ -241,9 +241,12 @@ impl FsCatalog {
             .into_par_iter()
             .map(|(slug, meta)| {
                 let home = Path::new(layout::VIEWS).join(slug);
+                if meta.kind != Kind::Dir {
+                    return Ok(Vec::new()); // nothing that this crate has put there
+                }
                 // Two links of its own and one for each folder in it: with just one view, and that one a record's, there
                 // is nothing to look for. Where folders do not count so, it is looked into.
-                let has_only_its_own = meta.kind == Kind::Dir && meta.links == 3 && roots.claims(&home);
+                let has_only_its_own = meta.links == 3 && roots.claims(&home);
                 if has_only_its_own { Ok(Vec::new()) } else { self.stray_views_in(&home, roots) }
             })
             .collect();

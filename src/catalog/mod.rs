@@ -3,6 +3,7 @@
 mod commit;
 mod config;
 mod damage;
+mod doctor;
 mod du;
 mod flight;
 mod gc;
@@ -24,6 +25,7 @@ mod tree;
 mod verify;
 
 pub use config::Config;
+pub use doctor::{Doctor, Finding, FindingKind, MendOutcome, Remedy, Severity};
 pub use du::{DiskUsage, EntryUsage};
 pub use intact::Check;
 pub use open::default_model_cache_dir;

@@ -94,13 +94,13 @@ fn make_root(path: &Path) -> Result<()> {
     Ok(())
 }
 
-fn has_entries(root: &Root) -> Result<bool> {
+pub(super) fn has_entries(root: &Root) -> Result<bool> {
     let index = root.names(Path::new(layout::INDEX))?;
     Ok(index.iter().any(|name| Path::new(name).extension().is_some_and(|ending| ending == "json")))
 }
 
 /// Whether there is a store here that this version can work with.
-fn check_store_file(root: &Root) -> Result<bool> {
+pub(super) fn check_store_file(root: &Root) -> Result<bool> {
     let name = Path::new(layout::STORE_JSON);
     let path = || root.absolute(name);
     let text = match root.read(name)? {
@@ -133,7 +133,23 @@ fn initialise(root: &Root) -> Result<()> {
         }
     }
     root.open_lock_file(&layout::lock_probe())?;
-    atomic::replace(root, Path::new(layout::CACHEDIR_TAG), CACHEDIR_TAG.as_bytes(), Durability::Full)?;
+    write_tag(root)?;
+    write_store_file(root)
+}
+
+/// Writes `CACHEDIR.TAG`.
+pub(super) fn write_tag(root: &Root) -> Result<()> {
+    atomic::replace(root, Path::new(layout::CACHEDIR_TAG), CACHEDIR_TAG.as_bytes(), Durability::Full)
+}
+
+/// Whether `CACHEDIR.TAG` says what backup tools look for.
+pub(super) fn has_tag(root: &Root) -> Result<bool> {
+    let text = root.read(Path::new(layout::CACHEDIR_TAG))?.unwrap_or_default();
+    Ok(CACHEDIR_TAG.lines().next().is_some_and(|signature| text.starts_with(signature.as_bytes())))
+}
+
+/// Writes a `store.json` without limits.
+pub(super) fn write_store_file(root: &Root) -> Result<()> {
     let store = StoreFile { format: u64::from(FORMAT), features: Features::default() };
     let name = Path::new(layout::STORE_JSON);
     let mut text = serde_json::to_vec(&store).map_err(|e| root.fail("encode", name, e.into()))?;

@@ -40,13 +40,18 @@ impl Root {
     }
 
     /// Mode of the store's folders.
-    fn dir_mode(&self) -> u32 {
+    pub(crate) fn dir_mode(&self) -> u32 {
         0o755 | self.shared_mode
     }
 
     /// Mode of the store's own small files: never writable for everybody.
     pub(crate) fn file_mode(&self) -> u32 {
         0o644 | (self.shared_mode & 0o020)
+    }
+
+    /// Whether the file system keeps the modes of files; `None` when that cannot be asked.
+    pub(crate) fn keeps_modes(&self) -> Option<bool> {
+        self.handle.keeps_modes()
     }
 
     pub(crate) fn fail(&self, action: &'static str, relative: &Path, source: io::Error) -> Error {

@@ -68,18 +68,14 @@ impl Index {
         (0..=u8::MAX).into_par_iter().map(|number| self.shard(number)).collect()
     }
 
-    fn shard(&self, number: u8) -> Result<Arc<Records>> {
+    pub(super) fn shard(&self, number: u8) -> Result<Arc<Records>> {
         let stamp = self.stamp(number)?;
         if let Some(Cached { records: Some(records), .. }) = self.cached(number, stamp)? {
             return Ok(records);
         }
         let read_began = SystemTime::now();
         let loaded = read_text(&self.root, number)?;
-        let records = loaded.text.entries.iter().map(|(id, text)| {
-            let record = loaded.record(&self.root, number, id, text)?;
-            Ok((id.clone(), record))
-        });
-        let records = Arc::new(records.collect::<Result<Records>>()?);
+        let records = Arc::new(loaded.records(&self.root, number)?);
         self.keep(number, &loaded, read_began, Some(records.clone()));
         Ok(records)
     }
@@ -117,6 +113,12 @@ pub(super) struct Loaded {
 }
 
 impl Loaded {
+    /// All of its entries.
+    pub(super) fn records(&self, root: &Root, number: u8) -> Result<Records> {
+        let entries = self.text.entries.iter();
+        entries.map(|(id, text)| Ok((id.clone(), self.record(root, number, id, text)?))).collect()
+    }
+
     /// One of its entries.
     fn record(&self, root: &Root, number: u8, id: &str, text: &RawValue) -> Result<Record> {
         let corrupt = |reason| Error::CorruptIndex { path: root.absolute(&layout::shard(number)), reason };
@@ -140,29 +142,35 @@ pub(super) fn unreadable(id: &str, reason: &str) -> String {
 /// Reads a shard. One that was never written is empty; one that is gone is an error.
 pub(super) fn read_text(root: &Root, number: u8) -> Result<Loaded> {
     let path = layout::shard(number);
-    let corrupt = |reason: String| Error::CorruptIndex { path: root.absolute(&path), reason: excerpt(&reason) };
-    let Some(file) = root.open_file(&path)? else {
-        // Every write leaves a `.prev` beside the shard, the first one too.
-        return match root.meta(&layout::shard_prev(number))? {
-            None if root.meta(Path::new(layout::INDEX))?.is_some_and(|meta| meta.kind == Kind::Dir) => {
-                Ok(Loaded { text: ShardText::default(), stamp: None, meta: None })
-            }
-            None => Err(corrupt("the folder of the index is not there".into())),
-            // Or it was written for the first time between the two looks.
-            Some(_) if root.meta(&path)?.is_some() => read_text(root, number),
-            Some(_) => Err(corrupt("it is not there, and there was one before".into())),
-        };
-    };
-    let meta = crate::fs::meta_of(&file).map_err(|e| root.fail("look at", &path, e))?;
+    let corrupt = |reason: String| Error::CorruptIndex { path: root.absolute(&path), reason };
+    if let Some(loaded) = read_file(root, &path)? {
+        return Ok(loaded);
+    }
+    // Every write leaves a `.prev` beside the shard, the first one too.
+    match root.meta(&layout::shard_prev(number))? {
+        None if root.meta(Path::new(layout::INDEX))?.is_some_and(|meta| meta.kind == Kind::Dir) => {
+            Ok(Loaded { text: ShardText::default(), stamp: None, meta: None })
+        }
+        None => Err(corrupt("the folder of the index is not there".into())),
+        // Or it was written for the first time between the two looks.
+        Some(_) if root.meta(&path)?.is_some() => read_text(root, number),
+        Some(_) => Err(corrupt("it is not there, and there was one before".into())),
+    }
+}
+
+/// Reads a shard, or the generation before one; `None`: there is no such file.
+pub(super) fn read_file(root: &Root, path: &Path) -> Result<Option<Loaded>> {
+    let Some(file) = root.open_file(path)? else { return Ok(None) };
+    let meta = crate::fs::meta_of(&file).map_err(|e| root.fail("look at", path, e))?;
     let mut bytes = Vec::new();
-    std::io::Read::read_to_end(&mut &file, &mut bytes).map_err(|e| root.fail("read", &path, e))?;
+    std::io::Read::read_to_end(&mut &file, &mut bytes).map_err(|e| root.fail("read", path, e))?;
     let text = ShardText::parse(&bytes).map_err(|unusable| match unusable {
-        Unusable::Damaged(reason) => corrupt(reason),
+        Unusable::Damaged(reason) => Error::CorruptIndex { path: root.absolute(path), reason: excerpt(&reason) },
         Unusable::Newer(found) => Error::UnsupportedFormat {
-            path: root.absolute(&path),
+            path: root.absolute(path),
             found: format!("index format {found}"),
             supported: format!("format {FORMAT}"),
         },
     })?;
-    Ok(Loaded { text, stamp: Some(meta.stamp()), meta: Some(meta) })
+    Ok(Some(Loaded { text, stamp: Some(meta.stamp()), meta: Some(meta) }))
 }

@@ -3,11 +3,13 @@
 mod claim;
 mod format;
 mod load;
+mod mend;
 mod record;
 mod update;
 
 #[cfg(feature = "testing")]
 pub(crate) use format::{ShardText, Unusable};
 pub(crate) use load::{Index, Records};
+pub(crate) use mend::Generation;
 pub(crate) use record::{StoredRecord, encode_path};
 pub(crate) use update::{Change, Edit, Flushed};

@@ -51,3 +51,15 @@ fn nothing_is_taken_while_it_is_unknown_what_is_needed(#[case] damage: &str) {
     assert!(error.is_corrupt(), "{error}");
     assert_eq!(listing(&root), before);
 }
+
+// Red when `stray_views` looks into what is no folder: the whole collection then fails.
+#[test]
+fn a_strange_file_among_the_views_stops_no_collection() {
+    let host = Host::new();
+    let catalog = catalog(&host);
+    add(&host, &catalog, "a");
+    fs::write(catalog.root().join("views/strange"), "x").unwrap();
+    std::os::unix::fs::symlink("/", catalog.root().join("views/link")).unwrap();
+    catalog.gc(&NOW).unwrap();
+    assert!(catalog.root().join("views/strange").exists());
+}

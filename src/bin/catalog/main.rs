@@ -6,6 +6,7 @@ mod app;
 mod args;
 mod completions;
 mod config;
+mod doctor;
 mod du;
 mod facts;
 mod failure;
@@ -106,6 +107,7 @@ verbs! {
     Gc => gc,
     Du => du,
     Config => config,
+    Doctor => doctor,
     Hash => hash,
     Completions => completions,
     Man => man,

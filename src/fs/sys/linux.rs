@@ -194,6 +194,17 @@ impl Handle {
         Ok(rfs::fsync(self.dir(relative, OFlags::RDONLY)?)?)
     }
 
+    /// Whether this file system keeps modes; `None` of one in user space, which says nothing of itself.
+    #[allow(clippy::useless_conversion)] // the kernel's types differ between architectures
+    pub(crate) fn keeps_modes(&self) -> Option<bool> {
+        let kind = u64::try_from(rfs::fstatfs(&self.0).ok()?.f_type).ok()?;
+        match kind & 0xffff_ffff {
+            0x4d44 | 0x2011_bab0 => Some(false), // FAT, exFAT
+            0x6573_5546 => None,                 // FUSE
+            _ => Some(true),
+        }
+    }
+
     /// Makes everything that was written to this file system durable.
     pub(crate) fn sync_file_system(&self) -> io::Result<()> {
         Ok(rfs::syncfs(&self.0)?)

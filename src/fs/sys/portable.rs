@@ -128,6 +128,10 @@ impl Handle {
         File::open(self.path(relative)?)?.sync_all()
     }
 
+    pub(crate) fn keeps_modes(&self) -> Option<bool> {
+        if cfg!(unix) { None } else { Some(false) }
+    }
+
     /// There is no such call: every file of a batch is synced by its own.
     pub(crate) fn sync_file_system(&self) -> io::Result<()> {
         let mut folders = vec![self.0.clone()];

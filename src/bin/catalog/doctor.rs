@@ -1,0 +1,209 @@
+//! `catalog doctor`: the store checked against itself, and mended.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use catalog_core::{Doctor, Finding, MendOutcome, Severity};
+use serde::Serialize;
+
+use crate::app::App;
+use crate::failure::{Failure, Outcome, tell};
+use crate::progress::Progress;
+
+/// How often what was mended may bring to light something else that can be.
+const ROUNDS: usize = 4;
+
+/// Check the store itself: its index, links, modes, and what does not belong there
+///
+/// Looks at everything but the bytes of models, which `verify --all` reads. Prints for each finding where it is, what is
+/// wrong, what that means, and what --repair would do or what to do instead; docs/recovery.md has more of each. Only
+/// reads, so it works on a read-only root, and while other processes use the store.
+///
+/// With --repair it restores lost parts of the index from the generation before, makes paths, outboards and modes what
+/// they should be, and reads in full what was changed since its last check. What it takes out of the way goes to
+/// `quarantine/`. It also tries what the file system can.
+///
+/// Ends with exit code 4 when content or index are not as they should be, with 1 when something else is left that needs
+/// somebody's attention, and with 0 when there is nothing, or only notes and what `gc` takes.
+#[derive(clap::Args)]
+#[command(after_help = "Examples:
+  catalog doctor
+  catalog doctor --json | jq -r 'select(.severity == \"error\").path'
+  catalog doctor --repair")]
+pub(crate) struct Args {
+    /// Mend what can be mended
+    #[arg(long)]
+    repair: bool,
+}
+
+#[derive(Serialize)]
+struct Line<'a> {
+    kind: &'static str,
+    severity: &'static str,
+    path: String,
+    id: Option<&'a str>,
+    what: &'a str,
+    meaning: &'static str,
+    /// Who mends it: `repair`, `gc`, `operator`, `none`.
+    remedy: &'static str,
+    advice: &'a str,
+    /// With --repair: `mended`, `gone`, `failed`, `left`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    outcome: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    detail: Option<String>,
+}
+
+#[derive(Serialize)]
+struct Summary {
+    kind: &'static str,
+    errors: usize,
+    warnings: usize,
+    notes: usize,
+    mended: usize,
+}
+
+/// What is told at the end.
+#[derive(Default)]
+struct Tally {
+    left: Vec<(Severity, bool)>,
+    mended: usize,
+}
+
+impl Args {
+    pub(crate) fn run(self, app: &mut App) -> Outcome {
+        let progress = Arc::new(Progress::new(app));
+        let doctor = Doctor::open(app.root())?.with_observer(progress.clone());
+        let mut tally = Tally::default();
+        let mut found = doctor.examine()?;
+        if self.repair {
+            found = mend(app, &doctor, found, &mut tally)?;
+            progress.clear();
+            match doctor.probe() {
+                Ok(notes) => found.extend(notes),
+                Err(error) => drop(tell(&error.into())),
+            }
+        } else {
+            found.iter().for_each(|finding| show(app, finding, None));
+        }
+        if self.repair {
+            // What the records say already is not said twice.
+            let mut told = BTreeSet::new();
+            found.retain(|finding| finding.severity() != Severity::Note || told.insert(finding.kind));
+            found.iter().for_each(|finding| show(app, finding, Some(("left", None))));
+        }
+        tally.left.extend(found.iter().map(|finding| (finding.severity(), finding.needs_attention())));
+        self.conclude(app, &doctor, &tally)
+    }
+
+    fn conclude(&self, app: &mut App, doctor: &Doctor, tally: &Tally) -> Outcome {
+        let count = |wanted| tally.left.iter().filter(|(severity, _)| *severity == wanted).count();
+        let (errors, warnings, notes) = (count(Severity::Error), count(Severity::Warning), count(Severity::Note));
+        if errors + warnings + notes + tally.mended > 0 {
+            let summary = Summary { kind: "summary", errors, warnings, notes, mended: tally.mended };
+            let mended = if tally.mended > 0 { format!(", {} mended", tally.mended) } else { String::new() };
+            let some = |count: usize, what| format!("{count} {what}{}", if count == 1 { "" } else { "s" });
+            let [e, w, n] = [some(errors, "error"), some(warnings, "warning"), some(notes, "note")];
+            let words = format!("{e}, {w}, {n}{mended}");
+            print(app, &summary, words.into_bytes());
+        }
+        if errors + warnings == 0 {
+            app.note("nothing is wrong");
+        }
+        let root = doctor.root().display();
+        let next = match self.repair {
+            false => format!("`{} doctor --repair` mends what can be mended", app.command()),
+            true => "docs/recovery.md says what to do about what is left".to_owned(),
+        };
+        let why = |what: &str| format!("could not vouch for the store at {root}: {what}; {next}");
+        if errors > 0 {
+            return Err(Failure::Corrupt(why("content or index are not as they should be")));
+        }
+        match tally.left.iter().any(|(_, needs_attention)| *needs_attention) {
+            true => Err(Failure::Failed(why("something needs attention"))),
+            false => Ok(()),
+        }
+    }
+}
+
+/// Mends, and looks again, until there is nothing left that can be mended. Answers what was found last.
+fn mend(
+    app: &mut App,
+    doctor: &Doctor,
+    mut found: Vec<Finding>,
+    tally: &mut Tally,
+) -> catalog_core::Result<Vec<Finding>> {
+    let mut tried: Vec<Finding> = Vec::new();
+    for _ in 0..ROUNDS {
+        // What has failed once is not tried again.
+        let due: Vec<Finding> = found.iter().filter(|f| f.is_mendable() && !tried.contains(f)).cloned().collect();
+        if due.is_empty() {
+            break;
+        }
+        for (finding, outcome) in due.iter().zip(doctor.mend(&due)) {
+            match outcome {
+                MendOutcome::Mended(what) => {
+                    tally.mended += 1;
+                    show(app, finding, Some(("mended", Some(what))));
+                }
+                MendOutcome::Gone => show(app, finding, Some(("gone", None))),
+                MendOutcome::Failed(error) => {
+                    show(app, finding, Some(("failed", Some(error.to_string()))));
+                }
+                _ => {}
+            }
+            app.out.flush();
+        }
+        tried.extend(due);
+        found = doctor.examine()?;
+    }
+    Ok(found)
+}
+
+fn show(app: &mut App, finding: &Finding, outcome: Option<(&'static str, Option<String>)>) {
+    let (outcome, detail) = outcome.map_or((None, None), |(outcome, detail)| (Some(outcome), detail));
+    let line = Line {
+        kind: finding.kind.as_str(),
+        severity: finding.severity().as_str(),
+        path: finding.path.to_string_lossy().into_owned(),
+        id: finding.id.as_deref(),
+        what: &finding.what,
+        meaning: finding.meaning(),
+        remedy: finding.remedy.as_str(),
+        advice: &finding.advice,
+        outcome,
+        detail,
+    };
+    let words = words(app, finding, &line);
+    print(app, &line, words);
+}
+
+fn words(app: &App, finding: &Finding, line: &Line<'_>) -> Vec<u8> {
+    let mut words = format!("{} {}: ", line.severity, line.kind).into_bytes();
+    words.extend_from_slice(&app.out.shown_path(&finding.path));
+    if let Some(id) = line.id {
+        words.extend_from_slice(format!(" of {}", app.out.shown(id)).as_bytes());
+    }
+    let to_do = match line.remedy {
+        "repair" => "--repair",
+        "none" => "hint",
+        _ => "to do",
+    };
+    let mut rest = format!("\n  wrong: {}\n", app.out.shown(line.what));
+    match (line.outcome, &line.detail) {
+        (Some("mended"), Some(detail)) => rest.push_str(&format!("  mended: {}", app.out.shown(detail))),
+        (Some("failed"), Some(detail)) => rest.push_str(&format!("  not mended: {}", app.out.shown(detail))),
+        (Some("gone"), _) => rest.push_str("  gone: it is not so any more"),
+        _ => rest.push_str(&format!("  means: {}\n  {to_do}: {}", line.meaning, app.out.shown(line.advice))),
+    }
+    words.extend_from_slice(rest.as_bytes());
+    words
+}
+
+/// What doctor says is data, also with `--quiet`.
+fn print(app: &mut App, object: &impl Serialize, words: Vec<u8>) {
+    match app.json() {
+        true => app.out.json(object),
+        false => app.out.line(words),
+    }
+}

@@ -1,0 +1,52 @@
+//! Blobs against their outboards.
+
+use rayon::prelude::*;
+
+use super::finding::{Finding, Plan};
+use super::kind::FindingKind as K;
+use super::look::{Known, Look};
+use crate::blob::outboard;
+use crate::digest::Digest;
+use crate::fs::{Kind, Meta};
+use crate::layout;
+
+impl Look<'_> {
+    /// Those that somebody needs; all, when it is not known which.
+    pub(super) fn look_at_blobs(&mut self, known: &Known) {
+        let is_due = |digest: &Digest| {
+            (!known.is_whole || known.needed.contains_key(digest))
+                && !known.bad.contains(digest)
+                && (self.wants_path(&layout::blob(digest)) || self.wants_path(&layout::outboard(digest)))
+        };
+        let due: Vec<(&Digest, &Meta)> = known.blobs.iter().filter(|(digest, _)| is_due(digest)).collect();
+        let found: Vec<Finding> =
+            due.into_par_iter().filter_map(|(digest, meta)| self.look_at_blob(digest, meta)).collect();
+        self.found.extend(found);
+    }
+
+    fn look_at_blob(&self, digest: &Digest, meta: &Meta) -> Option<Finding> {
+        if meta.kind != Kind::File {
+            return None;
+        }
+        let path = layout::outboard(digest);
+        let mended = |finding: Finding| Some(finding.mended_by(Plan::CheckBlob(*digest)));
+        let Some(outboard) = outboard::read(self.root, digest) else {
+            return match self.root.meta(&path) {
+                Ok(None) => mended(self.finding(K::OutboardMissing, &path, "it is not there")),
+                _ => mended(self.finding(K::OutboardDamaged, &path, "it cannot be read")),
+            };
+        };
+        if !outboard.fits(meta) {
+            let what = "its inode, size or modification time is not what it was at its last full check";
+            return mended(self.finding(K::BlobChanged, &layout::blob(digest), what));
+        }
+        if !outboard.has_groups() {
+            let what = "it has a stamp and no groups, which are made by the next full check";
+            return mended(self.finding(K::OutboardMissing, &path, what));
+        }
+        if outboard.groups(self.root, digest).is_none_or(|groups| groups.size_bytes() != meta.size_bytes) {
+            return mended(self.finding(K::OutboardDamaged, &path, "its groups do not merge to its root"));
+        }
+        None
+    }
+}

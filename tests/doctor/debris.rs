@@ -1,0 +1,85 @@
+//! What a collection takes is said to be its, and is gone after it.
+
+use catalog_core::{FindingKind as K, GcPolicy, Remedy};
+
+use super::*;
+
+#[test]
+fn what_dead_processes_have_left_is_for_the_next_collection() {
+    let store = Store::new();
+    let root = store.root();
+    let hex = "ab".repeat(32);
+    let session = root.join("ingest/0123456789abcdef");
+    fs::create_dir(&session).unwrap();
+    fs::write(session.join("0"), "half").unwrap();
+    let fan_out = root.join("outboards/sha256/ab");
+    fs::create_dir_all(&fan_out).unwrap();
+    let temporary = [root.join(".0123456789abcdef.tmp"), root.join("index/.07.3.tmp"), fan_out.join(".x.tmp")];
+    for path in &temporary {
+        fs::write(path, "x").unwrap();
+    }
+    let outboard = fan_out.join(format!("{hex}.json"));
+    fs::write(&outboard, "{}").unwrap();
+    // An entry that was removed while its outboard, view and blob stayed, as after a kill.
+    let (view, blob) = (store.view("small"), store.blob("small"));
+    common::edit_shard(&root, "small", |entries| drop(entries.remove("small")));
+    let home = view.parent().unwrap();
+    let expected = [
+        (K::DeadSession, session.as_path()),
+        (K::UnfinishedFile, &temporary[0]),
+        (K::UnfinishedFile, &temporary[1]),
+        (K::UnfinishedFile, &temporary[2]),
+        (K::StrayOutboard, &outboard),
+        (K::StrayView, home),
+        (K::UnreferencedBlob, &blob),
+    ];
+    let found = store.finds(&expected);
+    assert!(found.iter().all(|finding| finding.remedy == Remedy::Collection && !finding.needs_attention()));
+    store.catalog.gc(&GcPolicy { grace: std::time::Duration::ZERO, ..GcPolicy::default() }).unwrap();
+    store.finds(&[]);
+}
+
+// Red when locks are not asked: what a live process has is called debris.
+#[test]
+fn what_live_processes_have_is_no_debris() {
+    let store = Store::new();
+    let session = store.root().join("ingest/0123456789abcdef");
+    fs::create_dir(&session).unwrap();
+    set_mode(&session, 0o700);
+    let alive = fs::File::open(&session).unwrap();
+    fs2::FileExt::lock_exclusive(&alive).unwrap();
+    let lease = store.catalog.lease("tree").unwrap();
+    let record = store.record("tree");
+    store.catalog.remove("tree").unwrap();
+    assert!(record.entry.local_path.exists());
+    store.finds(&[]);
+    drop(lease);
+    assert!(store.examine().iter().any(|finding| finding.kind == K::StrayView));
+}
+
+#[test]
+fn trash_is_normal_within_its_grace_and_a_note_after_it() {
+    let store = Store::new();
+    let digest = Digest::of_bytes(b"gone");
+    let now_ms = std::time::UNIX_EPOCH.elapsed().unwrap().as_millis();
+    let name = |ms| store.root().join("trash").join(format!("{}.{ms}", digest.to_hex()));
+    fs::write(name(now_ms), "gone").unwrap();
+    store.finds(&[]);
+    fs::rename(name(now_ms), name(now_ms - 2 * 3_600_000)).unwrap();
+    let found = store.finds(&[(K::TrashOverdue, &store.root().join("trash"))]);
+    assert!(found[0].what.starts_with("1 blobs of") && found[0].remedy == Remedy::Collection);
+}
+
+#[test]
+fn what_is_in_quarantine_is_a_note_with_its_bytes() {
+    let store = Store::new();
+    let quarantine = store.root().join("quarantine");
+    let hex = "ab".repeat(32);
+    for name in
+        [format!("{hex}.0123456789abcdef"), "3f.json.0123456789abcdef".into(), "store.json.0123456789abcdef".into()]
+    {
+        fs::write(quarantine.join(name), vec![1; 10_000]).unwrap();
+    }
+    let found = store.finds(&[(K::QuarantineNotEmpty, &quarantine)]);
+    assert!(found[0].what.starts_with("3 files, ") && !found[0].needs_attention(), "{found:#?}");
+}

@@ -1,0 +1,199 @@
+//! The store's own folders: what is missing, strange, of another mode or owner, or no folder at all.
+
+use std::os::unix::fs::{PermissionsExt as _, chown, symlink};
+
+use catalog_core::FindingKind as K;
+use common::{is_root, mode_of, skip};
+
+use super::*;
+
+#[test]
+fn folders_that_are_gone_are_made_again() {
+    let store = Store::new();
+    for folder in ["quarantine", "trash", "ingest"] {
+        let folder = store.root().join(folder);
+        fs::remove_dir(&folder).unwrap();
+        store.mends(&[(K::FolderMissing, &folder)], &[&folder]);
+    }
+    let locks = store.root().join("locks");
+    fs::remove_dir_all(&locks).unwrap();
+    let below = ["probe", "gate", "store", "index", "fetch"].map(|name| locks.join(name));
+    let may_change: Vec<&Path> = below.iter().chain([&locks]).map(PathBuf::as_path).collect();
+    store.mends(&[(K::FolderMissing, &locks)], &may_change);
+    assert!(locks.join("probe").exists() && locks.join("index").exists());
+}
+
+#[test]
+fn the_file_that_tells_whether_locks_work_is_made_again() {
+    let store = Store::new();
+    let probe = store.root().join("locks/probe");
+    fs::remove_file(&probe).unwrap();
+    store.mends(&[(K::ProbeMissing, &probe)], &[&probe]);
+}
+
+// Red when what is below a symlink is looked at.
+#[test]
+fn a_folder_that_has_become_a_symlink_is_named_and_not_followed() {
+    for name in ["trash", "blobs", "index", "views", "locks/index"] {
+        let store = Store::new();
+        let folder = store.root().join(name);
+        let away = store.host.path("away");
+        fs::rename(&folder, &away).unwrap();
+        symlink(&away, &folder).unwrap();
+        let found = store.finds(&[(K::FolderReplaced, &folder)]);
+        assert!(!found[0].is_mendable(), "{found:#?}");
+        let before = listing(&away);
+        store.doctor().mend(&found);
+        assert_eq!(listing(&away), before, "{name}");
+    }
+}
+
+#[test]
+fn a_folder_whose_place_a_file_has_taken_is_named() {
+    let store = Store::new();
+    let folder = store.root().join("trash");
+    fs::remove_dir(&folder).unwrap();
+    fs::write(&folder, "x").unwrap();
+    store.finds(&[(K::FolderReplaced, &folder)]);
+}
+
+#[test]
+fn a_lock_file_that_is_none_is_named() {
+    let store = Store::new();
+    for name in ["locks/gate", "locks/index/07", "locks/fetch/0123456789abcdef0123456789abcdef"] {
+        let path = store.root().join(name);
+        let _ = fs::remove_file(&path);
+        fs::create_dir(&path).unwrap();
+        let found = store.finds(&[(K::LockFileReplaced, &path)]);
+        assert!(!found[0].is_mendable());
+        fs::remove_dir(&path).unwrap();
+    }
+}
+
+#[test]
+fn strange_files_are_named_wherever_they_are() {
+    let store = Store::new();
+    let fan_out = store.blob("file").parent().unwrap().strip_prefix(store.root()).unwrap().to_path_buf();
+    let hex = "0".repeat(64);
+    let misplaced = format!("blobs/sha256/ff/{hex}");
+    fs::create_dir_all(store.root().join("blobs/sha256/ff")).unwrap();
+    let names = [
+        "index/notes.txt",
+        "index/3F.json",
+        "blobs/notes",
+        "blobs/sha256/notes",
+        "outboards/notes",
+        "views/notes",
+        "ingest/notes",
+        "trash/notes",
+        "quarantine/notes",
+        "locks/notes",
+        "locks/index/notes",
+        "locks/fetch/notes",
+        &misplaced,
+    ];
+    let mut paths: Vec<PathBuf> = names.iter().map(|name| store.root().join(name)).collect();
+    paths.push(store.root().join(fan_out).join("notes"));
+    for path in &paths {
+        fs::write(path, "x").unwrap();
+        let mut expected = vec![(K::StrangeFile, path.as_path())];
+        let quarantine = store.root().join("quarantine");
+        if path.starts_with(&quarantine) {
+            expected.push((K::QuarantineNotEmpty, &quarantine));
+        }
+        let found = store.finds(&expected);
+        assert!(found.iter().all(|finding| !finding.is_mendable()), "{found:#?}");
+        fs::remove_file(path).unwrap();
+    }
+    // In the root itself anything may be: it is where adopted files lie.
+    fs::write(store.root().join("notes.txt"), "x").unwrap();
+    store.finds(&[]);
+}
+
+// Red when modes are set by path: a symlink that comes in between would lead outside the root.
+#[test]
+fn modes_are_set_again() {
+    let store = Store::new();
+    let shard = common::shard_path(&store.root(), "file");
+    let cases = [
+        (store.blob("small"), 0o644, 0o444),
+        (store.outboard("small", "json"), 0o666, 0o644),
+        (shard.clone(), 0o664, 0o644),
+        (store.root().join("store.json"), 0o646, 0o644),
+        (store.root().join("index"), 0o777, 0o755),
+        (store.blob("small").parent().unwrap().to_path_buf(), 0o775, 0o755),
+        (store.view("small").parent().unwrap().to_path_buf(), 0o757, 0o755),
+        (store.root().join("locks/gate"), 0o666, 0o644),
+    ];
+    for (path, wrong, right) in cases {
+        set_mode(&path, wrong);
+        let view = store.view("small"); // the blob's inode
+        store.mends(&[(K::WrongMode, &path)], &[&path, &view]);
+        assert_eq!(mode_of(&path), right, "{}", path.display());
+    }
+    // Who takes reading away from others has a reason.
+    set_mode(&store.root().join("index"), 0o700);
+    set_mode(&shard, 0o600);
+    store.finds(&[]);
+}
+
+#[test]
+fn the_private_folder_of_an_operation_that_runs_is_made_private_again() {
+    let store = Store::new();
+    let folder = store.root().join("ingest/0123456789abcdef");
+    fs::create_dir(&folder).unwrap();
+    set_mode(&folder, 0o755);
+    let alive = fs::File::open(&folder).unwrap();
+    fs2::FileExt::lock_exclusive(&alive).unwrap();
+    store.mends(&[(K::WrongMode, &folder)], &[&folder]);
+    assert_eq!(mode_of(&folder), 0o700);
+}
+
+#[test]
+fn a_root_that_others_can_write_is_named_and_left_alone() {
+    let store = Store::new();
+    let mode = fs::metadata(store.root()).unwrap().permissions().mode() & 0o7777;
+    for open in [0o777, 0o1777] {
+        set_mode(&store.root(), open);
+        let found = store.finds(&[(K::RootWritable, &store.root())]);
+        assert!(!found[0].is_mendable() && found[0].needs_attention());
+    }
+    set_mode(&store.root(), mode);
+}
+
+#[test]
+fn files_of_another_owner_are_counted() {
+    if !is_root() {
+        return skip("giving files away needs root");
+    }
+    let store = Store::new();
+    let (blob, shard) = (store.blob("small"), common::shard_path(&store.root(), "file"));
+    chown(&blob, Some(common::NOBODY), None).unwrap();
+    chown(blob.parent().unwrap(), Some(common::NOBODY), None).unwrap();
+    chown(&shard, Some(common::NOBODY), None).unwrap();
+    let (blobs, index) = (store.root().join("blobs"), store.root().join("index"));
+    let found = store.finds(&[(K::OtherOwner, &blobs), (K::OtherOwner, &index)]);
+    assert!(found[0].what.starts_with("2 of its files belong to the user 65534"), "{found:#?}");
+    // In the root of a group, each member's files are their own.
+    set_mode(&store.root(), 0o2775);
+    store.finds(&[]);
+}
+
+#[test]
+fn what_may_not_be_read_is_said_not_to_have_been() {
+    let Some(words) = common::as_nobody() else { return };
+    let store = Store::new();
+    set_mode(store.host.dir.path(), 0o755);
+    set_mode(&store.root().join("quarantine"), 0o700);
+    let mut command = common::catalog_command();
+    command.args(["--root", store.root().to_str().unwrap(), "doctor", "--json"]);
+    let program = command.get_program().to_owned();
+    let mut as_nobody = std::process::Command::new(words[0]);
+    as_nobody.args(&words[1..]).arg(program).args(command.get_args());
+    let output = as_nobody.output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{text}{}", String::from_utf8_lossy(&output.stderr));
+    let not_examined: Vec<&str> = text.lines().filter(|line| line.contains("not_examined")).collect();
+    assert_eq!(not_examined.len(), 1, "{text}");
+    assert!(not_examined[0].contains("quarantine"), "{text}");
+}
