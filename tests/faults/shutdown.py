@@ -1,0 +1,176 @@
+#!/usr/bin/env python3
+"""Row 2: the disk goes away in the middle of a stage, on ext4 and xfs.
+
+strace stops the command behind its N-th system call of a kind; the file system is shut down there and then, without
+writing its log (EXT4_IOC_SHUTDOWN, which xfs has as XFS_IOC_GOINGDOWN): what was not synced is lost, as in a power cut.
+The command goes on and has to fail, unless all of its work was durable by then. After a new mount everything that was
+acknowledged has to be there, and what was not has to be there as a whole or not at all.
+
+    tests/faults/shutdown.py            each third N
+    tests/faults/shutdown.py --every 1  each N
+"""
+
+import argparse
+import fcntl
+import os
+import random
+import re
+import shutil
+import signal
+import struct
+import time
+
+from lib import mounts, strace
+from lib.command import binary, catalog, finish, start
+from lib.report import Report, say
+from lib.states import summary
+from lib.store import Damaged, Store
+
+SHUTDOWN = 0x8004587D  # _IOR('X', 125, __u32)
+WITHOUT_LOG = struct.pack("I", 2)
+# Between any two of these, something on the disk is another thing.
+CALLS = ["mkdirat", "fallocate", "copy_file_range", "fchmod", "fsync", "syncfs", "linkat", "renameat",
+         "unlinkat", "write"]
+GROUNDS = [("ext4", ["mkfs.ext4", "-q"]), ("xfs", ["mkfs.xfs", "-q", "--unsupported"])]
+
+# What is staged before, so that there is something to lose, and what is interrupted.
+BEFORE = [("kept", "kept"), ("tree", "tree"), ("old-1", "old"), ("gone", "gone")]
+COMMANDS = [
+    ("stage", ["stage", "{src}/new", "--id", "new"]),
+    ("restage", ["stage", "{src}/old-2", "--id", "old"]),
+    ("stage batch", ["stage", *(f"{{src}}/batch/{number}" for number in range(9))]),
+    ("remove", ["remove", "gone"]),
+]
+
+
+class Ground:
+    """A file system that is shut down again and again, and sources on another."""
+
+    def __init__(self, mount, own):
+        self.mount, self.src, self.log = mount, own, own / "log"
+        noise = random.Random(3)
+        names = ["kept", "tree/a", "tree/sub/b", "old-1", "old-2", "gone", "new"]
+        for name in names + [f"batch/{number}" for number in range(9)]:
+            (own / name).parent.mkdir(parents=True, exist_ok=True)
+            (own / name).write_bytes(noise.randbytes(20_000))
+            os.utime(own / name, (1_600_000_000, 1_600_000_000))
+        self.number = 0
+
+    def new_root(self):
+        """Each state has its own, on the same disk: to make a file system anew takes longer."""
+        self.number += 1
+        root = self.mount.at / f"{self.number}" / "root"
+        root.parent.mkdir()
+        for name, id in BEFORE:
+            ended = catalog(root, "stage", self.src / name, "--id", id)
+            if ended.code != 0:
+                raise Damaged(f"could not prepare: {ended}")
+        return root
+
+    def counts(self, args):
+        """Which calls the command makes, and what it ends with."""
+        root = self.new_root()
+        ended = catalog(root, *args, before=strace.words(self.log, ["open", *CALLS]))
+        if ended.code != 0:
+            raise Damaged(f"fails without a fault: {ended}")
+        after = summary(Store(root).records())
+        return strace.reachable(self.log, root), after
+
+    def shut_down_behind(self, root, args, call, number):
+        """How the command ended whose disk went away behind this call, and whether it was still at work."""
+        self.log.unlink(missing_ok=True)
+        words = strace.words(self.log, [call], [f"{call}:signal=SIGSTOP:when={number}"])
+        process = start([*words, binary(), *args, "--json"], root)
+        stopped = self.wait_for_the_stop(process)
+        folder = os.open(self.mount.at, os.O_RDONLY)
+        try:
+            fcntl.ioctl(folder, SHUTDOWN, WITHOUT_LOG)
+        finally:
+            os.close(folder)
+        if stopped:
+            os.kill(stopped, signal.SIGCONT)
+        return finish(process), stopped is not None
+
+    def wait_for_the_stop(self, process):
+        while process.poll() is None:
+            text = self.log.read_text(errors="replace") if self.log.exists() else ""
+            stop = re.search(r"^(\d+) +--- stopped by SIGSTOP", text, re.MULTILINE)
+            if stop:
+                return int(stop[1])
+            time.sleep(0.002)
+        return None
+
+
+def judge(root, before, after, ended):
+    store = Store(root)
+    problems = [*filter(None, [ended.crash()]), *store.problems()]
+    if problems:
+        return problems
+    now = summary(store.records())
+    for id in {*before, *after, *now}:
+        allowed = {after.get(id)} if ended.code == 0 else {before.get(id), after.get(id)}
+        if now.get(id) not in allowed:
+            problems.append(f"{id} is {now.get(id)}, not one of {allowed}; the command has said {ended}")
+    listed = catalog(root, "list", "--json")
+    if listed.code != 0 or len(listed.objects()) != len(now):
+        problems.append(f"list: {listed}")
+    collected = catalog(root, "gc", "--grace", "0")
+    if collected.code != 0:
+        problems.append(f"gc: {collected}")
+    problems += Store(root).problems() + Store(root).debris()
+    if summary(Store(root).records()) != now:
+        problems.append("a collection has changed the entries")
+    return [problem for problem in problems if problem]
+
+
+def try_command(ground, args, how):
+    """Problems by state, and how the commands ended."""
+    calls, after = ground.counts(args)
+    problems, ends = [], {"done": 0, "failed": 0, "not stopped": 0}
+    calls.pop("open")  # it only tells where the root comes in
+    for call, (first, last) in sorted(calls.items()):
+        step = min(how.every, last - first + 1)
+        offset = random.Random(f"{how.seed} {call}").randrange(step)
+        for number in range(first + offset, last + 1, step):
+            root = ground.new_root()
+            before = summary(Store(root).records())
+            ended, was_at_work = ground.shut_down_behind(root, args, call, number)
+            ground.mount.unmount()
+            ground.mount.mount()
+            ends["not stopped" if not was_at_work else "done" if ended.code == 0 else "failed"] += 1
+            found = judge(root, before, after, ended)
+            problems += [f"{call} {number}: {problem}" for problem in found]
+            shutil.rmtree(root.parent)
+    return problems, ends
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--every", type=int, default=3, help="try every K-th N only")
+    parser.add_argument("--seed", type=int, default=int(os.environ.get("CATALOG_TEST_SEED", "1")))
+    how = parser.parse_args()
+    report = Report("shutdown")
+    why = strace.missing()
+    if why:
+        report.skip(why)
+        report.finish()
+    say(f"seed {how.seed}, every {how.every}")
+    for name, mkfs in GROUNDS:
+        try:
+            with mounts.image(128, mkfs) as mount, mounts.folder() as own:
+                ground = Ground(mount, own)
+                for verb, args in COMMANDS:
+                    args = [arg.format(src=own) for arg in args]
+                    begin = time.monotonic()
+                    problems, ends = try_command(ground, args, how)
+                    text = f"{name}: {verb}: {sum(ends.values())} states, {time.monotonic() - begin:.0f} s: {ends}"
+                    report.check(text, problems[:20])
+        except mounts.Unavailable as why:
+            report.skip(f"{name}: {why}")
+        except (Damaged, OSError) as damage:
+            report.fail(name, [str(damage)])
+    report.finish()
+
+
+if __name__ == "__main__":
+    main()
