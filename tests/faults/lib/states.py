@@ -45,7 +45,9 @@ IS_A_PROMISE = {("fsync", "EIO"), ("syncfs", "EIO"), ("syncfs", "ENOSPC")}
 CLEANS_UP = {"unlinkat", "openat2", "openat", "flock", "getdents64"}
 
 
-def kinds(call):
+def kinds(call, command):
+    if call == "madvise" and command.damaged:
+        return []  # so the kernel says that the disk has lost bytes: whoever looks for damage has found some
     return ([] if call in ONLY_LOOKS else ["KILL"]) + FAULTS[call]
 
 
@@ -74,8 +76,11 @@ class Trial:
     def __init__(self, world, folder, command, after):
         self.world, self.folder, self.command, self.after = world, Path(folder), command, after
         self.root = self.folder / "root"
-        before = [] if command.on_empty else summary(Store(world.template).records()).items()
-        self.before = dict(before)
+        before = {} if command.on_empty else Store(world.template).records()
+        self.before = summary(before)
+        self.hurt = ()
+        if command.damaged:
+            self.hurt = (command.damaged, before[command.damaged]["digest"].removeprefix("sha256:"))
 
     def words(self):
         return [*self.command.words(self.world.src, self.folder / "own"), "--json"]
@@ -88,7 +93,7 @@ class Trial:
         ended = catalog(self.root, *self.words(), before=traced)
         line = strace.injected(log, state.call)
         outcome = "missed" if line is None else "killed" if state.fault == "KILL" else "failed"
-        if line is not None and ended.code == 0:
+        if line is not None and ended.code == self.command.code:
             outcome = "succeeded"
         try:
             problems = self.judge(state, outcome, ended, left)
@@ -104,7 +109,7 @@ class Trial:
             if state.call not in CLEANS_UP and self.root.exists():
                 new = Store(self.root).unfinished() - left
                 problems += [f"{name} was left by a command that could clean up" for name in new]
-        if outcome == "succeeded" and (state.call, state.fault) in IS_A_PROMISE:
+        if ended.code == 0 and (state.call, state.fault) in IS_A_PROMISE:
             problems.append(f"it says that it is done, though {state.call} failed")
         problems += self.judge_root(ended) if self.root.exists() else []
         problems += self.judge_source()
@@ -113,15 +118,18 @@ class Trial:
 
     def judge_root(self, ended):
         """Acknowledged is there, unacknowledged is wholly there or wholly not."""
-        store = Store(self.root)
+        # Of a blob that was damaged beforehand nothing is known, unless it was mended.
+        store = Store(self.root, self.hurt)
         problems = store.problems()
+        if self.hurt and ended.code == 0:
+            problems += self.is_mended()
         if problems:
             return problems
         now = summary(store.records())
         for id in sorted({*self.before, *self.after, *now}):
             allowed = {self.before.get(id), self.after.get(id)}
             # A collection that could not lock or open an entry's blob leaves the entry for the next one, and says so.
-            if ended.code == 0 and self.command.args[0] != "gc":
+            if ended.code == self.command.code and self.command.args[0] != "gc":
                 allowed = {self.after.get(id)}
             if now.get(id) not in allowed:
                 problems.append(f"{id} is {now.get(id)}, which is none of {allowed}")
@@ -145,11 +153,16 @@ class Trial:
             shown = catalog(self.root, "show", changed, "--json")
             if shown.code != 0 or not Path(shown.objects()[0]["local_path"]).exists():
                 return [f"show {changed}: {shown}"]
-        if has_verb("verify"):
+        if has_verb("verify") and not self.hurt:
             verified = catalog(self.root, "verify", "--all")
             if verified.code != 0:
                 return [f"verify: {verified}"]
         return []
+
+    def is_mended(self):
+        store = Store(self.root)
+        problem = store.problem_of(self.command.damaged, store.records()[self.command.damaged])
+        return [f"it was not mended: {problem}"] if problem else []
 
     def judge_source(self):
         """What is moved is where it was, or in the store."""
@@ -175,10 +188,15 @@ class Trial:
                 allowed.add(self.before.get(id))  # by now there may be room enough without it
             if now.get(id) not in allowed:
                 return [f"after the next run, {id} is {now.get(id)}, not one of {allowed}"]
+        if self.hurt:
+            repaired = catalog(self.root, "repair", self.command.damaged)
+            problems = self.is_mended() if repaired.code == 0 else [f"repair: {repaired}"]
+            if problems:
+                return problems
         collected = catalog(self.root, "gc", "--grace", "0")
         if collected.code != 0:
             return [f"gc: {collected}"]
-        store = Store(self.root)
+        store = Store(self.root, self.hurt)
         problems = store.problems() + store.debris()
         if not problems and summary(store.records()) != now:
             problems = ["a collection has changed the entries"]

@@ -14,8 +14,10 @@ class Damaged(Exception):
 
 
 class Store:
-    def __init__(self, root):
-        self.root = Path(root)
+    """`hurt` are the id and the blob that were damaged on purpose: damaged, missing or in quarantine, they are no problem."""
+
+    def __init__(self, root, hurt=()):
+        self.root, self.hurt = Path(root), hurt
         self._hashes = {}
 
     def records(self):
@@ -37,8 +39,14 @@ class Store:
             return [str(damage)]
         problems = [self.problem_of(id, record) for id, record in records.items()]
         problems += [self.problem_of_blob(blob) for blob in files_below(self.root / "blobs")]
-        problems += [f"{name} is in quarantine" for name in files_below(self.root / "quarantine")]
-        return [problem for problem in problems if problem]
+        problems += [f"{name} is in quarantine" for name in self.unexpected_in_quarantine()]
+        return [problem for problem in problems if problem and not self.is_hurt(problem)]
+
+    def is_hurt(self, problem):
+        return any(problem.startswith(f"{name}: ") or str(self.blob(name)) in problem for name in self.hurt)
+
+    def unexpected_in_quarantine(self):
+        return [path for path in entries_of(self.root / "quarantine") if path.name.split(".")[0] not in self.hurt]
 
     def problem_of(self, id, record):
         """An acknowledged entry reads right at its path, and its view is what the record says."""
@@ -95,7 +103,8 @@ class Store:
         records = self.records()
         needed = self.needed(records)
         found = [path for path in files_below(self.root) if path.name.endswith(".tmp")]
-        for folder in ["ingest", "trash", "quarantine"]:
+        found += self.unexpected_in_quarantine()
+        for folder in ["ingest", "trash"]:
             found += entries_of(self.root / folder)
         for folder in ["blobs", "outboards"]:
             found += [path for path in files_below(self.root / folder) if path.name.split(".")[0] not in needed]

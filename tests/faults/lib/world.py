@@ -24,8 +24,13 @@ class Command:
     args: list
     # Always injected, to take a path that this file system would not take by itself.
     given: list = field(default_factory=list)
+    # Where threads cannot be done without, which of them makes the N-th call is not the same in each run.
     one_thread: bool = True
     on_empty: bool = False
+    # An id whose bytes are changed on the disk beforehand.
+    damaged: str = ""
+    # How it ends when nothing else goes wrong.
+    code: int = 0
     # What makes it stop for good when it is done already: exit codes of a second run that are no failure.
     again: tuple = (0,)
 
@@ -55,6 +60,8 @@ COMMANDS = [
     Command("stage move", ["stage", "{own}/moved", "--id", "new", "--mode", "move"], again=(0, 3)),
     Command("retire", ["retire", "kept"]),
     Command("config", ["config", "set", "max_bytes", "1GB"]),
+    Command("verify", ["verify", "--all"], one_thread=False, damaged="gone", code=4, again=(4,)),
+    Command("repair", ["repair", "gone"], one_thread=False, damaged="gone"),
     Command("remove", ["remove", "gone"], again=(0, 3)),
     Command("remove shared", ["remove", "twin"], again=(0, 3)),
     Command("remove tree", ["remove", "tree"], again=(0, 3)),
@@ -120,7 +127,24 @@ class World:
         shutil.copy2(self.src / "moved", folder / "own/moved")
         if not command.on_empty:
             copy_root(self.template, folder / "root")
+        if command.damaged:
+            damage(folder / "root", command.damaged)
         return folder / "root"
+
+
+def damage(root, id):
+    """Changes a byte in the middle, as a disk would: by no write that anybody sees."""
+    store = Store(root)
+    at = root / store.records()[id]["path"]
+    times = at.stat()
+    at.chmod(0o644)
+    with open(at, "r+b") as file:
+        file.seek(times.st_size // 2)
+        byte = file.read(1)[0]
+        file.seek(times.st_size // 2)
+        file.write(bytes([byte ^ 1]))
+    at.chmod(0o444)
+    os.utime(at, ns=(times.st_atime_ns, times.st_mtime_ns))
 
 
 def sha256(content):
