@@ -6,6 +6,9 @@ tiny file is staged until it fits: so each write of a stage is once the one that
 a large one the command asks for room first, and fails before it writes anything.
 
     tests/faults/full_disk.py [xfs]
+
+Seen red: a removal that does not use the room of the generation before fails on ext4 and tmpfs; a stage that takes an
+outboard for more than advice leaves a blob behind, and says of it later that it is damaged.
 """
 
 import os

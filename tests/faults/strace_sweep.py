@@ -9,6 +9,9 @@ the root is made to fail, or the process is killed on it; then the root is check
     tests/faults/strace_sweep.py --seed 5 --every 3     every third, from a chosen offset
     tests/faults/strace_sweep.py --only "stage new" --call fsync
     tests/faults/strace_sweep.py --state "stage new" fsync EIO 2  one state, whose root is kept to look at
+
+Seen red: a shard is removed before the new one takes its name (killed and failing at renameat); a failed fsync is not
+looked at; what a failed stage has in ingest/ stays.
 """
 
 import argparse

@@ -7,6 +7,8 @@ injected at each link of a view, on a file system with reflinks and on one witho
 round is killed and fails in strace_sweep.py ("stage new, view by copy").
 
     tests/faults/views.py
+
+Seen red: EMLINK is not among the refusals.
 """
 
 import shutil
