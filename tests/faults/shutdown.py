@@ -72,7 +72,7 @@ class Ground:
     def counts(self, args):
         """Which calls the command makes, and what it ends with."""
         root = self.new_root()
-        ended = catalog(root, *args, before=strace.words(self.log, ["open", *CALLS]))
+        ended = catalog(root, *args, before=strace.words(self.log, ["open", *CALLS], one_thread=False))
         if ended.code != 0:
             raise Damaged(f"fails without a fault: {ended}")
         after = summary(Store(root).records())
@@ -81,7 +81,7 @@ class Ground:
     def shut_down_behind(self, root, args, call, number):
         """How the command ended whose disk went away behind this call, and whether it was still at work."""
         self.log.unlink(missing_ok=True)
-        words = strace.words(self.log, [call], [f"{call}:signal=SIGSTOP:when={number}"])
+        words = strace.words(self.log, [call], [f"{call}:signal=SIGSTOP:when={number}"], one_thread=False)
         process = start([*words, binary(), *args, "--json"], root)
         stopped = self.wait_for_the_stop(process)
         folder = os.open(self.mount.at, os.O_RDONLY)
