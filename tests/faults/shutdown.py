@@ -6,24 +6,24 @@ writing its log (EXT4_IOC_SHUTDOWN, which xfs has as XFS_IOC_GOINGDOWN): what wa
 The command goes on and has to fail, unless all of its work was durable by then. After a new mount everything that was
 acknowledged has to be there, and what was not has to be there as a whole or not at all.
 
-    tests/faults/shutdown.py            each third N
+    tests/faults/shutdown.py            each sixth N
     tests/faults/shutdown.py --every 1  each N
 
 Seen red: when nothing is synced, shards and blobs are empty after the mount.
 """
 
 import argparse
+import contextlib
 import fcntl
 import os
 import random
 import re
-import shutil
 import signal
 import struct
 import time
 
 from lib import mounts, strace
-from lib.command import binary, catalog, finish, start
+from lib.command import TIME_LIMIT_S, binary, catalog, finish, start
 from lib.report import Report, say
 from lib.states import summary
 from lib.store import Damaged, Store
@@ -46,51 +46,53 @@ COMMANDS = [
 
 
 class Ground:
-    """A file system that is shut down again and again, and sources on another."""
+    """A kind of file system, and sources on another. Each state has a new one: of what was shut down once, the kernel may
+    later give errors that are not the state's."""
 
-    def __init__(self, mount, own):
-        self.mount, self.src, self.log = mount, own, own / "log"
+    def __init__(self, mkfs, own):
+        self.mkfs, self.src, self.log = mkfs, own, own / "log"
         noise = random.Random(3)
         names = ["kept", "tree/a", "tree/sub/b", "old-1", "old-2", "gone", "new"]
         for name in names + [f"batch/{number}" for number in range(9)]:
             (own / name).parent.mkdir(parents=True, exist_ok=True)
             (own / name).write_bytes(noise.randbytes(20_000))
             os.utime(own / name, (1_600_000_000, 1_600_000_000))
-        self.number = 0
 
+    @contextlib.contextmanager
     def new_root(self):
-        """Each state has its own, on the same disk: to make a file system anew takes longer."""
-        self.number += 1
-        root = self.mount.at / f"{self.number}" / "root"
-        root.parent.mkdir()
-        for name, id in BEFORE:
-            ended = catalog(root, "stage", self.src / name, "--id", id)
-            if ended.code != 0:
-                raise Damaged(f"could not prepare: {ended}")
-        return root
+        with mounts.image(64, self.mkfs) as mount:
+            root = mount.at / "root"
+            for name, id in BEFORE:
+                ended = catalog(root, "stage", self.src / name, "--id", id)
+                if ended.code != 0:
+                    raise Damaged(f"could not prepare: {ended}")
+            yield mount, root
 
     def counts(self, args):
         """Which calls the command makes, and what it ends with."""
-        root = self.new_root()
-        ended = catalog(root, *args, before=strace.words(self.log, ["open", *CALLS], one_thread=False))
-        if ended.code != 0:
-            raise Damaged(f"fails without a fault: {ended}")
-        after = summary(Store(root).records())
-        return strace.reachable(self.log, root), after
+        with self.new_root() as (_, root):
+            ended = catalog(root, *args, before=strace.words(self.log, ["open", *CALLS], one_thread=False))
+            if ended.code != 0:
+                raise Damaged(f"fails without a fault: {ended}")
+            return strace.reachable(self.log, root), summary(Store(root).records())
 
-    def shut_down_behind(self, root, args, call, number):
+    def shut_down_behind(self, mount, root, args, call, number):
         """How the command ended whose disk went away behind this call, and whether it was still at work."""
         self.log.unlink(missing_ok=True)
         words = strace.words(self.log, [call], [f"{call}:signal=SIGSTOP:when={number}"], one_thread=False)
         process = start([*words, binary(), *args, "--json"], root)
         stopped = self.wait_for_the_stop(process)
-        folder = os.open(self.mount.at, os.O_RDONLY)
+        folder = os.open(mount.at, os.O_RDONLY)
         try:
             fcntl.ioctl(folder, SHUTDOWN, WITHOUT_LOG)
         finally:
             os.close(folder)
-        if stopped:
-            os.kill(stopped, signal.SIGCONT)
+        # Again and again: of several threads, each comes to its own N-th call and is stopped there.
+        end = time.monotonic() + TIME_LIMIT_S
+        while stopped and process.poll() is None and time.monotonic() < end:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(stopped, signal.SIGCONT)
+            time.sleep(0.02)
         return finish(process), stopped is not None
 
     def wait_for_the_stop(self, process):
@@ -134,21 +136,19 @@ def try_command(ground, args, how):
         step = min(how.every, last - first + 1)
         offset = random.Random(f"{how.seed} {call}").randrange(step)
         for number in range(first + offset, last + 1, step):
-            root = ground.new_root()
-            before = summary(Store(root).records())
-            ended, was_at_work = ground.shut_down_behind(root, args, call, number)
-            ground.mount.unmount()
-            ground.mount.mount()
-            ends["not stopped" if not was_at_work else "done" if ended.code == 0 else "failed"] += 1
-            found = judge(root, before, after, ended)
-            problems += [f"{call} {number}: {problem}" for problem in found]
-            shutil.rmtree(root.parent)
+            with ground.new_root() as (mount, root):
+                before = summary(Store(root).records())
+                ended, was_at_work = ground.shut_down_behind(mount, root, args, call, number)
+                mount.unmount()
+                mount.mount()
+                ends["not stopped" if not was_at_work else "done" if ended.code == 0 else "failed"] += 1
+                problems += [f"{call} {number}: {problem}" for problem in judge(root, before, after, ended)]
     return problems, ends
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--every", type=int, default=3, help="try every K-th N only")
+    parser.add_argument("--every", type=int, default=6, help="try every K-th N only")
     parser.add_argument("--seed", type=int, default=int(os.environ.get("CATALOG_TEST_SEED", "1")))
     how = parser.parse_args()
     report = Report("shutdown")
@@ -159,8 +159,8 @@ def main():
     say(f"seed {how.seed}, every {how.every}")
     for name, mkfs in GROUNDS:
         try:
-            with mounts.image(128, mkfs) as mount, mounts.folder() as own:
-                ground = Ground(mount, own)
+            with mounts.folder() as own:
+                ground = Ground(mkfs, own)
                 for verb, args in COMMANDS:
                     args = [arg.format(src=own) for arg in args]
                     begin = time.monotonic()
