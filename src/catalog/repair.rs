@@ -94,11 +94,11 @@ impl FsCatalog {
         self.mend(record, &files, options, observer, report)?;
         let needed: BTreeSet<Digest> = files.iter().map(|file| file.digest).chain([digest]).collect();
         for other in self.index.all()?.iter().flat_map(|shard| shard.values()) {
+            // Of the one that was asked for, all was checked or mended just now, also when no outboard could say so.
             let is_asked_for = other.entry.id == record.entry.id;
-            if (is_asked_for || other.damaged_ms.is_some())
-                && self.needs_one_of(other, &needed)
-                && self.has_all(other)?
-            {
+            let is_whole_again =
+                || Ok(other.damaged_ms.is_some() && self.needs_one_of(other, &needed) && self.has_all(other)?);
+            if is_asked_for || is_whole_again()? {
                 self.show_again(other)?;
                 report.shown.push(other.entry.id.clone());
             }

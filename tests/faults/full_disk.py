@@ -1,0 +1,245 @@
+#!/usr/bin/env python3
+"""Rows 6 and 7: no block left, no inode left, and each number of them that is too small.
+
+On each file system: a store of a few entries; then everything else is filled. With 0, 1, 2, ... blocks or inodes free, a
+tiny file is staged until it fits: so each write of a stage is once the one that finds no room. A tiny file, because for
+a large one the command asks for room first, and fails before it writes anything.
+
+    tests/faults/full_disk.py [xfs]
+
+Seen red: a removal that does not use the room of the generation before fails on ext4 and tmpfs; a stage that takes an
+outboard for more than advice leaves a blob behind, and says of it later that it is damaged.
+"""
+
+import os
+import sys
+
+from lib import mounts
+from lib.command import catalog
+from lib.report import Report, say
+from lib.store import Damaged, Store
+
+BLOCK = 4096
+MEGABYTE = 1 << 20
+ENOUGH = 96  # blocks or inodes that surely suffice for a tiny file
+
+class Ground:
+    def __init__(self, name, make, inodes=False, remove_needs_room=False):
+        self.name, self.make, self.inodes, self.remove_needs_room = name, make, inodes, remove_needs_room
+
+
+# To take an entry out of the index, its shard is written anew. ext4 and tmpfs have the room of the generation before for
+# that; where a name costs room of its own, or is not free at once, `remove` says that there is none and changes nothing,
+# and a collection of what nothing needs makes it.
+GROUNDS = [
+    Ground("ext4", lambda: mounts.image(64, ["mkfs.ext4", "-q", "-m", "0"])),
+    Ground("xfs", lambda: mounts.image(64, ["mkfs.xfs", "-q", "--unsupported"]), remove_needs_room=True),
+    Ground("btrfs", lambda: mounts.image(128, ["mkfs.btrfs", "-q"]), remove_needs_room=True),
+    Ground("tmpfs", lambda: mounts.tmpfs("size=16m")),
+    Ground("ext4 inodes", lambda: mounts.image(64, ["mkfs.ext4", "-q", "-m", "0", "-N", "256"]), inodes=True),
+    Ground("tmpfs inodes", lambda: mounts.tmpfs("size=16m,nr_inodes=256"), inodes=True, remove_needs_room=True),
+]
+
+
+def write(path, content):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
+    os.utime(path, (1_600_000_000, 1_600_000_000))
+
+
+class Filled:
+    """Takes every block or inode there is. Some are taken by files of their own, to be given back one by one."""
+
+    def __init__(self, mount, are_inodes):
+        self.mount, self.are_inodes = mount, are_inodes
+        self.spare, self.fillers = mount.at / "spare", mount.at / "fillers"
+        self.spare.mkdir()
+        self.fillers.mkdir()
+
+    def take_all(self):
+        sync(self.mount)  # until then, some file systems only guess how much is left
+        content = b"" if self.are_inodes else b"\0" * BLOCK
+        for number in range(ENOUGH):
+            put(self.spare / f"{number}", content)
+        if self.are_inodes:
+            number = len(list(self.fillers.iterdir()))
+            while put(self.fillers / f"{number}", b""):
+                number += 1
+        else:
+            for size in [MEGABYTE, BLOCK, 1]:
+                sync(self.mount)
+                fill(self.fillers / f"{size}", size)
+
+    def spared(self):
+        return len(list(self.spare.iterdir()))
+
+    def give_back_one(self):
+        if not self.spared():
+            raise Damaged(f"with {ENOUGH} of them free a tiny file still does not fit")
+        self.give_back_some(1)
+
+    def give_back_some(self, count):
+        for name in list(self.spare.iterdir())[:count]:
+            name.unlink()
+        sync(self.mount)
+
+    def give_back_all(self):
+        for name in [*self.spare.iterdir(), *self.fillers.iterdir()]:
+            name.unlink()
+        sync(self.mount)
+
+
+def put(path, content):
+    """Makes a file unless there is one; answers whether it could."""
+    try:
+        if not path.exists():
+            path.write_bytes(content)
+        return True
+    except OSError:
+        return False
+
+
+def fill(path, size):
+    """Appends until nothing more fits."""
+    try:
+        with open(path, "ab", buffering=0) as file:
+            while True:
+                file.write(b"\0" * size)
+    except OSError:
+        pass
+
+
+def sync(mount):
+    descriptor = os.open(mount.at, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+        os.sync()
+    finally:
+        os.close(descriptor)
+
+
+class Scene:
+    """A store on a file system of its own, and sources on another."""
+
+    def __init__(self, mount, own):
+        self.root, self.src, self.recorded = mount.at / "root", own, 0
+        noise = os.urandom
+        for name, content in [("kept", noise(MEGABYTE)), ("gone", noise(2 * MEGABYTE)), ("tiny", b"tiny"),
+                              ("old", noise(MEGABYTE)), ("other", noise(9000)), ("large", noise(100_000)),
+                              ("tree/a", noise(5000)), ("tree/sub/b", noise(100))]:
+            write(own / name, content)
+        for name, id in [("kept", "kept"), ("tree", "tree"), ("gone", "gone"), ("old", "old"), ("other", "old")]:
+            self.expect(0, "stage", own / name, "--id", id)
+        self.before = Store(self.root).records()
+
+    def expect(self, code, *args):
+        ended = catalog(self.root, *args)
+        if ended.code != code:
+            raise Damaged(f"catalog {' '.join(map(str, args))}: {ended}")
+        return ended
+
+    def nothing_has_changed(self, but=()):
+        store = Store(self.root)
+        problems = store.problems()
+        records = store.records()
+        for id in self.before.keys() - set(but):
+            if records.get(id) != self.before[id]:
+                problems.append(f"{id} was {self.before[id]}, is {records.get(id)}")
+        problems += [f"{id} came" for id in records.keys() - self.before.keys() - set(but)]
+        problems += [f"{name} was left" for name in store.unfinished()]
+        if problems:
+            raise Damaged("; ".join(problems))
+
+    def fails_to_stage(self, name, id):
+        """Whether there was no room, said in so many words, and nothing came of it."""
+        ended = catalog(self.root, "stage", self.src / name, "--id", id)
+        if ended.code == 0:
+            return False
+        why = ended.crash() or ended.unclean()
+        if why or not any(words in ended.err for words in ["make room", "o space left", "uota"]):
+            raise Damaged(f"stage {name}: {why}: {ended}")
+        if id in Store(self.root).records().keys() - self.before.keys():
+            # The `.prev` of a shard that is written for the first time found no room, and the shard was there by then:
+            # the entry is, as a whole, though the command has failed.
+            self.nothing_has_changed(but=[id])
+            self.recorded += 1
+            return False
+        self.nothing_has_changed()
+        return True
+
+
+    def remove(self, id):
+        self.expect(0, "remove", id)
+        self.nothing_has_changed(but=[id])
+        self.before.pop(id, None)
+
+    def fails_to_remove(self, id):
+        ended = catalog(self.root, "remove", id)
+        why = "it was removed" if ended.code == 0 else ended.crash() or ended.unclean()
+        if why or "make room" not in ended.err:
+            raise Damaged(f"remove {id}: {why}: {ended}")
+        self.nothing_has_changed()
+
+
+def try_ground(ground, mount, own):
+    """Returns in how many states there was no room."""
+    scene = Scene(mount, own)
+    things = Filled(mount, ground.inodes)
+    things.take_all()
+    # Nothing at all is free: what makes room works, and nothing else does.
+    for name, id in [("large", "new"), ("tree", "new"), ("tiny", "new"), ("tiny", "kept")]:
+        if not scene.fails_to_stage(name, id):
+            raise Damaged(f"{name} was staged as {id} on a full disk")
+    if ground.remove_needs_room:
+        scene.fails_to_remove("gone")
+    else:
+        scene.remove("gone")
+        things.take_all()
+    tried = 4
+    # One more each time, until it fits.
+    while scene.fails_to_stage("tiny", "new"):
+        tried += 1
+        things.give_back_one()
+    say(f"    it fits when {ENOUGH - things.spared()} are free; {scene.recorded} stages have failed and recorded")
+    if scene.recorded:
+        things.give_back_some(8)  # what a first `.prev` and the next one need
+    scene.expect(0, "remove", "new")
+    scene.nothing_has_changed()
+    things.take_all()
+    scene.expect(0, "gc", "--grace", "0")
+    left = Store(scene.root).debris()
+    if left:
+        raise Damaged("; ".join(left))
+    if ground.remove_needs_room:
+        scene.remove("gone")
+    else:
+        things.take_all()
+    scene.expect(0, "gc", "--grace", "0", "--max-bytes", "0")
+    if Store(scene.root).records() or Store(scene.root).debris():
+        raise Damaged("a collection of everything left something")
+    things.give_back_all()
+    scene.expect(0, "stage", scene.src / "kept", "--id", "kept")
+    scene.expect(0, "stage", scene.src / "tree", "--id", "tree")
+    if Store(scene.root).problems():
+        raise Damaged(f"{Store(scene.root).problems()}")
+    return tried
+
+
+def main():
+    report = Report("full_disk")
+    for ground in GROUNDS:
+        if len(sys.argv) > 1 and sys.argv[1] not in ground.name:
+            continue
+        try:
+            with ground.make() as mount, mounts.folder() as own:
+                tried = try_ground(ground, mount, own)
+                report.ok(f"{ground.name}: {tried} states without enough room")
+        except mounts.Unavailable as why:
+            report.skip(f"{ground.name}: {why}")
+        except (Damaged, OSError) as damage:
+            report.fail(ground.name, [str(damage)])
+    report.finish()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,64 @@
+"""strace: counts system calls, and makes one of them fail or kill."""
+
+import re
+import shutil
+from collections import Counter
+
+# Without threads, the N-th call of a run is the N-th call of the next one. When its first thread cannot be started, rayon
+# does its work where it is asked to.
+ONE_THREAD = ["clone,clone3:error=ENOSYS:when=1"]
+
+
+def missing():
+    """Why strace cannot be used here; None when it can."""
+    return None if shutil.which("strace") else "strace is not installed"
+
+
+def words(log, calls, injects=(), one_thread=True):
+    """What to put in front of a command."""
+    injects = [*injects, *(ONE_THREAD if one_thread else [])]
+    traced = {*calls, *(call for inject in injects for call in inject.split(":")[0].split(","))}
+    options = [option for inject in injects for option in ("-e", f"inject={inject}")]
+    # Faster, but strace 6.1 injects no signals with it.
+    fast = [] if any("signal=" in inject for inject in injects) else ["--seccomp-bpf"]
+    return ["strace", "-f", *fast, "-qq", "-s", "200", "-o", str(log), "-e", f"trace={','.join(sorted(traced))}", *options]
+
+
+def lines(log):
+    """The calls in a log, in their order: (process, call, the line)."""
+    found = []
+    for line in log.read_text(errors="replace").splitlines():
+        call = re.match(r"(\d+)\s+(\w+)\(", line)
+        if call:
+            found.append((call[1], call[2], line))
+    return found
+
+
+def reachable(log, root, one_thread=True):
+    """For each call, the first and the last N that lie behind the first touch of the root: what comes before is the
+    dynamic loader's. strace counts for each thread on its own."""
+    counts, first, before = {}, {}, Counter()
+    is_inside = False
+    for process, call, line in lines(log):
+        is_inside = is_inside or str(root) in line
+        counts.setdefault(process, Counter())[call] += 1
+        if is_inside:
+            first.setdefault(call, before[call] + 1)
+        else:
+            before[call] += 1
+    last = Counter()
+    for count in counts.values():
+        for call, number in count.items():
+            last[call] = max(last[call], number)
+    return {call: (first[call], last[call]) for call in first}
+
+
+def injected(log, call):
+    """The line of the call that was made to fail, or on which the process was killed; None when none was."""
+    text = log.read_text(errors="replace").splitlines()
+    for number, line in enumerate(text):
+        if "(INJECTED)" in line and call in line:
+            return line
+        if "+++ killed by SIGKILL" in line:
+            return text[number - 1] if number else line
+    return None
