@@ -57,11 +57,15 @@ class Checker:
                 say("record", f"the record of {id} is {held}, which should be {' or '.join(map(str, dict.fromkeys(allowed)))}")
             elif held:
                 self._view(root / record["path"], held.digest, f"the view of {id}", say)
+                self._needs(root, held.digest, id, say)
         self.checks += 1
-        store = json.loads((root / "store.json").read_bytes() or b"null") or {}
-        max_bytes = (store.get("quota") or {}).get("max_bytes")
-        if max_bytes not in (before.max_bytes, after.max_bytes):
-            say("quota", f"the quota is {max_bytes}, not {before.max_bytes}")
+        try:
+            quota = json.loads((root / "store.json").read_bytes()).get("quota") or {}
+        except (OSError, ValueError) as error:
+            say("store.json", f"store.json cannot be read: {error}")
+            return
+        if quota.get("max_bytes") not in (before.max_bytes, after.max_bytes):
+            say("quota", f"the quota is {quota}, not {before.max_bytes}")
 
     def _view(self, path, digest, what, say):
         for name, expected in self.contents[digest].items():
@@ -73,6 +77,13 @@ class Checker:
                 continue
             if found != expected:
                 say("view", f"{what}, {(path / name).stat().st_size} bytes of {name or 'a file'}, has other bytes than its digest")
+
+    def _needs(self, root, digest, id, say):
+        """That all blobs of a record are there: its own, and those of the files of a tree."""
+        for needed in {digest.removeprefix("sha256:"), *self.contents[digest].values()}:
+            self.checks += 1
+            if not (root / "blobs" / "sha256" / needed[:2] / needed).exists():
+                say("blob", f"the blob {needed} of {id} is not there")
 
     def _blobs(self, root, say):
         """That each blob is its name, whether a record needs it or not."""
