@@ -111,6 +111,7 @@ def steps(sources):
     step("pin", ["pin", "large", "--as", "keep"], now.change("large", pins=frozenset(["keep"])), "large")
     gone = list(held)[3]
     step("remove", ["remove", gone], now.without(gone), is_repeatable=False)
+    step("verify", ["verify", "--all"], now)
     step("set the quota", ["config", "set", "max_bytes", "1000000000"], dataclasses.replace(now, max_bytes=10**9))
     step("retire a tree", ["retire", "tree"], now.change("tree", lifecycle="retired"), "tree")
     step("collect at once", ["gc", "--retired-after", "0s", "--grace", "0s"], now.without("b", "tree"))
