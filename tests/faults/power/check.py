@@ -54,7 +54,8 @@ class Checker:
             held = record and Held(record["digest"], record["lifecycle"], frozenset(record.get("pins") or {}))
             allowed = [before.records.get(id), after.records.get(id)]
             if held not in allowed:
-                say("record", f"the record of {id} is {held}, which should be {' or '.join(map(str, dict.fromkeys(allowed)))}")
+                right = " or ".join(map(str, dict.fromkeys(allowed)))
+                say("record", f"the record of {id} is {held}, which should be {right}")
             elif held:
                 self._view(root / record["path"], held.digest, f"the view of {id}", say)
                 self._needs(root, held.digest, id, say)
@@ -76,7 +77,8 @@ class Checker:
                 say("view", f"{what} cannot be read: {error}")
                 continue
             if found != expected:
-                say("view", f"{what}, {(path / name).stat().st_size} bytes of {name or 'a file'}, has other bytes than its digest")
+                size = (path / name).stat().st_size
+                say("view", f"{what}, {size} bytes of {name or 'a file'}, has other bytes than its digest")
 
     def _needs(self, root, digest, id, say):
         """That all blobs of a record are there: its own, and those of the files of a tree."""
@@ -99,7 +101,7 @@ class Checker:
             for line in listed.splitlines():
                 self.checks += 1
                 entry = json.loads(line)
-                allowed = [held.digest for held in (before.records.get(entry["id"]), after.records.get(entry["id"])) if held]
+                allowed = [held.digest for held in (store.records.get(entry["id"]) for store in (before, after)) if held]
                 if entry["digest"] not in allowed:
                     say("list", f"list says that {entry['id']} has the digest {entry['digest']}")
         self._run(root, say, "gc", "--dry-run")
@@ -116,7 +118,11 @@ class Checker:
         if done.returncode != 0 and (step.is_repeatable or done.returncode != 3):
             say("again", f"after the cut, {step.words} answers {done.returncode}: {done.stderr.strip()}")
             return
-        self._records(root, step.after, step.after, lambda _, what: say("again", f"after {step.name!r} was run again: {what}"))
+
+        def say_again(_, text):
+            say("again", f"after {step.name!r} was run again: {text}")
+
+        self._records(root, step.after, step.after, say_again)
 
     def _run(self, root, say, *words):
         self.checks += 1

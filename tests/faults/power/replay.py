@@ -98,7 +98,6 @@ class Replay:
 
     def __init__(self, kind, place):
         self.kind, self.place = kind, place
-        self.mounts = 0
 
     def run(self, recording, samples, seed):
         """Gives each state with where it is mounted, or why it could not be."""
@@ -108,7 +107,6 @@ class Replay:
             apply(recording.log, writes, durable)
             disk.copy_sparse(durable, image)
             apply(recording.log, state.writes, image)
-            self.mounts += 1
             with contextlib.ExitStack() as stack:
                 try:
                     at = stack.enter_context(disk.mounted(self.kind, image, f"{self.place}/mounted"))

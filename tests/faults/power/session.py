@@ -23,7 +23,8 @@ class Loss:
     step: str  # the last one that was acknowledged
 
     def __str__(self):
-        return f"acknowledged last: {self.step}; power cut {self.state}:\n" + "".join(f"    {line.text}\n" for line in self.what)
+        lines = "".join(f"    {line.text}\n" for line in self.what)
+        return f"acknowledged last: {self.step}; power cut {self.state}:\n{lines}"
 
 
 class Session:

@@ -96,4 +96,5 @@ class Files:
                 data = self.data(seen[inode][file], "all")
                 # Lock files are written in place; what is in them matters to nobody.
                 is_read = not folder.startswith(f"{at}/root/locks")
-                assert not is_read or (pathlib.Path(folder) / file).read_bytes() == data, f"{file} was not recorded as it is"
+                found = (pathlib.Path(folder) / file).read_bytes()
+                assert not is_read or found == data, f"{folder}/{file} was not recorded as it is"

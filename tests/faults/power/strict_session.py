@@ -99,4 +99,5 @@ class StrictSession:
             if wrong:
                 sample = f"some (sample {number} of seed {seed})" if number else "nothing"
                 step = (rest or done)[0 if rest else -1].name
-                yield Loss(State(step, calls, f"{sample} of what was not synced"), wrong, done[-1].name if done else "nothing")
+                state = State(step, calls, f"{sample} of what was not synced")
+                yield Loss(state, wrong, done[-1].name if done else "nothing")

@@ -78,7 +78,8 @@ class Names:
                 self.blobs[inode] = new
             return self._change(self.find(paths[1]), (new, inode))
         elif call.startswith("renameat"):
-            return self._renamed(self.find(paths[0]), os.fsdecode(strings[0]), self.find(paths[1]), os.fsdecode(strings[1]))
+            old_name, new_name = map(os.fsdecode, strings)
+            return self._renamed(self.find(paths[0]), old_name, self.find(paths[1]), new_name)
         elif call == "unlinkat":
             return self._change(self.find(paths[0]), (os.fsdecode(strings[0]), None))
         elif call in ("write", "pwrite64", "copy_file_range", "ioctl"):

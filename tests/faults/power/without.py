@@ -64,7 +64,7 @@ def table(sessions, wanted, samples, seed):
                         print(f"    {losses[0].state}: {line.text}")
                 rows[step.name, sync.call, sync.what][session.kind] = cell
         print(
-            f"{session.kind}: {tried} syncs left out, {found} missed, {session.states} states, "
+            f"{session.kind}: {tried} syncs left out, {found} of them seen, {session.states} states, "
             f"{session.checker.checks} checks, {time.monotonic() - begun:.0f} s, seed {seed}",
             flush=True,
         )

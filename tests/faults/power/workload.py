@@ -126,7 +126,8 @@ def steps(sources):
 
 
 def catalog(binary, root, *words):
-    return subprocess.run([binary, "--root", root, *words], capture_output=True, text=True, env={"RAYON_NUM_THREADS": "1"})
+    env = {"RAYON_NUM_THREADS": "1"}
+    return subprocess.run([binary, "--root", root, *words], capture_output=True, text=True, env=env)
 
 
 def sha256(path):

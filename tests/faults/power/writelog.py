@@ -21,7 +21,8 @@ class Entry:
 
 
 class WriteLog:
-    """Reads a log, also while it grows: the super sector, which is behind, is not needed. An entry that is not there yet reads as zeros: the file began as a hole."""
+    """Reads a log, also while it grows: the super sector, which is behind, is not needed. An entry that is not there yet
+    reads as zeros: the file began as a hole."""
 
     def __init__(self, path):
         self.file = open(path, "rb", buffering=0)
