@@ -437,6 +437,26 @@ fn options_of_one_reference_are_refused_for_several() {
     assert!(!host.root().exists());
 }
 
+/// Small and large files, so that lanes are filled again and some are left at the end.
+#[test]
+fn every_kernel_gives_the_same_hashes() {
+    let host = Host::new();
+    let names: Vec<String> = (0..70).map(|i| format!("{i}.gguf")).collect();
+    for (i, name) in names.iter().enumerate() {
+        host.file(name, &vec![i as u8; i * i * 37]);
+    }
+    let hashes = |kernel| {
+        let mut command = host.command();
+        command.arg("hash").args(&names).env("CATALOG_HASH_KERNEL", kernel);
+        String::from_utf8(command.output().unwrap().stdout).unwrap()
+    };
+    let expected: Vec<_> =
+        (0..70).map(|i| format!("{}  {i}.gguf\n", Digest::of_bytes(&vec![i as u8; i * i * 37]).to_hex())).collect();
+    for kernel in ["avx512", "sha-ni", "portable", "something else"] {
+        assert_eq!(hashes(kernel), expected.concat(), "{kernel}");
+    }
+}
+
 #[test]
 fn hashes_are_those_of_coreutils() {
     let host = Host::new();

@@ -1,13 +1,15 @@
 //! Digests of many files at once, for `catalog hash`.
 
-use std::io;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use rayon::prelude::*;
 
-use super::{Hasher, read_all};
-use crate::error::{Error, Result};
-use crate::fs::{Kind, meta_of, meta_of_path, open_source};
+use super::file_stream::{Buffers, FileStream, failed, fill, open};
+use super::streams::{Stream, digest_streams};
+use crate::error::Result;
+use crate::fs::meta_of_path;
 use crate::observer::{Event, Observer};
 
 /// What [`hash_files`] computes.
@@ -44,66 +46,121 @@ pub struct FileHash {
     pub size_bytes: u64,
 }
 
-/// Hashes files on all cores. One result for each path, in their order; symlinks are followed.
+impl FileHash {
+    pub(super) fn new(path: &Path, hex: String, size_bytes: u64) -> Self {
+        FileHash { path: path.to_path_buf(), hex, size_bytes }
+    }
+}
+
+/// Hashes files on all cores, of many files several at once on each. One result for each path, in their order; symlinks
+/// are followed.
 ///
 /// The files are read, never mapped: they belong to somebody else, who may shrink them meanwhile. A file that is
 /// written to while it is read gives the hash of what was read.
 pub fn hash_files(paths: &[PathBuf], function: HashFunction, observer: &dyn Observer) -> Vec<Result<FileHash>> {
-    let sizes = paths.iter().filter_map(|path| meta_of_path(path).ok()).map(|meta| meta.size_bytes);
+    // What cannot be looked at is an error when its turn comes.
+    let sizes: Vec<u64> = paths.iter().map(|path| meta_of_path(path).map_or(0, |meta| meta.size_bytes)).collect();
     let what = match paths {
         [one] => one.display().to_string(),
         many => format!("{} files", many.len()),
     };
-    observer.on(&Event::Started { what: &what, bytes_total: sizes.sum() });
-    let hashes = paths.par_iter().map(|path| hash_file(path, function, observer)).collect();
+    let bytes_total = sizes.iter().fold(0, |sum: u64, size| sum.saturating_add(*size));
+    observer.on(&Event::Started { what: &what, bytes_total });
+    let hashes = match function {
+        HashFunction::Sha256 => sha256(paths, &sizes, observer),
+        HashFunction::Blake3 => blake3(paths, &sizes, observer),
+    };
     observer.on(&Event::Finished);
     hashes
 }
 
-fn hash_file(path: &Path, function: HashFunction, observer: &dyn Observer) -> Result<FileHash> {
-    let fail = |e: io::Error| match e.kind() {
-        io::ErrorKind::NotFound => Error::SourceMissing { path: path.to_path_buf() },
-        _ => Error::io("read", path, e),
-    };
-    // By its path first: opening a device can do things, and a socket cannot be opened.
-    check_regular(path, meta_of_path(path).map_err(fail)?.kind)?;
-    let mut file = open_source(path).map_err(fail)?;
-    let meta = meta_of(&file).map_err(fail)?;
-    check_regular(path, meta.kind)?;
-    let advanced = |bytes: &[u8]| observer.on(&Event::Advanced { bytes: bytes.len() as u64 });
-    let (hex, size_bytes) = match function {
-        HashFunction::Sha256 => {
-            let mut hasher = Hasher::default();
-            let size = read_all(&mut file, meta.size_bytes, |b| {
-                hasher.update(b);
-                advanced(b);
-            });
-            (hasher.finish().to_hex(), size.map_err(fail)?)
-        }
-        HashFunction::Blake3 => {
-            let mut hasher = blake3::Hasher::new();
-            let size = read_all(&mut file, meta.size_bytes, |b| {
-                hasher.update(b);
-                advanced(b);
-            });
-            (hasher.finalize().to_hex().to_string(), size.map_err(fail)?)
-        }
-    };
-    Ok(FileHash { path: path.to_path_buf(), hex, size_bytes })
+/// A file as a stream, and where its result belongs.
+struct Numbered<'a>(FileStream<'a>, &'a OnceLock<Result<FileHash>>);
+
+impl Stream for Numbered<'_> {
+    fn size_bytes(&self) -> u64 {
+        self.0.size_bytes()
+    }
+
+    fn advance(&mut self) -> Result<()> {
+        self.0.advance()
+    }
+
+    fn bytes(&self) -> &[u8] {
+        self.0.bytes()
+    }
 }
 
-fn check_regular(path: &Path, kind: Kind) -> Result<()> {
-    match kind {
-        Kind::File => Ok(()),
-        Kind::Dir => Err(Error::io("hash", path, io::Error::from(io::ErrorKind::IsADirectory))),
-        Kind::Symlink => Err(Error::UnsupportedFileType { path: path.to_path_buf(), kind: "symlink" }),
-        Kind::Other(kind) => Err(Error::UnsupportedFileType { path: path.to_path_buf(), kind }),
+fn sha256(paths: &[PathBuf], sizes: &[u64], observer: &dyn Observer) -> Vec<Result<FileHash>> {
+    let buffers = Buffers::default();
+    let results: Vec<_> = paths.iter().map(|_| OnceLock::new()).collect();
+    let files = paths.iter().zip(sizes).map(|(path, size)| FileStream::new(path, *size, &buffers, observer));
+    let streams = files.zip(&results).map(|(file, result)| Numbered(file, result)).collect();
+    digest_streams(streams, |Numbered(file, result), digest| {
+        result.get_or_init(|| digest.map(|digest| file.hash(digest.to_hex())));
+    });
+    results.into_iter().map(|result| result.into_inner().expect("each stream is told of once")).collect()
+}
+
+fn blake3(paths: &[PathBuf], sizes: &[u64], observer: &dyn Observer) -> Vec<Result<FileHash>> {
+    if let ([path], [size]) = (paths, sizes)
+        && *size >= LARGE_BYTES
+    {
+        return vec![blake3_of_large(path, observer)];
     }
+    let buffers = Buffers::default();
+    let files = paths.par_iter().zip(sizes).map(|(path, size)| FileStream::new(path, *size, &buffers, observer));
+    files.map(blake3_of).collect()
+}
+
+fn blake3_of(mut file: FileStream<'_>) -> Result<FileHash> {
+    let mut hasher = blake3::Hasher::new();
+    loop {
+        file.advance()?;
+        if file.bytes().is_empty() {
+            return Ok(file.hash(hasher.finalize().to_hex().to_string()));
+        }
+        hasher.update(file.bytes());
+    }
+}
+
+/// From here on, one file is worth all cores.
+const LARGE_BYTES: u64 = 8 << 20;
+
+/// How much of it is read at a time.
+const PART_BYTES: usize = 2 << 20;
+
+fn blake3_of_large(path: &Path, observer: &dyn Observer) -> Result<FileHash> {
+    let (mut file, _) = open(path)?;
+    let mut size_bytes = 0;
+    let hash = blake3_ahead(&mut file, |bytes| {
+        size_bytes += bytes;
+        observer.on(&Event::Advanced { bytes });
+    });
+    Ok(FileHash::new(path, hash.map_err(|e| failed(path, e))?.to_hex().to_string(), size_bytes))
+}
+
+/// Hashes a part on all cores while the next one is read. `advanced` is told of every part.
+fn blake3_ahead(file: &mut (impl Read + Send), mut advanced: impl FnMut(u64)) -> io::Result<blake3::Hash> {
+    let mut hasher = blake3::Hasher::new();
+    let (mut part, mut next) = (vec![0; PART_BYTES], vec![0; PART_BYTES]);
+    let mut filled = fill(file, &mut part)?;
+    while filled > 0 {
+        let bytes = part.get(..filled).unwrap_or_default();
+        let (read, _) = rayon::join(|| fill(file, &mut next), || hasher.update_rayon(bytes).count());
+        advanced(filled as u64);
+        filled = read?;
+        std::mem::swap(&mut part, &mut next);
+    }
+    Ok(hasher.finalize())
 }
 
 #[cfg(test)]
 #[allow(clippy::disallowed_methods)]
 mod tests {
+    use std::sync::Mutex;
+    use std::sync::atomic::{AtomicU64, Ordering};
+
     use super::*;
 
     #[test]
@@ -118,6 +175,90 @@ mod tests {
         assert_eq!(hashes[2].as_ref().unwrap().hex, crate::Digest::of_bytes(b"abc").to_hex());
         let hashes = hash_files(&paths[2..], HashFunction::Blake3, &());
         assert_eq!(hashes[0].as_ref().unwrap().hex, blake3::hash(b"abc").to_hex().as_str());
-        assert!(hash_files(&[dir.path().into()], HashFunction::Sha256, &())[0].is_err());
+        for function in [HashFunction::Sha256, HashFunction::Blake3] {
+            assert!(hash_files(&[dir.path().into()], function, &())[0].is_err());
+            assert!(hash_files(&[], function, &()).is_empty());
+        }
+    }
+
+    #[derive(Default)]
+    struct Told(Mutex<Vec<String>>, AtomicU64);
+
+    impl Observer for Told {
+        fn on(&self, event: &Event<'_>) {
+            match event {
+                Event::Advanced { bytes } => drop(self.1.fetch_add(*bytes, Ordering::Relaxed)),
+                other => self.0.lock().unwrap().push(format!("{other:?}")),
+            }
+        }
+    }
+
+    #[test]
+    fn files_of_all_sizes_have_their_hashes_and_are_told_of() {
+        let dir = tempfile::tempdir().unwrap();
+        let sizes = [
+            0,  // ends at once
+            63, // less than a block
+            4095,
+            4096, // around the smallest buffer, which has room for one byte more
+            (32 << 10) - 1,
+            32 << 10,
+            (32 << 10) + 1, // around a full buffer
+            3 << 20,        // a buffer many times
+        ];
+        // More than one thread has lanes for; small ones after large ones, in their buffers.
+        let files: Vec<_> = (0..40).map(|i| (dir.path().join(i.to_string()), vec![i as u8; sizes[i % 8]])).collect();
+        files.iter().for_each(|(path, bytes)| std::fs::write(path, bytes).unwrap());
+        let paths: Vec<_> = files.iter().map(|(path, _)| path.clone()).collect();
+        let total: usize = files.iter().map(|(_, bytes)| bytes.len()).sum();
+        for function in [HashFunction::Sha256, HashFunction::Blake3] {
+            let told = Told::default();
+            let hashes = hash_files(&paths, function, &told);
+            for (hash, (path, bytes)) in hashes.into_iter().zip(&files) {
+                let hash = hash.unwrap();
+                let hex = match function {
+                    HashFunction::Sha256 => crate::Digest::of_bytes(bytes).to_hex(),
+                    HashFunction::Blake3 => blake3::hash(bytes).to_hex().to_string(),
+                };
+                assert_eq!(hash, FileHash { path: path.clone(), hex, size_bytes: bytes.len() as u64 });
+            }
+            let started = format!("Started {{ what: \"40 files\", bytes_total: {total} }}");
+            assert_eq!(told.0.into_inner().unwrap(), [started.as_str(), "Finished"]);
+            assert_eq!(told.1.into_inner(), total as u64);
+        }
+    }
+
+    #[test]
+    fn a_large_file_has_its_hashes() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("large");
+        for size in [LARGE_BYTES - 1, LARGE_BYTES, LARGE_BYTES + 12_345] {
+            let bytes: Vec<u8> = (0..size).map(|i| (i % 251) as u8).collect();
+            std::fs::write(&path, &bytes).unwrap();
+            for (function, hex) in [
+                (HashFunction::Sha256, crate::Digest::of_bytes(&bytes).to_hex()),
+                (HashFunction::Blake3, blake3::hash(&bytes).to_hex().to_string()),
+            ] {
+                let told = Told::default();
+                let hash = hash_files(std::slice::from_ref(&path), function, &told).remove(0).unwrap();
+                assert_eq!(hash, FileHash { path: path.clone(), hex, size_bytes: size });
+                assert_eq!(told.1.into_inner(), size);
+            }
+        }
+    }
+
+    // Red when an error is taken for the end: the answer would be the hash of what came before.
+    #[test]
+    fn a_large_file_that_cannot_be_read_to_its_end_has_no_hash() {
+        struct Bad;
+        impl Read for Bad {
+            fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+                Err(io::Error::from_raw_os_error(5))
+            }
+        }
+        for good in [0, 1, PART_BYTES as u64, 3 * PART_BYTES as u64] {
+            let error = blake3_ahead(&mut io::repeat(7).take(good).chain(Bad), |_| ()).unwrap_err();
+            assert_eq!(error.raw_os_error(), Some(5));
+        }
     }
 }

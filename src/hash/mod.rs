@@ -1,8 +1,24 @@
-//! Hashing: of what the store owns through a memory map, of anybody's files by reading.
+//! Hashing: of what the store owns through a memory map, of anybody's files by reading, of many streams at once.
+//!
+//! ```text
+//! both.rs          SHA-256 and BLAKE3 of the same bytes
+//! groups.rs        BLAKE3 of a file's parts, each by itself
+//! files.rs         digests of many files, for `catalog hash`
+//! file_stream.rs   one of them as a stream
+//! streams.rs       many streams on all cores: which thread has which
+//! schedule.rs      how many a thread hashes at once, from their sizes
+//! lane.rs          one stream: its blocks, its padding
+//! kernel/          the inner loops, and which of them this processor has
+//! ```
 
 mod both;
+mod file_stream;
 mod files;
 pub(crate) mod groups;
+mod kernel;
+mod lane;
+mod schedule;
+mod streams;
 
 pub(crate) use both::{BothHasher, Hashes, hash_both};
 pub use files::{FileHash, HashFunction, hash_files};

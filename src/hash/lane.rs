@@ -1,0 +1,144 @@
+//! A stream on its way through SHA-256: what is hashed of it, and the blocks that are ready.
+
+use super::kernel::{INITIAL, Run};
+use super::streams::Stream;
+use crate::digest::Digest;
+use crate::error::Result;
+
+const BLOCK_BYTES: usize = 64;
+
+/// What comes after a stream's bytes, at least: an empty one has this much to hash.
+const PADDING_BYTES: u64 = BLOCK_BYTES as u64;
+
+pub(super) struct Lane<S> {
+    stream: S,
+    state: [u32; 8],
+    /// How many of the stream's present bytes are taken.
+    taken: usize,
+    /// What was left over when the present bytes ended: the next ones fill it up, or the padding does.
+    tail: [[u8; BLOCK_BYTES]; 2],
+    tail_bytes: usize,
+    /// The blocks of the tail that are full, and go before any others.
+    tail_ready: std::ops::Range<usize>,
+    length_bytes: u64,
+    is_padded: bool,
+    remaining_bytes: u64,
+    outcome: Option<Result<Digest>>,
+}
+
+impl<S: Stream> Lane<S> {
+    pub(super) fn new(stream: S) -> Self {
+        let remaining_bytes = stream.size_bytes().saturating_add(PADDING_BYTES);
+        Lane {
+            stream,
+            state: INITIAL,
+            taken: 0,
+            tail: [[0; BLOCK_BYTES]; 2],
+            tail_bytes: 0,
+            tail_ready: 0..0,
+            length_bytes: 0,
+            is_padded: false,
+            remaining_bytes,
+            outcome: None,
+        }
+    }
+
+    /// The stream, and what became of it, once it is over.
+    pub(super) fn finish(self) -> (S, Option<Result<Digest>>) {
+        (self.stream, self.outcome)
+    }
+
+    /// How much there is still to hash, it is thought: never nothing.
+    pub(super) fn remaining_bytes(&self) -> u64 {
+        self.remaining_bytes
+    }
+
+    /// The blocks that are ready, for a kernel.
+    pub(super) fn run(&mut self) -> Run<'_> {
+        let tail = self.tail.get(self.tail_ready.clone()).unwrap_or_default();
+        let blocks = if tail.is_empty() { whole_blocks(self.stream.bytes(), self.taken) } else { tail };
+        Run { state: &mut self.state, blocks }
+    }
+
+    /// A kernel has hashed this many of the blocks of [`run`](Self::run).
+    pub(super) fn hashed(&mut self, blocks: usize) {
+        if self.tail_ready.is_empty() {
+            self.taken += blocks * BLOCK_BYTES;
+        } else {
+            self.tail_ready.start += blocks;
+        }
+        let hashed_bytes = (blocks * BLOCK_BYTES) as u64;
+        self.remaining_bytes = self.remaining_bytes.saturating_sub(hashed_bytes).max(PADDING_BYTES);
+    }
+
+    /// Sees to it that there are blocks ready, or that the stream is over, well or not: then it says so.
+    pub(super) fn refill(&mut self) -> bool {
+        while self.outcome.is_none() && self.run().blocks.is_empty() {
+            if self.is_padded {
+                self.outcome = Some(Ok(self.digest()));
+            } else if let Err(e) = self.next_bytes() {
+                self.outcome = Some(Err(e));
+            }
+        }
+        self.outcome.is_some()
+    }
+
+    fn next_bytes(&mut self) -> Result<()> {
+        self.fill_tail();
+        self.stream.advance()?;
+        self.taken = 0;
+        let bytes = self.stream.bytes().len();
+        self.length_bytes = self.length_bytes.wrapping_add(bytes as u64);
+        if bytes == 0 {
+            self.pad();
+        } else if self.tail_bytes > 0 {
+            self.fill_tail();
+        }
+        Ok(())
+    }
+
+    /// Takes what the stream has into the block that is not full: a block is in one piece for the kernels.
+    fn fill_tail(&mut self) {
+        let [block, _] = &mut self.tail;
+        let bytes = self.stream.bytes().get(self.taken..).unwrap_or_default();
+        let mut count = 0;
+        for (to, byte) in block.iter_mut().skip(self.tail_bytes).zip(bytes) {
+            *to = *byte;
+            count += 1;
+        }
+        self.taken += count;
+        self.tail_bytes += count;
+        if self.tail_bytes == BLOCK_BYTES {
+            (self.tail_bytes, self.tail_ready) = (0, 0..1);
+        }
+    }
+
+    /// A one, zeros, and the length in bits in the last eight bytes of a block (FIPS 180-4, section 5.1.1).
+    fn pad(&mut self) {
+        const LENGTH_BYTES: usize = 8;
+        let blocks = if self.tail_bytes + 1 + LENGTH_BYTES <= BLOCK_BYTES { 1 } else { 2 };
+        let padding = self.tail.as_flattened_mut().iter_mut().skip(self.tail_bytes);
+        for (to, byte) in padding.zip(std::iter::once(0x80).chain(std::iter::repeat(0))) {
+            *to = byte;
+        }
+        let length_bits = self.length_bytes.wrapping_mul(8).to_be_bytes();
+        let ends = self.tail.iter_mut().take(blocks).next_back();
+        if let Some(end) = ends.and_then(|block| block.last_chunk_mut()) {
+            *end = length_bits;
+        }
+        self.tail_ready = 0..blocks;
+        self.is_padded = true;
+    }
+
+    fn digest(&self) -> Digest {
+        let mut bytes = [0; 32];
+        for (to, word) in bytes.as_chunks_mut().0.iter_mut().zip(self.state) {
+            *to = word.to_be_bytes();
+        }
+        Digest::from_sha256(bytes)
+    }
+}
+
+fn whole_blocks(bytes: &[u8], from: usize) -> &[[u8; BLOCK_BYTES]] {
+    bytes.get(from..).unwrap_or_default().as_chunks().0
+}

@@ -1,0 +1,177 @@
+//! SHA-256 of many streams, several at once on each thread.
+
+use std::num::NonZero;
+use std::sync::LazyLock;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+
+use super::kernel::{self, Mode};
+use super::lane::Lane;
+use super::schedule::{self, Load};
+use crate::digest::Digest;
+use crate::error::Result;
+
+/// Bytes that come one part after the other: of a file that is read, or copied and then looked at.
+pub(crate) trait Stream: Send {
+    /// How many bytes it will have, as far as is known. Only the order of the work depends on it.
+    fn size_bytes(&self) -> u64;
+
+    /// Gets the next bytes; none at the end. Those before are hashed by then. The first call opens what there is to
+    /// open: thousands of streams may wait, and few are begun at a time.
+    fn advance(&mut self) -> Result<()>;
+
+    /// The bytes that the last [`advance`](Self::advance) has got.
+    fn bytes(&self) -> &[u8];
+}
+
+/// Hashes every stream, on all cores. `done` is told of each, on any thread and in any order. An error ends the stream
+/// that it is of, and no other.
+///
+/// The threads are its own and not rayon's: a stream may use rayon itself, and a thread that waits there takes other
+/// work meanwhile, which must not be this again.
+pub(crate) fn digest_streams<S: Stream>(streams: Vec<S>, done: impl Fn(S, Result<Digest>) + Sync) {
+    static CORES: LazyLock<usize> = LazyLock::new(|| std::thread::available_parallelism().map_or(1, NonZero::get));
+
+    let bytes = streams.iter().fold(0_u64, |sum, stream| sum.saturating_add(stream.size_bytes()));
+    let threads = if streams.len() > 1 { schedule::threads(streams.len(), bytes, *CORES) } else { 1 };
+    digest_on(threads, schedule::allowed(kernel::modes(), threads), streams, done);
+}
+
+fn digest_on<S: Stream>(threads: usize, modes: &[Mode], streams: Vec<S>, done: impl Fn(S, Result<Digest>) + Sync) {
+    let work = Work::new(threads, modes, streams);
+    std::thread::scope(|scope| {
+        for _ in 1..threads {
+            scope.spawn(|| work.work(&done));
+        }
+        work.work(&done);
+    });
+}
+
+/// What the threads share.
+struct Work<'m, S> {
+    threads: usize,
+    modes: &'m [Mode],
+    unfinished_bytes: AtomicU64,
+    queue: Mutex<Queue<S>>,
+    changed: Condvar,
+}
+
+struct Queue<S> {
+    /// Who waits for a thread, the longest last.
+    lanes: Vec<Lane<S>>,
+    unfinished_streams: usize,
+    /// Threads that have nothing to do, while others have.
+    idle_threads: usize,
+}
+
+impl<'m, S: Stream> Work<'m, S> {
+    fn new(threads: usize, modes: &'m [Mode], streams: Vec<S>) -> Self {
+        let mut lanes: Vec<_> = streams.into_iter().map(Lane::new).collect();
+        lanes.sort_by_key(Lane::remaining_bytes);
+        let bytes = lanes.iter().fold(0_u64, |sum, lane| sum.saturating_add(lane.remaining_bytes()));
+        Work {
+            threads,
+            modes,
+            unfinished_bytes: AtomicU64::new(bytes),
+            queue: Mutex::new(Queue { unfinished_streams: lanes.len(), lanes, idle_threads: 0 }),
+            changed: Condvar::new(),
+        }
+    }
+
+    /// What each thread does until every stream is done.
+    fn work(&self, done: &impl Fn(S, Result<Digest>)) {
+        let _leave = Leave(self);
+        let mut lanes = Vec::new();
+        while let Some(mode) = self.deal(&mut lanes) {
+            let over: Vec<_> = lanes.extract_if(.., Lane::refill).collect();
+            if !over.is_empty() {
+                over.into_iter().for_each(|lane| self.finish(lane, done));
+                continue;
+            }
+            if lanes.len() > mode.streams {
+                // Those with the most left first, so that all end at about the same time and none alone.
+                lanes.sort_by_key(|lane| std::cmp::Reverse(lane.remaining_bytes()));
+            }
+            let mut runs: Vec<_> = lanes.iter_mut().take(mode.streams).map(Lane::run).collect();
+            let blocks = mode.kernel.compress(&mut runs);
+            for lane in lanes.iter_mut().take(mode.streams) {
+                let before = lane.remaining_bytes();
+                lane.hashed(blocks);
+                self.unfinished_bytes.fetch_sub(before - lane.remaining_bytes(), Ordering::Relaxed);
+            }
+        }
+    }
+
+    /// Gives lanes to threads that have none, takes new ones, and chooses how to go on. `None` when all is done.
+    fn deal(&self, lanes: &mut Vec<Lane<S>>) -> Option<Mode> {
+        let mut queue = self.lock();
+        loop {
+            if queue.idle_threads > 0 && queue.lanes.is_empty() && lanes.len() > 1 {
+                let mut is_given = false;
+                let given = lanes.extract_if(.., |_| {
+                    is_given = !is_given;
+                    is_given
+                });
+                queue.lanes.extend(given);
+                queue.lanes.sort_by_key(Lane::remaining_bytes);
+                self.changed.notify_all();
+            }
+            let waiting = queue.lanes.last().map(Lane::remaining_bytes);
+            let load = Load {
+                streams: lanes.len() + queue.lanes.len(),
+                longest_bytes: lanes.iter().map(Lane::remaining_bytes).chain(waiting).max().unwrap_or(0),
+                unfinished_bytes: self.unfinished_bytes.load(Ordering::Relaxed),
+                threads: self.threads,
+            };
+            let mode = *schedule::choose(self.modes, &load)?;
+            // What was given is for those who have nothing.
+            if lanes.is_empty() || queue.idle_threads == 0 {
+                let free = mode.streams.saturating_sub(lanes.len());
+                let kept = queue.lanes.len().saturating_sub(free);
+                lanes.extend(queue.lanes.drain(kept..));
+            }
+            if !lanes.is_empty() {
+                return Some(mode);
+            }
+            if queue.unfinished_streams == 0 {
+                return None;
+            }
+            queue.idle_threads += 1;
+            queue = self.changed.wait(queue).unwrap_or_else(PoisonError::into_inner);
+            queue.idle_threads -= 1;
+        }
+    }
+
+    fn finish(&self, lane: Lane<S>, done: &impl Fn(S, Result<Digest>)) {
+        self.unfinished_bytes.fetch_sub(lane.remaining_bytes(), Ordering::Relaxed);
+        let (stream, outcome) = lane.finish();
+        if let Some(outcome) = outcome {
+            done(stream, outcome);
+        }
+        let mut queue = self.lock();
+        // Nothing to take off when a thread has panicked.
+        queue.unfinished_streams = queue.unfinished_streams.saturating_sub(1);
+        if queue.unfinished_streams == 0 {
+            self.changed.notify_all();
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Queue<S>> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A thread that panics never finishes its streams: the others must not wait for that.
+struct Leave<'w, 'm, S: Stream>(&'w Work<'m, S>);
+
+impl<S: Stream> Drop for Leave<'_, '_, S> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.lock().unfinished_streams = 0;
+            self.0.changed.notify_all();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
