@@ -100,7 +100,7 @@ impl Index {
 
     /// A shard so young that a change in the same tick of the clock would not show is read again next time.
     fn keep(&self, number: u8, loaded: &Loaded, read_began: SystemTime, records: Option<Arc<Records>>) {
-        let cached = (!loaded.is_racy(read_began)).then(|| Cached { stamp: loaded.stamp, records });
+        let cached = (!loaded.is_racy(read_began)).then_some(Cached { stamp: loaded.stamp, records });
         *self.slot(number).write().unwrap_or_else(PoisonError::into_inner) = cached;
     }
 }
