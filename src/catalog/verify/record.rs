@@ -1,0 +1,89 @@
+//! What was found, recorded: several entries in one write.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use super::work::Pending;
+use super::{VerifyReport, outcome_of, report_of};
+use crate::catalog::FsCatalog;
+use crate::digest::VerificationOutcome;
+use crate::entry::TrustState;
+use crate::error::Result;
+use crate::fs::now_ms;
+use crate::index::Change;
+
+/// How many reports may wait until what they say is recorded, in one write.
+const RECORD_AT_ONCE: usize = 256;
+
+/// How long they may wait.
+const RECORD_EVERY: Duration = Duration::from_secs(2);
+
+/// Records what was found, several entries in one write, and then tells of it.
+pub(super) struct Recorder<'a> {
+    pub(super) catalog: &'a FsCatalog,
+    pub(super) start: Instant,
+    /// Each with the time since which its content is known to be good.
+    pub(super) waiting: Vec<(Result<VerifyReport>, u64)>,
+    pub(super) since: Instant,
+    pub(super) each: &'a mut dyn FnMut(Result<VerifyReport>),
+}
+
+impl Recorder<'_> {
+    pub(super) fn take(&mut self, pending: &mut Pending) {
+        let bad = std::mem::take(&mut pending.bad);
+        let answer = match pending.error.take() {
+            Some(error) => Err(error),
+            None => {
+                let outcome = outcome_of(&pending.record, &bad, pending.left_out_ms.is_some());
+                Ok(report_of(&pending.record, outcome, bad, pending.bytes_read, self.start))
+            }
+        };
+        if matches!(&answer, Ok(report) if report.bad.is_empty()) {
+            self.catalog.note_checked_views(&pending.record);
+        }
+        self.waiting.push((answer, pending.left_out_ms.unwrap_or_else(now_ms)));
+        if self.waiting.len() >= RECORD_AT_ONCE || self.since.elapsed() >= RECORD_EVERY {
+            self.flush();
+        }
+    }
+
+    pub(super) fn flush(&mut self) {
+        let passed: Vec<(&str, u64)> = self
+            .waiting
+            .iter()
+            .filter_map(|(answer, checked_ms)| Some((answer.as_ref().ok()?, *checked_ms)))
+            .filter(|(report, _)| matches!(report.outcome, VerificationOutcome::Pass { .. }))
+            .map(|(report, checked_ms)| (report.id.as_str(), checked_ms))
+            .collect();
+        if !passed.is_empty() {
+            self.catalog.note_verified(&passed, false);
+        }
+        for (answer, _) in self.waiting.drain(..) {
+            if let Ok(report) = &answer {
+                tracing::debug!(id = %report.id, digest = ?report.digest, bytes = report.bytes_read, elapsed = ?report.elapsed, "verified");
+            }
+            (self.each)(answer);
+        }
+        self.since = Instant::now();
+    }
+}
+
+impl FsCatalog {
+    /// Records when entries were checked in full. Best effort: the root may be read-only.
+    pub(super) fn note_verified(&self, checked: &[(&str, u64)], against_expected: bool) {
+        let times: BTreeMap<&str, u64> = checked.iter().copied().collect();
+        let ids: Vec<&str> = times.keys().copied().collect();
+        let noted = self.edit(&ids, &mut |id, old| {
+            let Some(mut record) = old else { return Ok(Change::Keep) };
+            let before = record.clone();
+            record.last_verified_ms = record.last_verified_ms.max(times.get(id).copied());
+            if against_expected {
+                record.trust = TrustState::Verified;
+            }
+            Ok(if record == before { Change::Keep } else { Change::Put(Box::new(record)) })
+        });
+        if let Err(error) = noted {
+            tracing::debug!(%error, "that entries were checked is not recorded");
+        }
+    }
+}
