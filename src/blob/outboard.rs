@@ -109,7 +109,7 @@ impl Outboard {
     /// What the bytes are checked against; `None`: it is not there, or does not fit together.
     pub(crate) fn groups(&self, root: &Root, digest: &Digest) -> Option<Groups> {
         let is_its_own = |tree: &&Tree| tree.checksum == tree.checksum_for(digest);
-        let tree = self.blake3.as_ref().filter(|tree| tree.group_bytes == GROUP_BYTES as u64).filter(is_its_own)?;
+        let tree = self.blake3.as_ref().filter(is_its_own)?;
         let values = match tree.size_bytes {
             0..=ONE_GROUP => Vec::new(),
             _ => root.read(&layout::outboard_groups(digest)).ok()??,
@@ -123,7 +123,9 @@ const ONE_GROUP: u64 = GROUP_BYTES as u64;
 fn join(tree: &Tree, values: &[u8]) -> Option<Groups> {
     let (values, rest) = values.as_chunks::<{ size_of::<ChainingValue>() }>();
     let hash = blake3::Hash::from_hex(&tree.root).ok()?;
-    if rest.is_empty() { Groups::from_parts(tree.size_bytes, hash, values.to_vec()) } else { None }
+    // Groups of another size are another list.
+    let is_ours = rest.is_empty() && tree.group_bytes == ONE_GROUP;
+    if is_ours { Groups::from_parts(tree.size_bytes, hash, values.to_vec()) } else { None }
 }
 
 /// Whether the blob is as it was at its last full check, and as durable as this. Anything that cannot be read means
