@@ -50,8 +50,21 @@ impl FsCatalog {
         Ok(())
     }
 
+    /// Takes a file of an entry out of service: its blob, or its view. `false`: it stays, as on a read-only root.
+    pub(super) fn take_bad_out_of_service(&self, id: &str, subject: &Subject, bad: &Meta) -> bool {
+        let taken = if subject.path == layout::blob(&subject.digest) {
+            self.take_out_of_service(&subject.digest, bad)
+        } else {
+            self.take_view_out_of_service(id, subject, bad)
+        };
+        taken.unwrap_or_else(|error| {
+            tracing::warn!(id, %error, "what is damaged could not be moved to quarantine");
+            false
+        })
+    }
+
     /// Takes a view that is a copy, and was found bad, out of service.
-    pub(super) fn take_view_out_of_service(&self, id: &str, view: &Subject, bad: &Meta) -> Result<bool> {
+    fn take_view_out_of_service(&self, id: &str, view: &Subject, bad: &Meta) -> Result<bool> {
         let _store = self.lock_for_sweep()?;
         if !blob::quarantine(&self.root, &view.digest, &view.path, bad, self.durability)? {
             return Ok(false);

@@ -12,7 +12,7 @@ use crate::entry::{ArtifactKind, LinkMode, Record};
 use crate::error::{Error, Result};
 use crate::fs::{Durability, Meta};
 use crate::index::Change;
-use crate::{layout, view};
+use crate::view;
 
 /// Whether content is looked at before it is given out.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -93,14 +93,7 @@ impl FsCatalog {
             Verdict::Good => Ok(()),
             Verdict::Missing => Err(Error::NotStaged { id: id(), path: self.root.absolute(&subject.path) }),
             Verdict::Bad { file, .. } => {
-                let taken = if subject.path == layout::blob(&subject.digest) {
-                    self.take_out_of_service(&subject.digest, file)
-                } else {
-                    self.take_view_out_of_service(&record.entry.id, subject, file)
-                };
-                if let Err(error) = taken {
-                    tracing::warn!(id = %record.entry.id, %error, "what is damaged could not be moved to quarantine");
-                }
+                self.take_bad_out_of_service(&record.entry.id, subject, file);
                 Err(self.damaged(record))
             }
         }

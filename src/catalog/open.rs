@@ -52,16 +52,24 @@ impl FsCatalog {
     /// [`is_not_found`](Error::is_not_found) holds, and nothing is made.
     pub fn open(root: impl AsRef<Path>) -> Result<Self> {
         let path = root.as_ref();
-        let no_catalog = || Error::NoCatalog { root: path.to_path_buf() };
-        if matches!(std::fs::metadata(path), Err(e) if e.kind() == std::io::ErrorKind::NotFound) {
-            return Err(no_catalog());
-        }
-        let root = Root::open(path)?;
+        let root = existing_root(path)?;
         if !check_store_file(&root)? {
-            return Err(no_catalog());
+            return Err(no_catalog(path));
         }
         Ok(FsCatalog::around(root))
     }
+}
+
+/// Opens a folder in which a store may be.
+pub(super) fn existing_root(path: &Path) -> Result<Root> {
+    match std::fs::metadata(path) {
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Err(no_catalog(path)),
+        _ => Root::open(path),
+    }
+}
+
+pub(super) fn no_catalog(path: &Path) -> Error {
+    Error::NoCatalog { root: path.to_path_buf() }
 }
 
 /// Where models are kept unless told otherwise: `$XDG_CACHE_HOME/models` when that is set and absolute, else

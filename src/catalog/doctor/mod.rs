@@ -26,11 +26,11 @@ use std::time::{Duration, Instant};
 use look::{Known, Look, Suspects};
 
 use super::FsCatalog;
-use super::open::{check_store_file, has_entries};
+use super::open::{check_store_file, existing_root, has_entries, no_catalog};
 use crate::blob::{self, Session};
 use crate::error::{Error, Result};
 use crate::fs::lock::{Hold, Lock, Wait, try_lock_file};
-use crate::fs::{Durability, Root, meta_of};
+use crate::fs::{Durability, meta_of};
 use crate::layout;
 use crate::observer::Observer;
 
@@ -69,15 +69,11 @@ impl Doctor {
     /// [`is_not_found`](Error::is_not_found) holds; one of a newer format is refused.
     pub fn open(root: impl AsRef<Path>) -> Result<Self> {
         let path = root.as_ref();
-        let no_catalog = || Error::NoCatalog { root: path.to_path_buf() };
-        if matches!(std::fs::metadata(path), Err(e) if e.kind() == std::io::ErrorKind::NotFound) {
-            return Err(no_catalog());
-        }
-        let root = Root::open(path)?;
+        let root = existing_root(path)?;
         match check_store_file(&root) {
             Ok(true) => {}
             Ok(false) if blob::all(&root).is_ok_and(|blobs| blobs.is_empty()) && !has_entries(&root)? => {
-                return Err(no_catalog());
+                return Err(no_catalog(path));
             }
             Err(error @ Error::UnsupportedFormat { .. }) => return Err(error),
             Ok(false) | Err(_) => {} // found again by the look

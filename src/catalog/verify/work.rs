@@ -172,14 +172,6 @@ impl FsCatalog {
             return true;
         }
         let Verdict::Bad { file, .. } = verdict else { return false };
-        let taken = if subject.path == layout::blob(&subject.digest) {
-            self.take_out_of_service(&subject.digest, file)
-        } else {
-            self.take_view_out_of_service(&record.entry.id, subject, file)
-        };
-        taken.unwrap_or_else(|error| {
-            tracing::warn!(id = %record.entry.id, %error, "what is damaged could not be moved to quarantine");
-            false
-        })
+        self.take_bad_out_of_service(&record.entry.id, subject, file)
     }
 }
