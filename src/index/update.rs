@@ -172,13 +172,9 @@ impl Index {
         if is_first {
             // Of a first write, the generation before is an empty shard, so that a shard that is lost later is told from
             // one that was never written. After it: a `.prev` alone would say that the shard is lost.
-            // Its content matters to nobody, so it is not synced. The shard can be seen by now, so that there is no room for
-            // this is no failure: the next write makes it, and `doctor` misses it until then.
+            // Its content matters to nobody, so it is not synced.
             let empty = ShardText::default().render();
-            let prev = layout::shard_prev(shard.number);
-            if let Err(error) = write_previous(&self.root, &prev, &empty, Durability::Relaxed) {
-                tracing::warn!(path = %self.root.absolute(&path).display(), %error, "a new shard has no generation before it");
-            }
+            write_previous(&self.root, &layout::shard_prev(shard.number), &empty, Durability::Relaxed)?;
         }
         Ok(Some(shard.lock))
     }
