@@ -165,7 +165,7 @@ pub enum Error {
         actual: Digest,
     },
     /// A file of the store that cannot be read as what it should be. It is never taken for an empty one.
-    #[error("could not read {}: {reason}; the generation before it, if there is one, is beside it with the ending .prev", path.display())]
+    #[error("could not read {}: {reason}; `catalog doctor` says what can be restored", path.display())]
     CorruptIndex {
         /// The shard, or `store.json`.
         path: PathBuf,

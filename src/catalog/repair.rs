@@ -142,7 +142,9 @@ impl FsCatalog {
         let session = Session::begin(&self.root)?;
         for digest in lost {
             let Some(file) = by_digest.get(&digest) else { continue };
-            self.make_room(file.size_bytes, file.size_bytes)?;
+            // As for a stage: what is good is shared where that is possible, and nobody is evicted for it.
+            let copied_bytes = if session.can_reflink() { 0 } else { file.size_bytes };
+            self.make_room(file.size_bytes, copied_bytes)?;
             let mend = Mend {
                 digest,
                 remains: self.remains(&digest)?,
