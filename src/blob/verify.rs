@@ -272,7 +272,7 @@ impl<'a> Checker<'a> {
 
     fn conclude(&self, file: &InParts, subject: &Subject, bad: Vec<Range<u64>>) -> Result<Verdict> {
         if bad.is_empty() && file.groups.size_bytes() == file.before.size_bytes {
-            self.note_good(&file.file, &file.before, subject, Some(&file.groups));
+            self.note_good(&file.file, &file.before, subject, Some(&file.groups))?;
             return Ok(Verdict::Good);
         }
         if file.groups.values().is_empty() {
@@ -295,7 +295,7 @@ impl<'a> Checker<'a> {
         let bad = |ranges: Vec<Range<u64>>| Verdict::Bad { file: before, ranges };
         match hash_both(before.size_bytes, true, fetch, self.advanced) {
             Ok(Hashes { digest, groups }) if digest == subject.digest => {
-                self.note_good(file, &before, subject, groups.as_ref());
+                self.note_good(file, &before, subject, groups.as_ref())?;
                 Ok(Verdict::Good)
             }
             Ok(Hashes { groups, .. }) => {
@@ -308,19 +308,22 @@ impl<'a> Checker<'a> {
     }
 
     /// Records the stamp of what was checked, and what it can be checked against next time.
-    fn note_good(&self, file: &File, meta: &Meta, subject: &Subject, groups: Option<&Groups>) {
+    fn note_good(&self, file: &File, meta: &Meta, subject: &Subject, groups: Option<&Groups>) -> Result<()> {
         if !subject.is_blob() {
-            return;
+            return Ok(());
         }
         let (root, digest) = (self.root, &subject.digest);
         let was_durable = outboard::fits(root, digest, meta, Durability::Full);
-        // It may have been stored with `Relaxed`, and never have reached the disk.
-        let is_durable = was_durable || (self.durability.is_full() && atomic::sync(root, file, &subject.path).is_ok());
-        let durability = if is_durable { Durability::Full } else { Durability::Relaxed };
+        if self.durability.is_full() && !was_durable {
+            // It may have been stored with `Relaxed`, and never have reached the disk.
+            atomic::sync(root, file, &subject.path)?;
+        }
+        let durability = if was_durable { Durability::Full } else { self.durability };
         if let Err(error) = outboard::write(root, digest, &meta.stamp(), groups, durability) {
             // It is advice; the root may be read-only, and a collection may take its unfinished file.
             tracing::debug!(%digest, %error, "that the blob was checked is not recorded");
         }
+        Ok(())
     }
 
     fn wait(&self, bytes: u64) {
