@@ -19,6 +19,7 @@ import multiprocessing
 import os
 import random
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -85,6 +86,9 @@ _trials = {}
 
 
 def begin_worker(world_folder, folder, afters):
+    # The pool ends its workers so. One that ends by an exception, as report.py has it, may leave with the lock of the
+    # queue that another one waits for, and the pool then waits for that one for ever.
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     own = Path(folder) / str(os.getpid())
     for number, after in afters.items():
         _trials[number] = Trial(World(world_folder), own, COMMANDS[number], after)
@@ -135,6 +139,8 @@ def sweep(folder, how, report):
             found[state.command, state.call, state.fault].append((state, outcome))
             if number % 1000 == 0:
                 say(f"... {number} of {len(states)} states, {time.monotonic() - begin:.0f} s")
+        pool.close()
+        pool.join()
     show(found, report)
     outcomes = Counter(outcome.ended for cell in found.values() for _, outcome in cell)
     say(f"{len(states)} states in {time.monotonic() - begin:.0f} s: {dict(outcomes)}")
