@@ -1,21 +1,18 @@
-//! Bringing foreign bytes in: into a private inode first, hashed there, so that what is hashed is what is published.
+//! What was brought in and waits to be published: a private inode, hashed, so that what is hashed is what is published.
 
 use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
 
-use super::{IngestMode, Session, UsedMode};
+use super::{Session, UsedMode};
 use crate::digest::Digest;
 use crate::entry::Stamp;
-use crate::error::{Error, Result};
-use crate::fs::ahead::{Ahead, sync_meanwhile};
+use crate::error::Result;
 use crate::fs::map::Map;
-use crate::fs::source::{source_error, source_meta};
-use crate::fs::{Durability, Kind, Meta, Root, atomic, link, meta_of, open_source, space, writers};
+use crate::fs::{Durability, Meta, Root, atomic, meta_of};
 use crate::hash::groups::Groups;
-use crate::hash::{BothHasher, Hashes, hash_both, read_all};
+use crate::hash::{BothHasher, Hashes};
 use crate::layout;
 
 /// The mode of a blob, and so of every hardlinked view.
@@ -29,16 +26,16 @@ pub(crate) struct Incoming<'r> {
     meta: Meta,
     digest: Digest,
     groups: Option<Groups>,
-    mode: UsedMode,
-    source_stamp: Option<Stamp>,
-    source_is_racy: bool,
+    pub(super) mode: UsedMode,
+    pub(super) source_stamp: Option<Stamp>,
+    pub(super) source_is_racy: bool,
     is_published: bool,
     is_synced: bool,
     /// Mode of the source's inode when it was taken as it is, to give back if it is not published after all.
-    borrowed_mode: Option<u32>,
+    pub(super) borrowed_mode: Option<u32>,
 }
 
-impl Incoming<'_> {
+impl<'r> Incoming<'r> {
     pub(crate) fn digest(&self) -> Digest {
         self.digest
     }
@@ -59,6 +56,10 @@ impl Incoming<'_> {
     /// The source's stamp, if a later write to the source will show in it.
     pub(crate) fn lasting_stamp(&self) -> Option<Stamp> {
         self.source_stamp.filter(|_| !self.source_is_racy)
+    }
+
+    pub(super) fn root(&self) -> &'r Root {
+        self.root
     }
 
     pub(super) fn name(&self) -> &Path {
@@ -130,56 +131,6 @@ impl Drop for Incoming<'_> {
     }
 }
 
-/// A large file is written to disk in parts of this size while it is copied.
-const SYNC_EVERY_BYTES: u64 = 64 << 20;
-
-/// How a file is brought in.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct How {
-    pub(crate) mode: IngestMode,
-    /// With `Full` it is synced here, before any lock is taken; a batch passes `Relaxed` and syncs the file system once.
-    pub(crate) durability: Durability,
-    /// Make the BLAKE3 groups on the way.
-    pub(crate) with_groups: bool,
-}
-
-/// Brings the bytes of a regular file in and hashes them. `advanced` is told of every hashed chunk.
-pub(crate) fn bring<'r>(
-    session: &Session<'r>,
-    source: &Path,
-    how: How,
-    advanced: &(dyn Fn(u64) + Sync),
-) -> Result<Incoming<'r>> {
-    if source_meta(source)?.kind != Kind::File {
-        return Err(Error::UnsupportedFileType { path: source.to_path_buf(), kind: "directory" });
-    }
-    let read_began = SystemTime::now();
-    let file = open_source(source).map_err(|e| source_error(source, e))?;
-    let before = meta_of(&file).map_err(|e| Error::io("look at", source, e))?;
-    if before.kind != Kind::File {
-        return Err(Error::UnsupportedFileType { path: source.to_path_buf(), kind: "replaced file" });
-    }
-    let bringing = Bringing { session, source, file, before, read_began, how, advanced };
-    match how.mode {
-        IngestMode::Link => match bringing.link(UsedMode::Link)? {
-            Some(incoming) => Ok(incoming),
-            None => Err(Error::SourceInUse {
-                path: source.to_path_buf(),
-                reason: "it cannot be hardlinked into the root's file system".into(),
-            }),
-        },
-        IngestMode::Move => match bringing.link(UsedMode::Move)? {
-            Some(incoming) => Ok(incoming),
-            None => {
-                let mut incoming = bringing.clone_or_copy()?;
-                incoming.mode = UsedMode::Move;
-                Ok(incoming)
-            }
-        },
-        IngestMode::Auto | IngestMode::Reflink | IngestMode::Copy => bringing.clone_or_copy(),
-    }
-}
-
 /// Brings in bytes that are in memory: a tree's manifest.
 pub(crate) fn bring_bytes<'r>(session: &Session<'r>, bytes: &[u8], durability: Durability) -> Result<Incoming<'r>> {
     let root = session.root();
@@ -204,7 +155,7 @@ impl<'r> Private<'r> {
         Self::around(root, name, file, UsedMode::Copy)
     }
 
-    fn around(root: &'r Root, name: PathBuf, file: File, mode: UsedMode) -> Result<Self> {
+    pub(super) fn around(root: &'r Root, name: PathBuf, file: File, mode: UsedMode) -> Result<Self> {
         let meta = meta_of(&file).map_err(|e| root.fail("look at", &name, e))?;
         let incoming = Incoming {
             root,
@@ -238,138 +189,6 @@ impl<'r> Private<'r> {
         }
         self.incoming.meta = meta_of(&self.file).map_err(|e| root.fail("look at", name, e))?;
         Ok(self.incoming)
-    }
-}
-
-/// One source on its way in.
-struct Bringing<'a, 'r> {
-    session: &'a Session<'r>,
-    source: &'a Path,
-    file: File,
-    before: Meta,
-    read_began: SystemTime,
-    how: How,
-    advanced: &'a (dyn Fn(u64) + Sync),
-}
-
-impl<'r> Bringing<'_, 'r> {
-    fn clone_or_copy(&self) -> Result<Incoming<'r>> {
-        let root = self.session.root();
-        let mut private = Private::create(self.session)?;
-        let name = private.incoming.name.clone();
-        let fail = |action| {
-            let name = &name;
-            move |e| root.fail(action, name, e)
-        };
-        let reflinked = self.how.mode != IngestMode::Copy
-            && link::reflink(&self.file, &private.file).map_err(fail("reflink the source to"))?;
-        if reflinked {
-            private.incoming.mode = UsedMode::Reflink;
-            // The clone is of one moment; its size may not be what was seen before.
-            let size = meta_of(&private.file).map_err(fail("look at"))?.size_bytes;
-            let fetch = |part| mapped(&private.file, part).map_err(fail("read"));
-            let hashes = hash_both(size, self.how.with_groups, fetch, self.advanced)?;
-            private.hashed(hashes);
-            private.incoming.source_stamp = self.stamp_after().ok();
-        } else if self.how.mode == IngestMode::Reflink {
-            return Err(Error::io("reflink", self.source, io::Error::from(io::ErrorKind::Unsupported)));
-        } else {
-            let hashes = self.copy_and_hash(&private)?;
-            private.hashed(hashes);
-            private.incoming.source_stamp = Some(self.stamp_after()?);
-        }
-        private.incoming.source_is_racy = self.before.is_racy(self.read_began);
-        private.seal(self.how.durability)
-    }
-
-    /// Copies a chunk, then hashes it where it has arrived while it is still in the processor's cache.
-    fn copy_and_hash(&self, private: &Private<'_>) -> Result<Hashes> {
-        let root = self.session.root();
-        let write_failed = |e| root.fail("write", &private.incoming.name, e);
-        let size = self.before.size_bytes;
-        // The full size first: a map reaches no further than the file. Nothing is written past it.
-        space::reserve(&private.file, size).map_err(write_failed)?;
-        let copy = |part: Range<u64>, ahead: &Ahead| {
-            let wanted = part.end - part.start;
-            // The kernel copies without passing the bytes through this process, where it can.
-            let copied = link::copy_bytes(&mut (&self.file).take(wanted), &private.file).map_err(write_failed)?;
-            if copied != wanted {
-                return Err(self.changed(format!("it ended {} bytes early", wanted - copied)));
-            }
-            ahead.wrote(wanted);
-            mapped(&private.file, part).map_err(write_failed)
-        };
-        let every_bytes = (self.how.durability.is_full() && size > SYNC_EVERY_BYTES).then_some(SYNC_EVERY_BYTES);
-        let sync = || atomic::sync_data(root, &private.file, &private.incoming.name);
-        let (hashes, synced) = sync_meanwhile(every_bytes, sync, |ahead| {
-            hash_both(size, self.how.with_groups, |part| copy(part, ahead), self.advanced)
-        });
-        synced?;
-        let hashes = hashes?;
-        // Files of /proc and some network file systems say 0 bytes and have more.
-        if (&self.file).read(&mut [0]).map_err(|e| Error::io("read", self.source, e))? != 0 {
-            return Err(self.changed(format!("it has more than the {size} bytes of its size")));
-        }
-        Ok(hashes)
-    }
-
-    /// Takes the source's inode as it is; `None` where that needs a link that the file systems do not give.
-    fn link(&self, mode: UsedMode) -> Result<Option<Incoming<'r>>> {
-        let root = self.session.root();
-        self.check_nobody_writes()?;
-        let name = self.session.next_name();
-        match root.link_file(&self.file, &name) {
-            Ok(()) => {}
-            Err(e) if atomic::is_link_refusal(&e) => return Ok(None),
-            Err(e) => return Err(root.fail("link the source to", &name, e)),
-        }
-        let handle = self.file.try_clone().map_err(|e| Error::io("read", self.source, e))?;
-        let mut private = Private::around(root, name, handle, mode)?;
-        private.incoming.borrowed_mode = Some(self.before.mode);
-        // It may still be changed by its owner, so it is read and not mapped.
-        let mut hasher = BothHasher::new(self.how.with_groups);
-        let size = read_all(&mut &self.file, self.before.size_bytes, |bytes| {
-            hasher.update(bytes);
-            (self.advanced)(bytes.len() as u64);
-        })
-        .map_err(|e| Error::io("read", self.source, e))?;
-        if size != self.before.size_bytes {
-            return Err(self.changed(format!("{size} bytes were read of {}", self.before.size_bytes)));
-        }
-        private.hashed(hasher.finish());
-        private.incoming.source_stamp = Some(self.stamp_after()?);
-        private.incoming.source_is_racy = self.before.is_racy(self.read_began);
-        let incoming = private.seal(self.how.durability)?;
-        // Again: now that it is read-only, nobody new can come.
-        self.check_nobody_writes()?;
-        self.stamp_after()?;
-        Ok(Some(incoming))
-    }
-
-    fn check_nobody_writes(&self) -> Result<()> {
-        let in_use = |reason| Err(Error::SourceInUse { path: self.source.to_path_buf(), reason });
-        if self.before.owner != crate::fs::current_user() {
-            return in_use("it belongs to another user, who could make it writable again".into());
-        }
-        writers::find_writer(&self.before).map_or(Ok(()), in_use)
-    }
-
-    /// The source's stamp, which has to be the one from before: else it changed while it was read.
-    fn stamp_after(&self) -> Result<Stamp> {
-        let after = meta_of(&self.file).map_err(|e| Error::io("look at", self.source, e))?;
-        if after.size_bytes != self.before.size_bytes {
-            return Err(
-                self.changed(format!("its size went from {} to {} bytes", self.before.size_bytes, after.size_bytes))
-            );
-        }
-        if after.mtime_ns != self.before.mtime_ns {
-            return Err(self.changed("it was written to".into()));
-        }
-        Ok(after.stamp())
-    }
-
-    fn changed(&self, detail: String) -> Error {
-        Error::SourceChanged { path: self.source.to_path_buf(), detail }
     }
 }
 

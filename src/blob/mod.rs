@@ -1,5 +1,7 @@
 //! Blobs: immutable bytes under their SHA-256. This layer knows no ids and no index.
 
+mod bring;
+mod bring_many;
 mod existing;
 mod incoming;
 pub(crate) mod manifest;
@@ -8,10 +10,13 @@ pub(crate) mod outboard;
 mod pace;
 mod range;
 mod session;
+mod source;
 mod verify;
 
+pub(crate) use bring::How;
+pub(crate) use bring_many::{Wanted, bring_many};
 pub(crate) use existing::{Claim, Freed, all, all_with_meta, claim, empty_trash, starting_with, to_trash, trash};
-pub(crate) use incoming::{How, Incoming, bring, bring_bytes};
+pub(crate) use incoming::{Incoming, bring_bytes};
 pub(crate) use mend::{Mend, Mended};
 pub(crate) use pace::Pace;
 pub use range::{LocalSource, RangeRead, RepairSource};

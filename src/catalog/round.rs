@@ -1,8 +1,7 @@
 //! Rounds: what is brought in and committed together.
 
 use std::collections::{BTreeMap, BTreeSet};
-
-use rayon::prelude::*;
+use std::sync::OnceLock;
 
 use super::FsCatalog;
 use super::commit::Artifact;
@@ -10,7 +9,7 @@ use super::flight::Flight;
 use super::plan::Plan;
 use super::stage::StageReceipt;
 use crate::blob::manifest::{self, TreeFile};
-use crate::blob::{self, How, Incoming, Session, UsedMode};
+use crate::blob::{self, How, Incoming, Session, UsedMode, Wanted};
 use crate::entry::ArtifactKind;
 use crate::error::{Error, Result};
 use crate::fs::ahead::sync_meanwhile;
@@ -78,26 +77,17 @@ impl FsCatalog {
         // A batch is synced as a whole before it is published; a few files are synced here, each.
         let each = if files < FLUSH_ONCE_FROM { self.durability } else { Durability::Relaxed };
         let every_bytes = (each != self.durability).then_some(SYNC_EVERY_BYTES);
-        let (brought, synced) = sync_meanwhile(
-            every_bytes,
-            || self.root.sync_file_system(),
-            |ahead| {
-                round
-                    .into_par_iter()
-                    .map(|(number, plan)| {
-                        let flight = flights.get(&plan.reference);
-                        let advanced = |bytes| {
-                            observer.on(&Event::Advanced { bytes });
-                            if let Some(flight) = flight {
-                                flight.advance(bytes);
-                            }
-                            ahead.wrote(bytes);
-                        };
-                        (number, bring(&session, plan, each, &advanced))
-                    })
-                    .collect::<Vec<(usize, Result<Artifact<'_>>)>>()
-            },
-        );
+        let sync = || self.root.sync_file_system();
+        let (brought, synced) = sync_meanwhile(every_bytes, sync, |ahead| {
+            let advanced = |reference: &str, bytes| {
+                observer.on(&Event::Advanced { bytes });
+                if let Some(flight) = flights.get(reference) {
+                    flight.advance(bytes);
+                }
+                ahead.wrote(bytes);
+            };
+            bring(&session, round, each, &advanced)
+        });
         if let Err(error) = synced {
             results.extend(brought.iter().map(|(number, _)| (*number, Err(error.clone()))));
             return results;
@@ -149,16 +139,44 @@ impl FsCatalog {
     }
 }
 
-/// Brings all files of an artifact in, and its manifest when it is a tree.
+/// Brings all files of all plans in. `advanced` is told of the reference whose bytes were hashed, and of how many.
 fn bring<'r>(
     session: &Session<'r>,
-    plan: Plan,
+    round: Vec<(usize, Plan)>,
     durability: Durability,
-    advanced: &(dyn Fn(u64) + Sync),
+    advanced: &(dyn Fn(&str, u64) + Sync),
+) -> Vec<(usize, Result<Artifact<'r>>)> {
+    let failed: Vec<OnceLock<Error>> = round.iter().map(|_| OnceLock::new()).collect();
+    let told: Vec<_> = round.iter().map(|(_, plan)| move |bytes: u64| advanced(&plan.reference, bytes)).collect();
+    let mut wanted = Vec::new();
+    for (((_, plan), failed), advanced) in round.iter().zip(&failed).zip(&told) {
+        let how = How { mode: plan.mode, durability, with_groups: !plan.defer_outboard };
+        wanted.extend(plan.files.iter().map(|file| Wanted {
+            source: &file.source,
+            size_bytes: file.stamp.size_bytes,
+            how,
+            advanced,
+            failed,
+        }));
+    }
+    let mut brought = blob::bring_many(session, wanted).into_iter();
+    drop(told);
+    let artifacts = round.into_iter().zip(&failed).map(|((number, plan), failed)| {
+        let files: Result<_> = brought.by_ref().take(plan.files.len()).collect();
+        // The first error, and not what came of it for the other files.
+        let files = failed.get().map_or(files, |error| Err(error.clone()));
+        (number, files.and_then(|files| artifact(session, plan, files, durability)))
+    });
+    artifacts.collect()
+}
+
+/// The artifact that these files are, with its manifest when it is a tree.
+fn artifact<'r>(
+    session: &Session<'r>,
+    plan: Plan,
+    mut incoming: Vec<Incoming<'r>>,
+    durability: Durability,
 ) -> Result<Artifact<'r>> {
-    let how = How { mode: plan.mode, durability, with_groups: !plan.defer_outboard };
-    let mut incoming: Vec<Incoming<'r>> =
-        plan.files.par_iter().map(|file| blob::bring(session, &file.source, how, advanced)).collect::<Result<_>>()?;
     let tree: Vec<TreeFile> = plan
         .files
         .iter()

@@ -6,7 +6,8 @@ use std::sync::OnceLock;
 
 use rayon::prelude::*;
 
-use super::file_stream::{Buffers, FileStream, failed, fill, open};
+use super::buffers::{Buffers, fill};
+use super::file_stream::{FileStream, failed, open};
 use super::streams::{Stream, digest_streams};
 use crate::error::Result;
 use crate::fs::meta_of_path;

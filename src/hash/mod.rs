@@ -4,6 +4,7 @@
 //! both.rs          SHA-256 and BLAKE3 of the same bytes
 //! groups.rs        BLAKE3 of a file's parts, each by itself
 //! files.rs         digests of many files, for `catalog hash`
+//! buffers.rs       what was read of a file, in memory that goes from file to file
 //! file_stream.rs   one of them as a stream
 //! streams.rs       many streams on all cores: which thread has which
 //! schedule.rs      how many a thread hashes at once, from their sizes
@@ -12,6 +13,7 @@
 //! ```
 
 mod both;
+mod buffers;
 mod file_stream;
 mod files;
 pub(crate) mod groups;
@@ -21,7 +23,9 @@ mod schedule;
 mod streams;
 
 pub(crate) use both::{BothHasher, Hashes, hash_both};
+pub(crate) use buffers::{Buffer, Buffers};
 pub use files::{FileHash, HashFunction, hash_files};
+pub(crate) use streams::{Stream, digest_streams};
 
 use std::io::{self, Read};
 use std::ops::Range;

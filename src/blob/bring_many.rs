@@ -1,0 +1,154 @@
+//! Bringing many foreign files in at once, several on each core.
+
+use std::path::Path;
+use std::sync::OnceLock;
+
+use rayon::prelude::*;
+
+use super::bring::{Begun, How, bring};
+use super::source::Source;
+use super::{Incoming, IngestMode, Session};
+use crate::error::{Error, Result};
+use crate::fs::atomic;
+use crate::hash::groups::GroupHasher;
+use crate::hash::{Buffer, Buffers, Hashes, Stream, digest_streams};
+
+/// A file that is to be brought in.
+pub(crate) struct Wanted<'a> {
+    pub(crate) source: &'a Path,
+    /// How large it is, it is thought.
+    pub(crate) size_bytes: u64,
+    pub(crate) how: How,
+    /// Told of every hashed chunk.
+    pub(crate) advanced: &'a (dyn Fn(u64) + Sync),
+    /// The first error of the files that are of no use without each other. The others are not begun then, or given up.
+    pub(crate) failed: &'a OnceLock<Error>,
+}
+
+impl Wanted<'_> {
+    fn check_wanted(&self) -> Result<()> {
+        self.failed.get().map_or(Ok(()), |error| Err(error.clone()))
+    }
+}
+
+/// Brings files in and hashes them. One result for each, in their order.
+pub(crate) fn bring_many<'r>(session: &Session<'r>, files: Vec<Wanted<'_>>) -> Vec<Result<Incoming<'r>>> {
+    let results: Vec<OnceLock<Result<Incoming<'r>>>> = files.iter().map(|_| OnceLock::new()).collect();
+    let keep = |wanted: &Wanted<'_>, result: &OnceLock<_>, brought: Result<Incoming<'r>>| {
+        if let Err(error) = &brought {
+            let _ = wanted.failed.set(error.clone()); // the first one counts
+        }
+        let _ = result.set(brought); // each is told of once
+    };
+    let total_bytes = files.iter().fold(0_u64, |sum, wanted| sum.saturating_add(wanted.size_bytes));
+    let (alone, streams): (Vec<_>, Vec<_>) =
+        files.into_iter().zip(&results).partition(|(wanted, _)| is_alone(wanted, total_bytes));
+    let buffers = Buffers::default();
+    let begin = |(wanted, result)| Bringing { session, wanted, result, buffers: &buffers, open: None };
+    let streams: Vec<_> = streams.into_iter().map(begin).collect();
+    rayon::join(
+        || {
+            alone.into_par_iter().for_each(|(wanted, result)| {
+                let brought =
+                    wanted.check_wanted().and_then(|()| bring(session, wanted.source, wanted.how, wanted.advanced));
+                keep(&wanted, result, brought);
+            });
+        },
+        || {
+            digest_streams(streams, |bringing, digest| {
+                let Bringing { wanted, result, open, .. } = bringing;
+                let missing = || Error::SourceMissing { path: wanted.source.to_path_buf() };
+                let brought = digest.and_then(|digest| {
+                    let Open { begun, groups, .. } = open.ok_or_else(missing)?;
+                    begun.finish(Hashes { digest, groups: groups.map(GroupHasher::finish) }, wanted.how.durability)
+                });
+                keep(&wanted, result, brought);
+            });
+        },
+    );
+    results.into_iter().map(|result| result.into_inner().expect("each file is told of once")).collect()
+}
+
+/// A source that is taken as it is may still be changed by its owner, and is brought in by its own rules. And when one
+/// file is larger than all others together, it decides how long it takes: as one of many it would take longer.
+fn is_alone(wanted: &Wanted<'_>, total_bytes: u64) -> bool {
+    matches!(wanted.how.mode, IngestMode::Link | IngestMode::Move) || wanted.size_bytes > total_bytes / 2
+}
+
+/// One of many files on its way in: a part of it is read, written to its copy, and hashed from the same buffer.
+struct Bringing<'a, 'r> {
+    session: &'a Session<'r>,
+    wanted: Wanted<'a>,
+    result: &'a OnceLock<Result<Incoming<'r>>>,
+    buffers: &'a Buffers,
+    open: Option<Open<'a, 'r>>,
+}
+
+struct Open<'a, 'r> {
+    begun: Begun<'a, 'r>,
+    groups: Option<GroupHasher>,
+    buffer: Buffer<'a>,
+    read_bytes: u64,
+}
+
+impl<'a, 'r> Bringing<'a, 'r> {
+    fn open(&self) -> Result<Open<'a, 'r>> {
+        let Wanted { source, how, .. } = self.wanted;
+        let begun = Begun::new(self.session, Source::open(source)?, how)?;
+        let size_bytes = begun.source.before.size_bytes;
+        let buffer = self.buffers.take(size_bytes);
+        if !begun.is_clone() && size_bytes > buffer.capacity_bytes() {
+            begun.reserve()?;
+        }
+        Ok(Open { begun, groups: how.with_groups.then(GroupHasher::default), buffer, read_bytes: 0 })
+    }
+}
+
+impl Stream for Bringing<'_, '_> {
+    fn size_bytes(&self) -> u64 {
+        self.wanted.size_bytes
+    }
+
+    fn advance(&mut self) -> Result<()> {
+        self.wanted.check_wanted()?;
+        if self.open.is_none() {
+            self.open = Some(self.open()?);
+        }
+        let hashed_bytes = self.bytes().len() as u64;
+        if hashed_bytes > 0 {
+            (self.wanted.advanced)(hashed_bytes);
+        }
+        self.open.as_mut().map_or(Ok(()), Open::advance)
+    }
+
+    fn bytes(&self) -> &[u8] {
+        self.open.as_ref().map_or(&[], |open| open.buffer.bytes())
+    }
+}
+
+impl Open<'_, '_> {
+    fn advance(&mut self) -> Result<()> {
+        let Begun { source, private } = &self.begun;
+        if self.begun.is_clone() {
+            self.buffer.refill(&mut &private.file).map_err(|e| self.begun.fail("read", e))?;
+        } else {
+            self.buffer.refill(&mut &source.file).map_err(|e| source.fail("read", e))?;
+            self.read_bytes += self.buffer.bytes().len() as u64;
+            let size_bytes = source.before.size_bytes;
+            if self.read_bytes > size_bytes {
+                return Err(source.changed(format!("it has more than the {size_bytes} bytes of its size")));
+            }
+            if self.buffer.bytes().is_empty() && self.read_bytes < size_bytes {
+                return Err(source.changed(format!("it ended {} bytes early", size_bytes - self.read_bytes)));
+            }
+            atomic::write(&private.file, self.buffer.bytes()).map_err(|e| self.begun.fail("write", e))?;
+        }
+        if let Some(groups) = &mut self.groups {
+            groups.update(self.buffer.bytes());
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests;
