@@ -1,0 +1,153 @@
+"""Line plots on logarithmic axes, as SVG and with nothing but the standard library. They bring their own background, and
+another one where the reader prefers dark."""
+import math
+from html import escape
+
+WIDTH, HEIGHT, MARGIN = 430, 330, (64, 44, 16, 56)  # of a panel; left, top, right, bottom
+# What is drawn with the ground, the text, the grid and each series.
+LIGHT = ("#ffffff", "#1f2328", "#d1d9e0", ["#0550ae", "#b35900", "#1a7f37"])
+DARK = ("#0d1117", "#e6edf3", "#3d444d", ["#79c0ff", "#ffa657", "#56d364"])
+
+
+def colours(ground, text, grid, series):
+    rules = [f".ground {{ fill: {ground} }} text {{ fill: {text} }} .grid {{ stroke: {grid} }}"]
+    rules += [f".s{number} {{ stroke: {colour} }} .m{number} {{ fill: {colour} }}" for number, colour in enumerate(series)]
+    return "\n".join(rules)
+
+
+STYLE = f"""
+text {{ font: 12px system-ui, sans-serif }} .title {{ font-size: 14px; font-weight: 600 }}
+.middle {{ text-anchor: middle }} .end {{ text-anchor: end }}
+.grid {{ fill: none }} .series {{ fill: none; stroke-width: 2 }}
+{colours(*LIGHT)}
+@media (prefers-color-scheme: dark) {{
+{colours(*DARK)}
+}}
+"""
+# Also told apart without colours.
+DASHES = ["", "7 4", "2 3"]
+MARKERS = [
+    lambda x, y, css: f'<circle class="{css}" cx="{x:.1f}" cy="{y:.1f}" r="4"/>',
+    lambda x, y, css: f'<rect class="{css}" x="{x - 4:.1f}" y="{y - 4:.1f}" width="8" height="8"/>',
+    lambda x, y, css: f'<path class="{css}" d="M{x:.1f} {y - 5:.1f}l5 9h-10z"/>',
+]
+
+
+def bytes_label(size):
+    for unit, shift in [("GiB", 30), ("MiB", 20), ("KiB", 10)]:
+        if size >= 1 << shift:
+            return f"{size / (1 << shift):g} {unit}"
+    return f"{size} B"
+
+
+def seconds_label(value):
+    for unit, size in [("s", 1), ("ms", 1e-3), ("µs", 1e-6)]:
+        if value >= size * 0.999:
+            return f"{value / size:.0f} {unit}"
+    return f"{value / 1e-9:.0f} ns"
+
+
+def rate_label(value):
+    return f"{value / 1e9:g} GB/s" if value >= 1e9 else f"{value / 1e6:g} MB/s"
+
+
+def decades(values):
+    """The powers of ten that hold them all."""
+    low, high = math.floor(math.log10(min(values))), math.ceil(math.log10(max(values)))
+    return [10.0**power for power in range(low, max(high, low + 1) + 1)]
+
+
+def place(value, low, high, start, end):
+    share = (math.log(value) - math.log(low)) / (math.log(high) - math.log(low))
+    return start + share * (end - start)
+
+
+def panel(number, title, x_name, y_name, lines, x_ticks, x_label, y_ticks, y_label):
+    """`lines` has the points of each series, by its number."""
+    left, top, right, bottom = MARGIN
+    x0, x1 = number * WIDTH + left, (number + 1) * WIDTH - right
+    y0, y1 = HEIGHT - bottom, top
+    out = [f'<text class="title" x="{x0}" y="{top - 16}">{escape(title)}</text>']
+    for value in y_ticks:
+        y = place(value, y_ticks[0], y_ticks[-1], y0, y1)
+        out.append(f'<path class="grid" d="M{x0} {y:.1f}H{x1}"/>')
+        out.append(f'<text class="end" x="{x0 - 6}" y="{y + 4:.1f}">{y_label(value)}</text>')
+    for value in x_ticks:
+        x = place(value, x_ticks[0], x_ticks[-1], x0, x1)
+        out.append(f'<path class="grid" d="M{x:.1f} {y0}V{y1}"/>')
+        out.append(f'<text class="middle" x="{x:.1f}" y="{y0 + 17}">{x_label(value)}</text>')
+    out.append(f'<text class="middle" x="{(x0 + x1) / 2}" y="{y0 + 38}">{escape(x_name)}</text>')
+    out.append(f'<text class="end" x="{x1}" y="{top - 16}">{escape(y_name)}</text>')
+    for series, points in lines.items():
+        at = [
+            (place(x, x_ticks[0], x_ticks[-1], x0, x1), place(y, y_ticks[0], y_ticks[-1], y0, y1)) for x, y in sorted(points)
+        ]
+        path = "L".join(f"{x:.1f} {y:.1f}" for x, y in at)
+        dash = f' stroke-dasharray="{DASHES[series]}"' if DASHES[series] else ""
+        out.append(f'<path class="series s{series}" d="M{path}"{dash}/>')
+        out += [MARKERS[series](x, y, f"m{series}") for x, y in at]
+    return out
+
+
+def drawing(description, panels, names):
+    width, height = WIDTH * len(panels), HEIGHT + 34
+    out = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}" role="img">',
+        f"<title>{escape(description)}</title>",
+        f"<style>{STYLE}</style>",
+        f'<rect class="ground" width="{width}" height="{height}" rx="6"/>',
+    ]
+    out += [element for elements in panels for element in elements]
+    x = MARGIN[0]
+    for series, name in enumerate(names):
+        dash = f' stroke-dasharray="{DASHES[series]}"' if DASHES[series] else ""
+        out.append(f'<path class="series s{series}" d="M{x} {HEIGHT + 10}h36"{dash}/>')
+        out.append(MARKERS[series](x + 18, HEIGHT + 10, f"m{series}"))
+        out.append(f'<text x="{x + 44}" y="{HEIGHT + 14}">{escape(name)}</text>')
+        x += 74 + 7 * len(name)
+    return "\n".join(out + ["</svg>"]) + "\n"
+
+
+def throughput(results):
+    names = ["catalog stage", "openssl dgst -sha256", "cp and sync"]
+    systems = [("ext4", "ext4, by copy"), ("xfs", "xfs, by reflink")]
+    lines = {
+        system: {
+            series: [(size, rate) for size in results.sizes(system) if (rate := results.throughput(system, size, name))]
+            for series, name in enumerate(names)
+        }
+        for system, _ in systems
+    }
+    lines = {system: {series: points for series, points in found.items() if points} for system, found in lines.items()}
+    rates = [rate for found in lines.values() for points in found.values() for _, rate in points]
+    sizes = sorted({size for found in lines.values() for points in found.values() for size, _ in points})
+    panels = [
+        panel(number, title, "size of the file, a process each", "bytes a second", lines[system], sizes, bytes_label,
+              decades(rates), rate_label)
+        for number, (system, title) in enumerate((system, title) for system, title in systems if lines[system])
+    ]
+    return drawing("Bytes a second of catalog stage, openssl and cp with a sync, by size of the file", panels, names)
+
+
+def entries(results):
+    names = ["catalog", "cacache, not synced", "cacache and a sync"]
+    works = [
+        ("get", "get, warm", ["catalog get", "cacache metadata", None]),
+        ("put", "put, durable", ["catalog put", "cacache write", "cacache write and sync"]),
+        ("list", "list, warm", ["catalog list", "cacache list", None]),
+    ]
+    counts = results.counts()
+    lines = {
+        work: {
+            series: [(count, median) for count in counts if (median := results.median((work, count), program))]
+            for series, program in enumerate(programs) if program
+        }
+        for work, _, programs in works
+    }
+    times = [time for found in lines.values() for points in found.values() for _, time in points]
+    panels = [
+        panel(number, title, "entries", "time of one", lines[work], counts, lambda count: f"{count:,}", decades(times),
+              seconds_label)
+        for number, (work, title, _) in enumerate(works)
+    ]
+    return drawing("Time of get, put and list of the catalog and of cacache, by number of entries", panels, names)

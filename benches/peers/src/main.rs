@@ -1,0 +1,21 @@
+//! The catalog beside cacache in one process, in turns: put, get, read and list with as many entries as it is told. Prints
+//! one JSON object a line for `benches/peers/report`. `benches/peers/run` calls it.
+#![allow(clippy::disallowed_methods, clippy::unwrap_used, clippy::indexing_slicing)]
+
+mod cases;
+mod stores;
+
+use std::path::Path;
+
+fn main() {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let (Some(folder), Some(rounds), counts) = (arguments.first(), arguments.get(1), arguments.get(2..)) else {
+        eprintln!("error: call it as catalog-peers FOLDER ROUNDS ENTRIES...; benches/peers/run does");
+        std::process::exit(2);
+    };
+    let rounds = rounds.parse().unwrap();
+    for count in counts.unwrap_or_default() {
+        // What was made stays until all is measured: ext4 is slow to make files soon after many were removed.
+        cases::all(&Path::new(folder).join(count), count.parse().unwrap(), rounds);
+    }
+}
