@@ -3,8 +3,8 @@ first. `benches/peers/run` calls it, once for each file system.
 
     files.py KIND FOLDER ROUNDS DIVISOR ALL
 
-KIND names the file system in the results, FOLDER is on it. DIVISOR makes all files smaller and fewer, to try this out. ALL
-is `all`, or `few` for what depends on the file system alone. Results go to standard output, one JSON object a line.
+KIND names the file system in the results, FOLDER is on it. DIVISOR makes large files smaller and many files fewer. ALL is
+`all`, or `few` for what depends on the file system alone. Results go to standard output, one JSON object a line.
 """
 import json, os, shutil, subprocess, sys, time
 
@@ -12,12 +12,19 @@ KIND, FOLDER, ROUNDS, DIVISOR, ALL = sys.argv[1], sys.argv[2], int(sys.argv[3]),
 CATALOG = os.environ["CATALOG"]
 CORES = os.cpu_count()
 # What one program may take for its runs of one work; a slow one then gets fewer rounds than the others.
-BUDGET_SECONDS = 60
+BUDGET_SECONDS = 40
 ROOT, COPY, REPOSITORY = (f"{FOLDER}/{name}" for name in ("root", "copy", "repository"))
 
 
 def note(text):
     print(text, file=sys.stderr, flush=True)
+
+
+def text(size_bytes):
+    for unit, size in [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10), ("KB", 1000)]:
+        if size_bytes % size == 0:
+            return f"{size_bytes // size} {unit}"
+    return f"{size_bytes} bytes"
 
 
 def quietly(*command, cwd=None):
@@ -60,7 +67,7 @@ def run(command, cwd):
     return seconds, mine, max(0, used_seconds() - before - mine)
 
 
-def in_turns(work, programs, count, size_bytes, keep=False):
+def in_turns(work, programs, count, size_bytes, stays=False):
     """Each of `programs` is a function that prepares a run in the folders that it is told, and gives the commands of the run,
     which are timed together, and the folder they start in."""
     results = {name: [] for name in programs}
@@ -70,12 +77,12 @@ def in_turns(work, programs, count, size_bytes, keep=False):
             if sum(seconds for seconds, _, _ in results[name]) > BUDGET_SECONDS:
                 continue
             # Small files stay until the end: ext4 is slow to make files soon after many were removed.
-            run_folder = f"{FOLDER}/run-{number}-{names.index(name)}-{work.replace(' ', '-')}"
+            run_folder = f"{FOLDER}/run-{count}-{number}-{names.index(name)}"
             os.makedirs(run_folder)
             commands, cwd = programs[name](run_folder)
             subprocess.run(["sync", "-f", FOLDER], check=True)
             results[name].append([sum(part) for part in zip(*(run(command, cwd) for command in commands))])
-            if not keep:
+            if not stays:
                 shutil.rmtree(run_folder)
     for name, runs in results.items():
         seconds, processor, others = ([each[part] for each in runs] for part in range(3))
@@ -163,9 +170,10 @@ def hashes(files):
     return found if ALL else {name: found[name] for name in ["openssl dgst -sha256"]}
 
 
-def keep_many(work, count, size_bytes):
+def keep(count, size_bytes):
+    work = f"{count:,} files of {text(size_bytes)}" if count > 1 else f"one file of {text(size_bytes)}"
     note(f"{KIND}: {work}")
-    folder = f"{FOLDER}/{work.replace(' ', '-').replace(',', '')}"
+    folder = f"{FOLDER}/files-{count}"
     files = make(folder, count, size_bytes)
     programs = {"catalog stage": stage(files), "cp and sync": copy_and_sync(files), **hashes(files)}
     if ALL:
@@ -173,14 +181,14 @@ def keep_many(work, count, size_bytes):
     if ALL or count == 1:
         programs |= {"dvc add": dvc_add(files), "git-annex add": git_annex_add(files)}
     small = count > 1000
-    in_turns(work, where_installed(programs), count, size_bytes, keep=small)
+    in_turns(work, where_installed(programs), count, size_bytes, stays=small)
     if not small:
         shutil.rmtree(folder)
 
 
 def by_size(size_bytes, count):
     """One process a file, so that a small file costs a start of the program: as it is used."""
-    note(f"{KIND}: files of {size_bytes} bytes")
+    note(f"{KIND}: files of {text(size_bytes)}, a process each")
     files = make(f"{FOLDER}/size-{size_bytes}", count, size_bytes)
     cwd = os.path.dirname(files[0])
 
@@ -198,7 +206,8 @@ def by_size(size_bytes, count):
 
 
 def verify(size_bytes):
-    note(f"{KIND}: verify")
+    work = f"verify {text(size_bytes)}"
+    note(f"{KIND}: {work}")
     (source,) = make(f"{FOLDER}/verify", 1, size_bytes)
     root = f"{FOLDER}/verify-root"
     quietly(CATALOG, "--root", root, "--quiet", "stage", source, "--id", "model", "--mode", "move")
@@ -209,7 +218,7 @@ def verify(size_bytes):
         "openssl dgst -sha256": lambda _: ([["openssl", "dgst", "-sha256", path]], FOLDER),
         "dd": lambda _: ([["dd", f"if={path}", "of=/dev/null", "bs=1M", "status=none"]], FOLDER),
     }
-    in_turns("verify", where_installed(programs), 1, size_bytes)
+    in_turns(work, where_installed(programs), 1, size_bytes)
     shutil.rmtree(root)
 
 
@@ -218,6 +227,5 @@ if __name__ == "__main__":
         by_size(size_bytes, count)
     if ALL:
         verify((2 << 30) // DIVISOR)
-    keep_many("one file of 2 GiB", 1, (2 << 30) // DIVISOR)
-    keep_many("64 files of 32 MiB", 64, (32 << 20) // DIVISOR)
-    keep_many("10,000 files of 10 KB", 10_000 // DIVISOR, 10_000)
+    for count, size_bytes in [(1, (2 << 30) // DIVISOR), (64, (32 << 20) // DIVISOR), (10_000 // DIVISOR, 10_000)]:
+        keep(count, size_bytes)

@@ -110,21 +110,20 @@ def drawing(description, panels, names):
 
 def throughput(results):
     names = ["catalog stage", "openssl dgst -sha256", "cp and sync"]
-    systems = [("ext4", "ext4, by copy"), ("xfs", "xfs, by reflink")]
-    lines = {
-        system: {
+    systems = results.systems()
+    lines = {}
+    for system in systems:
+        found = {
             series: [(size, rate) for size in results.sizes(system) if (rate := results.throughput(system, size, name))]
             for series, name in enumerate(names)
         }
-        for system, _ in systems
-    }
-    lines = {system: {series: points for series, points in found.items() if points} for system, found in lines.items()}
+        lines[system] = {series: points for series, points in found.items() if points}
     rates = [rate for found in lines.values() for points in found.values() for _, rate in points]
     sizes = sorted({size for found in lines.values() for points in found.values() for size, _ in points})
     panels = [
-        panel(number, title, "size of the file, a process each", "bytes a second", lines[system], sizes, bytes_label,
+        panel(number, system, "size of the file, a process each", "bytes a second", lines[system], sizes, bytes_label,
               decades(rates), rate_label)
-        for number, (system, title) in enumerate((system, title) for system, title in systems if lines[system])
+        for number, system in enumerate(systems)
     ]
     return drawing("Bytes a second of catalog stage, openssl and cp with a sync, by size of the file", panels, names)
 

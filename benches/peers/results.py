@@ -7,10 +7,20 @@ class Results:
         with open(f"{folder}/machine.json") as file:
             self.machine = json.load(file)
         self.by_key = {}
+        self.processor = {}
         for name in ["files.jsonl", "entries.jsonl"]:
+            if not os.path.exists(f"{folder}/{name}"):
+                continue
             with open(f"{folder}/{name}") as file:
                 for line in map(json.loads, file):
                     self.add(line)
+
+    def systems(self):
+        return list(dict.fromkeys(key[0] for key, _ in self.by_key if key[1] == "by size"))
+
+    def works(self, system):
+        """What was done with whole sets of files, in its order."""
+        return list(dict.fromkeys(key[1] for key, _ in self.by_key if key[0] == system and key[1] != "by size"))
 
     def add(self, line):
         if line["part"] == "entries":
@@ -22,6 +32,7 @@ class Results:
             if line["files"] == 1 and line["work"].startswith("one"):
                 self.by_key[(line["file_system"], "by size", line["size_bytes"], 1), line["program"]] = line["seconds"]
         self.by_key[key, line["program"]] = line["seconds"]
+        self.processor[key, line["program"]] = line.get("processor_seconds", [])
 
     def runs(self, key, program):
         return self.by_key.get((key, program), [])

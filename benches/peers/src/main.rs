@@ -5,8 +5,6 @@
 mod cases;
 mod stores;
 
-use std::path::Path;
-
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let (Some(folder), Some(rounds), counts) = (arguments.first(), arguments.get(1), arguments.get(2..)) else {
@@ -14,8 +12,10 @@ fn main() {
         std::process::exit(2);
     };
     let rounds = rounds.parse().unwrap();
+    // Absolute: the catalog takes a relative path as one below its root.
+    let folder = std::path::absolute(folder).unwrap();
     for count in counts.unwrap_or_default() {
         // What was made stays until all is measured: ext4 is slow to make files soon after many were removed.
-        cases::all(&Path::new(folder).join(count), count.parse().unwrap(), rounds);
+        cases::all(&folder.join(count), count.parse().unwrap(), rounds);
     }
 }
