@@ -299,6 +299,11 @@ impl Error {
         matches!(self, Error::Io { source, .. } if source.kind() == io::ErrorKind::NotFound)
     }
 
+    /// A sync has failed: the kernel has dropped what it could not write, and what comes later would not say so.
+    pub(crate) fn is_failed_sync(&self) -> bool {
+        matches!(self, Error::Io { action, .. } if action.starts_with("sync"))
+    }
+
     /// Content is not what it should be: a digest that does not match, a damaged blob or index file.
     #[must_use]
     pub fn is_corrupt(&self) -> bool {

@@ -4,6 +4,7 @@
 //! <root>/                               default ~/.cache/models
 //!   CACHEDIR.TAG                        so backup tools skip a cache
 //!   store.json                          format version, feature flags, quota; the only file read at open
+//!   store.reserve                       room that a removal gives up when it finds none
 //!   index/<xx>.json                     256 shards, xx = first byte of SHA-256(id)
 //!   index/<xx>.json.prev                the generation before
 //!   blobs/sha256/<xx>/<64 hex>          mode 0444, never changed in place
@@ -32,6 +33,7 @@ pub(crate) const FORMAT: u32 = 1;
 pub(crate) const SHARDS: usize = 256;
 
 pub(crate) const STORE_JSON: &str = "store.json";
+pub(crate) const RESERVE: &str = "store.reserve";
 pub(crate) const CACHEDIR_TAG: &str = "CACHEDIR.TAG";
 pub(crate) const INDEX: &str = "index";
 pub(crate) const INGEST: &str = "ingest";
@@ -224,7 +226,7 @@ pub(crate) fn place(relative: &Path) -> Place {
     let first = first.to_string_lossy().to_ascii_lowercase();
     match first.as_str() {
         VIEWS if below => Place::Views,
-        STORE_JSON => Place::Own,
+        STORE_JSON | RESERVE => Place::Own,
         _ if first == CACHEDIR_TAG.to_ascii_lowercase() => Place::Own,
         _ if FOLDERS.contains(&first.as_str()) => Place::Own,
         _ => Place::Free,
@@ -256,6 +258,7 @@ mod tests {
             "views",
             "store.json",
             "STORE.JSON",
+            "store.reserve",
             "blobs/x",
             "Blobs",
             "index/00.json",

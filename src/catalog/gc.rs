@@ -13,7 +13,7 @@ use crate::digest::Digest;
 use crate::entry::{LinkMode, Record};
 use crate::error::Result;
 use crate::fs::space::space;
-use crate::fs::{Kind, Meta, now_ms};
+use crate::fs::{Kind, Meta, now_ms, reserve};
 use crate::gc::{
     BlobFacts, EntryFacts, Facts, GcAction, GcPlan, GcPolicy, GcReport, GcStep, TrashFacts, TrashedBlob, ViewFacts,
     is_due, make_plan, shortfall,
@@ -65,11 +65,22 @@ impl FsCatalog {
             sweep.forget_claims();
         }
         for steps in evictions.chunks(EVICTIONS_AT_ONCE) {
-            self.evict(steps, &plan.policy, &mut sweep, &mut report)?;
+            let before = report.clone();
+            match self.evict(steps, &plan.policy, &mut sweep, &mut report) {
+                // Each that is out makes room for the next one.
+                Err(error) if error.is_no_space() && !error.is_failed_sync() && steps.len() > 1 => {
+                    report = before;
+                    for step in steps {
+                        self.evict(&[step], &plan.policy, &mut sweep, &mut report)?;
+                    }
+                }
+                done => done?,
+            }
         }
         let freed = sweep.finish()?;
         freed.iter().for_each(|freed| report.add(freed));
         self.empty_trash(plan, &mut report)?;
+        reserve::make_if_it_fits(&self.root);
         if report.skipped > 0 {
             // What the plan counted on did not come free.
             report.shortfall_bytes = shortfall(&self.gc_facts()?, &plan.policy);

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::FsCatalog;
 use crate::error::{Error, Result};
-use crate::fs::{Durability, Root, atomic};
+use crate::fs::{Durability, Root, atomic, reserve};
 use crate::layout::{self, FORMAT};
 
 /// The [Cache Directory Tagging Specification](https://bford.info/cachedir/) asks for exactly this first line.
@@ -142,6 +142,7 @@ fn initialise(root: &Root) -> Result<()> {
     }
     root.open_lock_file(&layout::lock_probe())?;
     write_tag(root)?;
+    reserve::make_if_it_fits(root);
     write_store_file(root)
 }
 

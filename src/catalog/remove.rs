@@ -6,6 +6,7 @@ use crate::blob::manifest::TreeFile;
 use crate::digest::Digest;
 use crate::entry::ArtifactKind;
 use crate::error::Result;
+use crate::fs::reserve;
 use crate::index::{Change, StoredRecord};
 
 /// What [`FsCatalog::remove`] did.
@@ -59,6 +60,7 @@ impl FsCatalog {
             let reason = format!("it could not be removed: {error}");
             receipt.kept.extend(record.digest.map(|digest| Kept { digest, bytes: record.size_bytes, reason }));
         }
+        reserve::make_if_it_fits(&self.root);
         tracing::debug!(id, bytes = receipt.bytes_reclaimed, "removed");
         Ok(Some(receipt))
     }

@@ -2,6 +2,7 @@
 
 use super::FsCatalog;
 use crate::error::{Error, Result};
+use crate::fs::reserve;
 use crate::fs::space::space;
 use crate::gc::{GcPolicy, MinFree};
 
@@ -16,6 +17,13 @@ impl FsCatalog {
         let space = space(&self.root)?;
         let min_free = config.min_free.map_or(0, |min| min.bytes_of(space.total_bytes));
         let disk_has_room = space.available_bytes >= copied_bytes.saturating_add(min_free);
+        let reserve_bytes = reserve::missing_bytes(&self.root)?;
+        if reserve_bytes > 0
+            && space.available_bytes >= copied_bytes.saturating_add(min_free).saturating_add(reserve_bytes)
+        {
+            // Of a root that an older version has made, or that was full.
+            reserve::make_if_it_fits(&self.root);
+        }
         if disk_has_room && config.max_bytes.is_none() {
             return Ok(());
         }

@@ -26,6 +26,8 @@ pub(super) struct Sweep<'c> {
     claims: BTreeMap<Digest, Lock>,
     /// In `trash/` now, to be removed for good when the store lock is free again.
     doomed: Vec<(Digest, PathBuf)>,
+    /// Removed for good already: there was no room for a name in `trash/`.
+    freed: Vec<Freed>,
 }
 
 /// What became of a blob.
@@ -52,7 +54,15 @@ impl FsCatalog {
         let _store = self.lock_for_sweep()?;
         let roots = self.roots()?;
         let orphans = self.leased_orphans(&roots)?;
-        Ok(Sweep { catalog: self, _store, roots, orphans, claims: BTreeMap::new(), doomed: Vec::new() })
+        Ok(Sweep {
+            catalog: self,
+            _store,
+            roots,
+            orphans,
+            claims: BTreeMap::new(),
+            doomed: Vec::new(),
+            freed: Vec::new(),
+        })
     }
 }
 
@@ -91,9 +101,13 @@ impl Sweep<'_> {
         let fate = if root.meta(&layout::blob(digest))?.is_none() {
             Fate::Gone
         } else {
-            let trashed = blob::to_trash(root, digest)?;
-            if at_once {
-                self.doomed.push((*digest, trashed));
+            match blob::to_trash(root, digest) {
+                Ok(trashed) if at_once => self.doomed.push((*digest, trashed)),
+                // Commits wait while a large file is removed, but on a full disk there is no other way.
+                Err(error) if at_once && error.is_no_space() => {
+                    self.freed.push(blob::empty_trash(root, digest, &layout::blob(digest))?);
+                }
+                trashed => drop(trashed?),
             }
             Fate::Trashed
         };
@@ -154,9 +168,12 @@ impl Sweep<'_> {
 
     /// Lets commits run again, then removes for good what was taken at once.
     pub(super) fn finish(self) -> Result<Vec<Freed>> {
-        let Sweep { catalog, _store, doomed, claims, .. } = self;
+        let Sweep { catalog, _store, doomed, mut freed, claims, .. } = self;
         drop((_store, claims));
-        doomed.iter().map(|(digest, trashed)| blob::empty_trash(&catalog.root, digest, trashed)).collect()
+        for (digest, trashed) in &doomed {
+            freed.push(blob::empty_trash(&catalog.root, digest, trashed)?);
+        }
+        Ok(freed)
     }
 }
 

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use super::{Meta, Root, fault, meta_of, sys};
+use super::{Meta, Root, fault, meta_of, space, sys};
 use crate::error::{Error, Result};
 
 /// When an operation answers: once what it did survives a power cut, or as soon as other processes see it.
@@ -44,6 +44,15 @@ impl<'r> Temp<'r> {
         Ok(temp) // the descriptor is not kept: a batch has one of these for each shard
     }
 
+    /// Creates `<folder>/.<random>.tmp` of this size, without content.
+    pub(crate) fn reserved(root: &'r Root, folder: &Path, size_bytes: u64) -> Result<Self> {
+        let name = folder.join(format!(".{}.tmp", random_name()));
+        let file = root.create_file(&name, root.file_mode())?;
+        let temp = Temp { root, name };
+        space::reserve(&file, size_bytes).map_err(|e| root.fail("reserve room for", &temp.name, e))?;
+        Ok(temp)
+    }
+
     /// Gives it another private name, unless something has that already. Answers whether it did.
     pub(crate) fn rename_new(&mut self, to: &Path) -> Result<bool> {
         match self.root.rename_new(&self.name, to) {
@@ -56,8 +65,8 @@ impl<'r> Temp<'r> {
         }
     }
 
-    /// Renames it over whatever is at `to`. Durable once the folder is synced.
-    pub(crate) fn publish_over(mut self, to: &Path) -> Result<()> {
+    /// Renames it over whatever is at `to`. Durable once the folder is synced. When it fails, it can be tried again.
+    pub(crate) fn publish_over(&mut self, to: &Path) -> Result<()> {
         self.root.rename_over(&self.name, to)?;
         self.name = PathBuf::new(); // it has its real name now: nothing to remove
         Ok(())

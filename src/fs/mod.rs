@@ -8,6 +8,7 @@ pub(crate) mod fault;
 pub(crate) mod link;
 pub(crate) mod lock;
 pub(crate) mod map;
+pub(crate) mod reserve;
 pub(crate) mod root;
 pub(crate) mod source;
 pub(crate) mod space;

@@ -12,6 +12,7 @@ use super::record::StoredRecord;
 use crate::entry::Stamp;
 use crate::error::{Error, Result};
 use crate::fs::lock::{Hold, Lock, Wait, lock};
+use crate::fs::reserve::with_reserve;
 use crate::fs::{Durability, Root, Temp, atomic};
 use crate::layout;
 
@@ -49,6 +50,10 @@ struct Pending<'r> {
     generation: u64,
     old_stamp: Option<Stamp>,
     new: Temp<'r>,
+    /// Of a first write, the generation before.
+    first_previous: Option<Temp<'r>>,
+    /// It only takes entries out: so it may use the reserve.
+    only_removes: bool,
 }
 
 impl Index {
@@ -124,9 +129,14 @@ impl Index {
         };
         let loaded = read_text(&self.root, number)?;
         let mut text = loaded.text;
-        let mut changed = false;
+        let (mut changed, mut only_removes) = (false, true);
         for id in ids {
-            changed |= apply(&self.root, number, &mut text, id, edit)?;
+            match apply(&self.root, number, &mut text, id, edit)? {
+                Applied::Nothing => continue,
+                Applied::Removed => {}
+                Applied::Put => only_removes = false,
+            }
+            changed = true;
         }
         if !changed {
             return Ok(None);
@@ -137,14 +147,30 @@ impl Index {
         let write = || Temp::write(&self.root, Path::new(layout::INDEX), &text, durability);
         let new = match write() {
             // What makes the index smaller has to work on a full disk, or else room could never be made. The
-            // generation before gives its inode and its blocks; the shard as it is now takes its place.
+            // generation before gives its inode and its blocks; the shard as it is now takes its place. That first: the
+            // reserve is one inode, and on tmpfs each of the two steps takes one.
             Err(error) if error.is_no_space() && text.len() as u64 <= old_bytes => {
-                keep_previous(&self.root, number, durability)?;
-                write()?
+                self.in_room(only_removes, || keep_previous(&self.root, number, durability))?;
+                self.in_room(only_removes, write)?
             }
             other => other?,
         };
-        Ok(Some(Pending { lock, number, generation, old_stamp: loaded.stamp, new }))
+        // Of a first write, the generation before is an empty shard, so that a shard that is lost later is told from one
+        // that was never written. Its content matters to nobody, so it is not synced. It is written before the shard can be
+        // seen: a write that finds no room must not have recorded.
+        let first_previous = match loaded.stamp {
+            None => {
+                let empty = ShardText::default().render();
+                Some(Temp::write(&self.root, Path::new(layout::INDEX), &empty, Durability::Relaxed)?)
+            }
+            Some(_) => None,
+        };
+        Ok(Some(Pending { lock, number, generation, old_stamp: loaded.stamp, new, first_previous, only_removes }))
+    }
+
+    /// A step of a change; of one that only takes entries out, with the reserve when there is no room.
+    fn in_room<T>(&self, only_removes: bool, mut step: impl FnMut() -> Result<T>) -> Result<T> {
+        if only_removes { with_reserve(&self.root, step) } else { step() }
     }
 
     /// The lock is given back, to be held until all shards are in place and synced. `None`: another writer came between,
@@ -160,27 +186,35 @@ impl Index {
         if !is_current {
             return Ok(None);
         }
-        let is_first = shard.old_stamp.is_none();
-        if !is_first {
-            keep_previous(&self.root, shard.number, durability)?;
+        if shard.old_stamp.is_some() {
+            self.in_room(shard.only_removes, || keep_previous(&self.root, shard.number, durability))?;
         }
-        match shard.new.publish_over(&path) {
+        match self.in_room(shard.only_removes, || shard.new.publish_over(&path)) {
             // Another writer has finished our work.
             Err(error) if !self.locks_work && error.is_missing() => {}
             other => other?,
         }
-        if is_first {
-            // Of a first write, the generation before is an empty shard, so that a shard that is lost later is told from
-            // one that was never written. After it: a `.prev` alone would say that the shard is lost.
-            // Its content matters to nobody, so it is not synced.
-            let empty = ShardText::default().render();
-            write_previous(&self.root, &layout::shard_prev(shard.number), &empty, Durability::Relaxed)?;
+        if let Some(mut previous) = shard.first_previous {
+            // After it: a `.prev` alone would say that the shard is lost.
+            previous.publish_over(&layout::shard_prev(shard.number)).inspect_err(|_| {
+                // With the lock, nobody has built on what is about to be called failed.
+                if self.locks_work {
+                    let _ = self.root.remove_file(&path);
+                }
+            })?;
         }
         Ok(Some(shard.lock))
     }
 }
 
-fn apply(root: &Root, number: u8, text: &mut ShardText, id: &str, edit: &mut Edit<'_>) -> Result<bool> {
+/// What an edit has changed.
+enum Applied {
+    Nothing,
+    Removed,
+    Put,
+}
+
+fn apply(root: &Root, number: u8, text: &mut ShardText, id: &str, edit: &mut Edit<'_>) -> Result<Applied> {
     let path = || root.absolute(&layout::shard(number));
     let old = text.entries.get(id);
     let stored = old
@@ -188,12 +222,12 @@ fn apply(root: &Root, number: u8, text: &mut ShardText, id: &str, edit: &mut Edi
         .transpose()
         .map_err(|reason| Error::CorruptIndex { path: path(), reason: unreadable(id, &reason) })?;
     match edit(id, stored)? {
-        Change::Keep => Ok(false),
-        Change::Remove => Ok(text.entries.remove(id).is_some()),
+        Change::Keep => Ok(Applied::Nothing),
+        Change::Remove => Ok(if text.entries.remove(id).is_some() { Applied::Removed } else { Applied::Nothing }),
         Change::Put(new) => {
             let new = new.render(old.map(|old| &**old)).map_err(|e| Error::io("encode an entry of", path(), e))?;
             text.entries.insert(id.to_owned(), new);
-            Ok(true)
+            Ok(Applied::Put)
         }
     }
 }
@@ -201,6 +235,11 @@ fn apply(root: &Root, number: u8, text: &mut ShardText, id: &str, edit: &mut Edi
 /// Gives the shard its second name `.prev`, so that it is never absent.
 pub(super) fn keep_previous(root: &Root, number: u8, durability: Durability) -> Result<()> {
     let (path, prev) = (layout::shard(number), layout::shard_prev(number));
+    if let (Some(now), Some(before)) = (root.meta(&path)?, root.meta(&prev)?)
+        && now.same_inode(&before)
+    {
+        return Ok(()); // as a removal without room has left it: on tmpfs, one more name would cost an inode
+    }
     let private = path.with_file_name(format!(".{}.tmp", atomic::random_name()));
     match root.link(&path, &private) {
         Ok(()) => {

@@ -65,6 +65,7 @@ fn check(scenario: &Scenario, dir: &Path, is_acknowledged: bool, state: &str) {
         .filter(|path| !(scenario.leaves_quarantine && path.starts_with("quarantine")))
         .collect();
     assert!(left.is_empty(), "{state}: a collection leaves {left:?}");
+    assert!(catalog.root().join("store.reserve").exists(), "{state}: a collection keeps no reserve");
 
     let catalog = open(dir);
     (scenario.act)(&catalog, dir).unwrap_or_else(|error| panic!("{state}: it does not succeed again: {error}"));
@@ -110,6 +111,14 @@ fn sweep_errno(errno: i32) {
             // (Without room, a shard is written once more, to another file that has some.)
             let is_swallowed = is_stage && errno == EIO && step.starts_with("sync") && outcome.is_ok();
             assert!(!is_swallowed, "{}: {state}: not durable", scenario.name);
+            // A failed sync leaves open what is on disk; where there is only no room, an answer is exact.
+            let is_full = errno == ENOSPC && !step.starts_with("sync");
+            // Red when `with_reserve` does its step once.
+            let is_stuck = is_full && scenario.name.starts_with("remove") && outcome.is_err();
+            assert!(!is_stuck, "{}: {state}: a removal needs room", scenario.name);
+            // Red when a shard stays whose first `.prev` has found no room.
+            let is_half = is_full && is_stage && outcome.is_err() && (scenario.is_done)(&open(dir.path()), dir.path());
+            assert!(!is_half, "{}: {state}: it has failed, and recorded", scenario.name);
             check(scenario, dir.path(), outcome.is_ok(), &state);
         }
     }

@@ -81,6 +81,16 @@ pub(crate) const ALL: &[Scenario] = &[
         leaves_quarantine: false,
     },
     Scenario {
+        name: "stage a file into a store without a reserve",
+        prepare: |catalog, dir| {
+            fs::remove_file(catalog.root().join("store.reserve")).unwrap();
+            file(dir, "new.gguf", "new");
+        },
+        act: |catalog, dir| stage(catalog, &dir.join("new.gguf"), "new").map(drop),
+        is_done: |catalog, _| holds(catalog, "new", b"new"),
+        leaves_quarantine: false,
+    },
+    Scenario {
         name: "stage a file with --mode move",
         prepare: nothing,
         act: |catalog, dir| {

@@ -199,3 +199,20 @@ fn the_cache_tag_is_written_again() {
     store.mends(&[(K::CachedirTagMissing, &tag)], &[&tag]);
     assert_eq!(fs::read(&tag).unwrap(), text);
 }
+
+#[test]
+fn the_reserve_is_made_again() {
+    let store = Store::new();
+    let reserve = store.root().join("store.reserve");
+    for size in [None, Some(17)] {
+        fs::remove_file(&reserve).unwrap();
+        if let Some(size) = size {
+            fs::write(&reserve, vec![0; size]).unwrap();
+        }
+        store.mends(&[(K::ReserveMissing, &reserve)], &[&reserve]);
+    }
+    fs::remove_file(&reserve).unwrap();
+    fs::create_dir(&reserve).unwrap();
+    let found = store.finds(&[(K::StrangeFile, &reserve)]);
+    assert!(found.iter().all(|finding| !finding.is_mendable()), "{found:#?}");
+}

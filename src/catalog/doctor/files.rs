@@ -93,7 +93,7 @@ impl Look<'_> {
             }
             _ => {}
         }
-        for name in [layout::STORE_JSON, layout::CACHEDIR_TAG] {
+        for name in [layout::STORE_JSON, layout::CACHEDIR_TAG, layout::RESERVE] {
             if let Ok(Some(meta)) = self.root.meta(Path::new(name)) {
                 self.check_entry(Path::new(name), &meta, Is::Small, &mut tally);
             }
@@ -171,7 +171,7 @@ impl Look<'_> {
             let (kind, what) = match is {
                 // Said already: as a folder of the store, as a shard, as `store.json`.
                 Is::Folder if path.components().count() < 3 => return,
-                Is::Small if !path.starts_with("outboards") => return,
+                Is::Small if !path.starts_with("outboards") && path != Path::new(layout::RESERVE) => return,
                 Is::Lock => (K::LockFileReplaced, "it is not a regular file"),
                 Is::Folder => (K::StrangeFile, "a folder belongs there"),
                 Is::Small | Is::Blob => (K::StrangeFile, "a regular file belongs there"),

@@ -32,6 +32,7 @@ pub(super) enum Plan {
     MakeFolder(PathBuf),
     MakeProbe,
     WriteTag,
+    MakeReserve,
     WriteStoreJson,
     RestoreShard(u8),
     RenewPrevious(u8),

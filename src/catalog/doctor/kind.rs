@@ -166,6 +166,9 @@ kinds! {
     CachedirTagMissing "cachedir_tag_missing" Warning Repair
         "backup tools do not know that this is a cache, and copy it"
         "writes it"
+    ReserveMissing "reserve_missing" Note Repair
+        "a removal may find no room when the disk is full, which nothing but a removal would end"
+        "makes it, unless the disk is full now; so does the next stage, `remove` or `gc`"
     ProbeMissing "probe_missing" Warning Repair
         "whether file locks work here cannot be tried, so they are taken to"
         "makes it"

@@ -9,7 +9,7 @@ use crate::blob::{Checker, Subject, Verdict};
 use crate::catalog::open::{check_store_file, has_tag, write_store_file, write_tag};
 use crate::digest::Digest;
 use crate::error::{Error, Result};
-use crate::fs::{Kind, atomic};
+use crate::fs::{Kind, atomic, reserve};
 use crate::layout;
 use crate::observer::Event;
 
@@ -52,6 +52,7 @@ impl Doctor {
                 self.catalog.root.open_lock_file(&layout::lock_probe()).map(|_| Some("it was made".into()))
             }
             Plan::WriteTag => self.write_tag(),
+            Plan::MakeReserve => reserve::make(&self.catalog.root).map(|is_new| is_new.then(|| "it was made".into())),
             Plan::WriteStoreJson => self.write_store_json(),
             Plan::RestoreShard(number) => self.restore_shard(*number),
             Plan::RenewPrevious(number) => self.renew_previous(*number),
@@ -187,7 +188,7 @@ fn rank(plan: &Plan) -> u8 {
         Plan::MakeFolder(_) | Plan::MakeProbe => 0,
         Plan::RestoreShard(_) => 1,
         Plan::RenewPrevious(_) => 2,
-        Plan::WriteStoreJson | Plan::WriteTag => 3,
+        Plan::WriteStoreJson | Plan::WriteTag | Plan::MakeReserve => 3,
         Plan::SetMode(..) => 4,
         Plan::CheckBlob(_) => 5,
         Plan::RebuildView(_) => 6,

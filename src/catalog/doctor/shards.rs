@@ -1,4 +1,4 @@
-//! `store.json`, and the shards of the index.
+//! `store.json` and what lies beside it, and the shards of the index.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use super::kind::FindingKind as K;
 use super::look::{Known, Look};
 use crate::catalog::open::{check_store_file, has_tag};
 use crate::error::{Error, Result};
-use crate::fs::{Kind, Root};
+use crate::fs::{Kind, Root, reserve};
 use crate::index::{Generation, Records};
 use crate::layout;
 
@@ -56,6 +56,22 @@ impl Look<'_> {
                 self.found.push(finding);
             }
             Err(error) => self.find(K::NotExamined, tag, error.to_string()),
+        }
+        self.look_at_reserve();
+    }
+
+    fn look_at_reserve(&mut self) {
+        let name = Path::new(layout::RESERVE);
+        match self.root.meta(name) {
+            Ok(Some(meta)) if meta.kind != Kind::File => {} // a strange file
+            _ => match reserve::is_kept(self.root) {
+                Ok(true) => {}
+                Ok(false) => {
+                    let finding = self.finding(K::ReserveMissing, name, "it is not there, or not of its size");
+                    self.found.push(finding.mended_by(Plan::MakeReserve));
+                }
+                Err(error) => self.find(K::NotExamined, name, error.to_string()),
+            },
         }
     }
 

@@ -1,0 +1,102 @@
+//! Room that is kept for removals: on a full disk, what makes room needs some itself.
+//!
+//! To take an entry out of the index its shard is written anew, which needs an inode, names, and blocks before it frees any.
+//! So a file of the store holds some of each, and is removed when a removal finds none.
+
+use std::path::Path;
+
+use super::{Kind, Root, Temp};
+use crate::error::Result;
+use crate::layout;
+
+/// More than a new file and its names cost anywhere: xfs makes inodes 64 at a time, btrfs rewrites the way down to each of
+/// its trees, and both take room by the extent. The text of a shard may be larger; its generation before gives its blocks.
+const SIZE_BYTES: u64 = 1 << 20;
+
+/// Whether the reserve is there, and whole.
+pub(crate) fn is_kept(root: &Root) -> Result<bool> {
+    let meta = root.meta(Path::new(layout::RESERVE))?;
+    Ok(meta.is_some_and(|meta| meta.kind == Kind::File && meta.size_bytes == SIZE_BYTES))
+}
+
+/// Makes it unless it is there. Answers whether it did.
+pub(crate) fn make(root: &Root) -> Result<bool> {
+    if is_kept(root)? {
+        return Ok(false);
+    }
+    Temp::reserved(root, Path::new(""), SIZE_BYTES)?.publish_over(Path::new(layout::RESERVE))?;
+    Ok(true)
+}
+
+/// [`make`], where there may be no room for it: then it is made another time.
+pub(crate) fn make_if_it_fits(root: &Root) {
+    if let Err(error) = make(root) {
+        tracing::debug!(root = %root.path().display(), %error, "there is no reserve for removals");
+    }
+}
+
+/// How much more room than this `make` needs.
+pub(crate) fn missing_bytes(root: &Root) -> Result<u64> {
+    Ok(if is_kept(root)? { 0 } else { SIZE_BYTES })
+}
+
+/// Does a step of a removal; when there is no room for it, once more without the reserve.
+pub(crate) fn with_reserve<T>(root: &Root, mut step: impl FnMut() -> Result<T>) -> Result<T> {
+    match step() {
+        // Also when there is none: another removal may have given it up just now.
+        Err(error) if error.is_no_space() => {
+            if root.remove_file(Path::new(layout::RESERVE))? {
+                tracing::info!(root = %root.path().display(), "no room is left: the reserve is given up for a removal");
+            }
+            step()
+        }
+        other => other,
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::disallowed_methods)]
+mod tests {
+    use super::*;
+    use crate::error::Error;
+
+    fn full() -> Error {
+        Error::io("write", "a file", std::io::ErrorKind::StorageFull)
+    }
+
+    #[test]
+    fn a_step_without_room_is_done_once_more_without_the_reserve() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = Root::open(dir.path()).unwrap();
+        let reserve = dir.path().join(layout::RESERVE);
+        assert!(make(&root).unwrap() && !make(&root).unwrap());
+        assert_eq!(std::fs::metadata(&reserve).unwrap().len(), SIZE_BYTES);
+        with_reserve(&root, || if reserve.exists() { Err(full()) } else { Ok(()) }).unwrap();
+        assert_eq!(missing_bytes(&root).unwrap(), SIZE_BYTES);
+
+        let mut times = 0;
+        with_reserve(&root, || -> Result<()> {
+            times += 1;
+            Err(full())
+        })
+        .unwrap_err();
+        assert_eq!(times, 2, "it ends, too, when there is nothing to give up");
+
+        make(&root).unwrap();
+        with_reserve(&root, || -> Result<()> { Err(Error::io("write", "a file", std::io::ErrorKind::Other)) })
+            .unwrap_err();
+        assert!(is_kept(&root).unwrap(), "any other failure leaves it");
+    }
+
+    #[test]
+    fn one_that_was_cut_is_made_anew_and_what_is_no_file_is_left_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = Root::open(dir.path()).unwrap();
+        std::fs::write(dir.path().join(layout::RESERVE), "").unwrap();
+        assert!(make(&root).unwrap() && is_kept(&root).unwrap());
+        std::fs::remove_file(dir.path().join(layout::RESERVE)).unwrap();
+        std::fs::create_dir(dir.path().join(layout::RESERVE)).unwrap();
+        make(&root).unwrap_err();
+        assert_eq!(root.names(Path::new("")).unwrap(), [layout::RESERVE], "nothing else is left");
+    }
+}
