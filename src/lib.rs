@@ -53,6 +53,7 @@ mod observer;
 mod store;
 #[cfg(feature = "testing")]
 pub mod testing;
+mod threads;
 mod view;
 
 pub use blob::{IngestMode, LocalSource, RangeRead, RepairSource, UsedMode};

@@ -9,6 +9,7 @@ use crate::error::Result;
 use crate::fs::lock::{Hold, Lock, try_lock_file};
 use crate::fs::{Kind, Meta, Root, now_ms};
 use crate::layout;
+use crate::threads::ready_for_rayon;
 
 /// Whether a blob can be taken out of service.
 #[derive(Debug)]
@@ -93,6 +94,7 @@ pub(crate) fn trash(root: &Root) -> Result<BTreeMap<Digest, u64>> {
 pub(crate) fn all(root: &Root) -> Result<Vec<Digest>> {
     use rayon::prelude::*;
     let folders: Vec<PathBuf> = layout::fan_out_folders("blobs").collect();
+    ready_for_rayon();
     let names: Result<Vec<Vec<_>>> = folders.par_iter().map(|folder| root.names(folder)).collect();
     Ok(names?.iter().flatten().filter_map(|name| layout::parse_blob(name.to_str()?)).collect())
 }
@@ -110,6 +112,7 @@ pub(crate) fn starting_with(root: &Root, digits: &str) -> Result<Vec<Digest>> {
 pub(crate) fn all_with_meta(root: &Root) -> Result<BTreeMap<Digest, Meta>> {
     use rayon::prelude::*;
     let folders: Vec<PathBuf> = layout::fan_out_folders("blobs").collect();
+    ready_for_rayon();
     let entries: Result<Vec<Vec<_>>> = folders.par_iter().map(|folder| root.entries(folder)).collect();
     let files = entries?.into_iter().flatten().filter(|(_, meta)| meta.kind == Kind::File);
     Ok(files.filter_map(|(name, meta)| Some((layout::parse_blob(name.to_str()?)?, meta))).collect())

@@ -7,6 +7,7 @@ use crate::error::Result;
 use crate::fs::lock::{Hold, Lock, try_lock_file};
 use crate::fs::{Kind, Root, atomic, link, meta_of};
 use crate::layout;
+use crate::threads::ready_for_rayon;
 
 /// Removed with all that is in it when it is dropped, or by the next sweep when its owner was killed.
 #[derive(Debug)]
@@ -19,6 +20,7 @@ pub(crate) struct Session<'r> {
 
 impl<'r> Session<'r> {
     pub(crate) fn begin(root: &'r Root) -> Result<Self> {
+        ready_for_rayon(); // what is brought in comes on all cores
         loop {
             let folder = Path::new(layout::INGEST).join(atomic::random_name());
             root.make_private_dir(&folder)?;

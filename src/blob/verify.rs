@@ -1,5 +1,6 @@
 //! Full checks of files that should have a blob's bytes: of many at once, each in parts, on all cores.
 
+use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::fs::File;
 use std::ops::Range;
@@ -16,6 +17,7 @@ use crate::fs::{Durability, Meta, Root, atomic, meta_of};
 use crate::hash::groups::{self, GROUP_BYTES, Groups};
 use crate::hash::{Hashes, hash_both};
 use crate::layout;
+use crate::threads;
 
 /// How much one thread takes at a time: enough for a disk to read at full speed, and not so much that the threads wait
 /// for each other at the end.
@@ -116,15 +118,25 @@ impl<'a> Checker<'a> {
         });
         let queue = Mutex::new(Queue { waiting: order.into(), ..Queue::default() });
         let changed = Condvar::new();
+        threads::ready_for_rayon();
         std::thread::scope(|scope| {
             let (sender, receiver) = mpsc::channel();
-            for _ in 0..rayon::current_num_threads() {
+            for number in 0..rayon::current_num_threads() {
                 let (sender, queue, changed) = (sender.clone(), &queue, &changed);
-                scope.spawn(move || {
+                let started = threads::spawn(scope, move || {
                     self.work(subjects, queue, changed, &|number, verdict| {
                         let _ = sender.send((number, verdict)); // the receiver lives as long as this
                     });
                 });
+                match started {
+                    Ok(_) => {}
+                    Err(_) if number > 0 => break, // those that there are do all of it
+                    Err(_) => {
+                        let done = RefCell::new(&mut *done);
+                        return self
+                            .work(subjects, queue, changed, &|number, verdict| done.borrow_mut()(number, verdict));
+                    }
+                }
             }
             drop(sender);
             receiver.iter().for_each(|(number, verdict)| done(number, verdict));

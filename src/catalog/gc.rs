@@ -20,6 +20,7 @@ use crate::gc::{
 };
 use crate::index::{Change, StoredRecord};
 use crate::layout;
+use crate::threads::ready_for_rayon;
 
 /// Entries that are evicted in one write of the index. Each holds a descriptor until its blobs are out of the way.
 const EVICTIONS_AT_ONCE: usize = 200;
@@ -248,6 +249,7 @@ impl FsCatalog {
     /// Folders `views/<slug>/<12 hex>` that no record names and no lease holds, and folders `views/<slug>` without any.
     fn stray_views(&self, roots: &Roots) -> Result<Vec<ViewFacts>> {
         let homes = self.root.entries(Path::new(layout::VIEWS))?;
+        ready_for_rayon();
         let stray: Result<Vec<Vec<ViewFacts>>> = homes
             .into_par_iter()
             .map(|(slug, meta)| {

@@ -12,6 +12,7 @@ use crate::entry::{ArtifactKind, LinkMode, Record};
 use crate::error::{Error, Result};
 use crate::fs::{Durability, Meta};
 use crate::index::Change;
+use crate::threads::ready_for_rayon;
 use crate::view;
 
 /// Whether content is looked at before it is given out.
@@ -59,6 +60,7 @@ impl FsCatalog {
         if self.is_listed(record, &files, at)? {
             return Ok(Vec::new());
         }
+        ready_for_rayon();
         let doubtful = views(record, &files, at).into_par_iter().map(|(file, path)| {
             let is_known = match self.root.meta(&path)? {
                 Some(shown) => self.is_as_checked(file, &shown),

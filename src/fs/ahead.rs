@@ -6,6 +6,7 @@ use std::sync::mpsc::{self, Sender};
 use std::thread;
 
 use crate::error::Result;
+use crate::threads;
 
 /// Told how much was written.
 #[derive(Debug)]
@@ -27,7 +28,8 @@ impl Ahead {
 
 /// Does `work`, and calls `sync` on another thread each time when so many bytes more were written. After the first error it
 /// is not called again, and the error is the answer: what was written cannot be relied on, and a later sync would not say
-/// so. `None`: `sync` is not called at all.
+/// so. `None`, or where no thread can be started: `sync` is not called at all. So the caller syncs in the end, whatever this
+/// has done.
 pub(crate) fn sync_meanwhile<T>(
     every_bytes: Option<u64>,
     sync: impl Fn() -> Result<()> + Send,
@@ -37,13 +39,14 @@ pub(crate) fn sync_meanwhile<T>(
     let Some(every_bytes) = every_bytes else { return (work(&idle), Ok(())) };
     thread::scope(|scope| {
         let (wake, woken) = mpsc::channel();
-        let syncing = scope.spawn(move || {
+        let syncing = threads::spawn(scope, move || {
             while woken.recv().is_ok() {
                 while woken.try_recv().is_ok() {} // one sync for all that came meanwhile
                 sync()?;
             }
             Ok(())
         });
+        let Ok(syncing) = syncing else { return (work(&idle), Ok(())) };
         let ahead = Ahead { every_bytes, wake: Some(wake), ..idle };
         let done = work(&ahead);
         drop(ahead);

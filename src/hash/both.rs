@@ -1,12 +1,13 @@
 //! SHA-256 and the BLAKE3 groups of one file in one pass over its bytes.
 
 use std::ops::{Deref, Range};
-use std::sync::mpsc;
+use std::sync::{Mutex, PoisonError, mpsc};
 use std::thread;
 
 use super::groups::{GroupHasher, Groups};
 use super::{Hasher, chunks};
 use crate::digest::Digest;
+use crate::threads;
 
 /// What a file hashes to.
 #[derive(Clone, Debug)]
@@ -53,21 +54,19 @@ impl BothHasher {
 pub(crate) fn hash_both<B: Deref<Target = [u8]> + Send, E: Send>(
     size_bytes: u64,
     with_groups: bool,
-    mut fetch: impl FnMut(Range<u64>) -> Result<B, E> + Send,
+    fetch: impl FnMut(Range<u64>) -> Result<B, E> + Send,
     advanced: &dyn Fn(u64),
 ) -> Result<Hashes, E> {
     if size_bytes < OVERLAP_FROM_BYTES {
-        let mut hasher = BothHasher::new(with_groups);
-        for chunk in chunks(size_bytes) {
-            let bytes = fetch(chunk)?;
-            hasher.update(&bytes);
-            advanced(bytes.len() as u64);
-        }
-        return Ok(hasher.finish());
+        return hash_here(size_bytes, with_groups, fetch, advanced);
     }
+    // Whoever comes to do it takes it from here: a thread that could not be started has not.
+    let fetch = Mutex::new(Some(fetch));
+    let take = || fetch.lock().unwrap_or_else(PoisonError::into_inner).take().expect("it is taken by one of two");
     thread::scope(|scope| {
         let (sender, receiver) = mpsc::sync_channel::<B>(QUEUED_CHUNKS);
-        let fetching = scope.spawn(move || {
+        let fetching = threads::spawn(scope, move || {
+            let mut fetch = take();
             let mut groups = with_groups.then(GroupHasher::default);
             for chunk in chunks(size_bytes) {
                 let bytes = fetch(chunk)?;
@@ -80,6 +79,7 @@ pub(crate) fn hash_both<B: Deref<Target = [u8]> + Send, E: Send>(
             }
             Ok(groups.map(GroupHasher::finish))
         });
+        let Ok(fetching) = fetching else { return hash_here(size_bytes, with_groups, take(), advanced) };
         let mut sha256 = Hasher::default();
         for bytes in receiver {
             sha256.update(&bytes);
@@ -88,6 +88,22 @@ pub(crate) fn hash_both<B: Deref<Target = [u8]> + Send, E: Send>(
         let groups = fetching.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
         Ok(Hashes { digest: sha256.finish(), groups })
     })
+}
+
+/// Both hashes on this thread.
+fn hash_here<B: Deref<Target = [u8]>, E>(
+    size_bytes: u64,
+    with_groups: bool,
+    mut fetch: impl FnMut(Range<u64>) -> Result<B, E>,
+    advanced: &dyn Fn(u64),
+) -> Result<Hashes, E> {
+    let mut hasher = BothHasher::new(with_groups);
+    for chunk in chunks(size_bytes) {
+        let bytes = fetch(chunk)?;
+        hasher.update(&bytes);
+        advanced(bytes.len() as u64);
+    }
+    Ok(hasher.finish())
 }
 
 #[cfg(test)]

@@ -12,6 +12,7 @@ use super::streams::{Stream, digest_streams};
 use crate::error::Result;
 use crate::fs::meta_of_path;
 use crate::observer::{Event, Observer};
+use crate::threads::ready_for_rayon;
 
 /// What [`hash_files`] computes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -109,6 +110,7 @@ fn blake3(paths: &[PathBuf], sizes: &[u64], observer: &dyn Observer) -> Vec<Resu
     {
         return vec![blake3_of_large(path, observer)];
     }
+    ready_for_rayon();
     let buffers = Buffers::default();
     let files = paths.par_iter().zip(sizes).map(|(path, size)| FileStream::new(path, *size, &buffers, observer));
     files.map(blake3_of).collect()
@@ -143,6 +145,7 @@ fn blake3_of_large(path: &Path, observer: &dyn Observer) -> Result<FileHash> {
 
 /// Hashes a part on all cores while the next one is read. `advanced` is told of every part.
 fn blake3_ahead(file: &mut (impl Read + Send), mut advanced: impl FnMut(u64)) -> io::Result<blake3::Hash> {
+    ready_for_rayon();
     let mut hasher = blake3::Hasher::new();
     let (mut part, mut next) = (vec![0; PART_BYTES], vec![0; PART_BYTES]);
     let mut filled = fill(file, &mut part)?;

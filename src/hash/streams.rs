@@ -10,6 +10,7 @@ use super::lane::Lane;
 use super::schedule::{self, Load};
 use crate::digest::Digest;
 use crate::error::Result;
+use crate::threads;
 
 /// Bytes that come one part after the other: of a file that is read, or copied and then looked at.
 pub(crate) trait Stream: Send {
@@ -41,7 +42,9 @@ fn digest_on<S: Stream>(threads: usize, modes: &[Mode], streams: Vec<S>, done: i
     let work = Work::new(threads, modes, streams);
     std::thread::scope(|scope| {
         for _ in 1..threads {
-            scope.spawn(|| work.work(&done));
+            if threads::spawn(scope, || work.work(&done)).is_err() {
+                break; // those that there are do all of it
+            }
         }
         work.work(&done);
     });
@@ -81,6 +84,7 @@ impl<'m, S: Stream> Work<'m, S> {
     /// What each thread does until every stream is done.
     fn work(&self, done: &impl Fn(S, Result<Digest>)) {
         let _leave = Leave(self);
+        threads::ready_for_rayon(); // for what a stream does when it advances
         let mut lanes = Vec::new();
         while let Some(mode) = self.deal(&mut lanes) {
             let over: Vec<_> = lanes.extract_if(.., Lane::refill).collect();

@@ -14,6 +14,7 @@ use crate::entry::{Record, Stamp, check_id};
 use crate::error::{Error, Result, excerpt};
 use crate::fs::{Kind, Root};
 use crate::layout::{self, FORMAT, SHARDS};
+use crate::threads::ready_for_rayon;
 
 /// The records of one shard, sorted by id.
 pub(crate) type Records = BTreeMap<String, Record>;
@@ -65,6 +66,7 @@ impl Index {
 
     /// Every shard. Fails when any of them cannot be read: what it holds is then unknown, which is not "nothing".
     pub(crate) fn all(&self) -> Result<Vec<Arc<Records>>> {
+        ready_for_rayon();
         (0..=u8::MAX).into_par_iter().map(|number| self.shard(number)).collect()
     }
 

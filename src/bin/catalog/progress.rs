@@ -62,7 +62,10 @@ impl Progress {
         let is_long = self.bar.length().unwrap_or(0) >= LITTLE_BYTES || self.begun.elapsed() >= SOON;
         if is_long && !self.shown.swap(true, Ordering::Relaxed) {
             self.bar.set_draw_target(ProgressDrawTarget::stderr());
-            self.bar.enable_steady_tick(Duration::from_millis(100));
+            // It panics when it cannot start a thread.
+            if std::thread::Builder::new().spawn(|| {}).is_ok() {
+                self.bar.enable_steady_tick(Duration::from_millis(100));
+            }
         }
     }
 

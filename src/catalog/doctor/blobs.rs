@@ -9,6 +9,7 @@ use crate::blob::outboard;
 use crate::digest::Digest;
 use crate::fs::{Kind, Meta};
 use crate::layout;
+use crate::threads::ready_for_rayon;
 
 impl Look<'_> {
     /// Those that somebody needs; all, when it is not known which.
@@ -19,6 +20,7 @@ impl Look<'_> {
                 && (self.wants_path(&layout::blob(digest)) || self.wants_path(&layout::outboard(digest)))
         };
         let due: Vec<(&Digest, &Meta)> = known.blobs.iter().filter(|(digest, _)| is_due(digest)).collect();
+        ready_for_rayon();
         let found: Vec<Finding> =
             due.into_par_iter().filter_map(|(digest, meta)| self.look_at_blob(digest, meta)).collect();
         self.found.extend(found);

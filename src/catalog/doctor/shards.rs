@@ -13,6 +13,7 @@ use crate::error::{Error, Result};
 use crate::fs::{Kind, Root, reserve};
 use crate::index::{Generation, Records};
 use crate::layout;
+use crate::threads::ready_for_rayon;
 
 impl Look<'_> {
     pub(super) fn look_at_store_json(&mut self) {
@@ -80,6 +81,7 @@ impl Look<'_> {
         let mut all = Vec::new();
         let is_lost = known.broken.iter().any(|broken| broken == Path::new(layout::INDEX));
         known.is_whole = !is_lost;
+        ready_for_rayon();
         let read: Vec<_> =
             (0..=u8::MAX).into_par_iter().filter(|_| !is_lost).map(|number| self.look_at_shard(number)).collect();
         for (number, shard, previous) in read {

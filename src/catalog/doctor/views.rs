@@ -18,6 +18,7 @@ use crate::error::{Error, Result};
 use crate::fs::{Durability, Kind};
 use crate::index::Records;
 use crate::layout;
+use crate::threads::ready_for_rayon;
 
 /// How often a record that changes while it is looked at is looked at again.
 const ATTEMPTS: usize = 8;
@@ -37,6 +38,7 @@ impl Look<'_> {
     pub(super) fn look_at_records(&mut self, shards: &[Arc<Records>], known: &mut Known) {
         let records: Vec<&Record> =
             shards.iter().flat_map(|shard| shard.values()).filter(|record| self.wants_id(&record.entry.id)).collect();
+        ready_for_rayon();
         let seen: Vec<(&Record, Seen)> =
             records.into_par_iter().map(|record| (record, self.look_at_record(record, known))).collect();
         for (record, seen) in seen {
