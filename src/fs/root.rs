@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, Read};
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use super::sys::{Handle, Open, Replace};
 use super::{Kind, Meta, fault, is_symlink_loop};
@@ -55,6 +55,12 @@ impl Root {
     }
 
     pub(crate) fn fail(&self, action: &'static str, relative: &Path, source: io::Error) -> Error {
+        if source.kind() == io::ErrorKind::CrossesDevices && is_plain(relative) {
+            // Nothing leads out of the root, so it is the system's word for a file system that is mounted below it.
+            let reason = "it is on another file system than the root, so nothing of the store can be moved there; \
+                          unmount that, or move the whole root to it";
+            return Error::InvalidPath { path: self.absolute(relative), reason };
+        }
         if is_symlink_refusal(&source) {
             return Error::PathEscapesRoot { path: self.absolute(relative), root: self.path.clone() };
         }
@@ -218,6 +224,11 @@ fn absent<T>(result: io::Result<T>) -> io::Result<Option<T>> {
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(e) => Err(e),
     }
+}
+
+/// Whether it leads down from the root at every step.
+fn is_plain(relative: &Path) -> bool {
+    relative.components().all(|part| matches!(part, Component::Normal(_)))
 }
 
 /// What the kernel says of a symlink that it was told not to follow, or of a path that leads out of the root.
