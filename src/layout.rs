@@ -146,6 +146,14 @@ pub(crate) fn parse_blob(name: &str) -> Option<Digest> {
     format!("{}:{name}", Algorithm::Sha256.name()).parse().ok()
 }
 
+/// Of a name in this folder of `blobs/sha256/` or `outboards/sha256/`, whose digest it begins with; `None` when that
+/// belongs into another one, where nobody looks for it here.
+pub(crate) fn parse_fan_out(folder: &Path, name: &OsStr) -> Option<Digest> {
+    let digits = name.to_str()?.split('.').next()?;
+    let is_in_place = digits.get(..2).is_some_and(|first| folder.ends_with(first));
+    parse_blob(digits).filter(|_| is_in_place)
+}
+
 /// The folders below `blobs/` or `outboards/` that hold the files.
 pub(crate) fn fan_out_folders(folder: &str) -> impl Iterator<Item = PathBuf> {
     (0..=u8::MAX).map(move |first| PathBuf::from(format!("{folder}/{}/{first:02x}", Algorithm::Sha256.name())))

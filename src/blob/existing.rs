@@ -1,7 +1,8 @@
 //! Blobs that are here already: leases, and the way out through `trash/`.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
 
 use super::{Touched, outboard};
 use crate::digest::Digest;
@@ -95,8 +96,12 @@ pub(crate) fn all(root: &Root) -> Result<Vec<Digest>> {
     use rayon::prelude::*;
     let folders: Vec<PathBuf> = layout::fan_out_folders("blobs").collect();
     ready_for_rayon();
-    let names: Result<Vec<Vec<_>>> = folders.par_iter().map(|folder| root.names(folder)).collect();
-    Ok(names?.iter().flatten().filter_map(|name| layout::parse_blob(name.to_str()?)).collect())
+    let in_one = |folder: &PathBuf| {
+        let names = root.names(folder)?;
+        Ok(names.iter().filter_map(|name| parse_blob_in(folder, name)).collect())
+    };
+    let all: Result<Vec<Vec<Digest>>> = folders.par_iter().map(in_one).collect();
+    Ok(all?.into_iter().flatten().collect())
 }
 
 /// Those blobs in `blobs/` whose names start with these digits, of which there are at least two.
@@ -113,7 +118,15 @@ pub(crate) fn all_with_meta(root: &Root) -> Result<BTreeMap<Digest, Meta>> {
     use rayon::prelude::*;
     let folders: Vec<PathBuf> = layout::fan_out_folders("blobs").collect();
     ready_for_rayon();
-    let entries: Result<Vec<Vec<_>>> = folders.par_iter().map(|folder| root.entries(folder)).collect();
-    let files = entries?.into_iter().flatten().filter(|(_, meta)| meta.kind == Kind::File);
-    Ok(files.filter_map(|(name, meta)| Some((layout::parse_blob(name.to_str()?)?, meta))).collect())
+    let in_one = |folder: &PathBuf| {
+        let files = root.entries(folder)?.into_iter().filter(|(_, meta)| meta.kind == Kind::File);
+        Ok(files.filter_map(|(name, meta)| Some((parse_blob_in(folder, &name)?, meta))).collect())
+    };
+    let all: Result<Vec<Vec<(Digest, Meta)>>> = folders.par_iter().map(in_one).collect();
+    Ok(all?.into_iter().flatten().collect())
+}
+
+/// A name with an ending is no blob.
+fn parse_blob_in(folder: &Path, name: &OsStr) -> Option<Digest> {
+    layout::parse_fan_out(folder, name).filter(|_| name.len() == 64)
 }

@@ -225,7 +225,7 @@ impl FsCatalog {
             .collect();
         for folder in layout::fan_out_folders("outboards") {
             for name in self.root.names(&folder)? {
-                let digest = name.to_str().and_then(|name| layout::parse_blob(name.split('.').next()?));
+                let digest = layout::parse_fan_out(&folder, &name);
                 let is_needed =
                     digest.is_some_and(|digest| facts.blobs.contains_key(&digest) || elsewhere.contains(&digest));
                 if !is_needed && (digest.is_some() || layout::is_temporary(&name)) {

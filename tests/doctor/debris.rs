@@ -83,3 +83,28 @@ fn what_is_in_quarantine_is_a_note_with_its_bytes() {
     let found = store.finds(&[(K::QuarantineNotEmpty, &quarantine)]);
     assert!(found[0].what.starts_with("3 files, ") && !found[0].needs_attention(), "{found:#?}");
 }
+
+// Red when `blob::all_with_meta` or the look for stray outboards takes any name of 64 digits for one in its place: a
+// collection then promises what it does not do, or takes what doctor leaves to the operator.
+#[test]
+fn what_lies_in_another_folder_is_no_blob_to_anybody() {
+    let store = Store::new();
+    let sha256 = |folder: &str| store.root().join(folder).join("sha256");
+    let hex = Digest::of_bytes(b"misplaced").to_hex();
+    let other = if hex.starts_with("ff") { "00" } else { "ff" };
+    let blob = sha256("blobs").join(other).join(&hex);
+    let outboard = sha256("outboards").join(other).join(format!("{hex}.json"));
+    // Of a blob that is here, too: what is said of it is not of the one in its place.
+    let needed = store.blob("file");
+    let second = sha256("blobs").join(other).join(needed.file_name().unwrap());
+    for path in [&blob, &outboard, &second] {
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, "misplaced").unwrap();
+    }
+    store.finds(&[(K::StrangeFile, &blob), (K::StrangeFile, &outboard), (K::StrangeFile, &second)]);
+    let policy = GcPolicy { grace: std::time::Duration::ZERO, ..GcPolicy::default() };
+    let plan = store.catalog.plan_gc(&policy).unwrap();
+    assert!(plan.steps.is_empty(), "{:#?}", plan.steps);
+    store.catalog.execute_gc(&plan).unwrap();
+    assert!([&blob, &outboard, &second].iter().all(|path| path.exists()));
+}

@@ -49,8 +49,7 @@ impl Look<'_> {
                 GcAction::RemoveView { path } => {
                     self.find(K::StrayView, path, "no entry names it, and nobody leases it");
                 }
-                // One in a wrong folder is a strange file.
-                GcAction::RemoveBlob { digest } if known.blobs.contains_key(digest) => {
+                GcAction::RemoveBlob { digest } => {
                     let what = format!("no entry references it, and nobody leases it; {bytes} bytes");
                     self.find(K::UnreferencedBlob, &layout::blob(digest), what);
                 }
