@@ -6,7 +6,7 @@ use std::io::{self, Read};
 use std::path::{Component, Path, PathBuf};
 
 use super::sys::{Handle, Open, Replace};
-use super::{Kind, Meta, fault, is_symlink_loop};
+use super::{Kind, Meta, atomic, current_user, fault, is_symlink_loop};
 use crate::error::{Error, Result};
 
 /// The root of a store. Every path that its methods take is relative to it; a symlink anywhere on the way, the last
@@ -117,7 +117,10 @@ impl Root {
     /// what was made to be durable.
     pub(crate) fn make_dirs(&self, relative: &Path) -> Result<Vec<PathBuf>> {
         match self.handle.meta(relative) {
-            Ok(meta) if meta.kind == Kind::Dir => return Ok(Vec::new()),
+            Ok(meta) if meta.kind == Kind::Dir => {
+                self.finish_dir(relative, &meta);
+                return Ok(Vec::new());
+            }
             Ok(meta) if meta.kind == Kind::Symlink => {
                 return Err(Error::PathEscapesRoot { path: self.absolute(relative), root: self.path.clone() });
             }
@@ -134,6 +137,22 @@ impl Root {
         }
         changed.push(parent.to_path_buf());
         Ok(changed)
+    }
+
+    /// Gives a folder its mode whose maker was killed before it could: so far it has what the umask has left. Only while
+    /// nothing is in it: whoever takes reading away from a folder that is in use has a reason.
+    fn finish_dir(&self, relative: &Path, meta: &Meta) {
+        let is_unfinished = || -> Result<bool> {
+            Ok(meta.mode & 0o777 != self.dir_mode() & 0o777
+                && meta.owner == current_user()
+                && self.names(relative)?.is_empty())
+        };
+        if is_unfinished().unwrap_or(false)
+            && let Ok(Some(folder)) = self.open_dir(relative)
+        {
+            // Best effort: not every file system keeps modes.
+            let _ = atomic::set_mode(self, &folder, relative, self.dir_mode());
+        }
     }
 
     /// A second name for a file. Its kind of failure decides about fallbacks, so it is the system's own.
@@ -286,6 +305,22 @@ mod tests {
 
         std::fs::set_permissions(dir.path(), std::fs::Permissions::from_mode(0o777)).unwrap();
         assert_eq!(Root::open(dir.path()).unwrap().file_mode() & 0o002, 0);
+    }
+
+    // Red when a folder that is there is taken as it is: after a kill under umask 077, nobody else could open what comes
+    // into it.
+    #[test]
+    fn a_folder_whose_maker_was_killed_gets_its_mode() {
+        let (dir, root) = root();
+        let mode = |p: &str| std::fs::metadata(dir.path().join(p)).unwrap().permissions().mode() & 0o7777;
+        root.make_dirs(Path::new("a/b")).unwrap();
+        for folder in ["a", "a/b"] {
+            std::fs::set_permissions(dir.path().join(folder), std::fs::Permissions::from_mode(0o700)).unwrap();
+        }
+        root.make_dirs(Path::new("a/b")).unwrap();
+        assert_eq!(mode("a/b"), 0o755);
+        root.make_dirs(Path::new("a")).unwrap();
+        assert_eq!(mode("a"), 0o700, "somebody wants it so");
     }
 
     #[test]
