@@ -34,7 +34,11 @@ impl FsCatalog {
         if record.damaged_ms.is_some() {
             return Err(self.damaged(record));
         }
-        let doubtful = self.doubtful_views(record)?;
+        let doubtful = self.doubtful_views(record).map_err(|error| match error {
+            // Of a tree whose manifest is bad: what mends an entry mends that.
+            Error::CorruptBlob { .. } => self.damaged(record),
+            other => other,
+        })?;
         if doubtful.is_empty() {
             return Ok(());
         }

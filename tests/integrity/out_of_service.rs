@@ -24,6 +24,21 @@ fn leftovers() -> GcPolicy {
     GcPolicy { grace: Duration::ZERO, ..GcPolicy::default() }
 }
 
+// Red when the error of the manifest is given on as it is: it names a file that nobody knows, and not what mends it.
+#[test]
+fn a_tree_whose_manifest_is_damaged_is_not_given_out_and_repair_is_named() {
+    let host = Host::new();
+    let catalog = catalog(&host);
+    let digest = add_tree(&host, &catalog, "tree", &[("a.bin", b"a"), ("b.bin", b"b")]);
+    let manifest = blob(&catalog, &digest);
+    rot(&manifest, |file| flip(file, 20));
+    for words in [&["path", "tree"], &["lease", "tree"]] {
+        let ran = run(&host, words);
+        assert_eq!(ran.code, 4, "{words:?}");
+        assert!(ran.errors.contains("`catalog repair`") && ran.errors.contains("tree"), "{}", ran.errors);
+    }
+}
+
 fn is_damaged(catalog: &FsCatalog, id: &str) -> bool {
     catalog.record(id).unwrap().unwrap().damaged_ms.is_some()
 }
