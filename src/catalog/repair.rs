@@ -257,11 +257,14 @@ impl FsCatalog {
         self.update_for_sweep(&ids, &mut |_, old| {
             // It may have been given other content since it was read.
             let Some(mut now) = old.filter(|now| now.digest == record.entry.digest) else { return Ok(Change::Keep) };
+            let before = now.clone();
             now.view = Some(view);
             now.view_listing = listing.clone();
             now.damaged_ms = None;
+            if now != before {
+                now.updated_ms = now_ms();
+            }
             now.last_verified_ms = Some(now_ms());
-            now.updated_ms = now_ms();
             Ok(Change::Put(Box::new(now)))
         })
     }
