@@ -133,6 +133,11 @@ impl Stores {
         let held: BTreeMap<u8, u8> =
             self.leases.iter().map(|(number, lease)| (*number, read(lease.local_path()))).collect();
         assert_eq!(held, model.leases, "what the leases show");
+        for (name, bytes) in model.leases.values().flat_map(|content| files(*content)) {
+            let hex = Digest::of_bytes(&bytes).to_hex();
+            let blob = self.dir.path().join("root/blobs/sha256").join(&hex[..2]).join(&hex);
+            assert!(blob.is_file(), "the blob of {name:?} is gone from under a lease");
+        }
         for (number, lease) in self.leases.iter().filter(|(number, _)| model.maps(**number)) {
             assert_eq!(lease.map().unwrap()[..], files(model.leases[number])[0].1, "the map of lease {number}");
         }
