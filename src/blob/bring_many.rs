@@ -151,4 +151,5 @@ impl Open<'_, '_> {
 }
 
 #[cfg(test)]
+#[allow(clippy::disallowed_methods)]
 mod tests;
