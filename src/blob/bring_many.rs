@@ -46,26 +46,33 @@ pub(crate) fn bring_many<'r>(session: &Session<'r>, files: Vec<Wanted<'_>>) -> V
     let buffers = Buffers::default();
     let begin = |(wanted, result)| Bringing { session, wanted, result, buffers: &buffers, open: None };
     let streams: Vec<_> = streams.into_iter().map(begin).collect();
-    rayon::join(
-        || {
-            alone.into_par_iter().for_each(|(wanted, result)| {
-                let brought =
-                    wanted.check_wanted().and_then(|()| bring(session, wanted.source, wanted.how, wanted.advanced));
-                keep(&wanted, result, brought);
-            });
-        },
-        || {
-            digest_streams(streams, |bringing, digest| {
-                let Bringing { wanted, result, open, .. } = bringing;
-                let missing = || Error::SourceMissing { path: wanted.source.to_path_buf() };
-                let brought = digest.and_then(|digest| {
-                    let Open { begun, groups, .. } = open.ok_or_else(missing)?;
-                    begun.finish(Hashes { digest, groups: groups.map(GroupHasher::finish) }, wanted.how.durability)
+    let bring_alone = |alone: Vec<(Wanted<'_>, &OnceLock<_>)>| {
+        alone.into_par_iter().for_each(|(wanted, result)| {
+            let brought =
+                wanted.check_wanted().and_then(|()| bring(session, wanted.source, wanted.how, wanted.advanced));
+            keep(&wanted, result, brought);
+        });
+    };
+    // One file stays on this thread: no pool is started for it.
+    if streams.is_empty() {
+        drop(streams);
+        bring_alone(alone);
+    } else {
+        rayon::join(
+            || bring_alone(alone),
+            || {
+                digest_streams(streams, |bringing, digest| {
+                    let Bringing { wanted, result, open, .. } = bringing;
+                    let missing = || Error::SourceMissing { path: wanted.source.to_path_buf() };
+                    let brought = digest.and_then(|digest| {
+                        let Open { begun, groups, .. } = open.ok_or_else(missing)?;
+                        begun.finish(Hashes { digest, groups: groups.map(GroupHasher::finish) }, wanted.how.durability)
+                    });
+                    keep(&wanted, result, brought);
                 });
-                keep(&wanted, result, brought);
-            });
-        },
-    );
+            },
+        );
+    }
     results.into_iter().map(|result| result.into_inner().expect("each file is told of once")).collect()
 }
 
