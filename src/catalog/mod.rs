@@ -111,13 +111,22 @@ impl FsCatalog {
     /// Held for a commit: no sweep runs meanwhile.
     fn lock_for_commit(&self) -> Result<Lock> {
         let _gate = self.lock_gate(Hold::Shared)?;
-        lock(&self.root, layout::lock_store(), "the store", Hold::Shared, self.lock_wait)
+        self.lock_store(Hold::Shared)
     }
 
     /// Held for a sweep: no commit runs meanwhile.
     fn lock_for_sweep(&self) -> Result<Lock> {
         let _gate = self.lock_gate(Hold::Exclusive)?;
-        lock(&self.root, layout::lock_store(), "the store", Hold::Exclusive, self.lock_wait)
+        self.lock_store(Hold::Exclusive)
+    }
+
+    /// Refused when a newer version has made the store its own since it was opened: it does so under this lock.
+    fn lock_store(&self, hold: Hold) -> Result<Lock> {
+        let lock = lock(&self.root, layout::lock_store(), "the store", hold, self.lock_wait)?;
+        match open::check_store_file(&self.root) {
+            Err(error @ Error::UnsupportedFormat { .. }) => Err(error),
+            Ok(_) | Err(_) => Ok(lock), // one that is damaged or lost is for doctor, and does not keep others from working
+        }
     }
 
     /// Held only while the store lock is waited for: commits that come later wait behind a sweep that waits, which they

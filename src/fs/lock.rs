@@ -38,6 +38,12 @@ impl Lock {
     pub(crate) fn file(&self) -> &File {
         &self.0
     }
+
+    /// Whether the name still leads to the file that is locked. If not, whoever locks it now is excluded no more.
+    pub(crate) fn is_named(&self, root: &Root, path: &Path) -> Result<bool> {
+        let held = meta_of(&self.0).map_err(|e| root.fail("look at", path, e))?;
+        Ok(root.meta(path)?.is_some_and(|named| named.same_inode(&held)))
+    }
 }
 
 impl Drop for Lock {
@@ -57,8 +63,7 @@ pub(crate) fn lock(root: &Root, path: PathBuf, what: &'static str, hold: Hold, w
         }
         let lock = Lock(file);
         // Somebody may have removed or replaced the file while we waited: a lock on the old inode excludes nobody.
-        let held = meta_of(&lock.0).map_err(|e| root.fail("look at", &path, e))?;
-        if root.meta(&path)?.is_some_and(|named| named.same_inode(&held)) {
+        if lock.is_named(root, &path)? {
             return Ok(lock);
         }
     }

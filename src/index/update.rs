@@ -189,6 +189,13 @@ impl Index {
         if shard.old_stamp.is_some() {
             self.in_room(shard.only_removes, || keep_previous(&self.root, shard.number, durability))?;
         }
+        // Again, and last of all: when somebody has removed the lock file meanwhile, another writer has the lock, too.
+        if let Some(lock) = &shard.lock
+            && !(lock.is_named(&self.root, &layout::lock_shard(shard.number))?
+                && self.root.meta(&path)?.map(|meta| meta.stamp()) == shard.old_stamp)
+        {
+            return Ok(None);
+        }
         match self.in_room(shard.only_removes, || shard.new.publish_over(&path)) {
             // Another writer has finished our work.
             Err(error) if !self.locks_work && error.is_missing() => {}
