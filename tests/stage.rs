@@ -396,59 +396,6 @@ fn a_directory_with_the_root_in_it_is_refused(#[case] mode: IngestMode) {
     assert_sound(&host.root());
 }
 
-/// Truncates, grows and rewrites a file until it is told to stop.
-fn race(file: &Path, content: &[u8], stop: &AtomicBool) {
-    let open = File::options().write(true).open(file).unwrap();
-    let mut step: u64 = 0;
-    while !stop.load(Ordering::Relaxed) {
-        match step % 4 {
-            0 => open.set_len(step * 977 % content.len() as u64).unwrap(),
-            1 => open.set_len(content.len() as u64 + step % 100_000).unwrap(),
-            2 => open.write_all_at(&[step as u8; 4096], step * 4096 % content.len() as u64).unwrap(),
-            _ => {
-                open.write_all_at(content, 0).unwrap();
-                open.set_len(content.len() as u64).unwrap();
-                std::thread::sleep(Duration::from_millis(step % 7));
-            }
-        }
-        step += 1;
-    }
-}
-
-// Red without `stamp_after` (a stale stamp is kept) and red, by SIGBUS, when the source itself is mapped.
-#[rstest]
-#[case(IngestMode::Copy)]
-#[case(IngestMode::Auto)]
-fn a_source_that_changes_meanwhile_is_refused_or_stored_as_it_was_read(#[case] mode: IngestMode) {
-    const ROUNDS: usize = 40;
-    let host = Host::new();
-    let catalog = host.catalog().with_durability(Durability::Relaxed);
-    let content: Vec<u8> = (0..1_000_000_u32).map(|i| (i % 251) as u8).collect();
-    let file = host.file("a.gguf", &content);
-    let stop = AtomicBool::new(false);
-    let mut refused = 0;
-    std::thread::scope(|scope| {
-        scope.spawn(|| race(&file, &content, &stop));
-        for _ in 0..ROUNDS {
-            match stage_as(&catalog, &file, "a", mode) {
-                Ok(receipt) => {
-                    let shown = fs::read(&receipt.local_path).unwrap();
-                    assert_eq!(Digest::of_bytes(&shown), receipt.digest);
-                }
-                Err(Error::SourceChanged { .. }) => refused += 1,
-                Err(error) => {
-                    stop.store(true, Ordering::Relaxed);
-                    panic!("{error}");
-                }
-            }
-            assert_no_debris(&host.root());
-        }
-        stop.store(true, Ordering::Relaxed);
-    });
-    assert!(refused > 0, "the race was never lost: it shows nothing");
-    assert_sound(&host.root());
-}
-
 // Red when the copy does not ask for more than the size that it was told.
 #[test]
 fn a_file_that_has_more_bytes_than_its_size_says_is_not_stored_empty() {
