@@ -5,7 +5,7 @@ mod broken;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use catalog_core::testing::{MemoryCatalog, Operation, catalog_store_conformance, catalog_store_model};
-use catalog_core::{CatalogEntry, Digest, LifecycleState};
+use catalog_core::{CatalogEntry, CatalogStore, Digest, Durability, FsCatalog, LifecycleState, Result};
 use proptest::prelude::*;
 use proptest::sample::select;
 use proptest::test_runner::TestRunner;
@@ -18,12 +18,59 @@ fn the_memory_catalog_conforms() {
     catalog_store_conformance(MemoryCatalog::default);
 }
 
+// Red when `Index::get` lower-cases the id.
+#[test]
+fn the_catalog_on_disk_conforms() {
+    catalog_store_conformance(OnDisk::new);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn the_memory_catalog_follows_the_model(operations in operations()) {
         catalog_store_model(&MemoryCatalog::default(), &operations);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 16, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn the_catalog_on_disk_follows_the_model(operations in operations()) {
+        catalog_store_model(&OnDisk::new(), &operations);
+    }
+}
+
+/// A catalog on disk, with the folder that it is in.
+struct OnDisk(FsCatalog, #[allow(dead_code)] tempfile::TempDir);
+
+impl OnDisk {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().expect("a temporary folder can be made");
+        OnDisk(FsCatalog::new(dir.path()).expect("it is empty").with_durability(Durability::Relaxed), dir)
+    }
+}
+
+impl CatalogStore for OnDisk {
+    fn get(&self, id: &str) -> Result<Option<CatalogEntry>> {
+        self.0.get(id)
+    }
+
+    fn put(&self, entry: &CatalogEntry) -> Result<()> {
+        self.0.put(entry)
+    }
+
+    fn set_state(&self, id: &str, state: LifecycleState) -> Result<()> {
+        self.0.set_state(id, state)
+    }
+
+    fn list(&self) -> Result<Vec<CatalogEntry>> {
+        self.0.list()
+    }
+
+    fn delete(&self, id: &str) -> Result<bool> {
+        self.0.delete(id)
     }
 }
 
