@@ -161,6 +161,39 @@ fn links_between_the_documents_lead_somewhere() {
     }
 }
 
+/// Every failure has its row, and every test and file that docs/testing.md names for one is there.
+#[test]
+fn the_failures_of_the_testing_page_have_their_tests() {
+    let page = read("docs/testing.md");
+    let (_, table) = page.split_once("## The failures, one by one").unwrap();
+    let (table, _) = table.split_once("\n**The races**").unwrap();
+    let mut code = String::new();
+    for folder in ["src", "tests"] {
+        for entry in walkdir::WalkDir::new(repository().join(folder)) {
+            let entry = entry.unwrap();
+            if entry.path().extension().is_some_and(|ending| ending == "rs") {
+                code += &fs::read_to_string(entry.path()).unwrap();
+            }
+        }
+    }
+    let rows: Vec<&str> =
+        table.lines().filter(|line| line.starts_with("| ") && !line.contains("---")).skip(1).collect();
+    for (number, row) in rows.iter().enumerate() {
+        assert!(row.starts_with(&format!("| {} | ", number + 1)), "{row}");
+        let named: Vec<&str> = row.split('`').skip(1).step_by(2).collect();
+        assert!(!named.is_empty(), "no test: {row}");
+        for name in named {
+            let is_there = if name.contains('/') {
+                repository().join(name).exists()
+            } else {
+                code.contains(&format!("fn {name}("))
+            };
+            assert!(is_there, "docs/testing.md names {name}, which is not there");
+        }
+    }
+    assert_eq!(rows.len(), 28);
+}
+
 /// What docs/design.md says of the dependencies: a row for each, so that none comes in without a reason.
 #[test]
 fn every_dependency_has_its_reason() {
