@@ -130,3 +130,27 @@ pub(crate) fn all_with_meta(root: &Root) -> Result<BTreeMap<Digest, Meta>> {
 fn parse_blob_in(folder: &Path, name: &OsStr) -> Option<Digest> {
     layout::parse_fan_out(folder, name).filter(|_| name.len() == 64)
 }
+
+#[cfg(test)]
+#[allow(clippy::disallowed_methods)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    // Red when a blob that has gone from `trash/` just now is an error, and when any failure is taken for that.
+    #[test]
+    fn what_is_no_longer_in_the_trash_is_not_restored_and_what_fails_is_an_error() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = Root::open(dir.path()).unwrap();
+        let digest = Digest::of_bytes(b"bytes");
+        let mut touched = Touched::default();
+        let trashed = layout::trash(&digest, 1);
+        restore(&root, &digest, &trashed, &mut touched).unwrap();
+        std::fs::write(dir.path().join("blobs"), "a file in the place of the folder").unwrap();
+        root.make_dirs(Path::new(layout::TRASH)).unwrap();
+        std::fs::write(root.absolute(&trashed), "bytes").unwrap();
+        restore(&root, &digest, &trashed, &mut touched).unwrap_err();
+        assert!(root.absolute(&trashed).exists());
+    }
+}

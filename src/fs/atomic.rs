@@ -160,6 +160,7 @@ pub(crate) fn random_name() -> String {
 }
 
 #[cfg(test)]
+#[cfg(target_os = "linux")]
 #[allow(clippy::disallowed_methods)]
 mod tests {
     use super::*;
@@ -200,5 +201,55 @@ mod tests {
         assert!(!publish_new(&root, Path::new("private"), &hashed, Path::new("blob")).unwrap());
         assert_eq!(std::fs::read(dir.path().join("blob")).unwrap(), b"old");
         assert!(publish_new(&root, Path::new("private"), &hashed, Path::new("blob2")).unwrap());
+    }
+
+    // Red when `publish_new` looks at the inode alone: what was hashed is not what gets the name.
+    #[test]
+    fn a_private_file_that_was_changed_in_place_is_not_published() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = Root::open(dir.path()).unwrap();
+        std::fs::write(dir.path().join("private"), "good").unwrap();
+        let hashed = root.meta(Path::new("private")).unwrap().unwrap();
+        std::fs::write(dir.path().join("private"), "longer").unwrap();
+        let error = publish_new(&root, Path::new("private"), &hashed, Path::new("blob")).unwrap_err();
+        assert!(error.is_corrupt(), "{error}");
+        assert!(!dir.path().join("blob").exists());
+    }
+
+    // Red when any failure is taken for "somebody has that name": the caller would wait for, or trust, what is not there.
+    #[test]
+    fn a_name_that_cannot_be_given_is_not_one_that_is_taken() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = Root::open(dir.path()).unwrap();
+        std::fs::write(dir.path().join("private"), "bytes").unwrap();
+        let hashed = root.meta(Path::new("private")).unwrap().unwrap();
+        let nowhere = Path::new("no folder/blob");
+        publish_new(&root, Path::new("private"), &hashed, nowhere).unwrap_err();
+        let mut temp = Temp::write(&root, Path::new(""), b"x", Durability::Relaxed).unwrap();
+        temp.rename_new(nowhere).unwrap_err();
+    }
+
+    // Red when the answer of the sync is not looked at, or there is none.
+    #[test]
+    fn what_cannot_be_synced_is_an_error() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = Root::open(dir.path()).unwrap();
+        // A pipe has no disk to be synced to: EINVAL.
+        let (reader, _writer) = std::io::pipe().unwrap();
+        let pipe = File::from(std::os::fd::OwnedFd::from(reader));
+        sync(&root, &pipe, Path::new("f")).unwrap_err();
+        sync_data(&root, &pipe, Path::new("f")).unwrap_err();
+        root.sync_dir(Path::new("no folder")).unwrap_err();
+    }
+
+    #[test]
+    fn a_refused_link_is_told_from_a_failed_one() {
+        let is_refusal = |errno| is_link_refusal(&io::Error::from_raw_os_error(errno));
+        for errno in [libc::EMLINK, libc::EXDEV, libc::EPERM, libc::EACCES, libc::EOPNOTSUPP, libc::ENOSYS] {
+            assert!(is_refusal(errno), "{errno}");
+        }
+        for errno in [libc::EIO, libc::ENOSPC, libc::ENOENT, libc::EEXIST, libc::EROFS] {
+            assert!(!is_refusal(errno), "{errno}");
+        }
     }
 }

@@ -107,7 +107,7 @@ mod tests {
         let before = resident(&file, 0..16 * MIB);
         for start in (0..16 * MIB).step_by(4 << 20) {
             let visit = Visit::to(&file, start..start + 4 * MIB).unwrap();
-            assert!(visit.iter().all(|byte| *byte == 7));
+            assert!(visit.len() == 4 << 20 && visit.iter().all(|byte| *byte == 7));
             assert!(!resident(&file, start..start + 4 * MIB).contains(&false), "it was read");
         }
         let after = resident(&file, 0..16 * MIB);

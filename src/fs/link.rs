@@ -108,6 +108,7 @@ pub(crate) fn remove_empty_folders(tree: &Path) {
 }
 
 #[cfg(test)]
+#[cfg(target_os = "linux")]
 #[allow(clippy::disallowed_methods)]
 mod tests {
     use super::*;
@@ -126,5 +127,41 @@ mod tests {
             assert!(root.meta(blob).unwrap().unwrap().same_inode(&root.meta(view).unwrap().unwrap()));
             assert_eq!(root.names(Path::new("")).unwrap(), ["blob", "view"]);
         }
+    }
+
+    // Red when every failure of a reflink is taken for "not here": a disk that fails would be copied from and to.
+    #[test]
+    fn a_refused_reflink_is_told_from_a_failed_one() {
+        let is_refusal = |errno| is_reflink_refusal(&io::Error::from_raw_os_error(errno));
+        for errno in
+            [libc::EOPNOTSUPP, libc::ENOSYS, libc::EXDEV, libc::EINVAL, libc::ENOTTY, libc::EPERM, libc::ETXTBSY]
+        {
+            assert!(is_refusal(errno), "{errno}");
+        }
+        for errno in [libc::EIO, libc::ENOSPC, libc::EBADF, libc::EROFS] {
+            assert!(!is_refusal(errno), "{errno}");
+        }
+    }
+
+    #[test]
+    fn a_reflink_of_what_is_open_for_reading_alone_is_an_error() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("f");
+        std::fs::write(&path, "bytes").unwrap();
+        let file = File::open(&path).unwrap();
+        reflink(&file, &file).unwrap_err(); // EBADF: a mistake of ours, nothing that a copy would make good
+    }
+
+    // Whatever the file system under the test can.
+    #[test]
+    fn whether_blocks_can_be_shared_is_tried() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = Root::open(dir.path()).unwrap();
+        let one = root.create_file(Path::new("one"), 0o600).unwrap();
+        let other = root.create_file(Path::new("other"), 0o600).unwrap();
+        let can = reflink(&one, &other).unwrap();
+        assert_eq!(can_reflink(&root, ["a", "b"].map(Path::new)), can);
+        assert_eq!(root.names(Path::new("")).unwrap(), ["one", "other"]);
+        assert!(!can_reflink(&root, ["no folder/a", "no folder/b"].map(Path::new)));
     }
 }

@@ -193,4 +193,63 @@ mod tests {
             drop(second);
         });
     }
+
+    // Red when `drop` leaves it to the kernel: a child that was started a moment ago has the descriptor, and the lock.
+    #[test]
+    fn a_dropped_lock_is_free_though_its_descriptor_was_copied() {
+        let (_dir, root) = root();
+        let first = take(&root, Hold::Exclusive, Wait::Never).unwrap();
+        let _copy = first.file().try_clone().unwrap();
+        drop(first);
+        drop(take(&root, Hold::Exclusive, Wait::Never).unwrap());
+    }
+
+    #[test]
+    fn locks_are_known_to_work_while_another_process_tries_them() {
+        let (dir, root) = root();
+        let path = Path::new("probe");
+        assert!(locks_work(&root, path), "it cannot be tried");
+        std::fs::write(dir.path().join(path), "").unwrap();
+        assert!(locks_work(&root, path), "two descriptors exclude each other");
+        let other = lock(&root, path.into(), "the test", Hold::Exclusive, Wait::Never).unwrap();
+        assert!(locks_work(&root, path), "another holds it");
+        drop(other);
+    }
+
+    // Red when a failure is taken for a lock that another holds, or for a file system without locks.
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn a_lock_that_fails_is_neither_held_nor_contended() {
+        use std::os::unix::fs::OpenOptionsExt as _;
+        let (dir, root) = root();
+        let path = dir.path().join("l");
+        std::fs::write(&path, "").unwrap();
+        for wait in [Wait::Never, Wait::UpTo(Duration::from_millis(5)), Wait::Forever] {
+            for hold in [Hold::Shared, Hold::Exclusive] {
+                // flock takes no descriptor that is only a path: EBADF.
+                let file = File::options().read(true).custom_flags(libc::O_PATH).open(&path).unwrap();
+                let error = lock_open_file(&root, file, Path::new("l"), "the test", hold, wait).unwrap_err();
+                assert!(!error.is_busy(), "{error}");
+            }
+        }
+    }
+
+    // Red when an interruption is an error, as a signal handler of the program would make it.
+    #[test]
+    fn an_interrupted_call_is_made_again() {
+        let mut calls = 0;
+        let call = || {
+            calls += 1;
+            if calls < 3 { Err(io::ErrorKind::Interrupted.into()) } else { Ok(()) }
+        };
+        until_uninterrupted(call).unwrap();
+        assert_eq!(calls, 3);
+        let mut calls = 0;
+        until_uninterrupted(|| {
+            calls += 1;
+            Err(io::ErrorKind::StorageFull.into())
+        })
+        .unwrap_err();
+        assert_eq!(calls, 1);
+    }
 }

@@ -97,3 +97,59 @@ impl Deref for Map {
         self.map.as_deref().unwrap_or_default()
     }
 }
+
+#[cfg(test)]
+#[cfg(target_os = "linux")]
+#[allow(clippy::disallowed_methods)]
+mod tests {
+    use super::*;
+
+    /// A file of holes, no page of which is in memory.
+    fn holes(pages: u64) -> File {
+        let file = tempfile::tempfile().unwrap();
+        file.set_len(pages * page_bytes() as u64).unwrap();
+        file
+    }
+
+    // Red when any page is said to be in memory: a check then lets nothing go; and when none is: it lets go what an
+    // engine uses.
+    #[test]
+    fn each_page_is_told_to_be_in_memory_or_not() {
+        let page = page_bytes() as u64;
+        let file = holes(4);
+        let all = Map::of_owned(&file, 0..4 * page).unwrap();
+        assert_eq!(all.resident_pages(), Some(vec![false; 4]));
+        all.without_readahead();
+        Map::of_owned(&file, 2 * page..3 * page).unwrap().populate().unwrap();
+        let resident = all.resident_pages().unwrap();
+        assert!(resident.len() == 4 && resident[2], "{resident:?}");
+        all.populate().unwrap();
+        assert_eq!(all.resident_pages(), Some(vec![true; 4]));
+        let part = Map::of_owned(&file, 0..page + 1).unwrap();
+        assert_eq!(part.resident_pages().unwrap().len(), 2, "the last page in part");
+        assert_eq!(Map::of_owned(&file, 0..0).unwrap().resident_pages(), Some(Vec::new()));
+    }
+
+    // Red when `populate` says that all went well: the next touch is a SIGBUS.
+    #[test]
+    fn a_page_that_cannot_be_read_is_an_error_and_no_signal() {
+        let page = page_bytes() as u64;
+        let file = holes(2);
+        let map = Map::of_owned(&file, 0..2 * page).unwrap();
+        file.set_len(0).unwrap(); // as nobody but root could do to a blob
+        let error = map.populate().unwrap_err();
+        assert!(is_bad_medium(&error), "{error}");
+    }
+
+    #[test]
+    fn bad_media_are_told_from_mistakes() {
+        let is_bad = |errno| is_bad_medium(&io::Error::from_raw_os_error(errno));
+        for errno in [libc::EIO, libc::EFAULT, libc::EHWPOISON] {
+            assert!(is_bad(errno), "{errno}");
+        }
+        for errno in [libc::EINVAL, libc::ENOMEM, libc::EACCES, libc::ENOENT] {
+            assert!(!is_bad(errno), "{errno}");
+        }
+        assert!(!is_bad_medium(&io::Error::other("no number")));
+    }
+}

@@ -330,4 +330,38 @@ mod tests {
         assert_eq!(changed, [Path::new(""), Path::new("a"), Path::new("a/b")]);
         assert!(root.make_dirs(Path::new("a/b/c")).unwrap().is_empty());
     }
+
+    // Red when whatever is at a folder's name is taken for the folder, or for a way out of the root.
+    #[test]
+    fn a_file_in_the_place_of_a_folder_is_an_error_that_says_so() {
+        let (dir, root) = root();
+        std::fs::write(dir.path().join("file"), "x").unwrap();
+        for path in ["file", "file/sub"] {
+            let error = root.make_dirs(Path::new(path)).unwrap_err();
+            assert!(!matches!(error, Error::PathEscapesRoot { .. }), "{error}");
+            root.remove_empty_dir(Path::new(path)).unwrap_err();
+        }
+        assert!(!root.remove_empty_dir(Path::new("nothing")).unwrap());
+        root.make_dirs(Path::new("full/sub")).unwrap();
+        assert!(!root.remove_empty_dir(Path::new("full")).unwrap());
+        assert!(root.remove_empty_dir(Path::new("full/sub")).unwrap());
+    }
+
+    // Red when a folder that another has made between the look and the call is an error.
+    #[test]
+    fn many_make_the_same_folders_at_once() {
+        let (_dir, root) = root();
+        let barrier = std::sync::Barrier::new(8);
+        for round in 0..100 {
+            let path = PathBuf::from(format!("{round}/a/b"));
+            std::thread::scope(|scope| {
+                for _ in 0..8 {
+                    scope.spawn(|| {
+                        barrier.wait();
+                        root.make_dirs(&path).unwrap();
+                    });
+                }
+            });
+        }
+    }
 }

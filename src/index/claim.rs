@@ -161,10 +161,20 @@ mod tests {
         let claimed = dir.path().join(layout::shard_claim(7, 2));
         std::fs::copy(other.path().join(layout::shard(7)), &claimed).unwrap();
         make_old(&claimed);
+        // Red when `finish` keeps no generation before, which is all that is left when the new one is damaged.
+        let mut new = Temp::write(&root, Path::new(layout::INDEX), b"{}", Durability::Relaxed).unwrap();
+        assert!(!claim(&root, 7, 2, &mut new, Durability::Relaxed).unwrap());
+        let generation = |path: &Path| ShardText::parse(&root.read(path).unwrap().unwrap()).unwrap().generation;
+        assert_eq!((generation(&layout::shard(7)), generation(&layout::shard_prev(7))), (2, 1));
         put(&index, &ids[2]).unwrap();
         for id in &ids[..3] {
             assert!(index.get(id).unwrap().is_some(), "{id}");
         }
+        // Red when a claim is finished or removed however young it is: its owner is about to rename it.
+        let claimed = dir.path().join(layout::shard_claim(7, 4));
+        std::fs::write(&claimed, "{").unwrap();
+        assert!(!claim(&root, 7, 4, &mut new, Durability::Relaxed).unwrap());
+        assert!(claimed.exists());
         // A torn one.
         let claimed = dir.path().join(layout::shard_claim(7, 4));
         std::fs::write(&claimed, "{").unwrap();

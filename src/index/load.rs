@@ -176,3 +176,74 @@ pub(super) fn read_file(root: &Root, path: &Path) -> Result<Option<Loaded>> {
     })?;
     Ok(Some(Loaded { text, stamp: Some(meta.stamp()), meta: Some(meta) }))
 }
+
+#[cfg(test)]
+#[allow(clippy::disallowed_methods)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    const RECORD: &str = r#"{"path":"views/m/a/m","kind":"registered","digest":null,"size_bytes":0,"files":0,
+        "lifecycle":"active","trust":"unverified","created_ms":1,"updated_ms":1}"#;
+
+    fn root() -> (tempfile::TempDir, Arc<Root>) {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir(dir.path().join("index")).unwrap();
+        let root = Arc::new(Root::open(dir.path()).unwrap());
+        (dir, root)
+    }
+
+    /// Writes the shard of "m" in place, so that nothing but its time can tell the new text from the old.
+    fn write(root: &Root, record: &str, modified: SystemTime) {
+        let mut shard = ShardText::default();
+        shard.entries.insert("m".into(), RawValue::from_string(record.into()).unwrap());
+        let path = root.absolute(&layout::shard(layout::shard_number("m")));
+        std::fs::write(&path, shard.render()).unwrap();
+        std::fs::write(root.absolute(&layout::shard_prev(layout::shard_number("m"))), "").unwrap();
+        std::fs::File::open(&path).unwrap().set_modified(modified).unwrap();
+    }
+
+    /// What a handle says after the text has changed under the same stamp: when the record was made.
+    fn read_twice(modified: SystemTime, read: impl Fn(&Index) -> Option<Record>) -> [u64; 2] {
+        let (_dir, root) = root();
+        let index = Index::new(root.clone(), true);
+        write(&root, RECORD, modified);
+        // The second look keeps the whole shard, the first only that it is unchanged.
+        let first = read(&index).and(read(&index)).unwrap();
+        write(&root, &RECORD.replace(r#""created_ms":1"#, r#""created_ms":2"#), modified);
+        [first.created_ms, read(&index).unwrap().created_ms]
+    }
+
+    // Red when a shard is kept however young it is, and when none is kept.
+    #[test]
+    fn a_shard_is_read_once_unless_it_is_too_young_for_its_stamp() {
+        let get = |index: &Index| index.get("m").unwrap();
+        let all = |index: &Index| index.all().unwrap().iter().find_map(|records| records.get("m").cloned());
+        let now = SystemTime::now();
+        assert_eq!(read_twice(now, get), [1, 2]);
+        assert_eq!(read_twice(now, all), [1, 2]);
+        let old = now - Duration::from_secs(60);
+        assert_eq!(read_twice(old, get), [1, 1]);
+        assert_eq!(read_twice(old, all), [1, 1]);
+    }
+
+    #[test]
+    fn an_id_of_another_shard_and_one_that_is_none_are_damage_that_is_named() {
+        let (_dir, root) = root();
+        let number = layout::shard_number("m");
+        let reason = |id: &str, text: &str| {
+            let text = RawValue::from_string(text.into()).unwrap();
+            let loaded = Loaded { text: ShardText::default(), stamp: None, meta: None };
+            match loaded.record(&root, number, id, &text) {
+                Err(Error::CorruptIndex { reason, .. }) => reason,
+                other => panic!("{id:?} gave {other:?}"),
+            }
+        };
+        assert!(reason("of another shard", RECORD).contains("does not belong there"));
+        // One with a control character, in its own shard.
+        let illegal = (0..).map(|n| format!("\n{n}")).find(|id| layout::shard_number(id) == number).unwrap();
+        assert!(reason(&illegal, RECORD).contains("does not belong there"));
+        let unreadable = reason("m", &RECORD.replace("registered", "unheard of"));
+        assert!(unreadable.contains(r#"the entry "m" cannot be read: "#) && unreadable.contains("unheard of"));
+    }
+}

@@ -93,6 +93,22 @@ fn a_clock_that_jumps_takes_nothing_that_is_in_use(#[case] at_ms: u64, #[case] i
     drop(lease);
 }
 
+// Red when the references of an eviction that was taken back are counted wrongly: the next one would be in vain.
+#[test]
+fn evicting_all_but_one_of_those_that_share_their_bytes_frees_nothing() {
+    let host = Host::new();
+    let catalog = catalog(&host);
+    for id in ["one", "two", "three", "four"] {
+        add_as(&host, &catalog, "same", id);
+    }
+    catalog.pin("four", "p", None).unwrap();
+    let plan = catalog.plan_gc(&room_for(0)).unwrap();
+    let shared = |id| (id, GcReason::Shared);
+    let pinned = ("four", GcReason::Pinned("p".into()));
+    assert_eq!(kept(&plan), [pinned, shared("one"), shared("three"), shared("two")]);
+    assert_eq!((plan.steps.len(), plan.freed_bytes, plan.shortfall_bytes), (0, 0, SIZE as u64));
+}
+
 // Red when an eviction that frees nothing is not taken back.
 #[test]
 fn evicting_one_of_two_that_share_their_bytes_frees_nothing() {

@@ -310,3 +310,54 @@ pub(crate) fn open_source(path: &Path) -> io::Result<File> {
 pub(crate) fn meta_of_path(path: &Path) -> io::Result<Meta> {
     Ok(meta(&rfs::stat(path)?))
 }
+
+#[cfg(test)]
+#[allow(clippy::disallowed_methods)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    // Red when one of the two ways follows a symlink, or leaves the root: kernels before 5.6, and some sandboxes, have
+    // only `walk`.
+    #[test]
+    fn with_and_without_openat2_no_symlink_is_followed() {
+        let dir = tempfile::tempdir().unwrap();
+        let outside = tempfile::tempdir().unwrap();
+        std::fs::create_dir_all(dir.path().join("a/b")).unwrap();
+        std::fs::create_dir(outside.path().join("b")).unwrap();
+        std::fs::write(dir.path().join("a/file"), "x").unwrap();
+        symlink(outside.path(), dir.path().join("out")).unwrap();
+        symlink("a", dir.path().join("in")).unwrap();
+        let handle = Handle::open(dir.path()).unwrap();
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+        let by_openat2 = |path: &str| handle.dir(Path::new(path), OFlags::RDONLY).map(|_| ());
+        let by_walk = |path: &str| handle.walk(Path::new(path), flags).map(|_| ());
+        for way in [&by_openat2 as &dyn Fn(&str) -> io::Result<()>, &by_walk] {
+            way("a").unwrap();
+            way("a/b").unwrap();
+            for path in ["out", "out/b", "in", "in/b"] {
+                assert!(is_symlink_loop(&way(path).unwrap_err()), "{path}");
+            }
+            for path in ["..", "a/../..", "/tmp"] {
+                way(path).unwrap_err();
+            }
+            assert_eq!(way("a/file").unwrap_err().kind(), io::ErrorKind::NotADirectory);
+            assert_eq!(way("a/file/b").unwrap_err().kind(), io::ErrorKind::NotADirectory);
+            assert_eq!(way("a/none").unwrap_err().kind(), io::ErrorKind::NotFound);
+        }
+    }
+
+    // Red when a folder is not opened as one: a FIFO in its place, opened for reading, waits for a writer for ever.
+    #[test]
+    fn a_fifo_is_neither_a_folder_nor_a_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let fifo = dir.path().join("fifo");
+        rfs::mknodat(CWD, &fifo, FileType::Fifo, Mode::from_raw_mode(0o600), 0).unwrap();
+        let handle = Handle::open(dir.path()).unwrap();
+        let path = Path::new("fifo");
+        handle.open_dir(path).unwrap_err();
+        handle.open_file(path, Open::Read).unwrap_err();
+        open_source(&fifo).unwrap(); // without waiting; the caller looks at its kind
+    }
+}
