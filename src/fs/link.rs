@@ -164,4 +164,34 @@ mod tests {
         assert_eq!(root.names(Path::new("")).unwrap(), ["one", "other"]);
         assert!(!can_reflink(&root, ["no folder/a", "no folder/b"].map(Path::new)));
     }
+
+    // Red when anything is removed that is not the file that was read, or nothing is.
+    #[test]
+    fn a_source_is_removed_only_while_it_is_what_was_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("source");
+        std::fs::write(&path, "read").unwrap();
+        let read = crate::fs::meta_of_path(&path).unwrap().stamp();
+        remove_source(&path, None).unwrap_err();
+        std::fs::write(&path, "longer since").unwrap();
+        remove_source(&path, Some(read)).unwrap_err();
+        let now = crate::fs::meta_of_path(&path).unwrap().stamp();
+        let link = dir.path().join("link");
+        std::os::unix::fs::symlink(&path, &link).unwrap();
+        remove_source(&link, Some(now)).unwrap_err(); // it leads to what was read, and is somebody's name for it
+        assert!(path.exists() && link.is_symlink());
+        remove_source(&path, Some(now)).unwrap();
+        assert!(!path.exists());
+    }
+
+    #[test]
+    fn only_empty_folders_of_a_moved_tree_are_removed() {
+        let dir = tempfile::tempdir().unwrap();
+        let tree = dir.path().join("tree");
+        std::fs::create_dir_all(tree.join("empty/empty too")).unwrap();
+        std::fs::create_dir(tree.join("kept")).unwrap();
+        std::fs::write(tree.join("kept/new"), "came since").unwrap();
+        remove_empty_folders(&tree);
+        assert!(!tree.join("empty").exists() && tree.join("kept/new").exists());
+    }
 }

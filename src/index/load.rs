@@ -246,4 +246,18 @@ mod tests {
         let unreadable = reason("m", &RECORD.replace("registered", "unheard of"));
         assert!(unreadable.contains(r#"the entry "m" cannot be read: "#) && unreadable.contains("unheard of"));
     }
+
+    // Red when an index whose folder is gone is an empty one: a collection would take everything.
+    #[test]
+    fn without_its_folder_or_after_a_loss_an_index_is_not_empty() {
+        let (dir, root) = root();
+        let number = layout::shard_number("m");
+        assert!(read_text(&root, number).unwrap().text.entries.is_empty(), "it was never written");
+        std::fs::write(root.absolute(&layout::shard_prev(number)), "").unwrap();
+        assert!(matches!(read_text(&root, number), Err(Error::CorruptIndex { .. })));
+        std::fs::remove_dir_all(dir.path().join("index")).unwrap();
+        assert!(matches!(read_text(&root, number), Err(Error::CorruptIndex { .. })));
+        std::fs::write(dir.path().join("index"), "").unwrap();
+        read_text(&root, number).map(drop).unwrap_err();
+    }
 }
