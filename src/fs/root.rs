@@ -283,6 +283,10 @@ mod tests {
         escapes(root.remove_file(Path::new("blobs/kept")).unwrap_err());
         escapes(root.make_dirs(Path::new("blobs/sub")).unwrap_err());
         escapes(root.names(Path::new("blobs")).unwrap_err());
+        escapes(root.open_lock_file(Path::new("file")).unwrap_err());
+        symlink(outside.path().join("made"), dir.path().join("dangling")).unwrap();
+        escapes(root.open_lock_file(Path::new("dangling")).unwrap_err());
+        assert!(!outside.path().join("made").exists());
         // Removing a symlink removes the symlink.
         root.remove_all(Path::new("blobs")).unwrap();
         assert!(outside.path().join("kept").exists() && !dir.path().join("blobs").exists());
