@@ -281,6 +281,7 @@ mod tests {
         escapes(root.read(Path::new("file")).unwrap_err());
         escapes(root.create_file(Path::new("blobs/new"), 0o600).unwrap_err());
         escapes(root.remove_file(Path::new("blobs/kept")).unwrap_err());
+        escapes(root.make_dirs(Path::new("blobs")).unwrap_err());
         escapes(root.make_dirs(Path::new("blobs/sub")).unwrap_err());
         escapes(root.names(Path::new("blobs")).unwrap_err());
         escapes(root.open_lock_file(Path::new("file")).unwrap_err());
