@@ -9,81 +9,12 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Component;
 
+use catalog_core::testing::{accepted_ids, rejected_ids};
 use catalog_core::{CatalogStore, Durability, FsCatalog, LifecycleState, check_id};
 use common::*;
 use proptest::prelude::*;
 use proptest::sample::select;
 use rstest::rstest;
-
-/// Each may be an id, and each stays apart from all others.
-fn accepted() -> Vec<String> {
-    let mut ids: Vec<String> = [
-        ".",
-        "..",
-        "../outside",
-        "../../outside/secret",
-        "/",
-        "/etc/passwd",
-        "//abs",
-        "~",
-        "--help",
-        r"..\..\outside",
-        r"C:\x",
-        "C:/x",
-        "C:",
-        r"\\unc\share",
-        r"\\?\C:\x",
-        "CON",
-        "con",
-        "con.gguf",
-        "NUL",
-        "COM1",
-        "a",
-        "A",
-        "a.",
-        "a..",
-        "a ",
-        " a",
-        "a/b",
-        "a//b",
-        "a/./b",
-        "a:b",
-        "a\\b",
-        "a*",
-        "%2e%2e%2foutside",
-        "%252e%252e%252foutside",
-        "%00",
-        "é",
-        "e\u{301}",
-        "É",
-        "\u{212a}",
-        "k",
-        "K",
-        "ß",
-        "ss",
-        "\u{202e}a",
-        "\u{feff}a",
-        "index",
-        "store.json",
-        "blobs/sha256",
-        "views",
-        r#"","x":{""#,
-        "sha256-../",
-    ]
-    .map(String::from)
-    .into();
-    let long = "x".repeat(1023);
-    ids.extend([format!("{long}y"), format!("{long}z"), "/..".repeat(341)]);
-    ids
-}
-
-/// None of these is an id, whoever asks.
-fn rejected() -> Vec<String> {
-    let mut ids: Vec<String> =
-        ["", "\0", "a\0b", "a\n", "\na", "a\tb", "\u{1b}[2J", "\u{7f}", "a\u{85}"].map(String::from).into();
-    ids.extend(["x".repeat(1025), "é".repeat(513), "x".repeat(4096)]);
-    ids
-}
 
 fn host() -> (Host, FsCatalog) {
     let host = Host::new();
@@ -104,7 +35,7 @@ fn every_hostile_id_has_a_view_of_its_own_and_nothing_outside_is_touched() {
     let (host, catalog) = host();
     let before = listing(&host.path("outside"));
     let mut homes = BTreeSet::new();
-    for id in accepted() {
+    for id in accepted_ids() {
         assert!(check_id(&id).is_ok(), "{id:?}");
         let staged = stage(&catalog, &host.path("a"), &id).unwrap_or_else(|e| panic!("{id:?}: {e}"));
         assert!(staged.local_path.starts_with(host.root().join("views")), "{id:?}: {}", staged.local_path.display());
@@ -116,10 +47,10 @@ fn every_hostile_id_has_a_view_of_its_own_and_nothing_outside_is_touched() {
         assert!(homes.insert(folded(name)), "{id:?} shares {name:?} with another");
         assert_eq!(catalog.get(&id).unwrap().unwrap().id, id);
     }
-    let mut sorted = accepted();
+    let mut sorted = accepted_ids();
     sorted.sort();
     assert_eq!(catalog.list().unwrap().into_iter().map(|entry| entry.id).collect::<Vec<_>>(), sorted);
-    for (number, id) in accepted().into_iter().enumerate() {
+    for (number, id) in accepted_ids().into_iter().enumerate() {
         assert!(catalog.delete(&id).unwrap(), "{id:?}");
         assert_eq!(catalog.list().unwrap().len(), sorted.len() - number - 1, "{id:?} took another with it");
     }
@@ -132,7 +63,7 @@ fn every_hostile_id_has_a_view_of_its_own_and_nothing_outside_is_touched() {
 fn what_can_be_no_id_is_none_for_anybody() {
     let (host, catalog) = host();
     let before = listing(host.dir.path());
-    for id in rejected() {
+    for id in rejected_ids() {
         assert!(check_id(&id).is_err(), "{id:?}");
         let refused = |what: &str, error: catalog_core::Error| {
             let is_refusal = error.is_invalid_input() || error.is_not_found();

@@ -124,7 +124,7 @@ fn delete_says_whether_there_was_one<S: CatalogStore>(store: &S) {
 
 fn hostile_ids_stay_apart<S: CatalogStore>(store: &S) {
     let store = Probe(store);
-    let mut entries: Vec<CatalogEntry> = ids::accepted().iter().zip(1..).map(|(id, n)| entry(id, n)).collect();
+    let mut entries: Vec<CatalogEntry> = ids::accepted_ids().iter().zip(1..).map(|(id, n)| entry(id, n)).collect();
     for entry in &entries {
         store.lacks(&entry.id);
         store.put(entry);
@@ -149,7 +149,7 @@ fn impossible_ids_change_nothing<S: CatalogStore>(store: &S) {
     // What is left of some of the rejected ids when a store cuts or strips them instead.
     let kept = ["a", "ab", "a b", &"x".repeat(255), &"x".repeat(1024)].map(|id| entry(id, 7));
     kept.iter().for_each(|entry| Probe(store).put(entry));
-    for id in ids::rejected() {
+    for id in ids::rejected_ids() {
         is_invalid_input("put", &id, store.put(&entry(&id, 1)));
         // The other calls may reject the id or find nothing, but what they find cannot be there.
         assert!(!matches!(store.get(&id), Ok(Some(_))), "get finds {id:?}, which can be no id");

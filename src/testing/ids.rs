@@ -2,12 +2,16 @@
 
 use crate::entry::MAX_ID_BYTES;
 
-/// Ids that every store takes, each of which stays apart from all the others.
-pub(super) fn accepted() -> Vec<String> {
+/// Ids that every store takes, each of which stays apart from all the others: they look like paths, devices, escapes or
+/// each other.
+#[must_use]
+pub fn accepted_ids() -> Vec<String> {
     let mut ids: Vec<String> = [
         // paths that climb, start at a root, a drive or a share, or name a device
         ".",
         "..",
+        "../outside",
+        "../../outside/secret",
         "../../etc/passwd",
         "/",
         "/abs",
@@ -22,6 +26,7 @@ pub(super) fn accepted() -> Vec<String> {
         r"\\?\C:\x",
         "CON",
         "con",
+        "con.gguf",
         "NUL",
         "COM1",
         "a/b",
@@ -104,6 +109,8 @@ pub(super) fn accepted() -> Vec<String> {
         "store.json",
         "blobs/sha256",
         "..prev",
+        "views",
+        "sha256-../",
     ]
     .map(String::from)
     .into();
@@ -115,7 +122,8 @@ pub(super) fn accepted() -> Vec<String> {
 }
 
 /// Ids that every store rejects.
-pub(super) fn rejected() -> Vec<String> {
+#[must_use]
+pub fn rejected_ids() -> Vec<String> {
     let mut ids: Vec<String> = [
         "",
         "\0",
