@@ -1,7 +1,9 @@
 //! Bringing many foreign files in at once, several on each core.
 
+use std::num::NonZero;
 use std::path::Path;
 use std::sync::OnceLock;
+use std::thread::available_parallelism;
 
 use rayon::prelude::*;
 
@@ -40,9 +42,8 @@ pub(crate) fn bring_many<'r>(session: &Session<'r>, files: Vec<Wanted<'_>>) -> V
         }
         let _ = result.set(brought); // each is told of once
     };
-    let total_bytes = files.iter().fold(0_u64, |sum, wanted| sum.saturating_add(wanted.size_bytes));
-    let (alone, streams): (Vec<_>, Vec<_>) =
-        files.into_iter().zip(&results).partition(|(wanted, _)| is_alone(wanted, total_bytes));
+    let is_alone = alone(&files, available_parallelism().map_or(1, NonZero::get));
+    let (alone, streams): (Vec<_>, Vec<_>) = files.into_iter().zip(&results).partition(|(wanted, _)| is_alone(wanted));
     let buffers = Buffers::default();
     let begin = |(wanted, result)| Bringing { session, wanted, result, buffers: &buffers, open: None };
     let streams: Vec<_> = streams.into_iter().map(begin).collect();
@@ -63,9 +64,8 @@ pub(crate) fn bring_many<'r>(session: &Session<'r>, files: Vec<Wanted<'_>>) -> V
             || {
                 digest_streams(streams, |bringing, digest| {
                     let Bringing { wanted, result, open, .. } = bringing;
-                    let missing = || Error::SourceMissing { path: wanted.source.to_path_buf() };
                     let brought = digest.and_then(|digest| {
-                        let Open { begun, groups, .. } = open.ok_or_else(missing)?;
+                        let Open { begun, groups, .. } = open.expect("a stream that has ended was begun");
                         begun.finish(Hashes { digest, groups: groups.map(GroupHasher::finish) }, wanted.how.durability)
                     });
                     keep(&wanted, result, brought);
@@ -76,10 +76,16 @@ pub(crate) fn bring_many<'r>(session: &Session<'r>, files: Vec<Wanted<'_>>) -> V
     results.into_iter().map(|result| result.into_inner().expect("each file is told of once")).collect()
 }
 
-/// A source that is taken as it is may still be changed by its owner, and is brought in by its own rules. And when one
-/// file is larger than all others together, it decides how long it takes: as one of many it would take longer.
-fn is_alone(wanted: &Wanted<'_>, total_bytes: u64) -> bool {
-    matches!(wanted.how.mode, IngestMode::Link | IngestMode::Move) || wanted.size_bytes > total_bytes / 2
+/// Which of these are brought in by themselves, with a thread for SHA-256 and another one for the rest: when there is one
+/// alone; what is taken as it is, since its owner may still change it; and a file that is more than its share of the cores'
+/// work: it decides how long all of it takes, and as one of many streams it would take longer.
+fn alone(files: &[Wanted<'_>], cores: usize) -> impl Fn(&Wanted<'_>) -> bool + use<> {
+    let total_bytes = files.iter().fold(0_u64, |sum, wanted| sum.saturating_add(wanted.size_bytes));
+    let (is_only, share_bytes) = (files.len() == 1, total_bytes / cores.max(1) as u64);
+    move |wanted| {
+        let is_taken = matches!(wanted.how.mode, IngestMode::Link | IngestMode::Move);
+        is_only || is_taken || (cores > 1 && wanted.size_bytes > share_bytes)
+    }
 }
 
 /// One of many files on its way in: a part of it is read, written to its copy, and hashed from the same buffer.

@@ -74,8 +74,11 @@ impl FsCatalog {
         // So that the stamps of files that were written just now can be relied on later.
         wait_for_a_tick(round.iter().flat_map(|(_, plan)| &plan.files).map(|file| file.stamp.mtime_ns));
         let files: usize = round.iter().map(|(_, plan)| plan.files.len()).sum();
-        // A batch is synced as a whole before it is published; a few files are synced here, each.
-        let each = if files < FLUSH_ONCE_FROM { self.durability } else { Durability::Relaxed };
+        let bytes: u64 = round.iter().map(|(_, plan)| plan.size_bytes()).sum();
+        // A batch is synced as a whole before it is published, and while it is brought in; a few small files are synced
+        // here, each, and so is one alone, which is synced in parts.
+        let is_batch = files >= FLUSH_ONCE_FROM || (files > 1 && bytes >= SYNC_EVERY_BYTES);
+        let each = if is_batch { Durability::Relaxed } else { self.durability };
         let every_bytes = (each != self.durability).then_some(SYNC_EVERY_BYTES);
         let sync = || self.root.sync_file_system();
         let (brought, synced) = sync_meanwhile(every_bytes, sync, |ahead| {

@@ -81,7 +81,7 @@ fn each_file_has_its_own_bytes_and_hashes() {
     }
 }
 
-// Red when the size is not looked at while the file is read, and when its stamp is not looked at afterwards.
+// Red when `Begun::finish` does not ask for the stamp: all three.
 #[test]
 fn a_source_that_changes_while_it_is_read_is_an_error_of_its_own() {
     type Change = fn(&std::fs::File);
@@ -110,6 +110,56 @@ fn a_source_that_changes_while_it_is_read_is_an_error_of_its_own() {
         for ((_, bytes), incoming) in others.iter().zip(brought) {
             assert_eq!(incoming.unwrap().digest(), Digest::of_bytes(bytes), "{name}");
         }
+    }
+}
+
+// Red when the bytes that were read are not compared with the size, each way: such files say the same of themselves before
+// and after.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_source_with_more_or_less_than_its_size_is_refused() {
+    let bench = Bench::new();
+    let (other, bytes) = bench.source("other", LARGE_BYTES);
+    let session = Session::begin(&bench.root).unwrap();
+    for (source, is_more) in [("/proc/self/status", true), ("/sys/kernel/uevent_seqnum", false)] {
+        let source = Path::new(source);
+        let size_bytes = std::fs::metadata(source).unwrap().len();
+        assert_eq!(std::fs::read(source).unwrap().len() as u64 > size_bytes, is_more);
+        let failed = [OnceLock::new(), OnceLock::new(), OnceLock::new()];
+        let files = vec![
+            wanted(source, 0, &|_| {}, &failed[0]),
+            wanted(&other, LARGE_BYTES, &|_| {}, &failed[1]),
+            wanted(&other, LARGE_BYTES, &|_| {}, &failed[2]),
+        ];
+        let mut brought = bring_many(&session, files).into_iter();
+        assert!(matches!(brought.next(), Some(Err(Error::SourceChanged { .. }))), "{}", source.display());
+        assert!(brought.all(|incoming| incoming.unwrap().digest() == Digest::of_bytes(&bytes)));
+    }
+}
+
+// Red when a file has to be larger than all others together: of four shards on sixteen cores, each would be hashed,
+// copied and cut into groups by one thread, and twelve cores would have nothing to do.
+#[test]
+fn a_file_that_is_more_than_its_share_is_alone() {
+    let (source, failed) = (Path::new("file"), OnceLock::new());
+    let alone_of = |sizes: &[usize], mode, cores| {
+        let files: Vec<_> =
+            sizes.iter().map(|size| Wanted { how: how(mode), ..wanted(source, *size, &|_| {}, &failed) }).collect();
+        let is_alone = alone(&files, cores);
+        files.iter().filter(|wanted| is_alone(wanted)).count()
+    };
+    for (sizes, cores, expected) in [
+        (&[0][..], 2, 1), // the only one
+        (&[9], 1, 1),
+        (&[5, 5], 2, 0), // a core each
+        (&[5, 5, 5, 5], 16, 4),
+        (&[5, 5, 5, 5], 4, 0),
+        (&[40, 1, 1, 1], 2, 1),
+        (&[40, 1, 1, 1], 1, 0), // nothing would go on beside it
+        (&[0, 0, 0], 2, 0),
+    ] {
+        assert_eq!(alone_of(sizes, IngestMode::Auto, cores), expected, "{sizes:?} on {cores} cores");
+        assert_eq!(alone_of(sizes, IngestMode::Link, cores), sizes.len());
     }
 }
 
