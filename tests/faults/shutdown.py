@@ -100,9 +100,15 @@ class Ground:
             text = self.log.read_text(errors="replace") if self.log.exists() else ""
             stop = re.search(r"^(\d+) +--- stopped by SIGSTOP", text, re.MULTILINE)
             if stop:
-                return int(stop[1])
+                return process_of(stop[1])
             time.sleep(0.002)
         return None
+
+
+def process_of(thread):
+    """The process of a thread that is stopped, which may end long before it."""
+    with open(f"/proc/{thread}/status") as status:
+        return int(re.search(r"^Tgid:\s+(\d+)$", status.read(), re.MULTILINE)[1])
 
 
 def judge(root, before, after, ended):
