@@ -93,7 +93,7 @@ pub enum Error {
     },
 
     /// A source that is neither a regular file nor a directory.
-    #[error("could not stage {}: it is a {kind}; only regular files and directories can be staged", path.display())]
+    #[error("could not read {}: it is a {kind}, which is never opened; give a regular file or a directory", path.display())]
     UnsupportedFileType {
         /// The source.
         path: PathBuf,
