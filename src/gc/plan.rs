@@ -67,8 +67,6 @@ struct Planner<'a> {
     young_trash: Vec<&'a TrashFacts>,
     used_bytes: u64,
     freed_bytes: u64,
-    /// Of what is freed, what is only put into `trash/` by these steps.
-    to_trash_bytes: u64,
 }
 
 impl<'a> Planner<'a> {
@@ -92,7 +90,6 @@ impl<'a> Planner<'a> {
             young_trash: Vec::new(),
             used_bytes,
             freed_bytes: 0,
-            to_trash_bytes: 0,
         }
     }
 
@@ -104,8 +101,6 @@ impl<'a> Planner<'a> {
         self.steps.push(GcStep { action, reason, bytes, at_once });
         if at_once {
             self.freed_bytes += bytes;
-        } else {
-            self.to_trash_bytes += bytes;
         }
     }
 
@@ -205,7 +200,6 @@ impl<'a> Planner<'a> {
             step.at_once = true;
             missing = missing.saturating_sub(step.bytes);
             self.freed_bytes += step.bytes;
-            self.to_trash_bytes -= step.bytes;
         }
         if self.missing_bytes() > 0 {
             self.evict_least_recently_used(is_leased);
