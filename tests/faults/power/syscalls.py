@@ -39,17 +39,23 @@ class Names:
         self.open = {}
 
     def read(self, trace):
-        """The events of one process, in the order in which its calls returned."""
+        """The events of one process, in the order in which its calls returned; but a descriptor is gone as soon as its
+        close begins, since another thread may be given its number before that returns."""
         events, unfinished = [], {}
         self.open = {}
         for line in open(trace, encoding="ascii"):
             thread, call = line.rstrip("\n").split(maxsplit=1)
             if call.endswith("<unfinished ...>"):
-                unfinished[thread] = call.removesuffix("<unfinished ...>")
+                unfinished[thread] = call = call.removesuffix("<unfinished ...>")
+                if call.startswith("close("):
+                    self._event("close", call.removeprefix("close("), 0, "")
                 continue
             resumed = re.match(r"<\.\.\. \w+ resumed>", call)
             if resumed:
-                call = unfinished.pop(thread) + call[resumed.end() :]
+                begun = unfinished.pop(thread)
+                if begun.startswith("close("):
+                    continue
+                call = begun + call[resumed.end() :]
             done = re.match(r"(\w+)\((.*)\) += (\d+)", call)  # one that failed has changed nothing
             if done:
                 events += self._event(done[1], done[2], int(done[3]), call[done.end() :])
