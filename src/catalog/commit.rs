@@ -92,7 +92,8 @@ impl FsCatalog {
         }
         let mut last = None;
         let mut settled: BTreeMap<Digest, Meta> = BTreeMap::new();
-        for _ in 0..ATTEMPTS {
+        let mut attempts = ATTEMPTS;
+        while attempts > 0 {
             let store = self.lock_for_commit()?;
             let mut touched = Touched::default();
             let trash = blob::trash(&self.root)?;
@@ -111,14 +112,20 @@ impl FsCatalog {
                 }
             }
             if doubtful.is_empty() && !unsynced {
-                match self.show_and_record(session, artifacts, flush, &mut touched)? {
-                    Some(shown) => return Ok(shown),
-                    None => {
-                        drop(store);
-                        self.copy_views(session, artifacts)?;
-                        continue;
-                    }
+                let recorded = self.show_and_record(session, artifacts, flush, &mut touched);
+                // Somebody has removed the lock file: a sweep may have run beside this, and taken what was found here. What
+                // could not be synced cannot be relied on, however often it is done again.
+                let is_final = recorded.as_ref().is_err_and(Error::is_failed_sync);
+                if !is_final && !store.is_named(&self.root, &layout::lock_store())? {
+                    continue;
                 }
+                if let Some(shown) = recorded? {
+                    return Ok(shown);
+                }
+                drop(store);
+                self.copy_views(session, artifacts)?;
+                attempts -= 1;
+                continue;
             }
             drop(store);
             for incoming in artifacts.iter_mut().flat_map(|(_, artifact)| &mut artifact.incoming).filter(|_| unsynced) {
@@ -128,6 +135,7 @@ impl FsCatalog {
                 settled.extend(self.settle(digest)?.map(|good| (*digest, good)));
             }
             last = doubtful.pop().or(last);
+            attempts -= 1;
         }
         let path = last.map(|digest| self.root.absolute(&layout::blob(&digest))).unwrap_or_default();
         Err(Error::CorruptBlob { path, reason: "it was damaged again each time it was replaced".into() })

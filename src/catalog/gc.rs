@@ -118,6 +118,7 @@ impl FsCatalog {
             Ok(Change::Remove)
         })?;
         report.skipped += (ids.len() - evicted.len()) as u64;
+        let relocked = sweep.relocked;
         for (id, (stored, step)) in evicted {
             let files = match stored.digest {
                 Some(digest) => self.files_of(stored.kind, digest, stored.size_bytes)?,
@@ -125,7 +126,10 @@ impl FsCatalog {
             };
             let record = stored.clone().into_record(id.clone(), &self.root);
             let blobs = self.blobs_of(&record)?;
-            sweep.roots.release(self.relative(&record.entry.local_path), &blobs);
+            // Roots that were read again since know nothing of these records.
+            if sweep.relocked == relocked {
+                sweep.roots.release(self.relative(&record.entry.local_path), &blobs);
+            }
             report.physical_bytes += sweep.remove_views(&id, &stored, &files)?.disk_bytes;
             for digest in &blobs {
                 count(sweep.remove_blob(digest, step.at_once)?, step, report);

@@ -18,7 +18,10 @@ use crate::view;
 /// Holds the store lock exclusive: what is referenced and what is leased cannot grow while it lives.
 pub(super) struct Sweep<'c> {
     catalog: &'c FsCatalog,
-    _store: Lock,
+    /// `None` only while it is taken again.
+    store: Option<Lock>,
+    /// How often it was taken again.
+    pub(super) relocked: usize,
     pub(super) roots: Roots,
     /// See [`FsCatalog::leased_orphans`].
     orphans: BTreeSet<Digest>,
@@ -51,22 +54,43 @@ impl FsCatalog {
         }
         // The scan warms the cache, so that the store is locked for less.
         self.roots()?;
-        let _store = self.lock_for_sweep()?;
-        let roots = self.roots()?;
-        let orphans = self.leased_orphans(&roots)?;
-        Ok(Sweep {
+        let mut sweep = Sweep {
             catalog: self,
-            _store,
-            roots,
-            orphans,
+            store: None,
+            relocked: 0,
+            roots: Roots::default(),
+            orphans: BTreeSet::new(),
             claims: BTreeMap::new(),
             doomed: Vec::new(),
             freed: Vec::new(),
-        })
+        };
+        sweep.lock()?;
+        Ok(sweep)
     }
 }
 
 impl Sweep<'_> {
+    fn lock(&mut self) -> Result<()> {
+        self.store = Some(self.catalog.lock_for_sweep()?);
+        self.roots = self.catalog.roots()?;
+        self.orphans = self.catalog.leased_orphans(&self.roots)?;
+        Ok(())
+    }
+
+    /// Before each step: when somebody has removed the lock file, commits run beside this, and the roots are no more all
+    /// that there are. Claims are given up for that, in the order in which locks are taken.
+    fn check_alone(&mut self) -> Result<()> {
+        let root = &self.catalog.root;
+        let is_named = |lock: &Lock| lock.is_named(root, &layout::lock_store());
+        if self.store.as_ref().map_or(Ok(false), is_named)? {
+            return Ok(());
+        }
+        self.claims.clear();
+        self.store = None;
+        self.relocked += 1;
+        self.lock()
+    }
+
     /// Keeps new leases off an artifact's root blob until [`forget_claims`](Sweep::forget_claims). `false`: it is
     /// leased, and has to stay as a whole.
     pub(super) fn claim(&mut self, digest: &Digest) -> Result<bool> {
@@ -90,6 +114,7 @@ impl Sweep<'_> {
 
     /// Puts a blob into `trash/` that nothing needs; with `at_once` it is removed for good when the sweep ends.
     pub(super) fn remove_blob(&mut self, digest: &Digest, at_once: bool) -> Result<Fate> {
+        self.check_alone()?;
         let root = &self.catalog.root;
         if self.roots.references(digest) {
             return Ok(Fate::Referenced);
@@ -120,6 +145,7 @@ impl Sweep<'_> {
     /// Removes what was ever shown under an id that has no record any more, and an adopted path of its. Answers what
     /// the copies among them bring.
     pub(super) fn remove_views(&mut self, id: &str, record: &StoredRecord, files: &[TreeFile]) -> Result<Freed> {
+        self.check_alone()?;
         let path = record.relative_path();
         let copies = match (&path, record.view) {
             (Some(path), Some(LinkMode::Copy)) => view::copies_of(&self.catalog.root, path, files)?,
@@ -147,6 +173,7 @@ impl Sweep<'_> {
 
     /// One of them, `views/<slug>/<12 hex>`, or the folder `views/<slug>` of an id when it is empty.
     pub(super) fn remove_stray_view(&mut self, folder: &Path) -> Result<bool> {
+        self.check_alone()?;
         let root = &self.catalog.root;
         let Some(home) = folder.parent().filter(|home| *home != Path::new(layout::VIEWS)) else {
             return root.remove_empty_dir(folder); // never with what may have come into it since
@@ -168,8 +195,8 @@ impl Sweep<'_> {
 
     /// Lets commits run again, then removes for good what was taken at once.
     pub(super) fn finish(self) -> Result<Vec<Freed>> {
-        let Sweep { catalog, _store, doomed, mut freed, claims, .. } = self;
-        drop((_store, claims));
+        let Sweep { catalog, store, doomed, mut freed, claims, .. } = self;
+        drop((store, claims));
         for (digest, trashed) in &doomed {
             freed.push(blob::empty_trash(&catalog.root, digest, trashed)?);
         }

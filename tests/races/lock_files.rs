@@ -3,8 +3,10 @@
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::thread;
+use std::time::Duration;
 
-use catalog_core::{CatalogStore, Digest, Durability, FsCatalog};
+use catalog_core::{CatalogStore, Digest, Durability, FsCatalog, GcPolicy};
 use rstest::rstest;
 
 use crate::common::*;
@@ -105,4 +107,75 @@ fn nothing_is_lost_when_lock_files_are(#[case] what: &str) {
         std::thread::sleep(std::time::Duration::from_millis(step * 7 % 16));
     };
     run(dir.path(), race, what);
+}
+
+/// Takes all that it may, at once.
+fn all() -> GcPolicy {
+    GcPolicy { max_bytes: Some(0), grace: Duration::ZERO, ..GcPolicy::default() }
+}
+
+/// Holds the lock of an id's shard, as a slow writer would.
+fn hold_shard(host: &Host, id: &str) -> File {
+    let shard = Digest::of_bytes(id.as_bytes()).to_hex()[..2].to_owned();
+    let held = File::options().create(true).append(true).open(host.root().join("locks/index").join(shard)).unwrap();
+    held.lock().unwrap();
+    held
+}
+
+fn until(what: impl Fn() -> bool) {
+    while !what() {
+        thread::sleep(Duration::from_millis(2));
+    }
+}
+
+fn check_whole(host: &Host, id: &str) {
+    let record = host.catalog().record(id).unwrap().unwrap();
+    check_artifact(&host.root(), &record).unwrap();
+    assert!(blob_path(&host.root(), &record.entry.digest.unwrap()).exists(), "its blob was taken");
+}
+
+// Red when a commit does not look at its end whether its lock file is still there.
+#[test]
+fn a_sweep_that_ran_beside_a_commit_has_taken_nothing() {
+    let host = Host::new();
+    let content = host.file("content", "some bytes");
+    let catalog = host.catalog().with_durability(Durability::Relaxed);
+    let blob = blob_path(&host.root(), &Digest::of_bytes(b"some bytes"));
+    thread::scope(|scope| {
+        let shard = hold_shard(&host, "a");
+        let commit = scope.spawn(|| catalog.put(&entry("a", &content)));
+        until(|| blob.exists()); // it has the store, and waits for the shard
+        fs::remove_file(host.root().join("locks/store")).unwrap();
+        // What nothing references is taken.
+        host.catalog().gc(&all()).unwrap();
+        assert!(!blob.exists());
+        drop(shard);
+        commit.join().unwrap().unwrap();
+    });
+    check_whole(&host, "a");
+}
+
+// Red when a sweep does not look before each step whether its lock file is still there; and when it takes the second of two
+// evicted records out of roots that it has read since.
+#[test]
+fn a_commit_that_ran_beside_a_sweep_keeps_what_it_has_found() {
+    let host = Host::new();
+    let content = host.file("content", "some bytes");
+    let catalog = host.catalog();
+    for id in ["a", "c"] {
+        catalog.put(&entry(id, &content)).unwrap();
+    }
+    let plan = catalog.plan_gc(&all()).unwrap();
+    thread::scope(|scope| {
+        let shard = hold_shard(&host, "a");
+        let sweep = scope.spawn(|| catalog.execute_gc(&plan));
+        let store = host.root().join("locks/store");
+        until(|| File::open(&store).unwrap().try_lock_shared().is_err()); // it has the store
+        thread::sleep(Duration::from_millis(100)); // it has read the roots, and waits for the shard
+        fs::remove_file(&store).unwrap();
+        host.catalog().put(&entry("b", &content)).unwrap();
+        drop(shard);
+        assert_eq!(sweep.join().unwrap().unwrap().entries, 2);
+    });
+    check_whole(&host, "b");
 }
