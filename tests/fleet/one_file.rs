@@ -1,4 +1,4 @@
-//! Fifty processes stage one file: one of them reads it, also when the first one is killed meanwhile.
+//! A hundred processes stage one file: one of them reads it, also when the first one is killed meanwhile.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -17,7 +17,7 @@ use crate::common::{
 };
 use crate::say;
 
-const PROCESSES: usize = 50;
+const PROCESSES: usize = 100;
 /// Copied and hashed at a time; an observer is told of each.
 const CHUNK_BYTES: u64 = 4 << 20;
 
@@ -53,7 +53,7 @@ impl Observer for Counting {
     }
 }
 
-/// Not a test: one of the fifty.
+/// Not a test: one of the hundred.
 #[test]
 fn one_of_many() {
     if !is_child("one_file::one_of_many") {
@@ -209,7 +209,7 @@ fn make_file(path: &Path, size: u64) -> Digest {
 
 // Red when the one who got the flight does not look again whether the work is done.
 #[test]
-fn fifty_processes_stage_one_file_and_one_of_them_reads_it() {
+fn a_hundred_processes_stage_one_file_and_one_of_them_reads_it() {
     let crowd = Crowd::gather(256 << 20, Duration::ZERO);
     let began = crowd.go();
     crowd.check("one file", began, 1);
