@@ -9,11 +9,14 @@ use super::source::Source;
 use super::{Incoming, IngestMode, Session, UsedMode};
 use crate::error::Result;
 use crate::fs::ahead::{Ahead, sync_meanwhile};
-use crate::fs::{Durability, atomic, link, meta_of, space};
+use crate::fs::{Durability, atomic, link, meta_of, space, will_need};
 use crate::hash::{BothHasher, Hashes, hash_both, read_all};
 
 /// A large file is written to disk in parts of this size while it is copied.
 const SYNC_EVERY_BYTES: u64 = 64 << 20;
+
+/// So much of a clone is on its way from the disk while what comes before is hashed.
+const READ_AHEAD_BYTES: u64 = 16 << 20;
 
 /// How a file is brought in.
 #[derive(Clone, Copy, Debug)]
@@ -61,7 +64,14 @@ fn clone_or_copy<'r>(
     let hashes = if begun.is_clone() {
         // The clone is of one moment; its size may not be what was seen before.
         let size = meta_of(&begun.private.file).map_err(|e| begun.fail("look at", e))?.size_bytes;
-        let fetch = |part| mapped(&begun.private.file, part).map_err(|e| begun.fail("read", e));
+        let mut asked = 0;
+        let fetch = |part: Range<u64>| {
+            // Nothing of a clone is in memory, though all of its source may be.
+            let wanted = size.min(part.end.saturating_add(READ_AHEAD_BYTES));
+            will_need(&begun.private.file, &(asked..wanted));
+            asked = wanted;
+            mapped(&begun.private.file, part).map_err(|e| begun.fail("read", e))
+        };
         hash_both(size, how.with_groups, fetch, advanced)?
     } else {
         copy_and_hash(session, &begun, how, advanced)?
