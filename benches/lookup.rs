@@ -1,4 +1,4 @@
-//! The index at 100 and at 10,000 entries, beside the plain system calls that its work comes down to.
+//! The index at 100, 10,000 and 100,000 entries, beside the plain system calls that its work comes down to.
 #![allow(clippy::disallowed_methods, clippy::unwrap_used, clippy::indexing_slicing)]
 
 mod support;
@@ -21,7 +21,7 @@ fn entry(number: usize) -> CatalogEntry {
 }
 
 fn lookup(c: &mut Criterion) {
-    for count in [100, 10_000] {
+    for count in [100, 10_000, 100_000] {
         let scratch = support::scratch();
         let root = scratch.path().join("root");
         let catalog = FsCatalog::new(&root).unwrap();

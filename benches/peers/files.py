@@ -8,43 +8,13 @@ KIND names the file system in the results, FOLDER is on it. DIVISOR makes large 
 """
 import json, os, shutil, subprocess, sys, time
 
+from common import CATALOG, make, note, quietly, text
+
 KIND, FOLDER, ROUNDS, DIVISOR, ALL = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4]), sys.argv[5] == "all"
-CATALOG = os.environ["CATALOG"]
 CORES = os.cpu_count()
 # What one program may take for its runs of one work; a slow one then gets fewer rounds than the others.
 BUDGET_SECONDS = 40
 ROOT, COPY, REPOSITORY = (f"{FOLDER}/{name}" for name in ("root", "copy", "repository"))
-
-
-def note(text):
-    print(text, file=sys.stderr, flush=True)
-
-
-def text(size_bytes):
-    for unit, size in [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10), ("KB", 1000)]:
-        if size_bytes % size == 0:
-            return f"{size_bytes // size} {unit}"
-    return f"{size_bytes} bytes"
-
-
-def quietly(*command, cwd=None):
-    subprocess.run(command, check=True, cwd=cwd, stdout=subprocess.DEVNULL)
-
-
-def make(folder, count, size_bytes):
-    """Files that no two share and nothing can compress, in the page cache and on the disk."""
-    os.makedirs(folder)
-    key = os.path.basename(folder)
-    source = ["openssl", "enc", "-aes-128-ctr", "-pass", f"pass:{key}", "-nosalt", "-in", "/dev/zero"]
-    with subprocess.Popen(source, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as stream:
-        for number in range(count):
-            with open(f"{folder}/model-{number:05}.gguf", "wb") as file:
-                left = size_bytes
-                while left > 0:
-                    left -= file.write(stream.stdout.read(min(left, 1 << 20)))
-        stream.kill()
-    subprocess.run(["sync", "-f", folder], check=True)
-    return [f"{folder}/model-{number:05}.gguf" for number in range(count)]
 
 
 def used_seconds():

@@ -8,7 +8,8 @@ class Results:
             self.machine = json.load(file)
         self.by_key = {}
         self.processor = {}
-        for name in ["files.jsonl", "entries.jsonl"]:
+        self.costs = {}
+        for name in ["files.jsonl", "entries.jsonl", "costs.jsonl"]:
             if not os.path.exists(f"{folder}/{name}"):
                 continue
             with open(f"{folder}/{name}") as file:
@@ -23,6 +24,9 @@ class Results:
         return list(dict.fromkeys(key[1] for key, _ in self.by_key if key[0] == system and key[1] != "by size"))
 
     def add(self, line):
+        if line["part"] == "costs":
+            self.costs.setdefault(line["by"], {}).setdefault(line["work"], {})[line["at"]] = line
+            return
         if line["part"] == "entries":
             key = (line["work"], line["entries"])
         elif line["work"] == "by size":
@@ -64,6 +68,10 @@ def duration(seconds):
         if seconds >= size:
             break
     return f"{three_digits(seconds / size)} {unit}"
+
+
+def memory(size_bytes):
+    return "" if size_bytes is None else f"{three_digits(size_bytes / 1e6)} MB"
 
 
 def rate(bytes_per_second):
