@@ -57,8 +57,18 @@ pub(crate) const FOLDERS: [&str; 12] = [
     "locks/fetch",
 ];
 
+/// The first eight bytes of the SHA-256 of an id; the first of them is the number of its shard.
+pub(crate) fn id_hash(id: &str) -> u64 {
+    let [a, b, c, d, e, f, g, h, ..] = *Digest::of_bytes(id.as_bytes()).as_bytes();
+    u64::from_be_bytes([a, b, c, d, e, f, g, h])
+}
+
 pub(crate) fn shard_number(id: &str) -> u8 {
-    let [first, ..] = *Digest::of_bytes(id.as_bytes()).as_bytes();
+    shard_of_hash(id_hash(id))
+}
+
+pub(crate) fn shard_of_hash(hash: u64) -> u8 {
+    let [first, ..] = hash.to_be_bytes();
     first
 }
 

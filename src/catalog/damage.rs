@@ -26,7 +26,7 @@ impl FsCatalog {
             return Ok(false);
         }
         let mut done = Ok(());
-        for record in self.index.all()?.iter().flat_map(|shard| shard.values()) {
+        for record in self.index.all()?.iter().flat_map(|shard| shard.all()) {
             let shown = self.shown(record, digest);
             if shown.is_none() && record.entry.digest != Some(*digest) {
                 continue;

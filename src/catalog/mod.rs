@@ -149,7 +149,7 @@ impl FsCatalog {
 
 impl CatalogStore for FsCatalog {
     fn get(&self, id: &str) -> Result<Option<CatalogEntry>> {
-        Ok(self.record(id)?.map(|record| record.entry))
+        self.index.get_as(id, |record| record.entry.clone())
     }
 
     fn put(&self, entry: &CatalogEntry) -> Result<()> {

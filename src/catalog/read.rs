@@ -108,7 +108,7 @@ impl FsCatalog {
 
 /// Sorts before anything is copied: a record is large.
 fn sorted(shards: &[Arc<Records>]) -> Vec<&Record> {
-    let mut records: Vec<&Record> = shards.iter().flat_map(|shard| shard.values()).collect();
+    let mut records: Vec<&Record> = shards.iter().flat_map(|shard| shard.all()).collect();
     records.sort_unstable_by(|a, b| a.entry.id.cmp(&b.entry.id));
     records
 }

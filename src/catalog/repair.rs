@@ -93,7 +93,7 @@ impl FsCatalog {
         let files = self.files_of(record.kind, digest, record.size_bytes)?;
         self.mend(record, &files, options, observer, report)?;
         let needed: BTreeSet<Digest> = files.iter().map(|file| file.digest).chain([digest]).collect();
-        for other in self.index.all()?.iter().flat_map(|shard| shard.values()) {
+        for other in self.index.all()?.iter().flat_map(|shard| shard.all()) {
             // Of the one that was asked for, all was checked or mended just now, also when no outboard could say so.
             let is_asked_for = other.entry.id == record.entry.id;
             let is_whole_again =
@@ -163,7 +163,7 @@ impl FsCatalog {
     /// What the store itself has of a blob: what is in quarantine, and views that are copies.
     fn remains(&self, digest: &Digest) -> Result<Vec<std::path::PathBuf>> {
         let mut remains = self.quarantined(digest)?;
-        for record in self.index.all()?.iter().flat_map(|shard| shard.values()) {
+        for record in self.index.all()?.iter().flat_map(|shard| shard.all()) {
             let Some(root_digest) = record.entry.digest else { continue };
             // A tree whose manifest is lost itself names nothing.
             let Ok(files) = self.files_of(record.kind, root_digest, record.size_bytes) else { continue };

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::path::{MAIN_SEPARATOR, Path};
 
 use super::FsCatalog;
 use crate::blob::manifest::{self, TreeFile};
@@ -16,7 +16,14 @@ use crate::layout;
 #[derive(Default)]
 pub(super) struct Roots {
     digests: BTreeMap<Digest, usize>,
-    paths: BTreeMap<PathBuf, usize>,
+    /// By [`key`].
+    paths: BTreeMap<Vec<u8>, usize>,
+}
+
+/// A plain path as bytes, which are compared many times faster than the components of a path.
+fn key(relative: &Path) -> Vec<u8> {
+    let separator = |byte: &u8| if char::from(*byte) == MAIN_SEPARATOR { b'/' } else { *byte };
+    relative.as_os_str().as_encoded_bytes().iter().map(separator).collect()
 }
 
 impl Roots {
@@ -26,12 +33,19 @@ impl Roots {
 
     /// Whether a record shows something here: its path is this one, below it, or a folder that this is in.
     pub(super) fn claims(&self, relative: &Path) -> bool {
-        self.paths.range(relative.to_path_buf()..).next().is_some_and(|(path, _)| path.starts_with(relative))
-            || relative.ancestors().any(|above| self.paths.contains_key(above))
+        let mut key = key(relative);
+        let ends = key.iter().enumerate().filter(|(_, byte)| **byte == b'/').map(|(end, _)| end);
+        let mut above = ends.chain([key.len()]).filter_map(|end| key.get(..end));
+        if above.any(|above| self.paths.contains_key(above)) {
+            return true;
+        }
+        // All that is below it comes one after the other: what has its name and more, such as `a-b` for `a`, does not count.
+        key.push(b'/');
+        self.paths.range(key.clone()..).next().is_some_and(|(path, _)| path.starts_with(&key))
     }
 
     pub(super) fn add(&mut self, path: &Path, blobs: &[Digest]) {
-        *self.paths.entry(path.to_path_buf()).or_default() += 1;
+        *self.paths.entry(key(path)).or_default() += 1;
         for digest in blobs {
             *self.digests.entry(*digest).or_default() += 1;
         }
@@ -39,7 +53,7 @@ impl Roots {
 
     /// Takes back what a record that is removed now has added.
     pub(super) fn release(&mut self, path: &Path, blobs: &[Digest]) {
-        release_one(&mut self.paths, path);
+        release_one(&mut self.paths, key(path).as_slice());
         for digest in blobs {
             release_one(&mut self.digests, digest);
         }
@@ -74,7 +88,7 @@ impl FsCatalog {
     /// the other: that is no damage. It is when the record still names what cannot be read.
     pub(super) fn for_each_record(&self, take: &mut dyn FnMut(&Record, Vec<Digest>) -> Result<()>) -> Result<()> {
         for shard in self.index.all()? {
-            for record in shard.values() {
+            for record in shard.all() {
                 let mut record = Cow::Borrowed(record);
                 loop {
                     match self.blobs_of(&record) {
@@ -162,6 +176,26 @@ mod tests {
     use crate::catalog::StageOptions;
     use crate::fs::Durability;
     use crate::model_ref::ModelRef;
+
+    #[test]
+    fn a_path_claims_what_is_above_and_below_it_and_no_namesake() {
+        let mut roots = Roots::default();
+        for path in ["views/a-1/abc/m.gguf", "views/b/abc", "views/b-1/abc"] {
+            roots.add(Path::new(path), &[]);
+        }
+        let claims = |path: &str| roots.claims(Path::new(path));
+        for path in
+            ["views", "views/a-1", "views/a-1/abc", "views/a-1/abc/m.gguf", "views/b", "views/b/abc/x/y", "views/b-1"]
+        {
+            assert!(claims(path), "{path}");
+        }
+        // Red when the text is compared and not its parts: `a-1` begins with `a`, and stands before `a/`.
+        for path in ["view", "views/a", "views/a-1/ab", "views/a-1/abc/m", "views/b-", "views/b/abcd", "index"] {
+            assert!(!claims(path), "{path}");
+        }
+        roots.release(Path::new("views/b/abc"), &[]);
+        assert!(!roots.claims(Path::new("views/b")) && roots.claims(Path::new("views/b-1")));
+    }
 
     // Red when `for_each_record` does not look at a record once more whose manifest is not there.
     #[test]

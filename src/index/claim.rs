@@ -10,7 +10,7 @@ use std::thread;
 use std::time::Duration;
 
 use super::format::ShardText;
-use super::load::read_text;
+use super::load::load_text;
 use super::update::keep_previous;
 use crate::error::Result;
 use crate::fs::{Durability, Root, Temp};
@@ -42,7 +42,7 @@ pub(super) fn claim(
 /// Whether the shard is still of the generation before this one. Its stamp would not do: inodes come back, and many
 /// generations fit one tick of the clock.
 pub(super) fn precedes(root: &Root, number: u8, generation: u64) -> Result<bool> {
-    Ok(read_text(root, number)?.text.generation.checked_add(1) == Some(generation))
+    Ok(load_text(root, number)?.value.generation.checked_add(1) == Some(generation))
 }
 
 fn finish(root: &Root, number: u8, generation: u64, claimed: &Path, durability: Durability) -> Result<()> {

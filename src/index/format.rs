@@ -10,6 +10,7 @@ use std::marker::PhantomData;
 use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
+use crate::error::excerpt;
 use crate::layout::FORMAT;
 
 const KNOWN: [&str; 4] = ["format", "generation", "checksum", "entries"];
@@ -32,29 +33,44 @@ pub(crate) enum Unusable {
     Damaged(String),
 }
 
-impl ShardText {
-    pub(crate) fn parse(text: &[u8]) -> Result<Self, Unusable> {
-        let damaged = |reason: String| Unusable::Damaged(reason);
-        let mut members: UniqueMap<Box<RawValue>> =
+/// The members of a shard's text, whose checksum is right. Its entries are not looked at yet.
+pub(super) struct Members<'t> {
+    pub(super) generation: u64,
+    entries: &'t RawValue,
+    extra: BTreeMap<String, &'t RawValue>,
+}
+
+impl<'t> Members<'t> {
+    pub(super) fn parse(text: &'t [u8]) -> Result<Self, Unusable> {
+        let mut members: UniqueMap<&RawValue> =
             serde_json::from_slice(text).map_err(|e| damaged(format!("it is not a shard: {e}")))?;
-        let mut known = [const { None }; KNOWN.len()];
-        for (slot, name) in known.iter_mut().zip(KNOWN) {
-            *slot = members.0.remove(name);
-        }
-        let [format, generation, checksum, entries] = known;
+        let [format, generation, checksum, entries] = KNOWN.map(|name| members.0.remove(name));
         let missing = |name| move || damaged(format!("it has no {name}"));
-        let format: u64 = read(&format.ok_or_else(missing("format"))?).map_err(damaged)?;
+        let format: u64 = read(format.ok_or_else(missing("format"))?)?;
         if format != u64::from(FORMAT) {
             return Err(Unusable::Newer(format));
         }
-        let generation = read(&generation.ok_or_else(missing("generation"))?).map_err(damaged)?;
-        let checksum: String = read(&checksum.ok_or_else(missing("checksum"))?).map_err(damaged)?;
+        let generation = read(generation.ok_or_else(missing("generation"))?)?;
+        let checksum: String = read(checksum.ok_or_else(missing("checksum"))?)?;
         let entries = entries.ok_or_else(missing("entries"))?;
         if checksum != checksum_of(entries.get()) {
             return Err(damaged("its checksum does not match its entries".into()));
         }
-        let entries: UniqueMap<Box<RawValue>> = read(&entries).map_err(damaged)?;
-        Ok(ShardText { generation, entries: entries.0, extra: members.0 })
+        Ok(Members { generation, entries, extra: members.0 })
+    }
+
+    /// The entries, each read as a `V`, by their ids.
+    pub(super) fn entries<V: Deserialize<'t>>(&self) -> Result<BTreeMap<String, V>, Unusable> {
+        Ok(read::<UniqueMap<V>>(self.entries)?.0)
+    }
+}
+
+impl ShardText {
+    pub(crate) fn parse(text: &[u8]) -> Result<Self, Unusable> {
+        let members = Members::parse(text)?;
+        let owned = |(name, value): (String, &RawValue)| (name, value.to_owned());
+        let entries = members.entries()?;
+        Ok(ShardText { generation: members.generation, entries, extra: members.extra.into_iter().map(owned).collect() })
     }
 
     pub(crate) fn render(&self) -> Vec<u8> {
@@ -84,8 +100,12 @@ fn checksum_of(entries: &str) -> String {
     format!("blake3:{}", blake3::hash(entries.as_bytes()).to_hex())
 }
 
-fn read<'a, T: Deserialize<'a>>(value: &'a RawValue) -> Result<T, String> {
-    serde_json::from_str(value.get()).map_err(|e| format!("a member cannot be read: {e}"))
+fn read<'a, T: Deserialize<'a>>(value: &'a RawValue) -> Result<T, Unusable> {
+    serde_json::from_str(value.get()).map_err(|e| damaged(format!("a member cannot be read: {e}")))
+}
+
+fn damaged(reason: String) -> Unusable {
+    Unusable::Damaged(excerpt(&reason))
 }
 
 /// A JSON object in which a key that is there twice is an error: which of the two is meant cannot be known.

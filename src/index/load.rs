@@ -1,6 +1,5 @@
 //! Reading shards, and the cache of parsed ones.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::SystemTime;
@@ -8,16 +7,14 @@ use std::time::SystemTime;
 use rayon::prelude::*;
 use serde_json::value::RawValue;
 
-use super::format::{ShardText, Unusable};
+use super::format::{Members, ShardText, Unusable};
 use super::record::StoredRecord;
+use super::records::Records;
 use crate::entry::{Record, Stamp, check_id};
 use crate::error::{Error, Result, excerpt};
 use crate::fs::{Kind, Root};
 use crate::layout::{self, FORMAT, SHARDS};
 use crate::threads::ready_for_rayon;
-
-/// The records of one shard, sorted by id.
-pub(crate) type Records = BTreeMap<String, Record>;
 
 /// The index below one root. One `stat` tells whether a shard that was parsed before has changed since.
 #[derive(Debug)]
@@ -48,18 +45,22 @@ impl Index {
 
     /// The record of this id.
     pub(crate) fn get(&self, id: &str) -> Result<Option<Record>> {
-        let number = layout::shard_number(id);
+        self.get_as(id, Record::clone)
+    }
+
+    /// What is wanted of the record of this id.
+    pub(crate) fn get_as<T>(&self, id: &str, take: impl FnOnce(&Record) -> T) -> Result<Option<T>> {
+        let hash = layout::id_hash(id);
+        let number = layout::shard_of_hash(hash);
         let stamp = self.stamp(number)?;
         match self.cached(number, stamp)? {
-            Some(Cached { records: Some(records), .. }) => Ok(records.get(id).cloned()),
-            Some(Cached { records: None, .. }) => Ok(self.shard(number)?.get(id).cloned()),
+            Some(Cached { records: Some(records), .. }) => Ok(records.get(id, hash).map(take)),
+            Some(Cached { records: None, .. }) => Ok(self.shard(number)?.get(id, hash).map(take)),
             None => {
                 let read_began = SystemTime::now();
-                let loaded = read_text(&self.root, number)?;
-                let record = loaded.text.entries.get_key_value(id);
-                let record = record.map(|(id, text)| loaded.record(&self.root, number, id, text)).transpose()?;
-                self.keep(number, &loaded, read_began, None);
-                Ok(record)
+                let loaded = load(&self.root, number, &|text| parse_one(&self.root, number, id, text))?;
+                self.keep(number, loaded.stamp, loaded.is_racy(read_began), None);
+                Ok(loaded.value.as_ref().map(take))
             }
         }
     }
@@ -76,9 +77,10 @@ impl Index {
             return Ok(records);
         }
         let read_began = SystemTime::now();
-        let loaded = read_text(&self.root, number)?;
-        let records = Arc::new(loaded.records(&self.root, number)?);
-        self.keep(number, &loaded, read_began, Some(records.clone()));
+        let loaded = load_records(&self.root, number)?;
+        let is_racy = loaded.is_racy(read_began);
+        let records = Arc::new(loaded.value);
+        self.keep(number, loaded.stamp, is_racy, Some(records.clone()));
         Ok(records)
     }
 
@@ -101,39 +103,61 @@ impl Index {
     }
 
     /// A shard so young that a change in the same tick of the clock would not show is read again next time.
-    fn keep(&self, number: u8, loaded: &Loaded, read_began: SystemTime, records: Option<Arc<Records>>) {
-        let cached = (!loaded.is_racy(read_began)).then_some(Cached { stamp: loaded.stamp, records });
+    fn keep(&self, number: u8, stamp: Option<Stamp>, is_racy: bool, records: Option<Arc<Records>>) {
+        let cached = (!is_racy).then_some(Cached { stamp, records });
         *self.slot(number).write().unwrap_or_else(PoisonError::into_inner) = cached;
     }
 }
 
-/// A shard's text and the stamp of the file that it was read from.
-pub(super) struct Loaded {
-    pub(super) text: ShardText,
+/// What was read of a shard, and the stamp of the file that it was read from.
+pub(super) struct Loaded<T> {
+    pub(super) value: T,
     pub(super) stamp: Option<Stamp>,
     meta: Option<crate::fs::Meta>,
 }
 
-impl Loaded {
-    /// All of its entries.
-    pub(super) fn records(&self, root: &Root, number: u8) -> Result<Records> {
-        let entries = self.text.entries.iter();
-        entries.map(|(id, text)| Ok((id.clone(), self.record(root, number, id, text)?))).collect()
-    }
-
-    /// One of its entries.
-    fn record(&self, root: &Root, number: u8, id: &str, text: &RawValue) -> Result<Record> {
-        let corrupt = |reason| Error::CorruptIndex { path: root.absolute(&layout::shard(number)), reason };
-        if check_id(id).is_err() || layout::shard_number(id) != number {
-            return Err(corrupt(format!("it has the id {:?}, which does not belong there", excerpt(id))));
-        }
-        let stored = StoredRecord::parse(text).map_err(|reason| corrupt(unreadable(id, &reason)))?;
-        Ok(stored.into_record(id.to_owned(), root))
-    }
-
+impl<T> Loaded<T> {
     fn is_racy(&self, read_began: SystemTime) -> bool {
         self.meta.is_some_and(|meta| meta.is_racy(read_began))
     }
+}
+
+/// How the text of a shard is read.
+type Parse<'p, T> = &'p dyn Fn(&[u8]) -> std::result::Result<T, Unusable>;
+
+/// All records of a shard's text.
+pub(super) fn parse_records(root: &Root, number: u8, text: &[u8]) -> std::result::Result<Records, Unusable> {
+    let members = Members::parse(text)?;
+    let records: std::result::Result<_, Unusable> = match members.entries::<StoredRecord>() {
+        Ok(entries) => entries.into_iter().map(|(id, stored)| record(root, number, id, stored.checked())).collect(),
+        // Again one by one: which of them it is, and why.
+        Err(_) => {
+            let entries = members.entries::<&RawValue>()?.into_iter();
+            entries.map(|(id, text)| record(root, number, id, StoredRecord::parse(text))).collect()
+        }
+    };
+    Ok(Records::new(members.generation, records?))
+}
+
+/// One record of a shard's text.
+fn parse_one(root: &Root, number: u8, id: &str, text: &[u8]) -> std::result::Result<Option<Record>, Unusable> {
+    let found = Members::parse(text)?.entries::<&RawValue>()?.remove_entry(id);
+    found.map(|(id, text)| record(root, number, id, StoredRecord::parse(text))).transpose()
+}
+
+/// An entry of a shard.
+fn record(
+    root: &Root,
+    number: u8,
+    id: String,
+    stored: std::result::Result<StoredRecord, String>,
+) -> std::result::Result<Record, Unusable> {
+    if check_id(&id).is_err() || layout::shard_number(&id) != number {
+        let reason = format!("it has the id {:?}, which does not belong there", excerpt(&id));
+        return Err(Unusable::Damaged(reason));
+    }
+    let stored = stored.map_err(|reason| Unusable::Damaged(unreadable(&id, &reason)))?;
+    Ok(stored.into_record(id, root))
 }
 
 /// What is said of an entry that cannot be read.
@@ -141,40 +165,50 @@ pub(super) fn unreadable(id: &str, reason: &str) -> String {
     format!("the entry {:?} cannot be read: {}", excerpt(id), excerpt(reason))
 }
 
+/// Reads all records of a shard.
+pub(super) fn load_records(root: &Root, number: u8) -> Result<Loaded<Records>> {
+    load(root, number, &|text| parse_records(root, number, text))
+}
+
+/// Reads a shard's text, to change it.
+pub(super) fn load_text(root: &Root, number: u8) -> Result<Loaded<ShardText>> {
+    load(root, number, &ShardText::parse)
+}
+
 /// Reads a shard. One that was never written is empty; one that is gone is an error.
-pub(super) fn read_text(root: &Root, number: u8) -> Result<Loaded> {
+fn load<T: Default>(root: &Root, number: u8, parse: Parse<'_, T>) -> Result<Loaded<T>> {
     let path = layout::shard(number);
     let corrupt = |reason: String| Error::CorruptIndex { path: root.absolute(&path), reason };
-    if let Some(loaded) = read_file(root, &path)? {
+    if let Some(loaded) = load_file(root, &path, parse)? {
         return Ok(loaded);
     }
     // Every write leaves a `.prev` beside the shard, the first one too.
     match root.meta(&layout::shard_prev(number))? {
         None if root.meta(Path::new(layout::INDEX))?.is_some_and(|meta| meta.kind == Kind::Dir) => {
-            Ok(Loaded { text: ShardText::default(), stamp: None, meta: None })
+            Ok(Loaded { value: T::default(), stamp: None, meta: None })
         }
         None => Err(corrupt("the folder of the index is not there".into())),
         // Or it was written for the first time between the two looks.
-        Some(_) if root.meta(&path)?.is_some() => read_text(root, number),
+        Some(_) if root.meta(&path)?.is_some() => load(root, number, parse),
         Some(_) => Err(corrupt("it is not there, and there was one before".into())),
     }
 }
 
 /// Reads a shard, or the generation before one; `None`: there is no such file.
-pub(super) fn read_file(root: &Root, path: &Path) -> Result<Option<Loaded>> {
+pub(super) fn load_file<T>(root: &Root, path: &Path, parse: Parse<'_, T>) -> Result<Option<Loaded<T>>> {
     let Some(file) = root.open_file(path)? else { return Ok(None) };
     let meta = crate::fs::meta_of(&file).map_err(|e| root.fail("look at", path, e))?;
     let mut bytes = Vec::new();
     std::io::Read::read_to_end(&mut &file, &mut bytes).map_err(|e| root.fail("read", path, e))?;
-    let text = ShardText::parse(&bytes).map_err(|unusable| match unusable {
-        Unusable::Damaged(reason) => Error::CorruptIndex { path: root.absolute(path), reason: excerpt(&reason) },
+    let value = parse(&bytes).map_err(|unusable| match unusable {
+        Unusable::Damaged(reason) => Error::CorruptIndex { path: root.absolute(path), reason },
         Unusable::Newer(found) => Error::UnsupportedFormat {
             path: root.absolute(path),
             found: format!("index format {found}"),
             supported: format!("format {FORMAT}"),
         },
     })?;
-    Ok(Some(Loaded { text, stamp: Some(meta.stamp()), meta: Some(meta) }))
+    Ok(Some(Loaded { value, stamp: Some(meta.stamp()), meta: Some(meta) }))
 }
 
 #[cfg(test)]
@@ -218,7 +252,9 @@ mod tests {
     #[test]
     fn a_shard_is_read_once_unless_it_is_too_young_for_its_stamp() {
         let get = |index: &Index| index.get("m").unwrap();
-        let all = |index: &Index| index.all().unwrap().iter().find_map(|records| records.get("m").cloned());
+        let all = |index: &Index| {
+            index.all().unwrap().iter().find_map(|records| records.get("m", layout::id_hash("m")).cloned())
+        };
         // As if written after the look, by whatever clock: however long the test takes, it stays young.
         let young = SystemTime::now() + Duration::from_secs(60);
         assert_eq!(read_twice(young, get), [1, 2]);
@@ -233,10 +269,14 @@ mod tests {
         let (_dir, root) = root();
         let number = layout::shard_number("m");
         let reason = |id: &str, text: &str| {
-            let text = RawValue::from_string(text.into()).unwrap();
-            let loaded = Loaded { text: ShardText::default(), stamp: None, meta: None };
-            match loaded.record(&root, number, id, &text) {
-                Err(Error::CorruptIndex { reason, .. }) => reason,
+            let mut shard = ShardText::default();
+            shard.entries.insert(id.into(), RawValue::from_string(text.into()).unwrap());
+            let text = shard.render();
+            // The one way says the same as the other.
+            let one = parse_one(&root, number, id, &text).unwrap_err();
+            assert_eq!(parse_records(&root, number, &text).unwrap_err(), one);
+            match one {
+                Unusable::Damaged(reason) => reason,
                 other => panic!("{id:?} gave {other:?}"),
             }
         };
@@ -253,12 +293,12 @@ mod tests {
     fn without_its_folder_or_after_a_loss_an_index_is_not_empty() {
         let (dir, root) = root();
         let number = layout::shard_number("m");
-        assert!(read_text(&root, number).unwrap().text.entries.is_empty(), "it was never written");
+        assert!(load_records(&root, number).unwrap().value.all().is_empty(), "it was never written");
         std::fs::write(root.absolute(&layout::shard_prev(number)), "").unwrap();
-        assert!(matches!(read_text(&root, number), Err(Error::CorruptIndex { .. })));
+        assert!(matches!(load_records(&root, number), Err(Error::CorruptIndex { .. })));
         std::fs::remove_dir_all(dir.path().join("index")).unwrap();
-        assert!(matches!(read_text(&root, number), Err(Error::CorruptIndex { .. })));
+        assert!(matches!(load_records(&root, number), Err(Error::CorruptIndex { .. })));
         std::fs::write(dir.path().join("index"), "").unwrap();
-        read_text(&root, number).map(drop).unwrap_err();
+        load_records(&root, number).map(drop).unwrap_err();
     }
 }

@@ -3,7 +3,8 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use super::load::{Index, Loaded, Records, read_file, read_text};
+use super::load::{Index, load_file, load_records, parse_records};
+use super::records::Records;
 use super::update::keep_previous;
 use crate::error::{Error, Result};
 use crate::fs::lock::{Hold, Lock, Wait, lock};
@@ -26,9 +27,9 @@ impl Index {
     /// The generation before a shard's; `None`: there is none. Every record of it can be read.
     pub(crate) fn previous(&self, number: u8) -> Result<Option<Generation>> {
         let path = layout::shard_prev(number);
-        let Some(loaded) = read_file(&self.root, &path)? else { return Ok(None) };
-        let entries = loaded.records(&self.root, number)?.len();
-        Ok(Some(Generation { generation: loaded.text.generation, entries }))
+        let loaded = load_file(&self.root, &path, &|text| parse_records(&self.root, number, text))?;
+        let generation = |records: Records| Generation { generation: records.generation, entries: records.all().len() };
+        Ok(loaded.map(|loaded| generation(loaded.value)))
     }
 
     /// Puts the generation before in the place of a shard that is damaged or lost; what is there is moved to
@@ -41,7 +42,7 @@ impl Index {
     ) -> Result<Option<Generation>> {
         let _lock = self.lock_one(number, wait)?;
         let (path, prev) = (layout::shard(number), layout::shard_prev(number));
-        match self.readable(number) {
+        match load_records(&self.root, number) {
             Err(error) if error.is_corrupt() => {}
             Err(error) => return Err(error), // a newer format above all
             Ok(_) => return Ok(None),
@@ -72,7 +73,7 @@ impl Index {
     /// lock exclusive. `false`: it can be read by now.
     pub(crate) fn renew_previous(&self, number: u8, durability: Durability, wait: Wait) -> Result<bool> {
         let _lock = self.lock_one(number, wait)?;
-        self.readable(number)?;
+        load_records(&self.root, number)?; // whatever is cached
         if matches!(self.previous(number), Ok(Some(_))) {
             return Ok(false);
         }
@@ -81,13 +82,6 @@ impl Index {
             self.root.sync_dir(Path::new(layout::INDEX))?;
         }
         Ok(true)
-    }
-
-    /// Reads a shard anew, whatever is cached.
-    fn readable(&self, number: u8) -> Result<Loaded> {
-        let loaded = read_text(&self.root, number)?;
-        loaded.records(&self.root, number)?;
-        Ok(loaded)
     }
 
     fn lock_one(&self, number: u8, wait: Wait) -> Result<Option<Lock>> {

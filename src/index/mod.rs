@@ -5,11 +5,13 @@ mod format;
 mod load;
 mod mend;
 mod record;
+mod records;
 mod update;
 
 #[cfg(feature = "testing")]
 pub(crate) use format::{ShardText, Unusable};
-pub(crate) use load::{Index, Records};
+pub(crate) use load::Index;
 pub(crate) use mend::Generation;
 pub(crate) use record::{StoredRecord, encode_path};
+pub(crate) use records::Records;
 pub(crate) use update::{Change, Edit, Flushed};

@@ -41,9 +41,15 @@ pub(crate) struct StoredRecord {
 
 impl StoredRecord {
     pub(crate) fn parse(text: &RawValue) -> Result<Self, String> {
-        let record: StoredRecord = serde_json::from_str(text.get()).map_err(|e| e.to_string())?;
-        record.relative_path().ok_or_else(|| format!("its path {:?} leads out of the root", record.path))?;
-        Ok(record)
+        serde_json::from_str::<Self>(text.get()).map_err(|e| e.to_string())?.checked()
+    }
+
+    /// What its types do not say.
+    pub(super) fn checked(self) -> Result<Self, String> {
+        match layout::is_plain_path(&self.path) {
+            true => Ok(self),
+            false => Err(format!("its path {:?} leads out of the root", self.path)),
+        }
     }
 
     /// Its text, with what a later version has written into `old` kept, to the letter.

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::claim::{claim, precedes};
 use super::format::ShardText;
-use super::load::{Index, read_text, unreadable};
+use super::load::{Index, load_text, unreadable};
 use super::record::StoredRecord;
 use crate::entry::Stamp;
 use crate::error::{Error, Result};
@@ -127,8 +127,8 @@ impl Index {
             true => Some(lock(&self.root, layout::lock_shard(number), "an index shard", Hold::Exclusive, wait)?),
             false => None,
         };
-        let loaded = read_text(&self.root, number)?;
-        let mut text = loaded.text;
+        let loaded = load_text(&self.root, number)?;
+        let mut text = loaded.value;
         let (mut changed, mut only_removes) = (false, true);
         for id in ids {
             match apply(&self.root, number, &mut text, id, edit)? {

@@ -37,7 +37,7 @@ struct Seen {
 impl Look<'_> {
     pub(super) fn look_at_records(&mut self, shards: &[Arc<Records>], known: &mut Known) {
         let records: Vec<&Record> =
-            shards.iter().flat_map(|shard| shard.values()).filter(|record| self.wants_id(&record.entry.id)).collect();
+            shards.iter().flat_map(|shard| shard.all()).filter(|record| self.wants_id(&record.entry.id)).collect();
         ready_for_rayon();
         let seen: Vec<(&Record, Seen)> =
             records.into_par_iter().map(|record| (record, self.look_at_record(record, known))).collect();

@@ -1,0 +1,86 @@
+//! The records of one shard, parsed.
+
+use crate::entry::Record;
+use crate::layout;
+
+/// The records of one shard. The default is one that was never written.
+#[derive(Debug, Default)]
+pub(crate) struct Records {
+    pub(super) generation: u64,
+    /// Sorted by id.
+    records: Vec<Record>,
+    /// The hash of each id, sorted, and where its record is. To find one of many records, little memory is looked at: the
+    /// ids themselves are anywhere.
+    places: Vec<(u64, usize)>,
+}
+
+impl Records {
+    /// Of records that are sorted by id, no two of which have the same.
+    pub(super) fn new(generation: u64, records: Vec<Record>) -> Self {
+        let place = |(place, record): (usize, &Record)| (layout::id_hash(&record.entry.id), place);
+        let mut places: Vec<(u64, usize)> = records.iter().enumerate().map(place).collect();
+        places.sort_unstable();
+        Records { generation, records, places }
+    }
+
+    /// The record of an id that has this hash.
+    pub(crate) fn get(&self, id: &str, hash: u64) -> Option<&Record> {
+        let first = self.places.partition_point(|(other, _)| *other < hash);
+        // More than one only when somebody has looked long for ids of the same hash.
+        let candidates = self.places.get(first..)?.iter().take_while(|(other, _)| *other == hash);
+        candidates.filter_map(|(_, place)| self.records.get(*place)).find(|record| record.entry.id == id)
+    }
+
+    /// All of them, sorted by id.
+    pub(crate) fn all(&self) -> &[Record] {
+        &self.records
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::entry::{ArtifactKind, CatalogEntry, LifecycleState, TrustState};
+
+    fn record(id: &str) -> Record {
+        Record {
+            entry: CatalogEntry {
+                id: id.into(),
+                local_path: id.into(),
+                lifecycle: LifecycleState::Active,
+                digest: None,
+                last_verified_ms: None,
+            },
+            kind: ArtifactKind::Registered,
+            size_bytes: 0,
+            files: 0,
+            trust: TrustState::Unverified,
+            view: None,
+            source: None,
+            created_ms: 0,
+            updated_ms: 0,
+            retired_ms: None,
+            last_used_ms: None,
+            damaged_ms: None,
+            view_listing: None,
+            pins: Default::default(),
+        }
+    }
+
+    // Red when the first record of a hash is taken without a look at its id.
+    #[test]
+    fn a_record_is_found_by_its_id_also_among_others_of_its_hash() {
+        let ids: Vec<String> = (0..100).map(|number| format!("{number:02}")).collect();
+        let mut records = Records::new(1, ids.iter().map(|id| record(id)).collect());
+        let found = |records: &Records, id: &str, hash| records.get(id, hash).map(|record| record.entry.id.clone());
+        for id in &ids {
+            assert_eq!(found(&records, id, layout::id_hash(id)).as_ref(), Some(id));
+        }
+        assert_eq!(found(&records, "100", layout::id_hash("100")), None);
+        records.places.iter_mut().for_each(|(hash, _)| *hash = 7);
+        assert_eq!(found(&records, "42", 7).as_deref(), Some("42"));
+        assert_eq!(found(&records, "42", 8), None);
+        assert_eq!(found(&records, "100", 7), None);
+        assert_eq!(found(&Records::default(), "42", 7), None);
+    }
+}
