@@ -134,27 +134,28 @@ impl LinkMode {
 /// between mounts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Stamp {
+    // Sorted by name, as in the text of a record; so are the fields of a source and of a pin.
     /// The inode number.
     pub inode: u64,
-    /// The size in bytes.
-    pub size_bytes: u64,
     /// The modification time in nanoseconds since the Unix epoch.
     pub mtime_ns: i128,
+    /// The size in bytes.
+    pub size_bytes: u64,
 }
 
 /// Where an artifact came from.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Source {
+    /// Of a tree, the BLAKE3 hash of the paths and stamps of all its files when they were staged; `None` for a file,
+    /// and when one of them was still young.
+    #[serde(default)]
+    pub listing: Option<String>,
     /// The reference's own string.
     pub reference: String,
     /// The local file's stamp when it was staged; `None` for a tree, and for a file that was still young when it was
     /// read, so that a later write could not be told apart.
     pub stamp: Option<Stamp>,
-    /// Of a tree, the BLAKE3 hash of the paths and stamps of all its files when they were staged; `None` for a file,
-    /// and when one of them was still young.
-    #[serde(default)]
-    pub listing: Option<String>,
 }
 
 /// A reason to keep an entry, recorded on disk under a name.

@@ -13,6 +13,8 @@ FOLDER, ROUNDS, DIVISOR = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
 SMALL_BYTES = 1000
 # More names than that in one call are too many for the system.
 CALL_FILES = 10_000
+# A file that was written just now is waited for: until the clock of the file system has ticked, a change would not show.
+TICK_SECONDS = 0.05
 QUIET = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL}
 
 
@@ -122,6 +124,7 @@ def by_entries(by, count, contents):
         source = f"{sources}/new-{number}"
         with open(source, "w") as file:
             file.write(f"new {number}".ljust(SMALL_BYTES, "x"))
+        time.sleep(TICK_SECONDS)
         return [catalog(root, "stage", source, "--id", f"new-{number}")]
 
     def one_to_remove(number):
@@ -130,7 +133,8 @@ def by_entries(by, count, contents):
 
     works = [
         ("true, which does nothing", same("true")),
-        ("path", lambda number: [catalog(root, "path", ids[number * 7919 % count])]),
+        ("path", same(*catalog(root, "path", ids[count // 2]))),
+        ("path, the first use", lambda number: [catalog(root, "path", ids[number * 7919 % count])]),
         ("list", same(*catalog(root, "list"))),
         ("stage one more", a_new_one),
         ("remove one", one_to_remove),
@@ -156,11 +160,13 @@ def by_processes(count):
         for file in small:  # other bytes each time
             with open(file, "r+b") as opened:
                 opened.write(f"{number:06}".encode())
+        time.sleep(TICK_SECONDS)
         return [catalog(root, "stage", file, "--id", f"{number}-{file}") for file in small]
 
     def all_the_same(number):
         with open(source, "r+b") as opened:
             opened.write(f"{number:06}".encode())
+        time.sleep(TICK_SECONDS)
         return [catalog(root, "stage", source, "--id", f"same-{number}") for _ in range(count)]
 
     for work, commands, at_once in [
