@@ -16,10 +16,12 @@ use std::os::unix::fs::MetadataExt as _;
 use std::sync::{Mutex, PoisonError};
 
 use catalog_core::testing::fault::{Fault, inject};
-use catalog_core::{FsCatalog, IngestMode, LinkMode, Result};
+use catalog_core::{
+    CatalogStore as _, Doctor, Error, FindingKind, FsCatalog, IngestMode, LifecycleState, LinkMode, MendOutcome, Result,
+};
 use rstest::rstest;
 
-use common::{Host, assert_readable, assert_sound, stage_as};
+use common::{Host, assert_readable, assert_sound, shard_path, stage_as};
 
 const NO_LINK: [i32; 5] = [libc::EMLINK, libc::EXDEV, libc::EPERM, libc::EOPNOTSUPP, libc::EACCES];
 const NO_REFLINK: [i32; 7] =
@@ -88,10 +90,16 @@ fn what_is_refused_is_done_otherwise_and_what_fails_fails(#[case] before: Before
                 let state = format!("{name} at step {at}, error {errno}");
                 let host = Host::new();
                 let catalog = prepare(&host, before);
+                let shard = shard_path(catalog.root(), "m");
+                let shard_before = fs::read(&shard).ok();
                 let injection = inject(Some(at), Fault::Errno(*errno));
                 let outcome = act(&host, &catalog);
                 drop(injection);
                 assert_eq!(outcome.is_ok(), is_refusal, "{state}: {outcome:?}");
+                // Red when `write_previous` writes nothing.
+                if outcome.is_ok() && shard_before.is_some() {
+                    assert_eq!(fs::read(shard.with_extension("json.prev")).ok(), shard_before, "{state}");
+                }
                 if !is_refusal {
                     act(&host, &catalog).unwrap();
                 }
@@ -102,5 +110,101 @@ fn what_is_refused_is_done_otherwise_and_what_fails_fails(#[case] before: Before
                 assert_eq!(record.view == Some(LinkMode::Hardlink), links > 1, "{state}: the record says {record:?}");
             }
         }
+    }
+}
+
+/// Stages `m` this way into a fresh store, while step `at` fails; the steps, too.
+fn stage_failing(mode: IngestMode, at: Option<usize>, errno: i32) -> (Result<()>, Vec<&'static str>) {
+    let host = Host::new();
+    let catalog = prepare(&host, Before::Nothing);
+    let injection = inject(at, Fault::Errno(errno));
+    let outcome = stage_as(&catalog, &host.path("m"), "m", mode).map(drop);
+    let steps = injection.steps();
+    drop(injection);
+    if outcome.is_ok() {
+        assert_readable(&catalog, "m", CONTENT);
+    } else {
+        assert_eq!(fs::read(host.path("m")).unwrap(), CONTENT);
+    }
+    assert_sound(catalog.root());
+    (outcome, steps)
+}
+
+fn first(name: &str, mode: IngestMode) -> usize {
+    let (_, steps) = stage_failing(mode, None, 0);
+    steps.iter().position(|step| *step == name).unwrap_or_else(|| panic!("no {name} among {steps:?}"))
+}
+
+// Red when `take` takes a failed disk for a file system without links, or a refusal for a failed disk.
+#[test]
+fn a_source_that_cannot_be_taken_as_it_is_is_moved_by_a_copy_and_not_linked() {
+    let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+    for mode in [IngestMode::Link, IngestMode::Move] {
+        let at = first("link", mode);
+        for errno in NO_LINK {
+            let (outcome, _) = stage_failing(mode, Some(at), errno);
+            match mode {
+                IngestMode::Move => outcome.unwrap(),
+                _ => assert!(matches!(&outcome, Err(Error::SourceInUse { .. })), "error {errno}: {outcome:?}"),
+            }
+        }
+        for errno in FAILED {
+            let (outcome, _) = stage_failing(mode, Some(at), errno);
+            assert!(
+                matches!(&outcome, Err(error) if !matches!(error, Error::SourceInUse { .. })),
+                "{errno}: {outcome:?}"
+            );
+        }
+    }
+}
+
+// Red when `space::reserve` takes a full disk for one that cannot reserve, or the other way round; and when a copy reserves
+// nothing.
+#[test]
+fn a_copy_asks_for_its_room_first_where_that_can_be_asked_for() {
+    let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+    let at = first("allocate", IngestMode::Copy);
+    stage_failing(IngestMode::Copy, Some(at), libc::EOPNOTSUPP).0.unwrap();
+    for errno in FAILED {
+        let (outcome, steps) = stage_failing(IngestMode::Copy, Some(at), errno);
+        assert!(outcome.is_err() && !steps.contains(&"copy"), "error {errno}: {outcome:?}, {steps:?}");
+    }
+}
+
+/// Has a damaged shard restored while step `at` fails. The steps; and whether the generation before has its place.
+fn restore_failing(at: Option<usize>, errno: i32) -> (Vec<&'static str>, bool) {
+    let host = Host::new();
+    let catalog = prepare(&host, Before::Blob);
+    for state in [LifecycleState::Retired, LifecycleState::Active] {
+        catalog.set_state("other", state).unwrap();
+    }
+    let shard = shard_path(catalog.root(), "other");
+    let before = fs::read(shard.with_extension("json.prev")).unwrap();
+    fs::write(&shard, "{").unwrap();
+    let doctor = Doctor::open(catalog.root()).unwrap();
+    let mut found = doctor.examine().unwrap();
+    found.retain(|finding| finding.kind == FindingKind::ShardDamaged);
+    assert_eq!(found.len(), 1);
+    let injection = inject(at, Fault::Errno(errno));
+    let outcomes = doctor.mend(&found);
+    let steps = injection.steps();
+    drop(injection);
+    let is_restored = fs::read(&shard).is_ok_and(|text| text == before);
+    assert_eq!(matches!(outcomes[..], [MendOutcome::Mended(_)]), is_restored, "error {errno}: {outcomes:?}");
+    (steps, is_restored)
+}
+
+// Red when `restore_previous` takes a refusal for a failed disk, or a failed disk for a refusal.
+#[test]
+fn a_shard_is_restored_also_where_its_generation_before_gets_no_second_name() {
+    let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+    let (steps, is_restored) = restore_failing(None, 0);
+    assert!(is_restored);
+    let at = steps.iter().position(|step| *step == "link").unwrap();
+    for errno in NO_LINK {
+        assert!(restore_failing(Some(at), errno).1, "error {errno}");
+    }
+    for errno in FAILED {
+        assert!(!restore_failing(Some(at), errno).1, "error {errno}");
     }
 }

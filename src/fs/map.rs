@@ -152,4 +152,26 @@ mod tests {
         }
         assert!(!is_bad_medium(&io::Error::other("no number")));
     }
+
+    // Red when a writer is only looked for among the open files, when one that reads is taken for a writer, and when another
+    // file's map is.
+    #[cfg(target_os = "linux")]
+    #[test]
+    #[allow(unsafe_code)]
+    fn a_file_that_is_mapped_for_writing_has_a_writer_and_no_other_has() {
+        use crate::fs::meta_of;
+        use crate::fs::writers::find_writer;
+        let (mapped, other) = (tempfile::NamedTempFile::new().unwrap(), tempfile::NamedTempFile::new().unwrap());
+        mapped.as_file().set_len(1).unwrap();
+        // SAFETY: nobody else knows the file, and nothing is written through the map.
+        let map = unsafe { memmap2::MmapMut::map_mut(mapped.as_file()).unwrap() };
+        let (mapped, other) = (mapped.into_temp_path(), other.into_temp_path());
+        // Open for reading, which is no writing.
+        let (mapped, other) = (File::open(&mapped).unwrap(), File::open(&other).unwrap());
+        let own = format!("process {} (", std::process::id());
+        assert!(find_writer(&meta_of(&mapped).unwrap()).is_some_and(|reason| reason.starts_with(&own)));
+        assert_eq!(find_writer(&meta_of(&other).unwrap()), None);
+        drop(map);
+        assert_eq!(find_writer(&meta_of(&mapped).unwrap()), None);
+    }
 }

@@ -135,4 +135,12 @@ mod tests {
         assert!(racy(i128::from(i64::MIN) - 1, 5 * S)); // before 1677
         assert!(!racy(i128::from(i64::MIN), 5 * S));
     }
+
+    // Red when a time before 1970 is taken for one after it: a file of 1969 would be as young as one of 1971.
+    #[test]
+    fn a_time_before_1970_is_a_negative_one() {
+        let second = Duration::from_secs(1);
+        assert_eq!(unix_ns(UNIX_EPOCH - second), -1_000_000_000);
+        assert_eq!(unix_ns(UNIX_EPOCH + second), 1_000_000_000);
+    }
 }

@@ -268,3 +268,7 @@ pub(super) fn keep_previous(root: &Root, number: u8, durability: Durability) -> 
 fn write_previous(root: &Root, prev: &Path, text: &[u8], durability: Durability) -> Result<()> {
     Temp::write(root, Path::new(layout::INDEX), text, durability)?.publish_over(prev)
 }
+
+#[cfg(test)]
+#[allow(clippy::disallowed_methods)]
+mod tests;

@@ -22,7 +22,9 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use catalog_core::testing::fault::{Fault, inject};
-use catalog_core::{Digest, Durability, FsCatalog, GcPolicy, VerificationOutcome, VerifyOptions};
+use catalog_core::{
+    CatalogStore as _, Digest, Durability, FsCatalog, GcPolicy, LifecycleState, VerificationOutcome, VerifyOptions,
+};
 use rstest::rstest;
 use tempfile::TempDir;
 
@@ -176,4 +178,37 @@ fn the_one_that_is_killed() {
     let injection = inject(Some(value("CATALOG_TEST_STEP").parse().unwrap()), Fault::Kill);
     (scenario.act)(&catalog, Path::new(&dir)).unwrap();
     drop(injection);
+}
+
+// Red when one change flushes the whole file system, or a batch does not flush it for its shards; and when the folder is not
+// synced last, which is what makes the new name durable, or is synced for what need not be durable.
+#[test]
+fn a_change_syncs_its_shard_and_its_folder_and_a_batch_the_file_system() {
+    let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let count = |steps: &[&str], name: &str| steps.iter().filter(|step| **step == name).count();
+    let dir = fresh();
+    base(dir.path());
+    let catalog = open(dir.path());
+    let injection = inject(None, Fault::Errno(0));
+    catalog.set_state("kept", LifecycleState::Retired).unwrap();
+    let steps = injection.steps();
+    drop(injection);
+    assert_eq!((count(&steps, "sync"), count(&steps, "sync the file system")), (1, 0), "{steps:?}");
+    assert_eq!(steps.last(), Some(&"sync a folder"), "{steps:?}");
+
+    let relaxed = open(dir.path()).with_durability(Durability::Relaxed);
+    let injection = inject(None, Fault::Errno(0));
+    relaxed.set_state("kept", LifecycleState::Active).unwrap();
+    let steps = injection.steps();
+    drop(injection);
+    assert_eq!((count(&steps, "sync"), count(&steps, "sync a folder")), (1, 0), "{steps:?}");
+
+    let scenario = ALL.iter().find(|scenario| scenario.name.contains("batch")).unwrap();
+    (scenario.prepare)(&catalog, dir.path());
+    let injection = inject(None, Fault::Errno(0));
+    (scenario.act)(&catalog, dir.path()).unwrap();
+    let steps = injection.steps();
+    drop(injection);
+    // The bytes of the blobs, and then the shards.
+    assert_eq!((count(&steps, "sync"), count(&steps, "sync the file system")), (0, 2), "{steps:?}");
 }

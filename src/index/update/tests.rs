@@ -1,0 +1,88 @@
+use std::sync::Arc;
+
+use super::*;
+use crate::entry::{ArtifactKind, LifecycleState, TrustState};
+
+fn record(path: &str) -> StoredRecord {
+    StoredRecord {
+        path: path.into(),
+        kind: ArtifactKind::Registered,
+        digest: None,
+        size_bytes: 0,
+        files: 0,
+        lifecycle: LifecycleState::Active,
+        trust: TrustState::Unverified,
+        view: None,
+        source: None,
+        created_ms: 0,
+        updated_ms: 0,
+        last_verified_ms: None,
+        last_used_ms: None,
+        retired_ms: None,
+        damaged_ms: None,
+        view_listing: None,
+        pins: BTreeMap::new(),
+    }
+}
+
+fn root() -> (tempfile::TempDir, Arc<Root>) {
+    let dir = tempfile::tempdir().unwrap();
+    let root = Arc::new(Root::open(dir.path()).unwrap());
+    for folder in ["index", "locks", "locks/index"] {
+        root.make_dirs(Path::new(folder)).unwrap();
+    }
+    (dir, root)
+}
+
+/// Puts "m"; `between` is called when the new shard is written and not yet in its place. How often the edit was asked.
+fn put(index: &Index, between: &mut dyn FnMut()) -> Result<usize> {
+    let mut asked = 0;
+    let mut flush = || {
+        between();
+        Ok(Flushed::Nothing)
+    };
+    index.update(&["m"], Durability::Relaxed, Wait::Never, &mut flush, &mut |id, _| {
+        asked += 1;
+        Ok(Change::Put(Box::new(record(id))))
+    })?;
+    Ok(asked)
+}
+
+// Red when a lock whose file is gone is taken for one as long as the shard is the old one: whoever makes the file anew has
+// the lock, too, and reads the same shard a moment before it is replaced.
+#[test]
+fn a_writer_whose_lock_file_is_gone_begins_again() {
+    let (dir, root) = root();
+    let index = Index::new(root, true);
+    let lock_file = dir.path().join(layout::lock_shard(layout::shard_number("m")));
+    assert_eq!(put(&index, &mut || {}).unwrap(), 1);
+    assert_eq!(put(&index, &mut || std::fs::remove_file(&lock_file).unwrap()).unwrap(), 2);
+    assert!(lock_file.exists());
+}
+
+// Red when a new shard that is gone is taken for one that another writer has put in its place, which only is where locks do
+// nothing: what was never recorded would be acknowledged.
+#[test]
+fn a_new_shard_that_is_gone_is_an_error() {
+    let (dir, root) = root();
+    let index = Index::new(root, true);
+    let take_all = || {
+        for entry in std::fs::read_dir(dir.path().join(layout::INDEX)).unwrap() {
+            let path = entry.unwrap().path();
+            if path.extension().is_some_and(|extension| extension == "tmp") {
+                std::fs::remove_file(path).unwrap();
+            }
+        }
+    };
+    put(&index, &mut || {}).unwrap();
+    put(&index, &mut || take_all()).unwrap_err();
+    put(&index, &mut || {}).unwrap();
+}
+
+// Red when it is an error: where locks do nothing, another writer replaces the shard in the middle of the call.
+#[test]
+fn of_a_shard_that_is_not_there_nothing_is_kept() {
+    let (dir, root) = root();
+    keep_previous(&root, 7, Durability::Relaxed).unwrap();
+    assert_eq!(std::fs::read_dir(dir.path().join(layout::INDEX)).unwrap().count(), 0);
+}
