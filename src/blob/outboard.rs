@@ -80,7 +80,7 @@ pub(crate) fn distrust(root: &Root, digest: &Digest) -> Result<()> {
     let Some(known) = read(root, digest) else { return Ok(()) };
     let path = layout::outboard(digest);
     let nothing = Stamp { inode: 0, size_bytes: 0, mtime_ns: 0 };
-    let outboard = Outboard { stamp: nothing, is_durable: false, ..known };
+    let outboard = Outboard { stamp: nothing, ..known };
     let text = serde_json::to_vec(&outboard).map_err(|e| root.fail("encode", &path, e.into()))?;
     atomic::replace(root, &path, &text, Durability::Full)
 }
