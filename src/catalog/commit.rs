@@ -111,7 +111,8 @@ impl FsCatalog {
                     }
                 }
             }
-            if doubtful.is_empty() && !unsynced {
+            let is_published = doubtful.is_empty() && !unsynced;
+            if is_published {
                 let recorded = self.show_and_record(session, artifacts, flush, &mut touched);
                 // Somebody has removed the lock file: a sweep may have run beside this, and taken what was found here. What
                 // could not be synced cannot be relied on, however often it is done again.
@@ -122,12 +123,11 @@ impl FsCatalog {
                 if let Some(shown) = recorded? {
                     return Ok(shown);
                 }
-                drop(store);
-                self.copy_views(session, artifacts)?;
-                attempts -= 1;
-                continue;
             }
             drop(store);
+            if is_published {
+                self.copy_views(session, artifacts)?;
+            }
             for incoming in artifacts.iter_mut().flat_map(|(_, artifact)| &mut artifact.incoming).filter(|_| unsynced) {
                 incoming.sync()?;
             }

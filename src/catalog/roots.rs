@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
 use std::path::{MAIN_SEPARATOR, Path};
 
 use super::FsCatalog;
@@ -41,7 +42,8 @@ impl Roots {
         }
         // All that is below it comes one after the other: what has its name and more, such as `a-b` for `a`, does not count.
         key.push(b'/');
-        self.paths.range(key.clone()..).next().is_some_and(|(path, _)| path.starts_with(&key))
+        let mut from = self.paths.range::<[u8], _>((Bound::Included(key.as_slice()), Bound::Unbounded));
+        from.next().is_some_and(|(path, _)| path.starts_with(&key))
     }
 
     pub(super) fn add(&mut self, path: &Path, blobs: &[Digest]) {

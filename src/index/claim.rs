@@ -67,34 +67,10 @@ fn finish(root: &Root, number: u8, generation: u64, claimed: &Path, durability: 
 #[cfg(test)]
 #[allow(clippy::disallowed_methods)]
 mod tests {
-    use std::sync::Arc;
-
-    use super::super::{Change, Flushed, Index, StoredRecord};
+    use super::super::{Change, Flushed, Index};
     use super::*;
-    use crate::entry::{ArtifactKind, LifecycleState, TrustState};
     use crate::fs::lock::Wait;
-
-    fn record(path: &str) -> StoredRecord {
-        StoredRecord {
-            path: path.into(),
-            kind: ArtifactKind::Registered,
-            digest: None,
-            size_bytes: 0,
-            files: 0,
-            lifecycle: LifecycleState::Active,
-            trust: TrustState::Unverified,
-            view: None,
-            source: None,
-            created_ms: 0,
-            updated_ms: 0,
-            last_verified_ms: None,
-            last_used_ms: None,
-            retired_ms: None,
-            damaged_ms: None,
-            view_listing: None,
-            pins: Default::default(),
-        }
-    }
+    use crate::index::testing::{record, root};
 
     fn put(index: &Index, id: &str) -> Result<()> {
         index.update(&[id], Durability::Relaxed, Wait::Forever, &mut || Ok(Flushed::Nothing), &mut |id, _| {
@@ -115,11 +91,7 @@ mod tests {
     // Red when `replace` neither claims nor compares: of two writers that have read the same generation, one is undone.
     #[test]
     fn without_locks_no_change_of_another_writer_is_lost() {
-        let dir = tempfile::tempdir().unwrap();
-        let root = Arc::new(Root::open(dir.path()).unwrap());
-        for folder in ["index", "locks", "locks/index"] {
-            root.make_dirs(Path::new(folder)).unwrap();
-        }
+        let (_dir, root) = root();
         let ids = ids();
         std::thread::scope(|scope| {
             for some in ids.chunks(8) {
@@ -141,20 +113,11 @@ mod tests {
 
     #[test]
     fn what_a_dead_writer_has_claimed_is_finished_or_removed() {
-        let dir = tempfile::tempdir().unwrap();
-        let root = Arc::new(Root::open(dir.path()).unwrap());
-        for folder in ["index", "locks", "locks/index"] {
-            root.make_dirs(Path::new(folder)).unwrap();
-        }
+        let ((dir, root), (other, other_root)) = (root(), root());
         let ids = ids();
         let index = Index::without_locks(root.clone());
         put(&index, &ids[0]).unwrap();
         // A whole claim of generation 2, made elsewhere.
-        let other = tempfile::tempdir().unwrap();
-        let other_root = Arc::new(Root::open(other.path()).unwrap());
-        for folder in ["index", "locks", "locks/index"] {
-            other_root.make_dirs(Path::new(folder)).unwrap();
-        }
         let other_index = Index::new(other_root, true);
         put(&other_index, &ids[0]).unwrap();
         put(&other_index, &ids[1]).unwrap();

@@ -142,22 +142,24 @@ pub(super) fn parse_records(root: &Root, number: u8, text: &[u8]) -> std::result
 /// One record of a shard's text.
 fn parse_one(root: &Root, number: u8, id: &str, text: &[u8]) -> std::result::Result<Option<Record>, Unusable> {
     let found = Members::parse(text)?.entries::<&RawValue>()?.remove_entry(id);
-    found.map(|(id, text)| record(root, number, id, StoredRecord::parse(text))).transpose()
+    let record = found.map(|(id, text)| record(root, number, id, StoredRecord::parse(text))).transpose()?;
+    Ok(record.map(|(_, record)| record))
 }
 
-/// An entry of a shard.
+/// An entry of a shard, with the hash of its id.
 fn record(
     root: &Root,
     number: u8,
     id: String,
     stored: std::result::Result<StoredRecord, String>,
-) -> std::result::Result<Record, Unusable> {
-    if check_id(&id).is_err() || layout::shard_number(&id) != number {
+) -> std::result::Result<(u64, Record), Unusable> {
+    let hash = layout::id_hash(&id);
+    if check_id(&id).is_err() || layout::shard_of_hash(hash) != number {
         let reason = format!("it has the id {:?}, which does not belong there", excerpt(&id));
         return Err(Unusable::Damaged(reason));
     }
     let stored = stored.map_err(|reason| Unusable::Damaged(unreadable(&id, &reason)))?;
-    Ok(stored.into_record(id, root))
+    Ok((hash, stored.into_record(id, root)))
 }
 
 /// What is said of an entry that cannot be read.
@@ -217,15 +219,10 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::index::testing::root;
+
     const RECORD: &str = r#"{"path":"views/m/a/m","kind":"registered","digest":null,"size_bytes":0,"files":0,
         "lifecycle":"active","trust":"unverified","created_ms":1,"updated_ms":1}"#;
-
-    fn root() -> (tempfile::TempDir, Arc<Root>) {
-        let dir = tempfile::tempdir().unwrap();
-        std::fs::create_dir(dir.path().join("index")).unwrap();
-        let root = Arc::new(Root::open(dir.path()).unwrap());
-        (dir, root)
-    }
 
     /// Writes the shard of "m" in place, so that nothing but its time can tell the new text from the old.
     fn write(root: &Root, record: &str, modified: SystemTime) {

@@ -95,16 +95,12 @@ impl Index {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fs::Root;
+    use crate::index::testing::root;
 
     // Red when `lock_one` locks nothing: a writer's new shard would be put in quarantine, or replaced by the old one.
     #[test]
     fn a_shard_that_is_being_written_is_left_alone() {
-        let dir = tempfile::tempdir().unwrap();
-        let root = Arc::new(Root::open(dir.path()).unwrap());
-        for folder in ["index", "locks", "locks/index"] {
-            root.make_dirs(Path::new(folder)).unwrap();
-        }
+        let (_dir, root) = root();
         let index = Index::new(root.clone(), true);
         let writer = index.lock_one(7, Wait::Never).unwrap();
         assert!(index.restore_previous(7, Durability::Relaxed, Wait::Never).unwrap_err().is_busy());

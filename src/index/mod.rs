@@ -6,6 +6,8 @@ mod load;
 mod mend;
 mod record;
 mod records;
+#[cfg(test)]
+mod testing;
 mod update;
 
 #[cfg(feature = "testing")]

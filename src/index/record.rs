@@ -130,27 +130,11 @@ mod tests {
 
     use super::*;
     use crate::entry::Stamp;
+    use crate::index::testing;
 
     fn record() -> StoredRecord {
-        StoredRecord {
-            path: "views/m-0123/abc/m.gguf".into(),
-            kind: ArtifactKind::File,
-            digest: Some(Digest::of_bytes(b"")),
-            size_bytes: 0,
-            files: 1,
-            lifecycle: LifecycleState::Active,
-            trust: TrustState::Warned,
-            view: Some(LinkMode::Hardlink),
-            source: None,
-            created_ms: 1,
-            updated_ms: 2,
-            last_verified_ms: Some(3),
-            last_used_ms: None,
-            retired_ms: None,
-            damaged_ms: None,
-            view_listing: None,
-            pins: BTreeMap::new(),
-        }
+        let digest = Some(Digest::of_bytes(b""));
+        StoredRecord { digest, last_verified_ms: Some(3), ..testing::record("views/m-0123/abc/m.gguf") }
     }
 
     #[test]

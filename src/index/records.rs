@@ -1,7 +1,6 @@
 //! The records of one shard, parsed.
 
 use crate::entry::Record;
-use crate::layout;
 
 /// The records of one shard. The default is one that was never written.
 #[derive(Debug, Default)]
@@ -15,10 +14,10 @@ pub(crate) struct Records {
 }
 
 impl Records {
-    /// Of records that are sorted by id, no two of which have the same.
-    pub(super) fn new(generation: u64, records: Vec<Record>) -> Self {
-        let place = |(place, record): (usize, &Record)| (layout::id_hash(&record.entry.id), place);
-        let mut places: Vec<(u64, usize)> = records.iter().enumerate().map(place).collect();
+    /// Of records that are sorted by id, no two of which have the same, each with the hash of its id.
+    pub(super) fn new(generation: u64, hashed: Vec<(u64, Record)>) -> Self {
+        let (hashes, records): (Vec<u64>, Vec<Record>) = hashed.into_iter().unzip();
+        let mut places: Vec<(u64, usize)> = hashes.into_iter().zip(0..).collect();
         places.sort_unstable();
         Records { generation, records, places }
     }
@@ -40,44 +39,23 @@ impl Records {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::entry::{ArtifactKind, CatalogEntry, LifecycleState, TrustState};
-
-    fn record(id: &str) -> Record {
-        Record {
-            entry: CatalogEntry {
-                id: id.into(),
-                local_path: id.into(),
-                lifecycle: LifecycleState::Active,
-                digest: None,
-                last_verified_ms: None,
-            },
-            kind: ArtifactKind::Registered,
-            size_bytes: 0,
-            files: 0,
-            trust: TrustState::Unverified,
-            view: None,
-            source: None,
-            created_ms: 0,
-            updated_ms: 0,
-            retired_ms: None,
-            last_used_ms: None,
-            damaged_ms: None,
-            view_listing: None,
-            pins: Default::default(),
-        }
-    }
+    use crate::index::testing;
+    use crate::layout;
 
     // Red when the first record of a hash is taken without a look at its id.
     #[test]
     fn a_record_is_found_by_its_id_also_among_others_of_its_hash() {
+        let (_dir, root) = testing::root();
+        let record = |id: &String| testing::record("path").into_record(id.clone(), &root);
         let ids: Vec<String> = (0..100).map(|number| format!("{number:02}")).collect();
-        let mut records = Records::new(1, ids.iter().map(|id| record(id)).collect());
+        let of = |hash: fn(&str) -> u64| Records::new(1, ids.iter().map(|id| (hash(id), record(id))).collect());
         let found = |records: &Records, id: &str, hash| records.get(id, hash).map(|record| record.entry.id.clone());
+        let records = of(layout::id_hash);
         for id in &ids {
             assert_eq!(found(&records, id, layout::id_hash(id)).as_ref(), Some(id));
         }
         assert_eq!(found(&records, "100", layout::id_hash("100")), None);
-        records.places.iter_mut().for_each(|(hash, _)| *hash = 7);
+        let records = of(|_| 7);
         assert_eq!(found(&records, "42", 7).as_deref(), Some("42"));
         assert_eq!(found(&records, "42", 8), None);
         assert_eq!(found(&records, "100", 7), None);

@@ -1,38 +1,5 @@
-use std::sync::Arc;
-
 use super::*;
-use crate::entry::{ArtifactKind, LifecycleState, TrustState};
-
-fn record(path: &str) -> StoredRecord {
-    StoredRecord {
-        path: path.into(),
-        kind: ArtifactKind::Registered,
-        digest: None,
-        size_bytes: 0,
-        files: 0,
-        lifecycle: LifecycleState::Active,
-        trust: TrustState::Unverified,
-        view: None,
-        source: None,
-        created_ms: 0,
-        updated_ms: 0,
-        last_verified_ms: None,
-        last_used_ms: None,
-        retired_ms: None,
-        damaged_ms: None,
-        view_listing: None,
-        pins: BTreeMap::new(),
-    }
-}
-
-fn root() -> (tempfile::TempDir, Arc<Root>) {
-    let dir = tempfile::tempdir().unwrap();
-    let root = Arc::new(Root::open(dir.path()).unwrap());
-    for folder in ["index", "locks", "locks/index"] {
-        root.make_dirs(Path::new(folder)).unwrap();
-    }
-    (dir, root)
-}
+use crate::index::testing::{record, root};
 
 /// Puts "m"; `between` is called when the new shard is written and not yet in its place. How often the edit was asked.
 fn put(index: &Index, between: &mut dyn FnMut()) -> Result<usize> {
