@@ -12,7 +12,7 @@ use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use catalog_core::{CatalogStore, Digest, FsCatalog, GcPolicy, GcReason, Lease, Wait};
 use common::*;
@@ -52,15 +52,6 @@ fn assert_empty(host: &Host) {
         assert_eq!(files_below(&host.root().join(folder)), Vec::<PathBuf>::new());
     }
     assert_eq!(fs::read_dir(host.root().join("views")).unwrap().count(), 0);
-}
-
-#[track_caller]
-fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
-    let start = Instant::now();
-    while !is_so() {
-        assert!(start.elapsed() < Duration::from_secs(20), "{what}: never");
-        thread::sleep(Duration::from_millis(1));
-    }
 }
 
 /// How often this process has a file open.

@@ -14,14 +14,17 @@ mod common;
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 use std::sync::{Mutex, PoisonError};
+use std::thread;
+use std::time::Duration;
 
 use catalog_core::testing::fault::{Fault, inject};
 use catalog_core::{
-    CatalogStore as _, Doctor, Error, FindingKind, FsCatalog, IngestMode, LifecycleState, LinkMode, MendOutcome, Result,
+    CatalogStore as _, Digest, Doctor, Error, FindingKind, FsCatalog, IngestMode, LifecycleState, LinkMode,
+    MendOutcome, Result,
 };
 use rstest::rstest;
 
-use common::{Host, assert_readable, assert_sound, shard_path, stage_as};
+use common::{Host, assert_readable, assert_sound, blob_path, hold_shard, shard_path, stage_as, wait_until};
 
 const NO_LINK: [i32; 5] = [libc::EMLINK, libc::EXDEV, libc::EPERM, libc::EOPNOTSUPP, libc::EACCES];
 const NO_REFLINK: [i32; 7] =
@@ -206,5 +209,42 @@ fn a_shard_is_restored_also_where_its_generation_before_gets_no_second_name() {
     }
     for errno in FAILED {
         assert!(!restore_failing(Some(at), errno).1, "error {errno}");
+    }
+}
+
+/// Stages `m` while its shard is held, so that it has got all locks but that one; then the store's lock file is removed, and
+/// step `at` of the rest fails.
+fn stage_losing_the_lock(at: Option<usize>) -> (Result<()>, Vec<&'static str>) {
+    let host = Host::new();
+    let catalog = prepare(&host, Before::Nothing);
+    let shard = hold_shard(&host.root(), "m");
+    let (outcome, steps) = thread::scope(|scope| {
+        let staging = scope.spawn(|| act(&host, &catalog));
+        wait_until("it has the store", || blob_path(&host.root(), &Digest::of_bytes(CONTENT)).exists());
+        thread::sleep(Duration::from_millis(50)); // it waits for the shard
+        fs::remove_file(host.root().join("locks/store")).unwrap();
+        let injection = inject(at, Fault::Errno(libc::EIO));
+        drop(shard);
+        (staging.join().unwrap(), injection.steps())
+    });
+    assert_sound(catalog.root());
+    (outcome, steps)
+}
+
+// Red when a commit whose lock file is gone is done again whatever has failed: a second sync of what could not be written
+// says that all is well.
+#[test]
+fn what_could_not_be_synced_fails_also_when_the_lock_was_lost() {
+    let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+    let (outcome, steps) = stage_losing_the_lock(None);
+    outcome.unwrap();
+    // Of the first try, whose last step is the sync of the index.
+    let renamed = steps.iter().position(|step| step.starts_with("rename")).unwrap();
+    let syncs = steps[..renamed].iter().enumerate().filter(|(_, step)| step.starts_with("sync"));
+    let syncs: Vec<usize> = syncs.map(|(at, _)| at).collect();
+    assert!(syncs.len() > 1, "{steps:?}");
+    for at in syncs {
+        let (outcome, steps) = stage_losing_the_lock(Some(at));
+        assert!(outcome.is_err(), "a failed {} of {steps:?}", steps[at]);
     }
 }

@@ -10,7 +10,8 @@ use std::io::Write as _;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, SystemTime};
+use std::thread::sleep;
+use std::time::{Duration, Instant, SystemTime};
 
 use catalog_core::{
     ArtifactKind, CatalogEntry, Digest, FsCatalog, IngestMode, LifecycleState, ModelRef, Record, Result, StageOptions,
@@ -150,6 +151,24 @@ pub(crate) fn blob_path(root: &Path, digest: &Digest) -> PathBuf {
 
 pub(crate) fn shard_path(root: &Path, id: &str) -> PathBuf {
     root.join("index").join(format!("{}.json", &Digest::of_bytes(id.as_bytes()).to_hex()[..2]))
+}
+
+/// Holds the lock of an id's shard, as a slow writer would.
+pub(crate) fn hold_shard(root: &Path, id: &str) -> File {
+    let name = root.join("locks/index").join(shard_path(root, id).file_stem().unwrap());
+    let held = File::options().create(true).append(true).open(name).unwrap();
+    held.lock().unwrap();
+    held
+}
+
+/// Waits until something is so that another thread or process does.
+#[track_caller]
+pub(crate) fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let began = Instant::now();
+    while !is_so() {
+        assert!(began.elapsed() < Duration::from_secs(300), "it does not come to it that {what}");
+        sleep(Duration::from_millis(2));
+    }
 }
 
 /// Every file below `folder`, sorted.

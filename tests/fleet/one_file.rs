@@ -13,7 +13,7 @@ use catalog_core::{Digest, Event, FsCatalog, GcPolicy, Observer, StageOptions, U
 use serde::{Deserialize, Serialize};
 
 use crate::common::{
-    Host, Running, assert_sound, blobs, check_artifact, child_test, debris, is_child, options, reference,
+    Host, Running, assert_sound, blobs, check_artifact, child_test, debris, is_child, options, reference, wait_until,
 };
 use crate::say;
 
@@ -113,7 +113,7 @@ impl Crowd {
         };
         let running = (0..PROCESSES).map(start).collect();
         let crowd = Crowd { host, running, digest, size };
-        crowd.wait_until("all are ready", || crowd.count("ready") == PROCESSES);
+        wait_until("all are ready", || crowd.count("ready") == PROCESSES);
         crowd
     }
 
@@ -124,15 +124,6 @@ impl Crowd {
 
     fn count(&self, folder: &str) -> usize {
         fs::read_dir(self.host.path(folder)).unwrap().count()
-    }
-
-    #[track_caller]
-    fn wait_until(&self, what: &str, is_so: impl Fn() -> bool) {
-        let began = Instant::now();
-        while !is_so() {
-            assert!(began.elapsed() < Duration::from_secs(300), "it does not come to it that {what}");
-            sleep(Duration::from_millis(2));
-        }
     }
 
     /// Who has read something, and how much.
@@ -149,7 +140,7 @@ impl Crowd {
     /// Kills the one that reads, in the middle of its work.
     fn kill_reader(&mut self, not: Option<usize>) -> usize {
         let middle = |(number, bytes): &(usize, u64)| Some(*number) != not && *bytes >= self.size / 4;
-        self.wait_until("somebody is in the middle of it", || self.readers().into_iter().any(|r| middle(&r)));
+        wait_until("somebody is in the middle of it", || self.readers().into_iter().any(|r| middle(&r)));
         let (reader, bytes) = self.readers().into_iter().find(middle).unwrap();
         let mut killed = self.running.remove(&reader).unwrap();
         killed.0.kill().unwrap();

@@ -114,20 +114,6 @@ fn all() -> GcPolicy {
     GcPolicy { max_bytes: Some(0), grace: Duration::ZERO, ..GcPolicy::default() }
 }
 
-/// Holds the lock of an id's shard, as a slow writer would.
-fn hold_shard(host: &Host, id: &str) -> File {
-    let shard = Digest::of_bytes(id.as_bytes()).to_hex()[..2].to_owned();
-    let held = File::options().create(true).append(true).open(host.root().join("locks/index").join(shard)).unwrap();
-    held.lock().unwrap();
-    held
-}
-
-fn until(what: impl Fn() -> bool) {
-    while !what() {
-        thread::sleep(Duration::from_millis(2));
-    }
-}
-
 fn check_whole(host: &Host, id: &str) {
     let record = host.catalog().record(id).unwrap().unwrap();
     check_artifact(&host.root(), &record).unwrap();
@@ -142,9 +128,9 @@ fn a_sweep_that_ran_beside_a_commit_has_taken_nothing() {
     let catalog = host.catalog().with_durability(Durability::Relaxed);
     let blob = blob_path(&host.root(), &Digest::of_bytes(b"some bytes"));
     thread::scope(|scope| {
-        let shard = hold_shard(&host, "a");
+        let shard = hold_shard(&host.root(), "a");
         let commit = scope.spawn(|| catalog.put(&entry("a", &content)));
-        until(|| blob.exists()); // it has the store, and waits for the shard
+        wait_until("the commit has the store", || blob.exists()); // and waits for the shard
         fs::remove_file(host.root().join("locks/store")).unwrap();
         // What nothing references is taken.
         host.catalog().gc(&all()).unwrap();
@@ -167,10 +153,10 @@ fn a_commit_that_ran_beside_a_sweep_keeps_what_it_has_found() {
     }
     let plan = catalog.plan_gc(&all()).unwrap();
     thread::scope(|scope| {
-        let shard = hold_shard(&host, "a");
+        let shard = hold_shard(&host.root(), "a");
         let sweep = scope.spawn(|| catalog.execute_gc(&plan));
         let store = host.root().join("locks/store");
-        until(|| File::open(&store).unwrap().try_lock_shared().is_err()); // it has the store
+        wait_until("the sweep has the store", || File::open(&store).unwrap().try_lock_shared().is_err());
         thread::sleep(Duration::from_millis(100)); // it has read the roots, and waits for the shard
         fs::remove_file(&store).unwrap();
         host.catalog().put(&entry("b", &content)).unwrap();
