@@ -158,6 +158,17 @@ fn a_source_too_young_to_be_told_apart_is_read_again() {
     assert_eq!(stage(&catalog, &file, "a").unwrap().digest, Digest::of_bytes(&changed));
 }
 
+// Red when nobody waits for the clock of the file system to tick: the stamp of so young a file cannot be relied on.
+#[test]
+fn a_file_that_was_written_just_now_is_known_the_next_time() {
+    let host = Host::new();
+    let catalog = host.catalog();
+    let file = host.path("a.gguf");
+    fs::write(&file, "some bytes").unwrap();
+    stage(&catalog, &file, "a").unwrap();
+    assert_eq!(stage(&catalog, &file, "a").unwrap().mode, UsedMode::Unchanged);
+}
+
 // Red when `is_intact` is not asked: the entry would go on to name a path at which nothing is.
 #[rstest]
 #[case::the_view_is_gone(true, false)]

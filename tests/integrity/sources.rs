@@ -249,6 +249,31 @@ fn a_file_of_a_tree_is_mended_from_a_directory_that_has_it() {
     assert!(fs::read(&shown).unwrap() == large);
 }
 
+// Red when a directory is taken for a catalog that has only one of the two things that a catalog has.
+#[rstest]
+#[case::a_file_of_that_name("store.json")]
+#[case::a_folder_of_that_name("blobs/weights")]
+fn a_directory_that_looks_a_little_like_a_catalog_is_none(#[case] file: &str) {
+    let (host, catalog, _, large) = tree();
+    rot(&view(&catalog, "tree").join("sub/large.bin"), |file| flip(file, GROUP));
+    host.file("backup/sub/large.bin", &large);
+    host.file(&format!("backup/{file}"), "{}");
+    assert_eq!(catalog.repair("tree", &from(&[&host.path("backup")])).unwrap().source_bytes, GROUP);
+}
+
+// Red when whatever keeps a source from being read is taken for a source that has nothing.
+#[test]
+fn a_source_that_cannot_be_read_is_an_error_that_names_it() {
+    let (host, catalog, _, _) = tree();
+    rot(&view(&catalog, "tree").join("sub/large.bin"), |file| flip(file, GROUP));
+    let backup = host.path("backup");
+    fs::create_dir_all(backup.join("sub")).unwrap();
+    std::os::unix::fs::symlink("large.bin", backup.join("sub/large.bin")).unwrap(); // to itself
+    let error = catalog.repair("tree", &from(&[&backup])).unwrap_err();
+    assert!(!matches!(error, Error::NoGoodSource { .. }), "{error}");
+    assert!(error.to_string().contains(backup.join("sub/large.bin").to_str().unwrap()), "{error}");
+}
+
 // Red when the path of a damaged file is that of the first file with these bytes.
 #[test]
 fn of_two_files_with_the_same_bytes_both_are_named() {
