@@ -13,8 +13,9 @@ use tempfile::TempDir;
 const SIZE: usize = 1_000;
 
 /// Takes all that it may, at once.
-const ALL: GcPolicy =
-    GcPolicy { max_bytes: Some(0), min_free: None, max_idle: None, retired_after: None, grace: Duration::ZERO };
+fn all() -> GcPolicy {
+    GcPolicy::default().with_max_bytes(0).with_grace(Duration::ZERO)
+}
 
 fn gc(c: &mut Criterion) {
     for count in [100, 1_000, 10_000] {
@@ -32,11 +33,9 @@ fn filled(files: &[PathBuf]) -> (TempDir, FsCatalog) {
     let folder = support::scratch();
     let catalog = FsCatalog::new(folder.path().join("root")).unwrap();
     let item = |file: &PathBuf| {
-        let options = StageOptions {
-            id: Some(file.file_name().unwrap().to_str().unwrap().to_owned()),
-            mode: IngestMode::Copy,
-            ..StageOptions::default()
-        };
+        let options = StageOptions::default()
+            .with_id(Some(file.file_name().unwrap().to_str().unwrap().to_owned()))
+            .with_mode(IngestMode::Copy);
         (ModelRef::File { path: file.clone() }, options)
     };
     let items: Vec<_> = files.iter().map(item).collect();
@@ -49,7 +48,7 @@ fn filled(files: &[PathBuf]) -> (TempDir, FsCatalog) {
 /// The store, and a plan that evicts all of it.
 fn planned(files: &[PathBuf]) -> (TempDir, FsCatalog, GcPlan) {
     let (folder, catalog) = filled(files);
-    let plan = catalog.plan_gc(&ALL).unwrap();
+    let plan = catalog.plan_gc(&all()).unwrap();
     assert_eq!(plan.steps.len(), files.len());
     (folder, catalog, plan)
 }
@@ -58,7 +57,7 @@ fn plan(c: &mut Criterion, files: &[PathBuf]) {
     let (folder, catalog, _) = planned(files);
     let mut group = c.benchmark_group(format!("gc/plan_{}", files.len()));
     group.throughput(Throughput::Elements(files.len() as u64));
-    group.bench_function("catalog_evicts_all", |b| b.iter(|| catalog.plan_gc(&ALL).unwrap()));
+    group.bench_function("catalog_evicts_all", |b| b.iter(|| catalog.plan_gc(&all()).unwrap()));
     group.bench_function("catalog_evicts_none", |b| b.iter(|| catalog.plan_gc(&GcPolicy::default()).unwrap()));
     // What there is has to be known: each file of the store is looked at once.
     group.bench_function("control_stat_all", |b| b.iter(|| stat_all(folder.path())));

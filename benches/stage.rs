@@ -21,7 +21,7 @@ fn reference(path: &Path) -> ModelRef {
 }
 
 fn options(id: &str, mode: IngestMode) -> StageOptions {
-    StageOptions { id: Some(id.to_owned()), mode, ..StageOptions::default() }
+    StageOptions::default().with_id(Some(id.to_owned())).with_mode(mode)
 }
 
 /// Times `work` alone, on what `prepare` makes in a new folder each time: below `kept`, to stay there, or to be removed
@@ -74,7 +74,7 @@ fn outboard(c: &mut Criterion) {
         let mut group = c.benchmark_group(format!("stage/outboard_{name}"));
         group.throughput(Throughput::Bytes(size as u64)).sampling_mode(SamplingMode::Flat);
         for (name, defer_outboard) in [("catalog_with_outboard", false), ("control_deferred", true)] {
-            let options = StageOptions { defer_outboard, ..options("m", IngestMode::Copy) };
+            let options = options("m", IngestMode::Copy).with_defer_outboard(defer_outboard);
             let open = |folder: &Path| FsCatalog::new(folder).unwrap().with_durability(Durability::Relaxed);
             group.bench_function(name, |b| {
                 timed(b, None, open, |catalog| drop(catalog.stage(&reference(&file), &options).unwrap()));

@@ -22,7 +22,7 @@ fn one_size(c: &mut Criterion, name: &str, size: usize) {
     let file = support::files(scratch.path(), 0..1, size).pop().unwrap();
     // A check writes its outboard anew; with `Full` it would wait for nothing more either.
     let catalog = FsCatalog::new(scratch.path().join("root")).unwrap().with_durability(Durability::Relaxed);
-    let options = StageOptions { id: Some("m".into()), mode: IngestMode::Move, ..StageOptions::default() };
+    let options = StageOptions::default().with_id(Some("m".into())).with_mode(IngestMode::Move);
     let blob = catalog.stage(&ModelRef::File { path: file }, &options).unwrap().local_path;
     let mut group = c.benchmark_group(name);
     group.throughput(Throughput::Bytes(size as u64));

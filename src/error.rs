@@ -188,6 +188,14 @@ pub enum Error {
         /// Its `local_path`.
         path: PathBuf,
     },
+    /// Another file stands where the entry's should be. It was not moved; the entry's own content is whole in the store.
+    #[error("could not use {id:?}: {} is another file than the one that was staged; `catalog repair` gives the entry a view of its own, or stage the file that is there", path.display())]
+    Occupied {
+        /// The entry.
+        id: String,
+        /// Where the other file is.
+        path: PathBuf,
+    },
     /// A repair found no good bytes. Nothing was changed, but that what is damaged is out of service.
     #[error("could not repair {}: no source has good data for {}{}; give a good copy with --from", path.display(), part(range), tried_text(tried))]
     NoGoodSource {
@@ -239,6 +247,15 @@ pub enum Error {
         waited: Duration,
     },
 
+    /// A sync has failed: what was written may not be on the disk, and no later sync would say so. Nothing was acknowledged.
+    #[error("could not make {} durable: {source}{}", path.display(), remedy(source))]
+    SyncFailed {
+        /// What was to be synced.
+        path: PathBuf,
+        /// The system's answer; shared, because one failed sync can be the failure of many entries.
+        source: Arc<io::Error>,
+    },
+
     /// The operating system said no.
     #[error("could not {action} {}: {source}{}", path.display(), remedy(source))]
     Io {
@@ -287,6 +304,7 @@ impl Error {
     pub(crate) fn path(&self) -> Option<&Path> {
         match self {
             Error::Io { path, .. }
+            | Error::SyncFailed { path, .. }
             | Error::PathEscapesRoot { path, .. }
             | Error::CorruptIndex { path, .. }
             | Error::CorruptBlob { path, .. } => Some(path),
@@ -299,9 +317,14 @@ impl Error {
         matches!(self, Error::Io { source, .. } if source.kind() == io::ErrorKind::NotFound)
     }
 
+    /// The system does not let this user look or write there.
+    pub(crate) fn is_permission_denied(&self) -> bool {
+        matches!(self, Error::Io { source, .. } if source.kind() == io::ErrorKind::PermissionDenied)
+    }
+
     /// A sync has failed: the kernel has dropped what it could not write, and what comes later would not say so.
     pub(crate) fn is_failed_sync(&self) -> bool {
-        matches!(self, Error::Io { action, .. } if action.starts_with("sync"))
+        matches!(self, Error::SyncFailed { .. })
     }
 
     /// Content is not what it should be: a digest that does not match, a damaged blob or index file.
@@ -313,6 +336,7 @@ impl Error {
                 | Error::CorruptIndex { .. }
                 | Error::CorruptBlob { .. }
                 | Error::Damaged { .. }
+                | Error::Occupied { .. }
                 | Error::NoGoodSource { .. }
         )
     }
@@ -334,7 +358,7 @@ impl Error {
     pub fn is_no_space(&self) -> bool {
         match self {
             Error::NoRoom { .. } => true,
-            Error::Io { source, .. } => {
+            Error::Io { source, .. } | Error::SyncFailed { source, .. } => {
                 matches!(source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
             }
             _ => false,

@@ -10,6 +10,7 @@ use crate::fs::lock::{Hold, Lock, Wait, lock_open_file};
 use crate::fs::map::Map;
 use crate::fs::{Root, meta_of};
 use crate::layout;
+use crate::store::Store;
 
 /// Keeps an artifact from being removed, evicted or collected while it lives: its blobs, all files of a tree, and its
 /// view, also when the entry is given new content or is removed meanwhile.
@@ -25,9 +26,39 @@ pub struct Lease {
     _lock: Lock,
 }
 
-/// Takes a lock on the root blob of what `record` names; `None` when there is no blob, or not any more. It protects the
-/// artifact when the record is still there afterwards: the caller reads it again.
-pub(crate) fn take(root: &Arc<Root>, record: Record, wait: Wait) -> Result<Option<Lease>> {
+/// Leases the artifact of an id; see [`FsCatalog::lease`](crate::FsCatalog::lease).
+pub(crate) fn lease(store: &Store, id: &str) -> Result<Lease> {
+    loop {
+        let record = store.require(id)?;
+        let not_staged = Error::NotStaged { id: id.to_owned(), path: record.entry.local_path.clone() };
+        let taken = take(&store.root, record.clone(), store.settings.lock_wait)?;
+        // Again, now that the lock is held. A sweep that has seen neither the record nor a lease may go on to take
+        // the view, or files of the tree; and the view of a tree that is being staged anew may be half made. A
+        // record that is there now is whole, and no sweep takes anything of it that does not see the lock.
+        let now = store.require(id)?;
+        match taken {
+            Some(lease) if is_same_artifact(&now, &record) => {
+                store.ensure_usable(&now)?;
+                store.touch(&now);
+                return Ok(lease);
+            }
+            _ if now == record => {
+                store.ensure_usable(&now)?; // which may know better why it cannot be used
+                return Err(not_staged);
+            }
+            _ => {} // removed, given new content or used just now
+        }
+    }
+}
+
+fn is_same_artifact(one: &Record, other: &Record) -> bool {
+    let what = |record: &Record| (record.kind, record.entry.digest);
+    what(one) == what(other) && one.entry.local_path == other.entry.local_path
+}
+
+/// Takes a lock on the root blob of what `record` names; `None` if there is no blob, or not any more. It protects the
+/// artifact if the record is still there afterwards.
+fn take(root: &Arc<Root>, record: Record, wait: Wait) -> Result<Option<Lease>> {
     // What a registered path shows is no blob, though one of the same digest may be here.
     let (ArtifactKind::File | ArtifactKind::Tree, Some(digest)) = (record.kind, record.entry.digest) else {
         return Ok(None);
@@ -98,5 +129,42 @@ impl Deref for ModelMap<'_> {
 
     fn deref(&self) -> &[u8] {
         &self.map
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::disallowed_methods, clippy::unwrap_used)]
+mod tests {
+    use std::time::Duration;
+
+    use crate::blob::{self, Claim};
+    use crate::fs::Durability;
+    use crate::{FsCatalog, ModelRef, StageOptions};
+
+    /// A sweep takes the blob while a lease waits for it, and the same bytes are staged again under another inode: all
+    /// that the lease looks at by name is as it was, and its lock is on the inode that is gone.
+    // Red when `take` does not compare inodes: the next sweep then takes what is leased.
+    #[test]
+    fn a_lease_that_waited_for_a_sweep_is_on_the_blob_that_is_there_now() {
+        let dir = tempfile::tempdir().unwrap();
+        let catalog = FsCatalog::new(dir.path().join("root")).unwrap().with_durability(Durability::Relaxed);
+        let store = catalog.store();
+        let source = dir.path().join("a.gguf");
+        std::fs::write(&source, "a").unwrap();
+        let options = StageOptions { id: Some("a".into()), ..StageOptions::default() };
+        let stage = || catalog.stage(&ModelRef::File { path: source.clone() }, &options).unwrap();
+        let digest = stage().digest;
+        let Claim::Free(sweeping) = blob::claim(&store.root, &digest).unwrap() else { panic!("nobody leases it") };
+        std::thread::scope(|scope| {
+            let leasing = scope.spawn(|| catalog.lease("a").unwrap());
+            std::thread::sleep(Duration::from_millis(100)); // it has opened the blob by now, and waits
+            let trashed = blob::to_trash(&store.root, &digest).unwrap();
+            store.root.remove_file(&trashed).unwrap();
+            stage();
+            drop(sweeping);
+            let lease = leasing.join().unwrap();
+            assert_eq!(std::fs::read(lease.local_path()).unwrap(), b"a");
+            assert!(matches!(blob::claim(&store.root, &digest).unwrap(), Claim::Leased));
+        });
     }
 }

@@ -39,6 +39,7 @@
 mod blob;
 mod catalog;
 mod digest;
+mod doctor;
 mod entry;
 mod error;
 mod fetch;
@@ -50,19 +51,19 @@ mod layout;
 mod lease;
 mod model_ref;
 mod observer;
+mod repair;
+mod stage;
 mod store;
 #[cfg(feature = "testing")]
 pub mod testing;
 mod threads;
+mod verify;
 mod view;
 
 pub use blob::{IngestMode, LocalSource, RangeRead, RepairSource, UsedMode};
-pub use catalog::{
-    BadFile, Check, Config, Depth, DiskUsage, Doctor, EntryUsage, Finding, FindingKind, FsCatalog, Kept, Key,
-    MendOutcome, Remedy, RemoveReceipt, RepairOptions, RepairReport, Severity, StageOptions, StageReceipt,
-    VerifyOptions, VerifyReport, default_model_cache_dir,
-};
+pub use catalog::{CatalogStore, FsCatalog, Key};
 pub use digest::{Algorithm, Digest, VerificationOutcome, verify_digest};
+pub use doctor::{Doctor, Finding, FindingKind, MendOutcome, Remedy, Severity};
 pub use entry::{
     ArtifactKind, CatalogEntry, LifecycleState, LinkMode, MAX_ID_BYTES, Pin, Record, Source, Stamp, TrustState,
     check_id,
@@ -71,12 +72,18 @@ pub use error::{Error, Result};
 pub use fetch::{FileFetcher, ModelFetcher, ResolvedModel};
 pub use fs::Durability;
 pub use fs::lock::Wait;
-pub use gc::{GcAction, GcKept, GcPlan, GcPolicy, GcReason, GcReport, GcStep, MinFree};
+pub use gc::{
+    DiskUsage, EntryUsage, GcAction, GcFailure, GcKept, GcPlan, GcPolicy, GcReason, GcReport, GcStep, KeptBlob,
+    RemoveReceipt,
+};
 pub use hash::{FileHash, HashFunction, hash_files};
 pub use lease::{Lease, ModelMap};
 pub use model_ref::ModelRef;
 pub use observer::{Event, Observer};
-pub use store::CatalogStore;
+pub use repair::{RepairOptions, RepairReport};
+pub use stage::{StageOptions, StageReceipt};
+pub use store::{Check, Config, MinFree, default_model_cache_dir};
+pub use verify::{BadFile, VerifyDepth, VerifyOptions, VerifyReport};
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

@@ -1,51 +1,250 @@
 //! Views: the paths that engines open, made of names for blobs.
+//!
+//! [`show`] is the one place that decides about something else at a view's place. Below `views/` it is kept in
+//! `quarantine/`; at a place of the user's own nothing is moved or replaced, except the very file that was just read.
 
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::blob::manifest::TreeFile;
-use crate::blob::{Freed, Session, Touched};
+use crate::blob::{self, Freed, Session, Subject, Touched};
 use crate::digest::Digest;
 use crate::entry::{LinkMode, Stamp};
 use crate::error::{Error, Result};
-use crate::fs::{Durability, Kind, Root, link};
+use crate::fs::atomic::is_link_refusal;
+use crate::fs::{Durability, Kind, Meta, Root, link};
 use crate::layout;
+
+/// An artifact's files, and where they are to be shown.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Exhibit<'a> {
+    pub(crate) id: &'a str,
+    pub(crate) files: &'a [TreeFile],
+    /// The file, or the folder of a tree; relative to the root.
+    pub(crate) at: &'a Path,
+    pub(crate) occupied: Occupied<'a>,
+    pub(crate) durability: Durability,
+}
+
+/// What becomes of something else at a place where a file is to be shown.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Occupied<'a> {
+    /// Below `views/`: it is moved to `quarantine/`, unless it has the blob's bytes.
+    Quarantine,
+    /// At a place of the user's own: nothing is moved or replaced.
+    Refuse,
+    /// It is the source that was just read, one stamp a file: it is replaced if it still is what was read.
+    Replace(&'a [Option<Stamp>]),
+}
+
+impl Occupied<'_> {
+    /// What holds at this place for everybody but the one who has just read it.
+    pub(crate) fn at(place: &Path) -> Self {
+        if place.starts_with(layout::VIEWS) { Occupied::Quarantine } else { Occupied::Refuse }
+    }
+}
+
+/// Files that stand at places of views and are no hardlinks: what each was when it was read in full, and whether it has
+/// the bytes that belong there.
+pub(crate) type Judged = BTreeMap<PathBuf, (Meta, bool)>;
 
 /// Files that were made beforehand for names that cannot be hardlinks: one for each file of the artifact.
 pub(crate) type Copies = Vec<(PathBuf, LinkMode)>;
 
-/// Shows an artifact's files at or below `at`, by hardlinks, or by `copies` when there are some. Answers the costliest way
-/// that any of them took; `None`: the file system refuses a hardlink, and there are no copies. The caller holds the store
-/// lock shared, and syncs `touched`.
+/// What [`show`] came to.
+#[derive(Debug)]
+pub(crate) enum Shown {
+    /// All files are at their places.
+    Whole(View),
+    /// The file system refuses a hardlink, and there are no copies: they have to be made first, without any lock.
+    NeedsCopies,
+    /// These files have to be read first, without any lock: they may have the right bytes.
+    NeedsJudgement(Vec<Subject>),
+}
+
+/// A view that was made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct View {
+    /// The costliest way that any of its files took.
+    pub(crate) mode: LinkMode,
+    /// Of a view that is no hardlink.
+    pub(crate) fingerprint: Option<String>,
+}
+
+/// What [`show`] has changed on the way, in all rounds together.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Tally {
+    /// Names that were made or replaced.
+    pub(crate) made: u64,
+    /// Other files that went to `quarantine/`.
+    pub(crate) quarantined: u64,
+}
+
+/// Shows an artifact's files by hardlinks, or by `copies` when there are some. New names are noted in `touched`.
 pub(crate) fn show(
     root: &Root,
-    files: &[TreeFile],
-    at: &Path,
+    exhibit: &Exhibit<'_>,
     session: &Session<'_>,
+    judged: &Judged,
     copies: Option<&Copies>,
     touched: &mut Touched,
-) -> Result<Option<LinkMode>> {
-    let mut costliest = LinkMode::Hardlink;
-    for (number, file) in files.iter().enumerate() {
-        let at = file.below(at);
-        touched.make_parents(root, &at)?;
-        touched.folder_of(&at);
-        if is_hardlink_of(root, &file.digest, &at)?
-            || link::show(root, &layout::blob(&file.digest), &at, &session.next_name())?
-        {
+    tally: &mut Tally,
+) -> Result<Shown> {
+    let mut mode = LinkMode::Hardlink;
+    let mut unjudged = Vec::new();
+    for (number, file) in exhibit.files.iter().enumerate() {
+        let place = Place { root, exhibit, session, number, file, at: file.below(exhibit.at) };
+        place.make_folders(touched, tally)?;
+        touched.folder_of(&place.at);
+        if is_hardlink_of(root, &file.digest, &place.at)? {
             continue;
         }
-        let Some((copy, mode)) = copies.and_then(|copies| copies.get(number)) else { return Ok(None) };
-        root.rename_over(copy, &at)?;
-        costliest = costliest.max(*mode);
+        let copy = copies.and_then(|copies| copies.get(number));
+        match place.fill(copy, judged, tally)? {
+            Filled::Made(how) => {
+                tally.made += 1;
+                mode = mode.max(how);
+            }
+            Filled::Kept => mode = mode.max(LinkMode::Copy),
+            Filled::NeedsCopy => return Ok(Shown::NeedsCopies),
+            Filled::NeedsJudgement => {
+                let size_bytes = Some(file.size_bytes);
+                unjudged.push(Subject { path: place.at, digest: file.digest, size_bytes });
+            }
+        }
     }
-    match collision(root, files, at)? {
-        None => Ok(Some(costliest)),
-        Some(path) => Err(Error::NameCollision { path: root.absolute(&path) }),
+    if !unjudged.is_empty() {
+        return Ok(Shown::NeedsJudgement(unjudged));
+    }
+    if let Some(path) = collision(root, exhibit.files, exhibit.at)? {
+        return Err(Error::NameCollision { path: root.absolute(&path) });
+    }
+    if matches!(exhibit.occupied, Occupied::Quarantine) {
+        tally.quarantined += quarantine_extras(root, exhibit)?;
+    }
+    let fingerprint = fingerprint_of(root, exhibit.files, exhibit.at, mode)?;
+    Ok(Shown::Whole(View { mode, fingerprint }))
+}
+
+/// One file of an exhibit and its place.
+struct Place<'a> {
+    root: &'a Root,
+    exhibit: &'a Exhibit<'a>,
+    session: &'a Session<'a>,
+    number: usize,
+    file: &'a TreeFile,
+    at: PathBuf,
+}
+
+/// What became of one place.
+enum Filled {
+    /// It has a new name of the blob, or a copy.
+    Made(LinkMode),
+    /// A file of its own that has the right bytes stays.
+    Kept,
+    NeedsCopy,
+    NeedsJudgement,
+}
+
+impl Place<'_> {
+    /// Makes the folders above the place. Below `views/`, other files in their places go to `quarantine/`.
+    fn make_folders(&self, touched: &mut Touched, tally: &mut Tally) -> Result<()> {
+        let Err(error) = touched.make_parents(self.root, &self.at) else { return Ok(()) };
+        let may_move = matches!(self.exhibit.occupied, Occupied::Quarantine);
+        let mut moved = 0;
+        for above in self.at.ancestors().skip(1).filter(|above| may_move && above.components().count() > 1) {
+            if let Ok(Some(meta)) = self.root.meta(above)
+                && meta.kind != Kind::Dir
+            {
+                moved += u64::from(self.quarantine(above, &meta)?);
+            }
+        }
+        if moved == 0 {
+            return Err(error);
+        }
+        tally.quarantined += moved;
+        touched.make_parents(self.root, &self.at)
+    }
+
+    fn fill(&self, copy: Option<&(PathBuf, LinkMode)>, judged: &Judged, tally: &mut Tally) -> Result<Filled> {
+        if let Some(filled) = self.give_name(copy)? {
+            return Ok(filled);
+        }
+        // Gone again: the next round finds the place free.
+        let Some(there) = self.root.meta(&self.at)? else { return Ok(Filled::NeedsJudgement) };
+        let has_right_bytes = match judged.get(&self.at) {
+            _ if there.kind != Kind::File || there.size_bytes != self.file.size_bytes => Some(false),
+            Some((then, is_good)) if then.same_inode(&there) && then.stamp() == there.stamp() => Some(*is_good),
+            _ => None,
+        };
+        match (self.exhibit.occupied, has_right_bytes) {
+            (Occupied::Replace(stamps), _) => {
+                let read = stamps.get(self.number).copied().flatten();
+                match read == Some(there.stamp()) {
+                    true => self.replace(copy, &there)?.ok_or_else(|| self.changed()),
+                    false => Err(self.changed()),
+                }
+            }
+            (_, None) => Ok(Filled::NeedsJudgement),
+            (Occupied::Refuse, Some(true)) => Ok(Filled::Kept),
+            (Occupied::Refuse, Some(false)) => {
+                Err(Error::Occupied { id: self.exhibit.id.to_owned(), path: self.root.absolute(&self.at) })
+            }
+            // Where hardlinks are refused, it is as good as a new copy.
+            (Occupied::Quarantine, Some(true)) if copy.is_some() => Ok(Filled::Kept),
+            (Occupied::Quarantine, Some(true)) => Ok(self.replace(None, &there)?.unwrap_or(Filled::NeedsJudgement)),
+            (Occupied::Quarantine, Some(false)) => {
+                tally.quarantined += u64::from(self.quarantine(&self.at, &there)?);
+                Ok(self.give_name(copy)?.unwrap_or(Filled::NeedsJudgement))
+            }
+        }
+    }
+
+    /// Gives the blob, or the copy, the name of this place. `None`: something is there already.
+    fn give_name(&self, copy: Option<&(PathBuf, LinkMode)>) -> Result<Option<Filled>> {
+        let (done, result) = match copy {
+            Some((copy, mode)) => (Filled::Made(*mode), self.root.rename_new(copy, &self.at)),
+            None => (Filled::Made(LinkMode::Hardlink), self.root.link(&layout::blob(&self.file.digest), &self.at)),
+        };
+        match result {
+            Ok(()) => Ok(Some(done)),
+            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => Ok(None),
+            // In an earlier round, the copy went to its place.
+            Err(e) if e.kind() == io::ErrorKind::NotFound && self.root.meta(&self.at)?.is_some() => Ok(None),
+            Err(e) if copy.is_none() && is_link_refusal(&e) => Ok(Some(Filled::NeedsCopy)),
+            Err(e) => Err(self.root.fail("link the view", &self.at, e)),
+        }
+    }
+
+    fn changed(&self) -> Error {
+        let detail = "it was written to before its view was made".into();
+        Error::SourceChanged { path: self.root.absolute(&self.at), detail }
+    }
+
+    /// Puts the blob, or the copy, in the place of the file `there`, in one step. `None`: another file is there by now.
+    fn replace(&self, copy: Option<&(PathBuf, LinkMode)>, there: &Meta) -> Result<Option<Filled>> {
+        if let Some((copy, mode)) = copy {
+            return Ok(link::replace(self.root, copy, &self.at, there)?.then_some(Filled::Made(*mode)));
+        }
+        let private = self.session.next_name();
+        match self.root.link(&layout::blob(&self.file.digest), &private) {
+            Ok(()) => {}
+            Err(e) if is_link_refusal(&e) => return Ok(Some(Filled::NeedsCopy)),
+            Err(e) => return Err(self.root.fail("link the view", &self.at, e)),
+        }
+        let replaced = link::replace(self.root, &private, &self.at, there);
+        let removed = self.root.remove_file(&private);
+        Ok((replaced? && removed.is_ok()).then_some(Filled::Made(LinkMode::Hardlink)))
+    }
+
+    fn quarantine(&self, path: &Path, found: &Meta) -> Result<bool> {
+        blob::quarantine(self.root, &self.file.digest, path, found, self.exhibit.durability)
     }
 }
 
 /// What tells whether files are still as they were: the hash of all their paths and stamps.
-pub(crate) fn listing(files: &[(&str, Stamp)]) -> String {
+pub(crate) fn fingerprint(files: &[(&str, Stamp)]) -> String {
     let mut hasher = blake3::Hasher::new();
     for (path, stamp) in files {
         let Stamp { inode, size_bytes, mtime_ns } = stamp;
@@ -54,9 +253,9 @@ pub(crate) fn listing(files: &[(&str, Stamp)]) -> String {
     hasher.finalize().to_hex().to_string()
 }
 
-/// The listing of a view as it is; `None` of one that is made of hardlinks, for which the stamps of the blobs speak, and
-/// when a file of it is not there.
-pub(crate) fn listing_of(root: &Root, files: &[TreeFile], at: &Path, view: LinkMode) -> Result<Option<String>> {
+/// The fingerprint of a view as it is; `None` if it is made of hardlinks, for which the stamps of the blobs speak, and
+/// if a file of it is not there.
+pub(crate) fn fingerprint_of(root: &Root, files: &[TreeFile], at: &Path, view: LinkMode) -> Result<Option<String>> {
     if view == LinkMode::Hardlink {
         return Ok(None);
     }
@@ -67,7 +266,7 @@ pub(crate) fn listing_of(root: &Root, files: &[TreeFile], at: &Path, view: LinkM
             None => return Ok(None),
         }
     }
-    Ok(Some(listing(&stamps)))
+    Ok(Some(fingerprint(&stamps)))
 }
 
 /// Makes copies for [`show`], without any lock: they may be large.
@@ -80,10 +279,9 @@ pub(crate) fn copy(root: &Root, files: &[TreeFile], session: &Session<'_>, durab
     files.iter().map(copy).collect()
 }
 
-/// Finds a name that the file system took for another one of the same tree: a folder then has fewer names than it was
-/// given. (The names themselves may come back in another Unicode form.)
-fn collision(root: &Root, files: &[TreeFile], at: &Path) -> Result<Option<PathBuf>> {
-    let mut expected: std::collections::BTreeMap<PathBuf, std::collections::BTreeSet<&str>> = Default::default();
+/// The folders of a tree, each with the names that it should have.
+fn folders<'f>(files: &'f [TreeFile], at: &Path) -> BTreeMap<PathBuf, BTreeSet<&'f str>> {
+    let mut expected: BTreeMap<PathBuf, BTreeSet<&str>> = BTreeMap::new();
     for file in files.iter().filter(|file| !file.path.is_empty()) {
         let mut folder = at.to_path_buf();
         for part in file.path.split('/') {
@@ -91,7 +289,13 @@ fn collision(root: &Root, files: &[TreeFile], at: &Path) -> Result<Option<PathBu
             folder.push(part);
         }
     }
-    for (folder, names) in expected {
+    expected
+}
+
+/// Finds a name that the file system took for another one of the same tree: a folder then has fewer names than it was
+/// given. (The names themselves may come back in another Unicode form.)
+fn collision(root: &Root, files: &[TreeFile], at: &Path) -> Result<Option<PathBuf>> {
+    for (folder, names) in folders(files, at) {
         let found = root.names(&folder)?;
         if found.len() < names.len() {
             let missing = names.into_iter().find(|name| !found.iter().any(|found| found == name));
@@ -99,6 +303,39 @@ fn collision(root: &Root, files: &[TreeFile], at: &Path) -> Result<Option<PathBu
         }
     }
     Ok(None)
+}
+
+/// What is in the folders of a shown tree and belongs to none of its files. An engine that reads the whole folder would
+/// read it too.
+pub(crate) fn extras(root: &Root, files: &[TreeFile], at: &Path) -> Result<Vec<(PathBuf, Meta)>> {
+    let mut extras = Vec::new();
+    for (folder, names) in folders(files, at) {
+        let found = root.names(&folder)?;
+        if found.len() <= names.len() {
+            continue;
+        }
+        // By inode, since a name may come back in another Unicode form than it was given.
+        let own: Result<Vec<Option<Meta>>> = names.iter().map(|name| root.meta(&folder.join(name))).collect();
+        let own: Vec<Meta> = own?.into_iter().flatten().collect();
+        for name in found.iter().filter(|name| !name.to_str().is_some_and(|name| names.contains(name))) {
+            let path = folder.join(name);
+            if let Some(meta) = root.meta(&path)?
+                && !own.iter().any(|own| own.same_inode(&meta))
+            {
+                extras.push((path, meta));
+            }
+        }
+    }
+    Ok(extras)
+}
+
+fn quarantine_extras(root: &Root, exhibit: &Exhibit<'_>) -> Result<u64> {
+    let Some(first) = exhibit.files.first() else { return Ok(0) };
+    let mut moved = 0;
+    for (path, meta) in extras(root, exhibit.files, exhibit.at)? {
+        moved += u64::from(blob::quarantine(root, &first.digest, &path, &meta, exhibit.durability)?);
+    }
+    Ok(moved)
 }
 
 /// Whether `at` shows this blob by a hardlink, so that the stamp of the blob speaks for both.
@@ -122,22 +359,29 @@ pub(crate) fn copies_of(root: &Root, at: &Path, files: &[TreeFile]) -> Result<Fr
     Ok(freed)
 }
 
-/// Removes what an adopted path shows: the files that are the catalog's, and the folders that are empty then. A file
-/// that somebody has put there since stays, and so does one that is `needed`, because another entry shows it.
-pub(crate) fn remove_adopted(
+/// Removes what an artifact shows at a place of the user's own: the files that are the catalog's, and the folders that
+/// are empty then. A file that somebody has put there since stays, and so does one that is `needed`, because another
+/// entry shows it. Copies are known by `fingerprint`, which covers all of them.
+pub(crate) fn remove_in_place(
     root: &Root,
     at: &Path,
     files: &[TreeFile],
     view: Option<LinkMode>,
+    fingerprint: Option<&str>,
     needed: impl Fn(&Path) -> bool,
 ) -> Result<()> {
-    let may_be_copy = view != Some(LinkMode::Hardlink);
+    let are_our_copies = match view {
+        Some(mode) if mode != LinkMode::Hardlink => {
+            fingerprint.is_some() && fingerprint_of(root, files, at, mode)?.as_deref() == fingerprint
+        }
+        _ => false,
+    };
     for file in files {
         let shown = file.below(at);
         if needed(&shown) {
             continue;
         }
-        if is_hardlink_of(root, &file.digest, &shown)? || (may_be_copy && is_copy_of(root, file, &shown)?) {
+        if are_our_copies || is_hardlink_of(root, &file.digest, &shown)? {
             root.remove_file(&shown)?;
         }
         let folders = shown.ancestors().skip(1).take_while(|folder| folder.starts_with(at));
@@ -148,10 +392,4 @@ pub(crate) fn remove_adopted(
         }
     }
     Ok(())
-}
-
-/// A view that is not a hardlink is known by its mode and size: the catalog alone makes files of mode 0444.
-fn is_copy_of(root: &Root, file: &TreeFile, at: &Path) -> Result<bool> {
-    let meta = root.meta(at)?;
-    Ok(meta.is_some_and(|m| m.kind == Kind::File && m.mode == 0o444 && m.size_bytes == file.size_bytes))
 }

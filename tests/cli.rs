@@ -214,7 +214,10 @@ fn the_keys_of_the_json() {
             vec!["verify", "tiny"],
             "id digest outcome reason bad_ranges quarantined files bytes_read elapsed_ms".split(' ').collect(),
         ),
-        (vec!["repair", "tiny"], vec!["id", "files", "repaired_bytes", "source_bytes", "shown"]),
+        (
+            vec!["repair", "tiny"],
+            "id files repaired_bytes source_bytes shown quarantined occupied".split(' ').collect(),
+        ),
         (vec!["retire", "tiny"], vec!["id", "lifecycle"]),
         (vec!["activate", "tiny"], vec!["id", "lifecycle"]),
         (vec!["hash", fixture], vec!["path", "digest", "size"]),

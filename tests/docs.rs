@@ -6,7 +6,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use catalog_core::{ArtifactKind, Config, Digest, FindingKind, FsCatalog, LinkMode};
+use catalog_core::{ArtifactKind, Digest, FindingKind, FsCatalog, LinkMode};
 use tempfile::TempDir;
 
 fn repository() -> &'static Path {
@@ -61,7 +61,7 @@ fn the_shard_of_the_format_page_is_one() {
 fn a_record_has_the_members_of_the_format_page() {
     let dir = TempDir::new().unwrap();
     let fixture = repository().join("tests/fixtures/tiny-llama-q8_0.gguf");
-    let options = catalog_core::StageOptions { id: Some("tiny".into()), ..Default::default() };
+    let options = catalog_core::StageOptions::default().with_id(Some("tiny".into()));
     let catalog = FsCatalog::new(dir.path()).unwrap();
     catalog.stage(&catalog_core::ModelRef::File { path: fixture }, &options).unwrap();
     let members = |shard: &str| -> Vec<String> {
@@ -81,7 +81,7 @@ fn a_record_has_the_members_of_the_format_page() {
 fn the_quota_of_the_format_page_is_what_is_written() {
     let dir = TempDir::new().unwrap();
     let catalog = FsCatalog::new(dir.path()).unwrap();
-    catalog.set_config(&Config { max_bytes: Some(200_000_000_000), ..Config::default() }).unwrap();
+    catalog.change_config(|limits| limits.max_bytes = Some(200_000_000_000)).unwrap();
     let store = fs::read_to_string(dir.path().join("store.json")).unwrap();
     let quota = &store[store.find("\"quota\"").unwrap()..store.rfind('}').unwrap()];
     assert!(read("docs/format.md").contains(&format!("`{quota}`")), "{quota}");

@@ -47,6 +47,7 @@ fn samples() -> Vec<Error> {
         Error::CorruptIndex { path: path("index/3f.json"), reason: "its checksum does not match its entries".into() },
         Error::CorruptBlob { path: path("blobs/sha256/1e/1ef0"), reason: "its bytes are not its name".into() },
         Error::Damaged { id: "llama3".into(), path: path("views/llama3-0/1ef0/a.gguf") },
+        Error::Occupied { id: id(), path: path("mine/llama3.gguf") },
         Error::NoGoodSource {
             path: path("blobs/sha256/1e/1ef0"),
             range: 0..1 << 20,
@@ -57,6 +58,7 @@ fn samples() -> Vec<Error> {
         Error::Busy { what: "index shard 3f", path: path("locks/index/3f"), waited: Duration::from_secs(30) },
         Error::NoRoom { root: path(""), needed_bytes: 40, available_bytes: 30, evictable_bytes: 5 },
         Error::LocksDoNothing { root: path("") },
+        Error::SyncFailed { path: path("index"), source: Arc::new(io::ErrorKind::Other.into()) },
         system("read", io::ErrorKind::NotFound),
         system("create", io::ErrorKind::PermissionDenied),
         system("write", io::ErrorKind::StorageFull),
@@ -109,7 +111,10 @@ fn callers_ask_for_the_kind() {
     type Is = fn(&Error) -> bool;
     let of = |is: Is| samples().iter().filter(|error| is(error)).map(variant).collect::<Vec<_>>().join(" ");
     assert_eq!(of(Error::is_not_found), "NotFound NotStaged SourceMissing NoCatalog");
-    assert_eq!(of(Error::is_corrupt), "DigestMismatch CorruptIndex CorruptBlob Damaged NoGoodSource NoGoodSource");
+    assert_eq!(
+        of(Error::is_corrupt),
+        "DigestMismatch CorruptIndex CorruptBlob Damaged Occupied NoGoodSource NoGoodSource"
+    );
     assert_eq!(of(Error::is_busy), "Busy");
     assert_eq!(of(Error::is_invalid_input), "InvalidDigest InvalidRef InvalidId");
     assert_eq!(of(Error::is_no_space), "NoRoom Io Io");

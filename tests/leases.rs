@@ -19,12 +19,12 @@ use common::*;
 
 /// Takes everything that is neither leased nor pinned.
 fn everything() -> GcPolicy {
-    GcPolicy { max_bytes: Some(0), ..leftovers() }
+    leftovers().with_max_bytes(Some(0))
 }
 
 /// Takes what no entry needs.
 fn leftovers() -> GcPolicy {
-    GcPolicy { grace: Duration::ZERO, ..GcPolicy::default() }
+    GcPolicy::default().with_grace(Duration::ZERO)
 }
 
 /// A catalog with files of these contents staged under these ids.

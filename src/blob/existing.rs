@@ -33,15 +33,14 @@ pub(crate) fn claim(root: &Root, digest: &Digest) -> Result<Claim> {
     })
 }
 
-/// Moves a blob to `trash/`. The caller holds the store lock exclusive and a [`Claim::Free`] on the blob, and knows that
-/// nothing references it.
+/// Moves a blob to `trash/` that nothing references and that was claimed. Called by the guard of a sweep.
 pub(crate) fn to_trash(root: &Root, digest: &Digest) -> Result<PathBuf> {
     let to = layout::trash(digest, now_ms());
     root.rename_over(&layout::blob(digest), &to)?;
     Ok(to)
 }
 
-/// Moves a blob back that is needed again. The caller holds the store lock shared.
+/// Moves a blob back that is needed again.
 pub(super) fn restore(root: &Root, digest: &Digest, from: &std::path::Path, touched: &mut Touched) -> Result<()> {
     let name = layout::blob(digest);
     match root.rename_new(from, &name) {

@@ -113,8 +113,8 @@ impl Touched {
     }
 }
 
-/// Gives what was brought in its name among the blobs; one that is in `trash` is moved back instead. The caller holds
-/// the store lock shared, and syncs `touched`.
+/// Gives a private file its name among the blobs; one that is in `trash` is moved back instead. Called by the guard of a
+/// commit, which syncs `touched` before it records anything.
 pub(crate) fn publish(
     root: &Root,
     incoming: &mut Incoming<'_>,
@@ -154,7 +154,7 @@ pub(crate) fn is_good_by_stamp(root: &Root, digest: &Digest, durability: Durabil
 }
 
 /// Moves a file that should have the bytes of a blob, and was found bad, to where an operator can look at it, durably.
-/// The caller holds the store lock exclusive. `false`: it has been replaced since it was looked at, and stays.
+/// `false`: it has been replaced since it was looked at, and stays. A blob is moved by the guard that excludes commits.
 pub(crate) fn quarantine(
     root: &Root,
     digest: &Digest,

@@ -37,7 +37,8 @@ impl Subject {
         Subject { path: layout::blob(digest), digest: *digest, size_bytes }
     }
 
-    fn is_blob(&self) -> bool {
+    /// Whether it is the blob itself, and not a view of it.
+    pub(crate) fn is_blob(&self) -> bool {
         self.path == layout::blob(&self.digest)
     }
 }
@@ -107,6 +108,16 @@ impl<'a> Checker<'a> {
         let mut verdict = Ok(Verdict::Missing);
         self.run(&[subject], &mut |_, found| verdict = found);
         verdict
+    }
+
+    /// Checks files on all cores; returns each with what was found, in their order. Fails with the first error.
+    pub(crate) fn all<'s>(&self, subjects: &'s [Subject]) -> Result<Vec<(&'s Subject, Verdict)>> {
+        let mut found: Vec<Option<Result<Verdict>>> = subjects.iter().map(|_| None).collect();
+        self.run(subjects, &mut |number, verdict| {
+            found.get_mut(number).map(|slot| slot.replace(verdict));
+        });
+        let told = subjects.iter().zip(found).filter_map(|(subject, verdict)| Some((subject, verdict?)));
+        told.map(|(subject, verdict)| Ok((subject, verdict?))).collect()
     }
 
     /// Checks files on all cores. `done` is told of each, by its number, as soon as it is known, on the calling thread; when

@@ -79,7 +79,7 @@ mod tests {
         // Red when the error is only logged: what could not be written would be acknowledged.
         let fail = || {
             calls.fetch_add(1, Ordering::Relaxed);
-            Err(Error::io("sync", "a file", std::io::ErrorKind::Other))
+            Err(Error::io("write", "a file", std::io::ErrorKind::Other))
         };
         sync_meanwhile(Some(1), fail, write).1.unwrap_err();
         assert_eq!(calls.load(Ordering::Relaxed), 1, "it is never tried again");

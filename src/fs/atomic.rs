@@ -95,12 +95,12 @@ pub(crate) fn replace(root: &Root, path: &Path, bytes: &[u8], durability: Durabi
 /// Syncs a file's data and metadata. After an error the descriptor must not be tried again: the kernel has dropped
 /// what it could not write, and a second sync would wrongly succeed.
 pub(crate) fn sync(root: &Root, file: &File, name: &Path) -> Result<()> {
-    fault::step("sync").and_then(|()| file.sync_all()).map_err(|e| root.fail("sync", name, e))
+    fault::step("sync").and_then(|()| file.sync_all()).map_err(|e| root.fail_sync(name, e))
 }
 
 /// As [`sync`], of a file that is still being written: its size and times need not be on disk yet.
 pub(crate) fn sync_data(root: &Root, file: &File, name: &Path) -> Result<()> {
-    fault::step("sync").and_then(|()| file.sync_data()).map_err(|e| root.fail("sync", name, e))
+    fault::step("sync").and_then(|()| file.sync_data()).map_err(|e| root.fail_sync(name, e))
 }
 
 /// Writes all of it at where the file is.

@@ -4,8 +4,7 @@ use std::fs::File;
 use std::io;
 use std::path::Path;
 
-use super::atomic::is_link_refusal;
-use super::{Root, atomic, fault, sys};
+use super::{Meta, Root, atomic, fault, sys};
 use crate::entry::{LinkMode, Stamp};
 use crate::error::Result;
 
@@ -31,24 +30,28 @@ fn is_reflink_refusal(error: &io::Error) -> bool {
     ) || error.raw_os_error() == Some(25)
 }
 
-/// Gives the stored file `blob` the name `at` as well, in place of whatever has it, by way of the free name `private`.
-/// `false`: the file system gives no more names to this file. Durable once the folder of `at` is synced.
-pub(crate) fn show(root: &Root, blob: &Path, at: &Path, private: &Path) -> Result<bool> {
-    match root.link(blob, at) {
-        Ok(()) => return Ok(true),
-        Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
-        Err(e) if is_link_refusal(&e) => return Ok(false),
-        Err(e) => return Err(root.fail("link the view", at, e)),
+/// Puts the private file in the place of the file `there` at `at`, in one step, and removes that. `false`: something else
+/// is at `at` by now, and stays. Durable once the folder of `at` is synced.
+pub(crate) fn replace(root: &Root, private: &Path, at: &Path, there: &Meta) -> Result<bool> {
+    let is_it = |found: Option<Meta>| found.is_some_and(|now| now.same_inode(there) && now.stamp() == there.stamp());
+    match root.exchange(private, at) {
+        // What was at `at` can be looked at now that nobody finds it there any more.
+        Ok(()) if is_it(root.meta(private)?) => root.remove_file(private).map(|_| true),
+        Ok(()) => {
+            root.exchange(private, at).map_err(|e| root.fail("put back", at, e))?;
+            Ok(false)
+        }
+        Err(e) if e.kind() == io::ErrorKind::NotFound && root.meta(private)?.is_some() => Ok(false),
+        // This file system cannot. Between the look and the rename, another file could still come.
+        Err(e) if matches!(e.kind(), io::ErrorKind::Unsupported | io::ErrorKind::InvalidInput) => {
+            let is_there = is_it(root.meta(at)?);
+            if is_there {
+                root.rename_over(private, at)?;
+            }
+            Ok(is_there)
+        }
+        Err(e) => Err(root.fail("rename into place", at, e)),
     }
-    match root.link(blob, private) {
-        Ok(()) => {}
-        Err(e) if is_link_refusal(&e) => return Ok(false),
-        Err(e) => return Err(root.fail("link the view", at, e)),
-    }
-    let renamed = root.rename_over(private, at);
-    // When both names are one inode already, the rename leaves the private one where it is.
-    let removed = root.remove_file(private);
-    renamed.and(removed).map(|_| true)
 }
 
 /// Copies what a reader has to where the file is, in the kernel where it can.
@@ -113,20 +116,25 @@ pub(crate) fn remove_empty_folders(tree: &Path) {
 mod tests {
     use super::*;
 
+    // Red when `replace` does not look at what it has taken out of the place: the other file is gone.
     #[test]
-    fn a_view_replaces_whatever_was_there_and_leaves_no_debris() {
+    fn only_the_file_that_was_looked_at_is_replaced() {
         let dir = tempfile::tempdir().unwrap();
         let root = Root::open(dir.path()).unwrap();
-        std::fs::write(dir.path().join("blob"), "bytes").unwrap();
-        std::fs::write(dir.path().join("view"), "other").unwrap();
-        let (blob, view) = (Path::new("blob"), Path::new("view"));
-        let private = Path::new("private");
-        for _ in 0..2 {
-            // the second time, both names are one inode already
-            assert!(show(&root, blob, view, private).unwrap());
-            assert!(root.meta(blob).unwrap().unwrap().same_inode(&root.meta(view).unwrap().unwrap()));
-            assert_eq!(root.names(Path::new("")).unwrap(), ["blob", "view"]);
-        }
+        let (private, view) = (Path::new("private"), Path::new("view"));
+        std::fs::write(dir.path().join("view"), "old").unwrap();
+        let there = root.meta(view).unwrap().unwrap();
+        std::fs::write(dir.path().join("private"), "new").unwrap();
+        assert!(replace(&root, private, view, &there).unwrap());
+        assert_eq!(std::fs::read(dir.path().join("view")).unwrap(), b"new");
+        assert_eq!(root.names(Path::new("")).unwrap(), ["view"]);
+
+        std::fs::write(dir.path().join("private"), "newer").unwrap();
+        assert!(!replace(&root, private, view, &there).unwrap());
+        assert_eq!(std::fs::read(dir.path().join("view")).unwrap(), b"new");
+        assert_eq!(std::fs::read(dir.path().join("private")).unwrap(), b"newer");
+        std::fs::remove_file(dir.path().join("view")).unwrap();
+        assert!(!replace(&root, private, view, &there).unwrap());
     }
 
     // Red when every failure of a reflink is taken for "not here": a disk that fails would be copied from and to.

@@ -21,6 +21,16 @@ pub enum Wait {
     Forever,
 }
 
+impl Wait {
+    /// What is left of it when the waiting began at `begun`.
+    pub(crate) fn left_since(self, begun: Instant) -> Wait {
+        match self {
+            Wait::UpTo(limit) => Wait::UpTo(limit.saturating_sub(begun.elapsed())),
+            other => other,
+        }
+    }
+}
+
 /// With whom a lock is shared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Hold {

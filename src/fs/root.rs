@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
 
 use super::sys::{Handle, Open, Replace};
 use super::{Kind, Meta, atomic, current_user, fault, is_symlink_loop};
@@ -179,6 +180,12 @@ impl Root {
         self.handle.rename(from, to, Replace::No)
     }
 
+    /// Lets two names change places, in one step.
+    pub(crate) fn exchange(&self, one: &Path, other: &Path) -> io::Result<()> {
+        fault::step("rename")?;
+        self.handle.rename(one, other, Replace::Exchange)
+    }
+
     /// Removes a file; `false` when there was none.
     pub(crate) fn remove_file(&self, relative: &Path) -> Result<bool> {
         let removed = fault::step("unlink").and_then(|()| self.handle.remove_file(relative));
@@ -224,16 +231,21 @@ impl Root {
         Ok(entries)
     }
 
+    /// The error of a sync.
+    pub(crate) fn fail_sync(&self, relative: &Path, source: io::Error) -> Error {
+        Error::SyncFailed { path: self.absolute(relative), source: Arc::new(source) }
+    }
+
     pub(crate) fn sync_dir(&self, relative: &Path) -> Result<()> {
         fault::step("sync a folder")
             .and_then(|()| self.handle.sync_dir(relative))
-            .map_err(|e| self.fail("sync the folder", relative, e))
+            .map_err(|e| self.fail_sync(relative, e))
     }
 
     /// One flush of the whole file system, in place of one a file.
     pub(crate) fn sync_file_system(&self) -> Result<()> {
         let synced = fault::step("sync the file system").and_then(|()| self.handle.sync_file_system());
-        synced.map_err(|e| self.fail("sync the file system of", Path::new(""), e))
+        synced.map_err(|e| self.fail_sync(Path::new(""), e))
     }
 }
 

@@ -23,6 +23,8 @@ pub(crate) struct Facts {
     pub(crate) views: Vec<ViewFacts>,
     /// Bytes on disk of views that are copies, and of what is in quarantine.
     pub(crate) other_bytes: u64,
+    /// What belongs to another user and cannot be looked into: left alone.
+    pub(crate) unreadable: Vec<PathBuf>,
     pub(crate) free_bytes: u64,
     pub(crate) total_bytes: u64,
 }

@@ -1,12 +1,26 @@
-//! Garbage collection: a policy, a plan made from facts alone, and the steps that a sweep takes.
+//! Garbage collection: what is here is gathered, a plan is made from that and a policy, and a sweep does it.
+//!
+//! [`gather`] reads the disk; `make_plan` decides from facts alone, without I/O; [`execute`] works down the plan under the
+//! store lock and asks before each step whether it is still right. [`room`] does the same before bytes come in, and
+//! [`remove`] for one entry. The sweep itself, with its locks and roots, is the store's: `store/sweep.rs`.
 
+mod execute;
 mod facts;
+mod gather;
 mod plan;
 mod policy;
+mod remove;
 mod report;
+mod room;
+mod usage;
 
-pub use policy::{GcPolicy, MinFree};
-pub use report::{GcAction, GcKept, GcPlan, GcReason, GcReport, GcStep};
+pub use policy::GcPolicy;
+pub use remove::{KeptBlob, RemoveReceipt};
+pub use report::{GcAction, GcFailure, GcKept, GcPlan, GcReason, GcReport, GcStep};
+pub use usage::{DiskUsage, EntryUsage};
 
-pub(crate) use facts::{BlobFacts, EntryFacts, Facts, TrashFacts, TrashedBlob, ViewFacts};
-pub(crate) use plan::{is_due, make_plan, shortfall};
+pub(crate) use execute::execute;
+pub(crate) use gather::plan_gc;
+pub(crate) use remove::remove;
+pub(crate) use room::make_room;
+pub(crate) use usage::{disk_bytes_below, disk_usage};

@@ -263,12 +263,13 @@ impl<'a> Planner<'a> {
 
     fn finish(self) -> GcPlan {
         GcPlan {
-            policy: *self.policy,
+            policy: self.policy.clone(),
             used_bytes: self.used_bytes,
             freed_bytes: self.freed_bytes,
             shortfall_bytes: self.missing_bytes(),
             kept: self.kept.into_values().collect(),
             steps: self.steps,
+            unreadable: self.facts.unreadable.clone(),
         }
     }
 }

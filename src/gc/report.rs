@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use super::GcPolicy;
 use crate::digest::Digest;
+use crate::error::Error;
 
 /// What happens to something.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -126,10 +127,22 @@ pub struct GcPlan {
     pub freed_bytes: u64,
     /// Bytes that are missing to what the policy asks for, because the rest is leased, pinned or young.
     pub shortfall_bytes: u64,
+    /// Folders of another user that cannot be looked into, relative to the root: they are left alone.
+    pub unreadable: Vec<PathBuf>,
+}
+
+/// A step that could not be done. What it was about stays, and the next collection tries again.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct GcFailure {
+    /// What was to be done; `None`: a blob that was in `trash/` already could not be removed for good.
+    pub action: Option<GcAction>,
+    /// Why it was not.
+    pub error: Error,
 }
 
 /// What a collection did.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct GcReport {
     /// Entries that were evicted.
@@ -146,6 +159,8 @@ pub struct GcReport {
     pub physical_bytes: u64,
     /// Steps that were not taken, because since the plan was made something was leased, pinned, used or staged.
     pub skipped: u64,
+    /// Steps that could not be done: the rest was done all the same.
+    pub failed: Vec<GcFailure>,
     /// Bytes that are missing to what the policy asks for.
     pub shortfall_bytes: u64,
 }

@@ -71,6 +71,12 @@ impl Index {
         (0..=u8::MAX).into_par_iter().map(|number| self.shard(number)).collect()
     }
 
+    /// Those shards that can be read, for work that is done for each entry and not for all or none.
+    pub(crate) fn readable(&self) -> Vec<Arc<Records>> {
+        ready_for_rayon();
+        (0..=u8::MAX).into_par_iter().filter_map(|number| self.shard(number).ok()).collect()
+    }
+
     pub(super) fn shard(&self, number: u8) -> Result<Arc<Records>> {
         let stamp = self.stamp(number)?;
         if let Some(Cached { records: Some(records), .. }) = self.cached(number, stamp)? {

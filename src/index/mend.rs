@@ -33,7 +33,7 @@ impl Index {
     }
 
     /// Puts the generation before in the place of a shard that is damaged or lost; what is there is moved to
-    /// `quarantine/`, never removed. The caller holds the store lock exclusive. `None`: the shard can be read by now.
+    /// `quarantine/`, never removed. Called by the guard that excludes commits. `None`: the shard can be read by now.
     pub(crate) fn restore_previous(
         &self,
         number: u8,
@@ -69,8 +69,7 @@ impl Index {
         Ok(Some(before))
     }
 
-    /// Gives a good shard the second name `.prev`, where that is missing or cannot be read. The caller holds the store
-    /// lock exclusive. `false`: it can be read by now.
+    /// Gives a good shard the second name `.prev`, where that is missing or cannot be read. `false`: it can be read by now.
     pub(crate) fn renew_previous(&self, number: u8, durability: Durability, wait: Wait) -> Result<bool> {
         let _lock = self.lock_one(number, wait)?;
         load_records(&self.root, number)?; // whatever is cached

@@ -58,7 +58,7 @@ struct Pending<'r> {
 
 impl Index {
     /// Changes the records of `ids`, all or, when a step fails, possibly those of some shards and not of others; of each
-    /// shard all or none. Durable, with `Durability::Full`, when it returns. The caller holds the store lock shared.
+    /// shard all or none. Durable, with `Durability::Full`, when it returns. Called by the guards of the store lock.
     ///
     /// `flush` is called once the new shards are written and before any of them can be seen: what they refer to has to
     /// be durable when it returns.

@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
 use super::probe::{Probe, entry, same};
+use crate::CatalogStore;
 use crate::entry::{CatalogEntry, LifecycleState};
-use crate::store::CatalogStore;
 
 const THREADS: u64 = 8;
 const ROUNDS: u64 = 8;

@@ -2,9 +2,9 @@
 
 use super::probe::{Probe, entry, is_invalid_input, is_not_found};
 use super::{concurrent, ids};
+use crate::CatalogStore;
 use crate::digest::Digest;
 use crate::entry::{CatalogEntry, LifecycleState};
-use crate::store::CatalogStore;
 
 /// Checks that a store keeps what [`CatalogStore`] promises. `make` gives a new, empty store at each call.
 ///

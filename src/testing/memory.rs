@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
+use crate::CatalogStore;
 use crate::entry::{CatalogEntry, LifecycleState, check_id};
 use crate::error::{Error, Result};
-use crate::store::CatalogStore;
 
 /// A [`CatalogStore`] that keeps its entries in memory and touches no file: `local_path` is kept as it was given.
 ///

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::probe::{Probe, is_invalid_input, is_not_found, same};
+use crate::CatalogStore;
 use crate::entry::{CatalogEntry, LifecycleState, check_id};
-use crate::store::CatalogStore;
 
 /// One call on a [`CatalogStore`].
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,9 +1,9 @@
 //! Calls on a store that must succeed, and comparisons, with messages that say what was breached.
 
+use crate::CatalogStore;
 use crate::digest::Digest;
 use crate::entry::{CatalogEntry, LifecycleState};
 use crate::error::{Error, excerpt};
-use crate::store::CatalogStore;
 
 /// A store under test.
 pub(super) struct Probe<'a, S>(pub(super) &'a S);

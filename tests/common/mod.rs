@@ -113,7 +113,7 @@ pub(crate) fn inode_of(path: &Path) -> u64 {
 }
 
 pub(crate) fn options(id: &str) -> StageOptions {
-    StageOptions { id: Some(id.to_owned()), ..Default::default() }
+    StageOptions::default().with_id(Some(id.to_owned()))
 }
 
 pub(crate) fn mode_options(id: &str, mode: IngestMode) -> StageOptions {

@@ -60,7 +60,7 @@ fn check(scenario: &Scenario, dir: &Path, is_acknowledged: bool, state: &str) {
     assert!(is_done || !is_acknowledged, "{state}: acknowledged, and not done");
     whole(&catalog, &state);
 
-    let policy = GcPolicy { grace: Duration::ZERO, ..GcPolicy::default() };
+    let policy = GcPolicy::default().with_grace(Duration::ZERO);
     catalog.gc(&policy).unwrap_or_else(|error| panic!("{state}: a collection fails: {error}"));
     let left: Vec<String> = debris(&catalog)
         .into_iter()

@@ -4,8 +4,8 @@ use std::fs;
 use std::path::Path;
 
 use catalog_core::{
-    CatalogStore as _, Config, Digest, Durability, FsCatalog, GcPolicy, LifecycleState, LocalSource, RepairOptions,
-    Result, VerificationOutcome, VerifyOptions,
+    CatalogStore as _, Digest, Durability, FsCatalog, GcPolicy, LifecycleState, LocalSource, RepairOptions, Result,
+    VerificationOutcome, VerifyOptions,
 };
 
 use crate::common::{blob_path, long_ago, mode_options, options, reference, set_mode, set_mtime, stage};
@@ -126,7 +126,7 @@ pub(crate) const ALL: &[Scenario] = &[
         prepare: |catalog, dir| {
             stage(catalog, &file(dir, "gone.gguf", "gone"), "gone").unwrap();
             catalog.set_state("gone", LifecycleState::Retired).unwrap();
-            let policy = GcPolicy { retired_after: Some(std::time::Duration::ZERO), ..GcPolicy::default() };
+            let policy = GcPolicy::default().with_retired_after(Some(std::time::Duration::ZERO));
             assert_eq!(catalog.gc(&policy).unwrap().trashed, 1);
         },
         act: |catalog, dir| stage(catalog, &dir.join("gone.gguf"), "again").map(drop),
@@ -202,7 +202,7 @@ pub(crate) const ALL: &[Scenario] = &[
     Scenario {
         name: "set a limit",
         prepare: nothing,
-        act: |catalog, _| catalog.set_config(&Config { max_bytes: Some(1 << 40), ..Config::default() }),
+        act: |catalog, _| catalog.change_config(|limits| limits.max_bytes = Some(1 << 40)).map(drop),
         is_done: |catalog, _| catalog.config().unwrap().max_bytes.is_some(),
         leaves_quarantine: false,
     },
@@ -229,12 +229,13 @@ pub(crate) const ALL: &[Scenario] = &[
             fs::write(catalog.root().join("ingest/0123456789abcdef/0"), "half").unwrap();
         },
         act: |catalog, _| {
-            let policy = GcPolicy {
-                retired_after: Some(std::time::Duration::ZERO),
-                grace: std::time::Duration::ZERO,
-                ..GcPolicy::default()
-            };
-            catalog.gc(&policy).map(drop)
+            let policy = GcPolicy::default()
+                .with_retired_after(Some(std::time::Duration::ZERO))
+                .with_grace(std::time::Duration::ZERO);
+            match catalog.gc(&policy)?.failed.into_iter().next() {
+                Some(failure) => Err(failure.error),
+                None => Ok(()),
+            }
         },
         is_done: |catalog, _| catalog.record("x").unwrap().is_none() && catalog.record("y").unwrap().is_none(),
         leaves_quarantine: false,
@@ -271,7 +272,7 @@ pub(crate) const ALL: &[Scenario] = &[
         act: |catalog, dir| {
             let from: std::sync::Arc<dyn catalog_core::RepairSource> =
                 std::sync::Arc::new(LocalSource::new(dir.join("bad.gguf")));
-            catalog.repair("bad", &RepairOptions { from: vec![from], ..RepairOptions::default() }).map(drop)
+            catalog.repair("bad", &RepairOptions::default().with_from(vec![from])).map(drop)
         },
         is_done: |catalog, _| match catalog.resolve("bad") {
             Ok(record) => {

@@ -35,7 +35,7 @@ fn what_dead_processes_have_left_is_for_the_next_collection() {
     ];
     let found = store.finds(&expected);
     assert!(found.iter().all(|finding| finding.remedy == Remedy::Collection && !finding.needs_attention()));
-    store.catalog.gc(&GcPolicy { grace: std::time::Duration::ZERO, ..GcPolicy::default() }).unwrap();
+    store.catalog.gc(&GcPolicy::default().with_grace(std::time::Duration::ZERO)).unwrap();
     store.finds(&[]);
 }
 
@@ -102,7 +102,7 @@ fn what_lies_in_another_folder_is_no_blob_to_anybody() {
         fs::write(path, "misplaced").unwrap();
     }
     store.finds(&[(K::StrangeFile, &blob), (K::StrangeFile, &outboard), (K::StrangeFile, &second)]);
-    let policy = GcPolicy { grace: std::time::Duration::ZERO, ..GcPolicy::default() };
+    let policy = GcPolicy::default().with_grace(std::time::Duration::ZERO);
     let plan = store.catalog.plan_gc(&policy).unwrap();
     assert!(plan.steps.is_empty(), "{:#?}", plan.steps);
     store.catalog.execute_gc(&plan).unwrap();

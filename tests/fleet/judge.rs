@@ -137,7 +137,7 @@ fn word(outcome: Option<&Outcome>) -> &'static str {
 /// A last collection within this budget, and what has to hold then.
 #[track_caller]
 pub(crate) fn collect_and_check(catalog: &FsCatalog, budget_bytes: u64) {
-    let policy = GcPolicy { max_bytes: Some(budget_bytes), grace: std::time::Duration::ZERO, ..GcPolicy::default() };
+    let policy = GcPolicy::default().with_max_bytes(Some(budget_bytes)).with_grace(std::time::Duration::ZERO);
     let before = catalog.records().unwrap();
     let report = catalog.gc(&policy).unwrap();
     let after = catalog.records().unwrap();

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use catalog_core::{Digest, Event, FsCatalog, GcPolicy, Observer, StageOptions, UsedMode};
+use catalog_core::{Digest, Event, FsCatalog, GcPolicy, Observer, UsedMode};
 use serde::{Deserialize, Serialize};
 
 use crate::common::{
@@ -74,7 +74,7 @@ fn one_of_many() {
         sleep(Duration::from_millis(1));
     }
     let began = Instant::now();
-    let options = StageOptions { observer: Some(observer.clone()), ..options("big") };
+    let options = options("big").with_observer(observer.clone());
     let receipt = catalog.stage(&reference(&dir.join("big.gguf")), &options).unwrap();
     let report = Report {
         mode: receipt.mode.as_str().into(),
@@ -179,7 +179,7 @@ impl Crowd {
         assert_eq!(blobs(catalog.root()), [self.digest.to_hex()].into());
         let record = catalog.record("big").unwrap().unwrap();
         check_artifact(catalog.root(), &record).unwrap();
-        let leftovers = catalog.gc(&GcPolicy { grace: Duration::ZERO, ..GcPolicy::default() }).unwrap().leftovers;
+        let leftovers = catalog.gc(&GcPolicy::default().with_grace(Duration::ZERO)).unwrap().leftovers;
         assert_eq!(leftovers, readers as u64 - 1, "the folders of those that were killed");
         assert_sound(catalog.root());
         assert_eq!(debris(&catalog), Vec::<String>::new());

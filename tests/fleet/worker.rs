@@ -413,13 +413,10 @@ impl Worker {
     }
 
     fn collect(&mut self) {
-        let policy = GcPolicy {
-            max_bytes: Some(self.orders.budget_bytes + self.rng.below(2) * self.orders.budget_bytes),
-            retired_after: (self.rng.below(2) == 0).then_some(Duration::ZERO),
-            // Mostly none, so that nothing but leases and pins protects; else blobs go through the trash.
-            grace: Duration::from_millis(if self.rng.below(3) == 0 { 300 } else { 0 }),
-            ..GcPolicy::default()
-        };
+        let policy = GcPolicy::default()
+            .with_max_bytes(Some(self.orders.budget_bytes + self.rng.below(2) * self.orders.budget_bytes))
+            .with_retired_after((self.rng.below(2) == 0).then_some(Duration::ZERO))
+            .with_grace(Duration::from_millis(if self.rng.below(3) == 0 { 300 } else { 0 }));
         let handle = self.handle();
         self.begin("gc", &[]);
         let outcome = match handle.plan_gc(&policy) {

@@ -26,12 +26,13 @@ const YEAR: Duration = Duration::from_secs(365 * 24 * 3600);
 const SIZE: usize = 64 << 10;
 
 /// No grace: what is not leased or pinned can go.
-const NOW: GcPolicy =
-    GcPolicy { max_bytes: None, min_free: None, max_idle: None, retired_after: None, grace: Duration::ZERO };
+fn now() -> GcPolicy {
+    GcPolicy::default().with_grace(Duration::ZERO)
+}
 
 /// Room for this many of the blobs of these tests.
 fn room_for(blobs: u64) -> GcPolicy {
-    GcPolicy { max_bytes: Some(blobs * SIZE as u64), ..NOW }
+    now().with_max_bytes(Some(blobs * SIZE as u64))
 }
 
 fn catalog(host: &Host) -> FsCatalog {

@@ -68,7 +68,7 @@ fn leftovers_count_for_what_their_removal_frees() {
     let source = host.file("source", content("1"));
     fs::hard_link(&source, dead.join("1")).unwrap(); // as `--mode link` leaves it when it is killed
 
-    let plan = catalog.plan_gc(&NOW).unwrap();
+    let plan = catalog.plan_gc(&now()).unwrap();
     let report = catalog.execute_gc(&plan).unwrap();
     assert_eq!((plan.freed_bytes, report.physical_bytes, report.leftovers), (SIZE as u64, SIZE as u64, 1));
     assert!(source.exists());
@@ -91,7 +91,7 @@ fn a_plan_for_a_large_store() {
     let mut plans = Vec::new();
     for what in ["a plan", "a second plan by the same handle"] {
         let began = Instant::now();
-        plans.push(catalog.plan_gc(&GcPolicy { grace: Duration::ZERO, ..room_half(count) }).unwrap());
+        plans.push(catalog.plan_gc(&room_half(count).with_grace(Duration::ZERO)).unwrap());
         said(what, began);
     }
     assert_eq!(plans[0], plans[1]);
@@ -112,7 +112,7 @@ fn id(number: usize) -> String {
 
 /// Every blob is one block.
 fn room_half(count: usize) -> GcPolicy {
-    GcPolicy { max_bytes: Some(((count - count / 2) * 4096) as u64), ..NOW }
+    now().with_max_bytes(Some(((count - count / 2) * 4096) as u64))
 }
 
 /// Entries and blobs as the library would leave them, without a flush for each: staging is not what is looked at.

@@ -108,7 +108,7 @@ fn a_plan_takes_nothing_that_was_needed_since(#[case] change: &str) {
     let catalog = catalog(&host);
     add(&host, &catalog, "a");
     set_staged(catalog.root(), "a", ago(DAY));
-    let plan = catalog.plan_gc(&GcPolicy { grace: HOUR, ..room_for(0) }).unwrap();
+    let plan = catalog.plan_gc(&room_for(0).with_grace(HOUR)).unwrap();
     assert_eq!(evicted(&plan), ["a"]);
     let mut lease = None;
     match change {
@@ -149,7 +149,7 @@ fn a_plan_takes_no_blob_that_is_referenced_since() {
     let catalog = catalog(&host);
     let digest = add(&host, &catalog, "a");
     edit_shard(catalog.root(), "a", |entries| drop(entries.remove("a")));
-    let plan = catalog.plan_gc(&NOW).unwrap();
+    let plan = catalog.plan_gc(&now()).unwrap();
     assert_eq!(plan.steps.len(), 2, "its view, and itself: {plan:?}");
     add(&host, &catalog, "a");
     let report = catalog.execute_gc(&plan).unwrap();
@@ -201,7 +201,7 @@ fn a_blob_that_is_the_source_itself_frees_nothing() {
     let file = host.file("mine", content("mine"));
     catalog.stage(&reference(&file), &mode_options("a", IngestMode::Link)).unwrap();
     catalog.set_state("a", LifecycleState::Retired).unwrap();
-    let report = catalog.gc(&GcPolicy { retired_after: Some(Duration::ZERO), ..NOW }).unwrap();
+    let report = catalog.gc(&now().with_retired_after(Some(Duration::ZERO))).unwrap();
     assert_eq!((report.entries, report.blobs), (1, 1));
     assert_eq!((report.logical_bytes, report.physical_bytes), (SIZE as u64, 0));
     assert_eq!(fs::read(file).unwrap(), content("mine"));

@@ -24,7 +24,7 @@ fn debris_goes_first_then_what_nothing_references_then_expired_retirees_then_the
     fs::write(root.join("ingest/dead/0"), content("ingest")).unwrap();
     fs::write(root.join("index/.0123.tmp"), "half a shar").unwrap();
 
-    let policy = GcPolicy { retired_after: Some(DAY * 7), ..room_for(1) };
+    let policy = room_for(1).with_retired_after(Some(DAY * 7));
     let plan = catalog.plan_gc(&policy).unwrap();
     let word = |action: &GcAction| match action {
         GcAction::RemoveLeftover { path } => path.display().to_string(),
@@ -77,7 +77,7 @@ fn for_room_the_least_recently_used_go_and_no_more_of_them_than_needed() {
         assert_eq!(plan.freed_bytes, (gone.len() * SIZE) as u64);
     }
     // One byte too many is a whole entry too many.
-    let tight = GcPolicy { max_bytes: Some(5 * SIZE as u64 - 1), ..NOW };
+    let tight = now().with_max_bytes(Some(5 * SIZE as u64 - 1));
     assert_eq!(evicted(&catalog.plan_gc(&tight).unwrap()), ["e"]);
 }
 
@@ -90,7 +90,7 @@ fn min_free_is_counted_on_the_roots_file_system() {
         add(&host, &catalog, id);
         set_staged(catalog.root(), id, ago(DAY * days));
     }
-    let plan_for = |min_free| catalog.plan_gc(&GcPolicy { min_free: Some(min_free), ..NOW }).unwrap();
+    let plan_for = |min_free| catalog.plan_gc(&now().with_min_free(Some(min_free))).unwrap();
     let free = fs2::available_space(disk.path()).unwrap();
     let blob = SIZE as u64;
     assert_eq!(evicted(&plan_for(MinFree::Bytes(free))), Vec::<&str>::new());
@@ -125,7 +125,7 @@ fn what_was_idle_for_too_long_goes_though_there_is_room(
     set_staged(catalog.root(), "a", ago(DAY * staged_days_ago));
     set(catalog.root(), "a", "last_used_ms", used_days_ago.map(|days| ago(DAY * days)));
     // Whatever the grace: that one is for room.
-    let policy = GcPolicy { max_idle: Some(DAY * 30), ..GcPolicy::default() };
+    let policy = GcPolicy::default().with_max_idle(Some(DAY * 30));
     let plan = catalog.plan_gc(&policy).unwrap();
     assert_eq!(evicted(&plan), if goes { vec!["a"] } else { vec![] });
     assert!(plan.steps.iter().all(|step| step.reason == GcReason::IdleTooLong && !step.at_once));
@@ -143,7 +143,7 @@ fn what_was_retired_for_too_long_goes_though_there_is_room(#[case] retired_days_
         catalog.set_state("a", LifecycleState::Retired).unwrap();
         set(catalog.root(), "a", "retired_ms", ago(DAY * days));
     }
-    let policy = GcPolicy { retired_after: Some(DAY * 7), ..GcPolicy::default() };
+    let policy = GcPolicy::default().with_retired_after(Some(DAY * 7));
     let plan = catalog.plan_gc(&policy).unwrap();
     assert_eq!(evicted(&plan), if goes { vec!["a"] } else { vec![] });
     if goes {
@@ -173,7 +173,7 @@ fn what_was_used_within_the_grace_does_not_go_for_room(
     add(&host, &catalog, "a");
     set_staged(catalog.root(), "a", ago(staged));
     set(catalog.root(), "a", "last_used_ms", used.map(ago));
-    let plan = catalog.plan_gc(&GcPolicy { grace: HOUR, ..room_for(0) }).unwrap();
+    let plan = catalog.plan_gc(&room_for(0).with_grace(HOUR)).unwrap();
     if is_young {
         assert_eq!((evicted(&plan), kept(&plan)), (vec![], vec![("a", GcReason::Young)]));
         assert_eq!(plan.shortfall_bytes, SIZE as u64);
@@ -193,6 +193,6 @@ fn the_default_policy_takes_no_entry() {
     catalog.set_state("a", LifecycleState::Retired).unwrap();
     set(catalog.root(), "a", "retired_ms", 0);
     let report = catalog.gc(&GcPolicy::default()).unwrap();
-    assert_eq!(report, catalog_core::GcReport::default());
+    assert_eq!(format!("{report:?}"), format!("{:?}", catalog_core::GcReport::default()));
     assert_eq!(ids(&catalog), ["a", "b"]);
 }

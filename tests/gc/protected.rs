@@ -20,7 +20,7 @@ fn when_everything_is_pinned_or_leased_the_shortfall_is_told() {
     catalog.pin("a", "pool-7", None).unwrap();
     catalog.pin("b", "pool-7", Some(HOUR)).unwrap();
     let lease = catalog.lease("c").unwrap();
-    let policy = GcPolicy { max_idle: Some(Duration::ZERO), ..room_for(1) };
+    let policy = room_for(1).with_max_idle(Some(Duration::ZERO));
     let plan = catalog.plan_gc(&policy).unwrap();
     let pinned = || GcReason::Pinned("pool-7".into());
     assert_eq!(kept(&plan), [("a", pinned()), ("b", pinned()), ("c", GcReason::Leased)]);
@@ -78,7 +78,7 @@ fn a_clock_that_jumps_takes_nothing_that_is_in_use(#[case] at_ms: u64, #[case] i
     set(&root, "leased", "last_used_ms", at_ms);
 
     let policy =
-        GcPolicy { max_idle: Some(DAY * 30), retired_after: Some(DAY * 30), max_bytes: Some(0), ..GcPolicy::default() };
+        GcPolicy::default().with_max_idle(Some(DAY * 30)).with_retired_after(Some(DAY * 30)).with_max_bytes(Some(0));
     let plan = catalog.plan_gc(&policy).unwrap();
     let taken: BTreeSet<&str> = if is_old { ["plain", "retired"].into() } else { BTreeSet::new() };
     assert_eq!(evicted(&plan).into_iter().collect::<BTreeSet<_>>(), taken);
@@ -127,7 +127,7 @@ fn evicting_one_of_two_that_share_their_bytes_frees_nothing() {
     assert_eq!((evicted(&plan).len(), plan.freed_bytes, plan.shortfall_bytes), (2, SIZE as u64, 0));
     // A policy that does not ask for room takes its own all the same, and frees nothing by it.
     catalog.set_state("one", LifecycleState::Retired).unwrap();
-    let retired = GcPolicy { retired_after: Some(Duration::ZERO), ..NOW };
+    let retired = now().with_retired_after(Some(Duration::ZERO));
     let report = catalog.gc(&retired).unwrap();
     assert_eq!((report.entries, report.blobs, report.physical_bytes), (1, 0, 0));
     assert_readable(&catalog, "two", &content("same"));
@@ -173,7 +173,7 @@ fn a_leased_tree_keeps_its_files_when_its_entry_is_gone() {
         check_artifact(catalog.root(), lease.record()).unwrap();
     }
     drop(lease);
-    let report = catalog.gc(&NOW).unwrap();
+    let report = catalog.gc(&now()).unwrap();
     assert_eq!((report.blobs, report.leftovers), (3, 1));
     assert_eq!(debris(&catalog), Vec::<String>::new());
     assert_eq!(fs::read_dir(catalog.root().join("views")).unwrap().count(), 0);
@@ -192,13 +192,13 @@ fn the_view_of_a_lease_stays_when_another_entry_has_the_same_bytes() {
     add_as(&host, &catalog, "new", "a");
     let view = lease.local_path().to_path_buf();
     let is_there = || Digest::of_bytes(&fs::read(&view).unwrap()) == digest;
-    assert_eq!(catalog.plan_gc(&NOW).unwrap().steps, []);
+    assert_eq!(catalog.plan_gc(&now()).unwrap().steps, []);
     catalog.gc(&room_for(1)).unwrap();
     assert!(is_there());
     catalog.remove("a").unwrap();
     assert!(is_there());
     drop(lease);
-    assert_eq!(catalog.gc(&NOW).unwrap().leftovers, 1);
+    assert_eq!(catalog.gc(&now()).unwrap().leftovers, 1);
     assert!(!view.exists());
     assert_eq!(debris(&catalog), Vec::<String>::new());
 }

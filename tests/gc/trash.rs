@@ -42,7 +42,7 @@ fn what_came_back_is_not_taken_by_an_older_plan() {
     let host = Host::new();
     let catalog = catalog(&host);
     trashed(&host, &catalog);
-    let plan = catalog.plan_gc(&NOW).unwrap();
+    let plan = catalog.plan_gc(&now()).unwrap();
     add(&host, &catalog, "a");
     let report = catalog.execute_gc(&plan).unwrap();
     assert_eq!((report.blobs, report.physical_bytes), (0, 0));
@@ -63,13 +63,13 @@ fn the_trash_is_emptied_after_the_grace_or_when_room_is_needed() {
     // Row 19: by a clock that was ahead. It is young, and not for ever in the way.
     put_there(ahead(YEAR));
     assert_eq!(catalog.gc(&GcPolicy::default()).unwrap().blobs, 0);
-    let plan = catalog.plan_gc(&GcPolicy { max_bytes: Some(0), ..GcPolicy::default() }).unwrap();
+    let plan = catalog.plan_gc(&GcPolicy::default().with_max_bytes(Some(0))).unwrap();
     assert_eq!((plan.freed_bytes, plan.shortfall_bytes), (SIZE as u64, 0));
     put_there(ago(HOUR * 2));
     let report = catalog.gc(&GcPolicy::default()).unwrap();
     assert_eq!((report.blobs, report.physical_bytes), (1, 0), "its view is young, and has the inode still");
     assert_eq!(in_trash(&catalog), Vec::<PathBuf>::new());
-    assert_eq!(catalog.gc(&NOW).unwrap().leftovers, 1);
+    assert_eq!(catalog.gc(&now()).unwrap().leftovers, 1);
     assert_eq!(debris(&catalog), Vec::<String>::new());
 }
 
@@ -83,7 +83,7 @@ fn room_is_first_made_in_the_trash() {
         add(&host, &catalog, id);
         set_staged(catalog.root(), id, ago(DAY * days));
     }
-    let policy = |blobs| GcPolicy { max_idle: Some(DAY * 30), grace: HOUR, ..room_for(blobs) };
+    let policy = |blobs| room_for(blobs).with_max_idle(Some(DAY * 30)).with_grace(HOUR);
     let roomy = catalog.plan_gc(&policy(4)).unwrap();
     assert_eq!((evicted(&roomy), roomy.freed_bytes), (vec!["idle"], 0));
     let tight = catalog.plan_gc(&policy(3)).unwrap();

@@ -79,7 +79,7 @@ fn a_flipped_byte_is_named_by_its_group_and_mended_by_reading_that_group() {
 
         let read_bytes = Arc::new(AtomicU64::new(0));
         let source = Counted { inner: LocalSource::new(&backup), read_bytes: read_bytes.clone() };
-        let options = RepairOptions { from: vec![Arc::new(source)], ..RepairOptions::default() };
+        let options = RepairOptions::default().with_from(vec![Arc::new(source)]);
         let repaired = catalog.repair("m", &options).unwrap();
         let length = group.end - group.start;
         assert_eq!(read_bytes.load(Ordering::Relaxed), length, "{offset}");

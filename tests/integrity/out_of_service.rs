@@ -16,12 +16,12 @@ const SIZE: u64 = 2 * GROUP + 9;
 
 /// Takes everything that it may.
 fn everything() -> GcPolicy {
-    GcPolicy { max_bytes: Some(0), grace: Duration::ZERO, ..GcPolicy::default() }
+    GcPolicy::default().with_max_bytes(Some(0)).with_grace(Duration::ZERO)
 }
 
 /// Takes what no entry needs.
 fn leftovers() -> GcPolicy {
-    GcPolicy { grace: Duration::ZERO, ..GcPolicy::default() }
+    GcPolicy::default().with_grace(Duration::ZERO)
 }
 
 // Red when the error of the manifest is given on as it is: it names a file that nobody knows, and not what mends it.

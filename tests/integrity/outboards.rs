@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use catalog_core::{Depth, StageOptions};
+use catalog_core::VerifyDepth;
 use rstest::rstest;
 
 use super::*;
@@ -10,8 +10,8 @@ use crate::common::{options, reference};
 
 const SIZE: u64 = 3 * GROUP + 11;
 
-fn verify(catalog: &FsCatalog, depth: Depth) -> VerifyReport {
-    catalog.verify("m", &VerifyOptions { depth, ..VerifyOptions::default() }).unwrap()
+fn verify(catalog: &FsCatalog, depth: VerifyDepth) -> VerifyReport {
+    catalog.verify("m", &VerifyOptions::default().with_depth(depth)).unwrap()
 }
 
 /// Nobody's bytes are called bad because of what lies beside them, and damage is found all the same.
@@ -106,7 +106,7 @@ fn what_was_staged_without_one_gets_one_by_its_first_check() {
     let host = Host::new();
     let catalog = catalog(&host);
     let file = host.file("m.gguf", noise(44, SIZE));
-    let deferred = StageOptions { defer_outboard: true, ..options("m") };
+    let deferred = options("m").with_defer_outboard(true);
     let digest = catalog.stage(&reference(&file), &deferred).unwrap().digest;
     fs::remove_file(file).unwrap();
     let groups = outboard(&catalog, &digest, "groups");
@@ -134,7 +134,7 @@ fn an_outboard_that_lies_is_caught_by_the_name() {
     let says = format!("{digest} {} {} {GROUP}", tree["size_bytes"], tree["root"].as_str().unwrap());
     text["blake3"]["checksum"] = format!("blake3:{}", blake3::hash(says.as_bytes()).to_hex()).into();
     fs::write(outboard(&catalog, &digest, "json"), text.to_string()).unwrap();
-    assert!(passes(&verify(&catalog, Depth::Full)), "the outboard is what it is checked against");
+    assert!(passes(&verify(&catalog, VerifyDepth::Full)), "the outboard is what it is checked against");
     let by_name = run(&host, &["verify", "--sha256", "m"]);
     assert_eq!(by_name.code, 4);
     assert_eq!(json_ranges(by_name.object()), [0..SIZE]);
@@ -146,7 +146,7 @@ fn by_name_names_the_groups_too() {
     let host = Host::new();
     let catalog = catalog(&host);
     let digest = add(&host, &catalog, "m", &noise(47, SIZE));
-    assert!(passes(&verify(&catalog, Depth::ByName)));
+    assert!(passes(&verify(&catalog, VerifyDepth::ByName)));
     rot(&blob(&catalog, &digest), |file| flip(file, GROUP));
-    assert_eq!(bad_ranges(&verify(&catalog, Depth::ByName)), [GROUP..2 * GROUP]);
+    assert_eq!(bad_ranges(&verify(&catalog, VerifyDepth::ByName)), [GROUP..2 * GROUP]);
 }

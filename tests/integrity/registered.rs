@@ -1,7 +1,7 @@
 //! Paths that were registered ahead of staging: somebody else's files. They are compared with their digest when they have
 //! one, and never moved.
 
-use catalog_core::{CatalogStore, Depth, TrustState};
+use catalog_core::{CatalogStore, TrustState, VerifyDepth};
 
 use super::*;
 use crate::common::entry;
@@ -65,7 +65,7 @@ fn a_quick_check_reads_nothing_of_it() {
     let host = Host::new();
     let catalog = catalog(&host);
     register(&host, &catalog, "m", Some(Digest::of_bytes(b"bytes")), b"other");
-    let options = VerifyOptions { depth: Depth::Quick, ..VerifyOptions::default() };
+    let options = VerifyOptions::default().with_depth(VerifyDepth::Quick);
     let report = catalog.verify("m", &options).unwrap();
     assert!(matches!(report.outcome, VerificationOutcome::Warn { .. }) && report.bytes_read == 0, "{report:?}");
 }

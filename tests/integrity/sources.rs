@@ -34,7 +34,7 @@ fn flipped(groups: &'static [u64]) -> Damaged {
 
 fn from(sources: &[&Path]) -> RepairOptions {
     let sources = sources.iter().map(|path| Arc::new(LocalSource::new(*path)) as Arc<_>);
-    RepairOptions { from: sources.collect(), ..RepairOptions::default() }
+    RepairOptions::default().with_from(sources.collect())
 }
 
 // Red when `note_shown` always says that the record was changed: for the grace of a collection, and by age, a repair would
@@ -297,7 +297,7 @@ fn the_manifest_of_a_tree_is_mended_from_another_catalog() {
     assert_eq!((report.files, report.shown.as_slice()), (1, ["tree".to_owned()].as_slice()));
     assert!(fs::read(view(&catalog, "tree").join("sub/large.bin")).unwrap() == large);
     assert!(passes(&check(&catalog, "tree")));
-    catalog.gc(&catalog_core::GcPolicy { grace: Duration::ZERO, ..Default::default() }).unwrap();
+    catalog.gc(&catalog_core::GcPolicy::default().with_grace(Duration::ZERO)).unwrap();
     assert!(passes(&check(&catalog, "tree")));
 }
 

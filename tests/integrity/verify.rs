@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::sleep;
 use std::time::{Duration, Instant, SystemTime};
 
-use catalog_core::{Depth, Event, Observer, TrustState};
+use catalog_core::{Event, Observer, TrustState, VerifyDepth};
 
 use super::*;
 use crate::common::{assert_readable, options, reference, set_mtime};
@@ -59,7 +59,7 @@ fn an_id_that_is_asked_for_twice_is_answered_twice_and_read_once() {
     add(&host, &catalog, "a", &bytes);
     add(&host, &catalog, "same", &bytes);
     let read = Arc::new(Counter::default());
-    let options = VerifyOptions { observer: Some(read.clone()), ..VerifyOptions::default() };
+    let options = VerifyOptions::default().with_observer(read.clone());
     let reports = check_all(&catalog, &["a", "same", "a"], &options);
     assert_eq!(reports.len(), 3);
     assert!(reports.iter().all(|report| passes(report.as_ref().unwrap())));
@@ -163,9 +163,9 @@ fn progress_comes_to_the_bytes_that_were_announced() {
     add(&host, &catalog, "a", &noise(56, 20 * MIB + 1));
     add(&host, &catalog, "b", b"");
     add_tree(&host, &catalog, "tree", &[("x", &noise(57, SIZE)), ("y", b"y"), ("same as y", b"y")]);
-    for depth in [Depth::Full, Depth::ByName] {
+    for depth in [VerifyDepth::Full, VerifyDepth::ByName] {
         let told = Arc::new(Counter::default());
-        let options = VerifyOptions { depth, observer: Some(told.clone()), ..VerifyOptions::default() };
+        let options = VerifyOptions::default().with_depth(depth).with_observer(told.clone());
         let reports = check_all(&catalog, &["a", "b", "tree"], &options);
         assert!(reports.iter().all(|report| passes(report.as_ref().unwrap())));
         let manifest = fs::metadata(blob(&catalog, &catalog.record("tree").unwrap().unwrap().entry.digest.unwrap()));
@@ -204,11 +204,11 @@ fn who_cancels_gets_what_was_done_and_goes_on_from_there() {
     for digest in [&large, &small] {
         set_mtime(&blob(&catalog, digest), SystemTime::now());
     }
-    for (depth, parts) in [(Depth::Full, 8 * MIB), (Depth::ByName, 4 * MIB)] {
+    for (depth, parts) in [(VerifyDepth::Full, 8 * MIB), (VerifyDepth::ByName, 4 * MIB)] {
         // In the middle of the large one: nothing is known of it.
         let cancelled = Arc::new(AtomicBool::new(false));
         let stop = StopAfter { left: AtomicU64::new(parts), cancelled: cancelled.clone() };
-        let mut options = VerifyOptions { depth, cancelled: Some(cancelled), ..VerifyOptions::default() };
+        let mut options = VerifyOptions::default().with_depth(depth).with_cancelled(Some(cancelled));
         options.observer = Some(Arc::new(stop));
         let reports = check_all(&catalog, &["large"], &options);
         assert!(reports.is_empty(), "{depth:?}: {reports:?}");
@@ -219,18 +219,16 @@ fn who_cancels_gets_what_was_done_and_goes_on_from_there() {
     // When the large one is done.
     let cancelled = Arc::new(AtomicBool::new(false));
     let stop = StopAfter { left: AtomicU64::new(64 * MIB), cancelled: cancelled.clone() };
-    let options = VerifyOptions {
-        max_age: Some(Duration::from_secs(3600)),
-        cancelled: Some(cancelled),
-        observer: Some(Arc::new(stop)),
-        ..VerifyOptions::default()
-    };
+    let options = VerifyOptions::default()
+        .with_max_age(Some(Duration::from_secs(3600)))
+        .with_cancelled(Some(cancelled))
+        .with_observer(Arc::new(stop));
     let before = last_verified_ms(&catalog, "large");
     let reports = check_all(&catalog, &["large", "small"], &options);
     assert!(reports.iter().any(|report| report.as_ref().is_ok_and(|report| report.id == "large")), "{reports:?}");
     assert!(last_verified_ms(&catalog, "large") > before);
 
-    let options = VerifyOptions { max_age: Some(Duration::from_secs(3600)), ..VerifyOptions::default() };
+    let options = VerifyOptions::default().with_max_age(Some(Duration::from_secs(3600)));
     let reports = check_all(&catalog, &["large", "small"], &options);
     let read = reports.iter().map(|report| report.as_ref().unwrap().bytes_read).sum::<u64>();
     assert!(read <= MIB, "{read} bytes were read again");
@@ -244,12 +242,10 @@ fn who_cancels_does_not_wait_for_the_rate() {
     add(&host, &catalog, "m", &noise(60, 20 * MIB));
     let cancelled = Arc::new(AtomicBool::new(false));
     let stop = StopAfter { left: AtomicU64::new(1), cancelled: cancelled.clone() };
-    let options = VerifyOptions {
-        max_bytes_per_s: Some(1000),
-        cancelled: Some(cancelled),
-        observer: Some(Arc::new(stop)),
-        ..VerifyOptions::default()
-    };
+    let options = VerifyOptions::default()
+        .with_max_bytes_per_s(Some(1000))
+        .with_cancelled(Some(cancelled))
+        .with_observer(Arc::new(stop));
     assert!(check_all(&catalog, &["m"], &options).is_empty());
 }
 
@@ -260,7 +256,7 @@ fn a_pass_is_recorded_and_trust_stays_as_it_was() {
     let bytes = noise(61, SIZE);
     add(&host, &catalog, "warned", &bytes);
     let file = host.file("m.gguf", &bytes);
-    let expected = catalog_core::StageOptions { digest: Some(Digest::of_bytes(&bytes)), ..options("verified") };
+    let expected = options("verified").with_digest(Some(Digest::of_bytes(&bytes)));
     catalog.stage(&reference(&file), &expected).unwrap();
     let before = last_verified_ms(&catalog, "warned");
     sleep(Duration::from_millis(2));

@@ -55,7 +55,7 @@ impl Stores {
         };
         match *operation {
             Operation::Stage { id, content } => {
-                let options = StageOptions { id: Some(name(id).to_owned()), ..StageOptions::default() };
+                let options = StageOptions::default().with_id(Some(name(id).to_owned()));
                 done(catalog.stage(&ModelRef::File { path: self.source(id, content) }, &options).map(drop))
             }
             Operation::Put { id, content, retired, digest } => done(catalog.put(&CatalogEntry {
@@ -90,12 +90,10 @@ impl Stores {
             }
             Operation::Plan { takes, at_once } => {
                 let now = |is_meant: bool| is_meant.then_some(Duration::ZERO);
-                let policy = GcPolicy {
-                    retired_after: now(takes == Takes::Retired),
-                    max_idle: now(takes == Takes::Idle),
-                    grace: if at_once { Duration::ZERO } else { Duration::from_secs(3600) },
-                    ..GcPolicy::default()
-                };
+                let policy = GcPolicy::default()
+                    .with_retired_after(now(takes == Takes::Retired))
+                    .with_max_idle(now(takes == Takes::Idle))
+                    .with_grace(if at_once { Duration::ZERO } else { Duration::from_secs(3600) });
                 self.plan = Some(catalog.plan_gc(&policy).unwrap());
                 Answer::Done
             }
@@ -177,7 +175,7 @@ impl Stores {
         });
         assert_eq!(verified, ids.len());
         self.leases.clear();
-        let policy = GcPolicy { grace: Duration::ZERO, ..GcPolicy::default() };
+        let policy = GcPolicy::default().with_grace(Duration::ZERO);
         let report = catalog.gc(&policy).unwrap();
         assert_eq!(report.entries, 0, "{report:?}");
         let found = Doctor::open(catalog.root()).unwrap().examine().unwrap();

@@ -72,7 +72,7 @@ fn nothing_elsewhere_is_touched_when_a_folder_is_swapped_for_a_symlink(#[case] f
         exchange();
         std::thread::sleep(Duration::from_micros(step * 37 % 500));
     };
-    let now = GcPolicy { grace: Duration::ZERO, ..GcPolicy::default() };
+    let now = GcPolicy::default().with_grace(Duration::ZERO);
     let ((done, failed, is_there), swaps) = against(race, || {
         // `true`: staged for sure, `false`: removed for sure, `None`: an operation has failed, or half done.
         let mut is_there = Some(true);

@@ -42,13 +42,11 @@ fn content(root: &Path) -> BTreeMap<PathBuf, String> {
 
 fn everything() -> GcPolicy {
     let now = Some(Duration::ZERO);
-    GcPolicy {
-        max_idle: now,
-        retired_after: now,
-        min_free: Some(MinFree::Percent(100)),
-        grace: Duration::ZERO,
-        ..GcPolicy::default()
-    }
+    GcPolicy::default()
+        .with_max_idle(now)
+        .with_retired_after(now)
+        .with_min_free(Some(MinFree::Percent(100)))
+        .with_grace(Duration::ZERO)
 }
 
 /// Each way to change something, in turn.
@@ -59,7 +57,7 @@ fn change(catalog: &FsCatalog, host: &Host, number: usize) -> catalog_core::Resu
         2 => catalog
             .set_state("kept", if number.is_multiple_of(4) { LifecycleState::Active } else { LifecycleState::Retired }),
         3 => catalog.pin("kept", &format!("pin {number}"), None).map(drop),
-        4 => catalog.gc(&GcPolicy { grace: Duration::ZERO, ..GcPolicy::default() }).map(drop),
+        4 => catalog.gc(&GcPolicy::default().with_grace(Duration::ZERO)).map(drop),
         _ => catalog.delete("a").map(drop),
     }
 }
@@ -89,7 +87,7 @@ fn a_handle_that_was_opened_before_changes_nothing(#[values(0, 1)] newer: usize)
         refused(change(&catalog, &host, number));
     }
     refused(catalog.gc(&everything()).map(drop));
-    refused(catalog.set_config(&catalog_core::Config::default()));
+    refused(catalog.change_config(|_| {}).map(drop));
     let after = content(&host.root());
     assert_eq!(after, before);
     assert_no_debris(&host.root());
@@ -136,7 +134,7 @@ fn from_the_moment_that_the_format_is_raised_an_older_process_changes_nothing() 
         upgrade(&host.root(), r#"{"format":1}"#);
     }
     let catalog = host.catalog();
-    catalog.gc(&GcPolicy { grace: Duration::ZERO, ..GcPolicy::default() }).unwrap();
+    catalog.gc(&GcPolicy::default().with_grace(Duration::ZERO)).unwrap();
     assert_readable(&catalog, "kept", b"kept");
     assert_sound(&host.root());
     say(&format!("the format raised {ROUNDS} times: {done} operations before it, {refused} refused"));

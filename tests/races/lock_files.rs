@@ -111,7 +111,7 @@ fn nothing_is_lost_when_lock_files_are(#[case] what: &str) {
 
 /// Takes all that it may, at once.
 fn all() -> GcPolicy {
-    GcPolicy { max_bytes: Some(0), grace: Duration::ZERO, ..GcPolicy::default() }
+    GcPolicy::default().with_max_bytes(Some(0)).with_grace(Duration::ZERO)
 }
 
 fn check_whole(host: &Host, id: &str) {

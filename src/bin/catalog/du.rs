@@ -50,6 +50,12 @@ struct Summary {
 impl Args {
     pub(crate) fn run(self, app: &mut App) -> Outcome {
         let usage = app.open()?.disk_usage()?;
+        for folder in &usage.unreadable {
+            app.note(&format!(
+                "{} belongs to another user and cannot be looked into; its bytes are not counted",
+                folder.display()
+            ));
+        }
         if app.json() {
             print_json(app, &usage);
         } else if app.out.is_terminal() {

@@ -80,6 +80,7 @@ struct Summary {
     used_bytes: u64,
     shortfall_bytes: u64,
     skipped: u64,
+    failed: u64,
 }
 
 impl Args {
@@ -96,8 +97,16 @@ impl Args {
             app.out.flush();
             catalog.execute_gc(&plan)?
         };
+        for folder in &plan.unreadable {
+            app.note(&format!(
+                "{} belongs to another user and cannot be looked into; it is left alone",
+                catalog.root().join(folder).display()
+            ));
+        }
+        let failed = tell_failures(app, &report);
         let summary = self.summary(&plan, &report);
         self.tell(app, &summary, |_| summary.words(&plan).into_bytes());
+        failed?;
         match summary.shortfall_bytes {
             0 => Ok(()),
             missing => Err(self.shortfall(&catalog, missing)),
@@ -107,13 +116,12 @@ impl Args {
     /// What was not said goes by the store's own limits, and where it has none by the library's default.
     fn policy(&self, catalog: &FsCatalog) -> catalog_core::Result<GcPolicy> {
         let config = catalog.config()?;
-        Ok(GcPolicy {
-            max_bytes: self.max_bytes.or(config.max_bytes),
-            min_free: self.min_free.or(config.min_free),
-            max_idle: self.max_idle,
-            retired_after: self.retired_after,
-            grace: self.grace.unwrap_or(GcPolicy::default().grace),
-        })
+        Ok(GcPolicy::default()
+            .with_max_bytes(self.max_bytes.or(config.max_bytes))
+            .with_min_free(self.min_free.or(config.min_free))
+            .with_max_idle(self.max_idle)
+            .with_retired_after(self.retired_after)
+            .with_grace(self.grace.unwrap_or(GcPolicy::default().grace)))
     }
 
     /// A plan that is asked for is data; what is done is told unless `--quiet`.
@@ -140,6 +148,7 @@ impl Args {
             used_bytes: plan.used_bytes,
             shortfall_bytes: report.shortfall_bytes,
             skipped: report.skipped,
+            failed: report.failed.len() as u64,
         }
     }
 
@@ -152,6 +161,11 @@ impl Args {
             human::exact_size(missing),
         ))
     }
+}
+
+/// Tells of each step that could not be done: the rest was.
+fn tell_failures(app: &mut App, report: &GcReport) -> Outcome {
+    app.each(&report.failed, |_, failure| Err(failure.error.clone().into()))
 }
 
 /// What executing the plan would report if nothing changed meanwhile, as far as a plan knows.
@@ -228,6 +242,7 @@ impl Summary {
             (self.trashed.unwrap_or(0), "blob", "put into trash"),
             (self.leftovers, "leftover", "removed"),
             (self.skipped, "step", "skipped, because it came into use"),
+            (self.failed, "step", "failed"),
         ];
         for (count, what, done) in counts {
             if count > 0 {

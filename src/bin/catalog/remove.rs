@@ -1,6 +1,6 @@
 //! `catalog remove`: takes models out of the catalog, and frees what only they needed.
 
-use catalog_core::{Digest, Error, Kept, RemoveReceipt};
+use catalog_core::{Error, KeptBlob, RemoveReceipt};
 use serde::Serialize;
 
 use crate::app::App;
@@ -27,25 +27,17 @@ struct Removed<'a> {
     removed: bool,
     bytes_reclaimed: u64,
     blobs_removed: u64,
-    kept: Vec<KeptBlob<'a>>,
-}
-
-#[derive(Serialize)]
-struct KeptBlob<'a> {
-    digest: Digest,
-    bytes: u64,
-    reason: &'a str,
+    kept: &'a [KeptBlob],
 }
 
 impl<'a> From<&'a RemoveReceipt> for Removed<'a> {
     fn from(receipt: &'a RemoveReceipt) -> Self {
-        let blob = |kept: &'a Kept| KeptBlob { digest: kept.digest, bytes: kept.bytes, reason: &kept.reason };
         Removed {
             id: &receipt.id,
             removed: true,
             bytes_reclaimed: receipt.bytes_reclaimed,
             blobs_removed: receipt.blobs_removed,
-            kept: receipt.kept.iter().map(blob).collect(),
+            kept: &receipt.kept,
         }
     }
 }

@@ -40,6 +40,8 @@ struct Repaired<'a> {
     repaired_bytes: u64,
     source_bytes: u64,
     shown: &'a [String],
+    quarantined: u64,
+    occupied: &'a [std::path::PathBuf],
 }
 
 impl Args {
@@ -48,16 +50,23 @@ impl Args {
         let id = catalog.find(&self.target.model)?.entry.id;
         let progress = Arc::new(Progress::new(app));
         let sources = self.from.into_iter().map(|path| Arc::new(LocalSource::new(path)) as Arc<dyn RepairSource>);
-        let options = RepairOptions { from: sources.collect(), observer: Some(progress.clone()) };
+        let options = RepairOptions::default().with_from(sources.collect()).with_observer(progress.clone());
         let report = catalog.repair(&id, &options);
         progress.clear();
         let report = report?;
-        let RepairReport { id, files, repaired_bytes, source_bytes, shown, .. } = &report;
-        let (files, repaired_bytes, source_bytes) = (*files, *repaired_bytes, *source_bytes);
-        app.receipt(&Repaired { id, files, repaired_bytes, source_bytes, shown }, |app| {
+        let RepairReport { id, files, repaired_bytes, source_bytes, shown, quarantined, occupied, .. } = &report;
+        let (files, repaired_bytes, source_bytes, quarantined) = (*files, *repaired_bytes, *source_bytes, *quarantined);
+        for path in occupied {
+            app.note(&format!("{} holds another file, and was left alone", path.display()));
+        }
+        if quarantined > 0 {
+            app.note(&format!("{quarantined} other files that stood in the model's place are in quarantine"));
+        }
+        app.receipt(&Repaired { id, files, repaired_bytes, source_bytes, shown, quarantined, occupied }, |app| {
             let id = app.out.shown(id);
             let words = match files {
-                0 => format!("{id} is whole: nothing to repair"),
+                0 if shown.is_empty() => format!("{id} is whole: nothing to repair"),
+                0 => format!("{id} is whole, and its path was made anew"),
                 _ => format!(
                     "repaired {id}: {} in {files} {}, {} read from copies",
                     human::size(repaired_bytes),

@@ -116,15 +116,13 @@ impl Args {
         if let Some(id) = &self.id {
             check_id(id)?;
         }
-        Ok(StageOptions {
-            id: self.id.clone(),
-            digest: self.digest.as_deref().map(str::parse).transpose()?,
-            mode: self.mode.into(),
-            follow_links: self.follow_links,
-            wait: self.wait,
-            observer: Some(progress),
-            ..StageOptions::default()
-        })
+        Ok(StageOptions::default()
+            .with_id(self.id.clone())
+            .with_digest(self.digest.as_deref().map(str::parse).transpose()?)
+            .with_mode(self.mode.into())
+            .with_follow_links(self.follow_links)
+            .with_wait(self.wait)
+            .with_observer(progress))
     }
 }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use catalog_core::{Depth, Digest, VerificationOutcome, VerifyOptions, VerifyReport};
+use catalog_core::{Digest, VerificationOutcome, VerifyDepth, VerifyOptions, VerifyReport};
 use serde::Serialize;
 
 use crate::amount;
@@ -107,17 +107,15 @@ impl Args {
             }
         }
         let progress = Arc::new(Progress::new(app));
-        let options = VerifyOptions {
-            depth: match (self.quick, self.sha256) {
-                (true, _) => Depth::Quick,
-                (_, true) => Depth::ByName,
-                _ => Depth::Full,
-            },
-            max_age: self.max_age,
-            max_bytes_per_s: self.rate,
-            observer: Some(progress.clone()),
-            ..VerifyOptions::default()
-        };
+        let options = VerifyOptions::default()
+            .with_depth(match (self.quick, self.sha256) {
+                (true, _) => VerifyDepth::Quick,
+                (_, true) => VerifyDepth::ByName,
+                _ => VerifyDepth::Full,
+            })
+            .with_max_age(self.max_age)
+            .with_max_bytes_per_s(self.rate)
+            .with_observer(progress.clone());
         let (mut passed, mut others, mut bytes) = (0_u64, 0_u64, 0);
         catalog.verify_many(&ids, &options, &mut |answer| {
             let answer = progress.suspend(|| show(app, answer, self.quick));

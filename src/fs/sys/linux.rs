@@ -144,6 +144,9 @@ impl Handle {
         let (to_parent, to_name) = self.parent(to)?;
         match replace {
             Replace::Yes => rfs::renameat(from_parent, from_name, to_parent, to_name)?,
+            Replace::Exchange => {
+                rfs::renameat_with(from_parent, from_name, to_parent, to_name, RenameFlags::EXCHANGE)?;
+            }
             Replace::No => {
                 match rfs::renameat_with(&from_parent, from_name, &to_parent, to_name, RenameFlags::NOREPLACE) {
                     // Not known to this file system, as to most that are in user space and to NFS. To look first is not

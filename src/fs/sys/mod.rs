@@ -24,9 +24,11 @@ pub(crate) enum Open {
     Lock(u32),
 }
 
-/// Whether an existing target of a rename is replaced.
+/// What becomes of an existing target of a rename.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Replace {
     Yes,
     No,
+    /// The two change places. Not every file system can; the error is then `Unsupported` or `InvalidInput`.
+    Exchange,
 }

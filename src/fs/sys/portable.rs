@@ -90,6 +90,9 @@ impl Handle {
 
     pub(crate) fn rename(&self, from: &Path, to: &Path, replace: Replace) -> io::Result<()> {
         let (from, to) = (self.path(from)?, self.path(to)?);
+        if replace == Replace::Exchange {
+            return Err(io::ErrorKind::Unsupported.into());
+        }
         if replace == Replace::No && fs::symlink_metadata(&to).is_ok() {
             return Err(io::ErrorKind::AlreadyExists.into());
         }

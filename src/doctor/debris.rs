@@ -1,0 +1,88 @@
+//! What a collection takes: asked of the collection itself. And what lies in `trash/` and `quarantine/`.
+
+use std::path::Path;
+
+use super::kind::FindingKind as K;
+use super::look::{Known, Look};
+use crate::blob;
+use crate::error::Result;
+use crate::fs::now_ms;
+use crate::gc::{GcAction, GcPolicy, disk_bytes_below, plan_gc};
+use crate::layout;
+
+impl Look<'_> {
+    pub(super) fn look_at_debris(&mut self, known: &Known) {
+        let kinds = [K::DeadSession, K::UnfinishedFile, K::StrayOutboard, K::StrayView, K::UnreferencedBlob];
+        // What a damaged index or manifest names is unknown: then nothing is debris.
+        if self.wants_one_of(&kinds) && known.is_whole && known.broken.is_empty() {
+            self.look_at_plan(known);
+        }
+        if self.is_first() {
+            let done = self.look_at_trash();
+            self.or_say(Path::new(layout::TRASH), known, done);
+            let done = self.look_at_quarantine();
+            self.or_say(Path::new(layout::QUARANTINE), known, done);
+        }
+    }
+
+    fn look_at_plan(&mut self, known: &Known) {
+        let policy = GcPolicy { grace: std::time::Duration::ZERO, ..GcPolicy::default() };
+        let plan = match plan_gc(self.store, &policy) {
+            Ok(plan) => plan,
+            // The record or the shard was damaged just now: the next run finds it.
+            Err(error) if error.is_corrupt() => return,
+            Err(error) => {
+                let finding = self.not_examined(Path::new(""), known, &error);
+                return self.found.extend(finding);
+            }
+        };
+        for step in &plan.steps {
+            let bytes = step.bytes;
+            match &step.action {
+                GcAction::RemoveLeftover { path } if path.starts_with(layout::INGEST) => {
+                    self.find(K::DeadSession, path, format!("the process that made it has ended; {bytes} bytes"));
+                }
+                GcAction::RemoveLeftover { path } if path.file_name().is_some_and(layout::is_temporary) => {
+                    self.find(K::UnfinishedFile, path, format!("its writer has ended; {bytes} bytes"));
+                }
+                GcAction::RemoveLeftover { path } => self.find(K::StrayOutboard, path, "there is no such blob"),
+                GcAction::RemoveView { path } => {
+                    self.find(K::StrayView, path, "no entry names it, and nobody leases it");
+                }
+                GcAction::RemoveBlob { digest } => {
+                    let what = format!("no entry references it, and nobody leases it; {bytes} bytes");
+                    self.find(K::UnreferencedBlob, &layout::blob(digest), what);
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn look_at_trash(&mut self) -> Result<()> {
+        let grace_ms = u64::try_from(GcPolicy::default().grace.as_millis()).unwrap_or(u64::MAX);
+        let (mut count, mut bytes) = (0_u64, 0);
+        for (digest, trashed_ms) in blob::trash(self.root)? {
+            if now_ms().saturating_sub(trashed_ms) > grace_ms
+                && let Some(meta) = self.root.meta(&layout::trash(&digest, trashed_ms))?
+            {
+                count += 1;
+                bytes += meta.allocated_bytes;
+            }
+        }
+        if count > 0 {
+            let what = format!("{count} blobs of {bytes} bytes on disk lie there for more than an hour");
+            self.find(K::TrashOverdue, Path::new(layout::TRASH), what);
+        }
+        Ok(())
+    }
+
+    fn look_at_quarantine(&mut self) -> Result<()> {
+        let folder = Path::new(layout::QUARANTINE);
+        let count = self.root.names(folder)?.len();
+        if count > 0 {
+            let bytes = disk_bytes_below(self.root, folder)?.bytes;
+            self.find(K::QuarantineNotEmpty, folder, format!("{count} files, {bytes} bytes on disk"));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,129 @@
+//! One look at a store, or a second one at what the first has found.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use super::finding::Finding;
+use super::kind::FindingKind;
+use crate::digest::Digest;
+use crate::error::{Error, Result};
+use crate::fs::{Meta, Root};
+use crate::store::{Roots, Store};
+
+/// What the first look has come to know, and the second one goes by.
+#[derive(Default)]
+pub(super) struct Known {
+    /// Blobs that records need, each with one of them.
+    pub(super) needed: BTreeMap<Digest, String>,
+    /// What records show.
+    pub(super) roots: Roots,
+    /// The whole index and every manifest could be read, so what is not needed is known.
+    pub(super) is_whole: bool,
+    /// Every blob that is here.
+    pub(super) blobs: BTreeMap<Digest, Meta>,
+    /// Folders of the store that are not there, or are no folders: what is below was not looked at.
+    pub(super) broken: Vec<PathBuf>,
+    /// Blobs that are known to be bad by their size or their bytes.
+    pub(super) bad: BTreeSet<Digest>,
+    /// The file system keeps no modes.
+    pub(super) no_modes: bool,
+    /// How many entries are shown by files of their own, and their bytes.
+    pub(super) copied: (u64, u64),
+}
+
+/// What the second look is at.
+pub(super) struct Suspects {
+    kinds: BTreeSet<FindingKind>,
+    ids: BTreeSet<String>,
+    paths: BTreeSet<PathBuf>,
+}
+
+impl Suspects {
+    pub(super) fn of(root: &Path, findings: &[Finding]) -> Self {
+        let relative = |finding: &Finding| finding.path.strip_prefix(root).unwrap_or(&finding.path).to_path_buf();
+        Suspects {
+            kinds: findings.iter().map(|finding| finding.kind).collect(),
+            ids: findings.iter().filter_map(|finding| finding.id.clone()).collect(),
+            paths: findings.iter().map(relative).collect(),
+        }
+    }
+}
+
+pub(super) struct Look<'d> {
+    pub(super) store: &'d Store,
+    pub(super) root: &'d Root,
+    only: Option<&'d Suspects>,
+    pub(super) found: Vec<Finding>,
+}
+
+impl<'d> Look<'d> {
+    pub(super) fn new(store: &'d Store, only: Option<&'d Suspects>) -> Self {
+        Look { store, root: &store.root, only, found: Vec::new() }
+    }
+
+    pub(super) fn run(mut self, known: &mut Known) -> Vec<Finding> {
+        known.broken.clear();
+        known.bad.clear();
+        self.look_at_folders(known);
+        self.look_at_store_json();
+        let records = self.look_at_shards(known);
+        self.look_at_records(&records, known);
+        self.look_at_files(known);
+        self.look_at_blobs(known);
+        self.look_at_debris(known);
+        self.found
+    }
+
+    pub(super) fn is_first(&self) -> bool {
+        self.only.is_none()
+    }
+
+    pub(super) fn wants_id(&self, id: &str) -> bool {
+        self.only.is_none_or(|only| only.ids.contains(id))
+    }
+
+    pub(super) fn wants_one_of(&self, kinds: &[FindingKind]) -> bool {
+        self.only.is_none_or(|only| kinds.iter().any(|kind| only.kinds.contains(kind)))
+    }
+
+    pub(super) fn wants_path(&self, relative: &Path) -> bool {
+        self.only.is_none_or(|only| only.paths.contains(relative))
+    }
+
+    /// Whether something directly in this folder is wanted.
+    pub(super) fn wants_in(&self, folder: &Path) -> bool {
+        // An outboard that was suspected is judged by its blob.
+        let blobs = folder.strip_prefix("blobs").map(|below| Path::new("outboards").join(below));
+        let folders = [Some(folder.to_path_buf()), blobs.ok()];
+        self.only.is_none_or(|only| {
+            only.paths.iter().any(|path| folders.iter().flatten().any(|folder| path.parent() == Some(folder)))
+        })
+    }
+
+    pub(super) fn wants_below(&self, folder: &Path) -> bool {
+        self.only.is_none_or(|only| {
+            only.paths.range(folder.to_path_buf()..).next().is_some_and(|path| path.starts_with(folder))
+        })
+    }
+
+    pub(super) fn find(&mut self, kind: FindingKind, path: &Path, what: impl Into<String>) {
+        let finding = self.finding(kind, path, what);
+        self.found.push(finding);
+    }
+
+    pub(super) fn finding(&self, kind: FindingKind, path: &Path, what: impl Into<String>) -> Finding {
+        Finding::new(self.root, kind, path, what)
+    }
+
+    /// Says of what could not be looked at that it was not, unless it is known why.
+    pub(super) fn or_say<T>(&mut self, path: &Path, known: &Known, result: Result<T>) -> Option<T> {
+        result.map_err(|error| self.found.extend(self.not_examined(path, known, &error))).ok()
+    }
+
+    pub(super) fn not_examined(&self, path: &Path, known: &Known, error: &Error) -> Option<Finding> {
+        // What could not be read may be something else than what was being looked at.
+        let path = error.path().and_then(|path| path.strip_prefix(self.root.path()).ok()).unwrap_or(path);
+        let is_known = known.broken.iter().any(|broken| path.starts_with(broken));
+        (!is_known).then(|| self.finding(FindingKind::NotExamined, path, error.to_string()))
+    }
+}

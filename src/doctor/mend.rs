@@ -1,0 +1,192 @@
+//! Mending: what each finding says, in an order in which one makes the next possible, and nothing else.
+
+use std::path::Path;
+
+use super::Doctor;
+use super::finding::{Finding, MendOutcome, Plan};
+use super::shards::named;
+use crate::blob::{Checker, Subject, Verdict};
+use crate::digest::Digest;
+use crate::error::{Error, Result};
+use crate::fs::{Kind, atomic, reserve};
+use crate::layout;
+use crate::observer::Event;
+use crate::store::{Exclusive, check_store_file, has_tag, write_tag};
+
+impl Doctor {
+    /// Mends what can be mended of these findings, and says what became of each, in their order. Durable, with
+    /// [`Durability::Full`](crate::Durability::Full), when it returns. What is taken out of the way is moved to
+    /// `quarantine/`; nothing is removed, and nothing outside the root is touched.
+    ///
+    /// What one finding hides, such as the views of a lost shard's entries, is only seen by another
+    /// [`examine`](Doctor::examine).
+    pub fn mend(&self, findings: &[Finding]) -> Vec<MendOutcome> {
+        let mut outcomes: Vec<Option<MendOutcome>> = findings
+            .iter()
+            .map(|finding| if finding.plan.is_none() { Some(MendOutcome::NotOffered) } else { None })
+            .collect();
+        self.check_blobs(findings, &mut outcomes);
+        let mut order: Vec<(u8, usize)> =
+            findings.iter().enumerate().filter_map(|(at, finding)| Some((rank(finding.plan.as_ref()?), at))).collect();
+        order.sort_unstable();
+        let mut rebuilt = std::collections::BTreeMap::new();
+        for (_, at) in order {
+            let (Some(Finding { plan: Some(plan), .. }), Some(outcome)) = (findings.get(at), outcomes.get_mut(at))
+            else {
+                continue;
+            };
+            if let (None, Plan::RebuildView(id)) = (&outcome, plan) {
+                // Once for all of its files.
+                *outcome = Some(rebuilt.entry(id.clone()).or_insert_with(|| self.do_one(plan)).clone());
+            } else if outcome.is_none() {
+                *outcome = Some(self.do_one(plan));
+            }
+        }
+        outcomes.into_iter().map(|outcome| outcome.unwrap_or(MendOutcome::Gone)).collect()
+    }
+
+    fn do_one(&self, plan: &Plan) -> MendOutcome {
+        let done = match plan {
+            Plan::MakeFolder(folder) => self.make_folder(folder),
+            Plan::MakeProbe => {
+                self.store.root.open_lock_file(&layout::lock_probe()).map(|_| Some("it was made".into()))
+            }
+            Plan::WriteTag => self.write_tag(),
+            Plan::MakeReserve => reserve::make(&self.store.root).map(|is_new| is_new.then(|| "it was made".into())),
+            Plan::WriteStoreJson => self.write_store_json(),
+            Plan::RestoreShard(number) => self.restore_shard(*number),
+            Plan::RenewPrevious(number) => self.renew_previous(*number),
+            Plan::SetMode(path, mode) => self.set_mode(path, *mode),
+            Plan::RebuildView(id) => self.rebuild_view(id),
+            Plan::CheckBlob(_) => Ok(None), // done before, all at once
+        };
+        outcome_of(done)
+    }
+
+    fn make_folder(&self, folder: &Path) -> Result<Option<String>> {
+        let root = &self.store.root;
+        let mut is_new = false;
+        // A folder that is missing mostly takes those with it that belong in it.
+        for below in layout::FOLDERS.map(Path::new).into_iter().filter(|below| below.starts_with(folder)) {
+            for changed in root.make_dirs(below)? {
+                root.sync_dir(&changed)?;
+                is_new = true;
+            }
+        }
+        if layout::lock_probe().starts_with(folder) {
+            root.open_lock_file(&layout::lock_probe())?;
+        }
+        Ok(is_new.then(|| "it was made".into()))
+    }
+
+    fn write_tag(&self) -> Result<Option<String>> {
+        if has_tag(&self.store.root)? {
+            return Ok(None);
+        }
+        write_tag(&self.store.root)?;
+        Ok(Some("it was written".into()))
+    }
+
+    fn write_store_json(&self) -> Result<Option<String>> {
+        let (store, root, name) = (&self.store, &self.store.root, Path::new(layout::STORE_JSON));
+        let alone = Exclusive::lock(store)?;
+        match check_store_file(root) {
+            Ok(true) => return Ok(None),
+            Err(error @ Error::UnsupportedFormat { .. }) => return Err(error),
+            Ok(false) | Err(_) => {}
+        }
+        // That it reads as format 1 is all that says of which format the store is.
+        store.index.all()?;
+        if root.meta(name)?.is_some() {
+            let to = layout::quarantine_other(layout::STORE_JSON, &atomic::random_name());
+            root.rename_new(name, &to).map_err(|e| root.fail("move to quarantine", name, e))?;
+            root.sync_dir(Path::new(layout::QUARANTINE))?;
+        }
+        alone.write_default_store_file()?;
+        Ok(Some("it was written anew, without limits".into()))
+    }
+
+    fn restore_shard(&self, number: u8) -> Result<Option<String>> {
+        let restored = Exclusive::lock(&self.store)?.restore_shard(number)?;
+        Ok(restored.map(|before| format!("{} was restored", named(&before))))
+    }
+
+    fn renew_previous(&self, number: u8) -> Result<Option<String>> {
+        let is_new = Exclusive::lock(&self.store)?.renew_previous(number)?;
+        Ok(is_new.then(|| "it is a second name of the shard now".into()))
+    }
+
+    fn set_mode(&self, path: &Path, mode: u32) -> Result<Option<String>> {
+        let root = &self.store.root;
+        let Some(meta) = root.meta(path)? else { return Ok(None) };
+        let file = if meta.kind == Kind::Dir { root.open_dir(path)? } else { root.open_file(path)? };
+        let Some(file) = file else { return Ok(None) };
+        atomic::set_mode(root, &file, path, mode)?;
+        Ok(Some(format!("it is {mode:04o} now")))
+    }
+
+    /// Reads blobs in full, on all cores, under no lock. A good one gets a new outboard; a bad one goes to quarantine.
+    fn check_blobs(&self, findings: &[Finding], outcomes: &mut [Option<MendOutcome>]) {
+        let store = &self.store;
+        let due: Vec<(usize, Digest)> = findings
+            .iter()
+            .enumerate()
+            .filter_map(|(at, finding)| match &finding.plan {
+                Some(Plan::CheckBlob(digest)) => Some((at, *digest)),
+                _ => None,
+            })
+            .collect();
+        let mut subjects: Vec<Subject> = due.iter().map(|(_, digest)| Subject::blob(digest, None)).collect();
+        subjects.sort_by_key(|subject| subject.digest);
+        subjects.dedup_by_key(|subject| subject.digest);
+        if subjects.is_empty() {
+            return;
+        }
+        let size_of = |subject: &Subject| store.root.meta(&subject.path).ok().flatten().map_or(0, |m| m.size_bytes);
+        let bytes_total = subjects.iter().map(size_of).sum();
+        self.observer.on(&Event::Started { what: &format!("{} blobs", subjects.len()), bytes_total });
+        let advanced = |bytes| self.observer.on(&Event::Advanced { bytes });
+        let checker = Checker { advanced: &advanced, ..Checker::quiet(&store.root, store.durability()) };
+        checker.run(&subjects, &mut |number, verdict| {
+            let Some(subject) = subjects.get(number) else { return };
+            let done = verdict.and_then(|verdict| self.conclude(&subject.digest, &verdict));
+            let outcome = outcome_of(done);
+            for (at, _) in due.iter().filter(|(_, digest)| *digest == subject.digest) {
+                outcomes.get_mut(*at).map(|slot| slot.replace(outcome.clone()));
+            }
+        });
+        self.observer.on(&Event::Finished);
+    }
+
+    fn conclude(&self, digest: &Digest, verdict: &Verdict) -> Result<Option<String>> {
+        match verdict {
+            Verdict::Good => Ok(Some("every byte of the blob is good, and that is recorded".into())),
+            Verdict::Missing => Ok(None),
+            Verdict::Bad { file, .. } => match self.store.take_out_of_service(digest, file)? {
+                true => Ok(Some("the blob is damaged: it is in quarantine, and its entries are marked".into())),
+                false => Ok(None),
+            },
+        }
+    }
+}
+
+fn outcome_of(done: Result<Option<String>>) -> MendOutcome {
+    match done {
+        Ok(Some(what)) => MendOutcome::Mended(what),
+        Ok(None) => MendOutcome::Gone,
+        Err(error) => MendOutcome::Failed(error),
+    }
+}
+
+/// Folders before what goes into them, the index before what needs it, blobs before views.
+fn rank(plan: &Plan) -> u8 {
+    match plan {
+        Plan::MakeFolder(_) | Plan::MakeProbe => 0,
+        Plan::RestoreShard(_) => 1,
+        Plan::RenewPrevious(_) => 2,
+        Plan::WriteStoreJson | Plan::WriteTag | Plan::MakeReserve => 3,
+        Plan::SetMode(..) => 4,
+        Plan::CheckBlob(_) => 5,
+        Plan::RebuildView(_) => 6,
+    }
+}

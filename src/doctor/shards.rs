@@ -1,0 +1,174 @@
+//! `store.json` and what lies beside it, and the shards of the index.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use rayon::prelude::*;
+
+use super::finding::{Finding, Plan};
+use super::kind::FindingKind as K;
+use super::look::{Known, Look};
+use crate::error::{Error, Result};
+use crate::fs::{Kind, Root, reserve};
+use crate::index::{Generation, Records};
+use crate::layout;
+use crate::store::{check_store_file, has_tag};
+use crate::threads::ready_for_rayon;
+
+impl Look<'_> {
+    pub(super) fn look_at_store_json(&mut self) {
+        let name = Path::new(layout::STORE_JSON);
+        let is_whole = || self.store.index.all().is_ok();
+        let mended = |finding: Finding| {
+            match is_whole() {
+            true => finding.mended_by(Plan::WriteStoreJson).advised(
+                "writes it anew, with format 1 and without limits, since the whole index reads as format 1; what is there \
+                 is kept in quarantine. Set the limits again with `catalog config`",
+            ),
+            false => finding,
+        }
+        };
+        let finding = match check_store_file(self.root) {
+            Ok(true) => None,
+            Ok(false) => Some(mended(self.finding(K::StoreJsonMissing, name, "it is not there"))),
+            Err(Error::CorruptIndex { reason, .. }) => {
+                let kind = match self.root.meta(name) {
+                    Ok(None) => K::StoreJsonMissing,
+                    _ => K::StoreJsonDamaged,
+                };
+                Some(mended(self.finding(kind, name, reason)))
+            }
+            // No file at all, or one of another user.
+            Err(error) => {
+                let is_file = self.root.meta(name).is_ok_and(|meta| meta.is_some_and(|meta| meta.kind == Kind::File));
+                Some(match is_file {
+                    true => self.finding(K::NotExamined, name, error.to_string()),
+                    false => mended(self.finding(K::StoreJsonDamaged, name, "it is not a regular file")),
+                })
+            }
+        };
+        self.found.extend(finding);
+        let tag = Path::new(layout::CACHEDIR_TAG);
+        match has_tag(self.root) {
+            Ok(true) => {}
+            Ok(false) => {
+                let what = "it is not there, or does not begin with the signature";
+                let finding = self.finding(K::CachedirTagMissing, tag, what).mended_by(Plan::WriteTag);
+                self.found.push(finding);
+            }
+            Err(error) => self.find(K::NotExamined, tag, error.to_string()),
+        }
+        self.look_at_reserve();
+    }
+
+    fn look_at_reserve(&mut self) {
+        let name = Path::new(layout::RESERVE);
+        match self.root.meta(name) {
+            Ok(Some(meta)) if meta.kind != Kind::File => {} // a strange file
+            _ => match reserve::is_kept(self.root) {
+                Ok(true) => {}
+                Ok(false) => {
+                    let finding = self.finding(K::ReserveMissing, name, "it is not there, or not of its size");
+                    self.found.push(finding.mended_by(Plan::MakeReserve));
+                }
+                Err(error) => self.find(K::NotExamined, name, error.to_string()),
+            },
+        }
+    }
+
+    /// Reads every shard that can be read.
+    pub(super) fn look_at_shards(&mut self, known: &mut Known) -> Vec<Arc<Records>> {
+        let mut all = Vec::new();
+        let is_lost = known.broken.iter().any(|broken| broken == Path::new(layout::INDEX));
+        known.is_whole = !is_lost;
+        ready_for_rayon();
+        let read: Vec<_> =
+            (0..=u8::MAX).into_par_iter().filter(|_| !is_lost).map(|number| self.look_at_shard(number)).collect();
+        for (number, shard, previous) in read {
+            self.found.extend(previous);
+            match shard {
+                Ok(records) => all.push(records),
+                Err(error) => {
+                    known.is_whole = false;
+                    let finding = self.bad_shard(number, &error, known);
+                    self.found.extend(finding);
+                }
+            }
+        }
+        all
+    }
+
+    fn look_at_shard(&self, number: u8) -> (u8, Result<Arc<Records>>, Option<Finding>) {
+        let shard = self.store.index.one(number);
+        let is_there = |_: &Arc<Records>| matches!(self.root.meta(&layout::shard(number)), Ok(Some(_)));
+        let wanted = self.wants_path(&layout::shard_prev(number)) && shard.as_ref().is_ok_and(is_there);
+        let previous = if wanted { self.previous_of_a_good_one(number) } else { None };
+        (number, shard, previous)
+    }
+
+    fn previous_of_a_good_one(&self, number: u8) -> Option<Finding> {
+        let path = layout::shard_prev(number);
+        let kind = match self.store.index.previous(number) {
+            Ok(Some(_)) => return None,
+            Ok(None) => (K::PrevMissing, "it is not there".to_owned()),
+            Err(error) => (K::PrevDamaged, reason(&error)),
+        };
+        let finding = self.finding(kind.0, &path, kind.1);
+        match is_file_or_nothing(self.root, &path) {
+            true => Some(finding.mended_by(Plan::RenewPrevious(number))),
+            false => Some(finding.left_to_the_operator("move it away: a file belongs there")),
+        }
+    }
+
+    fn bad_shard(&self, number: u8, error: &Error, known: &Known) -> Option<Finding> {
+        let path = layout::shard(number);
+        if matches!(error, Error::UnsupportedFormat { .. }) {
+            return Some(self.finding(K::ShardNewer, &path, error.to_string()));
+        }
+        let is_there = match self.root.meta(&path) {
+            Ok(meta) => meta,
+            Err(error) => return self.not_examined(&path, known, &error),
+        };
+        let (kind, what) = match is_there.map(|meta| meta.kind) {
+            None => (K::ShardMissing, "it is not there, and its .prev is".to_owned()),
+            Some(Kind::File) if !error.is_corrupt() => return self.not_examined(&path, known, error),
+            Some(Kind::File) => (K::ShardDamaged, reason(error)),
+            Some(_) => (K::ShardDamaged, "it is not a regular file".to_owned()),
+        };
+        let finding = self.finding(kind, &path, what);
+        Some(match self.store.index.previous(number) {
+            Ok(Some(before)) => offer(finding, number, &before),
+            // A `.prev` of a newer version, or none: the kind's own advice.
+            _ => finding,
+        })
+    }
+}
+
+fn offer(finding: Finding, number: u8, before: &Generation) -> Finding {
+    finding.mended_by(Plan::RestoreShard(number)).advised(format!(
+        "restores {} from .prev; what is there now is kept in quarantine. What was recorded after that generation is \
+         missing then: stage it again before the next `catalog gc`",
+        named(before)
+    ))
+}
+
+pub(super) fn named(Generation { generation, entries }: &Generation) -> String {
+    match entries {
+        0 => format!("generation {generation} with no entries"),
+        1 => format!("generation {generation} with 1 entry"),
+        entries => format!("generation {generation} with {entries} entries"),
+    }
+}
+
+/// What is wrong with a file of the index, without the path that is said already.
+fn reason(error: &Error) -> String {
+    match error {
+        Error::CorruptIndex { reason, .. } => reason.clone(),
+        other => other.to_string(),
+    }
+}
+
+fn is_file_or_nothing(root: &Root, path: &Path) -> bool {
+    let meta: Result<_> = root.meta(path);
+    meta.is_ok_and(|meta| meta.is_none_or(|meta| meta.kind == Kind::File))
+}

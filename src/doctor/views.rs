@@ -1,0 +1,269 @@
+//! Each record against its blobs and its view.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rayon::prelude::*;
+
+use super::finding::{Finding, Plan};
+use super::kind::FindingKind as K;
+use super::look::{Known, Look};
+use crate::blob;
+use crate::blob::manifest::TreeFile;
+use crate::digest::Digest;
+use crate::entry::{ArtifactKind, LinkMode, Record};
+use crate::error::{Error, Result};
+use crate::fs::{Durability, Kind};
+use crate::index::Records;
+use crate::layout;
+use crate::store::shown_files;
+use crate::threads::ready_for_rayon;
+
+/// How often a record that changes while it is looked at is looked at again.
+const ATTEMPTS: usize = 8;
+
+/// What a look at a record has shown.
+#[derive(Default)]
+struct Seen {
+    found: Vec<Finding>,
+    blobs: Vec<Digest>,
+    bad: Vec<Digest>,
+    /// Its manifest cannot be read.
+    is_lost: bool,
+    copied_bytes: Option<u64>,
+}
+
+impl Look<'_> {
+    pub(super) fn look_at_records(&mut self, shards: &[Arc<Records>], known: &mut Known) {
+        let records: Vec<&Record> =
+            shards.iter().flat_map(|shard| shard.all()).filter(|record| self.wants_id(&record.entry.id)).collect();
+        ready_for_rayon();
+        let seen: Vec<(&Record, Seen)> =
+            records.into_par_iter().map(|record| (record, self.look_at_record(record, known))).collect();
+        for (record, seen) in seen {
+            known.is_whole &= !seen.is_lost;
+            known.bad.extend(seen.bad);
+            if self.is_first() {
+                known.roots.add(self.store.relative(&record.entry.local_path), &seen.blobs);
+                for digest in seen.blobs {
+                    known.needed.entry(digest).or_insert_with(|| record.entry.id.clone());
+                }
+                if let Some(bytes) = seen.copied_bytes {
+                    known.copied = (known.copied.0 + 1, known.copied.1 + bytes);
+                }
+            }
+            self.found.extend(seen.found);
+        }
+        if let (entries @ 1.., bytes) = known.copied
+            && self.is_first()
+        {
+            let what = format!("{entries} entries of {bytes} bytes are shown by files of their own");
+            self.find(K::NoHardlinks, Path::new(layout::VIEWS), what);
+        }
+    }
+
+    /// A record is written after what it names is there, and taken out before that goes: so what is missing while the
+    /// record stays the same is missing.
+    fn look_at_record(&self, record: &Record, known: &Known) -> Seen {
+        let mut record = record.clone();
+        let mut seen = Seen::default();
+        for _ in 0..ATTEMPTS {
+            let id = record.entry.id.clone();
+            seen = self.check_record(&record).unwrap_or_else(|error| {
+                let at = self.store.relative(&record.entry.local_path);
+                let found = self.not_examined(at, known, &error).map(|finding| finding.of(&id));
+                Seen { found: found.into_iter().collect(), ..Seen::default() }
+            });
+            match self.store.record(&id) {
+                _ if seen.found.is_empty() => break,
+                Ok(Some(now)) if now == record => break,
+                Ok(Some(now)) => record = now,
+                Ok(None) => return Seen::default(),
+                Err(_) => break, // its shard is a finding of its own
+            }
+        }
+        seen
+    }
+
+    fn check_record(&self, record: &Record) -> Result<Seen> {
+        let mut seen = Seen::default();
+        let (Some(digest), ArtifactKind::File | ArtifactKind::Tree) = (record.entry.digest, record.kind) else {
+            return Ok(seen);
+        };
+        seen.blobs.push(digest);
+        let id = record.entry.id.as_str();
+        let manifest = layout::blob(&digest);
+        let at = self.store.relative(&record.entry.local_path);
+        if record.damaged_ms.is_some() {
+            let what = match self.quarantined(&digest)? {
+                Some(kept) => format!("it is marked damaged; {} is what is left", kept.display()),
+                None => "it is marked damaged".to_owned(),
+            };
+            seen.found.push(self.finding(K::EntryDamaged, at, what).of(id));
+        }
+        let files = match self.store.files_of(record.kind, digest, record.size_bytes) {
+            Ok(files) => files,
+            Err(Error::CorruptBlob { reason, .. }) => {
+                seen.is_lost = true;
+                let is_there = self.root.meta(&manifest)?.is_some();
+                let finding = if is_there {
+                    seen.bad.push(digest);
+                    self.finding(K::ManifestDamaged, &manifest, reason).mended_by(Plan::CheckBlob(digest))
+                } else {
+                    self.finding(K::ManifestMissing, &manifest, self.missing(&digest)?)
+                };
+                // Of an entry that is marked, it is known.
+                seen.found.extend((record.damaged_ms.is_none() || is_there).then(|| finding.of(id)));
+                return Ok(seen);
+            }
+            Err(error) => return Err(error),
+        };
+        let distinct: BTreeSet<Digest> = files.iter().map(|file| file.digest).collect();
+        let mut missing = BTreeSet::new();
+        for digest in &distinct {
+            seen.blobs.push(*digest);
+            let path = layout::blob(digest);
+            let size = files.iter().find(|file| file.digest == *digest).map_or(0, |file| file.size_bytes);
+            match self.root.meta(&path)? {
+                Some(blob) if blob.kind == Kind::File && blob.size_bytes == size => {}
+                Some(blob) if blob.kind == Kind::File => {
+                    seen.bad.push(*digest);
+                    let what = format!("it has {} bytes, and by the record {size}", blob.size_bytes);
+                    let finding = self.finding(K::BlobSize, &path, what).of(id);
+                    seen.found.push(match blob::is_good_by_stamp(self.root, digest, Durability::Relaxed)? {
+                        false => finding.mended_by(Plan::CheckBlob(*digest)),
+                        true => finding.left_to_the_operator(
+                            "the blob is as it was at its last full check, so it is the record that is wrong: stage the \
+                             model again",
+                        ),
+                    });
+                }
+                _ => {
+                    missing.insert(*digest);
+                    if record.damaged_ms.is_none() {
+                        seen.found.push(self.finding(K::BlobMissing, &path, self.missing(digest)?).of(id));
+                    }
+                }
+            }
+        }
+        if record.damaged_ms.is_none() {
+            self.check_view(record, &files, at, &missing, &mut seen)?;
+        }
+        Ok(seen)
+    }
+
+    fn missing(&self, digest: &Digest) -> Result<String> {
+        let in_trash = blob::trash(self.root)?.contains_key(digest);
+        Ok(match self.quarantined(digest)? {
+            Some(kept) => format!("it is not there; {} is in quarantine", kept.display()),
+            None if in_trash => "it is not there; it lies in trash/, from where staging it again takes it".to_owned(),
+            None => "it is not there".to_owned(),
+        })
+    }
+
+    fn quarantined(&self, digest: &Digest) -> Result<Option<PathBuf>> {
+        let newest = self.store.quarantined(digest)?.into_iter().next();
+        Ok(newest.map(|path| self.root.absolute(&path)))
+    }
+
+    fn check_view(
+        &self,
+        record: &Record,
+        files: &[TreeFile],
+        at: &Path,
+        missing: &BTreeSet<Digest>,
+        seen: &mut Seen,
+    ) -> Result<()> {
+        let id = record.entry.id.as_str();
+        let is_linked = record.view.is_none_or(|view| view == LinkMode::Hardlink);
+        let mut own_bytes = 0;
+        let (mut is_own, mut is_whole) = (false, true);
+        for (file, path) in shown_files(record, files, at) {
+            let blob = self.root.meta(&layout::blob(&file.digest))?;
+            let rebuilt = |finding: Finding| match missing.contains(&file.digest) {
+                false => finding.of(id).mended_by(Plan::RebuildView(id.to_owned())),
+                true => finding.of(id).left_to_the_operator("its blob is missing; see there"),
+            };
+            match self.root.meta(&path)? {
+                None => {
+                    is_whole = false;
+                    if !missing.contains(&file.digest) {
+                        seen.found.push(rebuilt(self.finding(K::ViewMissing, &path, "it is not there")));
+                    }
+                }
+                Some(shown) if shown.kind != Kind::File => {
+                    is_whole = false;
+                    let what = "it is not a regular file";
+                    seen.found.push(rebuilt(self.finding(K::ViewReplaced, &path, what)));
+                }
+                Some(shown) if blob.is_some_and(|blob| blob.same_inode(&shown)) => {}
+                // Whether it is the blob that somebody has removed cannot be told without it.
+                Some(_) if is_linked && missing.contains(&file.digest) => {}
+                Some(shown) if is_linked => {
+                    let what = match shown.size_bytes == file.size_bytes {
+                        true => "it is no hardlink of its blob, as the record says".to_owned(),
+                        false => format!("it is another file, of {} bytes", shown.size_bytes),
+                    };
+                    seen.found.push(rebuilt(self.finding(K::ViewReplaced, &path, what)));
+                }
+                Some(shown) => {
+                    is_own = true;
+                    own_bytes += shown.size_bytes;
+                    if shown.mode != 0o444 && self.root.keeps_modes() != Some(false) {
+                        let what = format!("its mode is {:04o} and not 0444", shown.mode);
+                        let finding = self.finding(K::WrongMode, &path, what).of(id);
+                        seen.found.push(finding.mended_by(Plan::SetMode(path, 0o444)));
+                    }
+                }
+            }
+        }
+        if is_own {
+            seen.copied_bytes = Some(own_bytes);
+            if is_whole && !self.store.is_listed(record, files, at)? {
+                let what = "its files are not as they were when they were made or checked last";
+                let finding = self.finding(K::ViewChanged, at, what).of(id);
+                seen.found.push(finding.mended_by(Plan::RebuildView(id.to_owned())));
+            }
+        }
+        if at.starts_with(layout::VIEWS) {
+            self.look_for_extra(record, files, at, seen)?;
+        }
+        Ok(())
+    }
+
+    /// Names in the view that no file of the artifact has. In somebody's own folder, which was adopted, anything may be.
+    fn look_for_extra(&self, record: &Record, files: &[TreeFile], at: &Path, seen: &mut Seen) -> Result<()> {
+        let paths: BTreeSet<PathBuf> = files.iter().map(|file| file.below(at)).collect();
+        let mut folders = vec![at.to_path_buf()];
+        while let Some(folder) = folders.pop().filter(|_| record.kind == ArtifactKind::Tree) {
+            if !self.root.meta(&folder)?.is_some_and(|meta| meta.kind == Kind::Dir) {
+                continue;
+            }
+            for (name, meta) in self.root.entries(&folder)? {
+                let path = folder.join(name);
+                let leads_to_one =
+                    paths.range(path.clone()..).next().is_some_and(|next| next != &path && next.starts_with(&path));
+                if meta.kind == Kind::Dir && leads_to_one {
+                    folders.push(path);
+                } else if !paths.contains(&path) && !leads_to_one {
+                    seen.found
+                        .push(self.finding(K::ViewExtra, &path, "the tree has no such file").of(&record.entry.id));
+                }
+            }
+        }
+        let home = layout::view_home(&record.entry.id);
+        let Some(home) = at.parent().filter(|folder| folder.parent() == Some(&home)) else { return Ok(()) };
+        for (name, meta) in self.root.entries(home)? {
+            let path = home.join(name);
+            // What the same content was called before, under this id.
+            let was_shown = meta.kind == if record.kind == ArtifactKind::Tree { Kind::Dir } else { Kind::File }
+                && (meta.kind == Kind::Dir || (meta.mode == 0o444 && meta.size_bytes == record.size_bytes));
+            if path != at && !was_shown {
+                let what = "nothing of this name was staged";
+                seen.found.push(self.finding(K::ViewExtra, &path, what).of(&record.entry.id));
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,260 @@
+//! A plan, done. Each step is judged again when it is done, and a step that fails does not keep the others from it.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use super::gather::{entry_facts, gather};
+use super::plan::{is_due, shortfall};
+use super::usage::bytes_freed_below;
+use super::{GcAction, GcFailure, GcPlan, GcPolicy, GcReport, GcStep};
+use crate::blob::{self, Freed, Session};
+use crate::error::{Error, Result};
+use crate::fs::{now_ms, reserve};
+use crate::index::{Change, StoredRecord};
+use crate::layout;
+use crate::store::{Fate, Store, Sweep};
+
+/// Entries that are evicted in one write of the index. Each holds a descriptor until its blobs are out of the way.
+const EVICTIONS_AT_ONCE: usize = 200;
+
+/// Does what a plan says, except to what has been leased, pinned, used or staged since it was made.
+pub(crate) fn execute(store: &Store, plan: &GcPlan) -> Result<GcReport> {
+    let mut run = Run {
+        store,
+        policy: &plan.policy,
+        report: GcReport { shortfall_bytes: plan.shortfall_bytes, ..GcReport::default() },
+    };
+    let mut sweep = Sweep::begin(store)?;
+    let mut evictions = Vec::new();
+    for step in &plan.steps {
+        match &step.action {
+            GcAction::EvictEntry { .. } => evictions.push(step),
+            GcAction::EmptyTrash { .. } => {} // below, when commits may run again
+            _ => {
+                let done = run.take(step, &mut sweep);
+                run.note(&step.action, done)?;
+            }
+        }
+        sweep.forget_claims();
+    }
+    for steps in evictions.chunks(EVICTIONS_AT_ONCE) {
+        run.evict_some(steps, &mut sweep)?;
+    }
+    let swept = sweep.finish()?;
+    swept.freed.iter().for_each(|freed| run.report.add(freed));
+    run.report.failed.extend(swept.failed.into_iter().map(|error| GcFailure { action: None, error }));
+    run.empty_trash(plan)?;
+    let mut report = run.report;
+    reserve::make_if_it_fits(&store.root);
+    if report.skipped > 0 || !report.failed.is_empty() {
+        // What the plan counted on did not come free.
+        report.shortfall_bytes = shortfall(&gather(store)?, &plan.policy);
+    }
+    tracing::debug!(entries = report.entries, bytes = report.physical_bytes, "collected");
+    Ok(report)
+}
+
+struct Run<'a> {
+    store: &'a Store,
+    policy: &'a GcPolicy,
+    report: GcReport,
+}
+
+impl Run<'_> {
+    /// One step that is no eviction.
+    fn take(&mut self, step: &GcStep, sweep: &mut Sweep<'_>) -> Result<()> {
+        match &step.action {
+            GcAction::RemoveLeftover { path } => self.remove_leftover(path),
+            GcAction::RemoveView { path } => {
+                match sweep.remove_stray_view(path)? {
+                    true => self.report.leftovers += 1,
+                    false => self.report.skipped += 1,
+                }
+                Ok(())
+            }
+            GcAction::RemoveBlob { digest } => {
+                count(sweep.remove_blob(digest, step.at_once)?, step, &mut self.report);
+                Ok(())
+            }
+            GcAction::EvictEntry { .. } | GcAction::EmptyTrash { .. } => Ok(()),
+        }
+    }
+
+    /// Notes what a step came to. What cannot be removed is said and stays; a store that cannot be swept any more, because
+    /// its roots cannot be read or its lock is not to be had, ends the collection.
+    fn note(&mut self, action: &GcAction, done: Result<()>) -> Result<()> {
+        match done {
+            Err(error) if error.is_of_one_file() => {
+                tracing::warn!(%error, "a step of the collection failed");
+                self.report.failed.push(GcFailure { action: Some(action.clone()), error });
+                Ok(())
+            }
+            done => done,
+        }
+    }
+
+    /// Evicts these entries in one write of the index, or, without room for it, one by one: each that is out makes room for
+    /// the next one.
+    fn evict_some(&mut self, steps: &[&GcStep], sweep: &mut Sweep<'_>) -> Result<()> {
+        let before = self.report.clone();
+        match self.evict(steps, sweep) {
+            Err(error) if error.is_no_space() && !error.is_failed_sync() && steps.len() > 1 => {
+                self.report = before;
+                for step in steps {
+                    let done = self.evict(&[step], sweep);
+                    self.note(&step.action, done)?;
+                }
+                Ok(())
+            }
+            Err(error) => match steps.first() {
+                Some(step) => self.note(&step.action, Err(error)),
+                None => Err(error),
+            },
+            Ok(()) => Ok(()),
+        }
+    }
+
+    /// Removes entries whose eviction is still due, and what only they needed. Their root blobs are claimed first: a lease
+    /// that comes now waits, and then finds the entry gone.
+    fn evict(&mut self, steps: &[&GcStep], sweep: &mut Sweep<'_>) -> Result<()> {
+        let store = self.store;
+        let mut due: BTreeMap<&str, &GcStep> = BTreeMap::new();
+        for step in steps {
+            match &step.action {
+                GcAction::EvictEntry { id, digest }
+                    if digest.is_none_or(|digest| sweep.claim(&digest).unwrap_or(false)) =>
+                {
+                    due.insert(id, step);
+                }
+                _ => self.report.skipped += 1,
+            }
+        }
+        let ids: Vec<&str> = due.keys().copied().collect();
+        let mut evicted: BTreeMap<String, (StoredRecord, &GcStep)> = BTreeMap::new();
+        let policy = self.policy;
+        sweep.record(&ids, &mut |id, old| {
+            evicted.remove(id);
+            let (Some(record), Some(step)) = (old, due.get(id)) else { return Ok(Change::Keep) };
+            let facts = entry_facts(&record.clone().into_record(id.to_owned(), &store.root), Vec::new(), now_ms());
+            let GcAction::EvictEntry { digest, .. } = &step.action else { return Ok(Change::Keep) };
+            if record.digest != *digest || !is_due(&facts, &step.reason, policy, now_ms()) {
+                return Ok(Change::Keep);
+            }
+            evicted.insert(id.to_owned(), (record, step));
+            Ok(Change::Remove)
+        })?;
+        self.report.skipped += (ids.len() - evicted.len()) as u64;
+        let relocked = sweep.relocked;
+        for (id, (stored, step)) in evicted {
+            let is_known = sweep.relocked == relocked;
+            let done = self.remove_evicted(&id, &stored, step, is_known, sweep);
+            self.note(&step.action, done)?;
+        }
+        sweep.forget_claims();
+        Ok(())
+    }
+
+    /// Removes the views and blobs of an entry whose record is gone. `is_known`: the sweep has read its roots before that,
+    /// and still counts the record among them.
+    fn remove_evicted(
+        &mut self,
+        id: &str,
+        stored: &StoredRecord,
+        step: &GcStep,
+        is_known: bool,
+        sweep: &mut Sweep<'_>,
+    ) -> Result<()> {
+        let store = self.store;
+        let files = match stored.digest {
+            Some(digest) => store.files_of(stored.kind, digest, stored.size_bytes)?,
+            None => Vec::new(),
+        };
+        let record = stored.clone().into_record(id.to_owned(), &store.root);
+        let blobs = store.blobs_of(&record)?;
+        if is_known {
+            sweep.roots.release(store.relative(&record.entry.local_path), &blobs);
+        }
+        self.report.entries += 1;
+        self.report.logical_bytes += record.size_bytes;
+        // A view that cannot be removed is no reason to keep the blobs.
+        let views = sweep.remove_views(id, stored, &files).map(|freed| self.report.physical_bytes += freed.disk_bytes);
+        self.note(&step.action, views)?;
+        for digest in &blobs {
+            let removed = sweep.remove_blob(digest, step.at_once).map(|fate| count(fate, step, &mut self.report));
+            self.note(&step.action, removed)?;
+        }
+        Ok(())
+    }
+
+    fn remove_leftover(&mut self, path: &Path) -> Result<()> {
+        let root = &self.store.root;
+        // A folder of an operation that lives is locked; a file of one is gone by now, since no commit runs.
+        // The lock is held until it is gone: an owner that has made it and not locked it yet then begins again.
+        let dead = if path.starts_with(layout::INGEST) { Session::claim_dead(root, path)? } else { None };
+        let is_needed = (path.starts_with(layout::INGEST) && dead.is_none())
+            || (path.starts_with("outboards") && self.has_blob_of(path)?);
+        if is_needed {
+            self.report.skipped += 1;
+            return Ok(());
+        }
+        let freed = bytes_freed_below(root, path)?;
+        root.remove_all(path)?;
+        self.report.leftovers += 1;
+        self.report.physical_bytes += freed.bytes;
+        Ok(())
+    }
+
+    fn has_blob_of(&self, outboard: &Path) -> Result<bool> {
+        let stem = outboard.file_name().and_then(|name| name.to_str()).and_then(|name| name.split('.').next());
+        match stem.and_then(layout::parse_blob) {
+            Some(digest) => {
+                Ok(self.store.root.meta(&layout::blob(&digest))?.is_some()
+                    || !self.store.quarantined(&digest)?.is_empty())
+            }
+            None => Ok(false),
+        }
+    }
+
+    fn empty_trash(&mut self, plan: &GcPlan) -> Result<()> {
+        let root = &self.store.root;
+        let trash = blob::trash(root)?;
+        for step in &plan.steps {
+            let GcAction::EmptyTrash { digest } = &step.action else { continue };
+            match trash.get(digest) {
+                Some(trashed_ms) => {
+                    let path: PathBuf = layout::trash(digest, *trashed_ms);
+                    let freed = blob::empty_trash(root, digest, &path).map(|freed| self.report.add(&freed));
+                    self.note(&step.action, freed)?;
+                }
+                None => self.report.skipped += 1, // it was needed again, or somebody else was faster
+            }
+        }
+        Ok(())
+    }
+}
+
+fn count(fate: Fate, step: &GcStep, report: &mut GcReport) {
+    match fate {
+        Fate::Trashed if !step.at_once => report.trashed += 1,
+        Fate::Trashed | Fate::Gone => {}
+        // An evicted entry may share some of its blobs with another one.
+        Fate::Referenced | Fate::Leased if matches!(step.action, GcAction::EvictEntry { .. }) => {}
+        Fate::Referenced | Fate::Leased => report.skipped += 1,
+    }
+}
+
+impl GcReport {
+    fn add(&mut self, freed: &Freed) {
+        self.blobs += u64::from(freed.removed);
+        self.physical_bytes += freed.disk_bytes;
+    }
+}
+
+impl Error {
+    /// Whether it says something of one file, and nothing of the store as a whole.
+    fn is_of_one_file(&self) -> bool {
+        !self.is_failed_sync()
+            && (matches!(self, Error::Io { .. } | Error::PathEscapesRoot { .. } | Error::InvalidPath { .. })
+                || matches!(self, Error::CorruptBlob { .. }))
+    }
+}

@@ -1,0 +1,171 @@
+//! The facts that a plan is made from, read without a lock and without a write.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use rayon::prelude::*;
+
+use super::facts::{BlobFacts, EntryFacts, Facts, TrashFacts, TrashedBlob, ViewFacts};
+use super::plan::make_plan;
+use super::usage::{Measured, bytes_freed_below, disk_bytes_below};
+use super::{GcPlan, GcPolicy};
+use crate::blob::{self, Claim, Session};
+use crate::digest::Digest;
+use crate::entry::{LinkMode, Record};
+use crate::error::Result;
+use crate::fs::space::space;
+use crate::fs::{Kind, now_ms};
+use crate::layout;
+use crate::store::{Roots, Store, short_digest};
+use crate::threads::ready_for_rayon;
+
+/// Says what a collection by this policy would do now, and why.
+pub(crate) fn plan_gc(store: &Store, policy: &GcPolicy) -> Result<GcPlan> {
+    let facts = gather(store)?;
+    let mut failed = None;
+    let plan = make_plan(&facts, policy, &mut |digest| match blob::claim(&store.root, digest) {
+        Ok(claim) => matches!(claim, Claim::Leased),
+        Err(error) => {
+            failed.get_or_insert(error);
+            true
+        }
+    });
+    failed.map_or(Ok(plan), Err)
+}
+
+/// Fails if any part of the index or any tree's manifest cannot be read: what they name is unknown then. Other files that
+/// cannot be read are counted as unknown and left alone.
+pub(super) fn gather(store: &Store) -> Result<Facts> {
+    let now_ms = now_ms();
+    let root = &store.root;
+    let space = space(root)?;
+    let mut facts =
+        Facts { now_ms, free_bytes: space.available_bytes, total_bytes: space.total_bytes, ..Facts::default() };
+    let mut roots = Roots::default();
+    store.for_each_record(&mut |record, blobs| {
+        roots.add(store.relative(&record.entry.local_path), &blobs);
+        facts.entries.push(entry_facts(record, blobs, now_ms));
+        Ok(())
+    })?;
+    for (digest, meta) in blob::all_with_meta(root)? {
+        facts.blobs.insert(digest, BlobFacts { bytes: meta.allocated_bytes });
+    }
+    let quarantine = disk_bytes_below(root, Path::new(layout::QUARANTINE))?;
+    facts.other_bytes = facts.entries.iter().map(|entry| entry.view_bytes).sum::<u64>() + quarantine.bytes;
+    facts.unreadable.extend(quarantine.unreadable);
+    for (digest, trashed_ms) in blob::trash(root)? {
+        if let Some(meta) = root.meta(&layout::trash(&digest, trashed_ms))? {
+            let blob = TrashedBlob { digest, trashed_ms };
+            facts.trash.push(TrashFacts { blob, bytes: meta.allocated_bytes });
+        }
+    }
+    facts.leased_orphans = store.leased_orphans(&roots)?;
+    for path in leftovers(store, &mut facts)? {
+        let Measured { bytes, unreadable } = bytes_freed_below(root, &path)?;
+        facts.unreadable.extend(unreadable);
+        facts.leftovers.push((path, bytes));
+    }
+    facts.views = stray_views(store, &roots)?;
+    Ok(facts)
+}
+
+/// What dead processes have left: their folders below `ingest/`, unfinished small files, outboards without a blob.
+/// A small file that is being written just now is among them; it is gone when a sweep looks again.
+fn leftovers(store: &Store, facts: &mut Facts) -> Result<Vec<PathBuf>> {
+    let root = &store.root;
+    let mut found = Vec::new();
+    for name in root.names(Path::new(layout::INGEST))? {
+        let folder = Path::new(layout::INGEST).join(name);
+        match Session::claim_dead(root, &folder) {
+            Ok(Some(_)) => found.push(folder),
+            Ok(None) => {}
+            // Another user's folder: whether its owner lives cannot be told.
+            Err(error) if error.is_permission_denied() => facts.unreadable.push(folder),
+            Err(error) => return Err(error),
+        }
+    }
+    for folder in [Path::new(""), Path::new(layout::INDEX)] {
+        let names = root.names(folder)?;
+        found.extend(names.iter().filter(|name| layout::is_temporary(name)).map(|name| folder.join(name)));
+    }
+    // What is in quarantine is repaired with the help of its outboard.
+    let quarantined = root.names(Path::new(layout::QUARANTINE))?;
+    let elsewhere: BTreeSet<Digest> = facts
+        .trash
+        .iter()
+        .map(|trash| trash.blob.digest)
+        .chain(quarantined.iter().filter_map(|name| layout::parse_quarantine(name)))
+        .collect();
+    for folder in layout::fan_out_folders("outboards") {
+        for name in root.names(&folder)? {
+            let digest = layout::parse_fan_out(&folder, &name);
+            let is_needed =
+                digest.is_some_and(|digest| facts.blobs.contains_key(&digest) || elsewhere.contains(&digest));
+            if !is_needed && (digest.is_some() || layout::is_temporary(&name)) {
+                found.push(folder.join(name));
+            }
+        }
+    }
+    Ok(found)
+}
+
+/// Folders `views/<slug>/<40 hex>` that no record names and no lease holds, and folders `views/<slug>` without any.
+fn stray_views(store: &Store, roots: &Roots) -> Result<Vec<ViewFacts>> {
+    let homes = store.root.entries(Path::new(layout::VIEWS))?;
+    ready_for_rayon();
+    let stray: Result<Vec<Vec<ViewFacts>>> = homes
+        .into_par_iter()
+        .map(|(slug, meta)| {
+            let home = Path::new(layout::VIEWS).join(slug);
+            if meta.kind != Kind::Dir {
+                return Ok(Vec::new()); // nothing that this crate has put there
+            }
+            // A directory has two links and one more for each folder in it, so 3 means a single view; if a record owns
+            // it, there is nothing to collect. File systems that count differently are looked into.
+            let has_only_its_own = meta.links == 3 && roots.claims(&home);
+            if has_only_its_own { Ok(Vec::new()) } else { stray_views_in(store, &home, roots) }
+        })
+        .collect();
+    Ok(stray?.into_iter().flatten().collect())
+}
+
+fn stray_views_in(store: &Store, home: &Path, roots: &Roots) -> Result<Vec<ViewFacts>> {
+    let mut stray = Vec::new();
+    let names = match store.root.names(home) {
+        Err(error) if error.is_permission_denied() => return Ok(Vec::new()),
+        names => names?,
+    };
+    let empty = names.is_empty().then(|| home.to_path_buf());
+    for folder in names.iter().map(|name| home.join(name)).chain(empty) {
+        if !roots.claims(&folder) && !is_leased_view(store, &folder)? {
+            let mtime_ns = store.root.meta(&folder)?.map_or(0, |meta| meta.mtime_ns);
+            let changed_ms = u64::try_from(mtime_ns / 1_000_000).unwrap_or(0);
+            stray.push(ViewFacts { path: folder, changed_ms });
+        }
+    }
+    Ok(stray)
+}
+
+fn is_leased_view(store: &Store, folder: &Path) -> Result<bool> {
+    for digest in blob::starting_with(&store.root, short_digest(folder))? {
+        if matches!(blob::claim(&store.root, &digest)?, Claim::Leased) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+pub(super) fn entry_facts(record: &Record, blobs: Vec<Digest>, now_ms: u64) -> EntryFacts {
+    let pin = record.pins.iter().find(|(_, pin)| pin.holds_at(now_ms)).map(|(name, _)| name.clone());
+    EntryFacts {
+        view_bytes: if record.view == Some(LinkMode::Copy) { record.size_bytes } else { 0 },
+        id: record.entry.id.clone(),
+        digest: record.entry.digest,
+        blobs,
+        size_bytes: record.size_bytes,
+        retired_ms: record.retired_ms,
+        staged_ms: record.updated_ms,
+        last_used_ms: record.last_used_ms,
+        pin,
+    }
+}

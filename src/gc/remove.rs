@@ -1,0 +1,121 @@
+//! `remove`: the entry first, then its views, then the blobs that nothing else needs.
+
+use serde::Serialize;
+
+use crate::blob::manifest::TreeFile;
+use crate::digest::Digest;
+use crate::entry::ArtifactKind;
+use crate::error::Result;
+use crate::fs::reserve;
+use crate::index::{Change, StoredRecord};
+use crate::store::{Fate, Store, Sweep};
+
+/// What [`FsCatalog::remove`](crate::FsCatalog::remove) did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct RemoveReceipt {
+    /// The entry that is gone.
+    pub id: String,
+    /// Bytes of the files that are gone. Removing a name of an inode that has others frees nothing and counts nothing.
+    pub bytes_reclaimed: u64,
+    /// How many blobs were removed.
+    pub blobs_removed: u64,
+    /// What stays, and why.
+    pub kept: Vec<KeptBlob>,
+}
+
+/// A blob that stays after its entry was removed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct KeptBlob {
+    /// Which.
+    pub digest: Digest,
+    /// Its size.
+    pub bytes: u64,
+    /// Why, for a person.
+    pub reason: String,
+}
+
+const LEASED: &str = "a live process leases it; the next gc takes it when that has ended";
+
+/// Removes an entry, durably; then, best effort, its views and the blobs that nothing else needs. `None`: there was none.
+pub(crate) fn remove(store: &Store, id: &str) -> Result<Option<RemoveReceipt>> {
+    if store.record(id)?.is_none() {
+        return Ok(None); // also on a read-only root
+    }
+    let mut removed = None;
+    store.edit(&[id], &mut |_, old| {
+        // The files while no sweep runs: once the record is gone, one may take a tree's manifest.
+        removed = old.map(|record| (files_of(store, &record), record));
+        Ok(if removed.is_some() { Change::Remove } else { Change::Keep })
+    })?;
+    let Some((files, record)) = removed else { return Ok(None) };
+    let mut receipt = RemoveReceipt { id: id.to_owned(), bytes_reclaimed: 0, blobs_removed: 0, kept: Vec::new() };
+    if let Err(error) = files.and_then(|files| reclaim(store, id, &record, &files, &mut receipt)) {
+        receipt.could_not(&record, &error);
+    }
+    reserve::make_if_it_fits(&store.root);
+    tracing::debug!(id, bytes = receipt.bytes_reclaimed, "removed");
+    Ok(Some(receipt))
+}
+
+fn files_of(store: &Store, record: &StoredRecord) -> Result<Vec<TreeFile>> {
+    record.digest.map_or(Ok(Vec::new()), |digest| store.files_of(record.kind, digest, record.size_bytes))
+}
+
+fn reclaim(
+    store: &Store,
+    id: &str,
+    record: &StoredRecord,
+    files: &[TreeFile],
+    receipt: &mut RemoveReceipt,
+) -> Result<()> {
+    let (Some(digest), ArtifactKind::File | ArtifactKind::Tree) = (record.digest, record.kind) else {
+        return Ok(());
+    };
+    let mut sweep = Sweep::begin(store)?;
+    // First of all, so that no lease is taken on what is half removed.
+    if !sweep.claim(&digest)? {
+        receipt.keep(digest, record.size_bytes, LEASED);
+        return Ok(());
+    }
+    // What cannot be removed stays and is said; the rest goes on.
+    match sweep.remove_views(id, record, files) {
+        Ok(freed) => receipt.bytes_reclaimed = freed.size_bytes,
+        Err(error) => receipt.could_not(record, &error),
+    }
+    let mut candidates: Vec<(Digest, u64)> = files.iter().map(|file| (file.digest, file.size_bytes)).collect();
+    if record.kind == ArtifactKind::Tree {
+        candidates.push((digest, 0));
+    }
+    candidates.sort_unstable();
+    candidates.dedup();
+    for (digest, bytes) in candidates {
+        match sweep.remove_blob(&digest, true) {
+            Ok(Fate::Referenced) => receipt.keep(digest, bytes, "another entry references it"),
+            Ok(Fate::Leased) => receipt.keep(digest, bytes, LEASED),
+            Ok(Fate::Gone | Fate::Trashed) => {}
+            Err(error) => receipt.keep(digest, bytes, &format!("it could not be removed: {error}")),
+        }
+    }
+    let swept = sweep.finish()?;
+    receipt.blobs_removed = swept.freed.iter().filter(|freed| freed.removed).count() as u64;
+    receipt.bytes_reclaimed += swept.freed.iter().map(|freed| freed.size_bytes).sum::<u64>();
+    if let Some(error) = swept.failed.first() {
+        receipt.could_not(record, error);
+    }
+    Ok(())
+}
+
+impl RemoveReceipt {
+    fn keep(&mut self, digest: Digest, bytes: u64, reason: &str) {
+        self.kept.push(KeptBlob { digest, bytes, reason: reason.into() });
+    }
+
+    fn could_not(&mut self, record: &StoredRecord, error: &crate::error::Error) {
+        tracing::warn!(id = %self.id, %error, "the entry is removed, not all of its bytes are");
+        if let Some(digest) = record.digest {
+            self.keep(digest, record.size_bytes, &format!("it could not be removed: {error}"));
+        }
+    }
+}

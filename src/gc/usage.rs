@@ -1,0 +1,167 @@
+//! `du`: what the store holds, and what that costs on disk.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use crate::blob::{self, Session};
+use crate::digest::Digest;
+use crate::entry::LinkMode;
+use crate::error::Result;
+use crate::fs::{Kind, Meta, Root};
+use crate::layout;
+use crate::store::Store;
+
+/// What the store holds. All in bytes; "on disk" counts the blocks of each inode once.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct DiskUsage {
+    /// Sum of all entries' sizes, as engines see them.
+    pub logical_bytes: u64,
+    /// Blobs, views that are copies, trash, quarantine and what is being brought in, on disk.
+    pub physical_bytes: u64,
+    /// What the entries would take more if each had its own copy.
+    pub saved_bytes: u64,
+    /// Views that are copies because the file system gave no link.
+    pub copied_view_bytes: u64,
+    /// In `trash/`, on disk.
+    pub trash_bytes: u64,
+    /// In `quarantine/`, on disk.
+    pub quarantine_bytes: u64,
+    /// Being brought in, or left by a process that died, on disk.
+    pub ingest_bytes: u64,
+    /// Blobs that no entry references, on disk.
+    pub unreferenced_bytes: u64,
+    /// How many blobs there are.
+    pub blobs: u64,
+    /// Folders of another user that could not be looked into: their bytes are counted nowhere.
+    pub unreadable: Vec<PathBuf>,
+    /// Every entry, the largest first.
+    pub entries: Vec<EntryUsage>,
+}
+
+/// What an entry holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct EntryUsage {
+    /// Which.
+    pub id: String,
+    /// Bytes of its files, as an engine sees them.
+    pub size_bytes: u64,
+    /// Bytes on disk of blobs that no other entry references: what removing it would free.
+    pub exclusive_bytes: u64,
+}
+
+/// Measures the store: looks at every entry and every blob.
+pub(crate) fn disk_usage(store: &Store) -> Result<DiskUsage> {
+    let metas = blob::all_with_meta(&store.root)?;
+    let mut needed_by: BTreeMap<Digest, usize> = BTreeMap::new();
+    let mut usage = DiskUsage { blobs: metas.len() as u64, ..DiskUsage::default() };
+    let mut entries = Vec::new();
+    let mut unique_bytes = 0;
+    store.for_each_record(&mut |record, blobs| {
+        for digest in &blobs {
+            *needed_by.entry(*digest).or_default() += 1;
+        }
+        usage.logical_bytes += record.size_bytes;
+        if record.view == Some(LinkMode::Copy) {
+            usage.copied_view_bytes += record.size_bytes;
+        }
+        entries.push((record.entry.id.clone(), record.size_bytes, blobs));
+        Ok(())
+    })?;
+    let mut blob_bytes = 0;
+    for (digest, meta) in &metas {
+        blob_bytes += meta.allocated_bytes;
+        match needed_by.get(digest) {
+            Some(_) => unique_bytes += meta.size_bytes,
+            None => usage.unreferenced_bytes += meta.allocated_bytes,
+        }
+    }
+    usage.saved_bytes = usage.logical_bytes.saturating_sub(unique_bytes);
+    let mut measure = |folder: &str| -> Result<u64> {
+        let measured = disk_bytes_below(&store.root, Path::new(folder))?;
+        usage.unreadable.extend(measured.unreadable.iter().map(|path| store.root.absolute(path)));
+        Ok(measured.bytes)
+    };
+    let (trash_bytes, quarantine_bytes) = (measure(layout::TRASH)?, measure(layout::QUARANTINE)?);
+    let ingest_bytes = measure(layout::INGEST)?;
+    (usage.trash_bytes, usage.quarantine_bytes, usage.ingest_bytes) = (trash_bytes, quarantine_bytes, ingest_bytes);
+    usage.physical_bytes =
+        blob_bytes + usage.copied_view_bytes + usage.trash_bytes + usage.quarantine_bytes + usage.ingest_bytes;
+    let on_disk = |digest: &Digest| metas.get(digest).map_or(0, |meta| meta.allocated_bytes);
+    let is_alone = |digest: &&Digest| needed_by.get(digest) == Some(&1);
+    usage.entries = entries
+        .into_iter()
+        .map(|(id, size_bytes, blobs)| {
+            let exclusive_bytes = blobs.iter().filter(is_alone).map(on_disk).sum();
+            EntryUsage { id, size_bytes, exclusive_bytes }
+        })
+        .collect();
+    usage.entries.sort_by(|a, b| b.size_bytes.cmp(&a.size_bytes).then_with(|| a.id.cmp(&b.id)));
+    Ok(usage)
+}
+
+/// Bytes, and what of them could not be read: another user's folder is unknown, and stops nobody.
+#[derive(Debug, Default)]
+pub(crate) struct Measured {
+    pub(crate) bytes: u64,
+    /// Relative to the root.
+    pub(crate) unreadable: Vec<PathBuf>,
+}
+
+/// Bytes on disk of all files at or below a path.
+pub(crate) fn disk_bytes_below(root: &Root, path: &Path) -> Result<Measured> {
+    let mut measured = Measured::default();
+    sum_below(root, path, &|file| file.allocated_bytes, &mut measured).map(|()| measured)
+}
+
+/// Bytes on disk that come free when all at or below a path is removed: none of a file that has another name.
+pub(super) fn bytes_freed_below(root: &Root, path: &Path) -> Result<Measured> {
+    let mut measured = Measured::default();
+    let freed = |file: &Meta| if file.links == 1 { file.allocated_bytes } else { 0 };
+    sum_below(root, path, &freed, &mut measured).map(|()| measured)
+}
+
+fn sum_below(root: &Root, path: &Path, bytes_of: &dyn Fn(&Meta) -> u64, sum: &mut Measured) -> Result<()> {
+    match root.meta(path)? {
+        Some(meta) if meta.kind == Kind::Dir => match root.names(path) {
+            Ok(names) => names.iter().try_for_each(|name| sum_below(root, &path.join(name), bytes_of, sum)),
+            Err(error) if error.is_permission_denied() => {
+                sum.unreadable.push(path.to_path_buf());
+                Ok(())
+            }
+            Err(error) => Err(error),
+        },
+        Some(meta) => {
+            sum.bytes += bytes_of(&meta);
+            Ok(())
+        }
+        None => Ok(()),
+    }
+}
+
+/// Bytes on disk that the quota counts: blobs, trash, quarantine, views that are copies, and what dead processes left.
+/// Asks no manifest and takes a shard that cannot be read for one without copies.
+pub(super) fn used_bytes(store: &Store) -> Result<u64> {
+    let root = &store.root;
+    let blobs: u64 = blob::all_with_meta(root)?.values().map(|meta| meta.allocated_bytes).sum();
+    let copies: u64 = store
+        .index
+        .readable()
+        .iter()
+        .flat_map(|shard| shard.all())
+        .filter(|record| record.view == Some(LinkMode::Copy))
+        .map(|record| record.size_bytes)
+        .sum();
+    let mut used = blobs + copies;
+    for folder in [layout::TRASH, layout::QUARANTINE] {
+        used += disk_bytes_below(root, Path::new(folder))?.bytes;
+    }
+    for name in root.names(Path::new(layout::INGEST))? {
+        let folder = Path::new(layout::INGEST).join(name);
+        if matches!(Session::claim_dead(root, &folder), Ok(Some(_))) {
+            used += disk_bytes_below(root, &folder)?.bytes;
+        }
+    }
+    Ok(used)
+}

@@ -1,0 +1,111 @@
+//! Making the view of an entry anew, of blobs that are good: for `repair`, and for `doctor --repair`.
+
+use std::path::{Path, PathBuf};
+
+use crate::blob::{self, Session};
+use crate::entry::Record;
+use crate::error::{Error, Result};
+use crate::fs::{Durability, now_ms};
+use crate::index::{Change, StoredRecord, encode_path};
+use crate::layout;
+use crate::store::{self, Store, Unit};
+use crate::view::{Exhibit, Occupied, View};
+
+/// For whom a view is made anew.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Again {
+    /// All blobs were just read or repaired: the entry is whole again, and its mark goes.
+    ByRepair,
+    /// Only the view is at fault. An entry that is marked, or has changed since it was looked at, is left alone.
+    ByDoctor,
+}
+
+/// What it came to.
+#[derive(Debug, Default)]
+pub(crate) struct Outcome {
+    /// A name was made or replaced, or the entry has another path now.
+    pub(crate) changed: bool,
+    /// Other files that went to `quarantine/`.
+    pub(crate) quarantined: u64,
+    /// The path of the user's own that holds another file. It was left alone, and the entry has a view of its own.
+    pub(crate) occupied: Option<PathBuf>,
+}
+
+/// Shows the files of a record at its path. At a place of the user's own that holds something else, nothing is moved or
+/// replaced: the entry gets a view below `views/`.
+pub(crate) fn show_again(store: &Store, record: &Record, again: &Again) -> Result<Outcome> {
+    let at = store.relative(&record.entry.local_path);
+    match show_at(store, record, at, again) {
+        Err(Error::Occupied { path, .. }) => {
+            let (Some(digest), Some(name)) = (record.entry.digest, at.file_name().and_then(|name| name.to_str()))
+            else {
+                return Err(Error::Occupied { id: record.entry.id.clone(), path });
+            };
+            let own = layout::view(&record.entry.id, &digest, name);
+            let shown = show_at(store, record, &own, again)?;
+            Ok(Outcome { changed: true, occupied: Some(path), ..shown })
+        }
+        done => done,
+    }
+}
+
+fn show_at(store: &Store, record: &Record, at: &Path, again: &Again) -> Result<Outcome> {
+    let Some(digest) = record.entry.digest else { return Ok(Outcome::default()) };
+    let files = store.files_of(record.kind, digest, record.size_bytes)?;
+    let stored_path = encode_path(at).ok_or_else(|| Error::InvalidPath {
+        path: store.root.absolute(at),
+        reason: "it is not UTF-8, which the index needs; rename it",
+    })?;
+    let session = Session::begin(&store.root)?;
+    let is_due = || match again {
+        Again::ByRepair => Ok(true),
+        Again::ByDoctor => is_as_looked_at(store, record),
+    };
+    let edit = |view: Option<&View>, old: Option<StoredRecord>| {
+        // It may have been given other content since it was read.
+        let same = old.zip(view).filter(|(old, _)| old.digest == record.entry.digest);
+        let Some((mut now, view)) = same else { return Ok(Change::Keep) };
+        let before = now.clone();
+        now.path.clone_from(&stored_path);
+        now.view = Some(view.mode);
+        now.view_listing.clone_from(&view.fingerprint);
+        if *again == Again::ByRepair {
+            now.damaged_ms = None;
+        }
+        let is_same = now == before;
+        if !is_same {
+            now.updated_ms = now_ms();
+        }
+        if *again == Again::ByRepair {
+            now.last_verified_ms = Some(now_ms());
+        }
+        Ok(if now == before { Change::Keep } else { Change::Put(Box::new(now)) })
+    };
+    let exhibit =
+        Exhibit { id: &record.entry.id, files: &files, at, occupied: Occupied::at(at), durability: store.durability() };
+    let unit =
+        Unit { id: &record.entry.id, blobs: &mut [], exhibit: Some(exhibit), is_due: &is_due, record: Some(&edit) };
+    let mut outcome = Outcome::default();
+    for done in store::commit(store, &session, &mut [unit], false) {
+        let view = done.result?;
+        outcome.changed = view
+            .is_some_and(|view| done.tally.made > 0 || done.tally.quarantined > 0 || Some(view.mode) != record.view);
+        outcome.quarantined = done.tally.quarantined;
+    }
+    Ok(outcome)
+}
+
+/// Asked under the store lock: whether the entry is still the one that was looked at, not marked, with all blobs good.
+fn is_as_looked_at(store: &Store, record: &Record) -> Result<bool> {
+    let Some(now) = store.record(&record.entry.id)? else { return Ok(false) };
+    if now.entry != record.entry || now.damaged_ms.is_some() {
+        return Ok(false);
+    }
+    for digest in store.blobs_of(record)? {
+        // Between the check and the lock, somebody may have taken it.
+        if !blob::is_good_by_stamp(&store.root, &digest, Durability::Relaxed)? {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}

@@ -1,0 +1,250 @@
+//! Artifacts that were ingested: their commit, their record, their receipt.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::StageReceipt;
+use super::item::Item;
+use crate::blob::manifest::TreeFile;
+use crate::blob::{Incoming, IngestMode, Session, UsedMode};
+use crate::digest::Digest;
+use crate::entry::{ArtifactKind, Source, Stamp, TrustState};
+use crate::error::{Error, Result};
+use crate::fs::{link, now_ms};
+use crate::index::{Change, StoredRecord, encode_path};
+use crate::layout;
+use crate::store::{self, Done, Store, Unit};
+use crate::view::{self, Exhibit, Occupied, View};
+
+/// An artifact that was ingested: private, hashed, as durable as its batch asks.
+pub(super) struct Artifact<'r> {
+    pub(super) item: Item,
+    /// The root blob's: the file's, or the manifest's.
+    pub(super) digest: Digest,
+    /// Its files; one with an empty path when it is a file.
+    pub(super) tree: Vec<TreeFile>,
+    /// One for each of `tree`, in its order, then the manifest of a tree.
+    pub(super) incoming: Vec<Incoming<'r>>,
+    pub(super) mode: UsedMode,
+}
+
+/// What does not change from round to round of a commit.
+struct Prepared {
+    path: PathBuf,
+    stored_path: String,
+    /// What each file was while it was read.
+    stamps: Vec<Option<Stamp>>,
+    source: Source,
+}
+
+/// Publishes, shows and records artifacts whose ids all differ. With `flush`, what was ingested was not synced yet.
+pub(super) fn commit(
+    store: &Store,
+    session: &Session<'_>,
+    artifacts: Vec<(usize, Artifact<'_>)>,
+    flush: bool,
+) -> Vec<(usize, Result<StageReceipt>)> {
+    let mut results = Vec::with_capacity(artifacts.len());
+    let mut ready = Vec::with_capacity(artifacts.len());
+    for (number, artifact) in artifacts {
+        match prepare(store, &artifact) {
+            Ok(prepared) => ready.push((number, artifact, prepared)),
+            Err(error) => results.push((number, Err(error))),
+        }
+    }
+    if ready.is_empty() {
+        return results;
+    }
+    let done = commit_prepared(store, session, &mut ready, flush);
+    let (mut stored, mut views) = (BTreeSet::new(), Vec::new());
+    for ((number, artifact, prepared), done) in ready.iter_mut().zip(done) {
+        results.push(match done.result {
+            Ok(Some(view)) => {
+                artifact.incoming.iter_mut().for_each(Incoming::keep);
+                remove_moved(store.path(), artifact);
+                (*number, Ok(receipt(store, artifact, &prepared.path, &view, &done.stored)))
+            }
+            Ok(None) => unreachable!("a staged artifact always has a view"),
+            Err(error) => {
+                stored.extend(done.stored);
+                let is_ours = artifact.item.in_place.is_none() && done.tally.made > 0;
+                views.extend(prepared.path.parent().filter(|_| is_ours).map(Path::to_path_buf));
+                (*number, Err(error))
+            }
+        });
+    }
+    // Before what was ingested is dropped: a source's inode that is no blob after all gets its mode back then.
+    store::undo(store, &stored, &views);
+    results
+}
+
+fn commit_prepared(
+    store: &Store,
+    session: &Session<'_>,
+    ready: &mut [(usize, Artifact<'_>, Prepared)],
+    flush: bool,
+) -> Vec<Done> {
+    let edits: Vec<_> = ready
+        .iter()
+        .map(|(_, artifact, prepared)| {
+            let facts = Facts::of(artifact, prepared);
+            move |view: Option<&View>, old: Option<StoredRecord>| {
+                Ok(view.map_or(Change::Keep, |view| Change::Put(Box::new(facts.record(view, old)))))
+            }
+        })
+        .collect();
+    let mut units: Vec<Unit<'_, '_>> = ready
+        .iter_mut()
+        .zip(&edits)
+        .map(|((_, Artifact { item, tree, incoming, .. }, prepared), edit)| Unit {
+            id: &item.id,
+            blobs: incoming,
+            exhibit: Some(Exhibit {
+                id: &item.id,
+                files: tree,
+                at: &prepared.path,
+                occupied: match item.in_place {
+                    Some(_) => Occupied::Replace(&prepared.stamps),
+                    None => Occupied::Quarantine,
+                },
+                durability: store.durability(),
+            }),
+            is_due: &|| Ok(true),
+            record: Some(edit),
+        })
+        .collect();
+    store::commit(store, session, &mut units, flush)
+}
+
+fn prepare(store: &Store, artifact: &Artifact<'_>) -> Result<Prepared> {
+    let item = &artifact.item;
+    let path = match &item.in_place {
+        Some(path) => path.clone(),
+        None => layout::view(&item.id, &artifact.digest, &item.name),
+    };
+    let stored_path = encode_path(&path).ok_or_else(|| Error::InvalidPath {
+        path: store.root.absolute(&path),
+        reason: "it is not UTF-8, which the index needs; rename it",
+    })?;
+    let stamps = artifact.incoming.iter().map(Incoming::source_stamp).collect();
+    Ok(Prepared { path, stored_path, stamps, source: source(artifact) })
+}
+
+/// What goes into the record of an artifact.
+struct Facts {
+    kind: ArtifactKind,
+    digest: Digest,
+    size_bytes: u64,
+    files: u64,
+    lifecycle: crate::entry::LifecycleState,
+    is_as_expected: bool,
+    last_verified_ms: Option<u64>,
+    stored_path: String,
+    source: Source,
+}
+
+impl Facts {
+    fn of(artifact: &Artifact<'_>, prepared: &Prepared) -> Self {
+        Facts {
+            kind: artifact.item.kind,
+            digest: artifact.digest,
+            size_bytes: artifact.tree.iter().map(|file| file.size_bytes).sum(),
+            files: artifact.tree.len() as u64,
+            lifecycle: artifact.item.lifecycle,
+            is_as_expected: artifact.item.expected.is_some(),
+            last_verified_ms: artifact.item.last_verified_ms,
+            stored_path: prepared.stored_path.clone(),
+            source: prepared.source.clone(),
+        }
+    }
+
+    /// The record of a staged artifact. What belongs to the id and not to the content is kept from the old one.
+    fn record(&self, view: &View, old: Option<StoredRecord>) -> StoredRecord {
+        let now = now_ms();
+        let was_verified =
+            old.as_ref().is_some_and(|old| old.digest == Some(self.digest) && old.trust == TrustState::Verified);
+        let mut record = StoredRecord {
+            path: self.stored_path.clone(),
+            kind: self.kind,
+            digest: Some(self.digest),
+            size_bytes: self.size_bytes,
+            files: self.files,
+            lifecycle: self.lifecycle,
+            trust: if self.is_as_expected || was_verified { TrustState::Verified } else { TrustState::Warned },
+            view: Some(view.mode),
+            source: Some(self.source.clone()),
+            created_ms: old.as_ref().map_or(now, |old| old.created_ms),
+            updated_ms: now,
+            last_verified_ms: self.last_verified_ms.or(Some(now)),
+            last_used_ms: old.as_ref().and_then(|old| old.last_used_ms),
+            retired_ms: old.as_ref().and_then(|old| old.retired_ms),
+            damaged_ms: None,
+            view_listing: view.fingerprint.clone(),
+            pins: old.map(|old| old.pins).unwrap_or_default(),
+        };
+        record.set_lifecycle(self.lifecycle, now);
+        record
+    }
+}
+
+fn receipt(
+    store: &Store,
+    artifact: &Artifact<'_>,
+    path: &Path,
+    view: &View,
+    stored: &BTreeSet<Digest>,
+) -> StageReceipt {
+    let sizes: BTreeMap<Digest, u64> = artifact.tree.iter().map(|file| (file.digest, file.size_bytes)).collect();
+    StageReceipt {
+        id: artifact.item.id.clone(),
+        digest: artifact.digest,
+        local_path: store.root.absolute(path),
+        kind: artifact.item.kind,
+        size_bytes: artifact.tree.iter().map(|file| file.size_bytes).sum(),
+        files: artifact.tree.len() as u64,
+        mode: artifact.mode,
+        view: view.mode,
+        deduplicated: !sizes.keys().any(|digest| stored.contains(digest)),
+        stored_bytes: sizes.iter().filter(|(digest, _)| stored.contains(*digest)).map(|(_, size)| size).sum(),
+        elapsed: Duration::ZERO,
+    }
+}
+
+/// Where the artifact came from, with what tells later whether it is still the same. A place of the user's own has become
+/// a view, and a moved source is gone.
+fn source(artifact: &Artifact<'_>) -> Source {
+    let item = &artifact.item;
+    let mut source = Source { reference: item.reference.clone(), stamp: None, listing: None };
+    if item.in_place.is_none() && item.mode != IngestMode::Move {
+        let stamps = item
+            .files
+            .iter()
+            .zip(&artifact.incoming)
+            .map(|(file, brought)| Some((file.path.as_str(), brought.lasting_stamp()?)));
+        match item.kind {
+            ArtifactKind::File => source.stamp = artifact.incoming.first().and_then(Incoming::lasting_stamp),
+            _ => source.listing = stamps.collect::<Option<Vec<_>>>().map(|stamps| view::fingerprint(&stamps)),
+        }
+    }
+    source
+}
+
+/// Removes the sources of `--mode move`, now that their bytes are recorded. A source that has changed since stays, and
+/// so does one below the root, to which a symlink in the tree has led: it may be another entry's.
+fn remove_moved(root: &Path, artifact: &Artifact<'_>) {
+    if artifact.item.mode != IngestMode::Move || artifact.item.in_place.is_some() {
+        return;
+    }
+    for (file, incoming) in artifact.item.files.iter().zip(&artifact.incoming) {
+        if file.source.canonicalize().is_ok_and(|real| real.starts_with(root)) {
+            continue;
+        }
+        if let Err(error) = link::remove_source(&file.source, incoming.source_stamp()) {
+            tracing::warn!(path = %file.source.display(), %error, "the moved file could not be removed");
+        }
+    }
+    if artifact.item.kind == ArtifactKind::Tree {
+        link::remove_empty_folders(&artifact.item.source);
+    }
+}

@@ -1,0 +1,226 @@
+//! Batches: what is ingested and committed together.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::OnceLock;
+
+use super::StageReceipt;
+use super::artifact::{self, Artifact};
+use super::item::Item;
+use super::single_flight::{self, SingleFlight};
+use crate::blob::manifest::{self, TreeFile};
+use crate::blob::{self, How, Incoming, Session, UsedMode, Wanted};
+use crate::entry::ArtifactKind;
+use crate::error::{Error, Result};
+use crate::fs::ahead::sync_meanwhile;
+use crate::fs::{Durability, wait_for_a_tick};
+use crate::gc::make_room;
+use crate::layout;
+use crate::observer::{Event, Observer};
+use crate::store::Store;
+
+/// One batch ends when it has this many bytes or files: what came before is acknowledged then, and a batch of any
+/// size needs only so much memory and can only lose so much work.
+const BATCH_BYTES: u64 = 4 << 30;
+const BATCH_FILES: usize = 16 << 10;
+
+/// From how many files on one flush of the file system is cheaper than one a file.
+const FLUSH_ONCE_FROM: usize = 8;
+
+/// Of a batch, this much is written to disk at a time while more is brought in.
+const SYNC_EVERY_BYTES: u64 = 256 << 20;
+
+/// From what size on a file of a batch is worth a lock file of its own.
+const FLIGHT_FROM_BYTES: u64 = 16 << 20;
+
+/// Brings items in and commits them, a batch at a time.
+pub(super) fn ingest_and_commit(
+    store: &Store,
+    items: Vec<(usize, Item)>,
+    observer: &dyn Observer,
+) -> Vec<(usize, Result<StageReceipt>)> {
+    if items.is_empty() {
+        return Vec::new();
+    }
+    let what = match items.as_slice() {
+        [(_, one)] => one.source.display().to_string(),
+        many => format!("{} artifacts", many.len()),
+    };
+    let bytes_total = items.iter().map(|(_, item)| item.size_bytes()).sum();
+    observer.on(&Event::Started { what: &what, bytes_total });
+    let results = batches(items).into_iter().flat_map(|batch| run(store, batch, observer)).collect();
+    observer.on(&Event::Finished);
+    results
+}
+
+fn run(store: &Store, batch: Vec<(usize, Item)>, observer: &dyn Observer) -> Vec<(usize, Result<StageReceipt>)> {
+    let mut results = Vec::new();
+    let (flights, batch) = claim_references(store, batch, &mut results, observer);
+    if batch.is_empty() {
+        return results;
+    }
+    let begun = Session::begin(&store.root).and_then(|session| {
+        let needed_bytes = batch.iter().map(|(_, item)| item.new_bytes(&store.root)).sum();
+        let copied_bytes = if session.can_reflink() { 0 } else { needed_bytes };
+        make_room(store, needed_bytes, copied_bytes)?;
+        Ok(session)
+    });
+    let session = match begun {
+        Ok(session) => session,
+        Err(error) => {
+            results.extend(batch.iter().map(|(number, _)| (*number, Err(error.clone()))));
+            return results;
+        }
+    };
+    // So that the stamps of files that were written just now can be relied on later.
+    wait_for_a_tick(batch.iter().flat_map(|(_, item)| &item.files).map(|file| file.stamp.mtime_ns));
+    let files: usize = batch.iter().map(|(_, item)| item.files.len()).sum();
+    let bytes: u64 = batch.iter().map(|(_, item)| item.size_bytes()).sum();
+    // A batch is synced as a whole before it is published, and while it is brought in; a few small files are synced
+    // here, each, and so is one alone, which is synced in parts.
+    let is_batch = files >= FLUSH_ONCE_FROM || (files > 1 && bytes >= SYNC_EVERY_BYTES);
+    let each = if is_batch { Durability::Relaxed } else { store.durability() };
+    let every_bytes = (each != store.durability()).then_some(SYNC_EVERY_BYTES);
+    let sync = || store.root.sync_file_system();
+    let (brought, synced) = sync_meanwhile(every_bytes, sync, |ahead| {
+        let advanced = |reference: &str, bytes| {
+            observer.on(&Event::Advanced { bytes });
+            if let Some(flight) = flights.get(reference) {
+                flight.advance(bytes);
+            }
+            ahead.wrote(bytes);
+        };
+        bring(&session, batch, each, &advanced)
+    });
+    if let Err(error) = synced {
+        results.extend(brought.iter().map(|(number, _)| (*number, Err(error.clone()))));
+        return results;
+    }
+    observer.on(&Event::Syncing);
+    let mut artifacts = Vec::new();
+    for (number, artifact) in brought {
+        match artifact {
+            Ok(artifact) => artifacts.push((number, artifact)),
+            Err(error) => results.push((number, Err(error))),
+        }
+    }
+    results.extend(artifact::commit(store, &session, artifacts, each != store.durability()));
+    results
+}
+
+/// Takes the right to work on each reference, and finds out which of them another process has staged meanwhile.
+///
+/// The order is that of the lock files, so that no two processes wait for each other. Of a batch, small files go
+/// without: to read one twice costs less than a lock file.
+fn claim_references(
+    store: &Store,
+    mut batch: Vec<(usize, Item)>,
+    results: &mut Vec<(usize, Result<StageReceipt>)>,
+    observer: &dyn Observer,
+) -> (BTreeMap<String, SingleFlight>, Vec<(usize, Item)>) {
+    let is_alone = batch.len() == 1;
+    batch.sort_by_cached_key(|(_, item)| layout::lock_fetch(&item.reference));
+    let mut flights: BTreeMap<String, SingleFlight> = BTreeMap::new();
+    let mut work = Vec::with_capacity(batch.len());
+    for (number, item) in batch {
+        let needs_flight = is_alone || item.size_bytes() >= FLIGHT_FROM_BYTES;
+        if !needs_flight || flights.contains_key(&item.reference) {
+            work.push((number, item));
+            continue;
+        }
+        let begun = single_flight::begin(store, &item.reference, item.size_bytes(), item.wait, observer);
+        // Look again: whoever had it before may have done the work.
+        match begun.and_then(|flight| Ok((flight, super::item::unchanged(store, &item)?))) {
+            Ok((_, Some(receipt))) => results.push((number, Ok(receipt))),
+            Ok((flight, None)) => {
+                flights.insert(item.reference.clone(), flight);
+                work.push((number, item));
+            }
+            Err(error) => results.push((number, Err(error))),
+        }
+    }
+    (flights, work)
+}
+
+/// Brings all files of all items in. `advanced` is told of the reference whose bytes were hashed, and of how many.
+fn bring<'r>(
+    session: &Session<'r>,
+    batch: Vec<(usize, Item)>,
+    durability: Durability,
+    advanced: &(dyn Fn(&str, u64) + Sync),
+) -> Vec<(usize, Result<Artifact<'r>>)> {
+    let failed: Vec<OnceLock<Error>> = batch.iter().map(|_| OnceLock::new()).collect();
+    let told: Vec<_> = batch.iter().map(|(_, item)| move |bytes: u64| advanced(&item.reference, bytes)).collect();
+    let mut wanted = Vec::new();
+    for (((_, item), failed), advanced) in batch.iter().zip(&failed).zip(&told) {
+        let how = How { mode: item.mode, durability, with_groups: !item.defer_outboard };
+        wanted.extend(item.files.iter().map(|file| Wanted {
+            source: &file.source,
+            size_bytes: file.stamp.size_bytes,
+            how,
+            advanced,
+            failed,
+        }));
+    }
+    let mut brought = blob::bring_many(session, wanted).into_iter();
+    drop(told);
+    let artifacts = batch.into_iter().zip(&failed).map(|((number, item), failed)| {
+        let files: Result<_> = brought.by_ref().take(item.files.len()).collect();
+        // The first error, and not what came of it for the other files.
+        let files = failed.get().map_or(files, |error| Err(error.clone()));
+        (number, files.and_then(|files| artifact(session, item, files, durability)))
+    });
+    artifacts.collect()
+}
+
+/// The artifact that these files are, with its manifest when it is a tree.
+fn artifact<'r>(
+    session: &Session<'r>,
+    item: Item,
+    mut incoming: Vec<Incoming<'r>>,
+    durability: Durability,
+) -> Result<Artifact<'r>> {
+    let tree: Vec<TreeFile> = item
+        .files
+        .iter()
+        .zip(&incoming)
+        .map(|(file, brought)| TreeFile {
+            path: file.path.clone(),
+            digest: brought.digest(),
+            size_bytes: brought.size_bytes(),
+        })
+        .collect();
+    let mode = incoming.iter().map(Incoming::mode).max().unwrap_or(UsedMode::Unchanged);
+    if item.kind == ArtifactKind::Tree {
+        let bytes = manifest::encode(&tree).map_err(|e| Error::io("describe the tree", &item.source, e))?;
+        incoming.push(blob::bring_bytes(session, &bytes, durability)?);
+    }
+    let digest = incoming.last().map(Incoming::digest).expect("a item has a file");
+    match item.expected {
+        Some(expected) if expected != digest => {
+            Err(Error::DigestMismatch { path: item.source, expected, actual: digest })
+        }
+        _ => Ok(Artifact { item, digest, tree, incoming, mode }),
+    }
+}
+
+/// Splits items into batches. An id is in a batch once: what is given last wins, as it would one after the other.
+fn batches(items: Vec<(usize, Item)>) -> Vec<Vec<(usize, Item)>> {
+    let mut batches: Vec<Vec<(usize, Item)>> = Vec::new();
+    let mut current = Vec::new();
+    let mut ids = BTreeSet::new();
+    let (mut bytes, mut files) = (0_u64, 0);
+    for (number, item) in items {
+        let is_full = bytes >= BATCH_BYTES || files >= BATCH_FILES || ids.contains(&item.id);
+        if is_full {
+            batches.push(std::mem::take(&mut current));
+            ids.clear();
+            (bytes, files) = (0, 0);
+        }
+        bytes = bytes.saturating_add(item.size_bytes());
+        files += item.files.len();
+        ids.insert(item.id.clone());
+        current.push((number, item));
+    }
+    batches.push(current);
+    batches
+}

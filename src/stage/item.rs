@@ -1,0 +1,198 @@
+//! What is to be staged, and whether it has to be.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::target::{self, Target};
+use super::walk::{self, SourceFile};
+use super::{StageOptions, StageReceipt};
+use crate::blob::{self, IngestMode, UsedMode};
+use crate::digest::Digest;
+use crate::entry::{ArtifactKind, LifecycleState, Record, Source, TrustState, check_id};
+use crate::error::{Error, Result};
+use crate::fs::lock::Wait;
+use crate::fs::source::source_meta;
+use crate::fs::{Durability, Kind, Root};
+use crate::layout;
+use crate::model_ref::{ModelRef, absolute};
+use crate::store::{Store, is_there};
+
+/// An artifact that is to be brought in.
+pub(super) struct Item {
+    pub(super) id: String,
+    pub(super) reference: String,
+    /// What its view is called.
+    pub(super) name: String,
+    pub(super) kind: ArtifactKind,
+    pub(super) files: Vec<SourceFile>,
+    pub(super) mode: IngestMode,
+    pub(super) expected: Option<Digest>,
+    /// The artifact is below the root and its path, relative, stays.
+    pub(super) in_place: Option<PathBuf>,
+    pub(super) lifecycle: LifecycleState,
+    pub(super) last_verified_ms: Option<u64>,
+    pub(super) wait: Wait,
+    pub(super) defer_outboard: bool,
+    pub(super) source: PathBuf,
+}
+
+/// What comes of a look at a source.
+pub(super) enum Decision {
+    Ingest(Box<Item>),
+    /// Everything is as it was staged last.
+    Unchanged(Box<StageReceipt>),
+}
+
+/// `earlier` are the ids that items before this one will have brought: what is here of them will not stay.
+pub(super) fn decide(
+    store: &Store,
+    reference: &ModelRef,
+    options: &StageOptions,
+    earlier: &BTreeSet<String>,
+) -> Result<Decision> {
+    let id = match &options.id {
+        Some(id) => id.clone(),
+        None => reference.id()?,
+    };
+    check_id(&id)?;
+    // Also when it is not asked for anything: a shard that cannot be read fails this item here and not all of them
+    // in the end.
+    let known = store.record(&id)?;
+    let ModelRef::File { path } = reference else { return decide_remote(reference, known, &id, options) };
+    let source = absolute(path)?;
+    let reference = source.to_str().map_or_else(|| id.clone(), |path| format!("file:{path}"));
+    let in_place = match target::locate(&store.root, &source)? {
+        // Moving a view away would take it from the entry that it belongs to.
+        Target::InPlace(view) if view.starts_with(layout::VIEWS) && options.mode == IngestMode::Move => {
+            return Err(Error::ReservedPath { path: source });
+        }
+        Target::InPlace(relative) if !relative.starts_with(layout::VIEWS) => Some(relative),
+        _ => None,
+    };
+    let item = Item {
+        expected: options.digest,
+        in_place,
+        mode: options.mode,
+        wait: options.wait,
+        defer_outboard: options.defer_outboard,
+        ..Item::new(store.path(), id, reference, source, options.follow_links)?
+    };
+    Ok(match unchanged(store, &item)? {
+        // What an earlier item of the same call is about to stage under this id is not what is here now.
+        Some(receipt) if !earlier.contains(&item.id) => Decision::Unchanged(Box::new(receipt)),
+        _ => Decision::Ingest(Box::new(item)),
+    })
+}
+
+/// A reference that no fetcher of this build can bring is fine when the catalog holds it already.
+fn decide_remote(reference: &ModelRef, known: Option<Record>, id: &str, options: &StageOptions) -> Result<Decision> {
+    let name = reference.id()?;
+    let held = known.filter(|record| {
+        let is_reference = id == name || record.source.as_ref().is_some_and(|source| source.reference == name);
+        is_reference && options.digest.is_none_or(|expected| record.entry.digest == Some(expected))
+    });
+    let receipt = match held {
+        // As `path` would answer. Its source is not here, so nothing could be made again.
+        Some(record) if record.damaged_ms.is_none() && is_there(&record)? => receipt_of(record),
+        _ => None,
+    };
+    match receipt {
+        Some(receipt) => Ok(Decision::Unchanged(Box::new(receipt))),
+        None => Err(Error::NoFetcher { scheme: reference.scheme().to_owned(), reference: name }),
+    }
+}
+
+/// What staging would come to when everything is as it was staged last: then no byte has to be read.
+pub(super) fn unchanged(store: &Store, item: &Item) -> Result<Option<StageReceipt>> {
+    if item.in_place.is_some() || matches!(item.mode, IngestMode::Link | IngestMode::Move) {
+        return Ok(None);
+    }
+    let Some(record) = store.record(&item.id)? else { return Ok(None) };
+    let same_source = record.kind == item.kind
+        && record.source.as_ref().is_some_and(|source| source.reference == item.reference && item.fits(source));
+    let same_name = record.entry.local_path.file_name() == Some(item.name.as_ref());
+    let as_expected = match item.expected {
+        None => true,
+        Some(expected) => record.entry.digest == Some(expected) && record.trust == TrustState::Verified,
+    };
+    let same_facts = record.entry.lifecycle == item.lifecycle && item.last_verified_ms.is_none();
+    let is_here = same_source && same_name && as_expected && same_facts && store.is_intact(&record)?;
+    Ok(if is_here { receipt_of(record) } else { None })
+}
+
+impl Item {
+    /// The item to stage `source`, a regular file or a directory, as it is.
+    pub(super) fn new(root: &Path, id: String, reference: String, source: PathBuf, follow_links: bool) -> Result<Self> {
+        let meta = source_meta(&source)?;
+        let (kind, files) = if meta.kind == Kind::Dir {
+            (ArtifactKind::Tree, walk::walk(root, &source, follow_links)?)
+        } else {
+            let file = SourceFile { path: String::new(), source: source.clone(), stamp: meta.stamp() };
+            (ArtifactKind::File, vec![file])
+        };
+        Ok(Item {
+            id,
+            reference,
+            name: view_name(&source),
+            kind,
+            files,
+            mode: IngestMode::Auto,
+            expected: None,
+            in_place: None,
+            lifecycle: LifecycleState::Active,
+            last_verified_ms: None,
+            wait: Wait::Forever,
+            defer_outboard: false,
+            source,
+        })
+    }
+
+    pub(super) fn size_bytes(&self) -> u64 {
+        self.files.iter().map(|file| file.stamp.size_bytes).sum()
+    }
+
+    /// What staging will need room for, as far as can be told before it is read.
+    pub(super) fn new_bytes(&self, root: &Root) -> u64 {
+        let is_here = self
+            .expected
+            .is_some_and(|digest| blob::is_good_by_stamp(root, &digest, Durability::Relaxed).unwrap_or(false));
+        if is_here || self.mode == IngestMode::Link { 0 } else { self.size_bytes() }
+    }
+
+    /// Whether the source is as it was when it was staged.
+    fn fits(&self, source: &Source) -> bool {
+        match (self.kind, self.files.as_slice()) {
+            (ArtifactKind::File, [file]) => source.stamp == Some(file.stamp),
+            (_, files) => {
+                let stamps: Vec<_> = files.iter().map(|file| (file.path.as_str(), file.stamp)).collect();
+                source.listing.as_ref().is_some_and(|recorded| *recorded == crate::view::fingerprint(&stamps))
+            }
+        }
+    }
+}
+
+/// The file's own name, because engines look at it; what a path or a terminal cannot bear is replaced.
+fn view_name(source: &Path) -> String {
+    let name = source.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    let name: String =
+        name.chars().map(|c| if c.is_control() || c == char::REPLACEMENT_CHARACTER { '_' } else { c }).collect();
+    if name.is_empty() { "model".into() } else { name }
+}
+
+/// The receipt of what was staged before; `None` when the record is of something that was not.
+fn receipt_of(record: Record) -> Option<StageReceipt> {
+    Some(StageReceipt {
+        id: record.entry.id,
+        digest: record.entry.digest?,
+        local_path: record.entry.local_path,
+        kind: record.kind,
+        size_bytes: record.size_bytes,
+        files: record.files,
+        mode: UsedMode::Unchanged,
+        view: record.view?,
+        deduplicated: true,
+        stored_bytes: 0,
+        elapsed: Duration::ZERO,
+    })
+}

@@ -1,0 +1,201 @@
+//! `stage`: ingest an artifact, show it, record it.
+//!
+//! [`item`] decides what is to be ingested and whether it has to be; [`single_flight`] keeps two processes from doing the
+//! same work; [`batch`] ingests files and hands [`artifact`]s to the one commit of the store.
+
+mod artifact;
+mod batch;
+mod item;
+mod put;
+mod single_flight;
+mod target;
+mod walk;
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::blob::{IngestMode, UsedMode};
+use crate::digest::Digest;
+use crate::entry::{ArtifactKind, LinkMode};
+use crate::error::Result;
+use crate::fetch::ResolvedModel;
+use crate::fs::lock::Wait;
+use crate::model_ref::ModelRef;
+use crate::observer::Observer;
+use crate::store::Store;
+use item::Decision;
+
+pub(crate) use put::put_many;
+
+/// How an artifact is staged.
+#[derive(Clone, Default)]
+#[non_exhaustive]
+pub struct StageOptions {
+    /// The entry's id; the reference's own string when `None`.
+    pub id: Option<String>,
+    /// What the content has to hash to: of a file its SHA-256, of a directory that of its manifest. Other content is an
+    /// error, and nothing is recorded.
+    pub digest: Option<Digest>,
+    /// How the bytes are brought in.
+    pub mode: IngestMode,
+    /// Take the files that symlinks in a directory lead to, also outside it.
+    pub follow_links: bool,
+    /// Leave it to the first check to make what the bytes are checked against in parallel and by range. It is made beside
+    /// the SHA-256 otherwise, on another core; only with a single core this saves time.
+    pub defer_outboard: bool,
+    /// How long to wait for another process that stages the same reference; for as long as it takes unless told
+    /// otherwise. What it has done is then not done again.
+    pub wait: Wait,
+    /// Told of the progress. Of several artifacts that are staged together, the first one's is told of all.
+    pub observer: Option<Arc<dyn Observer>>,
+}
+
+impl StageOptions {
+    /// Sets [`id`](StageOptions::id).
+    #[must_use]
+    pub fn with_id(mut self, id: impl Into<Option<String>>) -> Self {
+        self.id = id.into();
+        self
+    }
+
+    /// Sets [`digest`](StageOptions::digest).
+    #[must_use]
+    pub fn with_digest(mut self, digest: impl Into<Option<Digest>>) -> Self {
+        self.digest = digest.into();
+        self
+    }
+
+    /// Sets [`mode`](StageOptions::mode).
+    #[must_use]
+    pub fn with_mode(mut self, mode: IngestMode) -> Self {
+        self.mode = mode;
+        self
+    }
+
+    /// Sets [`follow_links`](StageOptions::follow_links).
+    #[must_use]
+    pub fn with_follow_links(mut self, follow_links: bool) -> Self {
+        self.follow_links = follow_links;
+        self
+    }
+
+    /// Sets [`defer_outboard`](StageOptions::defer_outboard).
+    #[must_use]
+    pub fn with_defer_outboard(mut self, defer_outboard: bool) -> Self {
+        self.defer_outboard = defer_outboard;
+        self
+    }
+
+    /// Sets [`wait`](StageOptions::wait).
+    #[must_use]
+    pub fn with_wait(mut self, wait: Wait) -> Self {
+        self.wait = wait;
+        self
+    }
+
+    /// Sets [`observer`](StageOptions::observer).
+    #[must_use]
+    pub fn with_observer(mut self, observer: Arc<dyn Observer>) -> Self {
+        self.observer = Some(observer);
+        self
+    }
+}
+
+impl fmt::Debug for StageOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StageOptions")
+            .field("id", &self.id)
+            .field("digest", &self.digest)
+            .field("mode", &self.mode)
+            .field("follow_links", &self.follow_links)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What staging did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct StageReceipt {
+    /// The entry's id.
+    pub id: String,
+    /// The file's digest, or that of a tree's manifest.
+    pub digest: Digest,
+    /// The path that an engine opens, absolute.
+    pub local_path: PathBuf,
+    /// A file or a tree.
+    pub kind: ArtifactKind,
+    /// Bytes of all its files together.
+    pub size_bytes: u64,
+    /// How many files it has.
+    pub files: u64,
+    /// How the bytes were brought in; of a tree, the costliest way any file took.
+    pub mode: UsedMode,
+    /// How `local_path` was made; of a tree, the costliest way any file took.
+    pub view: LinkMode,
+    /// Every byte of it was in the store already.
+    pub deduplicated: bool,
+    /// Bytes of it that were not in the store before.
+    pub stored_bytes: u64,
+    /// From the call to durability. Of several artifacts that are staged together, that of all.
+    pub elapsed: Duration,
+}
+
+/// Stages one artifact.
+pub(crate) fn stage(store: &Store, reference: &ModelRef, options: &StageOptions) -> Result<StageReceipt> {
+    let mut results = stage_many(store, &[(reference.clone(), options.clone())]);
+    results.pop().expect("there is one result for each item")
+}
+
+/// Stages an artifact unless it is here, and notes its use.
+pub(crate) fn ensure(store: &Store, reference: &ModelRef, options: &StageOptions) -> Result<ResolvedModel> {
+    let staged = stage(store, reference, options)?;
+    if let Ok(Some(record)) = store.record(&staged.id) {
+        store.touch(&record);
+    }
+    Ok(ResolvedModel { id: staged.id, local_path: staged.local_path })
+}
+
+/// Stages several artifacts; one result for each, in their order.
+pub(crate) fn stage_many(store: &Store, items: &[(ModelRef, StageOptions)]) -> Vec<Result<StageReceipt>> {
+    let start = Instant::now();
+    let span = tracing::debug_span!("stage", items = items.len());
+    let _entered = span.enter();
+    let mut results: Vec<Option<Result<StageReceipt>>> = Vec::with_capacity(items.len());
+    let mut due = Vec::new();
+    let mut ids = BTreeSet::new();
+    for (number, (reference, options)) in items.iter().enumerate() {
+        results.push(match item::decide(store, reference, options, &ids) {
+            Ok(Decision::Ingest(item)) => {
+                ids.insert(item.id.clone());
+                due.push((number, *item));
+                None
+            }
+            Ok(Decision::Unchanged(receipt)) => {
+                // Whoever stages it is about to use it.
+                if let Ok(Some(record)) = store.record(&receipt.id) {
+                    store.touch(&record);
+                }
+                Some(Ok(*receipt))
+            }
+            Err(error) => Some(Err(error)),
+        });
+    }
+    let observer = items.iter().find_map(|(_, options)| options.observer.clone()).unwrap_or_else(|| Arc::new(()));
+    for (number, result) in batch::ingest_and_commit(store, due, &*observer) {
+        if let Some(slot) = results.get_mut(number) {
+            *slot = Some(result);
+        }
+    }
+    let elapsed = start.elapsed();
+    results
+        .into_iter()
+        .map(|result| {
+            let receipt = result.expect("every item is unchanged, was ingested, or has failed")?;
+            tracing::debug!(id = %receipt.id, digest = %receipt.digest, bytes = receipt.size_bytes, ?elapsed, "staged");
+            Ok(StageReceipt { elapsed, ..receipt })
+        })
+        .collect()
+}

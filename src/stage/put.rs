@@ -1,0 +1,159 @@
+//! `put`: the trait's way to stage and record.
+
+use std::collections::BTreeSet;
+
+use super::batch;
+use super::item::Item;
+use super::target::{self, Target};
+use crate::entry::{ArtifactKind, CatalogEntry, Record, TrustState, check_id};
+use crate::error::{Error, Result};
+use crate::fs::now_ms;
+use crate::index::{Change, StoredRecord, encode_path};
+use crate::store::Store;
+
+/// [`put`](crate::CatalogStore::put) of several entries, made durable together. The first error is returned;
+/// entries that could be recorded are recorded all the same.
+pub(crate) fn put_many(store: &Store, entries: &[CatalogEntry]) -> Result<()> {
+    let results = rounds(entries).into_iter().map(|round| put_round(store, round)).collect::<Vec<_>>();
+    results.into_iter().collect()
+}
+
+/// Puts entries whose ids all differ.
+fn put_round(store: &Store, entries: &[CatalogEntry]) -> Result<()> {
+    let mut failed = None;
+    let mut items = Vec::new();
+    let mut records = Vec::new();
+    for (number, entry) in entries.iter().enumerate() {
+        match plan_put(store, entry) {
+            Ok(Put::Stage(item)) => items.push((number, *item)),
+            Ok(Put::Record(path)) => records.push((entry, path)),
+            Ok(Put::Refresh) => {
+                if let Err(error) = refresh(store, entry) {
+                    failed.get_or_insert(error);
+                }
+            }
+            Err(error) => drop(failed.get_or_insert(error)),
+        }
+    }
+    if let Err(error) = register(store, &records) {
+        failed.get_or_insert(error);
+    }
+    for (_, result) in batch::ingest_and_commit(store, items, &()) {
+        if let Err(error) = result {
+            failed.get_or_insert(error);
+        }
+    }
+    failed.map_or(Ok(()), Err)
+}
+
+fn plan_put(store: &Store, entry: &CatalogEntry) -> Result<Put> {
+    check_id(&entry.id)?;
+    // Also when it is not asked for anything: a shard that cannot be read fails this entry here and not all of
+    // them in the end.
+    let known = store.record(&entry.id)?;
+    let (source, in_place) = match target::locate(&store.root, &entry.local_path)? {
+        Target::Outside(source) => (source, None),
+        Target::InPlace(path) => {
+            if shows_already(store, known, entry, &path)? {
+                return Ok(Put::Refresh);
+            }
+            (store.root.absolute(&path), Some(path))
+        }
+        Target::Registered(path) => {
+            let path = encode_path(&path).ok_or_else(|| Error::InvalidPath {
+                path: entry.local_path.clone(),
+                reason: "it is not UTF-8, which the index needs; rename it",
+            })?;
+            return Ok(Put::Record(path));
+        }
+    };
+    let reference = format!("file:{}", source.display());
+    Ok(Put::Stage(Box::new(Item {
+        expected: entry.digest,
+        in_place,
+        lifecycle: entry.lifecycle,
+        last_verified_ms: entry.last_verified_ms,
+        ..Item::new(store.path(), entry.id.clone(), reference, source, false)?
+    })))
+}
+
+/// Whether the entry is one that `get` gave out, perhaps with another lifecycle: then no byte has to be read.
+fn shows_already(store: &Store, known: Option<Record>, entry: &CatalogEntry, path: &std::path::Path) -> Result<bool> {
+    let Some(record) = known else { return Ok(false) };
+    let same_path = record.entry.local_path == store.root.absolute(path);
+    let same_content = entry.digest.is_none() || entry.digest == record.entry.digest;
+    Ok(same_path && same_content && store.is_intact(&record)?)
+}
+
+fn refresh(store: &Store, entry: &CatalogEntry) -> Result<()> {
+    store.edit(&[&entry.id], &mut |id, old| {
+        let mut record = old.ok_or_else(|| store.not_found(id))?;
+        // The caller knew its digest, and it is the one that was computed. Compared here, under the lock: since it
+        // was looked at, the id may have been given other content.
+        if entry.digest.is_some() && entry.digest == record.digest {
+            record.trust = TrustState::Verified;
+        }
+        if entry.digest.is_none() || entry.digest == record.digest {
+            record.last_verified_ms = entry.last_verified_ms.or(record.last_verified_ms);
+        }
+        record.set_lifecycle(entry.lifecycle, now_ms());
+        Ok(Change::Put(Box::new(record)))
+    })
+}
+
+/// Records paths at which nothing is yet.
+fn register(store: &Store, records: &[(&CatalogEntry, String)]) -> Result<()> {
+    if records.is_empty() {
+        return Ok(());
+    }
+    let by_id: std::collections::BTreeMap<&str, &(&CatalogEntry, String)> =
+        records.iter().map(|record| (record.0.id.as_str(), record)).collect();
+    let ids: Vec<&str> = by_id.keys().copied().collect();
+    store.edit(&ids, &mut |id, old| {
+        let Some((entry, path)) = by_id.get(id) else { return Ok(Change::Keep) };
+        let now = now_ms();
+        let mut record = StoredRecord {
+            path: path.clone(),
+            kind: ArtifactKind::Registered,
+            digest: entry.digest,
+            size_bytes: 0,
+            files: 0,
+            lifecycle: entry.lifecycle,
+            trust: TrustState::Unverified,
+            view: None,
+            source: None,
+            created_ms: old.as_ref().map_or(now, |old| old.created_ms),
+            updated_ms: now,
+            last_verified_ms: entry.last_verified_ms,
+            last_used_ms: old.as_ref().and_then(|old| old.last_used_ms),
+            retired_ms: old.as_ref().and_then(|old| old.retired_ms),
+            damaged_ms: None,
+            view_listing: None,
+            pins: old.map(|old| old.pins).unwrap_or_default(),
+        };
+        record.set_lifecycle(entry.lifecycle, now);
+        Ok(Change::Put(Box::new(record)))
+    })
+}
+
+/// Splits entries into rounds. An id is in a round once: what is given last wins, as it would one after the other.
+fn rounds(mut entries: &[CatalogEntry]) -> Vec<&[CatalogEntry]> {
+    let mut rounds = Vec::new();
+    while !entries.is_empty() {
+        let mut ids = BTreeSet::new();
+        let length = entries.iter().take_while(|entry| ids.insert(&entry.id)).count();
+        let (round, rest) = entries.split_at(length);
+        rounds.push(round);
+        entries = rest;
+    }
+    rounds
+}
+
+enum Put {
+    /// Bring the artifact in.
+    Stage(Box<Item>),
+    /// Record this path, at which nothing is yet.
+    Record(String),
+    /// Change the record of what is here already.
+    Refresh,
+}

@@ -1,0 +1,114 @@
+//! Single flight: one worker per reference, whose progress those who wait can see.
+
+use std::io::{Seek, SeekFrom, Write};
+use std::path::Path;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result};
+use crate::fs::lock::{Hold, Lock, Wait, lock};
+use crate::layout;
+use crate::observer::{Event, Observer};
+use crate::store::Store;
+
+/// How often a worker writes down how far it is, and a waiter looks.
+const TICK: Duration = Duration::from_millis(200);
+
+/// What a worker says of itself in its lock file. In a file whose lock is free it means nothing.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+struct Progress {
+    bytes_done: u64,
+    bytes_total: u64,
+    bytes_per_s: u64,
+}
+
+/// The right to work on a reference, until it is dropped or its process ends.
+#[must_use = "when it is dropped, another process may begin the same work"]
+pub(super) struct SingleFlight {
+    lock: Lock,
+    start: Instant,
+    bytes_total: u64,
+    bytes_done: AtomicU64,
+    told: Mutex<Instant>,
+}
+
+/// Waits for the right to work on `reference`; what is to be done may be done already then. If a worker dies, the kernel
+/// gives its right to one of those that wait.
+pub(super) fn begin(
+    store: &Store,
+    reference: &str,
+    bytes_total: u64,
+    wait: Wait,
+    observer: &dyn Observer,
+) -> Result<SingleFlight> {
+    let path = layout::lock_fetch(reference);
+    let start = Instant::now();
+    loop {
+        let tick = match wait {
+            Wait::Never => Wait::Never,
+            Wait::UpTo(limit) => Wait::UpTo(limit.saturating_sub(start.elapsed()).min(TICK)),
+            Wait::Forever => Wait::UpTo(TICK),
+        };
+        match lock(&store.root, path.clone(), "a reference", Hold::Exclusive, tick) {
+            Ok(lock) => {
+                let now = Instant::now();
+                let (bytes_done, told) = (AtomicU64::new(0), Mutex::new(now));
+                let flight = SingleFlight { lock, start: now, bytes_total, bytes_done, told };
+                flight.tell();
+                return Ok(flight);
+            }
+            Err(error) if !error.is_busy() => return Err(error),
+            Err(_) => {
+                show_progress_of_worker(store, reference, &path, observer);
+                let is_over = match wait {
+                    Wait::Never => true,
+                    Wait::UpTo(limit) => start.elapsed() >= limit,
+                    Wait::Forever => false,
+                };
+                if is_over {
+                    let what = "a reference (it is being staged)";
+                    return Err(Error::Busy { what, path: store.root.absolute(&path), waited: start.elapsed() });
+                }
+            }
+        }
+    }
+}
+
+fn show_progress_of_worker(store: &Store, reference: &str, path: &Path, observer: &dyn Observer) {
+    // It may be half written: then it is shown next time.
+    let Ok(Some(text)) = store.root.read(path) else { return };
+    let progress = serde_json::from_slice::<Progress>(&text).ok();
+    let (bytes_done, bytes_total, bytes_per_s) =
+        progress.map_or((0, 0, 0), |progress| (progress.bytes_done, progress.bytes_total, progress.bytes_per_s));
+    observer.on(&Event::Waiting { what: reference, bytes_done, bytes_total, bytes_per_s });
+}
+
+impl SingleFlight {
+    /// Counts bytes that were read, and writes them down now and then.
+    pub(super) fn advance(&self, bytes: u64) {
+        self.bytes_done.fetch_add(bytes, Ordering::Relaxed);
+        if let Ok(mut told) = self.told.try_lock()
+            && told.elapsed() >= TICK
+        {
+            *told = Instant::now();
+            self.tell();
+        }
+    }
+
+    /// In place, because a lock file is never replaced. Nobody is worse off when it cannot be written.
+    fn tell(&self) {
+        let bytes_done = self.bytes_done.load(Ordering::Relaxed);
+        let seconds = self.start.elapsed().as_secs_f64().max(0.001);
+        #[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+        let bytes_per_s = (bytes_done as f64 / seconds) as u64;
+        let progress = Progress { bytes_done, bytes_total: self.bytes_total, bytes_per_s };
+        let Ok(mut text) = serde_json::to_vec(&progress) else { return };
+        // White space behind it covers what a longer text may have left.
+        text.resize(text.len().max(128), b' ');
+        let mut file = self.lock.file();
+        let _ = file.seek(SeekFrom::Start(0)).and_then(|_| file.write_all(&text));
+    }
+}

@@ -1,0 +1,163 @@
+//! Where a `local_path` is: outside the root, or below it and allowed there.
+
+use std::io;
+use std::path::{Component, Path, PathBuf};
+
+use crate::error::{Error, Result};
+use crate::fs::Root;
+use crate::layout::{self, Place};
+
+/// What `put` does with a path.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Target {
+    /// Outside the root: its bytes are ingested, a view is made.
+    Outside(PathBuf),
+    /// Below the root and there: its bytes become a blob, the path stays. Relative.
+    InPlace(PathBuf),
+    /// Below the root and not there yet: recorded as it is. Relative.
+    Registered(PathBuf),
+}
+
+/// Tells where `path` is. A relative one is taken relative to the root.
+pub(super) fn locate(root: &Root, path: &Path) -> Result<Target> {
+    if path.as_os_str().is_empty() {
+        return Err(Error::InvalidPath { path: path.to_path_buf(), reason: "it is empty; give the artifact's path" });
+    }
+    let escapes = || Error::PathEscapesRoot { path: path.to_path_buf(), root: root.path().to_path_buf() };
+    let full = root.path().join(path);
+    let full = below_alias(root, &full).unwrap_or(full);
+    let starts_inside = full.starts_with(root.path());
+    if starts_inside && leaves(full.strip_prefix(root.path()).unwrap_or(&full)) {
+        return Err(escapes());
+    }
+    let (real, is_there) = resolve(&full, starts_inside).map_err(|e| Error::io("resolve", path, e))?;
+    let Ok(relative) = real.strip_prefix(root.path()) else {
+        return if starts_inside { Err(escapes()) } else { Ok(Target::Outside(full)) };
+    };
+    if !starts_inside {
+        // A symlink to a folder below the root has led here. What comes after it may lead out again.
+        return locate(root, &real);
+    }
+    match layout::place(relative) {
+        Place::Own => Err(Error::ReservedPath { path: path.to_path_buf() }),
+        Place::Views | Place::Free if is_there => Ok(Target::InPlace(relative.to_path_buf())),
+        Place::Views | Place::Free => Ok(Target::Registered(relative.to_path_buf())),
+    }
+}
+
+/// The path with the root's own name in front, when it starts with another name of the root: it starts inside, too.
+fn below_alias(root: &Root, full: &Path) -> Option<PathBuf> {
+    if full.starts_with(root.path()) {
+        return None;
+    }
+    let alias = full.ancestors().find(|above| above.canonicalize().is_ok_and(|real| real == root.path()))?;
+    full.strip_prefix(alias).ok().map(|below| root.path().join(below))
+}
+
+/// Whether `..` ever leads above where the path starts.
+fn leaves(relative: &Path) -> bool {
+    let mut depth = 0_i64;
+    relative.components().any(|part| {
+        match part {
+            Component::ParentDir => depth -= 1,
+            Component::Normal(_) => depth += 1,
+            _ => {}
+        }
+        depth < 0
+    })
+}
+
+/// The path with its symlinks resolved as far as it exists, and whether all of it does. Of a path from outside the last
+/// name is left alone: a symlink from there to a view is a source like any other.
+fn resolve(full: &Path, with_last: bool) -> io::Result<(PathBuf, bool)> {
+    let mut missing: Vec<Component<'_>> = Vec::new();
+    let mut existing = full;
+    if !with_last && let (Some(parent), Some(name)) = (full.parent(), full.components().next_back()) {
+        missing.push(name);
+        existing = parent;
+    }
+    loop {
+        match existing.canonicalize() {
+            Ok(mut real) => {
+                let is_there = if with_last { missing.is_empty() } else { full.symlink_metadata().is_ok() };
+                for part in missing.iter().rev() {
+                    match part {
+                        // Below something that is not there, only names make sense.
+                        Component::Normal(name) => real.push(name),
+                        Component::CurDir => {}
+                        _ => return Err(io::ErrorKind::NotFound.into()),
+                    }
+                }
+                return Ok((real, is_there));
+            }
+            // A dangling symlink is "there", and leads to a place that cannot be known.
+            Err(e) if e.kind() == io::ErrorKind::NotFound && existing.symlink_metadata().is_err() => {
+                let (Some(parent), Some(last)) = (existing.parent(), existing.components().next_back()) else {
+                    return Err(e);
+                };
+                missing.push(last);
+                existing = parent;
+            }
+            Err(e) => return Err(e),
+        }
+    }
+}
+
+#[cfg(test)]
+#[cfg(unix)]
+#[allow(clippy::disallowed_methods)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::symlink;
+
+    #[test]
+    fn every_path_has_its_place() {
+        let dir = tempfile::tempdir().unwrap();
+        let outside = tempfile::tempdir().unwrap();
+        let root = Root::open(dir.path()).unwrap();
+        let inside = root.path().to_path_buf();
+        std::fs::create_dir_all(inside.join("models/sub")).unwrap();
+        std::fs::create_dir_all(inside.join("views/v")).unwrap();
+        std::fs::write(inside.join("models/a.gguf"), "").unwrap();
+        std::fs::write(outside.path().join("b.gguf"), "").unwrap();
+        symlink(outside.path(), inside.join("out")).unwrap();
+        symlink(outside.path().join("b.gguf"), inside.join("out.gguf")).unwrap();
+        symlink(inside.join("models"), inside.join("in")).unwrap();
+        symlink("nowhere", inside.join("dangling")).unwrap();
+        symlink(&inside, outside.path().join("root")).unwrap();
+        symlink(inside.join("models/a.gguf"), outside.path().join("link.gguf")).unwrap();
+
+        let at = |path: &Path| locate(&root, path);
+        let in_place = |path: &str| Target::InPlace(path.into());
+        let registered = |path: &str| Target::Registered(path.into());
+        assert_eq!(at("models/a.gguf".as_ref()).unwrap(), in_place("models/a.gguf"));
+        assert_eq!(at("models/sub/../a.gguf".as_ref()).unwrap(), in_place("models/a.gguf"));
+        assert_eq!(at("./models/./a.gguf".as_ref()).unwrap(), in_place("models/a.gguf"));
+        assert_eq!(at("in/a.gguf".as_ref()).unwrap(), in_place("models/a.gguf"));
+        assert_eq!(at(&inside.join("models")).unwrap(), in_place("models"));
+        assert_eq!(at("views/v".as_ref()).unwrap(), in_place("views/v"));
+        assert_eq!(at("new/b.gguf".as_ref()).unwrap(), registered("new/b.gguf"));
+        assert_eq!(at(&outside.path().join("root/models/a.gguf")).unwrap(), in_place("models/a.gguf"));
+        // Where the root is as it was given, and as it really is, may differ.
+        assert!(matches!(at(&outside.path().join("root/out.gguf")), Err(Error::PathEscapesRoot { .. })));
+        assert!(matches!(at(&outside.path().join("root/out/b.gguf")), Err(Error::PathEscapesRoot { .. })));
+        symlink(outside.path().join("b.gguf"), inside.join("models/out.gguf")).unwrap();
+        symlink(inside.join("models"), outside.path().join("models")).unwrap();
+        assert_eq!(at(&outside.path().join("models/a.gguf")).unwrap(), in_place("models/a.gguf"));
+        assert!(matches!(at(&outside.path().join("models/out.gguf")), Err(Error::PathEscapesRoot { .. })));
+        let link = outside.path().join("link.gguf");
+        assert_eq!(at(&link).unwrap(), Target::Outside(link));
+        let absent = outside.path().join("absent");
+        assert_eq!(at(&absent).unwrap(), Target::Outside(absent));
+
+        for escaping in ["..", "../x", "models/../../x", "out/b.gguf", "out", "out.gguf", "out/new", "/../x"] {
+            let path = inside.join(escaping.trim_start_matches('/'));
+            assert!(matches!(at(&path), Err(Error::PathEscapesRoot { .. })), "{escaping}: {:?}", at(&path));
+        }
+        at("dangling".as_ref()).unwrap_err();
+        at("".as_ref()).unwrap_err();
+        for own in [".", "blobs/x", "store.json", "index", "views", "locks/store", "models/../trash/x"] {
+            assert!(matches!(at(own.as_ref()), Err(Error::ReservedPath { .. })), "{own}: {:?}", at(own.as_ref()));
+        }
+    }
+}

@@ -1,0 +1,80 @@
+//! What is kept in `store.json` for everybody who uses the root: how much it may hold.
+
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use super::{Exclusive, MinFree, Store};
+use crate::error::{Error, Result};
+use crate::layout;
+
+/// The store's own limits. Staging keeps within them, by evicting what is least recently used where it may.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+#[non_exhaustive]
+pub struct Config {
+    /// The most that the store's blobs may occupy, in bytes on disk.
+    pub max_bytes: Option<u64>,
+    /// What has to stay free on the file system.
+    pub min_free: Option<MinFree>,
+}
+
+impl Config {
+    /// Sets [`max_bytes`](Config::max_bytes).
+    #[must_use]
+    pub fn with_max_bytes(mut self, max_bytes: impl Into<Option<u64>>) -> Self {
+        self.max_bytes = max_bytes.into();
+        self
+    }
+
+    /// Sets [`min_free`](Config::min_free).
+    #[must_use]
+    pub fn with_min_free(mut self, min_free: impl Into<Option<MinFree>>) -> Self {
+        self.min_free = min_free.into();
+        self
+    }
+}
+
+/// The member of `store.json` that holds it.
+const QUOTA: &str = "quota";
+
+impl Store {
+    /// The limits that hold now. Reads `store.json` each time: another process may have changed them.
+    pub(crate) fn config(&self) -> Result<Config> {
+        match self.read_store_json()?.remove(QUOTA) {
+            None | Some(Value::Null) => Ok(Config::default()),
+            Some(quota) => serde_json::from_value(quota).map_err(|e| self.store_json_error(&e)),
+        }
+    }
+
+    /// Changes some of the limits, durably, and answers all. Of two processes that change different ones at the same time,
+    /// neither undoes the other.
+    pub(crate) fn change_config(&self, change: impl FnOnce(&mut Config)) -> Result<Config> {
+        let store_lock = Exclusive::lock(self)?;
+        let mut config = self.config()?;
+        change(&mut config);
+        let mut members = self.read_store_json()?;
+        let mut quota = match members.remove(QUOTA) {
+            Some(Value::Object(quota)) => quota, // with what a later version keeps there
+            _ => Map::new(),
+        };
+        let new = serde_json::to_value(&config).map_err(|e| self.store_json_error(&e))?;
+        quota.extend(new.as_object().cloned().unwrap_or_default());
+        members.insert(QUOTA.to_owned(), Value::Object(quota));
+        let mut text = serde_json::to_vec(&members).map_err(|e| self.store_json_error(&e))?;
+        text.push(b'\n');
+        store_lock.replace_store_file(&text)?;
+        Ok(config)
+    }
+
+    fn read_store_json(&self) -> Result<Map<String, Value>> {
+        let text = self.root.read(Path::new(layout::STORE_JSON))?.unwrap_or_default();
+        serde_json::from_slice(&text).map_err(|e| self.store_json_error(&e))
+    }
+
+    fn store_json_error(&self, error: &serde_json::Error) -> Error {
+        let path = self.root.absolute(Path::new(layout::STORE_JSON));
+        Error::CorruptIndex { path, reason: format!("it is not a store description: {error}") }
+    }
+}

@@ -1,0 +1,221 @@
+//! Whether what is given out is what was checked: by stamps, which takes no reading, and in full where they do not fit.
+
+use std::path::{Path, PathBuf};
+
+use rayon::prelude::*;
+
+use super::{Store, Taken};
+use crate::blob::manifest::TreeFile;
+use crate::blob::{self, Checker, Subject, Verdict, outboard};
+use crate::entry::{ArtifactKind, LinkMode, Record};
+use crate::error::{Error, Result};
+use crate::fs::{Durability, Meta};
+use crate::index::Change;
+use crate::layout::{self, Place};
+use crate::threads::ready_for_rayon;
+use crate::view;
+
+/// Whether content is looked at before it is given out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Check {
+    /// One `stat` a file tells whether it is as it was at its last full check; what is not is checked in full first.
+    #[default]
+    IfChanged,
+    /// Not at all: what is given out may be damaged.
+    Never,
+}
+
+impl Store {
+    /// Makes sure that an engine can open what the record promises: it is there, and it is what was staged.
+    pub(crate) fn ensure_usable(&self, record: &Record) -> Result<()> {
+        // First, since the path of what is damaged is gone.
+        self.ensure_intact(record)?;
+        if is_there(record)? {
+            return Ok(());
+        }
+        Err(Error::NotStaged { id: record.entry.id.clone(), path: record.entry.local_path.clone() })
+    }
+
+    /// Makes sure that what an engine is about to open is what was staged, as far as the handle's [`Check`] asks for it.
+    fn ensure_intact(&self, record: &Record) -> Result<()> {
+        if self.settings.check == Check::Never || record.kind == ArtifactKind::Registered {
+            return Ok(());
+        }
+        if record.damaged_ms.is_some() {
+            return Err(damaged(record));
+        }
+        let doubtful = self.doubtful_views(record).map_err(|error| match error {
+            // Repairing an entry also repairs the manifest of a tree.
+            Error::CorruptBlob { .. } => damaged(record),
+            other => other,
+        })?;
+        if !doubtful.is_empty() {
+            self.check_doubtful(record, &doubtful)?;
+        }
+        match self.extra_file(record)? {
+            Some(path) => Err(Error::Occupied { id: record.entry.id.clone(), path: self.root.absolute(&path) }),
+            None => Ok(()),
+        }
+    }
+
+    fn check_doubtful(&self, record: &Record, doubtful: &[Subject]) -> Result<()> {
+        tracing::info!(id = %record.entry.id, files = doubtful.len(), "changed since the last full check: checking it now");
+        let checker = Checker::quiet(&self.root, Durability::Relaxed);
+        for (subject, verdict) in checker.all(doubtful)? {
+            self.judge(record, subject, &verdict)?;
+        }
+        self.note_checked_views(record);
+        Ok(())
+    }
+
+    /// Whether everything that a record promises is here and was not changed since it was checked: no bytes are read.
+    pub(crate) fn is_intact(&self, record: &Record) -> Result<bool> {
+        let (Some(digest), Some(view), None) = (record.entry.digest, record.view, record.damaged_ms) else {
+            return Ok(false);
+        };
+        let Ok(at) = record.entry.local_path.strip_prefix(self.path()) else { return Ok(false) };
+        if !blob::is_good_by_stamp(&self.root, &digest, Durability::Relaxed)? {
+            return Ok(false);
+        }
+        let files = match self.files_of(record.kind, digest, record.size_bytes) {
+            Ok(files) => files,
+            // Evicted just now.
+            Err(_) if self.root.meta(&layout::blob(&digest))?.is_none() => return Ok(false),
+            Err(error) => return Err(error),
+        };
+        if view != LinkMode::Hardlink {
+            // Each blob too: another entry may show it.
+            let blobs = files.iter().map(|file| blob::is_good_by_stamp(&self.root, &file.digest, Durability::Relaxed));
+            return Ok(
+                self.is_listed(record, &files, at)? && blobs.collect::<Result<Vec<_>>>()?.iter().all(|good| *good)
+            );
+        }
+        for file in &files {
+            let shown = file.below(at);
+            let intact = blob::is_good_by_stamp(&self.root, &file.digest, Durability::Relaxed)?
+                && view::is_hardlink_of(&self.root, &file.digest, &shown)?;
+            if !intact {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+    /// A file in the folders of a tree's view that no file of it has: an engine that reads the folder reads it too.
+    pub(crate) fn extra_file(&self, record: &Record) -> Result<Option<PathBuf>> {
+        let (ArtifactKind::Tree, Some(digest)) = (record.kind, record.entry.digest) else { return Ok(None) };
+        let at = self.relative(&record.entry.local_path);
+        // In a folder of the user's own, anything may be.
+        if layout::place(at) != Place::Views {
+            return Ok(None);
+        }
+        let files = self.files_of(record.kind, digest, record.size_bytes)?;
+        Ok(view::extras(&self.root, &files, at)?.into_iter().map(|(path, _)| path).next())
+    }
+
+    /// Those files of the record's view that are not known to be as they were when they were checked last.
+    pub(crate) fn doubtful_views(&self, record: &Record) -> Result<Vec<Subject>> {
+        let Some(digest) = record.entry.digest else { return Ok(Vec::new()) };
+        let files = self.files_of(record.kind, digest, record.size_bytes)?;
+        let at = self.relative(&record.entry.local_path);
+        if self.is_listed(record, &files, at)? {
+            return Ok(Vec::new());
+        }
+        ready_for_rayon();
+        let doubtful = shown_files(record, &files, at).into_par_iter().map(|(file, path)| {
+            let is_known = match self.root.meta(&path)? {
+                Some(shown) => self.is_as_checked(file, &shown),
+                None => false,
+            };
+            // A view that is the blob itself is checked as the blob, so that its stamp is recorded.
+            let size_bytes = Some(file.size_bytes);
+            Ok(match is_known {
+                true => None,
+                false if view::is_hardlink_of(&self.root, &file.digest, &path)? => {
+                    Some(Subject::blob(&file.digest, size_bytes))
+                }
+                false => Some(Subject { path, digest: file.digest, size_bytes }),
+            })
+        });
+        Ok(doubtful.collect::<Result<Vec<_>>>()?.into_iter().flatten().collect())
+    }
+
+    fn is_as_checked(&self, file: &TreeFile, shown: &Meta) -> bool {
+        outboard::read(&self.root, &file.digest).is_some_and(|outboard| outboard.fits(shown))
+    }
+
+    /// Whether a view that is made of copies is as it was when it was made or checked last.
+    pub(crate) fn is_listed(&self, record: &Record, files: &[TreeFile], at: &Path) -> Result<bool> {
+        let (Some(view), Some(listing)) = (record.view, &record.view_listing) else { return Ok(false) };
+        Ok(view::fingerprint_of(&self.root, files, at, view)?.as_ref() == Some(listing))
+    }
+
+    fn judge(&self, record: &Record, subject: &Subject, verdict: &Verdict) -> Result<()> {
+        let id = || record.entry.id.clone();
+        let path = || self.root.absolute(&subject.path);
+        match verdict {
+            Verdict::Good => Ok(()),
+            Verdict::Missing => Err(Error::NotStaged { id: id(), path: path() }),
+            Verdict::Bad { file, .. } => match self.take_bad_out_of_service(&record.entry.id, subject, file) {
+                Taken::Occupied => Err(Error::Occupied { id: id(), path: path() }),
+                Taken::Quarantined | Taken::Left => Err(damaged(record)),
+            },
+        }
+    }
+
+    /// Of a view that is no hardlink, what was just checked: so that it need not be checked again. Best effort.
+    pub(crate) fn note_checked_views(&self, record: &Record) {
+        let noted = self.try_note_checked_views(record);
+        if let Err(error) = noted {
+            tracing::debug!(id = %record.entry.id, %error, "that the view was checked is not recorded");
+        }
+    }
+
+    fn try_note_checked_views(&self, record: &Record) -> Result<()> {
+        let Some(digest) = record.entry.digest else { return Ok(()) };
+        let files = self.files_of(record.kind, digest, record.size_bytes)?;
+        let at = self.relative(&record.entry.local_path);
+        let mut mode = LinkMode::Hardlink;
+        for (file, path) in shown_files(record, &files, at) {
+            if !view::is_hardlink_of(&self.root, &file.digest, &path)? {
+                mode = record.view.unwrap_or(LinkMode::Copy).max(LinkMode::Reflink);
+            }
+        }
+        // A root that was copied file by file has copies where hardlinks were.
+        let mode =
+            if record.view == Some(LinkMode::Hardlink) && mode != LinkMode::Hardlink { LinkMode::Copy } else { mode };
+        let listing = view::fingerprint_of(&self.root, &files, at, mode)?;
+        if record.view_listing == listing {
+            return Ok(());
+        }
+        self.edit(&[&record.entry.id], &mut |_, old| {
+            let Some(mut now) = old.filter(|now| now.digest == record.entry.digest) else { return Ok(Change::Keep) };
+            now.view = Some(mode);
+            now.view_listing = listing.clone();
+            Ok(Change::Put(Box::new(now)))
+        })
+    }
+}
+
+pub(crate) fn damaged(record: &Record) -> Error {
+    Error::Damaged { id: record.entry.id.clone(), path: record.entry.local_path.clone() }
+}
+
+/// What an engine opens of an artifact, file by file; the manifest of a tree is shown nowhere.
+pub(crate) fn shown_files<'f>(record: &Record, files: &'f [TreeFile], at: &Path) -> Vec<(&'f TreeFile, PathBuf)> {
+    let is_shown = record.kind != ArtifactKind::Registered && layout::place(at) != Place::Own;
+    files.iter().filter(|_| is_shown).map(|file| (file, file.below(at))).collect()
+}
+
+/// Whether what the record promises is at its path: a file of its size, or a folder.
+pub(crate) fn is_there(record: &Record) -> Result<bool> {
+    let path = &record.entry.local_path;
+    match std::fs::metadata(path) {
+        Ok(meta) => Ok(match record.kind {
+            ArtifactKind::File => meta.is_file() && meta.len() == record.size_bytes,
+            ArtifactKind::Tree => meta.is_dir(),
+            ArtifactKind::Registered => true,
+        }),
+        Err(e) if matches!(e.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory) => Ok(false),
+        Err(e) => Err(Error::io("look at", path, e)),
+    }
+}

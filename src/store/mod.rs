@@ -1,0 +1,116 @@
+//! The core: one root, its index, and the lock guards under which the two change.
+//!
+//! Three things change a store, and each has one place: [`commit()`] publishes blobs, shows them and records them; a
+//! [`Sweep`] takes out of service what nothing needs; [`quarantine`] takes out of service what is damaged. All of them work
+//! through the guards [`Shared`] and [`Exclusive`], which alone can publish, show, record or retire. The engines above
+//! (staging, collection, checks, repair, doctor) borrow a [`Store`] and hold no lock of their own.
+//!
+//! `docs/concurrency.md` tells the protocol step by step, and what a crash leaves after each.
+
+mod commit;
+mod config;
+mod freshness;
+mod guard;
+mod marks;
+mod min_free;
+mod open;
+mod quarantine;
+mod roots;
+mod sweep;
+mod undo;
+
+pub use config::Config;
+pub use freshness::Check;
+pub use min_free::MinFree;
+pub use open::default_model_cache_dir;
+
+pub(crate) use commit::{Done, Unit, commit};
+pub(crate) use freshness::{damaged, is_there, shown_files};
+pub(crate) use guard::{Exclusive, Shared};
+pub(crate) use open::{check_store_file, existing_root, has_entries, has_tag, no_catalog, write_tag};
+pub(crate) use quarantine::Taken;
+pub(crate) use roots::Roots;
+pub(crate) use sweep::{Fate, Sweep, short_digest};
+pub(crate) use undo::undo;
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::entry::Record;
+use crate::error::{Error, Result};
+use crate::fs::lock::{Wait, locks_work};
+use crate::fs::{Durability, Root};
+use crate::index::{Edit, Index};
+use crate::layout;
+
+/// A root and its index, with the settings of one handle. Clones share the cache of the index.
+#[derive(Clone, Debug)]
+pub(crate) struct Store {
+    pub(crate) root: Arc<Root>,
+    pub(crate) index: Arc<Index>,
+    pub(crate) settings: Settings,
+    /// Whether file locks exclude anybody here.
+    pub(crate) locks_work: bool,
+}
+
+/// What differs from handle to handle.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Settings {
+    pub(crate) durability: Durability,
+    /// For the locks of commits and sweeps.
+    pub(crate) lock_wait: Wait,
+    /// Whether content is checked before it is given out.
+    pub(crate) check: Check,
+}
+
+impl Store {
+    pub(crate) fn around(root: Root) -> Self {
+        let root = Arc::new(root);
+        let locks_work = locks_work(&root, &layout::lock_probe());
+        if !locks_work {
+            tracing::warn!(root = %root.path().display(), "file locks do nothing here: nothing is collected");
+        }
+        let index = Arc::new(Index::new(root.clone(), locks_work));
+        let lock_wait = Wait::UpTo(Duration::from_secs(30));
+        let settings = Settings { durability: Durability::Full, lock_wait, check: Check::IfChanged };
+        Store { root, index, settings, locks_work }
+    }
+
+    /// The same store, whose locks are waited for differently.
+    pub(crate) fn with_lock_wait(&self, lock_wait: Wait) -> Store {
+        Store { settings: Settings { lock_wait, ..self.settings }, ..self.clone() }
+    }
+
+    pub(crate) fn durability(&self) -> Durability {
+        self.settings.durability
+    }
+
+    /// The root, absolute.
+    pub(crate) fn path(&self) -> &Path {
+        self.root.path()
+    }
+
+    /// A record's path, relative to the root.
+    pub(crate) fn relative<'a>(&self, local_path: &'a Path) -> &'a Path {
+        local_path.strip_prefix(self.path()).unwrap_or(local_path)
+    }
+
+    pub(crate) fn record(&self, id: &str) -> Result<Option<Record>> {
+        self.index.get(id)
+    }
+
+    /// The record of an id that has to be there.
+    pub(crate) fn require(&self, id: &str) -> Result<Record> {
+        self.record(id)?.ok_or_else(|| self.not_found(id))
+    }
+
+    pub(crate) fn not_found(&self, id: &str) -> Error {
+        Error::NotFound { id: id.to_owned(), root: self.path().to_path_buf() }
+    }
+
+    /// Changes records that refer to nothing new, durably.
+    pub(crate) fn edit(&self, ids: &[&str], edit: &mut Edit<'_>) -> Result<()> {
+        Shared::lock(self)?.record(ids, false, edit)
+    }
+}

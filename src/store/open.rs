@@ -1,0 +1,215 @@
+//! Opening a root, and making one.
+
+use std::fs::DirBuilder;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::Store;
+use crate::error::{Error, Result};
+use crate::fs::{Durability, Root, atomic, reserve};
+use crate::layout::{self, FORMAT};
+
+/// The [Cache Directory Tagging Specification](https://bford.info/cachedir/) asks for exactly this first line.
+const CACHEDIR_TAG: &str = "Signature: 8a477f597d28d172789f06886806bc55\n\
+    # Models that catalog-core keeps here can be staged again. Backup tools skip this directory.\n";
+
+/// `store.json`. Members that a later version added do not matter, unless it says so in `incompatible`.
+#[derive(Serialize, Deserialize)]
+struct StoreFile {
+    format: u64,
+    #[serde(default)]
+    features: Features,
+}
+
+#[derive(Default, Serialize, Deserialize)]
+struct Features {
+    /// A version that does not know one of these must not touch the store.
+    #[serde(default)]
+    incompatible: Vec<String>,
+    /// A version that does not know one of these can ignore it.
+    #[serde(default)]
+    compatible: Vec<String>,
+}
+
+impl Store {
+    /// Opens the store at `root`, which is made when there is none. Opening an existing one writes nothing.
+    pub(crate) fn create(path: &Path) -> Result<Self> {
+        if !path.is_dir() {
+            make_root(path)?;
+        }
+        let root = Root::open(path)?;
+        if !check_store_file(&root)? {
+            initialise(&root)?;
+        }
+        Ok(Store::around(root))
+    }
+
+    /// Opens the store at `root`; where there is none, nothing is made.
+    pub(crate) fn open(path: &Path) -> Result<Self> {
+        let root = existing_root(path)?;
+        if !check_store_file(&root)? {
+            return Err(no_catalog(path));
+        }
+        Ok(Store::around(root))
+    }
+}
+
+/// Opens a folder in which a store may be.
+pub(crate) fn existing_root(path: &Path) -> Result<Root> {
+    match std::fs::metadata(path) {
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Err(no_catalog(path)),
+        _ => Root::open(path),
+    }
+}
+
+pub(crate) fn no_catalog(path: &Path) -> Error {
+    Error::NoCatalog { root: path.to_path_buf() }
+}
+
+/// Where models are kept unless told otherwise: `$XDG_CACHE_HOME/models` when that is set and absolute, else
+/// `~/.cache/models`; below the current directory when there is no home.
+#[must_use]
+pub fn default_model_cache_dir() -> PathBuf {
+    cache_dir(std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from), std::env::home_dir())
+}
+
+/// The [XDG Base Directory Specification](https://specifications.freedesktop.org/basedir-spec/latest/) has relative
+/// paths ignored.
+fn cache_dir(xdg: Option<PathBuf>, home: Option<PathBuf>) -> PathBuf {
+    let cache = xdg.filter(|path| path.is_absolute()).unwrap_or_else(|| home.unwrap_or_default().join(".cache"));
+    cache.join("models")
+}
+
+fn make_root(path: &Path) -> Result<()> {
+    let mut builder = DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o755); // never writable for everybody, whatever the umask
+    builder.create(path).map_err(|e| Error::io("create the catalog's root", path, e))?;
+    // The root's own name, and those of the folders above it that may be new too.
+    for above in path.ancestors().skip(1).take(3).filter(|above| !above.as_os_str().is_empty()) {
+        if let Ok(folder) = Root::open(above) {
+            // Folders that are not ours need not be syncable.
+            let _ = folder.sync_dir(Path::new(""));
+        }
+    }
+    Ok(())
+}
+
+pub(crate) fn has_entries(root: &Root) -> Result<bool> {
+    let index = root.names(Path::new(layout::INDEX))?;
+    Ok(index.iter().any(|name| Path::new(name).extension().is_some_and(|ending| ending == "json")))
+}
+
+/// Whether there is a store here that this version can work with.
+pub(crate) fn check_store_file(root: &Root) -> Result<bool> {
+    let name = Path::new(layout::STORE_JSON);
+    let path = || root.absolute(name);
+    let text = match root.read(name)? {
+        Some(text) => text,
+        None if !has_entries(root)? => return Ok(false),
+        // Another process may have made the store and put something in between the two looks.
+        None => root.read(name)?.ok_or_else(|| {
+            let reason = "it is not there, though the index has entries".into();
+            Error::CorruptIndex { path: path(), reason }
+        })?,
+    };
+    let store: StoreFile = serde_json::from_slice(&text)
+        .map_err(|e| Error::CorruptIndex { path: path(), reason: format!("it is not a store description: {e}") })?;
+    let needs = |found| Error::UnsupportedFormat { path: path(), found, supported: format!("format {FORMAT}") };
+    if store.format != u64::from(FORMAT) {
+        return Err(needs(format!("format {}", store.format)));
+    }
+    match store.features.incompatible.first() {
+        Some(feature) => Err(needs(format!("the feature {feature:?}"))),
+        None => Ok(true),
+    }
+}
+
+/// Makes the folders first and `store.json` last: a store with a `store.json` is whole. Two processes may do this at
+/// the same time.
+fn initialise(root: &Root) -> Result<()> {
+    for folder in layout::FOLDERS {
+        for changed in root.make_dirs(Path::new(folder))? {
+            root.sync_dir(&changed)?;
+        }
+    }
+    root.open_lock_file(&layout::lock_probe())?;
+    write_tag(root)?;
+    reserve::make_if_it_fits(root);
+    write_store_file(root)
+}
+
+/// Writes `CACHEDIR.TAG`.
+pub(crate) fn write_tag(root: &Root) -> Result<()> {
+    atomic::replace(root, Path::new(layout::CACHEDIR_TAG), CACHEDIR_TAG.as_bytes(), Durability::Full)
+}
+
+/// Whether `CACHEDIR.TAG` says what backup tools look for.
+pub(crate) fn has_tag(root: &Root) -> Result<bool> {
+    let text = root.read(Path::new(layout::CACHEDIR_TAG))?.unwrap_or_default();
+    Ok(CACHEDIR_TAG.lines().next().is_some_and(|signature| text.starts_with(signature.as_bytes())))
+}
+
+/// Writes a `store.json` without limits.
+pub(crate) fn write_store_file(root: &Root) -> Result<()> {
+    let store = StoreFile { format: u64::from(FORMAT), features: Features::default() };
+    let name = Path::new(layout::STORE_JSON);
+    let mut text = serde_json::to_vec(&store).map_err(|e| root.fail("encode", name, e.into()))?;
+    text.push(b'\n');
+    atomic::replace(root, name, &text, Durability::Full)
+}
+
+#[cfg(test)]
+#[allow(clippy::disallowed_methods)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_default_is_in_the_users_cache() {
+        let home = || Some(PathBuf::from("/home/u"));
+        assert_eq!(cache_dir(Some("/x".into()), home()), Path::new("/x/models"));
+        assert_eq!(cache_dir(Some("x".into()), home()), Path::new("/home/u/.cache/models"));
+        assert_eq!(cache_dir(Some("".into()), home()), Path::new("/home/u/.cache/models"));
+        assert_eq!(cache_dir(None, None), Path::new(".cache/models"));
+    }
+
+    fn with_store_json(text: &str) -> Error {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("store.json"), text).unwrap();
+        let error = Store::create(dir.path()).unwrap_err();
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1, "something was written");
+        Store::open(dir.path()).unwrap_err();
+        error
+    }
+
+    #[test]
+    fn a_newer_store_is_refused_and_left_alone() {
+        assert!(matches!(with_store_json(r#"{"format":2}"#), Error::UnsupportedFormat { .. }));
+        let newer = with_store_json(r#"{"format":1,"features":{"incompatible":["packs"]}}"#);
+        assert!(newer.to_string().contains("packs"), "{newer}");
+        for damaged in ["", "null", "{", r#"{"format":"1"}"#, r#"{"format":1}x"#] {
+            assert!(with_store_json(damaged).is_corrupt(), "{damaged}");
+        }
+    }
+
+    #[test]
+    fn what_a_newer_version_calls_compatible_is_no_hindrance() {
+        let dir = tempfile::tempdir().unwrap();
+        Store::create(dir.path()).unwrap();
+        let text = r#"{"format":1,"features":{"compatible":["notes"]},"later":[1]}"#;
+        std::fs::write(dir.path().join("store.json"), text).unwrap();
+        Store::create(dir.path()).unwrap();
+        assert_eq!(std::fs::read_to_string(dir.path().join("store.json")).unwrap(), text);
+    }
+
+    #[test]
+    fn a_store_that_lost_its_description_is_not_taken_for_a_new_one() {
+        let dir = tempfile::tempdir().unwrap();
+        Store::create(dir.path()).unwrap();
+        std::fs::write(dir.path().join("index/00.json"), "").unwrap();
+        std::fs::remove_file(dir.path().join("store.json")).unwrap();
+        assert!(Store::create(dir.path()).unwrap_err().is_corrupt());
+    }
+}

@@ -1,0 +1,143 @@
+//! Taking damage out of service: the file goes to `quarantine/`, the entries that need it are marked, and their views of it
+//! are removed, so that no engine opens it any more.
+
+use std::path::{Path, PathBuf};
+
+use super::{Exclusive, Store};
+use crate::blob::Subject;
+use crate::digest::Digest;
+use crate::entry::Record;
+use crate::error::Result;
+use crate::fs::{Kind, Meta, now_ms};
+use crate::index::Change;
+use crate::layout::{self, Place};
+
+/// What became of a bad file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Taken {
+    /// It is in `quarantine/`.
+    Quarantined,
+    /// It stays: it was replaced since it was looked at, or the root is read-only.
+    Left,
+    /// It stays: it is another file at a place of the user's own, and the store's bytes are not the bad ones.
+    Occupied,
+}
+
+impl Store {
+    /// Takes a blob that was found bad out of service. `false`: it was replaced since, and is another one now.
+    ///
+    /// Processes that have it open or mapped keep it. Nothing is lost: repairing uses what is good of it.
+    pub(crate) fn take_out_of_service(&self, digest: &Digest, bad: &Meta) -> Result<bool> {
+        let name = layout::blob(digest);
+        // Exclusive, so that nobody can publish a good blob here that would then be taken, and so that every entry that
+        // uses it is already recorded.
+        let alone = Exclusive::lock(self)?;
+        if !alone.quarantine(digest, &name, bad)? {
+            return Ok(false);
+        }
+        let mut done = Ok(());
+        // Entries of a shard that cannot be read find the damage when they are used: no stamp fits any more.
+        for record in self.index.readable().iter().flat_map(|shard| shard.all()) {
+            let shown = self.shown(record, digest);
+            if shown.is_none() && !self.names(record, digest) {
+                continue;
+            }
+            let marked = mark_damaged(&alone, &record.entry.id);
+            // Also when the disk has no room for the mark: what is not there is not given out.
+            let removed = self.remove_shown(&shown.unwrap_or_default(), bad);
+            done = done.and(marked).and(removed);
+        }
+        done.map(|()| true)
+    }
+
+    /// Removes those of these views that are the inode that was found bad.
+    fn remove_shown(&self, views: &[PathBuf], bad: &Meta) -> Result<()> {
+        for path in views {
+            // A view that is a copy has bytes of its own, which may well be good.
+            if self.root.meta(path)?.is_some_and(|view| view.same_inode(bad)) {
+                self.root.remove_file(path)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes a bad file of an entry out of service: its blob, or its view.
+    pub(crate) fn take_bad_out_of_service(&self, id: &str, subject: &Subject, bad: &Meta) -> Taken {
+        let is_blob = subject.is_blob();
+        if !is_blob && layout::place(&subject.path) == Place::Free {
+            return Taken::Occupied;
+        }
+        let taken = match is_blob {
+            true => self.take_out_of_service(&subject.digest, bad),
+            false => self.take_view_out_of_service(id, subject, bad),
+        };
+        match taken {
+            Ok(true) => Taken::Quarantined,
+            Ok(false) => Taken::Left,
+            Err(error) => {
+                tracing::warn!(id, %error, "what is damaged could not be moved to quarantine");
+                Taken::Left
+            }
+        }
+    }
+
+    /// Takes a view out of service that is a file of its own and was found bad.
+    fn take_view_out_of_service(&self, id: &str, view: &Subject, bad: &Meta) -> Result<bool> {
+        let alone = Exclusive::lock(self)?;
+        if !alone.quarantine(&view.digest, &view.path, bad)? {
+            return Ok(false);
+        }
+        mark_damaged(&alone, id)?;
+        Ok(true)
+    }
+
+    /// Marks an entry whose blob somebody else has taken out of service.
+    pub(crate) fn mark_unmarked(&self, id: &str) -> Result<()> {
+        let alone = Exclusive::lock(self)?;
+        // It may have been repaired or removed since.
+        match self.record(id)? {
+            Some(record) if self.blobs_of(&record).is_ok_and(|blobs| self.are_here(&blobs)) => Ok(()),
+            Some(_) => mark_damaged(&alone, id),
+            None => Ok(()),
+        }
+    }
+
+    fn are_here(&self, blobs: &[Digest]) -> bool {
+        blobs.iter().all(|digest| matches!(self.root.meta(&layout::blob(digest)), Ok(Some(_))))
+    }
+
+    /// Whether a record needs this blob without showing it: as its manifest.
+    fn names(&self, record: &Record, digest: &Digest) -> bool {
+        record.entry.digest == Some(*digest)
+    }
+
+    /// Where a record shows this blob; `None` if it does not, or if that is not known.
+    fn shown(&self, record: &Record, digest: &Digest) -> Option<Vec<PathBuf>> {
+        // A tree whose manifest cannot be read names nothing that could be found.
+        let files = self.files_of(record.kind, record.entry.digest?, record.size_bytes).ok()?;
+        let at = self.relative(&record.entry.local_path);
+        let paths: Vec<PathBuf> =
+            files.iter().filter(|file| file.digest == *digest).map(|file| file.below(at)).collect();
+        (!paths.is_empty()).then_some(paths)
+    }
+
+    /// The files that are in quarantine under this digest, the newest first.
+    pub(crate) fn quarantined(&self, digest: &Digest) -> Result<Vec<PathBuf>> {
+        let mut files = Vec::new();
+        for (name, meta) in self.root.entries(Path::new(layout::QUARANTINE))? {
+            if layout::parse_quarantine(&name) == Some(*digest) && meta.kind == Kind::File {
+                files.push((std::cmp::Reverse(meta.mtime_ns), Path::new(layout::QUARANTINE).join(name)));
+            }
+        }
+        files.sort();
+        Ok(files.into_iter().map(|(_, path)| path).collect())
+    }
+}
+
+fn mark_damaged(alone: &Exclusive<'_>, id: &str) -> Result<()> {
+    alone.record(&[id], &mut |_, old| {
+        let Some(mut record) = old else { return Ok(Change::Keep) };
+        record.damaged_ms = record.damaged_ms.or(Some(now_ms()));
+        Ok(Change::Put(Box::new(record)))
+    })
+}

@@ -1,0 +1,226 @@
+//! What the records need: the roots that no sweep may take.
+
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
+use std::path::{MAIN_SEPARATOR, Path};
+
+use super::Store;
+use crate::blob::manifest::{self, TreeFile};
+use crate::blob::{self, Claim};
+use crate::digest::Digest;
+use crate::entry::{ArtifactKind, Record};
+use crate::error::{Error, Result};
+use crate::layout;
+
+/// Every blob and every path that a record names, and how many do.
+#[derive(Default)]
+pub(crate) struct Roots {
+    digests: BTreeMap<Digest, usize>,
+    /// By [`key`].
+    paths: BTreeMap<Vec<u8>, usize>,
+}
+
+/// A plain path as bytes, which are compared many times faster than the components of a path.
+fn key(relative: &Path) -> Vec<u8> {
+    let separator = |byte: &u8| if char::from(*byte) == MAIN_SEPARATOR { b'/' } else { *byte };
+    relative.as_os_str().as_encoded_bytes().iter().map(separator).collect()
+}
+
+impl Roots {
+    pub(crate) fn references(&self, digest: &Digest) -> bool {
+        self.digests.contains_key(digest)
+    }
+
+    /// Whether a record shows something here: its path is this one, below it, or a folder that this is in.
+    pub(crate) fn claims(&self, relative: &Path) -> bool {
+        let mut key = key(relative);
+        let ends = key.iter().enumerate().filter(|(_, byte)| **byte == b'/').map(|(end, _)| end);
+        let mut above = ends.chain([key.len()]).filter_map(|end| key.get(..end));
+        if above.any(|above| self.paths.contains_key(above)) {
+            return true;
+        }
+        // All that is below it comes one after the other: what has its name and more, such as `a-b` for `a`, does not count.
+        key.push(b'/');
+        let mut from = self.paths.range::<[u8], _>((Bound::Included(key.as_slice()), Bound::Unbounded));
+        from.next().is_some_and(|(path, _)| path.starts_with(&key))
+    }
+
+    pub(crate) fn add(&mut self, path: &Path, blobs: &[Digest]) {
+        *self.paths.entry(key(path)).or_default() += 1;
+        for digest in blobs {
+            *self.digests.entry(*digest).or_default() += 1;
+        }
+    }
+
+    /// Takes back what a record that is removed now has added.
+    pub(crate) fn release(&mut self, path: &Path, blobs: &[Digest]) {
+        release_one(&mut self.paths, key(path).as_slice());
+        for digest in blobs {
+            release_one(&mut self.digests, digest);
+        }
+    }
+}
+
+fn release_one<K: Ord + std::borrow::Borrow<Q>, Q: Ord + ?Sized>(counts: &mut BTreeMap<K, usize>, key: &Q) {
+    let left = counts.get_mut(key).map(|count| {
+        *count -= 1;
+        *count
+    });
+    if left == Some(0) {
+        counts.remove(key);
+    }
+}
+
+impl Store {
+    /// Reads the whole index, and the manifest of every tree. Fails when any of it cannot be read: what it names is then
+    /// unknown, and nothing may be taken.
+    pub(crate) fn roots(&self) -> Result<Roots> {
+        let mut roots = Roots::default();
+        self.for_each_record(&mut |record, blobs| {
+            roots.add(self.relative(&record.entry.local_path), &blobs);
+            Ok(())
+        })?;
+        Ok(roots)
+    }
+
+    /// Reads the whole index, and hands on each record with the blobs that it needs.
+    ///
+    /// Without the store lock, a record can be removed, and its manifest be taken, between the look at the one and at
+    /// the other: that is no damage. It is when the record still names what cannot be read.
+    pub(crate) fn for_each_record(&self, take: &mut dyn FnMut(&Record, Vec<Digest>) -> Result<()>) -> Result<()> {
+        for shard in self.index.all()? {
+            for record in shard.all() {
+                let mut record = Cow::Borrowed(record);
+                loop {
+                    match self.blobs_of(&record) {
+                        Ok(blobs) => break take(&record, blobs)?,
+                        Err(error) => match self.record(&record.entry.id)? {
+                            Some(now) if now == *record => return Err(error),
+                            Some(now) => record = Cow::Owned(now),
+                            None => break,
+                        },
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The blobs that a record needs, the manifest of a tree among them, each once.
+    pub(crate) fn blobs_of(&self, record: &Record) -> Result<Vec<Digest>> {
+        let Some(digest) = record.entry.digest else { return Ok(Vec::new()) };
+        match record.kind {
+            ArtifactKind::File => Ok(vec![digest]),
+            ArtifactKind::Registered => Ok(Vec::new()),
+            ArtifactKind::Tree => {
+                let files = self.read_tree(digest)?.into_iter().map(|file| file.digest);
+                let blobs: BTreeSet<Digest> = files.chain([digest]).collect();
+                Ok(blobs.into_iter().collect())
+            }
+        }
+    }
+
+    /// The files of an artifact; of a file, itself with an empty path.
+    pub(crate) fn files_of(&self, kind: ArtifactKind, digest: Digest, size_bytes: u64) -> Result<Vec<TreeFile>> {
+        match kind {
+            ArtifactKind::File => Ok(vec![TreeFile { path: String::new(), digest, size_bytes }]),
+            ArtifactKind::Tree => self.read_tree(digest),
+            ArtifactKind::Registered => Ok(Vec::new()),
+        }
+    }
+
+    /// Blobs that no record references and that a live process needs all the same: it leased them while a record did.
+    /// Of a tree that is its manifest, and with it all its files.
+    pub(crate) fn leased_orphans(&self, roots: &Roots) -> Result<BTreeSet<Digest>> {
+        let mut leased = BTreeSet::new();
+        for digest in blob::all(&self.root)?.into_iter().filter(|digest| !roots.references(digest)) {
+            if !matches!(blob::claim(&self.root, &digest)?, Claim::Leased) {
+                continue;
+            }
+            leased.insert(digest);
+            // What reads as a manifest is one: at worst, a few blobs stay a little longer.
+            if let Some(files) = self.read_if_tree(digest)? {
+                leased.extend(files.into_iter().map(|file| file.digest));
+            }
+        }
+        Ok(leased)
+    }
+
+    fn read_if_tree(&self, digest: Digest) -> Result<Option<Vec<TreeFile>>> {
+        let name = layout::blob(&digest);
+        let is_small = self.root.meta(&name)?.is_some_and(|meta| meta.size_bytes <= manifest::MAX_BYTES);
+        let bytes = if is_small { self.root.read(&name)? } else { None };
+        Ok(bytes.and_then(|bytes| manifest::decode(&bytes).ok()))
+    }
+
+    /// Reads a tree's manifest, which is checked against its name each time: it is small.
+    fn read_tree(&self, digest: Digest) -> Result<Vec<TreeFile>> {
+        let name = layout::blob(&digest);
+        let corrupt = |reason: String| Error::CorruptBlob { path: self.root.absolute(&name), reason };
+        let bytes = self.root.read(&name)?.ok_or_else(|| corrupt("the manifest of a tree is not there".into()))?;
+        if Digest::of_bytes(&bytes) != digest {
+            return Err(corrupt("its bytes are not its name".into()));
+        }
+        manifest::decode(&bytes).map_err(corrupt)
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::disallowed_methods, clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::fs::Durability;
+    use crate::model_ref::ModelRef;
+    use crate::{FsCatalog, StageOptions};
+
+    #[test]
+    fn a_path_claims_what_is_above_and_below_it_and_no_namesake() {
+        let mut roots = Roots::default();
+        for path in ["views/a-1/abc/m.gguf", "views/b/abc", "views/b-1/abc"] {
+            roots.add(Path::new(path), &[]);
+        }
+        let claims = |path: &str| roots.claims(Path::new(path));
+        for path in
+            ["views", "views/a-1", "views/a-1/abc", "views/a-1/abc/m.gguf", "views/b", "views/b/abc/x/y", "views/b-1"]
+        {
+            assert!(claims(path), "{path}");
+        }
+        // Red when the text is compared and not its parts: `a-1` begins with `a`, and stands before `a/`.
+        for path in ["view", "views/a", "views/a-1/ab", "views/a-1/abc/m", "views/b-", "views/b/abcd", "index"] {
+            assert!(!claims(path), "{path}");
+        }
+        roots.release(Path::new("views/b/abc"), &[]);
+        assert!(!roots.claims(Path::new("views/b")) && roots.claims(Path::new("views/b-1")));
+    }
+
+    // Red when `for_each_record` does not look at a record once more whose manifest is not there.
+    #[test]
+    fn a_tree_that_is_removed_while_the_index_is_read_is_no_damage() {
+        let dir = tempfile::tempdir().unwrap();
+        let catalog = FsCatalog::new(dir.path().join("root")).unwrap().with_durability(Durability::Relaxed);
+        for id in ["a", "b"] {
+            let tree = dir.path().join(id);
+            std::fs::create_dir(&tree).unwrap();
+            std::fs::write(tree.join("file"), id).unwrap();
+            let options = StageOptions { id: Some(id.into()), ..StageOptions::default() };
+            catalog.stage(&ModelRef::File { path: tree }, &options).unwrap();
+        }
+        let mut seen = Vec::new();
+        catalog
+            .store()
+            .for_each_record(&mut |record, _| {
+                let other = if record.entry.id == "a" { "b" } else { "a" };
+                assert_eq!(catalog.remove(other)?.unwrap().blobs_removed, 2);
+                seen.push(record.entry.id.clone());
+                Ok(())
+            })
+            .unwrap();
+        assert_eq!(seen.len(), 1);
+
+        // It is damage when a record still names it.
+        let [left] = catalog.records().unwrap().try_into().unwrap();
+        std::fs::remove_file(catalog.root().join(layout::blob(&left.entry.digest.unwrap()))).unwrap();
+        assert!(catalog.store().for_each_record(&mut |_, _| Ok(())).unwrap_err().is_corrupt());
+    }
+}

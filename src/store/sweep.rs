@@ -1,0 +1,252 @@
+//! A sweep: what is taken out of service while no commit runs, and removed for good afterwards.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use super::{Exclusive, Roots, Store};
+use crate::blob::manifest::TreeFile;
+use crate::blob::{self, Claim, Freed};
+use crate::digest::Digest;
+use crate::entry::LinkMode;
+use crate::error::{Error, Result};
+use crate::fs::lock::Lock;
+use crate::fs::{Kind, Meta};
+use crate::index::{Edit, StoredRecord};
+use crate::layout::{self, Place};
+use crate::view;
+
+/// Owns the store lock, exclusive, and knows all roots: what is referenced and what is leased cannot grow while it lives.
+#[must_use = "what was taken out of service is removed for good by `finish`"]
+pub(crate) struct Sweep<'s> {
+    store: &'s Store,
+    /// `None` only while it is taken again.
+    guard: Option<Exclusive<'s>>,
+    /// How often it was taken again.
+    pub(crate) relocked: usize,
+    pub(crate) roots: Roots,
+    /// See [`Store::leased_orphans`].
+    orphans: BTreeSet<Digest>,
+    /// Blobs that nobody can lease until this is dropped.
+    claims: BTreeMap<Digest, Lock>,
+    /// In `trash/` now, to be removed for good when the store lock is free again.
+    doomed: Vec<(Digest, PathBuf)>,
+    /// Removed for good already: there was no room for a name in `trash/`.
+    freed: Vec<Freed>,
+}
+
+/// What became of a blob.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fate {
+    /// It stays: a record references it.
+    Referenced,
+    /// It stays: a live process needs it.
+    Leased,
+    /// There was none.
+    Gone,
+    /// It is in `trash/`.
+    Trashed,
+}
+
+/// What a sweep has removed for good, and what it could not.
+#[derive(Debug, Default)]
+pub(crate) struct Swept {
+    pub(crate) freed: Vec<Freed>,
+    pub(crate) failed: Vec<Error>,
+}
+
+impl<'s> Sweep<'s> {
+    /// Begins a sweep. Refuses where file locks do nothing: neither leases nor commits would be seen.
+    pub(crate) fn begin(store: &'s Store) -> Result<Self> {
+        if !store.locks_work {
+            return Err(Error::LocksDoNothing { root: store.path().to_path_buf() });
+        }
+        // The scan warms the cache, so that the store is locked for less.
+        store.roots()?;
+        let mut sweep = Sweep {
+            store,
+            guard: None,
+            relocked: 0,
+            roots: Roots::default(),
+            orphans: BTreeSet::new(),
+            claims: BTreeMap::new(),
+            doomed: Vec::new(),
+            freed: Vec::new(),
+        };
+        sweep.lock()?;
+        Ok(sweep)
+    }
+
+    fn lock(&mut self) -> Result<()> {
+        self.guard = Some(Exclusive::lock(self.store)?);
+        self.roots = self.store.roots()?;
+        self.orphans = self.store.leased_orphans(&self.roots)?;
+        Ok(())
+    }
+
+    /// The guard, before each step. If somebody has removed the lock file, commits run beside this, and the roots are no
+    /// more all that there are: then it is locked anew. Claims are given up for that, in the order in which locks are taken.
+    fn alone(&mut self) -> Result<&Exclusive<'s>> {
+        if !self.guard.as_ref().map_or(Ok(false), Exclusive::is_named)? {
+            self.claims.clear();
+            self.guard = None;
+            self.relocked += 1;
+            self.lock()?;
+        }
+        Ok(self.guard())
+    }
+
+    fn guard(&self) -> &Exclusive<'s> {
+        self.guard.as_ref().expect("a sweep is locked from its beginning to its end")
+    }
+
+    /// Changes records while no commit runs.
+    pub(crate) fn record(&mut self, ids: &[&str], edit: &mut Edit<'_>) -> Result<()> {
+        self.alone()?.record(ids, edit)
+    }
+
+    /// Keeps new leases off an artifact's root blob until [`forget_claims`](Sweep::forget_claims). `false`: it is
+    /// leased, and has to stay as a whole.
+    pub(crate) fn claim(&mut self, digest: &Digest) -> Result<bool> {
+        if self.claims.contains_key(digest) {
+            return Ok(true);
+        }
+        match blob::claim(&self.store.root, digest)? {
+            Claim::Leased => Ok(false),
+            Claim::Gone => Ok(!self.orphans.contains(digest)),
+            Claim::Free(lock) => {
+                self.claims.insert(*digest, lock);
+                Ok(true)
+            }
+        }
+    }
+
+    /// Every claim costs a descriptor.
+    pub(crate) fn forget_claims(&mut self) {
+        self.claims.clear();
+    }
+
+    /// Puts a blob into `trash/` that nothing needs; with `at_once` it is removed for good when the sweep ends.
+    pub(crate) fn remove_blob(&mut self, digest: &Digest, at_once: bool) -> Result<Fate> {
+        self.alone()?;
+        if self.roots.references(digest) {
+            return Ok(Fate::Referenced);
+        }
+        let was_claimed = self.claims.contains_key(digest);
+        if self.orphans.contains(digest) || !self.claim(digest)? {
+            return Ok(Fate::Leased);
+        }
+        let root = &self.store.root;
+        let fate = if root.meta(&layout::blob(digest))?.is_none() {
+            Fate::Gone
+        } else {
+            match self.guard().retire(digest) {
+                Ok(trashed) if at_once => self.doomed.push((*digest, trashed)),
+                // Commits wait while a large file is removed, but on a full disk there is no other way.
+                Err(error) if at_once && error.is_no_space() => {
+                    self.freed.push(blob::empty_trash(root, digest, &layout::blob(digest))?);
+                }
+                trashed => drop(trashed?),
+            }
+            Fate::Trashed
+        };
+        if !was_claimed {
+            self.claims.remove(digest); // a tree may have more files than a process may have open
+        }
+        Ok(fate)
+    }
+
+    /// Removes what was ever shown under an id that has no record any more, also at a place of the user's own. Returns
+    /// what the copies among them bring.
+    pub(crate) fn remove_views(&mut self, id: &str, record: &StoredRecord, files: &[TreeFile]) -> Result<Freed> {
+        self.alone()?;
+        let path = record.relative_path();
+        let copies = match (&path, record.view) {
+            (Some(path), Some(LinkMode::Copy)) => view::copies_of(&self.store.root, path, files)?,
+            _ => Freed::default(),
+        };
+        let home = layout::view_home(id);
+        self.remove_stray_views(&home)?;
+        if let Some(path) = path
+            && !path.starts_with(&home)
+            // None of the store's own files is a view, whatever the record says.
+            && layout::place(&path) != Place::Own
+        {
+            let (view, fingerprint) = (record.view, record.view_listing.as_deref());
+            let is_needed = |shown: &Path| self.roots.claims(shown);
+            view::remove_in_place(&self.store.root, &path, files, view, fingerprint, is_needed)?;
+        }
+        Ok(copies)
+    }
+
+    /// Removes the views in the folder of an id that no record names and no lease holds.
+    fn remove_stray_views(&mut self, home: &Path) -> Result<()> {
+        for name in self.store.root.names(home)? {
+            self.remove_stray_view(&home.join(name))?;
+        }
+        self.store.root.remove_empty_dir(home).map(drop)
+    }
+
+    /// One of them, `views/<slug>/<40 hex>`, or the folder `views/<slug>` of an id when it is empty.
+    pub(crate) fn remove_stray_view(&mut self, folder: &Path) -> Result<bool> {
+        self.alone()?;
+        let root = &self.store.root;
+        let Some(home) = folder.parent().filter(|home| *home != Path::new(layout::VIEWS)) else {
+            return root.remove_empty_dir(folder); // never with what may have come into it since
+        };
+        if self.roots.claims(folder) {
+            return Ok(false);
+        }
+        // A lease on what this id had before is on a blob that may well be another entry's too, so the blob being needed
+        // says nothing of the view. Whoever comes to lease it now waits, and does not find the view half removed.
+        for digest in blob::starting_with(root, short_digest(folder))? {
+            if !self.claim(&digest)? {
+                return Ok(false);
+            }
+        }
+        self.clear(folder)?;
+        self.store.root.remove_empty_dir(home)?;
+        Ok(true)
+    }
+
+    /// Removes a view's folder with all that the catalog has put there. A stranger's file goes to `quarantine/`.
+    fn clear(&self, path: &Path) -> Result<()> {
+        let root = &self.store.root;
+        match root.meta(path)? {
+            None => Ok(()),
+            Some(meta) if meta.kind == Kind::Dir => {
+                for name in root.names(path)? {
+                    self.clear(&path.join(name))?;
+                }
+                root.remove_empty_dir(path).map(drop)
+            }
+            Some(meta) if is_ours(&meta, root.keeps_modes()) => root.remove_file(path).map(drop),
+            // Nothing says which blob it should have been.
+            Some(meta) => self.guard().quarantine(&Digest::of_bytes(b""), path, &meta).map(drop),
+        }
+    }
+
+    /// Lets commits run again, then removes for good what was taken at once.
+    pub(crate) fn finish(self) -> Result<Swept> {
+        let Sweep { store, guard, doomed, freed, claims, .. } = self;
+        drop((guard, claims));
+        let mut swept = Swept { freed, failed: Vec::new() };
+        for (digest, trashed) in &doomed {
+            match blob::empty_trash(&store.root, digest, trashed) {
+                Ok(freed) => swept.freed.push(freed),
+                Err(error) => swept.failed.push(error),
+            }
+        }
+        Ok(swept)
+    }
+}
+
+/// The files of a view have mode 0444, as blobs have; what somebody else puts there mostly has not. Where modes are not
+/// kept, nothing tells them apart.
+fn is_ours(meta: &Meta, keeps_modes: Option<bool>) -> bool {
+    meta.kind == Kind::File && (meta.mode & 0o777 == 0o444 || keeps_modes != Some(true))
+}
+
+/// The digits that a folder `views/<slug>/<40 hex>` has of the digest of what it shows.
+pub(crate) fn short_digest(folder: &Path) -> &str {
+    folder.file_name().and_then(|name| name.to_str()).unwrap_or_default()
+}

@@ -1,0 +1,35 @@
+//! What a commit that failed has left, taken back by one sweep.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::{Store, Sweep};
+use crate::digest::Digest;
+use crate::error::Result;
+use crate::fs::lock::Wait;
+
+/// What stays is taken by the next collection, so nobody waits for long.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// Removes blobs that nothing references, and views that no record names. Without any there is no sweep.
+pub(crate) fn undo(store: &Store, stored: &BTreeSet<Digest>, views: &[PathBuf]) {
+    if stored.is_empty() && views.is_empty() {
+        return;
+    }
+    if let Err(error) = take_back(&store.with_lock_wait(Wait::UpTo(PATIENCE)), stored, views) {
+        tracing::warn!(%error, "what a failed staging left stays until the next collection");
+    }
+}
+
+fn take_back(store: &Store, stored: &BTreeSet<Digest>, views: &[PathBuf]) -> Result<()> {
+    let mut sweep = Sweep::begin(store)?;
+    for folder in views {
+        sweep.remove_stray_view(folder)?;
+    }
+    for digest in stored {
+        sweep.remove_blob(digest, true)?;
+        sweep.forget_claims();
+    }
+    sweep.finish().map(drop)
+}

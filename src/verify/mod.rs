@@ -1,0 +1,276 @@
+//! `verify`: whether the content is what it should be, and if not, where.
+
+mod quick;
+mod recorder;
+mod work;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::ops::Range;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::{Duration, Instant};
+
+use crate::blob::{Checker, Pace, Subject, outboard};
+use crate::digest::{Digest, VerificationOutcome};
+use crate::entry::{ArtifactKind, Record};
+use crate::error::{Error, Result};
+use crate::fs::{Durability, now_ms};
+use crate::observer::{Event, Observer};
+use crate::store::Store;
+use recorder::Recorder;
+use work::{Found, Work};
+
+/// How thoroughly content is checked.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum VerifyDepth {
+    /// Only whether it was changed since its last full check: one `stat` a file.
+    Quick,
+    /// Every byte, against the BLAKE3 groups that were made when it was brought in.
+    #[default]
+    Full,
+    /// Every byte, against the SHA-256 that is the blob's name. Several times slower.
+    ByName,
+}
+
+/// How content is checked.
+#[derive(Clone, Default)]
+#[non_exhaustive]
+pub struct VerifyOptions {
+    /// How thoroughly.
+    pub depth: VerifyDepth,
+    /// Leave out what was checked in full within this time, and not changed since.
+    pub max_age: Option<Duration>,
+    /// Read no faster than this, in bytes a second.
+    pub max_bytes_per_s: Option<u64>,
+    /// Told of the progress.
+    pub observer: Option<Arc<dyn Observer>>,
+    /// When this becomes true, the work ends; what is checked by then is recorded, and reported.
+    pub cancelled: Option<Arc<AtomicBool>>,
+}
+
+impl VerifyOptions {
+    /// Sets [`depth`](VerifyOptions::depth).
+    #[must_use]
+    pub fn with_depth(mut self, depth: VerifyDepth) -> Self {
+        self.depth = depth;
+        self
+    }
+
+    /// Sets [`max_age`](VerifyOptions::max_age).
+    #[must_use]
+    pub fn with_max_age(mut self, max_age: impl Into<Option<Duration>>) -> Self {
+        self.max_age = max_age.into();
+        self
+    }
+
+    /// Sets [`max_bytes_per_s`](VerifyOptions::max_bytes_per_s).
+    #[must_use]
+    pub fn with_max_bytes_per_s(mut self, max_bytes_per_s: impl Into<Option<u64>>) -> Self {
+        self.max_bytes_per_s = max_bytes_per_s.into();
+        self
+    }
+
+    /// Sets [`observer`](VerifyOptions::observer).
+    #[must_use]
+    pub fn with_observer(mut self, observer: Arc<dyn Observer>) -> Self {
+        self.observer = Some(observer);
+        self
+    }
+
+    /// Sets [`cancelled`](VerifyOptions::cancelled).
+    #[must_use]
+    pub fn with_cancelled(mut self, cancelled: impl Into<Option<Arc<AtomicBool>>>) -> Self {
+        self.cancelled = cancelled.into();
+        self
+    }
+}
+
+impl fmt::Debug for VerifyOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("VerifyOptions")
+            .field("depth", &self.depth)
+            .field("max_age", &self.max_age)
+            .field("max_bytes_per_s", &self.max_bytes_per_s)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What a check of an entry found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct VerifyReport {
+    /// The entry.
+    pub id: String,
+    /// Its content's digest.
+    pub digest: Option<Digest>,
+    /// Pass: its content is what was staged. Warn: there is nothing to compare with, or a quick check cannot tell. Fail: it is
+    /// not what it should be.
+    pub outcome: VerificationOutcome,
+    /// What is damaged.
+    pub bad: Vec<BadFile>,
+    /// How many files it has, the manifest of a tree among them.
+    pub files: u64,
+    /// Bytes of it that were read. Of bytes that several entries share, each counts them.
+    pub bytes_read: u64,
+    /// From the call to this report.
+    pub elapsed: Duration,
+}
+
+/// A file that is not what it should be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct BadFile {
+    /// Below the tree, with `/` between the parts; empty when the artifact is this file, or when it is the tree's manifest.
+    pub path: String,
+    /// What it should hash to.
+    pub digest: Digest,
+    /// Where it is damaged, to the MiB; all of it when it is not there, or when nothing tells the parts apart.
+    pub ranges: Vec<Range<u64>>,
+    /// It was moved to `quarantine/`.
+    pub quarantined: bool,
+}
+
+/// Checks the content of one entry.
+pub(crate) fn verify(store: &Store, id: &str, options: &VerifyOptions) -> Result<VerifyReport> {
+    let mut report = None;
+    verify_many(store, &[id], options, &mut |answer| report = Some(answer));
+    // Cancelled before it was done.
+    report.unwrap_or_else(|| Err(Error::io("verify", store.path(), std::io::ErrorKind::Interrupted)))
+}
+
+/// Checks the content of several entries, on all cores, the largest files first; bytes that several need are read once.
+/// `each` is told of every entry as soon as it is checked and that is recorded.
+pub(crate) fn verify_many<S: AsRef<str>>(
+    store: &Store,
+    ids: &[S],
+    options: &VerifyOptions,
+    each: &mut dyn FnMut(Result<VerifyReport>),
+) {
+    let start = Instant::now();
+    let span = tracing::debug_span!("verify", entries = ids.len());
+    let _entered = span.enter();
+    let mut work = Work { subjects: Vec::new(), numbers: BTreeMap::new(), users: Vec::new(), pending: Vec::new() };
+    for id in ids.iter().map(AsRef::as_ref) {
+        let answer = match store.require(id) {
+            Ok(record) if record.kind == ArtifactKind::Registered => {
+                Some(quick::verify_registered(store, &record, options, start))
+            }
+            Ok(record) if options.depth == VerifyDepth::Quick => Some(quick::verify_quick(store, &record, start)),
+            Ok(record) => work.enqueue(store, record).err().map(Err),
+            Err(error) => Some(Err(error)),
+        };
+        if let Some(answer) = answer {
+            each(answer);
+        }
+    }
+    verify_in_full(store, work, options, start, each);
+}
+
+fn verify_in_full(
+    store: &Store,
+    mut work: Work,
+    options: &VerifyOptions,
+    start: Instant,
+    each: &mut dyn FnMut(Result<VerifyReport>),
+) {
+    let observer = options.observer.clone().unwrap_or_else(|| Arc::new(()));
+    let never = Arc::new(AtomicBool::new(false));
+    let cancelled = options.cancelled.clone().unwrap_or(never);
+    let pace = options.max_bytes_per_s.map(Pace::new);
+    let checker = Checker {
+        root: &store.root,
+        by_name: options.depth == VerifyDepth::ByName,
+        durability: Durability::Relaxed,
+        pace: pace.as_ref(),
+        cancelled: &cancelled,
+        advanced: &|bytes| observer.on(&Event::Advanced { bytes }),
+    };
+    let mut recorder = Recorder { store, start, waiting: Vec::new(), since: Instant::now(), each };
+    let subjects = std::mem::take(&mut work.subjects);
+    let (mut due, mut chosen) = (Vec::new(), Vec::new());
+    for (number, subject) in subjects.into_iter().enumerate() {
+        match checked_lately(store, &subject, options) {
+            Some(checked_ms) => {
+                work.settle(store, number, &subject, Ok(Found::Lately { checked_ms }), &mut recorder);
+            }
+            None => {
+                due.push((number, readable_bytes(store, &subject)));
+                chosen.push(subject);
+            }
+        }
+    }
+    work.report_empty(&mut recorder);
+    let bytes_total = due.iter().map(|(_, bytes)| bytes).sum();
+    let what = format!("{} files", chosen.len());
+    observer.on(&Event::Started { what: &what, bytes_total });
+    checker.run(&chosen, &mut |number, verdict| {
+        let (Some((number, bytes)), Some(subject)) = (due.get(number), chosen.get(number)) else { return };
+        let found = verdict.map(|verdict| Found::Now { verdict, bytes_read: *bytes });
+        work.settle(store, *number, subject, found, &mut recorder);
+    });
+    observer.on(&Event::Finished);
+    recorder.flush();
+}
+
+/// When a file was checked, if that was so lately that it need not be checked now.
+fn checked_lately(store: &Store, subject: &Subject, options: &VerifyOptions) -> Option<u64> {
+    let max_age = options.max_age?;
+    let meta = store.root.meta(&subject.path).ok()??;
+    let (outboard, now_ms) = (outboard::read(&store.root, &subject.digest)?, now_ms());
+    // A time in the future is that of a clock that was wrong.
+    let is_young = outboard.checked_ms <= now_ms
+        && u128::from(now_ms - outboard.checked_ms) < max_age.as_millis()
+        && outboard.fits(&meta);
+    is_young.then_some(outboard.checked_ms)
+}
+
+/// How much of a file a check reads: nothing of what should not be there.
+fn readable_bytes(store: &Store, subject: &Subject) -> u64 {
+    let there = store.root.meta(&subject.path).ok().flatten().map_or(0, |meta| meta.size_bytes);
+    subject.size_bytes.unwrap_or(u64::MAX).min(there)
+}
+
+fn outcome_of(record: &Record, bad: &[BadFile], elsewhere: &[String], is_left_out: bool) -> VerificationOutcome {
+    let fail = |reason| VerificationOutcome::Fail { reason };
+    if let Some(first) = bad.first() {
+        let name = if first.path.is_empty() { "its content".to_owned() } else { format!("{:?}", first.path) };
+        let more = if bad.len() > 1 { format!(", and {} more files", bad.len() - 1) } else { String::new() };
+        let ranges = first.ranges.iter().map(|range| format!("{}..{}", range.start, range.end)).collect::<Vec<_>>();
+        let what = match ranges.is_empty() {
+            true => "in quarantine".to_owned(),
+            false => format!("damaged in bytes {}", ranges.join(", ")),
+        };
+        return fail(format!("{name} is {what}{more}"));
+    }
+    if record.damaged_ms.is_some() {
+        return fail("its bytes are good again, and its path is not made anew yet; repair it".into());
+    }
+    if let Some(what) = elsewhere.first() {
+        return fail(format!("its content is whole, and {what}; repair it"));
+    }
+    let reason = match is_left_out {
+        true => "what was not checked lately is as it was staged, the rest was not changed since",
+        false => "every byte is as it was staged",
+    };
+    VerificationOutcome::Pass { reason: reason.into() }
+}
+
+fn report_of(
+    record: &Record,
+    outcome: VerificationOutcome,
+    bad: Vec<BadFile>,
+    bytes_read: u64,
+    start: Instant,
+) -> VerifyReport {
+    VerifyReport {
+        id: record.entry.id.clone(),
+        digest: record.entry.digest,
+        outcome,
+        bad,
+        files: record.files + u64::from(record.kind == ArtifactKind::Tree),
+        bytes_read,
+        elapsed: start.elapsed(),
+    }
+}

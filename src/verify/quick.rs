@@ -1,0 +1,112 @@
+//! What is told without a full check: by stamps, and of paths that were registered and not staged.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::recorder;
+use super::{BadFile, VerifyDepth, VerifyOptions, VerifyReport, report_of};
+use crate::blob::{Subject, outboard};
+use crate::digest::{Digest, VerificationOutcome, verify_digest};
+use crate::entry::Record;
+use crate::error::{Error, Result};
+use crate::fs::{Durability, now_ms};
+use crate::hash::{HashFunction, hash_files};
+use crate::store::Store;
+
+/// By stamps alone.
+pub(super) fn verify_quick(store: &Store, record: &Record, start: Instant) -> Result<VerifyReport> {
+    let report = |outcome, bad| report_of(record, outcome, bad, 0, start);
+    if record.damaged_ms.is_some() {
+        let reason = "it is known to be damaged".to_owned();
+        return Ok(report(VerificationOutcome::Fail { reason }, Vec::new()));
+    }
+    let Some(digest) = record.entry.digest else {
+        return Ok(report(VerificationOutcome::Warn { reason: "nothing was staged".into() }, Vec::new()));
+    };
+    let mut doubtful = store.doubtful_views(record)?;
+    let files = store.files_of(record.kind, digest, record.size_bytes)?;
+    for file in &files {
+        let blob = Subject::blob(&file.digest, Some(file.size_bytes));
+        let meta = store.root.meta(&blob.path)?;
+        let is_known = meta.is_some_and(|meta| outboard::fits(&store.root, &file.digest, &meta, Durability::Relaxed));
+        if !is_known && !doubtful.contains(&blob) {
+            doubtful.push(blob);
+        }
+    }
+    let mut bad = Vec::new();
+    let mut is_wrong = None;
+    for subject in &doubtful {
+        let found = store.root.meta(&subject.path)?.map(|meta| meta.size_bytes);
+        let expected = subject.size_bytes.unwrap_or(0);
+        if found == Some(expected) {
+            continue;
+        }
+        is_wrong.get_or_insert_with(|| store.root.absolute(&subject.path));
+        if !subject.is_blob() {
+            continue; // what is wrong is its place, not its content
+        }
+        let found = found.unwrap_or(0);
+        let path = files.iter().find(|file| file.digest == subject.digest).map(|file| file.path.clone());
+        let ranges = vec![found.min(expected)..found.max(expected).max(1)];
+        bad.push(BadFile { path: path.unwrap_or_default(), digest: subject.digest, ranges, quarantined: false });
+    }
+    let fail = |reason| VerificationOutcome::Fail { reason };
+    let extra = store.extra_file(record)?.map(|path| store.root.absolute(&path));
+    let changed = doubtful.first().map(|subject| store.root.absolute(&subject.path));
+    let outcome = match (is_wrong, extra, changed) {
+        (Some(path), ..) => fail(format!("{} is not there or has another size", path.display())),
+        (None, Some(path), _) => fail(format!("{} is a file more than it has; repair it", path.display())),
+        (None, None, Some(path)) => {
+            let path = path.display();
+            let reason = format!("{path} was changed since its last full check, or never had one; check it in full");
+            VerificationOutcome::Warn { reason }
+        }
+        (None, None, None) => VerificationOutcome::Pass { reason: "not changed since its last full check".into() },
+    };
+    Ok(report(outcome, bad))
+}
+
+/// A path that was registered ahead of staging: somebody else's file, which is read and never mapped.
+pub(super) fn verify_registered(
+    store: &Store,
+    record: &Record,
+    options: &VerifyOptions,
+    start: Instant,
+) -> Result<VerifyReport> {
+    let path = &record.entry.local_path;
+    let meta = match std::fs::metadata(path) {
+        Ok(meta) => meta,
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
+            return Err(Error::NotStaged { id: record.entry.id.clone(), path: path.clone() });
+        }
+        Err(e) => return Err(Error::io("look at", path, e)),
+    };
+    let warn = |reason: &str| VerificationOutcome::Warn { reason: reason.into() };
+    let report = |outcome, bad, read| report_of(record, outcome, bad, read, start);
+    let Some(expected) = record.entry.digest else {
+        return Ok(report(
+            warn("it was registered without a digest, so there is nothing to compare with"),
+            Vec::new(),
+            0,
+        ));
+    };
+    if options.depth == VerifyDepth::Quick || !meta.is_file() {
+        return Ok(report(warn("it was registered and not staged; stage it to have it checked"), Vec::new(), 0));
+    }
+    let observer = options.observer.clone().unwrap_or_else(|| Arc::new(()));
+    let hashed = hash_files(std::slice::from_ref(path), HashFunction::Sha256, &*observer);
+    let hash = hashed.into_iter().next().expect("there is one result for each path")?;
+    let actual: Digest = format!("sha256:{}", hash.hex).parse()?;
+    let outcome = verify_digest(Some(&actual), Some(&expected));
+    let bad = match outcome {
+        VerificationOutcome::Pass { .. } => {
+            recorder::note_verified(store, &[(&record.entry.id, now_ms())], true);
+            Vec::new()
+        }
+        _ => {
+            let ranges = vec![0..hash.size_bytes.max(1)];
+            vec![BadFile { path: String::new(), digest: expected, ranges, quarantined: false }]
+        }
+    };
+    Ok(report(outcome, bad, hash.size_bytes))
+}

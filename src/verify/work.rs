@@ -1,0 +1,188 @@
+//! What is to be read, and for which entries.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
+use std::path::PathBuf;
+
+use super::BadFile;
+use super::recorder::Recorder;
+use crate::blob::{Subject, Verdict};
+use crate::digest::Digest;
+use crate::entry::{ArtifactKind, Record};
+use crate::error::{Error, Result};
+use crate::store::{Store, Taken, shown_files};
+use crate::{layout, view};
+
+/// An entry that is being checked.
+pub(super) struct Pending {
+    pub(super) record: Record,
+    /// Numbers of the files to check, each with its path in the tree.
+    pub(super) subjects: Vec<(usize, String)>,
+    pub(super) left: usize,
+    pub(super) bad: Vec<BadFile>,
+    /// What is wrong at its places while its content in the store may well be whole, for a person.
+    pub(super) elsewhere: Vec<String>,
+    pub(super) error: Option<Error>,
+    pub(super) bytes_read: u64,
+    /// When the first of those files was checked that were left out because they were checked lately.
+    pub(super) left_out_ms: Option<u64>,
+}
+
+/// What is to be read, and for whom.
+pub(super) struct Work {
+    pub(super) subjects: Vec<Subject>,
+    pub(super) numbers: BTreeMap<PathBuf, usize>,
+    /// Of each subject, the numbers of the entries that need it.
+    pub(super) users: Vec<Vec<usize>>,
+    pub(super) pending: Vec<Pending>,
+}
+
+impl Work {
+    pub(super) fn number_of(&mut self, subject: Subject) -> usize {
+        let next = self.subjects.len();
+        let number = *self.numbers.entry(subject.path.clone()).or_insert(next);
+        if number == next {
+            self.subjects.push(subject);
+            self.users.push(Vec::new());
+        }
+        number
+    }
+
+    /// Tells every entry that needs a file what was found of it.
+    pub(super) fn settle(
+        &mut self,
+        store: &Store,
+        number: usize,
+        subject: &Subject,
+        found: Result<Found>,
+        recorder: &mut Recorder<'_>,
+    ) {
+        let mut taken = None;
+        for entry in self.users.get(number).cloned().unwrap_or_default() {
+            let Some(pending) = self.pending.get_mut(entry) else { continue };
+            pending.left = pending.left.saturating_sub(1);
+            match &found {
+                Ok(Found::Lately { checked_ms }) => {
+                    pending.left_out_ms = Some(pending.left_out_ms.map_or(*checked_ms, |other| other.min(*checked_ms)));
+                }
+                Ok(Found::Now { verdict, bytes_read }) => {
+                    pending.bytes_read += bytes_read;
+                    if let Some(ranges) = bad_ranges(subject, verdict) {
+                        let taken = *taken.get_or_insert_with(|| take_bad(store, &pending.record, subject, verdict));
+                        let is_view = !subject.is_blob() && !subject.path.starts_with(layout::QUARANTINE);
+                        let path = store.root.absolute(&subject.path);
+                        if taken == Taken::Occupied {
+                            pending.elsewhere.push(format!("{} is another file", path.display()));
+                        } else if is_view && matches!(verdict, Verdict::Missing) {
+                            pending.elsewhere.push(format!("{} is not there", path.display()));
+                        } else {
+                            let quarantined = taken == Taken::Quarantined;
+                            // A tree may have the same bytes under several names.
+                            for (_, path) in pending.subjects.iter().filter(|(other, _)| *other == number) {
+                                let (path, ranges) = (path.clone(), ranges.clone());
+                                pending.bad.push(BadFile { path, digest: subject.digest, ranges, quarantined });
+                            }
+                        }
+                    }
+                }
+                Err(error) => drop(pending.error.get_or_insert_with(|| error.clone())),
+            }
+            if pending.left == 0 {
+                recorder.take(pending);
+            }
+        }
+    }
+
+    /// Lists what has to be read for an entry.
+    pub(super) fn enqueue(&mut self, store: &Store, record: Record) -> Result<()> {
+        let Some(digest) = record.entry.digest else { return Ok(()) };
+        let mut subjects = Vec::new();
+        let manifest = (record.kind == ArtifactKind::Tree).then(|| (String::new(), present(store, &digest, None)));
+        // A tree whose manifest is damaged has no other files that are known.
+        let files = match store.files_of(record.kind, digest, record.size_bytes) {
+            Ok(files) => files,
+            Err(error) if error.is_corrupt() && manifest.is_some() => Vec::new(),
+            Err(error) => return Err(error),
+        };
+        if let Some((path, subject)) = manifest {
+            subjects.push((self.number_of(subject?), path));
+        }
+        let at = store.relative(&record.entry.local_path);
+        for (file, path) in shown_files(&record, &files, at) {
+            let blob = present(store, &file.digest, Some(file.size_bytes))?;
+            subjects.push((self.number_of(blob), file.path.clone()));
+            let is_link = view::is_hardlink_of(&store.root, &file.digest, &path)?;
+            // Of what is known to be damaged, the view was removed.
+            let is_gone = record.damaged_ms.is_some() && store.root.meta(&path)?.is_none();
+            if !is_link && !is_gone {
+                let shown = Subject { path, digest: file.digest, size_bytes: Some(file.size_bytes) };
+                subjects.push((self.number_of(shown), file.path.clone()));
+            }
+        }
+        let entry = self.pending.len();
+        let numbers: BTreeSet<usize> = subjects.iter().map(|(number, _)| *number).collect();
+        for number in &numbers {
+            if let Some(users) = self.users.get_mut(*number) {
+                users.push(entry);
+            }
+        }
+        let (left, bad) = (numbers.len(), Vec::new());
+        let extra = store.extra_file(&record).ok().flatten().map(|path| store.root.absolute(&path));
+        let elsewhere =
+            extra.map(|path| format!("{} is a file more than it has", path.display())).into_iter().collect();
+        let (error, bytes_read, left_out_ms) = (None, 0, None);
+        self.pending.push(Pending { record, subjects, left, bad, elsewhere, error, bytes_read, left_out_ms });
+        Ok(())
+    }
+
+    /// Entries without anything to read.
+    pub(super) fn report_empty(&mut self, recorder: &mut Recorder<'_>) {
+        for pending in self.pending.iter_mut().filter(|pending| pending.subjects.is_empty()) {
+            recorder.take(pending);
+        }
+    }
+}
+
+/// What is known of a file.
+pub(super) enum Found {
+    /// It was checked now.
+    Now { verdict: Verdict, bytes_read: u64 },
+    /// It was checked lately, and not changed since.
+    Lately { checked_ms: u64 },
+}
+
+/// Where a file is damaged; `None`: nowhere.
+fn bad_ranges(subject: &Subject, verdict: &Verdict) -> Option<Vec<Range<u64>>> {
+    match verdict {
+        // It is good, and not where it should be.
+        Verdict::Good if subject.path.starts_with(layout::QUARANTINE) => Some(Vec::new()),
+        Verdict::Good => None,
+        Verdict::Missing => Some(vec![0..subject.size_bytes.unwrap_or(0).max(1)]),
+        Verdict::Bad { ranges, .. } => Some(ranges.clone()),
+    }
+}
+
+/// The blob, or what is left of it in quarantine: that tells again where it is damaged.
+fn present(store: &Store, digest: &Digest, size_bytes: Option<u64>) -> Result<Subject> {
+    let blob = Subject::blob(digest, size_bytes);
+    if store.root.meta(&blob.path)?.is_some() {
+        return Ok(blob);
+    }
+    let quarantined = store.quarantined(digest)?.into_iter().next();
+    Ok(quarantined.map_or(blob, |path| Subject { path, digest: *digest, size_bytes }))
+}
+
+/// Takes what was found bad out of service at once.
+fn take_bad(store: &Store, record: &Record, subject: &Subject, verdict: &Verdict) -> Taken {
+    if subject.path.starts_with(layout::QUARANTINE) {
+        // Whoever has moved it there may have ended before, or had no room to say so.
+        if record.damaged_ms.is_none()
+            && let Err(error) = store.mark_unmarked(&record.entry.id)
+        {
+            tracing::warn!(id = %record.entry.id, %error, "that it is damaged could not be recorded");
+        }
+        return Taken::Quarantined;
+    }
+    let Verdict::Bad { file, .. } = verdict else { return Taken::Left };
+    store.take_bad_out_of_service(&record.entry.id, subject, file)
+}
