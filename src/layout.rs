@@ -10,7 +10,7 @@
 //!   blobs/sha256/<xx>/<64 hex>          mode 0444, never changed in place
 //!   outboards/sha256/<xx>/<64 hex>.json BLAKE3 root, and the stamp of the last full check
 //!   outboards/sha256/<xx>/<64 hex>.groups  32 bytes for each MiB, of a blob of more than one
-//!   views/<slug>/<12 hex>/<name>        local_path; <12 hex> of the artifact's digest
+//!   views/<slug>/<40 hex>/<name>        local_path; <40 hex> of the artifact's digest
 //!   ingest/<session>/                   private in-flight files of one operation
 //!   trash/<64 hex>.<epoch ms>           swept, within grace
 //!   quarantine/                         corrupt blobs, kept to look at
@@ -31,6 +31,10 @@ pub(crate) const FORMAT: u32 = 1;
 
 /// How many shards the index has.
 pub(crate) const SHARDS: usize = 256;
+
+/// How many hex digits of an artifact's digest name the folder of its view. 160 bits: with the 48 of 12 digits, two
+/// contents that agree in them cost seconds to find, and one would replace the other at a path that is in use.
+const VIEW_DIGITS: usize = 40;
 
 pub(crate) const STORE_JSON: &str = "store.json";
 pub(crate) const RESERVE: &str = "store.reserve";
@@ -108,10 +112,10 @@ pub(crate) fn view_home(id: &str) -> PathBuf {
     Path::new(VIEWS).join(slug(id))
 }
 
-/// `views/<slug>/<12 hex>/<name>`.
+/// `views/<slug>/<40 hex>/<name>`.
 pub(crate) fn view(id: &str, digest: &Digest, name: &str) -> PathBuf {
-    let short: String = digest.to_hex().chars().take(12).collect();
-    view_home(id).join(short).join(name)
+    let digits: String = digest.to_hex().chars().take(VIEW_DIGITS).collect();
+    view_home(id).join(digits).join(name)
 }
 
 pub(crate) fn quarantine(digest: &Digest, tag: &str) -> PathBuf {
@@ -309,6 +313,9 @@ mod tests {
             blob(&digest),
             Path::new("blobs/sha256/e3/e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855")
         );
-        assert_eq!(view("m", &digest, "a.gguf").components().nth(2).unwrap().as_os_str(), "e3b0c44298fc");
+        assert_eq!(
+            view("m", &digest, "a.gguf").components().nth(2).unwrap().as_os_str(),
+            "e3b0c44298fc1c149afbf4c8996fb92427ae41e4"
+        );
     }
 }

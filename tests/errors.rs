@@ -27,7 +27,7 @@ fn samples() -> Vec<Error> {
         Error::InvalidId { id: "a\nb".into(), reason: "it has a control character" },
         Error::InvalidPath { path: path("a.gguf"), reason: "it is not UTF-8, which the index needs; rename it" },
         Error::NotFound { id: id(), root: path("") },
-        Error::NotStaged { id: id(), path: path("views/llama3/1ef0bef1eb6c/llama3.gguf") },
+        Error::NotStaged { id: id(), path: path("views/llama3/1ef0bef1eb6c8ec311d53e18138501725116d829/llama3.gguf") },
         Error::SourceMissing { path: path("a.gguf") },
         Error::NoCatalog { root: path("") },
         Error::NoFetcher { scheme: "hf".into(), reference: "hf:org/repo/a.gguf".into() },
@@ -36,7 +36,7 @@ fn samples() -> Vec<Error> {
         Error::SourceInUse { path: path("a.gguf"), reason: "process 7 (curl) has it open for writing".into() },
         Error::LinkLeadsOut { link: path("tree/a.gguf"), target: path("blobs/a.gguf") },
         Error::UnusableTree { path: path("tree"), reason: "there is no file in it" },
-        Error::NameCollision { path: path("views/llama3/1ef0bef1eb6c/llama3/Config.json") },
+        Error::NameCollision { path: path("views/llama3/1ef0bef1eb6c8ec311d53e18138501725116d829/llama3/Config.json") },
         Error::ReservedPath { path: path("blobs/a.gguf") },
         Error::PathEscapesRoot { path: path("../a.gguf"), root: path("") },
         Error::DigestMismatch {

@@ -250,7 +250,7 @@ impl FsCatalog {
         }
     }
 
-    /// Folders `views/<slug>/<12 hex>` that no record names and no lease holds, and folders `views/<slug>` without any.
+    /// Folders `views/<slug>/<40 hex>` that no record names and no lease holds, and folders `views/<slug>` without any.
     fn stray_views(&self, roots: &Roots) -> Result<Vec<ViewFacts>> {
         let homes = self.root.entries(Path::new(layout::VIEWS))?;
         ready_for_rayon();

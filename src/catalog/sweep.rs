@@ -171,7 +171,7 @@ impl Sweep<'_> {
         self.catalog.root.remove_empty_dir(home).map(drop)
     }
 
-    /// One of them, `views/<slug>/<12 hex>`, or the folder `views/<slug>` of an id when it is empty.
+    /// One of them, `views/<slug>/<40 hex>`, or the folder `views/<slug>` of an id when it is empty.
     pub(super) fn remove_stray_view(&mut self, folder: &Path) -> Result<bool> {
         self.check_alone()?;
         let root = &self.catalog.root;
@@ -204,7 +204,7 @@ impl Sweep<'_> {
     }
 }
 
-/// The digits that a folder `views/<slug>/<12 hex>` has of the digest of what it shows.
+/// The digits that a folder `views/<slug>/<40 hex>` has of the digest of what it shows.
 pub(super) fn short_digest(folder: &Path) -> &str {
     folder.file_name().and_then(|name| name.to_str()).unwrap_or_default()
 }

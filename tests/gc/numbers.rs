@@ -129,7 +129,7 @@ fn make_by_hand(root: &Path, count: usize) {
         blob.write_all(&bytes).unwrap();
         let at_ms = start_ms + number as u64;
         let home = format!("{id}-{}", &Digest::of_bytes(id.as_bytes()).to_hex()[..16]);
-        let path = format!("views/{home}/{}/model.gguf", &digest.to_hex()[..12]);
+        let path = format!("views/{home}/{}/model.gguf", &digest.to_hex()[..40]);
         fs::create_dir_all(root.join(&path).parent().unwrap()).unwrap();
         fs::hard_link(blob_path(root, &digest), root.join(&path)).unwrap();
         let record = json!({
