@@ -63,8 +63,8 @@ pub(crate) const FOLDERS: [&str; 12] = [
 
 /// The first eight bytes of the SHA-256 of an id; the first of them is the number of its shard.
 pub(crate) fn id_hash(id: &str) -> u64 {
-    let [a, b, c, d, e, f, g, h, ..] = *Digest::of_bytes(id.as_bytes()).as_bytes();
-    u64::from_be_bytes([a, b, c, d, e, f, g, h])
+    let digest = Digest::sha256_of(id.as_bytes());
+    u64::from_be_bytes(*digest.as_bytes().first_chunk().expect("SHA-256 gives 32 bytes"))
 }
 
 pub(crate) fn shard_number(id: &str) -> u8 {
@@ -103,8 +103,8 @@ pub(crate) fn outboard_groups(digest: &Digest) -> PathBuf {
 }
 
 fn fan_out(folder: &str, digest: &Digest, ending: &str) -> PathBuf {
-    let [first, ..] = *digest.as_bytes();
-    PathBuf::from(format!("{folder}/{}/{first:02x}/{}{ending}", digest.algorithm().name(), digest.to_hex()))
+    let hex = digest.to_hex();
+    PathBuf::from(format!("{folder}/{}/{hex:.2}/{hex}{ending}", digest.algorithm()))
 }
 
 /// `views/<slug>`: everything that was ever shown under this id.
@@ -114,8 +114,7 @@ pub(crate) fn view_home(id: &str) -> PathBuf {
 
 /// `views/<slug>/<40 hex>/<name>`.
 pub(crate) fn view(id: &str, digest: &Digest, name: &str) -> PathBuf {
-    let digits: String = digest.to_hex().chars().take(VIEW_DIGITS).collect();
-    view_home(id).join(digits).join(name)
+    view_home(id).join(format!("{digest:.VIEW_DIGITS$x}")).join(name)
 }
 
 pub(crate) fn quarantine(digest: &Digest, tag: &str) -> PathBuf {
@@ -157,7 +156,7 @@ pub(crate) fn parse_trash(name: &str) -> Option<(Digest, u64)> {
 
 /// What a name in a folder of `blobs/sha256/` says.
 pub(crate) fn parse_blob(name: &str) -> Option<Digest> {
-    format!("{}:{name}", Algorithm::Sha256.name()).parse().ok()
+    format!("{}:{name}", Algorithm::Sha256).parse().ok()
 }
 
 /// Of a name in this folder of `blobs/sha256/` or `outboards/sha256/`, whose digest it begins with; `None` when that
@@ -170,7 +169,7 @@ pub(crate) fn parse_fan_out(folder: &Path, name: &OsStr) -> Option<Digest> {
 
 /// The folders below `blobs/` or `outboards/` that hold the files.
 pub(crate) fn fan_out_folders(folder: &str) -> impl Iterator<Item = PathBuf> {
-    (0..=u8::MAX).map(move |first| PathBuf::from(format!("{folder}/{}/{first:02x}", Algorithm::Sha256.name())))
+    (0..=u8::MAX).map(move |first| PathBuf::from(format!("{folder}/{}/{first:02x}", Algorithm::Sha256)))
 }
 
 /// Whether this is what an unfinished write is called.
@@ -181,8 +180,7 @@ pub(crate) fn is_temporary(name: &OsStr) -> bool {
 
 /// Locked by the worker of a reference; says meanwhile how far it has come.
 pub(crate) fn lock_fetch(reference: &str) -> PathBuf {
-    let key: String = Digest::of_bytes(reference.as_bytes()).to_hex().chars().take(32).collect();
-    PathBuf::from(format!("locks/fetch/{key}"))
+    PathBuf::from(format!("locks/fetch/{:.32x}", Digest::sha256_of(reference.as_bytes())))
 }
 
 /// Locked twice at open, to see whether locks work here.
@@ -204,7 +202,7 @@ pub(crate) fn lock_shard(number: u8) -> PathBuf {
 
 /// A readable folder name for an id: no two ids share one on any file system, because the hash of the id is in it.
 fn slug(id: &str) -> String {
-    let hash: String = Digest::of_bytes(id.as_bytes()).to_hex().chars().take(16).collect();
+    let hash = format!("{:.16x}", Digest::sha256_of(id.as_bytes()));
     let readable: String = id
         .chars()
         .take(64)
@@ -263,7 +261,7 @@ mod tests {
     fn slugs_are_readable_and_never_collide() {
         assert_eq!(
             slug("file:/Models/Llama.gguf"),
-            format!("file--models-llama.gguf-{}", &Digest::of_bytes(b"file:/Models/Llama.gguf").to_hex()[..16])
+            format!("file--models-llama.gguf-{}", &Digest::sha256_of(b"file:/Models/Llama.gguf").to_hex()[..16])
         );
         assert_ne!(slug("a"), slug("A"));
         assert_ne!(slug("é"), slug("e\u{301}"));
@@ -308,7 +306,7 @@ mod tests {
 
     #[test]
     fn blob_paths_come_from_digests() {
-        let digest = Digest::of_bytes(b"");
+        let digest = Digest::sha256_of(b"");
         assert_eq!(
             blob(&digest),
             Path::new("blobs/sha256/e3/e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855")

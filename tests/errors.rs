@@ -41,8 +41,8 @@ fn samples() -> Vec<Error> {
         Error::PathEscapesRoot { path: path("../a.gguf"), root: path("") },
         Error::DigestMismatch {
             path: path("a.gguf"),
-            expected: Digest::of_bytes(b"expected"),
-            actual: Digest::of_bytes(b"actual"),
+            expected: Digest::sha256_of(b"expected"),
+            actual: Digest::sha256_of(b"actual"),
         },
         Error::CorruptIndex { path: path("index/3f.json"), reason: "its checksum does not match its entries".into() },
         Error::CorruptBlob { path: path("blobs/sha256/1e/1ef0"), reason: "its bytes are not its name".into() },

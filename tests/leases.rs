@@ -37,7 +37,7 @@ fn catalog_with(host: &Host, entries: &[(&str, &[u8])]) -> FsCatalog {
 }
 
 fn blob_of(host: &Host, content: &[u8]) -> PathBuf {
-    blob_path(&host.root(), &Digest::of_bytes(content))
+    blob_path(&host.root(), &Digest::sha256_of(content))
 }
 
 #[track_caller]
@@ -156,7 +156,7 @@ fn new_content_leaves_the_leased_old_one_alone() {
 fn contents_whose_digests_begin_alike_have_paths_of_their_own() {
     const OLD: &[u8] = b"model-1-745bb9617c7f\n";
     const NEW: &[u8] = b"model-1-34a5393953b5\n";
-    assert_eq!(Digest::of_bytes(OLD).to_hex()[..12], Digest::of_bytes(NEW).to_hex()[..12]);
+    assert_eq!(Digest::sha256_of(OLD).to_hex()[..12], Digest::sha256_of(NEW).to_hex()[..12]);
     let host = Host::new();
     let catalog = host.catalog();
     stage(&catalog, &host.file("old/m.gguf", OLD), "m").unwrap();
@@ -278,7 +278,7 @@ fn what_is_only_registered_cannot_be_leased() {
     let host = Host::new();
     let catalog = catalog_with(&host, &[("a", b"bytes")]);
     let at = host.root().join("models/later.gguf");
-    for digest in [None, Some(Digest::of_bytes(b"bytes"))] {
+    for digest in [None, Some(Digest::sha256_of(b"bytes"))] {
         let mut later = entry("later", &at);
         later.digest = digest;
         catalog.put(&later).unwrap();

@@ -143,7 +143,7 @@ mod tests {
     fn what_is_no_longer_in_the_trash_is_not_restored_and_what_fails_is_an_error() {
         let dir = tempfile::tempdir().unwrap();
         let root = Root::open(dir.path()).unwrap();
-        let digest = Digest::of_bytes(b"bytes");
+        let digest = Digest::sha256_of(b"bytes");
         let mut touched = Touched::default();
         let trashed = layout::trash(&digest, 1);
         restore(&root, &digest, &trashed, &mut touched).unwrap();

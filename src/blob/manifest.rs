@@ -78,7 +78,7 @@ pub(crate) fn encode(files: &[TreeFile]) -> serde_json::Result<Vec<u8>> {
         // The specification's descriptor for "no configuration": the two bytes `{}`, here in base64.
         config: Descriptor {
             media_type: EMPTY_MEDIA_TYPE.into(),
-            digest: Digest::of_bytes(b"{}"),
+            digest: Digest::sha256_of(b"{}"),
             size: 2,
             data: Some("e30=".into()),
             annotations: BTreeMap::new(),
@@ -127,7 +127,7 @@ mod tests {
     use super::*;
 
     fn file(path: &str) -> TreeFile {
-        TreeFile { path: path.into(), digest: Digest::of_bytes(path.as_bytes()), size_bytes: path.len() as u64 }
+        TreeFile { path: path.into(), digest: Digest::sha256_of(path.as_bytes()), size_bytes: path.len() as u64 }
     }
 
     #[test]

@@ -164,7 +164,7 @@ impl FsCatalog {
         let name = layout::blob(&digest);
         let corrupt = |reason: String| Error::CorruptBlob { path: self.root.absolute(&name), reason };
         let bytes = self.root.read(&name)?.ok_or_else(|| corrupt("the manifest of a tree is not there".into()))?;
-        if Digest::of_bytes(&bytes) != digest {
+        if Digest::sha256_of(&bytes) != digest {
             return Err(corrupt("its bytes are not its name".into()));
         }
         manifest::decode(&bytes).map_err(corrupt)

@@ -174,9 +174,9 @@ mod tests {
         std::fs::write(&paths[0], "").unwrap();
         std::fs::write(&paths[2], "abc").unwrap();
         let hashes = hash_files(&paths, HashFunction::Sha256, &());
-        assert_eq!(hashes[0].as_ref().unwrap().hex, crate::Digest::of_bytes(b"").to_hex());
+        assert_eq!(hashes[0].as_ref().unwrap().hex, crate::Digest::sha256_of(b"").to_hex());
         assert!(hashes[1].as_ref().unwrap_err().is_not_found());
-        assert_eq!(hashes[2].as_ref().unwrap().hex, crate::Digest::of_bytes(b"abc").to_hex());
+        assert_eq!(hashes[2].as_ref().unwrap().hex, crate::Digest::sha256_of(b"abc").to_hex());
         let hashes = hash_files(&paths[2..], HashFunction::Blake3, &());
         assert_eq!(hashes[0].as_ref().unwrap().hex, blake3::hash(b"abc").to_hex().as_str());
         for function in [HashFunction::Sha256, HashFunction::Blake3] {
@@ -221,7 +221,7 @@ mod tests {
             for (hash, (path, bytes)) in hashes.into_iter().zip(&files) {
                 let hash = hash.unwrap();
                 let hex = match function {
-                    HashFunction::Sha256 => crate::Digest::of_bytes(bytes).to_hex(),
+                    HashFunction::Sha256 => crate::Digest::sha256_of(bytes).to_hex(),
                     HashFunction::Blake3 => blake3::hash(bytes).to_hex().to_string(),
                 };
                 assert_eq!(hash, FileHash { path: path.clone(), hex, size_bytes: bytes.len() as u64 });
@@ -240,7 +240,7 @@ mod tests {
             let bytes: Vec<u8> = (0..size).map(|i| (i % 251) as u8).collect();
             std::fs::write(&path, &bytes).unwrap();
             for (function, hex) in [
-                (HashFunction::Sha256, crate::Digest::of_bytes(&bytes).to_hex()),
+                (HashFunction::Sha256, crate::Digest::sha256_of(&bytes).to_hex()),
                 (HashFunction::Blake3, blake3::hash(&bytes).to_hex().to_string()),
             ] {
                 let told = Told::default();

@@ -87,7 +87,7 @@ mod tests {
             let bytes: Vec<u8> = (0..size).map(|i| (i % 251) as u8).collect();
             let mut hasher = Hasher::default();
             assert_eq!(read_all(&mut bytes.as_slice(), size as u64, |b| hasher.update(b)).unwrap(), size as u64);
-            assert_eq!(hasher.finish(), Digest::of_bytes(&bytes));
+            assert_eq!(hasher.finish(), Digest::sha256_of(&bytes));
         }
     }
 

@@ -133,7 +133,7 @@ mod tests {
     use crate::index::testing;
 
     fn record() -> StoredRecord {
-        let digest = Some(Digest::of_bytes(b""));
+        let digest = Some(Digest::sha256_of(b""));
         StoredRecord { digest, last_verified_ms: Some(3), ..testing::record("views/m-0123/abc/m.gguf") }
     }
 

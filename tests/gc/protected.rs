@@ -191,7 +191,7 @@ fn the_view_of_a_lease_stays_when_another_entry_has_the_same_bytes() {
     let lease = catalog.lease("a").unwrap();
     add_as(&host, &catalog, "new", "a");
     let view = lease.local_path().to_path_buf();
-    let is_there = || Digest::of_bytes(&fs::read(&view).unwrap()) == digest;
+    let is_there = || Digest::sha256_of(&fs::read(&view).unwrap()) == digest;
     assert_eq!(catalog.plan_gc(&NOW).unwrap().steps, []);
     catalog.gc(&room_for(1)).unwrap();
     assert!(is_there());

@@ -260,7 +260,7 @@ fn a_pass_is_recorded_and_trust_stays_as_it_was() {
     let bytes = noise(61, SIZE);
     add(&host, &catalog, "warned", &bytes);
     let file = host.file("m.gguf", &bytes);
-    let expected = catalog_core::StageOptions { digest: Some(Digest::of_bytes(&bytes)), ..options("verified") };
+    let expected = catalog_core::StageOptions { digest: Some(Digest::sha256_of(&bytes)), ..options("verified") };
     catalog.stage(&reference(&file), &expected).unwrap();
     let before = last_verified_ms(&catalog, "warned");
     sleep(Duration::from_millis(2));
