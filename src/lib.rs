@@ -72,7 +72,7 @@ pub use fetch::{FileFetcher, ModelFetcher, ResolvedModel};
 pub use fs::Durability;
 pub use fs::lock::Wait;
 pub use gc::{GcAction, GcKept, GcPlan, GcPolicy, GcReason, GcReport, GcStep, MinFree};
-pub use hash::{FileHash, HashFunction, hash_files};
+pub use hash::{FileHash, HashFunction, HashValue, hash_files};
 pub use lease::{Lease, ModelMap};
 pub use model_ref::ModelRef;
 pub use observer::{Event, Observer};

@@ -24,7 +24,7 @@ mod streams;
 
 pub(crate) use both::{BothHasher, Hashes, hash_both};
 pub(crate) use buffers::{Buffer, Buffers};
-pub use files::{FileHash, HashFunction, hash_files};
+pub use files::{FileHash, HashFunction, HashValue, hash_files};
 pub(crate) use streams::{Stream, digest_streams};
 
 use std::io::{self, Read};
