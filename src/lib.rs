@@ -64,7 +64,7 @@ pub use catalog::{
 };
 pub use digest::{Algorithm, Digest, VerificationOutcome, verify_digest};
 pub use entry::{
-    ArtifactKind, CatalogEntry, LifecycleState, LinkMode, MAX_ID_BYTES, Pin, Record, Source, Stamp, TrustState,
+    ArtifactKind, CatalogEntry, LifecycleState, LinkMode, MAX_ID_BYTES, Pin, Provenance, Record, Stamp, TrustState,
     check_id,
 };
 pub use error::{Error, Result};

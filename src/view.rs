@@ -45,7 +45,7 @@ pub(crate) fn show(
 }
 
 /// What tells whether files are still as they were: the hash of all their paths and stamps.
-pub(crate) fn listing(files: &[(&str, Stamp)]) -> String {
+pub(crate) fn fingerprint(files: &[(&str, Stamp)]) -> String {
     let mut hasher = blake3::Hasher::new();
     for (path, stamp) in files {
         let Stamp { inode, size_bytes, mtime_ns } = stamp;
@@ -54,9 +54,9 @@ pub(crate) fn listing(files: &[(&str, Stamp)]) -> String {
     hasher.finalize().to_hex().to_string()
 }
 
-/// The listing of a view as it is; `None` of one that is made of hardlinks, for which the stamps of the blobs speak, and
+/// The fingerprint of a view as it is; `None` of one that is made of hardlinks, for which the stamps of the blobs speak, and
 /// when a file of it is not there.
-pub(crate) fn listing_of(root: &Root, files: &[TreeFile], at: &Path, view: LinkMode) -> Result<Option<String>> {
+pub(crate) fn fingerprint_of(root: &Root, files: &[TreeFile], at: &Path, view: LinkMode) -> Result<Option<String>> {
     if view == LinkMode::Hardlink {
         return Ok(None);
     }
@@ -67,7 +67,7 @@ pub(crate) fn listing_of(root: &Root, files: &[TreeFile], at: &Path, view: LinkM
             None => return Ok(None),
         }
     }
-    Ok(Some(listing(&stamps)))
+    Ok(Some(fingerprint(&stamps)))
 }
 
 /// Makes copies for [`show`], without any lock: they may be large.

@@ -10,12 +10,12 @@ use super::stage::StageReceipt;
 use crate::blob::manifest::TreeFile;
 use crate::blob::{self, Checker, Incoming, IngestMode, Published, Session, Subject, Touched, UsedMode, Verdict};
 use crate::digest::Digest;
-use crate::entry::{ArtifactKind, LinkMode, Source, TrustState};
+use crate::entry::{ArtifactKind, LinkMode, Provenance, TrustState};
 use crate::error::{Error, Result};
 use crate::fs::source::source_meta;
 use crate::fs::{Meta, link, now_ms};
 use crate::index::{Change, Flushed, StoredRecord, encode_path};
-use crate::view::listing;
+use crate::view::fingerprint;
 use crate::{layout, view};
 
 /// An artifact that was brought in: private, hashed, as durable as its round asks.
@@ -42,7 +42,7 @@ struct Shown {
     stored_path: String,
     view: LinkMode,
     /// Of a view that is no hardlink.
-    listing: Option<String>,
+    fingerprint: Option<String>,
 }
 
 /// Checks of doubtful blobs before giving up: more than one only when somebody damages blobs meanwhile.
@@ -222,8 +222,8 @@ impl FsCatalog {
         let Some(view) = view::show(&self.root, &artifact.tree, &path, session, copies, touched)? else {
             return Ok(None);
         };
-        let listing = view::listing_of(&self.root, &artifact.tree, &path, view)?;
-        Ok(Some(Shown { path, stored_path, view, listing }))
+        let fingerprint = view::fingerprint_of(&self.root, &artifact.tree, &path, view)?;
+        Ok(Some(Shown { path, stored_path, view, fingerprint }))
     }
 
     /// An adopted path is about to be replaced by a view of what was read there: it has to be what was read.
@@ -283,34 +283,27 @@ fn record(artifact: &Artifact<'_>, shown: &Shown, old: Option<StoredRecord>) -> 
     let (plan, now) = (&artifact.plan, now_ms());
     let was_verified =
         old.as_ref().is_some_and(|old| old.digest == Some(artifact.digest) && old.trust == TrustState::Verified);
-    let mut record = StoredRecord {
-        path: shown.stored_path.clone(),
-        kind: plan.kind,
+    let record = StoredRecord {
         digest: Some(artifact.digest),
         size_bytes: artifact.tree.iter().map(|file| file.size_bytes).sum(),
         files: artifact.tree.len() as u64,
-        lifecycle: plan.lifecycle,
         trust: if plan.expected.is_some() || was_verified { TrustState::Verified } else { TrustState::Warned },
         view: Some(shown.view),
         source: Some(source(artifact)),
-        created_ms: old.as_ref().map_or(now, |old| old.created_ms),
-        updated_ms: now,
         last_verified_ms: plan.last_verified_ms.or(Some(now)),
-        last_used_ms: old.as_ref().and_then(|old| old.last_used_ms),
-        retired_ms: old.as_ref().and_then(|old| old.retired_ms),
-        damaged_ms: None,
-        view_listing: shown.listing.clone(),
-        pins: old.map(|old| old.pins).unwrap_or_default(),
+        view_fingerprint: shown.fingerprint.clone(),
+        ..StoredRecord::new(now, shown.stored_path.clone(), plan.kind)
     };
+    let mut record = record.replacing(old);
     record.set_lifecycle(plan.lifecycle, now);
     record
 }
 
 /// Where the artifact came from, with what tells later whether it is still the same. An adopted path has become a view,
 /// and a moved source is gone.
-fn source(artifact: &Artifact<'_>) -> Source {
+fn source(artifact: &Artifact<'_>) -> Provenance {
     let plan = &artifact.plan;
-    let mut source = Source { reference: plan.reference.clone(), stamp: None, listing: None };
+    let mut source = Provenance::new(plan.reference.clone());
     if plan.adopt.is_none() && plan.mode != IngestMode::Move {
         let stamps = plan
             .files
@@ -319,7 +312,7 @@ fn source(artifact: &Artifact<'_>) -> Source {
             .map(|(file, brought)| Some((file.path.as_str(), brought.lasting_stamp()?)));
         match plan.kind {
             ArtifactKind::File => source.stamp = artifact.incoming.first().and_then(Incoming::lasting_stamp),
-            _ => source.listing = stamps.collect::<Option<Vec<_>>>().map(|stamps| listing(&stamps)),
+            _ => source.fingerprint = stamps.collect::<Option<Vec<_>>>().map(|stamps| fingerprint(&stamps)),
         }
     }
     source

@@ -89,8 +89,8 @@ impl FsCatalog {
 
     /// Whether a view that is made of copies is as it was when it was made or checked last.
     pub(super) fn is_listed(&self, record: &Record, files: &[TreeFile], at: &Path) -> Result<bool> {
-        let (Some(view), Some(listing)) = (record.view, &record.view_listing) else { return Ok(false) };
-        Ok(view::listing_of(&self.root, files, at, view)?.as_ref() == Some(listing))
+        let (Some(view), Some(fingerprint)) = (record.view, &record.view_fingerprint) else { return Ok(false) };
+        Ok(view::fingerprint_of(&self.root, files, at, view)?.as_ref() == Some(fingerprint))
     }
 
     fn judge(&self, record: &Record, subject: &Subject, verdict: &Verdict) -> Result<()> {
@@ -130,14 +130,14 @@ impl FsCatalog {
         // A root that was copied file by file has copies where hardlinks were.
         let mode =
             if record.view == Some(LinkMode::Hardlink) && mode != LinkMode::Hardlink { LinkMode::Copy } else { mode };
-        let listing = view::listing_of(&self.root, &files, at, mode)?;
-        if record.view_listing == listing {
+        let fingerprint = view::fingerprint_of(&self.root, &files, at, mode)?;
+        if record.view_fingerprint == fingerprint {
             return Ok(());
         }
         self.edit(&[&record.entry.id], &mut |_, old| {
             let Some(mut now) = old.filter(|now| now.digest == record.entry.digest) else { return Ok(Change::Keep) };
             now.view = Some(mode);
-            now.view_listing = listing.clone();
+            now.view_fingerprint = fingerprint.clone();
             Ok(Change::Put(Box::new(now)))
         })
     }

@@ -11,7 +11,7 @@ use super::stage::{StageOptions, StageReceipt};
 use super::tree::{self, SourceFile};
 use crate::blob::{self, IngestMode, UsedMode};
 use crate::digest::Digest;
-use crate::entry::{ArtifactKind, LifecycleState, LinkMode, Record, Source, TrustState, check_id};
+use crate::entry::{ArtifactKind, LifecycleState, LinkMode, Provenance, Record, TrustState, check_id};
 use crate::error::{Error, Result};
 use crate::fs::lock::Wait;
 use crate::fs::source::source_meta;
@@ -202,12 +202,12 @@ impl Plan {
     }
 
     /// Whether the source is as it was when it was staged.
-    fn fits(&self, source: &Source) -> bool {
+    fn fits(&self, source: &Provenance) -> bool {
         match (self.kind, self.files.as_slice()) {
             (ArtifactKind::File, [file]) => source.stamp == Some(file.stamp),
             (_, files) => {
                 let stamps: Vec<_> = files.iter().map(|file| (file.path.as_str(), file.stamp)).collect();
-                source.listing.as_ref().is_some_and(|recorded| *recorded == crate::view::listing(&stamps))
+                source.fingerprint.as_ref().is_some_and(|recorded| *recorded == crate::view::fingerprint(&stamps))
             }
         }
     }

@@ -242,24 +242,24 @@ impl FsCatalog {
                 copies = Some(view::copy(&self.root, &files, &session, self.durability)?);
                 continue;
             };
-            let listing = view::listing_of(&self.root, &files, at, view)?;
+            let fingerprint = view::fingerprint_of(&self.root, &files, at, view)?;
             if self.durability.is_full() {
                 touched.sync(&self.root)?;
             }
-            return self.note_shown(record, view, listing);
+            return self.note_shown(record, view, fingerprint);
         }
         Err(Error::NotStaged { id: record.entry.id.clone(), path: record.entry.local_path.clone() })
     }
 
     /// The store lock is held shared.
-    fn note_shown(&self, record: &Record, view: LinkMode, listing: Option<String>) -> Result<()> {
+    fn note_shown(&self, record: &Record, view: LinkMode, fingerprint: Option<String>) -> Result<()> {
         let ids = [record.entry.id.as_str()];
         self.update_for_sweep(&ids, &mut |_, old| {
             // It may have been given other content since it was read.
             let Some(mut now) = old.filter(|now| now.digest == record.entry.digest) else { return Ok(Change::Keep) };
             let before = now.clone();
             now.view = Some(view);
-            now.view_listing = listing.clone();
+            now.view_fingerprint = fingerprint.clone();
             now.damaged_ms = None;
             if now != before {
                 now.updated_ms = now_ms();

@@ -109,16 +109,14 @@ impl FsCatalog {
 
     /// The blobs that a record needs, the manifest of a tree among them, each once.
     pub(super) fn blobs_of(&self, record: &Record) -> Result<Vec<Digest>> {
-        let Some(digest) = record.entry.digest else { return Ok(Vec::new()) };
-        match record.kind {
-            ArtifactKind::File => Ok(vec![digest]),
-            ArtifactKind::Registered => Ok(Vec::new()),
-            ArtifactKind::Tree => {
-                let files = self.read_tree(digest)?.into_iter().map(|file| file.digest);
-                let blobs: BTreeSet<Digest> = files.chain([digest]).collect();
-                Ok(blobs.into_iter().collect())
-            }
+        let content = record.entry.digest.filter(|_| record.kind != ArtifactKind::Registered);
+        let mut blobs: Vec<Digest> = content.into_iter().chain(record.needs.iter().copied()).collect();
+        if let (ArtifactKind::Tree, Some(digest)) = (record.kind, content) {
+            blobs.extend(self.read_tree(digest)?.into_iter().map(|file| file.digest));
         }
+        blobs.sort_unstable();
+        blobs.dedup();
+        Ok(blobs)
     }
 
     /// The files of an artifact; of a file, itself with an empty path.

@@ -245,8 +245,9 @@ pub(crate) fn manifest_files(manifest: &[u8]) -> Vec<(String, Digest)> {
 
 /// Every blob that a record needs.
 pub(crate) fn blobs_of(root: &Path, record: &Record) -> BTreeSet<String> {
-    let Some(digest) = record.entry.digest else { return BTreeSet::new() };
-    let mut needed = BTreeSet::from([digest.to_hex()]);
+    let mut needed: BTreeSet<String> = record.needs.iter().map(Digest::to_hex).collect();
+    let Some(digest) = record.entry.digest else { return needed };
+    needed.insert(digest.to_hex());
     if record.kind == ArtifactKind::Tree {
         let manifest = fs::read(blob_path(root, &digest)).unwrap();
         needed.extend(manifest_files(&manifest).iter().map(|(_, digest)| digest.to_hex()));

@@ -152,14 +152,14 @@ impl Doctor {
 
     /// The store lock is held exclusive. Says nothing of a check: the blob's stamp speaks for it.
     fn note_view(&self, record: &Record, files: &[TreeFile], at: &Path, mode: LinkMode) -> Result<()> {
-        let listing = view::listing_of(&self.catalog.root, files, at, mode)?;
-        if record.view == Some(mode) && record.view_listing == listing {
+        let fingerprint = view::fingerprint_of(&self.catalog.root, files, at, mode)?;
+        if record.view == Some(mode) && record.view_fingerprint == fingerprint {
             return Ok(());
         }
         self.catalog.update_for_sweep(&[&record.entry.id], &mut |_, old| {
             let Some(mut now) = old else { return Ok(Change::Keep) };
             now.view = Some(mode);
-            now.view_listing = listing.clone();
+            now.view_fingerprint = fingerprint.clone();
             Ok(Change::Put(Box::new(now)))
         })
     }
