@@ -21,7 +21,7 @@ impl Algorithm {
 
     /// The name in front of the colon.
     #[must_use]
-    pub fn as_str(self) -> &'static str {
+    pub const fn as_str(self) -> &'static str {
         match self {
             Algorithm::Sha256 => "sha256",
         }

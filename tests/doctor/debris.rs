@@ -14,7 +14,8 @@ fn what_dead_processes_have_left_is_for_the_next_collection() {
     fs::write(session.join("0"), "half").unwrap();
     let fan_out = root.join("outboards/sha256/ab");
     fs::create_dir_all(&fan_out).unwrap();
-    let temporary = [root.join(".0123456789abcdef.tmp"), root.join("index/.07.3.tmp"), fan_out.join(".x.tmp")];
+    let temporary =
+        [root.join(".0123456789abcdef.tmp"), root.join("index/.07.3.tmp"), fan_out.join(".fedcba9876543210.tmp")];
     for path in &temporary {
         fs::write(path, "x").unwrap();
     }
