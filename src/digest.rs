@@ -74,6 +74,11 @@ impl Digest {
         Digest { algorithm: Algorithm::Sha256, bytes }
     }
 
+    /// What parses as the digest behind `sha256:`; `None` for anything else.
+    pub(crate) fn from_sha256_hex(digits: &str) -> Option<Self> {
+        sha256_of_digits(digits).ok()
+    }
+
     /// The SHA-256 of `bytes`, which are in memory already.
     #[must_use]
     pub fn sha256_of(bytes: &[u8]) -> Self {
@@ -140,16 +145,21 @@ impl FromStr for Digest {
         let fail = |reason| Error::InvalidDigest { input: excerpt(text), reason };
         let (name, digits) = text.split_once(':').ok_or_else(|| fail("there is no `algorithm:` in front"))?;
         let Algorithm::Sha256 = Algorithm::named(name).ok_or_else(|| fail(UNKNOWN_ALGORITHM))?;
-        if digits.len() != 64 {
-            return Err(fail("there are not exactly 64 hex digits"));
-        }
-        if !digits.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')) {
-            return Err(fail("there is something other than 0-9 and a-f"));
-        }
-        let mut bytes = [0; 32];
-        hex::decode_to_slice(digits, &mut bytes).map_err(|_| fail("the digits are not hex"))?;
-        Ok(Digest::from_sha256(bytes))
+        sha256_of_digits(digits).map_err(fail)
     }
+}
+
+/// The error says what is wrong with the digits.
+fn sha256_of_digits(digits: &str) -> std::result::Result<Digest, &'static str> {
+    if digits.len() != 64 {
+        return Err("there are not exactly 64 hex digits");
+    }
+    if !digits.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')) {
+        return Err("there is something other than 0-9 and a-f");
+    }
+    let mut bytes = [0; 32];
+    hex::decode_to_slice(digits, &mut bytes).map_err(|_| "the digits are not hex")?;
+    Ok(Digest::from_sha256(bytes))
 }
 
 impl Serialize for Digest {

@@ -7,7 +7,7 @@ use super::{
     BLOBS, CACHEDIR_TAG, FETCH, FOLDERS, INDEX, INGEST, KEY_DIGITS, LOCKS, OUTBOARDS, PARTIALS, QUARANTINE, RESERVE,
     SHA256, STORE_JSON, TRASH, VIEWS,
 };
-use crate::digest::{Algorithm, Digest};
+use crate::digest::Digest;
 
 /// What a path below the root stands for. Whether anything is there, and of which kind, is not known.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -172,14 +172,14 @@ fn lock_file(below: &[&str]) -> Option<LockFile> {
 /// What a name in `trash/` says.
 fn trashed(name: &str) -> Option<(Digest, u64)> {
     let (digits, trashed_ms) = name.split_once('.')?;
-    Some((digest(digits)?, decimal(trashed_ms)?))
+    Some((Digest::from_sha256_hex(digits)?, decimal(trashed_ms)?))
 }
 
 /// What a name in `quarantine/` says; `Some(None)` for what is no blob.
 fn quarantined(name: &str) -> Option<Option<Digest>> {
     let (what, tag) = name.rsplit_once('.')?;
     let is_other = what == STORE_JSON || shard_name(what).is_some();
-    let digest = digest(what);
+    let digest = Digest::from_sha256_hex(what);
     (is_random(tag) && (is_other || digest.is_some())).then_some(digest)
 }
 
@@ -188,11 +188,7 @@ fn shard_name(name: &str) -> Option<u8> {
 }
 
 fn digest_in(first: &str, digits: &str) -> Option<Digest> {
-    if digits.starts_with(first) && first.len() == 2 { digest(digits) } else { None }
-}
-
-fn digest(digits: &str) -> Option<Digest> {
-    format!("{}:{digits}", Algorithm::Sha256).parse().ok()
+    if digits.starts_with(first) && first.len() == 2 { Digest::from_sha256_hex(digits) } else { None }
 }
 
 /// Two lowercase hex digits.
@@ -221,7 +217,7 @@ fn is_random_temporary(name: &str) -> bool {
 
 /// What a name in a folder of `blobs/sha256/` says.
 pub(crate) fn parse_blob(name: &str) -> Option<Digest> {
-    digest(name)
+    Digest::from_sha256_hex(name)
 }
 
 /// Of a name in this folder of `blobs/sha256/` or `outboards/sha256/`, whose digest it has.
