@@ -8,7 +8,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use crate::error::{Error, Result, excerpt};
 
 /// A digest algorithm that names blobs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 #[non_exhaustive]
 pub enum Algorithm {
     /// SHA-256, [FIPS 180-4](https://doi.org/10.6028/NIST.FIPS.180-4).
@@ -16,19 +17,50 @@ pub enum Algorithm {
 }
 
 impl Algorithm {
+    const ALL: [Algorithm; 1] = [Algorithm::Sha256];
+
     /// The name in front of the colon.
     #[must_use]
-    pub fn name(self) -> &'static str {
+    pub const fn as_str(self) -> &'static str {
         match self {
             Algorithm::Sha256 => "sha256",
         }
     }
+
+    fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|algorithm| algorithm.as_str() == name)
+    }
 }
 
-/// An algorithm and 32 bytes, written `sha256:<64 lowercase hex>` everywhere.
+impl fmt::Display for Algorithm {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+impl FromStr for Algorithm {
+    type Err = Error;
+
+    fn from_str(name: &str) -> Result<Self> {
+        let unknown = || Error::InvalidDigest { input: excerpt(name), reason: UNKNOWN_ALGORITHM };
+        Algorithm::named(name).ok_or_else(unknown)
+    }
+}
+
+const UNKNOWN_ALGORITHM: &str = "the algorithm is not sha256";
+
+/// An algorithm and the bytes that it gave, written `sha256:<64 lowercase hex>` everywhere.
 ///
 /// Parsing takes exactly that form: no upper case, no blanks, no other length, no other algorithm.
 /// A blob path is built from the parsed bytes, never from the text.
+///
+/// ```
+/// # use catalog_core::Digest;
+/// let digest = Digest::sha256_of(b"");
+/// assert_eq!(format!("{digest:.12x}"), "e3b0c44298fc");
+/// assert_eq!(Digest::try_from(digest.to_string().as_str())?, digest);
+/// # Ok::<_, catalog_core::Error>(())
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Digest {
     algorithm: Algorithm,
@@ -42,9 +74,14 @@ impl Digest {
         Digest { algorithm: Algorithm::Sha256, bytes }
     }
 
-    /// Hashes `bytes`, which are in memory already.
+    /// What parses as the digest behind `sha256:`; `None` for anything else.
+    pub(crate) fn from_sha256_hex(digits: &str) -> Option<Self> {
+        sha256_of_digits(digits).ok()
+    }
+
+    /// The SHA-256 of `bytes`, which are in memory already.
     #[must_use]
-    pub fn of_bytes(bytes: &[u8]) -> Self {
+    pub fn sha256_of(bytes: &[u8]) -> Self {
         use sha2::Digest as _;
         Digest::from_sha256(sha2::Sha256::digest(bytes).into())
     }
@@ -55,22 +92,35 @@ impl Digest {
         self.algorithm
     }
 
-    /// The 32 bytes.
+    /// The bytes; of SHA-256, 32.
     #[must_use]
-    pub fn as_bytes(&self) -> &[u8; 32] {
+    pub fn as_bytes(&self) -> &[u8] {
         &self.bytes
     }
 
-    /// 64 lowercase hex digits, without the algorithm.
+    /// The bytes in lowercase hex, without the algorithm; of SHA-256, 64 digits.
     #[must_use]
     pub fn to_hex(&self) -> String {
         hex::encode(self.bytes)
     }
 }
 
+impl AsRef<[u8]> for Digest {
+    fn as_ref(&self) -> &[u8] {
+        self.as_bytes()
+    }
+}
+
 impl fmt::Display for Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}", self.algorithm.name(), self.to_hex())
+        write!(f, "{}:{}", self.algorithm, self.to_hex())
+    }
+}
+
+/// As [`to_hex`](Digest::to_hex); with a precision, so many digits of it.
+impl fmt::LowerHex for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.to_hex())
     }
 }
 
@@ -80,25 +130,36 @@ impl fmt::Debug for Digest {
     }
 }
 
+impl TryFrom<&str> for Digest {
+    type Error = Error;
+
+    fn try_from(text: &str) -> Result<Self> {
+        text.parse()
+    }
+}
+
 impl FromStr for Digest {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self> {
         let fail = |reason| Error::InvalidDigest { input: excerpt(text), reason };
         let (name, digits) = text.split_once(':').ok_or_else(|| fail("there is no `algorithm:` in front"))?;
-        if name != Algorithm::Sha256.name() {
-            return Err(fail("the algorithm is not sha256"));
-        }
-        if digits.len() != 64 {
-            return Err(fail("there are not exactly 64 hex digits"));
-        }
-        if !digits.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')) {
-            return Err(fail("there is something other than 0-9 and a-f"));
-        }
-        let mut bytes = [0; 32];
-        hex::decode_to_slice(digits, &mut bytes).map_err(|_| fail("the digits are not hex"))?;
-        Ok(Digest::from_sha256(bytes))
+        let Algorithm::Sha256 = Algorithm::named(name).ok_or_else(|| fail(UNKNOWN_ALGORITHM))?;
+        sha256_of_digits(digits).map_err(fail)
     }
+}
+
+/// The error says what is wrong with the digits.
+fn sha256_of_digits(digits: &str) -> std::result::Result<Digest, &'static str> {
+    if digits.len() != 64 {
+        return Err("there are not exactly 64 hex digits");
+    }
+    if !digits.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')) {
+        return Err("there is something other than 0-9 and a-f");
+    }
+    let mut bytes = [0; 32];
+    hex::decode_to_slice(digits, &mut bytes).map_err(|_| "the digits are not hex")?;
+    Ok(Digest::from_sha256(bytes))
 }
 
 impl Serialize for Digest {
@@ -169,8 +230,10 @@ mod tests {
     #[test]
     fn text_and_bytes_are_one_digest() {
         let digest: Digest = EMPTY.parse().unwrap();
-        assert_eq!(digest, Digest::of_bytes(b""));
+        assert_eq!(digest, Digest::sha256_of(b""));
         assert_eq!(digest.to_string(), EMPTY);
+        assert_eq!((format!("{digest:x}"), format!("{digest:.4x}")), (digest.to_hex(), "e3b0".into()));
+        assert_eq!(hex::encode(digest), digest.to_hex());
         assert_eq!(serde_json::to_string(&digest).unwrap(), format!("{EMPTY:?}"));
         assert_eq!(serde_json::from_str::<Digest>(&format!("{EMPTY:?}")).unwrap(), digest);
         // An escaped character cannot be borrowed from the input: the parse must still work.
@@ -179,6 +242,19 @@ mod tests {
                 .unwrap(),
             digest
         );
+    }
+
+    #[test]
+    fn an_algorithm_has_one_name() {
+        for algorithm in Algorithm::ALL {
+            let name = algorithm.to_string();
+            assert_eq!((name.as_str(), name.parse::<Algorithm>().unwrap()), (algorithm.as_str(), algorithm));
+            assert_eq!(serde_json::to_string(&algorithm).unwrap(), format!("{name:?}"));
+            assert_eq!(serde_json::from_str::<Algorithm>(&format!("{name:?}")).unwrap(), algorithm);
+        }
+        for other in ["", "SHA256", "sha-256", "sha512", "sha256:"] {
+            assert!(other.parse::<Algorithm>().unwrap_err().is_invalid_input(), "{other}");
+        }
     }
 
     #[test]
@@ -211,8 +287,8 @@ mod tests {
 
     #[test]
     fn the_five_cases_of_a_comparison() {
-        let a = Digest::of_bytes(b"a");
-        let b = Digest::of_bytes(b"b");
+        let a = Digest::sha256_of(b"a");
+        let b = Digest::sha256_of(b"b");
         assert!(matches!(verify_digest(Some(&a), Some(&a)), VerificationOutcome::Pass { .. }));
         assert!(matches!(verify_digest(Some(&a), Some(&b)), VerificationOutcome::Fail { .. }));
         assert!(matches!(verify_digest(None, Some(&b)), VerificationOutcome::Fail { .. }));

@@ -1,6 +1,6 @@
 //! What the catalog knows of a model: the five-field entry that callers build, and the record that holds it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -146,16 +146,31 @@ pub struct Stamp {
 /// Where an artifact came from.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
-pub struct Source {
+pub struct Provenance {
+    // The first in the order of its name on disk.
     /// Of a tree, the BLAKE3 hash of the paths and stamps of all its files when they were staged; `None` for a file,
     /// and when one of them was still young.
+    #[serde(rename = "listing", default)]
+    pub(crate) fingerprint: Option<String>,
+    /// What a reference that can move meant when it was staged: a commit, the digest of a manifest, a version. `None`
+    /// for one that has no such thing, such as a local path.
     #[serde(default)]
-    pub listing: Option<String>,
+    pub pinned: Option<String>,
     /// The reference's own string.
     pub reference: String,
     /// The local file's stamp when it was staged; `None` for a tree, and for a file that was still young when it was
     /// read, so that a later write could not be told apart.
     pub stamp: Option<Stamp>,
+    /// What tells whether the origin still has this version, such as an `ETag`; `None` when it gave nothing of the kind.
+    #[serde(default)]
+    pub validator: Option<String>,
+}
+
+impl Provenance {
+    /// From this reference, of which nothing more is known.
+    pub(crate) fn new(reference: impl Into<String>) -> Self {
+        Provenance { fingerprint: None, pinned: None, reference: reference.into(), stamp: None, validator: None }
+    }
 }
 
 /// A reason to keep an entry, recorded on disk under a name.
@@ -193,7 +208,7 @@ pub struct Record {
     /// How `local_path` was made from the blob; of a tree, the costliest way any of its files took.
     pub view: Option<LinkMode>,
     /// Where it came from; `None` for a registered path.
-    pub source: Option<Source>,
+    pub source: Option<Provenance>,
     /// When the id was first recorded, in milliseconds since the Unix epoch.
     pub created_ms: u64,
     /// When the record was last changed, in milliseconds since the Unix epoch.
@@ -205,10 +220,12 @@ pub struct Record {
     /// When a part of it was found to be damaged, in milliseconds since the Unix epoch; `None`: it is not known to be. It is
     /// not given out until it was repaired or staged again.
     pub damaged_ms: Option<u64>,
+    /// Further blobs that it needs, such as signatures of its content: they are kept as long as it is.
+    pub needs: BTreeSet<Digest>,
     /// What asks for it to be kept, by name.
     pub pins: BTreeMap<String, Pin>,
     /// Of a view that is no hardlink: the hash of the paths and stamps of its files when they were made or checked last.
-    pub(crate) view_listing: Option<String>,
+    pub(crate) view_fingerprint: Option<String>,
 }
 
 /// Checks an id: 1 to [`MAX_ID_BYTES`] bytes, no control characters.

@@ -8,10 +8,11 @@
 //!   index/<xx>.json                     256 shards, xx = first byte of SHA-256(id)
 //!   index/<xx>.json.prev                the generation before
 //!   blobs/sha256/<xx>/<64 hex>          mode 0444, never changed in place
-//!   outboards/sha256/<xx>/<64 hex>.json BLAKE3 root, and the stamp of the last full check
+//!   outboards/sha256/<xx>/<64 hex>.json  BLAKE3 root, and the stamp of the last full check
 //!   outboards/sha256/<xx>/<64 hex>.groups  32 bytes for each MiB, of a blob of more than one
-//!   views/<slug>/<12 hex>/<name>        local_path; <12 hex> of the artifact's digest
+//!   views/<slug>/<40 hex>/<name>        local_path; <40 hex> of the artifact's digest
 //!   ingest/<session>/                   private in-flight files of one operation
+//!   partials/<key>/                     what a fetch or a large copy has brought so far; outlives its process
 //!   trash/<64 hex>.<epoch ms>           swept, within grace
 //!   quarantine/                         corrupt blobs, kept to look at
 //!   locks/probe                         locked twice at open, to see whether locks work here
@@ -21,8 +22,14 @@
 //!   locks/fetch/<key>                   one worker per reference
 //! ```
 
-use std::ffi::OsStr;
+mod classify;
+
 use std::path::{Component, Path, PathBuf};
+
+pub(crate) use classify::{
+    Thing, classify, classify_in, is_hex, is_quarantine, is_temporary, parse_blob, parse_fan_out, parse_quarantine,
+    parse_trash,
+};
 
 use crate::digest::{Algorithm, Digest};
 
@@ -32,35 +39,51 @@ pub(crate) const FORMAT: u32 = 1;
 /// How many shards the index has.
 pub(crate) const SHARDS: usize = 256;
 
+/// How many hex digits of an artifact's digest name the folder of its view. 160 bits: with the 48 of 12 digits, two
+/// contents that agree in them cost seconds to find, and one would replace the other at a path that is in use.
+const VIEW_DIGITS: usize = 40;
+
 pub(crate) const STORE_JSON: &str = "store.json";
 pub(crate) const RESERVE: &str = "store.reserve";
 pub(crate) const CACHEDIR_TAG: &str = "CACHEDIR.TAG";
 pub(crate) const INDEX: &str = "index";
+pub(crate) const BLOBS: &str = "blobs";
+pub(crate) const OUTBOARDS: &str = "outboards";
 pub(crate) const INGEST: &str = "ingest";
+pub(crate) const PARTIALS: &str = "partials";
 pub(crate) const VIEWS: &str = "views";
 pub(crate) const TRASH: &str = "trash";
 pub(crate) const QUARANTINE: &str = "quarantine";
+pub(crate) const LOCKS: &str = "locks";
+/// In `locks/`.
+const FETCH: &str = "fetch";
+/// In `blobs/` and `outboards/`.
+const SHA256: &str = Algorithm::Sha256.as_str();
+
+/// How many hex digits of a SHA-256 are a key, of `partials/` and of `locks/fetch/`.
+const KEY_DIGITS: usize = 32;
 
 /// Every folder that a new store has, parents first.
-pub(crate) const FOLDERS: [&str; 12] = [
+pub(crate) const FOLDERS: [&str; 13] = [
     INDEX,
-    "blobs",
+    BLOBS,
     "blobs/sha256",
-    "outboards",
+    OUTBOARDS,
     "outboards/sha256",
     VIEWS,
     INGEST,
+    PARTIALS,
     TRASH,
     QUARANTINE,
-    "locks",
+    LOCKS,
     "locks/index",
     "locks/fetch",
 ];
 
 /// The first eight bytes of the SHA-256 of an id; the first of them is the number of its shard.
 pub(crate) fn id_hash(id: &str) -> u64 {
-    let [a, b, c, d, e, f, g, h, ..] = *Digest::of_bytes(id.as_bytes()).as_bytes();
-    u64::from_be_bytes([a, b, c, d, e, f, g, h])
+    let digest = Digest::sha256_of(id.as_bytes());
+    u64::from_be_bytes(*digest.as_bytes().first_chunk().expect("SHA-256 gives 32 bytes"))
 }
 
 pub(crate) fn shard_number(id: &str) -> u8 {
@@ -86,21 +109,21 @@ pub(crate) fn shard_claim(number: u8, generation: u64) -> PathBuf {
 }
 
 pub(crate) fn blob(digest: &Digest) -> PathBuf {
-    fan_out("blobs", digest, "")
+    fan_out(BLOBS, digest, "")
 }
 
 pub(crate) fn outboard(digest: &Digest) -> PathBuf {
-    fan_out("outboards", digest, ".json")
+    fan_out(OUTBOARDS, digest, ".json")
 }
 
 /// The chaining values of a blob's groups.
 pub(crate) fn outboard_groups(digest: &Digest) -> PathBuf {
-    fan_out("outboards", digest, ".groups")
+    fan_out(OUTBOARDS, digest, ".groups")
 }
 
 fn fan_out(folder: &str, digest: &Digest, ending: &str) -> PathBuf {
-    let [first, ..] = *digest.as_bytes();
-    PathBuf::from(format!("{folder}/{}/{first:02x}/{}{ending}", digest.algorithm().name(), digest.to_hex()))
+    let hex = digest.to_hex();
+    PathBuf::from(format!("{folder}/{}/{hex:.2}/{hex}{ending}", digest.algorithm()))
 }
 
 /// `views/<slug>`: everything that was ever shown under this id.
@@ -108,19 +131,13 @@ pub(crate) fn view_home(id: &str) -> PathBuf {
     Path::new(VIEWS).join(slug(id))
 }
 
-/// `views/<slug>/<12 hex>/<name>`.
+/// `views/<slug>/<40 hex>/<name>`.
 pub(crate) fn view(id: &str, digest: &Digest, name: &str) -> PathBuf {
-    let short: String = digest.to_hex().chars().take(12).collect();
-    view_home(id).join(short).join(name)
+    view_home(id).join(format!("{digest:.VIEW_DIGITS$x}")).join(name)
 }
 
 pub(crate) fn quarantine(digest: &Digest, tag: &str) -> PathBuf {
     Path::new(QUARANTINE).join(format!("{}.{tag}", digest.to_hex()))
-}
-
-/// Which digest a file in `quarantine/` should have had.
-pub(crate) fn parse_quarantine(name: &OsStr) -> Option<Digest> {
-    parse_blob(name.to_str()?.split_once('.')?.0)
 }
 
 /// Where something that is no blob is kept to look at: a damaged shard or `store.json`, or what stood in a file's place.
@@ -128,57 +145,32 @@ pub(crate) fn quarantine_other(name: &str, tag: &str) -> PathBuf {
     Path::new(QUARANTINE).join(format!("{name}.{tag}"))
 }
 
-/// Whether this is what a file in `quarantine/` is called.
-pub(crate) fn is_quarantine(name: &OsStr) -> bool {
-    let Some((what, tag)) = name.to_str().and_then(|name| name.rsplit_once('.')) else { return false };
-    let is_shard = |name: &str| name.strip_suffix(".json").is_some_and(|number| is_hex(number, 2));
-    is_hex(tag, 16) && (parse_blob(what).is_some() || what == STORE_JSON || is_shard(what))
-}
-
-/// Whether this is so many lowercase hex digits.
-pub(crate) fn is_hex(text: &str, digits: usize) -> bool {
-    text.len() == digits && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
-}
-
 /// A blob in `trash/`, under its name and the time at which it was put there.
 pub(crate) fn trash(digest: &Digest, trashed_ms: u64) -> PathBuf {
     Path::new(TRASH).join(format!("{}.{trashed_ms}", digest.to_hex()))
 }
 
-/// What a name in `trash/` says.
-pub(crate) fn parse_trash(name: &str) -> Option<(Digest, u64)> {
-    let (digits, trashed_ms) = name.split_once('.')?;
-    Some((parse_blob(digits)?, trashed_ms.parse().ok()?))
-}
-
-/// What a name in a folder of `blobs/sha256/` says.
-pub(crate) fn parse_blob(name: &str) -> Option<Digest> {
-    format!("{}:{name}", Algorithm::Sha256.name()).parse().ok()
-}
-
-/// Of a name in this folder of `blobs/sha256/` or `outboards/sha256/`, whose digest it begins with; `None` when that
-/// belongs into another one, where nobody looks for it here.
-pub(crate) fn parse_fan_out(folder: &Path, name: &OsStr) -> Option<Digest> {
-    let digits = name.to_str()?.split('.').next()?;
-    let is_in_place = digits.get(..2).is_some_and(|first| folder.ends_with(first));
-    parse_blob(digits).filter(|_| is_in_place)
-}
-
 /// The folders below `blobs/` or `outboards/` that hold the files.
 pub(crate) fn fan_out_folders(folder: &str) -> impl Iterator<Item = PathBuf> {
-    (0..=u8::MAX).map(move |first| PathBuf::from(format!("{folder}/{}/{first:02x}", Algorithm::Sha256.name())))
+    (0..=u8::MAX).map(move |first| PathBuf::from(format!("{folder}/{SHA256}/{first:02x}")))
 }
 
-/// Whether this is what an unfinished write is called.
-pub(crate) fn is_temporary(name: &OsStr) -> bool {
-    let name = name.to_string_lossy();
-    name.starts_with('.') && name.ends_with(".tmp")
+/// The key of what is brought in, by what that is.
+#[allow(dead_code)] // nothing brings parts yet
+pub(crate) fn partial_key(what: &str) -> String {
+    format!("{:.KEY_DIGITS$x}", Digest::sha256_of(what.as_bytes()))
+}
+
+/// What was brought so far under a [`partial_key`].
+#[allow(dead_code)] // as above
+pub(crate) fn partial(key: &str) -> PathBuf {
+    debug_assert!(is_hex(key, KEY_DIGITS), "{key:?} is no key");
+    Path::new(PARTIALS).join(key)
 }
 
 /// Locked by the worker of a reference; says meanwhile how far it has come.
 pub(crate) fn lock_fetch(reference: &str) -> PathBuf {
-    let key: String = Digest::of_bytes(reference.as_bytes()).to_hex().chars().take(32).collect();
-    PathBuf::from(format!("locks/fetch/{key}"))
+    PathBuf::from(format!("{LOCKS}/{FETCH}/{:.KEY_DIGITS$x}", Digest::sha256_of(reference.as_bytes())))
 }
 
 /// Locked twice at open, to see whether locks work here.
@@ -200,7 +192,7 @@ pub(crate) fn lock_shard(number: u8) -> PathBuf {
 
 /// A readable folder name for an id: no two ids share one on any file system, because the hash of the id is in it.
 fn slug(id: &str) -> String {
-    let hash: String = Digest::of_bytes(id.as_bytes()).to_hex().chars().take(16).collect();
+    let hash = format!("{:.16x}", Digest::sha256_of(id.as_bytes()));
     let readable: String = id
         .chars()
         .take(64)
@@ -235,19 +227,12 @@ pub(crate) enum Place {
     Free,
 }
 
-/// Tells what `relative` (normal components only) is to the store. Upper case counts as lower, because on some file
-/// systems it is.
+/// Tells what a path relative to the root is to the store.
 pub(crate) fn place(relative: &Path) -> Place {
-    let mut parts = relative.components();
-    let Some(Component::Normal(first)) = parts.next() else { return Place::Own };
-    let below = parts.next().is_some();
-    let first = first.to_string_lossy().to_ascii_lowercase();
-    match first.as_str() {
-        VIEWS if below => Place::Views,
-        STORE_JSON | RESERVE => Place::Own,
-        _ if first == CACHEDIR_TAG.to_ascii_lowercase() => Place::Own,
-        _ if FOLDERS.contains(&first.as_str()) => Place::Own,
-        _ => Place::Free,
+    match classify(relative) {
+        Thing::Foreign => Place::Free,
+        Thing::ViewHome | Thing::ViewFolder | Thing::InView => Place::Views,
+        _ => Place::Own,
     }
 }
 
@@ -259,7 +244,7 @@ mod tests {
     fn slugs_are_readable_and_never_collide() {
         assert_eq!(
             slug("file:/Models/Llama.gguf"),
-            format!("file--models-llama.gguf-{}", &Digest::of_bytes(b"file:/Models/Llama.gguf").to_hex()[..16])
+            format!("file--models-llama.gguf-{}", &Digest::sha256_of(b"file:/Models/Llama.gguf").to_hex()[..16])
         );
         assert_ne!(slug("a"), slug("A"));
         assert_ne!(slug("é"), slug("e\u{301}"));
@@ -283,11 +268,17 @@ mod tests {
             "locks",
             "trash/a",
             "CACHEDIR.TAG",
+            "cachedir.tag",
+            "Views/a/b", // where upper case is lower case, a view that no sweep would know for one
+            "partials/x",
+            ".0123456789abcdef.tmp", // which a collection removes
+            "../x",
+            "/x",
         ] {
             assert_eq!(place(Path::new(own)), Place::Own, "{own}");
         }
         assert_eq!(place(Path::new("views/a/b")), Place::Views);
-        for free in ["a.gguf", "models/blobs/x", "blobs2"] {
+        for free in ["a.gguf", "models/blobs/x", "blobs2", ".download.tmp"] {
             assert_eq!(place(Path::new(free)), Place::Free, "{free}");
         }
     }
@@ -304,11 +295,14 @@ mod tests {
 
     #[test]
     fn blob_paths_come_from_digests() {
-        let digest = Digest::of_bytes(b"");
+        let digest = Digest::sha256_of(b"");
         assert_eq!(
             blob(&digest),
             Path::new("blobs/sha256/e3/e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855")
         );
-        assert_eq!(view("m", &digest, "a.gguf").components().nth(2).unwrap().as_os_str(), "e3b0c44298fc");
+        assert_eq!(
+            view("m", &digest, "a.gguf").components().nth(2).unwrap().as_os_str(),
+            "e3b0c44298fc1c149afbf4c8996fb92427ae41e4"
+        );
     }
 }

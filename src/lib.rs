@@ -65,7 +65,7 @@ pub use catalog::{CatalogStore, FsCatalog, Key};
 pub use digest::{Algorithm, Digest, VerificationOutcome, verify_digest};
 pub use doctor::{Doctor, Finding, FindingKind, MendOutcome, Remedy, Severity};
 pub use entry::{
-    ArtifactKind, CatalogEntry, LifecycleState, LinkMode, MAX_ID_BYTES, Pin, Record, Source, Stamp, TrustState,
+    ArtifactKind, CatalogEntry, LifecycleState, LinkMode, MAX_ID_BYTES, Pin, Provenance, Record, Stamp, TrustState,
     check_id,
 };
 pub use error::{Error, Result};
@@ -76,7 +76,7 @@ pub use gc::{
     DiskUsage, EntryUsage, GcAction, GcFailure, GcKept, GcPlan, GcPolicy, GcReason, GcReport, GcStep, KeptBlob,
     RemoveReceipt,
 };
-pub use hash::{FileHash, HashFunction, hash_files};
+pub use hash::{FileHash, HashFunction, HashValue, hash_files};
 pub use lease::{Lease, ModelMap};
 pub use model_ref::ModelRef;
 pub use observer::{Event, Observer};

@@ -94,7 +94,7 @@ impl Host {
 
     /// The index file that holds this id.
     fn shard(&self, id: &str) -> PathBuf {
-        self.root().join("index").join(format!("{}.json", &Digest::of_bytes(id.as_bytes()).to_hex()[..2]))
+        self.root().join("index").join(format!("{}.json", &Digest::sha256_of(id.as_bytes()).to_hex()[..2]))
     }
 
     fn files_under(&self, folder: &str) -> Vec<PathBuf> {
@@ -201,7 +201,7 @@ fn the_keys_of_the_json() {
         "kind",
     ]
     .to_vec();
-    let more = ["files", "view", "source", "created_ms", "updated_ms", "pins"].to_vec();
+    let more = ["files", "view", "source", "needs", "created_ms", "updated_ms", "pins"].to_vec();
     for (line, expected) in [
         (
             vec!["stage", fixture, "--id", "tiny"],
@@ -416,7 +416,7 @@ fn each_argument_is_done_and_the_code_is_that_of_the_first_that_failed() {
     let run = host.words("stage a ftp://x missing hf:o/r b --json");
     assert_eq!((run.code, run.stderr.lines().count()), (2, 3), "{}", run.stderr);
     let digests: Vec<_> = run.json_lines().iter().map(|staged| staged["digest"].clone()).collect();
-    assert_eq!(digests, [b"a", b"b"].map(|bytes| Value::from(Digest::of_bytes(bytes).to_string())));
+    assert_eq!(digests, [b"a", b"b"].map(|bytes| Value::from(Digest::sha256_of(bytes).to_string())));
     assert_eq!(host.words("stage missing ftp://x a").code, 3);
 
     for verb in ["retire", "activate"] {
@@ -454,7 +454,7 @@ fn every_kernel_gives_the_same_hashes() {
         String::from_utf8(command.output().unwrap().stdout).unwrap()
     };
     let expected: Vec<_> =
-        (0..70).map(|i| format!("{}  {i}.gguf\n", Digest::of_bytes(&vec![i as u8; i * i * 37]).to_hex())).collect();
+        (0..70).map(|i| format!("{}  {i}.gguf\n", Digest::sha256_of(&vec![i as u8; i * i * 37]).to_hex())).collect();
     for kernel in ["avx512", "sha-ni", "portable", "something else"] {
         assert_eq!(hashes(kernel), expected.concat(), "{kernel}");
     }
@@ -575,13 +575,13 @@ fn content_that_is_not_what_it_was_said_to_be() {
     let host = Host::new();
     host.file("a", b"a");
     let error = host.run(["stage", "a", "--id", "a", "--digest", &format!("sha256:{EMPTY_SHA256}")]).failed(4);
-    assert!(error.contains(EMPTY_SHA256) && error.contains(&Digest::of_bytes(b"a").to_hex()), "{error}");
+    assert!(error.contains(EMPTY_SHA256) && error.contains(&Digest::sha256_of(b"a").to_hex()), "{error}");
     assert!(host.ids().is_empty());
     for folder in ["ingest", "blobs", "views"] {
         assert!(host.files_under(folder).is_empty(), "{folder}");
     }
 
-    let staged = host.run(["stage", "a", "--id", "a", "--digest", &Digest::of_bytes(b"a").to_string()]);
+    let staged = host.run(["stage", "a", "--id", "a", "--digest", &Digest::sha256_of(b"a").to_string()]);
     staged.done();
     assert_eq!(host.words("show a --json").json_line()["trust"], "verified");
 }

@@ -92,7 +92,7 @@ fn now_ms() -> u64 {
 
 /// A model of one MiB that no other one shares bytes with.
 fn stage_one_mib(host: &Host, id: &str) -> PathBuf {
-    let pattern = Digest::of_bytes(id.as_bytes()).to_hex().into_bytes();
+    let pattern = Digest::sha256_of(id.as_bytes()).to_hex().into_bytes();
     let source = host.file(&format!("{id}.gguf"), pattern.repeat(usize::try_from(MIB).unwrap() / pattern.len()));
     let staged = run(host, ["stage", source.to_str().unwrap(), "--id", id, "--json"]).json_line();
     PathBuf::from(staged["local_path"].as_str().unwrap())
@@ -419,7 +419,7 @@ fn a_leased_model_outlives_its_removal() {
     assert_eq!(lease.path, path);
     let removed = words(&host, "remove m").done().text;
     assert!(removed.contains("a live process leases it; the next gc takes it when that has ended"), "{removed}");
-    let digest = Digest::of_bytes(&fs::read(&path).unwrap());
+    let digest = Digest::sha256_of(&fs::read(&path).unwrap());
     assert!(blob_path(&host.root(), &digest).exists());
     words(&host, "gc --max-bytes 0 --grace 0");
     assert!(path.exists(), "a collection has taken what is leased");
@@ -593,7 +593,7 @@ fn two_processes_that_stage_one_file_read_it_once() {
 /// Holds what a process holds that stages this file.
 fn work_on(host: &Host, source: &Path) -> File {
     let reference = format!("file:{}", fs::canonicalize(source).unwrap().display());
-    let key: String = Digest::of_bytes(reference.as_bytes()).to_hex().chars().take(32).collect();
+    let key: String = Digest::sha256_of(reference.as_bytes()).to_hex().chars().take(32).collect();
     let lock = File::options().create(true).truncate(false).write(true).open(host.root().join("locks/fetch").join(key));
     let lock = lock.unwrap();
     fs2::FileExt::lock_exclusive(&lock).unwrap();

@@ -85,7 +85,7 @@ fn state() -> impl Strategy<Value = LifecycleState> {
 }
 
 fn entry() -> impl Strategy<Value = CatalogEntry> {
-    let digest = any::<Option<u8>>().prop_map(|seed| seed.map(|seed| Digest::of_bytes(&[seed])));
+    let digest = any::<Option<u8>>().prop_map(|seed| seed.map(|seed| Digest::sha256_of(&[seed])));
     (id(), 0..100, state(), digest, any::<Option<u64>>()).prop_map(|(id, n, lifecycle, digest, last_verified_ms)| {
         CatalogEntry { id, local_path: format!("models/{n}.gguf").into(), lifecycle, digest, last_verified_ms }
     })

@@ -95,7 +95,7 @@ fn put_ingests_what_is_outside() {
     assert_readable(&catalog, "a", b"a");
     assert_eq!(listing(&file), before, "the source is as it was");
 
-    let known = CatalogEntry { digest: Some(Digest::of_bytes(b"a")), ..entry("known", &file) };
+    let known = CatalogEntry { digest: Some(Digest::sha256_of(b"a")), ..entry("known", &file) };
     catalog.put(&known).unwrap();
     assert_eq!(record(&catalog, "known").trust, TrustState::Verified);
     assert_sound(&host.root());
@@ -119,7 +119,7 @@ fn put_adopts_what_is_inside(#[case] path: &str) {
     catalog.put(&entry("a", path)).unwrap();
     let found = record(&catalog, "a");
     assert_eq!((found.entry.local_path.as_path(), found.kind), (file.as_path(), ArtifactKind::File));
-    assert_eq!(inode_of(&file), inode_of(&blob_path(catalog.root(), &Digest::of_bytes(b"a"))));
+    assert_eq!(inode_of(&file), inode_of(&blob_path(catalog.root(), &Digest::sha256_of(b"a"))));
     assert_readable(&catalog, "a", b"a");
     assert!(files_below(&host.root().join("views")).is_empty());
     assert_sound(&host.root());
@@ -139,7 +139,7 @@ fn put_adopts_a_directory_inside() {
     assert_eq!((found.kind, found.files, found.size_bytes), (ArtifactKind::Tree, 2, 3));
     assert_eq!(found.entry.local_path, catalog.root().join("models/m"));
     let shown = catalog.root().join("models/m/part/a.safetensors");
-    assert_eq!(inode_of(&shown), inode_of(&blob_path(catalog.root(), &Digest::of_bytes(b"a"))));
+    assert_eq!(inode_of(&shown), inode_of(&blob_path(catalog.root(), &Digest::sha256_of(b"a"))));
     // What somebody puts there later is not the catalog's.
     host.file("root/models/m/notes.txt", b"mine");
     assert!(catalog.delete("m").unwrap());
@@ -151,7 +151,7 @@ fn put_adopts_a_directory_inside() {
 fn put_registers_what_is_not_there_yet() {
     let host = Host::new();
     let catalog = host.catalog();
-    let digest = Some(Digest::of_bytes(b"later"));
+    let digest = Some(Digest::sha256_of(b"later"));
     let registered = CatalogEntry { digest, last_verified_ms: Some(7), ..entry("a", "models/new/a.gguf") };
     catalog.put(&registered).unwrap();
     let found = record(&catalog, "a");
@@ -258,7 +258,7 @@ fn put_of_content_with_another_digest_records_nothing() {
     host.file("tree/a", b"a");
     host.file("root/inside", b"inside");
     let before = listing(&host.root());
-    let digest = Some(Digest::of_bytes(b"other"));
+    let digest = Some(Digest::sha256_of(b"other"));
     for (id, path) in [
         ("new", host.file("a", b"a")),
         ("kept", host.file("a", b"a")),
@@ -376,7 +376,7 @@ fn delete_changes_nothing_outside_whatever_the_record_says(
     host.file("tree/secret.gguf", b"secret");
     let digest = match kind {
         "tree" => stage(&catalog, &tree, "real").unwrap().digest,
-        _ => Digest::of_bytes(b"secret"),
+        _ => Digest::sha256_of(b"secret"),
     };
     plant(&host, "planted", kind, &path, &digest, 6, view);
     // Its home among the views leads out as well.
@@ -410,7 +410,7 @@ fn delete_of_a_tree_with_a_hostile_manifest(
     fs::create_dir(host.root().join("models/sub")).unwrap();
     let hostile = manifest.replace("PLACE", &path.replace("OUTSIDE", host.path("outside").to_str().unwrap()));
     assert_ne!(hostile, manifest);
-    let hostile_digest = Digest::of_bytes(hostile.as_bytes());
+    let hostile_digest = Digest::sha256_of(hostile.as_bytes());
     let blob = blob_path(&host.root(), &hostile_digest);
     fs::create_dir_all(blob.parent().unwrap()).unwrap();
     fs::write(&blob, hostile).unwrap();
@@ -428,9 +428,9 @@ fn delete_takes_no_place_of_the_store_for_a_view() {
     let kept = stage(&catalog, &host.file("kept", b"kept"), "kept").unwrap();
     let blob = blob_path(catalog.root(), &kept.digest);
     let path = |file: &Path| file.strip_prefix(catalog.root()).unwrap().to_str().unwrap().to_owned();
-    plant(&host, "copy", "file", &path(&blob), &Digest::of_bytes(b"other"), 4, "copy");
+    plant(&host, "copy", "file", &path(&blob), &Digest::sha256_of(b"other"), 4, "copy");
     plant(&host, "link", "file", &path(&blob), &kept.digest, 4, "hardlink");
-    plant(&host, "tag", "file", "CACHEDIR.TAG", &Digest::of_bytes(b"other"), 4, "copy");
+    plant(&host, "tag", "file", "CACHEDIR.TAG", &Digest::sha256_of(b"other"), 4, "copy");
     for planted in ["copy", "link", "tag"] {
         assert!(catalog.delete(planted).unwrap());
     }

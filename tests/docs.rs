@@ -91,8 +91,13 @@ fn the_quota_of_the_format_page_is_what_is_written() {
 fn the_manifest_of_the_format_page_has_the_digest_that_it_says() {
     let page = read("docs/format.md");
     let manifest = block(&page, "## A manifest", "json");
-    let digest = Digest::of_bytes(manifest.trim_end().as_bytes());
+    let digest = Digest::sha256_of(manifest.trim_end().as_bytes());
     assert!(page.contains(&format!("`{}`", digest.to_hex())), "{digest}");
+    let manifest: serde_json::Value = serde_json::from_str(&manifest).unwrap();
+    let config = block(&page, "`config` names", "json");
+    let digest = Digest::sha256_of(config.trim().as_bytes());
+    assert_eq!(manifest["config"]["digest"], digest.to_string());
+    assert_eq!(manifest["config"]["size"], config.trim().len());
 }
 
 #[test]

@@ -103,7 +103,7 @@ fn a_source_on_another_file_system_is_copied() {
 /// Every blob is its name; nothing is in the folder for private files. (FAT has no modes to look at.)
 fn assert_whole(catalog: &FsCatalog) {
     for blob in files_below(&catalog.root().join("blobs")) {
-        assert_eq!(Digest::of_bytes(&fs::read(&blob).unwrap()).to_hex(), *blob.file_name().unwrap().to_str().unwrap());
+        assert_eq!(Digest::sha256_of(&fs::read(&blob).unwrap()).to_hex(), *blob.file_name().unwrap().to_str().unwrap());
     }
     assert_no_debris(catalog.root());
 }

@@ -66,12 +66,12 @@ impl<'a> Worker<'a> {
     fn stage(&mut self, id: String) {
         let (source, content) = self.source();
         let staged = self.catalog(&["stage", source.to_str().unwrap(), "--id", &id]).remove(0);
-        assert_eq!(staged["digest"], Digest::of_bytes(&content).to_string());
+        assert_eq!(staged["digest"], Digest::sha256_of(&content).to_string());
         assert_eq!(fs::read(staged["local_path"].as_str().unwrap()).unwrap(), content);
         if let Some(old) = self.acknowledged.insert(id, content.clone())
             && old != content
         {
-            self.replaced.insert(Digest::of_bytes(&old).to_hex());
+            self.replaced.insert(Digest::sha256_of(&old).to_hex());
         }
     }
 
@@ -145,7 +145,7 @@ fn processes_that_stage_and_remove_the_same_and_different_things(#[values(2, 4)]
     assert_eq!(ids(&catalog), expected.keys().cloned().collect::<Vec<_>>());
     assert_sound(&host.root());
 
-    let needed: BTreeSet<String> = expected.values().map(|content| Digest::of_bytes(content).to_hex()).collect();
+    let needed: BTreeSet<String> = expected.values().map(|content| Digest::sha256_of(content).to_hex()).collect();
     let replaced = done.iter().flat_map(|worker| worker.replaced.clone()).collect();
     let here = blobs(&host.root());
     assert!(needed.is_subset(&here), "{:?}", needed.difference(&here));
@@ -238,7 +238,7 @@ fn a_removal_while_the_same_content_comes_back(#[values(2, 3, 5)] which: usize) 
     assert_succeeds(removal);
     assert_readable(&catalog, "new", b"a");
     assert_eq!(ids(&catalog), ["new"]);
-    assert_eq!(blobs(&host.root()), [Digest::of_bytes(b"a").to_hex()].into());
+    assert_eq!(blobs(&host.root()), [Digest::sha256_of(b"a").to_hex()].into());
     assert_sound(&host.root());
 }
 
@@ -262,7 +262,7 @@ fn a_commit_while_its_content_is_removed(#[case] call: &str, #[case] which: usiz
     assert_succeeds(commit);
     assert_readable(&catalog, "new", b"a");
     assert_eq!(ids(&catalog), ["new"]);
-    assert!(blobs(&host.root()).contains(&Digest::of_bytes(b"a").to_hex()));
+    assert!(blobs(&host.root()).contains(&Digest::sha256_of(b"a").to_hex()));
     assert_sound(&host.root());
 }
 
@@ -320,7 +320,7 @@ fn processes_that_are_killed() {
         killed += usize::from(!process.0.wait().unwrap().success());
         assert_blobs_are_their_names(&host.root());
         for entry in catalog.list().unwrap() {
-            assert_eq!(Digest::of_bytes(&fs::read(&entry.local_path).unwrap()), entry.digest.unwrap());
+            assert_eq!(Digest::sha256_of(&fs::read(&entry.local_path).unwrap()), entry.digest.unwrap());
         }
         // Nobody is kept out by what a dead process held.
         stage(&catalog, &host.path("kept"), &format!("after {round}")).unwrap();
@@ -332,6 +332,6 @@ fn processes_that_are_killed() {
 
 fn assert_blobs_are_their_names(root: &Path) {
     for blob in files_below(&root.join("blobs")) {
-        assert_eq!(Digest::of_bytes(&fs::read(&blob).unwrap()).to_hex(), *blob.file_name().unwrap().to_str().unwrap());
+        assert_eq!(Digest::sha256_of(&fs::read(&blob).unwrap()).to_hex(), *blob.file_name().unwrap().to_str().unwrap());
     }
 }

@@ -220,7 +220,7 @@ fn stage_losing_the_lock(at: Option<usize>) -> (Result<()>, Vec<&'static str>) {
     let shard = hold_shard(&host.root(), "m");
     let (outcome, steps) = thread::scope(|scope| {
         let staging = scope.spawn(|| act(&host, &catalog));
-        wait_until("it has the store", || blob_path(&host.root(), &Digest::of_bytes(CONTENT)).exists());
+        wait_until("it has the store", || blob_path(&host.root(), &Digest::sha256_of(CONTENT)).exists());
         thread::sleep(Duration::from_millis(50)); // it waits for the shard
         fs::remove_file(host.root().join("locks/store")).unwrap();
         let injection = inject(at, Fault::Errno(libc::EIO));

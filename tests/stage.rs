@@ -107,7 +107,7 @@ fn a_root_that_was_moved_works_at_its_new_place() {
     assert_eq!(stage(&catalog, &host.file("b", b"b"), "more").unwrap().files, 1);
     catalog.remove("tree").unwrap().unwrap();
     catalog.remove("file").unwrap().unwrap();
-    assert_eq!(blobs(catalog.root()), [Digest::of_bytes(b"b").to_hex()].into());
+    assert_eq!(blobs(catalog.root()), [Digest::sha256_of(b"b").to_hex()].into());
     assert!(!host.root().exists());
 }
 
@@ -135,14 +135,14 @@ fn an_unchanged_source_is_not_read_again_and_a_changed_one_is() {
 
     let changed: Vec<u8> = b"first".iter().map(|byte| !byte).collect();
     set_mtime(&file, long_ago() + Duration::from_nanos(1));
-    assert_eq!(stage(&catalog, &file, "a").unwrap().digest, Digest::of_bytes(&changed));
+    assert_eq!(stage(&catalog, &file, "a").unwrap().digest, Digest::sha256_of(&changed));
     assert_readable(&catalog, "a", &changed);
 
     // Another inode with the same time and length, as `rsync -t` or `cp -p` make it.
     let other = host.file("other", b"other");
     set_mtime(&other, fs::metadata(&file).unwrap().modified().unwrap());
     fs::rename(&other, &file).unwrap();
-    assert_eq!(stage(&catalog, &file, "a").unwrap().digest, Digest::of_bytes(b"other"));
+    assert_eq!(stage(&catalog, &file, "a").unwrap().digest, Digest::sha256_of(b"other"));
 }
 
 // Red when `lasting_stamp` answers the stamp of a young file as well.
@@ -155,7 +155,7 @@ fn a_source_too_young_to_be_told_apart_is_read_again() {
     stage(&catalog, &file, "a").unwrap();
     swap_bytes_unseen(&file);
     let changed: Vec<u8> = b"first".iter().map(|byte| !byte).collect();
-    assert_eq!(stage(&catalog, &file, "a").unwrap().digest, Digest::of_bytes(&changed));
+    assert_eq!(stage(&catalog, &file, "a").unwrap().digest, Digest::sha256_of(&changed));
 }
 
 // Red when nobody waits for the clock of the file system to tick: the stamp of so young a file cannot be relied on.
@@ -333,7 +333,7 @@ fn a_link_that_fails_leaves_the_source_as_it_was() {
     set_mode(&file, 0o640);
     for mode in [IngestMode::Link, IngestMode::Move] {
         let mut options = mode_options("a", mode);
-        options.digest = Some(Digest::of_bytes(b"other"));
+        options.digest = Some(Digest::sha256_of(b"other"));
         let error = catalog.stage(&reference(&file), &options).unwrap_err();
         assert!(matches!(error, Error::DigestMismatch { .. }), "{error}");
         assert_eq!((mode_of(&file), fs::metadata(&file).unwrap().nlink()), (0o640, 1));
@@ -597,7 +597,7 @@ fn one_of_many_that_fails_does_not_hinder_the_others() {
     host.file("tree/b", b"b");
     let mut batch = items(&[(&a, "a"), (&missing, "missing"), (&tree, "damaged"), (&a, "bad\n"), (&tree, "tree")]);
     let mut wrong = options("wrong");
-    wrong.digest = Some(Digest::of_bytes(b"other"));
+    wrong.digest = Some(Digest::sha256_of(b"other"));
     batch.push((reference(&a), wrong));
     // A shard that cannot be read fails the items whose ids are in it.
     fs::write(shard_path(&host.root(), "damaged"), b"damaged").unwrap();

@@ -1,7 +1,7 @@
 //! Blobs that are here already: leases, and the way out through `trash/`.
 
 use std::collections::BTreeMap;
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
 use super::{Touched, outboard};
@@ -9,7 +9,7 @@ use crate::digest::Digest;
 use crate::error::Result;
 use crate::fs::lock::{Hold, Lock, try_lock_file};
 use crate::fs::{Kind, Meta, Root, now_ms};
-use crate::layout;
+use crate::layout::{self, Thing};
 use crate::threads::ready_for_rayon;
 
 /// Whether a blob can be taken out of service.
@@ -86,18 +86,22 @@ pub(crate) fn empty_trash(root: &Root, digest: &Digest, trashed: &std::path::Pat
 
 /// All that is in `trash/`, by digest; of one that is there twice, the later.
 pub(crate) fn trash(root: &Root) -> Result<BTreeMap<Digest, u64>> {
-    let names = root.names(layout::TRASH.as_ref())?;
-    Ok(names.iter().filter_map(|name| layout::parse_trash(name.to_str()?)).collect())
+    let folder = Path::new(layout::TRASH);
+    let trashed = |name: &OsString| match layout::classify_in(folder, name) {
+        Thing::Trashed { digest, trashed_ms } => Some((digest, trashed_ms)),
+        _ => None,
+    };
+    Ok(root.names(folder)?.iter().filter_map(trashed).collect())
 }
 
 /// Every blob in `blobs/`.
 pub(crate) fn all(root: &Root) -> Result<Vec<Digest>> {
     use rayon::prelude::*;
-    let folders: Vec<PathBuf> = layout::fan_out_folders("blobs").collect();
+    let folders: Vec<PathBuf> = layout::fan_out_folders(layout::BLOBS).collect();
     ready_for_rayon();
     let in_one = |folder: &PathBuf| {
         let names = root.names(folder)?;
-        Ok(names.iter().filter_map(|name| parse_blob_in(folder, name)).collect())
+        Ok(names.iter().filter_map(|name| blob_in(folder, name)).collect())
     };
     let all: Result<Vec<Vec<Digest>>> = folders.par_iter().map(in_one).collect();
     Ok(all?.into_iter().flatten().collect())
@@ -106,28 +110,30 @@ pub(crate) fn all(root: &Root) -> Result<Vec<Digest>> {
 /// Those blobs in `blobs/` whose names start with these digits, of which there are at least two.
 pub(crate) fn starting_with(root: &Root, digits: &str) -> Result<Vec<Digest>> {
     let is_theirs = |folder: &PathBuf| digits.get(..2).is_some_and(|first| folder.ends_with(first));
-    let Some(folder) = layout::fan_out_folders("blobs").find(is_theirs) else { return Ok(Vec::new()) };
+    let Some(folder) = layout::fan_out_folders(layout::BLOBS).find(is_theirs) else { return Ok(Vec::new()) };
     let names = root.names(&folder)?;
-    let theirs = names.iter().filter_map(|name| name.to_str()).filter(|name| name.starts_with(digits));
-    Ok(theirs.filter_map(layout::parse_blob).collect())
+    let theirs = names.iter().filter(|name| name.to_str().is_some_and(|name| name.starts_with(digits)));
+    Ok(theirs.filter_map(|name| blob_in(&folder, name)).collect())
 }
 
 /// The blobs in `blobs/` with what `stat` says of them.
 pub(crate) fn all_with_meta(root: &Root) -> Result<BTreeMap<Digest, Meta>> {
     use rayon::prelude::*;
-    let folders: Vec<PathBuf> = layout::fan_out_folders("blobs").collect();
+    let folders: Vec<PathBuf> = layout::fan_out_folders(layout::BLOBS).collect();
     ready_for_rayon();
     let in_one = |folder: &PathBuf| {
         let files = root.entries(folder)?.into_iter().filter(|(_, meta)| meta.kind == Kind::File);
-        Ok(files.filter_map(|(name, meta)| Some((parse_blob_in(folder, &name)?, meta))).collect())
+        Ok(files.filter_map(|(name, meta)| Some((blob_in(folder, &name)?, meta))).collect())
     };
     let all: Result<Vec<Vec<(Digest, Meta)>>> = folders.par_iter().map(in_one).collect();
     Ok(all?.into_iter().flatten().collect())
 }
 
-/// A name with an ending is no blob.
-fn parse_blob_in(folder: &Path, name: &OsStr) -> Option<Digest> {
-    layout::parse_fan_out(folder, name).filter(|_| name.len() == 64)
+fn blob_in(folder: &Path, name: &OsStr) -> Option<Digest> {
+    match layout::classify_in(folder, name) {
+        Thing::Blob(digest) => Some(digest),
+        _ => None,
+    }
 }
 
 #[cfg(test)]
@@ -142,7 +148,7 @@ mod tests {
     fn what_is_no_longer_in_the_trash_is_not_restored_and_what_fails_is_an_error() {
         let dir = tempfile::tempdir().unwrap();
         let root = Root::open(dir.path()).unwrap();
-        let digest = Digest::of_bytes(b"bytes");
+        let digest = Digest::sha256_of(b"bytes");
         let mut touched = Touched::default();
         let trashed = layout::trash(&digest, 1);
         restore(&root, &digest, &trashed, &mut touched).unwrap();

@@ -161,7 +161,7 @@ impl<'r> Private<'r> {
             root,
             name,
             meta,
-            digest: Digest::of_bytes(&[]),
+            digest: Digest::sha256_of(&[]),
             groups: None,
             mode,
             source_stamp: None,

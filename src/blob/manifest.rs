@@ -3,10 +3,14 @@
 //! Sources: the [OCI image manifest](https://github.com/opencontainers/image-spec/blob/main/manifest.md) and the
 //! [CNCF model specification](https://github.com/modelpack/model-spec). Nothing in it depends on time or machine, and
 //! every file has the same media type whatever its name, so that equal trees have equal digests in every version.
+//!
+//! The manifest names a configuration by its digest. That document says nothing that the layers do not say, so it is no
+//! blob: [`config`] makes it from them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
+use serde::ser::Error as _;
 use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
@@ -14,15 +18,18 @@ use crate::layout;
 
 const MEDIA_TYPE: &str = "application/vnd.oci.image.manifest.v1+json";
 const ARTIFACT_TYPE: &str = "application/vnd.cncf.model.manifest.v1+json";
-const EMPTY_MEDIA_TYPE: &str = "application/vnd.oci.empty.v1+json";
+const CONFIG_MEDIA_TYPE: &str = "application/vnd.cncf.model.config.v1+json";
 const RAW_MEDIA_TYPE: &str = "application/vnd.cncf.model.weight.v1.raw";
+/// Where a file is in its tree, by the CNCF model specification.
 const FILE_PATH: &str = "org.cncf.model.filepath";
+/// The same, by the OCI image specification: other tools give a file its name by this one.
+const TITLE: &str = "org.opencontainers.image.title";
 
-/// More than any model has; a manifest of this many files is about 40 MB.
+/// More than any model has; a manifest of this many files is about 45 MB.
 pub(crate) const MAX_FILES: usize = 100_000;
 
 /// More than the manifest of [`MAX_FILES`] files with the longest paths that are common.
-pub(crate) const MAX_BYTES: u64 = 64 << 20;
+pub(crate) const MAX_BYTES: u64 = 128 << 20;
 
 /// A file of a tree.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -56,38 +63,49 @@ struct Descriptor {
     media_type: String,
     digest: Digest,
     size: u64,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    data: Option<String>,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     annotations: BTreeMap<String, String>,
 }
 
-/// The manifest's bytes. `files` is sorted by path.
+/// The manifest's bytes. `files` is sorted by path. More than [`MAX_BYTES`] are an error: nobody would read them again.
 pub(crate) fn encode(files: &[TreeFile]) -> serde_json::Result<Vec<u8>> {
+    encode_within(MAX_BYTES, files)
+}
+
+fn encode_within(max_bytes: u64, files: &[TreeFile]) -> serde_json::Result<Vec<u8>> {
     let layers = files.iter().map(|file| Descriptor {
         media_type: RAW_MEDIA_TYPE.into(),
         digest: file.digest,
         size: file.size_bytes,
-        data: None,
-        annotations: BTreeMap::from([(FILE_PATH.to_owned(), file.path.clone())]),
+        annotations: [FILE_PATH, TITLE].map(|name| (name.to_owned(), file.path.clone())).into(),
     });
-    serde_json::to_vec(&Manifest {
+    let config = config(files);
+    let bytes = serde_json::to_vec(&Manifest {
         schema_version: 2,
         media_type: MEDIA_TYPE.into(),
         artifact_type: ARTIFACT_TYPE.into(),
-        // The specification's descriptor for "no configuration": the two bytes `{}`, here in base64.
         config: Descriptor {
-            media_type: EMPTY_MEDIA_TYPE.into(),
-            digest: Digest::of_bytes(b"{}"),
-            size: 2,
-            data: Some("e30=".into()),
+            media_type: CONFIG_MEDIA_TYPE.into(),
+            digest: Digest::sha256_of(&config),
+            size: config.len() as u64,
             annotations: BTreeMap::new(),
         },
         layers: layers.collect(),
-    })
+    })?;
+    if bytes.len() as u64 > max_bytes {
+        return Err(serde_json::Error::custom(format!("its manifest would have {} bytes", bytes.len())));
+    }
+    Ok(bytes)
 }
 
-/// Reads a manifest. The error says what is wrong with it.
+/// The configuration that the manifest of these files names: that of a model of which nothing is known but its layers.
+pub(crate) fn config(files: &[TreeFile]) -> Vec<u8> {
+    let layers: Vec<String> = files.iter().map(|file| format!("\"{}\"", file.digest)).collect();
+    let layers = layers.join(",");
+    format!(r#"{{"descriptor":{{}},"config":{{}},"modelfs":{{"type":"layers","diffIds":[{layers}]}}}}"#).into_bytes()
+}
+
+/// Reads a manifest. The error says what is wrong with it. Its configuration may be another one than ours.
 pub(crate) fn decode(bytes: &[u8]) -> Result<Vec<TreeFile>, String> {
     let manifest: Manifest = serde_json::from_slice(bytes).map_err(|e| format!("it is not a manifest: {e}"))?;
     if manifest.schema_version != 2 || manifest.artifact_type != ARTIFACT_TYPE {
@@ -99,6 +117,9 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<Vec<TreeFile>, String> {
     let mut files: Vec<TreeFile> = Vec::with_capacity(manifest.layers.len());
     for mut layer in manifest.layers {
         let path = layer.annotations.remove(FILE_PATH).ok_or("a layer has no file path")?;
+        if let Some(title) = layer.annotations.get(TITLE).filter(|title| **title != path) {
+            return Err(format!("it gives one file two paths, {path:?} and {title:?}"));
+        }
         if !is_tree_path(&path) {
             return Err(format!("it names the path {path:?}, which could lead out of the tree"));
         }
@@ -127,7 +148,7 @@ mod tests {
     use super::*;
 
     fn file(path: &str) -> TreeFile {
-        TreeFile { path: path.into(), digest: Digest::of_bytes(path.as_bytes()), size_bytes: path.len() as u64 }
+        TreeFile { path: path.into(), digest: Digest::sha256_of(path.as_bytes()), size_bytes: path.len() as u64 }
     }
 
     #[test]
@@ -135,6 +156,39 @@ mod tests {
         let bytes = encode(&[file("a.gguf"), file("sub/b.json")]).unwrap();
         insta::assert_snapshot!(String::from_utf8(bytes.clone()).unwrap());
         assert_eq!(decode(&bytes).unwrap(), [file("a.gguf"), file("sub/b.json")]);
+    }
+
+    // The schema is schema/config-schema.json of the specification: nothing but these members, and each of them.
+    #[test]
+    fn the_configuration_names_the_layers_and_is_named_by_the_manifest() {
+        let files = [file("a.gguf"), file("sub/b.json")];
+        let config = config(&files);
+        insta::assert_snapshot!(String::from_utf8(config.clone()).unwrap());
+        let manifest: Manifest = serde_json::from_slice(&encode(&files).unwrap()).unwrap();
+        assert_eq!((manifest.config.digest, manifest.config.size), (Digest::sha256_of(&config), config.len() as u64));
+    }
+
+    #[test]
+    fn the_path_of_a_file_is_known_by_the_specifications_annotation() {
+        let text = String::from_utf8(encode(&[file("a")]).unwrap()).unwrap();
+        let title = format!(r#","{TITLE}":"a""#);
+        assert!(text.contains(&title));
+        let of = |title: &str| decode(text.replace(&format!(r#","{TITLE}":"a""#), title).as_bytes());
+        assert_eq!(of("").unwrap(), [file("a")], "as others write it");
+        // Red when the title is not looked at: other tools would write another tree than this one.
+        of(&title.replace(":\"a\"", ":\"b\"")).unwrap_err();
+        decode(text.replace(FILE_PATH, "other").as_bytes()).unwrap_err();
+        let foreign = text.replace(CONFIG_MEDIA_TYPE, "application/vnd.oci.empty.v1+json");
+        assert_eq!(decode(foreign.as_bytes()).unwrap(), [file("a")]);
+    }
+
+    // Red when `encode` does not refuse it: a sweep would not read it, and take the files of a tree that is leased.
+    #[test]
+    fn a_manifest_that_nobody_would_read_is_not_written() {
+        let files = [file("a")];
+        let bytes = encode(&files).unwrap();
+        assert_eq!(encode_within(bytes.len() as u64, &files).unwrap(), bytes);
+        encode_within(bytes.len() as u64 - 1, &files).unwrap_err();
     }
 
     #[test]

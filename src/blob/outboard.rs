@@ -161,7 +161,7 @@ mod tests {
     fn what_is_written_is_read_again_and_damage_is_not_taken_for_it() {
         let dir = tempfile::tempdir().unwrap();
         let root = Root::open(dir.path()).unwrap();
-        let digest = Digest::of_bytes(b"any");
+        let digest = Digest::sha256_of(b"any");
         let stamp = Stamp { inode: 1, size_bytes: 2, mtime_ns: 3 };
         for bytes in [vec![], vec![1; GROUP_BYTES], vec![1; 3 * GROUP_BYTES + 1]] {
             let groups = groups_of(&bytes);
@@ -185,7 +185,7 @@ mod tests {
     fn an_outboard_without_groups_still_has_the_stamp() {
         let dir = tempfile::tempdir().unwrap();
         let root = Root::open(dir.path()).unwrap();
-        let digest = Digest::of_bytes(b"any");
+        let digest = Digest::sha256_of(b"any");
         let stamp = Stamp { inode: 1, size_bytes: 2, mtime_ns: 3 };
         write(&root, &digest, &stamp, None, Durability::Relaxed).unwrap();
         let outboard = read(&root, &digest).unwrap();

@@ -104,7 +104,7 @@ mod tests {
     #[test]
     fn a_path_is_a_file_a_tree_or_another_catalog() {
         let dir = tempfile::tempdir().unwrap();
-        let digest = Digest::of_bytes(b"any");
+        let digest = Digest::sha256_of(b"any");
         std::fs::create_dir(dir.path().join("sub")).unwrap();
         std::fs::write(dir.path().join("sub/a.gguf"), "bytes").unwrap();
         let opens = |path: &Path, inside: &str| LocalSource::new(path).open(&digest, inside).unwrap();

@@ -88,6 +88,7 @@ fn reclaim(
     if record.kind == ArtifactKind::Tree {
         candidates.push((digest, 0));
     }
+    candidates.extend(record.needs.iter().map(|digest| (*digest, 0)));
     candidates.sort_unstable();
     candidates.dedup();
     for (digest, bytes) in candidates {

@@ -5,7 +5,7 @@ use std::io;
 use std::path::Path;
 
 use super::buffers::{Buffer, Buffers};
-use super::files::FileHash;
+use super::files::{FileHash, HashValue};
 use super::streams::Stream;
 use crate::error::{Error, Result};
 use crate::fs::{Kind, meta_of, meta_of_path, open_source};
@@ -27,8 +27,8 @@ impl<'a> FileStream<'a> {
     }
 
     /// The result, when all of it was read.
-    pub(super) fn hash(&self, hex: String) -> FileHash {
-        FileHash::new(self.path, hex, self.read_bytes)
+    pub(super) fn hash(&self, value: HashValue) -> FileHash {
+        FileHash::new(self.path, value, self.read_bytes)
     }
 }
 

@@ -1,5 +1,6 @@
 //! Digests of many files at once, for `catalog hash`.
 
+use std::fmt;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
@@ -9,6 +10,7 @@ use rayon::prelude::*;
 use super::buffers::{Buffers, fill};
 use super::file_stream::{FileStream, failed, open};
 use super::streams::{Stream, digest_streams};
+use crate::digest::Digest;
 use crate::error::Result;
 use crate::fs::meta_of_path;
 use crate::observer::{Event, Observer};
@@ -28,11 +30,17 @@ pub enum HashFunction {
 impl HashFunction {
     /// The name in front of the colon of a digest.
     #[must_use]
-    pub fn name(self) -> &'static str {
+    pub fn as_str(self) -> &'static str {
         match self {
             HashFunction::Sha256 => "sha256",
             HashFunction::Blake3 => "blake3",
         }
+    }
+}
+
+impl fmt::Display for HashFunction {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
     }
 }
 
@@ -42,15 +50,66 @@ impl HashFunction {
 pub struct FileHash {
     /// The path as it was given.
     pub path: PathBuf,
-    /// 64 lowercase hex digits.
-    pub hex: String,
+    /// Its hash.
+    pub value: HashValue,
     /// How many bytes were hashed.
     pub size_bytes: u64,
 }
 
 impl FileHash {
-    pub(super) fn new(path: &Path, hex: String, size_bytes: u64) -> Self {
-        FileHash { path: path.to_path_buf(), hex, size_bytes }
+    pub(super) fn new(path: &Path, value: HashValue, size_bytes: u64) -> Self {
+        FileHash { path: path.to_path_buf(), value, size_bytes }
+    }
+}
+
+/// A hash by one of the functions, written as the function's name, a colon and 64 lowercase hex digits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum HashValue {
+    /// By SHA-256.
+    Sha256(Digest),
+    /// By BLAKE3.
+    Blake3([u8; 32]),
+}
+
+impl HashValue {
+    /// The function.
+    #[must_use]
+    pub fn function(&self) -> HashFunction {
+        match self {
+            HashValue::Sha256(_) => HashFunction::Sha256,
+            HashValue::Blake3(_) => HashFunction::Blake3,
+        }
+    }
+
+    /// What names a blob of this content; `None` by a function that names none.
+    #[must_use]
+    pub fn digest(&self) -> Option<Digest> {
+        match self {
+            HashValue::Sha256(digest) => Some(*digest),
+            HashValue::Blake3(_) => None,
+        }
+    }
+
+    /// 64 lowercase hex digits, without the function.
+    #[must_use]
+    pub fn to_hex(&self) -> String {
+        match self {
+            HashValue::Sha256(digest) => digest.to_hex(),
+            HashValue::Blake3(bytes) => hex::encode(bytes),
+        }
+    }
+}
+
+impl fmt::Display for HashValue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.function(), self.to_hex())
+    }
+}
+
+impl From<blake3::Hash> for HashValue {
+    fn from(hash: blake3::Hash) -> Self {
+        HashValue::Blake3(hash.into())
     }
 }
 
@@ -99,7 +158,7 @@ fn sha256(paths: &[PathBuf], sizes: &[u64], observer: &dyn Observer) -> Vec<Resu
     let files = paths.iter().zip(sizes).map(|(path, size)| FileStream::new(path, *size, &buffers, observer));
     let streams = files.zip(&results).map(|(file, result)| Numbered(file, result)).collect();
     digest_streams(streams, |Numbered(file, result), digest| {
-        result.get_or_init(|| digest.map(|digest| file.hash(digest.to_hex())));
+        result.get_or_init(|| digest.map(|digest| file.hash(HashValue::Sha256(digest))));
     });
     results.into_iter().map(|result| result.into_inner().expect("each stream is told of once")).collect()
 }
@@ -121,7 +180,7 @@ fn blake3_of(mut file: FileStream<'_>) -> Result<FileHash> {
     loop {
         file.advance()?;
         if file.bytes().is_empty() {
-            return Ok(file.hash(hasher.finalize().to_hex().to_string()));
+            return Ok(file.hash(hasher.finalize().into()));
         }
         hasher.update(file.bytes());
     }
@@ -140,7 +199,7 @@ fn blake3_of_large(path: &Path, observer: &dyn Observer) -> Result<FileHash> {
         size_bytes += bytes;
         observer.on(&Event::Advanced { bytes });
     });
-    Ok(FileHash::new(path, hash.map_err(|e| failed(path, e))?.to_hex().to_string(), size_bytes))
+    Ok(FileHash::new(path, hash.map_err(|e| failed(path, e))?.into(), size_bytes))
 }
 
 /// Hashes a part on all cores while the next one is read. `advanced` is told of every part.
@@ -167,6 +226,13 @@ mod tests {
 
     use super::*;
 
+    fn hash(function: HashFunction, bytes: &[u8]) -> HashValue {
+        match function {
+            HashFunction::Sha256 => HashValue::Sha256(Digest::sha256_of(bytes)),
+            HashFunction::Blake3 => HashValue::Blake3(*blake3::hash(bytes).as_bytes()),
+        }
+    }
+
     #[test]
     fn every_path_has_its_result_in_order() {
         let dir = tempfile::tempdir().unwrap();
@@ -174,11 +240,12 @@ mod tests {
         std::fs::write(&paths[0], "").unwrap();
         std::fs::write(&paths[2], "abc").unwrap();
         let hashes = hash_files(&paths, HashFunction::Sha256, &());
-        assert_eq!(hashes[0].as_ref().unwrap().hex, crate::Digest::of_bytes(b"").to_hex());
+        assert_eq!(hashes[0].as_ref().unwrap().value.digest(), Some(Digest::sha256_of(b"")));
         assert!(hashes[1].as_ref().unwrap_err().is_not_found());
-        assert_eq!(hashes[2].as_ref().unwrap().hex, crate::Digest::of_bytes(b"abc").to_hex());
+        assert_eq!(hashes[2].as_ref().unwrap().value.to_string(), Digest::sha256_of(b"abc").to_string());
         let hashes = hash_files(&paths[2..], HashFunction::Blake3, &());
-        assert_eq!(hashes[0].as_ref().unwrap().hex, blake3::hash(b"abc").to_hex().as_str());
+        let value = hashes[0].as_ref().unwrap().value;
+        assert_eq!((value.to_string(), value.digest()), (format!("blake3:{}", blake3::hash(b"abc").to_hex()), None));
         for function in [HashFunction::Sha256, HashFunction::Blake3] {
             assert!(hash_files(&[dir.path().into()], function, &())[0].is_err());
             assert!(hash_files(&[], function, &()).is_empty());
@@ -218,13 +285,8 @@ mod tests {
         for function in [HashFunction::Sha256, HashFunction::Blake3] {
             let told = Told::default();
             let hashes = hash_files(&paths, function, &told);
-            for (hash, (path, bytes)) in hashes.into_iter().zip(&files) {
-                let hash = hash.unwrap();
-                let hex = match function {
-                    HashFunction::Sha256 => crate::Digest::of_bytes(bytes).to_hex(),
-                    HashFunction::Blake3 => blake3::hash(bytes).to_hex().to_string(),
-                };
-                assert_eq!(hash, FileHash { path: path.clone(), hex, size_bytes: bytes.len() as u64 });
+            for (hashed, (path, bytes)) in hashes.into_iter().zip(&files) {
+                assert_eq!(hashed.unwrap(), FileHash::new(path, hash(function, bytes), bytes.len() as u64));
             }
             let started = format!("Started {{ what: \"40 files\", bytes_total: {total} }}");
             assert_eq!(told.0.into_inner().unwrap(), [started.as_str(), "Finished"]);
@@ -239,13 +301,10 @@ mod tests {
         for size in [LARGE_BYTES - 1, LARGE_BYTES, LARGE_BYTES + 12_345] {
             let bytes: Vec<u8> = (0..size).map(|i| (i % 251) as u8).collect();
             std::fs::write(&path, &bytes).unwrap();
-            for (function, hex) in [
-                (HashFunction::Sha256, crate::Digest::of_bytes(&bytes).to_hex()),
-                (HashFunction::Blake3, blake3::hash(&bytes).to_hex().to_string()),
-            ] {
+            for function in [HashFunction::Sha256, HashFunction::Blake3] {
                 let told = Told::default();
-                let hash = hash_files(std::slice::from_ref(&path), function, &told).remove(0).unwrap();
-                assert_eq!(hash, FileHash { path: path.clone(), hex, size_bytes: size });
+                let hashed = hash_files(std::slice::from_ref(&path), function, &told).remove(0).unwrap();
+                assert_eq!(hashed, FileHash::new(&path, hash(function, &bytes), size));
                 assert_eq!(told.1.into_inner(), size);
             }
         }

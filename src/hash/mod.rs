@@ -24,7 +24,7 @@ mod streams;
 
 pub(crate) use both::{BothHasher, Hashes, hash_both};
 pub(crate) use buffers::{Buffer, Buffers};
-pub use files::{FileHash, HashFunction, hash_files};
+pub use files::{FileHash, HashFunction, HashValue, hash_files};
 pub(crate) use streams::{Stream, digest_streams};
 
 use std::io::{self, Read};
@@ -87,7 +87,7 @@ mod tests {
             let bytes: Vec<u8> = (0..size).map(|i| (i % 251) as u8).collect();
             let mut hasher = Hasher::default();
             assert_eq!(read_all(&mut bytes.as_slice(), size as u64, |b| hasher.update(b)).unwrap(), size as u64);
-            assert_eq!(hasher.finish(), Digest::of_bytes(&bytes));
+            assert_eq!(hasher.finish(), Digest::sha256_of(&bytes));
         }
     }
 

@@ -1,13 +1,13 @@
 //! One entry's JSON, and how it becomes a `Record`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use crate::digest::Digest;
-use crate::entry::{ArtifactKind, CatalogEntry, LifecycleState, LinkMode, Pin, Record, Source, TrustState};
+use crate::entry::{ArtifactKind, CatalogEntry, LifecycleState, LinkMode, Pin, Provenance, Record, TrustState};
 use crate::fs::Root;
 use crate::layout;
 
@@ -25,6 +25,9 @@ pub(crate) struct StoredRecord {
     pub(crate) last_used_ms: Option<u64>,
     pub(crate) last_verified_ms: Option<u64>,
     pub(crate) lifecycle: LifecycleState,
+    /// Blobs that it needs beside those of its content.
+    #[serde(default)]
+    pub(crate) needs: BTreeSet<Digest>,
     /// Relative to the root, with `/` between the parts.
     pub(crate) path: String,
     #[serde(default)]
@@ -32,15 +35,57 @@ pub(crate) struct StoredRecord {
     #[serde(default)]
     pub(crate) retired_ms: Option<u64>,
     pub(crate) size_bytes: u64,
-    pub(crate) source: Option<Source>,
+    pub(crate) source: Option<Provenance>,
     pub(crate) trust: TrustState,
     pub(crate) updated_ms: u64,
     pub(crate) view: Option<LinkMode>,
-    #[serde(default)]
-    pub(crate) view_listing: Option<String>,
+    // In the order of its name on disk.
+    #[serde(rename = "view_fingerprint", default)]
+    pub(crate) view_fingerprint: Option<String>,
 }
 
 impl StoredRecord {
+    /// The first record of an id: active, and nothing is known of its content.
+    pub(crate) fn new(now_ms: u64, path: impl Into<String>, kind: ArtifactKind) -> Self {
+        StoredRecord {
+            created_ms: now_ms,
+            damaged_ms: None,
+            digest: None,
+            files: 0,
+            kind,
+            last_used_ms: None,
+            last_verified_ms: None,
+            lifecycle: LifecycleState::Active,
+            needs: BTreeSet::new(),
+            path: path.into(),
+            pins: BTreeMap::new(),
+            retired_ms: None,
+            size_bytes: 0,
+            source: None,
+            trust: TrustState::Unverified,
+            updated_ms: now_ms,
+            view: None,
+            view_fingerprint: None,
+        }
+    }
+
+    /// With what is kept when a record of its id is replaced: what belongs to the id, and, while the content stays the same,
+    /// what belongs to that. Its lifecycle is its own: set it after this.
+    #[must_use]
+    pub(crate) fn replacing(mut self, old: Option<StoredRecord>) -> Self {
+        let Some(old) = old else { return self };
+        if self.digest.is_some() && self.digest == old.digest {
+            self.needs.extend(old.needs);
+        }
+        StoredRecord {
+            created_ms: old.created_ms,
+            last_used_ms: old.last_used_ms,
+            pins: old.pins,
+            retired_ms: old.retired_ms,
+            ..self
+        }
+    }
+
     pub(crate) fn parse(text: &RawValue) -> Result<Self, String> {
         serde_json::from_str::<Self>(text.get()).map_err(|e| e.to_string())?.checked()
     }
@@ -97,7 +142,8 @@ impl StoredRecord {
             retired_ms: self.retired_ms,
             last_used_ms: self.last_used_ms,
             damaged_ms: self.damaged_ms,
-            view_listing: self.view_listing,
+            view_fingerprint: self.view_fingerprint,
+            needs: self.needs,
             pins: self.pins,
         }
     }
@@ -133,7 +179,7 @@ mod tests {
     use crate::index::testing;
 
     fn record() -> StoredRecord {
-        let digest = Some(Digest::of_bytes(b""));
+        let digest = Some(Digest::sha256_of(b""));
         StoredRecord { digest, last_verified_ms: Some(3), ..testing::record("views/m-0123/abc/m.gguf") }
     }
 
@@ -171,11 +217,71 @@ mod tests {
     fn the_text_of_a_record_is_the_same_whether_it_is_new_or_not() {
         let mut record = record();
         let stamp = Stamp { inode: 1, mtime_ns: i128::MAX, size_bytes: 3 };
-        record.source = Some(Source { listing: None, reference: "m".into(), stamp: Some(stamp) });
+        record.source = Some(Provenance { stamp: Some(stamp), ..Provenance::new("m") });
         record.pins.insert("kept".into(), Pin { created_ms: 1, expiry_ms: None });
         let new = record.render(None).unwrap();
         let again = record.render(Some(&new)).unwrap();
         assert_eq!(new.get(), again.get());
+    }
+
+    // What is written is always there; what an older version did not write is nothing.
+    #[test]
+    fn a_record_without_the_newer_members_has_nothing_in_them() {
+        let record = StoredRecord { source: Some(Provenance::new("m")), ..record() };
+        let text = record.render(None).unwrap();
+        let mut older = text.get().to_owned();
+        for member in [r#""needs":[],"#, r#""pinned":null,"#, r#","validator":null"#] {
+            assert!(older.contains(member), "{older}");
+            older = older.replace(member, "");
+        }
+        let older = RawValue::from_string(older).unwrap();
+        assert_eq!(StoredRecord::parse(&older).unwrap(), record);
+        assert_eq!(record.render(Some(&older)).unwrap().get(), text.get());
+    }
+
+    #[test]
+    fn needs_are_digests_each_once_and_sorted() {
+        let [a, b] = [b"a", b"b"].map(|bytes| Digest::sha256_of(bytes));
+        let with = |needs: &str| {
+            let text = record().render(None).unwrap().get().replace(r#""needs":[]"#, &format!(r#""needs":{needs}"#));
+            StoredRecord::parse(&RawValue::from_string(text).unwrap())
+        };
+        let read = with(&format!(r#"["{a}","{b}","{a}"]"#)).unwrap();
+        assert_eq!(read.needs, BTreeSet::from([a, b]));
+        let sorted = read.needs.iter().map(|digest| format!("{:?}", digest.to_string())).collect::<Vec<_>>().join(",");
+        assert!(read.render(None).unwrap().get().contains(&format!(r#""needs":[{sorted}]"#)));
+        for other in ["null", r#"["x"]"#, r#"["sha256:"]"#, "{}"] {
+            with(other).expect_err(other);
+        }
+    }
+
+    #[test]
+    fn what_belongs_to_the_id_stays_and_what_belongs_to_the_content_stays_with_it() {
+        let [a, b, signature] = ["a", "b", "signature"].map(|text| Digest::sha256_of(text.as_bytes()));
+        let old = StoredRecord {
+            digest: Some(a),
+            last_used_ms: Some(8),
+            needs: BTreeSet::from([signature]),
+            pins: BTreeMap::from([("p".into(), Pin { created_ms: 1, expiry_ms: None })]),
+            retired_ms: Some(9),
+            damaged_ms: Some(10),
+            source: Some(Provenance::new("old")),
+            ..record()
+        };
+        let fresh = |digest| StoredRecord { digest, ..StoredRecord::new(20, "views/m/n", ArtifactKind::File) };
+        assert_eq!(fresh(Some(a)).replacing(None), fresh(Some(a)));
+        let kept = |digest, needs| StoredRecord {
+            created_ms: old.created_ms,
+            last_used_ms: Some(8),
+            needs,
+            pins: old.pins.clone(),
+            retired_ms: Some(9),
+            ..fresh(digest)
+        };
+        let replacing = |digest| fresh(digest).replacing(Some(old.clone()));
+        assert_eq!(replacing(Some(a)), kept(Some(a), old.needs.clone()));
+        assert_eq!(replacing(Some(b)), kept(Some(b), BTreeSet::new()));
+        assert_eq!(replacing(None), kept(None, BTreeSet::new()));
     }
 
     #[test]

@@ -1,11 +1,10 @@
 //! What the unit tests of the index share.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
 use super::StoredRecord;
-use crate::entry::{ArtifactKind, LifecycleState, TrustState};
+use crate::entry::ArtifactKind;
 use crate::fs::Root;
 
 /// A root that has all that the index needs, and no shard.
@@ -20,23 +19,5 @@ pub(super) fn root() -> (tempfile::TempDir, Arc<Root>) {
 
 /// A registered path.
 pub(super) fn record(path: &str) -> StoredRecord {
-    StoredRecord {
-        created_ms: 1,
-        damaged_ms: None,
-        digest: None,
-        files: 0,
-        kind: ArtifactKind::Registered,
-        last_used_ms: None,
-        last_verified_ms: None,
-        lifecycle: LifecycleState::Active,
-        path: path.into(),
-        pins: BTreeMap::new(),
-        retired_ms: None,
-        size_bytes: 0,
-        source: None,
-        trust: TrustState::Unverified,
-        updated_ms: 2,
-        view: None,
-        view_listing: None,
-    }
+    StoredRecord { updated_ms: 2, ..StoredRecord::new(1, path, ArtifactKind::Registered) }
 }

@@ -68,7 +68,7 @@ fn show_at(store: &Store, record: &Record, at: &Path, again: &Again) -> Result<O
         let before = now.clone();
         now.path.clone_from(&stored_path);
         now.view = Some(view.mode);
-        now.view_listing.clone_from(&view.fingerprint);
+        now.view_fingerprint.clone_from(&view.fingerprint);
         if *again == Again::ByRepair {
             now.damaged_ms = None;
         }

@@ -9,7 +9,7 @@ use super::item::Item;
 use crate::blob::manifest::TreeFile;
 use crate::blob::{Incoming, IngestMode, Session, UsedMode};
 use crate::digest::Digest;
-use crate::entry::{ArtifactKind, Source, Stamp, TrustState};
+use crate::entry::{ArtifactKind, Provenance, Stamp, TrustState};
 use crate::error::{Error, Result};
 use crate::fs::{link, now_ms};
 use crate::index::{Change, StoredRecord, encode_path};
@@ -35,7 +35,7 @@ struct Prepared {
     stored_path: String,
     /// What each file was while it was read.
     stamps: Vec<Option<Stamp>>,
-    source: Source,
+    source: Provenance,
 }
 
 /// Publishes, shows and records artifacts whose ids all differ. With `flush`, what was ingested was not synced yet.
@@ -141,7 +141,7 @@ struct Facts {
     is_as_expected: bool,
     last_verified_ms: Option<u64>,
     stored_path: String,
-    source: Source,
+    source: Provenance,
 }
 
 impl Facts {
@@ -164,25 +164,18 @@ impl Facts {
         let now = now_ms();
         let was_verified =
             old.as_ref().is_some_and(|old| old.digest == Some(self.digest) && old.trust == TrustState::Verified);
-        let mut record = StoredRecord {
-            path: self.stored_path.clone(),
-            kind: self.kind,
+        let record = StoredRecord {
             digest: Some(self.digest),
             size_bytes: self.size_bytes,
             files: self.files,
-            lifecycle: self.lifecycle,
             trust: if self.is_as_expected || was_verified { TrustState::Verified } else { TrustState::Warned },
             view: Some(view.mode),
             source: Some(self.source.clone()),
-            created_ms: old.as_ref().map_or(now, |old| old.created_ms),
-            updated_ms: now,
             last_verified_ms: self.last_verified_ms.or(Some(now)),
-            last_used_ms: old.as_ref().and_then(|old| old.last_used_ms),
-            retired_ms: old.as_ref().and_then(|old| old.retired_ms),
-            damaged_ms: None,
-            view_listing: view.fingerprint.clone(),
-            pins: old.map(|old| old.pins).unwrap_or_default(),
+            view_fingerprint: view.fingerprint.clone(),
+            ..StoredRecord::new(now, self.stored_path.clone(), self.kind)
         };
+        let mut record = record.replacing(old);
         record.set_lifecycle(self.lifecycle, now);
         record
     }
@@ -213,9 +206,9 @@ fn receipt(
 
 /// Where the artifact came from, with what tells later whether it is still the same. A place of the user's own has become
 /// a view, and a moved source is gone.
-fn source(artifact: &Artifact<'_>) -> Source {
+fn source(artifact: &Artifact<'_>) -> Provenance {
     let item = &artifact.item;
-    let mut source = Source { reference: item.reference.clone(), stamp: None, listing: None };
+    let mut source = Provenance::new(item.reference.clone());
     if item.in_place.is_none() && item.mode != IngestMode::Move {
         let stamps = item
             .files
@@ -224,7 +217,7 @@ fn source(artifact: &Artifact<'_>) -> Source {
             .map(|(file, brought)| Some((file.path.as_str(), brought.lasting_stamp()?)));
         match item.kind {
             ArtifactKind::File => source.stamp = artifact.incoming.first().and_then(Incoming::lasting_stamp),
-            _ => source.listing = stamps.collect::<Option<Vec<_>>>().map(|stamps| view::fingerprint(&stamps)),
+            _ => source.fingerprint = stamps.collect::<Option<Vec<_>>>().map(|stamps| view::fingerprint(&stamps)),
         }
     }
     source

@@ -9,7 +9,7 @@ use super::walk::{self, SourceFile};
 use super::{StageOptions, StageReceipt};
 use crate::blob::{self, IngestMode, UsedMode};
 use crate::digest::Digest;
-use crate::entry::{ArtifactKind, LifecycleState, Record, Source, TrustState, check_id};
+use crate::entry::{ArtifactKind, LifecycleState, Provenance, Record, TrustState, check_id};
 use crate::error::{Error, Result};
 use crate::fs::lock::Wait;
 use crate::fs::source::source_meta;
@@ -161,12 +161,12 @@ impl Item {
     }
 
     /// Whether the source is as it was when it was staged.
-    fn fits(&self, source: &Source) -> bool {
+    fn fits(&self, source: &Provenance) -> bool {
         match (self.kind, self.files.as_slice()) {
             (ArtifactKind::File, [file]) => source.stamp == Some(file.stamp),
             (_, files) => {
                 let stamps: Vec<_> = files.iter().map(|file| (file.path.as_str(), file.stamp)).collect();
-                source.listing.as_ref().is_some_and(|recorded| *recorded == crate::view::fingerprint(&stamps))
+                source.fingerprint.as_ref().is_some_and(|recorded| *recorded == crate::view::fingerprint(&stamps))
             }
         }
     }

@@ -112,25 +112,12 @@ fn register(store: &Store, records: &[(&CatalogEntry, String)]) -> Result<()> {
     store.edit(&ids, &mut |id, old| {
         let Some((entry, path)) = by_id.get(id) else { return Ok(Change::Keep) };
         let now = now_ms();
-        let mut record = StoredRecord {
-            path: path.clone(),
-            kind: ArtifactKind::Registered,
+        let record = StoredRecord {
             digest: entry.digest,
-            size_bytes: 0,
-            files: 0,
-            lifecycle: entry.lifecycle,
-            trust: TrustState::Unverified,
-            view: None,
-            source: None,
-            created_ms: old.as_ref().map_or(now, |old| old.created_ms),
-            updated_ms: now,
             last_verified_ms: entry.last_verified_ms,
-            last_used_ms: old.as_ref().and_then(|old| old.last_used_ms),
-            retired_ms: old.as_ref().and_then(|old| old.retired_ms),
-            damaged_ms: None,
-            view_listing: None,
-            pins: old.map(|old| old.pins).unwrap_or_default(),
+            ..StoredRecord::new(now, path, ArtifactKind::Registered)
         };
+        let mut record = record.replacing(old);
         record.set_lifecycle(entry.lifecycle, now);
         Ok(Change::Put(Box::new(record)))
     })

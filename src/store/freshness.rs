@@ -145,7 +145,7 @@ impl Store {
 
     /// Whether a view that is made of copies is as it was when it was made or checked last.
     pub(crate) fn is_listed(&self, record: &Record, files: &[TreeFile], at: &Path) -> Result<bool> {
-        let (Some(view), Some(listing)) = (record.view, &record.view_listing) else { return Ok(false) };
+        let (Some(view), Some(listing)) = (record.view, &record.view_fingerprint) else { return Ok(false) };
         Ok(view::fingerprint_of(&self.root, files, at, view)?.as_ref() == Some(listing))
     }
 
@@ -184,13 +184,13 @@ impl Store {
         let mode =
             if record.view == Some(LinkMode::Hardlink) && mode != LinkMode::Hardlink { LinkMode::Copy } else { mode };
         let listing = view::fingerprint_of(&self.root, &files, at, mode)?;
-        if record.view_listing == listing {
+        if record.view_fingerprint == listing {
             return Ok(());
         }
         self.edit(&[&record.entry.id], &mut |_, old| {
             let Some(mut now) = old.filter(|now| now.digest == record.entry.digest) else { return Ok(Change::Keep) };
             now.view = Some(mode);
-            now.view_listing = listing.clone();
+            now.view_fingerprint = listing.clone();
             Ok(Change::Put(Box::new(now)))
         })
     }

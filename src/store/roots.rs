@@ -109,16 +109,14 @@ impl Store {
 
     /// The blobs that a record needs, the manifest of a tree among them, each once.
     pub(crate) fn blobs_of(&self, record: &Record) -> Result<Vec<Digest>> {
-        let Some(digest) = record.entry.digest else { return Ok(Vec::new()) };
-        match record.kind {
-            ArtifactKind::File => Ok(vec![digest]),
-            ArtifactKind::Registered => Ok(Vec::new()),
-            ArtifactKind::Tree => {
-                let files = self.read_tree(digest)?.into_iter().map(|file| file.digest);
-                let blobs: BTreeSet<Digest> = files.chain([digest]).collect();
-                Ok(blobs.into_iter().collect())
-            }
+        let content = record.entry.digest.filter(|_| record.kind != ArtifactKind::Registered);
+        let mut blobs: Vec<Digest> = content.into_iter().chain(record.needs.iter().copied()).collect();
+        if let (ArtifactKind::Tree, Some(digest)) = (record.kind, content) {
+            blobs.extend(self.read_tree(digest)?.into_iter().map(|file| file.digest));
         }
+        blobs.sort_unstable();
+        blobs.dedup();
+        Ok(blobs)
     }
 
     /// The files of an artifact; of a file, itself with an empty path.
@@ -159,7 +157,7 @@ impl Store {
         let name = layout::blob(&digest);
         let corrupt = |reason: String| Error::CorruptBlob { path: self.root.absolute(&name), reason };
         let bytes = self.root.read(&name)?.ok_or_else(|| corrupt("the manifest of a tree is not there".into()))?;
-        if Digest::of_bytes(&bytes) != digest {
+        if Digest::sha256_of(&bytes) != digest {
             return Err(corrupt("its bytes are not its name".into()));
         }
         manifest::decode(&bytes).map_err(corrupt)

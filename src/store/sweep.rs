@@ -171,7 +171,7 @@ impl<'s> Sweep<'s> {
             // None of the store's own files is a view, whatever the record says.
             && layout::place(&path) != Place::Own
         {
-            let (view, fingerprint) = (record.view, record.view_listing.as_deref());
+            let (view, fingerprint) = (record.view, record.view_fingerprint.as_deref());
             let is_needed = |shown: &Path| self.roots.claims(shown);
             view::remove_in_place(&self.store.root, &path, files, view, fingerprint, is_needed)?;
         }
@@ -221,7 +221,7 @@ impl<'s> Sweep<'s> {
             }
             Some(meta) if is_ours(&meta, root.keeps_modes()) => root.remove_file(path).map(drop),
             // Nothing says which blob it should have been.
-            Some(meta) => self.guard().quarantine(&Digest::of_bytes(b""), path, &meta).map(drop),
+            Some(meta) => self.guard().quarantine(&Digest::sha256_of(b""), path, &meta).map(drop),
         }
     }
 

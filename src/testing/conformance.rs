@@ -41,7 +41,7 @@ fn every_field_comes_back<S: CatalogStore>(store: &S) {
     let store = Probe(store);
     let mut entries = Vec::new();
     for lifecycle in [LifecycleState::Active, LifecycleState::Retired] {
-        for digest in [None, Some(Digest::from_sha256([0; 32])), Some(Digest::of_bytes(b"model"))] {
+        for digest in [None, Some(Digest::from_sha256([0; 32])), Some(Digest::sha256_of(b"model"))] {
             for last_verified_ms in [None, Some(0), Some(1_700_000_000_123), Some(u64::MAX)] {
                 let n = entries.len() as u64;
                 let new = CatalogEntry { lifecycle, digest, last_verified_ms, ..entry(&format!("model-{n}"), n) };

@@ -85,7 +85,7 @@ pub(super) fn entry(id: &str, n: u64) -> CatalogEntry {
         id: id.into(),
         local_path: format!("models/{n}.gguf").into(),
         lifecycle: if n.is_multiple_of(2) { LifecycleState::Active } else { LifecycleState::Retired },
-        digest: (!n.is_multiple_of(3)).then(|| Digest::of_bytes(&n.to_le_bytes())),
+        digest: (!n.is_multiple_of(3)).then(|| Digest::sha256_of(&n.to_le_bytes())),
         last_verified_ms: (!n.is_multiple_of(4)).then_some(n),
     }
 }

@@ -6,7 +6,7 @@ use std::time::Instant;
 use super::recorder;
 use super::{BadFile, VerifyDepth, VerifyOptions, VerifyReport, report_of};
 use crate::blob::{Subject, outboard};
-use crate::digest::{Digest, VerificationOutcome, verify_digest};
+use crate::digest::{VerificationOutcome, verify_digest};
 use crate::entry::Record;
 use crate::error::{Error, Result};
 use crate::fs::{Durability, now_ms};
@@ -96,8 +96,7 @@ pub(super) fn verify_registered(
     let observer = options.observer.clone().unwrap_or_else(|| Arc::new(()));
     let hashed = hash_files(std::slice::from_ref(path), HashFunction::Sha256, &*observer);
     let hash = hashed.into_iter().next().expect("there is one result for each path")?;
-    let actual: Digest = format!("sha256:{}", hash.hex).parse()?;
-    let outcome = verify_digest(Some(&actual), Some(&expected));
+    let outcome = verify_digest(hash.value.digest().as_ref(), Some(&expected));
     let bad = match outcome {
         VerificationOutcome::Pass { .. } => {
             recorder::note_verified(store, &[(&record.entry.id, now_ms())], true);

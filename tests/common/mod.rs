@@ -150,7 +150,7 @@ pub(crate) fn blob_path(root: &Path, digest: &Digest) -> PathBuf {
 }
 
 pub(crate) fn shard_path(root: &Path, id: &str) -> PathBuf {
-    root.join("index").join(format!("{}.json", &Digest::of_bytes(id.as_bytes()).to_hex()[..2]))
+    root.join("index").join(format!("{}.json", &Digest::sha256_of(id.as_bytes()).to_hex()[..2]))
 }
 
 /// Holds the lock of an id's shard, as a slow writer would.
@@ -188,7 +188,7 @@ pub(crate) fn blobs(root: &Path) -> BTreeSet<String> {
 pub(crate) fn assert_sound(root: &Path) {
     for blob in files_below(&root.join("blobs")) {
         let name = blob.file_name().unwrap().to_str().unwrap().to_owned();
-        assert_eq!(Digest::of_bytes(&fs::read(&blob).unwrap()).to_hex(), name, "a blob is not its name");
+        assert_eq!(Digest::sha256_of(&fs::read(&blob).unwrap()).to_hex(), name, "a blob is not its name");
         assert_eq!(blob.parent().unwrap().file_name().unwrap().to_str().unwrap(), &name[..2]);
         assert_eq!(mode_of(&blob), 0o444, "{}", blob.display());
     }
@@ -209,7 +209,7 @@ pub(crate) fn assert_no_debris(root: &Path) {
 pub(crate) fn assert_readable(catalog: &FsCatalog, id: &str, content: &[u8]) {
     let record = catalog.record(id).unwrap().unwrap_or_else(|| panic!("{id} is not there"));
     assert_eq!(fs::read(&record.entry.local_path).unwrap(), content, "{id}");
-    assert_eq!(record.entry.digest, Some(Digest::of_bytes(content)), "{id}");
+    assert_eq!(record.entry.digest, Some(Digest::sha256_of(content)), "{id}");
 }
 
 /// Whether an artifact reads right at its path: its bytes hash to its digest, and those of a tree to its manifest's.
@@ -228,7 +228,7 @@ pub(crate) fn check_artifact(root: &Path, record: &Record) -> std::result::Resul
 
 fn check_file(path: &Path, digest: &Digest) -> std::result::Result<(), String> {
     let bytes = fs::read(path).map_err(|e| format!("{}: {e}", path.display()))?;
-    let actual = Digest::of_bytes(&bytes);
+    let actual = Digest::sha256_of(&bytes);
     if actual == *digest { Ok(()) } else { Err(format!("{} is {actual} and not {digest}", path.display())) }
 }
 
@@ -245,8 +245,9 @@ pub(crate) fn manifest_files(manifest: &[u8]) -> Vec<(String, Digest)> {
 
 /// Every blob that a record needs.
 pub(crate) fn blobs_of(root: &Path, record: &Record) -> BTreeSet<String> {
-    let Some(digest) = record.entry.digest else { return BTreeSet::new() };
-    let mut needed = BTreeSet::from([digest.to_hex()]);
+    let mut needed: BTreeSet<String> = record.needs.iter().map(Digest::to_hex).collect();
+    let Some(digest) = record.entry.digest else { return needed };
+    needed.insert(digest.to_hex());
     if record.kind == ArtifactKind::Tree {
         let manifest = fs::read(blob_path(root, &digest)).unwrap();
         needed.extend(manifest_files(&manifest).iter().map(|(_, digest)| digest.to_hex()));

@@ -53,7 +53,7 @@ fn check(scenario: &Scenario, dir: &Path, is_acknowledged: bool, state: &str) {
     for blob in files_below(&catalog.root().join("blobs")) {
         let name = blob.file_name().unwrap().to_str().unwrap().to_owned();
         let is_damaged_on_purpose = scenario.leaves_quarantine;
-        let is_its_name = Digest::of_bytes(&fs::read(&blob).unwrap()).to_hex() == name;
+        let is_its_name = Digest::sha256_of(&fs::read(&blob).unwrap()).to_hex() == name;
         assert!(is_its_name || is_damaged_on_purpose, "{state}: {name} is not its name");
     }
     let is_done = (scenario.is_done)(&catalog, dir);

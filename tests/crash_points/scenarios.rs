@@ -51,7 +51,7 @@ fn nothing(_: &FsCatalog, _: &Path) {}
 fn holds(catalog: &FsCatalog, id: &str, content: &[u8]) -> bool {
     let Some(record) = catalog.record(id).unwrap() else { return false };
     let digest = record.entry.digest.unwrap();
-    if digest != Digest::of_bytes(content) {
+    if digest != Digest::sha256_of(content) {
         return false;
     }
     assert_eq!(fs::read(&catalog.resolve(id).unwrap().entry.local_path).unwrap(), content);
@@ -59,7 +59,7 @@ fn holds(catalog: &FsCatalog, id: &str, content: &[u8]) -> bool {
 }
 
 fn damage(catalog: &FsCatalog) {
-    let blob = blob_path(catalog.root(), &Digest::of_bytes(&large(7)));
+    let blob = blob_path(catalog.root(), &Digest::sha256_of(&large(7)));
     set_mode(&blob, 0o644);
     let mut bytes = large(7);
     bytes[1 << 20] ^= 1;

@@ -14,7 +14,8 @@ fn what_dead_processes_have_left_is_for_the_next_collection() {
     fs::write(session.join("0"), "half").unwrap();
     let fan_out = root.join("outboards/sha256/ab");
     fs::create_dir_all(&fan_out).unwrap();
-    let temporary = [root.join(".0123456789abcdef.tmp"), root.join("index/.07.3.tmp"), fan_out.join(".x.tmp")];
+    let temporary =
+        [root.join(".0123456789abcdef.tmp"), root.join("index/.07.3.tmp"), fan_out.join(".fedcba9876543210.tmp")];
     for path in &temporary {
         fs::write(path, "x").unwrap();
     }
@@ -60,7 +61,7 @@ fn what_live_processes_have_is_no_debris() {
 #[test]
 fn trash_is_normal_within_its_grace_and_a_note_after_it() {
     let store = Store::new();
-    let digest = Digest::of_bytes(b"gone");
+    let digest = Digest::sha256_of(b"gone");
     let now_ms = std::time::UNIX_EPOCH.elapsed().unwrap().as_millis();
     let name = |ms| store.root().join("trash").join(format!("{}.{ms}", digest.to_hex()));
     fs::write(name(now_ms), "gone").unwrap();
@@ -90,7 +91,7 @@ fn what_is_in_quarantine_is_a_note_with_its_bytes() {
 fn what_lies_in_another_folder_is_no_blob_to_anybody() {
     let store = Store::new();
     let sha256 = |folder: &str| store.root().join(folder).join("sha256");
-    let hex = Digest::of_bytes(b"misplaced").to_hex();
+    let hex = Digest::sha256_of(b"misplaced").to_hex();
     let other = if hex.starts_with("ff") { "00" } else { "ff" };
     let blob = sha256("blobs").join(other).join(&hex);
     let outboard = sha256("outboards").join(other).join(format!("{hex}.json"));

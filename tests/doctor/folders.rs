@@ -10,7 +10,7 @@ use super::*;
 #[test]
 fn folders_that_are_gone_are_made_again() {
     let store = Store::new();
-    for folder in ["quarantine", "trash", "ingest"] {
+    for folder in ["quarantine", "trash", "ingest", "partials"] {
         let folder = store.root().join(folder);
         fs::remove_dir(&folder).unwrap();
         store.mends(&[(K::FolderMissing, &folder)], &[&folder]);

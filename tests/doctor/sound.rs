@@ -24,7 +24,7 @@ fn an_undamaged_store_of_a_thousand_entries_has_nothing_wrong() {
             _ => store.host.file(&format!("many/{number}.gguf"), format!("{}", number % 900)),
         };
         let mut options = options(&id);
-        options.digest = (number % 3 == 1 && number % 10 != 0).then(|| Digest::of_bytes(&fs::read(&path).unwrap()));
+        options.digest = (number % 3 == 1 && number % 10 != 0).then(|| Digest::sha256_of(&fs::read(&path).unwrap()));
         items.push((reference(&path), options));
     }
     let receipts: Vec<_> =

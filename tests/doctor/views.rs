@@ -27,7 +27,8 @@ fn a_view_that_is_gone_is_linked_again() {
 fn a_file_of_a_tree_that_is_gone_is_linked_again() {
     let store = Store::new();
     let (b, c) = (store.view("tree").join("sub/b.json"), store.view("tree").join("sub/c.json"));
-    let blobs = [blob_path(&store.root(), &Digest::of_bytes(b"a")), blob_path(&store.root(), &Digest::of_bytes(b"b"))];
+    let blobs =
+        [blob_path(&store.root(), &Digest::sha256_of(b"a")), blob_path(&store.root(), &Digest::sha256_of(b"b"))];
     fs::remove_file(&b).unwrap();
     fs::remove_file(&c).unwrap();
     let a = store.view("tree").join("a.gguf"); // the same inode as c: its count of names changes

@@ -36,7 +36,7 @@ fn without_locks() {
     let mut busy = 0;
     for at in 0..ENTRIES {
         let source = dir.join(format!("content-{}", rng.below(CONTENTS as u64)));
-        let digest = Digest::of_bytes(&fs::read(&source).unwrap());
+        let digest = Digest::sha256_of(&fs::read(&source).unwrap());
         let id = id_in_shard(&format!("{number} {at}"), if is_contended { 0 } else { number.parse().unwrap() });
         // The index says "busy" when another has come between: then it is tried again, as a caller would.
         loop {
@@ -64,7 +64,7 @@ fn without_locks() {
 /// An id that starts like this, in a shard of this number (of [`PROCESSES`]).
 fn id_in_shard(start: &str, shard: u8) -> String {
     let mut ids = (0..).map(|n| format!("{start} {n}"));
-    ids.find(|id| Digest::of_bytes(id.as_bytes()).as_bytes()[0] == shard).unwrap()
+    ids.find(|id| Digest::sha256_of(id.as_bytes()).as_bytes()[0] == shard).unwrap()
 }
 
 // Red when a collection does not ask whether locks work.

@@ -187,7 +187,7 @@ impl Worker {
         fs::write(&path, &content).unwrap();
         let modes = [IngestMode::Auto, IngestMode::Auto, IngestMode::Copy, IngestMode::Link, IngestMode::Move];
         let (id, catalog, mode) = (self.shared_id(), self.handle(), *self.rng.pick(&modes));
-        self.put("stage", &id, Digest::of_bytes(&content), |_| {
+        self.put("stage", &id, Digest::sha256_of(&content), |_| {
             catalog.stage(&reference(&path), &mode_options(&id, mode)).map(|receipt| receipt.digest)
         });
         let _ = fs::remove_file(&path);
@@ -320,7 +320,7 @@ impl Worker {
                 let before = inode(path);
                 self.check_record(&record, "leased");
                 if let (Ok(map), Some(digest)) = (lease.map(), record.entry.digest)
-                    && Digest::of_bytes(&map) != digest
+                    && Digest::sha256_of(&map) != digest
                 {
                     self.violation(format!("{id} is leased, and its map has other bytes"));
                 }
@@ -348,7 +348,7 @@ impl Worker {
             Ok(record) => {
                 if record.kind == catalog_core::ArtifactKind::File
                     && let Ok(bytes) = fs::read(&record.entry.local_path)
-                    && Some(Digest::of_bytes(&bytes)) != record.entry.digest
+                    && Some(Digest::sha256_of(&bytes)) != record.entry.digest
                 {
                     self.violation(format!("{id} was resolved and could be read, and has other bytes"));
                 }

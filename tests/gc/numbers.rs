@@ -124,12 +124,12 @@ fn make_by_hand(root: &Path, count: usize) {
     let start_ms = ago(YEAR);
     for number in 0..count {
         let (id, bytes) = (id(number), number.to_le_bytes());
-        let digest = Digest::of_bytes(&bytes);
+        let digest = Digest::sha256_of(&bytes);
         let mut blob = File::create(blob_path(root, &digest)).unwrap();
         blob.write_all(&bytes).unwrap();
         let at_ms = start_ms + number as u64;
-        let home = format!("{id}-{}", &Digest::of_bytes(id.as_bytes()).to_hex()[..16]);
-        let path = format!("views/{home}/{}/model.gguf", &digest.to_hex()[..12]);
+        let home = format!("{id}-{}", &Digest::sha256_of(id.as_bytes()).to_hex()[..16]);
+        let path = format!("views/{home}/{}/model.gguf", &digest.to_hex()[..40]);
         fs::create_dir_all(root.join(&path).parent().unwrap()).unwrap();
         fs::hard_link(blob_path(root, &digest), root.join(&path)).unwrap();
         let record = json!({
@@ -138,7 +138,7 @@ fn make_by_hand(root: &Path, count: usize) {
             "trust": "verified", "view": "hardlink", "source": null, "created_ms": at_ms, "updated_ms": at_ms,
             "last_verified_ms": null, "last_used_ms": null, "retired_ms": null, "pins": {},
         });
-        shards[usize::from(Digest::of_bytes(id.as_bytes()).as_bytes()[0])].insert(id, record);
+        shards[usize::from(Digest::sha256_of(id.as_bytes()).as_bytes()[0])].insert(id, record);
     }
     for (number, entries) in shards.iter().enumerate().filter(|(_, entries)| !entries.is_empty()) {
         let entries = serde_json::to_string(entries).unwrap();

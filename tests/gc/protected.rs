@@ -7,7 +7,7 @@ use catalog_core::{CatalogStore as _, GcReason, LifecycleState};
 use rstest::rstest;
 
 use super::*;
-use crate::common::{assert_readable, assert_sound, blob_bytes, blobs, check_artifact, debris};
+use crate::common::{assert_readable, assert_sound, blob_bytes, blob_path, blobs, check_artifact, debris};
 
 /// Row 26: it ends, and says how much is missing.
 #[test]
@@ -51,6 +51,63 @@ fn a_pin_protects_until_it_expires() {
     // One that holds is enough, whatever else has ended.
     catalog.pin("a", "q", None).unwrap();
     assert_eq!(kept(&catalog.plan_gc(&room_for(0)).unwrap()), [("a", GcReason::Pinned("q".into()))]);
+}
+
+/// A record names blobs beside its content: signatures, documents.
+// Red when `blobs_of` leaves out what a record needs: the blob then goes with the entry that brought it.
+#[rstest]
+#[case::of_a_file(false)]
+#[case::of_a_tree(true)]
+fn a_blob_that_a_record_needs_stays_as_long_as_the_record(#[case] is_tree: bool) {
+    let host = Host::new();
+    let catalog = catalog(&host);
+    let stage_model = |name: &str| match is_tree {
+        true => add_tree(&host, &catalog, "model", &[name]),
+        false => add_as(&host, &catalog, name, "model"),
+    };
+    stage_model("content");
+    let content_blobs = blobs(catalog.root()).len();
+    let signature = add(&host, &catalog, "signature");
+    let needs = |catalog: &FsCatalog| catalog.record("model").unwrap().unwrap().needs;
+    set(catalog.root(), "model", "needs", serde_json::json!([signature]));
+    assert_eq!(needs(&catalog), BTreeSet::from([signature]));
+
+    let receipt = catalog.remove("signature").unwrap().unwrap();
+    assert_eq!((receipt.blobs_removed, receipt.kept[0].digest), (0, signature));
+    assert_eq!(catalog.gc(&now()).unwrap().physical_bytes, 0);
+    assert_eq!(blobs(catalog.root()).len(), content_blobs + 1);
+    // Staged again, it is the same content, and what belongs to that stays.
+    host.file("elsewhere/content", content("content"));
+    let again = match is_tree {
+        true => stage(&catalog, &host.path("elsewhere"), "model"),
+        false => stage(&catalog, &host.path("elsewhere/content"), "model"),
+    };
+    again.unwrap();
+    assert_eq!(needs(&catalog), BTreeSet::from([signature]));
+    assert_sound(catalog.root());
+
+    // It goes with the record.
+    let receipt = catalog.remove("model").unwrap().unwrap();
+    assert_eq!((receipt.blobs_removed, receipt.kept.len()), (content_blobs as u64 + 1, 0));
+    assert_eq!(blobs(catalog.root()).len(), 0);
+    // It goes when the record is given other content, and when it is evicted.
+    for other in [true, false] {
+        stage_model("content");
+        add(&host, &catalog, "signature");
+        set(catalog.root(), "model", "needs", serde_json::json!([signature]));
+        catalog.remove("signature").unwrap().unwrap();
+        if other {
+            stage_model("other content");
+            assert_eq!(needs(&catalog), BTreeSet::new());
+            catalog.gc(&now()).unwrap();
+            assert!(!blob_path(catalog.root(), &signature).exists());
+            catalog.remove("model").unwrap().unwrap();
+        } else {
+            assert_eq!(catalog.gc(&room_for(0)).unwrap().entries, 1);
+        }
+        assert_eq!(debris(&catalog), Vec::<String>::new());
+        assert_eq!(blobs(catalog.root()).len(), 0);
+    }
 }
 
 /// Row 19. Every time of the record is this far from now.
@@ -191,7 +248,7 @@ fn the_view_of_a_lease_stays_when_another_entry_has_the_same_bytes() {
     let lease = catalog.lease("a").unwrap();
     add_as(&host, &catalog, "new", "a");
     let view = lease.local_path().to_path_buf();
-    let is_there = || Digest::of_bytes(&fs::read(&view).unwrap()) == digest;
+    let is_there = || Digest::sha256_of(&fs::read(&view).unwrap()) == digest;
     assert_eq!(catalog.plan_gc(&now()).unwrap().steps, []);
     catalog.gc(&room_for(1)).unwrap();
     assert!(is_there());

@@ -20,7 +20,7 @@ fn register(host: &Host, catalog: &FsCatalog, id: &str, digest: Option<Digest>, 
 fn with_a_digest_that_matches_it_is_verified() {
     let host = Host::new();
     let catalog = catalog(&host);
-    let path = register(&host, &catalog, "m", Some(Digest::of_bytes(b"bytes")), b"bytes");
+    let path = register(&host, &catalog, "m", Some(Digest::sha256_of(b"bytes")), b"bytes");
     let ran = run(&host, &["verify", "m"]);
     assert_eq!((ran.code, &ran.object()["outcome"]), (0, &"pass".into()), "{}", ran.errors);
     let record = catalog.record("m").unwrap().unwrap();
@@ -32,7 +32,7 @@ fn with_a_digest_that_matches_it_is_verified() {
 fn with_another_digest_it_fails_and_stays_where_it_is() {
     let host = Host::new();
     let catalog = catalog(&host);
-    let path = register(&host, &catalog, "m", Some(Digest::of_bytes(b"bytes")), b"other");
+    let path = register(&host, &catalog, "m", Some(Digest::sha256_of(b"bytes")), b"other");
     let ran = run(&host, &["verify", "m"]);
     assert_eq!((ran.code, &ran.object()["outcome"]), (4, &"fail".into()), "{}", ran.errors);
     assert_eq!((json_ranges(ran.object()), &ran.object()["quarantined"]), (vec![0..5], &false.into()));
@@ -64,7 +64,7 @@ fn what_is_not_there_yet_is_not_found() {
 fn a_quick_check_reads_nothing_of_it() {
     let host = Host::new();
     let catalog = catalog(&host);
-    register(&host, &catalog, "m", Some(Digest::of_bytes(b"bytes")), b"other");
+    register(&host, &catalog, "m", Some(Digest::sha256_of(b"bytes")), b"other");
     let options = VerifyOptions::default().with_depth(VerifyDepth::Quick);
     let report = catalog.verify("m", &options).unwrap();
     assert!(matches!(report.outcome, VerificationOutcome::Warn { .. }) && report.bytes_read == 0, "{report:?}");

@@ -256,7 +256,7 @@ fn a_pass_is_recorded_and_trust_stays_as_it_was() {
     let bytes = noise(61, SIZE);
     add(&host, &catalog, "warned", &bytes);
     let file = host.file("m.gguf", &bytes);
-    let expected = options("verified").with_digest(Some(Digest::of_bytes(&bytes)));
+    let expected = options("verified").with_digest(Some(Digest::sha256_of(&bytes)));
     catalog.stage(&reference(&file), &expected).unwrap();
     let before = last_verified_ms(&catalog, "warned");
     sleep(Duration::from_millis(2));

@@ -132,7 +132,7 @@ impl Stores {
             self.leases.iter().map(|(number, lease)| (*number, read(lease.local_path()))).collect();
         assert_eq!(held, model.leases, "what the leases show");
         for (name, bytes) in model.leases.values().flat_map(|content| files(*content)) {
-            let hex = Digest::of_bytes(&bytes).to_hex();
+            let hex = Digest::sha256_of(&bytes).to_hex();
             let blob = self.dir.path().join("root/blobs/sha256").join(&hex[..2]).join(&hex);
             assert!(blob.is_file(), "the blob of {name:?} is gone from under a lease");
         }
@@ -195,7 +195,7 @@ fn digest_of(content: u8, expected: Expected) -> Option<Digest> {
         Expected::Nothing => None,
         // That of a tree is its manifest's, which the store computes.
         Expected::Right if is_tree(content) => None,
-        Expected::Right => Some(Digest::of_bytes(&files(content)[0].1)),
-        Expected::Wrong => Some(Digest::of_bytes(b"what nobody stages")),
+        Expected::Right => Some(Digest::sha256_of(&files(content)[0].1)),
+        Expected::Wrong => Some(Digest::sha256_of(b"what nobody stages")),
     }
 }

@@ -56,7 +56,7 @@ fn nothing_elsewhere_is_touched_when_a_folder_is_swapped_for_a_symlink(#[case] f
     fill(&catalog, &host);
     fill(&elsewhere, &host);
     let folder = match folder {
-        "BLOBS OF AGAIN" => Path::new("blobs/sha256").join(&Digest::of_bytes(b"again").to_hex()[..2]),
+        "BLOBS OF AGAIN" => Path::new("blobs/sha256").join(&Digest::sha256_of(b"again").to_hex()[..2]),
         "VIEWS OF AGAIN" => home(&catalog, "again"),
         folder => PathBuf::from(folder),
     };

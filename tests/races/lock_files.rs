@@ -18,7 +18,7 @@ const ENTRIES: usize = 40;
 /// Ids of one shard.
 fn id(process: usize, number: usize) -> String {
     let mut ids = (0..).map(|n| format!("{process} {number} {n}"));
-    ids.find(|id| Digest::of_bytes(id.as_bytes()).as_bytes()[0] == 7).unwrap()
+    ids.find(|id| Digest::sha256_of(id.as_bytes()).as_bytes()[0] == 7).unwrap()
 }
 
 /// Not a test: one of the processes.
@@ -126,7 +126,7 @@ fn a_sweep_that_ran_beside_a_commit_has_taken_nothing() {
     let host = Host::new();
     let content = host.file("content", "some bytes");
     let catalog = host.catalog().with_durability(Durability::Relaxed);
-    let blob = blob_path(&host.root(), &Digest::of_bytes(b"some bytes"));
+    let blob = blob_path(&host.root(), &Digest::sha256_of(b"some bytes"));
     thread::scope(|scope| {
         let shard = hold_shard(&host.root(), "a");
         let commit = scope.spawn(|| catalog.put(&entry("a", &content)));

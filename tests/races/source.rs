@@ -73,7 +73,7 @@ fn stages_what_changes() {
         (stored, refused)
     });
     for blob in files_below(&host.root().join("blobs")) {
-        assert_eq!(Digest::of_bytes(&fs::read(&blob).unwrap()).to_hex(), *blob.file_name().unwrap().to_str().unwrap());
+        assert_eq!(Digest::sha256_of(&fs::read(&blob).unwrap()).to_hex(), *blob.file_name().unwrap().to_str().unwrap());
     }
     say(&format!("a {what} that changes: {ROUNDS} rounds against {steps} changes, {stored} stored, {refused} refused"));
     assert!(refused > 0, "the race was never lost: it shows nothing");

@@ -114,7 +114,7 @@ mod tests {
     fn each_error_has_its_exit_code() {
         let text = || "x".to_owned();
         let path = || PathBuf::from("/x");
-        let digest = Digest::of_bytes(b"");
+        let digest = Digest::sha256_of(b"");
         for (error, exit) in [
             (Error::InvalidDigest { input: text(), reason: "" }, Exit::Usage),
             (Error::InvalidRef { input: text(), reason: text() }, Exit::Usage),

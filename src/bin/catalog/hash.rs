@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 
-use catalog_core::{FileHash, HashFunction, hash_files};
+use catalog_core::{HashFunction, hash_files};
 use serde::Serialize;
 
 use crate::app::App;
@@ -35,18 +35,17 @@ struct Hashed<'a> {
 
 impl Args {
     pub(crate) fn run(self, app: &mut App) -> Outcome {
-        let (function, name) =
-            if self.blake3 { (HashFunction::Blake3, "blake3") } else { (HashFunction::Sha256, "sha256") };
+        let function = if self.blake3 { HashFunction::Blake3 } else { HashFunction::Sha256 };
         let progress = Progress::new(app);
         let hashes = hash_files(&self.paths, function, &progress);
         progress.clear();
         app.each(hashes, |app, hash| {
-            let FileHash { path, hex, size_bytes, .. } = hash?;
+            let hash = hash?;
             if app.json() {
-                let digest = format!("{name}:{hex}");
-                app.out.json(&Hashed { path: path.to_string_lossy(), digest, size: size_bytes });
+                let digest = hash.value.to_string();
+                app.out.json(&Hashed { path: hash.path.to_string_lossy(), digest, size: hash.size_bytes });
             } else {
-                app.out.line(checksum_line(&hex, &path));
+                app.out.line(checksum_line(&hash.value.to_hex(), &hash.path));
             }
             Ok(())
         })

@@ -1,9 +1,9 @@
 //! `catalog show`: everything that is known of one model.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 
-use catalog_core::{ArtifactKind, LinkMode, Pin, Record, Source};
+use catalog_core::{ArtifactKind, Digest, LinkMode, Pin, Provenance, Record};
 use serde::Serialize;
 
 use crate::app::App;
@@ -32,7 +32,8 @@ struct Shown<'a> {
     kind: ArtifactKind,
     files: u64,
     view: Option<LinkMode>,
-    source: &'a Option<Source>,
+    source: &'a Option<Provenance>,
+    needs: &'a BTreeSet<Digest>,
     created_ms: u64,
     updated_ms: u64,
     pins: &'a BTreeMap<String, Pin>,
@@ -46,6 +47,7 @@ impl<'a> From<&'a Record> for Shown<'a> {
             files: record.files,
             view: record.view,
             source: &record.source,
+            needs: &record.needs,
             created_ms: record.created_ms,
             updated_ms: record.updated_ms,
             pins: &record.pins,
@@ -99,6 +101,12 @@ fn lines(record: &Record) -> Vec<(&'static str, OsString)> {
         let written = u64::try_from(stamp.mtime_ns / 1_000_000).map_or_else(|_| none(), human::moment);
         let file = format!("inode {}, {} bytes, written {written}", stamp.inode, stamp.size_bytes);
         lines.push(("source file", file.into()));
+    }
+    if let Some(pinned) = record.source.as_ref().and_then(|source| source.pinned.clone()) {
+        lines.push(("source version", pinned.into()));
+    }
+    for digest in &record.needs {
+        lines.push(("needs", digest.to_string().into()));
     }
     for (name, pin) in &record.pins {
         lines.push(("pinned", format!("{name}, since {}, {}", human::moment(pin.created_ms), lasts(pin)).into()));

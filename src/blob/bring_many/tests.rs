@@ -72,7 +72,7 @@ fn each_file_has_its_own_bytes_and_hashes() {
         assert_eq!(told.into_inner(), sizes.iter().sum::<usize>() as u64);
         for ((source, bytes), incoming) in sources.iter().zip(brought) {
             let incoming = incoming.unwrap();
-            assert_eq!(incoming.digest(), Digest::of_bytes(bytes), "{mode:?}, {} bytes", bytes.len());
+            assert_eq!(incoming.digest(), Digest::sha256_of(bytes), "{mode:?}, {} bytes", bytes.len());
             assert_eq!(*incoming.groups().unwrap().root(), blake3::hash(bytes));
             assert_eq!(bench.root.read(incoming.name()).unwrap().unwrap(), *bytes);
             assert_eq!(incoming.source_stamp(), Some(crate::fs::meta_of_path(source).unwrap().stamp()));
@@ -108,7 +108,7 @@ fn a_source_that_changes_while_it_is_read_is_an_error_of_its_own() {
         assert!(matches!(&error, Error::SourceChanged { path: changed, .. } if *changed == path), "{name}: {error}");
         assert!(failed[3].get().is_some());
         for ((_, bytes), incoming) in others.iter().zip(brought) {
-            assert_eq!(incoming.unwrap().digest(), Digest::of_bytes(bytes), "{name}");
+            assert_eq!(incoming.unwrap().digest(), Digest::sha256_of(bytes), "{name}");
         }
     }
 }
@@ -133,7 +133,7 @@ fn a_source_with_more_or_less_than_its_size_is_refused() {
         ];
         let mut brought = bring_many(&session, files).into_iter();
         assert!(matches!(brought.next(), Some(Err(Error::SourceChanged { .. }))), "{}", source.display());
-        assert!(brought.all(|incoming| incoming.unwrap().digest() == Digest::of_bytes(&bytes)));
+        assert!(brought.all(|incoming| incoming.unwrap().digest() == Digest::sha256_of(&bytes)));
     }
 }
 

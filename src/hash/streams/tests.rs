@@ -77,7 +77,7 @@ fn check(threads: usize, modes: &[Mode], streams: &[Parts]) {
     for stream in streams {
         match (&results[&stream.number], stream.end) {
             (Ok(digest), End::Well) => {
-                assert_eq!(*digest, Digest::of_bytes(&stream.bytes), "{} bytes", stream.bytes.len());
+                assert_eq!(*digest, Digest::sha256_of(&stream.bytes), "{} bytes", stream.bytes.len());
             }
             (Err(error), End::Error) => assert!(error.to_string().contains(&format!(" {}:", stream.number)), "{error}"),
             (result, _) => panic!("stream {}: {result:?}", stream.number),
@@ -210,7 +210,7 @@ fn many_streams_on_all_cores() {
     let streams: Vec<_> = (0..300).map(|number| Parts::new(number, vec![number as u8; number * 37], 1024)).collect();
     let count = std::sync::atomic::AtomicUsize::new(0);
     digest_streams(streams, |stream, digest| {
-        assert_eq!(digest.unwrap(), Digest::of_bytes(&stream.bytes));
+        assert_eq!(digest.unwrap(), Digest::sha256_of(&stream.bytes));
         count.fetch_add(1, Ordering::Relaxed);
     });
     assert_eq!(count.into_inner(), 300);

@@ -43,5 +43,5 @@ def name(call, path, root):
     if re.fullmatch(r"\.\w+\.tmp", path):
         return "a new file of the root"
     path = re.sub(r"^(views/)[^/]+", r"\1<slug>", path)
-    path = re.sub(r"/[0-9a-f]{12}(?=/|$)", "/<12 hex>", path)
+    path = re.sub(r"/[0-9a-f]{40}(?=/|$)", "/<40 hex>", path)
     return re.sub(r"/[0-9a-f]{2}$", "/<xx>", path) + "/"

@@ -137,20 +137,29 @@ def sha256(path):
 
 def manifest(folder, files):
     """The manifest of a tree, by docs/format.md."""
-    empty = {"mediaType": "application/vnd.oci.empty.v1+json", "digest": "sha256:" + hashlib.sha256(b"{}").hexdigest()}
+    digests = ["sha256:" + sha256(folder / path) for path in files]
+    config = compact({"descriptor": {}, "config": {}, "modelfs": {"type": "layers", "diffIds": digests}})
     document = {
         "schemaVersion": 2,
         "mediaType": "application/vnd.oci.image.manifest.v1+json",
         "artifactType": "application/vnd.cncf.model.manifest.v1+json",
-        "config": {**empty, "size": 2, "data": "e30="},
+        "config": {
+            "mediaType": "application/vnd.cncf.model.config.v1+json",
+            "digest": "sha256:" + hashlib.sha256(config).hexdigest(),
+            "size": len(config),
+        },
         "layers": [
             {
                 "mediaType": "application/vnd.cncf.model.weight.v1.raw",
-                "digest": "sha256:" + sha256(folder / path),
+                "digest": digest,
                 "size": (folder / path).stat().st_size,
-                "annotations": {"org.cncf.model.filepath": path},
+                "annotations": {"org.cncf.model.filepath": path, "org.opencontainers.image.title": path},
             }
-            for path in files
+            for path, digest in zip(files, digests)
         ],
     }
+    return compact(document)
+
+
+def compact(document):
     return json.dumps(document, separators=(",", ":"), ensure_ascii=False).encode()

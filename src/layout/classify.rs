@@ -1,0 +1,258 @@
+//! What lies where in a root, told from its path alone: the other direction of what [`layout`](super) joins.
+
+use std::ffi::OsStr;
+use std::path::{Component, Path};
+
+use super::{
+    BLOBS, CACHEDIR_TAG, FETCH, FOLDERS, INDEX, INGEST, KEY_DIGITS, LOCKS, OUTBOARDS, PARTIALS, QUARANTINE, RESERVE,
+    SHA256, STORE_JSON, TRASH, VIEWS,
+};
+use crate::digest::Digest;
+
+/// What a path below the root stands for. Whether anything is there, and of which kind, is not known.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(dead_code)] // not every field has its reader yet
+pub(crate) enum Thing {
+    /// The root itself.
+    Root,
+    CachedirTag,
+    StoreJson,
+    Reserve,
+    /// A folder that every store has.
+    Folder,
+    Shard(u8),
+    PreviousShard(u8),
+    ShardClaim {
+        number: u8,
+        generation: u64,
+    },
+    /// A file on its way to its name in this folder.
+    Temporary,
+    /// `blobs/sha256/<xx>`.
+    BlobFolder(u8),
+    Blob(Digest),
+    /// `outboards/sha256/<xx>`.
+    OutboardFolder(u8),
+    Outboard(Digest),
+    OutboardGroups(Digest),
+    /// `views/<slug>`.
+    ViewHome,
+    /// `views/<slug>/<40 hex>`.
+    ViewFolder,
+    /// Below that: the view itself, and what is in it.
+    InView,
+    Session,
+    InSession,
+    /// By its key.
+    Partial(String),
+    InPartial,
+    Trashed {
+        digest: Digest,
+        trashed_ms: u64,
+    },
+    /// With the digest that it should have had, unless it is no blob.
+    Quarantined(Option<Digest>),
+    /// In a folder that was put there.
+    InQuarantined,
+    Lock(LockFile),
+    /// In a place of the store's own, under a name that the store gives to nothing there.
+    Strange,
+    /// Nothing of the store's: somebody else's place below the root.
+    Foreign,
+}
+
+/// A lock file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(dead_code)] // as above
+pub(crate) enum LockFile {
+    Probe,
+    Gate,
+    Store,
+    Shard(u8),
+    Fetch,
+}
+
+/// No name of the store has so many parts, but for what is below views, sessions, partials and what is in quarantine.
+const DEEPEST: usize = 5;
+
+/// Says what a path relative to the root is.
+pub(crate) fn classify(relative: &Path) -> Thing {
+    thing(relative.components())
+}
+
+/// Says what a name in a folder is.
+pub(crate) fn classify_in(folder: &Path, name: &OsStr) -> Thing {
+    thing(folder.components().chain([Component::Normal(name)]))
+}
+
+fn thing<'a>(components: impl Iterator<Item = Component<'a>>) -> Thing {
+    let mut parts = [""; DEEPEST];
+    let mut depth = 0;
+    for component in components {
+        let Component::Normal(name) = component else { return Thing::Strange };
+        if let Some(part) = parts.get_mut(depth) {
+            // No name of the store is empty, so what is not UTF-8 is none.
+            *part = name.to_str().unwrap_or_default();
+            depth += 1;
+        }
+    }
+    let found = match parts.get(..depth).unwrap_or_default() {
+        [] => Some(Thing::Root),
+        [CACHEDIR_TAG] => Some(Thing::CachedirTag),
+        [STORE_JSON] => Some(Thing::StoreJson),
+        [RESERVE] => Some(Thing::Reserve),
+        [INDEX | BLOBS | OUTBOARDS | VIEWS | INGEST | PARTIALS | TRASH | QUARANTINE | LOCKS]
+        | [BLOBS | OUTBOARDS, SHA256]
+        | [LOCKS, INDEX | FETCH] => Some(Thing::Folder),
+        [name] if is_random_temporary(name) => Some(Thing::Temporary),
+        [INDEX, name] => in_index(name),
+        [BLOBS, SHA256, first] => byte(first).map(Thing::BlobFolder),
+        [BLOBS, SHA256, first, name] => digest_in(first, name).map(Thing::Blob),
+        [OUTBOARDS, SHA256, first] => byte(first).map(Thing::OutboardFolder),
+        [OUTBOARDS, SHA256, first, name] => in_outboards(first, name),
+        [VIEWS, _] => Some(Thing::ViewHome),
+        [VIEWS, _, _] => Some(Thing::ViewFolder),
+        [VIEWS, ..] => Some(Thing::InView),
+        [INGEST, name] => is_random(name).then_some(Thing::Session),
+        [INGEST, name, ..] => is_random(name).then_some(Thing::InSession),
+        [PARTIALS, key] => is_key(key).then(|| Thing::Partial((*key).to_owned())),
+        [PARTIALS, key, ..] => is_key(key).then_some(Thing::InPartial),
+        [TRASH, name] => trashed(name).map(|(digest, trashed_ms)| Thing::Trashed { digest, trashed_ms }),
+        [QUARANTINE, name] => quarantined(name).map(Thing::Quarantined),
+        [QUARANTINE, name, ..] => quarantined(name).map(|_| Thing::InQuarantined),
+        [LOCKS, below @ ..] => lock_file(below).map(Thing::Lock),
+        [first, ..] if !is_own(first) => Some(Thing::Foreign),
+        _ => None,
+    };
+    found.unwrap_or(Thing::Strange)
+}
+
+/// Whether a name in the root is the store's. Upper case counts as lower, because on some file systems it is.
+fn is_own(name: &str) -> bool {
+    let own = [STORE_JSON, RESERVE, CACHEDIR_TAG].into_iter().chain(FOLDERS);
+    own.into_iter().any(|own| own.eq_ignore_ascii_case(name))
+}
+
+fn in_index(name: &str) -> Option<Thing> {
+    if is_random_temporary(name) {
+        return Some(Thing::Temporary);
+    }
+    if let Some((number, generation)) =
+        name.strip_prefix('.').and_then(|name| name.strip_suffix(".tmp")?.split_once('.'))
+    {
+        return Some(Thing::ShardClaim { number: byte(number)?, generation: decimal(generation)? });
+    }
+    match name.strip_suffix(".prev") {
+        Some(shard) => shard_name(shard).map(Thing::PreviousShard),
+        None => shard_name(name).map(Thing::Shard),
+    }
+}
+
+fn in_outboards(first: &str, name: &str) -> Option<Thing> {
+    if let Some(digits) = name.strip_suffix(".json") {
+        return digest_in(first, digits).map(Thing::Outboard);
+    }
+    if let Some(digits) = name.strip_suffix(".groups") {
+        return digest_in(first, digits).map(Thing::OutboardGroups);
+    }
+    (byte(first).is_some() && is_random_temporary(name)).then_some(Thing::Temporary)
+}
+
+fn lock_file(below: &[&str]) -> Option<LockFile> {
+    match below {
+        ["probe"] => Some(LockFile::Probe),
+        ["gate"] => Some(LockFile::Gate),
+        ["store"] => Some(LockFile::Store),
+        [INDEX, number] => byte(number).map(LockFile::Shard),
+        [FETCH, key] => is_key(key).then_some(LockFile::Fetch),
+        _ => None,
+    }
+}
+
+/// What a name in `trash/` says.
+fn trashed(name: &str) -> Option<(Digest, u64)> {
+    let (digits, trashed_ms) = name.split_once('.')?;
+    Some((Digest::from_sha256_hex(digits)?, decimal(trashed_ms)?))
+}
+
+/// What a name in `quarantine/` says; `Some(None)` for what is no blob.
+fn quarantined(name: &str) -> Option<Option<Digest>> {
+    let (what, tag) = name.rsplit_once('.')?;
+    let is_other = what == STORE_JSON || shard_name(what).is_some();
+    let digest = Digest::from_sha256_hex(what);
+    (is_random(tag) && (is_other || digest.is_some())).then_some(digest)
+}
+
+fn shard_name(name: &str) -> Option<u8> {
+    byte(name.strip_suffix(".json")?)
+}
+
+fn digest_in(first: &str, digits: &str) -> Option<Digest> {
+    if digits.starts_with(first) && first.len() == 2 { Digest::from_sha256_hex(digits) } else { None }
+}
+
+/// Two lowercase hex digits.
+fn byte(digits: &str) -> Option<u8> {
+    if is_hex(digits, 2) { u8::from_str_radix(digits, 16).ok() } else { None }
+}
+
+/// A number as it is written: no sign and no zero in front.
+fn decimal(digits: &str) -> Option<u64> {
+    let number: u64 = digits.parse().ok()?;
+    (number.to_string() == digits).then_some(number)
+}
+
+fn is_key(name: &str) -> bool {
+    is_hex(name, KEY_DIGITS)
+}
+
+/// What nobody else is called: see `atomic::random_name`.
+fn is_random(name: &str) -> bool {
+    is_hex(name, 16)
+}
+
+fn is_random_temporary(name: &str) -> bool {
+    name.strip_prefix('.').and_then(|name| name.strip_suffix(".tmp")).is_some_and(is_random)
+}
+
+/// What a name in a folder of `blobs/sha256/` says.
+pub(crate) fn parse_blob(name: &str) -> Option<Digest> {
+    Digest::from_sha256_hex(name)
+}
+
+/// Of a name in this folder of `blobs/sha256/` or `outboards/sha256/`, whose digest it has.
+pub(crate) fn parse_fan_out(folder: &Path, name: &OsStr) -> Option<Digest> {
+    match classify_in(folder, name) {
+        Thing::Blob(digest) | Thing::Outboard(digest) | Thing::OutboardGroups(digest) => Some(digest),
+        _ => None,
+    }
+}
+
+/// What a name in `trash/` says.
+pub(crate) fn parse_trash(name: &str) -> Option<(Digest, u64)> {
+    trashed(name)
+}
+
+/// Which digest a file in `quarantine/` should have had.
+pub(crate) fn parse_quarantine(name: &OsStr) -> Option<Digest> {
+    quarantined(name.to_str()?)?
+}
+
+/// Whether this is what a file in `quarantine/` is called.
+pub(crate) fn is_quarantine(name: &OsStr) -> bool {
+    name.to_str().and_then(quarantined).is_some()
+}
+
+/// Whether this is what an unfinished write is called.
+pub(crate) fn is_temporary(name: &OsStr) -> bool {
+    let in_index = name.to_str().and_then(in_index);
+    matches!(in_index, Some(Thing::Temporary | Thing::ShardClaim { .. }))
+}
+
+/// Whether this is so many lowercase hex digits.
+pub(crate) fn is_hex(text: &str, digits: usize) -> bool {
+    text.len() == digits && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
+}
+
+#[cfg(test)]
+mod tests;
