@@ -50,13 +50,14 @@ mod layout;
 mod lease;
 mod model_ref;
 mod observer;
+mod read_at;
 mod store;
 #[cfg(feature = "testing")]
 pub mod testing;
 mod threads;
 mod view;
 
-pub use blob::{IngestMode, LocalSource, RangeRead, RepairSource, UsedMode};
+pub use blob::{IngestMode, LocalSource, RepairSource, UsedMode};
 pub use catalog::{
     BadFile, Check, Config, Depth, DiskUsage, Doctor, EntryUsage, Finding, FindingKind, FsCatalog, Kept, Key,
     MendOutcome, Remedy, RemoveReceipt, RepairOptions, RepairReport, Severity, StageOptions, StageReceipt,
@@ -76,6 +77,7 @@ pub use hash::{FileHash, HashFunction, hash_files};
 pub use lease::{Lease, ModelMap};
 pub use model_ref::ModelRef;
 pub use observer::{Event, Observer};
+pub use read_at::ReadAt;
 pub use store::CatalogStore;
 
 #[cfg(doctest)]

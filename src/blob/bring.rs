@@ -5,10 +5,10 @@ use std::ops::Range;
 use std::path::Path;
 
 use super::incoming::{Private, mapped};
-use super::source::Source;
 use super::{Incoming, IngestMode, Session, UsedMode};
 use crate::error::Result;
 use crate::fs::ahead::{Ahead, sync_meanwhile};
+use crate::fs::source::Foreign;
 use crate::fs::{Durability, atomic, link, meta_of, space, will_need};
 use crate::hash::{BothHasher, Hashes, hash_both, read_all};
 
@@ -36,7 +36,7 @@ pub(super) fn bring<'r>(
     how: How,
     advanced: &(dyn Fn(u64) + Sync),
 ) -> Result<Incoming<'r>> {
-    let source = Source::open(source)?;
+    let source = Foreign::open(source)?;
     match how.mode {
         IngestMode::Link => match take(session, &source, UsedMode::Link, how, advanced)? {
             Some(incoming) => Ok(incoming),
@@ -56,7 +56,7 @@ pub(super) fn bring<'r>(
 
 fn clone_or_copy<'r>(
     session: &Session<'r>,
-    source: Source<'_>,
+    source: Foreign,
     how: How,
     advanced: &(dyn Fn(u64) + Sync),
 ) -> Result<Incoming<'r>> {
@@ -82,18 +82,18 @@ fn clone_or_copy<'r>(
 /// Copies a chunk, then hashes it where it has arrived while it is still in the processor's cache.
 fn copy_and_hash(
     session: &Session<'_>,
-    begun: &Begun<'_, '_>,
+    begun: &Begun<'_>,
     how: How,
     advanced: &(dyn Fn(u64) + Sync),
 ) -> Result<Hashes> {
     let Begun { source, private } = begun;
-    let size = source.before.size_bytes;
+    let size = source.before().size_bytes;
     // The full size first: a map reaches no further than the file. Nothing is written past it.
     begun.reserve()?;
     let copy = |part: Range<u64>, ahead: &Ahead| {
         let wanted = part.end - part.start;
         // The kernel copies without passing the bytes through this process, where it can.
-        let copied = link::copy_bytes(&mut (&source.file).take(wanted), &private.file);
+        let copied = link::copy_bytes(&mut (source.file()).take(wanted), &private.file);
         let copied = copied.map_err(|e| begun.fail("write", e))?;
         if copied != wanted {
             return Err(source.changed(format!("it ended {} bytes early", wanted - copied)));
@@ -114,7 +114,7 @@ fn copy_and_hash(
 /// Takes the source's inode as it is; `None` where that needs a link that the file systems do not give.
 fn take<'r>(
     session: &Session<'r>,
-    source: &Source<'_>,
+    source: &Foreign,
     mode: UsedMode,
     how: How,
     advanced: &(dyn Fn(u64) + Sync),
@@ -122,18 +122,18 @@ fn take<'r>(
     let root = session.root();
     source.check_nobody_writes()?;
     let name = session.next_name();
-    match root.link_file(&source.file, &name) {
+    match root.link_file(source.file(), &name) {
         Ok(()) => {}
         Err(e) if atomic::is_link_refusal(&e) => return Ok(None),
         Err(e) => return Err(root.fail("link the source to", &name, e)),
     }
-    let handle = source.file.try_clone().map_err(|e| source.fail("read", e))?;
+    let handle = source.file().try_clone().map_err(|e| source.fail("read", e))?;
     let mut private = Private::around(root, name, handle, mode)?;
-    private.incoming.borrowed_mode = Some(source.before.mode);
+    private.incoming.borrowed_mode = Some(source.before().mode);
     // It may still be changed by its owner, so it is read and not mapped.
     let mut hasher = BothHasher::new(how.with_groups);
-    let size_bytes = source.before.size_bytes;
-    let read_bytes = read_all(&mut &source.file, size_bytes, |bytes| {
+    let size_bytes = source.before().size_bytes;
+    let read_bytes = read_all(&mut source.file(), size_bytes, |bytes| {
         hasher.update(bytes);
         advanced(bytes.len() as u64);
     })
@@ -142,7 +142,7 @@ fn take<'r>(
         return Err(source.changed(format!("{read_bytes} bytes were read of {size_bytes}")));
     }
     private.hashed(hasher.finish());
-    source.note(&mut private.incoming, Some(source.stamp_after()?));
+    private.note(source, Some(source.stamp_after()?));
     let incoming = private.seal(how.durability)?;
     // Again: now that it is read-only, nobody new can come.
     source.check_nobody_writes()?;
@@ -151,17 +151,17 @@ fn take<'r>(
 }
 
 /// A source, and the private file that is its clone or becomes its copy.
-pub(super) struct Begun<'a, 'r> {
-    pub(super) source: Source<'a>,
+pub(super) struct Begun<'r> {
+    pub(super) source: Foreign,
     pub(super) private: Private<'r>,
 }
 
-impl<'a, 'r> Begun<'a, 'r> {
+impl<'r> Begun<'r> {
     /// Makes the private file: a clone where `how` lets it be one and the file system can, else empty.
-    pub(super) fn new(session: &Session<'r>, source: Source<'a>, how: How) -> Result<Self> {
+    pub(super) fn new(session: &Session<'r>, source: Foreign, how: How) -> Result<Self> {
         let mut begun = Begun { source, private: Private::create(session)? };
         let reflinked = how.mode != IngestMode::Copy
-            && link::reflink(&begun.source.file, &begun.private.file)
+            && link::reflink(begun.source.file(), &begun.private.file)
                 .map_err(|e| begun.fail("reflink the source to", e))?;
         if reflinked {
             begun.private.incoming.mode = UsedMode::Reflink;
@@ -177,7 +177,7 @@ impl<'a, 'r> Begun<'a, 'r> {
 
     /// Gives the copy the size that it will have.
     pub(super) fn reserve(&self) -> Result<()> {
-        space::reserve(&self.private.file, self.source.before.size_bytes).map_err(|e| self.fail("write", e))
+        space::reserve(&self.private.file, self.source.before().size_bytes).map_err(|e| self.fail("write", e))
     }
 
     /// All of it is here and hashed.
@@ -187,7 +187,7 @@ impl<'a, 'r> Begun<'a, 'r> {
         let stamp = if self.is_clone() { stamp.ok() } else { Some(stamp?) };
         let mut private = self.private;
         private.hashed(hashes);
-        self.source.note(&mut private.incoming, stamp);
+        private.note(&self.source, stamp);
         private.seal(durability)
     }
 

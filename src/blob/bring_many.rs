@@ -8,10 +8,10 @@ use std::thread::available_parallelism;
 use rayon::prelude::*;
 
 use super::bring::{Begun, How, bring};
-use super::source::Source;
 use super::{Incoming, IngestMode, Session};
 use crate::error::{Error, Result};
 use crate::fs::atomic;
+use crate::fs::source::Foreign;
 use crate::hash::groups::GroupHasher;
 use crate::hash::{Buffer, Buffers, Hashes, Stream, digest_streams};
 
@@ -98,7 +98,7 @@ struct Bringing<'a, 'r> {
 }
 
 struct Open<'a, 'r> {
-    begun: Begun<'a, 'r>,
+    begun: Begun<'r>,
     groups: Option<GroupHasher>,
     buffer: Buffer<'a>,
     read_bytes: u64,
@@ -107,8 +107,8 @@ struct Open<'a, 'r> {
 impl<'a, 'r> Bringing<'a, 'r> {
     fn open(&self) -> Result<Open<'a, 'r>> {
         let Wanted { source, how, .. } = self.wanted;
-        let begun = Begun::new(self.session, Source::open(source)?, how)?;
-        let size_bytes = begun.source.before.size_bytes;
+        let begun = Begun::new(self.session, Foreign::open(source)?, how)?;
+        let size_bytes = begun.source.before().size_bytes;
         let buffer = self.buffers.take(size_bytes);
         if !begun.is_clone() && size_bytes > buffer.capacity_bytes() {
             begun.reserve()?;
@@ -145,9 +145,9 @@ impl Open<'_, '_> {
         if self.begun.is_clone() {
             self.buffer.refill(&mut &private.file).map_err(|e| self.begun.fail("read", e))?;
         } else {
-            self.buffer.refill(&mut &source.file).map_err(|e| source.fail("read", e))?;
+            self.buffer.refill(&mut source.file()).map_err(|e| source.fail("read", e))?;
             self.read_bytes += self.buffer.bytes().len() as u64;
-            let size_bytes = source.before.size_bytes;
+            let size_bytes = source.before().size_bytes;
             if self.read_bytes > size_bytes {
                 return Err(source.changed(format!("it has more than the {size_bytes} bytes of its size")));
             }

@@ -10,6 +10,7 @@ use crate::digest::Digest;
 use crate::entry::Stamp;
 use crate::error::Result;
 use crate::fs::map::Map;
+use crate::fs::source::Foreign;
 use crate::fs::{Durability, Meta, Root, atomic, meta_of};
 use crate::hash::groups::Groups;
 use crate::hash::{BothHasher, Hashes};
@@ -171,6 +172,12 @@ impl<'r> Private<'r> {
             borrowed_mode: None,
         };
         Ok(Private { file, incoming })
+    }
+
+    /// Records what the source was while it was read.
+    pub(super) fn note(&mut self, source: &Foreign, stamp: Option<Stamp>) {
+        self.incoming.source_stamp = stamp;
+        self.incoming.source_is_racy = source.is_racy();
     }
 
     pub(super) fn hashed(&mut self, hashes: Hashes) {

@@ -8,9 +8,8 @@ pub(crate) mod manifest;
 mod mend;
 pub(crate) mod outboard;
 mod pace;
-mod range;
+mod repair_source;
 mod session;
-mod source;
 mod verify;
 
 pub(crate) use bring::How;
@@ -19,7 +18,7 @@ pub(crate) use existing::{Claim, Freed, all, all_with_meta, claim, empty_trash, 
 pub(crate) use incoming::{Incoming, bring_bytes};
 pub(crate) use mend::{Mend, Mended};
 pub(crate) use pace::Pace;
-pub use range::{LocalSource, RangeRead, RepairSource};
+pub use repair_source::{LocalSource, RepairSource};
 pub(crate) use session::Session;
 pub(crate) use verify::{Checker, Subject, Verdict};
 

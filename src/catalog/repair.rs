@@ -8,8 +8,7 @@ use super::FsCatalog;
 use super::damage::views;
 use crate::blob::manifest::TreeFile;
 use crate::blob::{
-    self, Checker, Incoming, LocalSource, Mend, Mended, Published, RangeRead, RepairSource, Session, Subject, Touched,
-    Verdict,
+    self, Checker, Incoming, LocalSource, Mend, Mended, Published, RepairSource, Session, Subject, Touched, Verdict,
 };
 use crate::digest::Digest;
 use crate::entry::{ArtifactKind, LinkMode, Record};
@@ -17,6 +16,7 @@ use crate::error::{Error, Result};
 use crate::fs::{Durability, now_ms};
 use crate::index::Change;
 use crate::observer::{Event, Observer};
+use crate::read_at::ReadAt;
 use crate::{layout, view};
 
 /// How content is repaired. Later versions may add fields: build it with `..RepairOptions::default()`.
@@ -173,7 +173,7 @@ impl FsCatalog {
         Ok(remains)
     }
 
-    fn sources(&self, record: &Record, file: &TreeFile, options: &RepairOptions) -> Result<Vec<Box<dyn RangeRead>>> {
+    fn sources(&self, record: &Record, file: &TreeFile, options: &RepairOptions) -> Result<Vec<Box<dyn ReadAt>>> {
         let mut sources = Vec::new();
         for source in &options.from {
             sources.extend(source.open(&file.digest, &file.path)?);

@@ -18,7 +18,7 @@ pub(crate) mod writers;
 pub use atomic::Durability;
 pub(crate) use atomic::Temp;
 pub(crate) use root::Root;
-pub(crate) use sys::{is_symlink_loop, meta_of_path, open_source, will_need};
+pub(crate) use sys::{is_symlink_loop, meta_of_path, read_exact_at, will_need};
 
 use std::fs::File;
 use std::io;
