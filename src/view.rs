@@ -3,11 +3,11 @@
 use std::path::{Path, PathBuf};
 
 use crate::blob::manifest::TreeFile;
-use crate::blob::{Freed, Session, Touched};
+use crate::blob::{Freed, Touched};
 use crate::digest::Digest;
 use crate::entry::{LinkMode, Stamp};
 use crate::error::{Error, Result};
-use crate::fs::{Durability, Kind, Root, link};
+use crate::fs::{Durability, Kind, Root, Session, link};
 use crate::layout;
 
 /// Files that were made beforehand for names that cannot be hardlinks: one for each file of the artifact.

@@ -5,11 +5,11 @@ use std::ops::Range;
 use std::path::Path;
 
 use super::incoming::{Private, mapped};
-use super::{Incoming, IngestMode, Session, UsedMode};
+use super::{Incoming, IngestMode, UsedMode};
 use crate::error::Result;
 use crate::fs::ahead::{Ahead, sync_meanwhile};
 use crate::fs::source::Foreign;
-use crate::fs::{Durability, atomic, link, meta_of, space, will_need};
+use crate::fs::{Durability, Session, atomic, link, meta_of, space, will_need};
 use crate::hash::{BothHasher, Hashes, hash_both, read_all};
 
 /// A large file is written to disk in parts of this size while it is copied.

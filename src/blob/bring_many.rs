@@ -8,10 +8,10 @@ use std::thread::available_parallelism;
 use rayon::prelude::*;
 
 use super::bring::{Begun, How, bring};
-use super::{Incoming, IngestMode, Session};
+use super::{Incoming, IngestMode};
 use crate::error::{Error, Result};
-use crate::fs::atomic;
 use crate::fs::source::Foreign;
+use crate::fs::{Session, atomic};
 use crate::hash::groups::GroupHasher;
 use crate::hash::{Buffer, Buffers, Hashes, Stream, digest_streams};
 

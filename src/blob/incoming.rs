@@ -5,13 +5,13 @@ use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-use super::{Session, UsedMode};
+use super::UsedMode;
 use crate::digest::Digest;
 use crate::entry::Stamp;
 use crate::error::Result;
 use crate::fs::map::Map;
 use crate::fs::source::Foreign;
-use crate::fs::{Durability, Meta, Root, atomic, meta_of};
+use crate::fs::{Durability, Meta, Root, Session, atomic, meta_of};
 use crate::hash::groups::Groups;
 use crate::hash::{BothHasher, Hashes};
 use crate::layout;

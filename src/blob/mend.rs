@@ -6,10 +6,10 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use super::incoming::{Private, mapped};
-use super::{Checker, Incoming, Session, Subject, Verdict, outboard};
+use super::{Checker, Incoming, Subject, Verdict, outboard};
 use crate::digest::Digest;
 use crate::error::{Error, Result};
-use crate::fs::{Durability, Root, atomic, link, meta_of, read_exact_at, space};
+use crate::fs::{Durability, Root, Session, atomic, link, meta_of, read_exact_at, space};
 use crate::hash::groups::{self, GROUP_BYTES, Groups};
 use crate::hash::hash_both;
 use crate::layout;

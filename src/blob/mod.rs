@@ -9,7 +9,6 @@ mod mend;
 pub(crate) mod outboard;
 mod pace;
 mod repair_source;
-mod session;
 mod verify;
 
 pub(crate) use bring::How;
@@ -19,7 +18,6 @@ pub(crate) use incoming::{Incoming, bring_bytes};
 pub(crate) use mend::{Mend, Mended};
 pub(crate) use pace::Pace;
 pub use repair_source::{LocalSource, RepairSource};
-pub(crate) use session::Session;
 pub(crate) use verify::{Checker, Subject, Verdict};
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -191,6 +189,7 @@ fn make_old(root: &Root, name: &Path) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fs::Session;
 
     // Red when `publish` takes its own word for it that the blob is there: the commit would then record a blob that is
     // gone.

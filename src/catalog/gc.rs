@@ -8,12 +8,12 @@ use rayon::prelude::*;
 use super::FsCatalog;
 use super::roots::Roots;
 use super::sweep::{Fate, Sweep, short_digest};
-use crate::blob::{self, Claim, Freed, Session};
+use crate::blob::{self, Claim, Freed};
 use crate::digest::Digest;
 use crate::entry::{LinkMode, Record};
 use crate::error::Result;
 use crate::fs::space::space;
-use crate::fs::{Kind, Meta, now_ms, reserve};
+use crate::fs::{Kind, Meta, Session, now_ms, reserve};
 use crate::gc::{
     BlobFacts, EntryFacts, Facts, GcAction, GcPlan, GcPolicy, GcReport, GcStep, TrashFacts, TrashedBlob, ViewFacts,
     is_due, make_plan, shortfall,

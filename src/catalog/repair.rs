@@ -8,12 +8,12 @@ use super::FsCatalog;
 use super::damage::views;
 use crate::blob::manifest::TreeFile;
 use crate::blob::{
-    self, Checker, Incoming, LocalSource, Mend, Mended, Published, RepairSource, Session, Subject, Touched, Verdict,
+    self, Checker, Incoming, LocalSource, Mend, Mended, Published, RepairSource, Subject, Touched, Verdict,
 };
 use crate::digest::Digest;
 use crate::entry::{ArtifactKind, LinkMode, Record};
 use crate::error::{Error, Result};
-use crate::fs::{Durability, now_ms};
+use crate::fs::{Durability, Session, now_ms};
 use crate::index::Change;
 use crate::observer::{Event, Observer};
 use crate::read_at::ReadAt;

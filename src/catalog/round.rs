@@ -9,11 +9,11 @@ use super::flight::Flight;
 use super::plan::Plan;
 use super::stage::StageReceipt;
 use crate::blob::manifest::{self, TreeFile};
-use crate::blob::{self, How, Incoming, Session, UsedMode, Wanted};
+use crate::blob::{self, How, Incoming, UsedMode, Wanted};
 use crate::entry::ArtifactKind;
 use crate::error::{Error, Result};
 use crate::fs::ahead::sync_meanwhile;
-use crate::fs::{Durability, wait_for_a_tick};
+use crate::fs::{Durability, Session, wait_for_a_tick};
 use crate::layout;
 use crate::observer::{Event, Observer};
 

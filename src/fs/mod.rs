@@ -8,8 +8,10 @@ pub(crate) mod fault;
 pub(crate) mod link;
 pub(crate) mod lock;
 pub(crate) mod map;
+pub(crate) mod owned;
 pub(crate) mod reserve;
 pub(crate) mod root;
+mod session;
 pub(crate) mod source;
 pub(crate) mod space;
 mod sys;
@@ -18,6 +20,7 @@ pub(crate) mod writers;
 pub use atomic::Durability;
 pub(crate) use atomic::Temp;
 pub(crate) use root::Root;
+pub(crate) use session::Session;
 pub(crate) use sys::{is_symlink_loop, meta_of_path, read_exact_at, will_need};
 
 use std::fs::File;

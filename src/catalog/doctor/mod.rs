@@ -27,10 +27,10 @@ use look::{Known, Look, Suspects};
 
 use super::FsCatalog;
 use super::open::{check_store_file, existing_root, has_entries, no_catalog};
-use crate::blob::{self, Session};
+use crate::blob;
 use crate::error::{Error, Result};
 use crate::fs::lock::{Hold, Lock, Wait, try_lock_file};
-use crate::fs::{Durability, meta_of};
+use crate::fs::{Durability, Session, meta_of};
 use crate::layout;
 use crate::observer::Observer;
 

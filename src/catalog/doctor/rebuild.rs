@@ -5,12 +5,12 @@ use std::path::{Path, PathBuf};
 
 use super::Doctor;
 use crate::blob::manifest::TreeFile;
-use crate::blob::{self, Checker, Session, Subject, Touched, Verdict};
+use crate::blob::{self, Checker, Subject, Touched, Verdict};
 use crate::catalog::damage::views;
 use crate::digest::Digest;
 use crate::entry::{LinkMode, Record};
 use crate::error::{Error, Result};
-use crate::fs::{Durability, Kind, Meta};
+use crate::fs::{Durability, Kind, Meta, Session};
 use crate::index::Change;
 use crate::layout::{self, Place};
 use crate::view;
