@@ -46,6 +46,7 @@ mod fs;
 mod gc;
 mod hash;
 mod index;
+mod ingest;
 mod layout;
 mod lease;
 mod model_ref;

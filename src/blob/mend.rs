@@ -5,10 +5,10 @@ use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-use super::incoming::{Private, mapped};
-use super::{Checker, Incoming, Subject, Verdict, outboard};
+use super::{Checker, Pending, Sealed, Subject, Verdict, outboard};
 use crate::digest::Digest;
 use crate::error::{Error, Result};
+use crate::fs::map::Map;
 use crate::fs::{Durability, Root, Session, atomic, link, meta_of, read_exact_at, space};
 use crate::hash::groups::{self, GROUP_BYTES, Groups};
 use crate::hash::hash_both;
@@ -35,7 +35,7 @@ pub(crate) struct Mended {
 
 impl Mend<'_> {
     /// Puts the blob together under a private name, and checks it as a whole against its name. It waits to be published.
-    pub(crate) fn run<'r>(mut self, session: &Session<'r>, durability: Durability) -> Result<(Incoming<'r>, Mended)> {
+    pub(crate) fn run<'r>(mut self, session: &Session<'r>, durability: Durability) -> Result<(Sealed<'r>, Mended)> {
         let root = session.root();
         let groups = outboard::read(root, &self.digest).and_then(|outboard| outboard.groups(root, &self.digest));
         match groups {
@@ -49,12 +49,12 @@ impl Mend<'_> {
         session: &Session<'r>,
         groups: &Groups,
         durability: Durability,
-    ) -> Result<(Incoming<'r>, Mended)> {
+    ) -> Result<(Sealed<'r>, Mended)> {
         let root = session.root();
         let size_bytes = groups.size_bytes();
-        let private = Private::create(session)?;
+        let pending = Pending::create(session)?;
         let bad = match self.remains.first() {
-            Some(remains) => self.take_over(root, remains, size_bytes, &private)?,
+            Some(remains) => self.take_over(root, remains, size_bytes, &pending)?,
             None => vec![0..size_bytes],
         };
         // What is left of the others may be good where this one is not.
@@ -82,13 +82,12 @@ impl Mend<'_> {
                     let tried = readers.iter().map(|(_, reader)| reader.name()).collect();
                     return Err(self.no_good_source(root, group, tried));
                 }
-                atomic::write_at(&private.file, group.start, bytes)
-                    .map_err(|e| root.fail("write", private.incoming.name(), e))?;
+                atomic::write_at(pending.file(), group.start, bytes).map_err(|e| pending.fail("write", e))?;
                 mended.repaired_bytes += length as u64;
             }
         }
-        let incoming = self.finish(session, private, size_bytes, durability)?;
-        Ok((incoming, mended))
+        let sealed = self.finish(pending, size_bytes, durability)?;
+        Ok((sealed, mended))
     }
 
     /// What bytes can be read from: the store's own remains but for the first few, then the sources, each with whether it
@@ -111,7 +110,7 @@ impl Mend<'_> {
         root: &Root,
         remains: &Path,
         size_bytes: u64,
-        private: &Private<'_>,
+        pending: &Pending<'_>,
     ) -> Result<Vec<Range<u64>>> {
         let subject = Subject { path: remains.to_path_buf(), digest: self.digest, size_bytes: Some(size_bytes) };
         let bad = match Checker::quiet(root, Durability::Relaxed).one(subject)? {
@@ -120,37 +119,37 @@ impl Mend<'_> {
             Verdict::Missing => return Ok(vec![0..size_bytes]),
         };
         let Some(from) = root.open_file(remains)? else { return Ok(vec![0..size_bytes]) };
-        let fail = |e| root.fail("write", private.incoming.name(), e);
-        if link::reflink(&from, &private.file).map_err(fail)? {
-            private.file.set_len(size_bytes).map_err(fail)?;
+        let fail = |e| pending.fail("write", e);
+        if link::reflink(&from, pending.file()).map_err(fail)? {
+            pending.file().set_len(size_bytes).map_err(fail)?;
             return Ok(bad);
         }
-        space::reserve(&private.file, size_bytes).map_err(fail)?;
+        space::reserve(pending.file(), size_bytes).map_err(fail)?;
         let mut at = 0;
         for good_end in bad.iter().map(|range| range.start).chain([size_bytes]) {
-            copy_part(&from, &private.file, at..good_end.min(size_bytes)).map_err(fail)?;
+            copy_part(&from, pending.file(), at..good_end.min(size_bytes)).map_err(fail)?;
             at = bad.iter().find(|range| range.start == good_end).map_or(good_end, |range| range.end);
         }
         Ok(bad)
     }
 
     /// Without an outboard nothing tells good parts from bad ones, so one file has to have all of it.
-    fn as_a_whole<'r>(&mut self, session: &Session<'r>, durability: Durability) -> Result<(Incoming<'r>, Mended)> {
+    fn as_a_whole<'r>(&mut self, session: &Session<'r>, durability: Durability) -> Result<(Sealed<'r>, Mended)> {
         let root = session.root();
         let readers = self.readers(root, 0)?;
         let mut mended = Mended::default();
         let mut tried = Vec::new();
         for (is_source, reader) in &readers {
             tried.push(reader.name());
-            let private = Private::create(session)?;
+            let pending = Pending::create(session)?;
             let size_bytes = reader.size_bytes();
-            if !copy_all(&**reader, &private.file).map_err(|e| root.fail("write", private.incoming.name(), e))? {
+            if !copy_all(&**reader, pending.file()).map_err(|e| pending.fail("write", e))? {
                 continue;
             }
             let (source_bytes, repaired_bytes) = if *is_source { (size_bytes, size_bytes) } else { (0, 0) };
             mended.source_bytes += source_bytes;
-            match self.finish(session, private, size_bytes, durability) {
-                Ok(incoming) => return Ok((incoming, Mended { repaired_bytes, ..mended })),
+            match self.finish(pending, size_bytes, durability) {
+                Ok(sealed) => return Ok((sealed, Mended { repaired_bytes, ..mended })),
                 Err(error) if error.is_corrupt() => {}
                 Err(error) => return Err(error),
             }
@@ -158,23 +157,14 @@ impl Mend<'_> {
         Err(self.no_good_source(root, 0..0, tried))
     }
 
-    fn finish<'r>(
-        &self,
-        session: &Session<'r>,
-        mut private: Private<'r>,
-        size_bytes: u64,
-        durability: Durability,
-    ) -> Result<Incoming<'r>> {
-        let root = session.root();
-        let name = private.incoming.name().to_path_buf();
-        let fetch = |part| mapped(&private.file, part).map_err(|e| root.fail("read", &name, e));
+    fn finish<'r>(&self, pending: Pending<'r>, size_bytes: u64, durability: Durability) -> Result<Sealed<'r>> {
+        let fetch = |part| Map::read_in(pending.file(), part).map_err(|e| pending.fail("read", e));
         let hashes = hash_both(size_bytes, true, fetch, self.advanced)?;
         if hashes.digest != self.digest {
-            let path = root.absolute(&layout::blob(&self.digest));
+            let path = pending.root().absolute(&layout::blob(&self.digest));
             return Err(Error::CorruptBlob { path, reason: "what it was mended to is not its name".into() });
         }
-        private.hashed(hashes);
-        private.seal(durability)
+        pending.hashed(hashes).seal(durability)
     }
 
     fn no_good_source(&self, root: &Root, range: Range<u64>, tried: Vec<String>) -> Error {

@@ -8,7 +8,7 @@ use super::FsCatalog;
 use super::plan::Plan;
 use super::stage::StageReceipt;
 use crate::blob::manifest::TreeFile;
-use crate::blob::{self, Checker, Incoming, IngestMode, Published, Subject, Touched, UsedMode, Verdict};
+use crate::blob::{self, Checker, IngestMode, Published, Sealed, Subject, Touched, UsedMode, Verdict};
 use crate::digest::Digest;
 use crate::entry::{ArtifactKind, LinkMode, Source, TrustState};
 use crate::error::{Error, Result};
@@ -26,7 +26,7 @@ pub(super) struct Artifact<'r> {
     /// Its files; one with an empty path when it is a file.
     pub(super) tree: Vec<TreeFile>,
     /// One for each of `tree`, in its order, then the manifest of a tree.
-    pub(super) incoming: Vec<Incoming<'r>>,
+    pub(super) incoming: Vec<Sealed<'r>>,
     pub(super) mode: UsedMode,
     /// What was not in the store before this commit.
     pub(super) stored: BTreeSet<Digest>,
@@ -70,7 +70,7 @@ impl FsCatalog {
         for ((_, artifact), result) in artifacts.iter_mut().zip(&results) {
             match result {
                 Ok(_) => {
-                    artifact.incoming.iter_mut().for_each(Incoming::keep);
+                    artifact.incoming.iter_mut().for_each(Sealed::keep);
                     remove_moved(self.root(), artifact);
                 }
                 Err(_) => self.undo(artifact),
@@ -88,7 +88,7 @@ impl FsCatalog {
         if flush {
             // Before any of it gets a name: a power cut must not leave a name with other bytes.
             self.root.sync_file_system()?;
-            artifacts.iter_mut().flat_map(|(_, artifact)| &mut artifact.incoming).for_each(Incoming::was_synced);
+            artifacts.iter_mut().flat_map(|(_, artifact)| &mut artifact.incoming).for_each(Sealed::was_synced);
         }
         let mut last = None;
         let mut settled: BTreeMap<Digest, Meta> = BTreeMap::new();
@@ -318,7 +318,7 @@ fn source(artifact: &Artifact<'_>) -> Source {
             .zip(&artifact.incoming)
             .map(|(file, brought)| Some((file.path.as_str(), brought.lasting_stamp()?)));
         match plan.kind {
-            ArtifactKind::File => source.stamp = artifact.incoming.first().and_then(Incoming::lasting_stamp),
+            ArtifactKind::File => source.stamp = artifact.incoming.first().and_then(Sealed::lasting_stamp),
             _ => source.listing = stamps.collect::<Option<Vec<_>>>().map(|stamps| listing(&stamps)),
         }
     }

@@ -8,7 +8,7 @@ use super::FsCatalog;
 use super::damage::views;
 use crate::blob::manifest::TreeFile;
 use crate::blob::{
-    self, Checker, Incoming, LocalSource, Mend, Mended, Published, RepairSource, Subject, Touched, Verdict,
+    self, Checker, LocalSource, Mend, Mended, Published, RepairSource, Sealed, Subject, Touched, Verdict,
 };
 use crate::digest::Digest;
 use crate::entry::{ArtifactKind, LinkMode, Record};
@@ -186,7 +186,7 @@ impl FsCatalog {
         Ok(sources)
     }
 
-    fn publish_mended(&self, incoming: &mut Incoming<'_>) -> Result<()> {
+    fn publish_mended(&self, incoming: &mut Sealed<'_>) -> Result<()> {
         let mut settled = None;
         for _ in 0..ATTEMPTS {
             let store = self.lock_for_commit()?;

@@ -86,7 +86,7 @@ pub(super) enum Pc {
     Begin,
     // stage
     LockSession,
-    Bring,
+    Ingest,
     // stage, and the first half of remove
     Gate,
     Store,
@@ -137,7 +137,7 @@ pub(super) fn code(pc: Pc, role: Role) -> &'static str {
         (Pc::Begin, Role::Remove(_)) => "finds the record (FsCatalog::remove)",
         (Pc::Begin, Role::Gc { .. }) => "plans (FsCatalog::plan_gc)",
         (Pc::LockSession, _) => "locks its folder (fs::Session::begin)",
-        (Pc::Bring, _) => "brings bytes in (blob::bring)",
+        (Pc::Ingest, _) => "ingests bytes (ingest::ingest_all)",
         (Pc::Gate | Pc::SweepGate, _) => "takes the gate (FsCatalog::lock_gate)",
         (Pc::Store, _) => "takes the store shared (FsCatalog::lock_for_commit)",
         (Pc::Restore, _) => "moves a blob back from trash (blob::publish, existing::restore)",
