@@ -8,10 +8,11 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::blob::manifest::TreeFile;
-use crate::blob::{self, Freed, Session, Subject, Touched};
+use crate::blob::{self, Freed, Subject, Touched};
 use crate::digest::Digest;
 use crate::entry::{LinkMode, Stamp};
 use crate::error::{Error, Result};
+use crate::fs::Session;
 use crate::fs::atomic::is_link_refusal;
 use crate::fs::{Durability, Kind, Meta, Root, link};
 use crate::layout;

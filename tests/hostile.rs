@@ -126,7 +126,7 @@ fn safetensors(length: u64, header: &str) -> Vec<u8> {
 }
 
 /// Row 28. No header is parsed anywhere in this crate, so there is none to attack: bytes are bytes. This holds it to that:
-/// it is red when a source that begins with "GGUF" is refused as it is opened (`blob::source`).
+/// it is red when a source that begins with "GGUF" is refused as it is opened (`fs::source::Foreign`).
 #[rstest]
 #[case::gguf_with_counts_without_end("a.gguf", gguf(3, u64::MAX, u64::MAX, b""))]
 #[case::gguf_with_a_key_of_all_bytes("a.gguf", gguf(3, 0, 1, &u64::MAX.to_le_bytes()))]

@@ -324,7 +324,7 @@ fn a_file_of_another_user_is_not_taken() {
     stage(&host.catalog(), &file, "a").unwrap();
 }
 
-// Red when `Incoming` does not give the borrowed mode back.
+// Red when a `Sealed` does not give the borrowed mode back.
 #[test]
 fn a_link_that_fails_leaves_the_source_as_it_was() {
     let host = Host::new();

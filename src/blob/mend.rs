@@ -1,26 +1,26 @@
 //! Making a blob whole again: what is good of the remains is kept, the rest is read from sources that have it.
 
 use std::fs::File;
-use std::io::{self, Read as _, Seek as _, SeekFrom};
+use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-use super::incoming::{Private, mapped};
-use super::range::OpenFile;
-use super::{Checker, Incoming, RangeRead, Session, Subject, Verdict, outboard};
+use super::{Checker, Pending, Sealed, Subject, Verdict, outboard};
 use crate::digest::Digest;
 use crate::error::{Error, Result};
-use crate::fs::{Durability, Root, atomic, link, meta_of, space};
+use crate::fs::map::Map;
+use crate::fs::{Durability, Root, Session, atomic, link, meta_of, read_exact_at, space};
 use crate::hash::groups::{self, GROUP_BYTES, Groups};
 use crate::hash::hash_both;
 use crate::layout;
+use crate::read_at::ReadAt;
 
 /// A blob that is to be made whole.
 pub(crate) struct Mend<'a> {
     pub(crate) digest: Digest,
     /// Files of the store that should have its bytes and may have some of them, the best first.
     pub(crate) remains: Vec<PathBuf>,
-    pub(crate) sources: Vec<Box<dyn RangeRead>>,
+    pub(crate) sources: Vec<Box<dyn ReadAt>>,
     pub(crate) advanced: &'a (dyn Fn(u64) + Sync),
 }
 
@@ -35,7 +35,7 @@ pub(crate) struct Mended {
 
 impl Mend<'_> {
     /// Puts the blob together under a private name, and checks it as a whole against its name. It waits to be published.
-    pub(crate) fn run<'r>(mut self, session: &Session<'r>, durability: Durability) -> Result<(Incoming<'r>, Mended)> {
+    pub(crate) fn run<'r>(mut self, session: &Session<'r>, durability: Durability) -> Result<(Sealed<'r>, Mended)> {
         let root = session.root();
         let groups = outboard::read(root, &self.digest).and_then(|outboard| outboard.groups(root, &self.digest));
         match groups {
@@ -49,23 +49,16 @@ impl Mend<'_> {
         session: &Session<'r>,
         groups: &Groups,
         durability: Durability,
-    ) -> Result<(Incoming<'r>, Mended)> {
+    ) -> Result<(Sealed<'r>, Mended)> {
         let root = session.root();
         let size_bytes = groups.size_bytes();
-        let private = Private::create(session)?;
+        let pending = Pending::create(session)?;
         let bad = match self.remains.first() {
-            Some(remains) => self.take_over(root, remains, size_bytes, &private)?,
+            Some(remains) => self.take_over(root, remains, size_bytes, &pending)?,
             None => vec![0..size_bytes],
         };
         // What is left of the others may be good where this one is not.
-        let mut readers: Vec<(bool, Box<dyn RangeRead>)> = Vec::new();
-        for path in self.remains.iter().skip(1) {
-            if let Some(file) = root.open_file(path)? {
-                let size_bytes = meta_of(&file).map_err(|e| root.fail("look at", path, e))?.size_bytes;
-                readers.push((false, Box::new(OpenFile { file, path: root.absolute(path), size_bytes })));
-            }
-        }
-        readers.extend(std::mem::take(&mut self.sources).into_iter().map(|source| (true, source)));
+        let readers = self.readers(root, 1)?;
         let mut mended = Mended::default();
         let mut buffer = vec![0; GROUP_BYTES];
         // What lies behind the blob's end is only left out.
@@ -75,7 +68,7 @@ impl Mend<'_> {
                 let length = usize::try_from(group.end - group.start).unwrap_or(GROUP_BYTES);
                 let Some(bytes) = buffer.get_mut(..length) else { continue };
                 let mut is_had = false;
-                for (is_source, reader) in &mut readers {
+                for (is_source, reader) in &readers {
                     let read = reader.read_exact_at(group.start, bytes);
                     if *is_source && read.is_ok() {
                         mended.source_bytes += length as u64;
@@ -89,13 +82,26 @@ impl Mend<'_> {
                     let tried = readers.iter().map(|(_, reader)| reader.name()).collect();
                     return Err(self.no_good_source(root, group, tried));
                 }
-                write_at(&private.file, group.start, bytes)
-                    .map_err(|e| root.fail("write", private.incoming.name(), e))?;
+                atomic::write_at(pending.file(), group.start, bytes).map_err(|e| pending.fail("write", e))?;
                 mended.repaired_bytes += length as u64;
             }
         }
-        let incoming = self.finish(session, private, size_bytes, durability)?;
-        Ok((incoming, mended))
+        let sealed = self.finish(pending, size_bytes, durability)?;
+        Ok((sealed, mended))
+    }
+
+    /// What bytes can be read from: the store's own remains but for the first few, then the sources, each with whether it
+    /// is one of those.
+    fn readers(&mut self, root: &Root, without: usize) -> Result<Vec<(bool, Box<dyn ReadAt>)>> {
+        let mut readers: Vec<(bool, Box<dyn ReadAt>)> = Vec::new();
+        for path in self.remains.iter().skip(without) {
+            if let Some(file) = root.open_file(path)? {
+                let size_bytes = meta_of(&file).map_err(|e| root.fail("look at", path, e))?.size_bytes;
+                readers.push((false, Box::new(Remains { file, path: root.absolute(path), size_bytes })));
+            }
+        }
+        readers.extend(std::mem::take(&mut self.sources).into_iter().map(|source| (true, source)));
+        Ok(readers)
     }
 
     /// Brings what is good of a file into the private one, by reflink where that is possible. Answers what is still missing.
@@ -104,7 +110,7 @@ impl Mend<'_> {
         root: &Root,
         remains: &Path,
         size_bytes: u64,
-        private: &Private<'_>,
+        pending: &Pending<'_>,
     ) -> Result<Vec<Range<u64>>> {
         let subject = Subject { path: remains.to_path_buf(), digest: self.digest, size_bytes: Some(size_bytes) };
         let bad = match Checker::quiet(root, Durability::Relaxed).one(subject)? {
@@ -113,44 +119,37 @@ impl Mend<'_> {
             Verdict::Missing => return Ok(vec![0..size_bytes]),
         };
         let Some(from) = root.open_file(remains)? else { return Ok(vec![0..size_bytes]) };
-        let fail = |e| root.fail("write", private.incoming.name(), e);
-        if link::reflink(&from, &private.file).map_err(fail)? {
-            private.file.set_len(size_bytes).map_err(fail)?;
+        let fail = |e| pending.fail("write", e);
+        if link::reflink(&from, pending.file()).map_err(fail)? {
+            pending.file().set_len(size_bytes).map_err(fail)?;
             return Ok(bad);
         }
-        space::reserve(&private.file, size_bytes).map_err(fail)?;
+        space::reserve(pending.file(), size_bytes).map_err(fail)?;
         let mut at = 0;
         for good_end in bad.iter().map(|range| range.start).chain([size_bytes]) {
-            copy_part(&from, &private.file, at..good_end.min(size_bytes)).map_err(fail)?;
+            copy_part(&from, pending.file(), at..good_end.min(size_bytes)).map_err(fail)?;
             at = bad.iter().find(|range| range.start == good_end).map_or(good_end, |range| range.end);
         }
         Ok(bad)
     }
 
     /// Without an outboard nothing tells good parts from bad ones, so one file has to have all of it.
-    fn as_a_whole<'r>(&mut self, session: &Session<'r>, durability: Durability) -> Result<(Incoming<'r>, Mended)> {
+    fn as_a_whole<'r>(&mut self, session: &Session<'r>, durability: Durability) -> Result<(Sealed<'r>, Mended)> {
         let root = session.root();
-        let mut readers: Vec<(bool, Box<dyn RangeRead>)> = Vec::new();
-        for path in &self.remains {
-            if let Some(file) = root.open_file(path)? {
-                let size_bytes = meta_of(&file).map_err(|e| root.fail("look at", path, e))?.size_bytes;
-                readers.push((false, Box::new(OpenFile { file, path: root.absolute(path), size_bytes })));
-            }
-        }
-        readers.extend(std::mem::take(&mut self.sources).into_iter().map(|source| (true, source)));
+        let readers = self.readers(root, 0)?;
         let mut mended = Mended::default();
         let mut tried = Vec::new();
-        for (is_source, reader) in &mut readers {
+        for (is_source, reader) in &readers {
             tried.push(reader.name());
-            let private = Private::create(session)?;
+            let pending = Pending::create(session)?;
             let size_bytes = reader.size_bytes();
-            if !copy_all(&mut **reader, &private.file).map_err(|e| root.fail("write", private.incoming.name(), e))? {
+            if !copy_all(&**reader, pending.file()).map_err(|e| pending.fail("write", e))? {
                 continue;
             }
             let (source_bytes, repaired_bytes) = if *is_source { (size_bytes, size_bytes) } else { (0, 0) };
             mended.source_bytes += source_bytes;
-            match self.finish(session, private, size_bytes, durability) {
-                Ok(incoming) => return Ok((incoming, Mended { repaired_bytes, ..mended })),
+            match self.finish(pending, size_bytes, durability) {
+                Ok(sealed) => return Ok((sealed, Mended { repaired_bytes, ..mended })),
                 Err(error) if error.is_corrupt() => {}
                 Err(error) => return Err(error),
             }
@@ -158,23 +157,14 @@ impl Mend<'_> {
         Err(self.no_good_source(root, 0..0, tried))
     }
 
-    fn finish<'r>(
-        &self,
-        session: &Session<'r>,
-        mut private: Private<'r>,
-        size_bytes: u64,
-        durability: Durability,
-    ) -> Result<Incoming<'r>> {
-        let root = session.root();
-        let name = private.incoming.name().to_path_buf();
-        let fetch = |part| mapped(&private.file, part).map_err(|e| root.fail("read", &name, e));
+    fn finish<'r>(&self, pending: Pending<'r>, size_bytes: u64, durability: Durability) -> Result<Sealed<'r>> {
+        let fetch = |part| Map::read_in(pending.file(), part).map_err(|e| pending.fail("read", e));
         let hashes = hash_both(size_bytes, true, fetch, self.advanced)?;
         if hashes.digest != self.digest {
-            let path = root.absolute(&layout::blob(&self.digest));
+            let path = pending.root().absolute(&layout::blob(&self.digest));
             return Err(Error::CorruptBlob { path, reason: "what it was mended to is not its name".into() });
         }
-        private.hashed(hashes);
-        private.seal(durability)
+        pending.hashed(hashes).seal(durability)
     }
 
     fn no_good_source(&self, root: &Root, range: Range<u64>, tried: Vec<String>) -> Error {
@@ -182,21 +172,39 @@ impl Mend<'_> {
     }
 }
 
-fn copy_part(mut from: &File, to: &File, part: Range<u64>) -> io::Result<()> {
+/// A file of the store that should have the bytes of the blob.
+struct Remains {
+    file: File,
+    path: PathBuf,
+    size_bytes: u64,
+}
+
+impl ReadAt for Remains {
+    fn name(&self) -> String {
+        self.path.display().to_string()
+    }
+
+    fn size_bytes(&self) -> u64 {
+        self.size_bytes
+    }
+
+    fn read_exact_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
+        read_exact_at(&self.file, offset, buffer)
+    }
+}
+
+fn copy_part(from: &File, to: &File, part: Range<u64>) -> io::Result<()> {
     if part.is_empty() {
         return Ok(());
     }
-    from.seek(SeekFrom::Start(part.start))?;
-    let (mut at, wanted) = (to, part.end - part.start);
-    at.seek(SeekFrom::Start(part.start))?;
-    match link::copy_bytes(&mut from.take(wanted), to)? {
-        copied if copied == wanted => Ok(()),
+    match link::copy_range(from, to, &part)? {
+        copied if copied == part.end - part.start => Ok(()),
         _ => Err(io::ErrorKind::UnexpectedEof.into()),
     }
 }
 
 /// `false`: it could not be read to its end.
-fn copy_all(reader: &mut dyn RangeRead, to: &File) -> io::Result<bool> {
+fn copy_all(reader: &dyn ReadAt, to: &File) -> io::Result<bool> {
     let mut buffer = vec![0; GROUP_BYTES];
     for number in 0..groups::count(reader.size_bytes()) {
         let range = groups::range(number, reader.size_bytes());
@@ -208,9 +216,4 @@ fn copy_all(reader: &mut dyn RangeRead, to: &File) -> io::Result<bool> {
         atomic::write(to, bytes)?;
     }
     Ok(true)
-}
-
-fn write_at(mut file: &File, offset: u64, bytes: &[u8]) -> io::Result<()> {
-    file.seek(SeekFrom::Start(offset))?;
-    atomic::write(file, bytes)
 }

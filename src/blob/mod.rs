@@ -1,26 +1,21 @@
 //! Blobs: immutable bytes under their SHA-256. This layer knows no ids and no index.
 
-mod bring;
-mod bring_many;
 mod existing;
-mod incoming;
 pub(crate) mod manifest;
 mod mend;
 pub(crate) mod outboard;
 mod pace;
-mod range;
-mod session;
-mod source;
+mod pending;
+mod repair_source;
+mod sealed;
 mod verify;
 
-pub(crate) use bring::How;
-pub(crate) use bring_many::{Wanted, bring_many};
 pub(crate) use existing::{Claim, Freed, all, all_with_meta, claim, empty_trash, starting_with, to_trash, trash};
-pub(crate) use incoming::{Incoming, bring_bytes};
 pub(crate) use mend::{Mend, Mended};
 pub(crate) use pace::Pace;
-pub use range::{LocalSource, RangeRead, RepairSource};
-pub(crate) use session::Session;
+pub(crate) use pending::{Pending, SourceFacts};
+pub use repair_source::{LocalSource, RepairSource};
+pub(crate) use sealed::Sealed;
 pub(crate) use verify::{Checker, Subject, Verdict};
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -31,7 +26,7 @@ use crate::error::Result;
 use crate::fs::{Durability, Meta, Root, atomic};
 use crate::layout;
 
-/// How the bytes of an artifact are brought in.
+/// How the bytes of an artifact are ingested.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum IngestMode {
     /// Reflink where the file system can, else copy.
@@ -48,7 +43,7 @@ pub enum IngestMode {
     Move,
 }
 
-/// How the bytes of an artifact were really brought in.
+/// How the bytes of an artifact were really ingested.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum UsedMode {
@@ -117,32 +112,31 @@ impl Touched {
 /// commit, which syncs `touched` before it records anything.
 pub(crate) fn publish(
     root: &Root,
-    incoming: &mut Incoming<'_>,
+    sealed: &mut Sealed<'_>,
     trash: &BTreeMap<Digest, u64>,
     durability: Durability,
     touched: &mut Touched,
 ) -> Result<Published> {
-    let name = layout::blob(&incoming.digest());
+    let name = layout::blob(&sealed.digest());
     touched.make_parents(root, &name)?;
     // Also when it was here already: who published it may not have synced the folder yet.
     touched.folder_of(&name);
-    if let Some(trashed_ms) = trash.get(&incoming.digest()) {
-        existing::restore(root, &incoming.digest(), &layout::trash(&incoming.digest(), *trashed_ms), touched)?;
+    if let Some(trashed_ms) = trash.get(&sealed.digest()) {
+        existing::restore(root, &sealed.digest(), &layout::trash(&sealed.digest(), *trashed_ms), touched)?;
     }
-    if durability.is_full() && !incoming.is_synced() && root.meta(&name)?.is_none() {
+    if durability.is_full() && !sealed.is_synced() && root.meta(&name)?.is_none() {
         return Ok(Published::Unsynced);
     }
-    if incoming.publish(&name)? {
-        let written =
-            outboard::write(root, &incoming.digest(), &incoming.meta().stamp(), incoming.groups(), durability);
+    if sealed.publish(&name)? {
+        let written = outboard::write(root, &sealed.digest(), &sealed.meta().stamp(), sealed.groups(), durability);
         if let Err(error) = written {
             // It is advice. As a failure of the commit it would leave behind a blob of which the commit knows nothing.
-            tracing::debug!(digest = %incoming.digest(), %error, "that the blob is good is not recorded");
+            tracing::debug!(digest = %sealed.digest(), %error, "that the blob is good is not recorded");
         }
         return Ok(Published::New);
     }
     match root.meta(&name)? {
-        Some(meta) if outboard::fits(root, &incoming.digest(), &meta, durability) => Ok(Published::Existing),
+        Some(meta) if outboard::fits(root, &sealed.digest(), &meta, durability) => Ok(Published::Existing),
         _ => Ok(Published::Doubtful),
     }
 }
@@ -192,6 +186,16 @@ fn make_old(root: &Root, name: &Path) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fs::Session;
+    use crate::hash::BothHasher;
+
+    fn sealed_bytes<'r>(session: &Session<'r>, durability: Durability) -> Sealed<'r> {
+        let pending = Pending::create(session).unwrap();
+        atomic::write(pending.file(), b"bytes").unwrap();
+        let mut hasher = BothHasher::new(true);
+        hasher.update(b"bytes");
+        pending.hashed(hasher.finish()).seal(durability).unwrap()
+    }
 
     // Red when `publish` takes its own word for it that the blob is there: the commit would then record a blob that is
     // gone.
@@ -203,14 +207,13 @@ mod tests {
             root.make_dirs(Path::new(folder)).unwrap();
         }
         let session = Session::begin(&root).unwrap();
-        let mut incoming = bring_bytes(&session, b"bytes", Durability::Relaxed).unwrap();
-        let name = layout::blob(&incoming.digest());
+        let mut sealed = sealed_bytes(&session, Durability::Relaxed);
+        let name = layout::blob(&sealed.digest());
         for _ in 0..2 {
-            let published =
-                publish(&root, &mut incoming, &BTreeMap::new(), Durability::Relaxed, &mut Touched::default());
+            let published = publish(&root, &mut sealed, &BTreeMap::new(), Durability::Relaxed, &mut Touched::default());
             assert_eq!(published.unwrap(), Published::New);
             assert_eq!(root.read(&name).unwrap().unwrap(), b"bytes");
-            to_trash(&root, &incoming.digest()).unwrap();
+            to_trash(&root, &sealed.digest()).unwrap();
         }
     }
 
@@ -223,13 +226,13 @@ mod tests {
             root.make_dirs(Path::new(folder)).unwrap();
         }
         let session = Session::begin(&root).unwrap();
-        let publish = |incoming: &mut Incoming<'_>| {
-            publish(&root, incoming, &BTreeMap::new(), Durability::Full, &mut Touched::default()).unwrap()
+        let publish = |sealed: &mut Sealed<'_>| {
+            publish(&root, sealed, &BTreeMap::new(), Durability::Full, &mut Touched::default()).unwrap()
         };
-        let mut first = bring_bytes(&session, b"bytes", Durability::Full).unwrap();
+        let mut first = sealed_bytes(&session, Durability::Full);
         assert!(first.is_synced());
         assert_eq!(publish(&mut first), Published::New);
-        let mut second = bring_bytes(&session, b"bytes", Durability::Full).unwrap();
+        let mut second = sealed_bytes(&session, Durability::Full);
         assert!(!second.is_synced(), "its bytes are here: syncing a copy of them is for nothing");
         assert_eq!(publish(&mut second), Published::Existing);
         to_trash(&root, &second.digest()).unwrap();

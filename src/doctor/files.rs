@@ -7,8 +7,7 @@ use std::path::{Path, PathBuf};
 use super::finding::{Finding, Plan};
 use super::kind::FindingKind as K;
 use super::look::{Known, Look};
-use crate::blob::Session;
-use crate::fs::{Kind, Meta, Root};
+use crate::fs::{Kind, Meta, Root, Session};
 use crate::layout;
 
 /// What a name in a folder of the store stands for.

@@ -25,10 +25,10 @@ use std::time::{Duration, Instant};
 
 use look::{Known, Look, Suspects};
 
-use crate::blob::{self, Session};
+use crate::blob;
 use crate::error::{Error, Result};
 use crate::fs::lock::{Hold, Lock, Wait, try_lock_file};
-use crate::fs::{Durability, meta_of};
+use crate::fs::{Durability, Session, meta_of};
 use crate::layout;
 use crate::observer::Observer;
 use crate::store::{Store, check_store_file, existing_root, has_entries, no_catalog};

@@ -109,6 +109,12 @@ pub(crate) fn write(mut file: &File, bytes: &[u8]) -> io::Result<()> {
     file.write_all(bytes)
 }
 
+/// Writes all of it from this offset on.
+pub(crate) fn write_at(file: &File, offset: u64, bytes: &[u8]) -> io::Result<()> {
+    fault::step("write")?;
+    sys::write_all_at(file, offset, bytes)
+}
+
 /// Gives the private file `from` its real name `to`, unless something has it already. Answers whether it did.
 ///
 /// What is published is the inode `expected`, whatever `from` leads to by now: it is linked by descriptor where that

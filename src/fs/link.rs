@@ -1,7 +1,8 @@
 //! Ways to bring bytes from one place to another, the cheapest first.
 
 use std::fs::File;
-use std::io;
+use std::io::{self, Read as _, Seek as _, SeekFrom};
+use std::ops::Range;
 use std::path::Path;
 
 use super::{Meta, Root, atomic, fault, sys};
@@ -58,6 +59,13 @@ pub(crate) fn replace(root: &Root, private: &Path, at: &Path, there: &Meta) -> R
 pub(crate) fn copy_bytes(from: &mut (impl io::Read + ?Sized), mut to: &File) -> io::Result<u64> {
     fault::step("copy")?;
     io::copy(from, &mut to)
+}
+
+/// Copies a part of a file to the same place of another one. Returns how many bytes there were of it.
+pub(crate) fn copy_range(mut from: &File, mut to: &File, part: &Range<u64>) -> io::Result<u64> {
+    from.seek(SeekFrom::Start(part.start))?;
+    to.seek(SeekFrom::Start(part.start))?;
+    copy_bytes(&mut from.take(part.end.saturating_sub(part.start)), to)
 }
 
 /// Makes a read-only file of its own from a stored one, by reflink where that is possible.

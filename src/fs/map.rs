@@ -40,6 +40,13 @@ impl Map {
         Ok(Map { map: Some(map) })
     }
 
+    /// Maps a part of a file that the store owns, and reads it in.
+    pub(crate) fn read_in(file: &File, part: Range<u64>) -> io::Result<Self> {
+        let map = Self::of_owned(file, part)?;
+        map.populate()?;
+        Ok(map)
+    }
+
     /// Reads all its pages in, so that a read error of the disk is an `Err` here and not a fatal signal later.
     pub(crate) fn populate(&self) -> io::Result<()> {
         let Some(map) = &self.map else { return Ok(()) };

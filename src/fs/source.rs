@@ -1,10 +1,16 @@
-//! Somebody else's files: what they are, before anything is read.
+//! Somebody else's files: what they are, and the one way to open one.
+//!
+//! A foreign file is read and never mapped: its owner may shrink it at any time.
 
+use std::fs::File;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
-use super::{Kind, Meta, meta_of_path};
+use super::{Kind, Meta, current_user, meta_of, meta_of_path, sys, writers};
+use crate::entry::Stamp;
 use crate::error::{Error, Result};
+use crate::read_at::ReadAt;
 
 /// What a source is, without opening it: opening a device can do things, and a FIFO would wait for a writer.
 pub(crate) fn source_meta(source: &Path) -> Result<Meta> {
@@ -17,9 +23,180 @@ pub(crate) fn source_meta(source: &Path) -> Result<Meta> {
 }
 
 /// The error of a source that cannot be read.
-pub(crate) fn source_error(source: &Path, error: io::Error) -> Error {
+fn source_error(source: &Path, error: io::Error) -> Error {
     match error.kind() {
         io::ErrorKind::NotFound => Error::SourceMissing { path: source.to_path_buf() },
         _ => Error::io("read", source, error),
+    }
+}
+
+/// A regular file that belongs to somebody else, open for reading, and what it was when it was opened.
+#[derive(Debug)]
+pub(crate) struct Foreign {
+    path: PathBuf,
+    file: File,
+    before: Meta,
+    opened: SystemTime,
+}
+
+impl Foreign {
+    /// Opens a regular file. Anything else is an error.
+    pub(crate) fn open(path: impl Into<PathBuf>) -> Result<Self> {
+        let path = path.into();
+        let must_be_a_file = |meta: &Meta| match meta.kind {
+            Kind::File => Ok(()),
+            Kind::Dir => Err(source_error(&path, io::ErrorKind::IsADirectory.into())),
+            Kind::Symlink | Kind::Other(_) => {
+                Err(Error::UnsupportedFileType { path: path.clone(), kind: "replaced file" })
+            }
+        };
+        must_be_a_file(&source_meta(&path)?)?;
+        let opened = SystemTime::now();
+        let file = sys::open_source(&path).map_err(|e| source_error(&path, e))?;
+        let before = meta_of(&file).map_err(|e| Error::io("look at", &path, e))?;
+        // Another file may have come to the path between the look and the opening.
+        must_be_a_file(&before)?;
+        Ok(Foreign { path, file, before, opened })
+    }
+
+    /// Opens the regular file at a path; `None` when there is nothing, or a directory.
+    pub(crate) fn find(path: impl Into<PathBuf>) -> Result<Option<Self>> {
+        let path = path.into();
+        match source_meta(&path) {
+            Ok(meta) if meta.kind == Kind::Dir => Ok(None),
+            Err(error) if error.is_not_found() => Ok(None),
+            _ => Self::open(path).map(Some),
+        }
+    }
+
+    pub(crate) fn file(&self) -> &File {
+        &self.file
+    }
+
+    /// What it was when it was opened.
+    pub(crate) fn before(&self) -> &Meta {
+        &self.before
+    }
+
+    /// Whether a write since the opening could have left the modification time as it was.
+    pub(crate) fn is_racy(&self) -> bool {
+        self.before.is_racy(self.opened)
+    }
+
+    /// The stamp, which has to be the one from the opening: else the file changed while it was read.
+    pub(crate) fn stamp_after(&self) -> Result<Stamp> {
+        let after = meta_of(&self.file).map_err(|e| self.fail("look at", e))?;
+        if after.size_bytes != self.before.size_bytes {
+            return Err(
+                self.changed(format!("its size went from {} to {} bytes", self.before.size_bytes, after.size_bytes))
+            );
+        }
+        if after.mtime_ns != self.before.mtime_ns {
+            return Err(self.changed("it was written to".into()));
+        }
+        Ok(after.stamp())
+    }
+
+    /// All bytes of its size were read: there must be no more. Files of /proc and some network file systems say 0 bytes
+    /// and have more.
+    pub(crate) fn check_ended(&self) -> Result<()> {
+        match self.read_exact_at(self.before.size_bytes, &mut [0]) {
+            Ok(()) => Err(self.changed(format!("it has more than the {} bytes of its size", self.before.size_bytes))),
+            Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => Ok(()),
+            Err(e) => Err(self.fail("read", e)),
+        }
+    }
+
+    pub(crate) fn check_nobody_writes(&self) -> Result<()> {
+        if self.before.owner != current_user() {
+            return Err(self.in_use("it belongs to another user, who could make it writable again"));
+        }
+        writers::find_writer(&self.before).map_or(Ok(()), |reason| Err(self.in_use(&reason)))
+    }
+
+    pub(crate) fn in_use(&self, reason: &str) -> Error {
+        Error::SourceInUse { path: self.path.clone(), reason: reason.to_owned() }
+    }
+
+    pub(crate) fn changed(&self, detail: String) -> Error {
+        Error::SourceChanged { path: self.path.clone(), detail }
+    }
+
+    pub(crate) fn fail(&self, action: &'static str, error: io::Error) -> Error {
+        Error::io(action, &self.path, error)
+    }
+}
+
+impl ReadAt for Foreign {
+    fn name(&self) -> String {
+        self.path.display().to_string()
+    }
+
+    fn size_bytes(&self) -> u64 {
+        self.before.size_bytes
+    }
+
+    fn read_exact_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
+        sys::read_exact_at(&self.file, offset, buffer)
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::disallowed_methods)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_regular_file_is_opened() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("file");
+        std::fs::write(&file, "bytes").unwrap();
+        assert_eq!(Foreign::open(&file).unwrap().size_bytes(), 5);
+        assert!(matches!(Foreign::open(dir.path()), Err(Error::Io { .. })));
+        assert!(matches!(Foreign::open(dir.path().join("absent")), Err(Error::SourceMissing { .. })));
+        assert!(Foreign::find(&file).unwrap().is_some());
+        assert!(Foreign::find(dir.path()).unwrap().is_none());
+        assert!(Foreign::find(dir.path().join("absent")).unwrap().is_none());
+        #[cfg(target_os = "linux")]
+        for open in [|path| Foreign::open(path).map(drop), |path| Foreign::find(path).map(drop)] {
+            let error = open(Path::new("/dev/null")).unwrap_err();
+            assert!(matches!(error, Error::UnsupportedFileType { kind: "character device", .. }), "{error}");
+        }
+    }
+
+    // Red when a read goes through the position of the descriptor, which all threads share.
+    #[test]
+    fn many_threads_read_their_parts_at_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("file");
+        let bytes: Vec<u8> = (0..1 << 20).map(|i: u32| (i % 251) as u8).collect();
+        std::fs::write(&path, &bytes).unwrap();
+        let foreign = Foreign::open(&path).unwrap();
+        std::thread::scope(|scope| {
+            for thread in 0..4 {
+                let (foreign, bytes) = (&foreign, &bytes);
+                scope.spawn(move || {
+                    let mut buffer = [0; 1000];
+                    for start in (thread..bytes.len() - 1000).step_by(997) {
+                        foreign.read_exact_at(start as u64, &mut buffer).unwrap();
+                        assert_eq!(buffer, bytes[start..start + 1000]);
+                    }
+                });
+            }
+        });
+        foreign.read_exact_at(bytes.len() as u64 - 1, &mut [0; 2]).unwrap_err();
+    }
+
+    // Red when `check_ended` looks at where the descriptor stands, which nobody has moved.
+    #[test]
+    fn a_file_that_has_grown_has_not_ended() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("file");
+        std::fs::write(&path, "bytes").unwrap();
+        let foreign = Foreign::open(&path).unwrap();
+        foreign.check_ended().unwrap();
+        std::fs::write(&path, "bytes and more").unwrap();
+        assert!(matches!(foreign.check_ended(), Err(Error::SourceChanged { .. })));
+        assert!(matches!(foreign.stamp_after(), Err(Error::SourceChanged { .. })));
     }
 }

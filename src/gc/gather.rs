@@ -9,10 +9,11 @@ use super::facts::{BlobFacts, EntryFacts, Facts, TrashFacts, TrashedBlob, ViewFa
 use super::plan::make_plan;
 use super::usage::{Measured, bytes_freed_below, disk_bytes_below};
 use super::{GcPlan, GcPolicy};
-use crate::blob::{self, Claim, Session};
+use crate::blob::{self, Claim};
 use crate::digest::Digest;
 use crate::entry::{LinkMode, Record};
 use crate::error::Result;
+use crate::fs::Session;
 use crate::fs::space::space;
 use crate::fs::{Kind, now_ms};
 use crate::layout;

@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use crate::blob::{self, Session};
+use crate::blob;
 use crate::digest::Digest;
 use crate::entry::LinkMode;
 use crate::error::Result;
+use crate::fs::Session;
 use crate::fs::{Kind, Meta, Root};
 use crate::layout;
 use crate::store::Store;

@@ -8,11 +8,12 @@ use std::sync::OnceLock;
 use rayon::prelude::*;
 
 use super::buffers::{Buffers, fill};
-use super::file_stream::{FileStream, failed, open};
+use super::file_stream::FileStream;
 use super::streams::{Stream, digest_streams};
 use crate::digest::Digest;
 use crate::error::Result;
 use crate::fs::meta_of_path;
+use crate::fs::source::Foreign;
 use crate::observer::{Event, Observer};
 use crate::threads::ready_for_rayon;
 
@@ -193,13 +194,13 @@ const LARGE_BYTES: u64 = 8 << 20;
 const PART_BYTES: usize = 2 << 20;
 
 fn blake3_of_large(path: &Path, observer: &dyn Observer) -> Result<FileHash> {
-    let (mut file, _) = open(path)?;
+    let file = Foreign::open(path)?;
     let mut size_bytes = 0;
-    let hash = blake3_ahead(&mut file, |bytes| {
+    let hash = blake3_ahead(&mut file.file(), |bytes| {
         size_bytes += bytes;
         observer.on(&Event::Advanced { bytes });
     });
-    Ok(FileHash::new(path, hash.map_err(|e| failed(path, e))?.into(), size_bytes))
+    Ok(FileHash::new(path, hash.map_err(|e| file.fail("read", e))?.into(), size_bytes))
 }
 
 /// Hashes a part on all cores while the next one is read. `advanced` is told of every part.

@@ -13,13 +13,15 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use crate::blob::manifest::TreeFile;
-use crate::blob::{self, Checker, LocalSource, Mend, Mended, RangeRead, RepairSource, Session, Subject, Verdict};
+use crate::blob::{self, Checker, LocalSource, Mend, Mended, RepairSource, Subject, Verdict};
 use crate::digest::Digest;
 use crate::entry::{ArtifactKind, Record};
 use crate::error::{Error, Result};
 use crate::fs::Durability;
+use crate::fs::Session;
 use crate::gc::make_room;
 use crate::observer::{Event, Observer};
+use crate::read_at::ReadAt;
 use crate::store::{self, Store, Unit, shown_files};
 
 pub(crate) use show_again::{Again, show_again};
@@ -189,7 +191,7 @@ impl Repair<'_> {
         Ok(remains)
     }
 
-    fn sources(&self, file: &TreeFile) -> Result<Vec<Box<dyn RangeRead>>> {
+    fn sources(&self, file: &TreeFile) -> Result<Vec<Box<dyn ReadAt>>> {
         let mut sources = Vec::new();
         for source in &self.options.from {
             sources.extend(source.open(&file.digest, &file.path)?);

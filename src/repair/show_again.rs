@@ -2,9 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::blob::{self, Session};
+use crate::blob;
 use crate::entry::Record;
 use crate::error::{Error, Result};
+use crate::fs::Session;
 use crate::fs::{Durability, now_ms};
 use crate::index::{Change, StoredRecord, encode_path};
 use crate::layout;

@@ -7,10 +7,11 @@ use std::time::Duration;
 use super::StageReceipt;
 use super::item::Item;
 use crate::blob::manifest::TreeFile;
-use crate::blob::{Incoming, IngestMode, Session, UsedMode};
+use crate::blob::{IngestMode, Sealed, UsedMode};
 use crate::digest::Digest;
 use crate::entry::{ArtifactKind, Provenance, Stamp, TrustState};
 use crate::error::{Error, Result};
+use crate::fs::Session;
 use crate::fs::{link, now_ms};
 use crate::index::{Change, StoredRecord, encode_path};
 use crate::layout;
@@ -25,7 +26,7 @@ pub(super) struct Artifact<'r> {
     /// Its files; one with an empty path when it is a file.
     pub(super) tree: Vec<TreeFile>,
     /// One for each of `tree`, in its order, then the manifest of a tree.
-    pub(super) incoming: Vec<Incoming<'r>>,
+    pub(super) incoming: Vec<Sealed<'r>>,
     pub(super) mode: UsedMode,
 }
 
@@ -61,7 +62,7 @@ pub(super) fn commit(
     for ((number, artifact, prepared), done) in ready.iter_mut().zip(done) {
         results.push(match done.result {
             Ok(Some(view)) => {
-                artifact.incoming.iter_mut().for_each(Incoming::keep);
+                artifact.incoming.iter_mut().for_each(Sealed::keep);
                 remove_moved(store.path(), artifact);
                 (*number, Ok(receipt(store, artifact, &prepared.path, &view, &done.stored)))
             }
@@ -127,7 +128,7 @@ fn prepare(store: &Store, artifact: &Artifact<'_>) -> Result<Prepared> {
         path: store.root.absolute(&path),
         reason: "it is not UTF-8, which the index needs; rename it",
     })?;
-    let stamps = artifact.incoming.iter().map(Incoming::source_stamp).collect();
+    let stamps = artifact.incoming.iter().map(Sealed::source_stamp).collect();
     Ok(Prepared { path, stored_path, stamps, source: source(artifact) })
 }
 
@@ -216,7 +217,7 @@ fn source(artifact: &Artifact<'_>) -> Provenance {
             .zip(&artifact.incoming)
             .map(|(file, brought)| Some((file.path.as_str(), brought.lasting_stamp()?)));
         match item.kind {
-            ArtifactKind::File => source.stamp = artifact.incoming.first().and_then(Incoming::lasting_stamp),
+            ArtifactKind::File => source.stamp = artifact.incoming.first().and_then(Sealed::lasting_stamp),
             _ => source.fingerprint = stamps.collect::<Option<Vec<_>>>().map(|stamps| view::fingerprint(&stamps)),
         }
     }

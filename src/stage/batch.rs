@@ -8,12 +8,14 @@ use super::artifact::{self, Artifact};
 use super::item::Item;
 use super::single_flight::{self, SingleFlight};
 use crate::blob::manifest::{self, TreeFile};
-use crate::blob::{self, How, Incoming, Session, UsedMode, Wanted};
+use crate::blob::{Sealed, UsedMode};
 use crate::entry::ArtifactKind;
 use crate::error::{Error, Result};
+use crate::fs::Session;
 use crate::fs::ahead::sync_meanwhile;
 use crate::fs::{Durability, wait_for_a_tick};
 use crate::gc::make_room;
+use crate::ingest::{self, ContentFile, Job, Options, Origin};
 use crate::layout;
 use crate::observer::{Event, Observer};
 use crate::store::Store;
@@ -150,21 +152,20 @@ fn bring<'r>(
 ) -> Vec<(usize, Result<Artifact<'r>>)> {
     let failed: Vec<OnceLock<Error>> = batch.iter().map(|_| OnceLock::new()).collect();
     let told: Vec<_> = batch.iter().map(|(_, item)| move |bytes: u64| advanced(&item.reference, bytes)).collect();
-    let mut wanted = Vec::new();
+    let mut jobs = Vec::new();
     for (((_, item), failed), advanced) in batch.iter().zip(&failed).zip(&told) {
-        let how = How { mode: item.mode, durability, with_groups: !item.defer_outboard };
-        wanted.extend(item.files.iter().map(|file| Wanted {
-            source: &file.source,
-            size_bytes: file.stamp.size_bytes,
-            how,
-            advanced,
-            failed,
+        let options = Options { durability, with_groups: !item.defer_outboard, advanced };
+        let expected = item.expected.filter(|_| item.kind == ArtifactKind::File);
+        jobs.extend(item.files.iter().map(|file| {
+            let origin = Origin::Local { path: file.source.clone(), mode: item.mode };
+            let size_bytes = file.stamp.size_bytes;
+            Job { file: ContentFile { path: file.path.clone(), size_bytes, expected, origin }, options, failed }
         }));
     }
-    let mut brought = blob::bring_many(session, wanted).into_iter();
+    let mut sealed = ingest::ingest_all(session, jobs).into_iter();
     drop(told);
     let artifacts = batch.into_iter().zip(&failed).map(|((number, item), failed)| {
-        let files: Result<_> = brought.by_ref().take(item.files.len()).collect();
+        let files: Result<_> = sealed.by_ref().take(item.files.len()).collect();
         // The first error, and not what came of it for the other files.
         let files = failed.get().map_or(files, |error| Err(error.clone()));
         (number, files.and_then(|files| artifact(session, item, files, durability)))
@@ -176,7 +177,7 @@ fn bring<'r>(
 fn artifact<'r>(
     session: &Session<'r>,
     item: Item,
-    mut incoming: Vec<Incoming<'r>>,
+    mut incoming: Vec<Sealed<'r>>,
     durability: Durability,
 ) -> Result<Artifact<'r>> {
     let tree: Vec<TreeFile> = item
@@ -189,12 +190,15 @@ fn artifact<'r>(
             size_bytes: brought.size_bytes(),
         })
         .collect();
-    let mode = incoming.iter().map(Incoming::mode).max().unwrap_or(UsedMode::Unchanged);
+    let mode = incoming.iter().map(Sealed::mode).max().unwrap_or(UsedMode::Unchanged);
     if item.kind == ArtifactKind::Tree {
         let bytes = manifest::encode(&tree).map_err(|e| Error::io("describe the tree", &item.source, e))?;
-        incoming.push(blob::bring_bytes(session, &bytes, durability)?);
+        let size_bytes = bytes.len() as u64;
+        let file = ContentFile { path: String::new(), size_bytes, expected: None, origin: Origin::Memory(bytes) };
+        let options = Options { durability, with_groups: true, advanced: &|_| {} };
+        incoming.push(ingest::ingest_one(session, &file, options)?);
     }
-    let digest = incoming.last().map(Incoming::digest).expect("a item has a file");
+    let digest = incoming.last().map(Sealed::digest).expect("a item has a file");
     match item.expected {
         Some(expected) if expected != digest => {
             Err(Error::DigestMismatch { path: item.source, expected, actual: digest })

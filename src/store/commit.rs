@@ -14,10 +14,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Shared, Store};
-use crate::blob::{Checker, Incoming, Published, Session, Subject, Verdict};
+use crate::blob::{Checker, Published, Sealed, Subject, Verdict};
 use crate::digest::Digest;
 use crate::error::{Error, Result};
 use crate::fs::Meta;
+use crate::fs::Session;
 use crate::index::{Change, StoredRecord};
 use crate::layout;
 use crate::view::{self, Copies, Exhibit, Judged, Shown, Tally, View};
@@ -29,7 +30,7 @@ const ROUNDS: usize = 6;
 pub(crate) struct Unit<'a, 'r> {
     pub(crate) id: &'a str,
     /// Private, hashed files that get their names.
-    pub(crate) blobs: &'a mut [Incoming<'r>],
+    pub(crate) blobs: &'a mut [Sealed<'r>],
     /// What is shown, and where.
     pub(crate) exhibit: Option<Exhibit<'a>>,
     /// Asked in each round, under the lock: whether the work is still to be done.
@@ -118,7 +119,7 @@ impl Commit<'_> {
         if self.flush {
             // Before any of it gets a name: a power cut must not leave a name with other bytes.
             self.store.root.sync_file_system()?;
-            units.iter_mut().flat_map(|unit| &mut *unit.blobs).for_each(Incoming::was_synced);
+            units.iter_mut().flat_map(|unit| &mut *unit.blobs).for_each(Sealed::was_synced);
         }
         let mut doubted = None;
         let mut rounds = 0..ROUNDS;
@@ -233,7 +234,7 @@ impl Commit<'_> {
                 Chore::Check(digest) => self.store.settle(&digest).map(|good| {
                     self.settled.extend(good.map(|good| (digest, good)));
                 }),
-                Chore::Sync(blob) => unit.blobs.get_mut(blob).map_or(Ok(()), Incoming::sync),
+                Chore::Sync(blob) => unit.blobs.get_mut(blob).map_or(Ok(()), Sealed::sync),
                 Chore::Copy => make_copies(self.store, self.session, unit, progress),
                 Chore::Judge(subjects) => judge(self.store, subjects, &mut progress.judged),
             };

@@ -9,9 +9,10 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use super::{Store, open};
-use crate::blob::{self, Incoming, Published, Session, Touched};
+use crate::blob::{self, Published, Sealed, Touched};
 use crate::digest::Digest;
 use crate::error::{Error, Result};
+use crate::fs::Session;
 use crate::fs::lock::{Hold, Lock, lock};
 use crate::fs::{Durability, Meta, atomic};
 use crate::index::{Edit, Flushed, Generation};
@@ -45,7 +46,7 @@ impl<'s> Shared<'s> {
 
     /// Gives a blob its name; one that is in `trash/` is moved back instead. It is durable once [`record`](Shared::record)
     /// or [`sync`](Shared::sync) has returned.
-    pub(super) fn publish(&mut self, incoming: &mut Incoming<'_>) -> Result<Published> {
+    pub(super) fn publish(&mut self, incoming: &mut Sealed<'_>) -> Result<Published> {
         let (root, durability) = (&self.store.root, self.store.durability());
         let trash = match &mut self.trash {
             Some(trash) => trash,

@@ -6,7 +6,7 @@
 //! done when it said so; every blob is its name; a collection leaves nothing behind; and the operation, done again,
 //! succeeds.
 //!
-//! Red, among others, when: `try_commit` records before it shows; `Incoming::drop` and `undo` are left out (leftovers that
+//! Red, among others, when: `try_commit` records before it shows; the drop of a `Sealed` and `undo` are left out (leftovers that
 //! a collection does not know); `quarantine` does not take the stamp away first (damage is given out after a kill between
 //! the rename and the mark).
 #![allow(clippy::disallowed_methods, clippy::unwrap_used, clippy::indexing_slicing)]

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::{fs, io};
 
-use catalog_core::{Digest, LocalSource, RangeRead, RepairOptions, RepairSource, Result};
+use catalog_core::{Digest, LocalSource, ReadAt, RepairOptions, RepairSource, Result};
 
 use super::*;
 use crate::common::assert_readable;
@@ -18,21 +18,18 @@ struct Counted {
 }
 
 struct CountedRead {
-    inner: Box<dyn RangeRead>,
+    inner: Box<dyn ReadAt>,
     read_bytes: Arc<AtomicU64>,
 }
 
 impl RepairSource for Counted {
-    fn open(&self, digest: &Digest, path: &str) -> Result<Option<Box<dyn RangeRead>>> {
+    fn open(&self, digest: &Digest, path: &str) -> Result<Option<Box<dyn ReadAt>>> {
         let read_bytes = self.read_bytes.clone();
-        Ok(self
-            .inner
-            .open(digest, path)?
-            .map(|inner| Box::new(CountedRead { inner, read_bytes }) as Box<dyn RangeRead>))
+        Ok(self.inner.open(digest, path)?.map(|inner| Box::new(CountedRead { inner, read_bytes }) as Box<dyn ReadAt>))
     }
 }
 
-impl RangeRead for CountedRead {
+impl ReadAt for CountedRead {
     fn name(&self) -> String {
         self.inner.name()
     }
@@ -41,7 +38,7 @@ impl RangeRead for CountedRead {
         self.inner.size_bytes()
     }
 
-    fn read_exact_at(&mut self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
+    fn read_exact_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
         self.read_bytes.fetch_add(buffer.len() as u64, Ordering::Relaxed);
         self.inner.read_exact_at(offset, buffer)
     }

@@ -64,7 +64,7 @@ pub(super) enum Off {
     /// `a_leased_view_stays_when_another_entry_has_the_same_bytes`.
     LeasedView,
     /// `FsCatalog::remove_leftover` does not hold the lock on a dead session's folder until it is gone:
-    /// `src/blob/session.rs`, `nobody_begins_in_a_folder_that_is_taken_for_dead`.
+    /// `src/fs/session.rs`, `nobody_begins_in_a_folder_that_is_taken_for_dead`.
     SessionHeld,
 }
 
@@ -86,7 +86,7 @@ pub(super) enum Pc {
     Begin,
     // stage
     LockSession,
-    Bring,
+    Ingest,
     // stage, and the first half of remove
     Gate,
     Store,
@@ -132,12 +132,12 @@ pub(super) enum Pc {
 /// What a step stands for.
 pub(super) fn code(pc: Pc, role: Role) -> &'static str {
     match (pc, role) {
-        (Pc::Begin, Role::Stage(..)) => "makes its folder (blob::Session::begin)",
+        (Pc::Begin, Role::Stage(..)) => "makes its folder (fs::Session::begin)",
         (Pc::Begin, Role::Lease(_)) => "reads the record (FsCatalog::lease)",
         (Pc::Begin, Role::Remove(_)) => "finds the record (FsCatalog::remove)",
         (Pc::Begin, Role::Gc { .. }) => "plans (FsCatalog::plan_gc)",
-        (Pc::LockSession, _) => "locks its folder (blob::Session::begin)",
-        (Pc::Bring, _) => "brings bytes in (blob::bring)",
+        (Pc::LockSession, _) => "locks its folder (fs::Session::begin)",
+        (Pc::Ingest, _) => "ingests bytes (ingest::ingest_all)",
         (Pc::Gate | Pc::SweepGate, _) => "takes the gate (FsCatalog::lock_gate)",
         (Pc::Store, _) => "takes the store shared (FsCatalog::lock_for_commit)",
         (Pc::Restore, _) => "moves a blob back from trash (blob::publish, existing::restore)",

@@ -76,9 +76,9 @@ impl Step {
             Pc::LockSession if s.session[me] != 0 || s.ingest[me] == 0 => p.pc = Pc::Begin,
             Pc::LockSession => {
                 s.session[me] = self.me + 1;
-                p.pc = Pc::Bring;
+                p.pc = Pc::Ingest;
             }
-            Pc::Bring => {
+            Pc::Ingest => {
                 has_folder(s)?;
                 s.ingest[me] = 2;
                 p.pc = Pc::Gate;

@@ -302,6 +302,16 @@ fn advise(file: &File, part: &Range<u64>, advice: rfs::Advice) {
     }
 }
 
+/// Fills the buffer from this offset on. Where the descriptor stands does not matter and does not change.
+pub(crate) fn read_exact_at(file: &File, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
+    std::os::unix::fs::FileExt::read_exact_at(file, buffer, offset)
+}
+
+/// Writes all of the bytes from this offset on. Where the descriptor stands does not matter and does not change.
+pub(crate) fn write_all_at(file: &File, offset: u64, bytes: &[u8]) -> io::Result<()> {
+    std::os::unix::fs::FileExt::write_all_at(file, bytes, offset)
+}
+
 /// Opens somebody else's file for reading, without waiting for a writer when it is a FIFO and without becoming its
 /// terminal when it is one.
 pub(crate) fn open_source(path: &Path) -> io::Result<File> {

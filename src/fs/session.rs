@@ -1,11 +1,11 @@
-//! A private folder under `ingest/` for the files of one operation. Its lock says that its owner is alive.
+//! A private folder under `ingest/` for the files of one operation.
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use super::owned::OwnedFolder;
+use super::{Root, atomic, link};
 use crate::error::Result;
-use crate::fs::lock::{Hold, Lock, try_lock_file};
-use crate::fs::{Kind, Root, atomic, link, meta_of};
 use crate::layout;
 use crate::threads::ready_for_rayon;
 
@@ -13,18 +13,17 @@ use crate::threads::ready_for_rayon;
 #[derive(Debug)]
 pub(crate) struct Session<'r> {
     root: &'r Root,
-    folder: PathBuf,
+    folder: OwnedFolder,
     next: AtomicU64,
-    _alive: Lock,
 }
 
 impl<'r> Session<'r> {
     pub(crate) fn begin(root: &'r Root) -> Result<Self> {
-        ready_for_rayon(); // what is brought in comes on all cores
+        ready_for_rayon(); // what is ingested comes on all cores
         loop {
             let folder = Path::new(layout::INGEST).join(atomic::random_name());
             root.make_private_dir(&folder)?;
-            if let Some(session) = Self::begin_in(root, folder.clone())? {
+            if let Some(session) = Self::begin_in(root, &folder)? {
                 return Ok(session);
             }
             // Who only plans a collection has looked at it just now, and leaves it where it is.
@@ -33,29 +32,19 @@ impl<'r> Session<'r> {
     }
 
     /// `None`: a sweep has taken the folder for a dead one before it was locked.
-    fn begin_in(root: &'r Root, folder: PathBuf) -> Result<Option<Self>> {
-        let Some(opened) = root.open_dir(&folder)? else { return Ok(None) };
-        let opened_meta = meta_of(&opened).map_err(|e| root.fail("look at", &folder, e))?;
-        let Some(alive) = try_lock_file(root, opened, &folder, Hold::Exclusive)? else { return Ok(None) };
-        let is_there = root.meta(&folder)?.is_some_and(|named| named.same_inode(&opened_meta));
-        Ok(is_there.then(|| Session { root, folder, next: AtomicU64::new(0), _alive: alive }))
+    fn begin_in(root: &'r Root, folder: &Path) -> Result<Option<Self>> {
+        let folder = OwnedFolder::claim(root, folder)?;
+        Ok(folder.map(|folder| Session { root, folder, next: AtomicU64::new(0) }))
     }
 
-    /// Locks a folder whose owner has ended without removing it; `None`: it lives, or has removed it. Without the lock
-    /// an owner could still come: one that has made the folder and is about to lock it.
-    pub(crate) fn claim_dead(root: &Root, folder: &Path) -> Result<Option<Lock>> {
-        if root.meta(folder)?.is_none_or(|meta| meta.kind != Kind::Dir) {
-            return Ok(None); // nothing that this crate has put there
-        }
-        match root.open_dir(folder)? {
-            Some(opened) => try_lock_file(root, opened, folder, Hold::Exclusive),
-            None => Ok(None),
-        }
+    /// Becomes the owner of a folder whose own owner has ended without removing it; `None`: it lives, or has removed it.
+    pub(crate) fn claim_dead(root: &Root, folder: &Path) -> Result<Option<OwnedFolder>> {
+        OwnedFolder::claim(root, folder)
     }
 
     /// A name that nothing in the folder has yet.
     pub(crate) fn next_name(&self) -> PathBuf {
-        self.folder.join(self.next.fetch_add(1, Ordering::Relaxed).to_string())
+        self.folder.path().join(self.next.fetch_add(1, Ordering::Relaxed).to_string())
     }
 
     /// Whether files here can share blocks with others of this file system.
@@ -63,7 +52,7 @@ impl<'r> Session<'r> {
         link::can_reflink(self.root, [&self.next_name(), &self.next_name()])
     }
 
-    pub(super) fn root(&self) -> &'r Root {
+    pub(crate) fn root(&self) -> &'r Root {
         self.root
     }
 }
@@ -71,7 +60,7 @@ impl<'r> Session<'r> {
 impl Drop for Session<'_> {
     fn drop(&mut self) {
         // Best effort: what stays is removed by the next sweep.
-        let _ = self.root.remove_all(&self.folder);
+        let _ = self.root.remove_all(self.folder.path());
     }
 }
 
@@ -89,9 +78,9 @@ mod tests {
         root.make_dirs(Path::new(layout::INGEST)).unwrap();
         root.make_private_dir(&folder).unwrap();
         let dead = Session::claim_dead(&root, &folder).unwrap().unwrap();
-        assert!(Session::begin_in(&root, folder.clone()).unwrap().is_none());
+        assert!(Session::begin_in(&root, &folder).unwrap().is_none());
         drop(dead);
-        let alive = Session::begin_in(&root, folder.clone()).unwrap().unwrap();
+        let alive = Session::begin_in(&root, &folder).unwrap().unwrap();
         assert!(Session::claim_dead(&root, &folder).unwrap().is_none());
         drop(alive);
         assert!(root.names(Path::new(layout::INGEST)).unwrap().is_empty());

@@ -1,4 +1,4 @@
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::*;
@@ -38,17 +38,16 @@ impl Bench {
     }
 }
 
-fn how(mode: IngestMode) -> How {
-    How { mode, durability: Durability::Relaxed, with_groups: true }
-}
-
-fn wanted<'a>(
-    source: &'a Path,
+fn job<'a>(
+    source: &Path,
     size_bytes: usize,
+    mode: IngestMode,
     advanced: &'a (dyn Fn(u64) + Sync),
     failed: &'a OnceLock<Error>,
-) -> Wanted<'a> {
-    Wanted { source, size_bytes: size_bytes as u64, how: how(IngestMode::Auto), advanced, failed }
+) -> Job<'a> {
+    let origin = Origin::Local { path: source.to_path_buf(), mode };
+    let file = ContentFile { path: String::new(), size_bytes: size_bytes as u64, expected: None, origin };
+    Job { file, options: Options { durability: Durability::Relaxed, with_groups: true, advanced }, failed }
 }
 
 #[test]
@@ -64,24 +63,22 @@ fn each_file_has_its_own_bytes_and_hashes() {
             told.fetch_add(bytes, Ordering::Relaxed);
         };
         let failed: Vec<_> = sources.iter().map(|_| OnceLock::new()).collect();
-        let files = sources
-            .iter()
-            .zip(&failed)
-            .map(|((path, bytes), failed)| Wanted { how: how(mode), ..wanted(path, bytes.len(), &advanced, failed) });
-        let brought = bring_many(&session, files.collect());
+        let jobs =
+            sources.iter().zip(&failed).map(|((path, bytes), failed)| job(path, bytes.len(), mode, &advanced, failed));
+        let ingested = ingest_all(&session, jobs.collect());
         assert_eq!(told.into_inner(), sizes.iter().sum::<usize>() as u64);
-        for ((source, bytes), incoming) in sources.iter().zip(brought) {
-            let incoming = incoming.unwrap();
-            assert_eq!(incoming.digest(), Digest::sha256_of(bytes), "{mode:?}, {} bytes", bytes.len());
-            assert_eq!(*incoming.groups().unwrap().root(), blake3::hash(bytes));
-            assert_eq!(bench.root.read(incoming.name()).unwrap().unwrap(), *bytes);
-            assert_eq!(incoming.source_stamp(), Some(crate::fs::meta_of_path(source).unwrap().stamp()));
+        for ((source, bytes), sealed) in sources.iter().zip(ingested) {
+            let sealed = sealed.unwrap();
+            assert_eq!(sealed.digest(), Digest::sha256_of(bytes), "{mode:?}, {} bytes", bytes.len());
+            assert_eq!(*sealed.groups().unwrap().root(), blake3::hash(bytes));
+            assert_eq!(bench.root.read(sealed.name()).unwrap().unwrap(), *bytes);
+            assert_eq!(sealed.source_stamp(), Some(crate::fs::meta_of_path(source).unwrap().stamp()));
         }
         assert_eq!(bench.private_files(), 0, "what is not published is removed");
     }
 }
 
-// Red when `Begun::finish` does not ask for the stamp: all three.
+// Red when `Duplicate::finish` does not ask for the stamp: all three.
 #[test]
 fn a_source_that_changes_while_it_is_read_is_an_error_of_its_own() {
     type Change = fn(&std::fs::File);
@@ -98,17 +95,17 @@ fn a_source_that_changes_while_it_is_read_is_an_error_of_its_own() {
         let file = std::fs::File::options().write(true).open(&path).unwrap();
         let changing = |_| change(&file);
         let failed: Vec<_> = (0..4).map(|_| OnceLock::new()).collect();
-        let copy = |wanted| Wanted { how: how(IngestMode::Copy), ..wanted };
-        let mut files = vec![copy(wanted(&path, LARGE_BYTES, &changing, &failed[3]))];
-        files.extend(
-            others.iter().zip(&failed).map(|((path, _), failed)| copy(wanted(path, LARGE_BYTES, &|_| {}, failed))),
+        let copy = IngestMode::Copy;
+        let mut jobs = vec![job(&path, LARGE_BYTES, copy, &changing, &failed[3])];
+        jobs.extend(
+            others.iter().zip(&failed).map(|((path, _), failed)| job(path, LARGE_BYTES, copy, &|_| {}, failed)),
         );
-        let mut brought = bring_many(&session, files).into_iter();
-        let error = brought.next().unwrap().unwrap_err();
+        let mut ingested = ingest_all(&session, jobs).into_iter();
+        let error = ingested.next().unwrap().unwrap_err();
         assert!(matches!(&error, Error::SourceChanged { path: changed, .. } if *changed == path), "{name}: {error}");
         assert!(failed[3].get().is_some());
-        for ((_, bytes), incoming) in others.iter().zip(brought) {
-            assert_eq!(incoming.unwrap().digest(), Digest::sha256_of(bytes), "{name}");
+        for ((_, bytes), sealed) in others.iter().zip(ingested) {
+            assert_eq!(sealed.unwrap().digest(), Digest::sha256_of(bytes), "{name}");
         }
     }
 }
@@ -126,14 +123,14 @@ fn a_source_with_more_or_less_than_its_size_is_refused() {
         let size_bytes = std::fs::metadata(source).unwrap().len();
         assert_eq!(std::fs::read(source).unwrap().len() as u64 > size_bytes, is_more);
         let failed = [OnceLock::new(), OnceLock::new(), OnceLock::new()];
-        let files = vec![
-            wanted(source, 0, &|_| {}, &failed[0]),
-            wanted(&other, LARGE_BYTES, &|_| {}, &failed[1]),
-            wanted(&other, LARGE_BYTES, &|_| {}, &failed[2]),
+        let jobs = vec![
+            job(source, 0, IngestMode::Auto, &|_| {}, &failed[0]),
+            job(&other, LARGE_BYTES, IngestMode::Auto, &|_| {}, &failed[1]),
+            job(&other, LARGE_BYTES, IngestMode::Auto, &|_| {}, &failed[2]),
         ];
-        let mut brought = bring_many(&session, files).into_iter();
-        assert!(matches!(brought.next(), Some(Err(Error::SourceChanged { .. }))), "{}", source.display());
-        assert!(brought.all(|incoming| incoming.unwrap().digest() == Digest::sha256_of(&bytes)));
+        let mut ingested = ingest_all(&session, jobs).into_iter();
+        assert!(matches!(ingested.next(), Some(Err(Error::SourceChanged { .. }))), "{}", source.display());
+        assert!(ingested.all(|sealed| sealed.unwrap().digest() == Digest::sha256_of(&bytes)));
     }
 }
 
@@ -143,10 +140,9 @@ fn a_source_with_more_or_less_than_its_size_is_refused() {
 fn a_file_that_is_more_than_its_share_is_alone() {
     let (source, failed) = (Path::new("file"), OnceLock::new());
     let alone_of = |sizes: &[usize], mode, cores| {
-        let files: Vec<_> =
-            sizes.iter().map(|size| Wanted { how: how(mode), ..wanted(source, *size, &|_| {}, &failed) }).collect();
-        let is_alone = alone(&files, cores);
-        files.iter().filter(|wanted| is_alone(wanted)).count()
+        let jobs: Vec<_> = sizes.iter().map(|size| job(source, *size, mode, &|_| {}, &failed)).collect();
+        let is_alone = alone(&jobs, cores);
+        jobs.iter().filter(|job| is_alone(job)).count()
     };
     for (sizes, cores, expected) in [
         (&[0][..], 2, 1), // the only one
@@ -176,12 +172,12 @@ fn files_that_are_of_no_use_without_each_other_are_given_up_together() {
         told.fetch_add(bytes, Ordering::Relaxed);
     };
     // It is thought to be the largest of those that are begun first.
-    let mut files = vec![wanted(&missing, 2 * LARGE_BYTES, &advanced, &failed)];
-    files.extend(sources.iter().map(|(path, bytes)| wanted(path, bytes.len(), &advanced, &failed)));
-    let brought = bring_many(&session, files);
-    assert!(brought.iter().all(|result| matches!(result, Err(Error::SourceMissing { path }) if *path == missing)));
+    let mut jobs = vec![job(&missing, 2 * LARGE_BYTES, IngestMode::Auto, &advanced, &failed)];
+    jobs.extend(sources.iter().map(|(path, bytes)| job(path, bytes.len(), IngestMode::Auto, &advanced, &failed)));
+    let ingested = ingest_all(&session, jobs);
+    assert!(ingested.iter().all(|result| matches!(result, Err(Error::SourceMissing { path }) if *path == missing)));
     assert!(matches!(failed.get(), Some(Error::SourceMissing { path }) if *path == missing));
     assert!(told.into_inner() < LARGE_BYTES as u64, "little was read meanwhile");
-    drop(brought);
+    drop(ingested);
     assert_eq!(bench.private_files(), 0);
 }

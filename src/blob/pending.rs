@@ -1,0 +1,176 @@
+//! A private file that is being filled, and what it is once it is hashed.
+//!
+//! ```text
+//! Pending  -- hashed -->  Hashed  -- seal -->  Sealed  -- publish -->  a blob
+//! ```
+//!
+//! What is hashed is what is published: all three are one inode that nobody else knows. Dropped on the way, it is removed.
+
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::{Sealed, UsedMode, is_good_by_stamp};
+use crate::entry::Stamp;
+use crate::error::{Error, Result};
+use crate::fs::source::Foreign;
+use crate::fs::{Durability, Root, Session, atomic, meta_of};
+use crate::hash::Hashes;
+use crate::layout;
+
+/// The mode of a blob, and so of every hardlinked view.
+const BLOB_MODE: u32 = 0o444;
+
+/// What the file was that the bytes came from.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct SourceFacts {
+    /// Its stamp while it was read; `None` when it changed meanwhile, or there was no file.
+    pub(crate) stamp: Option<Stamp>,
+    /// A later write to it may not show in the stamp.
+    pub(crate) is_racy: bool,
+    /// Its mode when its inode was taken as it is, to give back if that becomes no blob after all.
+    pub(crate) borrowed_mode: Option<u32>,
+}
+
+impl SourceFacts {
+    /// Of a file that is still there and was copied or cloned.
+    pub(crate) fn of(source: &Foreign, stamp: Option<Stamp>) -> Self {
+        SourceFacts { stamp, is_racy: source.is_racy(), borrowed_mode: None }
+    }
+
+    /// Of a file whose inode becomes the blob.
+    pub(crate) fn of_taken(source: &Foreign, stamp: Stamp) -> Self {
+        SourceFacts { borrowed_mode: Some(source.before().mode), ..Self::of(source, Some(stamp)) }
+    }
+
+    /// The stamp, if a later write to the source will show in it.
+    pub(super) fn lasting_stamp(&self) -> Option<Stamp> {
+        self.stamp.filter(|_| !self.is_racy)
+    }
+}
+
+/// A private file that is being filled.
+#[derive(Debug)]
+pub(crate) struct Pending<'r> {
+    private: Private<'r>,
+    file: File,
+    mode: UsedMode,
+    source: SourceFacts,
+}
+
+impl<'r> Pending<'r> {
+    /// An empty one.
+    pub(crate) fn create(session: &Session<'r>) -> Result<Self> {
+        let (root, name) = (session.root(), session.next_name());
+        let file = root.create_file(&name, 0o600)?;
+        Ok(Self::around(root, name, file, UsedMode::Copy))
+    }
+
+    /// The open file that has this private name.
+    pub(crate) fn around(root: &'r Root, name: PathBuf, file: File, mode: UsedMode) -> Self {
+        let private = Private { root, name, give_back: None };
+        Pending { private, file, mode, source: SourceFacts::default() }
+    }
+
+    pub(crate) fn file(&self) -> &File {
+        &self.file
+    }
+
+    pub(crate) fn root(&self) -> &'r Root {
+        self.private.root
+    }
+
+    pub(crate) fn name(&self) -> &Path {
+        &self.private.name
+    }
+
+    /// How its bytes come into it.
+    pub(crate) fn mode(&self) -> UsedMode {
+        self.mode
+    }
+
+    pub(crate) fn set_mode(&mut self, mode: UsedMode) {
+        self.mode = mode;
+    }
+
+    pub(crate) fn set_source(&mut self, source: SourceFacts) {
+        self.source = source;
+    }
+
+    /// All of its bytes are here.
+    pub(crate) fn hashed(self, hashes: Hashes) -> Hashed<'r> {
+        Hashed { pending: self, hashes }
+    }
+
+    /// The error of this file.
+    pub(crate) fn fail(&self, action: &'static str, error: io::Error) -> Error {
+        self.private.root.fail(action, &self.private.name, error)
+    }
+}
+
+/// A private file that has all of its bytes, and what they hash to.
+#[derive(Debug)]
+pub(crate) struct Hashed<'r> {
+    pending: Pending<'r>,
+    hashes: Hashes,
+}
+
+impl<'r> Hashed<'r> {
+    /// Makes the file what a blob is: read-only, its metadata final, and durable, unless its bytes are here already, so
+    /// that it will not be needed.
+    pub(crate) fn seal(self, durability: Durability) -> Result<Sealed<'r>> {
+        let Hashed { pending: Pending { mut private, file, mode, source }, hashes: Hashes { digest, groups } } = self;
+        let root = private.root;
+        private.give_back = source.borrowed_mode.map(|mode| GiveBack { mode, blob: layout::blob(&digest) });
+        atomic::set_mode(root, &file, &private.name, BLOB_MODE)?;
+        let must_sync = durability.is_full() && !is_good_by_stamp(root, &digest, durability)?;
+        if must_sync {
+            atomic::sync(root, &file, &private.name)?;
+        }
+        let synced = if must_sync { Durability::Full } else { Durability::Relaxed };
+        let meta = meta_of(&file).map_err(|e| root.fail("look at", &private.name, e))?;
+        Ok(Sealed::new(private, meta, Hashes { digest, groups }, mode, source, synced))
+    }
+}
+
+/// The private name of a file, which goes when this is dropped.
+#[derive(Debug)]
+pub(super) struct Private<'r> {
+    pub(super) root: &'r Root,
+    pub(super) name: PathBuf,
+    give_back: Option<GiveBack>,
+}
+
+/// What a source's inode that was taken as it is gets back, unless it is a blob by then.
+#[derive(Debug)]
+struct GiveBack {
+    mode: u32,
+    blob: PathBuf,
+}
+
+impl Private<'_> {
+    /// The file is a blob now, and stays read-only.
+    pub(super) fn keep(&mut self) {
+        self.give_back = None;
+    }
+
+    /// Whether the private file is the one at this name.
+    fn is_at(&self, name: &Path) -> Result<bool> {
+        let (private, there) = (self.root.meta(&self.name)?, self.root.meta(name)?);
+        Ok(private.zip(there).is_some_and(|(private, there)| private.same_inode(&there)))
+    }
+}
+
+impl Drop for Private<'_> {
+    fn drop(&mut self) {
+        // Best effort: the session's folder goes as a whole later.
+        // Not when it is a blob all the same, of another artifact: that keeps a blob's mode.
+        if let Some(GiveBack { mode, blob }) = self.give_back.take()
+            && !self.is_at(&blob).unwrap_or(true)
+            && let Ok(Some(file)) = self.root.open_file(&self.name)
+        {
+            let _ = atomic::set_mode(self.root, &file, &self.name, mode);
+        }
+        let _ = self.root.remove_file(&self.name);
+    }
+}

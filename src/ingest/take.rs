@@ -1,0 +1,45 @@
+//! A source whose own inode becomes the blob (`--mode link` and `--mode move`).
+
+use super::{ContentFile, Options};
+use crate::blob::{Pending, Sealed, SourceFacts, UsedMode};
+use crate::error::Result;
+use crate::fs::source::Foreign;
+use crate::fs::{Session, atomic};
+use crate::hash::{BothHasher, read_all};
+
+/// Takes the source's inode as it is; `None` where that needs a link that the file systems do not give.
+pub(super) fn take<'r>(
+    session: &Session<'r>,
+    file: &ContentFile,
+    source: &Foreign,
+    mode: UsedMode,
+    options: Options<'_>,
+) -> Result<Option<Sealed<'r>>> {
+    let root = session.root();
+    source.check_nobody_writes()?;
+    let name = session.next_name();
+    match root.link_file(source.file(), &name) {
+        Ok(()) => {}
+        Err(e) if atomic::is_link_refusal(&e) => return Ok(None),
+        Err(e) => return Err(root.fail("link the source to", &name, e)),
+    }
+    let handle = source.file().try_clone().map_err(|e| source.fail("read", e))?;
+    let mut pending = Pending::around(root, name, handle, mode);
+    // It may still be changed by its owner, so it is read and not mapped.
+    let mut hasher = BothHasher::new(options.with_groups);
+    let size_bytes = source.before().size_bytes;
+    let read_bytes = read_all(&mut source.file(), size_bytes, |bytes| {
+        hasher.update(bytes);
+        (options.advanced)(bytes.len() as u64);
+    })
+    .map_err(|e| source.fail("read", e))?;
+    if read_bytes != size_bytes {
+        return Err(source.changed(format!("{read_bytes} bytes were read of {size_bytes}")));
+    }
+    pending.set_source(SourceFacts::of_taken(source, source.stamp_after()?));
+    let sealed = file.accept(pending, hasher.finish(), options)?;
+    // Again: now that it is read-only, nobody new can come.
+    source.check_nobody_writes()?;
+    source.stamp_after()?;
+    Ok(Some(sealed))
+}
