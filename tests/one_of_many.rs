@@ -1,0 +1,216 @@
+//! What fails for one does not fail the others: of a batch, of a collection, of a store with a damaged part or another
+//! user's files.
+#![cfg(all(feature = "cli", target_os = "linux"))]
+#![allow(clippy::disallowed_methods, clippy::unwrap_used, clippy::indexing_slicing)]
+
+mod common;
+
+use std::fs;
+use std::os::unix::fs::chown;
+use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use catalog_core::{
+    CatalogStore, Digest, Durability, Error, FsCatalog, GcPolicy, RepairOptions, VerificationOutcome, VerifyOptions,
+    Wait,
+};
+use common::*;
+
+const NOBODY: u32 = 65534;
+
+fn no_grace() -> GcPolicy {
+    GcPolicy::default().with_grace(Duration::ZERO)
+}
+
+// Red when an error of one unit ends the round of a commit: its neighbours fail with the other's path in the message.
+#[test]
+fn one_blob_whose_place_is_taken_fails_its_own_artifact_alone() {
+    let host = Host::new();
+    let catalog = host.catalog();
+    let place = blob_path(&host.root(), &Digest::sha256_of(b"first"));
+    fs::create_dir_all(&place).unwrap();
+    let items: Vec<_> = [("first", "first"), ("second", "second"), ("third", "third")]
+        .map(|(id, content)| (reference(&host.file(id, content)), options(id)))
+        .into();
+    let results = catalog.stage_many(&items);
+    let error = results[0].as_ref().unwrap_err();
+    assert!(error.to_string().contains(&*place.display().to_string()), "{error}");
+    for id in ["second", "third"] {
+        assert_readable(&catalog, id, id.as_bytes());
+    }
+    assert!(catalog.record("first").unwrap().is_none());
+    fs::remove_dir(&place).unwrap();
+    assert_no_debris(&host.root());
+}
+
+// Red when one shard that cannot be written fails the records of the others.
+#[test]
+fn one_shard_that_cannot_be_written_fails_its_own_entries_alone() {
+    let host = Host::new();
+    let catalog = host.catalog();
+    let items: Vec<_> = ["a", "b", "c"].map(|id| (reference(&host.file(id, id)), options(id))).into_iter().collect();
+    // A folder in its place: it cannot be replaced, and reads as damaged.
+    fs::create_dir(shard_path(&host.root(), "b")).unwrap();
+    let results = catalog.stage_many(&items);
+    assert_eq!(results.iter().map(Result::is_ok).collect::<Vec<_>>(), [true, false, true], "{results:?}");
+}
+
+// Red when each artifact of a failed commit waits by itself: 2 s and once more for each.
+#[test]
+fn a_busy_store_is_waited_for_once() {
+    const LIMIT: Duration = Duration::from_secs(2);
+    let host = Host::new();
+    let catalog = host.catalog().with_lock_wait(Wait::UpTo(LIMIT));
+    let items: Vec<_> =
+        (0..6).map(|n| (reference(&host.file(&format!("{n}"), format!("{n}"))), options(&format!("{n}")))).collect();
+    let lock =
+        fs::File::options().read(true).write(true).create(true).truncate(false).open(host.root().join("locks/store"));
+    let lock = lock.unwrap();
+    lock.lock().unwrap();
+    let begun = Instant::now();
+    let results = catalog.stage_many(&items);
+    let waited = begun.elapsed();
+    assert!(results.iter().all(|result| result.as_ref().is_err_and(Error::is_busy)), "{results:?}");
+    // Once would be 2 s, and once for each 14 s.
+    assert!(waited < 4 * LIMIT, "it took {waited:?}");
+    drop(lock);
+    assert!(catalog.stage_many(&items).iter().all(Result::is_ok));
+    assert_no_debris(&host.root());
+}
+
+/// A quota that has room, and a tree whose manifest is lost or a shard that is damaged.
+// Red when `make_room` plans an eviction before it knows that it needs one.
+#[test]
+fn what_needs_no_eviction_does_not_need_all_roots() {
+    for shard_is_damaged in [false, true] {
+        let host = Host::new();
+        let catalog = host.catalog();
+        catalog.change_config(|limits| limits.max_bytes = Some(1 << 30)).unwrap();
+        host.file("tree/a", "a");
+        let tree = stage(&catalog, &host.path("tree"), "tree").unwrap();
+        let single = stage(&catalog, &host.file("single", "single"), "single").unwrap();
+        let manifest = blob_path(&host.root(), &tree.digest);
+        match shard_is_damaged {
+            false => fs::remove_file(&manifest).unwrap(),
+            true => fs::write(shard_path(&host.root(), "tree"), "{").unwrap(),
+        }
+        stage(&catalog, &host.file("unrelated", "unrelated"), "unrelated").unwrap();
+        assert_readable(&catalog, "unrelated", b"unrelated");
+        fs::remove_file(blob_path(&host.root(), &single.digest)).unwrap();
+        fs::remove_file(&single.local_path).unwrap();
+        catalog.repair("single", &RepairOptions::default()).unwrap();
+        assert_readable(&catalog, "single", b"single");
+        if !shard_is_damaged {
+            // That very tree, too.
+            stage(&catalog, &host.path("tree"), "tree").unwrap();
+            catalog.resolve("tree").unwrap();
+        }
+    }
+}
+
+/// In the root of a group, an operation of one member lives, or was killed: its folder is 0700.
+// Red when what cannot be read is an error.
+#[test]
+fn another_members_private_folder_stops_nobody() {
+    let Some(words) = as_nobody() else { return };
+    let host = Host::new();
+    set_mode(host.dir.path(), 0o755);
+    fs::create_dir(host.root()).unwrap();
+    chown(host.root(), None, Some(NOBODY)).unwrap();
+    set_mode(&host.root(), 0o2775);
+    let catalog = host.catalog();
+    catalog.change_config(|limits| limits.max_bytes = Some(1 << 30)).unwrap();
+    stage(&catalog, &host.file("a.gguf", b"a"), "mine").unwrap();
+    let session = host.file("root/ingest/0123456789abcdef/0", "half a model");
+    set_mode(session.parent().unwrap(), 0o700);
+
+    let as_other = |args: &[&str]| {
+        let mut command = Command::new(words[0]);
+        command.args(&words[1..]).arg(host.command().get_program()).args(args);
+        command.current_dir("/").env("CATALOG_ROOT", host.root()).env("HOME", "/").output().unwrap()
+    };
+    let theirs = host.file("b.gguf", b"b");
+    for args in [
+        &["gc", "--dry-run"][..],
+        &["gc"],
+        &["du"],
+        &["doctor"],
+        &["stage", theirs.to_str().unwrap(), "--id", "theirs"],
+        &["verify", "--all"],
+    ] {
+        let output = as_other(args);
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success(), "{args:?}: {said}");
+        let is_told = matches!(args[0], "gc" | "du");
+        assert_eq!(said.contains("note: ") && said.contains("another user"), is_told, "{args:?}: {said}");
+    }
+    assert!(session.exists(), "it is left alone");
+    assert_readable(&catalog, "theirs", b"b");
+}
+
+// Red when what was found of an entry counts though it is gone by then.
+#[test]
+fn verify_says_nothing_bad_of_what_goes_while_it_runs() {
+    let host = Host::new();
+    let catalog = host.catalog().with_durability(Durability::Relaxed);
+    let ids: Vec<String> = (0..40).map(|n| format!("m{n}")).collect();
+    for id in &ids {
+        stage(&catalog, &host.file(id, vec![id.len() as u8; 1 << 20]), id).unwrap();
+        fs::write(host.path(id), id.repeat(50_000)).unwrap();
+        stage(&catalog, &host.path(id), id).unwrap();
+    }
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let removing = FsCatalog::open(host.root()).unwrap();
+        let (ids, done, host) = (&ids, &done, &host);
+        scope.spawn(move || {
+            for id in ids.iter().rev() {
+                removing.remove(id).unwrap();
+                if id.ends_with('3') {
+                    stage(&removing, &host.file("other", id), id).unwrap();
+                }
+            }
+            done.store(true, Ordering::Relaxed);
+        });
+        while !done.load(Ordering::Relaxed) {
+            let known: Vec<String> = catalog.list().unwrap().into_iter().map(|entry| entry.id).collect();
+            catalog.verify_many(&known, &VerifyOptions::default(), &mut |answer| match answer {
+                Ok(report) => assert!(
+                    !matches!(report.outcome, VerificationOutcome::Fail { .. }) && report.bad.is_empty(),
+                    "{report:?}"
+                ),
+                Err(error) => assert!(error.is_not_found(), "{error}"),
+            });
+        }
+    });
+}
+
+// Red when the first step that fails ends the collection.
+#[test]
+fn a_collection_goes_on_past_what_it_cannot_remove() {
+    if !is_root() || !has_tool("chattr") {
+        return skip("this needs root and chattr");
+    }
+    let host = Host::new();
+    let catalog = host.catalog();
+    stage(&catalog, &host.file("m", "m"), "m").unwrap();
+    // What a killed process has left, one of which nobody can remove.
+    let stuck = host.file("root/ingest/0123456789abcdef/0", "stuck");
+    let free = host.file("root/ingest/fedcba9876543210/0", "free");
+    let immutable = |on: &str| Command::new("chattr").arg(on).arg(&stuck).status().is_ok_and(|status| status.success());
+    if !immutable("+i") {
+        return skip("this file system has no immutable files");
+    }
+    let output = host.command().args(["gc", "--max-bytes", "0", "--grace", "0"]).output().unwrap();
+    let report = catalog.gc(&no_grace());
+    assert!(immutable("-i"));
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("could not remove") && said.contains("0123456789abcdef"), "{said}");
+    assert!(!free.exists() && catalog.list().unwrap().is_empty(), "the rest was not done");
+    let report = report.unwrap();
+    assert_eq!(report.failed.len(), 1, "{report:?}");
+    let report = catalog.gc(&no_grace()).unwrap();
+    assert!(report.failed.is_empty() && report.leftovers == 1 && !stuck.exists(), "{report:?}");
+}
