@@ -1,20 +1,17 @@
-//! Views: the paths that engines open, made of names for blobs.
-//!
-//! [`show`] is the one place that decides about something else at a view's place. Below `views/` it is kept in
+//! Making a view: the one place that decides about something else at a view's place. Below `views/` it is kept in
 //! `quarantine/`; at a place of the user's own nothing is moved or replaced, except the very file that was just read.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use super::look::{collision, extras, fingerprint_of, is_hardlink_of};
 use crate::blob::manifest::TreeFile;
-use crate::blob::{self, Freed, Subject, Touched};
-use crate::digest::Digest;
+use crate::blob::{self, Subject, Touched};
 use crate::entry::{LinkMode, Stamp};
 use crate::error::{Error, Result};
-use crate::fs::Session;
 use crate::fs::atomic::is_link_refusal;
-use crate::fs::{Durability, Kind, Meta, Root, link};
+use crate::fs::{Durability, Kind, Meta, Root, Session, link};
 use crate::layout;
 
 /// An artifact's files, and where they are to be shown.
@@ -244,32 +241,6 @@ impl Place<'_> {
     }
 }
 
-/// What tells whether files are still as they were: the hash of all their paths and stamps.
-pub(crate) fn fingerprint(files: &[(&str, Stamp)]) -> String {
-    let mut hasher = blake3::Hasher::new();
-    for (path, stamp) in files {
-        let Stamp { inode, size_bytes, mtime_ns } = stamp;
-        hasher.update(format!("{path}\0{inode} {size_bytes} {mtime_ns}\0").as_bytes());
-    }
-    hasher.finalize().to_hex().to_string()
-}
-
-/// The fingerprint of a view as it is; `None` if it is made of hardlinks, for which the stamps of the blobs speak, and
-/// if a file of it is not there.
-pub(crate) fn fingerprint_of(root: &Root, files: &[TreeFile], at: &Path, view: LinkMode) -> Result<Option<String>> {
-    if view == LinkMode::Hardlink {
-        return Ok(None);
-    }
-    let mut stamps = Vec::with_capacity(files.len());
-    for file in files {
-        match root.meta(&file.below(at))? {
-            Some(meta) => stamps.push((file.path.as_str(), meta.stamp())),
-            None => return Ok(None),
-        }
-    }
-    Ok(Some(fingerprint(&stamps)))
-}
-
 /// Makes copies for [`show`], without any lock: they may be large.
 pub(crate) fn copy(root: &Root, files: &[TreeFile], session: &Session<'_>, durability: Durability) -> Result<Copies> {
     let copy = |file: &TreeFile| {
@@ -280,56 +251,6 @@ pub(crate) fn copy(root: &Root, files: &[TreeFile], session: &Session<'_>, durab
     files.iter().map(copy).collect()
 }
 
-/// The folders of a tree, each with the names that it should have.
-fn folders<'f>(files: &'f [TreeFile], at: &Path) -> BTreeMap<PathBuf, BTreeSet<&'f str>> {
-    let mut expected: BTreeMap<PathBuf, BTreeSet<&str>> = BTreeMap::new();
-    for file in files.iter().filter(|file| !file.path.is_empty()) {
-        let mut folder = at.to_path_buf();
-        for part in file.path.split('/') {
-            expected.entry(folder.clone()).or_default().insert(part);
-            folder.push(part);
-        }
-    }
-    expected
-}
-
-/// Finds a name that the file system took for another one of the same tree: a folder then has fewer names than it was
-/// given. (The names themselves may come back in another Unicode form.)
-fn collision(root: &Root, files: &[TreeFile], at: &Path) -> Result<Option<PathBuf>> {
-    for (folder, names) in folders(files, at) {
-        let found = root.names(&folder)?;
-        if found.len() < names.len() {
-            let missing = names.into_iter().find(|name| !found.iter().any(|found| found == name));
-            return Ok(Some(folder.join(missing.unwrap_or_default())));
-        }
-    }
-    Ok(None)
-}
-
-/// What is in the folders of a shown tree and belongs to none of its files. An engine that reads the whole folder would
-/// read it too.
-pub(crate) fn extras(root: &Root, files: &[TreeFile], at: &Path) -> Result<Vec<(PathBuf, Meta)>> {
-    let mut extras = Vec::new();
-    for (folder, names) in folders(files, at) {
-        let found = root.names(&folder)?;
-        if found.len() <= names.len() {
-            continue;
-        }
-        // By inode, since a name may come back in another Unicode form than it was given.
-        let own: Result<Vec<Option<Meta>>> = names.iter().map(|name| root.meta(&folder.join(name))).collect();
-        let own: Vec<Meta> = own?.into_iter().flatten().collect();
-        for name in found.iter().filter(|name| !name.to_str().is_some_and(|name| names.contains(name))) {
-            let path = folder.join(name);
-            if let Some(meta) = root.meta(&path)?
-                && !own.iter().any(|own| own.same_inode(&meta))
-            {
-                extras.push((path, meta));
-            }
-        }
-    }
-    Ok(extras)
-}
-
 fn quarantine_extras(root: &Root, exhibit: &Exhibit<'_>) -> Result<u64> {
     let Some(first) = exhibit.files.first() else { return Ok(0) };
     let mut moved = 0;
@@ -337,60 +258,4 @@ fn quarantine_extras(root: &Root, exhibit: &Exhibit<'_>) -> Result<u64> {
         moved += u64::from(blob::quarantine(root, &first.digest, &path, &meta, exhibit.durability)?);
     }
     Ok(moved)
-}
-
-/// Whether `at` shows this blob by a hardlink, so that the stamp of the blob speaks for both.
-pub(crate) fn is_hardlink_of(root: &Root, digest: &Digest, at: &Path) -> Result<bool> {
-    let (Some(view), Some(blob)) = (root.meta(at)?, root.meta(&layout::blob(digest))?) else { return Ok(false) };
-    Ok(view.kind == Kind::File && view.same_inode(&blob))
-}
-
-/// What removing those files of a view brings that are copies.
-pub(crate) fn copies_of(root: &Root, at: &Path, files: &[TreeFile]) -> Result<Freed> {
-    let mut freed = Freed::default();
-    for file in files {
-        let shown = file.below(at);
-        if !is_hardlink_of(root, &file.digest, &shown)?
-            && let Some(meta) = root.meta(&shown)?
-        {
-            freed.size_bytes += meta.size_bytes;
-            freed.disk_bytes += meta.allocated_bytes;
-        }
-    }
-    Ok(freed)
-}
-
-/// Removes what an artifact shows at a place of the user's own: the files that are the catalog's, and the folders that
-/// are empty then. A file that somebody has put there since stays, and so does one that is `needed`, because another
-/// entry shows it. Copies are known by `fingerprint`, which covers all of them.
-pub(crate) fn remove_in_place(
-    root: &Root,
-    at: &Path,
-    files: &[TreeFile],
-    view: Option<LinkMode>,
-    fingerprint: Option<&str>,
-    needed: impl Fn(&Path) -> bool,
-) -> Result<()> {
-    let are_our_copies = match view {
-        Some(mode) if mode != LinkMode::Hardlink => {
-            fingerprint.is_some() && fingerprint_of(root, files, at, mode)?.as_deref() == fingerprint
-        }
-        _ => false,
-    };
-    for file in files {
-        let shown = file.below(at);
-        if needed(&shown) {
-            continue;
-        }
-        if are_our_copies || is_hardlink_of(root, &file.digest, &shown)? {
-            root.remove_file(&shown)?;
-        }
-        let folders = shown.ancestors().skip(1).take_while(|folder| folder.starts_with(at));
-        for folder in folders {
-            if !root.remove_empty_dir(folder)? {
-                break;
-            }
-        }
-    }
-    Ok(())
 }

@@ -1,0 +1,93 @@
+//! Looking at views: whether they are as they were, and what is there that should not be.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use crate::blob::manifest::TreeFile;
+use crate::digest::Digest;
+use crate::entry::{LinkMode, Stamp};
+use crate::error::Result;
+use crate::fs::{Kind, Meta, Root};
+use crate::layout;
+
+/// Whether `at` shows this blob by a hardlink, so that the stamp of the blob speaks for both.
+pub(crate) fn is_hardlink_of(root: &Root, digest: &Digest, at: &Path) -> Result<bool> {
+    let (Some(view), Some(blob)) = (root.meta(at)?, root.meta(&layout::blob(digest))?) else { return Ok(false) };
+    Ok(view.kind == Kind::File && view.same_inode(&blob))
+}
+
+/// What tells whether files are still as they were: the hash of all their paths and stamps.
+pub(crate) fn fingerprint(files: &[(&str, Stamp)]) -> String {
+    let mut hasher = blake3::Hasher::new();
+    for (path, stamp) in files {
+        let Stamp { inode, size_bytes, mtime_ns } = stamp;
+        hasher.update(format!("{path}\0{inode} {size_bytes} {mtime_ns}\0").as_bytes());
+    }
+    hasher.finalize().to_hex().to_string()
+}
+
+/// The fingerprint of a view as it is; `None` if it is made of hardlinks, for which the stamps of the blobs speak, and
+/// if a file of it is not there.
+pub(crate) fn fingerprint_of(root: &Root, files: &[TreeFile], at: &Path, view: LinkMode) -> Result<Option<String>> {
+    if view == LinkMode::Hardlink {
+        return Ok(None);
+    }
+    let mut stamps = Vec::with_capacity(files.len());
+    for file in files {
+        match root.meta(&file.below(at))? {
+            Some(meta) => stamps.push((file.path.as_str(), meta.stamp())),
+            None => return Ok(None),
+        }
+    }
+    Ok(Some(fingerprint(&stamps)))
+}
+
+/// The folders of a tree, each with the names that it should have.
+fn folders<'f>(files: &'f [TreeFile], at: &Path) -> BTreeMap<PathBuf, BTreeSet<&'f str>> {
+    let mut expected: BTreeMap<PathBuf, BTreeSet<&str>> = BTreeMap::new();
+    for file in files.iter().filter(|file| !file.path.is_empty()) {
+        let mut folder = at.to_path_buf();
+        for part in file.path.split('/') {
+            expected.entry(folder.clone()).or_default().insert(part);
+            folder.push(part);
+        }
+    }
+    expected
+}
+
+/// Finds a name that the file system took for another one of the same tree: a folder then has fewer names than it was
+/// given. (The names themselves may come back in another Unicode form.)
+pub(super) fn collision(root: &Root, files: &[TreeFile], at: &Path) -> Result<Option<PathBuf>> {
+    for (folder, names) in folders(files, at) {
+        let found = root.names(&folder)?;
+        if found.len() < names.len() {
+            let missing = names.into_iter().find(|name| !found.iter().any(|found| found == name));
+            return Ok(Some(folder.join(missing.unwrap_or_default())));
+        }
+    }
+    Ok(None)
+}
+
+/// What is in the folders of a shown tree and belongs to none of its files. An engine that reads the whole folder would
+/// read it too.
+pub(crate) fn extras(root: &Root, files: &[TreeFile], at: &Path) -> Result<Vec<(PathBuf, Meta)>> {
+    let mut extras = Vec::new();
+    for (folder, names) in folders(files, at) {
+        let found = root.names(&folder)?;
+        if found.len() <= names.len() {
+            continue;
+        }
+        // By inode, since a name may come back in another Unicode form than it was given.
+        let own: Result<Vec<Option<Meta>>> = names.iter().map(|name| root.meta(&folder.join(name))).collect();
+        let own: Vec<Meta> = own?.into_iter().flatten().collect();
+        for name in found.iter().filter(|name| !name.to_str().is_some_and(|name| names.contains(name))) {
+            let path = folder.join(name);
+            if let Some(meta) = root.meta(&path)?
+                && !own.iter().any(|own| own.same_inode(&meta))
+            {
+                extras.push((path, meta));
+            }
+        }
+    }
+    Ok(extras)
+}

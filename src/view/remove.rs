@@ -1,0 +1,60 @@
+//! Removing what was shown.
+
+use std::path::Path;
+
+use super::look::{fingerprint_of, is_hardlink_of};
+use crate::blob::Freed;
+use crate::blob::manifest::TreeFile;
+use crate::entry::LinkMode;
+use crate::error::Result;
+use crate::fs::Root;
+
+/// What removing those files of a view brings that are copies.
+pub(crate) fn copies_of(root: &Root, at: &Path, files: &[TreeFile]) -> Result<Freed> {
+    let mut freed = Freed::default();
+    for file in files {
+        let shown = file.below(at);
+        if !is_hardlink_of(root, &file.digest, &shown)?
+            && let Some(meta) = root.meta(&shown)?
+        {
+            freed.size_bytes += meta.size_bytes;
+            freed.disk_bytes += meta.allocated_bytes;
+        }
+    }
+    Ok(freed)
+}
+
+/// Removes what an artifact shows at a place of the user's own: the files that are the catalog's, and the folders that
+/// are empty then. A file that somebody has put there since stays, and so does one that is `needed`, because another
+/// entry shows it. Copies are known by `fingerprint`, which covers all of them.
+pub(crate) fn remove_in_place(
+    root: &Root,
+    at: &Path,
+    files: &[TreeFile],
+    view: Option<LinkMode>,
+    fingerprint: Option<&str>,
+    needed: impl Fn(&Path) -> bool,
+) -> Result<()> {
+    let are_our_copies = match view {
+        Some(mode) if mode != LinkMode::Hardlink => {
+            fingerprint.is_some() && fingerprint_of(root, files, at, mode)?.as_deref() == fingerprint
+        }
+        _ => false,
+    };
+    for file in files {
+        let shown = file.below(at);
+        if needed(&shown) {
+            continue;
+        }
+        if are_our_copies || is_hardlink_of(root, &file.digest, &shown)? {
+            root.remove_file(&shown)?;
+        }
+        let folders = shown.ancestors().skip(1).take_while(|folder| folder.starts_with(at));
+        for folder in folders {
+            if !root.remove_empty_dir(folder)? {
+                break;
+            }
+        }
+    }
+    Ok(())
+}
