@@ -689,3 +689,22 @@ fn a_fifo_put_in_the_place_of_a_file_does_not_block() {
     sink.write_all(b"done").unwrap();
     assert_sound(&host.root());
 }
+
+// Red when the name of the view is the source's own whatever is asked for: other tools call a blob by its digest.
+#[test]
+fn a_view_has_the_name_that_is_asked_for() {
+    let host = Host::new();
+    let catalog = host.catalog();
+    let file = host.file("sha256-0123", "bytes");
+    let named = |name: &str| options("m").with_name(name.to_owned());
+    let receipt = catalog.stage(&reference(&file), &named("model.gguf")).unwrap();
+    assert!(receipt.local_path.ends_with("model.gguf"));
+    assert_readable(&catalog, "m", b"bytes");
+    let again = catalog.stage(&reference(&file), &named("model.gguf")).unwrap();
+    assert_eq!(again.mode, UsedMode::Unchanged);
+    let other = catalog.stage(&reference(&file), &named("other.gguf")).unwrap();
+    assert!(other.local_path.ends_with("other.gguf") && other.mode != UsedMode::Unchanged);
+    for bad in ["", ".", "..", "a/b", "/a", "a\nb", "a\0b"] {
+        catalog.stage(&reference(&file), &named(bad)).expect_err(bad);
+    }
+}

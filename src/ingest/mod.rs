@@ -30,6 +30,7 @@ use crate::hash::Hashes;
 use crate::read_at::ReadAt;
 
 /// Where bytes come from.
+#[derive(Clone)]
 pub(crate) enum Origin {
     /// A file of this machine, and how its bytes get into the store.
     Local { path: PathBuf, mode: IngestMode },
@@ -41,6 +42,7 @@ pub(crate) enum Origin {
 }
 
 /// A file of an artifact, and where to get it.
+#[derive(Clone)]
 pub(crate) struct ContentFile {
     /// Below the tree, with `/` between the parts; empty when the artifact is this one file.
     pub(crate) path: String,

@@ -14,6 +14,7 @@ use crate::error::{Error, Result};
 use crate::fs::Session;
 use crate::fs::{link, now_ms};
 use crate::index::{Change, StoredRecord, encode_path};
+use crate::ingest::Origin;
 use crate::layout;
 use crate::store::{self, Done, Store, Unit};
 use crate::view::{self, Exhibit, Occupied, View};
@@ -212,10 +213,10 @@ fn source(artifact: &Artifact<'_>) -> Provenance {
     let mut source = Provenance::new(item.reference.clone());
     if item.in_place.is_none() && item.mode != IngestMode::Move {
         let stamps = item
-            .files
+            .contents
             .iter()
             .zip(&artifact.incoming)
-            .map(|(file, brought)| Some((file.path.as_str(), brought.lasting_stamp()?)));
+            .map(|(content, brought)| Some((content.file.path.as_str(), brought.lasting_stamp()?)));
         match item.kind {
             ArtifactKind::File => source.stamp = artifact.incoming.first().and_then(Sealed::lasting_stamp),
             _ => source.fingerprint = stamps.collect::<Option<Vec<_>>>().map(|stamps| view::fingerprint(&stamps)),
@@ -230,12 +231,13 @@ fn remove_moved(root: &Path, artifact: &Artifact<'_>) {
     if artifact.item.mode != IngestMode::Move || artifact.item.in_place.is_some() {
         return;
     }
-    for (file, incoming) in artifact.item.files.iter().zip(&artifact.incoming) {
-        if file.source.canonicalize().is_ok_and(|real| real.starts_with(root)) {
+    for (content, incoming) in artifact.item.contents.iter().zip(&artifact.incoming) {
+        let Origin::Local { path, .. } = &content.file.origin else { continue };
+        if path.canonicalize().is_ok_and(|real| real.starts_with(root)) {
             continue;
         }
-        if let Err(error) = link::remove_source(&file.source, incoming.source_stamp()) {
-            tracing::warn!(path = %file.source.display(), %error, "the moved file could not be removed");
+        if let Err(error) = link::remove_source(path, incoming.source_stamp()) {
+            tracing::warn!(path = %path.display(), %error, "the moved file could not be removed");
         }
     }
     if artifact.item.kind == ArtifactKind::Tree {

@@ -74,8 +74,9 @@ fn run(store: &Store, batch: Vec<(usize, Item)>, observer: &dyn Observer) -> Vec
         }
     };
     // So that the stamps of files that were written just now can be relied on later.
-    wait_for_a_tick(batch.iter().flat_map(|(_, item)| &item.files).map(|file| file.stamp.mtime_ns));
-    let files: usize = batch.iter().map(|(_, item)| item.files.len()).sum();
+    let stamps = batch.iter().flat_map(|(_, item)| &item.contents).filter_map(|content| content.stamp);
+    wait_for_a_tick(stamps.map(|stamp| stamp.mtime_ns));
+    let files: usize = batch.iter().map(|(_, item)| item.contents.len()).sum();
     let bytes: u64 = batch.iter().map(|(_, item)| item.size_bytes()).sum();
     // A batch is synced as a whole before it is published, and while it is brought in; a few small files are synced
     // here, each, and so is one alone, which is synced in parts.
@@ -155,17 +156,17 @@ fn bring<'r>(
     let mut jobs = Vec::new();
     for (((_, item), failed), advanced) in batch.iter().zip(&failed).zip(&told) {
         let options = Options { durability, with_groups: !item.defer_outboard, advanced };
+        // Of a tree, the digest that is expected is the manifest's.
         let expected = item.expected.filter(|_| item.kind == ArtifactKind::File);
-        jobs.extend(item.files.iter().map(|file| {
-            let origin = Origin::Local { path: file.source.clone(), mode: item.mode };
-            let size_bytes = file.stamp.size_bytes;
-            Job { file: ContentFile { path: file.path.clone(), size_bytes, expected, origin }, options, failed }
+        jobs.extend(item.contents.iter().map(|content| {
+            let file = ContentFile { expected: content.file.expected.or(expected), ..content.file.clone() };
+            Job { file, options, failed }
         }));
     }
     let mut sealed = ingest::ingest_all(session, jobs).into_iter();
     drop(told);
     let artifacts = batch.into_iter().zip(&failed).map(|((number, item), failed)| {
-        let files: Result<_> = sealed.by_ref().take(item.files.len()).collect();
+        let files: Result<_> = sealed.by_ref().take(item.contents.len()).collect();
         // The first error, and not what came of it for the other files.
         let files = failed.get().map_or(files, |error| Err(error.clone()));
         (number, files.and_then(|files| artifact(session, item, files, durability)))
@@ -181,11 +182,11 @@ fn artifact<'r>(
     durability: Durability,
 ) -> Result<Artifact<'r>> {
     let tree: Vec<TreeFile> = item
-        .files
+        .contents
         .iter()
         .zip(&incoming)
-        .map(|(file, brought)| TreeFile {
-            path: file.path.clone(),
+        .map(|(content, brought)| TreeFile {
+            path: content.file.path.clone(),
             digest: brought.digest(),
             size_bytes: brought.size_bytes(),
         })
@@ -198,7 +199,7 @@ fn artifact<'r>(
         let options = Options { durability, with_groups: true, advanced: &|_| {} };
         incoming.push(ingest::ingest_one(session, &file, options)?);
     }
-    let digest = incoming.last().map(Sealed::digest).expect("a item has a file");
+    let digest = incoming.last().map(Sealed::digest).expect("an item has a file");
     match item.expected {
         Some(expected) if expected != digest => {
             Err(Error::DigestMismatch { path: item.source, expected, actual: digest })
@@ -221,7 +222,7 @@ fn batches(items: Vec<(usize, Item)>) -> Vec<Vec<(usize, Item)>> {
             (bytes, files) = (0, 0);
         }
         bytes = bytes.saturating_add(item.size_bytes());
-        files += item.files.len();
+        files += item.contents.len();
         ids.insert(item.id.clone());
         current.push((number, item));
     }

@@ -1,4 +1,7 @@
 //! What is to be staged, and whether it has to be.
+//!
+//! An item is a list of named contents, each with an origin: a local file, ranges of something remote, bytes in memory.
+//! Only [`Item::local`] and [`unchanged`] know that an origin may be a path.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -9,23 +12,25 @@ use super::walk::{self, SourceFile};
 use super::{StageOptions, StageReceipt};
 use crate::blob::{self, IngestMode, UsedMode};
 use crate::digest::Digest;
-use crate::entry::{ArtifactKind, LifecycleState, Provenance, Record, TrustState, check_id};
+use crate::entry::{ArtifactKind, LifecycleState, Provenance, Record, Stamp, TrustState, check_id};
 use crate::error::{Error, Result};
 use crate::fs::lock::Wait;
 use crate::fs::source::source_meta;
 use crate::fs::{Durability, Kind, Root};
+use crate::ingest::{ContentFile, Origin};
 use crate::layout;
 use crate::model_ref::{ModelRef, absolute};
 use crate::store::{Store, is_there};
 
-/// An artifact that is to be brought in.
+/// An artifact that is to be ingested.
 pub(super) struct Item {
     pub(super) id: String,
     pub(super) reference: String,
     /// What its view is called.
     pub(super) name: String,
     pub(super) kind: ArtifactKind,
-    pub(super) files: Vec<SourceFile>,
+    /// Sorted by path; of a file, itself with an empty path.
+    pub(super) contents: Vec<Content>,
     pub(super) mode: IngestMode,
     pub(super) expected: Option<Digest>,
     /// The artifact is below the root and its path, relative, stays.
@@ -34,7 +39,15 @@ pub(super) struct Item {
     pub(super) last_verified_ms: Option<u64>,
     pub(super) wait: Wait,
     pub(super) defer_outboard: bool,
+    /// What it is called in messages; the local path where it has one.
     pub(super) source: PathBuf,
+}
+
+/// One file of an artifact.
+pub(super) struct Content {
+    pub(super) file: ContentFile,
+    /// A local file's, as it was looked at.
+    pub(super) stamp: Option<Stamp>,
 }
 
 /// What comes of a look at a source.
@@ -70,14 +83,17 @@ pub(super) fn decide(
         Target::InPlace(relative) if !relative.starts_with(layout::VIEWS) => Some(relative),
         _ => None,
     };
-    let item = Item {
+    let mut item = Item {
         expected: options.digest,
         in_place,
-        mode: options.mode,
         wait: options.wait,
         defer_outboard: options.defer_outboard,
-        ..Item::new(store.path(), id, reference, source, options.follow_links)?
+        ..Item::local(store.path(), id, reference, source, options.mode, options.follow_links)?
     };
+    if let Some(name) = &options.name {
+        check_name(name)?;
+        item.name.clone_from(name);
+    }
     Ok(match unchanged(store, &item)? {
         // What an earlier item of the same call is about to stage under this id is not what is here now.
         Some(receipt) if !earlier.contains(&item.id) => Decision::Unchanged(Box::new(receipt)),
@@ -122,21 +138,20 @@ pub(super) fn unchanged(store: &Store, item: &Item) -> Result<Option<StageReceip
 }
 
 impl Item {
-    /// The item to stage `source`, a regular file or a directory, as it is.
-    pub(super) fn new(root: &Path, id: String, reference: String, source: PathBuf, follow_links: bool) -> Result<Self> {
-        let meta = source_meta(&source)?;
-        let (kind, files) = if meta.kind == Kind::Dir {
-            (ArtifactKind::Tree, walk::walk(root, &source, follow_links)?)
-        } else {
-            let file = SourceFile { path: String::new(), source: source.clone(), stamp: meta.stamp() };
-            (ArtifactKind::File, vec![file])
-        };
-        Ok(Item {
+    /// An artifact of these contents, active and not expected to be anything.
+    pub(super) fn new(
+        id: String,
+        reference: String,
+        kind: ArtifactKind,
+        source: PathBuf,
+        contents: Vec<Content>,
+    ) -> Self {
+        Item {
             id,
             reference,
             name: view_name(&source),
             kind,
-            files,
+            contents,
             mode: IngestMode::Auto,
             expected: None,
             in_place: None,
@@ -145,11 +160,36 @@ impl Item {
             wait: Wait::Forever,
             defer_outboard: false,
             source,
-        })
+        }
+    }
+
+    /// The item to stage `source`, a regular file or a directory, as it is.
+    pub(super) fn local(
+        root: &Path,
+        id: String,
+        reference: String,
+        source: PathBuf,
+        mode: IngestMode,
+        follow_links: bool,
+    ) -> Result<Self> {
+        let meta = source_meta(&source)?;
+        let (kind, files) = if meta.kind == Kind::Dir {
+            (ArtifactKind::Tree, walk::walk(root, &source, follow_links)?)
+        } else {
+            let file = SourceFile { path: String::new(), source: source.clone(), stamp: meta.stamp() };
+            (ArtifactKind::File, vec![file])
+        };
+        let content = |SourceFile { path, source, stamp }| {
+            let origin = Origin::Local { path: source, mode };
+            let file = ContentFile { path, size_bytes: stamp.size_bytes, expected: None, origin };
+            Content { file, stamp: Some(stamp) }
+        };
+        let contents = files.into_iter().map(content).collect();
+        Ok(Item { mode, ..Item::new(id, reference, kind, source, contents) })
     }
 
     pub(super) fn size_bytes(&self) -> u64 {
-        self.files.iter().map(|file| file.stamp.size_bytes).sum()
+        self.contents.iter().map(|content| content.file.size_bytes).sum()
     }
 
     /// What staging will need room for, as far as can be told before it is read.
@@ -162,13 +202,27 @@ impl Item {
 
     /// Whether the source is as it was when it was staged.
     fn fits(&self, source: &Provenance) -> bool {
-        match (self.kind, self.files.as_slice()) {
-            (ArtifactKind::File, [file]) => source.stamp == Some(file.stamp),
-            (_, files) => {
-                let stamps: Vec<_> = files.iter().map(|file| (file.path.as_str(), file.stamp)).collect();
-                source.fingerprint.as_ref().is_some_and(|recorded| *recorded == crate::view::fingerprint(&stamps))
+        let stamps: Option<Vec<(&str, Stamp)>> =
+            self.contents.iter().map(|content| Some((content.file.path.as_str(), content.stamp?))).collect();
+        match (self.kind, stamps.as_deref()) {
+            (_, None) => false,
+            (ArtifactKind::File, Some([(_, stamp)])) => source.stamp == Some(*stamp),
+            (_, Some(stamps)) => {
+                source.fingerprint.as_ref().is_some_and(|recorded| *recorded == crate::view::fingerprint(stamps))
             }
         }
+    }
+}
+
+/// Whether a view can be called this: one plain name.
+fn check_name(name: &str) -> Result<()> {
+    let is_plain = layout::is_plain_path(name) && !name.contains('/') && !name.chars().any(char::is_control);
+    match is_plain {
+        true => Ok(()),
+        false => Err(Error::InvalidPath {
+            path: name.into(),
+            reason: "it cannot be the name of a view, which is one plain file name",
+        }),
     }
 }
 

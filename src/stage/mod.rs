@@ -36,6 +36,8 @@ pub(crate) use put::put_many;
 pub struct StageOptions {
     /// The entry's id; the reference's own string when `None`.
     pub id: Option<String>,
+    /// What the view is called: one plain name. The source's own name when `None`.
+    pub name: Option<String>,
     /// What the content has to hash to: of a file its SHA-256, of a directory that of its manifest. Other content is an
     /// error, and nothing is recorded.
     pub digest: Option<Digest>,
@@ -58,6 +60,13 @@ impl StageOptions {
     #[must_use]
     pub fn with_id(mut self, id: impl Into<Option<String>>) -> Self {
         self.id = id.into();
+        self
+    }
+
+    /// Sets [`name`](StageOptions::name).
+    #[must_use]
+    pub fn with_name(mut self, name: impl Into<Option<String>>) -> Self {
+        self.name = name.into();
         self
     }
 
@@ -199,3 +208,7 @@ pub(crate) fn stage_many(store: &Store, items: &[(ModelRef, StageOptions)]) -> V
         })
         .collect()
 }
+
+#[cfg(test)]
+#[allow(clippy::disallowed_methods, clippy::unwrap_used, clippy::indexing_slicing)]
+mod tests;

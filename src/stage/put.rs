@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use super::batch;
 use super::item::Item;
 use super::target::{self, Target};
+use crate::blob::IngestMode;
 use crate::entry::{ArtifactKind, CatalogEntry, Record, TrustState, check_id};
 use crate::error::{Error, Result};
 use crate::fs::now_ms;
@@ -73,7 +74,7 @@ fn plan_put(store: &Store, entry: &CatalogEntry) -> Result<Put> {
         in_place,
         lifecycle: entry.lifecycle,
         last_verified_ms: entry.last_verified_ms,
-        ..Item::new(store.path(), entry.id.clone(), reference, source, false)?
+        ..Item::local(store.path(), entry.id.clone(), reference, source, IngestMode::Auto, false)?
     })))
 }
 

@@ -11,14 +11,14 @@ use crate::fs::is_symlink_loop;
 use crate::fs::source::source_meta;
 use crate::layout::{self, Place};
 
-/// A file of the source.
+/// A local file that is to be staged.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct SourceFile {
     /// Below the tree, with `/` between the parts; empty when the artifact is this one file.
     pub(super) path: String,
     /// Where to read it.
     pub(super) source: PathBuf,
-    /// As the plan saw it.
+    /// As it was looked at.
     pub(super) stamp: Stamp,
 }
 

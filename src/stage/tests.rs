@@ -1,0 +1,110 @@
+//! Artifacts whose bytes come from anywhere: ranges of something remote, memory, local files.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::batch::ingest_and_commit;
+use super::item::{Content, Item};
+use crate::blob::IngestMode;
+use crate::digest::Digest;
+use crate::entry::{ArtifactKind, TrustState};
+use crate::error::Error;
+use crate::ingest::{ContentFile, Origin};
+use crate::layout;
+use crate::read_at::ReadAt;
+use crate::store::Store;
+
+/// Something remote, in memory. It breaks at `broken_at`, and says that it has `more` bytes than it has.
+struct Served {
+    bytes: Vec<u8>,
+    broken_at: Option<u64>,
+    more: u64,
+}
+
+impl ReadAt for Served {
+    fn name(&self) -> String {
+        "https://models.example/a.gguf".into()
+    }
+
+    fn size_bytes(&self) -> u64 {
+        self.bytes.len() as u64 + self.more
+    }
+
+    fn read_exact_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
+        let end = offset + buffer.len() as u64;
+        if self.broken_at.is_some_and(|at| (offset..end).contains(&at)) {
+            return Err(io::ErrorKind::ConnectionReset.into());
+        }
+        let part = self.bytes.get(offset as usize..end as usize).ok_or(io::ErrorKind::UnexpectedEof)?;
+        buffer.copy_from_slice(part);
+        Ok(())
+    }
+}
+
+const BYTES: usize = 9 << 20;
+
+fn served(broken_at: Option<u64>, more: u64) -> Origin {
+    let bytes = (0..BYTES).map(|at| (at % 251) as u8).collect();
+    Origin::Remote(Arc::new(Served { bytes, broken_at, more }))
+}
+
+fn content(path: &str, origin: Origin, expected: Option<Digest>) -> Content {
+    let size_bytes = match &origin {
+        Origin::Remote(ranges) => ranges.size_bytes(),
+        Origin::Memory(bytes) => bytes.len() as u64,
+        Origin::Local { path, .. } => std::fs::metadata(path).unwrap().len(),
+    };
+    Content { file: ContentFile { path: path.into(), size_bytes, expected, origin }, stamp: None }
+}
+
+fn stage(store: &Store, kind: ArtifactKind, contents: Vec<Content>) -> crate::Result<crate::StageReceipt> {
+    let reference = "https://models.example/a.gguf".to_owned();
+    let item = Item::new("m".into(), reference.clone(), kind, PathBuf::from(reference), contents);
+    ingest_and_commit(store, vec![(0, item)], &()).pop().unwrap().1
+}
+
+fn is_empty(store: &Store) -> bool {
+    let nothing_in = |folder: &str| store.root.names(Path::new(folder)).unwrap().is_empty();
+    crate::blob::all(&store.root).unwrap().is_empty()
+        && nothing_in(layout::INGEST)
+        && nothing_in(layout::VIEWS)
+        && store.record("m").unwrap().is_none()
+}
+
+#[test]
+fn a_tree_of_contents_from_everywhere_is_one_artifact() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::create(&dir.path().join("root")).unwrap();
+    let local = dir.path().join("local");
+    std::fs::File::create(&local).unwrap();
+    let contents = vec![
+        content("a.gguf", served(None, 0), None),
+        content("b.json", Origin::Memory(b"{}".to_vec()), Some(Digest::sha256_of(b"{}"))),
+        content("c/local", Origin::Local { path: local, mode: IngestMode::Auto }, None),
+    ];
+    let receipt = stage(&store, ArtifactKind::Tree, contents).unwrap();
+    assert_eq!((receipt.files, receipt.size_bytes), (3, BYTES as u64 + 2));
+    let read = |path: &str| std::fs::read(receipt.local_path.join(path)).unwrap();
+    assert_eq!((read("a.gguf").len(), read("b.json"), read("c/local")), (BYTES, b"{}".to_vec(), Vec::new()));
+    let record = store.record("m").unwrap().unwrap();
+    assert_eq!((record.kind, record.trust), (ArtifactKind::Tree, TrustState::Warned));
+    store.ensure_usable(&record).unwrap();
+}
+
+// Red when a range that fails, or content that is not what was expected, leaves anything or is recorded.
+#[test]
+fn a_remote_file_is_right_or_not_there() {
+    let wrong = Some(Digest::sha256_of(b"other bytes"));
+    for (origin, expected, is_mismatch) in [
+        (served(Some(BYTES as u64 / 2), 0), None, false),
+        (served(None, 1), None, false),
+        (served(None, 0), wrong, true),
+    ] {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::create(&dir.path().join("root")).unwrap();
+        let error = stage(&store, ArtifactKind::File, vec![content("", origin, expected)]).unwrap_err();
+        assert_eq!(matches!(error, Error::DigestMismatch { .. }), is_mismatch, "{error}");
+        assert!(is_empty(&store), "{error}");
+    }
+}
