@@ -148,7 +148,7 @@ pub struct Stamp {
 #[non_exhaustive]
 pub struct Provenance {
     // The first in the order of its name on disk.
-    /// Of a tree, the BLAKE3 hash of the paths and stamps of all its files when they were staged; `None` for a file,
+    /// The BLAKE3 hash of the paths and stamps of all files of a tree when they were staged; `None` for a file,
     /// and when one of them was still young.
     #[serde(rename = "listing", default)]
     pub(crate) fingerprint: Option<String>,
@@ -224,7 +224,7 @@ pub struct Record {
     pub needs: BTreeSet<Digest>,
     /// What asks for it to be kept, by name.
     pub pins: BTreeMap<String, Pin>,
-    /// Of a view that is no hardlink: the hash of the paths and stamps of its files when they were made or checked last.
+    /// The hash of the paths and stamps of a view's files when they were made or checked last, unless it is made of hardlinks.
     pub(crate) view_fingerprint: Option<String>,
 }
 

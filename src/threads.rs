@@ -25,7 +25,7 @@ pub(crate) fn spawn<'scope, T: Send + 'scope>(
 pub(crate) fn ready_for_rayon() {
     static HAS_POOL: LazyLock<bool> = LazyLock::new(|| match ThreadPoolBuilder::new().build_global() {
         Ok(()) => true,
-        // Of the two ways to fail, one has a cause; the other is that it has been started already.
+        // One of the two ways to fail has a cause; the other is that it has been started already.
         Err(error) => error.source().is_none(),
     });
     thread_local! {

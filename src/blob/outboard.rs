@@ -27,7 +27,7 @@ pub(crate) struct Outboard {
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
 struct Tree {
-    /// Of the blob: the file may have another by now.
+    /// The blob's size: the file may have another by now.
     size_bytes: u64,
     /// 64 hex digits: the plain BLAKE3 of the blob.
     root: String,

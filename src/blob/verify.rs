@@ -299,7 +299,7 @@ impl<'a> Checker<'a> {
             return Ok(Verdict::Good);
         }
         if file.groups.values().is_empty() {
-            // Of a single group, nothing else tells whether it is the outboard that is damaged.
+            // For a single group, nothing else tells whether it is the outboard that is damaged.
             return self.check_by_name(&file.file, file.before, subject, None);
         }
         Ok(Verdict::Bad { file: file.before, ranges: joined(bad) })

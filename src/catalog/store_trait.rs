@@ -13,7 +13,7 @@ use crate::error::Result;
 /// - `list` is sorted by id and complete;
 /// - `set_state` changes nothing but the lifecycle, and fails with an error for which
 ///   [`is_not_found`](crate::Error::is_not_found) holds when there is no such id;
-/// - `delete` says whether there was something to delete, so that a second one answers `false`;
+/// - `delete` says whether there was something to delete, so that a second one returns `false`;
 /// - an operation that failed has changed nothing;
 /// - every method can be called from many threads at once.
 pub trait CatalogStore: Send + Sync {

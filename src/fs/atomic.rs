@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use super::{Meta, Root, fault, meta_of, space, sys};
 use crate::error::{Error, Result};
 
-/// When an operation answers: once what it did survives a power cut, or as soon as other processes see it.
+/// When an operation returns: once what it did survives a power cut, or as soon as other processes see it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Durability {
     /// What was acknowledged survives a power cut.
@@ -53,7 +53,7 @@ impl<'r> Temp<'r> {
         Ok(temp)
     }
 
-    /// Gives it another private name, unless something has that already. Answers whether it did.
+    /// Gives it another private name, unless something has that already. Returns whether it did.
     pub(crate) fn rename_new(&mut self, to: &Path) -> Result<bool> {
         match self.root.rename_new(&self.name, to) {
             Ok(()) => {
@@ -115,7 +115,7 @@ pub(crate) fn write_at(file: &File, offset: u64, bytes: &[u8]) -> io::Result<()>
     sys::write_all_at(file, offset, bytes)
 }
 
-/// Gives the private file `from` its real name `to`, unless something has it already. Answers whether it did.
+/// Gives the private file `from` its real name `to`, unless something has it already. Returns whether it did.
 ///
 /// What is published is the inode `expected`, whatever `from` leads to by now: it is linked by descriptor where that
 /// works, and checked after a rename where it does not. Durable once the folder of `to` is synced.

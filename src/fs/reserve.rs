@@ -19,7 +19,7 @@ pub(crate) fn is_kept(root: &Root) -> Result<bool> {
     Ok(meta.is_some_and(|meta| meta.kind == Kind::File && meta.size_bytes == SIZE_BYTES))
 }
 
-/// Makes it unless it is there. Answers whether it did.
+/// Makes it unless it is there. Returns whether it did.
 pub(crate) fn make(root: &Root) -> Result<bool> {
     if is_kept(root)? {
         return Ok(false);

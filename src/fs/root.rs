@@ -114,7 +114,7 @@ impl Root {
             .map_err(|e| self.fail("create the folder", relative, e))
     }
 
-    /// Makes the folder and those above it. Answers the folders that got a new name in them and must be synced for
+    /// Makes the folder and those above it. Returns the folders that got a new name in them and must be synced for
     /// what was made to be durable.
     pub(crate) fn make_dirs(&self, relative: &Path) -> Result<Vec<PathBuf>> {
         match self.handle.meta(relative) {
@@ -140,8 +140,8 @@ impl Root {
         Ok(changed)
     }
 
-    /// Gives a folder its mode whose maker was killed before it could: so far it has what the umask has left. Only while
-    /// nothing is in it: whoever takes reading away from a folder that is in use has a reason.
+    /// Sets the mode of a folder whose creator was killed between `mkdir` and `chmod`; until then it has the umask's mode.
+    /// Only while nothing is in it: a folder in use may have had reading taken away for a reason.
     fn finish_dir(&self, relative: &Path, meta: &Meta) {
         let is_unfinished = || -> Result<bool> {
             Ok(meta.mode & 0o777 != self.dir_mode() & 0o777

@@ -26,7 +26,7 @@ impl<'r> Session<'r> {
             if let Some(session) = Self::begin_in(root, &folder)? {
                 return Ok(session);
             }
-            // Who only plans a collection has looked at it just now, and leaves it where it is.
+            // A collection that is only planned has looked at it just now, and leaves it where it is.
             root.remove_empty_dir(&folder)?;
         }
     }
@@ -68,7 +68,7 @@ impl Drop for Session<'_> {
 mod tests {
     use super::*;
 
-    // Red when `claim_dead` answers and does not hold what it has found: the owner then locks a folder that is removed
+    // Red when `claim_dead` does not hold what it has found: the owner then locks a folder that is removed
     // a moment later, with all that it has brought in by then.
     #[test]
     fn nobody_begins_in_a_folder_that_is_taken_for_dead() {

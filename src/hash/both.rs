@@ -60,7 +60,7 @@ pub(crate) fn hash_both<B: Deref<Target = [u8]> + Send, E: Send>(
     if size_bytes < OVERLAP_FROM_BYTES {
         return hash_here(size_bytes, with_groups, fetch, advanced);
     }
-    // Whoever comes to do it takes it from here: a thread that could not be started has not.
+    // The thread that does it takes it from here; one that could not be started has not.
     let fetch = Mutex::new(Some(fetch));
     let take = || fetch.lock().unwrap_or_else(PoisonError::into_inner).take().expect("it is taken by one of two");
     thread::scope(|scope| {

@@ -17,7 +17,7 @@ pub(crate) const GROUP_BYTES: usize = 1 << 20;
 pub(crate) struct Groups {
     size_bytes: u64,
     root: blake3::Hash,
-    /// Of each group; none when there is just one, whose value is the root.
+    /// One for each group; none if there is just one, whose value is the root.
     values: Vec<ChainingValue>,
 }
 
@@ -95,7 +95,7 @@ fn halves(values: &[ChainingValue]) -> (&[ChainingValue], &[ChainingValue]) {
 #[derive(Default)]
 pub(crate) struct GroupHasher {
     size_bytes: u64,
-    /// Of the group that has begun and may not be full.
+    /// The group that has begun and may not be full.
     group: blake3::Hasher,
     values: Vec<ChainingValue>,
 }

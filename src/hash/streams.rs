@@ -60,7 +60,7 @@ struct Work<'m, S> {
 }
 
 struct Queue<S> {
-    /// Who waits for a thread, the longest last.
+    /// The streams that wait for a thread, the longest last.
     lanes: Vec<Lane<S>>,
     unfinished_streams: usize,
     /// Threads that have nothing to do, while others have.

@@ -28,7 +28,8 @@ pub(crate) struct Index {
 struct Cached {
     /// `None`: there was no file.
     stamp: Option<Stamp>,
-    /// `None`: it was read for one record, which is cheaper than to parse all. Who comes again will come more often.
+    /// `None`: only one record was looked up, which is cheaper than parsing the shard. A second lookup parses it all, because
+    /// more will probably follow.
     records: Option<Arc<Records>>,
 }
 
@@ -94,7 +95,7 @@ impl Index {
         self.shards.get(usize::from(number)).expect("there are 256 shards and a number below 256")
     }
 
-    /// Of the shard as it is now.
+    /// The stamp of the shard as it is now.
     fn stamp(&self, number: u8) -> Result<Option<Stamp>> {
         Ok(self.root.peek(&layout::shard(number))?.map(|meta| meta.stamp()))
     }

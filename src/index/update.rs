@@ -50,7 +50,7 @@ struct Pending<'r> {
     generation: u64,
     old_stamp: Option<Stamp>,
     new: Temp<'r>,
-    /// Of a first write, the generation before.
+    /// For a first write, the generation before.
     first_previous: Option<Temp<'r>>,
     /// It only takes entries out: so it may use the reserve.
     only_removes: bool,
@@ -155,7 +155,7 @@ impl Index {
             }
             other => other?,
         };
-        // Of a first write, the generation before is an empty shard, so that a shard that is lost later is told from one
+        // The generation before a first write is an empty shard, so that a shard that is lost later is told from one
         // that was never written. Its content matters to nobody, so it is not synced. It is written before the shard can be
         // seen: a write that finds no room must not have recorded.
         let first_previous = match loaded.stamp {

@@ -20,21 +20,21 @@ use crate::layout;
 use crate::observer::{Event, Observer};
 use crate::store::Store;
 
-/// One batch ends when it has this many bytes or files: what came before is acknowledged then, and a batch of any
-/// size needs only so much memory and can only lose so much work.
+/// A batch ends when it has this many bytes or files: what came before is acknowledged then, and any number of items
+/// needs only so much memory and can only lose so much work.
 const BATCH_BYTES: u64 = 4 << 30;
 const BATCH_FILES: usize = 16 << 10;
 
 /// From how many files on one flush of the file system is cheaper than one a file.
 const FLUSH_ONCE_FROM: usize = 8;
 
-/// Of a batch, this much is written to disk at a time while more is brought in.
+/// This much of a batch is written to disk at a time while more is ingested.
 const SYNC_EVERY_BYTES: u64 = 256 << 20;
 
-/// From what size on a file of a batch is worth a lock file of its own.
+/// Files in a batch get a lock file of their own from this size on.
 const FLIGHT_FROM_BYTES: u64 = 16 << 20;
 
-/// Brings items in and commits them, a batch at a time.
+/// Ingests items and commits them, a batch at a time.
 pub(super) fn ingest_and_commit(
     store: &Store,
     items: Vec<(usize, Item)>,
@@ -78,8 +78,8 @@ fn run(store: &Store, batch: Vec<(usize, Item)>, observer: &dyn Observer) -> Vec
     wait_for_a_tick(stamps.map(|stamp| stamp.mtime_ns));
     let files: usize = batch.iter().map(|(_, item)| item.contents.len()).sum();
     let bytes: u64 = batch.iter().map(|(_, item)| item.size_bytes()).sum();
-    // A batch is synced as a whole before it is published, and while it is brought in; a few small files are synced
-    // here, each, and so is one alone, which is synced in parts.
+    // A batch is synced as a whole (and in the background while it is ingested). A few small files, or a single large one,
+    // are synced one by one here.
     let is_batch = files >= FLUSH_ONCE_FROM || (files > 1 && bytes >= SYNC_EVERY_BYTES);
     let each = if is_batch { Durability::Relaxed } else { store.durability() };
     let every_bytes = (each != store.durability()).then_some(SYNC_EVERY_BYTES);
@@ -112,7 +112,7 @@ fn run(store: &Store, batch: Vec<(usize, Item)>, observer: &dyn Observer) -> Vec
 
 /// Takes the right to work on each reference, and finds out which of them another process has staged meanwhile.
 ///
-/// The order is that of the lock files, so that no two processes wait for each other. Of a batch, small files go
+/// The order is that of the lock files, so that no two processes wait for each other. Small files of a batch go
 /// without: to read one twice costs less than a lock file.
 fn claim_references(
     store: &Store,
@@ -144,7 +144,7 @@ fn claim_references(
     (flights, work)
 }
 
-/// Brings all files of all items in. `advanced` is told of the reference whose bytes were hashed, and of how many.
+/// Ingests all files of all items. `advanced` is told of the reference whose bytes were hashed, and of how many.
 fn bring<'r>(
     session: &Session<'r>,
     batch: Vec<(usize, Item)>,
@@ -156,7 +156,7 @@ fn bring<'r>(
     let mut jobs = Vec::new();
     for (((_, item), failed), advanced) in batch.iter().zip(&failed).zip(&told) {
         let options = Options { durability, with_groups: !item.defer_outboard, advanced };
-        // Of a tree, the digest that is expected is the manifest's.
+        // The digest that is expected of a tree is the manifest's.
         let expected = item.expected.filter(|_| item.kind == ArtifactKind::File);
         jobs.extend(item.contents.iter().map(|content| {
             let file = ContentFile { expected: content.file.expected.or(expected), ..content.file.clone() };

@@ -51,7 +51,7 @@ pub struct StageOptions {
     /// How long to wait for another process that stages the same reference; for as long as it takes unless told
     /// otherwise. What it has done is then not done again.
     pub wait: Wait,
-    /// Told of the progress. Of several artifacts that are staged together, the first one's is told of all.
+    /// Told of the progress. If several artifacts are staged together, the first one's is told of all.
     pub observer: Option<Arc<dyn Observer>>,
 }
 
@@ -148,7 +148,7 @@ pub struct StageReceipt {
     pub deduplicated: bool,
     /// Bytes of it that were not in the store before.
     pub stored_bytes: u64,
-    /// From the call to durability. Of several artifacts that are staged together, that of all.
+    /// From the call to durability; the same for all artifacts that are staged together.
     pub elapsed: Duration,
 }
 
@@ -183,7 +183,7 @@ pub(crate) fn stage_many(store: &Store, items: &[(ModelRef, StageOptions)]) -> V
                 None
             }
             Ok(Decision::Unchanged(receipt)) => {
-                // Whoever stages it is about to use it.
+                // It is staged because it is about to be used.
                 if let Ok(Some(record)) = store.record(&receipt.id) {
                     store.touch(&record);
                 }

@@ -67,8 +67,8 @@ fn leaves(relative: &Path) -> bool {
     })
 }
 
-/// The path with its symlinks resolved as far as it exists, and whether all of it does. Of a path from outside the last
-/// name is left alone: a symlink from there to a view is a source like any other.
+/// The path with its symlinks resolved as far as it exists, and whether all of it does. The last name of a path from
+/// outside is left alone: a symlink from there to a view is a source like any other.
 fn resolve(full: &Path, with_last: bool) -> io::Result<(PathBuf, bool)> {
     let mut missing: Vec<Component<'_>> = Vec::new();
     let mut existing = full;

@@ -48,8 +48,8 @@ impl Store {
         }
     }
 
-    /// Changes some of the limits, durably, and answers all. Of two processes that change different ones at the same time,
-    /// neither undoes the other.
+    /// Changes some of the limits, durably, and returns all. Two processes that change different ones at the same time do
+    /// not undo each other.
     pub(crate) fn change_config(&self, change: impl FnOnce(&mut Config)) -> Result<Config> {
         let store_lock = Exclusive::lock(self)?;
         let mut config = self.config()?;

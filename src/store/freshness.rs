@@ -162,7 +162,8 @@ impl Store {
         }
     }
 
-    /// Of a view that is no hardlink, what was just checked: so that it need not be checked again. Best effort.
+    /// Notes the fingerprint of a view that is no hardlink and was just checked, so that it need not be checked again. Best
+    /// effort.
     pub(crate) fn note_checked_views(&self, record: &Record) {
         let noted = self.try_note_checked_views(record);
         if let Err(error) = noted {

@@ -129,7 +129,7 @@ impl Store {
     }
 
     /// Blobs that no record references and that a live process needs all the same: it leased them while a record did.
-    /// Of a tree that is its manifest, and with it all its files.
+    /// For a tree that is its manifest, and with it all its files.
     pub(crate) fn leased_orphans(&self, roots: &Roots) -> Result<BTreeSet<Digest>> {
         let mut leased = BTreeSet::new();
         for digest in blob::all(&self.root)?.into_iter().filter(|digest| !roots.references(digest)) {

@@ -197,7 +197,7 @@ impl<'s> Sweep<'s> {
             return Ok(false);
         }
         // A lease on what this id had before is on a blob that may well be another entry's too, so the blob being needed
-        // says nothing of the view. Whoever comes to lease it now waits, and does not find the view half removed.
+        // says nothing about the view. A lease that comes now waits, and does not find the view half removed.
         for digest in blob::starting_with(root, short_digest(folder))? {
             if !self.claim(&digest)? {
                 return Ok(false);

@@ -1,6 +1,6 @@
 //! Text from outside, handed to every parser of the crate: what fuzzing and the replay of its corpora call.
 //!
-//! Each function takes any bytes, panics when a promise is broken, and answers whether they were accepted.
+//! Each function takes any bytes, panics if a promise is broken, and returns whether they were accepted.
 
 use std::path::{Component, Path};
 
@@ -89,7 +89,7 @@ pub fn fuzz_shard(bytes: &[u8]) -> bool {
     as_file || as_entries
 }
 
-/// Answers whether every record of it was accepted too, as a catalog that loads it asks.
+/// Returns whether every record of it was accepted too, as a catalog that loads it asks.
 fn check_shard(bytes: &[u8]) -> bool {
     let shard = match ShardText::parse(bytes) {
         Ok(shard) => shard,

@@ -32,7 +32,7 @@ pub(super) struct Pending {
 pub(super) struct Work {
     pub(super) subjects: Vec<Subject>,
     pub(super) numbers: BTreeMap<PathBuf, usize>,
-    /// Of each subject, the numbers of the entries that need it.
+    /// For each subject, the numbers of the entries that need it.
     pub(super) users: Vec<Vec<usize>>,
     pub(super) pending: Vec<Pending>,
 }
@@ -112,7 +112,7 @@ impl Work {
             let blob = present(store, &file.digest, Some(file.size_bytes))?;
             subjects.push((self.number_of(blob), file.path.clone()));
             let is_link = view::is_hardlink_of(&store.root, &file.digest, &path)?;
-            // Of what is known to be damaged, the view was removed.
+            // The view of what is known to be damaged was removed.
             let is_gone = record.damaged_ms.is_some() && store.root.meta(&path)?.is_none();
             if !is_link && !is_gone {
                 let shown = Subject { path, digest: file.digest, size_bytes: Some(file.size_bytes) };
@@ -175,7 +175,7 @@ fn present(store: &Store, digest: &Digest, size_bytes: Option<u64>) -> Result<Su
 /// Takes what was found bad out of service at once.
 fn take_bad(store: &Store, record: &Record, subject: &Subject, verdict: &Verdict) -> Taken {
     if subject.path.starts_with(layout::QUARANTINE) {
-        // Whoever has moved it there may have ended before, or had no room to say so.
+        // The process that moved it there may have ended before it could say so, or had no room to.
         if record.damaged_ms.is_none()
             && let Err(error) = store.mark_unmarked(&record.entry.id)
         {

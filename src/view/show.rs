@@ -66,7 +66,7 @@ pub(crate) enum Shown {
 pub(crate) struct View {
     /// The costliest way that any of its files took.
     pub(crate) mode: LinkMode,
-    /// Of a view that is no hardlink.
+    /// `None` for a view of hardlinks.
     pub(crate) fingerprint: Option<String>,
 }
 

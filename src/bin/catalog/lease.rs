@@ -40,7 +40,7 @@ impl Args {
         let id = catalog.find(&self.target.model)?.entry.id;
         let lease = catalog.lease(&id)?;
         path::print(app, lease.entry());
-        // Whoever started this reads the path from a pipe, and begins when it is there.
+        // The parent process reads the path from a pipe, and begins when it is there.
         app.out.flush();
         if io::stdin().is_terminal() {
             app.note("it is leased until standard input ends; Ctrl-D ends it");

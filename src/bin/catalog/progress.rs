@@ -15,7 +15,7 @@ use crate::text::visible;
 const SOON: Duration = Duration::from_millis(300);
 const LITTLE_BYTES: u64 = 64 << 20;
 
-/// Who waits for longer than this, and shows no bar, says so.
+/// Without a bar, print a note after waiting this long.
 const PATIENCE: Duration = Duration::from_secs(1);
 
 const WORKING: &str =

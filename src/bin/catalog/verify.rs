@@ -60,7 +60,7 @@ struct Verified<'a> {
 
 #[derive(Serialize)]
 struct BadRange<'a> {
-    /// Of a tree, in which of its files.
+    /// In which file of a tree.
     #[serde(skip_serializing_if = "str::is_empty")]
     path: &'a str,
     start: u64,
@@ -139,7 +139,7 @@ impl Args {
     }
 }
 
-/// Prints what was found of one model, and tells of what is wrong. Answers how much was read.
+/// Prints what was found of one model, and says what is wrong. Returns how much was read.
 fn show(app: &mut App, answer: catalog_core::Result<VerifyReport>, quick: bool) -> Result<u64, Exit> {
     let report = answer.map_err(|error| tell(&error.into()))?;
     let id = app.out.shown(&report.id).into_owned();

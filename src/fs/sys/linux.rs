@@ -119,7 +119,7 @@ impl Handle {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
         let set_mode = |made| rfs::fchmod(made, Mode::from_raw_mode(mode));
         rfs::openat(&parent, name, flags, Mode::empty()).and_then(set_mode).inspect_err(|_| {
-            // Who finds it later would take it for one that has its mode.
+            // Another process that finds it later would take it for one that has its mode.
             let _ = rfs::unlinkat(&parent, name, AtFlags::REMOVEDIR);
         })?;
         Ok(())

@@ -28,7 +28,7 @@ impl Avx512 {
         (is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512bw")).then_some(Avx512(()))
     }
 
-    /// Hashes as many blocks of each run as every run has, and answers how many that were. At most [`LANES`] runs.
+    /// Hashes as many blocks of each run as every run has, and returns how many that were. At most [`LANES`] runs.
     #[allow(unsafe_code)]
     pub(super) fn compress(self, runs: &mut [Run<'_>]) -> usize {
         // SAFETY: `self` is only made by `detect`, which has seen both features.

@@ -32,7 +32,7 @@ pub(super) enum Kernel {
 }
 
 impl Kernel {
-    /// Hashes as many blocks of each run as every run has, and answers how many that were. No more runs than the mode
+    /// Hashes as many blocks of each run as every run has, and returns how many that were. No more runs than the mode
     /// has streams.
     pub(super) fn compress(self, runs: &mut [Run<'_>]) -> usize {
         match self {

@@ -24,7 +24,7 @@ impl ShaNi {
         (is_x86_feature_detected!("sha") && is_x86_feature_detected!("sse4.1")).then_some(ShaNi(()))
     }
 
-    /// Hashes as many blocks of each run as every run has, and answers how many that were. At most [`STREAMS`] runs.
+    /// Hashes as many blocks of each run as every run has, and returns how many that were. At most [`STREAMS`] runs.
     #[allow(unsafe_code)]
     pub(super) fn compress(self, runs: &mut [Run<'_>]) -> usize {
         debug_assert!(runs.len() <= STREAMS, "a run too many would not be hashed");

@@ -3,7 +3,7 @@
 
 use super::Run;
 
-/// Hashes as many blocks of each run as every run has, and answers how many that were.
+/// Hashes as many blocks of each run as every run has, and returns how many that were.
 pub(super) fn compress(runs: &mut [Run<'_>]) -> usize {
     let blocks = runs.iter().map(|run| run.blocks.len()).min().unwrap_or(0);
     for run in runs {
