@@ -23,25 +23,36 @@ fn no_grace() -> GcPolicy {
     GcPolicy::default().with_grace(Duration::ZERO)
 }
 
+/// A folder at the blob's place, which is found when the blob is checked, or a file at the place of its folder, which is
+/// found when it is published.
 // Red when an error of one unit ends the round of a commit: its neighbours fail with the other's path in the message.
 #[test]
 fn one_blob_whose_place_is_taken_fails_its_own_artifact_alone() {
-    let host = Host::new();
-    let catalog = host.catalog();
-    let place = blob_path(&host.root(), &Digest::sha256_of(b"first"));
-    fs::create_dir_all(&place).unwrap();
-    let items: Vec<_> = [("first", "first"), ("second", "second"), ("third", "third")]
-        .map(|(id, content)| (reference(&host.file(id, content)), options(id)))
-        .into();
-    let results = catalog.stage_many(&items);
-    let error = results[0].as_ref().unwrap_err();
-    assert!(error.to_string().contains(&*place.display().to_string()), "{error}");
-    for id in ["second", "third"] {
-        assert_readable(&catalog, id, id.as_bytes());
+    for is_folder in [true, false] {
+        let host = Host::new();
+        let catalog = host.catalog();
+        let place = blob_path(&host.root(), &Digest::sha256_of(b"first"));
+        let taken = if is_folder { place.clone() } else { place.parent().unwrap().to_path_buf() };
+        match is_folder {
+            true => fs::create_dir_all(&taken).unwrap(),
+            false => fs::write(&taken, "").unwrap(),
+        }
+        let items: Vec<_> = ["first", "second", "third"]
+            .map(|id| (reference(&host.file(id, id)), options(id)))
+            .into();
+        let results = catalog.stage_many(&items);
+        let error = results[0].as_ref().unwrap_err();
+        assert!(error.to_string().contains(&*taken.display().to_string()), "{error}");
+        for id in ["second", "third"] {
+            assert_readable(&catalog, id, id.as_bytes());
+        }
+        assert!(catalog.record("first").unwrap().is_none());
+        match is_folder {
+            true => fs::remove_dir(&taken).unwrap(),
+            false => fs::remove_file(&taken).unwrap(),
+        }
+        assert_no_debris(&host.root());
     }
-    assert!(catalog.record("first").unwrap().is_none());
-    fs::remove_dir(&place).unwrap();
-    assert_no_debris(&host.root());
 }
 
 // Red when one shard that cannot be written fails the records of the others.
