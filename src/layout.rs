@@ -12,7 +12,8 @@
 //!   outboards/sha256/<xx>/<64 hex>.groups  32 bytes for each MiB, of a blob of more than one
 //!   views/<slug>/<40 hex>/<name>        local_path; <40 hex> of the artifact's digest
 //!   ingest/<session>/                   private in-flight files of one operation
-//!   partials/<key>/                     what a fetch or a large copy has brought so far; outlives its process
+//!   partials/<key>/data                 what a fetch or a large copy has brought so far; outlives its process
+//!   partials/<key>/journal              which bytes of `data` are there
 //!   trash/<64 hex>.<epoch ms>           swept, within grace
 //!   quarantine/                         corrupt blobs, kept to look at
 //!   locks/probe                         locked twice at open, to see whether locks work here
@@ -26,10 +27,8 @@ mod classify;
 
 use std::path::{Component, Path, PathBuf};
 
-pub(crate) use classify::{
-    Thing, classify, classify_in, is_hex, is_quarantine, is_temporary, parse_blob, parse_fan_out, parse_quarantine,
-    parse_trash,
-};
+use classify::is_hex;
+pub(crate) use classify::{Thing, classify, classify_in};
 
 use crate::digest::{Algorithm, Digest};
 
@@ -57,6 +56,10 @@ pub(crate) const QUARANTINE: &str = "quarantine";
 pub(crate) const LOCKS: &str = "locks";
 /// In `locks/`.
 const FETCH: &str = "fetch";
+/// In a folder of `partials/`: the bytes, at their places.
+const DATA: &str = "data";
+/// In a folder of `partials/`: which of them are there.
+const JOURNAL: &str = "journal";
 /// In `blobs/` and `outboards/`.
 const SHA256: &str = Algorithm::Sha256.as_str();
 
@@ -231,7 +234,7 @@ pub(crate) enum Place {
 pub(crate) fn place(relative: &Path) -> Place {
     match classify(relative) {
         Thing::Foreign => Place::Free,
-        Thing::ViewHome | Thing::ViewFolder | Thing::InView => Place::Views,
+        Thing::ViewHome | Thing::ViewFolder(_) | Thing::InView => Place::Views,
         _ => Place::Own,
     }
 }

@@ -380,14 +380,14 @@ fn gc_goes_by_the_limits_of_the_store() {
 fn gc_takes_what_a_dead_process_has_left() {
     let host = Host::new();
     stage_one_mib(&host, "m");
-    let leftover = host.root().join("ingest/dead");
+    let leftover = host.root().join("ingest/0123456789abcdef");
     fs::create_dir(&leftover).unwrap();
     fs::write(leftover.join("half"), vec![1; 4096]).unwrap();
     let plan = words(&host, "gc --json --dry-run").done().json_lines();
     let lines = words(&host, "gc --json").done().json_lines();
     assert_eq!(plan[0], lines[0]);
     let step = &lines[0];
-    assert_eq!((&step["action"], &step["path"]), (&"remove_leftover".into(), &"ingest/dead".into()));
+    assert_eq!((&step["action"], &step["path"]), (&"remove_leftover".into(), &"ingest/0123456789abcdef".into()));
     for summary in [&plan[1], &lines[1]] {
         assert_eq!((&summary["leftovers"], &summary["physical_bytes"]), (&1.into(), &4096.into()));
     }

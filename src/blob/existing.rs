@@ -107,10 +107,13 @@ pub(crate) fn all(root: &Root) -> Result<Vec<Digest>> {
     Ok(all?.into_iter().flatten().collect())
 }
 
-/// Those blobs in `blobs/` whose names start with these digits, of which there are at least two.
-pub(crate) fn starting_with(root: &Root, digits: &str) -> Result<Vec<Digest>> {
-    let is_theirs = |folder: &PathBuf| digits.get(..2).is_some_and(|first| folder.ends_with(first));
-    let Some(folder) = layout::fan_out_folders(layout::BLOBS).find(is_theirs) else { return Ok(Vec::new()) };
+/// Those blobs in `blobs/` whose names start with these digits, of which there are at least two; none without digits.
+pub(crate) fn starting_with(root: &Root, digits: Option<&str>) -> Result<Vec<Digest>> {
+    let Some((digits, first)) = digits.and_then(|digits| Some((digits, digits.get(..2)?))) else {
+        return Ok(Vec::new());
+    };
+    let mut folders = layout::fan_out_folders(layout::BLOBS);
+    let Some(folder) = folders.find(|folder| folder.ends_with(first)) else { return Ok(Vec::new()) };
     let names = root.names(&folder)?;
     let theirs = names.iter().filter(|name| name.to_str().is_some_and(|name| name.starts_with(digits)));
     Ok(theirs.filter_map(|name| blob_in(&folder, name)).collect())

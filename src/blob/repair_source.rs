@@ -29,7 +29,7 @@ impl LocalSource {
     }
 
     fn is_catalog(&self) -> bool {
-        self.path.join(layout::STORE_JSON).is_file() && self.path.join("blobs").is_dir()
+        self.path.join(layout::STORE_JSON).is_file() && self.path.join(layout::BLOBS).is_dir()
     }
 }
 

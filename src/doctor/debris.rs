@@ -8,7 +8,7 @@ use crate::blob;
 use crate::error::Result;
 use crate::fs::now_ms;
 use crate::gc::{GcAction, GcPolicy, disk_bytes_below, plan_gc};
-use crate::layout;
+use crate::layout::{self, Thing};
 
 impl Look<'_> {
     pub(super) fn look_at_debris(&mut self, known: &Known) {
@@ -39,13 +39,15 @@ impl Look<'_> {
         for step in &plan.steps {
             let bytes = step.bytes;
             match &step.action {
-                GcAction::RemoveLeftover { path } if path.starts_with(layout::INGEST) => {
-                    self.find(K::DeadSession, path, format!("the process that made it has ended; {bytes} bytes"));
-                }
-                GcAction::RemoveLeftover { path } if path.file_name().is_some_and(layout::is_temporary) => {
-                    self.find(K::UnfinishedFile, path, format!("its writer has ended; {bytes} bytes"));
-                }
-                GcAction::RemoveLeftover { path } => self.find(K::StrayOutboard, path, "there is no such blob"),
+                GcAction::RemoveLeftover { path } => match layout::classify(path) {
+                    Thing::Session => {
+                        self.find(K::DeadSession, path, format!("the process that made it has ended; {bytes} bytes"));
+                    }
+                    thing if thing.is_unfinished() => {
+                        self.find(K::UnfinishedFile, path, format!("its writer has ended; {bytes} bytes"));
+                    }
+                    _ => self.find(K::StrayOutboard, path, "there is no such blob"),
+                },
                 GcAction::RemoveView { path } => {
                     self.find(K::StrayView, path, "no entry names it, and nobody leases it");
                 }

@@ -1,29 +1,15 @@
 //! The store's own folders: what is missing, what is strange, whose it is, and who may write it.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 use super::finding::{Finding, Plan};
 use super::kind::FindingKind as K;
 use super::look::{Known, Look};
 use crate::fs::{Kind, Meta, Root, Session};
-use crate::layout;
+use crate::layout::{self, Thing};
 
-/// What a name in a folder of the store stands for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Is {
-    Folder,
-    /// A folder of `ingest/`.
-    Session,
-    /// A small file of the store.
-    Small,
-    Lock,
-    Blob,
-    /// In trash, in quarantine or on its way: its mode does not matter.
-    Any,
-    Strange,
-}
+const STRANGE: &str = "the catalog makes nothing of this name";
 
 /// What is asked of a mode.
 struct Right {
@@ -78,7 +64,7 @@ impl Look<'_> {
         if !self.store.locks_work {
             self.find(
                 K::LocksDoNothing,
-                Path::new("locks"),
+                Path::new(layout::LOCKS),
                 "a lock that is held does not keep another from being taken",
             );
         }
@@ -92,18 +78,17 @@ impl Look<'_> {
             }
             _ => {}
         }
-        for name in [layout::STORE_JSON, layout::CACHEDIR_TAG, layout::RESERVE] {
+        for name in [layout::STORE_JSON, layout::CACHEDIR_TAG, layout::RESERVE].into_iter().chain(layout::FOLDERS) {
             if let Ok(Some(meta)) = self.root.meta(Path::new(name)) {
-                self.check_entry(Path::new(name), &meta, Is::Small, &mut tally);
+                self.check_entry(Path::new(name), &meta, &mut tally);
             }
         }
         for folder in layout::FOLDERS.map(Path::new) {
-            if let Ok(Some(meta)) = self.root.meta(folder) {
-                self.check_entry(folder, &meta, Is::Folder, &mut tally);
+            if folder != Path::new(layout::VIEWS) {
+                self.walk(folder, known, &mut tally);
             }
-            self.walk(folder, known, &mut tally);
         }
-        for folder in layout::fan_out_folders("blobs").chain(layout::fan_out_folders("outboards")) {
+        for folder in layout::fan_out_folders(layout::BLOBS).chain(layout::fan_out_folders(layout::OUTBOARDS)) {
             self.walk(&folder, known, &mut tally);
         }
         self.walk_views(known, &mut tally);
@@ -115,9 +100,8 @@ impl Look<'_> {
         if !self.wants_in(folder) || known.broken.iter().any(|broken| folder.starts_with(broken)) {
             return;
         }
-        let blobs_of = folder.starts_with("blobs").then(|| folder.file_name().and_then(OsStr::to_str)).flatten();
-        if let Some(first) = blobs_of.filter(|first| layout::is_hex(first, 2)) {
-            known.blobs.retain(|digest, _| !digest.to_hex().starts_with(first));
+        if let Thing::BlobFolder(first) = layout::classify(folder) {
+            known.blobs.retain(|digest, _| digest.as_bytes().first() != Some(&first));
         }
         // A file in the place of a folder was found by the walk of the folder that it is in.
         if self.root.meta(folder).is_ok_and(|meta| meta.is_none_or(|meta| meta.kind != Kind::Dir)) {
@@ -125,14 +109,12 @@ impl Look<'_> {
         }
         let entries = self.root.entries(folder);
         for (name, meta) in self.or_say(folder, known, entries).unwrap_or_default() {
-            let path = folder.join(&name);
-            let is = what_is(folder, &name);
-            if is == Is::Blob
-                && let Some(digest) = name.to_str().and_then(layout::parse_blob)
-            {
-                known.blobs.insert(digest, meta);
+            match layout::classify_in(folder, &name) {
+                Thing::Folder => continue, // looked at before
+                Thing::Blob(digest) => drop(known.blobs.insert(digest, meta)),
+                _ => {}
             }
-            self.check_entry(&path, &meta, is, tally);
+            self.check_entry(&folder.join(name), &meta, tally);
         }
     }
 
@@ -144,48 +126,71 @@ impl Look<'_> {
         let homes = self.root.entries(views);
         for (name, meta) in self.or_say(views, known, homes).unwrap_or_default() {
             let home = views.join(name);
-            let is = if known.roots.claims(&home) { Is::Any } else { Is::Strange };
-            self.check_entry(&home, &meta, if meta.kind == Kind::Dir { Is::Folder } else { is }, tally);
-            if meta.kind != Kind::Dir || !self.wants_below(&home) {
+            if meta.kind != Kind::Dir {
+                if !known.roots.claims(&home) {
+                    self.find(K::StrangeFile, &home, STRANGE);
+                }
+                continue;
+            }
+            self.check_entry(&home, &meta, tally);
+            if !self.wants_below(&home) {
                 continue;
             }
             let shown = self.root.entries(&home);
             for (name, meta) in self.or_say(&home, known, shown).unwrap_or_default() {
                 // What is no folder here is a stray view to a collection.
-                let is = if meta.kind == Kind::Dir { Is::Folder } else { Is::Any };
-                self.check_entry(&home.join(name), &meta, is, tally);
+                if meta.kind == Kind::Dir {
+                    self.check_entry(&home.join(name), &meta, tally);
+                }
             }
         }
     }
 
-    fn check_entry(&mut self, path: &Path, meta: &Meta, is: Is, tally: &mut Tally) {
-        let is_right_kind = match is {
-            Is::Folder => meta.kind == Kind::Dir,
-            Is::Session => return self.check_session(path, meta, tally),
-            Is::Small | Is::Lock | Is::Blob => meta.kind == Kind::File,
-            Is::Any => return,
-            Is::Strange => false,
+    fn check_entry(&mut self, path: &Path, meta: &Meta, tally: &mut Tally) {
+        let thing = layout::classify(path);
+        let belongs = match thing {
+            Thing::Strange => return self.find(K::StrangeFile, path, STRANGE),
+            Thing::Session => return self.check_session(path, meta, tally),
+            Thing::Folder
+            | Thing::BlobFolder(_)
+            | Thing::OutboardFolder(_)
+            | Thing::ViewHome
+            | Thing::ViewFolder(_) => Kind::Dir,
+            Thing::CachedirTag
+            | Thing::StoreJson
+            | Thing::Reserve
+            | Thing::Shard(_)
+            | Thing::PreviousShard(_)
+            | Thing::Blob(_)
+            | Thing::Outboard(_)
+            | Thing::OutboardGroups(_)
+            | Thing::Lock(_) => Kind::File,
+            // In trash, in quarantine or on its way: its mode does not matter.
+            _ => return,
         };
-        if !is_right_kind {
-            let (kind, what) = match is {
-                // Said already: as a folder of the store, as a shard, as `store.json`.
-                Is::Folder if path.components().count() < 3 => return,
-                Is::Small if !path.starts_with("outboards") && path != Path::new(layout::RESERVE) => return,
-                Is::Lock => (K::LockFileReplaced, "it is not a regular file"),
-                Is::Folder => (K::StrangeFile, "a folder belongs there"),
-                Is::Small | Is::Blob => (K::StrangeFile, "a regular file belongs there"),
-                _ => (K::StrangeFile, "the catalog makes nothing of this name"),
-            };
-            return self.find(kind, path, what);
+        if meta.kind != belongs {
+            return self.find_misfit(path, &thing);
         }
         self.count_owner(path, meta, tally);
         if meta.kind == Kind::File {
             tally.modes.insert(meta.mode);
         }
-        let right = right(self.root, is);
+        let right = right(self.root, &thing, meta.kind);
         if meta.mode & right.needed != right.needed || meta.mode & !right.allowed & 0o777 != 0 {
             self.wrong_mode(path, meta, right.mode, tally);
         }
+    }
+
+    /// Something else is where a folder or a file of the store belongs.
+    fn find_misfit(&mut self, path: &Path, thing: &Thing) {
+        let (kind, what) = match thing {
+            // Said already: as a folder of the store, as a shard, as `store.json`.
+            Thing::Folder | Thing::Shard(_) | Thing::PreviousShard(_) | Thing::StoreJson | Thing::CachedirTag => return,
+            Thing::Lock(_) => (K::LockFileReplaced, "it is not a regular file"),
+            Thing::BlobFolder(_) | Thing::OutboardFolder(_) => (K::StrangeFile, "a folder belongs there"),
+            _ => (K::StrangeFile, "a regular file belongs there"),
+        };
+        self.find(kind, path, what);
     }
 
     fn check_session(&mut self, path: &Path, meta: &Meta, tally: &mut Tally) {
@@ -236,83 +241,12 @@ impl Look<'_> {
     }
 }
 
-fn right(root: &Root, is: Is) -> Right {
-    match is {
-        Is::Blob => Right { mode: 0o444, needed: 0o444, allowed: 0o444 },
-        // Who takes reading away from others has a reason; writing is for the owner, and the group when it has the root.
-        Is::Folder => Right { mode: root.dir_mode(), needed: 0o700, allowed: 0o555 | root.dir_mode() },
+fn right(root: &Root, thing: &Thing, kind: Kind) -> Right {
+    match (thing, kind) {
+        (Thing::Blob(_), _) => Right { mode: 0o444, needed: 0o444, allowed: 0o444 },
+        // Whoever takes reading away from others has a reason; writing is for the owner, and for the group if the root is
+        // the group's.
+        (_, Kind::Dir) => Right { mode: root.dir_mode(), needed: 0o700, allowed: 0o555 | root.dir_mode() },
         _ => Right { mode: root.file_mode(), needed: 0o600, allowed: 0o555 | root.file_mode() },
-    }
-}
-
-fn what_is(folder: &Path, name: &OsStr) -> Is {
-    let Some(text) = name.to_str() else { return Is::Strange };
-    let parts: Vec<&str> = folder.iter().filter_map(OsStr::to_str).collect();
-    let is = |right: bool, is: Is| if right { is } else { Is::Strange };
-    let hex = layout::is_hex;
-    match parts.as_slice() {
-        ["index"] if layout::is_temporary(name) => Is::Any,
-        ["index"] => {
-            let shard = text.strip_suffix(".prev").unwrap_or(text).strip_suffix(".json");
-            is(shard.is_some_and(|number| hex(number, 2)), Is::Small)
-        }
-        ["blobs" | "outboards"] => is(text == "sha256", Is::Folder),
-        ["blobs" | "outboards", "sha256"] => is(hex(text, 2), Is::Folder),
-        ["blobs", "sha256", first] => is(hex(text, 64) && text.starts_with(first), Is::Blob),
-        ["outboards", "sha256", _] if layout::is_temporary(name) => Is::Any,
-        ["outboards", "sha256", first] => {
-            let digits = text.strip_suffix(".json").or_else(|| text.strip_suffix(".groups"));
-            is(digits.is_some_and(|digits| hex(digits, 64) && digits.starts_with(first)), Is::Small)
-        }
-        ["ingest"] => Is::Session,
-        ["trash"] => is(layout::parse_trash(text).is_some(), Is::Any),
-        ["quarantine"] => is(layout::is_quarantine(name), Is::Any),
-        ["locks"] if matches!(text, "index" | "fetch") => Is::Folder,
-        ["locks"] => is(matches!(text, "probe" | "gate" | "store"), Is::Lock),
-        ["locks", "index"] => is(hex(text, 2), Is::Lock),
-        ["locks", "fetch"] => is(hex(text, 32), Is::Lock),
-        _ => Is::Any,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::digest::Digest;
-
-    // Every name that the store makes is known here: else each store would be full of strange files.
-    #[test]
-    fn no_name_of_the_store_is_strange() {
-        let digest = Digest::sha256_of(b"");
-        let names = [
-            layout::shard(0x3f),
-            layout::shard_prev(0),
-            layout::shard_claim(7, 12),
-            layout::blob(&digest),
-            layout::outboard(&digest),
-            layout::outboard_groups(&digest),
-            layout::trash(&digest, 12),
-            layout::quarantine(&digest, "0123456789abcdef"),
-            layout::quarantine_other("3f.json", "0123456789abcdef"),
-            layout::quarantine_other(layout::STORE_JSON, "0123456789abcdef"),
-            layout::lock_probe(),
-            layout::lock_gate(),
-            layout::lock_store(),
-            layout::lock_shard(0xff),
-            layout::lock_fetch("hf:a/b"),
-        ];
-        for name in names.iter().chain(&layout::FOLDERS.map(PathBuf::from)) {
-            if let (Some(folder), Some(last)) = (name.parent(), name.file_name()) {
-                assert_ne!(what_is(folder, last), Is::Strange, "{}", name.display());
-            }
-        }
-        for strange in
-            ["index/3F.json", "index/3f", "blobs/x", "blobs/sha256/abc", "locks/x", "locks/index/1", "trash/x"]
-        {
-            let strange = Path::new(strange);
-            assert_eq!(what_is(strange.parent().unwrap(), strange.file_name().unwrap()), Is::Strange);
-        }
-        let misplaced = layout::blob(&digest).with_file_name("0".repeat(64));
-        assert_eq!(what_is(misplaced.parent().unwrap(), misplaced.file_name().unwrap()), Is::Strange);
     }
 }

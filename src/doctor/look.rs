@@ -8,6 +8,7 @@ use super::kind::FindingKind;
 use crate::digest::Digest;
 use crate::error::{Error, Result};
 use crate::fs::{Meta, Root};
+use crate::layout;
 use crate::store::{Roots, Store};
 
 /// What the first look has come to know, and the second one goes by.
@@ -93,7 +94,7 @@ impl<'d> Look<'d> {
     /// Whether something directly in this folder is wanted.
     pub(super) fn wants_in(&self, folder: &Path) -> bool {
         // An outboard that was suspected is judged by its blob.
-        let blobs = folder.strip_prefix("blobs").map(|below| Path::new("outboards").join(below));
+        let blobs = folder.strip_prefix(layout::BLOBS).map(|below| Path::new(layout::OUTBOARDS).join(below));
         let folders = [Some(folder.to_path_buf()), blobs.ok()];
         self.only.is_none_or(|only| {
             only.paths.iter().any(|path| folders.iter().flatten().any(|folder| path.parent() == Some(folder)))

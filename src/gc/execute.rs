@@ -8,11 +8,12 @@ use super::plan::{is_due, shortfall};
 use super::usage::bytes_freed_below;
 use super::{GcAction, GcFailure, GcPlan, GcPolicy, GcReport, GcStep};
 use crate::blob::{self, Freed};
+use crate::digest::Digest;
 use crate::error::{Error, Result};
 use crate::fs::Session;
 use crate::fs::{now_ms, reserve};
 use crate::index::{Change, StoredRecord};
-use crate::layout;
+use crate::layout::{self, Thing};
 use crate::store::{Fate, Store, Sweep};
 
 /// Entries that are evicted in one write of the index. Each holds a descriptor until its blobs are out of the way.
@@ -189,12 +190,15 @@ impl Run<'_> {
 
     fn remove_leftover(&mut self, path: &Path) -> Result<()> {
         let root = &self.store.root;
+        let thing = layout::classify(path);
         // A folder of an operation that lives is locked; a file of one is gone by now, since no commit runs.
         // The lock is held until it is gone: an owner that has made it and not locked it yet then begins again.
-        let dead = if path.starts_with(layout::INGEST) { Session::claim_dead(root, path)? } else { None };
-        let is_needed = (path.starts_with(layout::INGEST) && dead.is_none())
-            || (path.starts_with("outboards") && self.has_blob_of(path)?);
-        if is_needed {
+        let dead = if thing == Thing::Session { Session::claim_dead(root, path)? } else { None };
+        let is_leftover = match thing.outboard_of() {
+            Some(digest) => !self.has_blob(&digest)?,
+            None => dead.is_some() || thing.is_unfinished(),
+        };
+        if !is_leftover {
             self.report.skipped += 1;
             return Ok(());
         }
@@ -205,15 +209,9 @@ impl Run<'_> {
         Ok(())
     }
 
-    fn has_blob_of(&self, outboard: &Path) -> Result<bool> {
-        let stem = outboard.file_name().and_then(|name| name.to_str()).and_then(|name| name.split('.').next());
-        match stem.and_then(layout::parse_blob) {
-            Some(digest) => {
-                Ok(self.store.root.meta(&layout::blob(&digest))?.is_some()
-                    || !self.store.quarantined(&digest)?.is_empty())
-            }
-            None => Ok(false),
-        }
+    /// Whether a blob is here, or in quarantine, where it is repaired with the help of its outboard.
+    fn has_blob(&self, digest: &Digest) -> Result<bool> {
+        Ok(self.store.root.meta(&layout::blob(digest))?.is_some() || !self.store.quarantined(digest)?.is_empty())
     }
 
     fn empty_trash(&mut self, plan: &GcPlan) -> Result<()> {

@@ -16,8 +16,8 @@ use crate::error::Result;
 use crate::fs::Session;
 use crate::fs::space::space;
 use crate::fs::{Kind, now_ms};
-use crate::layout;
-use crate::store::{Roots, Store, short_digest};
+use crate::layout::{self, Thing};
+use crate::store::{Roots, Store};
 use crate::threads::ready_for_rayon;
 
 /// Says what a collection by this policy would do now, and why.
@@ -75,8 +75,10 @@ pub(super) fn gather(store: &Store) -> Result<Facts> {
 fn leftovers(store: &Store, facts: &mut Facts) -> Result<Vec<PathBuf>> {
     let root = &store.root;
     let mut found = Vec::new();
-    for name in root.names(Path::new(layout::INGEST))? {
-        let folder = Path::new(layout::INGEST).join(name);
+    let ingest = Path::new(layout::INGEST);
+    let names = root.names(ingest)?;
+    let sessions = names.iter().filter(|name| layout::classify_in(ingest, name) == Thing::Session);
+    for folder in sessions.map(|name| ingest.join(name)) {
         match Session::claim_dead(root, &folder) {
             Ok(Some(_)) => found.push(folder),
             Ok(None) => {}
@@ -87,22 +89,22 @@ fn leftovers(store: &Store, facts: &mut Facts) -> Result<Vec<PathBuf>> {
     }
     for folder in [Path::new(""), Path::new(layout::INDEX)] {
         let names = root.names(folder)?;
-        found.extend(names.iter().filter(|name| layout::is_temporary(name)).map(|name| folder.join(name)));
+        let unfinished = names.iter().filter(|name| layout::classify_in(folder, name).is_unfinished());
+        found.extend(unfinished.map(|name| folder.join(name)));
     }
     // What is in quarantine is repaired with the help of its outboard.
-    let quarantined = root.names(Path::new(layout::QUARANTINE))?;
-    let elsewhere: BTreeSet<Digest> = facts
-        .trash
-        .iter()
-        .map(|trash| trash.blob.digest)
-        .chain(quarantined.iter().filter_map(|name| layout::parse_quarantine(name)))
-        .collect();
-    for folder in layout::fan_out_folders("outboards") {
+    let quarantine = Path::new(layout::QUARANTINE);
+    let quarantined = root.names(quarantine)?.into_iter().filter_map(|name| {
+        if let Thing::Quarantined(digest) = layout::classify_in(quarantine, &name) { digest } else { None }
+    });
+    let elsewhere: BTreeSet<Digest> = facts.trash.iter().map(|trash| trash.blob.digest).chain(quarantined).collect();
+    for folder in layout::fan_out_folders(layout::OUTBOARDS) {
         for name in root.names(&folder)? {
-            let digest = layout::parse_fan_out(&folder, &name);
-            let is_needed =
-                digest.is_some_and(|digest| facts.blobs.contains_key(&digest) || elsewhere.contains(&digest));
-            if !is_needed && (digest.is_some() || layout::is_temporary(&name)) {
+            let thing = layout::classify_in(&folder, &name);
+            let is_stray = thing
+                .outboard_of()
+                .is_some_and(|digest| !facts.blobs.contains_key(&digest) && !elsewhere.contains(&digest));
+            if is_stray || thing.is_unfinished() {
                 found.push(folder.join(name));
             }
         }
@@ -148,7 +150,8 @@ fn stray_views_in(store: &Store, home: &Path, roots: &Roots) -> Result<Vec<ViewF
 }
 
 fn is_leased_view(store: &Store, folder: &Path) -> Result<bool> {
-    for digest in blob::starting_with(&store.root, short_digest(folder))? {
+    let Thing::ViewFolder(digits) = layout::classify(folder) else { return Ok(false) };
+    for digest in blob::starting_with(&store.root, digits.as_deref())? {
         if matches!(blob::claim(&store.root, &digest)?, Claim::Leased) {
             return Ok(true);
         }

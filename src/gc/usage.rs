@@ -9,7 +9,7 @@ use crate::entry::LinkMode;
 use crate::error::Result;
 use crate::fs::Session;
 use crate::fs::{Kind, Meta, Root};
-use crate::layout;
+use crate::layout::{self, Thing};
 use crate::store::Store;
 
 /// What the store holds. All in bytes; "on disk" counts the blocks of each inode once.
@@ -158,9 +158,10 @@ pub(super) fn used_bytes(store: &Store) -> Result<u64> {
     for folder in [layout::TRASH, layout::QUARANTINE] {
         used += disk_bytes_below(root, Path::new(folder))?.bytes;
     }
-    for name in root.names(Path::new(layout::INGEST))? {
-        let folder = Path::new(layout::INGEST).join(name);
-        if matches!(Session::claim_dead(root, &folder), Ok(Some(_))) {
+    let ingest = Path::new(layout::INGEST);
+    for name in root.names(ingest)? {
+        let folder = ingest.join(&name);
+        if layout::classify(&folder) == Thing::Session && matches!(Session::claim_dead(root, &folder), Ok(Some(_))) {
             used += disk_bytes_below(root, &folder)?.bytes;
         }
     }

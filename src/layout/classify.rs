@@ -1,17 +1,18 @@
 //! What lies where in a root, told from its path alone: the other direction of what [`layout`](super) joins.
 
 use std::ffi::OsStr;
+#[cfg(any(test, feature = "testing"))]
+use std::path::PathBuf;
 use std::path::{Component, Path};
 
 use super::{
-    BLOBS, CACHEDIR_TAG, FETCH, FOLDERS, INDEX, INGEST, KEY_DIGITS, LOCKS, OUTBOARDS, PARTIALS, QUARANTINE, RESERVE,
-    SHA256, STORE_JSON, TRASH, VIEWS,
+    BLOBS, CACHEDIR_TAG, DATA, FETCH, FOLDERS, INDEX, INGEST, JOURNAL, KEY_DIGITS, LOCKS, OUTBOARDS, PARTIALS,
+    QUARANTINE, RESERVE, SHA256, STORE_JSON, TRASH, VIEW_DIGITS, VIEWS,
 };
 use crate::digest::Digest;
 
 /// What a path below the root stands for. Whether anything is there, and of which kind, is not known.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[allow(dead_code)] // not every field has its reader yet
 pub(crate) enum Thing {
     /// The root itself.
     Root,
@@ -37,15 +38,17 @@ pub(crate) enum Thing {
     OutboardGroups(Digest),
     /// `views/<slug>`.
     ViewHome,
-    /// `views/<slug>/<40 hex>`.
-    ViewFolder,
+    /// `views/<slug>/<40 hex>`, with the digits of the digest of what it shows; without, when somebody else has put it
+    /// there.
+    ViewFolder(Option<String>),
     /// Below that: the view itself, and what is in it.
     InView,
     Session,
     InSession,
     /// By its key.
     Partial(String),
-    InPartial,
+    PartialData(String),
+    PartialJournal(String),
     Trashed {
         digest: Digest,
         trashed_ms: u64,
@@ -63,7 +66,6 @@ pub(crate) enum Thing {
 
 /// A lock file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[allow(dead_code)] // as above
 pub(crate) enum LockFile {
     Probe,
     Gate,
@@ -72,7 +74,51 @@ pub(crate) enum LockFile {
     Fetch,
 }
 
-/// No name of the store has so many parts, but for what is below views, sessions, partials and what is in quarantine.
+impl Thing {
+    /// Whether a writer that ended before it was done can have left it: nothing reads it.
+    pub(crate) fn is_unfinished(&self) -> bool {
+        matches!(self, Thing::Temporary | Thing::ShardClaim { .. })
+    }
+
+    /// The blob that a file of an outboard is about.
+    pub(crate) fn outboard_of(&self) -> Option<Digest> {
+        match self {
+            Thing::Outboard(digest) | Thing::OutboardGroups(digest) => Some(*digest),
+            _ => None,
+        }
+    }
+
+    /// Where it lies, if that follows from what is known of it.
+    #[cfg(any(test, feature = "testing"))]
+    pub(crate) fn path(&self) -> Option<PathBuf> {
+        let fan_out = |folder, first: u8| super::fan_out_folders(folder).nth(usize::from(first));
+        Some(match self {
+            Thing::Root => PathBuf::new(),
+            Thing::CachedirTag => CACHEDIR_TAG.into(),
+            Thing::StoreJson => STORE_JSON.into(),
+            Thing::Reserve => RESERVE.into(),
+            Thing::Shard(number) => super::shard(*number),
+            Thing::PreviousShard(number) => super::shard_prev(*number),
+            Thing::ShardClaim { number, generation } => super::shard_claim(*number, *generation),
+            Thing::BlobFolder(first) => fan_out(BLOBS, *first)?,
+            Thing::Blob(digest) => super::blob(digest),
+            Thing::OutboardFolder(first) => fan_out(OUTBOARDS, *first)?,
+            Thing::Outboard(digest) => super::outboard(digest),
+            Thing::OutboardGroups(digest) => super::outboard_groups(digest),
+            Thing::Partial(key) => super::partial(key),
+            Thing::PartialData(key) => super::partial(key).join(DATA),
+            Thing::PartialJournal(key) => super::partial(key).join(JOURNAL),
+            Thing::Trashed { digest, trashed_ms } => super::trash(digest, *trashed_ms),
+            Thing::Lock(LockFile::Probe) => super::lock_probe(),
+            Thing::Lock(LockFile::Gate) => super::lock_gate(),
+            Thing::Lock(LockFile::Store) => super::lock_store(),
+            Thing::Lock(LockFile::Shard(number)) => super::lock_shard(*number),
+            _ => return None,
+        })
+    }
+}
+
+/// No name of the store has so many parts, but for what is below views, sessions and what is in quarantine.
 const DEEPEST: usize = 5;
 
 /// Says what a path relative to the root is.
@@ -111,12 +157,14 @@ fn thing<'a>(components: impl Iterator<Item = Component<'a>>) -> Thing {
         [OUTBOARDS, SHA256, first] => byte(first).map(Thing::OutboardFolder),
         [OUTBOARDS, SHA256, first, name] => in_outboards(first, name),
         [VIEWS, _] => Some(Thing::ViewHome),
-        [VIEWS, _, _] => Some(Thing::ViewFolder),
+        [VIEWS, _, digits] => Some(Thing::ViewFolder(is_hex(digits, VIEW_DIGITS).then(|| (*digits).to_owned()))),
         [VIEWS, ..] => Some(Thing::InView),
         [INGEST, name] => is_random(name).then_some(Thing::Session),
         [INGEST, name, ..] => is_random(name).then_some(Thing::InSession),
         [PARTIALS, key] => is_key(key).then(|| Thing::Partial((*key).to_owned())),
-        [PARTIALS, key, ..] => is_key(key).then_some(Thing::InPartial),
+        [PARTIALS, key, DATA] => is_key(key).then(|| Thing::PartialData((*key).to_owned())),
+        [PARTIALS, key, JOURNAL] => is_key(key).then(|| Thing::PartialJournal((*key).to_owned())),
+        [PARTIALS, key, name] => (is_key(key) && is_random_temporary(name)).then_some(Thing::Temporary),
         [TRASH, name] => trashed(name).map(|(digest, trashed_ms)| Thing::Trashed { digest, trashed_ms }),
         [QUARANTINE, name] => quarantined(name).map(Thing::Quarantined),
         [QUARANTINE, name, ..] => quarantined(name).map(|_| Thing::InQuarantined),
@@ -215,42 +263,8 @@ fn is_random_temporary(name: &str) -> bool {
     name.strip_prefix('.').and_then(|name| name.strip_suffix(".tmp")).is_some_and(is_random)
 }
 
-/// What a name in a folder of `blobs/sha256/` says.
-pub(crate) fn parse_blob(name: &str) -> Option<Digest> {
-    Digest::from_sha256_hex(name)
-}
-
-/// Of a name in this folder of `blobs/sha256/` or `outboards/sha256/`, whose digest it has.
-pub(crate) fn parse_fan_out(folder: &Path, name: &OsStr) -> Option<Digest> {
-    match classify_in(folder, name) {
-        Thing::Blob(digest) | Thing::Outboard(digest) | Thing::OutboardGroups(digest) => Some(digest),
-        _ => None,
-    }
-}
-
-/// What a name in `trash/` says.
-pub(crate) fn parse_trash(name: &str) -> Option<(Digest, u64)> {
-    trashed(name)
-}
-
-/// Which digest a file in `quarantine/` should have had.
-pub(crate) fn parse_quarantine(name: &OsStr) -> Option<Digest> {
-    quarantined(name.to_str()?)?
-}
-
-/// Whether this is what a file in `quarantine/` is called.
-pub(crate) fn is_quarantine(name: &OsStr) -> bool {
-    name.to_str().and_then(quarantined).is_some()
-}
-
-/// Whether this is what an unfinished write is called.
-pub(crate) fn is_temporary(name: &OsStr) -> bool {
-    let in_index = name.to_str().and_then(in_index);
-    matches!(in_index, Some(Thing::Temporary | Thing::ShardClaim { .. }))
-}
-
 /// Whether this is so many lowercase hex digits.
-pub(crate) fn is_hex(text: &str, digits: usize) -> bool {
+pub(super) fn is_hex(text: &str, digits: usize) -> bool {
     text.len() == digits && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
 }
 

@@ -10,7 +10,7 @@ use crate::entry::Record;
 use crate::error::Result;
 use crate::fs::{Kind, Meta, now_ms};
 use crate::index::Change;
-use crate::layout::{self, Place};
+use crate::layout::{self, Place, Thing};
 
 /// What became of a bad file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -124,9 +124,10 @@ impl Store {
     /// The files that are in quarantine under this digest, the newest first.
     pub(crate) fn quarantined(&self, digest: &Digest) -> Result<Vec<PathBuf>> {
         let mut files = Vec::new();
-        for (name, meta) in self.root.entries(Path::new(layout::QUARANTINE))? {
-            if layout::parse_quarantine(&name) == Some(*digest) && meta.kind == Kind::File {
-                files.push((std::cmp::Reverse(meta.mtime_ns), Path::new(layout::QUARANTINE).join(name)));
+        let folder = Path::new(layout::QUARANTINE);
+        for (name, meta) in self.root.entries(folder)? {
+            if layout::classify_in(folder, &name) == Thing::Quarantined(Some(*digest)) && meta.kind == Kind::File {
+                files.push((std::cmp::Reverse(meta.mtime_ns), folder.join(name)));
             }
         }
         files.sort();

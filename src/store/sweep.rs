@@ -12,7 +12,7 @@ use crate::error::{Error, Result};
 use crate::fs::lock::Lock;
 use crate::fs::{Kind, Meta};
 use crate::index::{Edit, StoredRecord};
-use crate::layout::{self, Place};
+use crate::layout::{self, Place, Thing};
 use crate::view;
 
 /// Owns the store lock, exclusive, and knows all roots: what is referenced and what is leased cannot grow while it lives.
@@ -190,21 +190,25 @@ impl<'s> Sweep<'s> {
     pub(crate) fn remove_stray_view(&mut self, folder: &Path) -> Result<bool> {
         self.alone()?;
         let root = &self.store.root;
-        let Some(home) = folder.parent().filter(|home| *home != Path::new(layout::VIEWS)) else {
-            return root.remove_empty_dir(folder); // never with what may have come into it since
+        let digits = match layout::classify(folder) {
+            Thing::ViewHome => return root.remove_empty_dir(folder), // never with what may have come into it since
+            Thing::ViewFolder(digits) => digits,
+            _ => return Ok(false),
         };
         if self.roots.claims(folder) {
             return Ok(false);
         }
         // A lease on what this id had before is on a blob that may well be another entry's too, so the blob being needed
         // says nothing about the view. A lease that comes now waits, and does not find the view half removed.
-        for digest in blob::starting_with(root, short_digest(folder))? {
+        for digest in blob::starting_with(root, digits.as_deref())? {
             if !self.claim(&digest)? {
                 return Ok(false);
             }
         }
         self.clear(folder)?;
-        self.store.root.remove_empty_dir(home)?;
+        if let Some(home) = folder.parent() {
+            self.store.root.remove_empty_dir(home)?;
+        }
         Ok(true)
     }
 
@@ -244,9 +248,4 @@ impl<'s> Sweep<'s> {
 /// kept, nothing tells them apart.
 fn is_ours(meta: &Meta, keeps_modes: Option<bool>) -> bool {
     meta.kind == Kind::File && (meta.mode & 0o777 == 0o444 || keeps_modes != Some(true))
-}
-
-/// The digits that a folder `views/<slug>/<40 hex>` has of the digest of what it shows.
-pub(crate) fn short_digest(folder: &Path) -> &str {
-    folder.file_name().and_then(|name| name.to_str()).unwrap_or_default()
 }

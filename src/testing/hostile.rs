@@ -12,7 +12,7 @@ use crate::catalog::FsCatalog;
 use crate::digest::Digest;
 use crate::error::Error;
 use crate::index::{ShardText, StoredRecord, Unusable};
-use crate::layout::FORMAT;
+use crate::layout::{self, FORMAT, Thing};
 use crate::model_ref::ModelRef;
 
 /// A model reference: what it shows it can read, its id is its own id, and no error is anything but invalid input.
@@ -168,6 +168,24 @@ pub fn fuzz_outboard(bytes: &[u8]) -> bool {
     assert_eq!(values.len() as u64, expected, "{size_bytes} bytes");
     assert_eq!(values.concat(), list.get(1..).unwrap_or_default());
     true
+}
+
+/// A path of a root: if the store gives such a name, it gives it to one thing, and that lies there. Accepted is what the
+/// store makes; below views, in a session and in quarantine that is anything.
+pub fn fuzz_layout(bytes: &[u8]) -> bool {
+    let Ok(text) = std::str::from_utf8(bytes) else { return false };
+    let path = Path::new(text);
+    let thing = layout::classify(path);
+    if let Some(right) = thing.path() {
+        assert_eq!(right, path, "{thing:?}");
+    }
+    if let (Some(folder), Some(name)) = (path.parent(), path.file_name()) {
+        assert_eq!(layout::classify_in(folder, name), thing, "{text:?}");
+    }
+    if !path.components().all(|part| matches!(part, Component::Normal(_))) {
+        assert_eq!(thing, Thing::Strange, "{text:?} leads elsewhere");
+    }
+    !matches!(thing, Thing::Strange | Thing::Foreign)
 }
 
 /// A `store.json`: opened only when it says that this version may, refused otherwise, and never written to.

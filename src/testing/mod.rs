@@ -22,7 +22,9 @@ pub mod fault {
 }
 
 pub use conformance::catalog_store_conformance;
-pub use hostile::{fuzz_digest, fuzz_manifest, fuzz_model_ref, fuzz_outboard, fuzz_shard, fuzz_store_json};
+pub use hostile::{
+    fuzz_digest, fuzz_layout, fuzz_manifest, fuzz_model_ref, fuzz_outboard, fuzz_shard, fuzz_store_json,
+};
 pub use ids::{accepted_ids, rejected_ids};
 pub use memory::MemoryCatalog;
 pub use model::{Operation, catalog_store_model};

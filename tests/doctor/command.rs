@@ -98,7 +98,7 @@ fn only_name(folder: &Path) -> std::ffi::OsString {
 fn exit_codes_go_by_what_is_left() {
     let store = plain();
     // What gc takes is no reason to act.
-    fs::create_dir(store.root().join("ingest/dead")).unwrap();
+    fs::create_dir(store.root().join("ingest/0123456789abcdef")).unwrap();
     assert_eq!(doctor(&store, &[]).status.code(), Some(0));
     // What somebody has to look at is.
     let strange = store.root().join("trash/strange");

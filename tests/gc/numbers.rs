@@ -26,8 +26,8 @@ fn disk_usage_of_a_store_made_by_hand() {
     catalog.gc(&GcPolicy::default()).unwrap();
     add(&host, &catalog, "orphan");
     edit_shard(&root, "orphan", |entries| drop(entries.remove("orphan")));
-    fs::create_dir(root.join("ingest/session")).unwrap();
-    for path in ["ingest/session/0", "quarantine/bad"] {
+    fs::create_dir(root.join("ingest/fedcba9876543210")).unwrap();
+    for path in ["ingest/fedcba9876543210/0", "quarantine/bad"] {
         fs::write(root.join(path), content(path)).unwrap();
     }
 
@@ -62,7 +62,7 @@ fn disk_usage_of_a_store_made_by_hand() {
 fn leftovers_count_for_what_their_removal_frees() {
     let host = Host::new();
     let catalog = catalog(&host);
-    let dead = catalog.root().join("ingest/dead");
+    let dead = catalog.root().join("ingest/0123456789abcdef");
     fs::create_dir(&dead).unwrap();
     fs::write(dead.join("0"), content("0")).unwrap();
     let source = host.file("source", content("1"));

@@ -29,8 +29,8 @@ fn busy_store(host: &Host) -> FsCatalog {
             catalog.gc(&GcPolicy::default()).unwrap();
         }
     }
-    fs::create_dir(root.join("ingest/dead")).unwrap();
-    fs::write(root.join("ingest/dead/0"), content("ingest")).unwrap();
+    fs::create_dir(root.join("ingest/0123456789abcdef")).unwrap();
+    fs::write(root.join("ingest/0123456789abcdef/0"), content("ingest")).unwrap();
     catalog
 }
 
@@ -86,8 +86,8 @@ fn what_died_does_not_stand_for_room_within_the_budget() {
         add(&host, &catalog, id);
         set_staged(catalog.root(), id, ago(DAY * days));
     }
-    fs::create_dir(catalog.root().join("ingest/dead")).unwrap();
-    fs::write(catalog.root().join("ingest/dead/0"), content("died")).unwrap();
+    fs::create_dir(catalog.root().join("ingest/0123456789abcdef")).unwrap();
+    fs::write(catalog.root().join("ingest/0123456789abcdef/0"), content("died")).unwrap();
     catalog.gc(&room_for(2)).unwrap();
     assert_eq!(ids(&catalog), ["b", "c"]);
     assert_eq!(blob_bytes(catalog.root()), 2 * SIZE as u64);

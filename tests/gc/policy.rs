@@ -20,8 +20,8 @@ fn debris_goes_first_then_what_nothing_references_then_expired_retirees_then_the
     set(&root, "retired", "retired_ms", ago(DAY * 8));
     let orphan = add(&host, &catalog, "orphan");
     edit_shard(&root, "orphan", |entries| drop(entries.remove("orphan")));
-    fs::create_dir(root.join("ingest/dead")).unwrap();
-    fs::write(root.join("ingest/dead/0"), content("ingest")).unwrap();
+    fs::create_dir(root.join("ingest/0123456789abcdef")).unwrap();
+    fs::write(root.join("ingest/0123456789abcdef/0"), content("ingest")).unwrap();
     fs::write(root.join("index/.0123456789abcdef.tmp"), "half a shar").unwrap();
     // Red when any name that looks like it is taken for a file on its way to its name: this one is somebody's own.
     fs::write(root.join(".download.tmp"), "mine").unwrap();
@@ -42,7 +42,7 @@ fn debris_goes_first_then_what_nothing_references_then_expired_retirees_then_the
     assert_eq!(
         steps,
         [
-            ("ingest/dead".into(), GcReason::DeadOwner),
+            ("ingest/0123456789abcdef".into(), GcReason::DeadOwner),
             ("index/.0123456789abcdef.tmp".into(), GcReason::DeadOwner),
             (format!("views/{view}"), GcReason::Unreferenced),
             (orphan.to_string(), GcReason::Unreferenced),

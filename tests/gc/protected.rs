@@ -53,6 +53,22 @@ fn a_pin_protects_until_it_expires() {
     assert_eq!(kept(&catalog.plan_gc(&room_for(0)).unwrap()), [("a", GcReason::Pinned("q".into()))]);
 }
 
+/// Only what the layout knows is a dead process's.
+// Red when `leftovers` takes every folder in `ingest/` for a session's (`layout::classify`).
+#[test]
+fn what_has_no_name_of_the_store_is_left_alone() {
+    let host = Host::new();
+    let catalog = catalog(&host);
+    add(&host, &catalog, "a");
+    let strange = ["ingest/notes/0", "index/.3f.07.tmp", "outboards/sha256/00/notes.json", ".3f.7.tmp"];
+    for path in strange {
+        std::fs::create_dir_all(catalog.root().join(path).parent().unwrap()).unwrap();
+        std::fs::write(catalog.root().join(path), content("notes")).unwrap();
+    }
+    assert_eq!(catalog.gc(&now()).unwrap().leftovers, 0);
+    assert!(strange.iter().all(|path| catalog.root().join(path).is_file()));
+}
+
 /// A record names blobs beside its content: signatures, documents.
 // Red when `blobs_of` leaves out what a record needs: the blob then goes with the entry that brought it.
 #[rstest]

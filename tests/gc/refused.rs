@@ -25,7 +25,7 @@ fn nothing_is_taken_while_it_is_unknown_what_is_needed(#[case] damage: &str) {
     let manifest = blob_path(&root, &add_tree(&host, &catalog, "tree", &["x", "y"]));
     add(&host, &catalog, "orphan");
     edit_shard(&root, "orphan", |entries| drop(entries.remove("orphan")));
-    fs::create_dir(root.join("ingest/dead")).unwrap();
+    fs::create_dir(root.join("ingest/0123456789abcdef")).unwrap();
     let plan = catalog.plan_gc(&room_for(0)).unwrap();
     assert_eq!(evicted(&plan).len(), 3);
 

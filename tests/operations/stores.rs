@@ -5,11 +5,13 @@ use std::fs::{self, File, FileTimes};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
+use catalog_core::testing::fuzz_layout;
 use catalog_core::{
     CatalogEntry, CatalogStore, Digest, Doctor, Durability, Error, FsCatalog, GcPlan, GcPolicy, Lease, LifecycleState,
     ModelRef, Result, StageOptions, VerificationOutcome, VerifyOptions,
 };
 use tempfile::TempDir;
+use walkdir::WalkDir;
 
 use super::content::{files, is_tree, read, write};
 use super::{Answer, Expected, IDS, Model, Operation, Takes};
@@ -125,8 +127,10 @@ impl Stores {
         }
     }
 
-    /// Both handles have what the model has, each entry and each lease shows its bytes.
+    /// Both handles have what the model has, each entry and each lease shows its bytes, and nothing lies in the root that
+    /// the layout does not know.
     pub(crate) fn check(&self, model: &Model) {
+        self.check_layout();
         (0..self.handles.len()).for_each(|handle| self.check_entries(model, handle));
         let held: BTreeMap<u8, u8> =
             self.leases.iter().map(|(number, lease)| (*number, read(lease.local_path()))).collect();
@@ -138,6 +142,17 @@ impl Stores {
         }
         for (number, lease) in self.leases.iter().filter(|(number, _)| model.maps(**number)) {
             assert_eq!(lease.map().unwrap()[..], files(model.leases[number])[0].1, "the map of lease {number}");
+        }
+    }
+
+    // Red when the store makes a name that `layout::classify` has no thing for: doctor would call it strange, and no
+    // collection would take it.
+    fn check_layout(&self) {
+        let root = self.dir.path().join("root");
+        for entry in WalkDir::new(&root) {
+            let entry = entry.unwrap();
+            let path = entry.path().strip_prefix(&root).unwrap().to_str().unwrap();
+            assert!(fuzz_layout(path.as_bytes()), "{path} is unknown to the layout");
         }
     }
 

@@ -7,31 +7,6 @@ use proptest::prelude::*;
 use super::*;
 use crate::layout::{self, place};
 
-/// Where a thing lies whose place follows from what is known of it.
-fn path_of(thing: &Thing) -> Option<PathBuf> {
-    Some(match thing {
-        Thing::Root => PathBuf::new(),
-        Thing::CachedirTag => layout::CACHEDIR_TAG.into(),
-        Thing::StoreJson => layout::STORE_JSON.into(),
-        Thing::Reserve => layout::RESERVE.into(),
-        Thing::Shard(number) => layout::shard(*number),
-        Thing::PreviousShard(number) => layout::shard_prev(*number),
-        Thing::ShardClaim { number, generation } => layout::shard_claim(*number, *generation),
-        Thing::BlobFolder(first) => layout::fan_out_folders(BLOBS).nth(usize::from(*first))?,
-        Thing::Blob(digest) => layout::blob(digest),
-        Thing::OutboardFolder(first) => layout::fan_out_folders(OUTBOARDS).nth(usize::from(*first))?,
-        Thing::Outboard(digest) => layout::outboard(digest),
-        Thing::OutboardGroups(digest) => layout::outboard_groups(digest),
-        Thing::Partial(key) => layout::partial(key),
-        Thing::Trashed { digest, trashed_ms } => layout::trash(digest, *trashed_ms),
-        Thing::Lock(LockFile::Probe) => layout::lock_probe(),
-        Thing::Lock(LockFile::Gate) => layout::lock_gate(),
-        Thing::Lock(LockFile::Store) => layout::lock_store(),
-        Thing::Lock(LockFile::Shard(number)) => layout::lock_shard(*number),
-        _ => return None,
-    })
-}
-
 const TAG: &str = "0123456789abcdef";
 
 proptest! {
@@ -58,6 +33,8 @@ proptest! {
             (layout::lock_store(), Thing::Lock(LockFile::Store)),
             (layout::lock_shard(number), Thing::Lock(LockFile::Shard(number))),
             (layout::lock_fetch(&id), Thing::Lock(LockFile::Fetch)),
+            (layout::partial(&key).join(DATA), Thing::PartialData(key.clone())),
+            (layout::partial(&key).join(JOURNAL), Thing::PartialJournal(key.clone())),
             (RESERVE.into(), Thing::Reserve),
             (STORE_JSON.into(), Thing::StoreJson),
             (CACHEDIR_TAG.into(), Thing::CachedirTag),
@@ -66,13 +43,13 @@ proptest! {
             (PathBuf::new(), Thing::Root, Thing::Foreign),
             (layout::blob(&digest).parent().unwrap().into(), Thing::BlobFolder(bytes[0]), Thing::Strange),
             (layout::outboard(&digest).parent().unwrap().into(), Thing::OutboardFolder(bytes[0]), Thing::Strange),
-            (layout::view_home(&id), Thing::ViewHome, Thing::ViewFolder),
-            (view.parent().unwrap().into(), Thing::ViewFolder, Thing::InView),
+            (layout::view_home(&id), Thing::ViewHome, Thing::ViewFolder(None)),
+            (view.parent().unwrap().into(), Thing::ViewFolder(Some(format!("{digest:.40x}"))), Thing::InView),
             (view, Thing::InView, Thing::InView),
             (session.clone(), Thing::Session, Thing::InSession),
             (session.join("0"), Thing::InSession, Thing::InSession),
-            (layout::partial(&key), Thing::Partial(key.clone()), Thing::InPartial),
-            (layout::partial(&layout::partial_key(&id)), Thing::Partial(layout::partial_key(&id)), Thing::InPartial),
+            (layout::partial(&key), Thing::Partial(key.clone()), Thing::Strange),
+            (layout::partial(&layout::partial_key(&id)), Thing::Partial(layout::partial_key(&id)), Thing::Strange),
             (quarantined.clone(), Thing::Quarantined(Some(digest)), Thing::InQuarantined),
             (layout::quarantine_other(STORE_JSON, TAG), Thing::Quarantined(None), Thing::InQuarantined),
             (layout::quarantine_other(&format!("{number:02x}.json"), TAG), Thing::Quarantined(None), Thing::InQuarantined),
@@ -81,7 +58,7 @@ proptest! {
         for (path, thing, below) in files.chain(folders) {
             prop_assert_eq!(classify(&path), thing.clone(), "{}", path.display());
             prop_assert_eq!(classify(&path.join("x")), below, "below {}", path.display());
-            prop_assert_eq!(path_of(&thing).unwrap_or(path.clone()), path, "{:?}", thing);
+            prop_assert_eq!(thing.path().unwrap_or(path.clone()), path, "{:?}", thing);
         }
     }
 
@@ -94,7 +71,7 @@ proptest! {
 /// What is told apart lies where it is joined, and nowhere else.
 fn check(path: &Path) {
     let thing = classify(path);
-    if let Some(right) = path_of(&thing) {
+    if let Some(right) = thing.path() {
         assert_eq!(right, path, "{thing:?}");
     }
     assert_eq!(thing == Thing::Folder, FOLDERS.iter().any(|folder| Path::new(folder) == path), "{}", path.display());
@@ -157,6 +134,7 @@ fn what_the_store_gives_no_name_is_strange() {
         &format!("outboards/sha256/E3/.{TAG}.tmp"),
         "ingest/x",
         "partials/x",
+        &format!("partials/{}/x", &hex[..32]),
         &format!("trash/{hex}"),
         &format!("trash/{hex}.+7"),
         &format!("quarantine/{hex}"),
