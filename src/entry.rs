@@ -150,7 +150,7 @@ pub struct Provenance {
     // The first in the order of its name on disk.
     /// The BLAKE3 hash of the paths and stamps of all files of a tree when they were staged; `None` for a file,
     /// and when one of them was still young.
-    #[serde(rename = "listing", default)]
+    #[serde(default)]
     pub(crate) fingerprint: Option<String>,
     /// What a reference that can move meant when it was staged: a commit, the digest of a manifest, a version. `None`
     /// for one that has no such thing, such as a local path.
