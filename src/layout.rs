@@ -106,7 +106,7 @@ pub(crate) fn shard_prev(number: u8) -> PathBuf {
     PathBuf::from(format!("{INDEX}/{number:02x}.json.prev"))
 }
 
-/// What a writer calls a generation that it makes where locks do nothing: see `index/claim.rs`.
+/// What a writer calls a generation that it makes where locks do nothing: see `index/generation_claim.rs`.
 pub(crate) fn shard_claim(number: u8, generation: u64) -> PathBuf {
     PathBuf::from(format!("{INDEX}/.{number:02x}.{generation}.tmp"))
 }

@@ -137,7 +137,7 @@ impl Deref for ModelMap<'_> {
 mod tests {
     use std::time::Duration;
 
-    use crate::blob::{self, Claim};
+    use crate::blob::{self, LeaseBlock};
     use crate::fs::Durability;
     use crate::{FsCatalog, ModelRef, StageOptions};
 
@@ -154,7 +154,9 @@ mod tests {
         let options = StageOptions { id: Some("a".into()), ..StageOptions::default() };
         let stage = || catalog.stage(&ModelRef::File { path: source.clone() }, &options).unwrap();
         let digest = stage().digest;
-        let Claim::Free(sweeping) = blob::claim(&store.root, &digest).unwrap() else { panic!("nobody leases it") };
+        let LeaseBlock::Free(sweeping) = blob::block_leases(&store.root, &digest).unwrap() else {
+            panic!("nobody leases it")
+        };
         std::thread::scope(|scope| {
             let leasing = scope.spawn(|| catalog.lease("a").unwrap());
             std::thread::sleep(Duration::from_millis(100)); // it has opened the blob by now, and waits
@@ -164,7 +166,7 @@ mod tests {
             drop(sweeping);
             let lease = leasing.join().unwrap();
             assert_eq!(std::fs::read(lease.local_path()).unwrap(), b"a");
-            assert!(matches!(blob::claim(&store.root, &digest).unwrap(), Claim::Leased));
+            assert!(matches!(blob::block_leases(&store.root, &digest).unwrap(), LeaseBlock::Leased));
         });
     }
 }

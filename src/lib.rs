@@ -65,7 +65,7 @@ mod view;
 pub use blob::{IngestMode, LocalSource, RepairSource, UsedMode};
 pub use catalog::{CatalogStore, FsCatalog, Key};
 pub use digest::{Algorithm, Digest, VerificationOutcome, verify_digest};
-pub use doctor::{Doctor, Finding, FindingKind, MendOutcome, Remedy, Severity};
+pub use doctor::{Doctor, Finding, FindingKind, Remedy, RepairOutcome, Severity};
 pub use entry::{
     ArtifactKind, CatalogEntry, LifecycleState, LinkMode, MAX_ID_BYTES, Pin, Provenance, Record, Stamp, TrustState,
     check_id,

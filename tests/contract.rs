@@ -107,7 +107,7 @@ fn put_ingests_what_is_outside() {
 #[case::through_an_alias_of_the_root("ALIAS/models/a.gguf")]
 #[case::with_steps_back("models/../models/./sub/../a.gguf")]
 #[case::by_a_symlink_that_stays_inside("in/a.gguf")]
-fn put_adopts_what_is_inside(#[case] path: &str) {
+fn put_takes_what_is_inside_in_place(#[case] path: &str) {
     let host = Host::new();
     let catalog = host.catalog();
     host.file("root/models/sub/b", b"b");
@@ -129,7 +129,7 @@ fn put_adopts_what_is_inside(#[case] path: &str) {
 }
 
 #[test]
-fn put_adopts_a_directory_inside() {
+fn put_takes_a_directory_inside_in_place() {
     let host = Host::new();
     let catalog = host.catalog();
     host.file("root/models/m/config.json", b"{}");

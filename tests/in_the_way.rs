@@ -79,7 +79,7 @@ const VERBS: [(&str, Verb); 13] = [
     ("put", |scene| drop(scene.catalog.put(&entry("m", scene.host.file("put/m.gguf", STAGED))))),
     ("doctor --repair", |scene| {
         let doctor = Doctor::open(scene.host.root()).unwrap();
-        drop(doctor.mend(&doctor.examine().unwrap()));
+        drop(doctor.repair(&doctor.examine().unwrap()));
     }),
     ("gc", |scene| drop(scene.catalog.gc(&GcPolicy::default().with_grace(std::time::Duration::ZERO)))),
     ("evict", |scene| {

@@ -115,7 +115,7 @@ fn what_is_leased_and_removed_is_readable_until_the_lease_is_dropped() {
 
 // Red when `FsCatalog::reclaim` goes on without a claim.
 #[test]
-fn a_leased_path_that_was_adopted_stays() {
+fn a_leased_path_in_place_stays() {
     let host = Host::new();
     let catalog = host.catalog();
     let path = host.file("root/models/a.gguf", b"bytes");

@@ -20,7 +20,7 @@ use std::time::Duration;
 use catalog_core::testing::fault::{Fault, inject};
 use catalog_core::{
     CatalogStore as _, Digest, Doctor, Error, FindingKind, FsCatalog, IngestMode, LifecycleState, LinkMode,
-    MendOutcome, Result,
+    RepairOutcome, Result,
 };
 use rstest::rstest;
 
@@ -189,11 +189,11 @@ fn restore_failing(at: Option<usize>, errno: i32) -> (Vec<&'static str>, bool) {
     found.retain(|finding| finding.kind == FindingKind::ShardDamaged);
     assert_eq!(found.len(), 1);
     let injection = inject(at, Fault::Errno(errno));
-    let outcomes = doctor.mend(&found);
+    let outcomes = doctor.repair(&found);
     let steps = injection.steps();
     drop(injection);
     let is_restored = fs::read(&shard).is_ok_and(|text| text == before);
-    assert_eq!(matches!(outcomes[..], [MendOutcome::Mended(_)]), is_restored, "error {errno}: {outcomes:?}");
+    assert_eq!(matches!(outcomes[..], [RepairOutcome::Repaired(_)]), is_restored, "error {errno}: {outcomes:?}");
     (steps, is_restored)
 }
 

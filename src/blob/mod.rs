@@ -1,19 +1,21 @@
 //! Blobs: immutable bytes under their SHA-256. This layer knows no ids and no index.
 
-mod existing;
+mod assemble;
+mod inventory;
 pub(crate) mod manifest;
-mod mend;
 pub(crate) mod outboard;
 mod pace;
 mod pending;
+mod remove;
 mod repair_source;
 mod sealed;
 mod verify;
 
-pub(crate) use existing::{Claim, Freed, all, all_with_meta, claim, empty_trash, starting_with, to_trash, trash};
-pub(crate) use mend::{Mend, Mended};
+pub(crate) use assemble::{Assembled, Assembly};
+pub(crate) use inventory::{all, all_with_meta, starting_with, trash};
 pub(crate) use pace::Pace;
 pub(crate) use pending::{Pending, SourceFacts};
+pub(crate) use remove::{Freed, LeaseBlock, block_leases, empty_trash, to_trash};
 pub use repair_source::{LocalSource, RepairSource};
 pub(crate) use sealed::Sealed;
 pub(crate) use verify::{Checker, Subject, Verdict};
@@ -122,7 +124,7 @@ pub(crate) fn publish(
     // Also when it was here already: who published it may not have synced the folder yet.
     touched.folder_of(&name);
     if let Some(trashed_ms) = trash.get(&sealed.digest()) {
-        existing::restore(root, &sealed.digest(), &layout::trash(&sealed.digest(), *trashed_ms), touched)?;
+        remove::restore(root, &sealed.digest(), &layout::trash(&sealed.digest(), *trashed_ms), touched)?;
     }
     if durability.is_full() && !sealed.is_synced() && root.meta(&name)?.is_none() {
         return Ok(Published::Unsynced);

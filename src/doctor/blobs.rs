@@ -2,7 +2,7 @@
 
 use rayon::prelude::*;
 
-use super::finding::{Finding, Plan};
+use super::finding::{Finding, Fix};
 use super::kind::FindingKind as K;
 use super::look::{Known, Look};
 use crate::blob::outboard;
@@ -31,23 +31,23 @@ impl Look<'_> {
             return None;
         }
         let path = layout::outboard(digest);
-        let mended = |finding: Finding| Some(finding.mended_by(Plan::CheckBlob(*digest)));
+        let fixed = |finding: Finding| Some(finding.fixed_by(Fix::CheckBlob(*digest)));
         let Some(outboard) = outboard::read(self.root, digest) else {
             return match self.root.meta(&path) {
-                Ok(None) => mended(self.finding(K::OutboardMissing, &path, "it is not there")),
-                _ => mended(self.finding(K::OutboardDamaged, &path, "it cannot be read")),
+                Ok(None) => fixed(self.finding(K::OutboardMissing, &path, "it is not there")),
+                _ => fixed(self.finding(K::OutboardDamaged, &path, "it cannot be read")),
             };
         };
         if !outboard.fits(meta) {
             let what = "its inode, size or modification time is not what it was at its last full check";
-            return mended(self.finding(K::BlobChanged, &layout::blob(digest), what));
+            return fixed(self.finding(K::BlobChanged, &layout::blob(digest), what));
         }
         if !outboard.has_groups() {
             let what = "it has a stamp and no groups, which are made by the next full check";
-            return mended(self.finding(K::OutboardMissing, &path, what));
+            return fixed(self.finding(K::OutboardMissing, &path, what));
         }
         if outboard.groups(self.root, digest).is_none_or(|groups| groups.size_bytes() != meta.size_bytes) {
-            return mended(self.finding(K::OutboardDamaged, &path, "its groups do not merge to its root"));
+            return fixed(self.finding(K::OutboardDamaged, &path, "its groups do not merge to its root"));
         }
         None
     }

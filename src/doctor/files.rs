@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use super::finding::{Finding, Plan};
+use super::finding::{Finding, Fix};
 use super::kind::FindingKind as K;
 use super::look::{Known, Look};
 use crate::fs::{Kind, Meta, Root, Session};
@@ -50,7 +50,7 @@ impl Look<'_> {
                 }
                 Ok(None) => {
                     let finding = self.finding(K::FolderMissing, folder, "it is not there");
-                    self.found.push(finding.mended_by(Plan::MakeFolder(folder.to_path_buf())));
+                    self.found.push(finding.fixed_by(Fix::MakeFolder(folder.to_path_buf())));
                     missing.push(folder);
                 }
                 Err(error) => self.find(K::NotExamined, folder, error.to_string()),
@@ -58,7 +58,7 @@ impl Look<'_> {
         }
         let probe = layout::lock_probe();
         if missing.iter().all(|folder| !probe.starts_with(folder)) && matches!(self.root.meta(&probe), Ok(None)) {
-            let finding = self.finding(K::ProbeMissing, &probe, "it is not there").mended_by(Plan::MakeProbe);
+            let finding = self.finding(K::ProbeMissing, &probe, "it is not there").fixed_by(Fix::MakeProbe);
             self.found.push(finding);
         }
         if !self.store.locks_work {
@@ -127,7 +127,7 @@ impl Look<'_> {
         for (name, meta) in self.or_say(views, known, homes).unwrap_or_default() {
             let home = views.join(name);
             if meta.kind != Kind::Dir {
-                if !known.roots.claims(&home) {
+                if !known.roots.needs_path(&home) {
                     self.find(K::StrangeFile, &home, STRANGE);
                 }
                 continue;
@@ -206,7 +206,7 @@ impl Look<'_> {
     fn wrong_mode(&self, path: &Path, meta: &Meta, right: u32, tally: &mut Tally) {
         let what = format!("its mode is {:04o} and not {right:04o}", meta.mode);
         let finding = self.finding(K::WrongMode, path, what);
-        tally.wrong_modes.push(finding.mended_by(Plan::SetMode(path.to_path_buf(), right)));
+        tally.wrong_modes.push(finding.fixed_by(Fix::SetMode(path.to_path_buf(), right)));
     }
 
     /// In the root of a group, members' files are their own.

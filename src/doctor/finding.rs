@@ -19,16 +19,16 @@ pub struct Finding {
     pub id: Option<String>,
     /// What is wrong, in one line.
     pub what: String,
-    /// Who mends it.
+    /// What puts it right.
     pub remedy: Remedy,
-    /// What [`Doctor::mend`](super::Doctor::mend) would do, or what to do instead.
+    /// What [`Doctor::repair`](super::Doctor::repair) would do, or what to do instead.
     pub advice: String,
-    pub(super) plan: Option<Plan>,
+    pub(super) fix: Option<Fix>,
 }
 
-/// What mends a finding. All paths are relative to the root.
+/// What repairs a finding. All paths are relative to the root.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Plan {
+pub(super) enum Fix {
     MakeFolder(PathBuf),
     MakeProbe,
     WriteTag,
@@ -49,9 +49,9 @@ impl Finding {
             path: if path.as_os_str().is_empty() { root.path().to_path_buf() } else { root.absolute(path) },
             id: None,
             what: what.into(),
-            remedy: kind.remedy(),
-            advice: kind.advice().to_owned(),
-            plan: None,
+            remedy: kind.info().remedy,
+            advice: kind.info().advice.to_owned(),
+            fix: None,
         }
     }
 
@@ -60,10 +60,10 @@ impl Finding {
         self
     }
 
-    /// Something that `mend` does as its kind says.
-    pub(super) fn mended_by(mut self, plan: Plan) -> Self {
+    /// One that `repair` repairs, as its kind says.
+    pub(super) fn fixed_by(mut self, fix: Fix) -> Self {
         self.remedy = Remedy::Repair;
-        self.plan = Some(plan);
+        self.fix = Some(fix);
         self
     }
 
@@ -72,10 +72,10 @@ impl Finding {
         self
     }
 
-    /// Of a kind that `mend` mostly mends, one that it does not.
+    /// One that `repair` leaves alone, though it repairs most of its kind.
     pub(super) fn left_to_the_operator(mut self, advice: impl Into<String>) -> Self {
         self.remedy = Remedy::Operator;
-        self.plan = None;
+        self.fix = None;
         self.advised(advice)
     }
 
@@ -91,10 +91,10 @@ impl Finding {
         self.kind.meaning()
     }
 
-    /// Whether [`Doctor::mend`](super::Doctor::mend) does something about it.
+    /// Whether [`Doctor::repair`](super::Doctor::repair) does something about it.
     #[must_use]
-    pub fn is_mendable(&self) -> bool {
-        self.plan.is_some()
+    pub fn is_repairable(&self) -> bool {
+        self.fix.is_some()
     }
 
     /// Whether a person has to do something about it: it is neither a note nor what a collection takes.
@@ -112,13 +112,13 @@ impl Finding {
 /// What became of a finding.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
-pub enum MendOutcome {
-    /// It was mended; says what was done.
-    Mended(String),
+pub enum RepairOutcome {
+    /// It was repaired; says what was done.
+    Repaired(String),
     /// It is no longer so: somebody else was faster, or it went with another one.
     Gone,
     /// Nothing can be done automatically; the finding's advice says what to do.
     NotOffered,
-    /// It could not be mended.
+    /// It could not be repaired.
     Failed(Error),
 }

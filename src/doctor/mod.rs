@@ -1,4 +1,4 @@
-//! `doctor`: the store checked against itself, without a write; and what it finds mended, where that can be done.
+//! `doctor`: the store checked against itself, without a write; and what it finds repaired, where that can be done.
 //!
 //! A store is looked at while others work on it, so everything is looked at twice. The second look is at what the first
 //! has found, and happens while no commit and no sweep can run: what it still finds is so.
@@ -8,13 +8,14 @@ mod debris;
 mod files;
 mod finding;
 mod kind;
+mod kind_table;
 mod look;
-mod mend;
 mod rebuild;
+mod repair;
 mod shards;
 mod views;
 
-pub use finding::{Finding, MendOutcome};
+pub use finding::{Finding, RepairOutcome};
 pub use kind::{FindingKind, Remedy, Severity};
 
 use std::collections::BTreeSet;
@@ -80,21 +81,21 @@ impl Doctor {
         Ok(Doctor { store: Store::around(root), observer: Arc::new(()) })
     }
 
-    /// The same, with another durability for what is mended.
+    /// The same, with another durability for what is repaired.
     #[must_use]
     pub fn with_durability(mut self, durability: Durability) -> Self {
         self.store.settings.durability = durability;
         self
     }
 
-    /// The same, with another patience for the locks that mending takes.
+    /// The same, with another patience for the locks that a repair takes.
     #[must_use]
     pub fn with_lock_wait(mut self, wait: Wait) -> Self {
         self.store.settings.lock_wait = wait;
         self
     }
 
-    /// The same, which tells of the blobs that mending reads.
+    /// The same, which tells of the blobs that a repair reads.
     #[must_use]
     pub fn with_observer(mut self, observer: Arc<dyn Observer>) -> Self {
         self.observer = observer;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use rayon::prelude::*;
 
-use super::finding::{Finding, Plan};
+use super::finding::{Finding, Fix};
 use super::kind::FindingKind as K;
 use super::look::{Known, Look};
 use crate::error::{Error, Result};
@@ -19,9 +19,9 @@ impl Look<'_> {
     pub(super) fn look_at_store_json(&mut self) {
         let name = Path::new(layout::STORE_JSON);
         let is_whole = || self.store.index.all().is_ok();
-        let mended = |finding: Finding| {
+        let fixed = |finding: Finding| {
             match is_whole() {
-            true => finding.mended_by(Plan::WriteStoreJson).advised(
+            true => finding.fixed_by(Fix::WriteStoreJson).advised(
                 "writes it anew, with format 1 and without limits, since the whole index reads as format 1; what is there \
                  is kept in quarantine. Set the limits again with `catalog config`",
             ),
@@ -30,20 +30,20 @@ impl Look<'_> {
         };
         let finding = match check_store_file(self.root) {
             Ok(true) => None,
-            Ok(false) => Some(mended(self.finding(K::StoreJsonMissing, name, "it is not there"))),
+            Ok(false) => Some(fixed(self.finding(K::StoreJsonMissing, name, "it is not there"))),
             Err(Error::CorruptIndex { reason, .. }) => {
                 let kind = match self.root.meta(name) {
                     Ok(None) => K::StoreJsonMissing,
                     _ => K::StoreJsonDamaged,
                 };
-                Some(mended(self.finding(kind, name, reason)))
+                Some(fixed(self.finding(kind, name, reason)))
             }
             // No file at all, or one of another user.
             Err(error) => {
                 let is_file = self.root.meta(name).is_ok_and(|meta| meta.is_some_and(|meta| meta.kind == Kind::File));
                 Some(match is_file {
                     true => self.finding(K::NotExamined, name, error.to_string()),
-                    false => mended(self.finding(K::StoreJsonDamaged, name, "it is not a regular file")),
+                    false => fixed(self.finding(K::StoreJsonDamaged, name, "it is not a regular file")),
                 })
             }
         };
@@ -53,7 +53,7 @@ impl Look<'_> {
             Ok(true) => {}
             Ok(false) => {
                 let what = "it is not there, or does not begin with the signature";
-                let finding = self.finding(K::CachedirTagMissing, tag, what).mended_by(Plan::WriteTag);
+                let finding = self.finding(K::CachedirTagMissing, tag, what).fixed_by(Fix::WriteTag);
                 self.found.push(finding);
             }
             Err(error) => self.find(K::NotExamined, tag, error.to_string()),
@@ -69,7 +69,7 @@ impl Look<'_> {
                 Ok(true) => {}
                 Ok(false) => {
                     let finding = self.finding(K::ReserveMissing, name, "it is not there, or not of its size");
-                    self.found.push(finding.mended_by(Plan::MakeReserve));
+                    self.found.push(finding.fixed_by(Fix::MakeReserve));
                 }
                 Err(error) => self.find(K::NotExamined, name, error.to_string()),
             },
@@ -115,7 +115,7 @@ impl Look<'_> {
         };
         let finding = self.finding(kind.0, &path, kind.1);
         match is_file_or_nothing(self.root, &path) {
-            true => Some(finding.mended_by(Plan::RenewPrevious(number))),
+            true => Some(finding.fixed_by(Fix::RenewPrevious(number))),
             false => Some(finding.left_to_the_operator("move it away: a file belongs there")),
         }
     }
@@ -145,7 +145,7 @@ impl Look<'_> {
 }
 
 fn offer(finding: Finding, number: u8, before: &Generation) -> Finding {
-    finding.mended_by(Plan::RestoreShard(number)).advised(format!(
+    finding.fixed_by(Fix::RestoreShard(number)).advised(format!(
         "restores {} from .prev; what is there now is kept in quarantine. What was recorded after that generation is \
          missing then: stage it again before the next `catalog gc`",
         named(before)

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use rayon::prelude::*;
 
-use super::finding::{Finding, Plan};
+use super::finding::{Finding, Fix};
 use super::kind::FindingKind as K;
 use super::look::{Known, Look};
 use crate::blob;
@@ -109,7 +109,7 @@ impl Look<'_> {
                 let is_there = self.root.meta(&manifest)?.is_some();
                 let finding = if is_there {
                     seen.bad.push(digest);
-                    self.finding(K::ManifestDamaged, &manifest, reason).mended_by(Plan::CheckBlob(digest))
+                    self.finding(K::ManifestDamaged, &manifest, reason).fixed_by(Fix::CheckBlob(digest))
                 } else {
                     self.finding(K::ManifestMissing, &manifest, self.missing(&digest)?)
                 };
@@ -132,7 +132,7 @@ impl Look<'_> {
                     let what = format!("it has {} bytes, and by the record {size}", blob.size_bytes);
                     let finding = self.finding(K::BlobSize, &path, what).of(id);
                     seen.found.push(match blob::is_good_by_stamp(self.root, digest, Durability::Relaxed)? {
-                        false => finding.mended_by(Plan::CheckBlob(*digest)),
+                        false => finding.fixed_by(Fix::CheckBlob(*digest)),
                         true => finding.left_to_the_operator(
                             "the blob is as it was at its last full check, so it is the record that is wrong: stage the \
                              model again",
@@ -182,7 +182,7 @@ impl Look<'_> {
         for (file, path) in shown_files(record, files, at) {
             let blob = self.root.meta(&layout::blob(&file.digest))?;
             let rebuilt = |finding: Finding| match missing.contains(&file.digest) {
-                false => finding.of(id).mended_by(Plan::RebuildView(id.to_owned())),
+                false => finding.of(id).fixed_by(Fix::RebuildView(id.to_owned())),
                 true => finding.of(id).left_to_the_operator("its blob is missing; see there"),
             };
             match self.root.meta(&path)? {
@@ -213,7 +213,7 @@ impl Look<'_> {
                     if shown.mode != 0o444 && self.root.keeps_modes() != Some(false) {
                         let what = format!("its mode is {:04o} and not 0444", shown.mode);
                         let finding = self.finding(K::WrongMode, &path, what).of(id);
-                        seen.found.push(finding.mended_by(Plan::SetMode(path, 0o444)));
+                        seen.found.push(finding.fixed_by(Fix::SetMode(path, 0o444)));
                     }
                 }
             }
@@ -223,7 +223,7 @@ impl Look<'_> {
             if is_whole && !self.store.is_listed(record, files, at)? {
                 let what = "its files are not as they were when they were made or checked last";
                 let finding = self.finding(K::ViewChanged, at, what).of(id);
-                seen.found.push(finding.mended_by(Plan::RebuildView(id.to_owned())));
+                seen.found.push(finding.fixed_by(Fix::RebuildView(id.to_owned())));
             }
         }
         if at.starts_with(layout::VIEWS) {
@@ -232,7 +232,7 @@ impl Look<'_> {
         Ok(())
     }
 
-    /// Names in the view that no file of the artifact has. In somebody's own folder, which was adopted, anything may be.
+    /// Names in the view that no file of the artifact has. In somebody's own folder, shown in place, anything may be.
     fn look_for_extra(&self, record: &Record, files: &[TreeFile], at: &Path, seen: &mut Seen) -> Result<()> {
         let paths: BTreeSet<PathBuf> = files.iter().map(|file| file.below(at)).collect();
         let mut folders = vec![at.to_path_buf()];

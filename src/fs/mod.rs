@@ -1,7 +1,6 @@
 //! The file system as the store needs it: everything below one root, nothing through a symlink, nothing half done.
 //! It knows no digests and no index.
 
-pub(crate) mod ahead;
 pub(crate) mod atomic;
 pub(crate) mod cached;
 pub(crate) mod fault;
@@ -15,6 +14,7 @@ mod session;
 pub(crate) mod source;
 pub(crate) mod space;
 mod sys;
+pub(crate) mod writeback;
 pub(crate) mod writers;
 
 pub use atomic::Durability;

@@ -37,7 +37,7 @@ pub(crate) fn execute(store: &Store, plan: &GcPlan) -> Result<GcReport> {
                 run.note(&step.action, done)?;
             }
         }
-        sweep.forget_claims();
+        sweep.unblock_leases();
     }
     for steps in evictions.chunks(EVICTIONS_AT_ONCE) {
         run.evict_some(steps, &mut sweep)?;
@@ -124,7 +124,7 @@ impl Run<'_> {
         for step in steps {
             match &step.action {
                 GcAction::EvictEntry { id, digest }
-                    if digest.is_none_or(|digest| sweep.claim(&digest).unwrap_or(false)) =>
+                    if digest.is_none_or(|digest| sweep.block_leases(&digest).unwrap_or(false)) =>
                 {
                     due.insert(id, step);
                 }
@@ -152,7 +152,7 @@ impl Run<'_> {
             let done = self.remove_evicted(&id, &stored, step, is_known, sweep);
             self.note(&step.action, done)?;
         }
-        sweep.forget_claims();
+        sweep.unblock_leases();
         Ok(())
     }
 

@@ -9,7 +9,7 @@ use super::facts::{BlobFacts, EntryFacts, Facts, TrashFacts, TrashedBlob, ViewFa
 use super::plan::make_plan;
 use super::usage::{Measured, bytes_freed_below, disk_bytes_below};
 use super::{GcPlan, GcPolicy};
-use crate::blob::{self, Claim};
+use crate::blob::{self, LeaseBlock};
 use crate::digest::Digest;
 use crate::entry::{LinkMode, Record};
 use crate::error::Result;
@@ -24,8 +24,8 @@ use crate::threads::ready_for_rayon;
 pub(crate) fn plan_gc(store: &Store, policy: &GcPolicy) -> Result<GcPlan> {
     let facts = gather(store)?;
     let mut failed = None;
-    let plan = make_plan(&facts, policy, &mut |digest| match blob::claim(&store.root, digest) {
-        Ok(claim) => matches!(claim, Claim::Leased),
+    let plan = make_plan(&facts, policy, &mut |digest| match blob::block_leases(&store.root, digest) {
+        Ok(block) => matches!(block, LeaseBlock::Leased),
         Err(error) => {
             failed.get_or_insert(error);
             true
@@ -125,7 +125,7 @@ fn stray_views(store: &Store, roots: &Roots) -> Result<Vec<ViewFacts>> {
             }
             // A directory has two links and one more for each folder in it, so 3 means a single view; if a record owns
             // it, there is nothing to collect. File systems that count differently are looked into.
-            let has_only_its_own = meta.links == 3 && roots.claims(&home);
+            let has_only_its_own = meta.links == 3 && roots.needs_path(&home);
             if has_only_its_own { Ok(Vec::new()) } else { stray_views_in(store, &home, roots) }
         })
         .collect();
@@ -140,7 +140,7 @@ fn stray_views_in(store: &Store, home: &Path, roots: &Roots) -> Result<Vec<ViewF
     };
     let empty = names.is_empty().then(|| home.to_path_buf());
     for folder in names.iter().map(|name| home.join(name)).chain(empty) {
-        if !roots.claims(&folder) && !is_leased_view(store, &folder)? {
+        if !roots.needs_path(&folder) && !is_leased_view(store, &folder)? {
             let mtime_ns = store.root.meta(&folder)?.map_or(0, |meta| meta.mtime_ns);
             let changed_ms = u64::try_from(mtime_ns / 1_000_000).unwrap_or(0);
             stray.push(ViewFacts { path: folder, changed_ms });
@@ -152,7 +152,7 @@ fn stray_views_in(store: &Store, home: &Path, roots: &Roots) -> Result<Vec<ViewF
 fn is_leased_view(store: &Store, folder: &Path) -> Result<bool> {
     let Thing::ViewFolder(digits) = layout::classify(folder) else { return Ok(false) };
     for digest in blob::starting_with(&store.root, digits.as_deref())? {
-        if matches!(blob::claim(&store.root, &digest)?, Claim::Leased) {
+        if matches!(blob::block_leases(&store.root, &digest)?, LeaseBlock::Leased) {
             return Ok(true);
         }
     }

@@ -75,7 +75,7 @@ fn reclaim(
     };
     let mut sweep = Sweep::begin(store)?;
     // First of all, so that no lease is taken on what is half removed.
-    if !sweep.claim(&digest)? {
+    if !sweep.block_leases(&digest)? {
         receipt.keep(digest, record.size_bytes, LEASED);
         return Ok(());
     }

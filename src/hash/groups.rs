@@ -9,7 +9,7 @@ use std::ops::Range;
 
 use blake3::hazmat::{ChainingValue, HasherExt as _, Mode, merge_subtrees_non_root, merge_subtrees_root};
 
-/// The unit in which damage is named and mended.
+/// The unit in which damage is named and repaired.
 pub(crate) const GROUP_BYTES: usize = 1 << 20;
 
 /// What a blob's bytes are checked against.

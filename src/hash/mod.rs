@@ -1,7 +1,7 @@
 //! Hashing: of what the store owns through a memory map, of anybody's files by reading, of many streams at once.
 //!
 //! ```text
-//! both.rs          SHA-256 and BLAKE3 of the same bytes
+//! dual.rs          SHA-256 and BLAKE3 of the same bytes
 //! groups.rs        BLAKE3 of a file's parts, each by itself
 //! files.rs         digests of many files, for `catalog hash`
 //! buffers.rs       what was read of a file, in memory that goes from file to file
@@ -12,8 +12,8 @@
 //! kernel/          the inner loops, and which of them this processor has
 //! ```
 
-mod both;
 mod buffers;
+mod dual;
 mod file_stream;
 mod files;
 pub(crate) mod groups;
@@ -22,8 +22,8 @@ mod lane;
 mod schedule;
 mod streams;
 
-pub(crate) use both::{BothHasher, Hashes, hash_both};
 pub(crate) use buffers::{Buffer, Buffers};
+pub(crate) use dual::{BothHasher, Hashes, hash_both};
 pub use files::{FileHash, HashFunction, HashValue, hash_files};
 pub(crate) use streams::{Stream, digest_streams};
 

@@ -1,11 +1,11 @@
 //! The index: id → record, in 256 JSON shards.
 
-mod claim;
 mod format;
+mod generation_claim;
 mod load;
-mod mend;
 mod record;
 mod records;
+mod restore;
 #[cfg(test)]
 mod testing;
 mod update;
@@ -13,7 +13,7 @@ mod update;
 #[cfg(feature = "testing")]
 pub(crate) use format::{ShardText, Unusable};
 pub(crate) use load::Index;
-pub(crate) use mend::Generation;
 pub(crate) use record::{StoredRecord, encode_path};
 pub(crate) use records::Records;
+pub(crate) use restore::Generation;
 pub(crate) use update::{Change, Edit, Flushed};

@@ -5,8 +5,8 @@ use std::io;
 use std::path::Path;
 use std::time::Duration;
 
-use super::claim::{claim, precedes};
 use super::format::ShardText;
+use super::generation_claim::{claim, precedes};
 use super::load::{Index, load_text, unreadable};
 use super::record::StoredRecord;
 use crate::entry::Stamp;

@@ -8,9 +8,9 @@ use super::take::take;
 use super::{ContentFile, Options};
 use crate::blob::{IngestMode, Pending, Sealed, SourceFacts, UsedMode};
 use crate::error::Result;
-use crate::fs::ahead::{Ahead, sync_meanwhile};
 use crate::fs::map::Map;
 use crate::fs::source::Foreign;
+use crate::fs::writeback::{Writeback, sync_meanwhile};
 use crate::fs::{Session, atomic, link, meta_of, space, will_need};
 use crate::hash::{Hashes, hash_both};
 
@@ -110,7 +110,7 @@ impl<'r> Duplicate<'r> {
         let size_bytes = source.before().size_bytes;
         // The full size first: a map reaches no further than the file. Nothing is written past it.
         self.reserve()?;
-        let copy = |part: Range<u64>, ahead: &Ahead| {
+        let copy = |part: Range<u64>, writeback: &Writeback| {
             let wanted = part.end - part.start;
             // The kernel copies without passing the bytes through this process, where it can.
             let copied = link::copy_range(source.file(), pending.file(), &part);
@@ -118,13 +118,13 @@ impl<'r> Duplicate<'r> {
             if copied != wanted {
                 return Err(source.changed(format!("it ended {} bytes early", wanted - copied)));
             }
-            ahead.wrote(wanted);
+            writeback.wrote(wanted);
             Map::read_in(pending.file(), part).map_err(|e| pending.fail("write", e))
         };
         let is_synced_in_parts = options.durability.is_full() && size_bytes > SYNC_EVERY_BYTES;
         let sync = || atomic::sync_data(pending.root(), pending.file(), pending.name());
-        let (hashes, synced) = sync_meanwhile(is_synced_in_parts.then_some(SYNC_EVERY_BYTES), sync, |ahead| {
-            hash_both(size_bytes, options.with_groups, |part| copy(part, ahead), options.advanced)
+        let (hashes, synced) = sync_meanwhile(is_synced_in_parts.then_some(SYNC_EVERY_BYTES), sync, |writeback| {
+            hash_both(size_bytes, options.with_groups, |part| copy(part, writeback), options.advanced)
         });
         synced?;
         let hashes = hashes?;

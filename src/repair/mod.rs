@@ -1,6 +1,6 @@
 //! `repair`: damaged content made whole from a good source, and shown again.
 //!
-//! Every blob of the entry is checked in full. What is lost is put together from good parts (`blob/mend.rs`) and committed
+//! Every blob of the entry is checked in full. What is lost is put together from good parts (`blob/assemble.rs`) and committed
 //! as any blob is; then the entry, and every other one that needed the same bytes, is shown again by [`show_again`].
 
 mod show_again;
@@ -13,7 +13,7 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use crate::blob::manifest::TreeFile;
-use crate::blob::{self, Checker, LocalSource, Mend, Mended, RepairSource, Subject, Verdict};
+use crate::blob::{self, Assembled, Assembly, Checker, LocalSource, RepairSource, Subject, Verdict};
 use crate::digest::Digest;
 use crate::entry::{ArtifactKind, Record};
 use crate::error::{Error, Result};
@@ -110,10 +110,10 @@ impl Repair<'_> {
         if record.kind == ArtifactKind::Tree {
             // It says what else there is.
             let manifest = TreeFile { path: String::new(), digest, size_bytes: 0 };
-            self.mend(&[manifest])?;
+            self.repair_blobs(&[manifest])?;
         }
         let files = store.files_of(record.kind, digest, record.size_bytes)?;
-        self.mend(&files)?;
+        self.repair_blobs(&files)?;
         let needed: BTreeSet<Digest> = files.iter().map(|file| file.digest).chain([digest]).collect();
         for other in store.index.readable().iter().flat_map(|shard| shard.all()) {
             // Every blob of the requested entry has just been checked or repaired, even if its outboard could not be
@@ -137,7 +137,7 @@ impl Repair<'_> {
     }
 
     /// Checks the blobs of these files, and makes those whole that are not.
-    fn mend(&mut self, files: &[TreeFile]) -> Result<()> {
+    fn repair_blobs(&mut self, files: &[TreeFile]) -> Result<()> {
         let store = self.store;
         let by_digest: BTreeMap<Digest, &TreeFile> = files.iter().map(|file| (file.digest, file)).collect();
         let is_manifest = |file: &TreeFile| self.record.kind == ArtifactKind::Tree && file.path.is_empty();
@@ -162,9 +162,9 @@ impl Repair<'_> {
             // As for a stage: what is good is shared where that is possible, and nobody is evicted for it.
             let copied_bytes = if session.can_reflink() { 0 } else { file.size_bytes };
             make_room(store, file.size_bytes, copied_bytes)?;
-            let mend =
-                Mend { digest, remains: self.remains(&digest)?, sources: self.sources(file)?, advanced: &advanced };
-            let (incoming, Mended { repaired_bytes, source_bytes }) = mend.run(&session, store.durability())?;
+            let assembly =
+                Assembly { digest, remains: self.remains(&digest)?, sources: self.sources(file)?, advanced: &advanced };
+            let (incoming, Assembled { repaired_bytes, source_bytes }) = assembly.run(&session, store.durability())?;
             let (mut blobs, id) = ([incoming], self.record.entry.id.as_str());
             let unit = Unit { id, blobs: &mut blobs, exhibit: None, is_due: &|| Ok(true), record: None };
             for done in store::commit(store, &session, &mut [unit], false) {

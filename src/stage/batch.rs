@@ -12,7 +12,7 @@ use crate::blob::{Sealed, UsedMode};
 use crate::entry::ArtifactKind;
 use crate::error::{Error, Result};
 use crate::fs::Session;
-use crate::fs::ahead::sync_meanwhile;
+use crate::fs::writeback::sync_meanwhile;
 use crate::fs::{Durability, wait_for_a_tick};
 use crate::gc::make_room;
 use crate::ingest::{self, ContentFile, Job, Options, Origin};

@@ -7,7 +7,7 @@ use std::path::{MAIN_SEPARATOR, Path};
 
 use super::Store;
 use crate::blob::manifest::{self, TreeFile};
-use crate::blob::{self, Claim};
+use crate::blob::{self, LeaseBlock};
 use crate::digest::Digest;
 use crate::entry::{ArtifactKind, Record};
 use crate::error::{Error, Result};
@@ -33,7 +33,7 @@ impl Roots {
     }
 
     /// Whether a record shows something here: its path is this one, below it, or a folder that this is in.
-    pub(crate) fn claims(&self, relative: &Path) -> bool {
+    pub(crate) fn needs_path(&self, relative: &Path) -> bool {
         let mut key = key(relative);
         let ends = key.iter().enumerate().filter(|(_, byte)| **byte == b'/').map(|(end, _)| end);
         let mut above = ends.chain([key.len()]).filter_map(|end| key.get(..end));
@@ -133,7 +133,7 @@ impl Store {
     pub(crate) fn leased_orphans(&self, roots: &Roots) -> Result<BTreeSet<Digest>> {
         let mut leased = BTreeSet::new();
         for digest in blob::all(&self.root)?.into_iter().filter(|digest| !roots.references(digest)) {
-            if !matches!(blob::claim(&self.root, &digest)?, Claim::Leased) {
+            if !matches!(blob::block_leases(&self.root, &digest)?, LeaseBlock::Leased) {
                 continue;
             }
             leased.insert(digest);
@@ -173,23 +173,23 @@ mod tests {
     use crate::{FsCatalog, StageOptions};
 
     #[test]
-    fn a_path_claims_what_is_above_and_below_it_and_no_namesake() {
+    fn a_path_needs_what_is_above_and_below_it_and_no_namesake() {
         let mut roots = Roots::default();
         for path in ["views/a-1/abc/m.gguf", "views/b/abc", "views/b-1/abc"] {
             roots.add(Path::new(path), &[]);
         }
-        let claims = |path: &str| roots.claims(Path::new(path));
+        let needs_path = |path: &str| roots.needs_path(Path::new(path));
         for path in
             ["views", "views/a-1", "views/a-1/abc", "views/a-1/abc/m.gguf", "views/b", "views/b/abc/x/y", "views/b-1"]
         {
-            assert!(claims(path), "{path}");
+            assert!(needs_path(path), "{path}");
         }
         // Red when the text is compared and not its parts: `a-1` begins with `a`, and stands before `a/`.
         for path in ["view", "views/a", "views/a-1/ab", "views/a-1/abc/m", "views/b-", "views/b/abcd", "index"] {
-            assert!(!claims(path), "{path}");
+            assert!(!needs_path(path), "{path}");
         }
         roots.release(Path::new("views/b/abc"), &[]);
-        assert!(!roots.claims(Path::new("views/b")) && roots.claims(Path::new("views/b-1")));
+        assert!(!roots.needs_path(Path::new("views/b")) && roots.needs_path(Path::new("views/b-1")));
     }
 
     // Red when `for_each_record` does not look at a record once more whose manifest is not there.

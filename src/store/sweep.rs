@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::{Exclusive, Roots, Store};
 use crate::blob::manifest::TreeFile;
-use crate::blob::{self, Claim, Freed};
+use crate::blob::{self, Freed, LeaseBlock};
 use crate::digest::Digest;
 use crate::entry::LinkMode;
 use crate::error::{Error, Result};
@@ -27,7 +27,7 @@ pub(crate) struct Sweep<'s> {
     /// See [`Store::leased_orphans`].
     orphans: BTreeSet<Digest>,
     /// Blobs that nobody can lease until this is dropped.
-    claims: BTreeMap<Digest, Lock>,
+    blocked: BTreeMap<Digest, Lock>,
     /// In `trash/` now, to be removed for good when the store lock is free again.
     doomed: Vec<(Digest, PathBuf)>,
     /// Removed for good already: there was no room for a name in `trash/`.
@@ -68,7 +68,7 @@ impl<'s> Sweep<'s> {
             relocked: 0,
             roots: Roots::default(),
             orphans: BTreeSet::new(),
-            claims: BTreeMap::new(),
+            blocked: BTreeMap::new(),
             doomed: Vec::new(),
             freed: Vec::new(),
         };
@@ -84,10 +84,10 @@ impl<'s> Sweep<'s> {
     }
 
     /// The guard, before each step. If somebody has removed the lock file, commits run beside this, and the roots are no
-    /// more all that there are: then it is locked anew. Claims are given up for that, in the order in which locks are taken.
+    /// more all that there are: then it is locked anew. Blocked leases are let go for that, in the order in which locks are taken.
     fn alone(&mut self) -> Result<&Exclusive<'s>> {
         if !self.guard.as_ref().map_or(Ok(false), Exclusive::is_named)? {
-            self.claims.clear();
+            self.blocked.clear();
             self.guard = None;
             self.relocked += 1;
             self.lock()?;
@@ -104,25 +104,25 @@ impl<'s> Sweep<'s> {
         self.alone()?.record(ids, edit)
     }
 
-    /// Keeps new leases off an artifact's root blob until [`forget_claims`](Sweep::forget_claims). `false`: it is
+    /// Keeps new leases off an artifact's root blob until [`unblock_leases`](Sweep::unblock_leases). `false`: it is
     /// leased, and has to stay as a whole.
-    pub(crate) fn claim(&mut self, digest: &Digest) -> Result<bool> {
-        if self.claims.contains_key(digest) {
+    pub(crate) fn block_leases(&mut self, digest: &Digest) -> Result<bool> {
+        if self.blocked.contains_key(digest) {
             return Ok(true);
         }
-        match blob::claim(&self.store.root, digest)? {
-            Claim::Leased => Ok(false),
-            Claim::Gone => Ok(!self.orphans.contains(digest)),
-            Claim::Free(lock) => {
-                self.claims.insert(*digest, lock);
+        match blob::block_leases(&self.store.root, digest)? {
+            LeaseBlock::Leased => Ok(false),
+            LeaseBlock::Gone => Ok(!self.orphans.contains(digest)),
+            LeaseBlock::Free(lock) => {
+                self.blocked.insert(*digest, lock);
                 Ok(true)
             }
         }
     }
 
-    /// Every claim costs a descriptor.
-    pub(crate) fn forget_claims(&mut self) {
-        self.claims.clear();
+    /// Each blob that leases are kept off costs a descriptor.
+    pub(crate) fn unblock_leases(&mut self) {
+        self.blocked.clear();
     }
 
     /// Puts a blob into `trash/` that nothing needs; with `at_once` it is removed for good when the sweep ends.
@@ -131,8 +131,8 @@ impl<'s> Sweep<'s> {
         if self.roots.references(digest) {
             return Ok(Fate::Referenced);
         }
-        let was_claimed = self.claims.contains_key(digest);
-        if self.orphans.contains(digest) || !self.claim(digest)? {
+        let was_blocked = self.blocked.contains_key(digest);
+        if self.orphans.contains(digest) || !self.block_leases(digest)? {
             return Ok(Fate::Leased);
         }
         let root = &self.store.root;
@@ -149,8 +149,8 @@ impl<'s> Sweep<'s> {
             }
             Fate::Trashed
         };
-        if !was_claimed {
-            self.claims.remove(digest); // a tree may have more files than a process may have open
+        if !was_blocked {
+            self.blocked.remove(digest); // a tree may have more files than a process may have open
         }
         Ok(fate)
     }
@@ -172,7 +172,7 @@ impl<'s> Sweep<'s> {
             && layout::place(&path) != Place::Own
         {
             let (view, fingerprint) = (record.view, record.view_fingerprint.as_deref());
-            let is_needed = |shown: &Path| self.roots.claims(shown);
+            let is_needed = |shown: &Path| self.roots.needs_path(shown);
             view::remove_in_place(&self.store.root, &path, files, view, fingerprint, is_needed)?;
         }
         Ok(copies)
@@ -195,13 +195,13 @@ impl<'s> Sweep<'s> {
             Thing::ViewFolder(digits) => digits,
             _ => return Ok(false),
         };
-        if self.roots.claims(folder) {
+        if self.roots.needs_path(folder) {
             return Ok(false);
         }
         // A lease on what this id had before is on a blob that may well be another entry's too, so the blob being needed
         // says nothing about the view. A lease that comes now waits, and does not find the view half removed.
         for digest in blob::starting_with(root, digits.as_deref())? {
-            if !self.claim(&digest)? {
+            if !self.block_leases(&digest)? {
                 return Ok(false);
             }
         }
@@ -231,8 +231,8 @@ impl<'s> Sweep<'s> {
 
     /// Lets commits run again, then removes for good what was taken at once.
     pub(crate) fn finish(self) -> Result<Swept> {
-        let Sweep { store, guard, doomed, freed, claims, .. } = self;
-        drop((guard, claims));
+        let Sweep { store, guard, doomed, freed, blocked, .. } = self;
+        drop((guard, blocked));
         let mut swept = Swept { freed, failed: Vec::new() };
         for (digest, trashed) in &doomed {
             match blob::empty_trash(&store.root, digest, trashed) {

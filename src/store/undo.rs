@@ -29,7 +29,7 @@ fn take_back(store: &Store, stored: &BTreeSet<Digest>, views: &[PathBuf]) -> Res
     }
     for digest in stored {
         sweep.remove_blob(digest, true)?;
-        sweep.forget_claims();
+        sweep.unblock_leases();
     }
     sweep.finish().map(drop)
 }

@@ -58,7 +58,7 @@ fn a_finding_says_all_that_there_is_to_say() {
         assert!(finding[member].as_str().unwrap().len() > 5, "{finding}");
     }
     assert_eq!(summary["kind"], "summary");
-    assert_eq!((&summary["errors"], &summary["mended"]), (&1.into(), &0.into()));
+    assert_eq!((&summary["errors"], &summary["repaired"]), (&1.into(), &0.into()));
     let text = String::from_utf8(doctor(&store, &[]).stdout).unwrap();
     assert!(text.starts_with(&format!("error view_missing: {} of file\n", view.display())), "{text}");
     for word in ["wrong: ", "means: ", "--repair: ", "1 error, 0 warnings, 0 notes"] {
@@ -67,7 +67,7 @@ fn a_finding_says_all_that_there_is_to_say() {
 }
 
 #[test]
-fn repair_mends_and_the_second_run_finds_nothing() {
+fn repair_repairs_and_the_second_run_finds_nothing() {
     let store = plain();
     let shard = common::shard_path(&store.root(), "file");
     store.catalog.set_state("file", catalog_core::LifecycleState::Retired).unwrap();
@@ -78,15 +78,15 @@ fn repair_mends_and_the_second_run_finds_nothing() {
     assert_eq!(doctor(&store, &[]).status.code(), Some(4));
     let output = doctor(&store, &["--repair", "--json"]);
     assert_eq!(output.status.code(), Some(0), "{output:?}");
-    let mended: Vec<Value> = lines(&output).into_iter().filter(|line| line["outcome"] == "mended").collect();
-    let kinds: Vec<&str> = mended.iter().map(|line| line["kind"].as_str().unwrap()).collect();
+    let repaired: Vec<Value> = lines(&output).into_iter().filter(|line| line["outcome"] == "repaired").collect();
+    let kinds: Vec<&str> = repaired.iter().map(|line| line["kind"].as_str().unwrap()).collect();
     assert_eq!(kinds, ["shard_damaged", "view_missing"], "{output:?}");
-    assert!(mended.iter().all(|line| line["detail"].is_string()));
+    assert!(repaired.iter().all(|line| line["detail"].is_string()));
     let summary = lines(&output).pop().unwrap();
-    assert_eq!(summary["mended"], 2);
+    assert_eq!(summary["repaired"], 2);
     let again = doctor(&store, &["--repair", "--json"]);
     assert_eq!(again.status.code(), Some(0));
-    assert!(lines(&again).iter().all(|line| line["outcome"] != "mended"), "{again:?}");
+    assert!(lines(&again).iter().all(|line| line["outcome"] != "repaired"), "{again:?}");
     assert!(store.catalog.resolve("file").is_ok());
 }
 

@@ -16,15 +16,15 @@ fn outboards_that_are_lost_or_damaged_are_made_again() {
     let both: [&Path; 2] = [&json, &groups];
 
     fs::remove_file(&json).unwrap();
-    store.mends(&[(K::OutboardMissing, &json)], &both);
+    store.repairs(&[(K::OutboardMissing, &json)], &both);
     fs::write(&json, "{").unwrap();
-    store.mends(&[(K::OutboardDamaged, &json)], &both);
+    store.repairs(&[(K::OutboardDamaged, &json)], &both);
     fs::remove_file(&groups).unwrap();
-    store.mends(&[(K::OutboardDamaged, &json)], &both);
+    store.repairs(&[(K::OutboardDamaged, &json)], &both);
     let mut wrong = text.clone();
     wrong[40] ^= 1;
     fs::write(&groups, wrong).unwrap();
-    store.mends(&[(K::OutboardDamaged, &json)], &both);
+    store.repairs(&[(K::OutboardDamaged, &json)], &both);
     assert_eq!(fs::read(&groups).unwrap(), text);
 }
 
@@ -36,7 +36,7 @@ fn an_outboard_whose_groups_were_left_for_later_gets_them() {
     options.defer_outboard = true;
     store.catalog.stage(&reference(&file), &options).unwrap();
     let (json, groups) = (store.outboard("later", "json"), store.outboard("later", "groups"));
-    store.mends(&[(K::OutboardMissing, &json)], &[&json, &groups]);
+    store.repairs(&[(K::OutboardMissing, &json)], &[&json, &groups]);
     assert!(groups.exists());
 }
 
@@ -46,13 +46,13 @@ fn a_blob_that_was_written_to_is_checked() {
     let store = Store::new();
     let (blob, json, groups) = (store.blob("file"), store.outboard("file", "json"), store.outboard("file", "groups"));
     common::set_mtime(&blob, common::long_ago());
-    store.mends(&[(K::BlobChanged, &blob)], &[&json, &groups]);
+    store.repairs(&[(K::BlobChanged, &blob)], &[&json, &groups]);
 
     // Through the view, by who may.
     spoil(&store.view("file"), |bytes| bytes[5] ^= 1);
     let (view, shard) = (store.view("file"), common::shard_path(&store.root(), "file"));
     let prev = PathBuf::from(format!("{}.prev", shard.display()));
-    let left = store.mends_to(&[(K::BlobChanged, &blob)], &[&blob, &json, &view, &shard, &prev]);
+    let left = store.repairs_to(&[(K::BlobChanged, &blob)], &[&blob, &json, &view, &shard, &prev]);
     assert_eq!(kinds(&left), [K::EntryDamaged, K::QuarantineNotEmpty]);
     assert!(left[0].what.contains("quarantine/") && left[0].id.as_deref() == Some("file"), "{left:#?}");
     assert!(!blob.exists() && !view.exists());
@@ -65,7 +65,7 @@ fn a_blob_of_another_size_is_checked_and_taken_out_of_service() {
     spoil(&blob, |bytes| bytes.truncate(1000));
     let (view, shard) = (store.view("file"), common::shard_path(&store.root(), "file"));
     let prev = PathBuf::from(format!("{}.prev", shard.display()));
-    let left = store.mends_to(&[(K::BlobSize, &blob)], &[&blob, &json, &view, &shard, &prev]);
+    let left = store.repairs_to(&[(K::BlobSize, &blob)], &[&blob, &json, &view, &shard, &prev]);
     assert_eq!(kinds(&left), [K::EntryDamaged, K::QuarantineNotEmpty]);
 }
 
@@ -74,17 +74,17 @@ fn a_record_of_another_size_is_not_the_blobs_fault() {
     let store = Store::new();
     common::edit_shard(&store.root(), "small", |entries| entries["small"]["size_bytes"] = 7.into());
     let found = store.finds(&[(K::BlobSize, &store.blob("small"))]);
-    assert!(!found[0].is_mendable() && found[0].advice.contains("the record"), "{found:#?}");
+    assert!(!found[0].is_repairable() && found[0].advice.contains("the record"), "{found:#?}");
 }
 
 #[test]
-fn an_entry_that_is_marked_damaged_is_named_and_mended_by_repair() {
+fn an_entry_that_is_marked_damaged_is_named_and_repaired_by_repair() {
     let store = Store::new();
     let view = store.view("file");
     spoil(&store.blob("file"), |bytes| bytes[0] ^= 1);
     store.catalog.verify("file", &VerifyOptions::default()).unwrap();
     let found = store.finds(&[(K::EntryDamaged, &view), (K::QuarantineNotEmpty, &store.root().join("quarantine"))]);
-    assert!(found[0].advice.contains("catalog repair") && !found[0].is_mendable(), "{found:#?}");
+    assert!(found[0].advice.contains("catalog repair") && !found[0].is_repairable(), "{found:#?}");
     store.catalog.repair("file", &catalog_core::RepairOptions::default()).unwrap();
     store.finds(&[(K::QuarantineNotEmpty, &store.root().join("quarantine"))]);
 }
@@ -102,7 +102,7 @@ fn a_blob_that_is_gone_is_named_with_each_entry_that_needs_it() {
     let found = store.finds(&[(K::BlobMissing, &blob), (K::BlobMissing, &blob), (K::StrayOutboard, &stray)]);
     let ids: BTreeSet<_> = found.iter().filter_map(|finding| finding.id.as_deref()).collect();
     assert_eq!(ids, BTreeSet::from(["small", "other"]));
-    assert!(found.iter().all(|finding| !finding.is_mendable()));
+    assert!(found.iter().all(|finding| !finding.is_repairable()));
     fs::rename(&away, store.root().join("trash").join(format!("{}.1", store.digest("small").to_hex()))).unwrap();
     let found = store.examine();
     assert!(found.iter().any(|finding| finding.kind == K::BlobMissing && finding.what.contains("trash")), "{found:#?}");
@@ -125,7 +125,7 @@ fn a_manifest_that_is_gone() {
     fs::rename(&manifest, store.host.path("away")).unwrap();
     // What its files are is unknown: nothing is called debris.
     let found = store.finds(&[(K::ManifestMissing, &manifest)]);
-    assert!(found[0].id.as_deref() == Some("tree") && !found[0].is_mendable(), "{found:#?}");
+    assert!(found[0].id.as_deref() == Some("tree") && !found[0].is_repairable(), "{found:#?}");
 }
 
 // Red when the manifest's bytes are not held against its name.
@@ -138,6 +138,6 @@ fn a_manifest_with_other_bytes_is_taken_out_of_service() {
     common::set_mtime(&manifest, stamp); // so that its stamp says nothing
     let shard = common::shard_path(&store.root(), "tree");
     let prev = PathBuf::from(format!("{}.prev", shard.display()));
-    let left = store.mends_to(&[(K::ManifestDamaged, &manifest)], &[&manifest, &json, &shard, &prev]);
+    let left = store.repairs_to(&[(K::ManifestDamaged, &manifest)], &[&manifest, &json, &shard, &prev]);
     assert_eq!(kinds(&left), [K::EntryDamaged, K::QuarantineNotEmpty]);
 }

@@ -13,13 +13,13 @@ fn folders_that_are_gone_are_made_again() {
     for folder in ["quarantine", "trash", "ingest", "partials"] {
         let folder = store.root().join(folder);
         fs::remove_dir(&folder).unwrap();
-        store.mends(&[(K::FolderMissing, &folder)], &[&folder]);
+        store.repairs(&[(K::FolderMissing, &folder)], &[&folder]);
     }
     let locks = store.root().join("locks");
     fs::remove_dir_all(&locks).unwrap();
     let below = ["probe", "gate", "store", "index", "fetch"].map(|name| locks.join(name));
     let may_change: Vec<&Path> = below.iter().chain([&locks]).map(PathBuf::as_path).collect();
-    store.mends(&[(K::FolderMissing, &locks)], &may_change);
+    store.repairs(&[(K::FolderMissing, &locks)], &may_change);
     assert!(locks.join("probe").exists() && locks.join("index").exists());
 }
 
@@ -28,7 +28,7 @@ fn the_file_that_tells_whether_locks_work_is_made_again() {
     let store = Store::new();
     let probe = store.root().join("locks/probe");
     fs::remove_file(&probe).unwrap();
-    store.mends(&[(K::ProbeMissing, &probe)], &[&probe]);
+    store.repairs(&[(K::ProbeMissing, &probe)], &[&probe]);
 }
 
 // Red when what is below a symlink is looked at.
@@ -41,9 +41,9 @@ fn a_folder_that_has_become_a_symlink_is_named_and_not_followed() {
         fs::rename(&folder, &away).unwrap();
         symlink(&away, &folder).unwrap();
         let found = store.finds(&[(K::FolderReplaced, &folder)]);
-        assert!(!found[0].is_mendable(), "{found:#?}");
+        assert!(!found[0].is_repairable(), "{found:#?}");
         let before = listing(&away);
-        store.doctor().mend(&found);
+        store.doctor().repair(&found);
         assert_eq!(listing(&away), before, "{name}");
     }
 }
@@ -65,7 +65,7 @@ fn a_lock_file_that_is_none_is_named() {
         let _ = fs::remove_file(&path);
         fs::create_dir(&path).unwrap();
         let found = store.finds(&[(K::LockFileReplaced, &path)]);
-        assert!(!found[0].is_mendable());
+        assert!(!found[0].is_repairable());
         fs::remove_dir(&path).unwrap();
     }
 }
@@ -102,10 +102,10 @@ fn strange_files_are_named_wherever_they_are() {
             expected.push((K::QuarantineNotEmpty, &quarantine));
         }
         let found = store.finds(&expected);
-        assert!(found.iter().all(|finding| !finding.is_mendable()), "{found:#?}");
+        assert!(found.iter().all(|finding| !finding.is_repairable()), "{found:#?}");
         fs::remove_file(path).unwrap();
     }
-    // In the root itself anything may be: it is where adopted files lie.
+    // In the root itself anything may be: it is where files that are shown in place lie.
     fs::write(store.root().join("notes.txt"), "x").unwrap();
     store.finds(&[]);
 }
@@ -128,7 +128,7 @@ fn modes_are_set_again() {
     for (path, wrong, right) in cases {
         set_mode(&path, wrong);
         let view = store.view("small"); // the blob's inode
-        store.mends(&[(K::WrongMode, &path)], &[&path, &view]);
+        store.repairs(&[(K::WrongMode, &path)], &[&path, &view]);
         assert_eq!(mode_of(&path), right, "{}", path.display());
     }
     // Who takes reading away from others has a reason.
@@ -145,7 +145,7 @@ fn the_private_folder_of_an_operation_that_runs_is_made_private_again() {
     set_mode(&folder, 0o755);
     let alive = fs::File::open(&folder).unwrap();
     fs2::FileExt::lock_exclusive(&alive).unwrap();
-    store.mends(&[(K::WrongMode, &folder)], &[&folder]);
+    store.repairs(&[(K::WrongMode, &folder)], &[&folder]);
     assert_eq!(mode_of(&folder), 0o700);
 }
 
@@ -156,7 +156,7 @@ fn a_root_that_others_can_write_is_named_and_left_alone() {
     for open in [0o777, 0o1777] {
         set_mode(&store.root(), open);
         let found = store.finds(&[(K::RootWritable, &store.root())]);
-        assert!(!found[0].is_mendable() && found[0].needs_attention());
+        assert!(!found[0].is_repairable() && found[0].needs_attention());
     }
     set_mode(&store.root(), mode);
 }

@@ -45,7 +45,7 @@ fn a_damaged_shard_is_restored_and_kept(#[case] damage: &str) {
     fs::write(&shard, &damaged).unwrap();
     let found = store.finds(&[(K::ShardDamaged, &shard)]);
     assert!(found[0].advice.contains("with 1 entry from .prev"), "{found:#?}");
-    let left = store.mends_to(&[(K::ShardDamaged, &shard)], &[&shard, &prev_of(&shard)]);
+    let left = store.repairs_to(&[(K::ShardDamaged, &shard)], &[&shard, &prev_of(&shard)]);
     assert_eq!(left.iter().map(|finding| finding.kind).collect::<Vec<_>>(), [K::QuarantineNotEmpty]);
     assert_eq!(fs::read(&shard).unwrap(), before);
     let name = shard.file_name().unwrap().to_str().unwrap();
@@ -58,7 +58,7 @@ fn a_lost_shard_is_restored() {
     let store = Store::new();
     let shard = rewritten(&store);
     fs::remove_file(&shard).unwrap();
-    store.mends(&[(K::ShardMissing, &shard)], &[&shard, &prev_of(&shard)]);
+    store.repairs(&[(K::ShardMissing, &shard)], &[&shard, &prev_of(&shard)]);
     assert!(store.catalog.record("file").unwrap().is_some());
 }
 
@@ -70,7 +70,7 @@ fn a_first_shard_that_is_lost_leaves_what_it_named_to_see() {
     fs::write(&shard, "{").unwrap();
     let found = store.finds(&[(K::ShardDamaged, &shard)]);
     assert!(found[0].advice.contains("generation 0 with no entries"), "{found:#?}");
-    let left = store.mends_to(&[(K::ShardDamaged, &shard)], &[&shard, &prev_of(&shard)]);
+    let left = store.repairs_to(&[(K::ShardDamaged, &shard)], &[&shard, &prev_of(&shard)]);
     let left: Vec<_> = left.iter().map(|finding| finding.kind).collect();
     assert_eq!(left, [K::StrayView, K::UnreferencedBlob, K::QuarantineNotEmpty]);
     assert!(view.exists() && blob.exists());
@@ -83,11 +83,11 @@ fn without_a_generation_before_a_shard_is_left_to_the_operator() {
     fs::write(&shard, "{").unwrap();
     fs::write(prev_of(&shard), "{").unwrap();
     let found = store.finds(&[(K::ShardDamaged, &shard)]);
-    assert!(!found[0].is_mendable() && found[0].advice.contains("backup"), "{found:#?}");
+    assert!(!found[0].is_repairable() && found[0].advice.contains("backup"), "{found:#?}");
     fs::remove_file(&shard).unwrap();
     let found = store.finds(&[(K::ShardMissing, &shard)]);
-    assert!(!found[0].is_mendable());
-    assert!(matches!(store.doctor().mend(&found)[..], [MendOutcome::NotOffered]));
+    assert!(!found[0].is_repairable());
+    assert!(matches!(store.doctor().repair(&found)[..], [RepairOutcome::NotOffered]));
 }
 
 // Red when every shard that cannot be read counts as damaged: what a newer version wrote would be undone.
@@ -101,10 +101,10 @@ fn a_shard_of_a_newer_version_is_never_restored() {
     };
     fs::write(&shard, r#"{"format":2}"#).unwrap();
     let found = store.finds(&[(K::ShardNewer, &shard)]);
-    assert!(!found[0].is_mendable());
+    assert!(!found[0].is_repairable());
     // Nor when the plan was made before it was written.
-    let outcomes = store.doctor().mend(&stale);
-    assert!(matches!(outcomes[..], [MendOutcome::Failed(_), ..]), "{outcomes:?}");
+    let outcomes = store.doctor().repair(&stale);
+    assert!(matches!(outcomes[..], [RepairOutcome::Failed(_), ..]), "{outcomes:?}");
     assert_eq!(fs::read_to_string(&shard).unwrap(), r#"{"format":2}"#);
 }
 
@@ -117,7 +117,7 @@ fn what_can_be_read_again_is_not_replaced() {
     fs::write(&shard, "{").unwrap();
     let found = store.examine();
     fs::write(&shard, &good).unwrap();
-    assert!(matches!(store.doctor().mend(&found)[..], [MendOutcome::Gone, ..]));
+    assert!(matches!(store.doctor().repair(&found)[..], [RepairOutcome::Gone, ..]));
     assert_eq!(fs::read(&shard).unwrap(), good);
 }
 
@@ -127,11 +127,11 @@ fn a_generation_before_that_is_gone_or_damaged_is_made_again() {
     let shard = rewritten(&store);
     let prev = prev_of(&shard);
     fs::remove_file(&prev).unwrap();
-    store.mends(&[(K::PrevMissing, &prev)], &[&shard, &prev]);
+    store.repairs(&[(K::PrevMissing, &prev)], &[&shard, &prev]);
     assert_eq!(common::inode_of(&shard), common::inode_of(&prev));
     fs::remove_file(&prev).unwrap();
     fs::write(&prev, "{").unwrap();
-    store.mends(&[(K::PrevDamaged, &prev)], &[&shard, &prev]);
+    store.repairs(&[(K::PrevDamaged, &prev)], &[&shard, &prev]);
     assert_eq!(common::inode_of(&shard), common::inode_of(&prev));
 }
 
@@ -141,7 +141,7 @@ fn an_index_that_is_gone_cannot_be_made_again() {
     let index = store.root().join("index");
     fs::rename(&index, store.host.path("away")).unwrap();
     let found = store.finds(&[(K::IndexMissing, &index)]);
-    assert!(!found[0].is_mendable());
+    assert!(!found[0].is_repairable());
     fs::rename(store.host.path("away"), &index).unwrap();
     store.finds(&[]);
 }
@@ -163,7 +163,7 @@ fn the_description_of_a_store_is_written_anew(#[case] text: Option<&str>) {
         None => K::StoreJsonMissing,
     };
     FsCatalog::open(store.root()).unwrap_err();
-    let left = store.mends_to(&[(kind, &path)], &[&path]);
+    let left = store.repairs_to(&[(kind, &path)], &[&path]);
     assert_eq!(left.len(), usize::from(text.is_some()), "{left:#?}");
     if let Some(text) = text {
         assert_eq!(kept(&store, "store.json."), text.as_bytes());
@@ -179,13 +179,13 @@ fn a_description_is_not_written_over_an_index_that_cannot_be_read() {
     fs::write(&path, "{").unwrap();
     fs::write(&shard, r#"{"format":2}"#).unwrap();
     let found = store.finds(&[(K::StoreJsonDamaged, &path), (K::ShardNewer, &shard)]);
-    assert!(found.iter().all(|finding| !finding.is_mendable()));
+    assert!(found.iter().all(|finding| !finding.is_repairable()));
     // One that can be restored is restored first.
     fs::write(&shard, "{").unwrap();
     let found = store.finds(&[(K::StoreJsonDamaged, &path), (K::ShardDamaged, &shard)]);
-    store.doctor().mend(&found);
+    store.doctor().repair(&found);
     let found = store.examine();
-    assert!(found.iter().any(|finding| finding.kind == K::StoreJsonDamaged && finding.is_mendable()), "{found:#?}");
+    assert!(found.iter().any(|finding| finding.kind == K::StoreJsonDamaged && finding.is_repairable()), "{found:#?}");
 }
 
 #[test]
@@ -194,9 +194,9 @@ fn the_cache_tag_is_written_again() {
     let tag = store.root().join("CACHEDIR.TAG");
     let text = fs::read(&tag).unwrap();
     fs::remove_file(&tag).unwrap();
-    store.mends(&[(K::CachedirTagMissing, &tag)], &[&tag]);
+    store.repairs(&[(K::CachedirTagMissing, &tag)], &[&tag]);
     fs::write(&tag, "other").unwrap();
-    store.mends(&[(K::CachedirTagMissing, &tag)], &[&tag]);
+    store.repairs(&[(K::CachedirTagMissing, &tag)], &[&tag]);
     assert_eq!(fs::read(&tag).unwrap(), text);
 }
 
@@ -209,10 +209,10 @@ fn the_reserve_is_made_again() {
         if let Some(size) = size {
             fs::write(&reserve, vec![0; size]).unwrap();
         }
-        store.mends(&[(K::ReserveMissing, &reserve)], &[&reserve]);
+        store.repairs(&[(K::ReserveMissing, &reserve)], &[&reserve]);
     }
     fs::remove_file(&reserve).unwrap();
     fs::create_dir(&reserve).unwrap();
     let found = store.finds(&[(K::StrangeFile, &reserve)]);
-    assert!(found.iter().all(|finding| !finding.is_mendable()), "{found:#?}");
+    assert!(found.iter().all(|finding| !finding.is_repairable()), "{found:#?}");
 }

@@ -1,5 +1,5 @@
-//! `doctor`: each thing that it finds is planted in a sound store, seen to be found and nothing else with it, mended where
-//! it can be, and seen to be mended with nothing else changed.
+//! `doctor`: each thing that it finds is planted in a sound store, seen to be found and nothing else with it, repaired where
+//! it can be, and seen to be repaired with nothing else changed.
 #![cfg(all(feature = "cli", target_os = "linux"))]
 #![allow(clippy::disallowed_methods, clippy::unwrap_used, clippy::indexing_slicing)]
 
@@ -21,7 +21,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use catalog_core::{
-    CatalogStore as _, Digest, Doctor, Durability, Finding, FindingKind, FsCatalog, MendOutcome, Record, VerifyOptions,
+    CatalogStore as _, Digest, Doctor, Durability, Finding, FindingKind, FsCatalog, Record, RepairOutcome,
+    VerifyOptions,
 };
 use common::{Host, blob_path, listing, options, reference, set_mode};
 
@@ -120,24 +121,24 @@ impl Store {
         found
     }
 
-    /// That these are found and mended, and that only these places, and folders that something was moved in, have
+    /// That these are found and repaired, and that only these places, and folders that something was moved in, have
     /// changed then. Answers what is left.
     #[track_caller]
-    fn mends_to(&self, expected: &[(FindingKind, &Path)], may_change: &[&Path]) -> Vec<Finding> {
+    fn repairs_to(&self, expected: &[(FindingKind, &Path)], may_change: &[&Path]) -> Vec<Finding> {
         let mut found = self.finds(expected);
-        assert!(found.iter().all(Finding::is_mendable), "{found:#?}");
+        assert!(found.iter().all(Finding::is_repairable), "{found:#?}");
         let before = listing(&self.root());
         for _ in 0..3 {
-            for (finding, outcome) in found.iter().zip(self.doctor().mend(&found)) {
-                assert!(!matches!(outcome, MendOutcome::Failed(_)), "{finding:#?}\n{outcome:#?}");
+            for (finding, outcome) in found.iter().zip(self.doctor().repair(&found)) {
+                assert!(!matches!(outcome, RepairOutcome::Failed(_)), "{finding:#?}\n{outcome:#?}");
             }
             found = self.examine();
             found.retain(|finding| finding.kind != FindingKind::NoHardlinks);
-            if !found.iter().any(Finding::is_mendable) {
+            if !found.iter().any(Finding::is_repairable) {
                 break;
             }
         }
-        assert!(!found.iter().any(Finding::is_mendable), "a second run finds something to mend: {found:#?}");
+        assert!(!found.iter().any(Finding::is_repairable), "a second run finds something to repair: {found:#?}");
         let changed = changes(&before, &listing(&self.root()));
         let allowed = |path: &PathBuf| {
             // Private files come and go there, and a folder changes when something in it does.
@@ -153,8 +154,8 @@ impl Store {
 
     /// The same, and nothing is left.
     #[track_caller]
-    fn mends(&self, expected: &[(FindingKind, &Path)], may_change: &[&Path]) {
-        let left = self.mends_to(expected, may_change);
+    fn repairs(&self, expected: &[(FindingKind, &Path)], may_change: &[&Path]) {
+        let left = self.repairs_to(expected, may_change);
         assert!(left.is_empty(), "{left:#?}");
     }
 }

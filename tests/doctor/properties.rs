@@ -40,7 +40,7 @@ fn without_hardlinks_and_modes_there_are_two_notes_and_nothing_is_wrong() {
     fs::remove_file(&view).unwrap();
     let found = examine();
     assert_eq!(found[0].kind, K::ViewMissing);
-    assert!(matches!(doctor.mend(&found)[0], MendOutcome::Mended(_)));
+    assert!(matches!(doctor.repair(&found)[0], RepairOutcome::Repaired(_)));
     assert_eq!(fs::read(&view).unwrap(), b"a");
     assert_eq!(kinds(&examine()), [K::NoHardlinks, K::NoModes]);
 }
@@ -61,7 +61,7 @@ fn a_read_only_root_is_looked_at() {
     let found = doctor.examine().unwrap();
     assert_eq!(kinds(&found), [K::OutboardMissing, K::NoHardlinks], "{found:#?}");
     // The check is done; that it was cannot be recorded.
-    doctor.mend(&found);
+    doctor.repair(&found);
     assert_eq!(kinds(&doctor.examine().unwrap()), [K::OutboardMissing, K::NoHardlinks]);
 }
 
@@ -72,7 +72,7 @@ fn locks_that_do_nothing_are_named() {
         let root = std::env::var_os("CATALOG_DOCTOR_ROOT").unwrap();
         let found = Doctor::open(&root).unwrap().examine().unwrap();
         assert_eq!(kinds(&found), [K::LocksDoNothing], "{found:#?}");
-        assert!(found[0].needs_attention() && !found[0].is_mendable());
+        assert!(found[0].needs_attention() && !found[0].is_repairable());
         return;
     }
     if !has_tool("strace") {

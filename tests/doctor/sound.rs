@@ -35,8 +35,8 @@ fn an_undamaged_store_of_a_thousand_entries_has_nothing_wrong() {
         store.catalog.remove(&format!("model {}", number * 7 + 3)).unwrap();
     }
     store.catalog.put(&common::entry("registered", "not/there/yet")).unwrap();
-    let adopted = store.host.file("root/mine/adopted.gguf", "adopted");
-    store.catalog.put(&common::entry("adopted", adopted)).unwrap();
+    let in_place = store.host.file("root/mine/in-place.gguf", "in place");
+    store.catalog.put(&common::entry("in-place", in_place)).unwrap();
     store.host.file("root/mine/notes.txt", "somebody's own");
     assert!(store.catalog.records().unwrap().iter().any(|record| record.trust == TrustState::Verified));
     assert_eq!(store.examine(), []);

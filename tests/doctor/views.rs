@@ -14,13 +14,13 @@ fn a_view_that_is_gone_is_linked_again() {
     let store = Store::new();
     let (view, blob) = (store.view("file"), store.blob("file"));
     fs::remove_file(&view).unwrap();
-    store.mends(&[(K::ViewMissing, &view)], &[&view, &blob]);
+    store.repairs(&[(K::ViewMissing, &view)], &[&view, &blob]);
     assert_eq!(inode_of(&view), inode_of(&blob));
 
     // With the folders that it is in.
     fs::remove_dir_all(view.parent().unwrap().parent().unwrap()).unwrap();
     let folders = [view.parent().unwrap(), view.parent().unwrap().parent().unwrap()];
-    store.mends(&[(K::ViewMissing, &view)], &[&view, &blob, folders[0], folders[1]]);
+    store.repairs(&[(K::ViewMissing, &view)], &[&view, &blob, folders[0], folders[1]]);
 }
 
 #[test]
@@ -32,7 +32,7 @@ fn a_file_of_a_tree_that_is_gone_is_linked_again() {
     fs::remove_file(&b).unwrap();
     fs::remove_file(&c).unwrap();
     let a = store.view("tree").join("a.gguf"); // the same inode as c: its count of names changes
-    store.mends(&[(K::ViewMissing, &b), (K::ViewMissing, &c)], &[&a, &b, &c, &blobs[0], &blobs[1]]);
+    store.repairs(&[(K::ViewMissing, &b), (K::ViewMissing, &c)], &[&a, &b, &c, &blobs[0], &blobs[1]]);
 }
 
 // Red when what is at the view's place is replaced and not kept.
@@ -44,7 +44,7 @@ fn a_view_that_was_replaced_is_kept_and_linked_again() {
     for content in [b"short".to_vec(), vec![0; usize::try_from(size).unwrap()]] {
         fs::remove_file(&view).unwrap();
         fs::write(&view, &content).unwrap();
-        let left = store.mends_to(&[(K::ViewReplaced, &view)], &[&view, &blob]);
+        let left = store.repairs_to(&[(K::ViewReplaced, &view)], &[&view, &blob]);
         assert_eq!(left.len(), 1, "{left:#?}");
         assert_eq!(in_quarantine(&store), [content]);
         assert_eq!(inode_of(&view), inode_of(&blob));
@@ -54,7 +54,7 @@ fn a_view_that_was_replaced_is_kept_and_linked_again() {
     // A copy of the very bytes is no loss.
     fs::remove_file(&view).unwrap();
     fs::copy(&blob, &view).unwrap();
-    store.mends(&[(K::ViewReplaced, &view)], &[&view, &blob]);
+    store.repairs(&[(K::ViewReplaced, &view)], &[&view, &blob]);
     assert_eq!(inode_of(&view), inode_of(&blob));
 }
 
@@ -66,12 +66,12 @@ fn a_view_that_has_become_a_symlink_or_a_folder_is_kept_and_linked_again() {
     let outside = store.host.file("outside", "untouched");
     fs::remove_file(&view).unwrap();
     std::os::unix::fs::symlink(&outside, &view).unwrap();
-    assert_eq!(store.mends_to(&[(K::ViewReplaced, &view)], &[&view, &blob]).len(), 1);
+    assert_eq!(store.repairs_to(&[(K::ViewReplaced, &view)], &[&view, &blob]).len(), 1);
     fs::remove_file(&view).unwrap();
     fs::create_dir(&view).unwrap();
     fs::write(view.join("inside"), "x").unwrap();
     let found = store.examine();
-    store.doctor().mend(&found);
+    store.doctor().repair(&found);
     assert_eq!(inode_of(&view), inode_of(&blob));
     assert_eq!(fs::read_to_string(&outside).unwrap(), "untouched");
     assert_eq!(fs::read_dir(store.root().join("quarantine")).unwrap().count(), 2);
@@ -86,8 +86,8 @@ fn a_view_is_never_made_of_a_bad_blob() {
     spoil(&blob, |bytes| bytes[7] ^= 1);
     let found = store.finds(&[(K::BlobChanged, &blob), (K::ViewMissing, &view)]);
     let view_alone: Vec<Finding> = found.into_iter().filter(|finding| finding.kind == K::ViewMissing).collect();
-    let outcomes = store.doctor().mend(&view_alone);
-    assert!(matches!(&outcomes[..], [MendOutcome::Failed(error)] if error.is_corrupt()), "{outcomes:?}");
+    let outcomes = store.doctor().repair(&view_alone);
+    assert!(matches!(&outcomes[..], [RepairOutcome::Failed(error)] if error.is_corrupt()), "{outcomes:?}");
     assert!(!view.exists() && !blob.exists());
     let kinds: Vec<K> = store.examine().iter().map(|finding| finding.kind).collect();
     assert_eq!(kinds, [K::EntryDamaged, K::QuarantineNotEmpty, K::NoHardlinks]);
@@ -100,7 +100,7 @@ fn a_copy_that_was_edited_is_kept_and_made_again() {
     let prev = PathBuf::from(format!("{}.prev", shard.display()));
     let good = fs::read(&view).unwrap();
     spoil(&view, |bytes| bytes[100] ^= 1);
-    let left = store.mends_to(&[(K::ViewChanged, &view)], &[&view, &blob, &shard, &prev]);
+    let left = store.repairs_to(&[(K::ViewChanged, &view)], &[&view, &blob, &shard, &prev]);
     assert_eq!(left.len(), 1, "{left:#?}");
     assert_eq!(fs::read(&view).unwrap(), good);
     assert_eq!(store.record("copied").view, Some(LinkMode::Hardlink), "this file system can");
@@ -114,7 +114,7 @@ fn a_copy_that_was_only_touched_stays_good() {
     let prev = PathBuf::from(format!("{}.prev", shard.display()));
     let verified = store.record("copied").entry.last_verified_ms;
     common::set_mtime(&view, common::long_ago());
-    store.mends(&[(K::ViewChanged, &view)], &[&view, &blob, &shard, &prev]);
+    store.repairs(&[(K::ViewChanged, &view)], &[&view, &blob, &shard, &prev]);
     assert!(in_quarantine(&store).is_empty());
     // Of the view's bytes, not of the blob's: no check of the entry is claimed.
     assert_eq!(store.record("copied").entry.last_verified_ms, verified);
@@ -125,7 +125,7 @@ fn a_copy_with_another_mode_gets_its_own() {
     let store = Store::new();
     let view = store.view("copied");
     set_mode(&view, 0o644);
-    store.mends(&[(K::WrongMode, &view)], &[&view]);
+    store.repairs(&[(K::WrongMode, &view)], &[&view]);
     assert_eq!(mode_of(&view), 0o444);
 }
 
@@ -139,7 +139,7 @@ fn what_does_not_belong_in_a_view_is_named() {
     let beside = store.view("file").with_file_name("beside");
     fs::write(&beside, "x").unwrap();
     let found = store.finds(&[(K::ViewExtra, &extra), (K::ViewExtra, &below), (K::ViewExtra, &beside)]);
-    assert!(found.iter().all(|finding| finding.id.is_some() && !finding.is_mendable()));
+    assert!(found.iter().all(|finding| finding.id.is_some() && !finding.is_repairable()));
 }
 
 #[test]
@@ -151,21 +151,24 @@ fn what_an_id_was_called_before_is_no_stranger() {
     store.finds(&[]);
 }
 
-// Red when an adopted file is treated as one of the store's own: somebody may want to have another one there.
+// Red when a file that is shown in place is treated as one of the store's own: somebody may want to have another one there.
 #[test]
-fn an_adopted_file_that_was_replaced_is_left_to_its_owner() {
+fn a_file_in_place_that_was_replaced_is_left_to_its_owner() {
     let store = Store::new();
-    let mine = store.host.file("root/mine/adopted.gguf", "adopted");
-    store.catalog.put(&common::entry("adopted", &mine)).unwrap();
+    let mine = store.host.file("root/mine/in-place.gguf", "in place");
+    store.catalog.put(&common::entry("in-place", &mine)).unwrap();
     fs::remove_file(&mine).unwrap();
     fs::write(&mine, "another one").unwrap();
     let found = store.finds(&[(K::ViewReplaced, &mine)]);
     let before = listing(&mine);
-    let outcomes = store.doctor().mend(&found);
-    assert!(matches!(&outcomes[..], [MendOutcome::Mended(what)] if what.contains("was left alone")), "{outcomes:?}");
+    let outcomes = store.doctor().repair(&found);
+    assert!(
+        matches!(&outcomes[..], [RepairOutcome::Repaired(what)] if what.contains("was left alone")),
+        "{outcomes:?}"
+    );
     assert_eq!(listing(&mine), before);
-    let record = store.catalog.resolve("adopted").unwrap();
+    let record = store.catalog.resolve("in-place").unwrap();
     assert!(record.entry.local_path.starts_with(store.catalog.root().join("views")));
-    assert_eq!(fs::read_to_string(&record.entry.local_path).unwrap(), "adopted");
+    assert_eq!(fs::read_to_string(&record.entry.local_path).unwrap(), "in place");
     store.finds(&[]);
 }

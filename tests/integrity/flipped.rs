@@ -1,4 +1,4 @@
-//! One flipped byte: the group that has it is named, and nothing else is read from the source to mend it.
+//! One flipped byte: the group that has it is named, and nothing else is read from the source to repair it.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -57,7 +57,7 @@ fn offsets(size_bytes: u64) -> [u64; 5] {
 // Red when a group's value is computed without its offset (every group but the first is bad then); when a bad group is
 // named by its part of 8 MiB; and when all of the blob is read from the source and not the bad group alone.
 #[test]
-fn a_flipped_byte_is_named_by_its_group_and_mended_by_reading_that_group() {
+fn a_flipped_byte_is_named_by_its_group_and_repaired_by_reading_that_group() {
     let host = Host::new();
     let catalog = catalog(&host);
     let bytes = noise(1, SIZE);

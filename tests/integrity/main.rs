@@ -1,4 +1,4 @@
-//! Integrity: damage is found and named, taken out of service, and mended from a good source; nothing else is called damaged.
+//! Integrity: damage is found and named, taken out of service, and repaired from a good source; nothing else is called damaged.
 #![cfg(all(feature = "cli", target_os = "linux"))]
 #![allow(clippy::disallowed_methods, clippy::unwrap_used, clippy::indexing_slicing)]
 
@@ -26,7 +26,7 @@ use serde_json::Value;
 
 const MIB: u64 = 1 << 20;
 
-/// The unit in which damage is named and mended.
+/// The unit in which damage is named and repaired.
 const GROUP: u64 = MIB;
 
 /// Bytes that no two seeds share, and that nothing can compress.
@@ -40,7 +40,7 @@ fn catalog(host: &Host) -> FsCatalog {
     host.catalog().with_durability(Durability::Relaxed)
 }
 
-/// Stages these bytes under an id. The source is gone afterwards: nothing can be mended from it.
+/// Stages these bytes under an id. The source is gone afterwards: nothing can be repaired from it.
 fn add(host: &Host, catalog: &FsCatalog, id: &str, bytes: &[u8]) -> Digest {
     let file = host.file(&format!("sources/{id}.gguf"), bytes);
     let digest = stage(catalog, &file, id).unwrap().digest;

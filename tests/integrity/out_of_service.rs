@@ -24,7 +24,7 @@ fn leftovers() -> GcPolicy {
     GcPolicy::default().with_grace(Duration::ZERO)
 }
 
-// Red when the error of the manifest is given on as it is: it names a file that nobody knows, and not what mends it.
+// Red when the error of the manifest is given on as it is: it names a file that nobody knows, and not what repairs it.
 #[test]
 fn a_tree_whose_manifest_is_damaged_is_not_given_out_and_repair_is_named() {
     let host = Host::new();
@@ -267,7 +267,7 @@ fn with_copies() -> Option<(Mounted, Host)> {
 
 // Red when a view that is a copy is not read by a check, and when `path` does not look at it.
 #[test]
-fn a_view_that_is_a_copy_is_checked_and_mended_by_itself() {
+fn a_view_that_is_a_copy_is_checked_and_repaired_by_itself() {
     let Some((_mounted, host)) = with_copies() else { return };
     let catalog = catalog(&host);
     let bytes = noise(27, SIZE);
@@ -297,7 +297,7 @@ fn a_view_that_is_a_copy_is_checked_and_mended_by_itself() {
 }
 
 #[test]
-fn a_blob_is_mended_from_a_view_that_is_a_copy() {
+fn a_blob_is_repaired_from_a_view_that_is_a_copy() {
     let Some((_mounted, host)) = with_copies() else { return };
     let catalog = catalog(&host);
     let bytes = noise(28, SIZE);

@@ -133,7 +133,7 @@ fn a_shorter_source_serves_what_it_has() {
 #[case::empty(|file: &File| file.set_len(0).unwrap(), SIZE)]
 #[case::extended(|file: &File| file.set_len(SIZE + 20 * GROUP).unwrap(), 0)]
 #[case::extended_in_its_last_group(|file: &File| file.write_all_at(b"more", SIZE).unwrap(), 0)]
-fn the_size_is_mended_too(#[case] change: fn(&File), #[case] source_bytes: u64) {
+fn the_size_is_repaired_too(#[case] change: fn(&File), #[case] source_bytes: u64) {
     let damaged = damaged(change);
     let good = damaged.source("good", &[]);
     assert_eq!(damaged.repair(&[&good]).unwrap().source_bytes, source_bytes);
@@ -226,7 +226,7 @@ fn tree() -> (Host, FsCatalog, Digest, Vec<u8>) {
 }
 
 #[test]
-fn a_file_of_a_tree_is_mended_from_a_directory_that_has_it() {
+fn a_file_of_a_tree_is_repaired_from_a_directory_that_has_it() {
     let (host, catalog, _, large) = tree();
     let shown = view(&catalog, "tree").join("sub/large.bin");
     rot(&shown, |file| flip(file, GROUP));
@@ -285,7 +285,7 @@ fn of_two_files_with_the_same_bytes_both_are_named() {
 }
 
 #[test]
-fn the_manifest_of_a_tree_is_mended_from_another_catalog() {
+fn the_manifest_of_a_tree_is_repaired_from_another_catalog() {
     let (_host, catalog, digest, large) = tree();
     let (other, _, same, _) = tree();
     assert_eq!(digest, same);

@@ -1,16 +1,16 @@
-//! `catalog doctor`: the store checked against itself, and mended.
+//! `catalog doctor`: the store checked against itself, and repaired.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use catalog_core::{Doctor, Finding, MendOutcome, Severity};
+use catalog_core::{Doctor, Finding, RepairOutcome, Severity};
 use serde::Serialize;
 
 use crate::app::App;
 use crate::failure::{Failure, Outcome, tell};
 use crate::progress::Progress;
 
-/// How often what was mended may bring to light something else that can be.
+/// How often what was repaired may bring to light something else that can be.
 const ROUNDS: usize = 4;
 
 /// Check the store itself: its index, links, modes, and what does not belong there
@@ -31,7 +31,7 @@ const ROUNDS: usize = 4;
   catalog doctor --json | jq -r 'select(.severity == \"error\").path'
   catalog doctor --repair")]
 pub(crate) struct Args {
-    /// Mend what can be mended
+    /// Repair what can be repaired
     #[arg(long)]
     repair: bool,
 }
@@ -44,10 +44,10 @@ struct Line<'a> {
     id: Option<&'a str>,
     what: &'a str,
     meaning: &'static str,
-    /// Who mends it: `repair`, `gc`, `operator`, `none`.
+    /// What puts it right: `repair`, `gc`, `operator`, `none`.
     remedy: &'static str,
     advice: &'a str,
-    /// With --repair: `mended`, `gone`, `failed`, `left`.
+    /// With --repair: `repaired`, `gone`, `failed`, `left`.
     #[serde(skip_serializing_if = "Option::is_none")]
     outcome: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -60,14 +60,14 @@ struct Summary {
     errors: usize,
     warnings: usize,
     notes: usize,
-    mended: usize,
+    repaired: usize,
 }
 
 /// What is told at the end.
 #[derive(Default)]
 struct Tally {
     left: Vec<(Severity, bool)>,
-    mended: usize,
+    repaired: usize,
 }
 
 impl Args {
@@ -77,7 +77,7 @@ impl Args {
         let mut tally = Tally::default();
         let mut found = doctor.examine()?;
         if self.repair {
-            found = mend(app, &doctor, found, &mut tally)?;
+            found = repair(app, &doctor, found, &mut tally)?;
             progress.clear();
             match doctor.probe() {
                 Ok(notes) => found.extend(notes),
@@ -99,12 +99,12 @@ impl Args {
     fn conclude(&self, app: &mut App, doctor: &Doctor, tally: &Tally) -> Outcome {
         let count = |wanted| tally.left.iter().filter(|(severity, _)| *severity == wanted).count();
         let (errors, warnings, notes) = (count(Severity::Error), count(Severity::Warning), count(Severity::Note));
-        if errors + warnings + notes + tally.mended > 0 {
-            let summary = Summary { kind: "summary", errors, warnings, notes, mended: tally.mended };
-            let mended = if tally.mended > 0 { format!(", {} mended", tally.mended) } else { String::new() };
+        if errors + warnings + notes + tally.repaired > 0 {
+            let summary = Summary { kind: "summary", errors, warnings, notes, repaired: tally.repaired };
+            let repaired = if tally.repaired > 0 { format!(", {} repaired", tally.repaired) } else { String::new() };
             let some = |count: usize, what| format!("{count} {what}{}", if count == 1 { "" } else { "s" });
             let [e, w, n] = [some(errors, "error"), some(warnings, "warning"), some(notes, "note")];
-            let words = format!("{e}, {w}, {n}{mended}");
+            let words = format!("{e}, {w}, {n}{repaired}");
             print(app, &summary, words.into_bytes());
         }
         if errors + warnings == 0 {
@@ -112,7 +112,7 @@ impl Args {
         }
         let root = doctor.root().display();
         let next = match self.repair {
-            false => format!("`{} doctor --repair` mends what can be mended", app.command()),
+            false => format!("`{} doctor --repair` repairs what can be repaired", app.command()),
             true => "docs/recovery.md says what to do about what is left".to_owned(),
         };
         let why = |what: &str| format!("could not vouch for the store at {root}: {what}; {next}");
@@ -126,8 +126,8 @@ impl Args {
     }
 }
 
-/// Mends, and looks again, until there is nothing left that can be mended. Answers what was found last.
-fn mend(
+/// Repairs, and looks again, until there is nothing left that can be repaired. Returns what was found last.
+fn repair(
     app: &mut App,
     doctor: &Doctor,
     mut found: Vec<Finding>,
@@ -136,18 +136,18 @@ fn mend(
     let mut tried: Vec<Finding> = Vec::new();
     for _ in 0..ROUNDS {
         // What has failed once is not tried again.
-        let due: Vec<Finding> = found.iter().filter(|f| f.is_mendable() && !tried.contains(f)).cloned().collect();
+        let due: Vec<Finding> = found.iter().filter(|f| f.is_repairable() && !tried.contains(f)).cloned().collect();
         if due.is_empty() {
             break;
         }
-        for (finding, outcome) in due.iter().zip(doctor.mend(&due)) {
+        for (finding, outcome) in due.iter().zip(doctor.repair(&due)) {
             match outcome {
-                MendOutcome::Mended(what) => {
-                    tally.mended += 1;
-                    show(app, finding, Some(("mended", Some(what))));
+                RepairOutcome::Repaired(what) => {
+                    tally.repaired += 1;
+                    show(app, finding, Some(("repaired", Some(what))));
                 }
-                MendOutcome::Gone => show(app, finding, Some(("gone", None))),
-                MendOutcome::Failed(error) => {
+                RepairOutcome::Gone => show(app, finding, Some(("gone", None))),
+                RepairOutcome::Failed(error) => {
                     show(app, finding, Some(("failed", Some(error.to_string()))));
                 }
                 _ => {}
@@ -191,8 +191,8 @@ fn words(app: &App, finding: &Finding, line: &Line<'_>) -> Vec<u8> {
     };
     let mut rest = format!("\n  wrong: {}\n", app.out.shown(line.what));
     match (line.outcome, &line.detail) {
-        (Some("mended"), Some(detail)) => rest.push_str(&format!("  mended: {}", app.out.shown(detail))),
-        (Some("failed"), Some(detail)) => rest.push_str(&format!("  not mended: {}", app.out.shown(detail))),
+        (Some("repaired"), Some(detail)) => rest.push_str(&format!("  repaired: {}", app.out.shown(detail))),
+        (Some("failed"), Some(detail)) => rest.push_str(&format!("  not repaired: {}", app.out.shown(detail))),
         (Some("gone"), _) => rest.push_str("  gone: it is not so any more"),
         _ => rest.push_str(&format!("  means: {}\n  {to_do}: {}", line.meaning, app.out.shown(line.advice))),
     }

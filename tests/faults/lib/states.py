@@ -119,11 +119,11 @@ class Trial:
 
     def judge_root(self, ended):
         """Acknowledged is there, unacknowledged is wholly there or wholly not."""
-        # Of a blob that was damaged beforehand nothing is known, unless it was mended.
+        # Of a blob that was damaged beforehand nothing is known, unless it was repaired.
         store = Store(self.root, self.hurt)
         problems = store.problems()
         if self.hurt and ended.code == 0:
-            problems += self.is_mended()
+            problems += self.is_repaired()
         if problems:
             return problems
         now = summary(store.records())
@@ -160,10 +160,10 @@ class Trial:
                 return [f"verify: {verified}"]
         return []
 
-    def is_mended(self):
+    def is_repaired(self):
         store = Store(self.root)
         problem = store.problem_of(self.command.damaged, store.records()[self.command.damaged])
-        return [f"it was not mended: {problem}"] if problem else []
+        return [f"it was not repaired: {problem}"] if problem else []
 
     def judge_source(self):
         """What is moved is where it was, or in the store."""
@@ -191,7 +191,7 @@ class Trial:
                 return [f"after the next run, {id} is {now.get(id)}, not one of {allowed}"]
         if self.hurt:
             repaired = catalog(self.root, "repair", self.command.damaged)
-            problems = self.is_mended() if repaired.code == 0 else [f"repair: {repaired}"]
+            problems = self.is_repaired() if repaired.code == 0 else [f"repair: {repaired}"]
             if problems:
                 return problems
         collected = catalog(self.root, "gc", "--grace", "0")

@@ -1,9 +1,9 @@
-//! Writers of one shard without file locks: who names the next generation first writes it.
+//! Writers of one shard without file locks: the one that names the next generation first writes it.
 //!
 //! Used only where locks exclude nobody. A writer gives its new text the name of the generation that it makes, which
-//! only one can have, then looks that the shard is still of the generation before, and renames. Who finds the name taken
-//! waits and begins again; when the name has been taken for so long that its owner must be dead, he finishes the other's
-//! work. A writer that is held up for longer than that between two system calls can still undo a change.
+//! only one can have, then looks that the shard is still of the generation before, and renames. A writer that finds the
+//! name taken waits and begins again; when the name has been taken for so long that its owner must be dead, it finishes
+//! the owner's work. A writer that is held up for longer than that between two system calls can still undo a change.
 
 use std::path::Path;
 use std::thread;
@@ -16,7 +16,7 @@ use crate::error::Result;
 use crate::fs::{Durability, Root, Temp};
 use crate::layout;
 
-/// After this long, who has claimed a generation and not made it is dead: it takes two system calls.
+/// After this long, a writer that has claimed a generation and not made it is dead: it takes two system calls.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Gives the new text the name of its generation. `false`: another writer has it, and may be done now.

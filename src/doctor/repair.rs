@@ -1,9 +1,9 @@
-//! Mending: what each finding says, in an order in which one makes the next possible, and nothing else.
+//! Repairing what was found: what each finding says, in an order in which one makes the next possible, and nothing else.
 
 use std::path::Path;
 
 use super::Doctor;
-use super::finding::{Finding, MendOutcome, Plan};
+use super::finding::{Finding, Fix, RepairOutcome};
 use super::shards::named;
 use crate::blob::{Checker, Subject, Verdict};
 use crate::digest::Digest;
@@ -14,51 +14,48 @@ use crate::observer::Event;
 use crate::store::{Exclusive, check_store_file, has_tag, write_tag};
 
 impl Doctor {
-    /// Mends what can be mended of these findings, and says what became of each, in their order. Durable, with
+    /// Repairs what can be repaired of these findings, and says what became of each, in their order. Durable, with
     /// [`Durability::Full`](crate::Durability::Full), when it returns. What is taken out of the way is moved to
     /// `quarantine/`; nothing is removed, and nothing outside the root is touched.
     ///
     /// What one finding hides, such as the views of a lost shard's entries, is only seen by another
     /// [`examine`](Doctor::examine).
-    pub fn mend(&self, findings: &[Finding]) -> Vec<MendOutcome> {
-        let mut outcomes: Vec<Option<MendOutcome>> = findings
+    pub fn repair(&self, findings: &[Finding]) -> Vec<RepairOutcome> {
+        let mut outcomes: Vec<Option<RepairOutcome>> = findings
             .iter()
-            .map(|finding| if finding.plan.is_none() { Some(MendOutcome::NotOffered) } else { None })
+            .map(|finding| if finding.fix.is_none() { Some(RepairOutcome::NotOffered) } else { None })
             .collect();
         self.check_blobs(findings, &mut outcomes);
         let mut order: Vec<(u8, usize)> =
-            findings.iter().enumerate().filter_map(|(at, finding)| Some((rank(finding.plan.as_ref()?), at))).collect();
+            findings.iter().enumerate().filter_map(|(at, finding)| Some((rank(finding.fix.as_ref()?), at))).collect();
         order.sort_unstable();
         let mut rebuilt = std::collections::BTreeMap::new();
         for (_, at) in order {
-            let (Some(Finding { plan: Some(plan), .. }), Some(outcome)) = (findings.get(at), outcomes.get_mut(at))
-            else {
+            let (Some(Finding { fix: Some(fix), .. }), Some(outcome)) = (findings.get(at), outcomes.get_mut(at)) else {
                 continue;
             };
-            if let (None, Plan::RebuildView(id)) = (&outcome, plan) {
+            if let (None, Fix::RebuildView(id)) = (&outcome, fix) {
                 // Once for all of its files.
-                *outcome = Some(rebuilt.entry(id.clone()).or_insert_with(|| self.do_one(plan)).clone());
+                *outcome = Some(rebuilt.entry(id.clone()).or_insert_with(|| self.do_one(fix)).clone());
             } else if outcome.is_none() {
-                *outcome = Some(self.do_one(plan));
+                *outcome = Some(self.do_one(fix));
             }
         }
-        outcomes.into_iter().map(|outcome| outcome.unwrap_or(MendOutcome::Gone)).collect()
+        outcomes.into_iter().map(|outcome| outcome.unwrap_or(RepairOutcome::Gone)).collect()
     }
 
-    fn do_one(&self, plan: &Plan) -> MendOutcome {
-        let done = match plan {
-            Plan::MakeFolder(folder) => self.make_folder(folder),
-            Plan::MakeProbe => {
-                self.store.root.open_lock_file(&layout::lock_probe()).map(|_| Some("it was made".into()))
-            }
-            Plan::WriteTag => self.write_tag(),
-            Plan::MakeReserve => reserve::make(&self.store.root).map(|is_new| is_new.then(|| "it was made".into())),
-            Plan::WriteStoreJson => self.write_store_json(),
-            Plan::RestoreShard(number) => self.restore_shard(*number),
-            Plan::RenewPrevious(number) => self.renew_previous(*number),
-            Plan::SetMode(path, mode) => self.set_mode(path, *mode),
-            Plan::RebuildView(id) => self.rebuild_view(id),
-            Plan::CheckBlob(_) => Ok(None), // done before, all at once
+    fn do_one(&self, fix: &Fix) -> RepairOutcome {
+        let done = match fix {
+            Fix::MakeFolder(folder) => self.make_folder(folder),
+            Fix::MakeProbe => self.store.root.open_lock_file(&layout::lock_probe()).map(|_| Some("it was made".into())),
+            Fix::WriteTag => self.write_tag(),
+            Fix::MakeReserve => reserve::make(&self.store.root).map(|is_new| is_new.then(|| "it was made".into())),
+            Fix::WriteStoreJson => self.write_store_json(),
+            Fix::RestoreShard(number) => self.restore_shard(*number),
+            Fix::RenewPrevious(number) => self.renew_previous(*number),
+            Fix::SetMode(path, mode) => self.set_mode(path, *mode),
+            Fix::RebuildView(id) => self.rebuild_view(id),
+            Fix::CheckBlob(_) => Ok(None), // done before, all at once
         };
         outcome_of(done)
     }
@@ -126,13 +123,13 @@ impl Doctor {
     }
 
     /// Reads blobs in full, on all cores, under no lock. A good one gets a new outboard; a bad one goes to quarantine.
-    fn check_blobs(&self, findings: &[Finding], outcomes: &mut [Option<MendOutcome>]) {
+    fn check_blobs(&self, findings: &[Finding], outcomes: &mut [Option<RepairOutcome>]) {
         let store = &self.store;
         let due: Vec<(usize, Digest)> = findings
             .iter()
             .enumerate()
-            .filter_map(|(at, finding)| match &finding.plan {
-                Some(Plan::CheckBlob(digest)) => Some((at, *digest)),
+            .filter_map(|(at, finding)| match &finding.fix {
+                Some(Fix::CheckBlob(digest)) => Some((at, *digest)),
                 _ => None,
             })
             .collect();
@@ -170,23 +167,23 @@ impl Doctor {
     }
 }
 
-fn outcome_of(done: Result<Option<String>>) -> MendOutcome {
+fn outcome_of(done: Result<Option<String>>) -> RepairOutcome {
     match done {
-        Ok(Some(what)) => MendOutcome::Mended(what),
-        Ok(None) => MendOutcome::Gone,
-        Err(error) => MendOutcome::Failed(error),
+        Ok(Some(what)) => RepairOutcome::Repaired(what),
+        Ok(None) => RepairOutcome::Gone,
+        Err(error) => RepairOutcome::Failed(error),
     }
 }
 
 /// Folders before what goes into them, the index before what needs it, blobs before views.
-fn rank(plan: &Plan) -> u8 {
-    match plan {
-        Plan::MakeFolder(_) | Plan::MakeProbe => 0,
-        Plan::RestoreShard(_) => 1,
-        Plan::RenewPrevious(_) => 2,
-        Plan::WriteStoreJson | Plan::WriteTag | Plan::MakeReserve => 3,
-        Plan::SetMode(..) => 4,
-        Plan::CheckBlob(_) => 5,
-        Plan::RebuildView(_) => 6,
+fn rank(fix: &Fix) -> u8 {
+    match fix {
+        Fix::MakeFolder(_) | Fix::MakeProbe => 0,
+        Fix::RestoreShard(_) => 1,
+        Fix::RenewPrevious(_) => 2,
+        Fix::WriteStoreJson | Fix::WriteTag | Fix::MakeReserve => 3,
+        Fix::SetMode(..) => 4,
+        Fix::CheckBlob(_) => 5,
+        Fix::RebuildView(_) => 6,
     }
 }

@@ -15,8 +15,8 @@ use crate::hash::hash_both;
 use crate::layout;
 use crate::read_at::ReadAt;
 
-/// A blob that is to be made whole.
-pub(crate) struct Mend<'a> {
+/// How a blob is put together again.
+pub(crate) struct Assembly<'a> {
     pub(crate) digest: Digest,
     /// Files of the store that should have its bytes and may have some of them, the best first.
     pub(crate) remains: Vec<PathBuf>,
@@ -26,16 +26,16 @@ pub(crate) struct Mend<'a> {
 
 /// What it took.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Mended {
+pub(crate) struct Assembled {
     /// Bytes that were replaced.
     pub(crate) repaired_bytes: u64,
     /// Bytes that were read from the sources; more, when one of them was bad in the same place.
     pub(crate) source_bytes: u64,
 }
 
-impl Mend<'_> {
+impl Assembly<'_> {
     /// Puts the blob together under a private name, and checks it as a whole against its name. It waits to be published.
-    pub(crate) fn run<'r>(mut self, session: &Session<'r>, durability: Durability) -> Result<(Sealed<'r>, Mended)> {
+    pub(crate) fn run<'r>(mut self, session: &Session<'r>, durability: Durability) -> Result<(Sealed<'r>, Assembled)> {
         let root = session.root();
         let groups = outboard::read(root, &self.digest).and_then(|outboard| outboard.groups(root, &self.digest));
         match groups {
@@ -49,7 +49,7 @@ impl Mend<'_> {
         session: &Session<'r>,
         groups: &Groups,
         durability: Durability,
-    ) -> Result<(Sealed<'r>, Mended)> {
+    ) -> Result<(Sealed<'r>, Assembled)> {
         let root = session.root();
         let size_bytes = groups.size_bytes();
         let pending = Pending::create(session)?;
@@ -59,7 +59,7 @@ impl Mend<'_> {
         };
         // What is left of the others may be good where this one is not.
         let readers = self.readers(root, 1)?;
-        let mut mended = Mended::default();
+        let mut assembled = Assembled::default();
         let mut buffer = vec![0; GROUP_BYTES];
         // What lies behind the blob's end is only left out.
         for range in bad.iter().filter(|range| range.start < size_bytes) {
@@ -71,7 +71,7 @@ impl Mend<'_> {
                 for (is_source, reader) in &readers {
                     let read = reader.read_exact_at(group.start, bytes);
                     if *is_source && read.is_ok() {
-                        mended.source_bytes += length as u64;
+                        assembled.source_bytes += length as u64;
                     }
                     is_had = read.is_ok() && groups.is_good(number, bytes);
                     if is_had {
@@ -83,11 +83,11 @@ impl Mend<'_> {
                     return Err(self.no_good_source(root, group, tried));
                 }
                 atomic::write_at(pending.file(), group.start, bytes).map_err(|e| pending.fail("write", e))?;
-                mended.repaired_bytes += length as u64;
+                assembled.repaired_bytes += length as u64;
             }
         }
         let sealed = self.finish(pending, size_bytes, durability)?;
-        Ok((sealed, mended))
+        Ok((sealed, assembled))
     }
 
     /// What bytes can be read from: the store's own remains but for the first few, then the sources, each with whether it
@@ -134,10 +134,10 @@ impl Mend<'_> {
     }
 
     /// Without an outboard nothing tells good parts from bad ones, so one file has to have all of it.
-    fn as_a_whole<'r>(&mut self, session: &Session<'r>, durability: Durability) -> Result<(Sealed<'r>, Mended)> {
+    fn as_a_whole<'r>(&mut self, session: &Session<'r>, durability: Durability) -> Result<(Sealed<'r>, Assembled)> {
         let root = session.root();
         let readers = self.readers(root, 0)?;
-        let mut mended = Mended::default();
+        let mut assembled = Assembled::default();
         let mut tried = Vec::new();
         for (is_source, reader) in &readers {
             tried.push(reader.name());
@@ -147,9 +147,9 @@ impl Mend<'_> {
                 continue;
             }
             let (source_bytes, repaired_bytes) = if *is_source { (size_bytes, size_bytes) } else { (0, 0) };
-            mended.source_bytes += source_bytes;
+            assembled.source_bytes += source_bytes;
             match self.finish(pending, size_bytes, durability) {
-                Ok(sealed) => return Ok((sealed, Mended { repaired_bytes, ..mended })),
+                Ok(sealed) => return Ok((sealed, Assembled { repaired_bytes, ..assembled })),
                 Err(error) if error.is_corrupt() => {}
                 Err(error) => return Err(error),
             }
@@ -162,7 +162,7 @@ impl Mend<'_> {
         let hashes = hash_both(size_bytes, true, fetch, self.advanced)?;
         if hashes.digest != self.digest {
             let path = pending.root().absolute(&layout::blob(&self.digest));
-            return Err(Error::CorruptBlob { path, reason: "what it was mended to is not its name".into() });
+            return Err(Error::CorruptBlob { path, reason: "what it was put together to is not its name".into() });
         }
         pending.hashed(hashes).seal(durability)
     }

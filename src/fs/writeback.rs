@@ -10,13 +10,13 @@ use crate::threads;
 
 /// Told how much was written.
 #[derive(Debug)]
-pub(crate) struct Ahead {
+pub(crate) struct Writeback {
     every_bytes: u64,
     written: AtomicU64,
     wake: Option<Sender<()>>,
 }
 
-impl Ahead {
+impl Writeback {
     pub(crate) fn wrote(&self, bytes: u64) {
         let Some(wake) = &self.wake else { return };
         let before = self.written.fetch_add(bytes, Ordering::Relaxed);
@@ -33,9 +33,9 @@ impl Ahead {
 pub(crate) fn sync_meanwhile<T>(
     every_bytes: Option<u64>,
     sync: impl Fn() -> Result<()> + Send,
-    work: impl FnOnce(&Ahead) -> T,
+    work: impl FnOnce(&Writeback) -> T,
 ) -> (T, Result<()>) {
-    let idle = Ahead { every_bytes: 1, written: AtomicU64::new(0), wake: None };
+    let idle = Writeback { every_bytes: 1, written: AtomicU64::new(0), wake: None };
     let Some(every_bytes) = every_bytes else { return (work(&idle), Ok(())) };
     thread::scope(|scope| {
         let (wake, woken) = mpsc::channel();
@@ -47,9 +47,9 @@ pub(crate) fn sync_meanwhile<T>(
             Ok(())
         });
         let Ok(syncing) = syncing else { return (work(&idle), Ok(())) };
-        let ahead = Ahead { every_bytes, wake: Some(wake), ..idle };
-        let done = work(&ahead);
-        drop(ahead);
+        let writeback = Writeback { every_bytes, wake: Some(wake), ..idle };
+        let done = work(&writeback);
+        drop(writeback);
         (done, syncing.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
     })
 }
@@ -68,7 +68,7 @@ mod tests {
             calls.fetch_add(1, Ordering::Relaxed);
             Ok(())
         };
-        let write = |ahead: &Ahead| (0..10).for_each(|_| ahead.wrote(6));
+        let write = |writeback: &Writeback| (0..10).for_each(|_| writeback.wrote(6));
         let (_, synced) = sync_meanwhile(Some(20), count, write);
         synced.unwrap();
         assert!((1..=3).contains(&calls.swap(0, Ordering::Relaxed)));

@@ -1,0 +1,66 @@
+//! What blobs there are: in `blobs/`, and in `trash/`.
+
+use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
+use std::path::{Path, PathBuf};
+
+use rayon::prelude::*;
+
+use crate::digest::Digest;
+use crate::error::Result;
+use crate::fs::{Kind, Meta, Root};
+use crate::layout::{self, Thing};
+use crate::threads::ready_for_rayon;
+
+/// All that is in `trash/`, by digest; of one that is there twice, the later.
+pub(crate) fn trash(root: &Root) -> Result<BTreeMap<Digest, u64>> {
+    let folder = Path::new(layout::TRASH);
+    let trashed = |name: &OsString| match layout::classify_in(folder, name) {
+        Thing::Trashed { digest, trashed_ms } => Some((digest, trashed_ms)),
+        _ => None,
+    };
+    Ok(root.names(folder)?.iter().filter_map(trashed).collect())
+}
+
+/// Every blob in `blobs/`.
+pub(crate) fn all(root: &Root) -> Result<Vec<Digest>> {
+    let folders: Vec<PathBuf> = layout::fan_out_folders(layout::BLOBS).collect();
+    ready_for_rayon();
+    let in_one = |folder: &PathBuf| {
+        let names = root.names(folder)?;
+        Ok(names.iter().filter_map(|name| blob_in(folder, name)).collect())
+    };
+    let all: Result<Vec<Vec<Digest>>> = folders.par_iter().map(in_one).collect();
+    Ok(all?.into_iter().flatten().collect())
+}
+
+/// Those blobs in `blobs/` whose names start with these digits, of which there are at least two; none without digits.
+pub(crate) fn starting_with(root: &Root, digits: Option<&str>) -> Result<Vec<Digest>> {
+    let Some((digits, first)) = digits.and_then(|digits| Some((digits, digits.get(..2)?))) else {
+        return Ok(Vec::new());
+    };
+    let mut folders = layout::fan_out_folders(layout::BLOBS);
+    let Some(folder) = folders.find(|folder| folder.ends_with(first)) else { return Ok(Vec::new()) };
+    let names = root.names(&folder)?;
+    let theirs = names.iter().filter(|name| name.to_str().is_some_and(|name| name.starts_with(digits)));
+    Ok(theirs.filter_map(|name| blob_in(&folder, name)).collect())
+}
+
+/// The blobs in `blobs/` with what `stat` says of them.
+pub(crate) fn all_with_meta(root: &Root) -> Result<BTreeMap<Digest, Meta>> {
+    let folders: Vec<PathBuf> = layout::fan_out_folders(layout::BLOBS).collect();
+    ready_for_rayon();
+    let in_one = |folder: &PathBuf| {
+        let files = root.entries(folder)?.into_iter().filter(|(_, meta)| meta.kind == Kind::File);
+        Ok(files.filter_map(|(name, meta)| Some((blob_in(folder, &name)?, meta))).collect())
+    };
+    let all: Result<Vec<Vec<(Digest, Meta)>>> = folders.par_iter().map(in_one).collect();
+    Ok(all?.into_iter().flatten().collect())
+}
+
+fn blob_in(folder: &Path, name: &OsStr) -> Option<Digest> {
+    match layout::classify_in(folder, name) {
+        Thing::Blob(digest) => Some(digest),
+        _ => None,
+    }
+}

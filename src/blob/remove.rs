@@ -1,0 +1,104 @@
+//! The way of a blob out of the store, through `trash/`, and back; and what keeps leases off it meanwhile.
+
+use std::path::{Path, PathBuf};
+
+use super::{Touched, outboard};
+use crate::digest::Digest;
+use crate::error::Result;
+use crate::fs::lock::{Hold, Lock, try_lock_file};
+use crate::fs::{Root, now_ms};
+use crate::layout;
+
+/// Whether a blob can be taken out of service.
+#[derive(Debug)]
+pub(crate) enum LeaseBlock {
+    /// It is not here.
+    Gone,
+    /// A live process holds a lease on it.
+    Leased,
+    /// It is here, and while this lives nobody gets a lease on it.
+    Free(Lock),
+}
+
+/// Keeps new leases off a blob, unless one is held already.
+pub(crate) fn block_leases(root: &Root, digest: &Digest) -> Result<LeaseBlock> {
+    let name = layout::blob(digest);
+    let Some(file) = root.open_file(&name)? else { return Ok(LeaseBlock::Gone) };
+    Ok(match try_lock_file(root, file, &name, Hold::Exclusive)? {
+        Some(lock) => LeaseBlock::Free(lock),
+        None => LeaseBlock::Leased,
+    })
+}
+
+/// Moves a blob to `trash/` that nothing references, with leases kept off it. Called by the guard of a sweep.
+pub(crate) fn to_trash(root: &Root, digest: &Digest) -> Result<PathBuf> {
+    let to = layout::trash(digest, now_ms());
+    root.rename_over(&layout::blob(digest), &to)?;
+    Ok(to)
+}
+
+/// Moves a blob back that is needed again.
+pub(super) fn restore(root: &Root, digest: &Digest, from: &Path, touched: &mut Touched) -> Result<()> {
+    let name = layout::blob(digest);
+    match root.rename_new(from, &name) {
+        Ok(()) => {
+            touched.folder_of(&name);
+            Ok(())
+        }
+        // It was removed for good just now, or is back already.
+        Err(e) if matches!(e.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::AlreadyExists) => Ok(()),
+        Err(e) => Err(root.fail("restore", &name, e)),
+    }
+}
+
+/// What removing a file for good brought.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Freed {
+    /// Whether it was still there.
+    pub(crate) removed: bool,
+    /// Its size, if no other name of its inode remains.
+    pub(crate) size_bytes: u64,
+    /// Its bytes on disk, if no other name of its inode remains.
+    pub(crate) disk_bytes: u64,
+}
+
+/// Removes a blob from `trash/` for good. Needs no lock: whoever wants it back renames it, and one of the two comes
+/// first.
+pub(crate) fn empty_trash(root: &Root, digest: &Digest, trashed: &Path) -> Result<Freed> {
+    let Some(meta) = root.meta(trashed)? else { return Ok(Freed::default()) };
+    if !root.remove_file(trashed)? {
+        return Ok(Freed::default());
+    }
+    if root.meta(&layout::blob(digest))?.is_none() {
+        outboard::remove(root, digest)?;
+    }
+    // Another name of the inode, such as a source that was staged with `link`, keeps its blocks.
+    let is_last = meta.links <= 1;
+    Ok(Freed {
+        removed: true,
+        size_bytes: if is_last { meta.size_bytes } else { 0 },
+        disk_bytes: if is_last { meta.allocated_bytes } else { 0 },
+    })
+}
+
+#[cfg(test)]
+#[allow(clippy::disallowed_methods)]
+mod tests {
+    use super::*;
+
+    // Red when a blob that has gone from `trash/` just now is an error, and when any failure is taken for that.
+    #[test]
+    fn what_is_no_longer_in_the_trash_is_not_restored_and_what_fails_is_an_error() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = Root::open(dir.path()).unwrap();
+        let digest = Digest::sha256_of(b"bytes");
+        let mut touched = Touched::default();
+        let trashed = layout::trash(&digest, 1);
+        restore(&root, &digest, &trashed, &mut touched).unwrap();
+        std::fs::write(dir.path().join("blobs"), "a file in the place of the folder").unwrap();
+        root.make_dirs(Path::new(layout::TRASH)).unwrap();
+        std::fs::write(root.absolute(&trashed), "bytes").unwrap();
+        restore(&root, &digest, &trashed, &mut touched).unwrap_err();
+        assert!(root.absolute(&trashed).exists());
+    }
+}
