@@ -46,6 +46,7 @@ mod fetch;
 mod fs;
 mod gc;
 mod hash;
+mod hint;
 mod index;
 mod ingest;
 mod layout;
@@ -79,6 +80,7 @@ pub use gc::{
     RemoveReceipt,
 };
 pub use hash::{FileHash, HashFunction, HashValue, hash_files};
+pub use hint::Hint;
 pub use lease::{Lease, ModelMap};
 pub use model_ref::ModelRef;
 pub use observer::{Event, Observer};

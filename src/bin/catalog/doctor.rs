@@ -6,8 +6,9 @@ use std::sync::Arc;
 use catalog_core::{Doctor, Finding, MendOutcome, Severity};
 use serde::Serialize;
 
+use crate::advice::with_root;
 use crate::app::App;
-use crate::failure::{Failure, Outcome, tell};
+use crate::failure::{Failure, Outcome, with_hint};
 use crate::progress::Progress;
 
 /// How often what was mended may bring to light something else that can be.
@@ -81,7 +82,7 @@ impl Args {
             progress.clear();
             match doctor.probe() {
                 Ok(notes) => found.extend(notes),
-                Err(error) => drop(tell(&error.into())),
+                Err(error) => drop(app.tell(&error.into())),
             }
         } else {
             found.iter().for_each(|finding| show(app, finding, None));
@@ -148,7 +149,7 @@ fn mend(
                 }
                 MendOutcome::Gone => show(app, finding, Some(("gone", None))),
                 MendOutcome::Failed(error) => {
-                    show(app, finding, Some(("failed", Some(error.to_string()))));
+                    show(app, finding, Some(("failed", Some(with_hint(&error, &app.command())))));
                 }
                 _ => {}
             }
@@ -162,6 +163,7 @@ fn mend(
 
 fn show(app: &mut App, finding: &Finding, outcome: Option<(&'static str, Option<String>)>) {
     let (outcome, detail) = outcome.map_or((None, None), |(outcome, detail)| (Some(outcome), detail));
+    let advice = with_root(&finding.advice, &app.command());
     let line = Line {
         kind: finding.kind.as_str(),
         severity: finding.severity().as_str(),
@@ -170,7 +172,7 @@ fn show(app: &mut App, finding: &Finding, outcome: Option<(&'static str, Option<
         what: &finding.what,
         meaning: finding.meaning(),
         remedy: finding.remedy.as_str(),
-        advice: &finding.advice,
+        advice: &advice,
         outcome,
         detail,
     };

@@ -4,6 +4,7 @@ use catalog_core::{DiskUsage, EntryUsage};
 use comfy_table::{CellAlignment, ColumnConstraint, ContentArrangement, Table, Width};
 use serde::Serialize;
 
+use crate::advice::with_root;
 use crate::app::App;
 use crate::failure::Outcome;
 use crate::human;
@@ -67,7 +68,7 @@ impl Args {
     }
 
     fn print_chart(&self, app: &mut App, usage: &DiskUsage) {
-        for (name, bytes, meaning) in sums(usage) {
+        for (name, bytes, meaning) in sums(usage, &app.command()) {
             app.out.line(format!("{name:13}{:>9}  {meaning}", human::size(bytes)));
         }
         let rows = if self.all { usage.entries.len() } else { ROWS.min(usage.entries.len()) };
@@ -104,7 +105,7 @@ fn print_json(app: &mut App, usage: &DiskUsage) {
 
 fn print_numbers(app: &mut App, usage: &DiskUsage) {
     let width = usage.logical_bytes.max(usage.physical_bytes).to_string().len();
-    for (name, bytes, _) in sums(usage) {
+    for (name, bytes, _) in sums(usage, &app.command()) {
         app.out.line(format!("{name:13}{bytes:>width$}"));
     }
     if !usage.entries.is_empty() {
@@ -115,8 +116,8 @@ fn print_numbers(app: &mut App, usage: &DiskUsage) {
     }
 }
 
-fn sums(usage: &DiskUsage) -> [(&'static str, u64, &'static str); 8] {
-    [
+fn sums(usage: &DiskUsage, command: &str) -> [(&'static str, u64, String); 8] {
+    let sums = [
         ("logical", usage.logical_bytes, "all models, as engines see them"),
         ("on disk", usage.physical_bytes, "what the store takes for them"),
         ("saved", usage.saved_bytes, "by storing equal files once"),
@@ -125,7 +126,8 @@ fn sums(usage: &DiskUsage) -> [(&'static str, u64, &'static str); 8] {
         ("quarantine", usage.quarantine_bytes, "damaged, and kept to look at"),
         ("ingest", usage.ingest_bytes, "being brought in, or left by a process that died"),
         ("unreferenced", usage.unreferenced_bytes, "needed by no model; `catalog gc` takes it"),
-    ]
+    ];
+    sums.map(|(name, bytes, meaning)| (name, bytes, with_root(meaning, command)))
 }
 
 /// The bars take what the widest id leaves of the terminal, and at least a third of it.

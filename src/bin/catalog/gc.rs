@@ -109,7 +109,7 @@ impl Args {
         failed?;
         match summary.shortfall_bytes {
             0 => Ok(()),
-            missing => Err(self.shortfall(&catalog, missing)),
+            missing => Err(self.shortfall(&catalog, missing, &app.command())),
         }
     }
 
@@ -152,11 +152,11 @@ impl Args {
         }
     }
 
-    fn shortfall(&self, catalog: &FsCatalog, missing: u64) -> Failure {
+    fn shortfall(&self, catalog: &FsCatalog, missing: u64, command: &str) -> Failure {
         let verb = if self.dry_run { "would be" } else { "are" };
         Failure::Failed(format!(
             "could not free as much as is asked for at {}: {} {verb} missing, and what is left is pinned, leased, or was \
-             used within the grace; `catalog unpin`, `catalog remove` and a shorter --grace give more",
+             used within the grace; `{command} unpin`, `{command} remove` and a shorter --grace give more",
             catalog.root().display(),
             human::exact_size(missing),
         ))

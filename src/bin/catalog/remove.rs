@@ -48,7 +48,7 @@ impl Args {
         app.each(&self.targets.models, |app, model| {
             let id = catalog.find(model)?.entry.id;
             let Some(receipt) = catalog.remove(&id)? else {
-                return Err(Error::NotFound { id, root: catalog.root().to_path_buf() }.into());
+                return Err(Error::not_found(id, catalog.root()).into());
             };
             app.receipt(&Removed::from(&receipt), |app| words(&receipt, app));
             Ok(())

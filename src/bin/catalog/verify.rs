@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use crate::amount;
 use crate::app::App;
-use crate::failure::{Exit, Failure, Outcome, tell};
+use crate::failure::{Exit, Failure, Outcome};
 use crate::human;
 use crate::progress::Progress;
 
@@ -103,7 +103,7 @@ impl Args {
         for model in &self.models {
             match catalog.find(model) {
                 Ok(record) => ids.push(record.entry.id),
-                Err(error) => drop(first.get_or_insert(tell(&error.into()))),
+                Err(error) => drop(first.get_or_insert(app.tell(&error.into()))),
             }
         }
         let progress = Arc::new(Progress::new(app));
@@ -141,7 +141,7 @@ impl Args {
 
 /// Prints what was found of one model, and says what is wrong. Returns how much was read.
 fn show(app: &mut App, answer: catalog_core::Result<VerifyReport>, quick: bool) -> Result<u64, Exit> {
-    let report = answer.map_err(|error| tell(&error.into()))?;
+    let report = answer.map_err(|error| app.tell(&error.into()))?;
     let id = app.out.shown(&report.id).into_owned();
     app.receipt(&Verified::from(&report), |_| {
         let digest = report.digest.as_ref().map(human::short_digest).unwrap_or_default();
@@ -151,7 +151,7 @@ fn show(app: &mut App, answer: catalog_core::Result<VerifyReport>, quick: bool) 
     let (command, reason) = (app.command(), report.outcome.reason());
     match &report.outcome {
         VerificationOutcome::Pass { .. } => Ok(report.bytes_read),
-        VerificationOutcome::Warn { .. } if quick => Err(tell(&Failure::Failed(format!(
+        VerificationOutcome::Warn { .. } if quick => Err(app.tell(&Failure::Failed(format!(
             "could not vouch for {:?}: {reason}: `{command} verify {}`",
             report.id,
             crate::text::shell_word(&report.id)
@@ -160,7 +160,7 @@ fn show(app: &mut App, answer: catalog_core::Result<VerifyReport>, quick: bool) 
             app.note(&format!("{}: {reason}", report.id));
             Ok(report.bytes_read)
         }
-        VerificationOutcome::Fail { .. } => Err(tell(&Failure::Corrupt(format!(
+        VerificationOutcome::Fail { .. } => Err(app.tell(&Failure::Corrupt(format!(
             "could not verify {:?}: {reason}; `{command} repair {}` mends it from a good copy",
             report.id,
             crate::text::shell_word(&report.id)
