@@ -53,6 +53,8 @@ pub enum Hint {
     GiveOtherPath,
     /// An id is needed.
     GiveId,
+    /// One plain file name is needed.
+    GiveName,
     /// Something has to be renamed.
     Rename,
     /// What is mounted below the root is in the way.
@@ -100,6 +102,7 @@ impl fmt::Display for Hint {
             Hint::GiveFile => "give a regular file or a directory",
             Hint::GiveOtherPath => "give another path, elsewhere under the root or outside it",
             Hint::GiveId => "give an id",
+            Hint::GiveName => "give one plain file name",
             Hint::Rename => "rename it",
             Hint::Unmount => "unmount what is mounted there, or move the whole root to it",
             Hint::CheckDigest => "get the file again, or correct the digest",

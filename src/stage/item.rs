@@ -14,6 +14,7 @@ use crate::blob::{self, IngestMode, UsedMode};
 use crate::digest::Digest;
 use crate::entry::{ArtifactKind, LifecycleState, Provenance, Record, Stamp, TrustState, check_id};
 use crate::error::{Error, Result};
+use crate::hint::Hint;
 use crate::fs::lock::Wait;
 use crate::fs::source::source_meta;
 use crate::fs::{Durability, Kind, Root};
@@ -221,7 +222,8 @@ fn check_name(name: &str) -> Result<()> {
         true => Ok(()),
         false => Err(Error::InvalidPath {
             path: name.into(),
-            reason: "it cannot be the name of a view, which is one plain file name",
+            reason: "it cannot be the name of a view",
+            hint: Hint::GiveName,
         }),
     }
 }
