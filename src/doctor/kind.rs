@@ -1,7 +1,5 @@
 //! Everything that `doctor` can find, with what it means. `docs/recovery.md` has a section for each.
 
-use std::fmt;
-
 /// How bad a finding is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
@@ -27,7 +25,7 @@ impl Severity {
 }
 
 /// Who mends what was found.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum Remedy {
     /// [`Doctor::mend`](super::Doctor::mend), which is `catalog doctor --repair`.
@@ -223,10 +221,4 @@ kinds! {
     NoModes "no_modes" Note Nothing
         "the file system keeps no modes, so nothing keeps the owner of a model from editing it"
         "the modes come with the mount; a file system with modes keeps models read-only"
-}
-
-impl fmt::Display for FindingKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
 }

@@ -13,6 +13,7 @@ mod mend;
 mod rebuild;
 mod shards;
 mod views;
+mod words;
 
 pub use finding::{Finding, MendOutcome};
 pub use kind::{FindingKind, Remedy, Severity};

@@ -1,5 +1,6 @@
 //! What garbage collection would do, why, and what it did.
 
+use std::fmt;
 use std::path::PathBuf;
 
 use super::GcPolicy;
@@ -65,22 +66,21 @@ pub enum GcReason {
     Shared,
 }
 
-impl GcReason {
-    /// For a person, and stable for scripts but for a pin's name.
-    #[must_use]
-    pub fn text(&self) -> String {
-        match self {
-            GcReason::DeadOwner => "its process died".into(),
-            GcReason::Unreferenced => "no entry references it".into(),
-            GcReason::GraceOver => "its grace is over".into(),
-            GcReason::RetiredTooLong => "retired for too long".into(),
-            GcReason::IdleTooLong => "not used for too long".into(),
-            GcReason::RoomNeeded => "least recently used, and room is needed".into(),
-            GcReason::Leased => "a live process leases it".into(),
-            GcReason::Pinned(name) => format!("pinned as {name:?}"),
-            GcReason::Young => "staged or used within the grace".into(),
-            GcReason::Shared => "other entries need the same bytes".into(),
-        }
+/// For a person, and stable for scripts but for a pin's name.
+impl fmt::Display for GcReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            GcReason::DeadOwner => "its process died",
+            GcReason::Unreferenced => "no entry references it",
+            GcReason::GraceOver => "its grace is over",
+            GcReason::RetiredTooLong => "retired for too long",
+            GcReason::IdleTooLong => "not used for too long",
+            GcReason::RoomNeeded => "least recently used, and room is needed",
+            GcReason::Leased => "a live process leases it",
+            GcReason::Pinned(name) => return write!(f, "pinned as {name:?}"),
+            GcReason::Young => "staged or used within the grace",
+            GcReason::Shared => "other entries need the same bytes",
+        })
     }
 }
 

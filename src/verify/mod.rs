@@ -11,6 +11,8 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
+use serde::{Deserialize, Serialize};
+
 use crate::blob::{Checker, Pace, Subject, outboard};
 use crate::digest::{Digest, VerificationOutcome};
 use crate::entry::{ArtifactKind, Record};
@@ -18,11 +20,13 @@ use crate::error::{Error, Result};
 use crate::fs::{Durability, now_ms};
 use crate::observer::{Event, Observer};
 use crate::store::Store;
+use crate::words::words;
 use recorder::Recorder;
 use work::{Found, Work};
 
 /// How thoroughly content is checked.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum VerifyDepth {
     /// Only whether it was changed since its last full check: one `stat` a file.
@@ -33,6 +37,8 @@ pub enum VerifyDepth {
     /// Every byte, against the SHA-256 that is the blob's name. Several times slower.
     ByName,
 }
+
+words!(VerifyDepth, "depth of a check", { Quick => "quick", Full => "full", ByName => "by_name" });
 
 /// How content is checked.
 #[derive(Clone, Default)]

@@ -45,7 +45,7 @@ fn everything() -> GcPolicy {
     GcPolicy::default()
         .with_max_idle(now)
         .with_retired_after(now)
-        .with_min_free(Some(MinFree::Percent(100)))
+        .with_min_free(MinFree::percent(100))
         .with_grace(Duration::ZERO)
 }
 

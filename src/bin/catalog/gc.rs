@@ -188,7 +188,7 @@ fn expected(catalog: &FsCatalog, plan: &GcPlan) -> catalog_core::Result<GcReport
 
 impl<'a> From<&'a GcStep> for Line<'a> {
     fn from(step: &'a GcStep) -> Self {
-        let line = Line { reason: step.reason.text(), bytes: step.bytes, ..Line::default() };
+        let line = Line { reason: step.reason.to_string(), bytes: step.bytes, ..Line::default() };
         match &step.action {
             GcAction::EvictEntry { id, .. } => Line { action: "evict", id: Some(id), ..line },
             GcAction::RemoveBlob { digest } => {
@@ -207,7 +207,7 @@ impl<'a> From<&'a GcStep> for Line<'a> {
 
 impl<'a> From<&'a GcKept> for Line<'a> {
     fn from(kept: &'a GcKept) -> Self {
-        let (id, reason) = (Some(kept.id.as_str()), kept.reason.text());
+        let (id, reason) = (Some(kept.id.as_str()), kept.reason.to_string());
         Line { action: "keep", id, reason, bytes: kept.bytes, ..Line::default() }
     }
 }

@@ -5,6 +5,7 @@ use comfy_table::{CellAlignment, ColumnConstraint, ContentArrangement, Table, Wi
 use serde::Serialize;
 
 use crate::app::App;
+use crate::args::word;
 use crate::facts::Facts;
 use crate::failure::Outcome;
 use crate::human;
@@ -20,26 +21,12 @@ use crate::output::Output;
   catalog list --json | jq -r 'select(.size > 1e10) | .id'")]
 pub(crate) struct Args {
     /// Only the models in this state
-    #[arg(long, value_enum)]
-    state: Option<State>,
+    #[arg(long, value_parser = word(&STATES, LifecycleState::as_str))]
+    state: Option<LifecycleState>,
 }
 
-#[derive(Clone, Copy, clap::ValueEnum)]
-enum State {
-    /// In use or ready for use
-    Active,
-    /// On their way out
-    Retired,
-}
-
-impl From<State> for LifecycleState {
-    fn from(state: State) -> Self {
-        match state {
-            State::Active => LifecycleState::Active,
-            State::Retired => LifecycleState::Retired,
-        }
-    }
-}
+const STATES: [(LifecycleState, &str); 2] =
+    [(LifecycleState::Active, "In use or ready for use"), (LifecycleState::Retired, "On their way out")];
 
 #[derive(Serialize)]
 struct Listed<'a> {
@@ -51,10 +38,9 @@ struct Listed<'a> {
 impl Args {
     pub(crate) fn run(self, app: &mut App) -> Outcome {
         let catalog = app.open()?;
-        let state = self.state.map(LifecycleState::from);
         let mut records = catalog.records()?;
         let is_empty = records.is_empty();
-        records.retain(|record| state.is_none_or(|state| record.entry.lifecycle == state));
+        records.retain(|record| self.state.is_none_or(|state| record.entry.lifecycle == state));
         if app.json() {
             for record in &records {
                 app.out.json(&Listed { facts: record.into(), kind: record.kind });

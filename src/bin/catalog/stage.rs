@@ -12,6 +12,7 @@ use serde::Serialize;
 
 use crate::amount;
 use crate::app::App;
+use crate::args::word;
 use crate::failure::{Failure, Outcome};
 use crate::human;
 use crate::progress::Progress;
@@ -44,8 +45,8 @@ pub(crate) struct Args {
     #[arg(long, value_name = "sha256:HEX")]
     digest: Option<String>,
     /// How the bytes get into the store
-    #[arg(long, value_enum, default_value_t = Mode::Auto)]
-    mode: Mode,
+    #[arg(long, value_parser = word(&MODES, IngestMode::as_str), default_value_t = IngestMode::Auto)]
+    mode: IngestMode,
     /// How long to wait for another process that stages the same: never, forever, or a time such as 90s, 15m, 2h
     #[arg(long, value_name = "TIME", value_parser = amount::wait, default_value = "forever")]
     wait: Wait,
@@ -54,31 +55,13 @@ pub(crate) struct Args {
     follow_links: bool,
 }
 
-#[derive(Clone, Copy, clap::ValueEnum)]
-enum Mode {
-    /// A reflink where the file system can, else a copy
-    Auto,
-    /// A clone that shares its blocks with the source until one of the two is written
-    Reflink,
-    /// A copy
-    Copy,
-    /// A second name of the source, which becomes read-only; only when nothing can still write to it
-    Link,
-    /// The source itself, which is then gone; only when nothing can still write to it
-    Move,
-}
-
-impl From<Mode> for IngestMode {
-    fn from(mode: Mode) -> Self {
-        match mode {
-            Mode::Auto => IngestMode::Auto,
-            Mode::Reflink => IngestMode::Reflink,
-            Mode::Copy => IngestMode::Copy,
-            Mode::Link => IngestMode::Link,
-            Mode::Move => IngestMode::Move,
-        }
-    }
-}
+const MODES: [(IngestMode, &str); 5] = [
+    (IngestMode::Auto, "A reflink where the file system can, else a copy"),
+    (IngestMode::Reflink, "A clone that shares its blocks with the source until one of the two is written"),
+    (IngestMode::Copy, "A copy"),
+    (IngestMode::Link, "A second name of the source, which becomes read-only; only when nothing can still write to it"),
+    (IngestMode::Move, "The source itself, which is then gone; only when nothing can still write to it"),
+];
 
 impl Args {
     pub(crate) fn run(self, app: &mut App) -> Outcome {
@@ -119,7 +102,7 @@ impl Args {
         Ok(StageOptions::default()
             .with_id(self.id.clone())
             .with_digest(self.digest.as_deref().map(str::parse).transpose()?)
-            .with_mode(self.mode.into())
+            .with_mode(self.mode)
             .with_follow_links(self.follow_links)
             .with_wait(self.wait)
             .with_observer(progress))
@@ -197,7 +180,13 @@ fn words(receipt: &StageReceipt, app: &App) -> Vec<u8> {
 mod tests {
     use clap::Parser as _;
 
+    use super::*;
     use crate::{Cli, Verb};
+
+    #[test]
+    fn every_mode_is_there() {
+        assert_eq!(MODES.map(|(mode, _)| mode), *IngestMode::ALL);
+    }
 
     #[test]
     fn an_option_of_one_reference_is_a_usage_error_for_several() {

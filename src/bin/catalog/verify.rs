@@ -73,7 +73,7 @@ impl<'a> From<&'a VerifyReport> for Verified<'a> {
         Verified {
             id: &report.id,
             digest: report.digest,
-            outcome: word(&report.outcome),
+            outcome: report.outcome.as_str(),
             reason: report.outcome.reason(),
             bad_ranges: ranges.map(|(path, range)| BadRange { path, start: range.start, end: range.end }).collect(),
             quarantined: report.bad.iter().any(|bad| bad.quarantined),
@@ -81,14 +81,6 @@ impl<'a> From<&'a VerifyReport> for Verified<'a> {
             bytes_read: report.bytes_read,
             elapsed_ms: report.elapsed.as_millis(),
         }
-    }
-}
-
-fn word(outcome: &VerificationOutcome) -> &'static str {
-    match outcome {
-        VerificationOutcome::Pass { .. } => "pass",
-        VerificationOutcome::Warn { .. } => "warn",
-        VerificationOutcome::Fail { .. } => "fail",
     }
 }
 
@@ -145,7 +137,7 @@ fn show(app: &mut App, answer: catalog_core::Result<VerifyReport>, quick: bool) 
     let id = app.out.shown(&report.id).into_owned();
     app.receipt(&Verified::from(&report), |_| {
         let digest = report.digest.as_ref().map(human::short_digest).unwrap_or_default();
-        format!("{}  {id}  {digest}", word(&report.outcome)).into_bytes()
+        format!("{}  {id}  {digest}", report.outcome.as_str()).into_bytes()
     });
     app.out.flush();
     let (command, reason) = (app.command(), report.outcome.reason());
