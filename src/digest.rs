@@ -176,7 +176,8 @@ impl<'de> Deserialize<'de> for Digest {
 }
 
 /// What [`verify_digest`] found. Each outcome carries its reason, in words for a person.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(tag = "outcome", rename_all = "lowercase")]
 #[must_use]
 pub enum VerificationOutcome {
     /// Both digests are there and equal.

@@ -19,3 +19,8 @@ pub(crate) fn all_lossy<S: Serializer>(paths: &[PathBuf], serializer: S) -> Resu
 pub(crate) fn millis<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
     duration.as_millis().serialize(serializer)
 }
+
+/// A duration in whole milliseconds, if there is one.
+pub(crate) fn maybe_millis<S: Serializer>(duration: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {
+    duration.map(|duration| duration.as_millis()).serialize(serializer)
+}

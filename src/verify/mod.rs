@@ -1,5 +1,6 @@
 //! `verify`: whether the content is what it should be, and if not, where.
 
+mod json;
 mod quick;
 mod recorder;
 mod work;
@@ -105,6 +106,7 @@ impl fmt::Debug for VerifyOptions {
 
 /// What a check of an entry found.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[must_use = "it says whether the content is what it should be"]
 #[non_exhaustive]
 pub struct VerifyReport {
     /// The entry.
@@ -125,7 +127,7 @@ pub struct VerifyReport {
 }
 
 /// A file that is not what it should be.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct BadFile {
     /// Below the tree, with `/` between the parts; empty when the artifact is this file, or when it is the tree's manifest.

@@ -1,12 +1,13 @@
 //! `catalog list`: what is here.
 
-use catalog_core::{ArtifactKind, LifecycleState, Record};
+use std::borrow::Cow;
+
+use catalog_core::{ArtifactKind, Digest, LifecycleState, Record, TrustState};
 use comfy_table::{CellAlignment, ColumnConstraint, ContentArrangement, Table, Width};
 use serde::Serialize;
 
 use crate::app::App;
 use crate::args::word;
-use crate::facts::Facts;
 use crate::failure::Outcome;
 use crate::human;
 use crate::output::Output;
@@ -28,11 +29,37 @@ pub(crate) struct Args {
 const STATES: [(LifecycleState, &str); 2] =
     [(LifecycleState::Active, "In use or ready for use"), (LifecycleState::Retired, "On their way out")];
 
+/// What JSON says of a model here; `show` says more.
 #[derive(Serialize)]
 struct Listed<'a> {
-    #[serde(flatten)]
-    facts: Facts<'a>,
+    id: &'a str,
+    digest: Option<Digest>,
+    local_path: Cow<'a, str>,
+    size: u64,
+    lifecycle: LifecycleState,
+    trust: TrustState,
+    last_verified_ms: Option<u64>,
+    last_used_ms: Option<u64>,
+    damaged: bool,
     kind: ArtifactKind,
+}
+
+impl<'a> From<&'a Record> for Listed<'a> {
+    fn from(record: &'a Record) -> Self {
+        let entry = &record.entry;
+        Listed {
+            id: &entry.id,
+            digest: entry.digest,
+            local_path: entry.local_path.to_string_lossy(),
+            size: record.size_bytes,
+            lifecycle: entry.lifecycle,
+            trust: record.trust,
+            last_verified_ms: entry.last_verified_ms,
+            last_used_ms: record.last_used_ms,
+            damaged: record.damaged_ms.is_some(),
+            kind: record.kind,
+        }
+    }
 }
 
 impl Args {
@@ -43,7 +70,7 @@ impl Args {
         records.retain(|record| self.state.is_none_or(|state| record.entry.lifecycle == state));
         if app.json() {
             for record in &records {
-                app.out.json(&Listed { facts: record.into(), kind: record.kind });
+                app.out.json(&Listed::from(record));
             }
         } else if !records.is_empty() {
             let table = table(&records, &app.out);

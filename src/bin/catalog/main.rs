@@ -9,7 +9,6 @@ mod completions;
 mod config;
 mod doctor;
 mod du;
-mod facts;
 mod failure;
 mod gc;
 mod hash;

@@ -1,14 +1,10 @@
 //! `catalog stage`: brings models in.
 
-use std::borrow::Cow;
 use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use catalog_core::{
-    ArtifactKind, Digest, IngestMode, LinkMode, ModelRef, StageOptions, StageReceipt, UsedMode, Wait, check_id,
-};
-use serde::Serialize;
+use catalog_core::{IngestMode, ModelRef, StageOptions, StageReceipt, UsedMode, Wait, check_id};
 
 use crate::amount;
 use crate::app::App;
@@ -78,7 +74,7 @@ impl Args {
         app.each(parsed, |app, parsed| {
             parsed?;
             let receipt = receipts.next().expect("stage_many answers for each item")?;
-            app.receipt(&Staged::from(&receipt), |app| words(&receipt, app));
+            app.receipt(&receipt, |app| words(&receipt, app));
             Ok(())
         })
     }
@@ -114,39 +110,6 @@ fn parse(text: &OsStr) -> catalog_core::Result<ModelRef> {
         Some(text) => ModelRef::parse(text),
         // Every reference that is not a path is UTF-8.
         None => Ok(ModelRef::File { path: PathBuf::from(text) }),
-    }
-}
-
-#[derive(Serialize)]
-struct Staged<'a> {
-    id: &'a str,
-    digest: Digest,
-    local_path: Cow<'a, str>,
-    kind: ArtifactKind,
-    size: u64,
-    files: u64,
-    mode: &'static str,
-    view: LinkMode,
-    deduplicated: bool,
-    stored_bytes: u64,
-    elapsed_ms: u128,
-}
-
-impl<'a> From<&'a StageReceipt> for Staged<'a> {
-    fn from(receipt: &'a StageReceipt) -> Self {
-        Staged {
-            id: &receipt.id,
-            digest: receipt.digest,
-            local_path: receipt.local_path.to_string_lossy(),
-            kind: receipt.kind,
-            size: receipt.size_bytes,
-            files: receipt.files,
-            mode: receipt.mode.as_str(),
-            view: receipt.view,
-            deduplicated: receipt.deduplicated,
-            stored_bytes: receipt.stored_bytes,
-            elapsed_ms: receipt.elapsed.as_millis(),
-        }
     }
 }
 

@@ -3,8 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use catalog_core::{Digest, VerificationOutcome, VerifyDepth, VerifyOptions, VerifyReport};
-use serde::Serialize;
+use catalog_core::{VerificationOutcome, VerifyDepth, VerifyOptions, VerifyReport};
 
 use crate::amount;
 use crate::app::App;
@@ -43,45 +42,6 @@ pub(crate) struct Args {
     /// Read no faster than this, such as 200MB/s
     #[arg(long, value_name = "RATE", value_parser = amount::rate)]
     rate: Option<u64>,
-}
-
-#[derive(Serialize)]
-struct Verified<'a> {
-    id: &'a str,
-    digest: Option<Digest>,
-    outcome: &'static str,
-    reason: &'a str,
-    bad_ranges: Vec<BadRange<'a>>,
-    quarantined: bool,
-    files: u64,
-    bytes_read: u64,
-    elapsed_ms: u128,
-}
-
-#[derive(Serialize)]
-struct BadRange<'a> {
-    /// In which file of a tree.
-    #[serde(skip_serializing_if = "str::is_empty")]
-    path: &'a str,
-    start: u64,
-    end: u64,
-}
-
-impl<'a> From<&'a VerifyReport> for Verified<'a> {
-    fn from(report: &'a VerifyReport) -> Self {
-        let ranges = report.bad.iter().flat_map(|bad| bad.ranges.iter().map(|range| (bad.path.as_str(), range)));
-        Verified {
-            id: &report.id,
-            digest: report.digest,
-            outcome: report.outcome.as_str(),
-            reason: report.outcome.reason(),
-            bad_ranges: ranges.map(|(path, range)| BadRange { path, start: range.start, end: range.end }).collect(),
-            quarantined: report.bad.iter().any(|bad| bad.quarantined),
-            files: report.files,
-            bytes_read: report.bytes_read,
-            elapsed_ms: report.elapsed.as_millis(),
-        }
-    }
 }
 
 impl Args {
@@ -135,7 +95,7 @@ impl Args {
 fn show(app: &mut App, answer: catalog_core::Result<VerifyReport>, quick: bool) -> Result<u64, Exit> {
     let report = answer.map_err(|error| app.tell(&error.into()))?;
     let id = app.out.shown(&report.id).into_owned();
-    app.receipt(&Verified::from(&report), |_| {
+    app.receipt(&report, |_| {
         let digest = report.digest.as_ref().map(human::short_digest).unwrap_or_default();
         format!("{}  {id}  {digest}", report.outcome.as_str()).into_bytes()
     });

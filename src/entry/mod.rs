@@ -1,5 +1,7 @@
 //! What the catalog knows of a model: the five-field entry that callers build, and the record that holds it.
 
+mod json;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::time::Duration;
