@@ -176,7 +176,9 @@ impl<'de> Deserialize<'de> for Digest {
 }
 
 /// What [`verify_digest`] found. Each outcome carries its reason, in words for a person.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(tag = "outcome", rename_all = "lowercase")]
+#[must_use]
 pub enum VerificationOutcome {
     /// Both digests are there and equal.
     Pass {
@@ -196,6 +198,22 @@ pub enum VerificationOutcome {
 }
 
 impl VerificationOutcome {
+    /// Whether the digests are equal.
+    #[must_use]
+    pub fn is_pass(&self) -> bool {
+        matches!(self, VerificationOutcome::Pass { .. })
+    }
+
+    /// The word for it: `pass`, `warn` or `fail`.
+    #[must_use]
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            VerificationOutcome::Pass { .. } => "pass",
+            VerificationOutcome::Warn { .. } => "warn",
+            VerificationOutcome::Fail { .. } => "fail",
+        }
+    }
+
     /// The reason, whatever the outcome.
     #[must_use]
     pub fn reason(&self) -> &str {
@@ -204,6 +222,12 @@ impl VerificationOutcome {
             | VerificationOutcome::Warn { reason }
             | VerificationOutcome::Fail { reason } => reason,
         }
+    }
+}
+
+impl fmt::Display for VerificationOutcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.as_str(), self.reason())
     }
 }
 

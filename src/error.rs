@@ -1,4 +1,4 @@
-//! What went wrong: the action, the path, the cause, and what to do about it.
+//! What went wrong: the action, the path, the cause; and, apart from the message, what to do about it.
 
 use std::io;
 use std::ops::Range;
@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::digest::Digest;
+use crate::hint::Hint;
 
 /// `Result` with this crate's [`enum@Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -16,12 +17,15 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 /// Callers that only need the kind ask [`is_not_found`](Error::is_not_found),
 /// [`is_corrupt`](Error::is_corrupt), [`is_busy`](Error::is_busy),
 /// [`is_invalid_input`](Error::is_invalid_input) or [`is_no_space`](Error::is_no_space).
-/// Each message is one line: what was being done, to what, why it failed, what to do next.
+/// Each message is one line: what was being done, to what, why it failed. What to do about it is
+/// [`hint`](Error::hint). A variant may get further fields, so programs make no values of it but by
+/// [`not_found`](Error::not_found) and [`io`](Error::io), which implementors of this crate's traits need.
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     /// Text that is not a digest.
-    #[error("could not read {input:?} as a digest: {reason}; write sha256:<64 lowercase hex digits>")]
+    #[error("could not read {input:?} as a digest: {reason}; a digest is sha256:<64 lowercase hex digits>")]
+    #[non_exhaustive]
     InvalidDigest {
         /// The text, cut to a printable length.
         input: String,
@@ -30,6 +34,7 @@ pub enum Error {
     },
     /// Text that is not a model reference.
     #[error("could not read {input:?} as a model reference: {reason}")]
+    #[non_exhaustive]
     InvalidRef {
         /// The text, cut to a printable length.
         input: String,
@@ -38,6 +43,7 @@ pub enum Error {
     },
     /// Text that cannot be an id.
     #[error("could not use {id:?} as an id: {reason}; an id is 1 to 1024 bytes of UTF-8 without control characters")]
+    #[non_exhaustive]
     InvalidId {
         /// The text, cut to a printable length.
         id: String,
@@ -46,15 +52,19 @@ pub enum Error {
     },
     /// A path that the catalog cannot record.
     #[error("could not use the path {}: {reason}", path.display())]
+    #[non_exhaustive]
     InvalidPath {
         /// The path as it was given.
         path: PathBuf,
-        /// What is wrong with it and what to do.
+        /// What is wrong with it.
         reason: &'static str,
+        /// What to do about it.
+        hint: Hint,
     },
 
     /// The catalog has no entry of this name.
-    #[error("could not find {id:?} in the catalog at {}: no such entry; `catalog list` shows what is here", root.display())]
+    #[error("could not find {id:?} in the catalog at {}: no such entry", root.display())]
+    #[non_exhaustive]
     NotFound {
         /// The id, or the reference's own string.
         id: String,
@@ -62,7 +72,8 @@ pub enum Error {
         root: PathBuf,
     },
     /// The entry is there, its file is not.
-    #[error("could not resolve {id:?}: {} is not there; stage the model again under this id", path.display())]
+    #[error("could not resolve {id:?}: {} is not there", path.display())]
+    #[non_exhaustive]
     NotStaged {
         /// The entry.
         id: String,
@@ -70,21 +81,22 @@ pub enum Error {
         path: PathBuf,
     },
     /// A source file or directory that is not there.
-    #[error("could not read {}: no such file or directory; check the path", path.display())]
+    #[error("could not read {}: no such file or directory", path.display())]
+    #[non_exhaustive]
     SourceMissing {
         /// The source as it was looked up.
         path: PathBuf,
     },
     /// No catalog at this root, and the operation does not make one.
-    #[error("could not open a catalog at {}: there is none; `catalog stage FILE` makes one", root.display())]
+    #[error("could not open a catalog at {}: there is none", root.display())]
+    #[non_exhaustive]
     NoCatalog {
         /// Where it was looked for.
         root: PathBuf,
     },
     /// A reference whose scheme this build cannot fetch.
-    #[error(
-        "could not fetch {reference}: this build has no fetcher for `{scheme}:` and the catalog does not hold it; download the file and stage it with --id '{reference}'"
-    )]
+    #[error("could not fetch {reference}: this build has no fetcher for `{scheme}:` and the catalog does not hold it")]
+    #[non_exhaustive]
     NoFetcher {
         /// `hf`, `https`, `s3`, …
         scheme: String,
@@ -93,7 +105,8 @@ pub enum Error {
     },
 
     /// A source that is neither a regular file nor a directory.
-    #[error("could not read {}: it is a {kind}, which is never opened; give a regular file or a directory", path.display())]
+    #[error("could not read {}: it is a {kind}, which is never opened", path.display())]
+    #[non_exhaustive]
     UnsupportedFileType {
         /// The source.
         path: PathBuf,
@@ -101,7 +114,8 @@ pub enum Error {
         kind: &'static str,
     },
     /// The source was written to while it was read. Nothing of it was kept.
-    #[error("could not stage {}: it changed while it was read ({detail}); stage it again when its writer is done", path.display())]
+    #[error("could not stage {}: it changed while it was read ({detail})", path.display())]
+    #[non_exhaustive]
     SourceChanged {
         /// The source.
         path: PathBuf,
@@ -109,7 +123,8 @@ pub enum Error {
         detail: String,
     },
     /// `link` or `move` of a file that somebody could still write to.
-    #[error("could not take {} as it is: {reason}; use --mode copy", path.display())]
+    #[error("could not take {} as it is: {reason}", path.display())]
+    #[non_exhaustive]
     SourceInUse {
         /// The source.
         path: PathBuf,
@@ -117,7 +132,8 @@ pub enum Error {
         reason: String,
     },
     /// A symlink in a tree that leads out of it.
-    #[error("could not stage {}: the symlink leads out of the tree to {}; --follow-links takes the file that it leads to", link.display(), target.display())]
+    #[error("could not stage {}: the symlink leads out of the tree to {}", link.display(), target.display())]
+    #[non_exhaustive]
     LinkLeadsOut {
         /// The symlink.
         link: PathBuf,
@@ -126,6 +142,7 @@ pub enum Error {
     },
     /// A tree that cannot be walked to its end.
     #[error("could not stage the tree {}: {reason}", path.display())]
+    #[non_exhaustive]
     UnusableTree {
         /// The place in the tree.
         path: PathBuf,
@@ -133,20 +150,23 @@ pub enum Error {
         reason: &'static str,
     },
     /// Two names of a tree that the root's file system holds to be one.
-    #[error("could not make the view {}: this file system cannot keep the name apart from another of the same tree (case or Unicode form); rename one of the two", path.display())]
+    #[error("could not make the view {}: this file system cannot keep the name apart from another of the same tree (case or Unicode form)", path.display())]
+    #[non_exhaustive]
     NameCollision {
         /// The second of the two names.
         path: PathBuf,
     },
 
     /// A `local_path` in one of the store's own folders.
-    #[error("could not record {}: this place belongs to the store itself; give a path elsewhere under the root, or outside it", path.display())]
+    #[error("could not record {}: this place belongs to the store itself", path.display())]
+    #[non_exhaustive]
     ReservedPath {
         /// The path as it was given.
         path: PathBuf,
     },
     /// A path that starts under the root and leaves it, or a folder of the store that has become a symlink.
-    #[error("could not use {}: it leads out of the root {}; give a path that stays below it", path.display(), root.display())]
+    #[error("could not use {}: it leads out of the root {}", path.display(), root.display())]
+    #[non_exhaustive]
     PathEscapesRoot {
         /// The path as it was given.
         path: PathBuf,
@@ -155,7 +175,8 @@ pub enum Error {
     },
 
     /// The content is not what the caller said it would be. Nothing was recorded.
-    #[error("could not accept {}: its digest is {actual}, expected {expected}; get the file again, or correct the digest", path.display())]
+    #[error("could not accept {}: its digest is {actual}, expected {expected}", path.display())]
+    #[non_exhaustive]
     DigestMismatch {
         /// The source.
         path: PathBuf,
@@ -165,7 +186,8 @@ pub enum Error {
         actual: Digest,
     },
     /// A file of the store that cannot be read as what it should be. It is never taken for an empty one.
-    #[error("could not read {}: {reason}; `catalog doctor` says what can be restored", path.display())]
+    #[error("could not read {}: {reason}", path.display())]
+    #[non_exhaustive]
     CorruptIndex {
         /// The shard, or `store.json`.
         path: PathBuf,
@@ -173,7 +195,8 @@ pub enum Error {
         reason: String,
     },
     /// A blob that is not its name.
-    #[error("could not trust {}: {reason}; stage the model again from a good source", path.display())]
+    #[error("could not trust {}: {reason}", path.display())]
+    #[non_exhaustive]
     CorruptBlob {
         /// The blob.
         path: PathBuf,
@@ -181,7 +204,8 @@ pub enum Error {
         reason: String,
     },
     /// An entry whose content was found to be damaged. The damaged file is in `quarantine/`, and the entry's path is gone.
-    #[error("could not use {id:?}: its content at {} is damaged; `catalog repair` mends it from a good copy (--from), or stage it again", path.display())]
+    #[error("could not use {id:?}: its content at {} is damaged", path.display())]
+    #[non_exhaustive]
     Damaged {
         /// The entry.
         id: String,
@@ -189,7 +213,8 @@ pub enum Error {
         path: PathBuf,
     },
     /// Another file stands where the entry's should be. It was not moved; the entry's own content is whole in the store.
-    #[error("could not use {id:?}: {} is another file than the one that was staged; `catalog repair` gives the entry a view of its own, or stage the file that is there", path.display())]
+    #[error("could not use {id:?}: {} is another file than the one that was staged", path.display())]
+    #[non_exhaustive]
     Occupied {
         /// The entry.
         id: String,
@@ -197,7 +222,8 @@ pub enum Error {
         path: PathBuf,
     },
     /// A repair found no good bytes. Nothing was changed, but that what is damaged is out of service.
-    #[error("could not repair {}: no source has good data for {}{}; give a good copy with --from", path.display(), part(range), tried_text(tried))]
+    #[error("could not repair {}: no source has good data for {}{}", path.display(), part(range), tried_text(tried))]
+    #[non_exhaustive]
     NoGoodSource {
         /// The blob.
         path: PathBuf,
@@ -207,7 +233,8 @@ pub enum Error {
         tried: Vec<String>,
     },
     /// The store was written by a newer version. Nothing was touched.
-    #[error("could not open {}: it needs {found}, this version knows {supported}; use a newer catalog", path.display())]
+    #[error("could not open {}: it needs {found}, this version knows {supported}", path.display())]
+    #[non_exhaustive]
     UnsupportedFormat {
         /// The file that says so.
         path: PathBuf,
@@ -218,7 +245,8 @@ pub enum Error {
     },
 
     /// Neither the quota nor the disk has room, and no more can be made.
-    #[error("could not make room at {}: {needed_bytes} bytes are needed, {available_bytes} are available and {evictable_bytes} can be evicted; remove or unpin models, or raise the quota with `catalog config`", root.display())]
+    #[error("could not make room at {}: {needed_bytes} bytes are needed, {available_bytes} are available and {evictable_bytes} can be evicted", root.display())]
+    #[non_exhaustive]
     NoRoom {
         /// The catalog's root.
         root: PathBuf,
@@ -230,14 +258,16 @@ pub enum Error {
         evictable_bytes: u64,
     },
     /// Collecting needs file locks, and here they exclude nobody.
-    #[error("could not collect at {}: file locks do nothing on this file system, so what is in use cannot be seen; stop every other process that uses this root, and move it to a local file system", root.display())]
+    #[error("could not collect at {}: file locks do nothing on this file system, so what is in use cannot be seen", root.display())]
+    #[non_exhaustive]
     LocksDoNothing {
         /// The catalog's root.
         root: PathBuf,
     },
 
     /// A lock was not had in time.
-    #[error("could not lock {what} at {} for {} s: another process holds it; try again", path.display(), waited.as_secs())]
+    #[error("could not lock {what} at {} for {} s: another process holds it", path.display(), waited.as_secs())]
+    #[non_exhaustive]
     Busy {
         /// What the lock protects.
         what: &'static str,
@@ -248,7 +278,8 @@ pub enum Error {
     },
 
     /// A sync has failed: what was written may not be on the disk, and no later sync would say so. Nothing was acknowledged.
-    #[error("could not make {} durable: {source}{}", path.display(), remedy(source))]
+    #[error("could not make {} durable: {source}", path.display())]
+    #[non_exhaustive]
     SyncFailed {
         /// What was to be synced.
         path: PathBuf,
@@ -257,7 +288,8 @@ pub enum Error {
     },
 
     /// The operating system said no.
-    #[error("could not {action} {}: {source}{}", path.display(), remedy(source))]
+    #[error("could not {action} {}: {source}", path.display())]
+    #[non_exhaustive]
     Io {
         /// What was being done.
         action: &'static str,
@@ -268,13 +300,13 @@ pub enum Error {
     },
 }
 
-fn remedy(cause: &io::Error) -> &'static str {
+fn hint_of(cause: &io::Error) -> Option<Hint> {
     match cause.kind() {
-        io::ErrorKind::PermissionDenied => "; check who owns it and its mode",
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => "; make room, for example with `catalog remove`",
-        io::ErrorKind::ReadOnlyFilesystem => "; the catalog can be read here but not changed",
-        io::ErrorKind::NotADirectory => "; a directory is needed here",
-        _ => "",
+        io::ErrorKind::PermissionDenied => Some(Hint::CheckOwner),
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Some(Hint::MakeRoom),
+        io::ErrorKind::ReadOnlyFilesystem => Some(Hint::ReadOnly),
+        io::ErrorKind::NotADirectory => Some(Hint::GiveDirectory),
+        _ => None,
     }
 }
 
@@ -287,8 +319,46 @@ fn tried_text(tried: &[String]) -> String {
 }
 
 impl Error {
-    pub(crate) fn io(action: &'static str, path: impl AsRef<Path>, source: impl Into<io::Error>) -> Self {
+    /// The operating system's answer to `action`, a verb such as "read", that was done to `path`.
+    pub fn io(action: &'static str, path: impl AsRef<Path>, source: impl Into<io::Error>) -> Self {
         Error::Io { action, path: path.as_ref().to_path_buf(), source: Arc::new(source.into()) }
+    }
+
+    /// The catalog at `root` has no entry of this id.
+    pub fn not_found(id: impl Into<String>, root: impl AsRef<Path>) -> Self {
+        Error::NotFound { id: id.into(), root: root.as_ref().to_path_buf() }
+    }
+
+    /// What to do about it. `None`: the message says all that is known.
+    #[must_use]
+    pub fn hint(&self) -> Option<Hint> {
+        Some(match self {
+            Error::InvalidDigest { .. } | Error::InvalidRef { .. } | Error::InvalidId { .. } => return None,
+            Error::InvalidPath { hint, .. } => hint.clone(),
+            Error::NotFound { .. } => Hint::ListEntries,
+            Error::NotStaged { id, .. } => Hint::Restage { id: id.clone() },
+            Error::SourceMissing { .. } => Hint::CheckPath,
+            Error::NoCatalog { .. } => Hint::StageFile,
+            Error::NoFetcher { reference, .. } => Hint::Download { reference: reference.clone() },
+            Error::UnsupportedFileType { .. } => Hint::GiveFile,
+            Error::SourceChanged { .. } => Hint::AwaitWriter,
+            Error::SourceInUse { .. } => Hint::UseCopyMode,
+            Error::LinkLeadsOut { .. } => Hint::FollowLinks,
+            Error::UnusableTree { .. } => Hint::MendTree,
+            Error::NameCollision { .. } => Hint::Rename,
+            Error::ReservedPath { .. } | Error::PathEscapesRoot { .. } => Hint::GiveOtherPath,
+            Error::DigestMismatch { .. } => Hint::CheckDigest,
+            Error::CorruptIndex { .. } => Hint::RunDoctor,
+            Error::CorruptBlob { .. } => Hint::StageAgain,
+            Error::Damaged { id, .. } => Hint::Repair { id: id.clone() },
+            Error::Occupied { id, .. } => Hint::MakeOwnView { id: id.clone() },
+            Error::NoGoodSource { .. } => Hint::GiveGoodCopy,
+            Error::UnsupportedFormat { .. } => Hint::UseNewerVersion,
+            Error::NoRoom { .. } => Hint::RaiseLimits,
+            Error::LocksDoNothing { .. } => Hint::MoveRoot,
+            Error::Busy { .. } => Hint::TryAgain,
+            Error::SyncFailed { source, .. } | Error::Io { source, .. } => return hint_of(source),
+        })
     }
 
     /// What was asked for is not here: an entry, its file, a source, the catalog itself.

@@ -46,8 +46,10 @@ mod fetch;
 mod fs;
 mod gc;
 mod hash;
+mod hint;
 mod index;
 mod ingest;
+mod json;
 mod layout;
 mod lease;
 mod model_ref;
@@ -61,6 +63,7 @@ pub mod testing;
 mod threads;
 mod verify;
 mod view;
+mod words;
 
 pub use blob::{IngestMode, LocalSource, RepairSource, UsedMode};
 pub use catalog::{CatalogStore, FsCatalog, Key};
@@ -79,14 +82,16 @@ pub use gc::{
     RemoveReceipt,
 };
 pub use hash::{FileHash, HashFunction, HashValue, hash_files};
+pub use hint::Hint;
 pub use lease::{Lease, ModelMap};
 pub use model_ref::ModelRef;
 pub use observer::{Event, Observer};
 pub use read_at::ReadAt;
 pub use repair::{RepairOptions, RepairReport};
 pub use stage::{StageOptions, StageReceipt};
-pub use store::{Check, Config, MinFree, default_model_cache_dir};
+pub use store::{Check, Config, InvalidMinFree, MinFree, default_model_cache_dir};
 pub use verify::{BadFile, VerifyDepth, VerifyOptions, VerifyReport};
+pub use words::UnknownWord;
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

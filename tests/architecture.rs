@@ -9,7 +9,7 @@ use walkdir::WalkDir;
 
 /// From the bottom to the top. A module uses those of its own layer and of those below.
 const LAYERS: [&[&str]; 12] = [
-    &["error", "digest", "threads", "read_at"],
+    &["error", "hint", "digest", "threads", "read_at", "words", "json"],
     &["model_ref", "entry", "layout", "observer"],
     &["fs"],
     &["hash", "fetch"],

@@ -1,72 +1,10 @@
-//! What every error says: the action, the path, the cause and the remedy, in one line.
+//! What every error says: the action, the path and the cause in one line, and apart from it what to do.
 #![allow(clippy::disallowed_methods, clippy::unwrap_used, clippy::indexing_slicing)]
 
 use std::collections::BTreeSet;
-use std::io;
-use std::path::PathBuf;
-use std::sync::Arc;
-use std::time::Duration;
 
-use catalog_core::{Digest, Error};
-
-fn path(name: &str) -> PathBuf {
-    format!("/srv/models/{name}").into()
-}
-
-fn system(action: &'static str, kind: io::ErrorKind) -> Error {
-    // Only the kind: the words of the system differ between systems.
-    Error::Io { action, path: path("index/3f.json"), source: Arc::new(kind.into()) }
-}
-
-/// At least one of every variant.
-fn samples() -> Vec<Error> {
-    let id = || "llama3".to_owned();
-    vec![
-        Error::InvalidDigest { input: "sha256:1ef0".into(), reason: "there are not exactly 64 hex digits" },
-        Error::InvalidRef { input: "ftp://host/a".into(), reason: "`ftp://` is not supported; write a path".into() },
-        Error::InvalidId { id: "a\nb".into(), reason: "it has a control character" },
-        Error::InvalidPath { path: path("a.gguf"), reason: "it is not UTF-8, which the index needs; rename it" },
-        Error::NotFound { id: id(), root: path("") },
-        Error::NotStaged { id: id(), path: path("views/llama3/1ef0bef1eb6c8ec311d53e18138501725116d829/llama3.gguf") },
-        Error::SourceMissing { path: path("a.gguf") },
-        Error::NoCatalog { root: path("") },
-        Error::NoFetcher { scheme: "hf".into(), reference: "hf:org/repo/a.gguf".into() },
-        Error::UnsupportedFileType { path: path("a.gguf"), kind: "FIFO" },
-        Error::SourceChanged { path: path("a.gguf"), detail: "it was written to".into() },
-        Error::SourceInUse { path: path("a.gguf"), reason: "process 7 (curl) has it open for writing".into() },
-        Error::LinkLeadsOut { link: path("tree/a.gguf"), target: path("blobs/a.gguf") },
-        Error::UnusableTree { path: path("tree"), reason: "there is no file in it" },
-        Error::NameCollision { path: path("views/llama3/1ef0bef1eb6c8ec311d53e18138501725116d829/llama3/Config.json") },
-        Error::ReservedPath { path: path("blobs/a.gguf") },
-        Error::PathEscapesRoot { path: path("../a.gguf"), root: path("") },
-        Error::DigestMismatch {
-            path: path("a.gguf"),
-            expected: Digest::sha256_of(b"expected"),
-            actual: Digest::sha256_of(b"actual"),
-        },
-        Error::CorruptIndex { path: path("index/3f.json"), reason: "its checksum does not match its entries".into() },
-        Error::CorruptBlob { path: path("blobs/sha256/1e/1ef0"), reason: "its bytes are not its name".into() },
-        Error::Damaged { id: "llama3".into(), path: path("views/llama3-0/1ef0/a.gguf") },
-        Error::Occupied { id: id(), path: path("mine/llama3.gguf") },
-        Error::NoGoodSource {
-            path: path("blobs/sha256/1e/1ef0"),
-            range: 0..1 << 20,
-            tried: vec!["/backup/a.gguf".into()],
-        },
-        Error::NoGoodSource { path: path("blobs/sha256/1e/1ef0"), range: 0..0, tried: vec![] },
-        Error::UnsupportedFormat { path: path("store.json"), found: "format 2".into(), supported: "format 1".into() },
-        Error::Busy { what: "index shard 3f", path: path("locks/index/3f"), waited: Duration::from_secs(30) },
-        Error::NoRoom { root: path(""), needed_bytes: 40, available_bytes: 30, evictable_bytes: 5 },
-        Error::LocksDoNothing { root: path("") },
-        Error::SyncFailed { path: path("index"), source: Arc::new(io::ErrorKind::Other.into()) },
-        system("read", io::ErrorKind::NotFound),
-        system("create", io::ErrorKind::PermissionDenied),
-        system("write", io::ErrorKind::StorageFull),
-        system("write", io::ErrorKind::QuotaExceeded),
-        system("sync", io::ErrorKind::ReadOnlyFilesystem),
-        system("list", io::ErrorKind::NotADirectory),
-    ]
-}
+use catalog_core::testing::error_samples as samples;
+use catalog_core::{Error, Hint};
 
 /// `NotFound` of `NotFound { id: …`.
 fn variant(error: &Error) -> String {
@@ -75,8 +13,9 @@ fn variant(error: &Error) -> String {
 
 #[test]
 fn what_each_error_says() {
-    let lines: Vec<String> = samples().iter().map(|error| format!("{}: {error}", variant(error))).collect();
-    insta::assert_snapshot!(lines.join("\n"));
+    let hint = |error: &Error| error.hint().map(|hint| format!("; {hint}")).unwrap_or_default();
+    let line = |error| format!("{}: {error}{}", variant(error), hint(error));
+    insta::assert_snapshot!(samples().iter().map(line).collect::<Vec<_>>().join("\n"));
 }
 
 #[test]
@@ -88,6 +27,24 @@ fn each_message_is_one_line_that_begins_with_what_was_done() {
         assert!(!message.ends_with(['.', ' ', ';']) && !message.contains("  "), "{message}");
         assert!(message.contains("/srv/models/") || message.contains(['"', '`']), "it names nothing: {message}");
     }
+}
+
+// Red when a message or a hint says what a user of the library cannot type.
+#[test]
+fn no_message_and_no_hint_names_a_command() {
+    for error in samples() {
+        let hint = error.hint().as_ref().map(Hint::to_string).unwrap_or_default();
+        for words in [error.to_string(), hint] {
+            assert!(!words.contains("`catalog ") && !words.contains(" --"), "{words}");
+        }
+    }
+}
+
+#[test]
+fn errors_cross_threads() {
+    fn shared<T: Clone + Send + Sync + 'static>() {}
+    shared::<Error>();
+    shared::<Hint>();
 }
 
 // Red when a variant is added without a sample.

@@ -104,7 +104,7 @@ fn what_is_leased_and_removed_is_readable_until_the_lease_is_dropped() {
     assert_eq!((receipt.blobs_removed, receipt.kept.len()), (0, 1));
     assert!(receipt.kept[0].reason.contains("leases"), "{}", receipt.kept[0].reason);
     assert!(!catalog.exists("a").unwrap() && catalog.lease("a").unwrap_err().is_not_found());
-    catalog.gc(&everything()).unwrap();
+    drop(catalog.gc(&everything()).unwrap());
     assert_shows(&lease, b"bytes");
     assert_eq!(&*lease.map().unwrap(), b"bytes");
 
@@ -123,7 +123,7 @@ fn a_leased_path_in_place_stays() {
     let lease = catalog.lease("a").unwrap();
     assert_eq!(lease.local_path(), path);
     assert_eq!(catalog.remove("a").unwrap().unwrap().kept.len(), 1);
-    catalog.gc(&everything()).unwrap();
+    drop(catalog.gc(&everything()).unwrap());
     assert_shows(&lease, b"bytes");
     assert_eq!(inode_of(&path), inode_of(&blob_of(&host, b"bytes")));
 }
@@ -137,12 +137,12 @@ fn new_content_leaves_the_leased_old_one_alone() {
     stage(&catalog, &host.file("a.gguf", b"new!"), "a").unwrap();
     let new = catalog.lease("a").unwrap();
     assert_ne!(old.local_path(), new.local_path());
-    catalog.gc(&everything()).unwrap();
+    drop(catalog.gc(&everything()).unwrap());
     assert_shows(&old, b"old");
     assert_shows(&new, b"new!");
 
     drop(old);
-    catalog.gc(&leftovers()).unwrap();
+    drop(catalog.gc(&leftovers()).unwrap());
     assert!(!blob_of(&host, b"old").exists());
     assert_readable(&catalog, "a", b"new!");
     drop(new);
@@ -197,7 +197,7 @@ fn a_leased_tree_keeps_its_files_whatever_becomes_of_its_id_and_of_trees_that_sh
     assert_eq!(blobs(&host.root()).len(), 3, "two files and a manifest");
 
     drop(lease);
-    catalog.gc(&leftovers()).unwrap();
+    drop(catalog.gc(&leftovers()).unwrap());
     assert_empty(&host);
 }
 
@@ -211,7 +211,7 @@ fn a_leased_view_stays_when_another_entry_has_the_same_bytes() {
     catalog.remove("a").unwrap().unwrap();
     let policy = leftovers();
     assert_eq!(catalog.plan_gc(&policy).unwrap().steps, []);
-    catalog.gc(&policy).unwrap();
+    drop(catalog.gc(&policy).unwrap());
     assert_shows(&lease, b"bytes");
 
     // Removing the id once more, with other content, takes all its views but this one.
@@ -375,7 +375,7 @@ fn a_lease_is_not_given_on_what_was_removed_while_it_was_waited_for() {
         let error = waiter.join().unwrap().unwrap_err();
         assert!(error.is_not_found(), "{error}");
     });
-    catalog.gc(&leftovers()).unwrap();
+    drop(catalog.gc(&leftovers()).unwrap());
     assert_empty(&host);
 }
 

@@ -3,6 +3,7 @@
 mod assemble;
 mod inventory;
 pub(crate) mod manifest;
+mod mode;
 pub(crate) mod outboard;
 mod pace;
 mod pending;
@@ -13,6 +14,7 @@ mod verify;
 
 pub(crate) use assemble::{Assembled, Assembly};
 pub(crate) use inventory::{all, all_with_meta, starting_with, trash};
+pub use mode::{IngestMode, UsedMode};
 pub(crate) use pace::Pace;
 pub(crate) use pending::{Pending, SourceFacts};
 pub(crate) use remove::{Freed, LeaseBlock, block_leases, empty_trash, to_trash};
@@ -27,53 +29,6 @@ use crate::digest::Digest;
 use crate::error::Result;
 use crate::fs::{Durability, Meta, Root, atomic};
 use crate::layout;
-
-/// How the bytes of an artifact are ingested.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum IngestMode {
-    /// Reflink where the file system can, else copy.
-    #[default]
-    Auto,
-    /// Share the source's blocks until one of the two is written; fail where the file system cannot.
-    Reflink,
-    /// Copy the bytes.
-    Copy,
-    /// Take the source's own inode as the blob, by one more name. The source becomes read-only. Somebody who could not
-    /// be seen to have it open for writing can still change the blob.
-    Link,
-    /// As `Link` where possible, else as `Auto`; then remove the source.
-    Move,
-}
-
-/// How the bytes of an artifact were really ingested.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-#[non_exhaustive]
-pub enum UsedMode {
-    /// Nothing was read: the source is as it was when it was staged last, or the catalog held the reference already.
-    Unchanged,
-    /// The source's inode became the blob; the source is still there.
-    Link,
-    /// The source is gone; its inode, or a copy of it, became the blob.
-    Move,
-    /// The blob shares the source's blocks.
-    Reflink,
-    /// The bytes were copied.
-    Copy,
-}
-
-impl UsedMode {
-    /// The word that JSON and messages use.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            UsedMode::Unchanged => "unchanged",
-            UsedMode::Link => "link",
-            UsedMode::Move => "move",
-            UsedMode::Reflink => "reflink",
-            UsedMode::Copy => "copy",
-        }
-    }
-}
 
 /// What publishing a blob came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,11 +1,13 @@
 //! The kinds of findings, how bad they are, and what helps. `kind_table.rs` says what each means.
 
-use std::fmt;
+use serde::Serialize;
 
 use super::kind_table::{KINDS, KindInfo};
+use crate::words::words;
 
 /// How bad a finding is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
 #[non_exhaustive]
 pub enum Severity {
     /// A property of the store or its file system that is good to know.
@@ -16,47 +18,39 @@ pub enum Severity {
     Error,
 }
 
-impl Severity {
-    /// The word that JSON and messages use.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Severity::Note => "note",
-            Severity::Warning => "warning",
-            Severity::Error => "error",
-        }
-    }
-}
+words!(Severity, "severity", {
+    Note => "note",
+    Warning => "warning",
+    Error => "error",
+});
 
 /// What puts it right.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
 #[non_exhaustive]
 pub enum Remedy {
     /// [`Doctor::repair`](super::Doctor::repair), which is `catalog doctor --repair`.
     Repair,
     /// The next collection.
+    #[serde(rename = "gc")]
     Collection,
     /// Nobody but a person.
     Operator,
     /// Nothing has to be done.
+    #[serde(rename = "none")]
     Nothing,
 }
 
-impl Remedy {
-    /// The word that JSON uses.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Remedy::Repair => "repair",
-            Remedy::Collection => "gc",
-            Remedy::Operator => "operator",
-            Remedy::Nothing => "none",
-        }
-    }
-}
+words!(Remedy, "remedy", {
+    Repair => "repair",
+    Collection => "gc",
+    Operator => "operator",
+    Nothing => "none",
+});
 
 /// What was found.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum FindingKind {
     /// Without it the store is refused by every verb; its limits (`catalog config`) are lost.
@@ -183,11 +177,7 @@ const fn all() -> [FindingKind; KINDS.len()] {
     all
 }
 
-impl fmt::Display for FindingKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
+words!(FindingKind, "kind of finding");
 
 #[cfg(test)]
 mod tests {
@@ -204,6 +194,9 @@ mod tests {
         variants.sort_unstable();
         rows.sort_unstable();
         assert_eq!(rows, variants);
+        for kind in FindingKind::ALL {
+            assert_eq!(serde_json::to_value(kind).unwrap(), kind.as_str());
+        }
         for kind in FindingKind::ALL {
             let namesakes = FindingKind::ALL.iter().filter(|other| other.as_str() == kind.as_str());
             assert_eq!(namesakes.count(), 1, "{kind}");

@@ -7,6 +7,7 @@ mod blobs;
 mod debris;
 mod files;
 mod finding;
+mod json;
 mod kind;
 mod kind_table;
 mod look;

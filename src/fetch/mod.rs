@@ -2,16 +2,20 @@
 
 use std::path::PathBuf;
 
+use serde::Serialize;
+
 use crate::error::{Error, Result};
 use crate::fs::source::source_meta;
+use crate::json::lossy;
 use crate::model_ref::{ModelRef, absolute};
 
 /// An artifact that is here.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
 pub struct ResolvedModel {
     /// The reference's own string.
     pub id: String,
     /// Where it is, absolute.
+    #[serde(serialize_with = "lossy")]
     pub local_path: PathBuf,
 }
 

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use super::sys::{Handle, Open, Replace};
 use super::{Kind, Meta, atomic, current_user, fault, is_symlink_loop};
 use crate::error::{Error, Result};
+use crate::hint::Hint;
 
 /// The root of a store. Every path that its methods take is relative to it; a symlink anywhere on the way, the last
 /// name included, is an error and never followed.
@@ -58,9 +59,8 @@ impl Root {
     pub(crate) fn fail(&self, action: &'static str, relative: &Path, source: io::Error) -> Error {
         if source.kind() == io::ErrorKind::CrossesDevices && is_plain(relative) {
             // Nothing leads out of the root, so it is the system's word for a file system that is mounted below it.
-            let reason = "it is on another file system than the root, so nothing of the store can be moved there; \
-                          unmount that, or move the whole root to it";
-            return Error::InvalidPath { path: self.absolute(relative), reason };
+            let reason = "it is on another file system than the root, so nothing of the store can be moved there";
+            return Error::InvalidPath { path: self.absolute(relative), reason, hint: Hint::Unmount };
         }
         if is_symlink_refusal(&source) {
             return Error::PathEscapesRoot { path: self.absolute(relative), root: self.path.clone() };

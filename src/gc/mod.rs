@@ -7,6 +7,7 @@
 mod execute;
 mod facts;
 mod gather;
+mod json;
 mod plan;
 mod policy;
 mod remove;

@@ -2,11 +2,14 @@
 
 use std::time::Duration;
 
+use serde::Serialize;
+
+use crate::json::{maybe_millis, millis};
 use crate::store::MinFree;
 
 /// What [`plan_gc`](crate::FsCatalog::plan_gc) goes by. The default takes no entry at all: only leftovers and blobs
 /// that nothing references.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct GcPolicy {
     /// The most that the store's blobs may occupy, in bytes on disk; entries are evicted, least recently used first,
@@ -15,14 +18,17 @@ pub struct GcPolicy {
     /// What has to stay free on the file system; entries are evicted in the same order until it is.
     pub min_free: Option<MinFree>,
     /// Entries that were not used for this long are evicted, whether there is room or not.
+    #[serde(rename = "max_idle_ms", serialize_with = "maybe_millis")]
     pub max_idle: Option<Duration>,
     /// Entries that were retired this long ago are evicted, whether there is room or not.
+    #[serde(rename = "retired_after_ms", serialize_with = "maybe_millis")]
     pub retired_after: Option<Duration>,
     /// Entries that were staged or used within this time are not evicted for room; what is put into `trash/` stays
     /// there for this long unless the room is needed. One hour unless told otherwise.
     ///
     /// Use is recorded at most once an hour, so an entry counts as used until an hour after its recorded use. Zero
     /// protects nothing but what is leased or pinned.
+    #[serde(rename = "grace_ms", serialize_with = "millis")]
     pub grace: Duration,
 }
 

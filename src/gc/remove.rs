@@ -1,6 +1,7 @@
 //! `remove`: the entry first, then its views, then the blobs that nothing else needs.
 
-use serde::Serialize;
+use serde::ser::SerializeStruct as _;
+use serde::{Serialize, Serializer};
 
 use crate::blob::manifest::TreeFile;
 use crate::digest::Digest;
@@ -11,7 +12,7 @@ use crate::index::{Change, StoredRecord};
 use crate::store::{Fate, Store, Sweep};
 
 /// What [`FsCatalog::remove`](crate::FsCatalog::remove) did.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RemoveReceipt {
     /// The entry that is gone.
@@ -22,6 +23,19 @@ pub struct RemoveReceipt {
     pub blobs_removed: u64,
     /// What stays, and why.
     pub kept: Vec<KeptBlob>,
+}
+
+/// There is a receipt only of what was removed, and its JSON says so.
+impl Serialize for RemoveReceipt {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut object = serializer.serialize_struct("RemoveReceipt", 5)?;
+        object.serialize_field("id", &self.id)?;
+        object.serialize_field("removed", &true)?;
+        object.serialize_field("bytes_reclaimed", &self.bytes_reclaimed)?;
+        object.serialize_field("blobs_removed", &self.blobs_removed)?;
+        object.serialize_field("kept", &self.kept)?;
+        object.end()
+    }
 }
 
 /// A blob that stays after its entry was removed.

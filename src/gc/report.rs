@@ -1,13 +1,17 @@
 //! What garbage collection would do, why, and what it did.
 
+use std::fmt;
 use std::path::PathBuf;
+
+use serde::Serialize;
 
 use super::GcPolicy;
 use crate::digest::Digest;
 use crate::error::Error;
+use crate::json::all_lossy;
 
 /// What happens to something.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum GcAction {
     /// A file or folder that an operation left behind when its process died is removed.
@@ -40,7 +44,7 @@ pub enum GcAction {
 }
 
 /// Why something is taken, or kept.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum GcReason {
     /// Its owner died in the middle of its work.
@@ -65,22 +69,21 @@ pub enum GcReason {
     Shared,
 }
 
-impl GcReason {
-    /// For a person, and stable for scripts but for a pin's name.
-    #[must_use]
-    pub fn text(&self) -> String {
-        match self {
-            GcReason::DeadOwner => "its process died".into(),
-            GcReason::Unreferenced => "no entry references it".into(),
-            GcReason::GraceOver => "its grace is over".into(),
-            GcReason::RetiredTooLong => "retired for too long".into(),
-            GcReason::IdleTooLong => "not used for too long".into(),
-            GcReason::RoomNeeded => "least recently used, and room is needed".into(),
-            GcReason::Leased => "a live process leases it".into(),
-            GcReason::Pinned(name) => format!("pinned as {name:?}"),
-            GcReason::Young => "staged or used within the grace".into(),
-            GcReason::Shared => "other entries need the same bytes".into(),
-        }
+/// For a person, and stable for scripts but for a pin's name.
+impl fmt::Display for GcReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            GcReason::DeadOwner => "its process died",
+            GcReason::Unreferenced => "no entry references it",
+            GcReason::GraceOver => "its grace is over",
+            GcReason::RetiredTooLong => "retired for too long",
+            GcReason::IdleTooLong => "not used for too long",
+            GcReason::RoomNeeded => "least recently used, and room is needed",
+            GcReason::Leased => "a live process leases it",
+            GcReason::Pinned(name) => return write!(f, "pinned as {name:?}"),
+            GcReason::Young => "staged or used within the grace",
+            GcReason::Shared => "other entries need the same bytes",
+        })
     }
 }
 
@@ -110,8 +113,9 @@ pub struct GcKept {
     pub bytes: u64,
 }
 
-/// What [`execute`](crate::FsCatalog::execute_gc) would do now. Making one writes nothing.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// What [`execute_gc`](crate::FsCatalog::execute_gc) would do now. Making one writes nothing.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[must_use = "a plan does nothing by itself"]
 #[non_exhaustive]
 pub struct GcPlan {
     /// What it was made from.
@@ -128,6 +132,7 @@ pub struct GcPlan {
     /// Bytes that are missing to what the policy asks for, because the rest is leased, pinned or young.
     pub shortfall_bytes: u64,
     /// Folders of another user that cannot be looked into, relative to the root: they are left alone.
+    #[serde(serialize_with = "all_lossy")]
     pub unreadable: Vec<PathBuf>,
 }
 
@@ -142,7 +147,8 @@ pub struct GcFailure {
 }
 
 /// What a collection did.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize)]
+#[must_use = "it says what could not be done"]
 #[non_exhaustive]
 pub struct GcReport {
     /// Entries that were evicted.

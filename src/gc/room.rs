@@ -38,7 +38,7 @@ pub(crate) fn make_room(store: &Store, needed_bytes: u64, copied_bytes: u64) -> 
     }
     let policy = GcPolicy {
         max_bytes: config.max_bytes.map(|max| max.saturating_sub(needed_bytes)),
-        min_free: Some(MinFree::Bytes(wanted_free)),
+        min_free: Some(MinFree::bytes(wanted_free)),
         ..GcPolicy::default()
     };
     let plan = plan_gc(store, &policy)?;

@@ -3,17 +3,20 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use serde::Serialize;
+
 use crate::blob;
 use crate::digest::Digest;
 use crate::entry::LinkMode;
 use crate::error::Result;
 use crate::fs::Session;
 use crate::fs::{Kind, Meta, Root};
+use crate::json::all_lossy;
 use crate::layout::{self, Thing};
 use crate::store::Store;
 
 /// What the store holds. All in bytes; "on disk" counts the blocks of each inode once.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct DiskUsage {
     /// Sum of all entries' sizes, as engines see them.
@@ -35,18 +38,20 @@ pub struct DiskUsage {
     /// How many blobs there are.
     pub blobs: u64,
     /// Folders of another user that could not be looked into: their bytes are counted nowhere.
+    #[serde(serialize_with = "all_lossy")]
     pub unreadable: Vec<PathBuf>,
     /// Every entry, the largest first.
     pub entries: Vec<EntryUsage>,
 }
 
 /// What an entry holds.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct EntryUsage {
     /// Which.
     pub id: String,
     /// Bytes of its files, as an engine sees them.
+    #[serde(rename = "size")]
     pub size_bytes: u64,
     /// Bytes on disk of blobs that no other entry references: what removing it would free.
     pub exclusive_bytes: u64,

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use rayon::prelude::*;
+use serde::{Deserialize, Serialize, Serializer};
 
 use super::buffers::{Buffers, fill};
 use super::file_stream::FileStream;
@@ -14,11 +15,14 @@ use crate::digest::Digest;
 use crate::error::Result;
 use crate::fs::meta_of_path;
 use crate::fs::source::Foreign;
+use crate::json::lossy;
 use crate::observer::{Event, Observer};
 use crate::threads::ready_for_rayon;
+use crate::words::words;
 
 /// What [`hash_files`] computes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 #[non_exhaustive]
 pub enum HashFunction {
     /// SHA-256, which names blobs.
@@ -28,32 +32,20 @@ pub enum HashFunction {
     Blake3,
 }
 
-impl HashFunction {
-    /// The name in front of the colon of a digest.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            HashFunction::Sha256 => "sha256",
-            HashFunction::Blake3 => "blake3",
-        }
-    }
-}
-
-impl fmt::Display for HashFunction {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.as_str())
-    }
-}
+words!(HashFunction, "hash function", { Sha256 => "sha256", Blake3 => "blake3" });
 
 /// The hash of one file.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct FileHash {
     /// The path as it was given.
+    #[serde(serialize_with = "lossy")]
     pub path: PathBuf,
     /// Its hash.
+    #[serde(rename = "digest")]
     pub value: HashValue,
     /// How many bytes were hashed.
+    #[serde(rename = "size")]
     pub size_bytes: u64,
 }
 
@@ -64,7 +56,7 @@ impl FileHash {
 }
 
 /// A hash by one of the functions, written as the function's name, a colon and 64 lowercase hex digits.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum HashValue {
     /// By SHA-256.
@@ -105,6 +97,12 @@ impl HashValue {
 impl fmt::Display for HashValue {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:{}", self.function(), self.to_hex())
+    }
+}
+
+impl Serialize for HashValue {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
     }
 }
 

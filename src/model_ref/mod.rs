@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use crate::error::{Error, Result, excerpt};
+use crate::hint::Hint;
 
 pub(crate) use path::absolute;
 
@@ -95,7 +96,7 @@ impl ModelRef {
         let path = absolute(path)?;
         match path.to_str() {
             Some(text) => Ok(format!("file:{text}")),
-            None => Err(Error::InvalidPath { path, reason: "it is not UTF-8 and cannot be an id; give an id (--id)" }),
+            None => Err(Error::InvalidPath { path, reason: "it is not UTF-8 and cannot be an id", hint: Hint::GiveId }),
         }
     }
 }
@@ -233,6 +234,6 @@ mod tests {
         use std::os::unix::ffi::OsStrExt as _;
         let path = std::ffi::OsStr::from_bytes(b"/models/\xff.gguf").into();
         let error = ModelRef::File { path }.id().unwrap_err();
-        assert!(matches!(error, Error::InvalidPath { .. }) && error.to_string().contains("--id"), "{error}");
+        assert!(matches!(error, Error::InvalidPath { .. }) && error.hint() == Some(Hint::GiveId), "{error}");
     }
 }

@@ -20,6 +20,7 @@ use crate::error::{Error, Result};
 use crate::fs::Durability;
 use crate::fs::Session;
 use crate::gc::make_room;
+use crate::json::all_lossy;
 use crate::observer::{Event, Observer};
 use crate::read_at::ReadAt;
 use crate::store::{self, Store, Unit, shown_files};
@@ -77,6 +78,7 @@ pub struct RepairReport {
     pub quarantined: u64,
     /// Paths of the user's own that hold other files than the entry's. They were left alone, and the entry has a view of
     /// its own instead.
+    #[serde(serialize_with = "all_lossy")]
     pub occupied: Vec<PathBuf>,
 }
 

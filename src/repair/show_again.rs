@@ -7,6 +7,7 @@ use crate::entry::Record;
 use crate::error::{Error, Result};
 use crate::fs::Session;
 use crate::fs::{Durability, now_ms};
+use crate::hint::Hint;
 use crate::index::{Change, StoredRecord, encode_path};
 use crate::layout;
 use crate::store::{self, Store, Unit};
@@ -55,7 +56,8 @@ fn show_at(store: &Store, record: &Record, at: &Path, again: &Again) -> Result<O
     let files = store.files_of(record.kind, digest, record.size_bytes)?;
     let stored_path = encode_path(at).ok_or_else(|| Error::InvalidPath {
         path: store.root.absolute(at),
-        reason: "it is not UTF-8, which the index needs; rename it",
+        reason: "it is not UTF-8, which the index needs",
+        hint: Hint::Rename,
     })?;
     let session = Session::begin(&store.root)?;
     let is_due = || match again {

@@ -13,6 +13,7 @@ use crate::entry::{ArtifactKind, Provenance, Stamp, TrustState};
 use crate::error::{Error, Result};
 use crate::fs::Session;
 use crate::fs::{link, now_ms};
+use crate::hint::Hint;
 use crate::index::{Change, StoredRecord, encode_path};
 use crate::ingest::Origin;
 use crate::layout;
@@ -127,7 +128,8 @@ fn prepare(store: &Store, artifact: &Artifact<'_>) -> Result<Prepared> {
     };
     let stored_path = encode_path(&path).ok_or_else(|| Error::InvalidPath {
         path: store.root.absolute(&path),
-        reason: "it is not UTF-8, which the index needs; rename it",
+        reason: "it is not UTF-8, which the index needs",
+        hint: Hint::Rename,
     })?;
     let stamps = artifact.incoming.iter().map(Sealed::source_stamp).collect();
     Ok(Prepared { path, stored_path, stamps, source: source(artifact) })

@@ -17,6 +17,7 @@ use crate::error::{Error, Result};
 use crate::fs::lock::Wait;
 use crate::fs::source::source_meta;
 use crate::fs::{Durability, Kind, Root};
+use crate::hint::Hint;
 use crate::ingest::{ContentFile, Origin};
 use crate::layout;
 use crate::model_ref::{ModelRef, absolute};
@@ -221,7 +222,8 @@ fn check_name(name: &str) -> Result<()> {
         true => Ok(()),
         false => Err(Error::InvalidPath {
             path: name.into(),
-            reason: "it cannot be the name of a view, which is one plain file name",
+            reason: "it cannot be the name of a view",
+            hint: Hint::GiveName,
         }),
     }
 }

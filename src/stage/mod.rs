@@ -17,12 +17,15 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use serde::Serialize;
+
 use crate::blob::{IngestMode, UsedMode};
 use crate::digest::Digest;
 use crate::entry::{ArtifactKind, LinkMode};
 use crate::error::Result;
 use crate::fetch::ResolvedModel;
 use crate::fs::lock::Wait;
+use crate::json::{lossy, millis};
 use crate::model_ref::ModelRef;
 use crate::observer::Observer;
 use crate::store::Store;
@@ -125,7 +128,7 @@ impl fmt::Debug for StageOptions {
 }
 
 /// What staging did.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct StageReceipt {
     /// The entry's id.
@@ -133,10 +136,12 @@ pub struct StageReceipt {
     /// The file's digest, or that of a tree's manifest.
     pub digest: Digest,
     /// The path that an engine opens, absolute.
+    #[serde(serialize_with = "lossy")]
     pub local_path: PathBuf,
     /// A file or a tree.
     pub kind: ArtifactKind,
     /// Bytes of all its files together.
+    #[serde(rename = "size")]
     pub size_bytes: u64,
     /// How many files it has.
     pub files: u64,
@@ -149,6 +154,7 @@ pub struct StageReceipt {
     /// Bytes of it that were not in the store before.
     pub stored_bytes: u64,
     /// From the call to durability; the same for all artifacts that are staged together.
+    #[serde(rename = "elapsed_ms", serialize_with = "millis")]
     pub elapsed: Duration,
 }
 

@@ -9,6 +9,7 @@ use crate::blob::IngestMode;
 use crate::entry::{ArtifactKind, CatalogEntry, Record, TrustState, check_id};
 use crate::error::{Error, Result};
 use crate::fs::now_ms;
+use crate::hint::Hint;
 use crate::index::{Change, StoredRecord, encode_path};
 use crate::store::Store;
 
@@ -63,7 +64,8 @@ fn plan_put(store: &Store, entry: &CatalogEntry) -> Result<Put> {
         Target::Registered(path) => {
             let path = encode_path(&path).ok_or_else(|| Error::InvalidPath {
                 path: entry.local_path.clone(),
-                reason: "it is not UTF-8, which the index needs; rename it",
+                reason: "it is not UTF-8, which the index needs",
+                hint: Hint::Rename,
             })?;
             return Ok(Put::Record(path));
         }

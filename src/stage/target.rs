@@ -5,6 +5,7 @@ use std::path::{Component, Path, PathBuf};
 
 use crate::error::{Error, Result};
 use crate::fs::Root;
+use crate::hint::Hint;
 use crate::layout::{self, Place};
 
 /// What `put` does with a path.
@@ -21,7 +22,8 @@ pub(super) enum Target {
 /// Tells where `path` is. A relative one is taken relative to the root.
 pub(super) fn locate(root: &Root, path: &Path) -> Result<Target> {
     if path.as_os_str().is_empty() {
-        return Err(Error::InvalidPath { path: path.to_path_buf(), reason: "it is empty; give the artifact's path" });
+        let (path, hint) = (path.to_path_buf(), Hint::GiveOtherPath);
+        return Err(Error::InvalidPath { path, reason: "it is empty", hint });
     }
     let escapes = || Error::PathEscapesRoot { path: path.to_path_buf(), root: root.path().to_path_buf() };
     let full = root.path().join(path);

@@ -9,6 +9,7 @@ use crate::entry::Stamp;
 use crate::error::{Error, Result};
 use crate::fs::is_symlink_loop;
 use crate::fs::source::source_meta;
+use crate::hint::Hint;
 use crate::layout::{self, Place};
 
 /// A local file that is to be staged.
@@ -65,12 +66,12 @@ fn is_of_the_store(root: &Path, folder: &Path) -> Result<bool> {
 }
 
 fn tree_path(tree: &Path, file: &Path) -> Result<String> {
-    let invalid = |reason| Error::InvalidPath { path: file.to_path_buf(), reason };
+    let invalid = |reason| Error::InvalidPath { path: file.to_path_buf(), reason, hint: Hint::Rename };
     let below = file.strip_prefix(tree).unwrap_or(file);
     let path = crate::index::encode_path(below)
-        .ok_or_else(|| invalid("its name is not UTF-8, which a tree's manifest needs; rename it"))?;
+        .ok_or_else(|| invalid("its name is not UTF-8, which a tree's manifest needs"))?;
     if !is_tree_path(&path) {
-        return Err(invalid("its name has control characters; rename it"));
+        return Err(invalid("its name has control characters"));
     }
     Ok(path)
 }
@@ -78,16 +79,14 @@ fn tree_path(tree: &Path, file: &Path) -> Result<String> {
 fn walk_error(tree: &Path, error: walkdir::Error) -> Error {
     let path = error.path().unwrap_or(tree).to_path_buf();
     if error.loop_ancestor().is_some() {
-        return Error::UnusableTree { path, reason: "this symlink leads to a folder above itself; remove it" };
+        return Error::UnusableTree { path, reason: "this symlink leads to a folder above itself" };
     }
     let is_symlink = path.symlink_metadata().is_ok_and(|meta| meta.is_symlink());
     match error.into_io_error() {
         Some(e) if e.kind() == std::io::ErrorKind::NotFound && is_symlink => {
-            Error::UnusableTree { path, reason: "this symlink leads nowhere; remove or mend it" }
+            Error::UnusableTree { path, reason: "this symlink leads nowhere" }
         }
-        Some(e) if is_symlink_loop(&e) => {
-            Error::UnusableTree { path, reason: "this symlink leads to itself; remove it" }
-        }
+        Some(e) if is_symlink_loop(&e) => Error::UnusableTree { path, reason: "this symlink leads to itself" },
         Some(e) => Error::io("read", path, e),
         None => Error::UnusableTree { path, reason: "it cannot be walked" },
     }
@@ -133,7 +132,7 @@ mod tests {
         let outside = tree();
         symlink(outside.path().join("b/a.gguf"), dir.path().join("out")).unwrap();
         let error = walk(root(), dir.path(), false).unwrap_err();
-        assert!(error.to_string().contains("--follow-links"), "{error}");
+        assert!(error.hint() == Some(Hint::FollowLinks), "{error}");
         assert_eq!(paths(&walk(root(), dir.path(), true).unwrap()), ["b.json", "b/a.gguf", "out"]);
     }
 

@@ -21,7 +21,7 @@ mod undo;
 
 pub use config::Config;
 pub use freshness::Check;
-pub use min_free::MinFree;
+pub use min_free::{InvalidMinFree, MinFree};
 pub use open::default_model_cache_dir;
 
 pub(crate) use commit::{Done, Unit, commit};

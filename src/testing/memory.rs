@@ -1,7 +1,6 @@
 //! A catalog in memory.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use crate::CatalogStore;
@@ -41,7 +40,7 @@ impl CatalogStore for MemoryCatalog {
     fn set_state(&self, id: &str, state: LifecycleState) -> Result<()> {
         match self.write().get_mut(id) {
             Some(entry) => entry.lifecycle = state,
-            None => return Err(Error::NotFound { id: id.into(), root: PathBuf::from("(memory)") }),
+            None => return Err(Error::not_found(id, "(memory)")),
         }
         Ok(())
     }

@@ -9,6 +9,7 @@
 
 mod concurrent;
 mod conformance;
+mod errors;
 mod hostile;
 mod ids;
 mod memory;
@@ -22,6 +23,7 @@ pub mod fault {
 }
 
 pub use conformance::catalog_store_conformance;
+pub use errors::error_samples;
 pub use hostile::{
     fuzz_digest, fuzz_layout, fuzz_manifest, fuzz_model_ref, fuzz_outboard, fuzz_shard, fuzz_store_json,
 };

@@ -1,5 +1,6 @@
 //! `verify`: whether the content is what it should be, and if not, where.
 
+mod json;
 mod quick;
 mod recorder;
 mod work;
@@ -11,6 +12,8 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
+use serde::{Deserialize, Serialize};
+
 use crate::blob::{Checker, Pace, Subject, outboard};
 use crate::digest::{Digest, VerificationOutcome};
 use crate::entry::{ArtifactKind, Record};
@@ -18,11 +21,13 @@ use crate::error::{Error, Result};
 use crate::fs::{Durability, now_ms};
 use crate::observer::{Event, Observer};
 use crate::store::Store;
+use crate::words::words;
 use recorder::Recorder;
 use work::{Found, Work};
 
 /// How thoroughly content is checked.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum VerifyDepth {
     /// Only whether it was changed since its last full check: one `stat` a file.
@@ -33,6 +38,8 @@ pub enum VerifyDepth {
     /// Every byte, against the SHA-256 that is the blob's name. Several times slower.
     ByName,
 }
+
+words!(VerifyDepth, "depth of a check", { Quick => "quick", Full => "full", ByName => "by_name" });
 
 /// How content is checked.
 #[derive(Clone, Default)]
@@ -99,6 +106,7 @@ impl fmt::Debug for VerifyOptions {
 
 /// What a check of an entry found.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[must_use = "it says whether the content is what it should be"]
 #[non_exhaustive]
 pub struct VerifyReport {
     /// The entry.
@@ -119,7 +127,7 @@ pub struct VerifyReport {
 }
 
 /// A file that is not what it should be.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct BadFile {
     /// Below the tree, with `/` between the parts; empty when the artifact is this file, or when it is the tree's manifest.

@@ -5,7 +5,7 @@ use std::sync::{Mutex, PoisonError};
 use std::thread::sleep;
 use std::time::Duration;
 
-use catalog_core::{CatalogEntry, CatalogStore, Error, LifecycleState, Result};
+use catalog_core::{CatalogEntry, CatalogStore, Error, LifecycleState, Result, check_id};
 
 /// One way in which a store is wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -110,14 +110,14 @@ impl Broken {
     fn invalid(&self, id: &str) -> Error {
         match self.fault {
             PutFailsWithTheWrongError => self.missing(id),
-            _ => Error::InvalidId { id: id.into(), reason: "no" },
+            _ => check_id("").unwrap_err(),
         }
     }
 
     fn missing(&self, id: &str) -> Error {
         match self.fault {
-            SetStateFailsWithTheWrongError => Error::InvalidId { id: id.into(), reason: "no" },
-            _ => Error::NotFound { id: id.into(), root: "nowhere".into() },
+            SetStateFailsWithTheWrongError => check_id("").unwrap_err(),
+            _ => Error::not_found(id, "nowhere"),
         }
     }
 }

@@ -61,7 +61,7 @@ fn check(scenario: &Scenario, dir: &Path, is_acknowledged: bool, state: &str) {
     whole(&catalog, &state);
 
     let policy = GcPolicy::default().with_grace(Duration::ZERO);
-    catalog.gc(&policy).unwrap_or_else(|error| panic!("{state}: a collection fails: {error}"));
+    drop(catalog.gc(&policy).unwrap_or_else(|error| panic!("{state}: a collection fails: {error}")));
     let left: Vec<String> = debris(&catalog)
         .into_iter()
         .filter(|path| !(scenario.leaves_quarantine && path.starts_with("quarantine")))

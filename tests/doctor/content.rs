@@ -82,7 +82,7 @@ fn an_entry_that_is_marked_damaged_is_named_and_repaired_by_repair() {
     let store = Store::new();
     let view = store.view("file");
     spoil(&store.blob("file"), |bytes| bytes[0] ^= 1);
-    store.catalog.verify("file", &VerifyOptions::default()).unwrap();
+    drop(store.catalog.verify("file", &VerifyOptions::default()).unwrap());
     let found = store.finds(&[(K::EntryDamaged, &view), (K::QuarantineNotEmpty, &store.root().join("quarantine"))]);
     assert!(found[0].advice.contains("catalog repair") && !found[0].is_repairable(), "{found:#?}");
     store.catalog.repair("file", &catalog_core::RepairOptions::default()).unwrap();

@@ -36,7 +36,7 @@ fn what_dead_processes_have_left_is_for_the_next_collection() {
     ];
     let found = store.finds(&expected);
     assert!(found.iter().all(|finding| finding.remedy == Remedy::Collection && !finding.needs_attention()));
-    store.catalog.gc(&GcPolicy::default().with_grace(std::time::Duration::ZERO)).unwrap();
+    drop(store.catalog.gc(&GcPolicy::default().with_grace(std::time::Duration::ZERO)).unwrap());
     store.finds(&[]);
 }
 
@@ -106,6 +106,6 @@ fn what_lies_in_another_folder_is_no_blob_to_anybody() {
     let policy = GcPolicy::default().with_grace(std::time::Duration::ZERO);
     let plan = store.catalog.plan_gc(&policy).unwrap();
     assert!(plan.steps.is_empty(), "{:#?}", plan.steps);
-    store.catalog.execute_gc(&plan).unwrap();
+    drop(store.catalog.execute_gc(&plan).unwrap());
     assert!([&blob, &outboard, &second].iter().all(|path| path.exists()));
 }

@@ -31,7 +31,7 @@ fn a_store_at_work_has_nothing_wrong() {
                             catalog.remove(&id).unwrap();
                         }
                         if worker == 0 {
-                            catalog.gc(&GcPolicy::default().with_grace(Duration::ZERO)).unwrap();
+                            drop(catalog.gc(&GcPolicy::default().with_grace(Duration::ZERO)).unwrap());
                         }
                         rounds += 1;
                     }
@@ -55,7 +55,7 @@ fn a_store_at_work_has_nothing_wrong() {
         work = workers.into_iter().map(|worker| worker.join().unwrap()).sum();
     });
     assert!(looks > 5 && work > 20, "{looks} looks, {work} rounds");
-    store.catalog.gc(&GcPolicy::default().with_grace(Duration::ZERO)).unwrap();
+    drop(store.catalog.gc(&GcPolicy::default().with_grace(Duration::ZERO)).unwrap());
     store.finds(&[]);
 }
 

@@ -66,7 +66,7 @@ impl Store {
         fs::remove_file(&view).unwrap();
         fs::copy(&blob, &view).unwrap();
         set_mode(&view, 0o444);
-        self.catalog.verify(id, &VerifyOptions::default()).unwrap();
+        drop(self.catalog.verify(id, &VerifyOptions::default()).unwrap());
         assert_eq!(self.record(id).view, Some(catalog_core::LinkMode::Copy));
     }
 

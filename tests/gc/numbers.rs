@@ -23,7 +23,7 @@ fn disk_usage_of_a_store_made_by_hand() {
     catalog.put(&crate::common::entry("absent", "models/absent.gguf")).unwrap();
     add(&host, &catalog, "trashed");
     edit_shard(&root, "trashed", |entries| drop(entries.remove("trashed")));
-    catalog.gc(&GcPolicy::default()).unwrap();
+    drop(catalog.gc(&GcPolicy::default()).unwrap());
     add(&host, &catalog, "orphan");
     edit_shard(&root, "orphan", |entries| drop(entries.remove("orphan")));
     fs::create_dir(root.join("ingest/fedcba9876543210")).unwrap();

@@ -26,7 +26,7 @@ fn busy_store(host: &Host) -> FsCatalog {
         add(host, &catalog, id);
         edit_shard(&root, id, |entries| drop(entries.remove(id)));
         if id == "in the trash" {
-            catalog.gc(&GcPolicy::default()).unwrap();
+            drop(catalog.gc(&GcPolicy::default()).unwrap());
         }
     }
     fs::create_dir(root.join("ingest/0123456789abcdef")).unwrap();
@@ -67,7 +67,7 @@ fn a_plan_that_is_done_twice_does_nothing_the_second_time() {
     let host = Host::new();
     let catalog = busy_store(&host);
     let plan = catalog.plan_gc(&room_for(3)).unwrap();
-    catalog.execute_gc(&plan).unwrap();
+    drop(catalog.execute_gc(&plan).unwrap());
     let after = listing(&catalog.root().join("blobs"));
     let entries = ids(&catalog);
     let again = catalog.execute_gc(&plan).unwrap();
@@ -88,7 +88,7 @@ fn what_died_does_not_stand_for_room_within_the_budget() {
     }
     fs::create_dir(catalog.root().join("ingest/0123456789abcdef")).unwrap();
     fs::write(catalog.root().join("ingest/0123456789abcdef/0"), content("died")).unwrap();
-    catalog.gc(&room_for(2)).unwrap();
+    drop(catalog.gc(&room_for(2)).unwrap());
     assert_eq!(ids(&catalog), ["b", "c"]);
     assert_eq!(blob_bytes(catalog.root()), 2 * SIZE as u64);
 }

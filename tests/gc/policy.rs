@@ -95,16 +95,16 @@ fn min_free_is_counted_on_the_roots_file_system() {
     let plan_for = |min_free| catalog.plan_gc(&now().with_min_free(Some(min_free))).unwrap();
     let free = fs2::available_space(disk.path()).unwrap();
     let blob = SIZE as u64;
-    assert_eq!(evicted(&plan_for(MinFree::Bytes(free))), Vec::<&str>::new());
-    assert_eq!(evicted(&plan_for(MinFree::Bytes(free + 1))), ["a"]);
-    assert_eq!(evicted(&plan_for(MinFree::Bytes(free + blob))), ["a"]);
-    let two = plan_for(MinFree::Bytes(free + blob + 1));
+    assert_eq!(evicted(&plan_for(MinFree::bytes(free))), Vec::<&str>::new());
+    assert_eq!(evicted(&plan_for(MinFree::bytes(free + 1))), ["a"]);
+    assert_eq!(evicted(&plan_for(MinFree::bytes(free + blob))), ["a"]);
+    let two = plan_for(MinFree::bytes(free + blob + 1));
     assert_eq!(evicted(&two), ["a", "b"]);
-    let all = plan_for(MinFree::Percent(100));
+    let all = plan_for(MinFree::percent(100).unwrap());
     assert_eq!(evicted(&all), ["a", "b", "c"]);
     assert_eq!(all.shortfall_bytes, fs2::total_space(disk.path()).unwrap() - free - 3 * blob);
 
-    catalog.execute_gc(&two).unwrap();
+    drop(catalog.execute_gc(&two).unwrap());
     assert!(fs2::available_space(disk.path()).unwrap() >= free + 2 * blob);
     assert_eq!(ids(&catalog), ["c"]);
 }

@@ -115,7 +115,7 @@ fn a_blob_that_a_record_needs_stays_as_long_as_the_record(#[case] is_tree: bool)
         if other {
             stage_model("other content");
             assert_eq!(needs(&catalog), BTreeSet::new());
-            catalog.gc(&now()).unwrap();
+            drop(catalog.gc(&now()).unwrap());
             assert!(!blob_path(catalog.root(), &signature).exists());
             catalog.remove("model").unwrap().unwrap();
         } else {
@@ -160,7 +160,7 @@ fn a_clock_that_jumps_takes_nothing_that_is_in_use(#[case] at_ms: u64, #[case] i
     assert_eq!(evicted(&plan).len(), 2);
     let pinned = GcReason::Pinned("p".into());
     assert_eq!(kept(&plan), [("leased", GcReason::Leased), ("pinned", pinned)]);
-    catalog.execute_gc(&plan).unwrap();
+    drop(catalog.execute_gc(&plan).unwrap());
     assert_readable(&catalog, "leased", &content("leased"));
     assert_readable(&catalog, "pinned", &content("pinned"));
     drop(lease);
@@ -266,7 +266,7 @@ fn the_view_of_a_lease_stays_when_another_entry_has_the_same_bytes() {
     let view = lease.local_path().to_path_buf();
     let is_there = || Digest::sha256_of(&fs::read(&view).unwrap()) == digest;
     assert_eq!(catalog.plan_gc(&now()).unwrap().steps, []);
-    catalog.gc(&room_for(1)).unwrap();
+    drop(catalog.gc(&room_for(1)).unwrap());
     assert!(is_there());
     catalog.remove("a").unwrap();
     assert!(is_there());

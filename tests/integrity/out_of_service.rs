@@ -35,7 +35,7 @@ fn a_tree_whose_manifest_is_damaged_is_not_given_out_and_repair_is_named() {
     for words in [&["path", "tree"], &["lease", "tree"]] {
         let ran = run(&host, words);
         assert_eq!(ran.code, 4, "{words:?}");
-        assert!(ran.errors.contains("`catalog repair`") && ran.errors.contains("tree"), "{}", ran.errors);
+        assert!(ran.errors.contains("`catalog repair tree`"), "{}", ran.errors);
     }
 }
 
@@ -90,19 +90,19 @@ fn quarantine_outlives_every_collection_and_removal() {
     let kept = quarantined(&catalog);
     let outboards = [outboard(&catalog, &digest, "json"), outboard(&catalog, &digest, "groups")];
 
-    catalog.gc(&leftovers()).unwrap();
+    drop(catalog.gc(&leftovers()).unwrap());
     assert!(is_damaged(&catalog, "m") && outboards.iter().all(|file| file.exists()));
     // What is left of it still tells where it is damaged.
     assert_eq!(bad_ranges(&check(&catalog, "m")), [GROUP..2 * GROUP]);
 
     let removed = catalog.remove("m").unwrap().unwrap();
     assert_eq!((removed.blobs_removed, removed.kept.as_slice()), (0, [].as_slice()));
-    catalog.gc(&everything()).unwrap();
+    drop(catalog.gc(&everything()).unwrap());
     assert!(quarantined(&catalog) == kept && outboards.iter().all(|file| file.exists()));
 
     // An operator has looked at it.
     fs::remove_file(&kept[0]).unwrap();
-    catalog.gc(&leftovers()).unwrap();
+    drop(catalog.gc(&leftovers()).unwrap());
     assert!(outboards.iter().all(|file| !file.exists()));
     assert_sound(catalog.root());
 }
@@ -136,7 +136,7 @@ fn a_lease_goes_on_with_the_file_that_it_has_open() {
     let map = own.map().unwrap();
 
     damage(&catalog, "m", &digest);
-    catalog.gc(&everything()).unwrap();
+    drop(catalog.gc(&everything()).unwrap());
     let mut read = Vec::new();
     engine.read_to_end(&mut read).unwrap();
     assert_eq!(read.len(), bytes.len());

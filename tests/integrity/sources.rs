@@ -91,7 +91,7 @@ fn two_sources_that_are_bad_in_different_places_make_one_good_one() {
 #[test]
 fn a_source_that_is_bad_in_the_same_place_is_refused_and_nothing_changes() {
     let damaged = flipped(&[5]);
-    check(&damaged.catalog, "m"); // it is in quarantine now
+    drop(check(&damaged.catalog, "m")); // it is in quarantine now
     let before = listing(&damaged.host.root());
     let bad = damaged.source("bad", &[5]);
     let error = damaged.repair(&[&bad]).unwrap_err();
@@ -205,7 +205,7 @@ fn another_entry_of_the_same_bytes_is_shown_again_too() {
     let tree = [("model.bin", damaged.bytes.as_slice()), ("config.json", b"{}")];
     // Staging looks at stamps, which fit: it does not see the damage.
     add_tree(&damaged.host, &damaged.catalog, "tree", &tree);
-    check(&damaged.catalog, "m");
+    drop(check(&damaged.catalog, "m"));
     let good = damaged.source("good", &[]);
     let report = damaged.repair(&[&good]).unwrap();
     assert_eq!(report.shown, ["m", "tree"]);
@@ -297,7 +297,7 @@ fn the_manifest_of_a_tree_is_repaired_from_another_catalog() {
     assert_eq!((report.files, report.shown.as_slice()), (1, ["tree".to_owned()].as_slice()));
     assert!(fs::read(view(&catalog, "tree").join("sub/large.bin")).unwrap() == large);
     assert!(passes(&check(&catalog, "tree")));
-    catalog.gc(&catalog_core::GcPolicy::default().with_grace(Duration::ZERO)).unwrap();
+    drop(catalog.gc(&catalog_core::GcPolicy::default().with_grace(Duration::ZERO)).unwrap());
     assert!(passes(&check(&catalog, "tree")));
 }
 

@@ -45,7 +45,7 @@ fn everything() -> GcPolicy {
     GcPolicy::default()
         .with_max_idle(now)
         .with_retired_after(now)
-        .with_min_free(Some(MinFree::Percent(100)))
+        .with_min_free(MinFree::percent(100))
         .with_grace(Duration::ZERO)
 }
 
@@ -134,7 +134,7 @@ fn from_the_moment_that_the_format_is_raised_an_older_process_changes_nothing() 
         upgrade(&host.root(), r#"{"format":1}"#);
     }
     let catalog = host.catalog();
-    catalog.gc(&GcPolicy::default().with_grace(Duration::ZERO)).unwrap();
+    drop(catalog.gc(&GcPolicy::default().with_grace(Duration::ZERO)).unwrap());
     assert_readable(&catalog, "kept", b"kept");
     assert_sound(&host.root());
     say(&format!("the format raised {ROUNDS} times: {done} operations before it, {refused} refused"));

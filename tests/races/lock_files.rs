@@ -133,7 +133,7 @@ fn a_sweep_that_ran_beside_a_commit_has_taken_nothing() {
         wait_until("the commit has the store", || blob.exists()); // and waits for the shard
         fs::remove_file(host.root().join("locks/store")).unwrap();
         // What nothing references is taken.
-        host.catalog().gc(&all()).unwrap();
+        drop(host.catalog().gc(&all()).unwrap());
         assert!(!blob.exists());
         drop(shard);
         commit.join().unwrap().unwrap();

@@ -21,10 +21,11 @@ pub(crate) fn rate(text: &str) -> Result<u64, &'static str> {
 
 /// A size, or a percentage of the file system.
 pub(crate) fn min_free(text: &str) -> Result<MinFree, &'static str> {
+    const HOW: &str = "write 10%, 50GB, 50GiB, or plain bytes";
     if text.trim().ends_with('%') {
-        return text.trim().parse();
+        return text.trim().parse().map_err(|_| HOW);
     }
-    size(text).map(MinFree::Bytes).map_err(|_| "write 10%, 50GB, 50GiB, or plain bytes")
+    size(text).map(MinFree::bytes).map_err(|_| HOW)
 }
 
 /// One whole number and its unit. A bare number is refused, because the next tool over takes it for minutes or days;
@@ -87,8 +88,8 @@ mod tests {
 
     #[test]
     fn min_free_is_a_percentage_or_a_size() {
-        assert_eq!(min_free("10%"), Ok(MinFree::Percent(10)));
-        assert_eq!(min_free("50GB"), Ok(MinFree::Bytes(50_000_000_000)));
+        assert_eq!(min_free("10%"), MinFree::percent(10).ok_or("no"));
+        assert_eq!(min_free("50GB"), Ok(MinFree::bytes(50_000_000_000)));
         for bad in ["101%", "%", "", "-1%", "ten"] {
             assert!(min_free(bad).is_err(), "{bad}");
         }

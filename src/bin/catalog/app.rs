@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use catalog_core::{FsCatalog, default_model_cache_dir};
 use serde::Serialize;
 
+use crate::NAME;
 use crate::failure::{Exit, Failure, Outcome, tell};
 use crate::output::Output;
 use crate::text::{shell_word, visible};
@@ -76,9 +77,9 @@ impl App {
     pub(crate) fn command(&self) -> String {
         match &self.global.root {
             Some(root) if env::var_os(ROOT_VARIABLE).as_deref() != Some(root.as_os_str()) => {
-                format!("catalog --root {}", shell_word(&root.to_string_lossy()))
+                format!("{NAME} --root {}", shell_word(&root.to_string_lossy()))
             }
-            _ => "catalog".to_owned(),
+            _ => NAME.to_owned(),
         }
     }
 
@@ -120,16 +121,22 @@ impl App {
             // What was done is seen at once, and before the error that follows it.
             self.out.flush();
             if let Err(failure) = outcome {
-                first.get_or_insert(tell(&failure));
+                first.get_or_insert(self.tell(&failure));
             }
         }
         first.map_or(Ok(()), |exit| Err(Failure::Told(exit)))
     }
 
+    /// Tells of a failure, and says what to do in terms of the root that is in use.
+    pub(crate) fn tell(&self, failure: &Failure) -> Exit {
+        tell(failure, &self.command())
+    }
+
     /// Ends the run.
     pub(crate) fn finish(self, outcome: Outcome) -> Exit {
-        let written = self.out.finish();
-        let exits = [outcome, written.map_err(Failure::Output)].map(|end| end.err().map(|failure| tell(&failure)));
+        let command = self.command();
+        let ends = [outcome, self.out.finish().map_err(Failure::Output)];
+        let exits = ends.map(|end| end.err().map(|failure| tell(&failure, &command)));
         exits.into_iter().flatten().next().unwrap_or(Exit::Done)
     }
 }

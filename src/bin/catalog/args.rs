@@ -1,6 +1,9 @@
 //! Arguments that several verbs take.
 
-use catalog_core::{Check, FsCatalog};
+use std::str::FromStr;
+
+use catalog_core::{Check, FsCatalog, UnknownWord};
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 
 /// One model that is in the catalog.
 #[derive(clap::Args)]
@@ -30,4 +33,16 @@ pub(crate) struct Models {
     /// The models' ids, or the references that they were staged from
     #[arg(value_name = "ID|REF", required = true)]
     pub(crate) models: Vec<String>,
+}
+
+/// Reads one of the library's words, and shows all of them in the help, each with what it means.
+pub(crate) fn word<T>(
+    all: &[(T, &'static str)],
+    as_str: fn(T) -> &'static str,
+) -> impl TypedValueParser<Value = T> + use<T>
+where
+    T: Copy + FromStr<Err = UnknownWord> + Send + Sync + 'static,
+{
+    let values = all.iter().map(|(value, meaning)| PossibleValue::new(as_str(*value)).help(*meaning));
+    PossibleValuesParser::new(values.collect::<Vec<_>>()).try_map(|text| text.parse::<T>())
 }

@@ -102,10 +102,9 @@ fn get(app: &mut App, key: Option<Key>) -> Outcome {
 }
 
 fn set(app: &mut App, catalog: &catalog_core::FsCatalog, key: Key, value: Option<MinFree>) -> Outcome {
-    catalog.change_config(|config| match (key, value) {
-        (Key::MaxBytes, Some(MinFree::Bytes(bytes))) => config.max_bytes = Some(bytes),
-        (Key::MaxBytes, _) => config.max_bytes = None,
-        (Key::MinFree, min_free) => config.min_free = min_free,
+    catalog.change_config(|config| match key {
+        Key::MaxBytes => config.max_bytes = value.and_then(MinFree::as_bytes),
+        Key::MinFree => config.min_free = value,
     })?;
     app.receipt(&key.setting(value), |_| format!("{} is {}", key.name(), words(value)).into_bytes());
     Ok(())
@@ -122,7 +121,7 @@ impl Key {
     /// Every limit is bytes, or for some a percentage.
     fn parse(self, value: &str) -> Result<MinFree, Failure> {
         let parsed = match self {
-            Key::MaxBytes => amount::size(value).map(MinFree::Bytes),
+            Key::MaxBytes => amount::size(value).map(MinFree::bytes),
             Key::MinFree => amount::min_free(value),
         };
         parsed.map_err(|how| Failure::Usage(format!("could not read {value:?} as {}: {how}", self.name())))
@@ -130,25 +129,21 @@ impl Key {
 
     fn of(self, config: &Config) -> Option<MinFree> {
         match self {
-            Key::MaxBytes => config.max_bytes.map(MinFree::Bytes),
+            Key::MaxBytes => config.max_bytes.map(MinFree::bytes),
             Key::MinFree => config.min_free,
         }
     }
 
     fn setting(self, value: Option<MinFree>) -> Setting {
-        let value = match value {
-            None => Value::Null,
-            Some(MinFree::Bytes(bytes)) => bytes.into(),
-            Some(percent) => percent.to_string().into(),
-        };
+        let value = value.map_or(Value::Null, |value| match value.as_bytes() {
+            Some(bytes) => bytes.into(),
+            None => value.to_string().into(),
+        });
         Setting { key: self.name(), value }
     }
 }
 
 fn words(value: Option<MinFree>) -> String {
-    match value {
-        None => "not set".to_owned(),
-        Some(MinFree::Bytes(bytes)) => human::exact_size(bytes),
-        Some(percent) => percent.to_string(),
-    }
+    let Some(value) = value else { return "not set".to_owned() };
+    value.as_bytes().map_or_else(|| value.to_string(), human::exact_size)
 }

@@ -3,11 +3,12 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use catalog_core::{Doctor, Finding, RepairOutcome, Severity};
+use catalog_core::{Doctor, Finding, Remedy, RepairOutcome, Severity};
 use serde::Serialize;
 
+use crate::advice::with_root;
 use crate::app::App;
-use crate::failure::{Failure, Outcome, tell};
+use crate::failure::{Failure, Outcome, with_hint};
 use crate::progress::Progress;
 
 /// How often what was repaired may bring to light something else that can be.
@@ -37,16 +38,9 @@ pub(crate) struct Args {
 }
 
 #[derive(Serialize)]
-struct Line<'a> {
-    kind: &'static str,
-    severity: &'static str,
-    path: String,
-    id: Option<&'a str>,
-    what: &'a str,
-    meaning: &'static str,
-    /// What puts it right: `repair`, `gc`, `operator`, `none`.
-    remedy: &'static str,
-    advice: &'a str,
+struct Line {
+    #[serde(flatten)]
+    finding: Finding,
     /// With --repair: `repaired`, `gone`, `failed`, `left`.
     #[serde(skip_serializing_if = "Option::is_none")]
     outcome: Option<&'static str>,
@@ -81,7 +75,7 @@ impl Args {
             progress.clear();
             match doctor.probe() {
                 Ok(notes) => found.extend(notes),
-                Err(error) => drop(tell(&error.into())),
+                Err(error) => drop(app.tell(&error.into())),
             }
         } else {
             found.iter().for_each(|finding| show(app, finding, None));
@@ -148,7 +142,7 @@ fn repair(
                 }
                 RepairOutcome::Gone => show(app, finding, Some(("gone", None))),
                 RepairOutcome::Failed(error) => {
-                    show(app, finding, Some(("failed", Some(error.to_string()))));
+                    show(app, finding, Some(("failed", Some(with_hint(&error, &app.command())))));
                 }
                 _ => {}
             }
@@ -162,39 +156,31 @@ fn repair(
 
 fn show(app: &mut App, finding: &Finding, outcome: Option<(&'static str, Option<String>)>) {
     let (outcome, detail) = outcome.map_or((None, None), |(outcome, detail)| (Some(outcome), detail));
-    let line = Line {
-        kind: finding.kind.as_str(),
-        severity: finding.severity().as_str(),
-        path: finding.path.to_string_lossy().into_owned(),
-        id: finding.id.as_deref(),
-        what: &finding.what,
-        meaning: finding.meaning(),
-        remedy: finding.remedy.as_str(),
-        advice: &finding.advice,
-        outcome,
-        detail,
-    };
-    let words = words(app, finding, &line);
+    let mut finding = finding.clone();
+    finding.advice = with_root(&finding.advice, &app.command());
+    let line = Line { finding, outcome, detail };
+    let words = words(app, &line);
     print(app, &line, words);
 }
 
-fn words(app: &App, finding: &Finding, line: &Line<'_>) -> Vec<u8> {
-    let mut words = format!("{} {}: ", line.severity, line.kind).into_bytes();
+fn words(app: &App, line: &Line) -> Vec<u8> {
+    let finding = &line.finding;
+    let mut words = format!("{} {}: ", finding.severity(), finding.kind).into_bytes();
     words.extend_from_slice(&app.out.shown_path(&finding.path));
-    if let Some(id) = line.id {
+    if let Some(id) = &finding.id {
         words.extend_from_slice(format!(" of {}", app.out.shown(id)).as_bytes());
     }
-    let to_do = match line.remedy {
-        "repair" => "--repair",
-        "none" => "hint",
+    let to_do = match finding.remedy {
+        Remedy::Repair => "--repair",
+        Remedy::Nothing => "hint",
         _ => "to do",
     };
-    let mut rest = format!("\n  wrong: {}\n", app.out.shown(line.what));
+    let mut rest = format!("\n  wrong: {}\n", app.out.shown(&finding.what));
     match (line.outcome, &line.detail) {
         (Some("repaired"), Some(detail)) => rest.push_str(&format!("  repaired: {}", app.out.shown(detail))),
         (Some("failed"), Some(detail)) => rest.push_str(&format!("  not repaired: {}", app.out.shown(detail))),
         (Some("gone"), _) => rest.push_str("  gone: it is not so any more"),
-        _ => rest.push_str(&format!("  means: {}\n  {to_do}: {}", line.meaning, app.out.shown(line.advice))),
+        _ => rest.push_str(&format!("  means: {}\n  {to_do}: {}", finding.meaning(), app.out.shown(&finding.advice))),
     }
     words.extend_from_slice(rest.as_bytes());
     words

@@ -4,6 +4,7 @@ use catalog_core::{DiskUsage, EntryUsage};
 use comfy_table::{CellAlignment, ColumnConstraint, ContentArrangement, Table, Width};
 use serde::Serialize;
 
+use crate::advice::with_root;
 use crate::app::App;
 use crate::failure::Outcome;
 use crate::human;
@@ -25,13 +26,6 @@ pub(crate) struct Args {
 
 /// What fits a screen with the sums above it and the prompt below.
 const ROWS: usize = 20;
-
-#[derive(Serialize)]
-struct Entry<'a> {
-    id: &'a str,
-    size: u64,
-    exclusive_bytes: u64,
-}
 
 #[derive(Serialize)]
 struct Summary {
@@ -67,7 +61,7 @@ impl Args {
     }
 
     fn print_chart(&self, app: &mut App, usage: &DiskUsage) {
-        for (name, bytes, meaning) in sums(usage) {
+        for (name, bytes, meaning) in sums(usage, &app.command()) {
             app.out.line(format!("{name:13}{:>9}  {meaning}", human::size(bytes)));
         }
         let rows = if self.all { usage.entries.len() } else { ROWS.min(usage.entries.len()) };
@@ -85,8 +79,8 @@ impl Args {
 }
 
 fn print_json(app: &mut App, usage: &DiskUsage) {
-    for EntryUsage { id, size_bytes, exclusive_bytes, .. } in &usage.entries {
-        app.out.json(&Entry { id, size: *size_bytes, exclusive_bytes: *exclusive_bytes });
+    for entry in &usage.entries {
+        app.out.json(entry);
     }
     app.out.json(&Summary {
         logical_bytes: usage.logical_bytes,
@@ -104,7 +98,7 @@ fn print_json(app: &mut App, usage: &DiskUsage) {
 
 fn print_numbers(app: &mut App, usage: &DiskUsage) {
     let width = usage.logical_bytes.max(usage.physical_bytes).to_string().len();
-    for (name, bytes, _) in sums(usage) {
+    for (name, bytes, _) in sums(usage, &app.command()) {
         app.out.line(format!("{name:13}{bytes:>width$}"));
     }
     if !usage.entries.is_empty() {
@@ -115,8 +109,8 @@ fn print_numbers(app: &mut App, usage: &DiskUsage) {
     }
 }
 
-fn sums(usage: &DiskUsage) -> [(&'static str, u64, &'static str); 8] {
-    [
+fn sums(usage: &DiskUsage, command: &str) -> [(&'static str, u64, String); 8] {
+    let sums = [
         ("logical", usage.logical_bytes, "all models, as engines see them"),
         ("on disk", usage.physical_bytes, "what the store takes for them"),
         ("saved", usage.saved_bytes, "by storing equal files once"),
@@ -125,7 +119,8 @@ fn sums(usage: &DiskUsage) -> [(&'static str, u64, &'static str); 8] {
         ("quarantine", usage.quarantine_bytes, "damaged, and kept to look at"),
         ("ingest", usage.ingest_bytes, "being brought in, or left by a process that died"),
         ("unreferenced", usage.unreferenced_bytes, "needed by no model; `catalog gc` takes it"),
-    ]
+    ];
+    sums.map(|(name, bytes, meaning)| (name, bytes, with_root(meaning, command)))
 }
 
 /// The bars take what the widest id leaves of the terminal, and at least a third of it.
@@ -176,18 +171,7 @@ mod tests {
 
     #[test]
     fn a_bar_shows_what_is_shared_and_hides_nothing() {
-        // What a function of the library returns cannot be built here.
-        let dir = tempfile::tempdir().unwrap();
-        let catalog = catalog_core::FsCatalog::new(dir.path()).unwrap();
-        let entry = catalog_core::CatalogEntry {
-            id: "x".into(),
-            local_path: "x".into(),
-            lifecycle: catalog_core::LifecycleState::Active,
-            digest: None,
-            last_verified_ms: None,
-        };
-        catalog_core::CatalogStore::put(&catalog, &entry).unwrap();
-        let mut usage = catalog.disk_usage().unwrap().entries.remove(0);
+        let mut usage = EntryUsage::default();
         for (size, own, largest, shown) in [
             (0, 0, 0, ""),
             (0, 0, 100, ""),

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use catalog_core::Error;
 
+use crate::advice;
 use crate::text::visible;
 
 /// What a verb ends with. What it found or did is printed by then.
@@ -66,9 +67,10 @@ impl Failure {
         }
     }
 
-    fn message(&self) -> Option<String> {
+    /// What is wrong, and what to do: `command` calls this command again for the same root.
+    fn message(&self, command: &str) -> Option<String> {
         match self {
-            Failure::Library(error) => Some(with_causes(error)),
+            Failure::Library(error) => Some(with_hint(error, command)),
             Failure::Usage(message) | Failure::Failed(message) | Failure::Corrupt(message) => Some(message.clone()),
             Failure::Output(error) => Some(format!(
                 "could not write to standard output: {error}; what was printed is not complete, what was done is done"
@@ -78,13 +80,22 @@ impl Failure {
     }
 }
 
-/// Tells of a failure in one line on standard error.
-pub(crate) fn tell(failure: &Failure) -> Exit {
-    if let Some(message) = failure.message() {
+/// Tells of a failure in one line on standard error. `command` calls this command again for the same root.
+pub(crate) fn tell(failure: &Failure, command: &str) -> Exit {
+    if let Some(message) = failure.message(command) {
         // Nobody is left to be told when standard error itself cannot be written.
         let _ = writeln!(io::stderr(), "error: {}", visible(&message));
     }
     failure.exit()
+}
+
+/// The error in words, and what to do about it.
+pub(crate) fn with_hint(error: &Error, command: &str) -> String {
+    let words = with_causes(error);
+    match error.hint() {
+        Some(hint) => format!("{words}; {}", advice::words(&hint, command)),
+        None => words,
+    }
 }
 
 /// The error's own words, and those of its causes that it has not said itself.
@@ -103,52 +114,27 @@ fn with_causes(error: &dyn StdError) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::path::PathBuf;
-    use std::time::Duration;
-
-    use catalog_core::Digest;
+    use catalog_core::testing::error_samples;
 
     use super::*;
 
     #[test]
     fn each_error_has_its_exit_code() {
+        let of = |exit| {
+            let names = error_samples().into_iter().map(|error| (format!("{error:?}"), Failure::from(error)));
+            let names = names.filter(|(_, failure)| failure.exit() == exit);
+            let names: Vec<_> = names.map(|(text, _)| text.split(' ').next().unwrap().to_owned()).collect();
+            names.join(" ")
+        };
+        assert_eq!(of(Exit::Usage), "InvalidDigest InvalidRef InvalidId");
+        assert_eq!(of(Exit::NotFound), "NotFound NotStaged SourceMissing NoCatalog");
+        assert_eq!(
+            of(Exit::Corrupt),
+            "DigestMismatch CorruptIndex CorruptBlob Damaged Occupied NoGoodSource NoGoodSource"
+        );
+        assert_eq!(of(Exit::Busy), "Busy");
+        assert_eq!(of(Exit::Done), "");
         let text = || "x".to_owned();
-        let path = || PathBuf::from("/x");
-        let digest = Digest::sha256_of(b"");
-        for (error, exit) in [
-            (Error::InvalidDigest { input: text(), reason: "" }, Exit::Usage),
-            (Error::InvalidRef { input: text(), reason: text() }, Exit::Usage),
-            (Error::InvalidId { id: text(), reason: "" }, Exit::Usage),
-            (Error::InvalidPath { path: path(), reason: "" }, Exit::Failed),
-            (Error::NotFound { id: text(), root: path() }, Exit::NotFound),
-            (Error::NotStaged { id: text(), path: path() }, Exit::NotFound),
-            (Error::SourceMissing { path: path() }, Exit::NotFound),
-            (Error::NoCatalog { root: path() }, Exit::NotFound),
-            (Error::NoFetcher { scheme: text(), reference: text() }, Exit::Failed),
-            (Error::UnsupportedFileType { path: path(), kind: "" }, Exit::Failed),
-            (Error::SourceChanged { path: path(), detail: text() }, Exit::Failed),
-            (Error::SourceInUse { path: path(), reason: text() }, Exit::Failed),
-            (Error::LinkLeadsOut { link: path(), target: path() }, Exit::Failed),
-            (Error::UnusableTree { path: path(), reason: "" }, Exit::Failed),
-            (Error::NameCollision { path: path() }, Exit::Failed),
-            (Error::ReservedPath { path: path() }, Exit::Failed),
-            (Error::PathEscapesRoot { path: path(), root: path() }, Exit::Failed),
-            (Error::DigestMismatch { path: path(), expected: digest, actual: digest }, Exit::Corrupt),
-            (Error::CorruptIndex { path: path(), reason: text() }, Exit::Corrupt),
-            (Error::CorruptBlob { path: path(), reason: text() }, Exit::Corrupt),
-            (Error::Damaged { id: text(), path: path() }, Exit::Corrupt),
-            (Error::NoGoodSource { path: path(), range: 0..1, tried: Vec::new() }, Exit::Corrupt),
-            (Error::UnsupportedFormat { path: path(), found: text(), supported: text() }, Exit::Failed),
-            (Error::Busy { what: "", path: path(), waited: Duration::ZERO }, Exit::Busy),
-            (Error::NoRoom { root: path(), needed_bytes: 2, available_bytes: 1, evictable_bytes: 0 }, Exit::Failed),
-            (Error::LocksDoNothing { root: path() }, Exit::Failed),
-            (
-                Error::Io { action: "", path: path(), source: io::Error::from(io::ErrorKind::NotFound).into() },
-                Exit::Failed,
-            ),
-        ] {
-            assert_eq!(Failure::from(error).exit(), exit, "{exit:?}");
-        }
         assert_eq!(Failure::Usage(text()).exit(), Exit::Usage);
         assert_eq!(Failure::Failed(text()).exit(), Exit::Failed);
         assert_eq!(Failure::Output(io::ErrorKind::StorageFull.into()).exit(), Exit::Failed);

@@ -1,9 +1,8 @@
 //! `catalog gc`: frees room by policy, and takes nothing that is in use.
 
-use std::ffi::OsStr;
 use std::time::Duration;
 
-use catalog_core::{Digest, FsCatalog, GcAction, GcKept, GcPlan, GcPolicy, GcReport, GcStep, MinFree};
+use catalog_core::{FsCatalog, GcAction, GcKept, GcPlan, GcPolicy, GcReason, GcReport, GcStep, MinFree};
 use serde::Serialize;
 
 use crate::amount;
@@ -49,24 +48,6 @@ pub(crate) struct Args {
     grace: Option<Duration>,
 }
 
-/// One line of the plan. It is an id, a digest or a path that has something done to it.
-#[derive(Serialize, Default)]
-struct Line<'a> {
-    action: &'static str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    id: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    digest: Option<Digest>,
-    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "lossy")]
-    path: Option<&'a OsStr>,
-    reason: String,
-    bytes: u64,
-}
-
-fn lossy<S: serde::Serializer>(path: &Option<&OsStr>, serializer: S) -> Result<S::Ok, S::Error> {
-    path.map(OsStr::to_string_lossy).serialize(serializer)
-}
-
 #[derive(Serialize)]
 struct Summary {
     action: &'static str,
@@ -87,8 +68,11 @@ impl Args {
     pub(crate) fn run(self, app: &mut App) -> Outcome {
         let catalog = if self.dry_run { app.open()? } else { app.open_with_locks()? };
         let plan = catalog.plan_gc(&self.policy(&catalog)?)?;
-        for line in plan.steps.iter().map(Line::from).chain(plan.kept.iter().map(Line::from)) {
-            self.tell(app, &line, |app| line.words(app));
+        for step in &plan.steps {
+            self.tell(app, step, |app| step_words(step, app));
+        }
+        for kept in &plan.kept {
+            self.tell(app, kept, |app| kept_words(kept, app));
         }
         let report = if self.dry_run {
             expected(&catalog, &plan)?
@@ -109,7 +93,7 @@ impl Args {
         failed?;
         match summary.shortfall_bytes {
             0 => Ok(()),
-            missing => Err(self.shortfall(&catalog, missing)),
+            missing => Err(self.shortfall(&catalog, missing, &app.command())),
         }
     }
 
@@ -152,11 +136,11 @@ impl Args {
         }
     }
 
-    fn shortfall(&self, catalog: &FsCatalog, missing: u64) -> Failure {
+    fn shortfall(&self, catalog: &FsCatalog, missing: u64, command: &str) -> Failure {
         let verb = if self.dry_run { "would be" } else { "are" };
         Failure::Failed(format!(
             "could not free as much as is asked for at {}: {} {verb} missing, and what is left is pinned, leased, or was \
-             used within the grace; `catalog unpin`, `catalog remove` and a shorter --grace give more",
+             used within the grace; `{command} unpin`, `{command} remove` and a shorter --grace give more",
             catalog.root().display(),
             human::exact_size(missing),
         ))
@@ -186,47 +170,27 @@ fn expected(catalog: &FsCatalog, plan: &GcPlan) -> catalog_core::Result<GcReport
     Ok(report)
 }
 
-impl<'a> From<&'a GcStep> for Line<'a> {
-    fn from(step: &'a GcStep) -> Self {
-        let line = Line { reason: step.reason.text(), bytes: step.bytes, ..Line::default() };
-        match &step.action {
-            GcAction::EvictEntry { id, .. } => Line { action: "evict", id: Some(id), ..line },
-            GcAction::RemoveBlob { digest } => {
-                let action = if step.at_once { "remove_blob" } else { "trash_blob" };
-                Line { action, digest: Some(*digest), ..line }
-            }
-            GcAction::EmptyTrash { digest } => Line { action: "empty_trash", digest: Some(*digest), ..line },
-            GcAction::RemoveView { path } => Line { action: "remove_view", path: Some(path.as_os_str()), ..line },
-            GcAction::RemoveLeftover { path } => {
-                Line { action: "remove_leftover", path: Some(path.as_os_str()), ..line }
-            }
-            _ => Line { action: "other", ..line },
-        }
+fn step_words(step: &GcStep, app: &App) -> Vec<u8> {
+    let mut words = format!("{} ", step.word().replace('_', " ")).into_bytes();
+    if let Some(id) = step.action.id() {
+        words.extend_from_slice(app.out.shown(id).as_bytes());
     }
+    if let Some(digest) = step.action.digest() {
+        words.extend_from_slice(human::short_digest(digest).as_bytes());
+    }
+    if let Some(path) = step.action.path() {
+        words.extend_from_slice(&app.out.shown_path(path));
+    }
+    words.extend_from_slice(why(step.bytes, &step.reason, app).as_bytes());
+    words
 }
 
-impl<'a> From<&'a GcKept> for Line<'a> {
-    fn from(kept: &'a GcKept) -> Self {
-        let (id, reason) = (Some(kept.id.as_str()), kept.reason.text());
-        Line { action: "keep", id, reason, bytes: kept.bytes, ..Line::default() }
-    }
+fn kept_words(kept: &GcKept, app: &App) -> Vec<u8> {
+    format!("keep {}{}", app.out.shown(&kept.id), why(kept.bytes, &kept.reason, app)).into_bytes()
 }
 
-impl Line<'_> {
-    fn words(&self, app: &App) -> Vec<u8> {
-        let mut words = format!("{} ", self.action.replace('_', " ")).into_bytes();
-        if let Some(id) = self.id {
-            words.extend_from_slice(app.out.shown(id).as_bytes());
-        }
-        if let Some(digest) = &self.digest {
-            words.extend_from_slice(human::short_digest(digest).as_bytes());
-        }
-        if let Some(path) = self.path {
-            words.extend_from_slice(&app.out.shown_path(path.as_ref()));
-        }
-        words.extend_from_slice(format!(", {}: {}", human::size(self.bytes), app.out.shown(&self.reason)).as_bytes());
-        words
-    }
+fn why(bytes: u64, reason: &GcReason, app: &App) -> String {
+    format!(", {}: {}", human::size(bytes), app.out.shown(&reason.to_string()))
 }
 
 impl Summary {

@@ -1,10 +1,8 @@
 //! `catalog hash`: digests of files, printed as `sha256sum` and `b3sum` print them.
 
-use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 
 use catalog_core::{HashFunction, hash_files};
-use serde::Serialize;
 
 use crate::app::App;
 use crate::failure::Outcome;
@@ -26,13 +24,6 @@ pub(crate) struct Args {
     blake3: bool,
 }
 
-#[derive(Serialize)]
-struct Hashed<'a> {
-    path: Cow<'a, str>,
-    digest: String,
-    size: u64,
-}
-
 impl Args {
     pub(crate) fn run(self, app: &mut App) -> Outcome {
         let function = if self.blake3 { HashFunction::Blake3 } else { HashFunction::Sha256 };
@@ -42,8 +33,7 @@ impl Args {
         app.each(hashes, |app, hash| {
             let hash = hash?;
             if app.json() {
-                let digest = hash.value.to_string();
-                app.out.json(&Hashed { path: hash.path.to_string_lossy(), digest, size: hash.size_bytes });
+                app.out.json(&hash);
             } else {
                 app.out.line(checksum_line(&hash.value.to_hex(), &hash.path));
             }

@@ -1,7 +1,6 @@
 //! `catalog lease`: holds a model while somebody uses it.
 
 use std::io::{self, IsTerminal as _};
-use std::path::PathBuf;
 
 use catalog_core::Error;
 
@@ -49,8 +48,6 @@ impl Args {
         // A lease may last for weeks, and was noted as a use when it began.
         catalog.touch(&id);
         drop(lease);
-        ended.map(drop).map_err(|error| {
-            Error::Io { action: "read", path: PathBuf::from("standard input"), source: error.into() }.into()
-        })
+        ended.map(drop).map_err(|error| Error::io("read", "standard input", error).into())
     }
 }

@@ -1,11 +1,13 @@
 //! `catalog list`: what is here.
 
-use catalog_core::{ArtifactKind, LifecycleState, Record};
+use std::borrow::Cow;
+
+use catalog_core::{ArtifactKind, Digest, LifecycleState, Record, TrustState};
 use comfy_table::{CellAlignment, ColumnConstraint, ContentArrangement, Table, Width};
 use serde::Serialize;
 
 use crate::app::App;
-use crate::facts::Facts;
+use crate::args::word;
 use crate::failure::Outcome;
 use crate::human;
 use crate::output::Output;
@@ -20,44 +22,55 @@ use crate::output::Output;
   catalog list --json | jq -r 'select(.size > 1e10) | .id'")]
 pub(crate) struct Args {
     /// Only the models in this state
-    #[arg(long, value_enum)]
-    state: Option<State>,
+    #[arg(long, value_parser = word(&STATES, LifecycleState::as_str))]
+    state: Option<LifecycleState>,
 }
 
-#[derive(Clone, Copy, clap::ValueEnum)]
-enum State {
-    /// In use or ready for use
-    Active,
-    /// On their way out
-    Retired,
-}
+const STATES: [(LifecycleState, &str); 2] =
+    [(LifecycleState::Active, "In use or ready for use"), (LifecycleState::Retired, "On their way out")];
 
-impl From<State> for LifecycleState {
-    fn from(state: State) -> Self {
-        match state {
-            State::Active => LifecycleState::Active,
-            State::Retired => LifecycleState::Retired,
-        }
-    }
-}
-
+/// What JSON says of a model here; `show` says more.
 #[derive(Serialize)]
 struct Listed<'a> {
-    #[serde(flatten)]
-    facts: Facts<'a>,
+    id: &'a str,
+    digest: Option<Digest>,
+    local_path: Cow<'a, str>,
+    size: u64,
+    lifecycle: LifecycleState,
+    trust: TrustState,
+    last_verified_ms: Option<u64>,
+    last_used_ms: Option<u64>,
+    damaged: bool,
     kind: ArtifactKind,
+}
+
+impl<'a> From<&'a Record> for Listed<'a> {
+    fn from(record: &'a Record) -> Self {
+        let entry = &record.entry;
+        Listed {
+            id: &entry.id,
+            digest: entry.digest,
+            local_path: entry.local_path.to_string_lossy(),
+            size: record.size_bytes,
+            lifecycle: entry.lifecycle,
+            trust: record.trust,
+            last_verified_ms: entry.last_verified_ms,
+            last_used_ms: record.last_used_ms,
+            damaged: record.damaged_ms.is_some(),
+            kind: record.kind,
+        }
+    }
 }
 
 impl Args {
     pub(crate) fn run(self, app: &mut App) -> Outcome {
         let catalog = app.open()?;
-        let state = self.state.map(LifecycleState::from);
         let mut records = catalog.records()?;
         let is_empty = records.is_empty();
-        records.retain(|record| state.is_none_or(|state| record.entry.lifecycle == state));
+        records.retain(|record| self.state.is_none_or(|state| record.entry.lifecycle == state));
         if app.json() {
             for record in &records {
-                app.out.json(&Listed { facts: record.into(), kind: record.kind });
+                app.out.json(&Listed::from(record));
             }
         } else if !records.is_empty() {
             let table = table(&records, &app.out);

@@ -1,6 +1,7 @@
 //! The `catalog` command: the library's verbs for people and scripts, over the public API only.
 
 mod activate;
+mod advice;
 mod amount;
 mod app;
 mod args;
@@ -8,7 +9,6 @@ mod completions;
 mod config;
 mod doctor;
 mod du;
-mod facts;
 mod failure;
 mod gc;
 mod hash;
@@ -73,6 +73,9 @@ struct Cli {
     verb: Verb,
 }
 
+/// How the command is called where no root is known.
+const NAME: &str = "catalog";
+
 /// Each verb is a file with the struct `Args`, whose doc comment is the verb's help, and its `run`.
 macro_rules! verbs {
     ($($variant:ident => $file:ident,)*) => {
@@ -131,7 +134,7 @@ fn print_clap_answer(answer: &clap::Error) -> Exit {
     let printed = answer.print().and_then(|()| io::stdout().flush());
     match printed {
         _ if answer.use_stderr() => Exit::Usage,
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => tell(&Failure::Output(error)),
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => tell(&Failure::Output(error), NAME),
         _ => Exit::Done,
     }
 }

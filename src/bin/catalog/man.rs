@@ -26,9 +26,7 @@ impl Args {
         match self.dir {
             Some(dir) => fs::create_dir_all(&dir)
                 .and_then(|()| clap_mangen::generate_to(Cli::command(), &dir))
-                .map_err(|source| {
-                    Error::Io { action: "write the manual pages into", path: dir, source: source.into() }.into()
-                }),
+                .map_err(|source| Error::io("write the manual pages into", dir, source).into()),
             None => {
                 let mut page = Vec::new();
                 clap_mangen::Man::new(Cli::command()).render(&mut page).map_err(Failure::Output)?;

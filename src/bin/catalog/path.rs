@@ -1,9 +1,6 @@
 //! `catalog path`: where a model is, for an engine to open.
 
-use std::borrow::Cow;
-
-use catalog_core::{CatalogEntry, LifecycleState};
-use serde::Serialize;
+use catalog_core::{CatalogEntry, LifecycleState, ResolvedModel};
 
 use crate::app::App;
 use crate::args::{OneModel, Unchecked};
@@ -27,12 +24,6 @@ pub(crate) struct Args {
     unchecked: Unchecked,
 }
 
-#[derive(Serialize)]
-struct Resolved<'a> {
-    id: &'a str,
-    local_path: Cow<'a, str>,
-}
-
 impl Args {
     pub(crate) fn run(self, app: &mut App) -> Outcome {
         let catalog = self.unchecked.apply(app.open()?);
@@ -51,7 +42,7 @@ pub(crate) fn print(app: &mut App, entry: &CatalogEntry) {
         app.note(&format!("{} is retired; `{command} activate {id}` takes that back", entry.id));
     }
     if app.json() {
-        app.out.json(&Resolved { id: &entry.id, local_path: entry.local_path.to_string_lossy() });
+        app.out.json(&ResolvedModel { id: entry.id.clone(), local_path: entry.local_path.clone() });
     } else {
         app.out.line(entry.local_path.as_os_str().as_encoded_bytes());
     }

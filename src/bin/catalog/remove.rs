@@ -1,7 +1,6 @@
 //! `catalog remove`: takes models out of the catalog, and frees what only they needed.
 
-use catalog_core::{Error, KeptBlob, RemoveReceipt};
-use serde::Serialize;
+use catalog_core::{Error, RemoveReceipt};
 
 use crate::app::App;
 use crate::args::Models;
@@ -21,36 +20,15 @@ pub(crate) struct Args {
     targets: Models,
 }
 
-#[derive(Serialize)]
-struct Removed<'a> {
-    id: &'a str,
-    removed: bool,
-    bytes_reclaimed: u64,
-    blobs_removed: u64,
-    kept: &'a [KeptBlob],
-}
-
-impl<'a> From<&'a RemoveReceipt> for Removed<'a> {
-    fn from(receipt: &'a RemoveReceipt) -> Self {
-        Removed {
-            id: &receipt.id,
-            removed: true,
-            bytes_reclaimed: receipt.bytes_reclaimed,
-            blobs_removed: receipt.blobs_removed,
-            kept: &receipt.kept,
-        }
-    }
-}
-
 impl Args {
     pub(crate) fn run(self, app: &mut App) -> Outcome {
         let catalog = app.open_with_locks()?;
         app.each(&self.targets.models, |app, model| {
             let id = catalog.find(model)?.entry.id;
             let Some(receipt) = catalog.remove(&id)? else {
-                return Err(Error::NotFound { id, root: catalog.root().to_path_buf() }.into());
+                return Err(Error::not_found(id, catalog.root()).into());
             };
-            app.receipt(&Removed::from(&receipt), |app| words(&receipt, app));
+            app.receipt(&receipt, |app| words(&receipt, app));
             Ok(())
         })
     }

@@ -3,8 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use catalog_core::{LocalSource, RepairOptions, RepairReport, RepairSource};
-use serde::Serialize;
+use catalog_core::{LocalSource, RepairOptions, RepairSource};
 
 use crate::app::App;
 use crate::args::OneModel;
@@ -33,17 +32,6 @@ pub(crate) struct Args {
     from: Vec<PathBuf>,
 }
 
-#[derive(Serialize)]
-struct Repaired<'a> {
-    id: &'a str,
-    files: u64,
-    repaired_bytes: u64,
-    source_bytes: u64,
-    shown: &'a [String],
-    quarantined: u64,
-    occupied: &'a [std::path::PathBuf],
-}
-
 impl Args {
     pub(crate) fn run(self, app: &mut App) -> Outcome {
         let catalog = app.open_with_locks()?;
@@ -54,24 +42,22 @@ impl Args {
         let report = catalog.repair(&id, &options);
         progress.clear();
         let report = report?;
-        let RepairReport { id, files, repaired_bytes, source_bytes, shown, quarantined, occupied, .. } = &report;
-        let (files, repaired_bytes, source_bytes, quarantined) = (*files, *repaired_bytes, *source_bytes, *quarantined);
-        for path in occupied {
+        for path in &report.occupied {
             app.note(&format!("{} holds another file, and was left alone", path.display()));
         }
-        if quarantined > 0 {
-            app.note(&format!("{quarantined} other files that stood in the model's place are in quarantine"));
+        if report.quarantined > 0 {
+            app.note(&format!("{} other files that stood in the model's place are in quarantine", report.quarantined));
         }
-        app.receipt(&Repaired { id, files, repaired_bytes, source_bytes, shown, quarantined, occupied }, |app| {
-            let id = app.out.shown(id);
-            let words = match files {
-                0 if shown.is_empty() => format!("{id} is whole: nothing to repair"),
+        app.receipt(&report, |app| {
+            let id = app.out.shown(&report.id);
+            let words = match report.files {
+                0 if report.shown.is_empty() => format!("{id} is whole: nothing to repair"),
                 0 => format!("{id} is whole, and its path was made anew"),
-                _ => format!(
+                files => format!(
                     "repaired {id}: {} in {files} {}, {} read from copies",
-                    human::size(repaired_bytes),
+                    human::size(report.repaired_bytes),
                     if files == 1 { "file" } else { "files" },
-                    human::size(source_bytes)
+                    human::size(report.source_bytes)
                 ),
             };
             words.into_bytes()

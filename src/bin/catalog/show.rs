@@ -1,14 +1,11 @@
 //! `catalog show`: everything that is known of one model.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 
-use catalog_core::{ArtifactKind, Digest, LinkMode, Pin, Provenance, Record};
-use serde::Serialize;
+use catalog_core::Record;
 
 use crate::app::App;
 use crate::args::OneModel;
-use crate::facts::Facts;
 use crate::failure::Outcome;
 use crate::human;
 use crate::pins::lasts;
@@ -25,41 +22,11 @@ pub(crate) struct Args {
     target: OneModel,
 }
 
-#[derive(Serialize)]
-struct Shown<'a> {
-    #[serde(flatten)]
-    facts: Facts<'a>,
-    kind: ArtifactKind,
-    files: u64,
-    view: Option<LinkMode>,
-    source: &'a Option<Provenance>,
-    needs: &'a BTreeSet<Digest>,
-    created_ms: u64,
-    updated_ms: u64,
-    pins: &'a BTreeMap<String, Pin>,
-}
-
-impl<'a> From<&'a Record> for Shown<'a> {
-    fn from(record: &'a Record) -> Self {
-        Shown {
-            facts: record.into(),
-            kind: record.kind,
-            files: record.files,
-            view: record.view,
-            source: &record.source,
-            needs: &record.needs,
-            created_ms: record.created_ms,
-            updated_ms: record.updated_ms,
-            pins: &record.pins,
-        }
-    }
-}
-
 impl Args {
     pub(crate) fn run(self, app: &mut App) -> Outcome {
         let record = app.open()?.find(&self.target.model)?;
         if app.json() {
-            app.out.json(&Shown::from(&record));
+            app.out.json(&record);
             return Ok(());
         }
         let lines = lines(&record);

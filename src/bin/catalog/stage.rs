@@ -1,17 +1,14 @@
 //! `catalog stage`: brings models in.
 
-use std::borrow::Cow;
 use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use catalog_core::{
-    ArtifactKind, Digest, IngestMode, LinkMode, ModelRef, StageOptions, StageReceipt, UsedMode, Wait, check_id,
-};
-use serde::Serialize;
+use catalog_core::{IngestMode, ModelRef, StageOptions, StageReceipt, UsedMode, Wait, check_id};
 
 use crate::amount;
 use crate::app::App;
+use crate::args::word;
 use crate::failure::{Failure, Outcome};
 use crate::human;
 use crate::progress::Progress;
@@ -44,8 +41,8 @@ pub(crate) struct Args {
     #[arg(long, value_name = "sha256:HEX")]
     digest: Option<String>,
     /// How the bytes get into the store
-    #[arg(long, value_enum, default_value_t = Mode::Auto)]
-    mode: Mode,
+    #[arg(long, value_parser = word(&MODES, IngestMode::as_str), default_value_t = IngestMode::Auto)]
+    mode: IngestMode,
     /// How long to wait for another process that stages the same: never, forever, or a time such as 90s, 15m, 2h
     #[arg(long, value_name = "TIME", value_parser = amount::wait, default_value = "forever")]
     wait: Wait,
@@ -54,31 +51,13 @@ pub(crate) struct Args {
     follow_links: bool,
 }
 
-#[derive(Clone, Copy, clap::ValueEnum)]
-enum Mode {
-    /// A reflink where the file system can, else a copy
-    Auto,
-    /// A clone that shares its blocks with the source until one of the two is written
-    Reflink,
-    /// A copy
-    Copy,
-    /// A second name of the source, which becomes read-only; only when nothing can still write to it
-    Link,
-    /// The source itself, which is then gone; only when nothing can still write to it
-    Move,
-}
-
-impl From<Mode> for IngestMode {
-    fn from(mode: Mode) -> Self {
-        match mode {
-            Mode::Auto => IngestMode::Auto,
-            Mode::Reflink => IngestMode::Reflink,
-            Mode::Copy => IngestMode::Copy,
-            Mode::Link => IngestMode::Link,
-            Mode::Move => IngestMode::Move,
-        }
-    }
-}
+const MODES: [(IngestMode, &str); 5] = [
+    (IngestMode::Auto, "A reflink where the file system can, else a copy"),
+    (IngestMode::Reflink, "A clone that shares its blocks with the source until one of the two is written"),
+    (IngestMode::Copy, "A copy"),
+    (IngestMode::Link, "A second name of the source, which becomes read-only; only when nothing can still write to it"),
+    (IngestMode::Move, "The source itself, which is then gone; only when nothing can still write to it"),
+];
 
 impl Args {
     pub(crate) fn run(self, app: &mut App) -> Outcome {
@@ -95,7 +74,7 @@ impl Args {
         app.each(parsed, |app, parsed| {
             parsed?;
             let receipt = receipts.next().expect("stage_many answers for each item")?;
-            app.receipt(&Staged::from(&receipt), |app| words(&receipt, app));
+            app.receipt(&receipt, |app| words(&receipt, app));
             Ok(())
         })
     }
@@ -119,7 +98,7 @@ impl Args {
         Ok(StageOptions::default()
             .with_id(self.id.clone())
             .with_digest(self.digest.as_deref().map(str::parse).transpose()?)
-            .with_mode(self.mode.into())
+            .with_mode(self.mode)
             .with_follow_links(self.follow_links)
             .with_wait(self.wait)
             .with_observer(progress))
@@ -131,39 +110,6 @@ fn parse(text: &OsStr) -> catalog_core::Result<ModelRef> {
         Some(text) => ModelRef::parse(text),
         // Every reference that is not a path is UTF-8.
         None => Ok(ModelRef::File { path: PathBuf::from(text) }),
-    }
-}
-
-#[derive(Serialize)]
-struct Staged<'a> {
-    id: &'a str,
-    digest: Digest,
-    local_path: Cow<'a, str>,
-    kind: ArtifactKind,
-    size: u64,
-    files: u64,
-    mode: &'static str,
-    view: LinkMode,
-    deduplicated: bool,
-    stored_bytes: u64,
-    elapsed_ms: u128,
-}
-
-impl<'a> From<&'a StageReceipt> for Staged<'a> {
-    fn from(receipt: &'a StageReceipt) -> Self {
-        Staged {
-            id: &receipt.id,
-            digest: receipt.digest,
-            local_path: receipt.local_path.to_string_lossy(),
-            kind: receipt.kind,
-            size: receipt.size_bytes,
-            files: receipt.files,
-            mode: receipt.mode.as_str(),
-            view: receipt.view,
-            deduplicated: receipt.deduplicated,
-            stored_bytes: receipt.stored_bytes,
-            elapsed_ms: receipt.elapsed.as_millis(),
-        }
     }
 }
 
@@ -197,7 +143,13 @@ fn words(receipt: &StageReceipt, app: &App) -> Vec<u8> {
 mod tests {
     use clap::Parser as _;
 
+    use super::*;
     use crate::{Cli, Verb};
+
+    #[test]
+    fn every_mode_is_there() {
+        assert_eq!(MODES.map(|(mode, _)| mode), *IngestMode::ALL);
+    }
 
     #[test]
     fn an_option_of_one_reference_is_a_usage_error_for_several() {

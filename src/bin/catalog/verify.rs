@@ -3,12 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use catalog_core::{Digest, VerificationOutcome, VerifyDepth, VerifyOptions, VerifyReport};
-use serde::Serialize;
+use catalog_core::{VerificationOutcome, VerifyDepth, VerifyOptions, VerifyReport};
 
 use crate::amount;
 use crate::app::App;
-use crate::failure::{Exit, Failure, Outcome, tell};
+use crate::failure::{Exit, Failure, Outcome};
 use crate::human;
 use crate::progress::Progress;
 
@@ -45,53 +44,6 @@ pub(crate) struct Args {
     rate: Option<u64>,
 }
 
-#[derive(Serialize)]
-struct Verified<'a> {
-    id: &'a str,
-    digest: Option<Digest>,
-    outcome: &'static str,
-    reason: &'a str,
-    bad_ranges: Vec<BadRange<'a>>,
-    quarantined: bool,
-    files: u64,
-    bytes_read: u64,
-    elapsed_ms: u128,
-}
-
-#[derive(Serialize)]
-struct BadRange<'a> {
-    /// In which file of a tree.
-    #[serde(skip_serializing_if = "str::is_empty")]
-    path: &'a str,
-    start: u64,
-    end: u64,
-}
-
-impl<'a> From<&'a VerifyReport> for Verified<'a> {
-    fn from(report: &'a VerifyReport) -> Self {
-        let ranges = report.bad.iter().flat_map(|bad| bad.ranges.iter().map(|range| (bad.path.as_str(), range)));
-        Verified {
-            id: &report.id,
-            digest: report.digest,
-            outcome: word(&report.outcome),
-            reason: report.outcome.reason(),
-            bad_ranges: ranges.map(|(path, range)| BadRange { path, start: range.start, end: range.end }).collect(),
-            quarantined: report.bad.iter().any(|bad| bad.quarantined),
-            files: report.files,
-            bytes_read: report.bytes_read,
-            elapsed_ms: report.elapsed.as_millis(),
-        }
-    }
-}
-
-fn word(outcome: &VerificationOutcome) -> &'static str {
-    match outcome {
-        VerificationOutcome::Pass { .. } => "pass",
-        VerificationOutcome::Warn { .. } => "warn",
-        VerificationOutcome::Fail { .. } => "fail",
-    }
-}
-
 impl Args {
     pub(crate) fn run(self, app: &mut App) -> Outcome {
         let catalog = app.open_with_locks()?;
@@ -103,7 +55,7 @@ impl Args {
         for model in &self.models {
             match catalog.find(model) {
                 Ok(record) => ids.push(record.entry.id),
-                Err(error) => drop(first.get_or_insert(tell(&error.into()))),
+                Err(error) => drop(first.get_or_insert(app.tell(&error.into()))),
             }
         }
         let progress = Arc::new(Progress::new(app));
@@ -141,17 +93,17 @@ impl Args {
 
 /// Prints what was found of one model, and says what is wrong. Returns how much was read.
 fn show(app: &mut App, answer: catalog_core::Result<VerifyReport>, quick: bool) -> Result<u64, Exit> {
-    let report = answer.map_err(|error| tell(&error.into()))?;
+    let report = answer.map_err(|error| app.tell(&error.into()))?;
     let id = app.out.shown(&report.id).into_owned();
-    app.receipt(&Verified::from(&report), |_| {
+    app.receipt(&report, |_| {
         let digest = report.digest.as_ref().map(human::short_digest).unwrap_or_default();
-        format!("{}  {id}  {digest}", word(&report.outcome)).into_bytes()
+        format!("{}  {id}  {digest}", report.outcome.as_str()).into_bytes()
     });
     app.out.flush();
     let (command, reason) = (app.command(), report.outcome.reason());
     match &report.outcome {
         VerificationOutcome::Pass { .. } => Ok(report.bytes_read),
-        VerificationOutcome::Warn { .. } if quick => Err(tell(&Failure::Failed(format!(
+        VerificationOutcome::Warn { .. } if quick => Err(app.tell(&Failure::Failed(format!(
             "could not vouch for {:?}: {reason}: `{command} verify {}`",
             report.id,
             crate::text::shell_word(&report.id)
@@ -160,7 +112,7 @@ fn show(app: &mut App, answer: catalog_core::Result<VerifyReport>, quick: bool) 
             app.note(&format!("{}: {reason}", report.id));
             Ok(report.bytes_read)
         }
-        VerificationOutcome::Fail { .. } => Err(tell(&Failure::Corrupt(format!(
+        VerificationOutcome::Fail { .. } => Err(app.tell(&Failure::Corrupt(format!(
             "could not verify {:?}: {reason}; `{command} repair {}` mends it from a good copy",
             report.id,
             crate::text::shell_word(&report.id)

@@ -152,15 +152,20 @@ impl Handle {
     }
 }
 
-/// What [`is_symlink_loop`] recognises.
-const REFUSED: &str = "a symlink is not followed here";
+/// The system's number for a symlink that is not followed: ELOOP, and on Windows ERROR_CANT_RESOLVE_FILENAME.
+fn symlink_loop() -> i32 {
+    #[cfg(unix)]
+    return rustix::io::Errno::LOOP.raw_os_error();
+    #[cfg(not(unix))]
+    return 1921;
+}
 
 fn symlink_refused() -> io::Error {
-    io::Error::other(REFUSED)
+    io::Error::from_raw_os_error(symlink_loop())
 }
 
 pub(crate) fn is_symlink_loop(error: &io::Error) -> bool {
-    error.to_string() == REFUSED
+    error.raw_os_error() == Some(symlink_loop())
 }
 
 fn meta(data: &fs::Metadata) -> Meta {

@@ -1,5 +1,7 @@
 //! What the catalog knows of a model: the five-field entry that callers build, and the record that holds it.
 
+mod json;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -8,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
 use crate::error::{Error, Result, excerpt};
+use crate::words::words;
 
 /// How exact a record knows when its entry was last used: a use within this time of the recorded one is not recorded.
 pub(crate) const TOUCH_INTERVAL: Duration = Duration::from_secs(3600);
@@ -16,7 +19,7 @@ pub(crate) const TOUCH_INTERVAL: Duration = Duration::from_secs(3600);
 pub const MAX_ID_BYTES: usize = 1024;
 
 /// Whether a model is offered to engines.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum LifecycleState {
     /// In use or ready for use.
@@ -26,19 +29,13 @@ pub enum LifecycleState {
     Retired,
 }
 
-impl LifecycleState {
-    /// The word that JSON and tables use.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            LifecycleState::Active => "active",
-            LifecycleState::Retired => "retired",
-        }
-    }
-}
+words!(LifecycleState, "lifecycle state", {
+    Active => "active",
+    Retired => "retired",
+});
 
 /// One model of the catalog, as other crates read and write it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct CatalogEntry {
     /// Opaque UTF-8, 1 to 1024 bytes, no control characters, compared byte by byte.
     pub id: String,
@@ -53,7 +50,7 @@ pub struct CatalogEntry {
 }
 
 /// What an id names.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
 pub enum ArtifactKind {
@@ -65,20 +62,14 @@ pub enum ArtifactKind {
     Registered,
 }
 
-impl ArtifactKind {
-    /// The word that JSON and tables use.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            ArtifactKind::File => "file",
-            ArtifactKind::Tree => "tree",
-            ArtifactKind::Registered => "registered",
-        }
-    }
-}
+words!(ArtifactKind, "kind of artifact", {
+    File => "file",
+    Tree => "tree",
+    Registered => "registered",
+});
 
 /// How far the content can be trusted to be what it was said to be.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
 pub enum TrustState {
@@ -90,17 +81,11 @@ pub enum TrustState {
     Unverified,
 }
 
-impl TrustState {
-    /// The word that JSON and tables use.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            TrustState::Verified => "verified",
-            TrustState::Warned => "warned",
-            TrustState::Unverified => "unverified",
-        }
-    }
-}
+words!(TrustState, "trust state", {
+    Verified => "verified",
+    Warned => "warned",
+    Unverified => "unverified",
+});
 
 /// How bytes got to where they are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -115,17 +100,11 @@ pub enum LinkMode {
     Copy,
 }
 
-impl LinkMode {
-    /// The word that JSON and tables use.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            LinkMode::Hardlink => "hardlink",
-            LinkMode::Reflink => "reflink",
-            LinkMode::Copy => "copy",
-        }
-    }
-}
+words!(LinkMode, "link mode", {
+    Hardlink => "hardlink",
+    Reflink => "reflink",
+    Copy => "copy",
+});
 
 /// A file as it was when its bytes were last read in full: same stamp, same bytes, unless somebody set the clock of
 /// the file back on purpose.

@@ -1,0 +1,65 @@
+//! What to do about an error, as commands that can be pasted: with the root that is in use.
+
+use catalog_core::Hint;
+
+use crate::text::shell_word as word;
+
+/// The hint in words. `command` calls this command again for the same root.
+pub(crate) fn words(hint: &Hint, command: &str) -> String {
+    match hint {
+        Hint::ListEntries => format!("`{command} list` shows what is here"),
+        Hint::StageFile => format!("`{command} stage FILE` makes one"),
+        Hint::Repair { id } => {
+            format!(
+                "`{command} repair {}` mends it from its source or a good copy (--from), or stage it again",
+                word(id)
+            )
+        }
+        Hint::MakeOwnView { id } => {
+            format!(
+                "`{command} repair {}` gives the entry a view of its own, or stage the file that is there",
+                word(id)
+            )
+        }
+        Hint::Restage { id } => format!("`{command} stage FILE --id {}` brings it again", word(id)),
+        Hint::GiveGoodCopy => "give a good copy with --from".to_owned(),
+        Hint::Download { reference } => {
+            format!("download the file, then `{command} stage FILE --id {}`", word(reference))
+        }
+        Hint::UseCopyMode => "use --mode copy".to_owned(),
+        Hint::FollowLinks => "--follow-links takes the files that such links lead to".to_owned(),
+        Hint::GiveId => "give an id with --id".to_owned(),
+        Hint::RunDoctor => format!("`{command} doctor` says what can be restored"),
+        Hint::MakeRoom => format!("make room, for example with `{command} remove`"),
+        Hint::RaiseLimits => format!("remove or unpin models, or raise the limits with `{command} config`"),
+        other => other.to_string(),
+    }
+}
+
+/// Advice of the library that names commands, with the root that is in use.
+pub(crate) fn with_root(advice: &str, command: &str) -> String {
+    advice.replace("`catalog ", &format!("`{command} "))
+}
+
+#[cfg(test)]
+mod tests {
+    use catalog_core::testing::error_samples;
+
+    use super::*;
+
+    // Red when a command is printed without the root that is in use: what is pasted then works on another catalog.
+    #[test]
+    fn every_command_can_be_pasted() {
+        let command = "catalog --root '/my models'";
+        let hints: Vec<String> = error_samples().iter().filter_map(|e| Some(words(&e.hint()?, command))).collect();
+        assert!(hints.iter().any(|hint| hint.contains(command)));
+        for hint in hints {
+            assert_eq!(hint.matches("`catalog ").count(), hint.matches(&format!("`{command} ")).count(), "{hint}");
+        }
+        let id = || "it's here".to_owned();
+        for hint in [Hint::Repair { id: id() }, Hint::Restage { id: id() }, Hint::MakeOwnView { id: id() }] {
+            assert!(words(&hint, command).contains(r"'it'\''s here'`"), "{hint:?}");
+        }
+        assert_eq!(with_root("`catalog gc` takes it", command), "`catalog --root '/my models' gc` takes it");
+    }
+}

@@ -1,0 +1,120 @@
+//! What to do about an error: apart from its message, so that each program can say it in its own terms.
+
+use std::fmt;
+
+/// What to do about an [`Error`](enum@crate::Error); see [`Error::hint`](crate::Error::hint).
+///
+/// `Display` says it for the user of the library and names no command. A program that knows how it was called, such as the
+/// command `catalog`, says it in its own way.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Hint {
+    /// A list of the entries shows what is here.
+    ListEntries,
+    /// The path was misspelt, or its file is gone.
+    CheckPath,
+    /// Staging a file makes a catalog.
+    StageFile,
+    /// The entry can be repaired from its source or from a good copy.
+    Repair {
+        /// The entry.
+        id: String,
+    },
+    /// A repair gives the entry a view of its own.
+    MakeOwnView {
+        /// The entry.
+        id: String,
+    },
+    /// The model can be staged again under its id.
+    Restage {
+        /// The entry.
+        id: String,
+    },
+    /// The model can be staged again, from a source that is good.
+    StageAgain,
+    /// A good copy is needed.
+    GiveGoodCopy,
+    /// The file can be downloaded by other means, and staged under the reference as its id.
+    Download {
+        /// The reference's own string.
+        reference: String,
+    },
+    /// The source can be staged when its writer has ended.
+    AwaitWriter,
+    /// A copy can be made of a file that somebody may still write to.
+    UseCopyMode,
+    /// The files that symlinks lead to can be taken.
+    FollowLinks,
+    /// The tree has to be mended.
+    MendTree,
+    /// Only regular files and directories are taken.
+    GiveFile,
+    /// Another path is needed.
+    GiveOtherPath,
+    /// An id is needed.
+    GiveId,
+    /// One plain file name is needed.
+    GiveName,
+    /// Something has to be renamed.
+    Rename,
+    /// What is mounted below the root is in the way.
+    Unmount,
+    /// The file is another one than the digest says, or the digest is wrong.
+    CheckDigest,
+    /// The doctor says what can be restored.
+    RunDoctor,
+    /// The store was written by a newer version.
+    UseNewerVersion,
+    /// The disk is full.
+    MakeRoom,
+    /// The store's own limits leave no room.
+    RaiseLimits,
+    /// The file system has no locks that work.
+    MoveRoot,
+    /// Another process was in the way.
+    TryAgain,
+    /// The system does not let this user do it.
+    CheckOwner,
+    /// The file system can only be read.
+    ReadOnly,
+    /// Something else stands where a directory should.
+    GiveDirectory,
+}
+
+impl fmt::Display for Hint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Hint::ListEntries => "list the entries to see what is here",
+            Hint::CheckPath => "check the path",
+            Hint::StageFile => "stage a file, which makes one",
+            Hint::Repair { .. } => "repair the entry from a good copy, or stage it again",
+            Hint::MakeOwnView { .. } => {
+                "repair the entry, which gives it a view of its own, or stage the file that is there"
+            }
+            Hint::Restage { .. } => "stage the model again under this id",
+            Hint::StageAgain => "stage the model again from a good source",
+            Hint::GiveGoodCopy => "give a good copy",
+            Hint::Download { .. } => "download the file and stage it with the reference as its id",
+            Hint::AwaitWriter => "stage it again when its writer is done",
+            Hint::UseCopyMode => "stage a copy of it",
+            Hint::FollowLinks => "follow links, to take the files that they lead to",
+            Hint::MendTree => "mend the tree and stage it again",
+            Hint::GiveFile => "give a regular file or a directory",
+            Hint::GiveOtherPath => "give another path, elsewhere under the root or outside it",
+            Hint::GiveId => "give an id",
+            Hint::GiveName => "give one plain file name",
+            Hint::Rename => "rename it",
+            Hint::Unmount => "unmount what is mounted there, or move the whole root to it",
+            Hint::CheckDigest => "get the file again, or correct the digest",
+            Hint::RunDoctor => "examine the store with a Doctor, which says what can be restored",
+            Hint::UseNewerVersion => "use a newer version",
+            Hint::MakeRoom => "make room, for example by removing models",
+            Hint::RaiseLimits => "remove or unpin models, or raise the store's limits",
+            Hint::MoveRoot => "stop every other process that uses this root, and move it to a local file system",
+            Hint::TryAgain => "try again",
+            Hint::CheckOwner => "check who owns it and its mode",
+            Hint::ReadOnly => "the catalog can be read here but not changed",
+            Hint::GiveDirectory => "give a directory",
+        })
+    }
+}

@@ -1,0 +1,38 @@
+//! A report as JSON: one list of what is damaged.
+
+use std::ops::Range;
+
+use serde::ser::SerializeStruct as _;
+use serde::{Serialize, Serializer};
+
+use super::{BadFile, VerifyReport};
+
+/// A part of a file that is not what it should be.
+#[derive(Serialize)]
+struct BadRange<'a> {
+    /// Of a tree, in which of its files.
+    #[serde(skip_serializing_if = "str::is_empty")]
+    path: &'a str,
+    #[serde(flatten)]
+    range: &'a Range<u64>,
+}
+
+fn ranges(bad: &BadFile) -> impl Iterator<Item = BadRange<'_>> {
+    bad.ranges.iter().map(|range| BadRange { path: &bad.path, range })
+}
+
+impl Serialize for VerifyReport {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut object = serializer.serialize_struct("VerifyReport", 9)?;
+        object.serialize_field("id", &self.id)?;
+        object.serialize_field("digest", &self.digest)?;
+        object.serialize_field("outcome", self.outcome.as_str())?;
+        object.serialize_field("reason", self.outcome.reason())?;
+        object.serialize_field("bad_ranges", &self.bad.iter().flat_map(ranges).collect::<Vec<_>>())?;
+        object.serialize_field("quarantined", &self.bad.iter().any(|bad| bad.quarantined))?;
+        object.serialize_field("files", &self.files)?;
+        object.serialize_field("bytes_read", &self.bytes_read)?;
+        object.serialize_field("elapsed_ms", &self.elapsed.as_millis())?;
+        object.end()
+    }
+}
