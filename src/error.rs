@@ -239,6 +239,13 @@ pub enum Error {
         waited: Duration,
     },
 
+    /// It was asked to end, by a [`Cancel`](crate::Cancel).
+    #[error("cancelled: {what}")]
+    Cancelled {
+        /// What was being done.
+        what: String,
+    },
+
     /// The operating system said no.
     #[error("could not {action} {}: {source}{}", path.display(), remedy(source))]
     Io {
@@ -327,6 +334,12 @@ impl Error {
     #[must_use]
     pub fn is_invalid_input(&self) -> bool {
         matches!(self, Error::InvalidDigest { .. } | Error::InvalidRef { .. } | Error::InvalidId { .. })
+    }
+
+    /// The work was given up because somebody asked for that.
+    #[must_use]
+    pub fn is_cancelled(&self) -> bool {
+        matches!(self, Error::Cancelled { .. })
     }
 
     /// The disk or the quota is full.

@@ -12,6 +12,7 @@
 //!   outboards/sha256/<xx>/<64 hex>.groups  32 bytes for each MiB, of a blob of more than one
 //!   views/<slug>/<12 hex>/<name>        local_path; <12 hex> of the artifact's digest
 //!   ingest/<session>/                   private in-flight files of one operation
+//!   partials/<key>/                     what a fetch or a large copy has brought so far; outlives its process
 //!   trash/<64 hex>.<epoch ms>           swept, within grace
 //!   quarantine/                         corrupt blobs, kept to look at
 //!   locks/probe                         locked twice at open, to see whether locks work here
@@ -37,12 +38,16 @@ pub(crate) const RESERVE: &str = "store.reserve";
 pub(crate) const CACHEDIR_TAG: &str = "CACHEDIR.TAG";
 pub(crate) const INDEX: &str = "index";
 pub(crate) const INGEST: &str = "ingest";
+pub(crate) const PARTIALS: &str = "partials";
 pub(crate) const VIEWS: &str = "views";
 pub(crate) const TRASH: &str = "trash";
 pub(crate) const QUARANTINE: &str = "quarantine";
 
+/// How many hex digits of a SHA-256 are a key, of `partials/` and of `locks/fetch/`.
+const KEY_DIGITS: usize = 32;
+
 /// Every folder that a new store has, parents first.
-pub(crate) const FOLDERS: [&str; 12] = [
+pub(crate) const FOLDERS: [&str; 13] = [
     INDEX,
     "blobs",
     "blobs/sha256",
@@ -50,6 +55,7 @@ pub(crate) const FOLDERS: [&str; 12] = [
     "outboards/sha256",
     VIEWS,
     INGEST,
+    PARTIALS,
     TRASH,
     QUARANTINE,
     "locks",
@@ -173,6 +179,16 @@ pub(crate) fn fan_out_folders(folder: &str) -> impl Iterator<Item = PathBuf> {
 pub(crate) fn is_temporary(name: &OsStr) -> bool {
     let name = name.to_string_lossy();
     name.starts_with('.') && name.ends_with(".tmp")
+}
+
+/// The key of what is brought in, by what that is.
+pub(crate) fn partial_key(what: &str) -> String {
+    Digest::of_bytes(what.as_bytes()).to_hex().chars().take(KEY_DIGITS).collect()
+}
+
+/// What was brought so far under a [`partial_key`].
+pub(crate) fn partial(key: &str) -> PathBuf {
+    Path::new(PARTIALS).join(key)
 }
 
 /// Locked by the worker of a reference; says meanwhile how far it has come.

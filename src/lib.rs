@@ -37,6 +37,7 @@
 //! that an old version can work with a store that a newer one has written in a newer format (it refuses).
 
 mod blob;
+mod cancel;
 mod catalog;
 mod digest;
 mod entry;
@@ -59,6 +60,7 @@ mod threads;
 mod view;
 
 pub use blob::{IngestMode, LocalSource, RepairSource, UsedMode};
+pub use cancel::Cancel;
 pub use catalog::{
     BadFile, Check, Config, Depth, DiskUsage, Doctor, EntryUsage, Finding, FindingKind, FsCatalog, Kept, Key,
     MendOutcome, Remedy, RemoveReceipt, RepairOptions, RepairReport, Severity, StageOptions, StageReceipt,

@@ -9,7 +9,7 @@ use walkdir::WalkDir;
 
 /// From the bottom to the top. A module uses those of its own layer and of those below.
 const LAYERS: [&[&str]; 8] = [
-    &["error", "digest", "threads", "read_at"],
+    &["error", "digest", "threads", "read_at", "cancel"],
     &["model_ref", "entry", "layout", "observer", "store"],
     &["fs"],
     &["hash"],

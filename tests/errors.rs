@@ -57,6 +57,7 @@ fn samples() -> Vec<Error> {
         Error::Busy { what: "index shard 3f", path: path("locks/index/3f"), waited: Duration::from_secs(30) },
         Error::NoRoom { root: path(""), needed_bytes: 40, available_bytes: 30, evictable_bytes: 5 },
         Error::LocksDoNothing { root: path("") },
+        Error::Cancelled { what: "reading /srv/models/a.gguf".into() },
         system("read", io::ErrorKind::NotFound),
         system("create", io::ErrorKind::PermissionDenied),
         system("write", io::ErrorKind::StorageFull),
@@ -81,7 +82,7 @@ fn what_each_error_says() {
 fn each_message_is_one_line_that_begins_with_what_was_done() {
     for error in samples() {
         let message = error.to_string();
-        assert!(message.starts_with("could not "), "{message}");
+        assert!(message.starts_with("could not ") || error.is_cancelled(), "{message}");
         assert!(!message.contains(char::is_control), "{message}");
         assert!(!message.ends_with(['.', ' ', ';']) && !message.contains("  "), "{message}");
         assert!(message.contains("/srv/models/") || message.contains(['"', '`']), "it names nothing: {message}");
@@ -111,6 +112,7 @@ fn callers_ask_for_the_kind() {
     assert_eq!(of(Error::is_not_found), "NotFound NotStaged SourceMissing NoCatalog");
     assert_eq!(of(Error::is_corrupt), "DigestMismatch CorruptIndex CorruptBlob Damaged NoGoodSource NoGoodSource");
     assert_eq!(of(Error::is_busy), "Busy");
+    assert_eq!(of(Error::is_cancelled), "Cancelled");
     assert_eq!(of(Error::is_invalid_input), "InvalidDigest InvalidRef InvalidId");
     assert_eq!(of(Error::is_no_space), "NoRoom Io Io");
 }

@@ -13,7 +13,7 @@ mod verify;
 pub(crate) use existing::{Claim, Freed, all, all_with_meta, claim, empty_trash, starting_with, to_trash, trash};
 pub(crate) use mend::{Mend, Mended};
 pub(crate) use pace::Pace;
-pub(crate) use pending::{Pending, SourceFacts};
+pub(crate) use pending::{Keeper, Pending, SourceFacts};
 pub use repair_source::{LocalSource, RepairSource};
 pub(crate) use sealed::Sealed;
 pub(crate) use verify::{Checker, Subject, Verdict};

@@ -73,7 +73,12 @@ impl FsCatalog {
                     artifact.incoming.iter_mut().for_each(Sealed::keep);
                     remove_moved(self.root(), artifact);
                 }
-                Err(_) => self.undo(artifact),
+                Err(error) => {
+                    if error.is_failed_sync() {
+                        artifact.incoming.iter_mut().for_each(Sealed::distrust);
+                    }
+                    self.undo(artifact);
+                }
             }
         }
         artifacts.iter().map(|(number, _)| *number).zip(results).collect()
@@ -273,6 +278,7 @@ impl FsCatalog {
             view: shown.view,
             deduplicated: !sizes.keys().any(is_new),
             stored_bytes: sizes.iter().filter(|(digest, _)| is_new(digest)).map(|(_, size)| size).sum(),
+            resumed_bytes: artifact.incoming.iter().map(Sealed::resumed_bytes).sum(),
             elapsed: Duration::ZERO,
         }
     }

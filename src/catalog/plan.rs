@@ -234,6 +234,7 @@ fn receipt_of(record: Record) -> Option<StageReceipt> {
         view: record.view?,
         deduplicated: true,
         stored_bytes: 0,
+        resumed_bytes: 0,
         elapsed: Duration::ZERO,
     })
 }

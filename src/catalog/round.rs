@@ -10,6 +10,8 @@ use super::plan::Plan;
 use super::stage::StageReceipt;
 use crate::blob::manifest::{self, TreeFile};
 use crate::blob::{Sealed, UsedMode};
+use crate::cancel::Cancel;
+use crate::digest::Digest;
 use crate::entry::ArtifactKind;
 use crate::error::{Error, Result};
 use crate::fs::ahead::sync_meanwhile;
@@ -62,6 +64,13 @@ impl FsCatalog {
         let begun = Session::begin(&self.root).and_then(|session| {
             let needed_bytes = round.iter().map(|(_, plan)| plan.new_bytes(&self.root)).sum();
             let copied_bytes = if session.can_reflink() { 0 } else { needed_bytes };
+            // What an interrupted copy has left has its room already.
+            let files = round.iter().flat_map(|(_, plan)| plan.files.iter().map(move |file| (plan, file)));
+            let reserved_bytes: u64 = files
+                .filter(|(_, file)| copied_bytes > 0 && file.stamp.size_bytes >= ingest::PARTIAL_FROM_BYTES)
+                .map(|(plan, file)| ingest::reserved_bytes(&self.root, &file.source, expected_of(plan)))
+                .sum();
+            let copied_bytes = copied_bytes.saturating_sub(reserved_bytes);
             self.make_room(needed_bytes, copied_bytes)?;
             Ok(session)
         });
@@ -152,10 +161,18 @@ fn bring<'r>(
 ) -> Vec<(usize, Result<Artifact<'r>>)> {
     let failed: Vec<OnceLock<Error>> = round.iter().map(|_| OnceLock::new()).collect();
     let told: Vec<_> = round.iter().map(|(_, plan)| move |bytes: u64| advanced(&plan.reference, bytes)).collect();
+    let cancel = Cancel::new();
     let mut jobs = Vec::new();
     for (((_, plan), failed), advanced) in round.iter().zip(&failed).zip(&told) {
-        let options = Options { durability, with_groups: !plan.defer_outboard, advanced };
-        let expected = plan.expected.filter(|_| plan.kind == ArtifactKind::File);
+        let with_groups = !plan.defer_outboard;
+        let options = Options {
+            durability,
+            with_groups,
+            partial_from_bytes: ingest::PARTIAL_FROM_BYTES,
+            cancel: &cancel,
+            advanced,
+        };
+        let expected = expected_of(plan);
         jobs.extend(plan.files.iter().map(|file| {
             let origin = Origin::Local { path: file.source.clone(), mode: plan.mode };
             let size_bytes = file.stamp.size_bytes;
@@ -171,6 +188,11 @@ fn bring<'r>(
         (number, files.and_then(|files| artifact(session, plan, files, durability)))
     });
     artifacts.collect()
+}
+
+/// What a file of a plan has to hash to; of a tree only the manifest's digest is known.
+fn expected_of(plan: &Plan) -> Option<Digest> {
+    plan.expected.filter(|_| plan.kind == ArtifactKind::File)
 }
 
 /// The artifact that these files are, with its manifest when it is a tree.
@@ -195,7 +217,14 @@ fn artifact<'r>(
         let bytes = manifest::encode(&tree).map_err(|e| Error::io("describe the tree", &plan.source, e))?;
         let size_bytes = bytes.len() as u64;
         let file = ContentFile { path: String::new(), size_bytes, expected: None, origin: Origin::Memory(bytes) };
-        let options = Options { durability, with_groups: true, advanced: &|_| {} };
+        let cancel = Cancel::new();
+        let options = Options {
+            durability,
+            with_groups: true,
+            partial_from_bytes: ingest::PARTIAL_FROM_BYTES,
+            cancel: &cancel,
+            advanced: &|_| {},
+        };
         incoming.push(ingest::ingest_one(session, &file, options)?);
     }
     let digest = incoming.last().map(Sealed::digest).expect("a plan has a file");

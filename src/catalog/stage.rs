@@ -74,6 +74,8 @@ pub struct StageReceipt {
     pub deduplicated: bool,
     /// Bytes of it that were not in the store before.
     pub stored_bytes: u64,
+    /// Bytes of it that an earlier attempt, which was interrupted, had copied already: they were not copied again.
+    pub resumed_bytes: u64,
     /// From the call to durability. Of several artifacts that are staged together, that of all.
     pub elapsed: Duration,
 }

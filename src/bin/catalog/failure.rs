@@ -142,6 +142,7 @@ mod tests {
             (Error::Busy { what: "", path: path(), waited: Duration::ZERO }, Exit::Busy),
             (Error::NoRoom { root: path(), needed_bytes: 2, available_bytes: 1, evictable_bytes: 0 }, Exit::Failed),
             (Error::LocksDoNothing { root: path() }, Exit::Failed),
+            (Error::Cancelled { what: text() }, Exit::Failed),
             (
                 Error::Io { action: "", path: path(), source: io::Error::from(io::ErrorKind::NotFound).into() },
                 Exit::Failed,

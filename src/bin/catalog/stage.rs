@@ -148,6 +148,7 @@ struct Staged<'a> {
     view: LinkMode,
     deduplicated: bool,
     stored_bytes: u64,
+    resumed_bytes: u64,
     elapsed_ms: u128,
 }
 
@@ -164,6 +165,7 @@ impl<'a> From<&'a StageReceipt> for Staged<'a> {
             view: receipt.view,
             deduplicated: receipt.deduplicated,
             stored_bytes: receipt.stored_bytes,
+            resumed_bytes: receipt.resumed_bytes,
             elapsed_ms: receipt.elapsed.as_millis(),
         }
     }
@@ -180,10 +182,14 @@ fn words(receipt: &StageReceipt, app: &App) -> Vec<u8> {
         UsedMode::Move => "moved",
         other => other.as_str(),
     };
+    let resumed = match receipt.resumed_bytes {
+        0 => String::new(),
+        bytes => format!(" ({} of it by an earlier attempt)", human::size(bytes)),
+    };
     let seconds = receipt.elapsed.as_secs_f64();
     let time = if seconds < 1.0 { String::new() } else { format!(", {seconds:.1} s") };
     let mut words = format!(
-        "staged {}: {}, {}, {how}{time}\n  {} path {}  ->  ",
+        "staged {}: {}, {}, {how}{resumed}{time}\n  {} path {}  ->  ",
         app.out.shown(&receipt.id),
         human::size_of_files(receipt.size_bytes, receipt.files),
         human::short_digest(&receipt.digest),
