@@ -98,6 +98,11 @@ impl Digest {
         &self.bytes
     }
 
+    /// The bytes of a SHA-256, which every digest of this version is.
+    pub(crate) fn to_sha256(self) -> [u8; 32] {
+        self.bytes
+    }
+
     /// The bytes in lowercase hex, without the algorithm; of SHA-256, 64 digits.
     #[must_use]
     pub fn to_hex(&self) -> String {

@@ -277,6 +277,14 @@ pub enum Error {
         waited: Duration,
     },
 
+    /// It was asked to end, by a [`Cancel`](crate::Cancel).
+    #[error("cancelled: {what}")]
+    #[non_exhaustive]
+    Cancelled {
+        /// What was being done.
+        what: String,
+    },
+
     /// A sync has failed: what was written may not be on the disk, and no later sync would say so. Nothing was acknowledged.
     #[error("could not make {} durable: {source}", path.display())]
     #[non_exhaustive]
@@ -333,7 +341,10 @@ impl Error {
     #[must_use]
     pub fn hint(&self) -> Option<Hint> {
         Some(match self {
-            Error::InvalidDigest { .. } | Error::InvalidRef { .. } | Error::InvalidId { .. } => return None,
+            Error::InvalidDigest { .. }
+            | Error::InvalidRef { .. }
+            | Error::InvalidId { .. }
+            | Error::Cancelled { .. } => return None,
             Error::InvalidPath { hint, .. } => hint.clone(),
             Error::NotFound { .. } => Hint::ListEntries,
             Error::NotStaged { id, .. } => Hint::Restage { id: id.clone() },
@@ -421,6 +432,12 @@ impl Error {
     #[must_use]
     pub fn is_invalid_input(&self) -> bool {
         matches!(self, Error::InvalidDigest { .. } | Error::InvalidRef { .. } | Error::InvalidId { .. })
+    }
+
+    /// The work was given up because somebody asked for that.
+    #[must_use]
+    pub fn is_cancelled(&self) -> bool {
+        matches!(self, Error::Cancelled { .. })
     }
 
     /// The disk or the quota is full.

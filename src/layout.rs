@@ -159,13 +159,11 @@ pub(crate) fn fan_out_folders(folder: &str) -> impl Iterator<Item = PathBuf> {
 }
 
 /// The key of what is brought in, by what that is.
-#[allow(dead_code)] // nothing brings parts yet
 pub(crate) fn partial_key(what: &str) -> String {
     format!("{:.KEY_DIGITS$x}", Digest::sha256_of(what.as_bytes()))
 }
 
 /// What was brought so far under a [`partial_key`].
-#[allow(dead_code)] // as above
 pub(crate) fn partial(key: &str) -> PathBuf {
     debug_assert!(is_hex(key, KEY_DIGITS), "{key:?} is no key");
     Path::new(PARTIALS).join(key)

@@ -37,6 +37,7 @@
 //! that an old version can work with a store that a newer one has written in a newer format (it refuses).
 
 mod blob;
+mod cancel;
 mod catalog;
 mod digest;
 mod doctor;
@@ -66,6 +67,7 @@ mod view;
 mod words;
 
 pub use blob::{IngestMode, LocalSource, RepairSource, UsedMode};
+pub use cancel::Cancel;
 pub use catalog::{CatalogStore, FsCatalog, Key};
 pub use digest::{Algorithm, Digest, VerificationOutcome, verify_digest};
 pub use doctor::{Doctor, Finding, FindingKind, Remedy, RepairOutcome, Severity};

@@ -9,7 +9,7 @@ use walkdir::WalkDir;
 
 /// From the bottom to the top. A module uses those of its own layer and of those below.
 const LAYERS: [&[&str]; 12] = [
-    &["error", "hint", "digest", "threads", "read_at", "words", "json"],
+    &["error", "hint", "digest", "threads", "read_at", "words", "json", "cancel"],
     &["model_ref", "entry", "layout", "observer"],
     &["fs"],
     &["hash", "fetch"],

@@ -205,7 +205,9 @@ fn the_keys_of_the_json() {
     for (line, expected) in [
         (
             vec!["stage", fixture, "--id", "tiny"],
-            "id digest local_path kind size files mode view deduplicated stored_bytes elapsed_ms".split(' ').collect(),
+            "id digest local_path kind size files mode view deduplicated stored_bytes resumed_bytes elapsed_ms"
+                .split(' ')
+                .collect(),
         ),
         (vec!["list"], facts.clone()),
         (vec!["show", "tiny"], [facts, more].concat()),

@@ -163,7 +163,7 @@ fn the_keys_of_the_json() {
     let du: Vec<_> = du.text.lines().collect();
     assert_eq!(keys(du[0]), "id size exclusive_bytes");
     let summary = "logical_bytes physical_bytes saved_bytes copied_view_bytes trash_bytes quarantine_bytes \
-                   ingest_bytes unreferenced_bytes entries blobs";
+                   ingest_bytes partial_bytes unreferenced_bytes entries blobs";
     assert_eq!(keys(du[1]), summary);
 
     for line in ["gc --max-bytes 0 --grace 0 --dry-run --json", "gc --max-bytes 0 --grace 0s --json"] {

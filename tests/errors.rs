@@ -22,7 +22,7 @@ fn what_each_error_says() {
 fn each_message_is_one_line_that_begins_with_what_was_done() {
     for error in samples() {
         let message = error.to_string();
-        assert!(message.starts_with("could not "), "{message}");
+        assert!(message.starts_with("could not ") || error.is_cancelled(), "{message}");
         assert!(!message.contains(char::is_control), "{message}");
         assert!(!message.ends_with(['.', ' ', ';']) && !message.contains("  "), "{message}");
         assert!(message.contains("/srv/models/") || message.contains(['"', '`']), "it names nothing: {message}");
@@ -73,6 +73,7 @@ fn callers_ask_for_the_kind() {
         "DigestMismatch CorruptIndex CorruptBlob Damaged Occupied NoGoodSource NoGoodSource"
     );
     assert_eq!(of(Error::is_busy), "Busy");
+    assert_eq!(of(Error::is_cancelled), "Cancelled");
     assert_eq!(of(Error::is_invalid_input), "InvalidDigest InvalidRef InvalidId");
     assert_eq!(of(Error::is_no_space), "NoRoom Io Io");
 }

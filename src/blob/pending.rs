@@ -4,8 +4,10 @@
 //! Pending  -- hashed -->  Hashed  -- seal -->  Sealed  -- publish -->  a blob
 //! ```
 //!
-//! What is hashed is what is published: all three are one inode that nobody else knows. Dropped on the way, it is removed.
+//! What is hashed is what is published: all three are one inode that nobody else knows. Dropped on the way, it is removed,
+//! unless a [`Keeper`] keeps it for a later process.
 
+use std::fmt::Debug;
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -56,6 +58,7 @@ pub(crate) struct Pending<'r> {
     file: File,
     mode: UsedMode,
     source: SourceFacts,
+    resumed_bytes: u64,
 }
 
 impl<'r> Pending<'r> {
@@ -68,8 +71,15 @@ impl<'r> Pending<'r> {
 
     /// The open file that has this private name.
     pub(crate) fn around(root: &'r Root, name: PathBuf, file: File, mode: UsedMode) -> Self {
-        let private = Private { root, name, give_back: None };
-        Pending { private, file, mode, source: SourceFacts::default() }
+        let private = Private { root, name, home: Home::Session, give_back: None };
+        Pending { private, file, mode, source: SourceFacts::default(), resumed_bytes: 0 }
+    }
+
+    /// The same, in the care of `keeper`: dropping it leaves the file where it is. So many bytes were there already.
+    pub(crate) fn kept_by(mut self, keeper: Box<dyn Keeper + 'r>, resumed_bytes: u64) -> Self {
+        self.private.home = Home::Kept(keeper);
+        self.resumed_bytes = resumed_bytes;
+        self
     }
 
     pub(crate) fn file(&self) -> &File {
@@ -85,10 +95,6 @@ impl<'r> Pending<'r> {
     }
 
     /// How its bytes come into it.
-    pub(crate) fn mode(&self) -> UsedMode {
-        self.mode
-    }
-
     pub(crate) fn set_mode(&mut self, mode: UsedMode) {
         self.mode = mode;
     }
@@ -119,25 +125,53 @@ impl<'r> Hashed<'r> {
     /// Makes the file what a blob is: read-only, its metadata final, and durable, unless its bytes are here already, so
     /// that it will not be needed.
     pub(crate) fn seal(self, durability: Durability) -> Result<Sealed<'r>> {
-        let Hashed { pending: Pending { mut private, file, mode, source }, hashes: Hashes { digest, groups } } = self;
+        let Hashed { pending: Pending { mut private, file, mode, source, resumed_bytes }, hashes } = self;
         let root = private.root;
-        private.give_back = source.borrowed_mode.map(|mode| GiveBack { mode, blob: layout::blob(&digest) });
+        let blob = layout::blob(&hashes.digest);
+        private.give_back = source.borrowed_mode.map(|mode| GiveBack { mode, blob });
         atomic::set_mode(root, &file, &private.name, BLOB_MODE)?;
-        let must_sync = durability.is_full() && !is_good_by_stamp(root, &digest, durability)?;
+        let must_sync = durability.is_full() && !is_good_by_stamp(root, &hashes.digest, durability)?;
         if must_sync {
-            atomic::sync(root, &file, &private.name)?;
+            // The kernel has dropped what it could not write, and would not say so again.
+            atomic::sync(root, &file, &private.name).inspect_err(|_| private.let_go())?;
         }
         let synced = if must_sync { Durability::Full } else { Durability::Relaxed };
         let meta = meta_of(&file).map_err(|e| root.fail("look at", &private.name, e))?;
-        Ok(Sealed::new(private, meta, Hashes { digest, groups }, mode, source, synced))
+        Ok(Sealed::new(private, meta, hashes, Provenance { mode, source, resumed_bytes }, synced))
     }
 }
 
-/// The private name of a file, which goes when this is dropped.
+/// How a file's bytes came into it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Provenance {
+    pub(super) mode: UsedMode,
+    pub(super) source: SourceFacts,
+    pub(super) resumed_bytes: u64,
+}
+
+/// Keeps a private file beyond the process that fills it, so that another one can go on with it.
+pub(crate) trait Keeper: Debug + Send + Sync {
+    /// The file is a blob by now, or cannot be relied on: it goes, with all that belongs to it.
+    fn remove(self: Box<Self>);
+}
+
+/// Whose a private file is.
+#[derive(Debug)]
+enum Home<'r> {
+    /// Its session's: its name goes with this process.
+    Session,
+    /// Its keeper's: it stays.
+    Kept(Box<dyn Keeper + 'r>),
+    /// Nobody's: its name is gone, and may be another file's by now.
+    Gone,
+}
+
+/// The private name of a file, which goes when this is dropped, unless it is kept.
 #[derive(Debug)]
 pub(super) struct Private<'r> {
     pub(super) root: &'r Root,
     pub(super) name: PathBuf,
+    home: Home<'r>,
     give_back: Option<GiveBack>,
 }
 
@@ -152,6 +186,15 @@ impl Private<'_> {
     /// The file is a blob now, and stays read-only.
     pub(super) fn keep(&mut self) {
         self.give_back = None;
+    }
+
+    /// A file that is kept goes.
+    pub(super) fn let_go(&mut self) {
+        if let Home::Kept(_) = &self.home
+            && let Home::Kept(keeper) = std::mem::replace(&mut self.home, Home::Gone)
+        {
+            keeper.remove();
+        }
     }
 
     /// Whether the private file is the one at this name.
@@ -171,6 +214,8 @@ impl Drop for Private<'_> {
         {
             let _ = atomic::set_mode(self.root, &file, &self.name, mode);
         }
-        let _ = self.root.remove_file(&self.name);
+        if let Home::Session = self.home {
+            let _ = self.root.remove_file(&self.name);
+        }
     }
 }

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::UsedMode;
-use super::pending::{Private, SourceFacts};
+use super::pending::{Private, Provenance};
 use crate::digest::Digest;
 use crate::entry::Stamp;
 use crate::error::Result;
@@ -19,14 +19,13 @@ enum Standing {
 }
 
 /// A private file that is what a blob is: complete, hashed, read-only. Dropped before it is published, it leaves nothing
-/// behind.
+/// behind, but for what is kept so that another process can take it up.
 #[derive(Debug)]
 pub(crate) struct Sealed<'r> {
     private: Private<'r>,
     meta: Meta,
     hashes: Hashes,
-    mode: UsedMode,
-    source: SourceFacts,
+    provenance: Provenance,
     /// `Full`: its bytes have reached the disk.
     synced: Durability,
     standing: Standing,
@@ -37,11 +36,10 @@ impl<'r> Sealed<'r> {
         private: Private<'r>,
         meta: Meta,
         hashes: Hashes,
-        mode: UsedMode,
-        source: SourceFacts,
+        provenance: Provenance,
         synced: Durability,
     ) -> Self {
-        Sealed { private, meta, hashes, mode, source, synced, standing: Standing::Private }
+        Sealed { private, meta, hashes, provenance, synced, standing: Standing::Private }
     }
 
     pub(crate) fn digest(&self) -> Digest {
@@ -54,17 +52,22 @@ impl<'r> Sealed<'r> {
 
     /// How its bytes came into it.
     pub(crate) fn mode(&self) -> UsedMode {
-        self.mode
+        self.provenance.mode
+    }
+
+    /// How many of its bytes an earlier process had left, and were not read from the source again.
+    pub(crate) fn resumed_bytes(&self) -> u64 {
+        self.provenance.resumed_bytes
     }
 
     /// The source's stamp while it was read; `None` when it changed meanwhile, or there was no source.
     pub(crate) fn source_stamp(&self) -> Option<Stamp> {
-        self.source.stamp
+        self.provenance.source.stamp
     }
 
     /// The source's stamp, if a later write to the source will show in it.
     pub(crate) fn lasting_stamp(&self) -> Option<Stamp> {
-        self.source.lasting_stamp()
+        self.provenance.source.lasting_stamp()
     }
 
     /// Its private name.
@@ -108,17 +111,25 @@ impl<'r> Sealed<'r> {
         if !self.is_synced()
             && let Some(file) = root.open_file(name)?
         {
-            atomic::sync(root, &file, name)?;
+            atomic::sync(root, &file, name).inspect_err(|_| self.private.let_go())?;
             self.synced = Durability::Full;
         }
         Ok(())
     }
 
-    /// What was published is recorded now: a source that was taken as it is stays a blob, and read-only.
+    /// Its bytes are recorded now: a source that was taken as it is stays a blob, and read-only; what was kept for another
+    /// process is not needed any more.
     pub(crate) fn keep(&mut self) {
         if self.standing == Standing::Published {
             self.private.keep();
         }
+        self.private.let_go();
+    }
+
+    /// A sync that was to make its bytes durable has failed: they are not to be relied on by anybody, though a later sync
+    /// may say that all is well.
+    pub(crate) fn distrust(&mut self) {
+        self.private.let_go();
     }
 
     fn is_at(&self, name: &Path) -> Result<bool> {

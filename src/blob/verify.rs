@@ -5,10 +5,11 @@ use std::collections::VecDeque;
 use std::fs::File;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, mpsc};
 
 use super::{Pace, outboard};
+use crate::cancel::Cancel;
 use crate::digest::Digest;
 use crate::error::Result;
 use crate::fs::cached::Visit;
@@ -67,8 +68,8 @@ pub(crate) struct Checker<'a> {
     /// What was checked has to be as durable as this.
     pub(crate) durability: Durability,
     pub(crate) pace: Option<&'a Pace>,
-    /// Set to end the work early.
-    pub(crate) cancelled: &'a AtomicBool,
+    /// Ends the work early.
+    pub(crate) cancel: Option<&'a Cancel>,
     /// Told of what was read.
     pub(crate) advanced: &'a (dyn Fn(u64) + Sync),
 }
@@ -98,9 +99,8 @@ struct InParts {
 impl<'a> Checker<'a> {
     /// A check of what is about to be used: at full speed, telling nobody.
     pub(crate) fn quiet(root: &'a Root, durability: Durability) -> Self {
-        static NEVER: AtomicBool = AtomicBool::new(false);
         let advanced = &|_| {};
-        Checker { root, by_name: false, durability, pace: None, cancelled: &NEVER, advanced }
+        Checker { root, by_name: false, durability, pace: None, cancel: None, advanced }
     }
 
     /// Checks one file.
@@ -356,7 +356,7 @@ impl<'a> Checker<'a> {
     }
 
     fn is_cancelled(&self) -> bool {
-        self.cancelled.load(Ordering::Relaxed)
+        self.cancel.is_some_and(Cancel::is_cancelled)
     }
 }
 

@@ -21,7 +21,7 @@ pub use atomic::Durability;
 pub(crate) use atomic::Temp;
 pub(crate) use root::Root;
 pub(crate) use session::Session;
-pub(crate) use sys::{is_symlink_loop, meta_of_path, read_exact_at, will_need};
+pub(crate) use sys::{birth_ns, boot_id, is_symlink_loop, meta_of_path, read_exact_at, will_need};
 
 use std::fs::File;
 use std::io;
@@ -46,6 +46,8 @@ pub(crate) struct Meta {
     pub(crate) inode: u64,
     pub(crate) size_bytes: u64,
     pub(crate) mtime_ns: i128,
+    /// The last change of anything about it, which nobody can set back.
+    pub(crate) changed_ns: i128,
     pub(crate) mode: u32,
     pub(crate) links: u64,
     pub(crate) owner: u32,

@@ -83,6 +83,11 @@ impl Root {
         absent(self.handle.open_file(relative, Open::Read)).map_err(|e| self.fail("open", relative, e))
     }
 
+    /// Opens a regular file that is private to this process for writing; `None` when there is nothing.
+    pub(crate) fn open_private_file(&self, relative: &Path) -> Result<Option<File>> {
+        absent(self.handle.open_file(relative, Open::Write)).map_err(|e| self.fail("open", relative, e))
+    }
+
     /// Reads a whole small file; `None` when there is nothing.
     pub(crate) fn read(&self, relative: &Path) -> Result<Option<Vec<u8>>> {
         let Some(mut file) = self.open_file(relative)? else { return Ok(None) };

@@ -13,6 +13,7 @@ use crate::error::{Error, Result};
 use crate::fs::Session;
 use crate::fs::{now_ms, reserve};
 use crate::index::{Change, StoredRecord};
+use crate::ingest;
 use crate::layout::{self, Thing};
 use crate::store::{Fate, Store, Sweep};
 
@@ -191,6 +192,16 @@ impl Run<'_> {
     fn remove_leftover(&mut self, path: &Path) -> Result<()> {
         let root = &self.store.root;
         let thing = layout::classify(path);
+        if let Thing::Partial(key) = &thing {
+            match ingest::remove_partial(root, key)? {
+                Some(bytes) => {
+                    self.report.leftovers += 1;
+                    self.report.physical_bytes += bytes;
+                }
+                None => self.report.skipped += 1, // somebody goes on with it
+            }
+            return Ok(());
+        }
         // A folder of an operation that lives is locked; a file of one is gone by now, since no commit runs.
         // The lock is held until it is gone: an owner that has made it and not locked it yet then begins again.
         let dead = if thing == Thing::Session { Session::claim_dead(root, path)? } else { None };

@@ -19,6 +19,8 @@ pub(crate) struct Facts {
     pub(crate) trash: Vec<TrashFacts>,
     /// What dead processes left.
     pub(crate) leftovers: Vec<(PathBuf, u64)>,
+    /// What interrupted copies have left, and nobody works on.
+    pub(crate) partials: Vec<PartialFacts>,
     /// Views that no entry names and no lease holds.
     pub(crate) views: Vec<ViewFacts>,
     /// Bytes on disk of views that are copies, and of what is in quarantine.
@@ -62,6 +64,15 @@ pub(crate) struct TrashedBlob {
 pub(crate) struct TrashFacts {
     pub(crate) blob: TrashedBlob,
     pub(crate) bytes: u64,
+}
+
+#[derive(Debug)]
+pub(crate) struct PartialFacts {
+    pub(crate) path: PathBuf,
+    /// On disk.
+    pub(crate) bytes: u64,
+    /// When it was written to last.
+    pub(crate) changed_ms: u64,
 }
 
 #[derive(Debug)]

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
 
-use super::facts::{BlobFacts, EntryFacts, Facts, TrashFacts, TrashedBlob, ViewFacts};
+use super::facts::{BlobFacts, EntryFacts, Facts, PartialFacts, TrashFacts, TrashedBlob, ViewFacts};
 use super::plan::make_plan;
 use super::usage::{Measured, bytes_freed_below, disk_bytes_below};
 use super::{GcPlan, GcPolicy};
@@ -16,6 +16,7 @@ use crate::error::Result;
 use crate::fs::Session;
 use crate::fs::space::space;
 use crate::fs::{Kind, now_ms};
+use crate::ingest::{self, PartialState};
 use crate::layout::{self, Thing};
 use crate::store::{Roots, Store};
 use crate::threads::ready_for_rayon;
@@ -65,6 +66,17 @@ pub(super) fn gather(store: &Store) -> Result<Facts> {
         let Measured { bytes, unreadable } = bytes_freed_below(root, &path)?;
         facts.unreadable.extend(unreadable);
         facts.leftovers.push((path, bytes));
+    }
+    for partial in ingest::partials(root)? {
+        match partial.state {
+            PartialState::Alive => {}
+            PartialState::Dead => facts.partials.push(PartialFacts {
+                path: layout::partial(&partial.key),
+                bytes: partial.disk_bytes,
+                changed_ms: partial.changed_ms,
+            }),
+            PartialState::Unknown => facts.unreadable.push(layout::partial(&partial.key)),
+        }
     }
     facts.views = stray_views(store, &roots)?;
     Ok(facts)

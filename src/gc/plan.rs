@@ -79,6 +79,7 @@ impl<'a> Planner<'a> {
             + facts.trash.iter().map(|trash| trash.bytes).sum::<u64>()
             // What their removal brings is in `freed_bytes`: left out here, it would stand for room that the blobs need.
             + facts.leftovers.iter().map(|(_, bytes)| bytes).sum::<u64>()
+            + facts.partials.iter().map(|partial| partial.bytes).sum::<u64>()
             + facts.other_bytes;
         Planner {
             facts,
@@ -107,6 +108,13 @@ impl<'a> Planner<'a> {
     fn take_leftovers(&mut self) {
         for (path, bytes) in &self.facts.leftovers {
             self.step(GcAction::RemoveLeftover { path: path.clone() }, GcReason::DeadOwner, *bytes, true);
+        }
+        // Until its grace is over, whoever stages the same goes on with it.
+        for partial in &self.facts.partials {
+            if self.is_older_than(partial.changed_ms, self.policy.grace) {
+                let action = GcAction::RemoveLeftover { path: partial.path.clone() };
+                self.step(action, GcReason::GraceOver, partial.bytes, true);
+            }
         }
         let mut trash: Vec<&TrashFacts> = self.facts.trash.iter().collect();
         trash.sort_by_key(|trash| trash.blob.trashed_ms);

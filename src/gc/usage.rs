@@ -11,6 +11,7 @@ use crate::entry::LinkMode;
 use crate::error::Result;
 use crate::fs::Session;
 use crate::fs::{Kind, Meta, Root};
+use crate::ingest;
 use crate::json::all_lossy;
 use crate::layout::{self, Thing};
 use crate::store::Store;
@@ -33,6 +34,8 @@ pub struct DiskUsage {
     pub quarantine_bytes: u64,
     /// Being brought in, or left by a process that died, on disk.
     pub ingest_bytes: u64,
+    /// What interrupted copies have left, on disk: the next stage of the same goes on with it.
+    pub partial_bytes: u64,
     /// Blobs that no entry references, on disk.
     pub unreferenced_bytes: u64,
     /// How many blobs there are.
@@ -92,8 +95,13 @@ pub(crate) fn disk_usage(store: &Store) -> Result<DiskUsage> {
     let (trash_bytes, quarantine_bytes) = (measure(layout::TRASH)?, measure(layout::QUARANTINE)?);
     let ingest_bytes = measure(layout::INGEST)?;
     (usage.trash_bytes, usage.quarantine_bytes, usage.ingest_bytes) = (trash_bytes, quarantine_bytes, ingest_bytes);
-    usage.physical_bytes =
-        blob_bytes + usage.copied_view_bytes + usage.trash_bytes + usage.quarantine_bytes + usage.ingest_bytes;
+    usage.partial_bytes = partial_bytes(&store.root)?;
+    usage.physical_bytes = blob_bytes
+        + usage.copied_view_bytes
+        + usage.trash_bytes
+        + usage.quarantine_bytes
+        + usage.ingest_bytes
+        + usage.partial_bytes;
     let on_disk = |digest: &Digest| metas.get(digest).map_or(0, |meta| meta.allocated_bytes);
     let is_alone = |digest: &&Digest| needed_by.get(digest) == Some(&1);
     usage.entries = entries
@@ -105,6 +113,11 @@ pub(crate) fn disk_usage(store: &Store) -> Result<DiskUsage> {
         .collect();
     usage.entries.sort_by(|a, b| b.size_bytes.cmp(&a.size_bytes).then_with(|| a.id.cmp(&b.id)));
     Ok(usage)
+}
+
+/// Bytes on disk of all partials, those that are filled just now among them.
+fn partial_bytes(root: &Root) -> Result<u64> {
+    Ok(ingest::partials(root)?.iter().map(|partial| partial.disk_bytes).sum())
 }
 
 /// Bytes, and what of them could not be read: another user's folder is unknown, and stops nobody.
@@ -159,7 +172,7 @@ pub(super) fn used_bytes(store: &Store) -> Result<u64> {
         .filter(|record| record.view == Some(LinkMode::Copy))
         .map(|record| record.size_bytes)
         .sum();
-    let mut used = blobs + copies;
+    let mut used = blobs + copies + partial_bytes(root)?;
     for folder in [layout::TRASH, layout::QUARANTINE] {
         used += disk_bytes_below(root, Path::new(folder))?.bytes;
     }

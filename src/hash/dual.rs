@@ -48,62 +48,77 @@ impl BothHasher {
 
 /// Hashes a file of this size. `fetch` is asked for each part in turn, and may have to copy or read it first; `advanced` is
 /// told of what was hashed.
-///
-/// SHA-256 is the slowest of what happens to a byte, and cannot be divided. So it has this thread for itself, and fetching
-/// and BLAKE3 happen on another one meanwhile: both together take less.
 pub(crate) fn hash_both<B: Deref<Target = [u8]> + Send, E: Send>(
     size_bytes: u64,
     with_groups: bool,
-    fetch: impl FnMut(Range<u64>) -> Result<B, E> + Send,
+    mut fetch: impl FnMut(Range<u64>) -> Result<B, E> + Send,
     advanced: &dyn Fn(u64),
 ) -> Result<Hashes, E> {
-    if size_bytes < OVERLAP_FROM_BYTES {
-        return hash_here(size_bytes, with_groups, fetch, advanced);
+    let mut sha256 = Hasher::default();
+    let mut groups = with_groups.then(GroupHasher::default);
+    let fetch_and_group = |part| {
+        let bytes = fetch(part)?;
+        if let Some(groups) = &mut groups {
+            groups.update(&bytes);
+        }
+        Ok(bytes)
+    };
+    hash_in_order(&mut sha256, size_bytes, fetch_and_group, &mut |_, bytes| advanced(bytes))?;
+    Ok(Hashes { digest: sha256.finish(), groups: groups.map(GroupHasher::finish) })
+}
+
+/// Hashes what is left of a file of this size. `fetch` is asked for each part in turn, and may have to copy or read it
+/// first; `hashed` is told of what was hashed, and sees the hasher as it is then.
+///
+/// SHA-256 is the slowest of what happens to a byte, and cannot be divided. So it has this thread for itself, and fetching,
+/// with BLAKE3, happens on another one meanwhile: both together take less.
+pub(crate) fn hash_in_order<B: Deref<Target = [u8]> + Send, E: Send>(
+    sha256: &mut Hasher,
+    size_bytes: u64,
+    fetch: impl FnMut(Range<u64>) -> Result<B, E> + Send,
+    hashed: &mut dyn FnMut(&Hasher, u64),
+) -> Result<(), E> {
+    let rest = sha256.length_bytes()..size_bytes;
+    let mut hash = |bytes: &[u8]| {
+        sha256.update(bytes);
+        hashed(sha256, bytes.len() as u64);
+    };
+    if rest.end.saturating_sub(rest.start) < OVERLAP_FROM_BYTES {
+        return hash_here(rest, fetch, &mut hash);
     }
     // The thread that does it takes it from here; one that could not be started has not.
     let fetch = Mutex::new(Some(fetch));
     let take = || fetch.lock().unwrap_or_else(PoisonError::into_inner).take().expect("it is taken by one of two");
     thread::scope(|scope| {
         let (sender, receiver) = mpsc::sync_channel::<B>(QUEUED_CHUNKS);
+        let parts = rest.clone();
         let fetching = threads::spawn(scope, move || {
             let mut fetch = take();
-            let mut groups = with_groups.then(GroupHasher::default);
-            for chunk in chunks(size_bytes) {
-                let bytes = fetch(chunk)?;
-                if let Some(groups) = &mut groups {
-                    groups.update(&bytes);
-                }
-                if sender.send(bytes).is_err() {
+            for part in chunks(parts) {
+                if sender.send(fetch(part)?).is_err() {
                     break; // the other side has panicked
                 }
             }
-            Ok(groups.map(GroupHasher::finish))
+            Ok(())
         });
-        let Ok(fetching) = fetching else { return hash_here(size_bytes, with_groups, take(), advanced) };
-        let mut sha256 = Hasher::default();
+        let Ok(fetching) = fetching else { return hash_here(rest, take(), &mut hash) };
         for bytes in receiver {
-            sha256.update(&bytes);
-            advanced(bytes.len() as u64);
+            hash(&bytes);
         }
-        let groups = fetching.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
-        Ok(Hashes { digest: sha256.finish(), groups })
+        fetching.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     })
 }
 
-/// Both hashes on this thread.
+/// Fetches and hashes on this thread.
 fn hash_here<B: Deref<Target = [u8]>, E>(
-    size_bytes: u64,
-    with_groups: bool,
+    part: Range<u64>,
     mut fetch: impl FnMut(Range<u64>) -> Result<B, E>,
-    advanced: &dyn Fn(u64),
-) -> Result<Hashes, E> {
-    let mut hasher = BothHasher::new(with_groups);
-    for chunk in chunks(size_bytes) {
-        let bytes = fetch(chunk)?;
-        hasher.update(&bytes);
-        advanced(bytes.len() as u64);
-    }
-    Ok(hasher.finish())
+    hash: &mut dyn FnMut(&[u8]),
+) -> Result<(), E> {
+    chunks(part).try_for_each(|part| {
+        hash(&fetch(part)?);
+        Ok(())
+    })
 }
 
 #[cfg(test)]

@@ -33,6 +33,12 @@ impl Groups {
         fits.then_some(Groups { size_bytes, root, values })
     }
 
+    /// Of a file of more than one group, by the value of each; `None` when there are not as many.
+    pub(crate) fn from_values(size_bytes: u64, values: Vec<ChainingValue>) -> Option<Self> {
+        let fits = values.len() > 1 && usize::try_from(count(size_bytes)).is_ok_and(|count| count == values.len());
+        fits.then(|| Groups { size_bytes, root: merge(&values), values })
+    }
+
     pub(crate) fn size_bytes(&self) -> u64 {
         self.size_bytes
     }
@@ -66,7 +72,8 @@ pub(crate) fn range(number: u64, size_bytes: u64) -> Range<u64> {
     start..start.saturating_add(GROUP_BYTES as u64).min(size_bytes)
 }
 
-fn value_of(number: u64, bytes: &[u8]) -> ChainingValue {
+/// The chaining value of a group, which must not be the only one.
+pub(crate) fn value_of(number: u64, bytes: &[u8]) -> ChainingValue {
     let mut hasher = blake3::Hasher::new();
     hasher.set_input_offset(number * GROUP_BYTES as u64).update(bytes).finalize_non_root()
 }
@@ -118,6 +125,11 @@ impl GroupHasher {
         }
     }
 
+    /// Of the groups that are full and are not the last.
+    pub(crate) fn values(&self) -> &[ChainingValue] {
+        &self.values
+    }
+
     pub(crate) fn finish(mut self) -> Groups {
         let root = if self.values.is_empty() {
             self.group.finalize()
@@ -161,6 +173,16 @@ mod tests {
             assert_eq!(groups.size_bytes(), size as u64);
             let again = Groups::from_parts(size as u64, *groups.root(), groups.values().to_vec());
             assert_eq!(again.as_ref(), Some(&groups));
+            if count(size as u64) > 1 {
+                let value = |number| {
+                    let range = range(number, size as u64);
+                    value_of(number, &bytes[range.start as usize..range.end as usize])
+                };
+                let mut values: Vec<_> = (0..count(size as u64)).map(value).collect();
+                assert_eq!(Groups::from_values(size as u64, values.clone()), Some(groups.clone()));
+                values.pop();
+                assert_eq!(Groups::from_values(size as u64, values), None);
+            }
             for number in 0..count(size as u64) {
                 let range = range(number, size as u64);
                 let mut group = bytes[range.start as usize..range.end as usize].to_vec();

@@ -1,11 +1,10 @@
 //! A stream on its way through SHA-256: what is hashed of it, and the blocks that are ready.
 
 use super::kernel::{INITIAL, Run};
+use super::sha256::{self, BLOCK_BYTES};
 use super::streams::Stream;
 use crate::digest::Digest;
 use crate::error::Result;
-
-const BLOCK_BYTES: usize = 64;
 
 /// What comes after a stream's bytes, at least: an empty one has this much to hash.
 const PADDING_BYTES: u64 = BLOCK_BYTES as u64;
@@ -75,7 +74,7 @@ impl<S: Stream> Lane<S> {
     pub(super) fn refill(&mut self) -> bool {
         while self.outcome.is_none() && self.run().blocks.is_empty() {
             if self.is_padded {
-                self.outcome = Some(Ok(self.digest()));
+                self.outcome = Some(Ok(sha256::digest_of(&self.state)));
             } else if let Err(e) = self.next_bytes() {
                 self.outcome = Some(Err(e));
             }
@@ -113,29 +112,9 @@ impl<S: Stream> Lane<S> {
         }
     }
 
-    /// A one, zeros, and the length in bits in the last eight bytes of a block (FIPS 180-4, section 5.1.1).
     fn pad(&mut self) {
-        const LENGTH_BYTES: usize = 8;
-        let blocks = if self.tail_bytes + 1 + LENGTH_BYTES <= BLOCK_BYTES { 1 } else { 2 };
-        let padding = self.tail.as_flattened_mut().iter_mut().skip(self.tail_bytes);
-        for (to, byte) in padding.zip(std::iter::once(0x80).chain(std::iter::repeat(0))) {
-            *to = byte;
-        }
-        let length_bits = self.length_bytes.wrapping_mul(8).to_be_bytes();
-        let ends = self.tail.iter_mut().take(blocks).next_back();
-        if let Some(end) = ends.and_then(|block| block.last_chunk_mut()) {
-            *end = length_bits;
-        }
-        self.tail_ready = 0..blocks;
+        self.tail_ready = 0..sha256::pad(&mut self.tail, self.tail_bytes, self.length_bytes);
         self.is_padded = true;
-    }
-
-    fn digest(&self) -> Digest {
-        let mut bytes = [0; 32];
-        for (to, word) in bytes.as_chunks_mut().0.iter_mut().zip(self.state) {
-            *to = word.to_be_bytes();
-        }
-        Digest::from_sha256(bytes)
     }
 }
 

@@ -8,7 +8,8 @@
 //! file_stream.rs   one of them as a stream
 //! streams.rs       many streams on all cores: which thread has which
 //! schedule.rs      how many a thread hashes at once, from their sizes
-//! lane.rs          one stream: its blocks, its padding
+//! sha256.rs        one stream of bytes, alone; its padding
+//! lane.rs          one of many streams: its blocks
 //! kernel/          the inner loops, and which of them this processor has
 //! ```
 
@@ -20,41 +21,26 @@ pub(crate) mod groups;
 mod kernel;
 mod lane;
 mod schedule;
+mod sha256;
 mod streams;
 
 pub(crate) use buffers::{Buffer, Buffers};
-pub(crate) use dual::{BothHasher, Hashes, hash_both};
+pub(crate) use dual::{BothHasher, Hashes, hash_both, hash_in_order};
 pub use files::{FileHash, HashFunction, HashValue, hash_files};
+pub(crate) use sha256::{Hasher, Midstate};
 pub(crate) use streams::{Stream, digest_streams};
 
 use std::io::{self, Read};
 use std::ops::Range;
 
-use sha2::Digest as _;
-
-use crate::digest::Digest;
-
 /// How much is handed on at a time: large enough for the read to cost nothing, small enough to stay in the cache.
 pub(crate) const CHUNK_BYTES: usize = 4 << 20;
 
-/// The digest of bytes that come one chunk after the other.
-#[derive(Default)]
-pub(crate) struct Hasher(sha2::Sha256);
-
-impl Hasher {
-    pub(crate) fn update(&mut self, bytes: &[u8]) {
-        self.0.update(bytes);
-    }
-
-    pub(crate) fn finish(self) -> Digest {
-        Digest::from_sha256(self.0.finalize().into())
-    }
-}
-
-/// The ranges of [`CHUNK_BYTES`] that make up a file.
-pub(crate) fn chunks(size_bytes: u64) -> impl Iterator<Item = Range<u64>> {
-    let end_of = move |start: u64| start.saturating_add(CHUNK_BYTES as u64).min(size_bytes);
-    (0..size_bytes).step_by(CHUNK_BYTES).map(move |start| start..end_of(start))
+/// The ranges of [`CHUNK_BYTES`] that make up a part of a file.
+pub(crate) fn chunks(part: Range<u64>) -> impl Iterator<Item = Range<u64>> {
+    let end = part.end;
+    let end_of = move |start: u64| start.saturating_add(CHUNK_BYTES as u64).min(end);
+    part.step_by(CHUNK_BYTES).map(move |start| start..end_of(start))
 }
 
 /// Feeds everything that a reader has to `update`, and answers how many bytes that were; about `size_bytes`, it is
@@ -80,6 +66,7 @@ pub(crate) fn read_all(reader: &mut impl Read, size_bytes: u64, mut update: impl
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::digest::Digest;
 
     #[test]
     fn a_reader_gives_the_digest_of_the_bytes() {
@@ -93,7 +80,7 @@ mod tests {
 
     #[test]
     fn chunks_make_up_the_file() {
-        let all = |size: u64| chunks(size).map(|chunk| chunk.end - chunk.start).collect::<Vec<_>>();
+        let all = |size: u64| chunks(0..size).map(|chunk| chunk.end - chunk.start).collect::<Vec<_>>();
         let chunk = CHUNK_BYTES as u64;
         assert!(all(0).is_empty());
         assert_eq!(all(chunk - 1), [chunk - 1]);

@@ -6,14 +6,13 @@ use std::thread::available_parallelism;
 
 use rayon::prelude::*;
 
-use super::duplicate::Duplicate;
+use super::stream::DuplicateStream;
 use super::{ContentFile, Options, Origin, ingest_one};
 use crate::blob::{IngestMode, Sealed};
+use crate::digest::Digest;
 use crate::error::{Error, Result};
-use crate::fs::source::Foreign;
-use crate::fs::{Session, atomic};
-use crate::hash::groups::GroupHasher;
-use crate::hash::{Buffer, Buffers, Hashes, Stream, digest_streams};
+use crate::fs::Session;
+use crate::hash::{Buffers, Stream, digest_streams};
 
 /// A file that is to be ingested.
 pub(crate) struct Job<'a> {
@@ -41,7 +40,7 @@ pub(crate) fn ingest_all<'r>(session: &Session<'r>, jobs: Vec<Job<'_>>) -> Vec<R
     let is_alone = alone(&jobs, available_parallelism().map_or(1, NonZero::get));
     let (alone, streams): (Vec<_>, Vec<_>) = jobs.into_iter().zip(&results).partition(|(job, _)| is_alone(job));
     let buffers = Buffers::default();
-    let begin = |(job, result)| LocalStream { session, job, result, buffers: &buffers, open: None };
+    let begin = |(job, result)| LocalStream { session, job, result, buffers: &buffers, begun: None };
     let streams: Vec<_> = streams.into_iter().map(begin).collect();
     let ingest_alone = |alone: Vec<(Job<'_>, &OnceLock<_>)>| {
         alone.into_par_iter().for_each(|(job, result)| {
@@ -57,14 +56,9 @@ pub(crate) fn ingest_all<'r>(session: &Session<'r>, jobs: Vec<Job<'_>>) -> Vec<R
         rayon::join(
             || ingest_alone(alone),
             || {
-                digest_streams(streams, |stream, digest| {
-                    let LocalStream { job, result, open, .. } = stream;
-                    let sealed = digest.and_then(|digest| {
-                        let Open { duplicate, groups, .. } = open.expect("a stream that has ended was begun");
-                        let hashes = Hashes { digest, groups: groups.map(GroupHasher::finish) };
-                        duplicate.finish(&job.file, hashes, job.options)
-                    });
-                    keep(&job, result, sealed);
+                digest_streams(streams, |mut stream, digest| {
+                    let sealed = stream.finish(digest);
+                    keep(&stream.job, stream.result, sealed);
                 });
             },
         );
@@ -87,33 +81,33 @@ fn alone(jobs: &[Job<'_>], cores: usize) -> impl Fn(&Job<'_>) -> bool + use<> {
     }
 }
 
-/// One of many local files: a part of it is read, written to its copy, and hashed from the same buffer.
+/// A local file that is one of many streams.
 struct LocalStream<'a, 'r> {
     session: &'a Session<'r>,
     job: Job<'a>,
     result: &'a OnceLock<Result<Sealed<'r>>>,
     buffers: &'a Buffers,
-    open: Option<Open<'a, 'r>>,
+    /// `None` until its turn comes.
+    begun: Option<DuplicateStream<'a, 'r>>,
 }
 
-struct Open<'a, 'r> {
-    duplicate: Duplicate<'r>,
-    groups: Option<GroupHasher>,
-    buffer: Buffer<'a>,
-    read_bytes: u64,
-}
-
-impl<'a, 'r> LocalStream<'a, 'r> {
-    fn open(&self) -> Result<Open<'a, 'r>> {
-        let Origin::Local { path, mode } = &self.job.file.origin else { unreachable!("the others are alone") };
-        let duplicate = Duplicate::begin(self.session, Foreign::open(path)?, *mode)?;
-        let size_bytes = duplicate.source.before().size_bytes;
-        let buffer = self.buffers.take(size_bytes);
-        if !duplicate.is_clone() && size_bytes > buffer.capacity_bytes() {
-            duplicate.reserve()?;
+impl<'r> LocalStream<'_, 'r> {
+    /// It has ended, well or not.
+    fn finish(&mut self, digest: Result<Digest>) -> Result<Sealed<'r>> {
+        let Job { file, options, .. } = &self.job;
+        match (self.begun.take(), digest) {
+            (Some(begun), Ok(digest)) => match begun.finish(file, digest, *options)? {
+                Some(sealed) => Ok(sealed),
+                None => ingest_one(self.session, file, *options),
+            },
+            (begun, digest) => {
+                let error = digest.err().unwrap_or_else(|| unreachable!("a stream that has ended was begun"));
+                if let Some(begun) = begun {
+                    begun.give_up(&error);
+                }
+                Err(error)
+            }
         }
-        let groups = self.job.options.with_groups.then(GroupHasher::default);
-        Ok(Open { duplicate, groups, buffer, read_bytes: 0 })
     }
 }
 
@@ -123,43 +117,26 @@ impl Stream for LocalStream<'_, '_> {
     }
 
     fn advance(&mut self) -> Result<()> {
-        self.job.check_wanted()?;
-        if self.open.is_none() {
-            self.open = Some(self.open()?);
-        }
-        let hashed_bytes = self.bytes().len() as u64;
+        let LocalStream { session, job, buffers, begun, .. } = self;
+        let Job { file, options, .. } = &*job;
+        job.check_wanted()?;
+        file.check_cancelled(*options)?;
+        let begun = match begun {
+            Some(begun) => begun,
+            None => {
+                let Origin::Local { path, mode } = &file.origin else { unreachable!("the others are alone") };
+                begun.insert(DuplicateStream::begin(session, file, path, *mode, *options, buffers)?)
+            }
+        };
+        let hashed_bytes = begun.bytes().len() as u64;
         if hashed_bytes > 0 {
-            (self.job.options.advanced)(hashed_bytes);
+            (options.advanced)(hashed_bytes);
         }
-        self.open.as_mut().map_or(Ok(()), Open::advance)
+        begun.advance()
     }
 
     fn bytes(&self) -> &[u8] {
-        self.open.as_ref().map_or(&[], |open| open.buffer.bytes())
-    }
-}
-
-impl Open<'_, '_> {
-    fn advance(&mut self) -> Result<()> {
-        let Duplicate { source, pending, .. } = &self.duplicate;
-        if self.duplicate.is_clone() {
-            self.buffer.refill(&mut pending.file()).map_err(|e| pending.fail("read", e))?;
-        } else {
-            self.buffer.refill(&mut source.file()).map_err(|e| source.fail("read", e))?;
-            self.read_bytes += self.buffer.bytes().len() as u64;
-            let size_bytes = source.before().size_bytes;
-            if self.read_bytes > size_bytes {
-                return Err(source.changed(format!("it has more than the {size_bytes} bytes of its size")));
-            }
-            if self.buffer.bytes().is_empty() && self.read_bytes < size_bytes {
-                return Err(source.changed(format!("it ended {} bytes early", size_bytes - self.read_bytes)));
-            }
-            atomic::write(pending.file(), self.buffer.bytes()).map_err(|e| pending.fail("write", e))?;
-        }
-        if let Some(groups) = &mut self.groups {
-            groups.update(self.buffer.bytes());
-        }
-        Ok(())
+        self.begun.as_ref().map_or(&[], DuplicateStream::bytes)
     }
 }
 

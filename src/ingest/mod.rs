@@ -2,10 +2,14 @@
 //!
 //! ```text
 //! batch.rs       many files at once, several on each core
+//! stream.rs      one of those
 //! duplicate.rs   one local file: a clone, or a copy
 //! take.rs        one local file: its own inode
 //! remote.rs      ranges of something that is read by offset
 //! memory.rs      bytes that are in memory
+//! reader.rs      where the parts of a copy come from
+//! target.rs      the private file that they go to
+//! partial/       a private file that outlives its process
 //! ```
 //!
 //! Nothing here has a name that anybody else looks at, and nothing here holds a lock of the store: see
@@ -14,15 +18,23 @@
 mod batch;
 mod duplicate;
 mod memory;
+mod partial;
+mod reader;
 mod remote;
+mod stream;
 mod take;
+mod target;
 
 pub(crate) use batch::{Job, ingest_all};
+pub(crate) use partial::reserved_bytes;
+pub(crate) use partial::{PartialState, partials, remove_partial};
+pub(crate) use target::PARTIAL_FROM_BYTES;
 
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::blob::{IngestMode, Pending, Sealed};
+use crate::cancel::Cancel;
 use crate::digest::Digest;
 use crate::error::{Error, Result};
 use crate::fs::{Durability, Session};
@@ -36,9 +48,17 @@ pub(crate) enum Origin {
     Local { path: PathBuf, mode: IngestMode },
     /// Something whose parts can be read by offset.
     #[cfg_attr(not(test), expect(dead_code, reason = "the sources that give ranges are to come"))]
-    Remote(Arc<dyn ReadAt>),
+    Remote(Ranges),
     /// Bytes that are here.
     Memory(Vec<u8>),
+}
+
+/// A remote file.
+#[derive(Clone)]
+pub(crate) struct Ranges {
+    pub(crate) reader: Arc<dyn ReadAt>,
+    /// What its origin promises to change with every byte, such as a strong entity tag.
+    pub(crate) validator: Option<String>,
 }
 
 /// A file of an artifact, and where to get it.
@@ -60,6 +80,10 @@ pub(crate) struct Options<'a> {
     pub(crate) durability: Durability,
     /// Make the BLAKE3 groups on the way.
     pub(crate) with_groups: bool,
+    /// From this size on, what is copied outlives this process: [`PARTIAL_FROM_BYTES`].
+    pub(crate) partial_from_bytes: u64,
+    /// Looked at before every chunk.
+    pub(crate) cancel: &'a Cancel,
     /// Told of every hashed chunk.
     pub(crate) advanced: &'a (dyn Fn(u64) + Sync),
 }
@@ -69,9 +93,13 @@ impl ContentFile {
     fn label(&self) -> PathBuf {
         match &self.origin {
             Origin::Local { path, .. } => path.clone(),
-            Origin::Remote(ranges) => ranges.name().into(),
+            Origin::Remote(ranges) => ranges.reader.name().into(),
             Origin::Memory(_) => PathBuf::from(&self.path),
         }
+    }
+
+    fn check_cancelled(&self, options: Options<'_>) -> Result<()> {
+        options.cancel.check(|| format!("reading {}", self.label().display()))
     }
 
     /// Whether these are the bytes that were wanted.
@@ -91,9 +119,47 @@ impl ContentFile {
 
 /// Ingests one file, with all cores for itself.
 pub(crate) fn ingest_one<'r>(session: &Session<'r>, file: &ContentFile, options: Options<'_>) -> Result<Sealed<'r>> {
+    if let Some(sealed) = try_ingest(session, file, options)? {
+        return Ok(sealed);
+    }
+    tracing::info!(path = %file.label().display(), "what was left of an interrupted copy is of other bytes: begun anew");
+    let anew = Options { partial_from_bytes: u64::MAX, ..options };
+    Ok(try_ingest(session, file, anew)?.expect("a copy that is begun anew takes nothing over"))
+}
+
+/// `None`: see [`target::Target::seal`].
+fn try_ingest<'r>(session: &Session<'r>, file: &ContentFile, options: Options<'_>) -> Result<Option<Sealed<'r>>> {
     match &file.origin {
         Origin::Local { path, mode } => duplicate::ingest_local(session, file, path, *mode, options),
-        Origin::Remote(ranges) => remote::ingest_ranges(session, file, &**ranges, options),
-        Origin::Memory(bytes) => memory::ingest_memory(session, file, bytes, options),
+        Origin::Remote(ranges) => remote::ingest_ranges(session, file, ranges, options),
+        Origin::Memory(bytes) => memory::ingest_memory(session, file, bytes, options).map(Some),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fs::Root;
+    use crate::layout;
+
+    static NEVER: std::sync::LazyLock<Cancel> = std::sync::LazyLock::new(Cancel::new);
+
+    /// Of a small batch, with partials as they are for everybody.
+    pub(super) fn options<'a>(advanced: &'a (dyn Fn(u64) + Sync)) -> Options<'a> {
+        let partial_from_bytes = PARTIAL_FROM_BYTES;
+        Options { durability: Durability::Relaxed, with_groups: true, partial_from_bytes, cancel: &NEVER, advanced }
+    }
+
+    /// Bytes of which no two parts are alike.
+    pub(super) fn noise(size_bytes: usize) -> Vec<u8> {
+        (0..size_bytes as u64).map(|i| (i.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 56) as u8).collect()
+    }
+
+    /// A root in which files can be ingested.
+    pub(super) fn root() -> (tempfile::TempDir, Root) {
+        let dir = tempfile::tempdir().unwrap();
+        let root = Root::open(dir.path()).unwrap();
+        root.make_dirs(std::path::Path::new(layout::INGEST)).unwrap();
+        (dir, root)
     }
 }

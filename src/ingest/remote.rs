@@ -1,36 +1,37 @@
 //! Something remote: read range by range into a private file, and hashed as it arrives.
 
-use std::ops::Range;
-use std::path::PathBuf;
+use super::partial::What;
+use super::reader::Reader;
+use super::target::Target;
+use super::{ContentFile, Options, Ranges};
+use crate::blob::{Sealed, SourceFacts, UsedMode};
+use crate::error::Result;
+use crate::fs::Session;
 
-use super::{ContentFile, Options};
-use crate::blob::{Pending, Sealed};
-use crate::error::{Error, Result};
-use crate::fs::{Session, atomic, space};
-use crate::hash::hash_both;
-use crate::read_at::ReadAt;
-
-/// Reads all of it, a chunk at a time; BLAKE3 is made of a chunk while the one before is in SHA-256.
+/// Reads all of it, a chunk at a time; BLAKE3 is made of a chunk while the one before is in SHA-256. `None`: see
+/// [`Target::seal`].
 pub(super) fn ingest_ranges<'r>(
     session: &Session<'r>,
     file: &ContentFile,
-    ranges: &dyn ReadAt,
+    ranges: &Ranges,
     options: Options<'_>,
-) -> Result<Sealed<'r>> {
-    let pending = Pending::create(session)?;
-    let size_bytes = ranges.size_bytes();
-    space::reserve(pending.file(), size_bytes).map_err(|e| pending.fail("write", e))?;
-    let fetch = |part: Range<u64>| read_part(ranges, &pending, part);
-    let hashes = hash_both(size_bytes, options.with_groups, fetch, options.advanced)?;
-    file.accept(pending, hashes, options)
-}
-
-fn read_part(ranges: &dyn ReadAt, pending: &Pending<'_>, part: Range<u64>) -> Result<Vec<u8>> {
-    let length = usize::try_from(part.end - part.start).unwrap_or(usize::MAX);
-    let mut bytes = vec![0; length];
-    ranges.read_exact_at(part.start, &mut bytes).map_err(|e| Error::io("read", PathBuf::from(ranges.name()), e))?;
-    atomic::write_at(pending.file(), part.start, &bytes).map_err(|e| pending.fail("write", e))?;
-    Ok(bytes)
+) -> Result<Option<Sealed<'r>>> {
+    let Ranges { reader, validator } = ranges;
+    let (location, size_bytes) = (reader.name(), reader.size_bytes());
+    let what = match (&file.expected, validator) {
+        (Some(expected), _) => Some(What::digest(expected, location)),
+        (None, Some(validator)) => Some(What::remote(location, size_bytes, validator)),
+        // Nothing says later whether it is still the same.
+        (None, None) => None,
+    };
+    let mut target = Target::copy(session, what, size_bytes, options)?;
+    match target.fill(Reader::Remote(&**reader), size_bytes, options, &|| file.check_cancelled(options)) {
+        Ok(hashes) => target.seal(file, hashes, SourceFacts::default(), UsedMode::Copy, options),
+        Err(error) => {
+            target.give_up(&error);
+            Err(error)
+        }
+    }
 }
 
 #[cfg(test)]

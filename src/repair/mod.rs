@@ -14,6 +14,7 @@ use serde::Serialize;
 
 use crate::blob::manifest::TreeFile;
 use crate::blob::{self, Assembled, Assembly, Checker, LocalSource, RepairSource, Subject, Verdict};
+use crate::cancel::Cancel;
 use crate::digest::Digest;
 use crate::entry::{ArtifactKind, Record};
 use crate::error::{Error, Result};
@@ -34,6 +35,8 @@ pub struct RepairOptions {
     /// Sources to read good bytes from, in order of preference. After these, repair tries the store's own copies and the
     /// path that the entry was staged from.
     pub from: Vec<Arc<dyn RepairSource>>,
+    /// Gives the work up when it is used. What was repaired by then stays repaired.
+    pub cancel: Option<Cancel>,
     /// Told of the progress.
     pub observer: Option<Arc<dyn Observer>>,
 }
@@ -43,6 +46,13 @@ impl RepairOptions {
     #[must_use]
     pub fn with_from(mut self, from: Vec<Arc<dyn RepairSource>>) -> Self {
         self.from = from;
+        self
+    }
+
+    /// Sets [`cancel`](RepairOptions::cancel).
+    #[must_use]
+    pub fn with_cancel(mut self, cancel: Cancel) -> Self {
+        self.cancel = Some(cancel);
         self
     }
 
@@ -138,6 +148,11 @@ impl Repair<'_> {
         self.report.occupied.extend(shown.occupied);
     }
 
+    fn check_cancelled(&self) -> Result<()> {
+        let what = || format!("repairing {:?}", self.record.entry.id);
+        self.options.cancel.as_ref().map_or(Ok(()), |cancel| cancel.check(what))
+    }
+
     /// Checks the blobs of these files, and makes those whole that are not.
     fn repair_blobs(&mut self, files: &[TreeFile]) -> Result<()> {
         let store = self.store;
@@ -148,7 +163,8 @@ impl Repair<'_> {
             by_digest.values().map(|file| Subject::blob(&file.digest, size_of(file))).collect();
         let observer = self.observer;
         let advanced = |bytes| observer.on(&Event::Advanced { bytes });
-        let checker = Checker { advanced: &advanced, ..Checker::quiet(&store.root, store.durability()) };
+        let cancel = self.options.cancel.as_ref();
+        let checker = Checker { advanced: &advanced, cancel, ..Checker::quiet(&store.root, store.durability()) };
         let mut lost = Vec::new();
         for (subject, verdict) in checker.all(&subjects)? {
             match verdict {
@@ -158,8 +174,10 @@ impl Repair<'_> {
             }
             lost.push(subject.digest);
         }
+        self.check_cancelled()?; // what was not checked is not known to be good
         let session = Session::begin(&store.root)?;
         for digest in lost {
+            self.check_cancelled()?;
             let Some(file) = by_digest.get(&digest) else { continue };
             // As for a stage: what is good is shared where that is possible, and nobody is evicted for it.
             let copied_bytes = if session.can_reflink() { 0 } else { file.size_bytes };

@@ -70,6 +70,9 @@ pub(super) fn commit(
             }
             Ok(None) => unreachable!("a staged artifact always has a view"),
             Err(error) => {
+                if error.is_failed_sync() {
+                    artifact.incoming.iter_mut().for_each(Sealed::distrust);
+                }
                 stored.extend(done.stored);
                 let is_ours = artifact.item.in_place.is_none() && done.tally.made > 0;
                 views.extend(prepared.path.parent().filter(|_| is_ours).map(Path::to_path_buf));
@@ -204,6 +207,7 @@ fn receipt(
         view: view.mode,
         deduplicated: !sizes.keys().any(|digest| stored.contains(digest)),
         stored_bytes: sizes.iter().filter(|(digest, _)| stored.contains(*digest)).map(|(_, size)| size).sum(),
+        resumed_bytes: artifact.incoming.iter().map(Sealed::resumed_bytes).sum(),
         elapsed: Duration::ZERO,
     }
 }

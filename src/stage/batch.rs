@@ -9,6 +9,7 @@ use super::item::Item;
 use super::single_flight::{self, SingleFlight};
 use crate::blob::manifest::{self, TreeFile};
 use crate::blob::{Sealed, UsedMode};
+use crate::cancel::Cancel;
 use crate::entry::ArtifactKind;
 use crate::error::{Error, Result};
 use crate::fs::Session;
@@ -39,6 +40,7 @@ pub(super) fn ingest_and_commit(
     store: &Store,
     items: Vec<(usize, Item)>,
     observer: &dyn Observer,
+    cancel: &Cancel,
 ) -> Vec<(usize, Result<StageReceipt>)> {
     if items.is_empty() {
         return Vec::new();
@@ -49,19 +51,26 @@ pub(super) fn ingest_and_commit(
     };
     let bytes_total = items.iter().map(|(_, item)| item.size_bytes()).sum();
     observer.on(&Event::Started { what: &what, bytes_total });
-    let results = batches(items).into_iter().flat_map(|batch| run(store, batch, observer)).collect();
+    let results = batches(items).into_iter().flat_map(|batch| run(store, batch, observer, cancel)).collect();
     observer.on(&Event::Finished);
     results
 }
 
-fn run(store: &Store, batch: Vec<(usize, Item)>, observer: &dyn Observer) -> Vec<(usize, Result<StageReceipt>)> {
+fn run(
+    store: &Store,
+    batch: Vec<(usize, Item)>,
+    observer: &dyn Observer,
+    cancel: &Cancel,
+) -> Vec<(usize, Result<StageReceipt>)> {
     let mut results = Vec::new();
-    let (flights, batch) = claim_references(store, batch, &mut results, observer);
+    let (flights, batch) = claim_references(store, batch, &mut results, observer, cancel);
     if batch.is_empty() {
         return results;
     }
     let begun = Session::begin(&store.root).and_then(|session| {
-        let needed_bytes = batch.iter().map(|(_, item)| item.new_bytes(&store.root)).sum();
+        let needed_bytes: u64 = batch.iter().map(|(_, item)| item.new_bytes(&store.root)).sum();
+        // What an interrupted copy has left has its room already.
+        let needed_bytes = needed_bytes.saturating_sub(reserved_bytes(store, &batch));
         let copied_bytes = if session.can_reflink() { 0 } else { needed_bytes };
         make_room(store, needed_bytes, copied_bytes)?;
         Ok(session)
@@ -92,7 +101,7 @@ fn run(store: &Store, batch: Vec<(usize, Item)>, observer: &dyn Observer) -> Vec
             }
             ahead.wrote(bytes);
         };
-        bring(&session, batch, each, &advanced)
+        ingest_all(&session, batch, each, cancel, &advanced)
     });
     if let Err(error) = synced {
         results.extend(brought.iter().map(|(number, _)| (*number, Err(error.clone()))));
@@ -119,6 +128,7 @@ fn claim_references(
     mut batch: Vec<(usize, Item)>,
     results: &mut Vec<(usize, Result<StageReceipt>)>,
     observer: &dyn Observer,
+    cancel: &Cancel,
 ) -> (BTreeMap<String, SingleFlight>, Vec<(usize, Item)>) {
     let is_alone = batch.len() == 1;
     batch.sort_by_cached_key(|(_, item)| layout::lock_fetch(&item.reference));
@@ -130,7 +140,7 @@ fn claim_references(
             work.push((number, item));
             continue;
         }
-        let begun = single_flight::begin(store, &item.reference, item.size_bytes(), item.wait, observer);
+        let begun = single_flight::begin(store, &item.reference, item.size_bytes(), item.wait, observer, cancel);
         // Look again: whoever had it before may have done the work.
         match begun.and_then(|flight| Ok((flight, super::item::unchanged(store, &item)?))) {
             Ok((_, Some(receipt))) => results.push((number, Ok(receipt))),
@@ -145,21 +155,26 @@ fn claim_references(
 }
 
 /// Ingests all files of all items. `advanced` is told of the reference whose bytes were hashed, and of how many.
-fn bring<'r>(
+fn ingest_all<'r>(
     session: &Session<'r>,
     batch: Vec<(usize, Item)>,
     durability: Durability,
+    cancel: &Cancel,
     advanced: &(dyn Fn(&str, u64) + Sync),
 ) -> Vec<(usize, Result<Artifact<'r>>)> {
     let failed: Vec<OnceLock<Error>> = batch.iter().map(|_| OnceLock::new()).collect();
     let told: Vec<_> = batch.iter().map(|(_, item)| move |bytes: u64| advanced(&item.reference, bytes)).collect();
     let mut jobs = Vec::new();
     for (((_, item), failed), advanced) in batch.iter().zip(&failed).zip(&told) {
-        let options = Options { durability, with_groups: !item.defer_outboard, advanced };
-        // The digest that is expected of a tree is the manifest's.
-        let expected = item.expected.filter(|_| item.kind == ArtifactKind::File);
+        let options = Options {
+            durability,
+            with_groups: !item.defer_outboard,
+            partial_from_bytes: ingest::PARTIAL_FROM_BYTES,
+            cancel,
+            advanced,
+        };
         jobs.extend(item.contents.iter().map(|content| {
-            let file = ContentFile { expected: content.file.expected.or(expected), ..content.file.clone() };
+            let file = ContentFile { expected: item.expected_of(content), ..content.file.clone() };
             Job { file, options, failed }
         }));
     }
@@ -196,7 +211,13 @@ fn artifact<'r>(
         let bytes = manifest::encode(&tree).map_err(|e| Error::io("describe the tree", &item.source, e))?;
         let size_bytes = bytes.len() as u64;
         let file = ContentFile { path: String::new(), size_bytes, expected: None, origin: Origin::Memory(bytes) };
-        let options = Options { durability, with_groups: true, advanced: &|_| {} };
+        let options = Options {
+            durability,
+            with_groups: true,
+            partial_from_bytes: ingest::PARTIAL_FROM_BYTES,
+            cancel: &Cancel::new(),
+            advanced: &|_| {},
+        };
         incoming.push(ingest::ingest_one(session, &file, options)?);
     }
     let digest = incoming.last().map(Sealed::digest).expect("an item has a file");
@@ -206,6 +227,18 @@ fn artifact<'r>(
         }
         _ => Ok(Artifact { item, digest, tree, incoming, mode }),
     }
+}
+
+/// What partials of these items have on disk.
+fn reserved_bytes(store: &Store, batch: &[(usize, Item)]) -> u64 {
+    let contents = batch.iter().flat_map(|(_, item)| item.contents.iter().map(move |content| (item, content)));
+    let large = contents.filter(|(_, content)| content.file.size_bytes >= ingest::PARTIAL_FROM_BYTES);
+    large
+        .map(|(item, content)| match &content.file.origin {
+            Origin::Local { path, .. } => ingest::reserved_bytes(&store.root, path, item.expected_of(content)),
+            Origin::Remote(_) | Origin::Memory(_) => 0,
+        })
+        .sum()
 }
 
 /// Splits items into batches. An id is in a batch once: what is given last wins, as it would one after the other.

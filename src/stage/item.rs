@@ -201,6 +201,11 @@ impl Item {
         if is_here || self.mode == IngestMode::Link { 0 } else { self.size_bytes() }
     }
 
+    /// What one of its contents has to hash to. The digest that is expected of a tree is the manifest's.
+    pub(super) fn expected_of(&self, content: &Content) -> Option<Digest> {
+        content.file.expected.or(self.expected.filter(|_| self.kind == ArtifactKind::File))
+    }
+
     /// Whether the source is as it was when it was staged.
     fn fits(&self, source: &Provenance) -> bool {
         let stamps: Option<Vec<(&str, Stamp)>> =
@@ -249,6 +254,7 @@ fn receipt_of(record: Record) -> Option<StageReceipt> {
         view: record.view?,
         deduplicated: true,
         stored_bytes: 0,
+        resumed_bytes: 0,
         elapsed: Duration::ZERO,
     })
 }

@@ -20,6 +20,7 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 
 use crate::blob::{IngestMode, UsedMode};
+use crate::cancel::Cancel;
 use crate::digest::Digest;
 use crate::entry::{ArtifactKind, LinkMode};
 use crate::error::Result;
@@ -54,6 +55,9 @@ pub struct StageOptions {
     /// How long to wait for another process that stages the same reference; for as long as it takes unless told
     /// otherwise. What it has done is then not done again.
     pub wait: Wait,
+    /// Gives the work up when it is used; a large copy goes on where it was when it is staged again. If several artifacts are
+    /// staged together, the first one's counts for all.
+    pub cancel: Option<Cancel>,
     /// Told of the progress. If several artifacts are staged together, the first one's is told of all.
     pub observer: Option<Arc<dyn Observer>>,
 }
@@ -108,6 +112,13 @@ impl StageOptions {
         self
     }
 
+    /// Sets [`cancel`](StageOptions::cancel).
+    #[must_use]
+    pub fn with_cancel(mut self, cancel: Cancel) -> Self {
+        self.cancel = Some(cancel);
+        self
+    }
+
     /// Sets [`observer`](StageOptions::observer).
     #[must_use]
     pub fn with_observer(mut self, observer: Arc<dyn Observer>) -> Self {
@@ -153,6 +164,8 @@ pub struct StageReceipt {
     pub deduplicated: bool,
     /// Bytes of it that were not in the store before.
     pub stored_bytes: u64,
+    /// Bytes of it that an earlier attempt, which was interrupted, had copied already: they were not copied again.
+    pub resumed_bytes: u64,
     /// From the call to durability; the same for all artifacts that are staged together.
     #[serde(rename = "elapsed_ms", serialize_with = "millis")]
     pub elapsed: Duration,
@@ -199,7 +212,8 @@ pub(crate) fn stage_many(store: &Store, items: &[(ModelRef, StageOptions)]) -> V
         });
     }
     let observer = items.iter().find_map(|(_, options)| options.observer.clone()).unwrap_or_else(|| Arc::new(()));
-    for (number, result) in batch::ingest_and_commit(store, due, &*observer) {
+    let cancel = items.iter().find_map(|(_, options)| options.cancel.clone()).unwrap_or_default();
+    for (number, result) in batch::ingest_and_commit(store, due, &*observer, &cancel) {
         if let Some(slot) = results.get_mut(number) {
             *slot = Some(result);
         }

@@ -6,6 +6,7 @@ use super::batch;
 use super::item::Item;
 use super::target::{self, Target};
 use crate::blob::IngestMode;
+use crate::cancel::Cancel;
 use crate::entry::{ArtifactKind, CatalogEntry, Record, TrustState, check_id};
 use crate::error::{Error, Result};
 use crate::fs::now_ms;
@@ -40,7 +41,7 @@ fn put_round(store: &Store, entries: &[CatalogEntry]) -> Result<()> {
     if let Err(error) = register(store, &records) {
         failed.get_or_insert(error);
     }
-    for (_, result) in batch::ingest_and_commit(store, items, &()) {
+    for (_, result) in batch::ingest_and_commit(store, items, &(), &Cancel::new()) {
         if let Err(error) = result {
             failed.get_or_insert(error);
         }

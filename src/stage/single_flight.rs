@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
+use crate::cancel::Cancel;
 use crate::error::{Error, Result};
 use crate::fs::lock::{Hold, Lock, Wait, lock};
 use crate::layout;
@@ -43,10 +44,12 @@ pub(super) fn begin(
     bytes_total: u64,
     wait: Wait,
     observer: &dyn Observer,
+    cancel: &Cancel,
 ) -> Result<SingleFlight> {
     let path = layout::lock_fetch(reference);
     let start = Instant::now();
     loop {
+        cancel.check(|| format!("waiting for {reference}"))?;
         let tick = match wait {
             Wait::Never => Wait::Never,
             Wait::UpTo(limit) => Wait::UpTo(limit.saturating_sub(start.elapsed()).min(TICK)),

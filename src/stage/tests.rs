@@ -7,10 +7,11 @@ use std::sync::Arc;
 use super::batch::ingest_and_commit;
 use super::item::{Content, Item};
 use crate::blob::IngestMode;
+use crate::cancel::Cancel;
 use crate::digest::Digest;
 use crate::entry::{ArtifactKind, TrustState};
 use crate::error::Error;
-use crate::ingest::{ContentFile, Origin};
+use crate::ingest::{ContentFile, Origin, Ranges};
 use crate::layout;
 use crate::read_at::ReadAt;
 use crate::store::Store;
@@ -46,12 +47,13 @@ const BYTES: usize = 9 << 20;
 
 fn served(broken_at: Option<u64>, more: u64) -> Origin {
     let bytes = (0..BYTES).map(|at| (at % 251) as u8).collect();
-    Origin::Remote(Arc::new(Served { bytes, broken_at, more }))
+    let reader = Arc::new(Served { bytes, broken_at, more });
+    Origin::Remote(Ranges { reader, validator: None })
 }
 
 fn content(path: &str, origin: Origin, expected: Option<Digest>) -> Content {
     let size_bytes = match &origin {
-        Origin::Remote(ranges) => ranges.size_bytes(),
+        Origin::Remote(ranges) => ranges.reader.size_bytes(),
         Origin::Memory(bytes) => bytes.len() as u64,
         Origin::Local { path, .. } => std::fs::metadata(path).unwrap().len(),
     };
@@ -61,7 +63,7 @@ fn content(path: &str, origin: Origin, expected: Option<Digest>) -> Content {
 fn stage(store: &Store, kind: ArtifactKind, contents: Vec<Content>) -> crate::Result<crate::StageReceipt> {
     let reference = "https://models.example/a.gguf".to_owned();
     let item = Item::new("m".into(), reference.clone(), kind, PathBuf::from(reference), contents);
-    ingest_and_commit(store, vec![(0, item)], &()).pop().unwrap().1
+    ingest_and_commit(store, vec![(0, item)], &(), &Cancel::new()).pop().unwrap().1
 }
 
 fn is_empty(store: &Store) -> bool {

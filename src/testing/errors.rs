@@ -60,6 +60,7 @@ pub fn error_samples() -> Vec<Error> {
         Error::Busy { what: "index shard 3f", path: path("locks/index/3f"), waited: Duration::from_secs(30) },
         Error::NoRoom { root: path(""), needed_bytes: 40, available_bytes: 30, evictable_bytes: 5 },
         Error::LocksDoNothing { root: path("") },
+        Error::Cancelled { what: "reading /srv/models/a.gguf".into() },
         Error::SyncFailed { path: path("index"), source: Arc::new(io::ErrorKind::Other.into()) },
         system("read", io::ErrorKind::NotFound),
         system("create", io::ErrorKind::PermissionDenied),

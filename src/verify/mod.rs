@@ -9,12 +9,12 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
 use crate::blob::{Checker, Pace, Subject, outboard};
+use crate::cancel::Cancel;
 use crate::digest::{Digest, VerificationOutcome};
 use crate::entry::{ArtifactKind, Record};
 use crate::error::{Error, Result};
@@ -53,8 +53,8 @@ pub struct VerifyOptions {
     pub max_bytes_per_s: Option<u64>,
     /// Told of the progress.
     pub observer: Option<Arc<dyn Observer>>,
-    /// When this becomes true, the work ends; what is checked by then is recorded, and reported.
-    pub cancelled: Option<Arc<AtomicBool>>,
+    /// When it is used, the work ends; what is checked by then is recorded, and reported.
+    pub cancel: Option<Cancel>,
 }
 
 impl VerifyOptions {
@@ -86,10 +86,10 @@ impl VerifyOptions {
         self
     }
 
-    /// Sets [`cancelled`](VerifyOptions::cancelled).
+    /// Sets [`cancel`](VerifyOptions::cancel).
     #[must_use]
-    pub fn with_cancelled(mut self, cancelled: impl Into<Option<Arc<AtomicBool>>>) -> Self {
-        self.cancelled = cancelled.into();
+    pub fn with_cancel(mut self, cancel: Cancel) -> Self {
+        self.cancel = Some(cancel);
         self
     }
 }
@@ -145,7 +145,7 @@ pub(crate) fn verify(store: &Store, id: &str, options: &VerifyOptions) -> Result
     let mut report = None;
     verify_many(store, &[id], options, &mut |answer| report = Some(answer));
     // Cancelled before it was done.
-    report.unwrap_or_else(|| Err(Error::io("verify", store.path(), std::io::ErrorKind::Interrupted)))
+    report.unwrap_or_else(|| Err(Error::Cancelled { what: format!("verifying {id:?}") }))
 }
 
 /// Checks the content of several entries, on all cores, the largest files first; bytes that several need are read once.
@@ -184,15 +184,13 @@ fn verify_in_full(
     each: &mut dyn FnMut(Result<VerifyReport>),
 ) {
     let observer = options.observer.clone().unwrap_or_else(|| Arc::new(()));
-    let never = Arc::new(AtomicBool::new(false));
-    let cancelled = options.cancelled.clone().unwrap_or(never);
     let pace = options.max_bytes_per_s.map(Pace::new);
     let checker = Checker {
         root: &store.root,
         by_name: options.depth == VerifyDepth::ByName,
         durability: Durability::Relaxed,
         pace: pace.as_ref(),
-        cancelled: &cancelled,
+        cancel: options.cancel.as_ref(),
         advanced: &|bytes| observer.on(&Event::Advanced { bytes }),
     };
     let mut recorder = Recorder { store, start, waiting: Vec::new(), since: Instant::now(), each };

@@ -1,11 +1,11 @@
 //! What a check covers, what it leaves out, how fast it may be, what it tells meanwhile, and how it ends early.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::sleep;
 use std::time::{Duration, Instant, SystemTime};
 
-use catalog_core::{Event, Observer, TrustState, VerifyDepth};
+use catalog_core::{Cancel, Event, Observer, TrustState, VerifyDepth};
 
 use super::*;
 use crate::common::{assert_readable, options, reference, set_mtime};
@@ -179,7 +179,7 @@ fn progress_comes_to_the_bytes_that_were_announced() {
 /// Cancels when so much was read.
 struct StopAfter {
     left: AtomicU64,
-    cancelled: Arc<AtomicBool>,
+    cancelled: Cancel,
 }
 
 impl Observer for StopAfter {
@@ -188,7 +188,7 @@ impl Observer for StopAfter {
             let before =
                 self.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| Some(n.saturating_sub(*bytes)));
             if before.unwrap() <= *bytes {
-                self.cancelled.store(true, Ordering::Relaxed);
+                self.cancelled.cancel();
             }
         }
     }
@@ -206,9 +206,9 @@ fn who_cancels_gets_what_was_done_and_goes_on_from_there() {
     }
     for (depth, parts) in [(VerifyDepth::Full, 8 * MIB), (VerifyDepth::ByName, 4 * MIB)] {
         // In the middle of the large one: nothing is known of it.
-        let cancelled = Arc::new(AtomicBool::new(false));
+        let cancelled = Cancel::new();
         let stop = StopAfter { left: AtomicU64::new(parts), cancelled: cancelled.clone() };
-        let mut options = VerifyOptions::default().with_depth(depth).with_cancelled(Some(cancelled));
+        let mut options = VerifyOptions::default().with_depth(depth).with_cancel(cancelled);
         options.observer = Some(Arc::new(stop));
         let reports = check_all(&catalog, &["large"], &options);
         assert!(reports.is_empty(), "{depth:?}: {reports:?}");
@@ -217,11 +217,11 @@ fn who_cancels_gets_what_was_done_and_goes_on_from_there() {
     }
 
     // When the large one is done.
-    let cancelled = Arc::new(AtomicBool::new(false));
+    let cancelled = Cancel::new();
     let stop = StopAfter { left: AtomicU64::new(64 * MIB), cancelled: cancelled.clone() };
     let options = VerifyOptions::default()
         .with_max_age(Some(Duration::from_secs(3600)))
-        .with_cancelled(Some(cancelled))
+        .with_cancel(cancelled)
         .with_observer(Arc::new(stop));
     let before = last_verified_ms(&catalog, "large");
     let reports = check_all(&catalog, &["large", "small"], &options);
@@ -240,12 +240,10 @@ fn who_cancels_does_not_wait_for_the_rate() {
     let host = Host::new();
     let catalog = catalog(&host);
     add(&host, &catalog, "m", &noise(60, 20 * MIB));
-    let cancelled = Arc::new(AtomicBool::new(false));
+    let cancelled = Cancel::new();
     let stop = StopAfter { left: AtomicU64::new(1), cancelled: cancelled.clone() };
-    let options = VerifyOptions::default()
-        .with_max_bytes_per_s(Some(1000))
-        .with_cancelled(Some(cancelled))
-        .with_observer(Arc::new(stop));
+    let options =
+        VerifyOptions::default().with_max_bytes_per_s(Some(1000)).with_cancel(cancelled).with_observer(Arc::new(stop));
     assert!(check_all(&catalog, &["m"], &options).is_empty());
 }
 

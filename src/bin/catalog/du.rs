@@ -36,6 +36,7 @@ struct Summary {
     trash_bytes: u64,
     quarantine_bytes: u64,
     ingest_bytes: u64,
+    partial_bytes: u64,
     unreferenced_bytes: u64,
     entries: usize,
     blobs: u64,
@@ -90,6 +91,7 @@ fn print_json(app: &mut App, usage: &DiskUsage) {
         trash_bytes: usage.trash_bytes,
         quarantine_bytes: usage.quarantine_bytes,
         ingest_bytes: usage.ingest_bytes,
+        partial_bytes: usage.partial_bytes,
         unreferenced_bytes: usage.unreferenced_bytes,
         entries: usage.entries.len(),
         blobs: usage.blobs,
@@ -109,7 +111,7 @@ fn print_numbers(app: &mut App, usage: &DiskUsage) {
     }
 }
 
-fn sums(usage: &DiskUsage, command: &str) -> [(&'static str, u64, String); 8] {
+fn sums(usage: &DiskUsage, command: &str) -> [(&'static str, u64, String); 9] {
     let sums = [
         ("logical", usage.logical_bytes, "all models, as engines see them"),
         ("on disk", usage.physical_bytes, "what the store takes for them"),
@@ -118,6 +120,7 @@ fn sums(usage: &DiskUsage, command: &str) -> [(&'static str, u64, String); 8] {
         ("trash", usage.trash_bytes, "taken, and kept for the grace of `catalog gc`"),
         ("quarantine", usage.quarantine_bytes, "damaged, and kept to look at"),
         ("ingest", usage.ingest_bytes, "being brought in, or left by a process that died"),
+        ("partials", usage.partial_bytes, "interrupted copies, which the next stage goes on with"),
         ("unreferenced", usage.unreferenced_bytes, "needed by no model; `catalog gc` takes it"),
     ];
     sums.map(|(name, bytes, meaning)| (name, bytes, with_root(meaning, command)))

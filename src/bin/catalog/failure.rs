@@ -22,6 +22,8 @@ pub(crate) enum Exit {
     NotFound = 3,
     Corrupt = 4,
     Busy = 5,
+    /// As a shell says of SIGINT: 128 and its number.
+    Cancelled = 130,
 }
 
 impl From<Exit> for ExitCode {
@@ -60,6 +62,7 @@ impl Failure {
             Failure::Library(error) if error.is_not_found() => Exit::NotFound,
             Failure::Library(error) if error.is_corrupt() => Exit::Corrupt,
             Failure::Library(error) if error.is_busy() => Exit::Busy,
+            Failure::Library(error) if error.is_cancelled() => Exit::Cancelled,
             Failure::Library(_) | Failure::Output(_) | Failure::Failed(_) => Exit::Failed,
             Failure::Usage(_) => Exit::Usage,
             Failure::Corrupt(_) => Exit::Corrupt,
@@ -133,6 +136,7 @@ mod tests {
             "DigestMismatch CorruptIndex CorruptBlob Damaged Occupied NoGoodSource NoGoodSource"
         );
         assert_eq!(of(Exit::Busy), "Busy");
+        assert_eq!(of(Exit::Cancelled), "Cancelled");
         assert_eq!(of(Exit::Done), "");
         let text = || "x".to_owned();
         assert_eq!(Failure::Usage(text()).exit(), Exit::Usage);

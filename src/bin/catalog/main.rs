@@ -13,6 +13,7 @@ mod failure;
 mod gc;
 mod hash;
 mod human;
+mod interrupt;
 mod lease;
 mod lifecycle;
 mod list;
@@ -61,7 +62,8 @@ Exit codes:
   2  usage, also a malformed id, digest or reference
   3  not found: no such entry, file or catalog
   4  content is not what it should be: another digest, a damaged file of the store
-  5  busy: a lock was not had in time, try again
+  5  busy: timed out waiting for a lock, try again
+  130  ended by Ctrl-C or SIGTERM; a large copy goes on where it was when it is staged again
 With several arguments each is done, and the code is that of the first that failed.
 
 Data goes to standard output, everything else to standard error. With --json it is one object a line.

@@ -9,6 +9,7 @@ use crate::app::App;
 use crate::args::OneModel;
 use crate::failure::Outcome;
 use crate::human;
+use crate::interrupt::cancel_on_signal;
 use crate::progress::Progress;
 
 /// Make a damaged model whole again from a good copy
@@ -38,7 +39,10 @@ impl Args {
         let id = catalog.find(&self.target.model)?.entry.id;
         let progress = Arc::new(Progress::new(app));
         let sources = self.from.into_iter().map(|path| Arc::new(LocalSource::new(path)) as Arc<dyn RepairSource>);
-        let options = RepairOptions::default().with_from(sources.collect()).with_observer(progress.clone());
+        let options = RepairOptions::default()
+            .with_from(sources.collect())
+            .with_observer(progress.clone())
+            .with_cancel(cancel_on_signal());
         let report = catalog.repair(&id, &options);
         progress.clear();
         let report = report?;

@@ -11,6 +11,7 @@ use crate::app::App;
 use crate::args::word;
 use crate::failure::{Failure, Outcome};
 use crate::human;
+use crate::interrupt::cancel_on_signal;
 use crate::progress::Progress;
 use crate::text::shell_word;
 
@@ -101,6 +102,7 @@ impl Args {
             .with_mode(self.mode)
             .with_follow_links(self.follow_links)
             .with_wait(self.wait)
+            .with_cancel(cancel_on_signal())
             .with_observer(progress))
     }
 }
@@ -124,10 +126,14 @@ fn words(receipt: &StageReceipt, app: &App) -> Vec<u8> {
         UsedMode::Move => "moved",
         other => other.as_str(),
     };
+    let resumed = match receipt.resumed_bytes {
+        0 => String::new(),
+        bytes => format!(" ({} of it by an earlier attempt)", human::size(bytes)),
+    };
     let seconds = receipt.elapsed.as_secs_f64();
     let time = if seconds < 1.0 { String::new() } else { format!(", {seconds:.1} s") };
     let mut words = format!(
-        "staged {}: {}, {}, {how}{time}\n  {} path {}  ->  ",
+        "staged {}: {}, {}, {how}{resumed}{time}\n  {} path {}  ->  ",
         app.out.shown(&receipt.id),
         human::size_of_files(receipt.size_bytes, receipt.files),
         human::short_digest(&receipt.digest),

@@ -9,6 +9,7 @@ use crate::amount;
 use crate::app::App;
 use crate::failure::{Exit, Failure, Outcome};
 use crate::human;
+use crate::interrupt::cancel_on_signal;
 use crate::progress::Progress;
 
 /// Check that the content of models is what was staged
@@ -59,6 +60,7 @@ impl Args {
             }
         }
         let progress = Arc::new(Progress::new(app));
+        let cancel = cancel_on_signal();
         let options = VerifyOptions::default()
             .with_depth(match (self.quick, self.sha256) {
                 (true, _) => VerifyDepth::Quick,
@@ -67,9 +69,17 @@ impl Args {
             })
             .with_max_age(self.max_age)
             .with_max_bytes_per_s(self.rate)
-            .with_observer(progress.clone());
+            .with_observer(progress.clone())
+            .with_cancel(cancel.clone());
         let (mut passed, mut others, mut bytes) = (0_u64, 0_u64, 0);
         catalog.verify_many(&ids, &options, &mut |answer| {
+            if let Err(error) = &answer
+                && self.all
+                && error.is_not_found()
+            {
+                // It was removed since it was listed.
+                return progress.suspend(|| app.note(&format!("skipped: {error}")));
+            }
             let answer = progress.suspend(|| show(app, answer, self.quick));
             match answer {
                 Ok(read) => {
@@ -86,6 +96,10 @@ impl Args {
         if self.all && !app.json() {
             let bad = if others == 0 { String::new() } else { format!(", {others} not") };
             app.note(&format!("{passed} intact{bad}; {} read", human::size(bytes)));
+        }
+        if cancel.is_cancelled() {
+            app.note("ended before all was checked; what was found by then is recorded");
+            return Err(Failure::Told(Exit::Cancelled));
         }
         first.map_or(Ok(()), |exit| Err(Failure::Told(exit)))
     }

@@ -80,6 +80,7 @@ impl Handle {
         let common = OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
         let file = match how {
             Open::Read => rfs::openat(parent, name, common | OFlags::RDONLY, Mode::empty())?,
+            Open::Write => rfs::openat(parent, name, common | OFlags::RDWR, Mode::empty())?,
             Open::CreateNew(mode) => {
                 let flags = common | OFlags::RDWR | OFlags::CREATE | OFlags::EXCL;
                 let file = rfs::openat(&parent, name, flags, Mode::from_raw_mode(mode))?;
@@ -248,6 +249,7 @@ fn meta(stat: &rfs::Stat) -> Meta {
         inode: stat.st_ino,
         size_bytes: u64::try_from(stat.st_size).unwrap_or(0),
         mtime_ns: i128::from(stat.st_mtime) * 1_000_000_000 + i128::from(stat.st_mtime_nsec),
+        changed_ns: i128::from(stat.st_ctime) * 1_000_000_000 + i128::from(stat.st_ctime_nsec),
         mode: stat.st_mode & 0o7777,
         links: u64::from(stat.st_nlink),
         owner: stat.st_uid,
@@ -262,6 +264,23 @@ pub(crate) fn is_symlink_loop(error: &io::Error) -> bool {
 
 pub(crate) fn meta_of(file: &File) -> io::Result<Meta> {
     Ok(meta(&rfs::fstat(file)?))
+}
+
+/// The kernel makes a new one each time that it starts.
+pub(crate) fn boot_id() -> Option<[u8; 16]> {
+    let text = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
+    let digits: String = text.trim().chars().filter(|c| *c != '-').collect();
+    let mut id = [0; 16];
+    hex::decode_to_slice(digits, &mut id).ok()?;
+    Some(id)
+}
+
+/// When the file was made, which no copy of it has; `None` where the file system does not keep it.
+pub(crate) fn birth_ns(file: &File) -> Option<i128> {
+    let told = rfs::statx(file, "", AtFlags::EMPTY_PATH, rfs::StatxFlags::BTIME).ok()?;
+    let is_kept = rfs::StatxFlags::from_bits_retain(told.stx_mask).contains(rfs::StatxFlags::BTIME);
+    let birth_ns = i128::from(told.stx_btime.tv_sec) * 1_000_000_000 + i128::from(told.stx_btime.tv_nsec);
+    is_kept.then_some(birth_ns)
 }
 
 pub(crate) fn current_user() -> u32 {

@@ -18,6 +18,8 @@ pub(crate) use portable::*;
 pub(crate) enum Open {
     /// For reading.
     Read,
+    /// For reading and writing.
+    Write,
     /// For reading and writing; there must be none, and it gets this mode whatever the umask.
     CreateNew(u32),
     /// For locking: created with this mode when there is none.

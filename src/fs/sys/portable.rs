@@ -56,6 +56,7 @@ impl Handle {
         }
         match how {
             Open::Read => File::open(path),
+            Open::Write => OpenOptions::new().read(true).write(true).open(path),
             Open::CreateNew(mode) => {
                 let file = OpenOptions::new().read(true).write(true).create_new(true).open(path)?;
                 set_mode(&file, mode)?;
@@ -182,6 +183,7 @@ fn meta(data: &fs::Metadata) -> Meta {
         inode: 0,
         size_bytes: data.len(),
         mtime_ns,
+        changed_ns: mtime_ns,
         mode: 0o444,
         links: 1,
         owner: 0,
@@ -191,6 +193,7 @@ fn meta(data: &fs::Metadata) -> Meta {
     {
         use std::os::unix::fs::MetadataExt;
         (meta.device, meta.inode, meta.links) = (data.dev(), data.ino(), data.nlink());
+        meta.changed_ns = i128::from(data.ctime()) * 1_000_000_000 + i128::from(data.ctime_nsec());
         (meta.mode, meta.owner) = (data.mode() & 0o7777, data.uid());
         meta.allocated_bytes = data.blocks() * 512;
     }
@@ -203,6 +206,14 @@ pub(crate) fn meta_of(file: &File) -> io::Result<Meta> {
 
 pub(crate) fn meta_of_path(path: &Path) -> io::Result<Meta> {
     Ok(meta(&fs::metadata(path)?))
+}
+
+pub(crate) fn boot_id() -> Option<[u8; 16]> {
+    None
+}
+
+pub(crate) fn birth_ns(_: &File) -> Option<i128> {
+    None
 }
 
 /// Not known: nobody is the owner, so that `--mode link` is refused.

@@ -3,7 +3,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::*;
 use crate::digest::Digest;
-use crate::fs::{Durability, Root};
+use crate::fs::Root;
+use crate::ingest::tests::options;
 use crate::layout;
 
 const LARGE_BYTES: usize = 1 << 20;
@@ -47,7 +48,7 @@ fn job<'a>(
 ) -> Job<'a> {
     let origin = Origin::Local { path: source.to_path_buf(), mode };
     let file = ContentFile { path: String::new(), size_bytes: size_bytes as u64, expected: None, origin };
-    Job { file, options: Options { durability: Durability::Relaxed, with_groups: true, advanced }, failed }
+    Job { file, options: options(advanced), failed }
 }
 
 #[test]

@@ -1,0 +1,35 @@
+//! Ctrl-C and SIGTERM: the first ends long work tidily, a second one kills.
+
+use catalog_core::Cancel;
+
+/// What a signal ends. Asked for by verbs that look at it: in all others a signal kills at once, which leaves nothing
+/// behind but what the next collection takes.
+#[cfg(unix)]
+pub(crate) fn cancel_on_signal() -> Cancel {
+    use signal_hook::consts::{SIGINT, SIGTERM};
+    use signal_hook::iterator::Signals;
+    use signal_hook::low_level::emulate_default_handler;
+
+    let cancel = Cancel::new();
+    // Without it, a signal kills as it would have.
+    if let Ok(mut signals) = Signals::new([SIGINT, SIGTERM]) {
+        let told = cancel.clone();
+        let wait = move || {
+            for signal in signals.forever() {
+                if told.is_cancelled() {
+                    let _ = emulate_default_handler(signal);
+                }
+                told.cancel();
+                crate::app::note("ending; what was done so far is kept. Again to end at once");
+            }
+        };
+        // Where no thread can be started, nobody is told of a signal: then the handlers go with `signals`.
+        let _ = std::thread::Builder::new().name("signals".into()).spawn(wait);
+    }
+    cancel
+}
+
+#[cfg(not(unix))]
+pub(crate) fn cancel_on_signal() -> Cancel {
+    Cancel::new()
+}

@@ -1,0 +1,101 @@
+//! Filling a partial: what is missing is copied, what is there is only hashed, and each step is written down.
+
+use std::ops::Range;
+
+use super::journal::{Fact, MIDSTATE_EVERY_BYTES};
+use super::{Partial, group_range};
+use crate::error::{Error, Result};
+use crate::fs::map::Map;
+use crate::fs::writeback::Writeback;
+use crate::hash::groups::{GROUP_BYTES, value_of};
+use crate::hash::{Hasher, Hashes, hash_in_order};
+use crate::ingest::Options;
+use crate::ingest::reader::Reader;
+
+impl Partial<'_> {
+    /// Brings all that is missing, and returns what the whole hashes to.
+    pub(in crate::ingest) fn fill(
+        &mut self,
+        reader: Reader<'_>,
+        options: Options<'_>,
+        writeback: &Writeback,
+        cancelled: &(dyn Fn() -> Result<()> + Sync),
+    ) -> Result<Hashes> {
+        if let Some(hashes) = self.digest.and_then(|digest| self.hashes(digest)) {
+            (options.advanced)(self.size_bytes);
+            return Ok(hashes);
+        }
+        // SHA-256 goes on from where it was written down last; what has come since is read back.
+        let mut sha256 = self.midstate.map_or_else(Hasher::default, Hasher::resume);
+        (options.advanced)(sha256.length_bytes());
+        let Partial { root, data, journal, size_bytes, values, folder, .. } = self;
+        let name = folder.path().join(super::DATA);
+        let fail = |e| root.fail("write", &name, e);
+        let fetch = |part: Range<u64>| {
+            cancelled()?;
+            let numbers = groups_in(&part);
+            let mut missing = Vec::new();
+            for number in numbers.clone().filter(|number| values.get(*number).is_some_and(Option::is_none)) {
+                missing.push(number);
+            }
+            for run in runs(&missing, *size_bytes) {
+                reader.copy(&run, data, fail)?;
+                writeback.wrote(run.end - run.start);
+            }
+            let map = Map::read_in(data, part.clone()).map_err(fail)?;
+            let mut facts = Vec::with_capacity(missing.len());
+            for number in missing {
+                let range = group_range(number, *size_bytes);
+                let inside = (range.start - part.start) as usize..(range.end - part.start) as usize;
+                let (Some(bytes), Some(slot)) = (map.get(inside), values.get_mut(number)) else { continue };
+                let (number, value) = (number as u64, value_of(number as u64, bytes));
+                *slot = Some(value);
+                facts.push(Fact::Group { number, value });
+            }
+            // After the bytes that it speaks of.
+            journal.append(&facts);
+            Ok::<_, Error>(map)
+        };
+        hash_in_order(&mut sha256, *size_bytes, fetch, &mut |sha256, bytes| {
+            (options.advanced)(bytes);
+            if sha256.length_bytes().is_multiple_of(MIDSTATE_EVERY_BYTES) {
+                journal.append(&sha256.midstate().map(Fact::Midstate).into_iter().collect::<Vec<_>>());
+            }
+        })?;
+        let digest = sha256.finish();
+        self.note_whole(digest);
+        Ok(self.hashes(digest).expect("every group was there or has been copied"))
+    }
+}
+
+/// The groups that a part has, which begins at the edge of one.
+fn groups_in(part: &Range<u64>) -> Range<usize> {
+    let number = |at: u64| usize::try_from(at / GROUP_BYTES as u64).unwrap_or(usize::MAX);
+    number(part.start)..number(part.end.saturating_sub(1)).saturating_add(1)
+}
+
+/// Ranges of the file that these groups make up, in as few pieces as can be.
+fn runs(groups: &[usize], size_bytes: u64) -> Vec<Range<u64>> {
+    let mut runs: Vec<Range<u64>> = Vec::new();
+    for range in groups.iter().map(|number| group_range(*number, size_bytes)) {
+        match runs.last_mut() {
+            Some(last) if last.end == range.start => last.end = range.end,
+            _ => runs.push(range),
+        }
+    }
+    runs
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn groups_of_a_part_and_runs_of_groups() {
+        const MIB: u64 = 1 << 20;
+        assert_eq!(groups_in(&(4 * MIB..8 * MIB)), 4..8);
+        assert_eq!(groups_in(&(4 * MIB..4 * MIB + 1)), 4..5);
+        assert_eq!(runs(&[0, 1, 3], 3 * MIB + 7), [0..2 * MIB, 3 * MIB..3 * MIB + 7]);
+        assert_eq!(runs(&[], MIB), []);
+    }
+}

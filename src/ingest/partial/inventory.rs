@@ -1,0 +1,97 @@
+//! All partials that there are: what each is, whether somebody fills it, and its end.
+
+use std::path::Path;
+
+use super::journal::Summary;
+use super::{DATA, JOURNAL, What};
+use crate::digest::Digest;
+use crate::error::Result;
+use crate::fs::owned::OwnedFolder;
+use crate::fs::source::source_meta;
+use crate::fs::{Kind, Root};
+use crate::layout;
+
+/// Whether a partial is worked on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum PartialState {
+    /// A process fills it, or waits to publish it.
+    Alive,
+    /// Nobody does. Whoever wants the same goes on with it.
+    Dead,
+    /// Another user's: this one cannot tell.
+    Unknown,
+}
+
+/// What can be told of a partial without a wait.
+#[derive(Clone, Debug)]
+pub(crate) struct PartialFacts {
+    /// Its name in `partials/`.
+    pub(crate) key: String,
+    /// What is brought, for people: a path, an address. Empty when that cannot be read.
+    pub(crate) name: String,
+    pub(crate) state: PartialState,
+    /// Of the whole file.
+    pub(crate) size_bytes: u64,
+    pub(crate) done_bytes: u64,
+    /// What comes free when it is removed: its room is reserved from the beginning.
+    pub(crate) disk_bytes: u64,
+    /// When it was written to last.
+    pub(crate) changed_ms: u64,
+}
+
+/// Every folder in `partials/`, sorted by key. What cannot be read is told of as far as that goes: it stops nobody.
+pub(crate) fn partials(root: &Root) -> Result<Vec<PartialFacts>> {
+    let entries = root.entries(Path::new(layout::PARTIALS))?;
+    let folders = entries.into_iter().filter(|(_, meta)| meta.kind == Kind::Dir);
+    Ok(folders.map(|(key, meta)| facts(root, &key.to_string_lossy(), meta.mtime_ns)).collect())
+}
+
+fn facts(root: &Root, key: &str, made_ns: i128) -> PartialFacts {
+    let folder = layout::partial(key);
+    let files = root.entries(&folder);
+    let state = match (OwnedFolder::claim(root, &folder), &files) {
+        (Ok(Some(_)), _) => PartialState::Dead, // claimed for this moment only
+        (Ok(None), _) => PartialState::Alive,
+        (Err(_), _) => PartialState::Unknown,
+    };
+    let files = files.unwrap_or_default();
+    let journal = root.open_file(&folder.join(JOURNAL)).ok().flatten();
+    let Summary { name, size_bytes, done_bytes } = journal.and_then(Summary::read).unwrap_or_default();
+    let changed_ns = files.iter().map(|(_, meta)| meta.mtime_ns).max().unwrap_or(made_ns);
+    // Data that was published already is a blob's.
+    let own = files.iter().filter(|(_, meta)| meta.links <= 1);
+    PartialFacts {
+        key: key.to_owned(),
+        name,
+        state,
+        size_bytes,
+        done_bytes,
+        disk_bytes: own.map(|(_, meta)| meta.allocated_bytes).sum(),
+        changed_ms: u64::try_from(changed_ns / 1_000_000).unwrap_or(0),
+    }
+}
+
+/// Removes a partial that nobody works on, and returns how many bytes on disk came free; `None`: somebody works on it,
+/// or it is gone.
+pub(crate) fn remove_partial(root: &Root, key: &str) -> Result<Option<u64>> {
+    let Some(dead) = OwnedFolder::claim(root, &layout::partial(key))? else { return Ok(None) };
+    let files = root.entries(dead.path())?;
+    let freed_bytes = files.iter().filter(|(_, meta)| meta.links <= 1).map(|(_, meta)| meta.allocated_bytes).sum();
+    // Owned until it is gone: a process that has made it and not locked it yet then begins another one.
+    root.remove_all(dead.path())?;
+    Ok(Some(freed_bytes))
+}
+
+/// How much room a copy of this local file has already, from an earlier process: it needs only the rest.
+pub(crate) fn reserved_bytes(root: &Root, path: &Path, expected: Option<Digest>) -> u64 {
+    let reserved = || {
+        let meta = source_meta(path).ok()?;
+        let what = match expected {
+            Some(expected) => What::digest(&expected, String::new()),
+            None => What::local(path, &meta),
+        };
+        let data = root.meta(&what.folder().join(DATA)).ok()??;
+        (data.size_bytes == meta.size_bytes && data.links == 1).then_some(data.allocated_bytes)
+    };
+    reserved().unwrap_or(0)
+}

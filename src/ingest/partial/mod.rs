@@ -1,0 +1,175 @@
+//! Partials: what was brought of a large file so far, kept beyond the process that brought it.
+//!
+//! `partials/<key>/data` has the full length and its room from the beginning; `journal` says which of it is there. The key
+//! is what is brought, so whoever wants the same goes on where another one was stopped, by Ctrl-C, a kill or a power cut;
+//! what is not the same is another partial. The folder has an owner as a session's has: whoever finds it owned makes a
+//! private copy of its own.
+//!
+//! ```text
+//! open.rs       taking one up, or beginning one
+//! journal.rs    what is in it, in records that check themselves
+//! fill.rs       bringing what is missing, with all cores
+//! stream.rs     the same, as one of many streams
+//! inventory.rs  all that there are, for who collects and counts
+//! ```
+
+mod fill;
+#[cfg_attr(not(test), expect(dead_code, reason = "for gc, du, doctor and the verb `partials`"))]
+mod inventory;
+mod journal;
+mod open;
+mod stream;
+
+pub(crate) use inventory::{PartialState, partials, remove_partial, reserved_bytes};
+pub(super) use stream::Position;
+
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use blake3::hazmat::ChainingValue;
+
+use self::journal::{Fact, Journal};
+use crate::blob::{Keeper, Pending, UsedMode};
+use crate::digest::Digest;
+use crate::error::Error;
+use crate::fs::owned::OwnedFolder;
+use crate::fs::{Meta, Root};
+use crate::hash::groups::{self, Groups};
+use crate::hash::{Hashes, Midstate};
+use crate::layout;
+
+const DATA: &str = "data";
+const JOURNAL: &str = "journal";
+
+/// What is brought: two that are equal are the same bytes.
+#[derive(Clone, Debug)]
+pub(super) struct What {
+    text: String,
+    /// For people.
+    name: String,
+}
+
+impl What {
+    /// Bytes of this digest, wherever they come from.
+    pub(super) fn digest(digest: &Digest, name: String) -> Self {
+        What { text: digest.to_string(), name }
+    }
+
+    /// A local file as it is now. The change time is in it because nobody can set it back, as one can the others.
+    pub(super) fn local(path: &Path, meta: &Meta) -> Self {
+        let Meta { inode, size_bytes, mtime_ns, changed_ns, .. } = meta;
+        let text = format!("local {path:?} {inode} {size_bytes} {mtime_ns} {changed_ns}");
+        What { text, name: path.display().to_string() }
+    }
+
+    /// What has this strong validator at its origin.
+    pub(super) fn remote(location: String, size_bytes: u64, validator: &str) -> Self {
+        What { text: format!("remote {location:?} {size_bytes} {validator:?}"), name: location }
+    }
+
+    fn folder(&self) -> PathBuf {
+        layout::partial(&layout::partial_key(&self.text))
+    }
+
+    fn identity(&self) -> journal::Identity {
+        *blake3::hash(self.text.as_bytes()).as_bytes()
+    }
+}
+
+/// A partial that this process owns. Dropped, it stays for the next one.
+#[derive(Debug)]
+pub(super) struct Partial<'r> {
+    root: &'r Root,
+    folder: OwnedFolder,
+    data: File,
+    journal: Journal,
+    size_bytes: u64,
+    /// Of each group that is in `data`.
+    values: Vec<Option<ChainingValue>>,
+    midstate: Option<Midstate>,
+    /// Of all of it; nothing is written any more then.
+    digest: Option<Digest>,
+    /// What was there when it was taken up.
+    resumed_bytes: u64,
+}
+
+impl<'r> Partial<'r> {
+    pub(super) fn data(&self) -> &File {
+        &self.data
+    }
+
+    pub(super) fn root(&self) -> &'r Root {
+        self.root
+    }
+
+    pub(super) fn name(&self) -> PathBuf {
+        self.folder.path().join(DATA)
+    }
+
+    pub(super) fn resumed_bytes(&self) -> u64 {
+        self.resumed_bytes
+    }
+
+    /// The error of its data.
+    pub(super) fn fail(&self, action: &'static str, error: io::Error) -> Error {
+        self.root.fail(action, &self.name(), error)
+    }
+
+    /// What the whole hashes to, once its SHA-256 is known and all groups are there.
+    fn hashes(&self, digest: Digest) -> Option<Hashes> {
+        let values: Option<Vec<ChainingValue>> = self.values.iter().copied().collect();
+        let groups = Groups::from_values(self.size_bytes, values?)?;
+        Some(Hashes { digest, groups: Some(groups) })
+    }
+
+    /// Writes down that it is whole: whoever takes it up has nothing to read and nothing to hash.
+    fn note_whole(&self, digest: Digest) {
+        if self.digest.is_none() {
+            self.journal.append(&[Fact::Digest { size_bytes: self.size_bytes, sha256: digest.to_sha256() }]);
+        }
+    }
+
+    /// The whole file, to be sealed and published from where it is. Until it is recorded the partial stays: when the
+    /// publishing fails, or is not come to, the next process has nothing but that to do.
+    pub(super) fn into_pending(self) -> Pending<'r> {
+        let (root, name, resumed_bytes) = (self.root, self.name(), self.resumed_bytes);
+        let keeper = PartialKeeper { root, folder: self.folder };
+        Pending::around(root, name, self.data, UsedMode::Copy).kept_by(Box::new(keeper), resumed_bytes)
+    }
+
+    /// Removes it: nobody wants it, or nobody may rely on it.
+    pub(super) fn remove(self) {
+        remove(self.root, self.folder);
+    }
+}
+
+/// The folder of a partial whose data waits to be published.
+#[derive(Debug)]
+struct PartialKeeper<'r> {
+    root: &'r Root,
+    folder: OwnedFolder,
+}
+
+impl Keeper for PartialKeeper<'_> {
+    fn remove(self: Box<Self>) {
+        remove(self.root, self.folder);
+    }
+}
+
+/// Best effort: what stays is removed by a later sweep.
+fn remove(root: &Root, folder: OwnedFolder) {
+    if let Err(error) = root.remove_all(folder.path()) {
+        tracing::debug!(path = %folder.path().display(), %error, "a partial that is done with stays");
+    }
+}
+
+/// The bytes of a group.
+fn group_range(number: usize, size_bytes: u64) -> std::ops::Range<u64> {
+    groups::range(number as u64, size_bytes)
+}
+
+#[cfg(test)]
+#[cfg(target_os = "linux")]
+#[allow(clippy::disallowed_methods)]
+mod tests;

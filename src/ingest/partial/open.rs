@@ -1,0 +1,191 @@
+//! Taking a partial up where another process has left it, or beginning one.
+
+use std::path::Path;
+use std::thread;
+use std::time::Duration;
+
+use rayon::prelude::*;
+
+use super::journal::{self, Content, Journal, Writer};
+use super::{DATA, JOURNAL, Partial, What, group_range};
+use crate::error::Result;
+use crate::fs::lock::{Hold, try_lock_file};
+use crate::fs::map::Map;
+use crate::fs::owned::OwnedFolder;
+use crate::fs::{Durability, Kind, Meta, Root, Temp, current_user, meta_of, space};
+use crate::hash::groups;
+use crate::layout;
+use crate::threads::ready_for_rayon;
+
+/// A listing has a partial's folder for a moment; a process that fills it has it for long.
+const ATTEMPTS: usize = 5;
+const NAP: Duration = Duration::from_millis(10);
+
+impl<'r> Partial<'r> {
+    /// `None`: another process fills it just now, or there can be none here. A private copy then does the same, and only
+    /// lives as long as its process.
+    pub(in crate::ingest) fn open(root: &'r Root, what: &What, size_bytes: u64) -> Option<Self> {
+        let opened = Self::try_open(root, what, size_bytes);
+        opened.unwrap_or_else(|error| {
+            tracing::debug!(what = what.name, %error, "no partial can be had");
+            None
+        })
+    }
+
+    fn try_open(root: &'r Root, what: &What, size_bytes: u64) -> Result<Option<Self>> {
+        // A file of one group has no chaining values.
+        if groups::count(size_bytes) < 2 {
+            return Ok(None);
+        }
+        let Some(folder) = own(root, &what.folder())? else { return Ok(None) };
+        // Two that write to one file would, with a source that changes, spoil what the other has published.
+        if !excludes(root, &folder)? || !is_mine(root, folder.path())? {
+            return Ok(None);
+        }
+        match take_up(root, &folder, what, size_bytes)? {
+            Some(found) => Ok(Some(found.of(root, folder))),
+            None => begin(root, &folder, what, size_bytes).map(|begun| Some(begun.of(root, folder))),
+        }
+    }
+}
+
+/// Makes the folder when there is none, and becomes its owner.
+fn own(root: &Root, folder: &Path) -> Result<Option<OwnedFolder>> {
+    root.make_dirs(Path::new(layout::PARTIALS))?;
+    for attempt in 0..ATTEMPTS {
+        if attempt > 0 {
+            thread::sleep(NAP);
+        }
+        if root.meta(folder)?.is_none()
+            && let Err(error) = root.make_private_dir(folder)
+            && root.meta(folder)?.is_none()
+        {
+            return Err(error);
+        }
+        if let Some(owned) = OwnedFolder::claim(root, folder)? {
+            return Ok(Some(owned));
+        }
+    }
+    Ok(None)
+}
+
+/// Whether a lock on the folder keeps another one off.
+fn excludes(root: &Root, folder: &OwnedFolder) -> Result<bool> {
+    let Some(again) = root.open_dir(folder.path())? else { return Ok(false) };
+    Ok(try_lock_file(root, again, folder.path(), Hold::Exclusive)?.is_none())
+}
+
+/// What another user has made may be written to by that user at any time.
+fn is_mine(root: &Root, name: &Path) -> Result<bool> {
+    Ok(root.meta(name)?.is_some_and(|meta| meta.owner == current_user()))
+}
+
+/// A partial without its folder.
+struct Found {
+    data: std::fs::File,
+    journal: Journal,
+    size_bytes: u64,
+    content: Content,
+}
+
+impl Found {
+    fn of<'r>(self, root: &'r Root, folder: OwnedFolder) -> Partial<'r> {
+        let Found { data, journal, size_bytes, content: Content { values, midstates, digest, .. } } = self;
+        let held = values.iter().enumerate().filter(|(_, value)| value.is_some());
+        let bytes_of = |number| {
+            let range = group_range(number, size_bytes);
+            range.end - range.start
+        };
+        let resumed_bytes = held.map(|(number, _)| bytes_of(number)).sum();
+        let midstate = midstates.last().copied();
+        Partial { root, folder, data, journal, size_bytes, values, midstate, digest, resumed_bytes }
+    }
+}
+
+/// `None`: there is nothing, or nothing that can be gone on with.
+fn take_up(root: &Root, folder: &OwnedFolder, what: &What, size_bytes: u64) -> Result<Option<Found>> {
+    let (data_name, journal_name) = (folder.path().join(DATA), folder.path().join(JOURNAL));
+    let identity = what.identity();
+    for name in [&data_name, &journal_name] {
+        let is_usable = |meta: &Meta| meta.kind == Kind::File && meta.owner == current_user();
+        if !root.meta(name)?.is_some_and(|meta| is_usable(&meta)) {
+            return Ok(None);
+        }
+    }
+    let Some(journal_file) = root.open_file(&journal_name)? else { return Ok(None) };
+    let Some(mut content) = Content::read(journal_file, &identity, size_bytes) else { return Ok(None) };
+    let Some(data) = root.open_file(&data_name)? else { return Ok(None) };
+    let meta = meta_of(&data).map_err(|e| root.fail("look at", &data_name, e))?;
+    if meta.size_bytes != size_bytes {
+        return Ok(None);
+    }
+    let writer = Writer::of(&data).map_err(|e| root.fail("look at", &data_name, e))?;
+    let is_believed = writer == Some(content.writer);
+    if !is_believed {
+        check(&mut content, &data, size_bytes);
+    }
+    let prefix = held_prefix(&content, size_bytes);
+    content.midstates.retain(|midstate| midstate.length_bytes <= prefix);
+    content.digest = content.digest.filter(|_| prefix == size_bytes);
+    let data = match content.digest {
+        // It may have been published already: nothing is ever written to a blob.
+        Some(_) => data,
+        None if meta.links > 1 => return Ok(None),
+        None => match root.open_private_file(&data_name) {
+            Ok(Some(data)) => data,
+            // Such as one that was sealed and whose journal could not say so.
+            Ok(None) | Err(_) => return Ok(None),
+        },
+    };
+    if !is_believed {
+        // What is there is known again, and belongs to this start of the machine from now on.
+        let (text, records) = journal::compact(identity, size_bytes, writer, &what.name, &content);
+        Temp::write(root, folder.path(), &text, Durability::Relaxed)?.publish_over(&journal_name)?;
+        content.records = records;
+    }
+    let Some(journal_file) = root.open_private_file(&journal_name)? else { return Ok(None) };
+    let journal = Journal::resume(journal_file, identity, content.records);
+    let journal = journal.map_err(|e| root.fail("cut", &journal_name, e))?;
+    Ok(Some(Found { data, journal, size_bytes, content }))
+}
+
+/// Reads each group back and holds it against its chaining value: of what was written before the machine was started
+/// anew, anything may be gone.
+fn check(content: &mut Content, data: &std::fs::File, size_bytes: u64) {
+    ready_for_rayon();
+    content.values.par_iter_mut().enumerate().for_each(|(number, slot)| {
+        let is_there = |value| {
+            // What the disk cannot give back is gone as well.
+            let bytes = Map::read_in(data, group_range(number, size_bytes));
+            bytes.is_ok_and(|bytes| groups::value_of(number as u64, &bytes) == value)
+        };
+        *slot = slot.filter(|value| is_there(*value));
+    });
+}
+
+/// How long a beginning is there without a gap.
+fn held_prefix(content: &Content, size_bytes: u64) -> u64 {
+    let groups = content.values.iter().take_while(|value| value.is_some()).count();
+    group_range(groups, size_bytes).start
+}
+
+fn begin(root: &Root, folder: &OwnedFolder, what: &What, size_bytes: u64) -> Result<Found> {
+    for name in root.names(folder.path())? {
+        root.remove_all(&folder.path().join(name))?;
+    }
+    begin_in_empty(root, folder, what, size_bytes).inspect_err(|_| {
+        let _ = root.remove_all(folder.path()); // best effort, as for all that a failed operation leaves
+    })
+}
+
+fn begin_in_empty(root: &Root, folder: &OwnedFolder, what: &What, size_bytes: u64) -> Result<Found> {
+    let (data_name, journal_name) = (folder.path().join(DATA), folder.path().join(JOURNAL));
+    let data = root.create_file(&data_name, 0o600)?;
+    space::reserve(&data, size_bytes).map_err(|e| root.fail("reserve room for", &data_name, e))?;
+    let writer = Writer::of(&data).map_err(|e| root.fail("look at", &data_name, e))?;
+    let journal_file = root.create_file(&journal_name, 0o600)?;
+    let journal = Journal::begin(journal_file, what.identity(), size_bytes, writer, &what.name);
+    let journal = journal.map_err(|e| root.fail("write", &journal_name, e))?;
+    let content = Content::empty(size_bytes);
+    Ok(Found { data, journal, size_bytes, content })
+}

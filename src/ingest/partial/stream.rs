@@ -1,0 +1,89 @@
+//! Filling a partial as one of many streams: what is there is read back, what is missing comes from the source.
+//!
+//! The SHA-256 of a stream is not this thread's alone and is not written down, so a stream reads all of what is there
+//! again; nothing of that is copied.
+
+use std::io::{Read as _, Seek as _, SeekFrom};
+
+use blake3::hazmat::ChainingValue;
+
+use super::journal::Fact;
+use super::{Partial, group_range};
+use crate::digest::Digest;
+use crate::error::{Error, Result};
+use crate::fs::atomic;
+use crate::fs::source::Foreign;
+use crate::hash::Buffer;
+use crate::hash::groups::{GROUP_BYTES, GroupHasher, Groups};
+
+/// How far a stream has come in a partial.
+#[derive(Default)]
+pub(in crate::ingest) struct Position {
+    at_bytes: u64,
+    groups: GroupHasher,
+    /// Groups whose value was looked at.
+    checked: usize,
+}
+
+impl Position {
+    /// Gets the next bytes into the buffer, from where they are. None at the end.
+    pub(in crate::ingest) fn advance(
+        &mut self,
+        partial: &mut Partial<'_>,
+        source: &Foreign,
+        buffer: &mut Buffer<'_>,
+    ) -> Result<()> {
+        let group = (self.at_bytes / GROUP_BYTES as u64) as usize;
+        let left = group_range(group, partial.size_bytes).end - self.at_bytes;
+        let is_held = partial.values.get(group).is_some_and(Option::is_some);
+        let (mut file, name) =
+            if is_held { (&partial.data, partial.name()) } else { (source.file(), Default::default()) };
+        let fail = |e| if is_held { partial.root.fail("read", &name, e) } else { source.fail("read", e) };
+        file.seek(SeekFrom::Start(self.at_bytes)).map_err(fail)?;
+        buffer.refill(&mut file.take(left)).map_err(fail)?;
+        let read_bytes = buffer.bytes().len() as u64;
+        if read_bytes == 0 && left > 0 {
+            return Err(source.changed(format!("it ended {} bytes early", partial.size_bytes - self.at_bytes)));
+        }
+        if !is_held {
+            atomic::write_at(&partial.data, self.at_bytes, buffer.bytes()).map_err(|e| partial.fail("write", e))?;
+        }
+        self.at_bytes += read_bytes;
+        self.groups.update(buffer.bytes());
+        note(partial, &mut self.checked, self.groups.values())
+    }
+
+    /// All of it was read.
+    pub(in crate::ingest) fn finish(
+        mut self,
+        partial: &mut Partial<'_>,
+        source: &Foreign,
+        digest: Digest,
+    ) -> Result<Groups> {
+        source.check_ended()?;
+        let groups = self.groups.finish();
+        note(partial, &mut self.checked, groups.values())?;
+        partial.note_whole(digest);
+        Ok(groups)
+    }
+}
+
+/// Writes the groups down that are full by now, and compares those that were there already.
+fn note(partial: &mut Partial<'_>, checked: &mut usize, full: &[ChainingValue]) -> Result<()> {
+    for (number, value) in full.iter().enumerate().skip(*checked) {
+        let Some(slot) = partial.values.get_mut(number) else { continue };
+        match slot {
+            Some(held) if held == value => {}
+            Some(_) => {
+                let reason = "what an interrupted copy has left is no longer what it was".into();
+                return Err(Error::CorruptBlob { path: partial.root.absolute(&partial.name()), reason });
+            }
+            None => {
+                *slot = Some(*value);
+                partial.journal.append(&[Fact::Group { number: number as u64, value: *value }]);
+            }
+        }
+    }
+    *checked = full.len();
+    Ok(())
+}

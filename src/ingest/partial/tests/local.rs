@@ -1,0 +1,185 @@
+//! Large local copies, alone and as one of many streams.
+
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, SystemTime};
+
+use super::*;
+use crate::blob::IngestMode;
+use crate::cancel::Cancel;
+use crate::ingest::{Job, ingest_all};
+
+struct Local {
+    bench: Bench,
+    path: PathBuf,
+}
+
+impl Local {
+    fn new() -> Self {
+        let bench = Bench::new();
+        let path = bench._dir.path().join("source.gguf");
+        let local = Local { bench, path };
+        local.write(&local.bench.bytes);
+        local
+    }
+
+    /// Writes the source, and lets it be old enough for its stamp to be trusted.
+    fn write(&self, bytes: &[u8]) {
+        std::fs::write(&self.path, bytes).unwrap();
+        std::thread::sleep(Duration::from_millis(30));
+    }
+
+    fn file(&self, expected: Option<Digest>) -> ContentFile {
+        let origin = Origin::Local { path: self.path.clone(), mode: IngestMode::Copy };
+        ContentFile { path: String::new(), size_bytes: SIZE_BYTES as u64, expected, origin }
+    }
+
+    /// Ingests it alone; it is cancelled once this many bytes were hashed.
+    fn ingest<'r>(&self, session: &Session<'r>, cancel_at: u64) -> Result<Sealed<'r>> {
+        let (cancel, told) = (Cancel::new(), AtomicU64::new(0));
+        let advanced = |bytes| {
+            if told.fetch_add(bytes, Ordering::Relaxed) + bytes >= cancel_at {
+                cancel.cancel();
+            }
+        };
+        let options = Options { cancel: &cancel, ..with_partials(options(&advanced)) };
+        ingest_one(session, &self.file(None), options)
+    }
+
+    /// The same as one of several, none of which is alone.
+    fn ingest_as_streams<'r>(&self, session: &Session<'r>, copies: usize, cancel_at: u64) -> Vec<Result<Sealed<'r>>> {
+        let (cancel, told) = (Cancel::new(), AtomicU64::new(0));
+        let advanced = |bytes| {
+            if told.fetch_add(bytes, Ordering::Relaxed) + bytes >= cancel_at {
+                cancel.cancel();
+            }
+        };
+        let options = Options { cancel: &cancel, ..with_partials(options(&advanced)) };
+        let failed: Vec<OnceLock<Error>> = (0..copies).map(|_| OnceLock::new()).collect();
+        let jobs = failed.iter().map(|failed| Job { file: self.file(None), options, failed });
+        ingest_all(session, jobs.collect())
+    }
+}
+
+/// Never.
+const ON: u64 = u64::MAX;
+
+#[test]
+fn a_cancelled_copy_is_gone_on_with() {
+    let local = Local::new();
+    let session = Session::begin(&local.bench.root).unwrap();
+    let error = local.ingest(&session, 8 * MIB).unwrap_err();
+    assert!(error.is_cancelled() && error.to_string().contains("source.gguf"), "{error}");
+    let sealed = local.ingest(&session, ON).unwrap();
+    assert_eq!(sealed.digest(), local.bench.digest());
+    assert!(sealed.resumed_bytes() >= 8 * MIB, "{}", sealed.resumed_bytes());
+    assert!(local.bench.root.read(sealed.name()).unwrap().unwrap() == *local.bench.bytes);
+    assert_eq!(sealed.source_stamp(), Some(crate::fs::meta_of_path(&local.path).unwrap().stamp()));
+}
+
+// Red when the streams of a batch copy what is there again.
+#[test]
+fn streams_of_a_batch_go_on_as_well() {
+    let local = Local::new();
+    let session = Session::begin(&local.bench.root).unwrap();
+    let results = local.ingest_as_streams(&session, 4, 10 * MIB);
+    assert!(results.iter().all(|result| result.as_ref().is_err_and(Error::is_cancelled)));
+    let left = partials(&local.bench.root).unwrap().remove(0);
+    assert!(left.done_bytes >= MIB, "{left:?}");
+    let results = local.ingest_as_streams(&session, 4, ON);
+    let mut resumed_bytes = 0;
+    for sealed in results {
+        let mut sealed = sealed.unwrap();
+        assert_eq!(sealed.digest(), local.bench.digest());
+        assert_eq!(*sealed.groups().unwrap().root(), local.bench.blake3);
+        assert!(local.bench.root.read(sealed.name()).unwrap().unwrap() == *local.bench.bytes);
+        resumed_bytes += sealed.resumed_bytes();
+        sealed.keep();
+    }
+    assert_eq!(resumed_bytes, left.done_bytes, "one of them has it");
+    assert!(folders(&local.bench.root).is_empty());
+}
+
+// What a stream reads back has to be what was written down; alone, it is believed in the same way.
+#[test]
+fn a_stream_notices_what_is_no_longer_what_it_was() {
+    use std::os::unix::fs::FileExt as _;
+    let local = Local::new();
+    let session = Session::begin(&local.bench.root).unwrap();
+    let _ = local.ingest(&session, 12 * MIB);
+    let file = std::fs::File::options().write(true).open(local.bench.data()).unwrap();
+    file.write_all_at(b"other", 3 * MIB).unwrap();
+    let results = local.ingest_as_streams(&session, 3, ON);
+    let failed: Vec<_> = results.iter().filter_map(|result| result.as_ref().err()).cloned().collect();
+    assert!(matches!(failed.as_slice(), [Error::CorruptBlob { .. }]), "{failed:?}");
+    results.into_iter().flatten().for_each(|mut sealed| sealed.keep());
+    assert!(folders(&local.bench.root).is_empty(), "what is wrong is of no use to anybody");
+}
+
+// Red when a source that changed is taken for what it was: by size, by its times, and by what nobody can set back.
+#[test]
+fn a_source_that_changed_is_begun_anew() {
+    type Change = fn(&Local);
+    let changes: [(&str, Change); 3] = [
+        ("other bytes", |local| local.write(&noise(SIZE_BYTES + 1)[1..])),
+        ("another size", |local| local.write(&local.bench.bytes[..SIZE_BYTES - 1])),
+        ("other bytes, and the times set back", |local| {
+            let before = std::fs::metadata(&local.path).unwrap().modified().unwrap();
+            local.write(&noise(SIZE_BYTES + 1)[1..]);
+            std::fs::File::options().write(true).open(&local.path).unwrap().set_modified(before).unwrap();
+        }),
+    ];
+    for (name, change) in changes {
+        let local = Local::new();
+        let session = Session::begin(&local.bench.root).unwrap();
+        local.ingest(&session, 8 * MIB).unwrap_err();
+        change(&local);
+        let sealed = local.ingest(&session, ON).unwrap();
+        let now = std::fs::read(&local.path).unwrap();
+        assert_eq!((sealed.digest(), sealed.resumed_bytes()), (Digest::sha256_of(&now), 0), "{name}");
+    }
+}
+
+// Red when a partial is kept of a source whose later change might not show.
+#[test]
+fn a_source_whose_time_is_not_to_be_trusted_has_no_partial() {
+    let local = Local::new();
+    let file = std::fs::File::options().write(true).open(&local.path).unwrap();
+    file.set_modified(SystemTime::now() + Duration::from_secs(3600)).unwrap();
+    let session = Session::begin(&local.bench.root).unwrap();
+    local.ingest(&session, 8 * MIB).unwrap_err();
+    assert!(folders(&local.bench.root).is_empty());
+}
+
+#[test]
+fn a_source_that_changes_while_it_is_copied_leaves_no_partial() {
+    let local = Local::new();
+    let session = Session::begin(&local.bench.root).unwrap();
+    let changing = |_| {
+        let file = std::fs::File::options().write(true).open(&local.path).unwrap();
+        file.set_modified(SystemTime::UNIX_EPOCH).unwrap();
+    };
+    let error = ingest_one(&session, &local.file(None), with_partials(options(&changing))).unwrap_err();
+    assert!(matches!(error, Error::SourceChanged { .. }), "{error}");
+    assert!(folders(&local.bench.root).is_empty());
+}
+
+#[test]
+fn a_copy_that_was_interrupted_has_its_room_already() {
+    let local = Local::new();
+    let session = Session::begin(&local.bench.root).unwrap();
+    let reserved = |expected| reserved_bytes(&local.bench.root, &local.path, expected);
+    assert_eq!(reserved(None), 0);
+    local.ingest(&session, 8 * MIB).unwrap_err();
+    assert!(reserved(None) >= SIZE_BYTES as u64);
+    assert_eq!(reserved(Some(local.bench.digest())), 0, "that would be another partial");
+}
+
+#[test]
+fn small_files_and_clones_have_no_partial() {
+    let local = Local::new();
+    let session = Session::begin(&local.bench.root).unwrap();
+    let sealed = ingest_one(&session, &local.file(None), options(&|_| {})).unwrap();
+    assert!(sealed.name().starts_with(layout::INGEST));
+    assert!(folders(&local.bench.root).is_empty());
+}

@@ -1,0 +1,38 @@
+//! Where the parts of a file that is copied are read from.
+
+use std::fs::File;
+use std::io;
+use std::ops::Range;
+use std::path::PathBuf;
+
+use crate::error::{Error, Result};
+use crate::fs::source::Foreign;
+use crate::fs::{atomic, link};
+use crate::read_at::ReadAt;
+
+/// A foreign file, or something remote.
+#[derive(Clone, Copy)]
+pub(super) enum Reader<'a> {
+    Local(&'a Foreign),
+    Remote(&'a dyn ReadAt),
+}
+
+impl Reader<'_> {
+    /// Copies a part, at most a chunk, to the same place of `to`. `fail` makes the error of that file.
+    pub(super) fn copy(&self, part: &Range<u64>, to: &File, fail: impl Fn(io::Error) -> Error) -> Result<()> {
+        let wanted = part.end - part.start;
+        match self {
+            // The kernel copies without passing the bytes through this process, where it can.
+            Reader::Local(source) => match link::copy_range(source.file(), to, part).map_err(fail)? {
+                copied if copied == wanted => Ok(()),
+                copied => Err(source.changed(format!("it ended {} bytes early", wanted - copied))),
+            },
+            Reader::Remote(ranges) => {
+                let mut bytes = vec![0; usize::try_from(wanted).unwrap_or(usize::MAX)];
+                let name = || PathBuf::from(ranges.name());
+                ranges.read_exact_at(part.start, &mut bytes).map_err(|e| Error::io("read", name(), e))?;
+                atomic::write_at(to, part.start, &bytes).map_err(fail)
+            }
+        }
+    }
+}

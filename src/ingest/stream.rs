@@ -1,0 +1,117 @@
+//! One of many local files: a part of it is read, written to its copy, and hashed from the same buffer.
+
+use std::path::Path;
+
+use super::duplicate::Duplicate;
+use super::partial::Position;
+use super::target::Target;
+use super::{ContentFile, Options};
+use crate::blob::{IngestMode, Sealed};
+use crate::digest::Digest;
+use crate::error::{Error, Result};
+use crate::fs::source::Foreign;
+use crate::fs::{Session, atomic};
+use crate::hash::groups::GroupHasher;
+use crate::hash::{Buffer, Buffers, Hashes};
+
+/// A file that was begun.
+pub(super) struct DuplicateStream<'a, 'r> {
+    duplicate: Duplicate<'r>,
+    state: State,
+    buffer: Buffer<'a>,
+}
+
+/// How far it has come.
+enum State {
+    /// From the beginning to the end.
+    Straight { groups: Option<GroupHasher>, read_bytes: u64 },
+    /// In a partial, which has some of it.
+    InPartial(Position),
+}
+
+impl<'a, 'r> DuplicateStream<'a, 'r> {
+    pub(super) fn begin(
+        session: &Session<'r>,
+        file: &ContentFile,
+        path: &Path,
+        mode: IngestMode,
+        options: Options<'_>,
+        buffers: &'a Buffers,
+    ) -> Result<Self> {
+        let duplicate = Duplicate::begin(session, file, Foreign::open(path)?, mode, options)?;
+        let size_bytes = duplicate.source.before().size_bytes;
+        let buffer = buffers.take(size_bytes);
+        if size_bytes > buffer.capacity_bytes() {
+            duplicate.reserve()?;
+        }
+        let state = match &duplicate.target {
+            Target::Partial(_) => State::InPartial(Position::default()),
+            Target::Clone(_) | Target::Private(_) => {
+                State::Straight { groups: options.with_groups.then(GroupHasher::default), read_bytes: 0 }
+            }
+        };
+        Ok(DuplicateStream { duplicate, state, buffer })
+    }
+
+    pub(super) fn bytes(&self) -> &[u8] {
+        self.buffer.bytes()
+    }
+
+    /// Gets the next bytes, and writes them to the copy; none at the end.
+    pub(super) fn advance(&mut self) -> Result<()> {
+        let DuplicateStream { duplicate: Duplicate { source, target, .. }, state, buffer } = self;
+        match (target, state) {
+            (Target::Partial(partial), State::InPartial(position)) => position.advance(partial, source, buffer),
+            (target, State::Straight { groups, read_bytes }) => {
+                if let Target::Clone(pending) = target {
+                    buffer.refill(&mut pending.file()).map_err(|e| pending.fail("read", e))?;
+                } else {
+                    buffer.refill(&mut source.file()).map_err(|e| source.fail("read", e))?;
+                    *read_bytes += buffer.bytes().len() as u64;
+                    check_size(source, *read_bytes, buffer.bytes().is_empty())?;
+                    atomic::write(target.file(), buffer.bytes()).map_err(|e| target.fail("write", e))?;
+                }
+                if let Some(groups) = groups {
+                    groups.update(buffer.bytes());
+                }
+                Ok(())
+            }
+            (_, State::InPartial(_)) => unreachable!("a target stays what it is"),
+        }
+    }
+
+    /// All of it was read and hashed. `None`: see [`Target::seal`].
+    pub(super) fn finish(self, file: &ContentFile, digest: Digest, options: Options<'_>) -> Result<Option<Sealed<'r>>> {
+        let DuplicateStream { mut duplicate, state, .. } = self;
+        let groups = match (state, &mut duplicate.target) {
+            (State::Straight { groups, .. }, _) => groups.map(GroupHasher::finish),
+            (State::InPartial(position), Target::Partial(partial)) => {
+                match position.finish(partial, &duplicate.source, digest) {
+                    Ok(groups) => Some(groups),
+                    Err(error) => {
+                        duplicate.target.give_up(&error);
+                        return Err(error);
+                    }
+                }
+            }
+            (State::InPartial(_), _) => unreachable!("a target stays what it is"),
+        };
+        duplicate.finish(file, Hashes { digest, groups }, options)
+    }
+
+    /// It was not come to an end with.
+    pub(super) fn give_up(self, error: &Error) {
+        self.duplicate.target.give_up(error);
+    }
+}
+
+fn check_size(source: &Foreign, read_bytes: u64, has_ended: bool) -> Result<()> {
+    let size_bytes = source.before().size_bytes;
+    if read_bytes > size_bytes {
+        return Err(source.changed(format!("it has more than the {size_bytes} bytes of its size")));
+    }
+    if has_ended && read_bytes < size_bytes {
+        return Err(source.changed(format!("it ended {} bytes early", size_bytes - read_bytes)));
+    }
+    Ok(())
+}

@@ -1,0 +1,153 @@
+//! The private file that bytes go into: a clone, a copy that ends with this process, or a partial that outlives it.
+
+use std::fs::File;
+use std::io;
+use std::ops::Range;
+
+use super::partial::{Partial, What};
+use super::reader::Reader;
+use super::{ContentFile, Options};
+use crate::blob::{Pending, Sealed, SourceFacts, UsedMode};
+use crate::error::{Error, Result};
+use crate::fs::map::Map;
+use crate::fs::writeback::{Writeback, sync_meanwhile};
+use crate::fs::{Session, atomic, space};
+use crate::hash::{Hashes, hash_both};
+
+/// A large file is written to disk in parts of this size while it is copied.
+const SYNC_EVERY_BYTES: u64 = 64 << 20;
+
+/// From this size on a copy outlives its process: below, copying again costs less than a tenth of a second.
+pub(crate) const PARTIAL_FROM_BYTES: u64 = 64 << 20;
+
+/// A private file that is being filled.
+pub(super) enum Target<'r> {
+    /// It has all of its bytes, and shares them with the source.
+    Clone(Pending<'r>),
+    Private(Pending<'r>),
+    Partial(Partial<'r>),
+}
+
+impl<'r> Target<'r> {
+    /// What is copied: a partial where `what` can be told again, and it is large enough to be worth one.
+    pub(super) fn copy(
+        session: &Session<'r>,
+        what: Option<What>,
+        size_bytes: u64,
+        options: Options<'_>,
+    ) -> Result<Self> {
+        let what = what.filter(|_| size_bytes >= options.partial_from_bytes);
+        match what.and_then(|what| Partial::open(session.root(), &what, size_bytes)) {
+            Some(partial) => Ok(Target::Partial(partial)),
+            None => Ok(Target::Private(Pending::create(session)?)),
+        }
+    }
+
+    pub(super) fn file(&self) -> &File {
+        match self {
+            Target::Clone(pending) | Target::Private(pending) => pending.file(),
+            Target::Partial(partial) => partial.data(),
+        }
+    }
+
+    /// The error of this file.
+    pub(super) fn fail(&self, action: &'static str, error: io::Error) -> Error {
+        match self {
+            Target::Clone(pending) | Target::Private(pending) => pending.fail(action, error),
+            Target::Partial(partial) => partial.fail(action, error),
+        }
+    }
+
+    /// Gives it the size that it will have.
+    pub(super) fn reserve(&self, size_bytes: u64) -> Result<()> {
+        match self {
+            Target::Private(pending) => {
+                space::reserve(pending.file(), size_bytes).map_err(|e| pending.fail("write", e))
+            }
+            // It has it.
+            Target::Clone(_) | Target::Partial(_) => Ok(()),
+        }
+    }
+
+    /// Copies a chunk, then hashes it where it has arrived while it is still in the processor's cache.
+    pub(super) fn fill(
+        &mut self,
+        reader: Reader<'_>,
+        size_bytes: u64,
+        options: Options<'_>,
+        cancelled: &(dyn Fn() -> Result<()> + Sync),
+    ) -> Result<Hashes> {
+        // The full size first: a map reaches no further than the file. Nothing is written past it.
+        self.reserve(size_bytes)?;
+        let handle = self.file().try_clone().map_err(|e| self.fail("write", e))?;
+        let (root, name) = match self {
+            Target::Clone(pending) | Target::Private(pending) => (pending.root(), pending.name().to_path_buf()),
+            Target::Partial(partial) => (partial.root(), partial.name()),
+        };
+        let sync = || atomic::sync_data(root, &handle, &name);
+        let is_synced_in_parts = options.durability.is_full() && size_bytes > SYNC_EVERY_BYTES;
+        let (hashes, synced) =
+            sync_meanwhile(is_synced_in_parts.then_some(SYNC_EVERY_BYTES), sync, |writeback| match self {
+                Target::Clone(pending) | Target::Private(pending) => {
+                    fill_private(pending, reader, size_bytes, options, writeback, cancelled)
+                }
+                Target::Partial(partial) => partial.fill(reader, options, writeback, cancelled),
+            });
+        synced?;
+        hashes
+    }
+
+    /// Seals what is complete. `None`: an earlier process has left bytes in it that are not what was wanted, and it is
+    /// gone; so it has to be done again, from the beginning.
+    pub(super) fn seal(
+        self,
+        file: &ContentFile,
+        hashes: Hashes,
+        source: SourceFacts,
+        mode: UsedMode,
+        options: Options<'_>,
+    ) -> Result<Option<Sealed<'r>>> {
+        let mut pending = match self {
+            Target::Clone(pending) | Target::Private(pending) => pending,
+            Target::Partial(partial) => match file.check(hashes.digest) {
+                Ok(()) => partial.into_pending(),
+                Err(error) => {
+                    let was_resumed = partial.resumed_bytes() > 0;
+                    partial.remove();
+                    return if was_resumed { Ok(None) } else { Err(error) };
+                }
+            },
+        };
+        pending.set_source(source);
+        pending.set_mode(mode);
+        file.accept(pending, hashes, options).map(Some)
+    }
+
+    /// It was not come to an end with. A partial stays for the next process, unless it can never be completed, or what is in
+    /// it may not be on disk though it was said to be.
+    pub(super) fn give_up(self, error: &Error) {
+        let is_useless = matches!(error, Error::SourceChanged { .. } | Error::CorruptBlob { .. });
+        if let Target::Partial(partial) = self
+            && (is_useless || error.is_failed_sync())
+        {
+            partial.remove();
+        }
+    }
+}
+
+fn fill_private(
+    pending: &Pending<'_>,
+    reader: Reader<'_>,
+    size_bytes: u64,
+    options: Options<'_>,
+    writeback: &Writeback,
+    cancelled: &(dyn Fn() -> Result<()> + Sync),
+) -> Result<Hashes> {
+    let fetch = |part: Range<u64>| {
+        cancelled()?;
+        reader.copy(&part, pending.file(), |e| pending.fail("write", e))?;
+        writeback.wrote(part.end - part.start);
+        Map::read_in(pending.file(), part).map_err(|e| pending.fail("write", e))
+    };
+    hash_both(size_bytes, options.with_groups, fetch, options.advanced)
+}
