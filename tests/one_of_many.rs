@@ -37,9 +37,7 @@ fn one_blob_whose_place_is_taken_fails_its_own_artifact_alone() {
             true => fs::create_dir_all(&taken).unwrap(),
             false => fs::write(&taken, "").unwrap(),
         }
-        let items: Vec<_> = ["first", "second", "third"]
-            .map(|id| (reference(&host.file(id, id)), options(id)))
-            .into();
+        let items: Vec<_> = ["first", "second", "third"].map(|id| (reference(&host.file(id, id)), options(id))).into();
         let results = catalog.stage_many(&items);
         let error = results[0].as_ref().unwrap_err();
         assert!(error.to_string().contains(&*taken.display().to_string()), "{error}");

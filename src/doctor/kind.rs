@@ -83,6 +83,8 @@ pub enum FindingKind {
     ManifestDamaged,
     /// The entry cannot be shown again, copied or checked; what its path shows may still be good.
     BlobMissing,
+    /// A document that the entry needs beside its content, such as a signature, is lost; the model can still be used.
+    NeededBlobMissing,
     /// It was cut or grew, so its bytes are not what its name says.
     BlobSize,
     /// It was written to, copied or restored since its last full check: whether its bytes are good is not known.

@@ -122,6 +122,15 @@ pub(super) const KINDS: &[KindInfo] = &[
                 again",
     },
     KindInfo {
+        kind: K::NeededBlobMissing,
+        name: "needed_blob_missing",
+        severity: Severity::Error,
+        remedy: Remedy::Operator,
+        meaning: "a document that the entry needs beside its content, such as a signature, is lost; the model can still be \
+                  used",
+        advice: "`catalog repair` with its id gets it from what is left or from a good copy (--from)",
+    },
+    KindInfo {
         kind: K::BlobSize,
         name: "blob_size",
         severity: Severity::Error,
