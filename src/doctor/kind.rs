@@ -135,6 +135,8 @@ pub enum FindingKind {
     StrayView,
     /// No entry needs it: its entry was removed, or an operation was killed before it recorded one.
     UnreferencedBlob,
+    /// What a fetch or a large copy brought before it was stopped, longer than a day ago; the same again goes on with it.
+    StalePartial,
     /// Blobs that nothing needs lie there for longer than the default grace.
     TrashOverdue,
     /// What was found damaged is kept to look at, and for `catalog repair` to reuse what is good of it.

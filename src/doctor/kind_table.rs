@@ -333,6 +333,14 @@ pub(super) const KINDS: &[KindInfo] = &[
         advice: "`catalog gc` takes it; staging the same bytes again uses it",
     },
     KindInfo {
+        kind: K::StalePartial,
+        name: "stale_partial",
+        severity: Severity::Note,
+        remedy: Remedy::Collection,
+        meaning: "what a fetch or a large copy brought before it was stopped, longer than a day ago",
+        advice: "the same stage again goes on with it; else `catalog gc` takes it once it is old enough",
+    },
+    KindInfo {
         kind: K::TrashOverdue,
         name: "trash_overdue",
         severity: Severity::Note,

@@ -10,6 +10,7 @@ mod finding;
 mod kind;
 mod kind_table;
 mod look;
+mod private;
 mod rebuild;
 mod repair;
 mod shards;

@@ -64,8 +64,7 @@ impl Signed {
     }
 }
 
-// Red when `Work::enqueue` or `verify_quick` leaves out what a record needs, and when `mark_unmarked` asks for more than
-// the content.
+// Red when `Work::enqueue` or `verify_quick` leaves out what a record needs.
 #[test]
 fn a_lost_signature_is_named_and_the_model_stays_in_service() {
     let signed = signed();
@@ -75,6 +74,7 @@ fn a_lost_signature_is_named_and_the_model_stays_in_service() {
     }
 }
 
+// Red when `mark_unmarked` asks for more than the content.
 #[test]
 fn a_damaged_signature_goes_to_quarantine_and_the_model_stays_in_service() {
     let signed = signed();
