@@ -12,7 +12,8 @@ use crate::read_at::ReadAt;
 /// Somewhere that may have the bytes of blobs. Nothing that it gives is believed: every part is checked.
 pub trait RepairSource: Send + Sync {
     /// Opens the file that should have the bytes of this blob. `path` is where it is in its tree, with `/` between the
-    /// parts; empty when the artifact is one file, and for the manifest of a tree. `None`: it has no such file.
+    /// parts; empty when the artifact is one file, for the manifest of a tree, and for a document that the entry needs
+    /// beside its content. `None`: it has no such file.
     fn open(&self, digest: &Digest, path: &str) -> Result<Option<Box<dyn ReadAt>>>;
 }
 

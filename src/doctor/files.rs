@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 use super::finding::{Finding, Fix};
 use super::kind::FindingKind as K;
 use super::look::{Known, Look};
-use crate::fs::{Kind, Meta, Root, Session};
+use crate::fs::{Kind, Meta, Root};
 use crate::layout::{self, Thing};
 
-const STRANGE: &str = "the catalog makes nothing of this name";
+pub(super) const STRANGE: &str = "the catalog makes nothing of this name";
 
 /// What is asked of a mode.
 struct Right {
@@ -22,7 +22,7 @@ struct Right {
 
 /// What the walk gathers of all files.
 #[derive(Default)]
-struct Tally {
+pub(super) struct Tally {
     wrong_modes: Vec<Finding>,
     /// Of regular files.
     modes: BTreeSet<u32>,
@@ -97,7 +97,9 @@ impl Look<'_> {
 
     /// Looks at what is in a folder, but not below.
     fn walk(&mut self, folder: &Path, known: &mut Known, tally: &mut Tally) {
-        if !self.wants_in(folder) || known.broken.iter().any(|broken| folder.starts_with(broken)) {
+        // A partial has something below it.
+        let is_wanted = self.wants_in(folder) || (folder == Path::new(layout::PARTIALS) && self.wants_below(folder));
+        if !is_wanted || known.broken.iter().any(|broken| folder.starts_with(broken)) {
             return;
         }
         if let Thing::BlobFolder(first) = layout::classify(folder) {
@@ -151,6 +153,7 @@ impl Look<'_> {
         let belongs = match thing {
             Thing::Strange => return self.find(K::StrangeFile, path, STRANGE),
             Thing::Session => return self.check_session(path, meta, tally),
+            Thing::Partial(_) => return self.check_partial(path, meta, tally),
             Thing::Folder
             | Thing::BlobFolder(_)
             | Thing::OutboardFolder(_)
@@ -193,17 +196,7 @@ impl Look<'_> {
         self.find(kind, path, what);
     }
 
-    fn check_session(&mut self, path: &Path, meta: &Meta, tally: &mut Tally) {
-        if meta.kind != Kind::Dir {
-            return self.find(K::StrangeFile, path, "only operations that run have something here, each a folder");
-        }
-        // One of a dead process is a finding of its own.
-        if meta.mode & 0o777 != 0o700 && matches!(Session::claim_dead(self.root, path), Ok(None)) {
-            self.wrong_mode(path, meta, 0o700, tally);
-        }
-    }
-
-    fn wrong_mode(&self, path: &Path, meta: &Meta, right: u32, tally: &mut Tally) {
+    pub(super) fn wrong_mode(&self, path: &Path, meta: &Meta, right: u32, tally: &mut Tally) {
         let what = format!("its mode is {:04o} and not {right:04o}", meta.mode);
         let finding = self.finding(K::WrongMode, path, what);
         tally.wrong_modes.push(finding.fixed_by(Fix::SetMode(path.to_path_buf(), right)));

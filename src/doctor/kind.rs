@@ -77,6 +77,8 @@ pub enum FindingKind {
     ManifestDamaged,
     /// The entry cannot be shown again, copied or checked; what its path shows may still be good.
     BlobMissing,
+    /// A document that the entry needs beside its content, such as a signature, is lost; the model can still be used.
+    NeededBlobMissing,
     /// It was cut or grew, so its bytes are not what its name says.
     BlobSize,
     /// It was written to, copied or restored since its last full check: whether its bytes are good is not known.
@@ -127,6 +129,8 @@ pub enum FindingKind {
     StrayView,
     /// No entry needs it: its entry was removed, or an operation was killed before it recorded one.
     UnreferencedBlob,
+    /// What a fetch or a large copy brought before it was stopped, longer than a day ago; the same again goes on with it.
+    StalePartial,
     /// Blobs that nothing needs lie there for longer than the default grace.
     TrashOverdue,
     /// What was found damaged is kept to look at, and for `catalog repair` to reuse what is good of it.

@@ -122,6 +122,15 @@ pub(super) const KINDS: &[KindInfo] = &[
                 again",
     },
     KindInfo {
+        kind: K::NeededBlobMissing,
+        name: "needed_blob_missing",
+        severity: Severity::Error,
+        remedy: Remedy::Operator,
+        meaning: "a document that the entry needs beside its content, such as a signature, is lost; the model can still be \
+                  used",
+        advice: "`catalog repair` with its id gets it from what is left or from a good copy (--from)",
+    },
+    KindInfo {
         kind: K::BlobSize,
         name: "blob_size",
         severity: Severity::Error,
@@ -322,6 +331,14 @@ pub(super) const KINDS: &[KindInfo] = &[
         remedy: Remedy::Collection,
         meaning: "no entry needs it: its entry was removed, or an operation was killed before it recorded one",
         advice: "`catalog gc` takes it; staging the same bytes again uses it",
+    },
+    KindInfo {
+        kind: K::StalePartial,
+        name: "stale_partial",
+        severity: Severity::Note,
+        remedy: Remedy::Collection,
+        meaning: "what a fetch or a large copy brought before it was stopped, longer than a day ago",
+        advice: "the same stage again goes on with it; else `catalog gc` takes it once it is old enough",
     },
     KindInfo {
         kind: K::TrashOverdue,

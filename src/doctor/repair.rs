@@ -160,7 +160,9 @@ impl Doctor {
             Verdict::Good => Ok(Some("every byte of the blob is good, and that is recorded".into())),
             Verdict::Missing => Ok(None),
             Verdict::Bad { file, .. } => match self.store.take_out_of_service(digest, file)? {
-                true => Ok(Some("the blob is damaged: it is in quarantine, and its entries are marked".into())),
+                true => {
+                    Ok(Some("the blob is damaged: it is in quarantine, and the entries that show it are marked".into()))
+                }
                 false => Ok(None),
             },
         }

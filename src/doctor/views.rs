@@ -88,11 +88,18 @@ impl Look<'_> {
 
     fn check_record(&self, record: &Record) -> Result<Seen> {
         let mut seen = Seen::default();
+        let id = record.entry.id.as_str();
+        for needed in &record.needs {
+            seen.blobs.push(*needed);
+            let path = layout::blob(needed);
+            if self.root.meta(&path)?.is_none_or(|blob| blob.kind != Kind::File) {
+                seen.found.push(self.finding(K::NeededBlobMissing, &path, self.missing(needed)?).of(id));
+            }
+        }
         let (Some(digest), ArtifactKind::File | ArtifactKind::Tree) = (record.entry.digest, record.kind) else {
             return Ok(seen);
         };
         seen.blobs.push(digest);
-        let id = record.entry.id.as_str();
         let manifest = layout::blob(&digest);
         let at = self.store.relative(&record.entry.local_path);
         if record.damaged_ms.is_some() {

@@ -1,6 +1,6 @@
 //! `du`: what the store holds, and what that costs on disk.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
@@ -66,10 +66,15 @@ pub(crate) fn disk_usage(store: &Store) -> Result<DiskUsage> {
     let mut needed_by: BTreeMap<Digest, usize> = BTreeMap::new();
     let mut usage = DiskUsage { blobs: metas.len() as u64, ..DiskUsage::default() };
     let mut entries = Vec::new();
+    // Blobs of contents, and not of documents beside them: those have no size in a record.
+    let mut shown: BTreeSet<Digest> = BTreeSet::new();
     let mut unique_bytes = 0;
     store.for_each_record(&mut |record, blobs| {
         for digest in &blobs {
             *needed_by.entry(*digest).or_default() += 1;
+            if !record.needs.contains(digest) || record.entry.digest == Some(*digest) {
+                shown.insert(*digest);
+            }
         }
         usage.logical_bytes += record.size_bytes;
         if record.view == Some(LinkMode::Copy) {
@@ -82,7 +87,8 @@ pub(crate) fn disk_usage(store: &Store) -> Result<DiskUsage> {
     for (digest, meta) in &metas {
         blob_bytes += meta.allocated_bytes;
         match needed_by.get(digest) {
-            Some(_) => unique_bytes += meta.size_bytes,
+            Some(_) if shown.contains(digest) => unique_bytes += meta.size_bytes,
+            Some(_) => {}
             None => usage.unreferenced_bytes += meta.allocated_bytes,
         }
     }

@@ -76,7 +76,7 @@ impl fmt::Debug for RepairOptions {
 pub struct RepairReport {
     /// The entry.
     pub id: String,
-    /// How many of its files were damaged or missing, and are whole again.
+    /// How many of its files, and of the documents that it needs, were damaged or missing, and are whole again.
     pub files: u64,
     /// Bytes that were replaced: whole groups of 1 MiB, or whole files where nothing tells their parts apart.
     pub repaired_bytes: u64,
@@ -91,6 +91,9 @@ pub struct RepairReport {
     #[serde(serialize_with = "all_lossy")]
     pub occupied: Vec<PathBuf>,
 }
+
+/// From this size on a source is looked at twice before it is read for a document.
+const LARGE_BYTES: u64 = 64 << 20;
 
 /// Checks the content of an entry in full, repairs what is damaged or missing, and makes its path anew.
 pub(crate) fn repair(store: &Store, id: &str, options: &RepairOptions) -> Result<RepairReport> {
@@ -121,11 +124,11 @@ impl Repair<'_> {
         let (store, record) = (self.store, self.record);
         if record.kind == ArtifactKind::Tree {
             // It says what else there is.
-            let manifest = TreeFile { path: String::new(), digest, size_bytes: 0 };
-            self.repair_blobs(&[manifest])?;
+            self.repair_blobs(&[Part::of_unknown_size(digest, false)])?;
         }
         let files = store.files_of(record.kind, digest, record.size_bytes)?;
-        self.repair_blobs(&files)?;
+        let parts: Vec<Part> = files.iter().map(Part::of).collect();
+        self.repair_blobs(&parts)?;
         let needed: BTreeSet<Digest> = files.iter().map(|file| file.digest).chain([digest]).collect();
         for other in store.index.readable().iter().flat_map(|shard| shard.all()) {
             // Every blob of the requested entry has just been checked or repaired, even if its outboard could not be
@@ -137,6 +140,9 @@ impl Repair<'_> {
                 self.note(other, show_again(store, other, &Again::ByRepair)?);
             }
         }
+        // Last: the model can be used without them.
+        let documents: Vec<Part> = record.needs.iter().map(|needed| Part::of_unknown_size(*needed, true)).collect();
+        self.repair_blobs(&documents)?;
         Ok(self.report)
     }
 
@@ -153,14 +159,12 @@ impl Repair<'_> {
         self.options.cancel.as_ref().map_or(Ok(()), |cancel| cancel.check(what))
     }
 
-    /// Checks the blobs of these files, and makes those whole that are not.
-    fn repair_blobs(&mut self, files: &[TreeFile]) -> Result<()> {
+    /// Checks these blobs, and makes those whole that are not.
+    fn repair_blobs(&mut self, parts: &[Part]) -> Result<()> {
         let store = self.store;
-        let by_digest: BTreeMap<Digest, &TreeFile> = files.iter().map(|file| (file.digest, file)).collect();
-        let is_manifest = |file: &TreeFile| self.record.kind == ArtifactKind::Tree && file.path.is_empty();
-        let size_of = |file: &TreeFile| (!is_manifest(file)).then_some(file.size_bytes);
+        let by_digest: BTreeMap<Digest, &Part> = parts.iter().map(|part| (part.digest, part)).collect();
         let subjects: Vec<Subject> =
-            by_digest.values().map(|file| Subject::blob(&file.digest, size_of(file))).collect();
+            by_digest.values().map(|part| Subject::blob(&part.digest, part.size_bytes)).collect();
         let observer = self.observer;
         let advanced = |bytes| observer.on(&Event::Advanced { bytes });
         let cancel = self.options.cancel.as_ref();
@@ -178,12 +182,13 @@ impl Repair<'_> {
         let session = Session::begin(&store.root)?;
         for digest in lost {
             self.check_cancelled()?;
-            let Some(file) = by_digest.get(&digest) else { continue };
+            let Some(part) = by_digest.get(&digest) else { continue };
+            let size_bytes = part.size_bytes.unwrap_or(0);
             // As for a stage: what is good is shared where that is possible, and nobody is evicted for it.
-            let copied_bytes = if session.can_reflink() { 0 } else { file.size_bytes };
-            make_room(store, file.size_bytes, copied_bytes)?;
+            let copied_bytes = if session.can_reflink() { 0 } else { size_bytes };
+            make_room(store, size_bytes, copied_bytes)?;
             let assembly =
-                Assembly { digest, remains: self.remains(&digest)?, sources: self.sources(file)?, advanced: &advanced };
+                Assembly { digest, remains: self.remains(&digest)?, sources: self.sources(part)?, advanced: &advanced };
             let (incoming, Assembled { repaired_bytes, source_bytes }) = assembly.run(&session, store.durability())?;
             let (mut blobs, id) = ([incoming], self.record.entry.id.as_str());
             let unit = Unit { id, blobs: &mut blobs, exhibit: None, is_due: &|| Ok(true), record: None };
@@ -211,27 +216,54 @@ impl Repair<'_> {
         Ok(remains)
     }
 
-    fn sources(&self, file: &TreeFile) -> Result<Vec<Box<dyn ReadAt>>> {
+    fn sources(&self, part: &Part) -> Result<Vec<Box<dyn ReadAt>>> {
         let mut sources = Vec::new();
         for source in &self.options.from {
-            sources.extend(source.open(&file.digest, &file.path)?);
+            sources.extend(source.open(&part.digest, &part.path)?);
+        }
+        if part.is_needed {
+            // The model itself: a large one is not copied to see that it is no document.
+            let is_model = |source: &dyn ReadAt| source.size_bytes() == self.record.size_bytes;
+            sources.retain(|source| source.size_bytes() < LARGE_BYTES || !is_model(&**source));
+            return Ok(sources);
         }
         // It may be gone, or something else by now.
         let recorded = self.record.source.as_ref().and_then(|source| source.reference.strip_prefix("file:"));
         if let Some(path) = recorded {
-            sources.extend(LocalSource::new(path).open(&file.digest, &file.path).ok().flatten());
+            sources.extend(LocalSource::new(path).open(&part.digest, &part.path).ok().flatten());
         }
         Ok(sources)
     }
 }
 
-fn needs_one_of(store: &Store, record: &Record, digests: &BTreeSet<Digest>) -> bool {
-    store.blobs_of(record).is_ok_and(|blobs| blobs.iter().any(|digest| digests.contains(digest)))
+/// A blob that an entry needs.
+struct Part {
+    digest: Digest,
+    /// In the tree.
+    path: String,
+    /// `None`: nothing says how long it is.
+    size_bytes: Option<u64>,
+    /// Beside the content.
+    is_needed: bool,
 }
 
-/// Whether every blob of a record is here and good.
+impl Part {
+    fn of(file: &TreeFile) -> Self {
+        Part { digest: file.digest, path: file.path.clone(), size_bytes: Some(file.size_bytes), is_needed: false }
+    }
+
+    fn of_unknown_size(digest: Digest, is_needed: bool) -> Self {
+        Part { digest, path: String::new(), size_bytes: None, is_needed }
+    }
+}
+
+fn needs_one_of(store: &Store, record: &Record, digests: &BTreeSet<Digest>) -> bool {
+    store.content_of(record).is_ok_and(|blobs| blobs.iter().any(|digest| digests.contains(digest)))
+}
+
+/// Whether every blob of a record's content is here and good.
 fn has_all(store: &Store, record: &Record) -> Result<bool> {
-    for digest in store.blobs_of(record)? {
+    for digest in store.content_of(record)? {
         if !blob::is_good_by_stamp(&store.root, &digest, Durability::Relaxed)? {
             return Ok(false);
         }

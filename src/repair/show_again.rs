@@ -104,7 +104,7 @@ fn is_as_looked_at(store: &Store, record: &Record) -> Result<bool> {
     if now.entry != record.entry || now.damaged_ms.is_some() {
         return Ok(false);
     }
-    for digest in store.blobs_of(record)? {
+    for digest in store.content_of(record)? {
         // Between the check and the lock, somebody may have taken it.
         if !blob::is_good_by_stamp(&store.root, &digest, Durability::Relaxed)? {
             return Ok(false);

@@ -96,7 +96,8 @@ impl Store {
         let alone = Exclusive::lock(self)?;
         // It may have been repaired or removed since.
         match self.record(id)? {
-            Some(record) if self.blobs_of(&record).is_ok_and(|blobs| self.are_here(&blobs)) => Ok(()),
+            // A document that it needs is not what an engine opens.
+            Some(record) if self.content_of(&record).is_ok_and(|blobs| self.are_here(&blobs)) => Ok(()),
             Some(_) => mark_damaged(&alone, id),
             None => Ok(()),
         }

@@ -107,10 +107,19 @@ impl Store {
         Ok(())
     }
 
-    /// The blobs that a record needs, the manifest of a tree among them, each once.
+    /// The blobs that a record needs, the manifest of a tree and further documents among them, each once.
     pub(crate) fn blobs_of(&self, record: &Record) -> Result<Vec<Digest>> {
+        let mut blobs = self.content_of(record)?;
+        blobs.extend(&record.needs);
+        blobs.sort_unstable();
+        blobs.dedup();
+        Ok(blobs)
+    }
+
+    /// The blobs of its content alone: what an engine can open, and the manifest of a tree.
+    pub(crate) fn content_of(&self, record: &Record) -> Result<Vec<Digest>> {
         let content = record.entry.digest.filter(|_| record.kind != ArtifactKind::Registered);
-        let mut blobs: Vec<Digest> = content.into_iter().chain(record.needs.iter().copied()).collect();
+        let mut blobs: Vec<Digest> = content.into_iter().collect();
         if let (ArtifactKind::Tree, Some(digest)) = (record.kind, content) {
             blobs.extend(self.read_tree(digest)?.into_iter().map(|file| file.digest));
         }

@@ -130,8 +130,11 @@ pub struct VerifyReport {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct BadFile {
-    /// Below the tree, with `/` between the parts; empty when the artifact is this file, or when it is the tree's manifest.
+    /// Below the tree, with `/` between the parts; empty when the artifact is this file, when it is the tree's manifest, or
+    /// when it is no part of the content.
     pub path: String,
+    /// It is a further blob that the entry [needs](Record::needs), such as a signature, and no part of its content.
+    pub is_needed: bool,
     /// What it should hash to.
     pub digest: Digest,
     /// Where it is damaged, to the MiB; all of it when it is not there, or when nothing tells the parts apart.
@@ -241,7 +244,11 @@ fn readable_bytes(store: &Store, subject: &Subject) -> u64 {
 fn outcome_of(record: &Record, bad: &[BadFile], elsewhere: &[String], is_left_out: bool) -> VerificationOutcome {
     let fail = |reason| VerificationOutcome::Fail { reason };
     if let Some(first) = bad.first() {
-        let name = if first.path.is_empty() { "its content".to_owned() } else { format!("{:?}", first.path) };
+        let name = match (first.is_needed, first.path.as_str()) {
+            (true, _) => format!("{}, which it needs beside its content,", first.digest),
+            (false, "") => "its content".to_owned(),
+            (false, path) => format!("{path:?}"),
+        };
         let more = if bad.len() > 1 { format!(", and {} more files", bad.len() - 1) } else { String::new() };
         let ranges = first.ranges.iter().map(|range| format!("{}..{}", range.start, range.end)).collect::<Vec<_>>();
         let what = match ranges.is_empty() {

@@ -33,11 +33,19 @@ pub(super) fn verify_quick(store: &Store, record: &Record, start: Instant) -> Re
             doubtful.push(blob);
         }
     }
+    for needed in &record.needs {
+        let blob = Subject::blob(needed, None);
+        let meta = store.root.meta(&blob.path)?;
+        if !meta.is_some_and(|meta| outboard::fits(&store.root, needed, &meta, Durability::Relaxed)) {
+            doubtful.push(blob);
+        }
+    }
     let mut bad = Vec::new();
     let mut is_wrong = None;
     for subject in &doubtful {
         let found = store.root.meta(&subject.path)?.map(|meta| meta.size_bytes);
-        let expected = subject.size_bytes.unwrap_or(0);
+        // How long a document beside the content should be, nothing says.
+        let expected = subject.size_bytes.or(found).unwrap_or(0);
         if found == Some(expected) {
             continue;
         }
@@ -47,8 +55,9 @@ pub(super) fn verify_quick(store: &Store, record: &Record, start: Instant) -> Re
         }
         let found = found.unwrap_or(0);
         let path = files.iter().find(|file| file.digest == subject.digest).map(|file| file.path.clone());
+        let (path, is_needed) = (path.clone().unwrap_or_default(), path.is_none());
         let ranges = vec![found.min(expected)..found.max(expected).max(1)];
-        bad.push(BadFile { path: path.unwrap_or_default(), digest: subject.digest, ranges, quarantined: false });
+        bad.push(BadFile { path, is_needed, digest: subject.digest, ranges, quarantined: false });
     }
     let fail = |reason| VerificationOutcome::Fail { reason };
     let extra = store.extra_file(record)?.map(|path| store.root.absolute(&path));
@@ -104,7 +113,7 @@ pub(super) fn verify_registered(
         }
         _ => {
             let ranges = vec![0..hash.size_bytes.max(1)];
-            vec![BadFile { path: String::new(), digest: expected, ranges, quarantined: false }]
+            vec![BadFile { path: String::new(), is_needed: false, digest: expected, ranges, quarantined: false }]
         }
     };
     Ok(report(outcome, bad, hash.size_bytes))

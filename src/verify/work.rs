@@ -13,11 +13,20 @@ use crate::error::{Error, Result};
 use crate::store::{Store, Taken, shown_files};
 use crate::{layout, view};
 
+/// A file to check for an entry.
+pub(super) struct Part {
+    /// Of the subject.
+    number: usize,
+    /// In the tree.
+    path: String,
+    /// Beside the content.
+    is_needed: bool,
+}
+
 /// An entry that is being checked.
 pub(super) struct Pending {
     pub(super) record: Record,
-    /// Numbers of the files to check, each with its path in the tree.
-    pub(super) subjects: Vec<(usize, String)>,
+    pub(super) parts: Vec<Part>,
     pub(super) left: usize,
     pub(super) bad: Vec<BadFile>,
     /// What is wrong at its places while its content in the store may well be whole, for a person.
@@ -78,9 +87,10 @@ impl Work {
                         } else {
                             let quarantined = taken == Taken::Quarantined;
                             // A tree may have the same bytes under several names.
-                            for (_, path) in pending.subjects.iter().filter(|(other, _)| *other == number) {
-                                let (path, ranges) = (path.clone(), ranges.clone());
-                                pending.bad.push(BadFile { path, digest: subject.digest, ranges, quarantined });
+                            for part in pending.parts.iter().filter(|part| part.number == number) {
+                                let (path, ranges, is_needed) = (part.path.clone(), ranges.clone(), part.is_needed);
+                                let digest = subject.digest;
+                                pending.bad.push(BadFile { path, is_needed, digest, ranges, quarantined });
                             }
                         }
                     }
@@ -96,31 +106,36 @@ impl Work {
     /// Lists what has to be read for an entry.
     pub(super) fn enqueue(&mut self, store: &Store, record: Record) -> Result<()> {
         let Some(digest) = record.entry.digest else { return Ok(()) };
-        let mut subjects = Vec::new();
-        let manifest = (record.kind == ArtifactKind::Tree).then(|| (String::new(), present(store, &digest, None)));
+        let mut parts = Vec::new();
+        let part = |number, path: &str| Part { number, path: path.to_owned(), is_needed: false };
+        let manifest = (record.kind == ArtifactKind::Tree).then(|| present(store, &digest, None));
         // A tree whose manifest is damaged has no other files that are known.
         let files = match store.files_of(record.kind, digest, record.size_bytes) {
             Ok(files) => files,
             Err(error) if error.is_corrupt() && manifest.is_some() => Vec::new(),
             Err(error) => return Err(error),
         };
-        if let Some((path, subject)) = manifest {
-            subjects.push((self.number_of(subject?), path));
+        if let Some(subject) = manifest {
+            parts.push(part(self.number_of(subject?), ""));
         }
         let at = store.relative(&record.entry.local_path);
         for (file, path) in shown_files(&record, &files, at) {
             let blob = present(store, &file.digest, Some(file.size_bytes))?;
-            subjects.push((self.number_of(blob), file.path.clone()));
+            parts.push(part(self.number_of(blob), &file.path));
             let is_link = view::is_hardlink_of(&store.root, &file.digest, &path)?;
             // The view of what is known to be damaged was removed.
             let is_gone = record.damaged_ms.is_some() && store.root.meta(&path)?.is_none();
             if !is_link && !is_gone {
                 let shown = Subject { path, digest: file.digest, size_bytes: Some(file.size_bytes) };
-                subjects.push((self.number_of(shown), file.path.clone()));
+                parts.push(part(self.number_of(shown), &file.path));
             }
         }
+        for needed in &record.needs {
+            let number = self.number_of(present(store, needed, None)?);
+            parts.push(Part { number, path: String::new(), is_needed: true });
+        }
         let entry = self.pending.len();
-        let numbers: BTreeSet<usize> = subjects.iter().map(|(number, _)| *number).collect();
+        let numbers: BTreeSet<usize> = parts.iter().map(|part| part.number).collect();
         for number in &numbers {
             if let Some(users) = self.users.get_mut(*number) {
                 users.push(entry);
@@ -131,13 +146,13 @@ impl Work {
         let elsewhere =
             extra.map(|path| format!("{} is a file more than it has", path.display())).into_iter().collect();
         let (error, bytes_read, left_out_ms) = (None, 0, None);
-        self.pending.push(Pending { record, subjects, left, bad, elsewhere, error, bytes_read, left_out_ms });
+        self.pending.push(Pending { record, parts, left, bad, elsewhere, error, bytes_read, left_out_ms });
         Ok(())
     }
 
     /// Entries without anything to read.
     pub(super) fn report_empty(&mut self, recorder: &mut Recorder<'_>) {
-        for pending in self.pending.iter_mut().filter(|pending| pending.subjects.is_empty()) {
+        for pending in self.pending.iter_mut().filter(|pending| pending.parts.is_empty()) {
             recorder.take(pending);
         }
     }

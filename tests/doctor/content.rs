@@ -118,6 +118,30 @@ fn a_blob_that_is_in_quarantine_is_said_to_be() {
     assert!(found[0].what.contains(kept.to_str().unwrap()), "{found:#?}");
 }
 
+// Red when `check_record` does not look at what a record needs, or does not note that somebody needs it.
+#[test]
+fn a_document_that_an_entry_needs_is_named_when_it_is_lost_or_changed() {
+    let store = Store::new();
+    let signature = store.add("signature", b"a signature");
+    let needs = serde_json::json!([signature.to_string()]);
+    common::edit_shard(&store.root(), "small", |entries| {
+        entries["small"].as_object_mut().unwrap().insert("needs".into(), needs);
+    });
+    let shard = common::shard_path(&store.root(), "small");
+    fs::copy(&shard, format!("{}.prev", shard.display())).unwrap();
+    store.catalog.remove("signature").unwrap().unwrap();
+    store.finds(&[]);
+    let blob = blob_path(&store.root(), &signature);
+    spoil(&blob, |bytes| bytes[0] ^= 1);
+    let left =
+        store.repairs_to(&[(K::BlobChanged, &blob)], &[&blob, &outboard_path(&store.root(), &signature, "json")]);
+    assert_eq!(kinds(&left), [K::NeededBlobMissing, K::QuarantineNotEmpty]);
+    assert_eq!((left[0].id.as_deref(), left[0].path.as_path()), (Some("small"), blob.as_path()));
+    assert!(left[0].what.contains("in quarantine"), "{left:#?}");
+    // The model is still given out.
+    drop(store.catalog.lease("small").unwrap());
+}
+
 #[test]
 fn a_manifest_that_is_gone() {
     let store = Store::new();

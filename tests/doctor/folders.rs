@@ -149,6 +149,41 @@ fn the_private_folder_of_an_operation_that_runs_is_made_private_again() {
     assert_eq!(mode_of(&folder), 0o700);
 }
 
+// Red when `check_partial` asks for another mode or none, speaks of a young one or not of an old one, and when it knows a
+// name in it that the layout does not.
+#[test]
+fn a_partial_is_private_and_spoken_of_once_it_is_a_day_old() {
+    let store = Store::new();
+    let folder = store.root().join("partials/0123456789abcdef0123456789abcdef");
+    let set_age = |hours: u64| {
+        let then = std::time::SystemTime::now() - std::time::Duration::from_secs(hours * 3600);
+        for path in [&folder.join("data"), &folder.join("journal"), &folder] {
+            common::set_mtime(path, then);
+        }
+    };
+    fs::create_dir(&folder).unwrap();
+    for name in ["data", "journal", ".0123456789abcdef.tmp"] {
+        fs::write(folder.join(name), "x").unwrap();
+        common::set_mtime(&folder.join(name), std::time::SystemTime::UNIX_EPOCH);
+    }
+    set_mode(&folder, 0o700);
+    set_age(23);
+    store.finds(&[]);
+    set_age(25);
+    let found = store.finds(&[(K::StalePartial, &folder)]);
+    assert!(!found[0].needs_attention() && found[0].what.contains("for 25 hours"), "{found:#?}");
+    // What was written lately in one of them counts.
+    common::set_mtime(&folder.join("data"), std::time::SystemTime::now());
+    store.finds(&[]);
+    set_mode(&folder, 0o755);
+    store.repairs(&[(K::WrongMode, &folder)], &[&folder]);
+    assert_eq!(mode_of(&folder), 0o700);
+    // Strange names, in it and beside it.
+    let strange = [folder.join("notes"), store.root().join("partials/notes")];
+    strange.iter().for_each(|path| fs::write(path, "x").unwrap());
+    store.finds(&[(K::StrangeFile, &strange[0]), (K::StrangeFile, &strange[1])]);
+}
+
 #[test]
 fn a_root_that_others_can_write_is_named_and_left_alone() {
     let store = Store::new();

@@ -7,6 +7,7 @@ mod changed;
 mod common;
 mod flipped;
 mod memory;
+mod needed;
 mod out_of_service;
 mod outboards;
 mod page_cache;

@@ -32,7 +32,7 @@ fn flipped(groups: &'static [u64]) -> Damaged {
     damaged(|file| groups.iter().for_each(|number| flip(file, number * GROUP + 7)))
 }
 
-fn from(sources: &[&Path]) -> RepairOptions {
+pub(super) fn from(sources: &[&Path]) -> RepairOptions {
     let sources = sources.iter().map(|path| Arc::new(LocalSource::new(*path)) as Arc<_>);
     RepairOptions::default().with_from(sources.collect())
 }

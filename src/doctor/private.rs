@@ -1,0 +1,53 @@
+//! Private folders: sessions, each with a process that works in it, and partials, which outlive theirs.
+
+use std::path::Path;
+use std::time::Duration;
+
+use super::files::{STRANGE, Tally};
+use super::kind::FindingKind as K;
+use super::look::Look;
+use crate::fs::{Kind, Meta, Session};
+use crate::layout::{self, Thing};
+
+/// Whoever began a partial has a day to go on with it before it is spoken of.
+const YOUNG: Duration = Duration::from_secs(24 * 3600);
+
+impl Look<'_> {
+    pub(super) fn check_session(&mut self, path: &Path, meta: &Meta, tally: &mut Tally) {
+        if meta.kind != Kind::Dir {
+            return self.find(K::StrangeFile, path, "only operations that run have something here, each a folder");
+        }
+        // One of a dead process is a finding of its own.
+        if meta.mode & 0o777 != 0o700 && matches!(Session::claim_dead(self.root, path), Ok(None)) {
+            self.wrong_mode(path, meta, 0o700, tally);
+        }
+    }
+
+    pub(super) fn check_partial(&mut self, path: &Path, meta: &Meta, tally: &mut Tally) {
+        if meta.kind != Kind::Dir {
+            return self.find(
+                K::StrangeFile,
+                path,
+                "only what was begun and not ended has something here, each a folder",
+            );
+        }
+        if meta.mode & 0o777 != 0o700 {
+            self.wrong_mode(path, meta, 0o700, tally);
+        }
+        // Another user's cannot be read, and is left alone.
+        let entries = self.root.entries(path).unwrap_or_default();
+        for (name, _) in &entries {
+            if layout::classify_in(path, name) == Thing::Strange {
+                self.find(K::StrangeFile, &path.join(name), STRANGE);
+            }
+        }
+        let files = || entries.iter().map(|(_, meta)| meta);
+        let age = files().chain([meta]).map(Meta::age).min().unwrap_or_default();
+        if age >= YOUNG {
+            let bytes: u64 = files().map(|meta| meta.allocated_bytes).sum();
+            let hours = age.as_secs() / 3600;
+            let what = format!("nothing was added to it for {hours} hours; {bytes} bytes on disk");
+            self.find(K::StalePartial, path, what);
+        }
+    }
+}
