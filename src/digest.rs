@@ -237,7 +237,6 @@ impl fmt::Display for VerificationOutcome {
 }
 
 /// Compares what the content hashes to with what was expected of it.
-#[must_use]
 pub fn verify_digest(actual: Option<&Digest>, expected: Option<&Digest>) -> VerificationOutcome {
     match (actual, expected) {
         (Some(a), Some(e)) if a == e => VerificationOutcome::Pass { reason: format!("the digest is {e} as expected") },

@@ -85,7 +85,7 @@ pub use gc::{
 };
 pub use hash::{FileHash, HashFunction, HashValue, hash_files};
 pub use hint::Hint;
-pub use lease::{Lease, ModelMap};
+pub use lease::{Lease, ModelMap, OwnedMap};
 pub use model_ref::ModelRef;
 pub use observer::{Event, Observer};
 pub use read_at::ReadAt;

@@ -1,5 +1,7 @@
 //! Progress of long work, told while it goes on.
 
+use std::sync::Arc;
+
 /// Told of the progress of long work. Called from worker threads, often: keep it short.
 pub trait Observer: Send + Sync {
     /// Something happened.
@@ -11,6 +13,7 @@ pub trait Observer: Send + Sync {
 #[non_exhaustive]
 pub enum Event<'a> {
     /// Work begins.
+    #[non_exhaustive]
     Started {
         /// What is worked on: a reference or a path, or a count of them.
         what: &'a str,
@@ -18,12 +21,14 @@ pub enum Event<'a> {
         bytes_total: u64,
     },
     /// This many more bytes were read and hashed, since the last call.
+    #[non_exhaustive]
     Advanced {
         /// How many.
         bytes: u64,
     },
     /// Another process works on the same reference, and is waited for. What it has said of itself; zeros when it has not
     /// yet.
+    #[non_exhaustive]
     Waiting {
         /// The reference.
         what: &'a str,
@@ -43,4 +48,44 @@ pub enum Event<'a> {
 /// Says nothing.
 impl Observer for () {
     fn on(&self, _: &Event<'_>) {}
+}
+
+/// A closure is an observer, and so is a reference to one: `|event: &Event<'_>| …`.
+impl<F: Fn(&Event<'_>) + Send + Sync> Observer for F {
+    fn on(&self, event: &Event<'_>) {
+        self(event);
+    }
+}
+
+impl<T: Observer + ?Sized> Observer for Arc<T> {
+    fn on(&self, event: &Event<'_>) {
+        (**self).on(event);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    use super::*;
+
+    fn tell(observer: impl Observer) {
+        observer.on(&Event::Advanced { bytes: 2 });
+    }
+
+    #[test]
+    fn closures_and_what_points_to_an_observer_are_told() {
+        let sum = AtomicU64::new(0);
+        let add = |event: &Event<'_>| {
+            if let Event::Advanced { bytes } = event {
+                sum.fetch_add(*bytes, Ordering::Relaxed);
+            }
+        };
+        tell(&add);
+        tell(Arc::new(&add));
+        tell(Arc::new(&add) as Arc<dyn Observer + '_>);
+        tell(add);
+        tell(());
+        assert_eq!(sum.into_inner(), 8);
+    }
 }

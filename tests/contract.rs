@@ -11,7 +11,7 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
 use catalog_core::{
-    ArtifactKind, CatalogEntry, CatalogStore, Digest, Error, FsCatalog, Hint, LifecycleState, LinkMode, ModelRef,
+    ArtifactKind, CatalogEntry, CatalogStore, Digest, Error, FsCatalog, Hint, Key, LifecycleState, LinkMode, ModelRef,
     Record, TrustState,
 };
 use common::*;
@@ -71,6 +71,10 @@ fn a_store_is_used_through_the_trait() {
 
     fn shared<T: Clone + Send + Sync + 'static>(_: &T) {}
     shared(&host.catalog());
+    // Behind any pointer it is one, too.
+    fn is_store(_: impl CatalogStore) {}
+    is_store(&store);
+    is_store(std::sync::Arc::new(host.catalog()));
 }
 
 fn record(catalog: &FsCatalog, id: &str) -> Record {
@@ -447,7 +451,7 @@ fn read_everything(root: &Path) {
     let reference = ModelRef::File { path: "/models/never-staged.gguf".into() };
     for id in ["file", "tree"] {
         let entry = catalog.get(id).unwrap().unwrap();
-        assert!(catalog.exists(id).unwrap() && catalog.find(id).is_ok() && catalog.resolve(id).is_ok());
+        assert!(catalog.exists(id).unwrap() && catalog.record(Key::typed(id)).unwrap().is_some());
         assert!(fs::metadata(&entry.local_path).unwrap().len() > 0);
     }
     assert!(catalog.get("missing").unwrap().is_none() && !catalog.exists("missing").unwrap());
@@ -500,6 +504,7 @@ fn reads_work_on_a_read_only_root() {
     read_everything(read_only.path());
     change_nothing(read_only.path(), &host.path("source"));
     let catalog = FsCatalog::new(read_only.path()).unwrap();
+    assert!(catalog.resolve("tree").is_ok(), "its use cannot be noted, and that is no error");
     let error = catalog.delete("file").unwrap_err();
     assert_eq!(error.hint(), Some(Hint::ReadOnly), "{error}");
     assert_eq!(listing(&host.root()), before);

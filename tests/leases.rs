@@ -14,7 +14,7 @@ use std::process::{Command, Stdio};
 use std::thread;
 use std::time::Duration;
 
-use catalog_core::{CatalogStore, Digest, FsCatalog, GcPolicy, GcReason, Lease, Wait};
+use catalog_core::{CatalogStore, Digest, FsCatalog, GcPolicy, GcReason, Lease, ModelMap, OwnedMap, Wait};
 use common::*;
 
 /// Takes everything that is neither leased nor pinned.
@@ -188,6 +188,7 @@ fn a_leased_tree_keeps_its_files_whatever_becomes_of_its_id_and_of_trees_that_sh
     }
     let lease = catalog.lease("t").unwrap();
     assert!(lease.map().is_err(), "a tree has no bytes of its own");
+    assert!(lease.map_file("no/such").unwrap_err().is_not_found());
     catalog.remove("t").unwrap().unwrap();
     assert_eq!(catalog.gc(&everything()).unwrap().entries, 1, "only the other tree is evicted");
     for (name, content) in [("own.gguf", "own"), ("shared.json", "shared")] {
@@ -449,4 +450,46 @@ fn an_ids_folder_without_a_view_is_collected() {
     assert_eq!(catalog.execute_gc(&plan).unwrap().leftovers, 0);
     assert_eq!(files_below(&home).len(), 1);
     assert!(host.root().join("views").is_dir());
+}
+
+/// What an engine has of a model: the map holds the lease, so both live in one struct.
+struct Engine {
+    weights: OwnedMap,
+    config: OwnedMap,
+}
+
+// Red when an owned map does not hold its lease: the collection then takes what is mapped.
+#[test]
+fn a_map_that_owns_its_lease_keeps_the_model() {
+    let host = Host::new();
+    let catalog = host.catalog();
+    host.file("tree/config.json", b"{}");
+    host.file("tree/part/weights.bin", b"weights");
+    stage(&catalog, &host.path("tree"), "tree").unwrap();
+    stage(&catalog, &host.file("m.gguf", b"model"), "m").unwrap();
+    let model = catalog.lease("m").unwrap().into_map().unwrap();
+    let lease = catalog.lease("tree").unwrap();
+    assert_eq!(&*lease.map_file("config.json").unwrap(), b"{}");
+    let weights = lease.clone().into_map_file("part/weights.bin").unwrap();
+    let engine = Engine { weights, config: lease.into_map_file("config.json").unwrap() };
+
+    let engine = thread::spawn(move || engine).join().unwrap();
+    assert_eq!(catalog.gc(&everything()).unwrap().entries, 0);
+    assert_eq!(
+        (engine.weights.as_ref(), &*engine.config, model.as_ref()),
+        (&b"weights"[..], &b"{}"[..], &b"model"[..])
+    );
+    assert_eq!(engine.weights.lease().entry().id, "tree");
+    drop(engine.weights);
+    assert_eq!(catalog.gc(&everything()).unwrap().entries, 0, "the other map still holds the lease");
+    drop((engine.config, model));
+    assert_eq!(catalog.gc(&everything()).unwrap().entries, 2);
+}
+
+#[test]
+fn leases_and_maps_cross_threads() {
+    fn shared<T: Send + Sync>() {}
+    shared::<Lease>();
+    shared::<OwnedMap>();
+    shared::<ModelMap<'_>>();
 }

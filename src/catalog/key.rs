@@ -1,15 +1,69 @@
 //! What an entry is looked up by.
 
-use crate::model_ref::ModelRef;
+use std::borrow::Cow;
 
-/// An id, or a reference whose own string is the id.
-#[derive(Clone, Copy, Debug)]
+use crate::entry::check_id;
+use crate::error::Result;
+use crate::model_ref::ModelRef;
+use crate::store::Store;
+
+/// What an entry is looked up by: an id, a reference, or what a person typed.
+///
+/// A `&str` is an id and nothing else. Text that may be either is [`typed`](Key::typed):
+///
+/// ```
+/// # use catalog_core::{FsCatalog, Key, ModelRef, StageOptions};
+/// # let dir = tempfile::tempdir()?;
+/// # let (catalog, file) = (FsCatalog::new(dir.path().join("root"))?, dir.path().join("m.gguf"));
+/// # std::fs::write(&file, "bytes")?;
+/// let model = ModelRef::from(file.as_path());
+/// catalog.stage(&model, &StageOptions::default())?;
+/// assert!(catalog.exists(&model)?);
+/// assert!(catalog.exists(&model.id()?)?);
+/// assert!(catalog.exists(Key::typed(file.to_str().unwrap()))?);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Key<'a> {
     /// The id itself.
     Id(&'a str),
-    /// A reference.
+    /// A reference, whose own string is the id.
     Ref(&'a ModelRef),
+    /// Text of a person: an id that exists wins, else it is parsed as a reference.
+    Typed(&'a str),
+}
+
+impl<'a> Key<'a> {
+    /// What a person typed: an id that exists wins, else the text is parsed as a reference, and its own string is looked up.
+    #[must_use]
+    pub fn typed(text: &'a str) -> Self {
+        Key::Typed(text)
+    }
+
+    /// The id that it means; `None`: of what a person typed, neither is there.
+    pub(super) fn find(self, store: &Store) -> Result<Option<Cow<'a, str>>> {
+        match self {
+            Key::Id(id) => Ok(Some(id.into())),
+            Key::Ref(reference) => Ok(Some(reference.id()?.into())),
+            Key::Typed(text) => {
+                check_id(text)?;
+                if store.record(text)?.is_some() {
+                    return Ok(Some(text.into()));
+                }
+                let id = ModelRef::parse(text)?.id()?;
+                Ok(store.record(&id)?.map(|_| id.into()))
+            }
+        }
+    }
+
+    /// The id that it means. An error names what was typed, and not what it would have been as a reference.
+    pub(super) fn id(self, store: &Store) -> Result<Cow<'a, str>> {
+        self.find(store)?.ok_or_else(|| match self {
+            Key::Id(text) | Key::Typed(text) => store.not_found(text),
+            Key::Ref(reference) => store.not_found(&reference.to_string()),
+        })
+    }
 }
 
 impl<'a> From<&'a str> for Key<'a> {

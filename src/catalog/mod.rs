@@ -11,8 +11,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::doctor::Doctor;
-use crate::entry::{CatalogEntry, LifecycleState, Record, check_id};
-use crate::error::{Error, Result};
+use crate::entry::{CatalogEntry, LifecycleState, Record};
+use crate::error::Result;
 use crate::fetch::ResolvedModel;
 use crate::fs::Durability;
 use crate::fs::lock::Wait;
@@ -64,7 +64,7 @@ impl FsCatalog {
     }
 
     /// The same catalog, which checks content before it gives it out as this says: for [`resolve`](FsCatalog::resolve),
-    /// [`lease`](FsCatalog::lease), [`ensure`](FsCatalog::ensure) and [`locate_and_touch`](FsCatalog::locate_and_touch).
+    /// [`lease`](FsCatalog::lease) and [`ensure`](FsCatalog::ensure).
     #[must_use]
     pub fn with_check(mut self, check: Check) -> Self {
         self.store.settings.check = check;
@@ -72,7 +72,7 @@ impl FsCatalog {
     }
 
     /// Whether file locks exclude anybody on the root's file system; tried once when it was opened. Where they do not, work
-    /// may be done twice but nothing is damaged, and nothing is collected: see [`Error::LocksDoNothing`].
+    /// may be done twice but nothing is damaged, and nothing is collected: see [`Error::LocksDoNothing`](crate::Error::LocksDoNothing).
     #[must_use]
     pub fn locks_work(&self) -> bool {
         self.store.locks_work
@@ -136,9 +136,10 @@ impl FsCatalog {
 
 /// Looking things up: reads only, so all of it works on a read-only root.
 impl FsCatalog {
-    /// Everything that the catalog knows of an id.
-    pub fn record(&self, id: &str) -> Result<Option<Record>> {
-        self.store.record(id)
+    /// Everything that the catalog knows of an entry. Asks the index alone: whether its file is there, and is what was
+    /// staged, [`resolve`](FsCatalog::resolve) says.
+    pub fn record<'a>(&self, key: impl Into<Key<'a>>) -> Result<Option<Record>> {
+        key.into().find(&self.store)?.map_or(Ok(None), |id| self.store.record(&id))
     }
 
     /// All records, sorted by id. Fails if any part of the index cannot be read.
@@ -150,55 +151,17 @@ impl FsCatalog {
     /// Whether there is an entry of this id, or of this reference's own string. It may be one that was registered ahead
     /// of staging: [`locate`](FsCatalog::locate) says whether the artifact is there.
     pub fn exists<'a>(&self, key: impl Into<Key<'a>>) -> Result<bool> {
-        match key.into() {
-            Key::Id(id) => Ok(self.record(id)?.is_some()),
-            Key::Ref(reference) => Ok(self.record(&reference.id()?)?.is_some()),
-        }
+        Ok(self.record(key)?.is_some())
     }
 
     /// Where the artifact of this reference is. `None` if the catalog has no entry for it, and if the entry's
     /// `local_path` is not there: in both cases it is to be staged. What was found to be damaged is not there; whether it
-    /// was changed is not looked at, which [`locate_and_touch`](FsCatalog::locate_and_touch) does.
+    /// was changed is not looked at, which [`resolve`](FsCatalog::resolve) does.
     pub fn locate(&self, reference: &ModelRef) -> Result<Option<ResolvedModel>> {
-        let Some(record) = self.record(&reference.id()?)? else { return Ok(None) };
+        let Some(record) = self.record(reference)? else { return Ok(None) };
         // The folder of a damaged tree is there, and other files in it.
         let here = record.damaged_ms.is_none() && is_there(&record)?;
         Ok(here.then_some(ResolvedModel { id: record.entry.id, local_path: record.entry.local_path }))
-    }
-
-    /// [`locate`](FsCatalog::locate) for whoever is about to use it: it is checked if it was changed, as
-    /// [`resolve`](FsCatalog::resolve) does, and the use is noted.
-    pub fn locate_and_touch(&self, reference: &ModelRef) -> Result<Option<ResolvedModel>> {
-        let Some(record) = self.record(&reference.id()?)? else { return Ok(None) };
-        match self.store.ensure_usable(&record) {
-            Ok(()) => {}
-            Err(Error::NotStaged { .. }) => return Ok(None),
-            Err(error) => return Err(error),
-        }
-        self.store.touch(&record);
-        Ok(Some(ResolvedModel { id: record.entry.id, local_path: record.entry.local_path }))
-    }
-
-    /// Looks up what a person typed: an id that exists wins; else the text is parsed as a reference and its own string
-    /// is looked up. An error for which [`is_not_found`](Error::is_not_found) holds if there is neither.
-    pub fn find(&self, id_or_reference: &str) -> Result<Record> {
-        check_id(id_or_reference)?;
-        if let Some(record) = self.record(id_or_reference)? {
-            return Ok(record);
-        }
-        let id = ModelRef::parse(id_or_reference)?.id()?;
-        self.record(&id)?.ok_or_else(|| self.store.not_found(id_or_reference))
-    }
-
-    /// The record of what a person typed, whose `local_path` is there: what an engine can open.
-    ///
-    /// If its files are not as they were at their last full check, they are checked in full first (see
-    /// [`with_check`](FsCatalog::with_check)); what is damaged is not given out, and gives [`Error::Damaged`]. Another file
-    /// at a path of the user's own is not moved, and gives [`Error::Occupied`].
-    pub fn resolve(&self, id_or_reference: &str) -> Result<Record> {
-        let record = self.find(id_or_reference)?;
-        self.store.ensure_usable(&record)?;
-        Ok(record)
     }
 
     /// Measures the store. Looks at every entry and every blob.
@@ -207,31 +170,41 @@ impl FsCatalog {
     }
 }
 
-/// Keeping models, and letting them go.
+/// Using models.
 impl FsCatalog {
-    /// Leases the artifact of an id: until the guard is dropped, nothing of it is removed, evicted or collected.
+    /// The record of an entry whose `local_path` an engine can open: it is there, and it is what was staged. Its use is
+    /// noted, at most once an hour, where that is possible: this also works on a read-only root.
+    ///
+    /// If its files are not as they were at their last full check, they are checked in full first (see
+    /// [`with_check`](FsCatalog::with_check)); what is damaged is not given out, and gives [`Error::Damaged`](crate::Error::Damaged). Another file
+    /// at a path of the user's own is not moved, and gives [`Error::Occupied`](crate::Error::Occupied).
+    pub fn resolve<'a>(&self, key: impl Into<Key<'a>>) -> Result<Record> {
+        let record = self.store.require(&key.into().id(&self.store)?)?;
+        self.store.ensure_usable(&record)?;
+        self.store.touch(&record);
+        Ok(record)
+    }
+
+    /// Leases the artifact of an entry: until the guard is dropped, nothing of it is removed, evicted or collected.
     ///
     /// Works on a read-only root. Fails as [`resolve`](FsCatalog::resolve) does if the artifact is not there.
-    pub fn lease(&self, id: &str) -> Result<Lease> {
-        lease::lease(&self.store, id)
+    pub fn lease<'a>(&self, key: impl Into<Key<'a>>) -> Result<Lease> {
+        lease::lease(&self.store, &key.into().id(&self.store)?)
     }
+}
 
-    /// Notes that an entry is used now, for the policies that go by it: at most once an hour, not durably, and never
-    /// failing, so also on a read-only root. Returns whether it was recorded.
-    pub fn touch(&self, id: &str) -> bool {
-        self.record(id).ok().flatten().is_some_and(|record| self.store.touch(&record))
-    }
-
+/// Keeping models, and letting them go.
+impl FsCatalog {
     /// Pins an entry under a name, so that no policy takes it, for this long or for good. A pin of the same name is
     /// replaced. Returns the record as it is then.
-    pub fn pin(&self, id: &str, name: &str, lifetime: Option<Duration>) -> Result<Record> {
-        self.store.pin(id, name, lifetime)
+    pub fn pin<'a>(&self, key: impl Into<Key<'a>>, name: &str, lifetime: Option<Duration>) -> Result<Record> {
+        self.store.pin(&key.into().id(&self.store)?, name, lifetime)
     }
 
     /// Takes the pin of this name, or all pins, from an entry. Returns the record as it is then; a pin that is not there
     /// is no error.
-    pub fn unpin(&self, id: &str, name: Option<&str>) -> Result<Record> {
-        self.store.unpin(id, name)
+    pub fn unpin<'a>(&self, key: impl Into<Key<'a>>, name: Option<&str>) -> Result<Record> {
+        self.store.unpin(&key.into().id(&self.store)?, name)
     }
 
     /// Removes an entry, its views, and the blobs that no other entry references and nobody leases. `None`: there was
@@ -239,8 +212,8 @@ impl FsCatalog {
     ///
     /// Once the entry is gone, durably, the rest is best effort: what could not be removed is named in the receipt and
     /// is found again by a sweep. Nothing outside the root is touched, and nothing of a path that was only registered.
-    pub fn remove(&self, id: &str) -> Result<Option<RemoveReceipt>> {
-        gc::remove(&self.store, id)
+    pub fn remove<'a>(&self, key: impl Into<Key<'a>>) -> Result<Option<RemoveReceipt>> {
+        key.into().find(&self.store)?.map_or(Ok(None), |id| gc::remove(&self.store, &id))
     }
 
     /// Says what a collection by this policy would do now, and why. Writes nothing, so it works on a read-only root.
@@ -263,12 +236,12 @@ impl FsCatalog {
 
 /// Checking content, and making it whole.
 impl FsCatalog {
-    /// Checks the content of an entry. What is damaged is taken out of service: see [`Error::Damaged`].
+    /// Checks the content of an entry. What is damaged is taken out of service: see [`Error::Damaged`](crate::Error::Damaged).
     ///
     /// Reads the store's own files; works on a read-only root, where nothing is recorded or moved. What was not in memory
     /// before does not stay there.
-    pub fn verify(&self, id: &str, options: &VerifyOptions) -> Result<VerifyReport> {
-        verify::verify(&self.store, id, options)
+    pub fn verify<'a>(&self, key: impl Into<Key<'a>>, options: &VerifyOptions) -> Result<VerifyReport> {
+        verify::verify(&self.store, &key.into().id(&self.store)?, options)
     }
 
     /// Checks the content of several entries, on all cores, the largest files first; bytes that several need are read once.
@@ -287,12 +260,12 @@ impl FsCatalog {
     ///
     /// Only damaged groups of 1 MiB are read from a source, the rest is reused; the whole is checked against its name
     /// before it is published. A source that is damaged in the same place is not used there: if there is no other, the
-    /// error is [`Error::NoGoodSource`], and all is as it was. What was found damaged stays in `quarantine/`.
+    /// error is [`Error::NoGoodSource`](crate::Error::NoGoodSource), and all is as it was. What was found damaged stays in `quarantine/`.
     ///
     /// Another file at a place below `views/` goes to `quarantine/`. At a place of the user's own it is left alone, and the
     /// entry gets a view of its own: see [`RepairReport::occupied`].
-    pub fn repair(&self, id: &str, options: &RepairOptions) -> Result<RepairReport> {
-        repair::repair(&self.store, id, options)
+    pub fn repair<'a>(&self, key: impl Into<Key<'a>>, options: &RepairOptions) -> Result<RepairReport> {
+        repair::repair(&self.store, &key.into().id(&self.store)?, options)
     }
 
     /// The store checked against itself; see [`Doctor`].

@@ -1,5 +1,7 @@
 //! The `CatalogStore` trait: CRUD on entries.
 
+use std::sync::Arc;
+
 use crate::entry::{CatalogEntry, LifecycleState};
 use crate::error::Result;
 
@@ -28,3 +30,32 @@ pub trait CatalogStore: Send + Sync {
     /// Removes the entry and what only it needed. `false`: there was none.
     fn delete(&self, id: &str) -> Result<bool>;
 }
+
+/// Forwards every method to what a pointer points to.
+macro_rules! forward {
+    ($($pointer:ty),*) => {
+        $(impl<T: CatalogStore + ?Sized> CatalogStore for $pointer {
+            fn get(&self, id: &str) -> Result<Option<CatalogEntry>> {
+                (**self).get(id)
+            }
+
+            fn put(&self, entry: &CatalogEntry) -> Result<()> {
+                (**self).put(entry)
+            }
+
+            fn set_state(&self, id: &str, state: LifecycleState) -> Result<()> {
+                (**self).set_state(id, state)
+            }
+
+            fn list(&self) -> Result<Vec<CatalogEntry>> {
+                (**self).list()
+            }
+
+            fn delete(&self, id: &str) -> Result<bool> {
+                (**self).delete(id)
+            }
+        })*
+    };
+}
+
+forward!(&T, Box<T>, Arc<T>);

@@ -117,18 +117,23 @@ impl From<blake3::Hash> for HashValue {
 ///
 /// The files are read, never mapped: they belong to somebody else, who may shrink them meanwhile. A file that is
 /// written to while it is read gives the hash of what was read.
-pub fn hash_files(paths: &[PathBuf], function: HashFunction, observer: &dyn Observer) -> Vec<Result<FileHash>> {
+pub fn hash_files(
+    paths: &[impl AsRef<Path> + Sync],
+    function: HashFunction,
+    observer: &dyn Observer,
+) -> Vec<Result<FileHash>> {
+    let paths: Vec<&Path> = paths.iter().map(AsRef::as_ref).collect();
     // What cannot be looked at is an error when its turn comes.
     let sizes: Vec<u64> = paths.iter().map(|path| meta_of_path(path).map_or(0, |meta| meta.size_bytes)).collect();
-    let what = match paths {
+    let what = match paths.as_slice() {
         [one] => one.display().to_string(),
         many => format!("{} files", many.len()),
     };
     let bytes_total = sizes.iter().fold(0, |sum: u64, size| sum.saturating_add(*size));
     observer.on(&Event::Started { what: &what, bytes_total });
     let hashes = match function {
-        HashFunction::Sha256 => sha256(paths, &sizes, observer),
-        HashFunction::Blake3 => blake3(paths, &sizes, observer),
+        HashFunction::Sha256 => sha256(&paths, &sizes, observer),
+        HashFunction::Blake3 => blake3(&paths, &sizes, observer),
     };
     observer.on(&Event::Finished);
     hashes
@@ -151,7 +156,7 @@ impl Stream for Numbered<'_> {
     }
 }
 
-fn sha256(paths: &[PathBuf], sizes: &[u64], observer: &dyn Observer) -> Vec<Result<FileHash>> {
+fn sha256(paths: &[&Path], sizes: &[u64], observer: &dyn Observer) -> Vec<Result<FileHash>> {
     let buffers = Buffers::default();
     let results: Vec<_> = paths.iter().map(|_| OnceLock::new()).collect();
     let files = paths.iter().zip(sizes).map(|(path, size)| FileStream::new(path, *size, &buffers, observer));
@@ -162,7 +167,7 @@ fn sha256(paths: &[PathBuf], sizes: &[u64], observer: &dyn Observer) -> Vec<Resu
     results.into_iter().map(|result| result.into_inner().expect("each stream is told of once")).collect()
 }
 
-fn blake3(paths: &[PathBuf], sizes: &[u64], observer: &dyn Observer) -> Vec<Result<FileHash>> {
+fn blake3(paths: &[&Path], sizes: &[u64], observer: &dyn Observer) -> Vec<Result<FileHash>> {
     if let ([path], [size]) = (paths, sizes)
         && *size >= LARGE_BYTES
     {
@@ -246,8 +251,8 @@ mod tests {
         let value = hashes[0].as_ref().unwrap().value;
         assert_eq!((value.to_string(), value.digest()), (format!("blake3:{}", blake3::hash(b"abc").to_hex()), None));
         for function in [HashFunction::Sha256, HashFunction::Blake3] {
-            assert!(hash_files(&[dir.path().into()], function, &())[0].is_err());
-            assert!(hash_files(&[], function, &()).is_empty());
+            assert!(hash_files(&[dir.path()], function, &())[0].is_err());
+            assert!(hash_files(&[""; 0], function, &()).is_empty());
         }
     }
 

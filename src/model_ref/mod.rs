@@ -1,5 +1,6 @@
 //! References to models: Hugging Face repositories, local files, URLs.
 
+mod convert;
 mod hf;
 mod path;
 mod url;
@@ -35,7 +36,7 @@ pub(crate) use path::absolute;
 /// assert!(ModelRef::parse("ftp://host/q4.gguf").unwrap_err().is_invalid_input());
 /// # Ok::<(), catalog_core::Error>(())
 /// ```
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum ModelRef {
     /// A Hugging Face repository, or one path in it.
     Hf {

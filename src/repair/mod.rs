@@ -58,8 +58,8 @@ impl RepairOptions {
 
     /// Sets [`observer`](RepairOptions::observer).
     #[must_use]
-    pub fn with_observer(mut self, observer: Arc<dyn Observer>) -> Self {
-        self.observer = Some(observer);
+    pub fn with_observer(mut self, observer: impl Observer + 'static) -> Self {
+        self.observer = Some(Arc::new(observer));
         self
     }
 }

@@ -81,8 +81,8 @@ impl VerifyOptions {
 
     /// Sets [`observer`](VerifyOptions::observer).
     #[must_use]
-    pub fn with_observer(mut self, observer: Arc<dyn Observer>) -> Self {
-        self.observer = Some(observer);
+    pub fn with_observer(mut self, observer: impl Observer + 'static) -> Self {
+        self.observer = Some(Arc::new(observer));
         self
     }
 

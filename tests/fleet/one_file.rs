@@ -42,7 +42,7 @@ struct Counting {
 impl Observer for Counting {
     fn on(&self, event: &Event<'_>) {
         match event {
-            Event::Advanced { bytes } => {
+            Event::Advanced { bytes, .. } => {
                 let bytes = self.bytes.fetch_add(*bytes, Ordering::Relaxed) + bytes;
                 fs::write(&self.file, bytes.to_string()).unwrap();
                 sleep(self.nap);

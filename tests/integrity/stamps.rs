@@ -136,7 +136,7 @@ fn what_is_known_to_be_damaged_is_not_there_for_whoever_looks_it_up() {
     edit(&view(&catalog, "hf:org/repo").join("a"), |file| flip(file, 0));
     assert!(fails(&check(&catalog, "hf:org/repo")));
     assert!(catalog.locate(&model).unwrap().is_none());
-    assert!(catalog.locate_and_touch(&model).unwrap_err().is_corrupt());
+    assert!(catalog.resolve(&model).unwrap_err().is_corrupt());
     let not_held = catalog.stage(&model, &common::options("hf:org/repo")).unwrap_err();
     assert!(matches!(not_held, Error::NoFetcher { .. }), "{not_held}");
 }

@@ -148,7 +148,7 @@ impl Observer for Counter {
                 self.total.fetch_add(*bytes_total, Ordering::Relaxed);
                 self.ends.lock().unwrap().push("started");
             }
-            Event::Advanced { bytes } => drop(self.advanced.fetch_add(*bytes, Ordering::Relaxed)),
+            Event::Advanced { bytes, .. } => drop(self.advanced.fetch_add(*bytes, Ordering::Relaxed)),
             Event::Finished => self.ends.lock().unwrap().push("finished"),
             _ => {}
         }
@@ -184,7 +184,7 @@ struct StopAfter {
 
 impl Observer for StopAfter {
     fn on(&self, event: &Event<'_>) {
-        if let Event::Advanced { bytes } = event {
+        if let Event::Advanced { bytes, .. } = event {
             let before =
                 self.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| Some(n.saturating_sub(*bytes)));
             if before.unwrap() <= *bytes {

@@ -2,7 +2,7 @@
 
 use std::str::FromStr;
 
-use catalog_core::{Check, FsCatalog, UnknownWord};
+use catalog_core::{Check, Error, FsCatalog, Key, Record, UnknownWord};
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 
 /// One model that is in the catalog.
@@ -25,6 +25,11 @@ impl Unchecked {
     pub(crate) fn apply(&self, catalog: FsCatalog) -> FsCatalog {
         catalog.with_check(if self.unchecked { Check::Never } else { Check::IfChanged })
     }
+}
+
+/// The record of what a person typed: an id that exists, or the reference that it was staged from.
+pub(crate) fn find(catalog: &FsCatalog, text: &str) -> catalog_core::Result<Record> {
+    catalog.record(Key::typed(text))?.ok_or_else(|| Error::not_found(text, catalog.root()))
 }
 
 /// One or more models that are in the catalog.

@@ -2,7 +2,7 @@
 
 use std::io::{self, IsTerminal as _};
 
-use catalog_core::Error;
+use catalog_core::{Error, Key};
 
 use crate::app::App;
 use crate::args::{OneModel, Unchecked};
@@ -36,8 +36,7 @@ pub(crate) struct Args {
 impl Args {
     pub(crate) fn run(self, app: &mut App) -> Outcome {
         let catalog = self.unchecked.apply(app.open_with_locks()?);
-        let id = catalog.find(&self.target.model)?.entry.id;
-        let lease = catalog.lease(&id)?;
+        let lease = catalog.lease(Key::typed(&self.target.model))?;
         path::print(app, lease.entry());
         // The parent process reads the path from a pipe, and begins when it is there.
         app.out.flush();
@@ -46,7 +45,7 @@ impl Args {
         }
         let ended = io::copy(&mut io::stdin().lock(), &mut io::sink());
         // A lease may last for weeks, and was noted as a use when it began.
-        catalog.touch(&id);
+        lease.touch();
         drop(lease);
         ended.map(drop).map_err(|error| Error::io("read", "standard input", error).into())
     }

@@ -1,6 +1,6 @@
 //! `catalog path`: where a model is, for an engine to open.
 
-use catalog_core::{CatalogEntry, LifecycleState, ResolvedModel};
+use catalog_core::{CatalogEntry, Key, LifecycleState, ResolvedModel};
 
 use crate::app::App;
 use crate::args::{OneModel, Unchecked};
@@ -27,9 +27,7 @@ pub(crate) struct Args {
 impl Args {
     pub(crate) fn run(self, app: &mut App) -> Outcome {
         let catalog = self.unchecked.apply(app.open()?);
-        let entry = catalog.resolve(&self.target.model)?.entry;
-        // Before the path is given out: a collection in between would see a model that nobody uses.
-        catalog.touch(&entry.id);
+        let entry = catalog.resolve(Key::typed(&self.target.model))?.entry;
         print(app, &entry);
         Ok(())
     }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use catalog_core::Record;
+use catalog_core::{Key, Record};
 
 use crate::amount;
 use crate::app::App;
@@ -35,8 +35,7 @@ impl Args {
     pub(crate) fn run(self, app: &mut App) -> Outcome {
         let catalog = app.open_with_locks()?;
         app.each(&self.targets.models, |app, model| {
-            let id = catalog.find(model)?.entry.id;
-            let record = catalog.pin(&id, &self.name, self.lifetime)?;
+            let record = catalog.pin(Key::typed(model), &self.name, self.lifetime)?;
             app.receipt(&Pinned::from(&record), |app| self.words(&record, app));
             Ok(())
         })

@@ -109,7 +109,7 @@ impl Observer for Progress {
             return;
         }
         match event {
-            Event::Started { what, bytes_total } => {
+            Event::Started { what, bytes_total, .. } => {
                 if self.bar.position() == 0 {
                     // The rate would count the time since the bar was made, in which nothing was read.
                     self.bar.reset_eta();
@@ -117,10 +117,10 @@ impl Observer for Progress {
                 self.bar.inc_length(*bytes_total);
                 self.bar.set_message(visible(what).into_owned());
             }
-            Event::Waiting { what, bytes_done, bytes_total, bytes_per_s } => {
+            Event::Waiting { what, bytes_done, bytes_total, bytes_per_s, .. } => {
                 self.show_waiting(waiting(&visible(what), *bytes_done, *bytes_total, *bytes_per_s));
             }
-            Event::Advanced { bytes } => {
+            Event::Advanced { bytes, .. } => {
                 self.show_working();
                 self.bar.inc(*bytes);
             }

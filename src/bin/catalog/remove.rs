@@ -1,6 +1,6 @@
 //! `catalog remove`: takes models out of the catalog, and frees what only they needed.
 
-use catalog_core::{Error, RemoveReceipt};
+use catalog_core::{Error, Key, RemoveReceipt};
 
 use crate::app::App;
 use crate::args::Models;
@@ -24,10 +24,8 @@ impl Args {
     pub(crate) fn run(self, app: &mut App) -> Outcome {
         let catalog = app.open_with_locks()?;
         app.each(&self.targets.models, |app, model| {
-            let id = catalog.find(model)?.entry.id;
-            let Some(receipt) = catalog.remove(&id)? else {
-                return Err(Error::not_found(id, catalog.root()).into());
-            };
+            let receipt = catalog.remove(Key::typed(model))?;
+            let receipt = receipt.ok_or_else(|| Error::not_found(model, catalog.root()))?;
             app.receipt(&receipt, |app| words(&receipt, app));
             Ok(())
         })

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use catalog_core::{LocalSource, RepairOptions, RepairSource};
+use catalog_core::{Key, LocalSource, RepairOptions, RepairSource};
 
 use crate::app::App;
 use crate::args::OneModel;
@@ -36,14 +36,13 @@ pub(crate) struct Args {
 impl Args {
     pub(crate) fn run(self, app: &mut App) -> Outcome {
         let catalog = app.open_with_locks()?;
-        let id = catalog.find(&self.target.model)?.entry.id;
         let progress = Arc::new(Progress::new(app));
         let sources = self.from.into_iter().map(|path| Arc::new(LocalSource::new(path)) as Arc<dyn RepairSource>);
         let options = RepairOptions::default()
             .with_from(sources.collect())
             .with_observer(progress.clone())
             .with_cancel(cancel_on_signal());
-        let report = catalog.repair(&id, &options);
+        let report = catalog.repair(Key::typed(&self.target.model), &options);
         progress.clear();
         let report = report?;
         for path in &report.occupied {

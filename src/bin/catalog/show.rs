@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use catalog_core::Record;
 
 use crate::app::App;
-use crate::args::OneModel;
+use crate::args::{OneModel, find};
 use crate::failure::Outcome;
 use crate::human;
 use crate::pins::lasts;
@@ -24,7 +24,7 @@ pub(crate) struct Args {
 
 impl Args {
     pub(crate) fn run(self, app: &mut App) -> Outcome {
-        let record = app.open()?.find(&self.target.model)?;
+        let record = find(&app.open()?, &self.target.model)?;
         if app.json() {
             app.out.json(&record);
             return Ok(());

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use catalog_core::{Pin, Record};
 
 use crate::app::App;
-use crate::args::Models;
+use crate::args::{Models, find};
 use crate::failure::Outcome;
 use crate::pins::{Pinned, holds};
 
@@ -28,7 +28,7 @@ impl Args {
     pub(crate) fn run(self, app: &mut App) -> Outcome {
         let catalog = app.open_with_locks()?;
         app.each(&self.targets.models, |app, model| {
-            let before = catalog.find(model)?;
+            let before = find(&catalog, model)?;
             let record = catalog.unpin(&before.entry.id, self.name.as_deref())?;
             app.receipt(&Pinned::from(&record), |app| words(&before.pins, &record, app));
             Ok(())

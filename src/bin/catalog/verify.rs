@@ -7,6 +7,7 @@ use catalog_core::{VerificationOutcome, VerifyDepth, VerifyOptions, VerifyReport
 
 use crate::amount;
 use crate::app::App;
+use crate::args::find;
 use crate::failure::{Exit, Failure, Outcome};
 use crate::human;
 use crate::interrupt::cancel_on_signal;
@@ -54,7 +55,7 @@ impl Args {
             ids.extend(catalog.records()?.into_iter().map(|record| record.entry.id));
         }
         for model in &self.models {
-            match catalog.find(model) {
+            match find(&catalog, model) {
                 Ok(record) => ids.push(record.entry.id),
                 Err(error) => drop(first.get_or_insert(app.tell(&error.into()))),
             }
