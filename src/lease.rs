@@ -201,7 +201,6 @@ pub struct OwnedMap {
 
 impl OwnedMap {
     /// The lease that protects it.
-    #[must_use]
     pub fn lease(&self) -> &Lease {
         &self.lease
     }
