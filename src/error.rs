@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::digest::Digest;
+use crate::digest::{Digest, DigestError};
 use crate::hint::Hint;
 
 /// `Result` with this crate's [`enum@Error`].
@@ -24,14 +24,8 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 #[non_exhaustive]
 pub enum Error {
     /// Text that is not a digest.
-    #[error("could not read {input:?} as a digest: {reason}; a digest is sha256:<64 lowercase hex digits>")]
-    #[non_exhaustive]
-    InvalidDigest {
-        /// The text, cut to a printable length.
-        input: String,
-        /// What is wrong with it.
-        reason: &'static str,
-    },
+    #[error(transparent)]
+    InvalidDigest(#[from] DigestError),
     /// Text that is not a model reference.
     #[error("could not read {input:?} as a model reference: {reason}")]
     #[non_exhaustive]
@@ -451,13 +445,4 @@ impl Error {
             _ => false,
         }
     }
-}
-
-/// Cuts text from outside to a length that fits an error line.
-pub(crate) fn excerpt(text: &str) -> String {
-    const LIMIT_CHARS: usize = 120;
-    if text.chars().nth(LIMIT_CHARS).is_none() {
-        return text.to_owned();
-    }
-    text.chars().take(LIMIT_CHARS).chain("…".chars()).collect()
 }

@@ -43,6 +43,7 @@ mod digest;
 mod doctor;
 mod entry;
 mod error;
+mod excerpt;
 mod fetch;
 mod fs;
 mod gc;
@@ -69,7 +70,7 @@ mod words;
 pub use blob::{IngestMode, LocalSource, RepairSource, UsedMode};
 pub use cancel::Cancel;
 pub use catalog::{CatalogStore, FsCatalog, Key};
-pub use digest::{Algorithm, Digest, VerificationOutcome, verify_digest};
+pub use digest::{Algorithm, Digest, DigestError, VerificationOutcome, verify_digest};
 pub use doctor::{Doctor, Finding, FindingKind, Remedy, RepairOutcome, Severity};
 pub use entry::{
     ArtifactKind, CatalogEntry, LifecycleState, LinkMode, MAX_ID_BYTES, Pin, Provenance, Record, Stamp, TrustState,

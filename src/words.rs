@@ -15,7 +15,7 @@ impl UnknownWord {
             [first @ .., last] if !first.is_empty() => format!("{} or {last}", first.join(", ")),
             other => other.concat(),
         };
-        UnknownWord { text: crate::error::excerpt(text), what, words }
+        UnknownWord { text: crate::excerpt::excerpt(text), what, words }
     }
 }
 

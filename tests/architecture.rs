@@ -8,8 +8,10 @@ use std::path::{Path, PathBuf};
 use walkdir::WalkDir;
 
 /// From the bottom to the top. A module uses those of its own layer and of those below.
-const LAYERS: [&[&str]; 12] = [
-    &["error", "hint", "digest", "threads", "read_at", "words", "json", "cancel"],
+const LAYERS: [&[&str]; 14] = [
+    &["excerpt", "threads", "read_at"],
+    &["digest", "words", "json"],
+    &["hint", "error", "cancel"],
     &["model_ref", "entry", "layout", "observer"],
     &["fs"],
     &["hash", "fetch"],

@@ -1,5 +1,7 @@
 //! The stores of this crate against the conformance suite, and the suite against stores that are broken.
 
+#![allow(clippy::unwrap_used)]
+
 mod broken;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};

@@ -10,7 +10,7 @@ use std::marker::PhantomData;
 use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-use crate::error::excerpt;
+use crate::excerpt::excerpt;
 use crate::layout::FORMAT;
 
 const KNOWN: [&str; 4] = ["format", "generation", "checksum", "entries"];

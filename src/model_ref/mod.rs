@@ -9,7 +9,8 @@ use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use crate::error::{Error, Result, excerpt};
+use crate::error::{Error, Result};
+use crate::excerpt::excerpt;
 use crate::hint::Hint;
 
 pub(crate) use path::absolute;

@@ -134,8 +134,9 @@ impl Repair<'_> {
             // Every blob of the requested entry has just been checked or repaired, even if its outboard could not be
             // written.
             let is_asked_for = other.entry.id == record.entry.id;
-            let is_whole_again =
-                || Ok(other.damaged_ms.is_some() && needs_one_of(store, other, &needed) && has_all(store, other)?);
+            let is_whole_again = || -> Result<bool> {
+                Ok(other.damaged_ms.is_some() && needs_one_of(store, other, &needed) && has_all(store, other)?)
+            };
             if is_asked_for || is_whole_again()? {
                 self.note(other, show_again(store, other, &Again::ByRepair)?);
             }

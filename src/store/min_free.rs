@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::error::excerpt;
+use crate::excerpt::excerpt;
 
 /// How much of a file system has to stay free. Written as bytes, or as a percentage of its size: `50000000000`, `10%`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

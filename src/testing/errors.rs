@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::digest::Digest;
+use crate::digest::{Digest, DigestError};
 use crate::error::Error;
 use crate::hint::Hint;
 
@@ -24,7 +24,7 @@ pub fn error_samples() -> Vec<Error> {
     let id = || "llama3".to_owned();
     let not_utf8 = "it is not UTF-8, which the index needs";
     vec![
-        Error::InvalidDigest { input: "sha256:1ef0".into(), reason: "there are not exactly 64 hex digits" },
+        DigestError::new("sha256:1ef0", "there are not exactly 64 hex digits").into(),
         Error::InvalidRef { input: "ftp://host/a".into(), reason: "`ftp://` is not supported; write a path".into() },
         Error::InvalidId { id: "a\nb".into(), reason: "it has a control character" },
         Error::InvalidPath { path: path("a.gguf"), reason: not_utf8, hint: Hint::Rename },

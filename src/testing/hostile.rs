@@ -64,6 +64,7 @@ pub fn fuzz_digest(bytes: &[u8]) -> bool {
             true
         }
         Err(error) => {
+            let error = Error::from(error);
             assert!(error.is_invalid_input(), "{text:?} gives {error}");
             check_refusal(&error);
             assert!(from_json.is_err(), "{text:?} is a digest as JSON alone");

@@ -3,7 +3,8 @@
 use crate::CatalogStore;
 use crate::digest::Digest;
 use crate::entry::{CatalogEntry, LifecycleState};
-use crate::error::{Error, excerpt};
+use crate::error::Error;
+use crate::excerpt::excerpt;
 
 /// A store under test.
 pub(super) struct Probe<'a, S>(pub(super) &'a S);
