@@ -81,6 +81,7 @@ mod tests {
                 sum.fetch_add(*bytes, Ordering::Relaxed);
             }
         };
+        #[allow(clippy::needless_borrows_for_generic_args, reason = "a reference is an observer too")]
         tell(&add);
         tell(Arc::new(&add));
         tell(Arc::new(&add) as Arc<dyn Observer + '_>);
