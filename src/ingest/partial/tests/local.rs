@@ -9,6 +9,9 @@ use crate::blob::IngestMode;
 use crate::cancel::Cancel;
 use crate::ingest::{Job, ingest_all};
 
+/// Several more chunks than are on their way at a time, so that a copy that is cancelled after the second never ends.
+const SIZE_BYTES: usize = (40 << 20) + 12_345;
+
 struct Local {
     bench: Bench,
     path: PathBuf,
@@ -16,7 +19,7 @@ struct Local {
 
 impl Local {
     fn new() -> Self {
-        let bench = Bench::new();
+        let bench = Bench::of_size(SIZE_BYTES);
         let path = bench._dir.path().join("source.gguf");
         let local = Local { bench, path };
         local.write(&local.bench.bytes);

@@ -36,9 +36,18 @@ struct Bench {
 
 impl Bench {
     fn new() -> Self {
+        Self::of_size(SIZE_BYTES)
+    }
+
+    fn of_size(size_bytes: usize) -> Self {
         let (dir, root) = root();
+<<<<<<< ours
         let bytes = noise(SIZE_BYTES);
         let (digest, blake3) = (Digest::sha256_of(&bytes), blake3::hash(&bytes));
+=======
+        let bytes = noise(size_bytes);
+        let (digest, blake3) = (Digest::of_bytes(&bytes), blake3::hash(&bytes));
+>>>>>>> theirs
         Bench { _dir: dir, root, bytes: Arc::new(bytes), digest, blake3 }
     }
 
