@@ -113,7 +113,7 @@ fn what_is_leased_and_removed_is_readable_until_the_lease_is_dropped() {
     assert_empty(&host);
 }
 
-// Red when `FsCatalog::reclaim` goes on without a claim.
+// Red when `remove::reclaim` goes on with a blob that is leased.
 #[test]
 fn a_leased_path_in_place_stays() {
     let host = Host::new();
@@ -387,7 +387,7 @@ fn leave_stray_blob(catalog: &FsCatalog, id: &str) {
     drop(lease);
 }
 
-// Red when `FsCatalog::lock_for_commit` does not lock the store: the gc then takes the blob that the commit has found, and
+// Red when `Shared::lock` does not lock the store: the gc then takes the blob that the commit has found, and
 // the commit records it.
 #[test]
 fn nothing_is_collected_between_a_blob_that_is_found_and_its_record() {
@@ -415,7 +415,7 @@ fn nothing_is_collected_between_a_blob_that_is_found_and_its_record() {
     assert_readable(&catalog, "b", b"bytes");
 }
 
-// Red when `FsCatalog::sweep` works with roots that are older than its lock.
+// Red when `Sweep::begin` works with roots that are older than its lock.
 #[test]
 fn what_was_staged_after_the_plan_stays() {
     let host = Host::new();
@@ -430,7 +430,7 @@ fn what_was_staged_after_the_plan_stays() {
     assert!(blob_of(&host, b"bytes").exists());
 }
 
-// Red when `FsCatalog::stray_views` looks only for folders in an id's folder: one whose owner died before the first, or
+// Red when `gather::stray_views` looks only for folders in an id's folder: one whose owner died before the first, or
 // after the last, then stays for ever.
 #[test]
 fn an_ids_folder_without_a_view_is_collected() {

@@ -112,3 +112,33 @@ fn is_as_looked_at(store: &Store, record: &Record) -> Result<bool> {
     }
     Ok(true)
 }
+
+#[cfg(test)]
+#[allow(clippy::disallowed_methods, clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::model_ref::ModelRef;
+    use crate::{FsCatalog, StageOptions};
+
+    // Red when `show_at` does not ask under the lock whether the entry is still the one that was looked at: its path then
+    // comes back without a record, of a blob that happens to be there.
+    #[test]
+    fn an_entry_that_is_gone_by_then_is_not_shown() {
+        let dir = tempfile::tempdir().unwrap();
+        let catalog = FsCatalog::new(dir.path().join("root")).unwrap().with_durability(Durability::Relaxed);
+        let file = dir.path().join("m.gguf");
+        std::fs::write(&file, "model").unwrap();
+        for id in ["m", "same"] {
+            let options = StageOptions::default().with_id(Some(id.into()));
+            catalog.stage(&ModelRef::File { path: file.clone() }, &options).unwrap();
+        }
+        let record = catalog.record("m").unwrap().unwrap();
+        catalog.remove("m").unwrap().unwrap();
+        let shown = show_again(catalog.store(), &record, &Again::ByDoctor).unwrap();
+        assert!(!shown.changed && !record.entry.local_path.exists(), "{shown:?}");
+        // It is when the entry is there.
+        let record = catalog.record("same").unwrap().unwrap();
+        std::fs::remove_file(&record.entry.local_path).unwrap();
+        assert!(show_again(catalog.store(), &record, &Again::ByDoctor).unwrap().changed);
+    }
+}

@@ -4,8 +4,8 @@
 //! [`Model`] says what each operation answers and which entries there are then; [`Stores`] does it on a root.
 //!
 //! Red when a handle keeps what it has read of a shard without looking whether it has changed (`Index::cached`), when
-//! an eviction is not judged again when it is done (`FsCatalog::evict`), when a sweep does not know the files of leased
-//! trees (`FsCatalog::sweep`).
+//! an eviction is not judged again when it is done (`Run::evict`), when a sweep does not know the files of leased
+//! trees (`Store::leased_orphans`).
 #![allow(dead_code)] // each user has its part of it
 #![allow(clippy::disallowed_methods, clippy::unwrap_used, clippy::indexing_slicing)]
 

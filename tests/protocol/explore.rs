@@ -111,6 +111,8 @@ pub(super) fn name(role: Role, me: u8) -> String {
     let content = |content: u8| ["A", "B", "the tree {A, B}", "the tree {A}"][usize::from(content)];
     match role {
         Role::Stage(of, what) => format!("stage {me} ({} = {})", id(of), content(what)),
+        Role::FailedStage(of, what) => format!("stage {me}, which fails ({} = {})", id(of), content(what)),
+        Role::Rebuild(of) => format!("doctor {me} ({})", id(of)),
         Role::Lease(of) => format!("lease {me} ({})", id(of)),
         Role::Remove(of) => format!("remove {me} ({})", id(of)),
         Role::Gc { .. } => format!("gc {me}"),

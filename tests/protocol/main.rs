@@ -98,6 +98,22 @@ fn two_gcs() -> Scenario {
     Scenario { kills: 2, ..Scenario::new("two gcs and a tree", [Some(AB), Some(JUST_A)], &roles) }
 }
 
+/// A stage fails and takes back what it has stored, which another one has found meanwhile.
+fn stage_that_fails() -> Scenario {
+    let roles = [Role::FailedStage(X, AB), Role::Stage(Y, JUST_A), GC];
+    Scenario::new("a stage fails after another one has found its blob", [None, None], &roles)
+}
+
+fn stage_that_fails_beside_a_lease() -> Scenario {
+    let roles = [Role::FailedStage(X, A), Role::Lease(X), Role::Remove(Y), GC];
+    Scenario::new("a stage fails over a leased tree", [Some(AB), Some(A)], &roles)
+}
+
+fn rebuilt() -> Scenario {
+    let roles = [Role::Rebuild(X), Role::Remove(X), Role::Stage(X, B), EVICT_ALL];
+    Scenario::new("a view is made anew while its entry goes", [Some(A), None], &roles)
+}
+
 fn sessions() -> Scenario {
     let roles = [Role::Stage(X, A), Role::Stage(Y, A), Role::Gc { evict: 0, rounds: 2, grace: false }];
     Scenario { sessions: true, ..Scenario::new("sessions begin while leftovers are removed", [None, None], &roles) }
@@ -116,6 +132,9 @@ fn no_interleaving_loses_anything() {
         leased_and_given_new_content(),
         tree_staged_anew(),
         two_gcs(),
+        stage_that_fails(),
+        stage_that_fails_beside_a_lease(),
+        rebuilt(),
         sessions(),
     ] {
         assert_safe(&scenario);
@@ -191,6 +210,21 @@ fn without_reading_leased_manifests_a_leased_tree_loses_files() {
 #[test]
 fn without_asking_for_leases_on_needed_blobs_a_leased_view_goes() {
     assert_lost(&leased_view().without(Off::LeasedView));
+}
+
+#[test]
+fn without_the_store_lock_a_stage_that_fails_takes_another_ones_blob() {
+    assert_lost(&stage_that_fails().without(Off::StoreLock));
+}
+
+#[test]
+fn without_reading_the_roots_again_a_stage_that_fails_takes_another_ones_blob() {
+    assert_lost(&stage_that_fails().without(Off::RootsReadAgain));
+}
+
+#[test]
+fn without_looking_under_the_lock_a_view_is_made_of_what_is_gone() {
+    assert_lost(&rebuilt().without(Off::DueUnderLock));
 }
 
 #[test]

@@ -43,35 +43,42 @@ pub(super) const INODES: usize = 1 + PROCESSES;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Off {
     Nothing,
-    /// `FsCatalog::lock_for_commit` and `lock_for_sweep`: `tests/leases.rs`,
+    /// `Shared::lock` and `Exclusive::lock`: `tests/leases.rs`,
     /// `nothing_is_collected_between_a_blob_that_is_found_and_its_record`.
     StoreLock,
-    /// The roots are those that the plan has seen, and not read again in `FsCatalog::sweep`: `tests/leases.rs`,
+    /// The roots are those that the plan has seen, and not read again in `Sweep::begin`: `tests/leases.rs`,
     /// `what_was_staged_after_the_plan_stays`.
     RootsReadAgain,
-    /// `blob::claim` takes what is leased: `tests/leases.rs`, `a_lease_that_comes_after_the_plan_holds` and most others.
+    /// `blob::block_leases` takes what is leased: `tests/leases.rs`, `a_lease_that_comes_after_the_plan_holds` and most others.
     LeaseTest,
     /// `lease::take` does not look whether the name still leads to the inode that it has locked: `tests/leases.rs`,
     /// `a_lease_is_on_the_blob_that_is_there_when_it_is_given`.
     InodeCompared,
-    /// `FsCatalog::lease` does not read the record again once it has the lock: `tests/leases.rs`,
+    /// `lease::lease` does not read the record again once it has the lock: `tests/leases.rs`,
     /// `a_lease_is_not_given_on_what_was_removed_while_it_was_waited_for`.
     RecordReadAgain,
-    /// `FsCatalog::leased_orphans` does not read what is leased as a manifest: `tests/leases.rs`,
+    /// `Store::leased_orphans` does not read what is leased as a manifest: `tests/leases.rs`,
     /// `a_leased_tree_keeps_its_files_whatever_becomes_of_its_id_and_of_trees_that_share_them`.
     LeasedManifest,
     /// `Sweep::remove_stray_view` keeps the views of leased blobs that no record needs, and no others: `tests/leases.rs`,
     /// `a_leased_view_stays_when_another_entry_has_the_same_bytes`.
     LeasedView,
-    /// `FsCatalog::remove_leftover` does not hold the lock on a dead session's folder until it is gone:
+    /// `Run::remove_leftover` does not hold the lock on a dead session's folder until it is gone:
     /// `src/fs/session.rs`, `nobody_begins_in_a_folder_that_is_taken_for_dead`.
     SessionHeld,
+    /// `show_again` does not look under the lock whether the entry is still the one that was looked at:
+    /// `src/repair/show_again.rs`, `an_entry_that_is_gone_by_then_is_not_shown`.
+    DueUnderLock,
 }
 
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Role {
     /// `stage` of a content under an id.
     Stage(u8, u8),
+    /// The same, whose record cannot be written: what it has stored is taken back by one sweep.
+    FailedStage(u8, u8),
+    /// `doctor --repair` of an id's view.
+    Rebuild(u8),
     /// `lease` of an id, then its drop.
     Lease(u8),
     /// `remove` of an id.
@@ -84,12 +91,14 @@ pub(super) enum Role {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Pc {
     Begin,
-    // stage
+    // stage, failed or not; rebuild from `Gate` on
     LockSession,
     Ingest,
     // stage, and the first half of remove
     Gate,
     Store,
+    // rebuild
+    Due,
     // stage
     Restore,
     Publish,
@@ -132,40 +141,43 @@ pub(super) enum Pc {
 /// What a step stands for.
 pub(super) fn code(pc: Pc, role: Role) -> &'static str {
     match (pc, role) {
-        (Pc::Begin, Role::Stage(..)) => "makes its folder (fs::Session::begin)",
-        (Pc::Begin, Role::Lease(_)) => "reads the record (FsCatalog::lease)",
-        (Pc::Begin, Role::Remove(_)) => "finds the record (FsCatalog::remove)",
-        (Pc::Begin, Role::Gc { .. }) => "plans (FsCatalog::plan_gc)",
+        (Pc::Begin, Role::Stage(..) | Role::FailedStage(..)) => "makes its folder (fs::Session::begin)",
+        (Pc::Begin, Role::Lease(_)) => "reads the record (lease::lease)",
+        (Pc::Begin, Role::Rebuild(_)) => "reads the record, checks its blobs (Doctor::rebuild_view)",
+        (Pc::Begin, Role::Remove(_)) => "finds the record (gc::remove)",
+        (Pc::Begin, Role::Gc { .. }) => "plans (gc::plan_gc)",
         (Pc::LockSession, _) => "locks its folder (fs::Session::begin)",
         (Pc::Ingest, _) => "ingests bytes (ingest::ingest_all)",
-        (Pc::Gate | Pc::SweepGate, _) => "takes the gate (FsCatalog::lock_gate)",
-        (Pc::Store, _) => "takes the store shared (FsCatalog::lock_for_commit)",
-        (Pc::Restore, _) => "moves a blob back from trash (blob::publish, existing::restore)",
-        (Pc::Publish, _) => "publishes a blob, or finds it (blob::publish)",
-        (Pc::Show, _) => "shows a file (FsCatalog::show, view::show)",
-        (Pc::Record, _) => "writes the record (Index::update)",
-        (Pc::Finish, _) => "lets the store go and answers (FsCatalog::commit)",
+        (Pc::Gate | Pc::SweepGate, _) => "takes the gate (guard::lock_store)",
+        (Pc::Store, _) => "takes the store shared (Shared::lock)",
+        (Pc::Due, _) => "looks whether the entry is as it was (commit::attempt, show_again::is_as_looked_at)",
+        (Pc::Restore, _) => "moves a blob back from trash (Shared::publish, remove::restore)",
+        (Pc::Publish, _) => "publishes a blob, or finds it (Shared::publish)",
+        (Pc::Show, _) => "shows a file (Shared::show)",
+        (Pc::Record, Role::FailedStage(..)) => "cannot write the record, lets the store go (Commit::record)",
+        (Pc::Record, _) => "writes the record (Shared::record)",
+        (Pc::Finish, _) => "lets the store go and returns (store::commit)",
         (Pc::Open, _) => "opens the blob (lease::take)",
         (Pc::Flock, _) => "locks it shared (lease::take)",
         (Pc::SameInode, _) => "compares inodes (lease::take)",
-        (Pc::RecordAgain, _) => "reads the record again (FsCatalog::lease)",
-        (Pc::IsThere, _) => "looks for the view, and answers (FsCatalog::lease, is_there)",
+        (Pc::RecordAgain, _) => "reads the record again (lease::lease)",
+        (Pc::IsThere, _) => "looks for the view, and returns (Store::ensure_usable)",
         (Pc::Held, _) => "drops its lease (Lease)",
-        (Pc::TakeOut, _) => "takes the record out, lets the store go (FsCatalog::remove, Index::update)",
-        (Pc::SweepStore, _) => "takes the store exclusive, reads the roots (FsCatalog::sweep)",
-        (Pc::Orphans, _) => "asks for a lease on a blob without a record (FsCatalog::leased_orphans)",
-        (Pc::Leftover, _) => "looks whether a session is dead (FsCatalog::remove_leftover)",
-        (Pc::RemoveLeftover, _) => "removes its folder (FsCatalog::remove_leftover)",
+        (Pc::TakeOut, _) => "takes the record out, lets the store go (Store::edit)",
+        (Pc::SweepStore, _) => "takes the store exclusive, reads the roots (Sweep::begin)",
+        (Pc::Orphans, _) => "asks for a lease on a blob without a record (Store::leased_orphans)",
+        (Pc::Leftover, _) => "looks whether a session is dead (Run::remove_leftover)",
+        (Pc::RemoveLeftover, _) => "removes its folder (Run::remove_leftover)",
         (Pc::StrayViews, _) => "removes a view without a record (Sweep::remove_stray_view)",
         (Pc::StrayBlobs, _) => "puts a blob without a record into trash (Sweep::remove_blob)",
-        (Pc::EvictClaim, _) => "claims an entry's root blob (FsCatalog::evict, Sweep::claim)",
-        (Pc::EvictRecord, _) => "takes its record out (FsCatalog::evict, Index::update)",
-        (Pc::RemoveClaim, _) => "claims the root blob (FsCatalog::reclaim, Sweep::claim)",
+        (Pc::EvictClaim, _) => "keeps leases off an entry's root blob (Run::evict, Sweep::block_leases)",
+        (Pc::EvictRecord, _) => "takes its record out (Run::evict, Sweep::record)",
+        (Pc::RemoveClaim, _) => "keeps leases off the root blob (remove::reclaim, Sweep::block_leases)",
         (Pc::Views, _) => "removes a view of the entry (Sweep::remove_views)",
         (Pc::Blobs, _) => "puts a blob of the entry into trash (Sweep::remove_blob)",
-        (Pc::Unlock, _) => "lets the claims and the store go (Sweep::finish)",
+        (Pc::Unlock, _) => "lets the blobs and the store go (Sweep::finish)",
         (Pc::Empty, _) => "removes for good what it has trashed (Sweep::finish, blob::empty_trash)",
-        (Pc::EmptyOld, _) => "removes for good what was in trash (FsCatalog::empty_trash)",
+        (Pc::EmptyOld, _) => "removes for good what was in trash (Run::empty_trash)",
         (Pc::Done | Pc::Dead, _) => "has ended",
     }
 }
@@ -184,7 +196,8 @@ pub(super) struct Process {
     pub(super) orphans: u8,
     /// Put into trash by this sweep.
     pub(super) doomed: u8,
-    /// What the plan has seen: records to evict, blobs without a record, trash, sessions, views by id.
+    /// What the plan has seen: records to evict, blobs without a record, trash, sessions, views by id. For a stage that
+    /// fails, the blobs that it has stored, and its view.
     pub(super) evict: [u8; IDS],
     pub(super) stray_blobs: u8,
     pub(super) old_trash: u8,

@@ -1,4 +1,4 @@
-//! The steps of stage and lease, and of the first half of remove.
+//! The steps of a commit (stage, one that fails, doctor's rebuild) and of lease, and of the first half of remove.
 
 use std::cell::Cell;
 
@@ -20,6 +20,22 @@ impl Step {
         match (p.pc, self.role) {
             (Pc::Done | Pc::Dead, _) => return Ok(false),
             (_, Role::Stage(id, content)) => return self.stage(s, p, id, content),
+            (Pc::Begin | Pc::Gate | Pc::Store | Pc::Due | Pc::Show | Pc::Record | Pc::Finish, Role::Rebuild(id)) => {
+                return self.rebuild(s, p, id);
+            }
+            (Pc::Record, Role::FailedStage(id, content)) => {
+                // What it has brought goes with its session; what it has stored is taken back.
+                s.drop_locks(self.me);
+                s.ingest[usize::from(self.me)] = 0;
+                let is_whole = s.record[usize::from(id)] == content + 1;
+                p.stray_views[usize::from(id)] = if is_whole { 0 } else { bit(content) };
+                let is_any = p.stray_blobs != 0 || p.stray_views != [0; IDS];
+                (p.pc, p.at) = (if is_any { Pc::SweepGate } else { Pc::Done }, 0);
+            }
+            (
+                Pc::Begin | Pc::LockSession | Pc::Ingest | Pc::Gate | Pc::Store | Pc::Restore | Pc::Publish | Pc::Show,
+                Role::FailedStage(id, content),
+            ) => return self.stage(s, p, id, content),
             (_, Role::Lease(id)) => return Ok(self.lease(s, p, id)),
             (Pc::Begin, Role::Remove(id)) => p.pc = if s.record[usize::from(id)] == 0 { Pc::Done } else { Pc::Gate },
             (Pc::Gate | Pc::Store, _) => return Ok(self.lock_for_commit(s, p, Pc::TakeOut)),
@@ -99,18 +115,12 @@ impl Step {
                 has_folder(s)?;
                 if s.blob[at] == 0 {
                     s.blob[at] = 1 + 1 + self.me;
+                    p.stray_blobs |= if matches!(self.role, Role::FailedStage(..)) { bit(blob) } else { 0 };
                 }
                 let more = next(blobs(content), blob + 1);
                 (p.pc, p.at) = more.map_or((Pc::Show, 0), |blob| (Pc::Restore, blob));
             }
-            Pc::Show => {
-                let Some(file) = next(files(content), p.at) else { unreachable!("the last one leads to `Record`") };
-                if s.blob[usize::from(file)] == 0 {
-                    return Err("a blob that a commit has found or published was taken from it".into());
-                }
-                s.view[view_of(id, content)] |= bit(file);
-                (p.pc, p.at) = next(files(content), file + 1).map_or((Pc::Record, 0), |file| (Pc::Show, file));
-            }
+            Pc::Show => return self.show(s, p, id, content),
             Pc::Record => {
                 s.record[usize::from(id)] = content + 1;
                 p.pc = Pc::Finish;
@@ -121,6 +131,38 @@ impl Step {
                 p.pc = Pc::Done;
             }
         }
+        Ok(true)
+    }
+
+    /// Doctor makes the view of an entry anew: a commit without blobs.
+    fn rebuild(&self, s: &mut State, p: &mut Process, id: u8) -> Result<bool, String> {
+        let record = s.record[usize::from(id)];
+        match p.pc {
+            Pc::Begin if record == 0 => p.pc = Pc::Done,
+            Pc::Begin => {
+                p.root = record;
+                p.pc = Pc::Gate;
+            }
+            Pc::Gate | Pc::Store => return Ok(self.lock_for_commit(s, p, Pc::Due)),
+            Pc::Due if self.off != Off::DueUnderLock && record != p.root => p.pc = Pc::Finish,
+            Pc::Due => (p.pc, p.at) = (Pc::Show, 0),
+            Pc::Show => return self.show(s, p, id, p.root - 1),
+            Pc::Record => p.pc = Pc::Finish, // it says the same as before, or is another's by now
+            _ => {
+                s.drop_locks(self.me);
+                p.pc = Pc::Done;
+            }
+        }
+        Ok(true)
+    }
+
+    fn show(&self, s: &mut State, p: &mut Process, id: u8, content: u8) -> Result<bool, String> {
+        let Some(file) = next(files(content), p.at) else { unreachable!("the last one leads to `Record`") };
+        if s.blob[usize::from(file)] == 0 {
+            return Err("a blob that a commit has found or published was taken from it".into());
+        }
+        s.view[view_of(id, content)] |= bit(file);
+        (p.pc, p.at) = next(files(content), file + 1).map_or((Pc::Record, 0), |file| (Pc::Show, file));
         Ok(true)
     }
 

@@ -1,4 +1,4 @@
-//! The steps of a collection and of the second half of remove.
+//! The steps of a collection, of the second half of remove, and of what takes a failed stage back.
 
 use super::model::*;
 use super::steps::Step;
@@ -31,7 +31,7 @@ impl Step {
         self.off != Off::LeaseTest && s.lock_of(content).is_some_and(|lock| s.is_locked(lock, self.me))
     }
 
-    /// `Sweep::claim`: keeps new leases off.
+    /// `Sweep::block_leases`: keeps new leases off.
     pub(super) fn claim(&self, s: &mut State, p: &Process, content: u8) -> bool {
         let Some(lock) = s.lock_of(content) else { return !has(p.orphans, content) };
         if self.is_leased(s, content) {
@@ -130,7 +130,7 @@ impl Step {
                     let (id, content) = (at / CONTENTS as u8, at % CONTENTS as u8);
                     let is_planned = !grace && has(p.stray_views[usize::from(id)], content);
                     if is_planned && self.remove_view(s, p, id, content) {
-                        s.drop_claims(self.me); // `Sweep::forget_claims` after each step
+                        s.drop_claims(self.me); // `Sweep::unblock_leases` after each step
                         p.at = at + 1;
                         return true;
                     }
