@@ -1,33 +1,39 @@
 //! A model catalog on a content-addressable store of blobs, for hosts that run LLM engines.
 //!
-//! A provisioner stages a file, an engine opens its path, an operator removes it:
+//! A provisioner stages a file, an engine opens it, a collection takes what is not used:
 //!
 //! ```
-//! use catalog_core::{CatalogStore, FsCatalog, LifecycleState, ModelRef, StageOptions};
+//! use std::time::Duration;
+//! use catalog_core::{CatalogStore, FsCatalog, GcPolicy, ModelRef, StageOptions};
 //!
-//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! # let dir = tempfile::tempdir()?;
-//! # let (root, file) = (dir.path().join("root"), dir.path().join("llama.gguf"));
-//! # std::fs::copy("tests/fixtures/tiny-llama-q8_0.gguf", &file)?;
-//! let catalog = FsCatalog::new(&root)?;
+//! # let dir = tempfile::tempdir().unwrap();
+//! # let (root, file) = (dir.path().join("root"), dir.path().join("llama3.gguf"));
+//! # std::fs::copy("tests/fixtures/tiny-llama-q8_0.gguf", &file).unwrap();
+//! let catalog = FsCatalog::new(root)?;
 //!
 //! // Stage: the bytes are stored once, under their SHA-256, and are durable when this returns.
-//! let model = ModelRef::parse(file.to_str().unwrap())?;
-//! let staged = catalog.stage(&model, &StageOptions::default())?;
+//! let options = StageOptions::default().with_id("llama3".to_owned());
+//! let staged = catalog.stage(&ModelRef::from(file), &options)?;
 //!
-//! // Resolve: the path of a read-only file that an engine opens.
-//! let found = catalog.locate(&model)?.expect("it was staged");
-//! assert_eq!(found.local_path, staged.local_path);
-//! assert!(found.local_path.ends_with("llama.gguf"));
+//! // Resolve: the path of a read-only file, which is what was staged.
+//! let model = catalog.resolve("llama3")?;
+//! assert_eq!(model.entry.local_path, staged.local_path);
 //!
-//! // Look around, retire, remove.
-//! assert_eq!(catalog.list()?.len(), 1);
-//! catalog.set_state(&staged.id, LifecycleState::Retired)?;
-//! let removed = catalog.remove(&staged.id)?.expect("it was there");
-//! assert_eq!(removed.blobs_removed, 1);
-//! # Ok(())
-//! # }
+//! // Lease: while it is held, nothing takes the model away.
+//! let weights = catalog.lease("llama3")?.into_map()?;
+//! assert_eq!(weights.len() as u64, staged.size_bytes);
+//!
+//! // Collect: here with room for nothing, and without grace for what was used just now.
+//! let policy = GcPolicy::default().with_max_bytes(0).with_grace(Duration::ZERO);
+//! assert_eq!(catalog.gc(&policy)?.entries, 0);
+//! drop(weights);
+//! assert_eq!(catalog.gc(&policy)?.entries, 1);
+//! assert!(catalog.list()?.is_empty());
+//! # Ok::<(), catalog_core::Error>(())
 //! ```
+//!
+//! [`ensure`](FsCatalog::ensure) stages what is not here and says where it is, in one call. [`FsCatalog`] has an example of
+//! each of its methods.
 //!
 //! Several processes may work on one root, and any of them may be killed at any moment. What
 //! [`stage`](FsCatalog::stage) and [`put`](CatalogStore::put) have acknowledged survives that, and a power cut. The

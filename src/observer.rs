@@ -3,6 +3,18 @@
 use std::sync::Arc;
 
 /// Told of the progress of long work. Called from worker threads, often: keep it short.
+///
+/// ```
+/// use catalog_core::{Event, ModelRef, StageOptions};
+/// # let (_dir, catalog, file) = catalog_core::testing::example();
+/// let options = StageOptions::default().with_observer(|event: &Event<'_>| {
+///     if let Event::Started { what, bytes_total, .. } = event {
+///         println!("{what}: {bytes_total} bytes");
+///     }
+/// });
+/// catalog.stage(&ModelRef::from(file), &options)?;
+/// # Ok::<(), catalog_core::Error>(())
+/// ```
 pub trait Observer: Send + Sync {
     /// Something happened.
     fn on(&self, event: &Event<'_>);
@@ -81,8 +93,13 @@ mod tests {
                 sum.fetch_add(*bytes, Ordering::Relaxed);
             }
         };
+<<<<<<< HEAD
         #[allow(clippy::needless_borrows_for_generic_args, reason = "a reference is an observer too")]
         tell(&add);
+=======
+        let by_reference: &(dyn Fn(&Event<'_>) + Send + Sync) = &add;
+        tell(by_reference);
+>>>>>>> h3b
         tell(Arc::new(&add));
         tell(Arc::new(&add) as Arc<dyn Observer + '_>);
         tell(add);

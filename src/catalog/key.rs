@@ -12,16 +12,13 @@ use crate::store::Store;
 /// A `&str` is an id and nothing else. Text that may be either is [`typed`](Key::typed):
 ///
 /// ```
-/// # use catalog_core::{FsCatalog, Key, ModelRef, StageOptions};
-/// # let dir = tempfile::tempdir()?;
-/// # let (catalog, file) = (FsCatalog::new(dir.path().join("root"))?, dir.path().join("m.gguf"));
-/// # std::fs::write(&file, "bytes")?;
-/// let model = ModelRef::from(file.as_path());
-/// catalog.stage(&model, &StageOptions::default())?;
-/// assert!(catalog.exists(&model)?);
-/// assert!(catalog.exists(&model.id()?)?);
-/// assert!(catalog.exists(Key::typed(file.to_str().unwrap()))?);
-/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// use catalog_core::{Key, ModelRef, StageOptions};
+/// # let (_dir, catalog, file) = catalog_core::testing::example();
+/// let model = ModelRef::from(file);
+/// catalog.stage(&model, &StageOptions::default())?; // the reference's own string becomes the id
+/// assert!(catalog.exists(&model)? && catalog.exists(&model.id()?)?);
+/// assert!(catalog.exists("llama3")? && catalog.exists(Key::typed(&model.to_string()))?);
+/// # Ok::<(), catalog_core::Error>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]

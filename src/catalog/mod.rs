@@ -43,7 +43,7 @@ impl FsCatalog {
     }
 
     /// Opens the catalog at `root`. If there is none, the error is one for which
-    /// [`is_not_found`](Error::is_not_found) holds, and nothing is made.
+    /// [`is_not_found`](crate::Error::is_not_found) holds, and nothing is made.
     pub fn open(root: impl AsRef<Path>) -> Result<Self> {
         Store::open(root.as_ref()).map(|store| FsCatalog { store })
     }
@@ -56,7 +56,7 @@ impl FsCatalog {
     }
 
     /// The same catalog, with another patience for the locks of commits, which are held for milliseconds. The default is
-    /// 30 seconds; after that the error is one for which [`is_busy`](Error::is_busy) holds.
+    /// 30 seconds; after that the error is one for which [`is_busy`](crate::Error::is_busy) holds.
     #[must_use]
     pub fn with_lock_wait(mut self, wait: Wait) -> Self {
         self.store.settings.lock_wait = wait;
@@ -72,7 +72,8 @@ impl FsCatalog {
     }
 
     /// Whether file locks exclude anybody on the root's file system; tried once when it was opened. Where they do not, work
-    /// may be done twice but nothing is damaged, and nothing is collected: see [`Error::LocksDoNothing`](crate::Error::LocksDoNothing).
+    /// may be done twice but nothing is damaged, and nothing is collected: see
+    /// [`Error::LocksDoNothing`](crate::Error::LocksDoNothing).
     #[must_use]
     pub fn locks_work(&self) -> bool {
         self.store.locks_work
@@ -91,6 +92,17 @@ impl FsCatalog {
 
     /// Changes some of the limits, durably, and returns all. Two processes that change different ones at the same time do
     /// not undo each other. Nothing is evicted by this; the next staging or collection does that.
+    ///
+    /// ```
+    /// use catalog_core::MinFree;
+    /// # let (_dir, catalog, _file) = catalog_core::testing::example();
+    /// catalog.change_config(|config| {
+    ///     config.max_bytes = Some(200_000_000_000);
+    ///     config.min_free = MinFree::percent(10);
+    /// })?;
+    /// assert_eq!(catalog.config()?.max_bytes, Some(200_000_000_000));
+    /// # Ok::<(), catalog_core::Error>(())
+    /// ```
     pub fn change_config(&self, change: impl FnOnce(&mut Config)) -> Result<Config> {
         self.store.change_config(change)
     }
@@ -111,6 +123,18 @@ impl FsCatalog {
     /// this id is as it was.
     ///
     /// Something else that stands at the view's place is kept in `quarantine/`.
+    ///
+    /// ```
+    /// use catalog_core::{Digest, ModelRef, StageOptions, TrustState};
+    /// # let (_dir, catalog, file) = catalog_core::testing::example();
+    /// let expected = Digest::sha256_of(b"GGUF and weights");
+    /// let options = StageOptions::default().with_id("mine".to_owned()).with_digest(expected);
+    /// let staged = catalog.stage(&ModelRef::from(file), &options)?;
+    /// assert_eq!(staged.digest, expected);
+    /// assert!(staged.deduplicated, "the bytes are here under another id");
+    /// assert_eq!(catalog.record("mine")?.unwrap().trust, TrustState::Verified);
+    /// # Ok::<(), catalog_core::Error>(())
+    /// ```
     pub fn stage(&self, reference: &ModelRef, options: &StageOptions) -> Result<StageReceipt> {
         stage::stage(&self.store, reference, options)
     }
@@ -123,6 +147,15 @@ impl FsCatalog {
 
     /// Makes sure that the artifact of a reference is here, and says where: [`stage`](FsCatalog::stage) for a local file or
     /// directory, a look-up for what only a fetcher could bring. Its use is noted.
+    ///
+    /// ```
+    /// use catalog_core::{ModelRef, StageOptions};
+    /// # let (_dir, catalog, file) = catalog_core::testing::example();
+    /// let model = ModelRef::from(file);
+    /// let here = catalog.ensure(&model, &StageOptions::default())?; // staged, if it was not
+    /// assert_eq!(catalog.ensure(&model, &StageOptions::default())?, here); // looked up
+    /// # Ok::<(), catalog_core::Error>(())
+    /// ```
     pub fn ensure(&self, reference: &ModelRef, options: &StageOptions) -> Result<ResolvedModel> {
         stage::ensure(&self.store, reference, options)
     }
@@ -178,6 +211,16 @@ impl FsCatalog {
     /// If its files are not as they were at their last full check, they are checked in full first (see
     /// [`with_check`](FsCatalog::with_check)); what is damaged is not given out, and gives [`Error::Damaged`](crate::Error::Damaged). Another file
     /// at a path of the user's own is not moved, and gives [`Error::Occupied`](crate::Error::Occupied).
+    ///
+    /// ```
+    /// use catalog_core::Key;
+    /// # let (_dir, catalog, _file) = catalog_core::testing::example();
+    /// let model = catalog.resolve("llama3")?;
+    /// assert!(model.entry.local_path.ends_with("llama3.gguf"));
+    /// // What a person typed may also be the reference; that it names nothing here is an error of its own kind.
+    /// assert!(catalog.resolve(Key::typed("./llama4.gguf")).unwrap_err().is_not_found());
+    /// # Ok::<(), catalog_core::Error>(())
+    /// ```
     pub fn resolve<'a>(&self, key: impl Into<Key<'a>>) -> Result<Record> {
         let record = self.store.require(&key.into().id(&self.store)?)?;
         self.store.ensure_usable(&record)?;
@@ -188,6 +231,16 @@ impl FsCatalog {
     /// Leases the artifact of an entry: until the guard is dropped, nothing of it is removed, evicted or collected.
     ///
     /// Works on a read-only root. Fails as [`resolve`](FsCatalog::resolve) does if the artifact is not there.
+    ///
+    /// ```
+    /// # let (_dir, catalog, _file) = catalog_core::testing::example();
+    /// let lease = catalog.lease("llama3")?;
+    /// assert_eq!(&lease.map()?[..4], b"GGUF");
+    /// // Or as one value that an engine keeps.
+    /// let weights = lease.into_map()?;
+    /// assert_eq!(weights.len(), 16);
+    /// # Ok::<(), catalog_core::Error>(())
+    /// ```
     pub fn lease<'a>(&self, key: impl Into<Key<'a>>) -> Result<Lease> {
         lease::lease(&self.store, &key.into().id(&self.store)?)
     }
@@ -197,6 +250,15 @@ impl FsCatalog {
 impl FsCatalog {
     /// Pins an entry under a name, so that no policy takes it, for this long or for good. A pin of the same name is
     /// replaced. Returns the record as it is then.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// # let (_dir, catalog, _file) = catalog_core::testing::example();
+    /// let record = catalog.pin("llama3", "pool-7", Some(Duration::from_secs(7200)))?;
+    /// assert!(record.pins["pool-7"].expiry_ms.is_some());
+    /// assert!(catalog.unpin("llama3", Some("pool-7"))?.pins.is_empty());
+    /// # Ok::<(), catalog_core::Error>(())
+    /// ```
     pub fn pin<'a>(&self, key: impl Into<Key<'a>>, name: &str, lifetime: Option<Duration>) -> Result<Record> {
         self.store.pin(&key.into().id(&self.store)?, name, lifetime)
     }
@@ -218,6 +280,18 @@ impl FsCatalog {
 
     /// Says what a collection by this policy would do now, and why. Writes nothing, so it works on a read-only root.
     /// Fails if any part of the index or any tree's manifest cannot be read: what they name is unknown then.
+    ///
+    /// ```
+    /// use catalog_core::GcPolicy;
+    /// # let (_dir, catalog, _file) = catalog_core::testing::example();
+    /// let plan = catalog.plan_gc(&GcPolicy::default().with_max_bytes(0))?;
+    /// for step in &plan.steps {
+    ///     println!("{} {:?}, {} bytes: {}", step.word(), step.action.id(), step.bytes, step.reason);
+    /// }
+    /// assert_eq!(plan.kept.len(), 1, "it was staged within the grace");
+    /// assert_eq!(catalog.execute_gc(&plan)?.entries, 0);
+    /// # Ok::<(), catalog_core::Error>(())
+    /// ```
     pub fn plan_gc(&self, policy: &GcPolicy) -> Result<GcPlan> {
         gc::plan_gc(&self.store, policy)
     }
@@ -240,6 +314,17 @@ impl FsCatalog {
     ///
     /// Reads the store's own files; works on a read-only root, where nothing is recorded or moved. What was not in memory
     /// before does not stay there.
+    ///
+    /// ```
+    /// use catalog_core::VerifyOptions;
+    /// # let (_dir, catalog, _file) = catalog_core::testing::example();
+    /// let report = catalog.verify("llama3", &VerifyOptions::default())?;
+    /// for bad in &report.bad {
+    ///     println!("{} is damaged in {:?}", bad.path, bad.ranges);
+    /// }
+    /// assert!(report.outcome.is_pass());
+    /// # Ok::<(), catalog_core::Error>(())
+    /// ```
     pub fn verify<'a>(&self, key: impl Into<Key<'a>>, options: &VerifyOptions) -> Result<VerifyReport> {
         verify::verify(&self.store, &key.into().id(&self.store)?, options)
     }
@@ -264,6 +349,19 @@ impl FsCatalog {
     ///
     /// Another file at a place below `views/` goes to `quarantine/`. At a place of the user's own it is left alone, and the
     /// entry gets a view of its own: see [`RepairReport::occupied`].
+    ///
+    /// ```
+    /// use catalog_core::{Digest, LocalSource, ReadAt, RepairOptions, RepairSource};
+    /// struct Mirror;
+    /// impl RepairSource for Mirror {
+    ///     fn open(&self, digest: &Digest, path: &str) -> catalog_core::Result<Option<Box<dyn ReadAt>>> {
+    ///         LocalSource::new(format!("/mnt/mirror/{digest:x}")).open(digest, path)
+    ///     }
+    /// }
+    /// # let (_dir, catalog, _file) = catalog_core::testing::example();
+    /// catalog.repair("llama3", &RepairOptions::default().with_from(vec![std::sync::Arc::new(Mirror)]))?;
+    /// # Ok::<(), catalog_core::Error>(())
+    /// ```
     pub fn repair<'a>(&self, key: impl Into<Key<'a>>, options: &RepairOptions) -> Result<RepairReport> {
         repair::repair(&self.store, &key.into().id(&self.store)?, options)
     }
@@ -279,10 +377,32 @@ impl CatalogStore for FsCatalog {
         self.store.index.get_as(id, |record| record.entry.clone())
     }
 
+    /// A path outside the root is staged; one below it becomes a blob where it is, and when nothing is there yet, it is
+    /// recorded ahead of staging.
+    ///
+    /// ```
+    /// use catalog_core::{CatalogEntry, CatalogStore, LifecycleState};
+    /// # let (_dir, catalog, _file) = catalog_core::testing::example();
+    /// let (id, local_path) = ("later".to_owned(), "models/later.gguf".into());
+    /// let lifecycle = LifecycleState::Active;
+    /// catalog.put(&CatalogEntry { id, local_path, lifecycle, digest: None, last_verified_ms: None })?;
+    /// let registered = catalog.get("later")?.unwrap();
+    /// assert_eq!(registered.local_path, catalog.root().join("models/later.gguf"));
+    /// # Ok::<(), catalog_core::Error>(())
+    /// ```
     fn put(&self, entry: &CatalogEntry) -> Result<()> {
         self.put_many(std::slice::from_ref(entry))
     }
 
+    /// A retired model still resolves, and is the first to go when room is needed.
+    ///
+    /// ```
+    /// use catalog_core::{CatalogStore, LifecycleState};
+    /// # let (_dir, catalog, _file) = catalog_core::testing::example();
+    /// catalog.set_state("llama3", LifecycleState::Retired)?;
+    /// assert_eq!(catalog.get("llama3")?.unwrap().lifecycle, "retired".parse().unwrap());
+    /// # Ok::<(), catalog_core::Error>(())
+    /// ```
     fn set_state(&self, id: &str, state: LifecycleState) -> Result<()> {
         self.store.set_state(id, state)
     }

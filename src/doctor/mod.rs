@@ -114,6 +114,17 @@ impl Doctor {
     /// works on a read-only root. The worst comes first.
     ///
     /// What cannot be looked at is a finding too. So this fails only when the root itself cannot be read.
+    ///
+    /// ```
+    /// use catalog_core::{Doctor, Severity};
+    /// # let (_dir, catalog, _file) = catalog_core::testing::example();
+    /// let doctor = Doctor::open(catalog.root())?;
+    /// for finding in doctor.examine()? {
+    ///     println!("{} {}: {}; {}", finding.severity(), finding.path.display(), finding.what, finding.advice);
+    ///     assert_ne!(finding.severity(), Severity::Error);
+    /// }
+    /// # Ok::<(), catalog_core::Error>(())
+    /// ```
     pub fn examine(&self) -> Result<Vec<Finding>> {
         self.store.root.names(Path::new(""))?;
         let mut known = Known::default();

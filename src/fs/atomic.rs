@@ -8,7 +8,7 @@ use super::{Meta, Root, fault, meta_of, space, sys};
 use crate::error::{Error, Result};
 
 /// When an operation returns: once what it did survives a power cut, or as soon as other processes see it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Durability {
     /// What was acknowledged survives a power cut.
     #[default]

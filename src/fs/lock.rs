@@ -10,7 +10,7 @@ use super::{Root, meta_of};
 use crate::error::{Error, Result};
 
 /// How long to wait for a lock.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Wait {
     /// Not at all.
     Never,

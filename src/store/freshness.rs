@@ -16,7 +16,8 @@ use crate::threads::ready_for_rayon;
 use crate::view;
 
 /// Whether content is looked at before it is given out.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Check {
     /// One `stat` a file tells whether it is as it was at its last full check; what is not is checked in full first.
     #[default]

@@ -10,6 +10,7 @@
 mod concurrent;
 mod conformance;
 mod errors;
+mod example;
 mod hostile;
 mod ids;
 mod memory;
@@ -24,6 +25,8 @@ pub mod fault {
 
 pub use conformance::catalog_store_conformance;
 pub use errors::error_samples;
+#[doc(hidden)]
+pub use example::example;
 pub use hostile::{
     fuzz_digest, fuzz_layout, fuzz_manifest, fuzz_model_ref, fuzz_outboard, fuzz_shard, fuzz_store_json,
 };

@@ -110,13 +110,13 @@ impl Broken {
     fn invalid(&self, id: &str) -> Error {
         match self.fault {
             PutFailsWithTheWrongError => self.missing(id),
-            _ => check_id("").unwrap_err(),
+            _ => check_id("").expect_err("it is empty"),
         }
     }
 
     fn missing(&self, id: &str) -> Error {
         match self.fault {
-            SetStateFailsWithTheWrongError => check_id("").unwrap_err(),
+            SetStateFailsWithTheWrongError => check_id("").expect_err("it is empty"),
             _ => Error::not_found(id, "nowhere"),
         }
     }

@@ -41,13 +41,8 @@ impl Bench {
 
     fn of_size(size_bytes: usize) -> Self {
         let (dir, root) = root();
-<<<<<<< ours
-        let bytes = noise(SIZE_BYTES);
-        let (digest, blake3) = (Digest::sha256_of(&bytes), blake3::hash(&bytes));
-=======
         let bytes = noise(size_bytes);
-        let (digest, blake3) = (Digest::of_bytes(&bytes), blake3::hash(&bytes));
->>>>>>> theirs
+        let (digest, blake3) = (Digest::sha256_of(&bytes), blake3::hash(&bytes));
         Bench { _dir: dir, root, bytes: Arc::new(bytes), digest, blake3 }
     }
 
