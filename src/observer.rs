@@ -93,13 +93,8 @@ mod tests {
                 sum.fetch_add(*bytes, Ordering::Relaxed);
             }
         };
-<<<<<<< HEAD
-        #[allow(clippy::needless_borrows_for_generic_args, reason = "a reference is an observer too")]
-        tell(&add);
-=======
         let by_reference: &(dyn Fn(&Event<'_>) + Send + Sync) = &add;
         tell(by_reference);
->>>>>>> h3b
         tell(Arc::new(&add));
         tell(Arc::new(&add) as Arc<dyn Observer + '_>);
         tell(add);
