@@ -57,9 +57,9 @@ pub(crate) const LOCKS: &str = "locks";
 /// In `locks/`.
 const FETCH: &str = "fetch";
 /// In a folder of `partials/`: the bytes, at their places.
-const DATA: &str = "data";
+pub(crate) const DATA: &str = "data";
 /// In a folder of `partials/`: which of them are there.
-const JOURNAL: &str = "journal";
+pub(crate) const JOURNAL: &str = "journal";
 /// In `blobs/` and `outboards/`.
 const SHA256: &str = Algorithm::Sha256.as_str();
 

@@ -10,7 +10,6 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::doctor::Doctor;
 use crate::entry::{CatalogEntry, LifecycleState, Record};
 use crate::error::Result;
 use crate::fetch::ResolvedModel;
@@ -364,11 +363,6 @@ impl FsCatalog {
     /// ```
     pub fn repair<'a>(&self, key: impl Into<Key<'a>>, options: &RepairOptions) -> Result<RepairReport> {
         repair::repair(&self.store, &key.into().id(&self.store)?, options)
-    }
-
-    /// The store checked against itself; see [`Doctor`].
-    pub fn doctor(root: impl AsRef<Path>) -> Result<Doctor> {
-        Doctor::open(root)
     }
 }
 

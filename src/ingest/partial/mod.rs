@@ -37,10 +37,7 @@ use crate::fs::owned::OwnedFolder;
 use crate::fs::{Meta, Root};
 use crate::hash::groups::{self, Groups};
 use crate::hash::{Hashes, Midstate};
-use crate::layout;
-
-const DATA: &str = "data";
-const JOURNAL: &str = "journal";
+use crate::layout::{self, DATA, JOURNAL};
 
 /// What is brought: two that are equal are the same bytes.
 #[derive(Clone, Debug)]
