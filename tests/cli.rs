@@ -753,3 +753,27 @@ fn help_and_usage() {
         assert!(!run.stderr.is_empty(), "{line}");
     }
 }
+
+// Red when a hint leaves the root out: what is pasted then works on another catalog.
+#[test]
+fn what_to_do_is_a_command_that_can_be_pasted() {
+    let host = Host::new();
+    let other = host.path("other root");
+    let at = |line: &str| {
+        let mut command = host.command();
+        command.arg("--root").arg(&other).args(line.split_whitespace());
+        Run::of(command)
+    };
+    let command = format!("`catalog --root '{}'", other.display());
+    assert!(at("list").failed(3).contains(&format!("there is none; {command} stage FILE` makes one")));
+    host.file("m.gguf", b"m");
+    at("stage m.gguf --id m --quiet").done();
+    let error = at("show x").failed(3);
+    assert!(
+        error.contains("no such entry; ") && error.ends_with(&format!("{command} list` shows what is here\n")),
+        "{error}"
+    );
+    // The root of the environment goes without saying.
+    host.stage(&host.path("m.gguf"), "m");
+    assert!(host.words("show x").failed(3).ends_with("; `catalog list` shows what is here\n"));
+}

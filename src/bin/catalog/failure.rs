@@ -126,7 +126,7 @@ mod tests {
         let of = |exit| {
             let names = error_samples().into_iter().map(|error| (format!("{error:?}"), Failure::from(error)));
             let names = names.filter(|(_, failure)| failure.exit() == exit);
-            let names: Vec<_> = names.map(|(text, _)| text.split(' ').next().unwrap().to_owned()).collect();
+            let names: Vec<_> = names.map(|(text, _)| text.split([' ', '(']).next().unwrap().to_owned()).collect();
             names.join(" ")
         };
         assert_eq!(of(Exit::Usage), "InvalidDigest InvalidRef InvalidId");
