@@ -186,6 +186,29 @@ fn a_stage_that_is_killed_at_any_moment_goes_on_where_it_was() {
     println!("{killed} kills, {ended} ended before, {resumed} went on with something, {twice} MiB were copied twice");
 }
 
+// Red when `excludes` is not asked: two processes would write to one file, and to what the other has published.
+#[test]
+fn where_locks_do_nothing_nothing_is_kept_for_another_process() {
+    if !has_tool("strace") {
+        return skip("this needs strace");
+    }
+    let host = host();
+    let source = source(&host, 96);
+    let mut command = Command::new("strace");
+    command.args(["-f", "-qq", "-o", "/dev/null", "-e", "trace=flock", "-e", "inject=flock:retval=0"]);
+    command.arg(host.command().get_program()).args(["stage", source.to_str().unwrap(), "--quiet"]);
+    command.env("CATALOG_ROOT", host.root()).env("HOME", host.path("home"));
+    let mut running = Running(command.spawn().unwrap());
+    let mut looks = 0;
+    while running.0.try_wait().unwrap().is_none() {
+        assert!(left(&host.root()).is_none(), "it fills a partial");
+        looks += 1;
+        sleep(Duration::from_millis(1));
+    }
+    assert!(running.0.wait().unwrap().success() && looks > 10, "{looks} looks");
+    assert_eq!(fs::read_dir(host.root().join("partials")).unwrap().count(), 0);
+}
+
 // Red when the receipt of one that was not interrupted says so; and when the bytes of an earlier attempt are taken for those
 // of a source that has changed since.
 #[test]

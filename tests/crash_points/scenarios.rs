@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::Path;
+use std::sync::LazyLock;
 
 use catalog_core::{
     CatalogStore as _, Digest, Durability, FsCatalog, GcPolicy, LifecycleState, LocalSource, RepairOptions, Result,
@@ -20,6 +21,8 @@ pub(crate) struct Scenario {
     pub(crate) is_done: fn(&FsCatalog, &Path) -> bool,
     /// Whether what it leaves in `quarantine/` is as it should be.
     pub(crate) leaves_quarantine: bool,
+    /// Of its steps, each so many is the one that fails: of many that are alike and take long, not all.
+    pub(crate) every: usize,
 }
 
 /// More than one group of an outboard, so that its list is written too.
@@ -36,6 +39,15 @@ pub(crate) fn file(dir: &Path, name: &str, content: impl AsRef<[u8]>) -> std::pa
 fn large(seed: u8) -> Vec<u8> {
     (0..LARGE_BYTES).map(|i| (i % 251) as u8 ^ seed).collect()
 }
+
+/// Large enough for a copy that outlives its process.
+static HUGE: LazyLock<Vec<u8>> = LazyLock::new(|| {
+    let mut bytes = vec![7; (64 << 20) + 1000];
+    for (number, mib) in bytes.chunks_mut(1 << 20).enumerate() {
+        mib[0] = number as u8;
+    }
+    bytes
+});
 
 pub(crate) fn base(dir: &Path) -> FsCatalog {
     let catalog = FsCatalog::new(dir.join("root")).unwrap().with_durability(Durability::Relaxed);
@@ -54,7 +66,7 @@ fn holds(catalog: &FsCatalog, id: &str, content: &[u8]) -> bool {
     if digest != Digest::sha256_of(content) {
         return false;
     }
-    assert_eq!(fs::read(&catalog.resolve(id).unwrap().entry.local_path).unwrap(), content);
+    assert!(fs::read(&catalog.resolve(id).unwrap().entry.local_path).unwrap() == content, "{id} has other bytes");
     true
 }
 
@@ -79,6 +91,19 @@ pub(crate) const ALL: &[Scenario] = &[
         act: |catalog, dir| stage(catalog, &dir.join("new.gguf"), "new").map(drop),
         is_done: |catalog, _| holds(catalog, "new", &large(1)),
         leaves_quarantine: false,
+        every: 1,
+    },
+    Scenario {
+        name: "stage a large file",
+        prepare: |_, dir| drop(file(dir, "huge.gguf", &*HUGE)),
+        act: |catalog, dir| {
+            // Not a clone, where that is possible.
+            let options = mode_options("huge", catalog_core::IngestMode::Copy);
+            catalog.stage(&reference(&dir.join("huge.gguf")), &options).map(drop)
+        },
+        is_done: |catalog, _| holds(catalog, "huge", &HUGE),
+        leaves_quarantine: false,
+        every: 7,
     },
     Scenario {
         name: "stage a file into a store without a reserve",
@@ -89,6 +114,7 @@ pub(crate) const ALL: &[Scenario] = &[
         act: |catalog, dir| stage(catalog, &dir.join("new.gguf"), "new").map(drop),
         is_done: |catalog, _| holds(catalog, "new", b"new"),
         leaves_quarantine: false,
+        every: 1,
     },
     Scenario {
         name: "stage a file with --mode move",
@@ -113,6 +139,7 @@ pub(crate) const ALL: &[Scenario] = &[
             is_done
         },
         leaves_quarantine: false,
+        every: 1,
     },
     Scenario {
         name: "stage bytes that are here",
@@ -120,6 +147,7 @@ pub(crate) const ALL: &[Scenario] = &[
         act: |catalog, dir| stage(catalog, &dir.join("same.gguf"), "same").map(drop),
         is_done: |catalog, _| holds(catalog, "same", b"kept"),
         leaves_quarantine: false,
+        every: 1,
     },
     Scenario {
         name: "stage bytes that are in the trash",
@@ -132,6 +160,7 @@ pub(crate) const ALL: &[Scenario] = &[
         act: |catalog, dir| stage(catalog, &dir.join("gone.gguf"), "again").map(drop),
         is_done: |catalog, _| holds(catalog, "again", b"gone"),
         leaves_quarantine: false,
+        every: 1,
     },
     Scenario {
         name: "stage new content under an id",
@@ -146,6 +175,7 @@ pub(crate) const ALL: &[Scenario] = &[
             is_new
         },
         leaves_quarantine: false,
+        every: 1,
     },
     Scenario {
         name: "stage a tree",
@@ -164,6 +194,7 @@ pub(crate) const ALL: &[Scenario] = &[
             }
         },
         leaves_quarantine: false,
+        every: 1,
     },
     Scenario {
         name: "stage a batch",
@@ -177,6 +208,7 @@ pub(crate) const ALL: &[Scenario] = &[
             held.collect::<Vec<_>>().iter().all(|held| *held)
         },
         leaves_quarantine: false,
+        every: 1,
     },
     Scenario {
         name: "register a path",
@@ -184,6 +216,7 @@ pub(crate) const ALL: &[Scenario] = &[
         act: |catalog, _| catalog.put(&crate::common::entry("later", "models/later.gguf")),
         is_done: |catalog, _| catalog.record("later").unwrap().is_some(),
         leaves_quarantine: false,
+        every: 1,
     },
     Scenario {
         name: "retire",
@@ -191,6 +224,7 @@ pub(crate) const ALL: &[Scenario] = &[
         act: |catalog, _| catalog.set_state("r", LifecycleState::Retired),
         is_done: |catalog, _| catalog.get("r").unwrap().unwrap().lifecycle == LifecycleState::Retired,
         leaves_quarantine: false,
+        every: 1,
     },
     Scenario {
         name: "pin",
@@ -198,6 +232,7 @@ pub(crate) const ALL: &[Scenario] = &[
         act: |catalog, _| catalog.pin("p", "pool", None).map(drop),
         is_done: |catalog, _| !catalog.record("p").unwrap().unwrap().pins.is_empty(),
         leaves_quarantine: false,
+        every: 1,
     },
     Scenario {
         name: "set a limit",
@@ -205,6 +240,7 @@ pub(crate) const ALL: &[Scenario] = &[
         act: |catalog, _| catalog.change_config(|limits| limits.max_bytes = Some(1 << 40)).map(drop),
         is_done: |catalog, _| catalog.config().unwrap().max_bytes.is_some(),
         leaves_quarantine: false,
+        every: 1,
     },
     Scenario {
         name: "remove a tree",
@@ -216,6 +252,7 @@ pub(crate) const ALL: &[Scenario] = &[
         act: |catalog, _| catalog.delete("t").map(drop),
         is_done: |catalog, _| catalog.record("t").unwrap().is_none(),
         leaves_quarantine: false,
+        every: 1,
     },
     Scenario {
         name: "collect",
@@ -239,6 +276,7 @@ pub(crate) const ALL: &[Scenario] = &[
         },
         is_done: |catalog, _| catalog.record("x").unwrap().is_none() && catalog.record("y").unwrap().is_none(),
         leaves_quarantine: false,
+        every: 1,
     },
     Scenario {
         name: "take damage out of service",
@@ -262,6 +300,7 @@ pub(crate) const ALL: &[Scenario] = &[
             catalog.record("bad").unwrap().unwrap().damaged_ms.is_some()
         },
         leaves_quarantine: true,
+        every: 1,
     },
     Scenario {
         name: "repair",
@@ -282,5 +321,6 @@ pub(crate) const ALL: &[Scenario] = &[
             Err(_) => false,
         },
         leaves_quarantine: true,
+        every: 1,
     },
 ];

@@ -350,6 +350,27 @@ mod tests {
 
     use super::*;
 
+    // Red when the time of birth is another time: those are set back, or change while the file is written.
+    #[test]
+    fn a_file_keeps_the_time_of_its_birth_and_a_copy_has_its_own() {
+        let dir = tempfile::tempdir().unwrap();
+        let (one, copy) = (dir.path().join("one"), dir.path().join("copy"));
+        std::fs::write(&one, "bytes").unwrap();
+        let birth = |path: &Path| birth_ns(&File::options().write(true).open(path).unwrap());
+        let Some(before) = birth(&one) else {
+            println!("skipped: this file system does not keep it");
+            return;
+        };
+        std::thread::sleep(std::time::Duration::from_millis(20));
+        std::fs::write(&one, "other bytes").unwrap();
+        std::fs::copy(&one, &copy).unwrap();
+        for path in [&one, &copy] {
+            File::options().write(true).open(path).unwrap().set_modified(std::time::UNIX_EPOCH).unwrap();
+        }
+        assert_eq!(birth(&one), Some(before));
+        assert!(birth(&copy).is_some_and(|birth| birth > before));
+    }
+
     // Red when one of the two ways follows a symlink, or leaves the root: kernels before 5.6, and some sandboxes, have
     // only `walk`.
     #[test]

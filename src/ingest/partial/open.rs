@@ -40,6 +40,7 @@ impl<'r> Partial<'r> {
         let Some(folder) = own(root, &what.folder())? else { return Ok(None) };
         // Two that write to one file would, with a source that changes, spoil what the other has published.
         if !excludes(root, &folder)? || !is_mine(root, folder.path())? {
+            root.remove_empty_dir(folder.path())?; // one that was made for nothing
             return Ok(None);
         }
         match take_up(root, &folder, what, size_bytes)? {

@@ -61,6 +61,27 @@ fn write_writer(journal: &Path, identity: &journal::Identity, writer: journal::W
     std::fs::write(journal, text).unwrap();
 }
 
+/// Red when the journal is not cut behind the last record that checks: once the bad one is written over, those behind it
+/// would be read again, and speak of bytes that are not there.
+#[test]
+fn what_was_recorded_behind_a_bad_record_never_counts() {
+    let bench = Bench::new();
+    bench.leave_complete();
+    let mut journal = std::fs::read(bench.journal()).unwrap();
+    let fifth = journal.as_chunks::<{ journal::RECORD_BYTES }>().0.iter().position(|record| {
+        record[0] == b'G' && record[8] == 5 // the group's number
+    });
+    journal[fifth.unwrap() * journal::RECORD_BYTES + 20] ^= 1;
+    std::fs::write(bench.journal(), journal).unwrap();
+    for group in from(5) {
+        damage(&bench.data(), group * MIB);
+    }
+    // One chunk is copied again, so that records are written over the bad one.
+    let session = Session::begin(&bench.root).unwrap();
+    bench.ingest(&session, &bench.served(Fault::Broken(8 * MIB))).unwrap_err();
+    bench.assert_goes_on(&from(8), "behind a bad record");
+}
+
 /// The machine was started anew since: nothing was synced, so anything may be gone.
 ///
 /// Red when the boot id is not compared: what is gone would be hashed as it is, and published. Red when a SHA-256 state is
