@@ -58,7 +58,7 @@ fn every_hostile_id_has_a_view_of_its_own_and_nothing_outside_is_touched() {
     assert_sound(&host.root());
 }
 
-// Red when `Item::new` does not ask `check_id`, and when `plan_put` does not.
+// Red when `item::decide` does not ask `check_id`, and when `plan_put` does not.
 #[test]
 fn what_can_be_no_id_is_none_for_anybody() {
     let (host, catalog) = host();

@@ -60,7 +60,7 @@ fn times_open(path: &Path) -> usize {
     descriptors.filter(|fd| fs::read_link(fd.as_ref().unwrap().path()).is_ok_and(|file| file == path)).count()
 }
 
-// Red when `blob::claim` takes a blob whose lock it did not get.
+// Red when `blob::block_leases` takes a blob whose lock it did not get.
 #[test]
 fn what_is_leased_is_not_evicted_until_the_last_lease_is_dropped() {
     let host = Host::new();
@@ -94,7 +94,7 @@ fn a_lease_that_comes_after_the_plan_holds() {
     assert_readable(&catalog, "a", b"bytes");
 }
 
-// Red when `blob::claim` takes a blob whose lock it did not get.
+// Red when `blob::block_leases` takes a blob whose lock it did not get.
 #[test]
 fn what_is_leased_and_removed_is_readable_until_the_lease_is_dropped() {
     let host = Host::new();
@@ -128,7 +128,7 @@ fn a_leased_path_in_place_stays() {
     assert_eq!(inode_of(&path), inode_of(&blob_of(&host, b"bytes")));
 }
 
-// Red when `blob::claim` takes a blob whose lock it did not get.
+// Red when `blob::block_leases` takes a blob whose lock it did not get.
 #[test]
 fn new_content_leaves_the_leased_old_one_alone() {
     let host = Host::new();

@@ -11,7 +11,7 @@ pub(crate) fn words(hint: &Hint, command: &str) -> String {
         Hint::StageFile => format!("`{command} stage FILE` makes one"),
         Hint::Repair { id } => {
             format!(
-                "`{command} repair {}` mends it from its source or a good copy (--from), or stage it again",
+                "`{command} repair {}` repairs it from its source or a good copy (--from), or stage it again",
                 word(id)
             )
         }

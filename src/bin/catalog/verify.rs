@@ -17,7 +17,7 @@ use crate::progress::Progress;
 ///
 /// Reads every byte and compares it with the BLAKE3 groups that were made when it was brought in, on all cores. What is
 /// damaged is named to the MiB and taken out of service: it goes to `quarantine/`, and `path` and `lease` fail until
-/// `catalog repair` or a new `stage` has mended it. What was not in memory before does not stay there.
+/// `catalog repair` or a new `stage` has repaired it. What was not in memory before does not stay there.
 ///
 /// Ends with exit code 4 when something is damaged. It can be interrupted at any time; `--max-age` goes on where it was.
 #[derive(clap::Args)]
@@ -128,7 +128,7 @@ fn show(app: &mut App, answer: catalog_core::Result<VerifyReport>, quick: bool) 
             Ok(report.bytes_read)
         }
         VerificationOutcome::Fail { .. } => Err(app.tell(&Failure::Corrupt(format!(
-            "could not verify {:?}: {reason}; `{command} repair {}` mends it from a good copy",
+            "could not verify {:?}: {reason}; `{command} repair {}` repairs it from a good copy",
             report.id,
             crate::text::shell_word(&report.id)
         )))),

@@ -1,5 +1,6 @@
 //! All partials that there are: what each is, whether somebody fills it, and its end.
 
+use std::ffi::OsString;
 use std::path::Path;
 
 use super::journal::Summary;
@@ -8,8 +9,8 @@ use crate::digest::Digest;
 use crate::error::Result;
 use crate::fs::owned::OwnedFolder;
 use crate::fs::source::source_meta;
-use crate::fs::{Kind, Root};
-use crate::layout;
+use crate::fs::{Kind, Meta, Root};
+use crate::layout::{self, Thing};
 
 /// Whether a partial is worked on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,11 +40,14 @@ pub(crate) struct PartialFacts {
     pub(crate) changed_ms: u64,
 }
 
-/// Every folder in `partials/`, sorted by key. What cannot be read is told of as far as that goes: it stops nobody.
+/// Every partial, sorted by key. What cannot be read is told of as far as that goes: it stops nobody.
 pub(crate) fn partials(root: &Root) -> Result<Vec<PartialFacts>> {
-    let entries = root.entries(Path::new(layout::PARTIALS))?;
-    let folders = entries.into_iter().filter(|(_, meta)| meta.kind == Kind::Dir);
-    Ok(folders.map(|(key, meta)| facts(root, &key.to_string_lossy(), meta.mtime_ns)).collect())
+    let folder = Path::new(layout::PARTIALS);
+    let partial = |(name, meta): (OsString, Meta)| match layout::classify_in(folder, &name) {
+        Thing::Partial(key) if meta.kind == Kind::Dir => Some(facts(root, &key, meta.mtime_ns)),
+        _ => None, // nothing that this crate has put there
+    };
+    Ok(root.entries(folder)?.into_iter().filter_map(partial).collect())
 }
 
 fn facts(root: &Root, key: &str, made_ns: i128) -> PartialFacts {
