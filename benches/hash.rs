@@ -9,7 +9,7 @@ mod support;
 use std::hint::black_box;
 use std::path::PathBuf;
 
-use catalog_core::{HashFunction, hash_files};
+use catalog_core::{HashFunction, HashOptions, hash_files};
 use criterion::{Criterion, SamplingMode, Throughput, criterion_group, criterion_main};
 use rayon::prelude::*;
 use sha2::Digest as _;
@@ -41,10 +41,10 @@ fn one_group(c: &mut Criterion, name: &str, files: &[PathBuf], size: usize) {
         group.sampling_mode(SamplingMode::Flat);
     }
     group.bench_function("catalog_sha256", |b| {
-        b.iter(|| hash_files(black_box(files), HashFunction::Sha256, &()));
+        b.iter(|| hash_files(black_box(files), HashFunction::Sha256, &HashOptions::default()));
     });
     group.bench_function("catalog_blake3", |b| {
-        b.iter(|| hash_files(black_box(files), HashFunction::Blake3, &()));
+        b.iter(|| hash_files(black_box(files), HashFunction::Blake3, &HashOptions::default()));
     });
     // A part that stays in the processor's cache, as often as it takes: the speed of SHA-256 and not that of memory.
     let part = support::bytes(0, size.min(MIB));

@@ -90,7 +90,7 @@ pub use gc::{
     DiskUsage, EntryUsage, GcAction, GcFailure, GcKept, GcPlan, GcPolicy, GcReason, GcReport, GcStep, KeptBlob,
     RemoveReceipt,
 };
-pub use hash::{FileHash, HashFunction, HashValue, hash_files};
+pub use hash::{FileHash, HashFunction, HashOptions, HashValue, hash_files};
 pub use hint::Hint;
 pub use lease::{Lease, ModelMap, OwnedMap};
 pub use model_ref::ModelRef;

@@ -3,25 +3,24 @@
 use std::path::Path;
 
 use super::buffers::{Buffer, Buffers};
-use super::files::{FileHash, HashValue};
+use super::files::{FileHash, HashOptions, HashValue};
 use super::streams::Stream;
 use crate::error::Result;
 use crate::fs::source::Foreign;
-use crate::observer::{Event, Observer};
 
 /// A file that is opened when its first bytes are asked for.
 pub(super) struct FileStream<'a> {
     path: &'a Path,
     size_bytes: u64,
     buffers: &'a Buffers,
-    observer: &'a dyn Observer,
+    options: &'a HashOptions,
     open: Option<(Foreign, Buffer<'a>)>,
     read_bytes: u64,
 }
 
 impl<'a> FileStream<'a> {
-    pub(super) fn new(path: &'a Path, size_bytes: u64, buffers: &'a Buffers, observer: &'a dyn Observer) -> Self {
-        FileStream { path, size_bytes, buffers, observer, open: None, read_bytes: 0 }
+    pub(super) fn new(path: &'a Path, size_bytes: u64, buffers: &'a Buffers, options: &'a HashOptions) -> Self {
+        FileStream { path, size_bytes, buffers, options, open: None, read_bytes: 0 }
     }
 
     /// The result, when all of it was read.
@@ -41,9 +40,7 @@ impl Stream for FileStream<'_> {
             let buffer = self.buffers.take(file.before().size_bytes);
             self.open = Some((file, buffer));
         }
-        if !self.bytes().is_empty() {
-            self.observer.on(&Event::Advanced { bytes: self.bytes().len() as u64 });
-        }
+        self.options.advanced(self.path, self.bytes().len() as u64)?;
         if let Some((file, buffer)) = &mut self.open {
             buffer.refill(&mut file.file()).map_err(|e| file.fail("read", e))?;
         }

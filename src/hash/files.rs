@@ -3,7 +3,7 @@
 use std::fmt;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize, Serializer};
@@ -11,8 +11,9 @@ use serde::{Deserialize, Serialize, Serializer};
 use super::buffers::{Buffers, fill};
 use super::file_stream::FileStream;
 use super::streams::{Stream, digest_streams};
+use crate::cancel::Cancel;
 use crate::digest::Digest;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::fs::meta_of_path;
 use crate::fs::source::Foreign;
 use crate::json::lossy;
@@ -112,15 +113,72 @@ impl From<blake3::Hash> for HashValue {
     }
 }
 
+/// How files are hashed.
+#[derive(Clone, Default)]
+#[non_exhaustive]
+pub struct HashOptions {
+    /// Told of the progress.
+    pub observer: Option<Arc<dyn Observer>>,
+    /// When it is used, each file whose hash is not yet known is an error.
+    pub cancel: Option<Cancel>,
+}
+
+impl HashOptions {
+    /// Sets [`observer`](HashOptions::observer).
+    #[must_use]
+    pub fn with_observer(mut self, observer: impl Observer + 'static) -> Self {
+        self.observer = Some(Arc::new(observer));
+        self
+    }
+
+    /// Sets [`cancel`](HashOptions::cancel).
+    #[must_use]
+    pub fn with_cancel(mut self, cancel: Cancel) -> Self {
+        self.cancel = Some(cancel);
+        self
+    }
+
+    fn tell(&self, event: &Event<'_>) {
+        if let Some(observer) = &self.observer {
+            observer.on(event);
+        }
+    }
+
+    /// Tells of bytes that were hashed, of one of the files.
+    pub(super) fn advanced(&self, path: &Path, bytes: u64) -> Result<()> {
+        if bytes > 0 {
+            self.tell(&Event::Advanced { bytes });
+        }
+        let what = || format!("hashing {}", path.display());
+        self.cancel.as_ref().map_or(Ok(()), |cancel| cancel.check(what))
+    }
+}
+
+impl fmt::Debug for HashOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HashOptions").finish_non_exhaustive()
+    }
+}
+
 /// Hashes files on all cores, of many files several at once on each. One result for each path, in their order; symlinks
 /// are followed.
 ///
 /// The files are read, never mapped: they belong to somebody else, who may shrink them meanwhile. A file that is
 /// written to while it is read gives the hash of what was read.
+///
+/// ```
+/// use catalog_core::{HashFunction, HashOptions, hash_files};
+///
+/// for hash in hash_files(&["Cargo.toml"], HashFunction::Sha256, &HashOptions::default()) {
+///     let hash = hash?;
+///     println!("{}  {}", hash.value.to_hex(), hash.path.display());
+/// }
+/// # Ok::<(), catalog_core::Error>(())
+/// ```
 pub fn hash_files(
     paths: &[impl AsRef<Path> + Sync],
     function: HashFunction,
-    observer: &dyn Observer,
+    options: &HashOptions,
 ) -> Vec<Result<FileHash>> {
     let paths: Vec<&Path> = paths.iter().map(AsRef::as_ref).collect();
     // What cannot be looked at is an error when its turn comes.
@@ -130,12 +188,12 @@ pub fn hash_files(
         many => format!("{} files", many.len()),
     };
     let bytes_total = sizes.iter().fold(0, |sum: u64, size| sum.saturating_add(*size));
-    observer.on(&Event::Started { what: &what, bytes_total });
+    options.tell(&Event::Started { what: &what, bytes_total });
     let hashes = match function {
-        HashFunction::Sha256 => sha256(&paths, &sizes, observer),
-        HashFunction::Blake3 => blake3(&paths, &sizes, observer),
+        HashFunction::Sha256 => sha256(&paths, &sizes, options),
+        HashFunction::Blake3 => blake3(&paths, &sizes, options),
     };
-    observer.on(&Event::Finished);
+    options.tell(&Event::Finished);
     hashes
 }
 
@@ -156,10 +214,10 @@ impl Stream for Numbered<'_> {
     }
 }
 
-fn sha256(paths: &[&Path], sizes: &[u64], observer: &dyn Observer) -> Vec<Result<FileHash>> {
+fn sha256(paths: &[&Path], sizes: &[u64], options: &HashOptions) -> Vec<Result<FileHash>> {
     let buffers = Buffers::default();
     let results: Vec<_> = paths.iter().map(|_| OnceLock::new()).collect();
-    let files = paths.iter().zip(sizes).map(|(path, size)| FileStream::new(path, *size, &buffers, observer));
+    let files = paths.iter().zip(sizes).map(|(path, size)| FileStream::new(path, *size, &buffers, options));
     let streams = files.zip(&results).map(|(file, result)| Numbered(file, result)).collect();
     digest_streams(streams, |Numbered(file, result), digest| {
         result.get_or_init(|| digest.map(|digest| file.hash(HashValue::Sha256(digest))));
@@ -167,15 +225,15 @@ fn sha256(paths: &[&Path], sizes: &[u64], observer: &dyn Observer) -> Vec<Result
     results.into_iter().map(|result| result.into_inner().expect("each stream is told of once")).collect()
 }
 
-fn blake3(paths: &[&Path], sizes: &[u64], observer: &dyn Observer) -> Vec<Result<FileHash>> {
+fn blake3(paths: &[&Path], sizes: &[u64], options: &HashOptions) -> Vec<Result<FileHash>> {
     if let ([path], [size]) = (paths, sizes)
         && *size >= LARGE_BYTES
     {
-        return vec![blake3_of_large(path, observer)];
+        return vec![blake3_of_large(path, options)];
     }
     ready_for_rayon();
     let buffers = Buffers::default();
-    let files = paths.par_iter().zip(sizes).map(|(path, size)| FileStream::new(path, *size, &buffers, observer));
+    let files = paths.par_iter().zip(sizes).map(|(path, size)| FileStream::new(path, *size, &buffers, options));
     files.map(blake3_of).collect()
 }
 
@@ -196,27 +254,32 @@ const LARGE_BYTES: u64 = 8 << 20;
 /// How much of it is read at a time.
 const PART_BYTES: usize = 2 << 20;
 
-fn blake3_of_large(path: &Path, observer: &dyn Observer) -> Result<FileHash> {
+fn blake3_of_large(path: &Path, options: &HashOptions) -> Result<FileHash> {
     let file = Foreign::open(path)?;
     let mut size_bytes = 0;
-    let hash = blake3_ahead(&mut file.file(), |bytes| {
+    let advanced = |bytes| {
         size_bytes += bytes;
-        observer.on(&Event::Advanced { bytes });
-    });
-    Ok(FileHash::new(path, hash.map_err(|e| file.fail("read", e))?.into(), size_bytes))
+        options.advanced(path, bytes)
+    };
+    let hash = blake3_ahead(&mut file.file(), |e| file.fail("read", e), advanced)?;
+    Ok(FileHash::new(path, hash.into(), size_bytes))
 }
 
-/// Hashes a part on all cores while the next one is read. `advanced` is told of every part.
-fn blake3_ahead(file: &mut (impl Read + Send), mut advanced: impl FnMut(u64)) -> io::Result<blake3::Hash> {
+/// Hashes a part on all cores while the next one is read. `advanced` is told of every part, and may end it.
+fn blake3_ahead(
+    file: &mut (impl Read + Send),
+    fail: impl Fn(io::Error) -> Error,
+    mut advanced: impl FnMut(u64) -> Result<()>,
+) -> Result<blake3::Hash> {
     ready_for_rayon();
     let mut hasher = blake3::Hasher::new();
     let (mut part, mut next) = (vec![0; PART_BYTES], vec![0; PART_BYTES]);
-    let mut filled = fill(file, &mut part)?;
+    let mut filled = fill(file, &mut part).map_err(&fail)?;
     while filled > 0 {
         let bytes = part.get(..filled).unwrap_or_default();
         let (read, _) = rayon::join(|| fill(file, &mut next), || hasher.update_rayon(bytes).count());
-        advanced(filled as u64);
-        filled = read?;
+        advanced(filled as u64)?;
+        filled = read.map_err(&fail)?;
         std::mem::swap(&mut part, &mut next);
     }
     Ok(hasher.finalize())
@@ -243,16 +306,16 @@ mod tests {
         let paths: Vec<_> = ["a", "missing", "b"].iter().map(|name| dir.path().join(name)).collect();
         std::fs::write(&paths[0], "").unwrap();
         std::fs::write(&paths[2], "abc").unwrap();
-        let hashes = hash_files(&paths, HashFunction::Sha256, &());
+        let hashes = hash_files(&paths, HashFunction::Sha256, &HashOptions::default());
         assert_eq!(hashes[0].as_ref().unwrap().value.digest(), Some(Digest::sha256_of(b"")));
         assert!(hashes[1].as_ref().unwrap_err().is_not_found());
         assert_eq!(hashes[2].as_ref().unwrap().value.to_string(), Digest::sha256_of(b"abc").to_string());
-        let hashes = hash_files(&paths[2..], HashFunction::Blake3, &());
+        let hashes = hash_files(&paths[2..], HashFunction::Blake3, &HashOptions::default());
         let value = hashes[0].as_ref().unwrap().value;
         assert_eq!((value.to_string(), value.digest()), (format!("blake3:{}", blake3::hash(b"abc").to_hex()), None));
         for function in [HashFunction::Sha256, HashFunction::Blake3] {
-            assert!(hash_files(&[dir.path()], function, &())[0].is_err());
-            assert!(hash_files(&[""; 0], function, &()).is_empty());
+            assert!(hash_files(&[dir.path()], function, &HashOptions::default())[0].is_err());
+            assert!(hash_files(&[""; 0], function, &HashOptions::default()).is_empty());
         }
     }
 
@@ -287,14 +350,14 @@ mod tests {
         let paths: Vec<_> = files.iter().map(|(path, _)| path.clone()).collect();
         let total: usize = files.iter().map(|(_, bytes)| bytes.len()).sum();
         for function in [HashFunction::Sha256, HashFunction::Blake3] {
-            let told = Told::default();
-            let hashes = hash_files(&paths, function, &told);
+            let told = Arc::new(Told::default());
+            let hashes = hash_files(&paths, function, &HashOptions::default().with_observer(told.clone()));
             for (hashed, (path, bytes)) in hashes.into_iter().zip(&files) {
                 assert_eq!(hashed.unwrap(), FileHash::new(path, hash(function, bytes), bytes.len() as u64));
             }
             let started = format!("Started {{ what: \"40 files\", bytes_total: {total} }}");
-            assert_eq!(told.0.into_inner().unwrap(), [started.as_str(), "Finished"]);
-            assert_eq!(told.1.into_inner(), total as u64);
+            assert_eq!(*told.0.lock().unwrap(), [started.as_str(), "Finished"]);
+            assert_eq!(told.1.load(Ordering::Relaxed), total as u64);
         }
     }
 
@@ -306,10 +369,39 @@ mod tests {
             let bytes: Vec<u8> = (0..size).map(|i| (i % 251) as u8).collect();
             std::fs::write(&path, &bytes).unwrap();
             for function in [HashFunction::Sha256, HashFunction::Blake3] {
-                let told = Told::default();
-                let hashed = hash_files(std::slice::from_ref(&path), function, &told).remove(0).unwrap();
+                let told = Arc::new(Told::default());
+                let options = HashOptions::default().with_observer(told.clone());
+                let hashed = hash_files(std::slice::from_ref(&path), function, &options).remove(0).unwrap();
                 assert_eq!(hashed, FileHash::new(&path, hash(function, &bytes), size));
-                assert_eq!(told.1.into_inner(), size);
+                assert_eq!(told.1.load(Ordering::Relaxed), size);
+            }
+        }
+    }
+
+    // Red when one of the three ways does not look: a large file by BLAKE3, files by BLAKE3, files by SHA-256.
+    #[test]
+    fn what_is_cancelled_has_no_hash() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("large");
+        std::fs::write(&path, vec![7; LARGE_BYTES as usize]).unwrap();
+        let paths = vec![path; 9];
+        for (paths, function) in [
+            (&paths[..1], HashFunction::Blake3),
+            (&paths[..], HashFunction::Blake3),
+            (&paths[..], HashFunction::Sha256),
+        ] {
+            let cancel = Cancel::new();
+            let told = {
+                let cancel = cancel.clone();
+                move |event: &Event<'_>| {
+                    if matches!(event, Event::Advanced { .. }) {
+                        cancel.cancel();
+                    }
+                }
+            };
+            let options = HashOptions::default().with_observer(told).with_cancel(cancel);
+            for hash in hash_files(paths, function, &options) {
+                assert!(hash.unwrap_err().is_cancelled(), "{function}");
             }
         }
     }
@@ -324,8 +416,15 @@ mod tests {
             }
         }
         for good in [0, 1, PART_BYTES as u64, 3 * PART_BYTES as u64] {
-            let error = blake3_ahead(&mut io::repeat(7).take(good).chain(Bad), |_| ()).unwrap_err();
-            assert_eq!(error.raw_os_error(), Some(5));
+            let error = blake3_ahead(
+                &mut io::repeat(7).take(good).chain(Bad),
+                |e| Error::io("read", Path::new("bad"), e),
+                |_| Ok(()),
+            );
+            assert_eq!(
+                error.unwrap_err().to_string(),
+                format!("could not read bad: {}", io::Error::from_raw_os_error(5))
+            );
         }
     }
 }

@@ -26,7 +26,7 @@ mod streams;
 
 pub(crate) use buffers::{Buffer, Buffers};
 pub(crate) use dual::{BothHasher, Hashes, hash_both, hash_in_order};
-pub use files::{FileHash, HashFunction, HashValue, hash_files};
+pub use files::{FileHash, HashFunction, HashOptions, HashValue, hash_files};
 pub(crate) use sha256::{Hasher, Midstate};
 pub(crate) use streams::{Stream, digest_streams};
 

@@ -1,6 +1,5 @@
 //! What is told without a full check: by stamps, and of paths that were registered and not staged.
 
-use std::sync::Arc;
 use std::time::Instant;
 
 use super::recorder;
@@ -10,7 +9,7 @@ use crate::digest::{VerificationOutcome, verify_digest};
 use crate::entry::Record;
 use crate::error::{Error, Result};
 use crate::fs::{Durability, now_ms};
-use crate::hash::{HashFunction, hash_files};
+use crate::hash::{HashFunction, HashOptions, hash_files};
 use crate::store::Store;
 
 /// By stamps alone.
@@ -102,8 +101,8 @@ pub(super) fn verify_registered(
     if options.depth == VerifyDepth::Quick || !meta.is_file() {
         return Ok(report(warn("it was registered and not staged; stage it to have it checked"), Vec::new(), 0));
     }
-    let observer = options.observer.clone().unwrap_or_else(|| Arc::new(()));
-    let hashed = hash_files(std::slice::from_ref(path), HashFunction::Sha256, &*observer);
+    let told = HashOptions { observer: options.observer.clone(), cancel: options.cancel.clone() };
+    let hashed = hash_files(std::slice::from_ref(path), HashFunction::Sha256, &told);
     let hash = hashed.into_iter().next().expect("there is one result for each path")?;
     let outcome = verify_digest(hash.value.digest().as_ref(), Some(&expected));
     let bad = match outcome {

@@ -1,8 +1,9 @@
 //! `catalog hash`: digests of files, printed as `sha256sum` and `b3sum` print them.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use catalog_core::{HashFunction, hash_files};
+use catalog_core::{HashFunction, HashOptions, hash_files};
 
 use crate::app::App;
 use crate::failure::Outcome;
@@ -27,8 +28,9 @@ pub(crate) struct Args {
 impl Args {
     pub(crate) fn run(self, app: &mut App) -> Outcome {
         let function = if self.blake3 { HashFunction::Blake3 } else { HashFunction::Sha256 };
-        let progress = Progress::new(app);
-        let hashes = hash_files(&self.paths, function, &progress);
+        let progress = Arc::new(Progress::new(app));
+        let options = HashOptions::default().with_observer(progress.clone());
+        let hashes = hash_files(&self.paths, function, &options);
         progress.clear();
         app.each(hashes, |app, hash| {
             let hash = hash?;
