@@ -12,8 +12,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use catalog_core::{
-    CatalogStore, Digest, Durability, Error, FsCatalog, GcPolicy, RepairOptions, VerificationOutcome, VerifyOptions,
-    Wait,
+    CatalogStore, Digest, Durability, Error, Event, FsCatalog, GcPolicy, RepairOptions, VerificationOutcome,
+    VerifyOptions, Wait,
 };
 use common::*;
 
@@ -53,16 +53,31 @@ fn one_blob_whose_place_is_taken_fails_its_own_artifact_alone() {
     }
 }
 
+/// Before any is looked at, or when the bytes of all are there and only their records are missing.
 // Red when one shard that cannot be written fails the records of the others.
 #[test]
 fn one_shard_that_cannot_be_written_fails_its_own_entries_alone() {
-    let host = Host::new();
-    let catalog = host.catalog();
-    let items: Vec<_> = ["a", "b", "c"].map(|id| (reference(&host.file(id, id)), options(id))).into_iter().collect();
-    // A folder in its place: it cannot be replaced, and reads as damaged.
-    fs::create_dir(shard_path(&host.root(), "b")).unwrap();
-    let results = catalog.stage_many(&items);
-    assert_eq!(results.iter().map(Result::is_ok).collect::<Vec<_>>(), [true, false, true], "{results:?}");
+    for while_it_runs in [false, true] {
+        let host = Host::new();
+        let catalog = host.catalog();
+        // A folder in its place: it cannot be replaced, and reads as damaged.
+        let shard = shard_path(&host.root(), "b");
+        if !while_it_runs {
+            fs::create_dir(&shard).unwrap();
+        }
+        let observer = move |event: &Event<'_>| {
+            if while_it_runs && matches!(event, Event::Advanced { .. }) {
+                let _ = fs::create_dir(&shard);
+            }
+        };
+        let observed = |id| options(id).with_observer(observer.clone());
+        let items: Vec<_> = ["a", "b", "c"].map(|id| (reference(&host.file(id, id)), observed(id))).into();
+        let results = catalog.stage_many(&items);
+        assert_eq!(results.iter().map(Result::is_ok).collect::<Vec<_>>(), [true, false, true], "{results:?}");
+        for id in ["a", "c"] {
+            assert_readable(&catalog, id, id.as_bytes());
+        }
+    }
 }
 
 // Red when each artifact of a failed commit waits by itself: 2 s and once more for each.
