@@ -153,7 +153,7 @@ impl Look<'_> {
         let belongs = match thing {
             Thing::Strange => return self.find(K::StrangeFile, path, STRANGE),
             Thing::Session => return self.check_session(path, meta, tally),
-            Thing::Partial(_) => return self.check_partial(path, meta, tally),
+            Thing::Partial(key) => return self.check_partial(path, &key, meta, tally),
             Thing::Folder
             | Thing::BlobFolder(_)
             | Thing::OutboardFolder(_)

@@ -7,6 +7,7 @@ use super::files::{STRANGE, Tally};
 use super::kind::FindingKind as K;
 use super::look::Look;
 use crate::fs::{Kind, Meta, Session};
+use crate::ingest;
 use crate::layout::{self, Thing};
 
 /// Whoever began a partial has a day to go on with it before it is spoken of.
@@ -23,7 +24,7 @@ impl Look<'_> {
         }
     }
 
-    pub(super) fn check_partial(&mut self, path: &Path, meta: &Meta, tally: &mut Tally) {
+    pub(super) fn check_partial(&mut self, path: &Path, key: &str, meta: &Meta, tally: &mut Tally) {
         if meta.kind != Kind::Dir {
             return self.find(
                 K::StrangeFile,
@@ -44,9 +45,13 @@ impl Look<'_> {
         let files = || entries.iter().map(|(_, meta)| meta);
         let age = files().chain([meta]).map(Meta::age).min().unwrap_or_default();
         if age >= YOUNG {
-            let bytes: u64 = files().map(|meta| meta.allocated_bytes).sum();
+            let partial = ingest::partial(self.root, key, meta.mtime_ns);
+            let of = if partial.name.is_empty() { String::new() } else { format!(" of {}", partial.name) };
             let hours = age.as_secs() / 3600;
-            let what = format!("nothing was added to it for {hours} hours; {bytes} bytes on disk");
+            let what = format!(
+                "{} of {} bytes{of}; nothing was added to it for {hours} hours; {} bytes on disk",
+                partial.done_bytes, partial.size_bytes, partial.disk_bytes
+            );
             self.find(K::StalePartial, path, what);
         }
     }

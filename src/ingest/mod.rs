@@ -27,7 +27,7 @@ mod target;
 
 pub(crate) use batch::{Job, ingest_all};
 pub(crate) use partial::reserved_bytes;
-pub(crate) use partial::{PartialState, partials, remove_partial};
+pub(crate) use partial::{PartialState, partial, partials, remove_partial};
 pub(crate) use target::PARTIAL_FROM_BYTES;
 
 use std::path::PathBuf;

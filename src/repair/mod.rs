@@ -1,7 +1,7 @@
 //! `repair`: damaged content made whole from a good source, and shown again.
 //!
 //! Every blob of the entry is checked in full. What is lost is put together from good parts (`blob/assemble.rs`) and committed
-//! as any blob is; then the entry, and every other one that needed the same bytes, is shown again by [`show_again`].
+//! as any blob is; then the entry, and every other one that needed the same bytes, is shown again by [`show_again()`].
 
 mod show_again;
 

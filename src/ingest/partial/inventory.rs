@@ -43,14 +43,15 @@ pub(crate) struct PartialFacts {
 /// Every partial, sorted by key. What cannot be read is told of as far as that goes: it stops nobody.
 pub(crate) fn partials(root: &Root) -> Result<Vec<PartialFacts>> {
     let folder = Path::new(layout::PARTIALS);
-    let partial = |(name, meta): (OsString, Meta)| match layout::classify_in(folder, &name) {
-        Thing::Partial(key) if meta.kind == Kind::Dir => Some(facts(root, &key, meta.mtime_ns)),
+    let known = |(name, meta): (OsString, Meta)| match layout::classify_in(folder, &name) {
+        Thing::Partial(key) if meta.kind == Kind::Dir => Some(partial(root, &key, meta.mtime_ns)),
         _ => None, // nothing that this crate has put there
     };
-    Ok(root.entries(folder)?.into_iter().filter_map(partial).collect())
+    Ok(root.entries(folder)?.into_iter().filter_map(known).collect())
 }
 
-fn facts(root: &Root, key: &str, made_ns: i128) -> PartialFacts {
+/// One of them, whose folder was changed last at `made_ns`.
+pub(crate) fn partial(root: &Root, key: &str, made_ns: i128) -> PartialFacts {
     let folder = layout::partial(key);
     let files = root.entries(&folder);
     let state = match (OwnedFolder::claim(root, &folder), &files) {

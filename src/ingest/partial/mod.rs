@@ -14,13 +14,12 @@
 //! ```
 
 mod fill;
-#[cfg_attr(not(test), expect(dead_code, reason = "for gc, du, doctor and the verb `partials`"))]
 mod inventory;
 mod journal;
 mod open;
 mod stream;
 
-pub(crate) use inventory::{PartialState, partials, remove_partial, reserved_bytes};
+pub(crate) use inventory::{PartialState, partial, partials, remove_partial, reserved_bytes};
 pub(super) use stream::Position;
 
 use std::fs::File;
