@@ -16,9 +16,10 @@ class Wrong:
 
 
 class Checker:
-    def __init__(self, binary, contents):
-        self.binary, self.contents = binary, contents
+    def __init__(self, binary, contents, is_new_boot=False):
+        self.binary, self.contents, self.is_new_boot = binary, contents, is_new_boot
         self.checks = 0
+        self.resumed = 0  # stagings that went on with what was there
 
     def check(self, root, acknowledged, before, after, interrupted):
         """What is wrong with the store; nothing, when nothing is.
@@ -114,7 +115,7 @@ class Checker:
     def _again(self, root, step, say):
         """That the command that was cut off does its work when it is run again."""
         self.checks += 1
-        done = catalog(self.binary, root, *step.words)
+        done = catalog(self.binary, root, *step.words, is_new_boot=self.is_new_boot)
         if done.returncode != 0 and (step.is_repeatable or done.returncode != 3):
             say("again", f"after the cut, {step.words} answers {done.returncode}: {done.stderr.strip()}")
             return
@@ -122,6 +123,8 @@ class Checker:
         def say_again(_, text):
             say("again", f"after {step.name!r} was run again: {text}")
 
+        if "--json" in step.words and json.loads(done.stdout).get("resumed_bytes"):
+            self.resumed += 1
         self._records(root, step.after, step.after, say_again)
 
     def _run(self, root, say, *words):

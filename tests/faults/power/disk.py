@@ -29,9 +29,9 @@ def run(*words, **options):
     return done.stdout
 
 
-def make_file_system(kind, image):
-    size, words = MKFS[kind]
-    run("truncate", "-s", size, image)
+def make_file_system(kind, image, size=None):
+    smallest, words = MKFS[kind]
+    run("truncate", "-s", size or smallest, image)
     run(*words, image)
     run("fallocate", "--dig-holes", image)
 

@@ -99,12 +99,14 @@ class Replay:
     def __init__(self, kind, place):
         self.kind, self.place = kind, place
 
-    def run(self, recording, samples, seed):
-        """Gives each state with where it is mounted, or why it could not be."""
+    def run(self, recording, samples, seed, every=1):
+        """Gives each state, or each so many, with where it is mounted, or why it could not be."""
         durable, image = f"{self.place}/durable.img", f"{self.place}/state.img"
         disk.copy_sparse(recording.base, durable)
-        for writes, state in states(recording, samples, seed):
+        for number, (writes, state) in enumerate(states(recording, samples, seed)):
             apply(recording.log, writes, durable)
+            if number % every:
+                continue
             disk.copy_sparse(durable, image)
             apply(recording.log, state.writes, image)
             with contextlib.ExitStack() as stack:

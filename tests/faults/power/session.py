@@ -28,6 +28,8 @@ class Loss:
 
 
 class Session:
+    size = None  # of the image; without it, the smallest that does
+
     def __init__(self, kind, place, binary):
         self.kind, self.place, self.binary = kind, pathlib.Path(place), binary
         self.at = self.place / "mounted"
@@ -36,7 +38,7 @@ class Session:
         # Made now, so that all of its bytes are on the disk before anything is logged.
         self.sources = workload.Sources(self.at / "sources", self.place / "sources")
         self.empty = self.place / "empty.img"
-        disk.make_file_system(kind, self.empty)
+        disk.make_file_system(kind, self.empty, self.size)
         with disk.mounted(kind, self.empty, self.at):
             self.sources.make()
             self.steps = workload.steps(self.sources)
@@ -96,7 +98,7 @@ class Session:
             self._before = (wanted, image)
         return image
 
-    def _replay(self, base, before, steps, samples, seed, tools=(), beside=None):
+    def _replay(self, base, before, steps, samples, seed, tools=(), beside=None, every=1):
         live, log = self.place / "live.img", self.place / "writes.log"
         disk.copy_sparse(base, live)
         with disk.logged(live, log, self.place / "export") as writes:
@@ -111,10 +113,10 @@ class Session:
                 injected = (self.place / "trace").read_text().count("(INJECTED)")
                 assert injected == 1, f"{injected} calls were left out, not one"
             self.flushes += sum(entry.is_flush for entry in writes.entries)
-            yield from self._check(replay.Recording(base, writes, acks), before, steps, samples, seed)
+            yield from self._check(replay.Recording(base, writes, acks), before, steps, samples, seed, every)
 
-    def _check(self, recording, before, steps, samples, seed):
-        for state, at, refusal in replay.Replay(self.kind, self.place).run(recording, samples, seed):
+    def _check(self, recording, before, steps, samples, seed, every):
+        for state, at, refusal in replay.Replay(self.kind, self.place).run(recording, samples, seed, every):
             self.states += 1
             done, rest = steps[: state.acknowledged], steps[state.acknowledged :]
             held = done[-1].after if done else before
@@ -143,17 +145,17 @@ def run_step(binary, root, step, tools):
 
 
 @contextlib.contextmanager
-def neighbour(at):
+def neighbour(at, sync=os.fsync):
     """Somebody else who syncs a file of the file system again and again, and takes the names of all others with it."""
     ended = threading.Event()
 
-    def sync():
+    def again_and_again():
         with open(at / "neighbour", "wb", buffering=0) as file:
             while not ended.wait(0.002):
                 file.write(b"x")
-                os.fsync(file.fileno())
+                sync(file.fileno())
 
-    thread = threading.Thread(target=sync)
+    thread = threading.Thread(target=again_and_again)
     thread.start()
     try:
         yield

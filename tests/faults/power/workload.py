@@ -11,6 +11,15 @@ import subprocess
 FIXTURE = pathlib.Path(__file__).resolve().parents[2] / "fixtures" / "tiny-llama-q8_0.gguf"
 
 
+NEW_BOOT = """
+id=$(mktemp)
+cat /proc/sys/kernel/random/uuid > "$id"
+mount --bind "$id" /proc/sys/kernel/random/boot_id
+rm "$id"
+exec "$@"
+"""
+
+
 @dataclasses.dataclass(frozen=True)
 class Held:
     """What is recorded of an id, as far as a power cut could change it."""
@@ -125,9 +134,11 @@ def steps(sources):
     return made
 
 
-def catalog(binary, root, *words):
-    env = {"RAYON_NUM_THREADS": "1"}
-    return subprocess.run([binary, "--root", root, *words], capture_output=True, text=True, env=env)
+def catalog(binary, root, *words, is_new_boot=False):
+    """`is_new_boot`: the machine was started anew since; its boot id is another one."""
+    env = {"RAYON_NUM_THREADS": "1", "PATH": "/usr/bin:/bin"}
+    tools = ["unshare", "--mount", "sh", "-ec", NEW_BOOT, "sh"] if is_new_boot else []
+    return subprocess.run([*tools, binary, "--root", root, *words], capture_output=True, text=True, env=env)
 
 
 def sha256(path):

@@ -1,0 +1,44 @@
+"""A large copy whose power is cut: what is left of it is a partial, and the next stage goes on with what it can trust."""
+
+import ctypes
+import os
+
+from . import workload
+from .session import Session, neighbour
+
+# From 64 MiB on, a copy outlives its process.
+LARGE_BYTES = 70 << 20
+# Of the states, each so many is checked, as a check copies all of it; coprime to how many there are between two flushes.
+EVERY = 3
+
+
+def syncfs(fd):
+    """All of its file system: the journal of the copy as well, which nothing else would write for 30 s."""
+    if ctypes.CDLL(None, use_errno=True).syncfs(fd) != 0:
+        raise OSError(ctypes.get_errno(), "syncfs")
+
+
+class LargeCopy(Session):
+    """On a disk that somebody else syncs again and again, so that the power is cut at every part of the copy."""
+
+    size = "304M"
+
+    def __init__(self, kind, place, binary):
+        super().__init__(kind, place, binary)
+        large = self.sources.outside / "huge.gguf"
+        with open(large, "wb") as file:
+            for number in range(LARGE_BYTES >> 20):
+                file.write(bytes([number]) * (1 << 20))
+        self.checker.is_new_boot = True
+        before = self.steps[0].after
+        after = before.put(huge=workload.Held(self.sources.file(large)))
+        words = ["stage", str(large), "--id", "huge", "--mode", "copy", "--json"]
+        self.steps = [self.steps[0], workload.Step("stage a large file", words, after, ("huge",))]
+
+    def cut(self, samples, seed):
+        """Cuts the copy: gives each loss, and that nothing was gone on with."""
+        begin, copy = self.steps
+        base = self._image_before(copy)
+        yield from self._replay(base, begin.after, [copy], samples, seed, beside=neighbour(self.at, syncfs), every=EVERY)
+        if not self.checker.resumed:
+            yield "no cut has left anything to go on with"
