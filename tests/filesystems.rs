@@ -157,10 +157,12 @@ fn case_folding() -> Option<Mounted> {
     Some(mounted)
 }
 
-// Red when the names of a view are not counted: one of the two files would be missing, and nobody told.
+// Red when the names of a view are not counted: one of the two files would be missing, and nobody told. Red when the one is
+// taken for something in the other's way.
 #[rstest]
 #[case::two_files(&["model/A", "model/a", "model/other"])]
 #[case::two_folders(&["model/A/x", "model/a/y"])]
+#[case::a_file_in_two_folders(&["model/A/x", "model/a/x"])]
 #[case::further_down(&["model/x/y/Config.json", "model/x/y/config.json"])]
 fn names_that_the_file_system_cannot_keep_apart(#[case] names: &[&str]) {
     let Some(mounted) = case_folding() else { return };

@@ -68,6 +68,23 @@ pub(super) fn collision(root: &Root, files: &[TreeFile], at: &Path) -> Result<Op
     Ok(None)
 }
 
+/// Whether what is there at a place is another file of the same tree, whose name the file system took this one for. (Not
+/// by inode: FUSE has one for each spelling.)
+pub(super) fn is_folded(root: &Root, files: &[TreeFile], at: &Path, place: &Path) -> Result<bool> {
+    let mut folder = at.to_path_buf();
+    for name in place.strip_prefix(at).unwrap_or(Path::new("")) {
+        let found = root.names(&folder)?;
+        if !found.iter().any(|found| found == name) {
+            let name = name.to_string_lossy().to_lowercase();
+            let others = folders(files, at).remove(&folder).unwrap_or_default();
+            let is_same = |other: &&str| other.to_lowercase() == name && found.iter().any(|found| found == other);
+            return Ok(others.iter().any(is_same));
+        }
+        folder.push(name);
+    }
+    Ok(false) // it is listed, so it is no other
+}
+
 /// What is in the folders of a shown tree and belongs to none of its files. An engine that reads the whole folder would
 /// read it too.
 pub(crate) fn extras(root: &Root, files: &[TreeFile], at: &Path) -> Result<Vec<(PathBuf, Meta)>> {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::look::{collision, extras, fingerprint_of, is_hardlink_of};
+use super::look::{collision, extras, fingerprint_of, is_folded, is_hardlink_of};
 use crate::blob::manifest::TreeFile;
 use crate::blob::{self, Subject, Touched};
 use crate::entry::{LinkMode, Stamp};
@@ -171,6 +171,10 @@ impl Place<'_> {
         }
         // Gone again: the next round finds the place free.
         let Some(there) = self.root.meta(&self.at)? else { return Ok(Filled::NeedsJudgement) };
+        // Neither is in the way of the other, so that nothing is moved.
+        if is_folded(self.root, self.exhibit.files, self.exhibit.at, &self.at)? {
+            return Err(Error::NameCollision { path: self.root.absolute(&self.at) });
+        }
         let has_right_bytes = match judged.get(&self.at) {
             _ if there.kind != Kind::File || there.size_bytes != self.file.size_bytes => Some(false),
             Some((then, is_good)) if then.same_inode(&there) && then.stamp() == there.stamp() => Some(*is_good),
