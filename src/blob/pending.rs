@@ -131,7 +131,10 @@ impl<'r> Hashed<'r> {
         let blob = layout::blob(&hashes.digest);
         private.give_back = source.borrowed_mode.map(|mode| GiveBack { mode, blob });
         atomic::set_mode(root, &file, &private.name, BLOB_MODE)?;
-        let must_sync = durability.is_full() && !is_good_by_stamp(root, &hashes.digest, durability)?;
+        // Writing what another process has left may have failed since that process ended. Only a sync of this very file
+        // tells, and not one of the whole file system, which tells the first to ask.
+        let is_wanted = durability.is_full() || resumed_bytes > 0;
+        let must_sync = is_wanted && !is_good_by_stamp(root, &hashes.digest, durability)?;
         if must_sync {
             // The kernel has dropped what it could not write, and a later sync would succeed.
             atomic::sync(root, &file, &private.name).inspect_err(|_| private.let_go())?;
