@@ -54,7 +54,7 @@ impl SourceFacts {
 /// A private file that is being filled.
 #[derive(Debug)]
 pub(crate) struct Pending<'r> {
-    private: Private<'r>,
+    private: PrivateName<'r>,
     file: File,
     mode: UsedMode,
     source: SourceFacts,
@@ -71,11 +71,12 @@ impl<'r> Pending<'r> {
 
     /// The open file that has this private name.
     pub(crate) fn around(root: &'r Root, name: PathBuf, file: File, mode: UsedMode) -> Self {
-        let private = Private { root, name, home: Home::Session, give_back: None };
+        let private = PrivateName { root, name, home: Home::Session, give_back: None };
         Pending { private, file, mode, source: SourceFacts::default(), resumed_bytes: 0 }
     }
 
-    /// The same, in the care of `keeper`: dropping it leaves the file where it is. So many bytes were there already.
+    /// The same, in the care of `keeper`: dropping it leaves the file where it is. An earlier process has left so many of
+    /// its bytes.
     pub(crate) fn kept_by(mut self, keeper: Box<dyn Keeper + 'r>, resumed_bytes: u64) -> Self {
         self.private.home = Home::Kept(keeper);
         self.resumed_bytes = resumed_bytes;
@@ -130,9 +131,12 @@ impl<'r> Hashed<'r> {
         let blob = layout::blob(&hashes.digest);
         private.give_back = source.borrowed_mode.map(|mode| GiveBack { mode, blob });
         atomic::set_mode(root, &file, &private.name, BLOB_MODE)?;
-        let must_sync = durability.is_full() && !is_good_by_stamp(root, &hashes.digest, durability)?;
+        // Writing what another process has left may have failed since that process ended. Only a sync of this very file
+        // tells, and not one of the whole file system, which tells the first to ask.
+        let is_wanted = durability.is_full() || resumed_bytes > 0;
+        let must_sync = is_wanted && !is_good_by_stamp(root, &hashes.digest, durability)?;
         if must_sync {
-            // The kernel has dropped what it could not write, and would not say so again.
+            // The kernel has dropped what it could not write, and a later sync would succeed.
             atomic::sync(root, &file, &private.name).inspect_err(|_| private.let_go())?;
         }
         let synced = if must_sync { Durability::Full } else { Durability::Relaxed };
@@ -149,9 +153,9 @@ pub(super) struct Provenance {
     pub(super) resumed_bytes: u64,
 }
 
-/// Keeps a private file beyond the process that fills it, so that another one can go on with it.
+/// Keeps a private file beyond the process that fills it, for another process to go on with.
 pub(crate) trait Keeper: Debug + Send + Sync {
-    /// The file is a blob by now, or cannot be relied on: it goes, with all that belongs to it.
+    /// Removes the file and all that belongs to it: it is a blob by now, or its bytes cannot be relied on.
     fn remove(self: Box<Self>);
 }
 
@@ -168,7 +172,7 @@ enum Home<'r> {
 
 /// The private name of a file, which goes when this is dropped, unless it is kept.
 #[derive(Debug)]
-pub(super) struct Private<'r> {
+pub(super) struct PrivateName<'r> {
     pub(super) root: &'r Root,
     pub(super) name: PathBuf,
     home: Home<'r>,
@@ -182,7 +186,7 @@ struct GiveBack {
     blob: PathBuf,
 }
 
-impl Private<'_> {
+impl PrivateName<'_> {
     /// The file is a blob now, and stays read-only.
     pub(super) fn keep(&mut self) {
         self.give_back = None;
@@ -204,7 +208,7 @@ impl Private<'_> {
     }
 }
 
-impl Drop for Private<'_> {
+impl Drop for PrivateName<'_> {
     fn drop(&mut self) {
         // Best effort: the session's folder goes as a whole later.
         // Not when it is a blob all the same, of another artifact: that keeps a blob's mode.

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::UsedMode;
-use super::pending::{Private, Provenance};
+use super::pending::{PrivateName, Provenance};
 use crate::digest::Digest;
 use crate::entry::Stamp;
 use crate::error::Result;
@@ -22,7 +22,7 @@ enum Standing {
 /// behind, but for what is kept so that another process can take it up.
 #[derive(Debug)]
 pub(crate) struct Sealed<'r> {
-    private: Private<'r>,
+    private: PrivateName<'r>,
     meta: Meta,
     hashes: Hashes,
     provenance: Provenance,
@@ -33,7 +33,7 @@ pub(crate) struct Sealed<'r> {
 
 impl<'r> Sealed<'r> {
     pub(super) fn new(
-        private: Private<'r>,
+        private: PrivateName<'r>,
         meta: Meta,
         hashes: Hashes,
         provenance: Provenance,
@@ -55,7 +55,7 @@ impl<'r> Sealed<'r> {
         self.provenance.mode
     }
 
-    /// How many of its bytes an earlier process had left, and were not read from the source again.
+    /// How many of its bytes an earlier process had left. They were not copied again.
     pub(crate) fn resumed_bytes(&self) -> u64 {
         self.provenance.resumed_bytes
     }
@@ -117,8 +117,8 @@ impl<'r> Sealed<'r> {
         Ok(())
     }
 
-    /// Its bytes are recorded now: a source that was taken as it is stays a blob, and read-only; what was kept for another
-    /// process is not needed any more.
+    /// Its bytes are recorded now. A source that was taken as it is stays a blob, and read-only; a partial is no longer
+    /// needed.
     pub(crate) fn keep(&mut self) {
         if self.standing == Standing::Published {
             self.private.keep();
@@ -126,8 +126,8 @@ impl<'r> Sealed<'r> {
         self.private.let_go();
     }
 
-    /// A sync that was to make its bytes durable has failed: they are not to be relied on by anybody, though a later sync
-    /// may say that all is well.
+    /// A sync that was to make its bytes durable has failed. No process may rely on them, though a later sync may
+    /// succeed.
     pub(crate) fn distrust(&mut self) {
         self.private.let_go();
     }

@@ -114,11 +114,11 @@ impl<'r> Duplicate<'r> {
     }
 }
 
-/// What is copied, if two processes that say the same have the same bytes before them.
+/// Names the bytes of a source, if another process that finds the same name is sure to find the same bytes.
 fn what(file: &ContentFile, source: &Foreign) -> Option<What> {
     match file.expected {
         Some(expected) => Some(What::digest(&expected, source.path().display().to_string())),
-        // A write since might not show in its times.
+        // A later write might not show in its times.
         None if source.is_racy() => None,
         None => Some(What::local(source.path(), source.before())),
     }

@@ -29,7 +29,7 @@ pub(super) enum Target<'r> {
 }
 
 impl<'r> Target<'r> {
-    /// What is copied: a partial where `what` can be told again, and it is large enough to be worth one.
+    /// One that a copy goes into: a partial if the bytes can be named and are enough to be worth one.
     pub(super) fn copy(
         session: &Session<'r>,
         what: Option<What>,
@@ -58,7 +58,7 @@ impl<'r> Target<'r> {
         }
     }
 
-    /// Gives it the size that it will have.
+    /// Gives it its final size.
     pub(super) fn reserve(&self, size_bytes: u64) -> Result<()> {
         match self {
             Target::Private(pending) => {
@@ -97,8 +97,8 @@ impl<'r> Target<'r> {
         hashes
     }
 
-    /// Seals what is complete. `None`: an earlier process has left bytes in it that are not what was wanted, and it is
-    /// gone; so it has to be done again, from the beginning.
+    /// Seals it, complete. `None`: an earlier process had left wrong bytes in the partial. The partial is gone, and the
+    /// caller has to begin again.
     pub(super) fn seal(
         self,
         file: &ContentFile,
@@ -123,8 +123,8 @@ impl<'r> Target<'r> {
         file.accept(pending, hashes, options).map(Some)
     }
 
-    /// It was not come to an end with. A partial stays for the next process, unless it can never be completed, or what is in
-    /// it may not be on disk though it was said to be.
+    /// Ends it unfinished. A partial stays for the next process, unless it can never be completed or a failed sync makes its
+    /// bytes doubtful.
     pub(super) fn give_up(self, error: &Error) {
         let is_useless = matches!(error, Error::SourceChanged { .. } | Error::CorruptBlob { .. });
         if let Target::Partial(partial) = self

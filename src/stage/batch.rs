@@ -104,7 +104,11 @@ fn run(
         ingest_all(&session, batch, each, cancel, &advanced)
     });
     if let Err(error) = synced {
-        results.extend(brought.iter().map(|(number, _)| (*number, Err(error.clone()))));
+        for (number, artifact) in brought {
+            // What was not written to disk must not be gone on with.
+            artifact.into_iter().flat_map(|artifact| artifact.incoming).for_each(|mut sealed| sealed.distrust());
+            results.push((number, Err(error.clone())));
+        }
         return results;
     }
     observer.on(&Event::Syncing);

@@ -23,12 +23,13 @@ use std::time::Duration;
 
 use catalog_core::testing::fault::{Fault, inject};
 use catalog_core::{
-    CatalogStore as _, Digest, Durability, FsCatalog, GcPolicy, LifecycleState, VerificationOutcome, VerifyOptions,
+    CatalogStore as _, Digest, Durability, FsCatalog, GcPolicy, IngestMode, LifecycleState, VerificationOutcome,
+    VerifyOptions,
 };
 use rstest::rstest;
 use tempfile::TempDir;
 
-use common::{child_test, debris, files_below, is_child};
+use common::{child_test, debris, files_below, is_child, mode_options, reference};
 use scenarios::{ALL, Scenario, base};
 
 const EIO: i32 = 5;
@@ -159,6 +160,50 @@ fn a_large_copy_whose_sync_fails_is_nothing_to_go_on_with() {
             assert!(outcome.is_err() && partials == 0, "{} of {steps:?}: {outcome:?}, {partials}", steps[at]);
         }
     }
+}
+
+// Red when `seal` leaves it to the sync of the whole file system: that tells of a failed write whoever asks first, and what
+// the kernel could not write of a killed process is found out by a sync of the file alone.
+#[test]
+fn what_another_process_has_left_is_synced_by_itself_also_in_a_batch() {
+    let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let scenario = ALL.iter().find(|scenario| scenario.name == "stage a large file").unwrap();
+    let dir = fresh();
+    (scenario.prepare)(&base(dir.path()), dir.path());
+    let batch = |folder: &str| {
+        let small = (0..9)
+            .map(|n| scenarios::file(dir.path(), &format!("{folder}/{n}.gguf"), [folder, &n.to_string()].concat()));
+        let files = small.chain([dir.path().join("huge.gguf")]);
+        let item = |path: std::path::PathBuf| {
+            let options = mode_options(path.strip_prefix(dir.path()).unwrap().to_str().unwrap(), IngestMode::Copy);
+            (reference(&path), options)
+        };
+        files.map(item).collect::<Vec<_>>()
+    };
+    let is_synced_alone =
+        |steps: &[&str]| steps.iter().take_while(|step| **step != "sync the file system").any(|step| *step == "sync");
+    let injection = inject(None, Fault::Errno(0));
+    assert!(open(dir.path()).stage_many(&batch("first")).iter().all(Result::is_ok));
+    let steps = injection.steps();
+    drop(injection);
+    assert!(!is_synced_alone(&steps), "nothing was left by anybody: {steps:?}");
+
+    // Several threads make steps, so that another one than a copy may have its number: until a copy is interrupted.
+    let copies = (0..steps.len()).filter(|at| steps[*at] == "copy").skip(3);
+    let is_interrupted = copies.into_iter().any(|at| {
+        let _ = open(dir.path()).remove("huge.gguf");
+        let injection = inject(Some(at), Fault::Errno(EIO));
+        let _ = open(dir.path()).stage_many(&batch(&format!("attempt at {at}")));
+        drop(injection);
+        fs::read_dir(dir.path().join("root/partials")).unwrap().count() == 1
+    });
+    assert!(is_interrupted, "{steps:?}");
+    let injection = inject(None, Fault::Errno(0));
+    let staged = open(dir.path()).stage_many(&batch("third"));
+    let steps = injection.steps();
+    drop(injection);
+    assert!(staged.last().unwrap().as_ref().unwrap().resumed_bytes > 0);
+    assert!(is_synced_alone(&steps), "{steps:?}");
 }
 
 #[test]

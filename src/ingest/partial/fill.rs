@@ -1,4 +1,4 @@
-//! Filling a partial: what is missing is copied, what is there is only hashed, and each step is written down.
+//! Filling a partial: it copies what is missing, only hashes what is there, and writes down each step.
 
 use std::ops::Range;
 
@@ -13,7 +13,7 @@ use crate::ingest::Options;
 use crate::ingest::reader::Reader;
 
 impl Partial<'_> {
-    /// Brings all that is missing, and returns what the whole hashes to.
+    /// Copies all that is missing, and returns the hashes of the whole.
     pub(in crate::ingest) fn fill(
         &mut self,
         reader: Reader<'_>,
@@ -25,7 +25,7 @@ impl Partial<'_> {
             (options.advanced)(self.size_bytes);
             return Ok(hashes);
         }
-        // SHA-256 goes on from where it was written down last; what has come since is read back.
+        // SHA-256 goes on from the last state that was written down, and reads back what has come since.
         let mut sha256 = self.midstate.map_or_else(Hasher::default, Hasher::resume);
         (options.advanced)(sha256.length_bytes());
         let Partial { root, data, journal, size_bytes, values, folder, .. } = self;

@@ -1,4 +1,4 @@
-//! All partials that there are: what each is, whether somebody fills it, and its end.
+//! All partials of a root: what each is, whether a process fills it, and how to remove it.
 
 use std::ffi::OsString;
 use std::path::Path;
@@ -17,30 +17,30 @@ use crate::layout::{self, Thing};
 pub(crate) enum PartialState {
     /// A process fills it, or waits to publish it.
     Alive,
-    /// Nobody does. Whoever wants the same goes on with it.
+    /// No process does. The next one that wants the same bytes goes on with it.
     Dead,
-    /// Another user's: this one cannot tell.
+    /// It belongs to another user, so that this process cannot tell.
     Unknown,
 }
 
-/// What can be told of a partial without a wait.
+/// What a look at a partial tells, without a wait.
 #[derive(Clone, Debug)]
 pub(crate) struct PartialFacts {
     /// Its name in `partials/`.
     pub(crate) key: String,
-    /// What is brought, for people: a path, an address. Empty when that cannot be read.
+    /// What it is of, for people: a path, an address. Empty if that cannot be read.
     pub(crate) name: String,
     pub(crate) state: PartialState,
     /// Of the whole file.
     pub(crate) size_bytes: u64,
     pub(crate) done_bytes: u64,
-    /// What comes free when it is removed: its room is reserved from the beginning.
+    /// What its removal frees: all of its room, which is reserved from the beginning.
     pub(crate) disk_bytes: u64,
-    /// When it was written to last.
+    /// The time of the last write to it.
     pub(crate) changed_ms: u64,
 }
 
-/// Every partial, sorted by key. What cannot be read is told of as far as that goes: it stops nobody.
+/// Every partial, sorted by key. One that cannot be read is listed with what is known of it.
 pub(crate) fn partials(root: &Root) -> Result<Vec<PartialFacts>> {
     let folder = Path::new(layout::PARTIALS);
     let known = |(name, meta): (OsString, Meta)| match layout::classify_in(folder, &name) {
@@ -76,18 +76,18 @@ pub(crate) fn partial(root: &Root, key: &str, made_ns: i128) -> PartialFacts {
     }
 }
 
-/// Removes a partial that nobody works on, and returns how many bytes on disk came free; `None`: somebody works on it,
-/// or it is gone.
+/// Removes a partial that no process works on, and returns how many bytes on disk that frees. `None`: a process works on
+/// it, or it is gone.
 pub(crate) fn remove_partial(root: &Root, key: &str) -> Result<Option<u64>> {
     let Some(dead) = OwnedFolder::claim(root, &layout::partial(key))? else { return Ok(None) };
     let files = root.entries(dead.path())?;
     let freed_bytes = files.iter().filter(|(_, meta)| meta.links <= 1).map(|(_, meta)| meta.allocated_bytes).sum();
-    // Owned until it is gone: a process that has made it and not locked it yet then begins another one.
+    // The lock is held until it is gone: a process that has just made the folder and not locked it yet makes another one.
     root.remove_all(dead.path())?;
     Ok(Some(freed_bytes))
 }
 
-/// How much room a copy of this local file has already, from an earlier process: it needs only the rest.
+/// How much room an earlier process has reserved for a copy of this local file: a new copy needs only the rest.
 pub(crate) fn reserved_bytes(root: &Root, path: &Path, expected: Option<Digest>) -> u64 {
     let reserved = || {
         let meta = source_meta(path).ok()?;

@@ -43,7 +43,7 @@ pub(super) const MIDSTATE_EVERY_BYTES: u64 = 16 << 20;
 /// Longer names are cut: they are for people.
 const MAX_NAME_BYTES: usize = 4096;
 
-/// Of something that is brought in: BLAKE3 of what it is.
+/// BLAKE3 of the text that says which bytes a partial is for.
 pub(super) type Identity = [u8; 32];
 
 /// Whose pages the bytes are in that no sync has followed: of a machine since it was started, and of one file. BLAKE3 of

@@ -1,16 +1,18 @@
-//! Partials: what was brought of a large file so far, kept beyond the process that brought it.
+//! Partials: what has been copied or fetched of a large file so far. A partial outlives the process that fills it.
 //!
-//! `partials/<key>/data` has the full length and its room from the beginning; `journal` says which of it is there. The key
-//! is what is brought, so whoever wants the same goes on where another one was stopped, by Ctrl-C, a kill or a power cut;
-//! what is not the same is another partial. The folder has an owner as a session's has: whoever finds it owned makes a
-//! private copy of its own.
+//! `partials/<key>/data` has the full length and its room from the beginning; `journal` says which parts of it are there.
+//! The key says what the bytes are. So a process that wants the same bytes goes on where another one was stopped by
+//! Ctrl-C, a kill or a power cut, and other bytes are another partial. The folder has an owner, as a session's has: a process
+//! that finds it owned makes a private copy instead.
+//!
+//! The protocol is in `docs/concurrency.md`, "Partials"; the bytes are in `docs/format.md`.
 //!
 //! ```text
-//! open.rs       taking one up, or beginning one
+//! open.rs       takes one up, or begins one
 //! journal.rs    what is in it, in records that check themselves
-//! fill.rs       bringing what is missing, with all cores
+//! fill.rs       copies what is missing, with all cores
 //! stream.rs     the same, as one of many streams
-//! inventory.rs  all that there are, for who collects and counts
+//! inventory.rs  all that there are, for gc, du and doctor
 //! ```
 
 mod fill;
@@ -38,7 +40,7 @@ use crate::hash::groups::{self, Groups};
 use crate::hash::{Hashes, Midstate};
 use crate::layout::{self, DATA, JOURNAL};
 
-/// What is brought: two that are equal are the same bytes.
+/// Says which bytes a partial is for. Equal texts mean equal bytes.
 #[derive(Clone, Debug)]
 pub(super) struct What {
     text: String,
@@ -52,14 +54,14 @@ impl What {
         What { text: digest.to_string(), name }
     }
 
-    /// A local file as it is now. The change time is in it because nobody can set it back, as one can the others.
+    /// A local file as it is now. The change time is part of it because nobody can set that back.
     pub(super) fn local(path: &Path, meta: &Meta) -> Self {
         let Meta { inode, size_bytes, mtime_ns, changed_ns, .. } = meta;
         let text = format!("local {path:?} {inode} {size_bytes} {mtime_ns} {changed_ns}");
         What { text, name: path.display().to_string() }
     }
 
-    /// What has this strong validator at its origin.
+    /// A remote file, as long as its origin gives it this strong validator.
     pub(super) fn remote(location: String, size_bytes: u64, validator: &str) -> Self {
         What { text: format!("remote {location:?} {size_bytes} {validator:?}"), name: location }
     }
@@ -119,22 +121,22 @@ impl<'r> Partial<'r> {
         Some(Hashes { digest, groups: Some(groups) })
     }
 
-    /// Writes down that it is whole: whoever takes it up has nothing to read and nothing to hash.
+    /// Writes down that it is whole: a process that takes it up has nothing to read and nothing to hash.
     fn note_whole(&self, digest: Digest) {
         if self.digest.is_none() {
             self.journal.append(&[Fact::Digest { size_bytes: self.size_bytes, sha256: digest.to_sha256() }]);
         }
     }
 
-    /// The whole file, to be sealed and published from where it is. Until it is recorded the partial stays: when the
-    /// publishing fails, or is not come to, the next process has nothing but that to do.
+    /// The whole file, to be sealed and published from where it is. The partial stays until its bytes are recorded: if
+    /// publishing fails, or this process ends before it, the next process only has to publish.
     pub(super) fn into_pending(self) -> Pending<'r> {
         let (root, name, resumed_bytes) = (self.root, self.name(), self.resumed_bytes);
         let keeper = PartialKeeper { root, folder: self.folder };
         Pending::around(root, name, self.data, UsedMode::Copy).kept_by(Box::new(keeper), resumed_bytes)
     }
 
-    /// Removes it: nobody wants it, or nobody may rely on it.
+    /// Removes it: its bytes are not wanted, or not to be relied on.
     pub(super) fn remove(self) {
         remove(self.root, self.folder);
     }

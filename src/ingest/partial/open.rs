@@ -1,4 +1,4 @@
-//! Taking a partial up where another process has left it, or beginning one.
+//! Taking up the partial that another process has left, or beginning one.
 
 use std::path::Path;
 use std::thread;
@@ -17,13 +17,13 @@ use crate::hash::groups;
 use crate::layout;
 use crate::threads::ready_for_rayon;
 
-/// A listing has a partial's folder for a moment; a process that fills it has it for long.
+/// A listing locks a partial's folder for a moment; a process that fills it, for long.
 const ATTEMPTS: usize = 5;
 const NAP: Duration = Duration::from_millis(10);
 
 impl<'r> Partial<'r> {
-    /// `None`: another process fills it just now, or there can be none here. A private copy then does the same, and only
-    /// lives as long as its process.
+    /// `None`: another process fills it, or no partial is possible here. The caller then makes a private copy, which ends
+    /// with its process.
     pub(in crate::ingest) fn open(root: &'r Root, what: &What, size_bytes: u64) -> Option<Self> {
         let opened = Self::try_open(root, what, size_bytes);
         opened.unwrap_or_else(|error| {
@@ -38,7 +38,7 @@ impl<'r> Partial<'r> {
             return Ok(None);
         }
         let Some(folder) = own(root, &what.folder())? else { return Ok(None) };
-        // Two that write to one file would, with a source that changes, spoil what the other has published.
+        // With two writers and a source that changes, one would write to what the other has published.
         if !excludes(root, &folder)? || !is_mine(root, folder.path())? {
             root.remove_empty_dir(folder.path())?; // one that was made for nothing
             return Ok(None);
@@ -50,7 +50,7 @@ impl<'r> Partial<'r> {
     }
 }
 
-/// Makes the folder when there is none, and becomes its owner.
+/// Makes the folder if there is none, and becomes its owner.
 fn own(root: &Root, folder: &Path) -> Result<Option<OwnedFolder>> {
     root.make_dirs(Path::new(layout::PARTIALS))?;
     for attempt in 0..ATTEMPTS {
@@ -70,13 +70,13 @@ fn own(root: &Root, folder: &Path) -> Result<Option<OwnedFolder>> {
     Ok(None)
 }
 
-/// Whether a lock on the folder keeps another one off.
+/// Whether the lock on the folder excludes a second one.
 fn excludes(root: &Root, folder: &OwnedFolder) -> Result<bool> {
     let Some(again) = root.open_dir(folder.path())? else { return Ok(false) };
     Ok(try_lock_file(root, again, folder.path(), Hold::Exclusive)?.is_none())
 }
 
-/// What another user has made may be written to by that user at any time.
+/// A file that belongs to another user may be written to by that user at any time.
 fn is_mine(root: &Root, name: &Path) -> Result<bool> {
     Ok(root.meta(name)?.is_some_and(|meta| meta.owner == current_user()))
 }
@@ -103,7 +103,7 @@ impl Found {
     }
 }
 
-/// `None`: there is nothing, or nothing that can be gone on with.
+/// `None`: there is nothing, or nothing usable.
 fn take_up(root: &Root, folder: &OwnedFolder, what: &What, size_bytes: u64) -> Result<Option<Found>> {
     let (data_name, journal_name) = (folder.path().join(DATA), folder.path().join(JOURNAL));
     let identity = what.identity();
@@ -129,7 +129,7 @@ fn take_up(root: &Root, folder: &OwnedFolder, what: &What, size_bytes: u64) -> R
     content.midstates.retain(|midstate| midstate.length_bytes <= prefix);
     content.digest = content.digest.filter(|_| prefix == size_bytes);
     let data = match content.digest {
-        // It may have been published already: nothing is ever written to a blob.
+        // It may have been published already, and a blob is never written to.
         Some(_) => data,
         None if meta.links > 1 => return Ok(None),
         None => match root.open_private_file(&data_name) {
@@ -139,7 +139,7 @@ fn take_up(root: &Root, folder: &OwnedFolder, what: &What, size_bytes: u64) -> R
         },
     };
     if !is_believed {
-        // What is there is known again, and belongs to this start of the machine from now on.
+        // What the check has found belongs to this start of the machine from now on.
         let (text, records) = journal::compact(identity, size_bytes, writer, &what.name, &content);
         Temp::write(root, folder.path(), &text, Durability::Relaxed)?.publish_over(&journal_name)?;
         content.records = records;
@@ -150,13 +150,12 @@ fn take_up(root: &Root, folder: &OwnedFolder, what: &What, size_bytes: u64) -> R
     Ok(Some(Found { data, journal, size_bytes, content }))
 }
 
-/// Reads each group back and holds it against its chaining value: of what was written before the machine was started
-/// anew, anything may be gone.
+/// Reads each group back and compares it with its chaining value: a power cut may have taken any of them.
 fn check(content: &mut Content, data: &std::fs::File, size_bytes: u64) {
     ready_for_rayon();
     content.values.par_iter_mut().enumerate().for_each(|(number, slot)| {
         let is_there = |value| {
-            // What the disk cannot give back is gone as well.
+            // A group that the disk cannot give back is gone as well.
             let bytes = Map::read_in(data, group_range(number, size_bytes));
             bytes.is_ok_and(|bytes| groups::value_of(number as u64, &bytes) == value)
         };
@@ -164,7 +163,7 @@ fn check(content: &mut Content, data: &std::fs::File, size_bytes: u64) {
     });
 }
 
-/// How long a beginning is there without a gap.
+/// The length of the part from the beginning to the first gap.
 fn held_prefix(content: &Content, size_bytes: u64) -> u64 {
     let groups = content.values.iter().take_while(|value| value.is_some()).count();
     group_range(groups, size_bytes).start

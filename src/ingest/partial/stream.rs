@@ -1,7 +1,7 @@
-//! Filling a partial as one of many streams: what is there is read back, what is missing comes from the source.
+//! Filling a partial as one of many streams: a stream reads back what is there, and copies what is missing.
 //!
-//! The SHA-256 of a stream is not this thread's alone and is not written down, so a stream reads all of what is there
-//! again; nothing of that is copied.
+//! The SHA-256 states of many streams are advanced together and are not written down, so a stream hashes all of what is
+//! there again. It copies none of that.
 
 use std::io::{Read as _, Seek as _, SeekFrom};
 
@@ -21,12 +21,12 @@ use crate::hash::groups::{GROUP_BYTES, GroupHasher, Groups};
 pub(in crate::ingest) struct Position {
     at_bytes: u64,
     groups: GroupHasher,
-    /// Groups whose value was looked at.
+    /// How many groups were compared or written down.
     checked: usize,
 }
 
 impl Position {
-    /// Gets the next bytes into the buffer, from where they are. None at the end.
+    /// Reads the next bytes into the buffer, from the partial or from the source. None at the end.
     pub(in crate::ingest) fn advance(
         &mut self,
         partial: &mut Partial<'_>,
