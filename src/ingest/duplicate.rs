@@ -65,6 +65,7 @@ impl<'r> Duplicate<'r> {
         mode: IngestMode,
         options: Options<'_>,
     ) -> Result<Self> {
+        let mut empty = None;
         if mode != IngestMode::Copy {
             let pending = Pending::create(session)?;
             let reflinked = link::reflink(source.file(), pending.file());
@@ -74,8 +75,9 @@ impl<'r> Duplicate<'r> {
             if mode == IngestMode::Reflink {
                 return Err(source.fail("reflink", io::ErrorKind::Unsupported.into()));
             }
+            empty = Some(pending);
         }
-        let target = Target::copy(session, what(file, &source), source.before().size_bytes, options)?;
+        let target = Target::copy(session, empty, what(file, &source), source.before().size_bytes, options)?;
         Ok(Duplicate { source, target, mode })
     }
 

@@ -24,7 +24,7 @@ pub(super) fn ingest_ranges<'r>(
         // Nothing says later whether it is still the same.
         (None, None) => None,
     };
-    let mut target = Target::copy(session, what, size_bytes, options)?;
+    let mut target = Target::copy(session, None, what, size_bytes, options)?;
     match target.fill(Reader::Remote(&**reader), size_bytes, options, &|| file.check_cancelled(options)) {
         Ok(hashes) => target.seal(file, hashes, SourceFacts::default(), UsedMode::Copy, options),
         Err(error) => {

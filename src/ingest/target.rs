@@ -29,9 +29,11 @@ pub(super) enum Target<'r> {
 }
 
 impl<'r> Target<'r> {
-    /// One that a copy goes into: a partial if the bytes can be named and are enough to be worth one.
+    /// One that a copy goes into: a partial if the bytes can be named and are enough to be worth one, else `empty` if there
+    /// is such a file.
     pub(super) fn copy(
         session: &Session<'r>,
+        empty: Option<Pending<'r>>,
         what: Option<What>,
         size_bytes: u64,
         options: Options<'_>,
@@ -39,7 +41,7 @@ impl<'r> Target<'r> {
         let what = what.filter(|_| size_bytes >= options.partial_from_bytes);
         match what.and_then(|what| Partial::open(session.root(), &what, size_bytes)) {
             Some(partial) => Ok(Target::Partial(partial)),
-            None => Ok(Target::Private(Pending::create(session)?)),
+            None => empty.map_or_else(|| Pending::create(session), Ok).map(Target::Private),
         }
     }
 
