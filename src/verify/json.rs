@@ -6,19 +6,24 @@ use serde::ser::SerializeStruct as _;
 use serde::{Serialize, Serializer};
 
 use super::{BadFile, VerifyReport};
+use crate::digest::Digest;
 
 /// A part of a file that is not what it should be.
 #[derive(Serialize)]
 struct BadRange<'a> {
-    /// Of a tree, in which of its files.
+    /// The file of a tree that has it.
     #[serde(skip_serializing_if = "str::is_empty")]
     path: &'a str,
+    /// The blob of a document that is needed and has it: no range of the content.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    needs: Option<&'a Digest>,
     #[serde(flatten)]
     range: &'a Range<u64>,
 }
 
 fn ranges(bad: &BadFile) -> impl Iterator<Item = BadRange<'_>> {
-    bad.ranges.iter().map(|range| BadRange { path: &bad.path, range })
+    let needs = bad.is_needed.then_some(&bad.digest);
+    bad.ranges.iter().map(move |range| BadRange { path: &bad.path, needs, range })
 }
 
 impl Serialize for VerifyReport {

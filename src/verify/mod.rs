@@ -120,7 +120,7 @@ pub struct VerifyReport {
     pub bad: Vec<BadFile>,
     /// How many files it has, the manifest of a tree among them.
     pub files: u64,
-    /// Bytes of it that were read. Of bytes that several entries share, each counts them.
+    /// Bytes of it that were read. Bytes that several entries share are counted by each.
     pub bytes_read: u64,
     /// From the call to this report.
     pub elapsed: Duration,
@@ -258,10 +258,10 @@ fn outcome_of(record: &Record, bad: &[BadFile], elsewhere: &[String], is_left_ou
         return fail(format!("{name} is {what}{more}"));
     }
     if record.damaged_ms.is_some() {
-        return fail("its bytes are good again, and its path is not made anew yet; repair it".into());
+        return fail("its bytes are good again, and its path is not made anew yet".into());
     }
     if let Some(what) = elsewhere.first() {
-        return fail(format!("its content is whole, and {what}; repair it"));
+        return fail(format!("its content is whole, and {what}"));
     }
     let reason = match is_left_out {
         true => "what was not checked lately is as it was staged, the rest was not changed since",

@@ -63,7 +63,7 @@ pub(super) fn verify_quick(store: &Store, record: &Record, start: Instant) -> Re
     let changed = doubtful.first().map(|subject| store.root.absolute(&subject.path));
     let outcome = match (is_wrong, extra, changed) {
         (Some(path), ..) => fail(format!("{} is not there or has another size", path.display())),
-        (None, Some(path), _) => fail(format!("{} is a file more than it has; repair it", path.display())),
+        (None, Some(path), _) => fail(format!("{} is a file more than it has", path.display())),
         (None, None, Some(path)) => {
             let path = path.display();
             let reason = format!("{path} was changed since its last full check, or never had one; check it in full");

@@ -15,7 +15,7 @@ use crate::{layout, view};
 
 /// A file to check for an entry.
 pub(super) struct Part {
-    /// Of the subject.
+    /// The number of the subject.
     number: usize,
     /// In the tree.
     path: String,

@@ -44,6 +44,9 @@ impl Signed {
             report.outcome.reason().contains("needs beside its content") || depth == VerifyDepth::Quick,
             "{report:?}"
         );
+        if let Some(range) = serde_json::to_value(&report).unwrap()["bad_ranges"].get(0) {
+            assert_eq!(range["needs"], self.signature.to_string(), "{range}");
+        }
         self.is_given_out();
     }
 

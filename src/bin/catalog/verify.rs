@@ -128,7 +128,7 @@ fn show(app: &mut App, answer: catalog_core::Result<VerifyReport>, quick: bool) 
             Ok(report.bytes_read)
         }
         VerificationOutcome::Fail { .. } => Err(app.tell(&Failure::Corrupt(format!(
-            "could not verify {:?}: {reason}; `{command} repair {}` repairs it from a good copy",
+            "could not verify {:?}: {reason}; `{command} repair {}` repairs it",
             report.id,
             crate::text::shell_word(&report.id)
         )))),
