@@ -122,7 +122,7 @@ pub enum Error {
     SourceInUse {
         /// The source.
         path: PathBuf,
-        /// Who or what can still write to it.
+        /// The process or program that can still write to it.
         reason: String,
     },
     /// A symlink in a tree that leads out of it.

@@ -19,7 +19,7 @@ impl UnknownWord {
     }
 }
 
-/// Of an enum, all its values, `Display` and `FromStr`; and with `Variant => "word"` also `as_str`.
+/// Gives an enum `ALL`, `Display` and `FromStr`; and with `Variant => "word"` also `as_str`.
 macro_rules! words {
     ($type:ident, $what:literal, { $($variant:ident => $word:literal),* $(,)? }) => {
         impl $type {

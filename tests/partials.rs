@@ -147,7 +147,7 @@ fn a_stage_that_is_killed_at_any_moment_goes_on_where_it_was() {
     assert_eq!(staging.complete(), 0, "nothing was interrupted");
     let takes = began.elapsed().as_micros() as u64;
 
-    // Of the one staging that goes on now: groups that are there, groups that were or will be copied twice.
+    // The groups of the current staging: those that are there, and those that were or will be copied twice.
     let (mut recorded, mut twice) = (0, 0);
     let (mut killed, mut ended, mut resumed) = (0, 0, 0);
     while killed < kills {

@@ -238,7 +238,7 @@ fn what_could_not_be_synced_fails_also_when_the_lock_was_lost() {
     let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
     let (outcome, steps) = stage_losing_the_lock(None);
     outcome.unwrap();
-    // Of the first try, whose last step is the sync of the index.
+    // The syncs of the first try, whose last step is the sync of the index.
     let renamed = steps.iter().position(|step| step.starts_with("rename")).unwrap();
     let syncs = steps[..renamed].iter().enumerate().filter(|(_, step)| step.starts_with("sync"));
     let syncs: Vec<usize> = syncs.map(|(at, _)| at).collect();

@@ -35,12 +35,12 @@ pub(crate) struct SourceFacts {
 }
 
 impl SourceFacts {
-    /// Of a file that is still there and was copied or cloned.
+    /// The facts of a file that is still there and was copied or cloned.
     pub(crate) fn of(source: &Foreign, stamp: Option<Stamp>) -> Self {
         SourceFacts { stamp, is_racy: source.is_racy(), borrowed_mode: None }
     }
 
-    /// Of a file whose inode becomes the blob.
+    /// The facts of a file whose inode becomes the blob.
     pub(crate) fn of_taken(source: &Foreign, stamp: Stamp) -> Self {
         SourceFacts { borrowed_mode: Some(source.before().mode), ..Self::of(source, Some(stamp)) }
     }

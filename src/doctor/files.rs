@@ -24,7 +24,7 @@ struct Right {
 #[derive(Default)]
 pub(super) struct Tally {
     wrong_modes: Vec<Finding>,
-    /// Of regular files.
+    /// The modes of regular files.
     modes: BTreeSet<u32>,
     /// By folder and owner: how many, and one of them.
     others: BTreeMap<(PathBuf, u32), (u64, PathBuf)>,

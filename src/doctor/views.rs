@@ -120,7 +120,7 @@ impl Look<'_> {
                 } else {
                     self.finding(K::ManifestMissing, &manifest, self.missing(&digest)?)
                 };
-                // Of an entry that is marked, it is known.
+                // An entry that is marked is known to be damaged.
                 seen.found.extend((record.damaged_ms.is_none() || is_there).then(|| finding.of(id)));
                 return Ok(seen);
             }

@@ -33,7 +33,7 @@ impl Groups {
         fits.then_some(Groups { size_bytes, root, values })
     }
 
-    /// Of a file of more than one group, by the value of each; `None` when there are not as many.
+    /// The groups of a file that has more than one, by the value of each; `None` if the file has another number of groups.
     pub(crate) fn from_values(size_bytes: u64, values: Vec<ChainingValue>) -> Option<Self> {
         let fits = values.len() > 1 && usize::try_from(count(size_bytes)).is_ok_and(|count| count == values.len());
         fits.then(|| Groups { size_bytes, root: merge(&values), values })
@@ -125,7 +125,7 @@ impl GroupHasher {
         }
     }
 
-    /// Of the groups that are full and are not the last.
+    /// The values of the groups that are full and are not the last.
     pub(crate) fn values(&self) -> &[ChainingValue] {
         &self.values
     }

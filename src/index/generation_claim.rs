@@ -49,7 +49,7 @@ fn finish(root: &Root, number: u8, generation: u64, claimed: &Path, durability: 
     let Some(text) = root.read(claimed)? else { return Ok(()) }; // its owner has just finished
     let is_whole = ShardText::parse(&text).is_ok_and(|shard| shard.generation == generation);
     if !is_whole {
-        // Of a power cut, with `Relaxed`.
+        // A power cut leaves such a one, with `Relaxed`.
         return root.remove_file(claimed).map(drop);
     }
     if !precedes(root, number, generation)? {

@@ -14,7 +14,7 @@ pub(crate) struct Records {
 }
 
 impl Records {
-    /// Of records that are sorted by id, no two of which have the same, each with the hash of its id.
+    /// Takes records that are sorted by id, no two of which have the same, each with the hash of its id.
     pub(super) fn new(generation: u64, hashed: Vec<(u64, Record)>) -> Self {
         let (hashes, records): (Vec<u64>, Vec<Record>) = hashed.into_iter().unzip();
         let mut places: Vec<(u64, usize)> = hashes.into_iter().zip(0..).collect();

@@ -144,7 +144,7 @@ mod tests {
 
     static NEVER: std::sync::LazyLock<Cancel> = std::sync::LazyLock::new(Cancel::new);
 
-    /// Of a small batch, with partials as they are for everybody.
+    /// The options of a small batch, with the same partials as everywhere.
     pub(super) fn options<'a>(advanced: &'a (dyn Fn(u64) + Sync)) -> Options<'a> {
         let partial_from_bytes = PARTIAL_FROM_BYTES;
         Options { durability: Durability::Relaxed, with_groups: true, partial_from_bytes, cancel: &NEVER, advanced }

@@ -100,7 +100,7 @@ impl Drop for CountDown<'_> {
     }
 }
 
-/// Of many that delete one entry, one is told that there was something to delete.
+/// If many delete one entry, one of them is told that there was something to delete.
 pub(super) fn one_delete_wins<S: CatalogStore>(store: &S) {
     let store = Probe(store);
     for round in 0..ROUNDS {

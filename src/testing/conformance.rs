@@ -132,7 +132,7 @@ fn hostile_ids_stay_apart<S: CatalogStore>(store: &S) {
     entries.iter().for_each(|entry| store.holds(entry));
     store.lists(&entries);
 
-    // Of two ids that one store takes for one, the first that is changed or deleted changes the other.
+    // If a store takes two ids for one, the first that is changed or deleted changes the other.
     for entry in &mut entries {
         store.set_state(&entry.id, LifecycleState::Retired);
         entry.lifecycle = LifecycleState::Retired;

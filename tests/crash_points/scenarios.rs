@@ -21,7 +21,7 @@ pub(crate) struct Scenario {
     pub(crate) is_done: fn(&FsCatalog, &Path) -> bool,
     /// Whether what it leaves in `quarantine/` is as it should be.
     pub(crate) leaves_quarantine: bool,
-    /// Of its steps, each so many is the one that fails: of many that are alike and take long, not all.
+    /// Each so many of its steps is tried as the one that fails. More than 1 if there are many alike that take long.
     pub(crate) every: usize,
 }
 

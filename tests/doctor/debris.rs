@@ -95,7 +95,7 @@ fn what_lies_in_another_folder_is_no_blob_to_anybody() {
     let other = if hex.starts_with("ff") { "00" } else { "ff" };
     let blob = sha256("blobs").join(other).join(&hex);
     let outboard = sha256("outboards").join(other).join(format!("{hex}.json"));
-    // Of a blob that is here, too: what is said of it is not of the one in its place.
+    // The outboard of a blob that is here, too: the finding is not about the one in its place.
     let needed = store.blob("file");
     let second = sha256("blobs").join(other).join(needed.file_name().unwrap());
     for path in [&blob, &outboard, &second] {

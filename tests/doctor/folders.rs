@@ -131,7 +131,7 @@ fn modes_are_set_again() {
         store.repairs(&[(K::WrongMode, &path)], &[&path, &view]);
         assert_eq!(mode_of(&path), right, "{}", path.display());
     }
-    // Who takes reading away from others has a reason.
+    // An owner that takes reading away from others has a reason.
     set_mode(&store.root().join("index"), 0o700);
     set_mode(&shard, 0o600);
     store.finds(&[]);

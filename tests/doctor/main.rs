@@ -37,7 +37,7 @@ impl Store {
         let host = Host::new();
         let catalog = host.catalog().with_durability(Durability::Relaxed);
         let store = Store { host, catalog };
-        // Of more than one group, so that there is a file of them.
+        // More than one group, so that there is a file of them.
         store.add("file", &big("file"));
         store.add("small", b"small");
         store.add_tree("tree", &[("a.gguf", "a"), ("sub/b.json", "b"), ("sub/c.json", "a")]);

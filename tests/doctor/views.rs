@@ -116,7 +116,7 @@ fn a_copy_that_was_only_touched_stays_good() {
     common::set_mtime(&view, common::long_ago());
     store.repairs(&[(K::ViewChanged, &view)], &[&view, &blob, &shard, &prev]);
     assert!(in_quarantine(&store).is_empty());
-    // Of the view's bytes, not of the blob's: no check of the entry is claimed.
+    // The view's bytes were checked, not the blob's: no check of the entry is claimed.
     assert_eq!(store.record("copied").entry.last_verified_ms, verified);
 }
 

@@ -35,7 +35,7 @@ from lib.world import COMMANDS, World
 
 SHOWN = 3  # problems of one kind
 
-# Of these a command makes hundreds, and between two of them nothing on the disk has changed.
+# A command makes hundreds of these, and between two of them nothing on the disk has changed.
 MOSTLY_LOOKS = {"open", "openat", "openat2", "read", "getdents64", "flock", "ioctl"}
 
 

@@ -126,7 +126,7 @@ impl Crowd {
         fs::read_dir(self.host.path(folder)).unwrap().count()
     }
 
-    /// Who has read something, and how much.
+    /// The processes that have read something, and how much.
     fn readers(&self) -> BTreeMap<usize, u64> {
         let folder = fs::read_dir(self.host.path("bytes")).unwrap();
         let read = |path: PathBuf| {

@@ -273,7 +273,7 @@ impl Worker {
         })
     }
 
-    /// Of what is pinned: it has to be there and to read right; with `digest`, it has to be this content.
+    /// Checks that what is pinned is there and reads right; with `digest`, that it is this content.
     fn expect_content(&mut self, id: &str, digest: Option<Digest>) {
         self.begin("lease", &[(id, None)]);
         let outcome = match self.catalog.lease(id) {

@@ -36,7 +36,7 @@ pub(super) const Y: u8 = 1;
 pub(super) const IDS: usize = 2;
 
 pub(super) const PROCESSES: usize = 4;
-/// Of each content: the one that is there at first, and one that each process can bring.
+/// The inodes of each content: the one that is there at first, and one that each process can bring.
 pub(super) const INODES: usize = 1 + PROCESSES;
 
 /// What keeps the protocol safe, each to be taken out alone; and the test of the real code that is red then.
@@ -237,7 +237,7 @@ pub(super) struct State {
     pub(super) record: [u8; IDS],
     /// The files that are shown by each id, of each content.
     pub(super) view: [u8; IDS * CONTENTS],
-    /// Of each process, its private folder: none, empty, with files in it. And who has it locked.
+    /// The private folder of each process: none, empty, with files in it; and the process that has locked it.
     pub(super) ingest: [u8; PROCESSES],
     pub(super) session: [u8; PROCESSES],
     pub(super) gate_shared: u8,

@@ -193,7 +193,7 @@ impl Step {
             Pc::SameInode => p.pc = Pc::RecordAgain,
             Pc::RecordAgain if self.off != Off::RecordReadAgain && record != p.root => again(s, p),
             Pc::RecordAgain => p.pc = Pc::IsThere,
-            // Of a tree, only whether there is a folder.
+            // A tree is only asked for its folder.
             Pc::IsThere if s.view[view_of(id, p.root - 1)] == 0 => again(s, p),
             Pc::IsThere => p.pc = Pc::Held,
             _ => {

@@ -61,7 +61,7 @@ fn check_all(name: &str) {
             2, // the next block takes over the state
             9,
         ] {
-            // Of different lengths: what is beyond the shortest is not hashed.
+            // Different lengths: what is beyond the shortest is not hashed.
             let blocks: Vec<_> = (0..streams).map(|i| fewest + (i + streams / 2) % streams).collect();
             check(mode, &blocks, 1, streams as u64);
         }

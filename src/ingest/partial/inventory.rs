@@ -31,7 +31,7 @@ pub(crate) struct PartialFacts {
     /// What it is of, for people: a path, an address. Empty if that cannot be read.
     pub(crate) name: String,
     pub(crate) state: PartialState,
-    /// Of the whole file.
+    /// The size of the whole file.
     pub(crate) size_bytes: u64,
     pub(crate) done_bytes: u64,
     /// What its removal frees: all of its room, which is reserved from the beginning.

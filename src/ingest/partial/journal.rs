@@ -143,7 +143,7 @@ fn joined<const N: usize>(parts: &[&[u8]]) -> [u8; N] {
 #[derive(Debug)]
 pub(super) struct Content {
     pub(super) writer: Writer,
-    /// Of each group that is in `data`.
+    /// The value of each group that is in `data`.
     pub(super) values: Vec<Option<ChainingValue>>,
     /// In the order of their lengths.
     pub(super) midstates: Vec<Midstate>,

@@ -83,10 +83,10 @@ pub(super) struct Partial<'r> {
     data: File,
     journal: Journal,
     size_bytes: u64,
-    /// Of each group that is in `data`.
+    /// The value of each group that is in `data`.
     values: Vec<Option<ChainingValue>>,
     midstate: Option<Midstate>,
-    /// Of all of it; nothing is written any more then.
+    /// The SHA-256 of the whole file. Once it is known, nothing more is written.
     digest: Option<Digest>,
     /// What was there when it was taken up.
     resumed_bytes: u64,

@@ -109,7 +109,7 @@ class Trial:
             if state.call not in CLEANS_UP and self.root.exists():
                 new = Store(self.root).unfinished() - left
                 problems += [f"{name} was left by a command that could clean up" for name in new]
-        # Who changes no entry only notes a use, which may fail in silence.
+        # A command that changes no entry only notes a use, which may fail in silence.
         if ended.code == 0 and self.before != self.after and (state.call, state.fault) in IS_A_PROMISE:
             problems.append(f"it says that it is done, though {state.call} failed")
         problems += self.judge_root(ended) if self.root.exists() else []
@@ -119,7 +119,7 @@ class Trial:
 
     def judge_root(self, ended):
         """Acknowledged is there, unacknowledged is wholly there or wholly not."""
-        # Of a blob that was damaged beforehand nothing is known, unless it was repaired.
+        # Nothing is known of a blob that was damaged beforehand, unless it was repaired.
         store = Store(self.root, self.hurt)
         problems = store.problems()
         if self.hurt and ended.code == 0:

@@ -8,7 +8,7 @@ from .session import Session, neighbour
 
 # From 64 MiB on, a copy outlives its process.
 LARGE_BYTES = 70 << 20
-# Of the states, each so many is checked, as a check copies all of it; coprime to how many there are between two flushes.
+# Only each third state is checked, as a check copies all of it. Three is coprime to the number of states between two flushes.
 EVERY = 3
 
 

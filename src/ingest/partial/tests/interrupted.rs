@@ -167,7 +167,7 @@ fn attempts_add_up() {
     let sealed = bench.ingest(&session, &served).unwrap();
     assert_eq!(sealed.digest(), bench.digest());
     asked_bytes += served.asked_bytes();
-    // Of each failed attempt, one chunk was asked for in vain.
+    // Each failed attempt has asked for one chunk in vain.
     let chunk = crate::hash::CHUNK_BYTES as u64;
     assert!(asked_bytes <= SIZE_BYTES as u64 + 5 * chunk, "{asked_bytes}");
 }
