@@ -13,8 +13,9 @@ use std::process::{Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use catalog_core::{Cancel, Digest, Event, FsCatalog, GcPolicy, IngestMode, Observer, StageOptions};
+use catalog_core::{Cancel, Digest, Event, FsCatalog, GcPolicy, IngestMode, Observer, StageOptions, UsedMode};
 use common::*;
+use rstest::rstest;
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -37,8 +38,8 @@ fn host() -> Host {
 }
 
 /// A file in which no MiB is like another, and none is empty.
-fn source(host: &Host, mib: usize) -> PathBuf {
-    let path = host.path("large.gguf");
+fn source(folder: &Path, mib: usize) -> PathBuf {
+    let path = folder.join("large.gguf");
     let mut file = BufWriter::new(File::create(&path).unwrap());
     let mut random = 0x9e37_79b9_7f4a_7c15_u64;
     let mut part: Vec<u8> = Vec::with_capacity(MIB);
@@ -133,7 +134,7 @@ impl Staging<'_> {
 fn a_stage_that_is_killed_at_any_moment_goes_on_where_it_was() {
     let (mib, kills) = (number("CATALOG_TEST_PARTIAL_MIB", 300), number("CATALOG_TEST_PARTIAL_KILLS", 10));
     let host = host();
-    let source = source(&host, mib);
+    let source = source(host.dir.path(), mib);
     let hash = run({
         let mut command = Command::new("sha256sum");
         command.arg(&source);
@@ -193,7 +194,7 @@ fn where_locks_do_nothing_nothing_is_kept_for_another_process() {
         return skip("this needs strace");
     }
     let host = host();
-    let source = source(&host, 96);
+    let source = source(host.dir.path(), 96);
     let mut command = Command::new("strace");
     command.args(["-f", "-qq", "-o", "/dev/null", "-e", "trace=flock", "-e", "inject=flock:retval=0"]);
     command.arg(host.command().get_program()).args(["stage", source.to_str().unwrap(), "--quiet"]);
@@ -214,7 +215,7 @@ fn where_locks_do_nothing_nothing_is_kept_for_another_process() {
 #[test]
 fn a_source_that_changed_since_a_kill_is_copied_from_the_beginning() {
     let host = host();
-    let source = source(&host, 96);
+    let source = source(host.dir.path(), 96);
     let mut staging = Staging { host: &host, source, digest: Digest::from_sha256([0; 32]), random: 7 };
     for _ in 0..50 {
         let mut running = Running(staging.command().spawn().unwrap());
@@ -261,10 +262,10 @@ impl Observer for CancelAt {
     }
 }
 
-fn cancelled_at(bytes: i64) -> StageOptions {
+fn cancelled_at(bytes: i64, mode: IngestMode) -> StageOptions {
     let cancel = Cancel::new();
     let observer = CancelAt { left_bytes: bytes.into(), cancel: cancel.clone() };
-    mode_options("large", IngestMode::Copy).with_cancel(cancel).with_observer(std::sync::Arc::new(observer))
+    mode_options("large", mode).with_cancel(cancel).with_observer(std::sync::Arc::new(observer))
 }
 
 // Red when a cancelled copy throws away what it has, when `du` does not count it, when gc takes it within its grace or not
@@ -273,11 +274,11 @@ fn cancelled_at(bytes: i64) -> StageOptions {
 fn a_cancelled_copy_is_kept_for_its_grace_and_counted() {
     let host = Host::new();
     let catalog = host.catalog();
-    let file = source(&host, 100);
+    let file = source(host.dir.path(), 100);
     set_mtime(&file, long_ago());
     catalog.change_config(|limits| limits.max_bytes = Some(180 << 20)).unwrap();
     for _ in 0..4 {
-        let error = catalog.stage(&reference(&file), &cancelled_at(20 << 20)).unwrap_err();
+        let error = catalog.stage(&reference(&file), &cancelled_at(20 << 20, IngestMode::Copy)).unwrap_err();
         assert!(error.is_cancelled(), "{error}");
     }
     let usage = catalog.disk_usage().unwrap();
@@ -293,27 +294,58 @@ fn a_cancelled_copy_is_kept_for_its_grace_and_counted() {
     assert_sound(&host.root());
     catalog.remove("large").unwrap();
 
-    catalog.stage(&reference(&file), &cancelled_at(20 << 20)).unwrap_err();
+    catalog.stage(&reference(&file), &cancelled_at(20 << 20, IngestMode::Copy)).unwrap_err();
     let report = catalog.gc(&GcPolicy::default().with_grace(Duration::ZERO)).unwrap();
     assert_eq!(report.leftovers, 1, "{report:?}");
     assert_eq!(catalog.disk_usage().unwrap().partial_bytes, 0);
 }
 
-// Red when the hashed copy is thrown away because a lock was not to be had in time.
-#[test]
-fn a_busy_store_does_not_cost_the_copy() {
-    let host = Host::new();
-    let catalog = host.catalog().with_lock_wait(catalog_core::Wait::UpTo(Duration::from_millis(100)));
-    let file = source(&host, 100);
-    set_mtime(&file, long_ago());
-    let lock =
-        fs::File::options().read(true).write(true).create(true).truncate(false).open(host.root().join("locks/store"));
+/// On ext4 a copy, on xfs a clone.
+// Red when the hashed bytes are thrown away because a lock was not to be had in time.
+#[rstest]
+#[case::copy(&["mkfs.ext4", "-q"], UsedMode::Copy)]
+#[case::clone(&["mkfs.xfs", "-q"], UsedMode::Reflink)]
+fn a_busy_store_does_not_cost_the_hashes(#[case] mkfs: &[&str], #[case] mode: UsedMode) {
+    let Some(mounted) = mount::image(400, mkfs, "loop") else { return };
+    let file = source(mounted.path(), 100);
+    let root = mounted.path().join("root");
+    let catalog = FsCatalog::new(&root).unwrap().with_lock_wait(catalog_core::Wait::UpTo(Duration::from_millis(100)));
+    let lock = fs::File::options().read(true).write(true).create(true).truncate(false).open(root.join("locks/store"));
     let lock = lock.unwrap();
     lock.lock().unwrap();
-    let options = mode_options("large", IngestMode::Copy);
-    assert!(catalog.stage(&reference(&file), &options).unwrap_err().is_busy());
+    assert!(catalog.stage(&reference(&file), &cancelled_at(32 << 20, IngestMode::Auto)).unwrap_err().is_cancelled());
+    assert!(catalog.stage(&reference(&file), &options("large")).unwrap_err().is_busy());
+    // Neither is read again, nor is there a second one.
+    assert_eq!(fs::read_dir(root.join("partials")).unwrap().count(), 1);
     drop(lock);
-    let receipt = catalog.stage(&reference(&file), &options).unwrap();
-    assert_eq!(receipt.resumed_bytes, receipt.size_bytes);
-    assert_sound(&host.root());
+    let receipt = catalog.stage(&reference(&file), &options("large")).unwrap();
+    assert_eq!((receipt.resumed_bytes, receipt.mode), (receipt.size_bytes, mode));
+    assert_eq!(receipt.digest, Digest::sha256_of(&fs::read(&file).unwrap()));
+    assert_eq!(fs::read_dir(root.join("partials")).unwrap().count(), 0);
+    assert_sound(&root);
+}
+
+/// What a clone has left is the source as it was when it was cloned.
+// Red when a clone is gone on with for a source that has changed, or for a copy, which is to share nothing.
+#[test]
+fn an_interrupted_clone_is_for_the_same_source_and_another_clone() {
+    let Some(mounted) = mount::image(400, &["mkfs.xfs", "-q"], "loop") else { return };
+    let file = source(mounted.path(), 100);
+    let catalog = FsCatalog::new(mounted.path().join("root")).unwrap();
+    let interrupt = || {
+        let options = cancelled_at(20 << 20, IngestMode::Auto);
+        assert!(catalog.stage(&reference(&file), &options).unwrap_err().is_cancelled());
+    };
+    interrupt();
+    let copy = catalog.stage(&reference(&file), &mode_options("copy", IngestMode::Copy)).unwrap();
+    assert_eq!((copy.resumed_bytes, copy.mode), (0, UsedMode::Copy));
+    catalog.remove("copy").unwrap().unwrap();
+
+    interrupt();
+    let mut source = fs::File::options().write(true).open(&file).unwrap();
+    std::io::Write::write_all(&mut source, b"other bytes").unwrap();
+    set_mtime(&file, long_ago());
+    let receipt = catalog.stage(&reference(&file), &options("large")).unwrap();
+    assert_eq!((receipt.resumed_bytes, receipt.mode), (0, UsedMode::Reflink));
+    assert_eq!(receipt.digest, Digest::sha256_of(&fs::read(&file).unwrap()));
 }

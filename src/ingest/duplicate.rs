@@ -70,7 +70,8 @@ impl<'r> Duplicate<'r> {
             let pending = Pending::create(session)?;
             let reflinked = link::reflink(source.file(), pending.file());
             if reflinked.map_err(|e| pending.fail("reflink the source to", e))? {
-                return Ok(Duplicate { source, target: Target::Clone(pending), mode });
+                let target = Target::clone_of(&source, pending, what(file, &source), options);
+                return Ok(Duplicate { source, target, mode });
             }
             if mode == IngestMode::Reflink {
                 return Err(source.fail("reflink", io::ErrorKind::Unsupported.into()));
@@ -93,7 +94,9 @@ impl<'r> Duplicate<'r> {
             target => {
                 let size_bytes = self.source.before().size_bytes;
                 let hashes = target.fill(Reader::Local(&self.source), size_bytes, options, &cancelled)?;
-                self.source.check_ended()?;
+                if !target.is_clone() {
+                    self.source.check_ended()?;
+                }
                 Ok(hashes)
             }
         }
@@ -102,11 +105,11 @@ impl<'r> Duplicate<'r> {
     /// All of it is here and hashed. `None`: see [`Target::seal`].
     pub(super) fn finish(self, file: &ContentFile, hashes: Hashes, options: Options<'_>) -> Result<Option<Sealed<'r>>> {
         let Duplicate { source, target, mode } = self;
-        let (stamp, used) = match (&target, source.stamp_after()) {
+        let (stamp, used) = match (target.is_clone(), source.stamp_after()) {
             // What happens to the source is nothing to a clone.
-            (Target::Clone(_), stamp) => (stamp.ok(), UsedMode::Reflink),
-            (_, Ok(stamp)) => (Some(stamp), UsedMode::Copy),
-            (_, Err(error)) => {
+            (true, stamp) => (stamp.ok(), UsedMode::Reflink),
+            (false, Ok(stamp)) => (Some(stamp), UsedMode::Copy),
+            (false, Err(error)) => {
                 target.give_up(&error);
                 return Err(error);
             }

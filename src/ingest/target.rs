@@ -10,6 +10,7 @@ use super::{ContentFile, Options};
 use crate::blob::{Pending, Sealed, SourceFacts, UsedMode};
 use crate::error::{Error, Result};
 use crate::fs::map::Map;
+use crate::fs::source::Foreign;
 use crate::fs::writeback::{Writeback, sync_meanwhile};
 use crate::fs::{Session, atomic, space};
 use crate::hash::{Hashes, hash_both};
@@ -39,9 +40,28 @@ impl<'r> Target<'r> {
         options: Options<'_>,
     ) -> Result<Self> {
         let what = what.filter(|_| size_bytes >= options.partial_from_bytes);
-        match what.and_then(|what| Partial::open(session.root(), &what, size_bytes)) {
+        match what.and_then(|what| Partial::open(session.root(), &what, size_bytes, None)) {
             Some(partial) => Ok(Target::Partial(partial)),
             None => empty.map_or_else(|| Pending::create(session), Ok).map(Target::Private),
+        }
+    }
+
+    /// One that shares the source's bytes, as `clone` does: a partial where a copy would be one, so that what is hashed of it
+    /// outlives this process.
+    pub(super) fn clone_of(source: &Foreign, clone: Pending<'r>, what: Option<What>, options: Options<'_>) -> Self {
+        let size_bytes = source.before().size_bytes;
+        let what = what.filter(|_| size_bytes >= options.partial_from_bytes).map(What::of_clone);
+        match what.and_then(|what| Partial::open(clone.root(), &what, size_bytes, Some(source.file()))) {
+            Some(partial) => Target::Partial(partial),
+            None => Target::Clone(clone),
+        }
+    }
+
+    pub(super) fn is_clone(&self) -> bool {
+        match self {
+            Target::Clone(_) => true,
+            Target::Private(_) => false,
+            Target::Partial(partial) => partial.is_clone(),
         }
     }
 

@@ -28,7 +28,7 @@ impl Partial<'_> {
         // SHA-256 goes on from the last state that was written down, and reads back what has come since.
         let mut sha256 = self.midstate.map_or_else(Hasher::default, Hasher::resume);
         (options.advanced)(sha256.length_bytes());
-        let Partial { root, data, journal, size_bytes, values, folder, .. } = self;
+        let Partial { root, data, journal, size_bytes, is_clone, values, folder, .. } = self;
         let name = folder.path().join(super::DATA);
         let fail = |e| root.fail("write", &name, e);
         let fetch = |part: Range<u64>| {
@@ -38,7 +38,7 @@ impl Partial<'_> {
             for number in numbers.clone().filter(|number| values.get(*number).is_some_and(Option::is_none)) {
                 missing.push(number);
             }
-            for run in runs(&missing, *size_bytes) {
+            for run in runs(&missing, *size_bytes).into_iter().filter(|_| !*is_clone) {
                 reader.copy(&run, data, fail)?;
                 writeback.wrote(run.end - run.start);
             }

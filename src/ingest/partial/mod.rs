@@ -61,6 +61,11 @@ impl What {
         What { text, name: path.display().to_string() }
     }
 
+    /// The same, as a clone: another partial, since a copy is to share nothing with its source.
+    pub(super) fn of_clone(self) -> Self {
+        What { text: format!("clone of {}", self.text), ..self }
+    }
+
     /// A remote file, as long as its origin gives it this strong validator.
     pub(super) fn remote(location: String, size_bytes: u64, validator: &str) -> Self {
         What { text: format!("remote {location:?} {size_bytes} {validator:?}"), name: location }
@@ -83,6 +88,8 @@ pub(super) struct Partial<'r> {
     data: File,
     journal: Journal,
     size_bytes: u64,
+    /// `data` has all bytes from the beginning, and only their hashes may be missing.
+    is_clone: bool,
     /// The value of each group that is in `data`.
     values: Vec<Option<ChainingValue>>,
     midstate: Option<Midstate>,
@@ -107,6 +114,10 @@ impl<'r> Partial<'r> {
 
     pub(super) fn resumed_bytes(&self) -> u64 {
         self.resumed_bytes
+    }
+
+    pub(super) fn is_clone(&self) -> bool {
+        self.is_clone
     }
 
     /// The error of its data.

@@ -1,5 +1,7 @@
 //! Taking up the partial that another process has left, or beginning one.
 
+use std::fs::File;
+use std::io;
 use std::path::Path;
 use std::thread;
 use std::time::Duration;
@@ -12,7 +14,7 @@ use crate::error::Result;
 use crate::fs::lock::{Hold, try_lock_file};
 use crate::fs::map::Map;
 use crate::fs::owned::OwnedFolder;
-use crate::fs::{Durability, Kind, Meta, Root, Temp, current_user, meta_of, space};
+use crate::fs::{Durability, Kind, Meta, Root, Temp, current_user, link, meta_of, space};
 use crate::hash::groups;
 use crate::layout;
 use crate::threads::ready_for_rayon;
@@ -23,16 +25,16 @@ const NAP: Duration = Duration::from_millis(10);
 
 impl<'r> Partial<'r> {
     /// `None`: another process fills it, or no partial is possible here. The caller then makes a private copy, which ends
-    /// with its process.
-    pub(in crate::ingest) fn open(root: &'r Root, what: &What, size_bytes: u64) -> Option<Self> {
-        let opened = Self::try_open(root, what, size_bytes);
+    /// with its process. With `cloned`, the data begins as a clone of that file.
+    pub(in crate::ingest) fn open(root: &'r Root, what: &What, size_bytes: u64, cloned: Option<&File>) -> Option<Self> {
+        let opened = Self::try_open(root, what, size_bytes, cloned);
         opened.unwrap_or_else(|error| {
             tracing::debug!(what = what.name, %error, "no partial can be had");
             None
         })
     }
 
-    fn try_open(root: &'r Root, what: &What, size_bytes: u64) -> Result<Option<Self>> {
+    fn try_open(root: &'r Root, what: &What, size_bytes: u64, cloned: Option<&File>) -> Result<Option<Self>> {
         // A file of one group has no chaining values.
         if groups::count(size_bytes) < 2 {
             return Ok(None);
@@ -43,10 +45,12 @@ impl<'r> Partial<'r> {
             root.remove_empty_dir(folder.path())?; // one that was made for nothing
             return Ok(None);
         }
-        match take_up(root, &folder, what, size_bytes)? {
-            Some(found) => Ok(Some(found.of(root, folder))),
-            None => begin(root, &folder, what, size_bytes).map(|begun| Some(begun.of(root, folder))),
-        }
+        let is_clone = cloned.is_some();
+        let found = match take_up(root, &folder, what, size_bytes, is_clone)? {
+            Some(found) => found,
+            None => begin(root, &folder, what, size_bytes, cloned)?,
+        };
+        Ok(Some(found.of(root, folder, is_clone)))
     }
 }
 
@@ -83,14 +87,14 @@ fn is_mine(root: &Root, name: &Path) -> Result<bool> {
 
 /// A partial without its folder.
 struct Found {
-    data: std::fs::File,
+    data: File,
     journal: Journal,
     size_bytes: u64,
     content: Content,
 }
 
 impl Found {
-    fn of<'r>(self, root: &'r Root, folder: OwnedFolder) -> Partial<'r> {
+    fn of<'r>(self, root: &'r Root, folder: OwnedFolder, is_clone: bool) -> Partial<'r> {
         let Found { data, journal, size_bytes, content: Content { values, midstates, digest, .. } } = self;
         let held = values.iter().enumerate().filter(|(_, value)| value.is_some());
         let bytes_of = |number| {
@@ -99,12 +103,12 @@ impl Found {
         };
         let resumed_bytes = held.map(|(number, _)| bytes_of(number)).sum();
         let midstate = midstates.last().copied();
-        Partial { root, folder, data, journal, size_bytes, values, midstate, digest, resumed_bytes }
+        Partial { root, folder, data, journal, size_bytes, is_clone, values, midstate, digest, resumed_bytes }
     }
 }
 
 /// `None`: there is nothing, or nothing usable.
-fn take_up(root: &Root, folder: &OwnedFolder, what: &What, size_bytes: u64) -> Result<Option<Found>> {
+fn take_up(root: &Root, folder: &OwnedFolder, what: &What, size_bytes: u64, is_clone: bool) -> Result<Option<Found>> {
     let (data_name, journal_name) = (folder.path().join(DATA), folder.path().join(JOURNAL));
     let identity = what.identity();
     for name in [&data_name, &journal_name] {
@@ -122,6 +126,9 @@ fn take_up(root: &Root, folder: &OwnedFolder, what: &What, size_bytes: u64) -> R
     }
     let writer = Writer::of(&data).map_err(|e| root.fail("look at", &data_name, e))?;
     let is_believed = writer == Some(content.writer);
+    if !is_believed && is_clone {
+        return Ok(None); // what is not hashed yet may not be there; to clone it again costs nothing
+    }
     if !is_believed {
         check(&mut content, &data, size_bytes);
     }
@@ -151,7 +158,7 @@ fn take_up(root: &Root, folder: &OwnedFolder, what: &What, size_bytes: u64) -> R
 }
 
 /// Reads each group back and compares it with its chaining value: a power cut may have taken any of them.
-fn check(content: &mut Content, data: &std::fs::File, size_bytes: u64) {
+fn check(content: &mut Content, data: &File, size_bytes: u64) {
     ready_for_rayon();
     content.values.par_iter_mut().enumerate().for_each(|(number, slot)| {
         let is_there = |value| {
@@ -169,19 +176,34 @@ fn held_prefix(content: &Content, size_bytes: u64) -> u64 {
     group_range(groups, size_bytes).start
 }
 
-fn begin(root: &Root, folder: &OwnedFolder, what: &What, size_bytes: u64) -> Result<Found> {
+fn begin(root: &Root, folder: &OwnedFolder, what: &What, size_bytes: u64, cloned: Option<&File>) -> Result<Found> {
     for name in root.names(folder.path())? {
         root.remove_all(&folder.path().join(name))?;
     }
-    begin_in_empty(root, folder, what, size_bytes).inspect_err(|_| {
+    begin_in_empty(root, folder, what, size_bytes, cloned).inspect_err(|_| {
         let _ = root.remove_all(folder.path()); // best effort, as for all that a failed operation leaves
     })
 }
 
-fn begin_in_empty(root: &Root, folder: &OwnedFolder, what: &What, size_bytes: u64) -> Result<Found> {
+fn begin_in_empty(
+    root: &Root,
+    folder: &OwnedFolder,
+    what: &What,
+    size_bytes: u64,
+    cloned: Option<&File>,
+) -> Result<Found> {
     let (data_name, journal_name) = (folder.path().join(DATA), folder.path().join(JOURNAL));
     let data = root.create_file(&data_name, 0o600)?;
-    space::reserve(&data, size_bytes).map_err(|e| root.fail("reserve room for", &data_name, e))?;
+    match cloned {
+        None => space::reserve(&data, size_bytes).map_err(|e| root.fail("reserve room for", &data_name, e))?,
+        Some(source) => {
+            let fail = |e| root.fail("reflink the source to", &data_name, e);
+            // The clone is of one moment, and may be of another one than what is asked for.
+            if !link::reflink(source, &data).map_err(fail)? || meta_of(&data).map_err(fail)?.size_bytes != size_bytes {
+                return Err(fail(io::ErrorKind::InvalidData.into()));
+            }
+        }
+    }
     let writer = Writer::of(&data).map_err(|e| root.fail("look at", &data_name, e))?;
     let journal_file = root.create_file(&journal_name, 0o600)?;
     let journal = Journal::begin(journal_file, what.identity(), size_bytes, writer, &what.name);

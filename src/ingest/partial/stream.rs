@@ -35,7 +35,7 @@ impl Position {
     ) -> Result<()> {
         let group = (self.at_bytes / GROUP_BYTES as u64) as usize;
         let left = group_range(group, partial.size_bytes).end - self.at_bytes;
-        let is_held = partial.values.get(group).is_some_and(Option::is_some);
+        let is_held = partial.is_clone || partial.values.get(group).is_some_and(Option::is_some);
         let (mut file, name) =
             if is_held { (&partial.data, partial.name()) } else { (source.file(), Default::default()) };
         let fail = |e| if is_held { partial.root.fail("read", &name, e) } else { source.fail("read", e) };
@@ -60,7 +60,9 @@ impl Position {
         source: &Foreign,
         digest: Digest,
     ) -> Result<Groups> {
-        source.check_ended()?;
+        if !partial.is_clone {
+            source.check_ended()?;
+        }
         let groups = self.groups.finish();
         note(partial, &mut self.checked, groups.values())?;
         partial.note_whole(digest);

@@ -179,7 +179,7 @@ fn a_copy_that_was_interrupted_has_its_room_already() {
 }
 
 #[test]
-fn small_files_and_clones_have_no_partial() {
+fn a_small_file_has_no_partial() {
     let local = Local::new();
     let session = Session::begin(&local.bench.root).unwrap();
     let sealed = ingest_one(&session, &local.file(None), options(&|_| {})).unwrap();

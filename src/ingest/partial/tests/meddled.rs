@@ -75,8 +75,8 @@ fn what_belongs_to_another_user_is_left_alone() {
 fn while_one_fills_it_another_makes_a_private_copy() {
     let bench = Bench::new();
     let what = bench.what();
-    let owner = Partial::open(&bench.root, &what, SIZE_BYTES as u64).unwrap();
-    assert!(Partial::open(&bench.root, &what, SIZE_BYTES as u64).is_none());
+    let owner = Partial::open(&bench.root, &what, SIZE_BYTES as u64, None).unwrap();
+    assert!(Partial::open(&bench.root, &what, SIZE_BYTES as u64, None).is_none());
     let session = Session::begin(&bench.root).unwrap();
     let served = bench.served(Fault::Nothing);
     let mut sealed = bench.ingest(&session, &served).unwrap();
@@ -149,7 +149,7 @@ fn who_collects_and_counts_is_told_of_each() {
     assert!(told.disk_bytes >= SIZE_BYTES as u64, "its room is reserved: {}", told.disk_bytes);
     assert!(crate::fs::now_ms() - told.changed_ms < 60_000);
 
-    let owner = Partial::open(&bench.root, &bench.what(), SIZE_BYTES as u64).unwrap();
+    let owner = Partial::open(&bench.root, &bench.what(), SIZE_BYTES as u64, None).unwrap();
     assert_eq!(partials(&bench.root).unwrap()[0].state, PartialState::Alive);
     assert_eq!(remove_partial(&bench.root, &key).unwrap(), None, "somebody fills it");
     drop(owner);
