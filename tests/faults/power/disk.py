@@ -14,6 +14,7 @@ MKFS = {
     "xfs": ("304M", ["mkfs.xfs", "-q", "-f", "-K"]),  # xfs takes no less than 300 MiB
     "btrfs": ("128M", ["mkfs.btrfs", "-q", "-f", "-K", "-m", "single", "-d", "single"]),
 }
+CAN_CLONE = {"xfs", "btrfs"}
 OPTIONS = {
     # ext4 guesses that a rename over a file wants its data written; no other does, and the catalog must not need it.
     "ext4": "noauto_da_alloc",

@@ -1,9 +1,10 @@
-"""A large copy whose power is cut: what is left of it is a partial, and the next stage goes on with what it can trust."""
+"""A large copy, or clone, whose power is cut: the next stage goes on with what it can trust of the partial that is left."""
 
 import ctypes
 import os
+import pathlib
 
-from . import workload
+from . import disk, workload
 from .session import Session, neighbour
 
 # From 64 MiB on, a copy outlives its process.
@@ -18,27 +19,50 @@ def syncfs(fd):
         raise OSError(ctypes.get_errno(), "syncfs")
 
 
+def write(path):
+    """No MiB is like another."""
+    pathlib.Path(path).write_bytes(b"".join(bytes([number]) * (1 << 20) for number in range(LARGE_BYTES >> 20)))
+
+
 class LargeCopy(Session):
     """On a disk that somebody else syncs again and again, so that the power is cut at every part of the copy."""
 
     size = "304M"
+    mode = "copy"
 
     def __init__(self, kind, place, binary):
         super().__init__(kind, place, binary)
-        large = self.sources.outside / "huge.gguf"
-        with open(large, "wb") as file:
-            for number in range(LARGE_BYTES >> 20):
-                file.write(bytes([number]) * (1 << 20))
+        large = self._source()
         self.checker.is_new_boot = True
         before = self.steps[0].after
-        after = before.put(huge=workload.Held(self.sources.file(large)))
-        words = ["stage", str(large), "--id", "huge", "--mode", "copy", "--json"]
+        after = before.put(huge=workload.Held(self.digest))
+        words = ["stage", str(large), "--id", "huge", "--mode", self.mode, "--json"]
         self.steps = [self.steps[0], workload.Step("stage a large file", words, after, ("huge",))]
+
+    def _source(self):
+        large = self.sources.outside / "huge.gguf"
+        write(large)
+        self.digest = self.sources.file(large)
+        return large
 
     def cut(self, samples, seed):
         """Cuts the copy: gives each loss, and that nothing was gone on with."""
         begin, copy = self.steps
         base = self._image_before(copy)
         yield from self._replay(base, begin.after, [copy], samples, seed, beside=neighbour(self.at, syncfs), every=EVERY)
-        if not self.checker.resumed:
+        if self.mode == "copy" and not self.checker.resumed:
             yield "no cut has left anything to go on with"
+
+
+class LargeClone(LargeCopy):
+    """The same of a clone: what is left of it is begun anew, since its blocks may not be there."""
+
+    size = "400M"
+    mode = "reflink"
+
+    def _source(self):
+        large = self.sources.inside / "huge.gguf"
+        with disk.mounted(self.kind, self.empty, self.at):
+            write(large)
+            self.digest = self.sources.file(large)
+        return large
