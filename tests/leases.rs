@@ -80,7 +80,7 @@ fn what_is_leased_is_not_evicted_until_the_last_lease_is_dropped() {
     assert_empty(&host);
 }
 
-// Red when `Sweep::claim` takes a blob whose lock it did not get: the plan was made when nobody had it.
+// Red when `Sweep::block_leases` takes a blob whose lock it did not get: the plan was made when nobody had it.
 #[test]
 fn a_lease_that_comes_after_the_plan_holds() {
     let host = Host::new();
@@ -175,7 +175,7 @@ fn contents_whose_digests_begin_alike_have_paths_of_their_own() {
     assert_empty(&host);
 }
 
-// Red when `FsCatalog::leased_orphans` does not read a leased blob as a manifest: the files of the tree then go.
+// Red when `Store::leased_orphans` does not read a leased blob as a manifest: the files of the tree then go.
 #[test]
 fn a_leased_tree_keeps_its_files_whatever_becomes_of_its_id_and_of_trees_that_share_them() {
     let host = Host::new();
@@ -359,7 +359,7 @@ fn a_lease_is_on_the_blob_that_is_there_when_it_is_given() {
     });
 }
 
-// Red when `FsCatalog::lease` does not read the record again once it has the lock. A sweep that has looked for leases
+// Red when `lease::lease` does not read the record again once it has the lock. A sweep that has looked for leases
 // before that, and found no record, goes on to remove the view and the files of a tree.
 #[test]
 fn a_lease_is_not_given_on_what_was_removed_while_it_was_waited_for() {

@@ -47,7 +47,7 @@ fn prepare(host: &Host, command: &str) {
     }
 }
 
-/// Leaves out what differs from run to run: places, what is hashed from them, times, and the width of a table.
+/// Leaves out what differs from run to run: places, the hash of an id that has one in it, and the width of a table.
 fn settled(line: &str, host: &Host) -> String {
     let line = line.replace(&*host.root().display().to_string(), "/srv/models");
     let line = line.replace(&*host.path("home").display().to_string(), "/home/you");
@@ -56,7 +56,7 @@ fn settled(line: &str, host: &Host) -> String {
     let words = line.split_whitespace().map(|word| {
         let parts = word.split_inclusive(['/', ':', '-', '…']).map(|part| {
             let name = part.trim_end_matches(['/', ':', '-', '…', ',']);
-            let is_hex = name.len() >= 8 && name.bytes().all(|byte| byte.is_ascii_hexdigit());
+            let is_hex = name.len() == 16 && name.bytes().all(|byte| byte.is_ascii_hexdigit());
             if is_hex { part.replace(name, "#") } else { part.to_owned() }
         });
         parts.collect::<String>()

@@ -21,7 +21,7 @@ pub use atomic::Durability;
 pub(crate) use atomic::Temp;
 pub(crate) use root::Root;
 pub(crate) use session::Session;
-pub(crate) use sys::{birth_ns, boot_id, is_symlink_loop, meta_of_path, read_exact_at, will_need};
+pub(crate) use sys::{birth_ns, boot_id, is_symlink_loop, meta_of_path, mount_id, read_exact_at, will_need};
 
 use std::fs::File;
 use std::io;

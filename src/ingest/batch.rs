@@ -95,18 +95,15 @@ impl<'r> LocalStream<'_, 'r> {
     /// It has ended, well or not.
     fn finish(&mut self, digest: Result<Digest>) -> Result<Sealed<'r>> {
         let Job { file, options, .. } = &self.job;
-        match (self.begun.take(), digest) {
-            (Some(begun), Ok(digest)) => match begun.finish(file, digest, *options)? {
-                Some(sealed) => Ok(sealed),
-                None => ingest_one(self.session, file, *options),
-            },
-            (begun, digest) => {
-                let error = digest.err().unwrap_or_else(|| unreachable!("a stream that has ended was begun"));
-                if let Some(begun) = begun {
-                    begun.give_up(&error);
-                }
-                Err(error)
-            }
+        let sealed = match (self.begun.take(), digest) {
+            (Some(begun), Ok(digest)) => begun.finish(file, digest, *options)?,
+            (Some(begun), Err(error)) => begun.give_up(error)?,
+            (None, Err(error)) => return Err(error),
+            (None, Ok(_)) => unreachable!("a stream that has ended was begun"),
+        };
+        match sealed {
+            Some(sealed) => Ok(sealed),
+            None => ingest_one(self.session, file, *options),
         }
     }
 }
@@ -125,7 +122,7 @@ impl Stream for LocalStream<'_, '_> {
             Some(begun) => begun,
             None => {
                 let Origin::Local { path, mode } = &file.origin else { unreachable!("the others are alone") };
-                begun.insert(DuplicateStream::begin(session, file, path, *mode, *options, buffers)?)
+                begun.insert(DuplicateStream::begin(session, path, *mode, *options, buffers)?)
             }
         };
         let hashed_bytes = begun.bytes().len() as u64;

@@ -39,13 +39,10 @@ pub(super) fn ingest_local<'r>(
     if taken.is_some() {
         return Ok(taken);
     }
-    let mut duplicate = Duplicate::begin(session, file, source, mode, options)?;
+    let mut duplicate = Duplicate::begin(session, source, mode, options)?;
     match duplicate.fill(file, options) {
         Ok(hashes) => duplicate.finish(file, hashes, options),
-        Err(error) => {
-            duplicate.target.give_up(&error);
-            Err(error)
-        }
+        Err(error) => duplicate.target.give_up(error),
     }
 }
 
@@ -60,7 +57,6 @@ impl<'r> Duplicate<'r> {
     /// Makes the private file: a clone where `mode` lets it be one and the file system can, else one that is to be filled.
     pub(super) fn begin(
         session: &Session<'r>,
-        file: &ContentFile,
         source: Foreign,
         mode: IngestMode,
         options: Options<'_>,
@@ -70,7 +66,7 @@ impl<'r> Duplicate<'r> {
             let pending = Pending::create(session)?;
             let reflinked = link::reflink(source.file(), pending.file());
             if reflinked.map_err(|e| pending.fail("reflink the source to", e))? {
-                let target = Target::clone_of(&source, pending, what(file, &source), options);
+                let target = Target::clone_of(pending, what(&source), &source, options);
                 return Ok(Duplicate { source, target, mode });
             }
             if mode == IngestMode::Reflink {
@@ -78,7 +74,7 @@ impl<'r> Duplicate<'r> {
             }
             empty = Some(pending);
         }
-        let target = Target::copy(session, empty, what(file, &source), source.before().size_bytes, options)?;
+        let target = Target::copy(session, empty, what(&source), source.before().size_bytes, options)?;
         Ok(Duplicate { source, target, mode })
     }
 
@@ -109,10 +105,7 @@ impl<'r> Duplicate<'r> {
             // What happens to the source is nothing to a clone.
             (true, stamp) => (stamp.ok(), UsedMode::Reflink),
             (false, Ok(stamp)) => (Some(stamp), UsedMode::Copy),
-            (false, Err(error)) => {
-                target.give_up(&error);
-                return Err(error);
-            }
+            (false, Err(error)) => return target.give_up(error),
         };
         let used = if mode == IngestMode::Move { UsedMode::Move } else { used };
         target.seal(file, hashes, SourceFacts::of(&source, stamp), used, options)
@@ -120,13 +113,11 @@ impl<'r> Duplicate<'r> {
 }
 
 /// Names the bytes of a source, if another process that finds the same name is sure to find the same bytes.
-fn what(file: &ContentFile, source: &Foreign) -> Option<What> {
-    match file.expected {
-        Some(expected) => Some(What::digest(&expected, source.path().display().to_string())),
-        // A later write might not show in its times.
-        None if source.is_racy() => None,
-        None => Some(What::local(source.path(), source.before())),
-    }
+///
+/// Never by a digest that is expected: bytes that are here already would be taken for those of a source that has others.
+fn what(source: &Foreign) -> Option<What> {
+    // A later write to a racy source might not show in its times.
+    (!source.is_racy()).then(|| What::local(source.path(), source.before()))
 }
 
 fn hash_clone(

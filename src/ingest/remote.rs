@@ -27,10 +27,7 @@ pub(super) fn ingest_ranges<'r>(
     let mut target = Target::copy(session, None, what, size_bytes, options)?;
     match target.fill(Reader::Remote(&**reader), size_bytes, options, &|| file.check_cancelled(options)) {
         Ok(hashes) => target.seal(file, hashes, SourceFacts::default(), UsedMode::Copy, options),
-        Err(error) => {
-            target.give_up(&error);
-            Err(error)
-        }
+        Err(error) => target.give_up(error),
     }
 }
 

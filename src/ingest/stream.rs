@@ -27,25 +27,32 @@ enum State {
     Straight { groups: Option<GroupHasher>, read_bytes: u64 },
     /// In a partial, which has some of it.
     InPartial(Position),
+    /// In a partial, which has all of it: nothing is read.
+    Whole(Hashes),
 }
 
 impl<'a, 'r> DuplicateStream<'a, 'r> {
     pub(super) fn begin(
         session: &Session<'r>,
-        file: &ContentFile,
         path: &Path,
         mode: IngestMode,
         options: Options<'_>,
         buffers: &'a Buffers,
     ) -> Result<Self> {
-        let duplicate = Duplicate::begin(session, file, Foreign::open(path)?, mode, options)?;
+        let duplicate = Duplicate::begin(session, Foreign::open(path)?, mode, options)?;
         let size_bytes = duplicate.source.before().size_bytes;
         let buffer = buffers.take(size_bytes);
         if size_bytes > buffer.capacity_bytes() {
             duplicate.reserve()?;
         }
         let state = match &duplicate.target {
-            Target::Partial(_) => State::InPartial(Position::default()),
+            Target::Partial(partial) => match partial.whole() {
+                Some(hashes) => {
+                    (options.advanced)(size_bytes);
+                    State::Whole(hashes)
+                }
+                None => State::InPartial(Position::default()),
+            },
             Target::Clone(_) | Target::Private(_) => {
                 State::Straight { groups: options.with_groups.then(GroupHasher::default), read_bytes: 0 }
             }
@@ -76,6 +83,7 @@ impl<'a, 'r> DuplicateStream<'a, 'r> {
                 }
                 Ok(())
             }
+            (_, State::Whole(_)) => Ok(()),
             (_, State::InPartial(_)) => unreachable!("a target stays what it is"),
         }
     }
@@ -83,25 +91,23 @@ impl<'a, 'r> DuplicateStream<'a, 'r> {
     /// All of it was read and hashed. `None`: see [`Target::seal`].
     pub(super) fn finish(self, file: &ContentFile, digest: Digest, options: Options<'_>) -> Result<Option<Sealed<'r>>> {
         let DuplicateStream { mut duplicate, state, .. } = self;
-        let groups = match (state, &mut duplicate.target) {
-            (State::Straight { groups, .. }, _) => groups.map(GroupHasher::finish),
+        let hashes = match (state, &mut duplicate.target) {
+            (State::Straight { groups, .. }, _) => Hashes { digest, groups: groups.map(GroupHasher::finish) },
             (State::InPartial(position), Target::Partial(partial)) => {
                 match position.finish(partial, &duplicate.source, digest) {
-                    Ok(groups) => Some(groups),
-                    Err(error) => {
-                        duplicate.target.give_up(&error);
-                        return Err(error);
-                    }
+                    Ok(groups) => Hashes { digest, groups: Some(groups) },
+                    Err(error) => return duplicate.target.give_up(error),
                 }
             }
+            (State::Whole(hashes), _) => hashes,
             (State::InPartial(_), _) => unreachable!("a target stays what it is"),
         };
-        duplicate.finish(file, Hashes { digest, groups }, options)
+        duplicate.finish(file, hashes, options)
     }
 
-    /// It was not come to an end with.
-    pub(super) fn give_up(self, error: &Error) {
-        self.duplicate.target.give_up(error);
+    /// Ends it unfinished: see [`Target::give_up`].
+    pub(super) fn give_up(self, error: Error) -> Result<Option<Sealed<'r>>> {
+        self.duplicate.target.give_up(error)
     }
 }
 

@@ -48,10 +48,10 @@ impl<'r> Target<'r> {
 
     /// One that shares the source's bytes, as `clone` does: a partial where a copy would be one, so that what is hashed of it
     /// outlives this process.
-    pub(super) fn clone_of(source: &Foreign, clone: Pending<'r>, what: Option<What>, options: Options<'_>) -> Self {
+    pub(super) fn clone_of(clone: Pending<'r>, what: Option<What>, source: &Foreign, options: Options<'_>) -> Self {
         let size_bytes = source.before().size_bytes;
         let what = what.filter(|_| size_bytes >= options.partial_from_bytes).map(What::of_clone);
-        match what.and_then(|what| Partial::open(clone.root(), &what, size_bytes, Some(source.file()))) {
+        match what.and_then(|what| Partial::open(clone.root(), &what, size_bytes, Some(&clone))) {
             Some(partial) => Target::Partial(partial),
             None => Target::Clone(clone),
         }
@@ -147,13 +147,15 @@ impl<'r> Target<'r> {
 
     /// Ends it unfinished. A partial stays for the next process, unless it can never be completed or a failed sync makes its
     /// bytes doubtful.
-    pub(super) fn give_up(self, error: &Error) {
-        let is_useless = matches!(error, Error::SourceChanged { .. } | Error::CorruptBlob { .. });
-        if let Target::Partial(partial) = self
-            && (is_useless || error.is_failed_sync())
-        {
+    ///
+    /// `Ok(None)`: an earlier process had left wrong bytes in it, as of [`seal`](Target::seal).
+    pub(super) fn give_up<T>(self, error: Error) -> Result<Option<T>> {
+        let Target::Partial(partial) = self else { return Err(error) };
+        let has_wrong_bytes = matches!(error, Error::CorruptBlob { .. });
+        if has_wrong_bytes || error.is_failed_sync() || matches!(error, Error::SourceChanged { .. }) {
             partial.remove();
         }
+        if has_wrong_bytes { Ok(None) } else { Err(error) }
     }
 }
 

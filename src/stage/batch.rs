@@ -235,14 +235,16 @@ fn artifact<'r>(
 
 /// What partials of these items have on disk.
 fn reserved_bytes(store: &Store, batch: &[(usize, Item)]) -> u64 {
-    let contents = batch.iter().flat_map(|(_, item)| item.contents.iter().map(move |content| (item, content)));
-    let large = contents.filter(|(_, content)| content.file.size_bytes >= ingest::PARTIAL_FROM_BYTES);
-    large
-        .map(|(item, content)| match &content.file.origin {
-            Origin::Local { path, .. } => ingest::reserved_bytes(&store.root, path, item.expected_of(content)),
-            Origin::Remote(_) | Origin::Memory(_) => 0,
+    let contents = batch.iter().flat_map(|(_, item)| &item.contents);
+    let large = contents.filter(|content| content.file.size_bytes >= ingest::PARTIAL_FROM_BYTES);
+    // A path that several of them name has one partial.
+    let paths: BTreeSet<_> = large
+        .filter_map(|content| match &content.file.origin {
+            Origin::Local { path, .. } => Some(path),
+            Origin::Remote(_) | Origin::Memory(_) => None,
         })
-        .sum()
+        .collect();
+    paths.into_iter().map(|path| ingest::reserved_bytes(&store.root, path)).sum()
 }
 
 /// Splits items into batches. An id is in a batch once: what is given last wins, as it would one after the other.

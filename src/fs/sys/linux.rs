@@ -283,6 +283,14 @@ pub(crate) fn birth_ns(file: &File) -> Option<i128> {
     is_kept.then_some(birth_ns)
 }
 
+/// The mount that the file is reached by: a number that no later mount of this start of the machine has. `None` before
+/// Linux 6.8.
+pub(crate) fn mount_id(file: &File) -> Option<u64> {
+    let unique = rfs::StatxFlags::from_bits_retain(0x4000); // STATX_MNT_ID_UNIQUE
+    let told = rfs::statx(file, "", AtFlags::EMPTY_PATH, unique).ok()?;
+    rfs::StatxFlags::from_bits_retain(told.stx_mask).contains(unique).then_some(told.stx_mnt_id)
+}
+
 pub(crate) fn current_user() -> u32 {
     rustix::process::geteuid().as_raw()
 }
@@ -369,6 +377,18 @@ mod tests {
         }
         assert_eq!(birth(&one), Some(before));
         assert!(birth(&copy).is_some_and(|birth| birth > before));
+    }
+
+    #[test]
+    fn two_mounts_have_two_numbers() {
+        let dir = tempfile::tempdir().unwrap();
+        let id = |path: &Path| mount_id(&File::open(path).unwrap());
+        if id(dir.path()).is_none() {
+            println!("skipped: this kernel does not tell");
+            return;
+        }
+        assert_eq!(id(dir.path()), id(dir.path()));
+        assert_ne!(id(dir.path()), id(Path::new("/proc/self")));
     }
 
     // Red when one of the two ways follows a symlink, or leaves the root: kernels before 5.6, and some sandboxes, have

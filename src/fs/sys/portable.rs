@@ -216,6 +216,10 @@ pub(crate) fn birth_ns(_: &File) -> Option<i128> {
     None
 }
 
+pub(crate) fn mount_id(_: &File) -> Option<u64> {
+    None
+}
+
 /// Not known: nobody is the owner, so that `--mode link` is refused.
 pub(crate) fn current_user() -> u32 {
     u32::MAX

@@ -79,7 +79,7 @@ fn each_file_has_its_own_bytes_and_hashes() {
     }
 }
 
-// Red when `Duplicate::finish` does not ask for the stamp: all three.
+// Red when `Duplicate::finish` does not ask for the stamp: the last one.
 #[test]
 fn a_source_that_changes_while_it_is_read_is_an_error_of_its_own() {
     type Change = fn(&std::fs::File);

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::journal::{Fact, MIDSTATE_EVERY_BYTES};
-use super::{Partial, group_range};
+use super::{Partial, group_range, is_new};
 use crate::error::{Error, Result};
 use crate::fs::map::Map;
 use crate::fs::writeback::Writeback;
@@ -21,7 +21,7 @@ impl Partial<'_> {
         writeback: &Writeback,
         cancelled: &(dyn Fn() -> Result<()> + Sync),
     ) -> Result<Hashes> {
-        if let Some(hashes) = self.digest.and_then(|digest| self.hashes(digest)) {
+        if let Some(hashes) = self.whole() {
             (options.advanced)(self.size_bytes);
             return Ok(hashes);
         }
@@ -44,13 +44,14 @@ impl Partial<'_> {
             }
             let map = Map::read_in(data, part.clone()).map_err(fail)?;
             let mut facts = Vec::with_capacity(missing.len());
-            for number in missing {
+            for number in numbers {
                 let range = group_range(number, *size_bytes);
                 let inside = (range.start - part.start) as usize..(range.end - part.start) as usize;
                 let (Some(bytes), Some(slot)) = (map.get(inside), values.get_mut(number)) else { continue };
-                let (number, value) = (number as u64, value_of(number as u64, bytes));
-                *slot = Some(value);
-                facts.push(Fact::Group { number, value });
+                let value = value_of(number as u64, bytes);
+                if is_new(slot, value, || root.absolute(&name))? {
+                    facts.push(Fact::Group { number: number as u64, value });
+                }
             }
             // After the bytes that it speaks of.
             journal.append(&facts);

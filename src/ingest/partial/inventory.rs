@@ -5,7 +5,6 @@ use std::path::Path;
 
 use super::journal::Summary;
 use super::{DATA, JOURNAL, What};
-use crate::digest::Digest;
 use crate::error::Result;
 use crate::fs::owned::OwnedFolder;
 use crate::fs::source::source_meta;
@@ -54,26 +53,29 @@ pub(crate) fn partials(root: &Root) -> Result<Vec<PartialFacts>> {
 pub(crate) fn partial(root: &Root, key: &str, made_ns: i128) -> PartialFacts {
     let folder = layout::partial(key);
     let files = root.entries(&folder);
-    let state = match (OwnedFolder::claim(root, &folder), &files) {
-        (Ok(Some(_)), _) => PartialState::Dead, // claimed for this moment only
-        (Ok(None), _) => PartialState::Alive,
-        (Err(_), _) => PartialState::Unknown,
+    let state = match OwnedFolder::claim(root, &folder) {
+        Ok(Some(_)) => PartialState::Dead, // claimed for this moment only
+        Ok(None) => PartialState::Alive,
+        Err(_) => PartialState::Unknown,
     };
     let files = files.unwrap_or_default();
     let journal = root.open_file(&folder.join(JOURNAL)).ok().flatten();
     let Summary { name, size_bytes, done_bytes } = journal.and_then(Summary::read).unwrap_or_default();
     let changed_ns = files.iter().map(|(_, meta)| meta.mtime_ns).max().unwrap_or(made_ns);
-    // Data that was published already is a blob's.
-    let own = files.iter().filter(|(_, meta)| meta.links <= 1);
     PartialFacts {
         key: key.to_owned(),
         name,
         state,
         size_bytes,
         done_bytes,
-        disk_bytes: own.map(|(_, meta)| meta.allocated_bytes).sum(),
+        disk_bytes: own_bytes(&files),
         changed_ms: u64::try_from(changed_ns / 1_000_000).unwrap_or(0),
     }
+}
+
+/// What its removal frees: data that was published already is a blob's.
+fn own_bytes(files: &[(OsString, Meta)]) -> u64 {
+    files.iter().filter(|(_, meta)| meta.links <= 1).map(|(_, meta)| meta.allocated_bytes).sum()
 }
 
 /// Removes a partial that no process works on, and returns how many bytes on disk that frees. `None`: a process works on
@@ -81,22 +83,20 @@ pub(crate) fn partial(root: &Root, key: &str, made_ns: i128) -> PartialFacts {
 pub(crate) fn remove_partial(root: &Root, key: &str) -> Result<Option<u64>> {
     let Some(dead) = OwnedFolder::claim(root, &layout::partial(key))? else { return Ok(None) };
     let files = root.entries(dead.path())?;
-    let freed_bytes = files.iter().filter(|(_, meta)| meta.links <= 1).map(|(_, meta)| meta.allocated_bytes).sum();
+    let freed_bytes = own_bytes(&files);
     // The lock is held until it is gone: a process that has just made the folder and not locked it yet makes another one.
     root.remove_all(dead.path())?;
     Ok(Some(freed_bytes))
 }
 
 /// How much room an earlier process has reserved for a copy of this local file: a new copy needs only the rest.
-pub(crate) fn reserved_bytes(root: &Root, path: &Path, expected: Option<Digest>) -> u64 {
-    let reserved = || {
-        let meta = source_meta(path).ok()?;
-        let what = match expected {
-            Some(expected) => What::digest(&expected, String::new()),
-            None => What::local(path, &meta),
-        };
-        let data = root.meta(&what.folder().join(DATA)).ok()??;
-        (data.size_bytes == meta.size_bytes && data.links == 1).then_some(data.allocated_bytes)
+pub(crate) fn reserved_bytes(root: &Root, path: &Path) -> u64 {
+    let Ok(source) = source_meta(path) else { return 0 };
+    let of_copy = What::local(path, &source);
+    let reserved = |what: &What| {
+        let dead = OwnedFolder::claim(root, &what.folder()).ok()??; // one that is filled is nobody else's
+        let data = root.meta(&dead.path().join(DATA)).ok()??;
+        (data.size_bytes == source.size_bytes && data.links == 1).then_some(data.allocated_bytes)
     };
-    reserved().unwrap_or(0)
+    [of_copy.clone(), of_copy.of_clone()].iter().filter_map(reserved).max().unwrap_or(0)
 }

@@ -16,7 +16,7 @@
 //! D                size of the whole file    SHA-256 of all of it
 //! ```
 //!
-//! A record is appended after the bytes that it speaks of. Nothing is synced: what each record is worth after a kill or
+//! A record is appended after the bytes that it speaks of. The journal is never synced: what each record is worth after a kill or
 //! a power cut is decided when the partial is taken up again. A journal ends at the first record that does not check, as
 //! a torn one; a record in another place, or of another partial, does not check either.
 
@@ -27,7 +27,7 @@ use std::sync::{Mutex, PoisonError};
 use blake3::hazmat::ChainingValue;
 
 use crate::digest::Digest;
-use crate::fs::{Meta, atomic, birth_ns, boot_id, meta_of};
+use crate::fs::{Meta, atomic, birth_ns, boot_id, meta_of, mount_id};
 use crate::hash::Midstate;
 use crate::hash::groups;
 
@@ -46,8 +46,8 @@ const MAX_NAME_BYTES: usize = 4096;
 /// BLAKE3 of the text that says which bytes a partial is for.
 pub(super) type Identity = [u8; 32];
 
-/// Whose pages the bytes are in that no sync has followed: of a machine since it was started, and of one file. BLAKE3 of
-/// the boot id, and of the device, the inode and the time of birth of `data`.
+/// Whose pages the bytes are in that no sync has followed: of a machine since it was started, of one mount, and of one file.
+/// BLAKE3 of the boot id, and of the device, the inode, the time of birth and the mount of `data`.
 ///
 /// A copy of a root, or a snapshot of its file system, has the journal and perhaps not yet the bytes; it is another device,
 /// another inode, or was born later.
@@ -59,7 +59,7 @@ impl Writer {
     pub(super) fn of(data: &File) -> io::Result<Option<Self>> {
         let Some(boot) = boot_id() else { return Ok(None) };
         let Meta { device, inode, .. } = meta_of(data)?;
-        let file = format!("{device} {inode} {:?}", birth_ns(data));
+        let file = format!("{device} {inode} {:?} {:?}", birth_ns(data), mount_id(data));
         Ok(Some(Writer(*blake3::Hasher::new().update(&boot).update(file.as_bytes()).finalize().as_bytes())))
     }
 

@@ -33,7 +33,7 @@ use blake3::hazmat::ChainingValue;
 use self::journal::{Fact, Journal};
 use crate::blob::{Keeper, Pending, UsedMode};
 use crate::digest::Digest;
-use crate::error::Error;
+use crate::error::{Error, Result};
 use crate::fs::owned::OwnedFolder;
 use crate::fs::{Meta, Root};
 use crate::hash::groups::{self, Groups};
@@ -125,6 +125,11 @@ impl<'r> Partial<'r> {
         self.root.fail(action, &self.name(), error)
     }
 
+    /// What it hashes to, when an earlier process has finished it.
+    pub(super) fn whole(&self) -> Option<Hashes> {
+        self.digest.and_then(|digest| self.hashes(digest))
+    }
+
     /// What the whole hashes to, once its SHA-256 is known and all groups are there.
     fn hashes(&self, digest: Digest) -> Option<Hashes> {
         let values: Option<Vec<ChainingValue>> = self.values.iter().copied().collect();
@@ -170,6 +175,18 @@ impl Keeper for PartialKeeper<'_> {
 fn remove(root: &Root, folder: OwnedFolder) {
     if let Err(error) = root.remove_all(folder.path()) {
         tracing::debug!(path = %folder.path().display(), %error, "a partial that is done with stays");
+    }
+}
+
+/// Keeps the value of a group that was read just now. `false`: it was known. What was read back has to have it still.
+fn is_new(slot: &mut Option<ChainingValue>, value: ChainingValue, data: impl FnOnce() -> PathBuf) -> Result<bool> {
+    match slot.replace(value) {
+        None => Ok(true),
+        Some(held) if held == value => Ok(false),
+        Some(_) => {
+            let reason = "what an interrupted copy has left is no longer what it was".into();
+            Err(Error::CorruptBlob { path: data(), reason })
+        }
     }
 }
 

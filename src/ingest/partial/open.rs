@@ -10,11 +10,12 @@ use rayon::prelude::*;
 
 use super::journal::{self, Content, Journal, Writer};
 use super::{DATA, JOURNAL, Partial, What, group_range};
+use crate::blob::Pending;
 use crate::error::Result;
 use crate::fs::lock::{Hold, try_lock_file};
 use crate::fs::map::Map;
 use crate::fs::owned::OwnedFolder;
-use crate::fs::{Durability, Kind, Meta, Root, Temp, current_user, link, meta_of, space};
+use crate::fs::{Durability, Kind, Meta, Root, Temp, current_user, meta_of, space};
 use crate::hash::groups;
 use crate::layout;
 use crate::threads::ready_for_rayon;
@@ -25,8 +26,13 @@ const NAP: Duration = Duration::from_millis(10);
 
 impl<'r> Partial<'r> {
     /// `None`: another process fills it, or no partial is possible here. The caller then makes a private copy, which ends
-    /// with its process. With `cloned`, the data begins as a clone of that file.
-    pub(in crate::ingest) fn open(root: &'r Root, what: &What, size_bytes: u64, cloned: Option<&File>) -> Option<Self> {
+    /// with its process. With `cloned`, the data begins as that file, which is a clone.
+    pub(in crate::ingest) fn open(
+        root: &'r Root,
+        what: &What,
+        size_bytes: u64,
+        cloned: Option<&Pending<'_>>,
+    ) -> Option<Self> {
         let opened = Self::try_open(root, what, size_bytes, cloned);
         opened.unwrap_or_else(|error| {
             tracing::debug!(what = what.name, %error, "no partial can be had");
@@ -34,7 +40,7 @@ impl<'r> Partial<'r> {
         })
     }
 
-    fn try_open(root: &'r Root, what: &What, size_bytes: u64, cloned: Option<&File>) -> Result<Option<Self>> {
+    fn try_open(root: &'r Root, what: &What, size_bytes: u64, cloned: Option<&Pending<'_>>) -> Result<Option<Self>> {
         // A file of one group has no chaining values.
         if groups::count(size_bytes) < 2 {
             return Ok(None);
@@ -141,8 +147,10 @@ fn take_up(root: &Root, folder: &OwnedFolder, what: &What, size_bytes: u64, is_c
         None if meta.links > 1 => return Ok(None),
         None => match root.open_private_file(&data_name) {
             Ok(Some(data)) => data,
-            // Such as one that was sealed and whose journal could not say so.
-            Ok(None) | Err(_) => return Ok(None),
+            Ok(None) => return Ok(None),
+            // One that was sealed, and whose journal could not say so.
+            Err(error) if error.is_permission_denied() => return Ok(None),
+            Err(error) => return Err(error),
         },
     };
     if !is_believed {
@@ -176,7 +184,13 @@ fn held_prefix(content: &Content, size_bytes: u64) -> u64 {
     group_range(groups, size_bytes).start
 }
 
-fn begin(root: &Root, folder: &OwnedFolder, what: &What, size_bytes: u64, cloned: Option<&File>) -> Result<Found> {
+fn begin(
+    root: &Root,
+    folder: &OwnedFolder,
+    what: &What,
+    size_bytes: u64,
+    cloned: Option<&Pending<'_>>,
+) -> Result<Found> {
     for name in root.names(folder.path())? {
         root.remove_all(&folder.path().join(name))?;
     }
@@ -190,20 +204,26 @@ fn begin_in_empty(
     folder: &OwnedFolder,
     what: &What,
     size_bytes: u64,
-    cloned: Option<&File>,
+    cloned: Option<&Pending<'_>>,
 ) -> Result<Found> {
     let (data_name, journal_name) = (folder.path().join(DATA), folder.path().join(JOURNAL));
-    let data = root.create_file(&data_name, 0o600)?;
-    match cloned {
-        None => space::reserve(&data, size_bytes).map_err(|e| root.fail("reserve room for", &data_name, e))?,
-        Some(source) => {
-            let fail = |e| root.fail("reflink the source to", &data_name, e);
+    let data = match cloned {
+        None => {
+            let data = root.create_file(&data_name, 0o600)?;
+            space::reserve(&data, size_bytes).map_err(|e| root.fail("reserve room for", &data_name, e))?;
+            data
+        }
+        Some(clone) => {
+            let fail = |e| root.fail("link the clone to", &data_name, e);
             // The clone is of one moment, and may be of another one than what is asked for.
-            if !link::reflink(source, &data).map_err(fail)? || meta_of(&data).map_err(fail)?.size_bytes != size_bytes {
+            if meta_of(clone.file()).map_err(fail)?.size_bytes != size_bytes {
                 return Err(fail(io::ErrorKind::InvalidData.into()));
             }
+            // Its first name goes when it is dropped.
+            root.link(clone.name(), &data_name).map_err(fail)?;
+            clone.file().try_clone().map_err(fail)?
         }
-    }
+    };
     let writer = Writer::of(&data).map_err(|e| root.fail("look at", &data_name, e))?;
     let journal_file = root.create_file(&journal_name, 0o600)?;
     let journal = Journal::begin(journal_file, what.identity(), size_bytes, writer, &what.name);

@@ -8,9 +8,9 @@ use std::io::{Read as _, Seek as _, SeekFrom};
 use blake3::hazmat::ChainingValue;
 
 use super::journal::Fact;
-use super::{Partial, group_range};
+use super::{DATA, Partial, group_range, is_new};
 use crate::digest::Digest;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::fs::atomic;
 use crate::fs::source::Foreign;
 use crate::hash::Buffer;
@@ -74,16 +74,8 @@ impl Position {
 fn note(partial: &mut Partial<'_>, checked: &mut usize, full: &[ChainingValue]) -> Result<()> {
     for (number, value) in full.iter().enumerate().skip(*checked) {
         let Some(slot) = partial.values.get_mut(number) else { continue };
-        match slot {
-            Some(held) if held == value => {}
-            Some(_) => {
-                let reason = "what an interrupted copy has left is no longer what it was".into();
-                return Err(Error::CorruptBlob { path: partial.root.absolute(&partial.name()), reason });
-            }
-            None => {
-                *slot = Some(*value);
-                partial.journal.append(&[Fact::Group { number: number as u64, value: *value }]);
-            }
+        if is_new(slot, *value, || partial.root.absolute(&partial.folder.path().join(DATA)))? {
+            partial.journal.append(&[Fact::Group { number: number as u64, value: *value }]);
         }
     }
     *checked = full.len();
