@@ -44,7 +44,7 @@ pub(crate) fn lease(store: &Store, id: &str) -> Result<Lease> {
         // record that is there now is whole, and no sweep takes anything of it that does not see the lock.
         let now = store.require(id)?;
         match taken {
-            Some(lease) if is_same_artifact(&now, &record) => {
+            Some(lease) if now.is_same_content(&record) => {
                 store.ensure_usable(&now)?;
                 store.touch(&now);
                 return Ok(lease);
@@ -56,11 +56,6 @@ pub(crate) fn lease(store: &Store, id: &str) -> Result<Lease> {
             _ => {} // removed, given new content or used just now
         }
     }
-}
-
-fn is_same_artifact(one: &Record, other: &Record) -> bool {
-    let what = |record: &Record| (record.kind, record.entry.digest);
-    what(one) == what(other) && one.entry.local_path == other.entry.local_path
 }
 
 /// Takes a lock on the root blob of what `record` names; `None` if there is no blob, or not any more. It protects the

@@ -238,3 +238,33 @@ fn a_collection_goes_on_past_what_it_cannot_remove() {
     let report = catalog.gc(&no_grace()).unwrap();
     assert!(report.failed.is_empty() && report.leftovers == 1 && !stuck.exists(), "{report:?}");
 }
+
+/// Two entries of the same bytes: the folder of the one that was adopted leads out of the root by now.
+// Red when what cannot be shown again of another entry fails the repair of the one that was asked for.
+#[test]
+fn repair_goes_on_past_an_entry_that_cannot_be_shown_again() {
+    let host = Host::new();
+    let catalog = host.catalog();
+    let good = host.file("good.gguf", b"model");
+    let adopted = host.file("root/mine/m.gguf", b"model");
+    stage(&catalog, &adopted, "adopted").unwrap();
+    let digest = stage(&catalog, &good, "asked").unwrap().digest;
+    let blob = blob_path(&host.root(), &digest);
+    set_mode(&blob, 0o644);
+    fs::write(&blob, b"MODEL").unwrap();
+    for id in ["adopted", "asked"] {
+        assert_eq!(catalog.verify(id, &VerifyOptions::default()).unwrap().outcome.as_str(), "fail");
+    }
+    fs::rename(host.root().join("mine"), host.path("elsewhere")).unwrap();
+    std::os::unix::fs::symlink(host.path("elsewhere"), host.root().join("mine")).unwrap();
+
+    let options = RepairOptions::default().with_from(vec![std::sync::Arc::new(catalog_core::LocalSource::new(&good))]);
+    let report = catalog.repair("asked", &options).unwrap();
+    assert_eq!((report.files, report.shown), (1, vec!["asked".to_owned()]));
+    assert_readable(&catalog, "asked", b"model");
+    assert!(catalog.record("adopted").unwrap().unwrap().damaged_ms.is_some());
+    fs::remove_file(host.root().join("mine")).unwrap();
+    fs::create_dir(host.root().join("mine")).unwrap();
+    catalog.repair("adopted", &RepairOptions::default()).unwrap();
+    assert_eq!(fs::read(adopted).unwrap(), b"model");
+}

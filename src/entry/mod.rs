@@ -208,6 +208,14 @@ pub struct Record {
     pub(crate) view_fingerprint: Option<String>,
 }
 
+impl Record {
+    /// Whether both are of the same content at the same path; what is noted of it may differ.
+    pub(crate) fn is_same_content(&self, other: &Record) -> bool {
+        let content = |record: &Record| (record.kind, record.entry.digest);
+        content(self) == content(other) && self.entry.local_path == other.entry.local_path
+    }
+}
+
 /// Checks an id: 1 to [`MAX_ID_BYTES`] bytes, no control characters.
 pub fn check_id(id: &str) -> Result<()> {
     let fail = |reason| Err(Error::InvalidId { id: excerpt(id), reason });

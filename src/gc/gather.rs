@@ -23,9 +23,13 @@ use crate::threads::ready_for_rayon;
 
 /// Says what a collection by this policy would do now, and why.
 pub(crate) fn plan_gc(store: &Store, policy: &GcPolicy) -> Result<GcPlan> {
-    let facts = gather(store)?;
+    plan_of(store, &gather(store)?, policy)
+}
+
+/// The plan for these facts; what is leased is asked of the store.
+pub(super) fn plan_of(store: &Store, facts: &Facts, policy: &GcPolicy) -> Result<GcPlan> {
     let mut failed = None;
-    let plan = make_plan(&facts, policy, &mut |digest| match blob::block_leases(&store.root, digest) {
+    let plan = make_plan(facts, policy, &mut |digest| match blob::block_leases(&store.root, digest) {
         Ok(block) => matches!(block, LeaseBlock::Leased),
         Err(error) => {
             failed.get_or_insert(error);

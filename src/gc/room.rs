@@ -1,7 +1,7 @@
 //! Room for what is about to come in.
 
 use super::execute::execute;
-use super::gather::plan_gc;
+use super::gather::{gather, plan_of};
 use super::usage::used_bytes;
 use super::{GcPlan, GcPolicy};
 use crate::error::{Error, Result};
@@ -10,13 +10,14 @@ use crate::fs::space::space;
 use crate::store::{Config, MinFree, Store};
 
 /// Makes sure that this many bytes fit, before any of them is written: within the quota that `store.json` keeps, and,
-/// for what is copied, on the file system. Evicts by that quota where it is needed and allowed.
+/// for what is copied, on the file system. Evicts by that quota where it is needed and allowed, but not the entry that it
+/// is for.
 ///
 /// What needs no eviction does not need to know what all entries need: it works with a damaged shard or manifest too.
 ///
 /// Two processes that stage at the same time may both find room where only one fits: the quota is then exceeded until
 /// the next collection, and a disk that fills up fails the slower one.
-pub(crate) fn make_room(store: &Store, needed_bytes: u64, copied_bytes: u64) -> Result<()> {
+pub(crate) fn make_room(store: &Store, needed_bytes: u64, copied_bytes: u64, id: Option<&str>) -> Result<()> {
     let config = store.config()?;
     let space = space(&store.root)?;
     let min_free = config.min_free.map_or(0, |min| min.bytes_of(space.total_bytes));
@@ -41,7 +42,11 @@ pub(crate) fn make_room(store: &Store, needed_bytes: u64, copied_bytes: u64) -> 
         min_free: Some(MinFree::bytes(wanted_free)),
         ..GcPolicy::default()
     };
-    let plan = plan_gc(store, &policy)?;
+    let mut facts = gather(store)?;
+    for entry in facts.entries.iter_mut().filter(|entry| id == Some(&entry.id)) {
+        entry.last_used_ms = Some(facts.now_ms);
+    }
+    let plan = plan_of(store, &facts, &policy)?;
     let fits_after = plan.shortfall_bytes == 0 && within_quota(plan.used_bytes.saturating_sub(plan.freed_bytes));
     // Without a quota nobody has allowed to evict for room.
     let may_evict = store.locks_work && (config.max_bytes.is_some() || config.min_free.is_some());

@@ -13,12 +13,11 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use crate::blob::manifest::TreeFile;
-use crate::blob::{self, Assembled, Assembly, Checker, LocalSource, RepairSource, Subject, Verdict};
+use crate::blob::{Assembled, Assembly, Checker, LocalSource, RepairSource, Subject, Verdict};
 use crate::cancel::Cancel;
 use crate::digest::Digest;
 use crate::entry::{ArtifactKind, Record};
 use crate::error::{Error, Result};
-use crate::fs::Durability;
 use crate::fs::Session;
 use crate::gc::make_room;
 use crate::json::all_lossy;
@@ -129,22 +128,30 @@ impl Repair<'_> {
         let files = store.files_of(record.kind, digest, record.size_bytes)?;
         let parts: Vec<Part> = files.iter().map(Part::of).collect();
         self.repair_blobs(&parts)?;
-        let needed: BTreeSet<Digest> = files.iter().map(|file| file.digest).chain([digest]).collect();
+        self.note(record, show_again(store, record, &Again::ByRepair)?);
+        let repaired: BTreeSet<Digest> = files.iter().map(|file| file.digest).chain([digest]).collect();
         for other in store.index.readable().iter().flat_map(|shard| shard.all()) {
-            // Every blob of the requested entry has just been checked or repaired, even if its outboard could not be
-            // written.
-            let is_asked_for = other.entry.id == record.entry.id;
-            let is_whole_again = || -> Result<bool> {
-                Ok(other.damaged_ms.is_some() && needs_one_of(store, other, &needed) && has_all(store, other)?)
-            };
-            if is_asked_for || is_whole_again()? {
-                self.note(other, show_again(store, other, &Again::ByRepair)?);
+            if other.damaged_ms.is_none() || other.entry.id == record.entry.id {
+                continue;
+            }
+            // What is at fault with another entry is no failure of this one.
+            if let Err(error) = self.show_other(other, &repaired) {
+                tracing::warn!(id = %other.entry.id, %error, "an entry that needs the same bytes is not shown again");
             }
         }
         // Last: the model can be used without them.
         let documents: Vec<Part> = record.needs.iter().map(|needed| Part::of_unknown_size(*needed, true)).collect();
         self.repair_blobs(&documents)?;
         Ok(self.report)
+    }
+
+    /// Shows another entry again, if what was repaired has made it whole.
+    fn show_other(&mut self, other: &Record, repaired: &BTreeSet<Digest>) -> Result<()> {
+        let blobs = self.store.content_of(other)?;
+        if blobs.iter().any(|digest| repaired.contains(digest)) && self.store.are_good_by_stamp(&blobs)? {
+            self.note(other, show_again(self.store, other, &Again::ByRepair)?);
+        }
+        Ok(())
     }
 
     fn note(&mut self, record: &Record, shown: show_again::Outcome) {
@@ -180,16 +187,23 @@ impl Repair<'_> {
             lost.push(subject.digest);
         }
         self.check_cancelled()?; // what was not checked is not known to be good
+        if lost.is_empty() {
+            return Ok(());
+        }
         let session = Session::begin(&store.root)?;
+        let mut shown = self.shown_of(&lost);
         for digest in lost {
             self.check_cancelled()?;
             let Some(part) = by_digest.get(&digest) else { continue };
-            let size_bytes = part.size_bytes.unwrap_or(0);
-            // As for a stage: what is good is shared where that is possible, and nobody is evicted for it.
-            let copied_bytes = if session.can_reflink() { 0 } else { size_bytes };
-            make_room(store, size_bytes, copied_bytes)?;
-            let assembly =
-                Assembly { digest, remains: self.remains(&digest)?, sources: self.sources(part)?, advanced: &advanced };
+            // A manifest, or a document, is small.
+            if let Some(size_bytes) = part.size_bytes {
+                // As for a stage: what is good is shared where that is possible, and nobody is evicted for it.
+                let copied_bytes = if session.can_reflink() { 0 } else { size_bytes };
+                make_room(store, size_bytes, copied_bytes, Some(&self.record.entry.id))?;
+            }
+            let mut remains = store.quarantined(&digest)?;
+            remains.extend(shown.remove(&digest).unwrap_or_default());
+            let assembly = Assembly { digest, remains, sources: self.sources(part)?, advanced: &advanced };
             let (incoming, Assembled { repaired_bytes, source_bytes }) = assembly.run(&session, store.durability())?;
             let (mut blobs, id) = ([incoming], self.record.entry.id.as_str());
             let unit = Unit { id, blobs: &mut blobs, exhibit: None, is_due: &|| Ok(true), record: None };
@@ -203,18 +217,22 @@ impl Repair<'_> {
         Ok(())
     }
 
-    /// What the store itself has of a blob: what is in quarantine, and views that are copies.
-    fn remains(&self, digest: &Digest) -> Result<Vec<PathBuf>> {
+    /// Where entries show these blobs: a view that is a copy may be good.
+    fn shown_of(&self, lost: &[Digest]) -> BTreeMap<Digest, Vec<PathBuf>> {
         let store = self.store;
-        let mut remains = store.quarantined(digest)?;
+        let mut places: BTreeMap<Digest, Vec<PathBuf>> = BTreeMap::new();
         for record in store.index.readable().iter().flat_map(|shard| shard.all()) {
-            let Some(root_digest) = record.entry.digest else { continue };
+            let Some(digest) = record.entry.digest else { continue };
             // A tree whose manifest is lost itself names nothing.
-            let Ok(files) = store.files_of(record.kind, root_digest, record.size_bytes) else { continue };
-            let shown = shown_files(record, &files, store.relative(&record.entry.local_path));
-            remains.extend(shown.into_iter().filter(|(file, _)| file.digest == *digest).map(|(_, path)| path));
+            let Ok(files) = store.files_of(record.kind, digest, record.size_bytes) else { continue };
+            for (file, path) in shown_files(record, &files, store.relative(&record.entry.local_path)) {
+                // One that cannot be looked at is of no use.
+                if lost.contains(&file.digest) && matches!(store.root.meta(&path), Ok(Some(_))) {
+                    places.entry(file.digest).or_default().push(path);
+                }
+            }
         }
-        Ok(remains)
+        places
     }
 
     fn sources(&self, part: &Part) -> Result<Vec<Box<dyn ReadAt>>> {
@@ -256,18 +274,4 @@ impl Part {
     fn of_unknown_size(digest: Digest, is_needed: bool) -> Self {
         Part { digest, path: String::new(), size_bytes: None, is_needed }
     }
-}
-
-fn needs_one_of(store: &Store, record: &Record, digests: &BTreeSet<Digest>) -> bool {
-    store.content_of(record).is_ok_and(|blobs| blobs.iter().any(|digest| digests.contains(digest)))
-}
-
-/// Whether every blob of a record's content is here and good.
-fn has_all(store: &Store, record: &Record) -> Result<bool> {
-    for digest in store.content_of(record)? {
-        if !blob::is_good_by_stamp(&store.root, &digest, Durability::Relaxed)? {
-            return Ok(false);
-        }
-    }
-    Ok(true)
 }

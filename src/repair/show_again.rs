@@ -2,11 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::blob;
 use crate::entry::Record;
 use crate::error::{Error, Result};
 use crate::fs::Session;
-use crate::fs::{Durability, now_ms};
+use crate::fs::now_ms;
 use crate::hint::Hint;
 use crate::index::{Change, StoredRecord, encode_path};
 use crate::layout;
@@ -60,10 +59,7 @@ fn show_at(store: &Store, record: &Record, at: &Path, again: &Again) -> Result<O
         hint: Hint::Rename,
     })?;
     let session = Session::begin(&store.root)?;
-    let is_due = || match again {
-        Again::ByRepair => Ok(true),
-        Again::ByDoctor => is_as_looked_at(store, record),
-    };
+    let is_due = || is_as_looked_at(store, record, again);
     let edit = |view: Option<&View>, old: Option<StoredRecord>| {
         // It may have been given other content since it was read.
         let same = old.zip(view).filter(|(old, _)| old.digest == record.entry.digest);
@@ -98,19 +94,18 @@ fn show_at(store: &Store, record: &Record, at: &Path, again: &Again) -> Result<O
     Ok(outcome)
 }
 
-/// Asked under the store lock: whether the entry is still the one that was looked at, not marked, with all blobs good.
-fn is_as_looked_at(store: &Store, record: &Record) -> Result<bool> {
+/// Asked under the store lock: whether the entry still has the content that was looked at. For doctor, also whether it is
+/// not marked, with all blobs good: between the check and the lock, somebody may have taken one.
+fn is_as_looked_at(store: &Store, record: &Record, again: &Again) -> Result<bool> {
     let Some(now) = store.record(&record.entry.id)? else { return Ok(false) };
-    if now.entry != record.entry || now.damaged_ms.is_some() {
-        return Ok(false);
-    }
-    for digest in store.content_of(record)? {
-        // Between the check and the lock, somebody may have taken it.
-        if !blob::is_good_by_stamp(&store.root, &digest, Durability::Relaxed)? {
-            return Ok(false);
+    Ok(match again {
+        Again::ByRepair => now.is_same_content(record),
+        Again::ByDoctor => {
+            now.entry == record.entry
+                && now.damaged_ms.is_none()
+                && store.are_good_by_stamp(&store.content_of(record)?)?
         }
-    }
-    Ok(true)
+    })
 }
 
 #[cfg(test)]
@@ -118,7 +113,7 @@ fn is_as_looked_at(store: &Store, record: &Record) -> Result<bool> {
 mod tests {
     use super::*;
     use crate::model_ref::ModelRef;
-    use crate::{FsCatalog, StageOptions};
+    use crate::{Durability, FsCatalog, StageOptions};
 
     // Red when `show_at` does not ask under the lock whether the entry is still the one that was looked at: its path then
     // comes back without a record, of a blob that happens to be there.

@@ -72,7 +72,7 @@ fn run(
         // What an interrupted copy has left has its room already.
         let needed_bytes = needed_bytes.saturating_sub(reserved_bytes(store, &batch));
         let copied_bytes = if session.can_reflink() { 0 } else { needed_bytes };
-        make_room(store, needed_bytes, copied_bytes)?;
+        make_room(store, needed_bytes, copied_bytes, None)?;
         Ok(session)
     });
     let session = match begun {

@@ -7,6 +7,7 @@ use rayon::prelude::*;
 use super::{Store, Taken};
 use crate::blob::manifest::TreeFile;
 use crate::blob::{self, Checker, Subject, Verdict, outboard};
+use crate::digest::Digest;
 use crate::entry::{ArtifactKind, LinkMode, Record};
 use crate::error::{Error, Result};
 use crate::fs::{Durability, Meta};
@@ -84,23 +85,29 @@ impl Store {
             Err(_) if self.root.meta(&layout::blob(&digest))?.is_none() => return Ok(false),
             Err(error) => return Err(error),
         };
+        // Each blob too where views are copies: another entry may show it.
+        let blobs = files.iter().map(|file| &file.digest);
         if view != LinkMode::Hardlink {
-            // Each blob too: another entry may show it.
-            let blobs = files.iter().map(|file| blob::is_good_by_stamp(&self.root, &file.digest, Durability::Relaxed));
-            return Ok(
-                self.is_listed(record, &files, at)? && blobs.collect::<Result<Vec<_>>>()?.iter().all(|good| *good)
-            );
+            return Ok(self.is_listed(record, &files, at)? && self.are_good_by_stamp(blobs)?);
         }
         for file in &files {
-            let shown = file.below(at);
-            let intact = blob::is_good_by_stamp(&self.root, &file.digest, Durability::Relaxed)?
-                && view::is_hardlink_of(&self.root, &file.digest, &shown)?;
-            if !intact {
+            if !view::is_hardlink_of(&self.root, &file.digest, &file.below(at))? {
+                return Ok(false);
+            }
+        }
+        self.are_good_by_stamp(blobs)
+    }
+
+    /// Whether these blobs are here, and were not changed since they were checked.
+    pub(crate) fn are_good_by_stamp<'d>(&self, digests: impl IntoIterator<Item = &'d Digest>) -> Result<bool> {
+        for digest in digests {
+            if !blob::is_good_by_stamp(&self.root, digest, Durability::Relaxed)? {
                 return Ok(false);
             }
         }
         Ok(true)
     }
+
     /// A file in the folders of a tree's view that no file of it has: an engine that reads the folder reads it too.
     pub(crate) fn extra_file(&self, record: &Record) -> Result<Option<PathBuf>> {
         let (ArtifactKind::Tree, Some(digest)) = (record.kind, record.entry.digest) else { return Ok(None) };

@@ -57,7 +57,7 @@ impl Recorder<'_> {
         let id = &record.entry.id;
         let reason = match self.store.record(id) {
             Ok(None) => "it was removed while it was checked",
-            Ok(Some(now)) if is_same_content(&now, record) => return answer,
+            Ok(Some(now)) if now.is_same_content(record) => return answer,
             Ok(Some(_)) => "it was given other content while it was checked; verify it again",
             Err(_) => return answer,
         };
@@ -102,8 +102,4 @@ pub(super) fn note_verified(store: &Store, checked: &[(&str, u64)], against_expe
     if let Err(error) = noted {
         tracing::debug!(%error, "that entries were checked is not recorded");
     }
-}
-
-fn is_same_content(now: &Record, then: &Record) -> bool {
-    (now.kind, now.entry.digest) == (then.kind, then.entry.digest) && now.entry.local_path == then.entry.local_path
 }

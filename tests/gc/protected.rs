@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 
-use catalog_core::{CatalogStore as _, GcReason, LifecycleState};
+use catalog_core::{CatalogStore as _, Error, GcReason, LifecycleState, RepairOptions};
 use rstest::rstest;
 
 use super::*;
@@ -275,4 +275,22 @@ fn the_view_of_a_lease_stays_when_another_entry_has_the_same_bytes() {
     assert_eq!(catalog.gc(&now()).unwrap().leftovers, 1);
     assert!(!view.exists());
     assert_eq!(debris(&catalog), Vec::<String>::new());
+}
+
+/// Without it, evicting the rest of the tree would make room for the file of it that is lost.
+// Red when the entry that the room is for does not count as used.
+#[test]
+fn room_for_a_repair_is_not_made_by_evicting_what_is_repaired() {
+    let host = Host::new();
+    let catalog = catalog(&host);
+    add(&host, &catalog, "other");
+    catalog.pin("other", "p", None).unwrap();
+    add_tree(&host, &catalog, "tree", &["a", "b"]);
+    set_staged(&host.root(), "tree", ago(YEAR));
+    set(&host.root(), "tree", "last_used_ms", ago(YEAR));
+    fs::remove_file(blob_path(&host.root(), &Digest::sha256_of(&content("a")))).unwrap();
+    catalog.change_config(|limits| limits.max_bytes = Some(5 * SIZE as u64 / 2)).unwrap();
+    let error = catalog.repair("tree", &RepairOptions::default()).unwrap_err();
+    assert!(matches!(error, Error::NoRoom { .. }), "{error}");
+    assert_eq!(ids(&catalog), ["other", "tree"]);
 }
