@@ -268,3 +268,29 @@ fn repair_goes_on_past_an_entry_that_cannot_be_shown_again() {
     catalog.repair("adopted", &RepairOptions::default()).unwrap();
     assert_eq!(fs::read(adopted).unwrap(), b"model");
 }
+
+// Red when an eviction that cannot be recorded fails those that are recorded in the same write.
+#[test]
+fn a_collection_evicts_past_a_shard_that_cannot_be_written() {
+    if !is_root() || !has_tool("chattr") {
+        return skip("this needs root and chattr");
+    }
+    let host = Host::new();
+    let catalog = host.catalog();
+    for id in ["a", "b", "c"] {
+        stage(&catalog, &host.file(id, id), id).unwrap();
+    }
+    let shard = shard_path(&host.root(), "b");
+    let immutable = |on: &str| Command::new("chattr").arg(on).arg(&shard).status().is_ok_and(|status| status.success());
+    if !immutable("+i") {
+        return skip("this file system has no immutable files");
+    }
+    let policy = no_grace().with_max_bytes(Some(0));
+    let report = catalog.gc(&policy);
+    assert!(immutable("-i"));
+    let report = report.unwrap();
+    assert_eq!((report.entries, report.skipped, report.failed.len()), (2, 0, 1), "{report:?}");
+    assert_readable(&catalog, "b", b"b");
+    assert_eq!(blobs(&host.root()).len(), 1, "the others' bytes are gone");
+    assert_eq!(catalog.gc(&policy).unwrap().entries, 1);
+}

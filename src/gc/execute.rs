@@ -9,13 +9,14 @@ use super::usage::bytes_freed_below;
 use super::{GcAction, GcFailure, GcPlan, GcPolicy, GcReport, GcStep};
 use crate::blob::{self, Freed};
 use crate::digest::Digest;
+use crate::entry::ArtifactKind;
 use crate::error::{Error, Result};
 use crate::fs::Session;
 use crate::fs::{now_ms, reserve};
 use crate::index::{Change, StoredRecord};
 use crate::ingest;
 use crate::layout::{self, Thing};
-use crate::store::{Fate, Store, Sweep};
+use crate::store::{Fate, Store, Sweep, each_once};
 
 /// Entries that are evicted in one write of the index. Each holds a descriptor until its blobs are out of the way.
 const EVICTIONS_AT_ONCE: usize = 200;
@@ -96,25 +97,25 @@ impl Run<'_> {
         }
     }
 
-    /// Evicts these entries in one write of the index, or, without room for it, one by one: each that is out makes room for
-    /// the next one.
+    /// Evicts these entries in one write of the index, or, when that fails, one by one: each that is out makes room for the
+    /// next one, and what is at fault with one is no failure of the others.
     fn evict_some(&mut self, steps: &[&GcStep], sweep: &mut Sweep<'_>) -> Result<()> {
-        let before = self.report.clone();
-        match self.evict(steps, sweep) {
-            Err(error) if error.is_no_space() && !error.is_failed_sync() && steps.len() > 1 => {
-                self.report = before;
+        match (self.evict(steps, sweep), steps) {
+            (Err(error), [_, _, ..]) if error.is_of_one_file() => {
                 for step in steps {
-                    let done = self.evict(&[step], sweep);
+                    let is_gone = matches!(&step.action, GcAction::EvictEntry { id, .. } if self.is_gone(id));
+                    let done = if is_gone { Ok(()) } else { self.evict(&[step], sweep) };
                     self.note(&step.action, done)?;
                 }
                 Ok(())
             }
-            Err(error) => match steps.first() {
-                Some(step) => self.note(&step.action, Err(error)),
-                None => Err(error),
-            },
-            Ok(()) => Ok(()),
+            (done, [step, ..]) => self.note(&step.action, done),
+            (done, []) => done,
         }
+    }
+
+    fn is_gone(&self, id: &str) -> bool {
+        matches!(self.store.record(id), Ok(None))
     }
 
     /// Removes entries whose eviction is still due, and what only they needed. Their root blobs are claimed first: a lease
@@ -123,19 +124,16 @@ impl Run<'_> {
         let store = self.store;
         let mut due: BTreeMap<&str, &GcStep> = BTreeMap::new();
         for step in steps {
-            match &step.action {
-                GcAction::EvictEntry { id, digest }
-                    if digest.is_none_or(|digest| sweep.block_leases(&digest).unwrap_or(false)) =>
-                {
-                    due.insert(id, step);
-                }
-                _ => self.report.skipped += 1,
+            if let GcAction::EvictEntry { id, digest } = &step.action
+                && digest.is_none_or(|digest| sweep.block_leases(&digest).unwrap_or(false))
+            {
+                due.insert(id, step);
             }
         }
         let ids: Vec<&str> = due.keys().copied().collect();
         let mut evicted: BTreeMap<String, (StoredRecord, &GcStep)> = BTreeMap::new();
         let policy = self.policy;
-        sweep.record(&ids, &mut |id, old| {
+        let recorded = sweep.record(&ids, &mut |id, old| {
             evicted.remove(id);
             let (Some(record), Some(step)) = (old, due.get(id)) else { return Ok(Change::Keep) };
             let facts = entry_facts(&record.clone().into_record(id.to_owned(), &store.root), Vec::new(), now_ms());
@@ -145,8 +143,12 @@ impl Run<'_> {
             }
             evicted.insert(id.to_owned(), (record, step));
             Ok(Change::Remove)
-        })?;
-        self.report.skipped += (ids.len() - evicted.len()) as u64;
+        });
+        match &recorded {
+            Ok(()) => self.report.skipped += (steps.len() - evicted.len()) as u64,
+            // Some shards may be written.
+            Err(_) => evicted.retain(|id, _| self.is_gone(id)),
+        }
         let relocked = sweep.relocked;
         for (id, (stored, step)) in evicted {
             let is_known = sweep.relocked == relocked;
@@ -154,7 +156,7 @@ impl Run<'_> {
             self.note(&step.action, done)?;
         }
         sweep.unblock_leases();
-        Ok(())
+        recorded
     }
 
     /// Removes the views and blobs of an entry whose record is gone. `is_known`: the sweep has read its roots before that,
@@ -168,17 +170,26 @@ impl Run<'_> {
         sweep: &mut Sweep<'_>,
     ) -> Result<()> {
         let store = self.store;
-        let files = match stored.digest {
+        self.report.entries += 1;
+        self.report.logical_bytes += stored.size_bytes;
+        let digest = stored.digest.filter(|_| stored.kind != ArtifactKind::Registered);
+        // The sweep may have let go of what it kept leases off, to lock the store again: what is leased now stays for a later
+        // collection.
+        if let Some(digest) = digest
+            && !sweep.block_leases(&digest)?
+        {
+            self.report.skipped += 1;
+            return Ok(());
+        }
+        let files = match digest {
             Some(digest) => store.files_of(stored.kind, digest, stored.size_bytes)?,
             None => Vec::new(),
         };
-        let record = stored.clone().into_record(id.to_owned(), &store.root);
-        let blobs = store.blobs_of(&record)?;
-        if is_known {
-            sweep.roots.release(store.relative(&record.entry.local_path), &blobs);
+        let content = files.iter().map(|file| file.digest).chain(digest);
+        let blobs = each_once(content.chain(stored.needs.iter().copied()));
+        if is_known && let Some(path) = stored.relative_path() {
+            sweep.roots.release(&path, &blobs);
         }
-        self.report.entries += 1;
-        self.report.logical_bytes += record.size_bytes;
         // A view that cannot be removed is no reason to keep the blobs.
         let views = sweep.remove_views(id, stored, &files).map(|freed| self.report.physical_bytes += freed.disk_bytes);
         self.note(&step.action, views)?;

@@ -109,23 +109,18 @@ impl Store {
 
     /// The blobs that a record needs, the manifest of a tree and further documents among them, each once.
     pub(crate) fn blobs_of(&self, record: &Record) -> Result<Vec<Digest>> {
-        let mut blobs = self.content_of(record)?;
-        blobs.extend(&record.needs);
-        blobs.sort_unstable();
-        blobs.dedup();
-        Ok(blobs)
+        let content = self.content_of(record)?;
+        Ok(each_once(content.into_iter().chain(record.needs.iter().copied())))
     }
 
     /// The blobs of its content alone: what an engine can open, and the manifest of a tree.
     pub(crate) fn content_of(&self, record: &Record) -> Result<Vec<Digest>> {
         let content = record.entry.digest.filter(|_| record.kind != ArtifactKind::Registered);
-        let mut blobs: Vec<Digest> = content.into_iter().collect();
-        if let (ArtifactKind::Tree, Some(digest)) = (record.kind, content) {
-            blobs.extend(self.read_tree(digest)?.into_iter().map(|file| file.digest));
-        }
-        blobs.sort_unstable();
-        blobs.dedup();
-        Ok(blobs)
+        let files = match content {
+            Some(digest) => self.files_of(record.kind, digest, record.size_bytes)?,
+            None => Vec::new(),
+        };
+        Ok(each_once(content.into_iter().chain(files.iter().map(|file| file.digest))))
     }
 
     /// The files of an artifact; of a file, itself with an empty path.
@@ -171,6 +166,14 @@ impl Store {
         }
         manifest::decode(&bytes).map_err(corrupt)
     }
+}
+
+/// These blobs in their order, each once.
+pub(crate) fn each_once(blobs: impl Iterator<Item = Digest>) -> Vec<Digest> {
+    let mut blobs: Vec<Digest> = blobs.collect();
+    blobs.sort_unstable();
+    blobs.dedup();
+    blobs
 }
 
 #[cfg(test)]
