@@ -14,7 +14,7 @@ use crate::fs::{Durability, Meta};
 use crate::index::Change;
 use crate::layout::{self, Place};
 use crate::threads::ready_for_rayon;
-use crate::view;
+use crate::view::{self, View};
 
 /// Whether content is looked at before it is given out.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -62,11 +62,12 @@ impl Store {
 
     fn check_doubtful(&self, record: &Record, doubtful: &[Subject]) -> Result<()> {
         tracing::info!(id = %record.entry.id, files = doubtful.len(), "changed since the last full check: checking it now");
+        let before = self.view_now(record);
         let checker = Checker::quiet(&self.root, Durability::Relaxed);
         for (subject, verdict) in checker.all(doubtful)? {
             self.judge(record, subject, &verdict)?;
         }
-        self.note_checked_views(record);
+        self.note_checked_views(record, before);
         Ok(())
     }
 
@@ -170,38 +171,44 @@ impl Store {
         }
     }
 
-    /// Notes the fingerprint of a view that is no hardlink and was just checked, so that it need not be checked again. Best
-    /// effort.
-    pub(crate) fn note_checked_views(&self, record: &Record) {
-        let noted = self.try_note_checked_views(record);
-        if let Err(error) = noted {
-            tracing::debug!(id = %record.entry.id, %error, "that the view was checked is not recorded");
-        }
+    /// A record's view as it is now; `None` if that cannot be told.
+    pub(crate) fn view_now(&self, record: &Record) -> Option<View> {
+        let told = self.try_view_now(record);
+        told.inspect_err(|error| tracing::debug!(id = %record.entry.id, %error, "the view cannot be looked at")).ok()?
     }
 
-    fn try_note_checked_views(&self, record: &Record) -> Result<()> {
-        let Some(digest) = record.entry.digest else { return Ok(()) };
+    fn try_view_now(&self, record: &Record) -> Result<Option<View>> {
+        let Some(digest) = record.entry.digest else { return Ok(None) };
         let files = self.files_of(record.kind, digest, record.size_bytes)?;
         let at = self.relative(&record.entry.local_path);
         let mut mode = LinkMode::Hardlink;
         for (file, path) in shown_files(record, &files, at) {
             if !view::is_hardlink_of(&self.root, &file.digest, &path)? {
-                mode = record.view.unwrap_or(LinkMode::Copy).max(LinkMode::Reflink);
+                // A root that was copied file by file has copies where hardlinks were.
+                mode = record.view.filter(|view| *view != LinkMode::Hardlink).unwrap_or(LinkMode::Copy);
             }
         }
-        // A root that was copied file by file has copies where hardlinks were.
-        let mode =
-            if record.view == Some(LinkMode::Hardlink) && mode != LinkMode::Hardlink { LinkMode::Copy } else { mode };
-        let listing = view::fingerprint_of(&self.root, &files, at, mode)?;
-        if record.view_fingerprint == listing {
-            return Ok(());
+        let fingerprint = view::fingerprint_of(&self.root, &files, at, mode)?;
+        Ok(Some(View { mode, fingerprint }))
+    }
+
+    /// Notes how a view is that was just checked in full, so that it need not be checked again: as it was `before` that, if
+    /// it still is so. Best effort.
+    pub(crate) fn note_checked_views(&self, record: &Record, before: Option<View>) {
+        let Some(View { mode, fingerprint }) = before else { return };
+        let is_known = record.view_fingerprint == fingerprint;
+        if is_known || self.view_now(record).is_none_or(|now| (now.mode, &now.fingerprint) != (mode, &fingerprint)) {
+            return;
         }
-        self.edit(&[&record.entry.id], &mut |_, old| {
+        let noted = self.edit(&[&record.entry.id], &mut |_, old| {
             let Some(mut now) = old.filter(|now| now.digest == record.entry.digest) else { return Ok(Change::Keep) };
             now.view = Some(mode);
-            now.view_fingerprint = listing.clone();
+            now.view_fingerprint.clone_from(&fingerprint);
             Ok(Change::Put(Box::new(now)))
-        })
+        });
+        if let Err(error) = noted {
+            tracing::debug!(id = %record.entry.id, %error, "that the view was checked is not recorded");
+        }
     }
 }
 
@@ -226,5 +233,39 @@ pub(crate) fn is_there(record: &Record) -> Result<bool> {
         }),
         Err(e) if matches!(e.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory) => Ok(false),
         Err(e) => Err(Error::io("look at", path, e)),
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::disallowed_methods, clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::model_ref::ModelRef;
+    use crate::{FsCatalog, StageOptions};
+
+    // Red when what is noted is how the view is after the check: bytes that came meanwhile would count as checked.
+    #[test]
+    fn what_was_written_while_a_view_was_checked_does_not_count_as_checked() {
+        let dir = tempfile::tempdir().unwrap();
+        let catalog = FsCatalog::new(dir.path().join("root")).unwrap().with_durability(Durability::Relaxed);
+        let file = dir.path().join("m.gguf");
+        std::fs::write(&file, "model").unwrap();
+        let options = StageOptions::default().with_id(Some("m".into()));
+        let path = catalog.stage(&ModelRef::File { path: file.clone() }, &options).unwrap().local_path;
+        let store = catalog.store();
+        for is_changed in [true, false] {
+            // As a root that was copied file by file has it.
+            std::fs::remove_file(&path).unwrap();
+            std::fs::copy(&file, &path).unwrap();
+            let record = catalog.record("m").unwrap().unwrap();
+            let before = store.view_now(&record);
+            if is_changed {
+                std::fs::remove_file(&path).unwrap();
+                std::fs::write(&path, "MODEL").unwrap();
+            }
+            store.note_checked_views(&record, before);
+            let noted = catalog.record("m").unwrap().unwrap();
+            assert_eq!(noted.view_fingerprint.is_some(), !is_changed, "{noted:?}");
+        }
     }
 }

@@ -11,6 +11,7 @@ use crate::digest::Digest;
 use crate::entry::{ArtifactKind, Record};
 use crate::error::{Error, Result};
 use crate::store::{Store, Taken, shown_files};
+use crate::view::View;
 use crate::{layout, view};
 
 /// A file to check for an entry.
@@ -33,6 +34,8 @@ pub(super) struct Pending {
     pub(super) elsewhere: Vec<String>,
     pub(super) error: Option<Error>,
     pub(super) bytes_read: u64,
+    /// How its view was before anything of it was read.
+    pub(super) view: Option<View>,
     /// When the first of those files was checked that were left out because they were checked lately.
     pub(super) left_out_ms: Option<u64>,
 }
@@ -146,7 +149,8 @@ impl Work {
         let elsewhere =
             extra.map(|path| format!("{} is a file more than it has", path.display())).into_iter().collect();
         let (error, bytes_read, left_out_ms) = (None, 0, None);
-        self.pending.push(Pending { record, parts, left, bad, elsewhere, error, bytes_read, left_out_ms });
+        let view = store.view_now(&record);
+        self.pending.push(Pending { record, parts, left, bad, elsewhere, error, bytes_read, view, left_out_ms });
         Ok(())
     }
 
