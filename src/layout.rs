@@ -53,6 +53,8 @@ pub(crate) const PARTIALS: &str = "partials";
 pub(crate) const VIEWS: &str = "views";
 pub(crate) const TRASH: &str = "trash";
 pub(crate) const QUARANTINE: &str = "quarantine";
+/// In `quarantine/`, before the random part of a name.
+const STRANGER: &str = "stranger";
 pub(crate) const LOCKS: &str = "locks";
 /// In `locks/`.
 const FETCH: &str = "fetch";
@@ -143,9 +145,14 @@ pub(crate) fn quarantine(digest: &Digest, tag: &str) -> PathBuf {
     Path::new(QUARANTINE).join(format!("{}.{tag}", digest.to_hex()))
 }
 
-/// Where something that is no blob is kept to look at: a damaged shard or `store.json`, or what stood in a file's place.
+/// Where something that is no blob is kept to look at: a damaged shard, `store.json`.
 pub(crate) fn quarantine_other(name: &str, tag: &str) -> PathBuf {
     Path::new(QUARANTINE).join(format!("{name}.{tag}"))
+}
+
+/// A file that stood in a view's folder and that no entry has there. Nothing says what it should have been.
+pub(crate) fn quarantine_stranger(tag: &str) -> PathBuf {
+    quarantine_other(STRANGER, tag)
 }
 
 /// A blob in `trash/`, under its name and the time at which it was put there.

@@ -255,4 +255,7 @@ fn a_file_more_than_the_tree_has_is_found_and_moved_by_repair() {
     assert_eq!(catalog.repair("t", &RepairOptions::default()).unwrap().quarantined, 1);
     catalog.resolve("t").unwrap();
     assert!(!extra.exists() && host_quarantine(&host) == 1);
+    // Under a name of its own: under the digest of a blob, a repair of that would read it.
+    let kept = host.root().join("quarantine").read_dir().unwrap().next().unwrap().unwrap().file_name();
+    assert!(kept.to_str().unwrap().starts_with("stranger."), "{kept:?}");
 }

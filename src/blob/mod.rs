@@ -113,7 +113,6 @@ pub(crate) fn quarantine(
     bad: &Meta,
     durability: Durability,
 ) -> Result<bool> {
-    let to = layout::quarantine(digest, &atomic::random_name());
     if !root.meta(from)?.is_some_and(|now| now.same_inode(bad)) {
         return Ok(false);
     }
@@ -125,14 +124,28 @@ pub(crate) fn quarantine(
         }
     }
     tracing::warn!(%digest, path = %from.display(), "stored bytes are not what they should be; moved to quarantine");
-    root.rename_over(from, &to)?;
+    move_aside(root, from, &layout::quarantine(digest, &atomic::random_name()), durability).map(|()| true)
+}
+
+/// Moves a file that is in a view's folder, and that no entry has there, to where an operator can look at it, durably.
+/// `false`: it has been replaced since it was looked at, and stays.
+pub(crate) fn quarantine_stranger(root: &Root, from: &Path, found: &Meta, durability: Durability) -> Result<bool> {
+    if !root.meta(from)?.is_some_and(|now| now.same_inode(found)) {
+        return Ok(false);
+    }
+    tracing::warn!(path = %from.display(), "what no entry has there; moved to quarantine");
+    move_aside(root, from, &layout::quarantine_stranger(&atomic::random_name()), durability).map(|()| true)
+}
+
+fn move_aside(root: &Root, from: &Path, to: &Path, durability: Durability) -> Result<()> {
+    root.rename_over(from, to)?;
     if durability.is_full() {
         let mut touched = Touched::default();
         touched.folder_of(from);
-        touched.folder_of(&to);
+        touched.folder_of(to);
         touched.sync(root)?;
     }
-    Ok(true)
+    Ok(())
 }
 
 fn make_old(root: &Root, name: &Path) -> Result<()> {

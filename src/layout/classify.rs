@@ -7,7 +7,7 @@ use std::path::{Component, Path};
 
 use super::{
     BLOBS, CACHEDIR_TAG, DATA, FETCH, FOLDERS, INDEX, INGEST, JOURNAL, KEY_DIGITS, LOCKS, OUTBOARDS, PARTIALS,
-    QUARANTINE, RESERVE, SHA256, STORE_JSON, TRASH, VIEW_DIGITS, VIEWS,
+    QUARANTINE, RESERVE, SHA256, STORE_JSON, STRANGER, TRASH, VIEW_DIGITS, VIEWS,
 };
 use crate::digest::Digest;
 
@@ -226,7 +226,7 @@ fn trashed(name: &str) -> Option<(Digest, u64)> {
 /// What a name in `quarantine/` says; `Some(None)` for what is no blob.
 fn quarantined(name: &str) -> Option<Option<Digest>> {
     let (what, tag) = name.rsplit_once('.')?;
-    let is_other = what == STORE_JSON || shard_name(what).is_some();
+    let is_other = matches!(what, STORE_JSON | STRANGER) || shard_name(what).is_some();
     let digest = Digest::from_sha256_hex(what);
     (is_random(tag) && (is_other || digest.is_some())).then_some(digest)
 }

@@ -112,6 +112,12 @@ impl<'s> Exclusive<'s> {
         blob::quarantine(&self.store.root, digest, from, bad, self.store.durability())
     }
 
+    /// Moves a file that is in a view's folder, and that no entry has there, to `quarantine/`, durably. `false`: it was
+    /// replaced since it was looked at, and stays.
+    pub(super) fn quarantine_stranger(&self, from: &Path, found: &Meta) -> Result<bool> {
+        blob::quarantine_stranger(&self.store.root, from, found, self.store.durability())
+    }
+
     /// Puts the generation before in the place of a shard that is damaged or lost. `None`: the shard can be read by now.
     pub(crate) fn restore_shard(&self, number: u8) -> Result<Option<Generation>> {
         let Store { index, settings, .. } = self.store;

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use super::{Exclusive, Store};
 use crate::blob::Subject;
 use crate::digest::Digest;
-use crate::entry::Record;
+use crate::entry::{ArtifactKind, Record};
 use crate::error::Result;
 use crate::fs::{Kind, Meta, now_ms};
 use crate::index::Change;
@@ -35,30 +35,32 @@ impl Store {
         if !alone.quarantine(digest, &name, bad)? {
             return Ok(false);
         }
-        let mut done = Ok(());
         // Entries of a shard that cannot be read find the damage when they are used: no stamp fits any more.
-        for record in self.index.readable().iter().flat_map(|shard| shard.all()) {
+        let (mut damaged, mut views) = (Vec::new(), Vec::new());
+        let shards = self.index.readable();
+        for record in shards.iter().flat_map(|shard| shard.all()) {
             let shown = self.shown(record, digest);
-            if shown.is_none() && !self.names(record, digest) {
-                continue;
+            let is_manifest = record.kind == ArtifactKind::Tree && record.entry.digest == Some(*digest);
+            if shown.is_some() || is_manifest {
+                damaged.push(record.entry.id.as_str());
+                views.extend(shown.unwrap_or_default());
             }
-            let marked = mark_damaged(&alone, &record.entry.id);
-            // Also when the disk has no room for the mark: what is not there is not given out.
-            let removed = self.remove_shown(&shown.unwrap_or_default(), bad);
-            done = done.and(marked).and(removed);
         }
-        done.map(|()| true)
+        let marked = mark_damaged(&alone, &damaged);
+        // Also when the disk has no room for the mark: what is not there is not given out.
+        self.remove_shown(&views, bad).and(marked).map(|()| true)
     }
 
     /// Removes those of these views that are the inode that was found bad.
     fn remove_shown(&self, views: &[PathBuf], bad: &Meta) -> Result<()> {
-        for path in views {
+        let remove = |path: &PathBuf| {
             // A view that is a copy has bytes of its own, which may well be good.
-            if self.root.meta(path)?.is_some_and(|view| view.same_inode(bad)) {
-                self.root.remove_file(path)?;
+            match self.root.meta(path)?.is_some_and(|view| view.same_inode(bad)) {
+                true => self.root.remove_file(path).map(drop),
+                false => Ok(()),
             }
-        }
-        Ok(())
+        };
+        views.iter().map(remove).fold(Ok(()), Result::and)
     }
 
     /// Takes a bad file of an entry out of service: its blob, or its view.
@@ -87,7 +89,7 @@ impl Store {
         if !alone.quarantine(&view.digest, &view.path, bad)? {
             return Ok(false);
         }
-        mark_damaged(&alone, id)?;
+        mark_damaged(&alone, &[id])?;
         Ok(true)
     }
 
@@ -98,18 +100,13 @@ impl Store {
         match self.record(id)? {
             // A document that it needs is not what an engine opens.
             Some(record) if self.content_of(&record).is_ok_and(|blobs| self.are_here(&blobs)) => Ok(()),
-            Some(_) => mark_damaged(&alone, id),
+            Some(_) => mark_damaged(&alone, &[id]),
             None => Ok(()),
         }
     }
 
     fn are_here(&self, blobs: &[Digest]) -> bool {
         blobs.iter().all(|digest| matches!(self.root.meta(&layout::blob(digest)), Ok(Some(_))))
-    }
-
-    /// Whether a record needs this blob without showing it: as its manifest.
-    fn names(&self, record: &Record, digest: &Digest) -> bool {
-        record.entry.digest == Some(*digest)
     }
 
     /// Where a record shows this blob; `None` if it does not, or if that is not known.
@@ -136,10 +133,15 @@ impl Store {
     }
 }
 
-fn mark_damaged(alone: &Exclusive<'_>, id: &str) -> Result<()> {
-    alone.record(&[id], &mut |_, old| {
+/// Marks entries in one write, or, when that fails, one by one: the shard of one may be damaged.
+fn mark_damaged(alone: &Exclusive<'_>, ids: &[&str]) -> Result<()> {
+    let marked = alone.record(ids, &mut |_, old| {
         let Some(mut record) = old else { return Ok(Change::Keep) };
         record.damaged_ms = record.damaged_ms.or(Some(now_ms()));
         Ok(Change::Put(Box::new(record)))
-    })
+    });
+    match (marked, ids) {
+        (Err(_), [_, _, ..]) => ids.iter().map(|id| mark_damaged(alone, &[id])).fold(Ok(()), Result::and),
+        (marked, _) => marked,
+    }
 }

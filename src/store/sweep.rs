@@ -224,8 +224,7 @@ impl<'s> Sweep<'s> {
                 root.remove_empty_dir(path).map(drop)
             }
             Some(meta) if is_ours(&meta, root.keeps_modes()) => root.remove_file(path).map(drop),
-            // Nothing says which blob it should have been.
-            Some(meta) => self.guard().quarantine(&Digest::sha256_of(b""), path, &meta).map(drop),
+            Some(meta) => self.guard().quarantine_stranger(path, &meta).map(drop),
         }
     }
 

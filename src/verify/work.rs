@@ -81,6 +81,9 @@ impl Work {
                     pending.bytes_read += bytes_read;
                     if let Some(ranges) = bad_ranges(subject, verdict) {
                         let taken = *taken.get_or_insert_with(|| take_bad(store, &pending.record, subject, verdict));
+                        if subject.path.starts_with(layout::QUARANTINE) {
+                            mark(store, &pending.record);
+                        }
                         let is_view = !subject.is_blob() && !subject.path.starts_with(layout::QUARANTINE);
                         let path = store.root.absolute(&subject.path);
                         if taken == Taken::Occupied {
@@ -194,14 +197,18 @@ fn present(store: &Store, digest: &Digest, size_bytes: Option<u64>) -> Result<Su
 /// Takes what was found bad out of service at once.
 fn take_bad(store: &Store, record: &Record, subject: &Subject, verdict: &Verdict) -> Taken {
     if subject.path.starts_with(layout::QUARANTINE) {
-        // The process that moved it there may have ended before it could say so, or had no room to.
-        if record.damaged_ms.is_none()
-            && let Err(error) = store.mark_unmarked(&record.entry.id)
-        {
-            tracing::warn!(id = %record.entry.id, %error, "that it is damaged could not be recorded");
-        }
         return Taken::Quarantined;
     }
     let Verdict::Bad { file, .. } = verdict else { return Taken::Left };
     store.take_bad_out_of_service(&record.entry.id, subject, file)
+}
+
+/// Marks an entry whose blob is in quarantine: the process that moved it there may have ended before it could say so, or
+/// had no room to.
+fn mark(store: &Store, record: &Record) {
+    if record.damaged_ms.is_none()
+        && let Err(error) = store.mark_unmarked(&record.entry.id)
+    {
+        tracing::warn!(id = %record.entry.id, %error, "that it is damaged could not be recorded");
+    }
 }

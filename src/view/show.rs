@@ -256,10 +256,9 @@ pub(crate) fn copy(root: &Root, files: &[TreeFile], session: &Session<'_>, durab
 }
 
 fn quarantine_extras(root: &Root, exhibit: &Exhibit<'_>) -> Result<u64> {
-    let Some(first) = exhibit.files.first() else { return Ok(0) };
     let mut moved = 0;
     for (path, meta) in extras(root, exhibit.files, exhibit.at)? {
-        moved += u64::from(blob::quarantine(root, &first.digest, &path, &meta, exhibit.durability)?);
+        moved += u64::from(blob::quarantine_stranger(root, &path, &meta, exhibit.durability)?);
     }
     Ok(moved)
 }

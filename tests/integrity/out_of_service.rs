@@ -313,3 +313,19 @@ fn a_blob_is_repaired_from_a_view_that_is_a_copy() {
     assert!(fs::read(blob(&catalog, &digest)).unwrap() == bytes);
     assert!(passes(&check(&catalog, "m")));
 }
+
+/// As a process leaves it that ended between the two.
+// Red when only the first entry of those that need the blob is marked.
+#[test]
+fn what_is_in_quarantine_without_a_mark_is_marked_for_all_that_need_it() {
+    let host = Host::new();
+    let catalog = catalog(&host);
+    let bytes = noise(29, SIZE);
+    let digest = add(&host, &catalog, "one", &bytes);
+    add(&host, &catalog, "two", &bytes);
+    let blob = blob(&catalog, &digest);
+    fs::rename(&blob, host.root().join(format!("quarantine/{}.0123456789abcdef", digest.to_hex()))).unwrap();
+    let ran = run(&host, &["verify", "--all"]);
+    assert_eq!(ran.code, 4, "{}", ran.errors);
+    assert!(is_damaged(&catalog, "one") && is_damaged(&catalog, "two"));
+}

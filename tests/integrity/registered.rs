@@ -69,3 +69,17 @@ fn a_quick_check_reads_nothing_of_it() {
     let report = catalog.verify("m", &options).unwrap();
     assert!(matches!(report.outcome, VerificationOutcome::Warn { .. }) && report.bytes_read == 0, "{report:?}");
 }
+
+// Red when every entry of the digest is marked, and not only those that the blob is content of.
+#[test]
+fn it_is_not_marked_when_a_blob_of_its_digest_is_damaged() {
+    let host = Host::new();
+    let catalog = catalog(&host);
+    let digest = add(&host, &catalog, "staged", b"bytes");
+    register(&host, &catalog, "registered", Some(digest), b"bytes");
+    rot(&blob(&catalog, &digest), |file| flip(file, 0));
+    assert!(fails(&check(&catalog, "staged")));
+    assert!(catalog.record("staged").unwrap().unwrap().damaged_ms.is_some());
+    assert!(catalog.record("registered").unwrap().unwrap().damaged_ms.is_none());
+    assert!(passes(&check(&catalog, "registered")));
+}

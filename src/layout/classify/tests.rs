@@ -51,6 +51,7 @@ proptest! {
             (layout::partial(&key), Thing::Partial(key.clone()), Thing::Strange),
             (layout::partial(&layout::partial_key(&id)), Thing::Partial(layout::partial_key(&id)), Thing::Strange),
             (quarantined.clone(), Thing::Quarantined(Some(digest)), Thing::InQuarantined),
+            (layout::quarantine_stranger(TAG), Thing::Quarantined(None), Thing::InQuarantined),
             (layout::quarantine_other(STORE_JSON, TAG), Thing::Quarantined(None), Thing::InQuarantined),
             (layout::quarantine_other(&format!("{number:02x}.json"), TAG), Thing::Quarantined(None), Thing::InQuarantined),
         ];
