@@ -12,19 +12,25 @@
 //! refused, a file in the way is read. Each unit has its own result: what fails for one does not fail the others.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::path::PathBuf;
 
+use super::chores::{Chore, is_as_settled};
 use super::{Shared, Store};
-use crate::blob::{Checker, Published, Sealed, Subject, Verdict};
+use crate::blob::{Published, Sealed};
 use crate::digest::Digest;
 use crate::error::{Error, Result};
 use crate::fs::Meta;
 use crate::fs::Session;
 use crate::index::{Change, StoredRecord};
 use crate::layout;
-use crate::view::{self, Copies, Exhibit, Judged, Shown, Tally, View};
+use crate::view::{Copies, Exhibit, Judged, Shown, Tally, View};
 
 /// Rounds before giving up: more than a few only if somebody damages blobs, or replaces files, all the time.
-const ROUNDS: usize = 6;
+const ROUNDS: usize = 8;
+
+/// As many times the lock file may be gone when a round is over.
+const LOST_LOCKS: usize = 1000;
 
 /// What is committed, independent of the other units of the same commit. Ids differ within one commit.
 pub(crate) struct Unit<'a, 'r> {
@@ -71,18 +77,6 @@ pub(crate) fn commit(store: &Store, session: &Session<'_>, units: &mut [Unit<'_,
     commit.progress.into_iter().map(done).collect()
 }
 
-/// What is to be done without the lock before the next round.
-enum Chore {
-    /// Check a blob that is here and that nobody trusts.
-    Check(Digest),
-    /// Sync a private file: it is the blob of this number.
-    Sync(usize),
-    /// Make files that stand in for hardlinks.
-    Copy,
-    /// Read files that are in the way.
-    Judge(Vec<Subject>),
-}
-
 /// What a round without recording came to.
 struct Round {
     chores: Vec<(usize, Chore)>,
@@ -92,11 +86,11 @@ struct Round {
 
 /// How far one unit is.
 #[derive(Default)]
-struct Progress {
+pub(super) struct Progress {
     result: Option<Result<Option<View>>>,
     stored: BTreeSet<Digest>,
-    copies: Option<Copies>,
-    judged: Judged,
+    pub(super) copies: Option<Copies>,
+    pub(super) judged: Judged,
     tally: Tally,
     /// Made in this round.
     view: Option<View>,
@@ -121,9 +115,13 @@ impl Commit<'_> {
             self.store.root.sync_file_system()?;
             units.iter_mut().flat_map(|unit| &mut *unit.blobs).for_each(Sealed::was_synced);
         }
-        let mut doubted = None;
-        let mut rounds = 0..ROUNDS;
-        while self.progress.iter().any(|progress| progress.result.is_none()) {
+        // What the last round left to do is about.
+        let mut unsettled: Option<PathBuf> = None;
+        let (mut rounds, mut lost_locks) = (0, 0);
+        while rounds < ROUNDS && lost_locks < LOST_LOCKS {
+            if self.progress.iter().all(|progress| progress.result.is_some()) {
+                return Ok(());
+            }
             let mut shared = Shared::lock(self.store)?;
             let Round { chores, failed } = self.publish_and_show(&mut shared, units);
             if chores.is_empty() || !failed.is_empty() {
@@ -137,27 +135,26 @@ impl Commit<'_> {
                 // What could not be synced cannot be relied on, however often it is done again.
                 let is_final = results.iter().any(|(_, result)| result.as_ref().is_err_and(Error::is_failed_sync));
                 if !is_final && !shared.is_named()? {
-                    continue; // somebody has removed the lock file
+                    unsettled = Some(layout::lock_store()); // somebody has removed it
+                    lost_locks += 1;
+                    continue;
                 }
                 for (number, result) in results {
                     self.conclude(number, result);
                 }
             }
             drop(shared);
-            doubted = chores
-                .iter()
-                .find_map(|(_, chore)| if let Chore::Check(digest) = chore { Some(*digest) } else { None })
-                .or(doubted);
+            unsettled = chores.iter().find_map(|(number, chore)| chore.place(units.get(*number))).or(unsettled);
             self.do_chores(units, chores);
-            if rounds.next().is_none() && self.progress.iter().any(|progress| progress.result.is_none()) {
-                let path = doubted.map(|digest| self.store.root.absolute(&layout::blob(&digest))).unwrap_or_default();
-                return Err(Error::CorruptBlob {
-                    path,
-                    reason: "it was damaged again each time it was replaced".into(),
-                });
-            }
+            rounds += 1;
         }
-        Ok(())
+        let path = unsettled.map(|path| self.store.root.absolute(&path)).unwrap_or_default();
+        let cause =
+            io::Error::other(format!("it was changed, or removed, in each of {} attempts", rounds + lost_locks));
+        match self.progress.iter().all(|progress| progress.result.is_some()) {
+            true => Ok(()),
+            false => Err(Error::io("commit with", path, cause)),
+        }
     }
 
     /// Gives all units that are still open their names, each by itself.
@@ -186,23 +183,25 @@ impl Commit<'_> {
         let is_ready = |number: usize| self.is_open(number) && !failed.contains(&number);
         let open: Vec<(usize, &Unit<'_, '_>)> =
             units.iter().enumerate().filter(|(number, _)| is_ready(*number)).collect();
-        let due: Vec<(usize, &Unit<'_, '_>)> = open.iter().copied().filter(|(_, unit)| unit.record.is_some()).collect();
-        if due.is_empty() {
+        let (due, rest): (Vec<_>, Vec<_>) = open.into_iter().partition(|(_, unit)| unit.record.is_some());
+        let mut results = if due.is_empty() { Vec::new() } else { self.record_each(shared, &due) };
+        if !rest.is_empty() {
             let synced = shared.sync();
-            return open.iter().map(|(number, _)| (*number, synced.clone())).collect();
+            results.extend(rest.iter().map(|(number, _)| (*number, synced.clone())));
         }
-        let together = self.record_some(shared, &due);
-        let is_one = due.len() == 1;
+        results
+    }
+
+    /// Records units in one write. When that fails, each shard by itself, and then each unit: one shard that is damaged, or
+    /// one edit that is refused, is not the failure of the others.
+    fn record_each(&self, shared: &mut Shared<'_>, due: &[(usize, &Unit<'_, '_>)]) -> Vec<(usize, Result<()>)> {
         let is_everybodys = |error: &Error| error.is_failed_sync() || error.is_busy();
-        let results = match together {
-            // One shard that is damaged, or one edit that is refused, is not the failure of the others.
-            Err(error) if !is_one && !is_everybodys(&error) => {
-                due.iter().map(|unit| (unit.0, self.record_some(shared, &[*unit]))).collect::<Vec<_>>()
+        match self.record_some(shared, due) {
+            Err(error) if due.len() > 1 && !is_everybodys(&error) => {
+                parts(due).iter().flat_map(|part| self.record_each(shared, part)).collect()
             }
             result => due.iter().map(|(number, _)| (*number, result.clone())).collect(),
-        };
-        let rest = open.iter().filter(|(_, unit)| unit.record.is_none()).map(|(number, _)| (*number, Ok(())));
-        results.into_iter().chain(rest).collect()
+        }
     }
 
     fn record_some(&self, shared: &mut Shared<'_>, due: &[(usize, &Unit<'_, '_>)]) -> Result<()> {
@@ -229,15 +228,7 @@ impl Commit<'_> {
     fn do_chores(&mut self, units: &mut [Unit<'_, '_>], chores: Vec<(usize, Chore)>) {
         for (number, chore) in chores {
             let (Some(unit), Some(progress)) = (units.get_mut(number), self.progress.get_mut(number)) else { continue };
-            let done = match chore {
-                Chore::Check(digest) if self.settled.contains_key(&digest) => Ok(()), // for another unit, just now
-                Chore::Check(digest) => self.store.settle(&digest).map(|good| {
-                    self.settled.extend(good.map(|good| (digest, good)));
-                }),
-                Chore::Sync(blob) => unit.blobs.get_mut(blob).map_or(Ok(()), Sealed::sync),
-                Chore::Copy => make_copies(self.store, self.session, unit, progress),
-                Chore::Judge(subjects) => judge(self.store, subjects, &mut progress.judged),
-            };
+            let done = chore.run(self.store, self.session, unit, progress, &mut self.settled);
             if let Err(error) = done {
                 progress.result = Some(Err(error));
             }
@@ -248,6 +239,18 @@ impl Commit<'_> {
         for progress in self.progress.iter_mut().filter(|progress| progress.result.is_none()) {
             progress.result = Some(Err(error.clone()));
         }
+    }
+}
+
+/// Units by their shards; those of one shard one by one.
+fn parts<'u, 'a, 'r>(due: &[(usize, &'u Unit<'a, 'r>)]) -> Vec<Vec<(usize, &'u Unit<'a, 'r>)>> {
+    let mut shards: BTreeMap<u8, Vec<(usize, &Unit<'_, '_>)>> = BTreeMap::new();
+    for unit in due {
+        shards.entry(layout::shard_number(unit.1.id)).or_default().push(*unit);
+    }
+    match shards.len() {
+        0 | 1 => due.iter().map(|unit| vec![*unit]).collect(),
+        _ => shards.into_values().collect(),
     }
 }
 
@@ -277,7 +280,7 @@ fn attempt(
     }
     let Some(exhibit) = unit.exhibit.filter(|_| chores.is_empty()) else { return Ok(chores) };
     let Progress { judged, copies, tally, .. } = progress;
-    match shared.show(session, &exhibit, judged, copies.as_ref(), tally)? {
+    match shared.show(session, &exhibit, judged, copies.as_mut(), tally)? {
         Shown::Whole(view) => progress.view = Some(view),
         Shown::NeedsCopies => chores.push(Chore::Copy),
         Shown::NeedsJudgement(subjects) => chores.push(Chore::Judge(subjects)),
@@ -285,42 +288,33 @@ fn attempt(
     Ok(chores)
 }
 
-/// Whether a blob is the very file that was read in full a moment ago.
-fn is_as_settled(store: &Store, settled: Option<&Meta>, digest: &Digest) -> Result<bool> {
-    let Some(then) = settled else { return Ok(false) };
-    let now = store.root.meta(&layout::blob(digest))?;
-    Ok(now.is_some_and(|now| now.same_inode(then) && now.stamp() == then.stamp()))
-}
+#[cfg(test)]
+#[allow(clippy::disallowed_methods, clippy::unwrap_used)]
+mod tests {
+    use std::cell::Cell;
 
-fn make_copies(store: &Store, session: &Session<'_>, unit: &Unit<'_, '_>, progress: &mut Progress) -> Result<()> {
-    if let Some(exhibit) = &unit.exhibit {
-        progress.copies = Some(view::copy(&store.root, exhibit.files, session, store.durability())?);
-    }
-    Ok(())
-}
+    use super::*;
+    use crate::FsCatalog;
 
-/// Reads files that stand at places of views, and notes whether they have the bytes that belong there.
-fn judge(store: &Store, subjects: Vec<Subject>, judged: &mut Judged) -> Result<()> {
-    for subject in subjects {
-        let Some(before) = store.root.meta(&subject.path)? else { continue }; // the place is free by now
-        let path = subject.path.clone();
-        match Checker::quiet(&store.root, store.durability()).one(subject)? {
-            Verdict::Good => drop(judged.insert(path, (before, true))),
-            Verdict::Bad { .. } => drop(judged.insert(path, (before, false))),
-            Verdict::Missing => {}
-        }
-    }
-    Ok(())
-}
-
-impl Store {
-    /// Checks a blob that is here already, and takes a bad one out of the way. Returns what a good one was before.
-    fn settle(&self, digest: &Digest) -> Result<Option<Meta>> {
-        let before = self.root.meta(&layout::blob(digest))?;
-        match Checker::quiet(&self.root, self.durability()).one(Subject::blob(digest, None))? {
-            Verdict::Good => Ok(before),
-            Verdict::Missing => Ok(None),
-            Verdict::Bad { file, .. } => self.take_out_of_service(digest, &file).map(|_| None),
-        }
+    // Red when an attempt whose lock file is gone does not count: it never ends.
+    #[test]
+    fn a_commit_whose_lock_file_is_removed_each_time_ends() {
+        let dir = tempfile::tempdir().unwrap();
+        let catalog = FsCatalog::new(dir.path()).unwrap();
+        let store = catalog.store();
+        let session = Session::begin(&store.root).unwrap();
+        let lock = store.root.absolute(&layout::lock_store());
+        let attempts = Cell::new(0);
+        let is_due = || {
+            attempts.set(attempts.get() + 1);
+            assert!(attempts.get() < 2 * LOST_LOCKS, "it goes on for ever");
+            std::fs::remove_file(&lock).map_err(|e| Error::io("remove", &lock, e))?;
+            Ok(true)
+        };
+        let unit =
+            Unit { id: "m", blobs: &mut [], exhibit: None, is_due: &is_due, record: Some(&|_, _| Ok(Change::Keep)) };
+        let [done] = commit(store, &session, &mut [unit], false).try_into().unwrap();
+        let error = done.result.unwrap_err().to_string();
+        assert!(error.contains("locks/store"), "{error}");
     }
 }

@@ -61,7 +61,7 @@ impl<'s> Shared<'s> {
         session: &Session<'_>,
         exhibit: &Exhibit<'_>,
         judged: &Judged,
-        copies: Option<&Copies>,
+        copies: Option<&mut Copies>,
         tally: &mut Tally,
     ) -> Result<Shown> {
         view::show(&self.store.root, exhibit, session, judged, copies, &mut self.touched, tally)

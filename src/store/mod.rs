@@ -7,6 +7,7 @@
 //!
 //! `docs/concurrency.md` tells the protocol step by step, and what a crash leaves after each.
 
+mod chores;
 mod commit;
 mod config;
 mod freshness;

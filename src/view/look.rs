@@ -68,6 +68,29 @@ pub(super) fn collision(root: &Root, files: &[TreeFile], at: &Path) -> Result<Op
     Ok(None)
 }
 
+/// Paths of a tree, in lower case, that differ from another one of it by case alone.
+pub(super) fn case_twins(files: &[TreeFile]) -> BTreeSet<String> {
+    let mut spelled: BTreeMap<String, &str> = BTreeMap::new();
+    let mut twins = BTreeSet::new();
+    for path in files.iter().flat_map(|file| and_above(&file.path)) {
+        let lower = path.to_lowercase();
+        if spelled.insert(lower.clone(), path).is_some_and(|other| other != path) {
+            twins.insert(lower);
+        }
+    }
+    twins
+}
+
+/// Whether a file, or a folder above it, is one of those.
+pub(super) fn has_twin(twins: &BTreeSet<String>, file: &TreeFile) -> bool {
+    !twins.is_empty() && and_above(&file.path).any(|path| twins.contains(&path.to_lowercase()))
+}
+
+/// A path of a tree and the folders above it.
+fn and_above(path: &str) -> impl Iterator<Item = &str> {
+    std::iter::successors(Some(path), |path| path.rsplit_once('/').map(|(above, _)| above))
+}
+
 /// Whether what is there at a place is another file of the same tree, whose name the file system took this one for. (Not
 /// by inode: FUSE has one for each spelling.)
 pub(super) fn is_folded(root: &Root, files: &[TreeFile], at: &Path, place: &Path) -> Result<bool> {

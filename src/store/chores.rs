@@ -1,0 +1,95 @@
+//! What a round of a commit finds missing: done without the store lock, since it may read or write hundreds of gigabytes.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use super::Store;
+use super::commit::{Progress, Unit};
+use crate::blob::{Checker, Sealed, Subject, Verdict};
+use crate::digest::Digest;
+use crate::error::Result;
+use crate::fs::{Meta, Session};
+use crate::layout;
+use crate::view::{self, Judged};
+
+/// One thing to do before the next round.
+pub(super) enum Chore {
+    /// Check a blob that is here and that nobody trusts.
+    Check(Digest),
+    /// Sync a private file: it is the blob of this number.
+    Sync(usize),
+    /// Make files that stand in for hardlinks.
+    Copy,
+    /// Read files that are in the way.
+    Judge(Vec<Subject>),
+}
+
+impl Chore {
+    /// `settled` has the blobs that were read in full, and what they were then.
+    pub(super) fn run(
+        self,
+        store: &Store,
+        session: &Session<'_>,
+        unit: &mut Unit<'_, '_>,
+        progress: &mut Progress,
+        settled: &mut BTreeMap<Digest, Meta>,
+    ) -> Result<()> {
+        match self {
+            Chore::Check(digest) if settled.contains_key(&digest) => {} // for another unit, just now
+            Chore::Check(digest) => settled.extend(store.settle(&digest)?.map(|good| (digest, good))),
+            Chore::Sync(blob) => return unit.blobs.get_mut(blob).map_or(Ok(()), Sealed::sync),
+            Chore::Copy => make_copies(store, session, unit, progress)?,
+            Chore::Judge(subjects) => judge(store, subjects, &mut progress.judged)?,
+        }
+        Ok(())
+    }
+
+    /// What it is about, relative to the root.
+    pub(super) fn place(&self, unit: Option<&Unit<'_, '_>>) -> Option<PathBuf> {
+        match self {
+            Chore::Check(digest) => Some(layout::blob(digest)),
+            Chore::Judge(subjects) => subjects.first().map(|subject| subject.path.clone()),
+            Chore::Copy | Chore::Sync(_) => Some(unit?.exhibit?.at.to_path_buf()),
+        }
+    }
+}
+
+/// Whether a blob is the very file that was read in full a moment ago.
+pub(super) fn is_as_settled(store: &Store, settled: Option<&Meta>, digest: &Digest) -> Result<bool> {
+    let Some(then) = settled else { return Ok(false) };
+    let now = store.root.meta(&layout::blob(digest))?;
+    Ok(now.is_some_and(|now| now.same_inode(then) && now.stamp() == then.stamp()))
+}
+
+fn make_copies(store: &Store, session: &Session<'_>, unit: &Unit<'_, '_>, progress: &mut Progress) -> Result<()> {
+    if let Some(exhibit) = &unit.exhibit {
+        progress.copies = Some(view::copy(&store.root, exhibit.files, session, store.durability())?);
+    }
+    Ok(())
+}
+
+/// Reads files that stand at places of views, and notes whether they have the bytes that belong there.
+fn judge(store: &Store, subjects: Vec<Subject>, judged: &mut Judged) -> Result<()> {
+    for subject in subjects {
+        let Some(before) = store.root.meta(&subject.path)? else { continue }; // the place is free by now
+        let path = subject.path.clone();
+        match Checker::quiet(&store.root, store.durability()).one(subject)? {
+            Verdict::Good => drop(judged.insert(path, (before, true))),
+            Verdict::Bad { .. } => drop(judged.insert(path, (before, false))),
+            Verdict::Missing => {}
+        }
+    }
+    Ok(())
+}
+
+impl Store {
+    /// Checks a blob that is here already, and takes a bad one out of the way. Returns what a good one was before.
+    fn settle(&self, digest: &Digest) -> Result<Option<Meta>> {
+        let before = self.root.meta(&layout::blob(digest))?;
+        match Checker::quiet(&self.root, self.durability()).one(Subject::blob(digest, None))? {
+            Verdict::Good => Ok(before),
+            Verdict::Missing => Ok(None),
+            Verdict::Bad { file, .. } => self.take_out_of_service(digest, &file).map(|_| None),
+        }
+    }
+}
