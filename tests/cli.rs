@@ -223,7 +223,7 @@ fn the_keys_of_the_json() {
         (vec!["retire", "tiny"], vec!["id", "lifecycle"]),
         (vec!["activate", "tiny"], vec!["id", "lifecycle"]),
         (vec!["hash", fixture], vec!["path", "digest", "size"]),
-        (vec!["remove", "tiny"], vec!["id", "removed", "bytes_reclaimed", "blobs_removed", "kept"]),
+        (vec!["remove", "tiny"], vec!["id", "removed", "bytes_reclaimed", "shared_bytes", "blobs_removed", "kept"]),
     ] {
         let run = host.run([&["--json"], &line[..]].concat()).done();
         assert_eq!(keys(run.text().strip_suffix('\n').unwrap()), expected, "{line:?}");

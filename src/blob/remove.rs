@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use super::{Touched, outboard};
 use crate::digest::Digest;
 use crate::error::Result;
+use crate::fs::freed::Freeing;
 use crate::fs::lock::{Hold, Lock, try_lock_file};
 use crate::fs::{Root, now_ms};
 use crate::layout;
@@ -56,29 +57,31 @@ pub(super) fn restore(root: &Root, digest: &Digest, from: &Path, touched: &mut T
 pub(crate) struct Freed {
     /// Whether it was still there.
     pub(crate) removed: bool,
-    /// Its size, if no other name of its inode remains.
+    /// Its size, without what other files have as well.
     pub(crate) size_bytes: u64,
-    /// Its bytes on disk, if no other name of its inode remains.
+    /// Its bytes on disk, without what other files have as well.
     pub(crate) disk_bytes: u64,
+    /// What other files have as well: it did not come free.
+    pub(crate) shared_bytes: u64,
 }
 
 /// Removes a blob from `trash/` for good. Needs no lock: whoever wants it back renames it, and one of the two comes
 /// first.
 pub(crate) fn empty_trash(root: &Root, digest: &Digest, trashed: &Path) -> Result<Freed> {
     let Some(meta) = root.meta(trashed)? else { return Ok(Freed::default()) };
+    // Another name of the inode, such as a source that was staged with `link`, keeps its blocks.
+    let disk_bytes = Freeing::of(root).bytes(trashed, &meta, 1);
     if !root.remove_file(trashed)? {
         return Ok(Freed::default());
     }
     if root.meta(&layout::blob(digest))?.is_none() {
         outboard::remove(root, digest)?;
     }
-    // Another name of the inode, such as a source that was staged with `link`, keeps its blocks.
-    let is_last = meta.links <= 1;
-    Ok(Freed {
-        removed: true,
-        size_bytes: if is_last { meta.size_bytes } else { 0 },
-        disk_bytes: if is_last { meta.allocated_bytes } else { 0 },
-    })
+    let shared_bytes = match meta.links {
+        0 | 1 => (meta.allocated_bytes - disk_bytes).min(meta.size_bytes), // a file may be shorter than its blocks
+        _ => meta.size_bytes,
+    };
+    Ok(Freed { removed: true, size_bytes: meta.size_bytes - shared_bytes, disk_bytes, shared_bytes })
 }
 
 #[cfg(test)]

@@ -3,7 +3,10 @@
 
 pub(crate) mod atomic;
 pub(crate) mod cached;
+#[cfg(all(target_os = "linux", not(catalog_portable)))]
+mod extents;
 pub(crate) mod fault;
+pub(crate) mod freed;
 pub(crate) mod link;
 pub(crate) mod lock;
 pub(crate) mod map;

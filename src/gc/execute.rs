@@ -268,6 +268,7 @@ impl GcReport {
     fn add(&mut self, freed: &Freed) {
         self.blobs += u64::from(freed.removed);
         self.physical_bytes += freed.disk_bytes;
+        self.shared_bytes += freed.shared_bytes;
     }
 }
 

@@ -37,6 +37,8 @@ pub(crate) struct EntryFacts {
     pub(crate) digest: Option<Digest>,
     /// All blobs that it needs, the manifest of a tree among them.
     pub(crate) blobs: Vec<Digest>,
+    /// That of a tree.
+    pub(crate) manifest: Option<Digest>,
     pub(crate) size_bytes: u64,
     /// Bytes on disk of its view, when that is a copy.
     pub(crate) view_bytes: u64,
@@ -49,8 +51,10 @@ pub(crate) struct EntryFacts {
 
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct BlobFacts {
-    /// On disk.
+    /// Bytes on disk that come free when it goes with all of its names in the store.
     pub(crate) bytes: u64,
+    /// Further bytes that it has on disk and that do not come free: files outside the store have them as well.
+    pub(crate) shared_bytes: u64,
 }
 
 /// A blob's name in `trash/`.

@@ -3,23 +3,23 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use rayon::prelude::*;
-
-use super::facts::{BlobFacts, EntryFacts, Facts, PartialFacts, TrashFacts, TrashedBlob, ViewFacts};
+use super::facts::{EntryFacts, Facts, PartialFacts, TrashFacts, TrashedBlob};
+use super::own_names::OwnNames;
 use super::plan::make_plan;
+use super::stray_views::stray_views;
 use super::usage::{Measured, bytes_freed_below, disk_bytes_below};
 use super::{GcPlan, GcPolicy};
 use crate::blob::{self, LeaseBlock};
 use crate::digest::Digest;
-use crate::entry::{LinkMode, Record};
+use crate::entry::{ArtifactKind, LinkMode, Record};
 use crate::error::Result;
 use crate::fs::Session;
+use crate::fs::freed::Freeing;
+use crate::fs::now_ms;
 use crate::fs::space::space;
-use crate::fs::{Kind, now_ms};
 use crate::ingest::{self, PartialState};
 use crate::layout::{self, Thing};
 use crate::store::{Roots, Store};
-use crate::threads::ready_for_rayon;
 
 /// Says what a collection by this policy would do now, and why.
 pub(crate) fn plan_gc(store: &Store, policy: &GcPolicy) -> Result<GcPlan> {
@@ -48,21 +48,24 @@ pub(super) fn gather(store: &Store) -> Result<Facts> {
     let mut facts =
         Facts { now_ms, free_bytes: space.available_bytes, total_bytes: space.total_bytes, ..Facts::default() };
     let mut roots = Roots::default();
-    store.for_each_record(&mut |record, blobs| {
-        roots.add(store.relative(&record.entry.local_path), &blobs);
-        facts.entries.push(entry_facts(record, blobs, now_ms));
+    let mut names = OwnNames::default();
+    store.for_each_record(&mut |record, needed| {
+        roots.add(store.relative(&record.entry.local_path), &needed.blobs);
+        names.add(record, &needed);
+        facts.entries.push(entry_facts(record, needed.blobs, now_ms));
         Ok(())
     })?;
-    for (digest, meta) in blob::all_with_meta(root)? {
-        facts.blobs.insert(digest, BlobFacts { bytes: meta.allocated_bytes });
-    }
+    facts.views = stray_views(store, &roots)?;
+    names.add_stray(root, &facts.views)?;
+    facts.blobs = names.blob_facts(root, &blob::all_with_meta(root)?);
     let quarantine = disk_bytes_below(root, Path::new(layout::QUARANTINE))?;
     facts.other_bytes = facts.entries.iter().map(|entry| entry.view_bytes).sum::<u64>() + quarantine.bytes;
     facts.unreadable.extend(quarantine.unreadable);
+    let freeing = Freeing::of(root);
     for (digest, trashed_ms) in blob::trash(root)? {
         if let Some(meta) = root.meta(&layout::trash(&digest, trashed_ms))? {
-            let blob = TrashedBlob { digest, trashed_ms };
-            facts.trash.push(TrashFacts { blob, bytes: meta.allocated_bytes });
+            let bytes = freeing.bytes(&layout::trash(&digest, trashed_ms), &meta, names.of(&digest, &meta));
+            facts.trash.push(TrashFacts { blob: TrashedBlob { digest, trashed_ms }, bytes });
         }
     }
     facts.leased_orphans = store.leased_orphans(&roots)?;
@@ -82,7 +85,6 @@ pub(super) fn gather(store: &Store) -> Result<Facts> {
             PartialState::Unknown => facts.unreadable.push(layout::partial(&partial.key)),
         }
     }
-    facts.views = stray_views(store, &roots)?;
     Ok(facts)
 }
 
@@ -128,53 +130,6 @@ fn leftovers(store: &Store, facts: &mut Facts) -> Result<Vec<PathBuf>> {
     Ok(found)
 }
 
-/// Folders `views/<slug>/<40 hex>` that no record names and no lease holds, and folders `views/<slug>` without any.
-fn stray_views(store: &Store, roots: &Roots) -> Result<Vec<ViewFacts>> {
-    let homes = store.root.entries(Path::new(layout::VIEWS))?;
-    ready_for_rayon();
-    let stray: Result<Vec<Vec<ViewFacts>>> = homes
-        .into_par_iter()
-        .map(|(slug, meta)| {
-            let home = Path::new(layout::VIEWS).join(slug);
-            if meta.kind != Kind::Dir {
-                return Ok(Vec::new()); // nothing that this crate has put there
-            }
-            // A directory has two links and one more for each folder in it, so 3 means a single view; if a record owns
-            // it, there is nothing to collect. File systems that count differently are looked into.
-            let has_only_its_own = meta.links == 3 && roots.needs_path(&home);
-            if has_only_its_own { Ok(Vec::new()) } else { stray_views_in(store, &home, roots) }
-        })
-        .collect();
-    Ok(stray?.into_iter().flatten().collect())
-}
-
-fn stray_views_in(store: &Store, home: &Path, roots: &Roots) -> Result<Vec<ViewFacts>> {
-    let mut stray = Vec::new();
-    let names = match store.root.names(home) {
-        Err(error) if error.is_permission_denied() => return Ok(Vec::new()),
-        names => names?,
-    };
-    let empty = names.is_empty().then(|| home.to_path_buf());
-    for folder in names.iter().map(|name| home.join(name)).chain(empty) {
-        if !roots.needs_path(&folder) && !is_leased_view(store, &folder)? {
-            let mtime_ns = store.root.meta(&folder)?.map_or(0, |meta| meta.mtime_ns);
-            let changed_ms = u64::try_from(mtime_ns / 1_000_000).unwrap_or(0);
-            stray.push(ViewFacts { path: folder, changed_ms });
-        }
-    }
-    Ok(stray)
-}
-
-fn is_leased_view(store: &Store, folder: &Path) -> Result<bool> {
-    let Thing::ViewFolder(digits) = layout::classify(folder) else { return Ok(false) };
-    for digest in blob::starting_with(&store.root, digits.as_deref())? {
-        if matches!(blob::block_leases(&store.root, &digest)?, LeaseBlock::Leased) {
-            return Ok(true);
-        }
-    }
-    Ok(false)
-}
-
 pub(super) fn entry_facts(record: &Record, blobs: Vec<Digest>, now_ms: u64) -> EntryFacts {
     let pin = record.pins.iter().find(|(_, pin)| pin.holds_at(now_ms)).map(|(name, _)| name.clone());
     EntryFacts {
@@ -182,6 +137,7 @@ pub(super) fn entry_facts(record: &Record, blobs: Vec<Digest>, now_ms: u64) -> E
         id: record.entry.id.clone(),
         digest: record.entry.digest,
         blobs,
+        manifest: record.entry.digest.filter(|_| record.kind == ArtifactKind::Tree),
         size_bytes: record.size_bytes,
         retired_ms: record.retired_ms,
         staged_ms: record.updated_ms,

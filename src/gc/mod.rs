@@ -8,11 +8,13 @@ mod execute;
 mod facts;
 mod gather;
 mod json;
+mod own_names;
 mod plan;
 mod policy;
 mod remove;
 mod report;
 mod room;
+mod stray_views;
 mod usage;
 
 pub use policy::GcPolicy;

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use super::facts::{EntryFacts, Facts, TrashFacts};
+use super::facts::{BlobFacts, EntryFacts, Facts, TrashFacts};
 use super::{GcAction, GcKept, GcPlan, GcPolicy, GcReason, GcStep};
 use crate::digest::Digest;
 
@@ -222,23 +222,43 @@ impl<'a> Planner<'a> {
                 && !self.kept.contains_key(entry.id.as_str())
         };
         let mut candidates: Vec<&'a EntryFacts> = self.facts.entries.iter().filter(candidate).collect();
-        // Retired ones first: they were said not to be wanted any more.
-        candidates.sort_by_key(|entry| (entry.retired_ms.is_none(), entry.used_ms(now_ms), &entry.id));
+        // What shares its bytes with files outside last. Retired ones first: they were said not to be wanted any more.
+        candidates.sort_by_key(|entry| {
+            (self.shares_outside(entry), entry.retired_ms.is_none(), entry.used_ms(now_ms), &entry.id)
+        });
         let first = self.steps.len();
         for entry in candidates {
             if self.missing_bytes() == 0 {
                 break;
             }
-            match if is_young(entry, self.policy, now_ms) {
+            let protection = if self.is_worth_nothing(entry) {
+                Some(GcReason::SharedOutside)
+            } else if is_young(entry, self.policy, now_ms) {
                 Some(GcReason::Young)
             } else {
                 self.protection(entry, is_leased)
-            } {
+            };
+            match protection {
                 Some(protection) => self.keep(entry, protection),
                 None => self.evict(entry, GcReason::RoomNeeded, true),
             }
         }
         self.spare_what_frees_nothing(first);
+    }
+
+    /// The blobs of an entry that make it large.
+    fn content(&self, entry: &'a EntryFacts) -> impl Iterator<Item = &'a BlobFacts> {
+        let content = entry.blobs.iter().filter(|digest| entry.manifest != Some(**digest));
+        content.filter_map(|digest| self.facts.blobs.get(digest))
+    }
+
+    fn shares_outside(&self, entry: &'a EntryFacts) -> bool {
+        self.content(entry).any(|blob| blob.shared_bytes > 0)
+    }
+
+    /// Whether files outside the store have all of its bytes as well.
+    fn is_worth_nothing(&self, entry: &'a EntryFacts) -> bool {
+        entry.view_bytes == 0 && self.shares_outside(entry) && self.content(entry).all(|blob| blob.bytes == 0)
     }
 
     /// An entry whose bytes are all needed by entries that stay was evicted in vain.
@@ -277,6 +297,7 @@ impl<'a> Planner<'a> {
             shortfall_bytes: self.missing_bytes(),
             kept: self.kept.into_values().collect(),
             steps: self.steps,
+            shared_bytes: self.facts.blobs.values().map(|blob| blob.shared_bytes).sum(),
             unreadable: self.facts.unreadable.clone(),
         }
     }

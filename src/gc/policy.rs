@@ -13,7 +13,7 @@ use crate::store::MinFree;
 #[non_exhaustive]
 pub struct GcPolicy {
     /// The most that the store's blobs may occupy, in bytes on disk; entries are evicted, least recently used first,
-    /// until they do.
+    /// until they do. Bytes that files outside the store have as well do not count.
     pub max_bytes: Option<u64>,
     /// What has to stay free on the file system; entries are evicted in the same order until it is.
     pub min_free: Option<MinFree>,

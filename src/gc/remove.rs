@@ -19,6 +19,8 @@ pub struct RemoveReceipt {
     pub id: String,
     /// Bytes of the files that are gone. Removing a name of an inode that has others frees nothing and counts nothing.
     pub bytes_reclaimed: u64,
+    /// Bytes of the files that are gone and did not come free: files outside the store have them as well.
+    pub shared_bytes: u64,
     /// How many blobs were removed.
     pub blobs_removed: u64,
     /// What stays, and why.
@@ -28,10 +30,11 @@ pub struct RemoveReceipt {
 /// There is a receipt only of what was removed, and its JSON says so.
 impl Serialize for RemoveReceipt {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut object = serializer.serialize_struct("RemoveReceipt", 5)?;
+        let mut object = serializer.serialize_struct("RemoveReceipt", 6)?;
         object.serialize_field("id", &self.id)?;
         object.serialize_field("removed", &true)?;
         object.serialize_field("bytes_reclaimed", &self.bytes_reclaimed)?;
+        object.serialize_field("shared_bytes", &self.shared_bytes)?;
         object.serialize_field("blobs_removed", &self.blobs_removed)?;
         object.serialize_field("kept", &self.kept)?;
         object.end()
@@ -64,7 +67,7 @@ pub(crate) fn remove(store: &Store, id: &str) -> Result<Option<RemoveReceipt>> {
         Ok(if removed.is_some() { Change::Remove } else { Change::Keep })
     })?;
     let Some((files, record)) = removed else { return Ok(None) };
-    let mut receipt = RemoveReceipt { id: id.to_owned(), bytes_reclaimed: 0, blobs_removed: 0, kept: Vec::new() };
+    let mut receipt = RemoveReceipt { id: id.to_owned(), ..RemoveReceipt::default() };
     if let Err(error) = files.and_then(|files| reclaim(store, id, &record, &files, &mut receipt)) {
         receipt.could_not(&record, &error);
     }
@@ -116,6 +119,7 @@ fn reclaim(
     let swept = sweep.finish()?;
     receipt.blobs_removed = swept.freed.iter().filter(|freed| freed.removed).count() as u64;
     receipt.bytes_reclaimed += swept.freed.iter().map(|freed| freed.size_bytes).sum::<u64>();
+    receipt.shared_bytes = swept.freed.iter().map(|freed| freed.shared_bytes).sum();
     if let Some(error) = swept.failed.first() {
         receipt.could_not(record, error);
     }

@@ -67,6 +67,8 @@ pub enum GcReason {
     Young,
     /// Kept: other entries need the same bytes, so that taking it would free nothing.
     Shared,
+    /// Kept: files outside the store have the same bytes, by a hardlink or a reflink, so that taking it would free nothing.
+    SharedOutside,
 }
 
 /// For a person, and stable for scripts but for a pin's name.
@@ -83,6 +85,7 @@ impl fmt::Display for GcReason {
             GcReason::Pinned(name) => return write!(f, "pinned as {name:?}"),
             GcReason::Young => "staged or used within the grace",
             GcReason::Shared => "other entries need the same bytes",
+            GcReason::SharedOutside => "its bytes are shared with a file outside the store",
         })
     }
 }
@@ -127,6 +130,9 @@ pub struct GcPlan {
     /// Bytes on disk that the store's blobs occupy before, what lies in `trash/` and `quarantine/`, views that are copies
     /// and what dead processes left among them.
     pub used_bytes: u64,
+    /// Further bytes on disk of blobs, which files outside the store have as well: they count for no limit, and removing
+    /// them here frees nothing.
+    pub shared_bytes: u64,
     /// Bytes that the steps bring, as far as can be told beforehand.
     pub freed_bytes: u64,
     /// Bytes that are missing to what the policy asks for, because the rest is leased, pinned or young.
@@ -163,6 +169,8 @@ pub struct GcReport {
     pub logical_bytes: u64,
     /// Bytes on disk that came free, counted by inode: a file that has another name elsewhere frees nothing.
     pub physical_bytes: u64,
+    /// Bytes of blobs that were removed and did not come free: files outside the store have them as well.
+    pub shared_bytes: u64,
     /// Steps that were not taken, because since the plan was made something was leased, pinned, used or staged.
     pub skipped: u64,
     /// Steps that could not be done: the rest was done all the same.

@@ -2,7 +2,7 @@
 
 use super::execute::execute;
 use super::gather::{gather, plan_of};
-use super::usage::used_bytes;
+use super::usage::used_bytes_at_most;
 use super::{GcPlan, GcPolicy};
 use crate::error::{Error, Result};
 use crate::fs::reserve;
@@ -32,7 +32,7 @@ pub(crate) fn make_room(store: &Store, needed_bytes: u64, copied_bytes: u64, id:
     let has_room = match config.max_bytes {
         _ if !disk_has_room => false,
         None => true,
-        Some(_) => within_quota(used_bytes(store)?),
+        Some(_) => within_quota(used_bytes_at_most(store)?),
     };
     if has_room {
         return Ok(());
@@ -47,6 +47,9 @@ pub(crate) fn make_room(store: &Store, needed_bytes: u64, copied_bytes: u64, id:
         entry.last_used_ms = Some(facts.now_ms);
     }
     let plan = plan_of(store, &facts, &policy)?;
+    if disk_has_room && within_quota(plan.used_bytes) {
+        return Ok(()); // files outside the store have the rest as well
+    }
     let fits_after = plan.shortfall_bytes == 0 && within_quota(plan.used_bytes.saturating_sub(plan.freed_bytes));
     // Without a quota nobody has allowed to evict for room.
     let may_evict = store.locks_work && (config.max_bytes.is_some() || config.min_free.is_some());

@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
+use super::own_names::OwnNames;
+use super::stray_views::stray_views;
 use crate::blob;
 use crate::digest::Digest;
 use crate::entry::LinkMode;
@@ -14,7 +16,7 @@ use crate::fs::{Kind, Meta, Root};
 use crate::ingest;
 use crate::json::all_lossy;
 use crate::layout::{self, Thing};
-use crate::store::Store;
+use crate::store::{Roots, Store};
 
 /// What the store holds. All in bytes; "on disk" counts the blocks of each inode once.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -24,6 +26,8 @@ pub struct DiskUsage {
     pub logical_bytes: u64,
     /// Blobs, views that are copies, trash, quarantine and what is being brought in, on disk.
     pub physical_bytes: u64,
+    /// Of these, what files outside the store have as well, by a hardlink or a reflink: removing it here frees nothing.
+    pub shared_bytes: u64,
     /// What the entries would take more if each had its own copy.
     pub saved_bytes: u64,
     /// Views that are copies because the file system gave no link.
@@ -56,21 +60,24 @@ pub struct EntryUsage {
     /// Bytes of its files, as an engine sees them.
     #[serde(rename = "size")]
     pub size_bytes: u64,
-    /// Bytes on disk of blobs that no other entry references: what removing it would free.
+    /// Bytes on disk of blobs that no other entry references, and no file outside the store has as well: what removing it
+    /// would free.
     pub exclusive_bytes: u64,
 }
 
 /// Measures the store: looks at every entry and every blob.
 pub(crate) fn disk_usage(store: &Store) -> Result<DiskUsage> {
-    let metas = blob::all_with_meta(&store.root)?;
     let mut needed_by: BTreeMap<Digest, usize> = BTreeMap::new();
-    let mut usage = DiskUsage { blobs: metas.len() as u64, ..DiskUsage::default() };
+    let mut usage = DiskUsage::default();
+    let (mut names, mut roots) = (OwnNames::default(), Roots::default());
     let mut entries = Vec::new();
     // Blobs of contents, and not of documents beside them: those have no size in a record.
     let mut shown: BTreeSet<Digest> = BTreeSet::new();
     let mut unique_bytes = 0;
-    store.for_each_record(&mut |record, blobs| {
-        for digest in &blobs {
+    store.for_each_record(&mut |record, needed| {
+        names.add(record, &needed);
+        roots.add(store.relative(&record.entry.local_path), &needed.blobs);
+        for digest in &needed.blobs {
             *needed_by.entry(*digest).or_default() += 1;
             if !record.needs.contains(digest) || record.entry.digest == Some(*digest) {
                 shown.insert(*digest);
@@ -80,12 +87,17 @@ pub(crate) fn disk_usage(store: &Store) -> Result<DiskUsage> {
         if record.view == Some(LinkMode::Copy) {
             usage.copied_view_bytes += record.size_bytes;
         }
-        entries.push((record.entry.id.clone(), record.size_bytes, blobs));
+        entries.push((record.entry.id.clone(), record.size_bytes, needed.blobs));
         Ok(())
     })?;
+    let metas = blob::all_with_meta(&store.root)?;
+    names.add_stray(&store.root, &stray_views(store, &roots)?)?;
+    let facts = names.blob_facts(&store.root, &metas);
+    usage.blobs = metas.len() as u64;
     let mut blob_bytes = 0;
     for (digest, meta) in &metas {
         blob_bytes += meta.allocated_bytes;
+        usage.shared_bytes += facts.get(digest).map_or(0, |blob| blob.shared_bytes);
         match needed_by.get(digest) {
             Some(_) if shown.contains(digest) => unique_bytes += meta.size_bytes,
             Some(_) => {}
@@ -108,12 +120,12 @@ pub(crate) fn disk_usage(store: &Store) -> Result<DiskUsage> {
         + usage.quarantine_bytes
         + usage.ingest_bytes
         + usage.partial_bytes;
-    let on_disk = |digest: &Digest| metas.get(digest).map_or(0, |meta| meta.allocated_bytes);
+    let freed = |digest: &Digest| facts.get(digest).map_or(0, |blob| blob.bytes);
     let is_alone = |digest: &&Digest| needed_by.get(digest) == Some(&1);
     usage.entries = entries
         .into_iter()
         .map(|(id, size_bytes, blobs)| {
-            let exclusive_bytes = blobs.iter().filter(is_alone).map(on_disk).sum();
+            let exclusive_bytes = blobs.iter().filter(is_alone).map(freed).sum();
             EntryUsage { id, size_bytes, exclusive_bytes }
         })
         .collect();
@@ -165,9 +177,10 @@ fn sum_below(root: &Root, path: &Path, bytes_of: &dyn Fn(&Meta) -> u64, sum: &mu
     }
 }
 
-/// Bytes on disk that the quota counts: blobs, trash, quarantine, views that are copies, and what dead processes left.
-/// Asks no manifest and takes a shard that cannot be read for one without copies.
-pub(super) fn used_bytes(store: &Store) -> Result<u64> {
+/// The most that the quota may count: blobs, trash, quarantine, views that are copies, and what dead processes left; what
+/// files outside the store have as well is not left out. Asks no manifest and takes a shard that cannot be read for one
+/// without copies.
+pub(super) fn used_bytes_at_most(store: &Store) -> Result<u64> {
     let root = &store.root;
     let blobs: u64 = blob::all_with_meta(root)?.values().map(|meta| meta.allocated_bytes).sum();
     let copies: u64 = store

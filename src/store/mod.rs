@@ -30,7 +30,7 @@ pub(crate) use freshness::{damaged, is_there, shown_files};
 pub(crate) use guard::{Exclusive, Shared};
 pub(crate) use open::{check_store_file, existing_root, has_entries, has_tag, no_catalog, write_tag};
 pub(crate) use quarantine::Taken;
-pub(crate) use roots::{Roots, each_once};
+pub(crate) use roots::{Needed, Roots, each_once};
 pub(crate) use sweep::{Fate, Sweep};
 pub(crate) use undo::undo;
 

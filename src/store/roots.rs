@@ -27,6 +27,15 @@ fn key(relative: &Path) -> Vec<u8> {
     relative.as_os_str().as_encoded_bytes().iter().map(separator).collect()
 }
 
+/// What a record needs.
+#[derive(Debug)]
+pub(crate) struct Needed {
+    /// Its blobs, the manifest of a tree and further documents among them, each once.
+    pub(crate) blobs: Vec<Digest>,
+    /// The blobs of the files that it shows, one for each name.
+    pub(crate) names: Vec<Digest>,
+}
+
 impl Roots {
     pub(crate) fn references(&self, digest: &Digest) -> bool {
         self.digests.contains_key(digest)
@@ -77,24 +86,24 @@ impl Store {
     /// unknown, and nothing may be taken.
     pub(crate) fn roots(&self) -> Result<Roots> {
         let mut roots = Roots::default();
-        self.for_each_record(&mut |record, blobs| {
-            roots.add(self.relative(&record.entry.local_path), &blobs);
+        self.for_each_record(&mut |record, needed| {
+            roots.add(self.relative(&record.entry.local_path), &needed.blobs);
             Ok(())
         })?;
         Ok(roots)
     }
 
-    /// Reads the whole index, and hands on each record with the blobs that it needs.
+    /// Reads the whole index, and hands on each record with what it needs.
     ///
     /// Without the store lock, a record can be removed, and its manifest be taken, between the look at the one and at
     /// the other: that is no damage. It is when the record still names what cannot be read.
-    pub(crate) fn for_each_record(&self, take: &mut dyn FnMut(&Record, Vec<Digest>) -> Result<()>) -> Result<()> {
+    pub(crate) fn for_each_record(&self, take: &mut dyn FnMut(&Record, Needed) -> Result<()>) -> Result<()> {
         for shard in self.index.all()? {
             for record in shard.all() {
                 let mut record = Cow::Borrowed(record);
                 loop {
-                    match self.blobs_of(&record) {
-                        Ok(blobs) => break take(&record, blobs)?,
+                    match self.needed_by(&record) {
+                        Ok(needed) => break take(&record, needed)?,
                         Err(error) => match self.record(&record.entry.id)? {
                             Some(now) if now == *record => return Err(error),
                             Some(now) => record = Cow::Owned(now),
@@ -107,20 +116,27 @@ impl Store {
         Ok(())
     }
 
-    /// The blobs that a record needs, the manifest of a tree and further documents among them, each once.
-    pub(crate) fn blobs_of(&self, record: &Record) -> Result<Vec<Digest>> {
-        let content = self.content_of(record)?;
-        Ok(each_once(content.into_iter().chain(record.needs.iter().copied())))
+    fn needed_by(&self, record: &Record) -> Result<Needed> {
+        let (root, names) = self.root_and_names(record)?;
+        let blobs = each_once(root.into_iter().chain(names.iter().copied()).chain(record.needs.iter().copied()));
+        Ok(Needed { blobs, names })
     }
 
     /// The blobs of its content alone: what an engine can open, and the manifest of a tree.
     pub(crate) fn content_of(&self, record: &Record) -> Result<Vec<Digest>> {
-        let content = record.entry.digest.filter(|_| record.kind != ArtifactKind::Registered);
-        let files = match content {
-            Some(digest) => self.files_of(record.kind, digest, record.size_bytes)?,
-            None => Vec::new(),
-        };
-        Ok(each_once(content.into_iter().chain(files.iter().map(|file| file.digest))))
+        let (root, names) = self.root_and_names(record)?;
+        Ok(each_once(root.into_iter().chain(names)))
+    }
+
+    /// The blob that a record names, and those of the files that it shows, one for each name.
+    fn root_and_names(&self, record: &Record) -> Result<(Option<Digest>, Vec<Digest>)> {
+        match record.entry.digest {
+            Some(digest) if record.kind != ArtifactKind::Registered => {
+                let files = self.files_of(record.kind, digest, record.size_bytes)?;
+                Ok((Some(digest), files.iter().map(|file| file.digest).collect()))
+            }
+            _ => Ok((None, Vec::new())),
+        }
     }
 
     /// The files of an artifact; of a file, itself with an empty path.

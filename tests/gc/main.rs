@@ -9,6 +9,7 @@ mod plan;
 mod policy;
 mod protected;
 mod refused;
+mod shared;
 mod trash;
 
 use std::path::Path;

@@ -31,6 +31,7 @@ const ROWS: usize = 20;
 struct Summary {
     logical_bytes: u64,
     physical_bytes: u64,
+    shared_bytes: u64,
     saved_bytes: u64,
     copied_view_bytes: u64,
     trash_bytes: u64,
@@ -86,6 +87,7 @@ fn print_json(app: &mut App, usage: &DiskUsage) {
     app.out.json(&Summary {
         logical_bytes: usage.logical_bytes,
         physical_bytes: usage.physical_bytes,
+        shared_bytes: usage.shared_bytes,
         saved_bytes: usage.saved_bytes,
         copied_view_bytes: usage.copied_view_bytes,
         trash_bytes: usage.trash_bytes,
@@ -111,10 +113,11 @@ fn print_numbers(app: &mut App, usage: &DiskUsage) {
     }
 }
 
-fn sums(usage: &DiskUsage, command: &str) -> [(&'static str, u64, String); 9] {
+fn sums(usage: &DiskUsage, command: &str) -> [(&'static str, u64, String); 10] {
     let sums = [
         ("logical", usage.logical_bytes, "all models, as engines see them"),
         ("on disk", usage.physical_bytes, "what the store takes for them"),
+        ("shared", usage.shared_bytes, "of that, with files outside the store: removing it frees nothing"),
         ("saved", usage.saved_bytes, "by storing equal files once"),
         ("copied views", usage.copied_view_bytes, "paths that could not be links"),
         ("trash", usage.trash_bytes, "taken, and kept for the grace of `catalog gc`"),

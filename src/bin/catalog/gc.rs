@@ -58,6 +58,7 @@ struct Summary {
     leftovers: u64,
     logical_bytes: u64,
     physical_bytes: u64,
+    shared_bytes: u64,
     used_bytes: u64,
     shortfall_bytes: u64,
     skipped: u64,
@@ -129,6 +130,7 @@ impl Args {
             leftovers: report.leftovers,
             logical_bytes: report.logical_bytes,
             physical_bytes: report.physical_bytes,
+            shared_bytes: plan.shared_bytes,
             used_bytes: plan.used_bytes,
             shortfall_bytes: report.shortfall_bytes,
             skipped: report.skipped,
@@ -212,6 +214,10 @@ impl Summary {
             if count > 0 {
                 words.push_str(&format!(", {count} {what}{} {done}", if count == 1 { "" } else { "s" }));
             }
+        }
+        if self.shared_bytes > 0 {
+            let shared = human::size(self.shared_bytes);
+            words.push_str(&format!("; {shared} more are shared with files outside the store and count for nothing"));
         }
         if into_trash > 0 {
             let verb = if self.dry_run { "would stay" } else { "stay" };

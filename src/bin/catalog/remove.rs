@@ -39,6 +39,10 @@ fn words(receipt: &RemoveReceipt, app: &App) -> Vec<u8> {
         blobs => format!("{} reclaimed in {blobs} blobs", human::size(receipt.bytes_reclaimed)),
     };
     let mut words = format!("removed {}: {reclaimed}", app.out.shown(&receipt.id));
+    if receipt.shared_bytes > 0 {
+        let shared = human::size(receipt.shared_bytes);
+        words.push_str(&format!("; {shared} stay in use by files outside the store that have the same bytes"));
+    }
     for kept in &receipt.kept {
         words.push_str(&format!(
             "\n  kept {}, {}: {}",

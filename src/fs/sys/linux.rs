@@ -313,6 +313,15 @@ pub(crate) fn reflink(from: &File, to: &File) -> io::Result<()> {
 }
 
 /// Asks for a part of a file to be read into memory, and goes on.
+pub(crate) use crate::fs::extents::shared_bytes;
+
+/// Whether files of this file system may share blocks with others: ext4 and tmpfs never do.
+pub(crate) fn may_share_blocks(path: &Path) -> bool {
+    const EXT: i64 = 0xEF53;
+    const TMPFS: i64 = 0x0102_1994;
+    !rfs::statfs(path).is_ok_and(|stats| [EXT, TMPFS].contains(&i64::from(stats.f_type)))
+}
+
 pub(crate) fn will_need(file: &File, part: &Range<u64>) {
     advise(file, part, rfs::Advice::WillNeed);
 }

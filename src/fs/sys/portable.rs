@@ -253,6 +253,15 @@ pub(crate) fn allocate(_: &File, _: u64) -> io::Result<()> {
     Err(io::ErrorKind::Unsupported.into())
 }
 
+/// Nothing here tells which blocks files share.
+pub(crate) fn may_share_blocks(_: &Path) -> bool {
+    false
+}
+
+pub(crate) fn shared_bytes(_: &File) -> io::Result<u64> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
 pub(crate) fn reflink(_: &File, _: &File) -> io::Result<()> {
     Err(io::ErrorKind::Unsupported.into())
 }

@@ -6,6 +6,7 @@ use std::path::Path;
 use super::journal::Summary;
 use super::{DATA, JOURNAL, What};
 use crate::error::Result;
+use crate::fs::freed::Freeing;
 use crate::fs::owned::OwnedFolder;
 use crate::fs::source::source_meta;
 use crate::fs::{Kind, Meta, Root};
@@ -33,7 +34,7 @@ pub(crate) struct PartialFacts {
     /// The size of the whole file.
     pub(crate) size_bytes: u64,
     pub(crate) done_bytes: u64,
-    /// What its removal frees: all of its room, which is reserved from the beginning.
+    /// What its removal frees: all of its room, which is reserved from the beginning; nothing of a clone's.
     pub(crate) disk_bytes: u64,
     /// The time of the last write to it.
     pub(crate) changed_ms: u64,
@@ -68,14 +69,15 @@ pub(crate) fn partial(root: &Root, key: &str, made_ns: i128) -> PartialFacts {
         state,
         size_bytes,
         done_bytes,
-        disk_bytes: own_bytes(&files),
+        disk_bytes: own_bytes(root, &folder, &files),
         changed_ms: u64::try_from(changed_ns / 1_000_000).unwrap_or(0),
     }
 }
 
 /// What its removal frees: data that was published already is a blob's.
-fn own_bytes(files: &[(OsString, Meta)]) -> u64 {
-    files.iter().filter(|(_, meta)| meta.links <= 1).map(|(_, meta)| meta.allocated_bytes).sum()
+fn own_bytes(root: &Root, folder: &Path, files: &[(OsString, Meta)]) -> u64 {
+    let freeing = Freeing::of(root);
+    files.iter().map(|(name, meta)| freeing.bytes(&folder.join(name), meta, 1)).sum()
 }
 
 /// Removes a partial that no process works on, and returns how many bytes on disk that frees. `None`: a process works on
@@ -83,7 +85,7 @@ fn own_bytes(files: &[(OsString, Meta)]) -> u64 {
 pub(crate) fn remove_partial(root: &Root, key: &str) -> Result<Option<u64>> {
     let Some(dead) = OwnedFolder::claim(root, &layout::partial(key))? else { return Ok(None) };
     let files = root.entries(dead.path())?;
-    let freed_bytes = own_bytes(&files);
+    let freed_bytes = own_bytes(root, dead.path(), &files);
     // The lock is held until it is gone: a process that has just made the folder and not locked it yet makes another one.
     root.remove_all(dead.path())?;
     Ok(Some(freed_bytes))

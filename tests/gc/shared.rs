@@ -1,0 +1,159 @@
+//! Bytes that files outside the store have as well: they count for no limit, and nothing is evicted in vain.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::Command;
+use std::thread::sleep;
+
+use catalog_core::{CatalogStore as _, IngestMode, LinkMode, MinFree, UsedMode};
+use rstest::rstest;
+
+use super::*;
+use crate::common::mount::{self, Mounted};
+use crate::common::{assert_readable, options, reference};
+
+const MODEL: usize = 8 << 20;
+/// Folders and small files.
+const SLACK: u64 = 1 << 20;
+
+/// Bytes that no file system can compress or share among themselves.
+fn noise(length: usize, seed: u64) -> Vec<u8> {
+    let mut bytes = vec![0; length];
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(&seed.to_le_bytes());
+    hasher.finalize_xof().fill(&mut bytes);
+    bytes
+}
+
+/// A file system with a store and models beside it, which the store shares by `mode`.
+struct Shared {
+    catalog: FsCatalog,
+    mounted: Mounted,
+    mode: IngestMode,
+}
+
+impl Shared {
+    fn new(mkfs: &[&str], mode: IngestMode) -> Option<Self> {
+        let mounted = mount::image(400, mkfs, "loop")?;
+        fs::create_dir(mounted.path().join("downloads")).unwrap();
+        let catalog = FsCatalog::new(mounted.path().join("root")).unwrap();
+        Some(Shared { catalog, mounted, mode })
+    }
+
+    fn source(&self, name: &str) -> PathBuf {
+        self.mounted.path().join("downloads").join(name)
+    }
+
+    /// Stages a model whose source stays.
+    fn add(&self, name: &str) {
+        let source = self.source(name);
+        fs::write(&source, noise(MODEL, u64::from(name.as_bytes()[0]))).unwrap();
+        self.sync();
+        let receipt = self.catalog.stage(&reference(&source), &options(name).with_mode(self.mode)).unwrap();
+        let expected = if self.mode == IngestMode::Link { UsedMode::Link } else { UsedMode::Reflink };
+        assert_eq!((receipt.mode, receipt.view), (expected, LinkMode::Hardlink));
+    }
+
+    fn sync(&self) {
+        assert!(Command::new("sync").arg("-f").arg(self.mounted.path()).status().unwrap().success());
+    }
+
+    /// What `df` says is free.
+    fn free_bytes(&self) -> u64 {
+        self.sync();
+        let output = Command::new("df").args(["--output=avail", "-B1"]).arg(self.mounted.path()).output().unwrap();
+        String::from_utf8(output.stdout).unwrap().lines().nth(1).unwrap().trim().parse().unwrap()
+    }
+
+    /// File systems free blocks in the background.
+    #[track_caller]
+    fn assert_freed_since(&self, before: u64, bytes: u64) {
+        for _ in 0..50 {
+            if self.free_bytes() >= before + bytes - SLACK {
+                break;
+            }
+            sleep(Duration::from_millis(200));
+        }
+        let freed = self.free_bytes().saturating_sub(before);
+        assert!(freed.abs_diff(bytes) <= SLACK, "{freed} came free, and not {bytes}");
+    }
+
+    fn exclusive_bytes(&self, id: &str) -> u64 {
+        let usage = self.catalog.disk_usage().unwrap();
+        usage.entries.iter().find(|entry| entry.id == id).unwrap().exclusive_bytes
+    }
+}
+
+// Red when all bytes on disk count as what comes free: the two whose bytes stay are evicted first.
+#[rstest]
+#[case::reflink_xfs(&["mkfs.xfs", "-q"], IngestMode::Auto)]
+#[case::reflink_btrfs(&["mkfs.btrfs", "-q"], IngestMode::Auto)]
+#[case::link_ext4(&["mkfs.ext4", "-q", "-m", "0"], IngestMode::Link)]
+#[case::link_xfs(&["mkfs.xfs", "-q"], IngestMode::Link)]
+fn what_frees_nothing_is_not_evicted_and_counts_for_no_limit(#[case] mkfs: &[&str], #[case] mode: IngestMode) {
+    let Some(scene) = Shared::new(mkfs, mode) else { return };
+    let Shared { catalog, .. } = &scene;
+    for name in ["a", "b", "own"] {
+        scene.add(name);
+    }
+    fs::remove_file(scene.source("own")).unwrap();
+    scene.sync();
+    let size = MODEL as u64;
+    let usage = catalog.disk_usage().unwrap();
+    assert_eq!((usage.physical_bytes, usage.shared_bytes), (3 * size, 2 * size));
+    assert_eq!(["a", "b", "own"].map(|id| scene.exclusive_bytes(id)), [0, 0, size]);
+
+    // Within a limit that the blobs alone would exceed.
+    let plan = catalog.plan_gc(&now().with_max_bytes(size)).unwrap();
+    assert_eq!((plan.used_bytes, plan.shared_bytes, plan.steps.len()), (size, 2 * size, 0), "{plan:?}");
+
+    // The most recently used is the only one that gives room.
+    let free = scene.free_bytes();
+    let policy = now().with_min_free(MinFree::bytes(free + size + (4 << 20)));
+    let plan = catalog.plan_gc(&policy).unwrap();
+    assert_eq!(evicted(&plan), ["own"]);
+    assert_eq!(kept(&plan), [("a", GcReason::SharedOutside), ("b", GcReason::SharedOutside)]);
+    let report = catalog.execute_gc(&plan).unwrap();
+    assert_eq!((report.physical_bytes, report.shared_bytes), (size, 0), "{report:?}");
+    assert!(plan.shortfall_bytes > 0);
+    scene.assert_freed_since(free, size);
+    for name in ["a", "b"] {
+        assert_readable(catalog, name, &noise(MODEL, u64::from(name.as_bytes()[0])));
+    }
+
+    // What is removed all the same is told as it is.
+    let free = scene.free_bytes();
+    let removed = catalog.remove("a").unwrap().unwrap();
+    assert_eq!((removed.bytes_reclaimed, removed.shared_bytes, removed.blobs_removed), (0, size, 1));
+    scene.assert_freed_since(free, 0);
+
+    // The source goes: from now on it is worth its size.
+    fs::remove_file(scene.source("b")).unwrap();
+    scene.sync();
+    let free = scene.free_bytes();
+    let report = catalog.gc(&now().with_max_bytes(Some(0))).unwrap();
+    assert_eq!((report.entries, report.physical_bytes), (1, size), "{report:?}");
+    scene.assert_freed_since(free, size);
+    assert!(catalog.list().unwrap().is_empty());
+}
+
+// Red when the order is that of the last use alone.
+#[test]
+fn what_frees_a_part_of_its_bytes_is_evicted_last() {
+    let Some(scene) = Shared::new(&["mkfs.ext4", "-q", "-m", "0"], IngestMode::Link) else { return };
+    let Shared { catalog, .. } = &scene;
+    let tree = scene.source("tree");
+    fs::create_dir(&tree).unwrap();
+    for (name, seed) in [("kept", 1), ("gone", 2)] {
+        fs::write(tree.join(name), noise(MODEL, seed)).unwrap();
+    }
+    catalog.stage(&reference(&tree), &options("tree").with_mode(IngestMode::Link)).unwrap();
+    fs::remove_file(tree.join("gone")).unwrap();
+    scene.add("own");
+    fs::remove_file(scene.source("own")).unwrap();
+    let wanted = MinFree::bytes(scene.free_bytes() + MODEL as u64 / 2);
+    assert_eq!(evicted(&catalog.plan_gc(&now().with_min_free(wanted)).unwrap()), ["own"]);
+    let wanted = MinFree::bytes(scene.free_bytes() + 3 * MODEL as u64 / 2);
+    let plan = catalog.plan_gc(&now().with_min_free(wanted)).unwrap();
+    assert_eq!((evicted(&plan), plan.shortfall_bytes), (vec!["own", "tree"], 0));
+}
