@@ -162,7 +162,7 @@ fn the_keys_of_the_json() {
     let du = words(&host, "du --json").done();
     let du: Vec<_> = du.text.lines().collect();
     assert_eq!(keys(du[0]), "id size exclusive_bytes");
-    let summary = "logical_bytes physical_bytes saved_bytes copied_view_bytes trash_bytes quarantine_bytes \
+    let summary = "logical_bytes physical_bytes shared_bytes saved_bytes copied_view_bytes trash_bytes quarantine_bytes \
                    ingest_bytes partial_bytes unreferenced_bytes entries blobs";
     assert_eq!(keys(du[1]), summary);
 

@@ -319,6 +319,7 @@ pub(crate) use crate::fs::extents::shared_bytes;
 pub(crate) fn may_share_blocks(path: &Path) -> bool {
     const EXT: i64 = 0xEF53;
     const TMPFS: i64 = 0x0102_1994;
+    #[allow(clippy::useless_conversion)] // the type differs between architectures
     !rfs::statfs(path).is_ok_and(|stats| [EXT, TMPFS].contains(&i64::from(stats.f_type)))
 }
 
