@@ -171,7 +171,7 @@ fn the_keys_of_the_json() {
         let gc: Vec<_> = gc.text.lines().collect();
         assert_eq!(gc.len(), 2, "{gc:?}");
         assert_eq!(keys(gc[0]), "action id reason bytes", "{line}");
-        let summary = "action dry_run entries blobs trashed leftovers logical_bytes physical_bytes used_bytes \
+        let summary = "action dry_run entries blobs trashed leftovers logical_bytes physical_bytes shared_bytes used_bytes \
                        shortfall_bytes skipped failed";
         assert_eq!(keys(gc[1]), summary, "{line}");
     }
