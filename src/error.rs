@@ -239,7 +239,7 @@ pub enum Error {
     },
 
     /// Neither the quota nor the disk has room, and no more can be made.
-    #[error("could not make room at {}: {needed_bytes} bytes are needed, {available_bytes} are available and {evictable_bytes} can be evicted", root.display())]
+    #[error("could not make room at {}: {needed_bytes} bytes are needed, {available_bytes} are available and {evictable_bytes} can be evicted{}", root.display(), kept_text(*young_bytes, *quarantine_bytes))]
     #[non_exhaustive]
     NoRoom {
         /// The catalog's root.
@@ -250,6 +250,21 @@ pub enum Error {
         available_bytes: u64,
         /// What a collection could bring: the rest is leased, pinned or young.
         evictable_bytes: u64,
+        /// What entries have that stay because they were staged or used within the grace, an hour.
+        young_bytes: u64,
+        /// What is in `quarantine/`, which no collection takes by itself.
+        quarantine_bytes: u64,
+    },
+    /// Under this limit nothing could stay in the store.
+    #[error("could not set {name} to {value} at {}: nothing could stay in the store then", root.display())]
+    #[non_exhaustive]
+    InvalidLimit {
+        /// The catalog's root.
+        root: PathBuf,
+        /// Which limit.
+        name: &'static str,
+        /// What it was to be.
+        value: String,
     },
     /// Collecting needs file locks, and here they exclude nobody.
     #[error("could not collect at {}: file locks do nothing on this file system, so what is in use cannot be seen", root.display())]
@@ -316,6 +331,17 @@ fn part(range: &Range<u64>) -> String {
     if range.is_empty() { "all of it".into() } else { format!("bytes {} to {}", range.start, range.end) }
 }
 
+fn kept_text(young_bytes: u64, quarantine_bytes: u64) -> String {
+    let mut text = String::new();
+    if young_bytes > 0 {
+        text.push_str(&format!("; {young_bytes} stay because they were staged or used within the last hour"));
+    }
+    if quarantine_bytes > 0 {
+        text.push_str(&format!("; {quarantine_bytes} are in quarantine"));
+    }
+    text
+}
+
 fn tried_text(tried: &[String]) -> String {
     if tried.is_empty() { String::new() } else { format!(" (tried {})", tried.join(", ")) }
 }
@@ -359,7 +385,10 @@ impl Error {
             Error::Occupied { id, .. } => Hint::MakeOwnView { id: id.clone() },
             Error::NoGoodSource { .. } => Hint::GiveGoodCopy,
             Error::UnsupportedFormat { .. } => Hint::UseNewerVersion,
-            Error::NoRoom { .. } => Hint::RaiseLimits,
+            Error::NoRoom { young_bytes, quarantine_bytes, .. } => {
+                Hint::RaiseLimits { has_young: *young_bytes > 0, has_quarantine: *quarantine_bytes > 0 }
+            }
+            Error::InvalidLimit { name, .. } => Hint::UnsetLimit { name },
             Error::LocksDoNothing { .. } => Hint::MoveRoot,
             Error::Busy { .. } => Hint::TryAgain,
             Error::SyncFailed { source, .. } | Error::Io { source, .. } => return hint_of(source),
@@ -425,7 +454,13 @@ impl Error {
     /// The caller's text cannot mean anything: a malformed id, digest or reference.
     #[must_use]
     pub fn is_invalid_input(&self) -> bool {
-        matches!(self, Error::InvalidDigest { .. } | Error::InvalidRef { .. } | Error::InvalidId { .. })
+        matches!(
+            self,
+            Error::InvalidDigest { .. }
+                | Error::InvalidRef { .. }
+                | Error::InvalidId { .. }
+                | Error::InvalidLimit { .. }
+        )
     }
 
     /// The work was given up because somebody asked for that.

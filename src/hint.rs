@@ -67,8 +67,18 @@ pub enum Hint {
     UseNewerVersion,
     /// The disk is full.
     MakeRoom,
-    /// The store's own limits leave no room.
-    RaiseLimits,
+    /// The store's own limits, or the disk, leave no room.
+    RaiseLimits {
+        /// A collection without a grace gives more.
+        has_young: bool,
+        /// Emptying quarantine gives more.
+        has_quarantine: bool,
+    },
+    /// Without the limit, everything may stay.
+    UnsetLimit {
+        /// Which limit.
+        name: &'static str,
+    },
     /// The file system has no locks that work.
     MoveRoot,
     /// Another process was in the way.
@@ -109,7 +119,19 @@ impl fmt::Display for Hint {
             Hint::RunDoctor => "examine the store with a Doctor, which says what can be restored",
             Hint::UseNewerVersion => "use a newer version",
             Hint::MakeRoom => "make room, for example by removing models",
-            Hint::RaiseLimits => "remove or unpin models, or raise the store's limits",
+            Hint::RaiseLimits { has_young: false, has_quarantine: false } => {
+                "remove or unpin models, or raise the store's limits"
+            }
+            Hint::RaiseLimits { has_young: true, has_quarantine: false } => {
+                "remove or unpin models, collect without a grace, or raise the store's limits"
+            }
+            Hint::RaiseLimits { has_young: false, has_quarantine: true } => {
+                "empty the quarantine, remove or unpin models, or raise the store's limits"
+            }
+            Hint::RaiseLimits { has_young: true, has_quarantine: true } => {
+                "empty the quarantine, remove or unpin models, collect without a grace, or raise the store's limits"
+            }
+            Hint::UnsetLimit { name } => return write!(f, "unset {name}, to have no such limit"),
             Hint::MoveRoot => "stop every other process that uses this root, and move it to a local file system",
             Hint::TryAgain => "try again",
             Hint::CheckOwner => "check who owns it and its mode",

@@ -28,7 +28,7 @@ mod classify;
 use std::path::{Component, Path, PathBuf};
 
 use classify::is_hex;
-pub(crate) use classify::{Thing, classify, classify_in};
+pub(crate) use classify::{LockFile, Thing, classify, classify_in};
 
 use crate::digest::{Algorithm, Digest};
 
@@ -179,6 +179,11 @@ pub(crate) fn partial(key: &str) -> PathBuf {
 /// Locked by the worker of a reference; says meanwhile how far it has come.
 pub(crate) fn lock_fetch(reference: &str) -> PathBuf {
     PathBuf::from(format!("{LOCKS}/{FETCH}/{:.KEY_DIGITS$x}", Digest::sha256_of(reference.as_bytes())))
+}
+
+/// Where those are.
+pub(crate) fn locks_fetch() -> PathBuf {
+    PathBuf::from(format!("{LOCKS}/{FETCH}"))
 }
 
 /// Locked twice at open, to see whether locks work here.

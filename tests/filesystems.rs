@@ -30,15 +30,6 @@ fn free_bytes(at: &Path) -> u64 {
     stat.f_bavail * stat.f_frsize
 }
 
-/// Bytes that no file system can compress or share among themselves.
-fn noise(length: usize, seed: u64) -> Vec<u8> {
-    let mut bytes = vec![0; length];
-    let mut hasher = blake3::Hasher::new();
-    hasher.update(&seed.to_le_bytes());
-    hasher.finalize_xof().fill(&mut bytes);
-    bytes
-}
-
 // Red when a reflink is not tried: as many bytes as the file has are gone.
 #[rstest]
 #[case::xfs(&["mkfs.xfs", "-q"])]

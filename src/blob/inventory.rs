@@ -1,6 +1,6 @@
 //! What blobs there are: in `blobs/`, and in `trash/`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
@@ -56,6 +56,17 @@ pub(crate) fn all_with_meta(root: &Root) -> Result<BTreeMap<Digest, Meta>> {
     };
     let all: Result<Vec<Vec<(Digest, Meta)>>> = folders.par_iter().map(in_one).collect();
     Ok(all?.into_iter().flatten().collect())
+}
+
+/// The blobs of these sizes.
+pub(crate) fn by_size(root: &Root, sizes: &BTreeSet<u64>) -> Result<BTreeMap<u64, Vec<Digest>>> {
+    let mut found: BTreeMap<u64, Vec<Digest>> = BTreeMap::new();
+    for (digest, meta) in all_with_meta(root)? {
+        if sizes.contains(&meta.size_bytes) {
+            found.entry(meta.size_bytes).or_default().push(digest);
+        }
+    }
+    Ok(found)
 }
 
 fn blob_in(folder: &Path, name: &OsStr) -> Option<Digest> {

@@ -1,6 +1,7 @@
 //! Blobs: immutable bytes under their SHA-256. This layer knows no ids and no index.
 
 mod assemble;
+mod held;
 mod inventory;
 pub(crate) mod manifest;
 mod mode;
@@ -13,7 +14,8 @@ mod sealed;
 mod verify;
 
 pub(crate) use assemble::{Assembled, Assembly};
-pub(crate) use inventory::{all, all_with_meta, starting_with, trash};
+pub(crate) use held::hold;
+pub(crate) use inventory::{all, all_with_meta, by_size, starting_with, trash};
 pub use mode::{IngestMode, UsedMode};
 pub(crate) use pace::Pace;
 pub(crate) use pending::{Keeper, Pending, SourceFacts};

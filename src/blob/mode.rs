@@ -38,6 +38,8 @@ words!(IngestMode, "ingest mode", {
 pub enum UsedMode {
     /// Nothing was read: the source is as it was when it was staged last, or the catalog held the reference already.
     Unchanged,
+    /// The bytes were in the store: the source was compared with them and not brought in.
+    Present,
     /// The source's inode became the blob; the source is still there.
     Link,
     /// The source is gone; its inode, or a copy of it, became the blob.
@@ -50,6 +52,7 @@ pub enum UsedMode {
 
 words!(UsedMode, "way to ingest", {
     Unchanged => "unchanged",
+    Present => "present",
     Link => "link",
     Move => "move",
     Reflink => "reflink",

@@ -101,6 +101,11 @@ impl Outboard {
         file.kind == Kind::File && self.stamp == file.stamp()
     }
 
+    /// Whether the bytes have reached the disk.
+    pub(crate) fn is_durable(&self) -> bool {
+        self.is_durable
+    }
+
     /// Whether groups were ever made.
     pub(crate) fn has_groups(&self) -> bool {
         self.blake3.is_some()

@@ -71,7 +71,7 @@ impl<'r> Pending<'r> {
 
     /// The open file that has this private name.
     pub(crate) fn around(root: &'r Root, name: PathBuf, file: File, mode: UsedMode) -> Self {
-        let private = PrivateName { root, name, home: Home::Session, give_back: None };
+        let private = PrivateName::of_session(root, name);
         Pending { private, file, mode, source: SourceFacts::default(), resumed_bytes: 0 }
     }
 
@@ -184,6 +184,12 @@ pub(super) struct PrivateName<'r> {
 struct GiveBack {
     mode: u32,
     blob: PathBuf,
+}
+
+impl<'r> PrivateName<'r> {
+    pub(super) fn of_session(root: &'r Root, name: PathBuf) -> Self {
+        PrivateName { root, name, home: Home::Session, give_back: None }
+    }
 }
 
 impl PrivateName<'_> {

@@ -86,16 +86,10 @@ pub(crate) fn copy(root: &Root, blob: &Path, to: &Path, durability: atomic::Dura
     Ok(mode)
 }
 
-/// Whether files of this file system can share blocks, tried with two names that are free.
-pub(crate) fn can_reflink(root: &Root, names: [&Path; 2]) -> bool {
-    let files = names.map(|name| root.create_file(name, 0o600));
-    let works = match &files {
-        [Ok(from), Ok(to)] => reflink(from, to).unwrap_or(false),
-        _ => false,
-    };
-    for name in names {
-        let _ = root.remove_file(name); // the session's folder goes as a whole later
-    }
+/// Whether a file of the root can share blocks with this one, tried with a name that is free.
+pub(crate) fn can_reflink(root: &Root, from: &File, name: &Path) -> bool {
+    let works = root.create_file(name, 0o600).is_ok_and(|to| reflink(from, &to).unwrap_or(false));
+    let _ = root.remove_file(name); // the session's folder goes as a whole later
     works
 }
 
@@ -176,9 +170,9 @@ mod tests {
         let one = root.create_file(Path::new("one"), 0o600).unwrap();
         let other = root.create_file(Path::new("other"), 0o600).unwrap();
         let can = reflink(&one, &other).unwrap();
-        assert_eq!(can_reflink(&root, ["a", "b"].map(Path::new)), can);
+        assert_eq!(can_reflink(&root, &one, Path::new("b")), can);
         assert_eq!(root.names(Path::new("")).unwrap(), ["one", "other"]);
-        assert!(!can_reflink(&root, ["no folder/a", "no folder/b"].map(Path::new)));
+        assert!(!can_reflink(&root, &one, Path::new("no folder/b")));
     }
 
     // Red when anything is removed that is not the file that was read, or nothing is.

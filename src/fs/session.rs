@@ -1,5 +1,6 @@
 //! A private folder under `ingest/` for the files of one operation.
 
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -49,7 +50,30 @@ impl<'r> Session<'r> {
 
     /// Whether files here can share blocks with others of this file system.
     pub(crate) fn can_reflink(&self) -> bool {
-        link::can_reflink(self.root, [&self.next_name(), &self.next_name()])
+        let (from, name) = (self.next_name(), self.next_name());
+        let works = self.root.create_file(&from, 0o600).is_ok_and(|from| link::can_reflink(self.root, &from, &name));
+        let _ = self.root.remove_file(&from); // the folder goes as a whole later
+        works
+    }
+
+    /// Whether files here can share blocks with this one.
+    pub(crate) fn can_reflink_from(&self, source: &File) -> bool {
+        link::can_reflink(self.root, source, &self.next_name())
+    }
+
+    /// Whether a file here can have a second name.
+    pub(crate) fn can_hardlink(&self) -> bool {
+        let (from, to) = (self.next_name(), self.next_name());
+        let works = self.root.create_file(&from, 0o600).is_ok() && self.root.link(&from, &to).is_ok();
+        for name in [from, to] {
+            let _ = self.root.remove_file(&name);
+        }
+        works
+    }
+
+    /// The device that files here are on.
+    pub(crate) fn device(&self) -> Option<u64> {
+        Some(self.root.meta(self.folder.path()).ok()??.device)
     }
 
     pub(crate) fn root(&self) -> &'r Root {

@@ -12,10 +12,11 @@ use crate::digest::Digest;
 use crate::entry::ArtifactKind;
 use crate::error::{Error, Result};
 use crate::fs::Session;
+use crate::fs::lock::{Hold, try_lock_file};
 use crate::fs::{now_ms, reserve};
 use crate::index::{Change, StoredRecord};
 use crate::ingest;
-use crate::layout::{self, Thing};
+use crate::layout::{self, LockFile, Thing};
 use crate::store::{Fate, Store, Sweep, each_once};
 
 /// Entries that are evicted in one write of the index. Each holds a descriptor until its blobs are out of the way.
@@ -44,6 +45,9 @@ pub(crate) fn execute(store: &Store, plan: &GcPlan) -> Result<GcReport> {
     for steps in evictions.chunks(EVICTIONS_AT_ONCE) {
         run.evict_some(steps, &mut sweep)?;
     }
+    if let Err(error) = run.remove_locks() {
+        run.report.failed.push(GcFailure { action: None, error });
+    }
     let swept = sweep.finish()?;
     swept.freed.iter().for_each(|freed| run.report.add(freed));
     run.report.failed.extend(swept.failed.into_iter().map(|error| GcFailure { action: None, error }));
@@ -69,6 +73,7 @@ impl Run<'_> {
     fn take(&mut self, step: &GcStep, sweep: &mut Sweep<'_>) -> Result<()> {
         match &step.action {
             GcAction::RemoveLeftover { path } => self.remove_leftover(path),
+            GcAction::RemoveQuarantined { path } => self.remove_quarantined(path),
             GcAction::RemoveView { path } => {
                 match sweep.remove_stray_view(path)? {
                     true => self.report.leftovers += 1,
@@ -228,6 +233,42 @@ impl Run<'_> {
         root.remove_all(path)?;
         self.report.leftovers += 1;
         self.report.physical_bytes += freed.bytes;
+        Ok(())
+    }
+
+    fn remove_quarantined(&mut self, path: &Path) -> Result<()> {
+        let root = &self.store.root;
+        let is_there = matches!(layout::classify(path), Thing::Quarantined(_)) && root.meta(path)?.is_some();
+        if !is_there {
+            self.report.skipped += 1;
+            return Ok(());
+        }
+        let freed = bytes_freed_below(root, path)?;
+        root.remove_all(path)?;
+        self.report.quarantined += 1;
+        self.report.physical_bytes += freed.bytes;
+        Ok(())
+    }
+
+    /// Removes the lock files that nobody holds. Whoever is about to lock one finds out that its name is gone, and makes
+    /// another one.
+    fn remove_locks(&mut self) -> Result<()> {
+        let root = &self.store.root;
+        let folder = layout::locks_fetch();
+        for (name, meta) in root.entries(&folder)? {
+            let path = folder.join(name);
+            let is_lock = layout::classify(&path) == Thing::Lock(LockFile::Fetch);
+            if !is_lock || meta.age() < self.policy.grace {
+                continue;
+            }
+            let Some(file) = root.open_file(&path)? else { continue };
+            if let Some(lock) = try_lock_file(root, file, &path, Hold::Exclusive)?
+                && lock.is_named(root, &path)?
+                && root.remove_file(&path)?
+            {
+                self.report.locks += 1;
+            }
+        }
         Ok(())
     }
 

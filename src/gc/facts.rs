@@ -25,6 +25,9 @@ pub(crate) struct Facts {
     pub(crate) views: Vec<ViewFacts>,
     /// Bytes on disk of views that are copies, and of what is in quarantine.
     pub(crate) other_bytes: u64,
+    pub(crate) quarantine_bytes: u64,
+    /// What is in quarantine.
+    pub(crate) quarantined: Vec<QuarantineFacts>,
     /// What belongs to another user and cannot be looked into: left alone.
     pub(crate) unreadable: Vec<PathBuf>,
     pub(crate) free_bytes: u64,
@@ -77,6 +80,15 @@ pub(crate) struct PartialFacts {
     pub(crate) bytes: u64,
     /// When it was written to last.
     pub(crate) changed_ms: u64,
+}
+
+#[derive(Debug)]
+pub(crate) struct QuarantineFacts {
+    pub(crate) path: PathBuf,
+    /// On disk.
+    pub(crate) bytes: u64,
+    /// When it came there.
+    pub(crate) since_ms: u64,
 }
 
 #[derive(Debug)]

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use super::facts::{EntryFacts, Facts, PartialFacts, TrashFacts, TrashedBlob};
+use super::facts::{EntryFacts, Facts, PartialFacts, QuarantineFacts, TrashFacts, TrashedBlob};
 use super::own_names::OwnNames;
 use super::plan::make_plan;
 use super::stray_views::stray_views;
@@ -15,8 +15,8 @@ use crate::entry::{ArtifactKind, LinkMode, Record};
 use crate::error::Result;
 use crate::fs::Session;
 use crate::fs::freed::Freeing;
-use crate::fs::now_ms;
 use crate::fs::space::space;
+use crate::fs::{Root, now_ms};
 use crate::ingest::{self, PartialState};
 use crate::layout::{self, Thing};
 use crate::store::{Roots, Store};
@@ -59,7 +59,9 @@ pub(super) fn gather(store: &Store) -> Result<Facts> {
     names.add_stray(root, &facts.views)?;
     facts.blobs = names.blob_facts(root, &blob::all_with_meta(root)?);
     let quarantine = disk_bytes_below(root, Path::new(layout::QUARANTINE))?;
+    facts.quarantined = quarantined(root)?;
     facts.other_bytes = facts.entries.iter().map(|entry| entry.view_bytes).sum::<u64>() + quarantine.bytes;
+    facts.quarantine_bytes = quarantine.bytes;
     facts.unreadable.extend(quarantine.unreadable);
     let freeing = Freeing::of(root);
     for (digest, trashed_ms) in blob::trash(root)? {
@@ -86,6 +88,20 @@ pub(super) fn gather(store: &Store) -> Result<Facts> {
         }
     }
     Ok(facts)
+}
+
+fn quarantined(root: &Root) -> Result<Vec<QuarantineFacts>> {
+    let folder = Path::new(layout::QUARANTINE);
+    let known = root.entries(folder)?.into_iter().map(|(name, meta)| (folder.join(name), meta));
+    let known = known.filter(|(path, _)| matches!(layout::classify(path), Thing::Quarantined(_)));
+    known
+        .map(|(path, meta)| {
+            let bytes = bytes_freed_below(root, &path)?.bytes;
+            // A rename changes it, and nobody can set it back.
+            let since_ms = u64::try_from(meta.changed_ns / 1_000_000).unwrap_or(0);
+            Ok(QuarantineFacts { path, bytes, since_ms })
+        })
+        .collect()
 }
 
 /// What dead processes have left: their folders below `ingest/`, unfinished small files, outboards without a blob.

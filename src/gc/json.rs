@@ -14,6 +14,7 @@ impl GcAction {
         match self {
             GcAction::RemoveLeftover { .. } => "remove_leftover",
             GcAction::RemoveView { .. } => "remove_view",
+            GcAction::RemoveQuarantined { .. } => "remove_quarantined",
             GcAction::EmptyTrash { .. } => "empty_trash",
             GcAction::RemoveBlob { .. } if at_once => "remove_blob",
             GcAction::RemoveBlob { .. } => "trash_blob",
@@ -43,7 +44,9 @@ impl GcAction {
     #[must_use]
     pub fn path(&self) -> Option<&Path> {
         match self {
-            GcAction::RemoveView { path } | GcAction::RemoveLeftover { path } => Some(path),
+            GcAction::RemoveView { path }
+            | GcAction::RemoveLeftover { path }
+            | GcAction::RemoveQuarantined { path } => Some(path),
             _ => None,
         }
     }
@@ -64,7 +67,8 @@ impl GcAction {
 }
 
 impl GcStep {
-    /// The word for what is done: `evict`, `remove_blob`, `trash_blob`, `empty_trash`, `remove_view`, `remove_leftover`.
+    /// The word for what is done: `evict`, `remove_blob`, `trash_blob`, `empty_trash`, `remove_view`, `remove_leftover`,
+    /// `remove_quarantined`.
     #[must_use]
     pub fn word(&self) -> &'static str {
         self.action.word(self.at_once)

@@ -116,6 +116,12 @@ impl<'a> Planner<'a> {
                 self.step(action, GcReason::GraceOver, partial.bytes, true);
             }
         }
+        for quarantined in &self.facts.quarantined {
+            if self.policy.quarantine_after.is_some_and(|limit| self.is_older_than(quarantined.since_ms, limit)) {
+                let action = GcAction::RemoveQuarantined { path: quarantined.path.clone() };
+                self.step(action, GcReason::QuarantinedTooLong, quarantined.bytes, true);
+            }
+        }
         let mut trash: Vec<&TrashFacts> = self.facts.trash.iter().collect();
         trash.sort_by_key(|trash| trash.blob.trashed_ms);
         for trash in trash {

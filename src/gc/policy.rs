@@ -23,6 +23,10 @@ pub struct GcPolicy {
     /// Entries that were retired this long ago are evicted, whether there is room or not.
     #[serde(rename = "retired_after_ms", serialize_with = "maybe_millis")]
     pub retired_after: Option<Duration>,
+    /// What has been in `quarantine/` for this long is removed for good: damaged content, and files of somebody else that
+    /// stood in the place of a view. Never unless told.
+    #[serde(rename = "quarantine_after_ms", serialize_with = "maybe_millis")]
+    pub quarantine_after: Option<Duration>,
     /// Entries that were staged or used within this time are not evicted for room; what is put into `trash/` stays
     /// there for this long unless the room is needed. One hour unless told otherwise.
     ///
@@ -61,6 +65,13 @@ impl GcPolicy {
         self
     }
 
+    /// Sets [`quarantine_after`](GcPolicy::quarantine_after).
+    #[must_use]
+    pub fn with_quarantine_after(mut self, quarantine_after: impl Into<Option<Duration>>) -> Self {
+        self.quarantine_after = quarantine_after.into();
+        self
+    }
+
     /// Sets [`grace`](GcPolicy::grace).
     #[must_use]
     pub fn with_grace(mut self, grace: Duration) -> Self {
@@ -76,6 +87,7 @@ impl Default for GcPolicy {
             min_free: None,
             max_idle: None,
             retired_after: None,
+            quarantine_after: None,
             grace: Duration::from_secs(3600),
         }
     }

@@ -24,6 +24,11 @@ pub enum GcAction {
         /// Relative to the root.
         path: PathBuf,
     },
+    /// What is in `quarantine/` is removed for good.
+    RemoveQuarantined {
+        /// Relative to the root.
+        path: PathBuf,
+    },
     /// A blob in `trash/` is removed for good.
     EmptyTrash {
         /// Which.
@@ -53,6 +58,8 @@ pub enum GcReason {
     Unreferenced,
     /// It lay in `trash/` longer than the grace.
     GraceOver,
+    /// It lay in `quarantine/` longer than the policy keeps what is there.
+    QuarantinedTooLong,
     /// It was retired longer ago than the policy keeps retired entries.
     RetiredTooLong,
     /// It was not used for longer than the policy keeps idle entries.
@@ -78,6 +85,7 @@ impl fmt::Display for GcReason {
             GcReason::DeadOwner => "its process died",
             GcReason::Unreferenced => "no entry references it",
             GcReason::GraceOver => "its grace is over",
+            GcReason::QuarantinedTooLong => "in quarantine for too long",
             GcReason::RetiredTooLong => "retired for too long",
             GcReason::IdleTooLong => "not used for too long",
             GcReason::RoomNeeded => "least recently used, and room is needed",
@@ -146,7 +154,7 @@ pub struct GcPlan {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct GcFailure {
-    /// What was to be done; `None`: a blob that was in `trash/` already could not be removed for good.
+    /// What was to be done; `None`: a blob that was in `trash/` already, or a lock file, could not be removed.
     pub action: Option<GcAction>,
     /// Why it was not.
     pub error: Error,
@@ -165,6 +173,10 @@ pub struct GcReport {
     pub trashed: u64,
     /// Leftovers and views that were removed.
     pub leftovers: u64,
+    /// Files that were removed from `quarantine/`.
+    pub quarantined: u64,
+    /// Lock files of references that nobody worked on within the grace, which were removed. No plan names them.
+    pub locks: u64,
     /// Bytes of the evicted entries, as engines saw them.
     pub logical_bytes: u64,
     /// Bytes on disk that came free, counted by inode: a file that has another name elsewhere frees nothing.

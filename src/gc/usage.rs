@@ -40,6 +40,8 @@ pub struct DiskUsage {
     pub ingest_bytes: u64,
     /// What interrupted copies have left, on disk: the next stage of the same goes on with it.
     pub partial_bytes: u64,
+    /// Lock files of references, on disk; `gc` takes those that nobody holds.
+    pub lock_bytes: u64,
     /// Blobs that no entry references, on disk.
     pub unreferenced_bytes: u64,
     /// How many blobs there are.
@@ -113,6 +115,7 @@ pub(crate) fn disk_usage(store: &Store) -> Result<DiskUsage> {
     let (trash_bytes, quarantine_bytes) = (measure(layout::TRASH)?, measure(layout::QUARANTINE)?);
     let ingest_bytes = measure(layout::INGEST)?;
     (usage.trash_bytes, usage.quarantine_bytes, usage.ingest_bytes) = (trash_bytes, quarantine_bytes, ingest_bytes);
+    usage.lock_bytes = measure(layout::LOCKS)?;
     usage.partial_bytes = partial_bytes(&store.root)?;
     usage.physical_bytes = blob_bytes
         + usage.copied_view_bytes

@@ -67,13 +67,14 @@ pub(crate) fn ingest_all<'r>(session: &Session<'r>, jobs: Vec<Job<'_>>) -> Vec<R
 }
 
 /// Which of these are ingested by themselves, with a thread for SHA-256 and another one for the rest: when there is one
-/// alone; what is not a local file; what is taken as it is, since its owner may still change it; and a file that is more
+/// alone; what is not a local file, or is here already; what is taken as it is, since its owner may still change it; and a file that is more
 /// than its share of the cores' work: it decides how long all of it takes, and as one of many streams it would take longer.
 fn alone(jobs: &[Job<'_>], cores: usize) -> impl Fn(&Job<'_>) -> bool + use<> {
     let total_bytes = jobs.iter().fold(0_u64, |sum, job| sum.saturating_add(job.file.size_bytes));
     let (is_only, share_bytes) = (jobs.len() == 1, total_bytes / cores.max(1) as u64);
     move |job| {
         let is_read = match &job.file.origin {
+            _ if job.file.present.is_some() => false,
             Origin::Local { mode, .. } => !matches!(mode, IngestMode::Link | IngestMode::Move),
             Origin::Remote(_) | Origin::Memory(_) => false,
         };

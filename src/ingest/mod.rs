@@ -5,6 +5,7 @@
 //! stream.rs      one of those
 //! duplicate.rs   one local file: a clone, or a copy
 //! take.rs        one local file: its own inode
+//! present.rs     one local file whose bytes the store has: compared, and not brought in
 //! remote.rs      ranges of something that is read by offset
 //! memory.rs      bytes that are in memory
 //! reader.rs      where the parts of a copy come from
@@ -19,6 +20,7 @@ mod batch;
 mod duplicate;
 mod memory;
 mod partial;
+mod present;
 mod reader;
 mod remote;
 mod stream;
@@ -28,12 +30,13 @@ mod target;
 pub(crate) use batch::{Job, ingest_all};
 pub(crate) use partial::reserved_bytes;
 pub(crate) use partial::{PartialState, partial, partials, remove_partial};
+pub(crate) use present::{Present, find_present};
 pub(crate) use target::PARTIAL_FROM_BYTES;
 
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::blob::{IngestMode, Pending, Sealed};
+use crate::blob::{self, IngestMode, Pending, Sealed};
 use crate::cancel::Cancel;
 use crate::digest::Digest;
 use crate::error::{Error, Result};
@@ -71,6 +74,8 @@ pub(crate) struct ContentFile {
     /// What its bytes have to hash to. Other bytes are an error, and nothing of them stays.
     pub(crate) expected: Option<Digest>,
     pub(crate) origin: Origin,
+    /// The store has its bytes.
+    pub(crate) present: Option<Present>,
 }
 
 /// How a file is ingested.
@@ -129,6 +134,11 @@ pub(crate) fn ingest_one<'r>(session: &Session<'r>, file: &ContentFile, options:
 
 /// `None`: see [`target::Target::seal`].
 fn try_ingest<'r>(session: &Session<'r>, file: &ContentFile, options: Options<'_>) -> Result<Option<Sealed<'r>>> {
+    if let Some(present) = &file.present
+        && let Some(held) = blob::hold(session, &present.digest, present.source)?
+    {
+        return file.check(present.digest).map(|()| Some(held));
+    }
     match &file.origin {
         Origin::Local { path, mode } => duplicate::ingest_local(session, file, path, *mode, options),
         Origin::Remote(ranges) => remote::ingest_ranges(session, file, ranges, options),

@@ -19,7 +19,7 @@ use crate::digest::Digest;
 use crate::entry::{ArtifactKind, Record};
 use crate::error::{Error, Result};
 use crate::fs::Session;
-use crate::gc::make_room;
+use crate::gc::{Wanted, has_room, make_room};
 use crate::json::all_lossy;
 use crate::observer::{Event, Observer};
 use crate::read_at::ReadAt;
@@ -195,14 +195,19 @@ impl Repair<'_> {
         for digest in lost {
             self.check_cancelled()?;
             let Some(part) = by_digest.get(&digest) else { continue };
-            // A manifest, or a document, is small.
-            if let Some(size_bytes) = part.size_bytes {
-                // As for a stage: what is good is shared where that is possible, and nobody is evicted for it.
-                let copied_bytes = if session.can_reflink() { 0 } else { size_bytes };
-                make_room(store, size_bytes, copied_bytes, Some(&self.record.entry.id))?;
-            }
             let mut remains = store.quarantined(&digest)?;
             remains.extend(shown.remove(&digest).unwrap_or_default());
+            // A manifest, or a document, is small.
+            if let Some(size_bytes) = part.size_bytes {
+                // What is good of the remains is shared where that is possible, and nobody is evicted for it.
+                let is_shared = !remains.is_empty() && session.can_reflink();
+                let copied_bytes = if is_shared { 0 } else { size_bytes };
+                let repaired = Some(self.record.entry.id.as_str());
+                let wanted = Wanted { stored_bytes: size_bytes, copied_bytes, repaired, ..Wanted::default() };
+                if !has_room(store, &wanted)? {
+                    make_room(store, &wanted)?;
+                }
+            }
             let assembly = Assembly { digest, remains, sources: self.sources(part)?, advanced: &advanced };
             let (incoming, Assembled { repaired_bytes, source_bytes }) = assembly.run(&session, store.durability())?;
             let (mut blobs, id) = ([incoming], self.record.entry.id.as_str());

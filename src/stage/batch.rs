@@ -6,6 +6,7 @@ use std::sync::OnceLock;
 use super::StageReceipt;
 use super::artifact::{self, Artifact};
 use super::item::Item;
+use super::needed::make_room_for;
 use super::single_flight::{self, SingleFlight};
 use crate::blob::manifest::{self, TreeFile};
 use crate::blob::{Sealed, UsedMode};
@@ -15,7 +16,6 @@ use crate::error::{Error, Result};
 use crate::fs::Session;
 use crate::fs::writeback::sync_meanwhile;
 use crate::fs::{Durability, wait_for_a_tick};
-use crate::gc::make_room;
 use crate::ingest::{self, ContentFile, Job, Options, Origin};
 use crate::layout;
 use crate::observer::{Event, Observer};
@@ -63,16 +63,18 @@ fn run(
     cancel: &Cancel,
 ) -> Vec<(usize, Result<StageReceipt>)> {
     let mut results = Vec::new();
-    let (flights, batch) = claim_references(store, batch, &mut results, observer, cancel);
+    let (flights, mut batch) = claim_references(store, batch, &mut results, observer, cancel);
     if batch.is_empty() {
         return results;
     }
+    let told = |reference: &str, bytes| {
+        observer.on(&Event::Advanced { bytes });
+        if let Some(flight) = flights.get(reference) {
+            flight.advance(bytes);
+        }
+    };
     let begun = Session::begin(&store.root).and_then(|session| {
-        let needed_bytes: u64 = batch.iter().map(|(_, item)| item.new_bytes(&store.root)).sum();
-        // What an interrupted copy has left has its room already.
-        let needed_bytes = needed_bytes.saturating_sub(reserved_bytes(store, &batch));
-        let copied_bytes = if session.can_reflink() { 0 } else { needed_bytes };
-        make_room(store, needed_bytes, copied_bytes, None)?;
+        make_room_for(store, &session, &mut batch, cancel, &told)?;
         Ok(session)
     });
     let session = match begun {
@@ -95,10 +97,7 @@ fn run(
     let sync = || store.root.sync_file_system();
     let (brought, synced) = sync_meanwhile(every_bytes, sync, |ahead| {
         let advanced = |reference: &str, bytes| {
-            observer.on(&Event::Advanced { bytes });
-            if let Some(flight) = flights.get(reference) {
-                flight.advance(bytes);
-            }
+            told(reference, bytes);
             ahead.wrote(bytes);
         };
         ingest_all(&session, batch, each, cancel, &advanced)
@@ -214,7 +213,13 @@ fn artifact<'r>(
     if item.kind == ArtifactKind::Tree {
         let bytes = manifest::encode(&tree).map_err(|e| Error::io("describe the tree", &item.source, e))?;
         let size_bytes = bytes.len() as u64;
-        let file = ContentFile { path: String::new(), size_bytes, expected: None, origin: Origin::Memory(bytes) };
+        let file = ContentFile {
+            path: String::new(),
+            size_bytes,
+            expected: None,
+            origin: Origin::Memory(bytes),
+            present: None,
+        };
         let options = Options {
             durability,
             with_groups: true,
@@ -231,20 +236,6 @@ fn artifact<'r>(
         }
         _ => Ok(Artifact { item, digest, tree, incoming, mode }),
     }
-}
-
-/// What partials of these items have on disk.
-fn reserved_bytes(store: &Store, batch: &[(usize, Item)]) -> u64 {
-    let contents = batch.iter().flat_map(|(_, item)| &item.contents);
-    let large = contents.filter(|content| content.file.size_bytes >= ingest::PARTIAL_FROM_BYTES);
-    // A path that several of them name has one partial.
-    let paths: BTreeSet<_> = large
-        .filter_map(|content| match &content.file.origin {
-            Origin::Local { path, .. } => Some(path),
-            Origin::Remote(_) | Origin::Memory(_) => None,
-        })
-        .collect();
-    paths.into_iter().map(|path| ingest::reserved_bytes(&store.root, path)).sum()
 }
 
 /// Splits items into batches. An id is in a batch once: what is given last wins, as it would one after the other.

@@ -10,13 +10,13 @@ use std::time::Duration;
 use super::target::{self, Target};
 use super::walk::{self, SourceFile};
 use super::{StageOptions, StageReceipt};
-use crate::blob::{self, IngestMode, UsedMode};
+use crate::blob::{IngestMode, UsedMode};
 use crate::digest::Digest;
 use crate::entry::{ArtifactKind, LifecycleState, Provenance, Record, Stamp, TrustState, check_id};
 use crate::error::{Error, Result};
+use crate::fs::Kind;
 use crate::fs::lock::Wait;
 use crate::fs::source::source_meta;
-use crate::fs::{Durability, Kind, Root};
 use crate::hint::Hint;
 use crate::ingest::{ContentFile, Origin};
 use crate::layout;
@@ -182,7 +182,7 @@ impl Item {
         };
         let content = |SourceFile { path, source, stamp }| {
             let origin = Origin::Local { path: source, mode };
-            let file = ContentFile { path, size_bytes: stamp.size_bytes, expected: None, origin };
+            let file = ContentFile { path, size_bytes: stamp.size_bytes, expected: None, origin, present: None };
             Content { file, stamp: Some(stamp) }
         };
         let contents = files.into_iter().map(content).collect();
@@ -191,14 +191,6 @@ impl Item {
 
     pub(super) fn size_bytes(&self) -> u64 {
         self.contents.iter().map(|content| content.file.size_bytes).sum()
-    }
-
-    /// What staging will need room for, as far as can be told before it is read.
-    pub(super) fn new_bytes(&self, root: &Root) -> u64 {
-        let is_here = self
-            .expected
-            .is_some_and(|digest| blob::is_good_by_stamp(root, &digest, Durability::Relaxed).unwrap_or(false));
-        if is_here || self.mode == IngestMode::Link { 0 } else { self.size_bytes() }
     }
 
     /// What one of its contents has to hash to. The digest that is expected of a tree is the manifest's.

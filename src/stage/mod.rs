@@ -6,6 +6,7 @@
 mod artifact;
 mod batch;
 mod item;
+mod needed;
 mod put;
 mod single_flight;
 mod target;

@@ -7,6 +7,7 @@ use serde_json::{Map, Value};
 
 use super::{Exclusive, MinFree, Store};
 use crate::error::{Error, Result};
+use crate::fs::space::space;
 use crate::layout;
 
 /// The store's own limits. Staging keeps within them, by evicting what is least recently used where it may.
@@ -54,6 +55,7 @@ impl Store {
         let store_lock = Exclusive::lock(self)?;
         let mut config = self.config()?;
         change(&mut config);
+        self.check_limits(&config)?;
         let mut members = self.read_store_json()?;
         let mut quota = match members.remove(QUOTA) {
             Some(Value::Object(quota)) => quota, // with what a later version keeps there
@@ -66,6 +68,21 @@ impl Store {
         text.push(b'\n');
         store_lock.replace_store_file(&text)?;
         Ok(config)
+    }
+
+    /// Refuses limits under which nothing could stay: elsewhere, 0 is no limit.
+    fn check_limits(&self, config: &Config) -> Result<()> {
+        let total_bytes = space(&self.root)?.total_bytes;
+        let takes_all = |min_free: &MinFree| total_bytes > 0 && min_free.bytes_of(total_bytes) >= total_bytes;
+        let refused = match (config.max_bytes, config.min_free.filter(takes_all)) {
+            (Some(0), _) => Some(("max_bytes", "0".to_owned())),
+            (_, Some(min_free)) => Some(("min_free", min_free.to_string())),
+            _ => None,
+        };
+        match refused {
+            Some((name, value)) => Err(Error::InvalidLimit { root: self.path().to_path_buf(), name, value }),
+            None => Ok(()),
+        }
     }
 
     fn read_store_json(&self) -> Result<Map<String, Value>> {

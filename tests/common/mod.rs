@@ -92,6 +92,15 @@ pub(crate) fn catalog_command() -> Command {
     command
 }
 
+/// Bytes that no file system can compress or share among themselves.
+pub(crate) fn noise(length: usize, seed: u64) -> Vec<u8> {
+    let mut bytes = vec![0; length];
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(&seed.to_le_bytes());
+    hasher.finalize_xof().fill(&mut bytes);
+    bytes
+}
+
 pub(crate) fn long_ago() -> SystemTime {
     SystemTime::UNIX_EPOCH + Duration::from_millis(1_600_000_000_123)
 }

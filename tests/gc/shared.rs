@@ -10,20 +10,11 @@ use rstest::rstest;
 
 use super::*;
 use crate::common::mount::{self, Mounted};
-use crate::common::{assert_readable, options, reference};
+use crate::common::{assert_readable, noise, options, reference};
 
 const MODEL: usize = 8 << 20;
 /// Folders and small files.
 const SLACK: u64 = 1 << 20;
-
-/// Bytes that no file system can compress or share among themselves.
-fn noise(length: usize, seed: u64) -> Vec<u8> {
-    let mut bytes = vec![0; length];
-    let mut hasher = blake3::Hasher::new();
-    hasher.update(&seed.to_le_bytes());
-    hasher.finalize_xof().fill(&mut bytes);
-    bytes
-}
 
 /// A file system with a store and models beside it, which the store shares by `mode`.
 struct Shared {

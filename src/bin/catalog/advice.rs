@@ -31,7 +31,13 @@ pub(crate) fn words(hint: &Hint, command: &str) -> String {
         Hint::GiveId => "give an id with --id".to_owned(),
         Hint::RunDoctor => format!("`{command} doctor` says what can be restored"),
         Hint::MakeRoom => format!("make room, for example with `{command} remove`"),
-        Hint::RaiseLimits => format!("remove or unpin models, or raise the limits with `{command} config`"),
+        Hint::RaiseLimits { has_young, has_quarantine } => {
+            let quarantine =
+                if *has_quarantine { format!("`{command} gc --quarantine-after 0`, ") } else { String::new() };
+            let young = if *has_young { format!("`{command} gc --grace 0`, ") } else { String::new() };
+            format!("{quarantine}{young}remove or unpin models, or raise the limits with `{command} config`")
+        }
+        Hint::UnsetLimit { name } => format!("`{command} config unset {name}` takes the limit away"),
         other => other.to_string(),
     }
 }

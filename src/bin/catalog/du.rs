@@ -38,6 +38,7 @@ struct Summary {
     quarantine_bytes: u64,
     ingest_bytes: u64,
     partial_bytes: u64,
+    lock_bytes: u64,
     unreferenced_bytes: u64,
     entries: usize,
     blobs: u64,
@@ -94,6 +95,7 @@ fn print_json(app: &mut App, usage: &DiskUsage) {
         quarantine_bytes: usage.quarantine_bytes,
         ingest_bytes: usage.ingest_bytes,
         partial_bytes: usage.partial_bytes,
+        lock_bytes: usage.lock_bytes,
         unreferenced_bytes: usage.unreferenced_bytes,
         entries: usage.entries.len(),
         blobs: usage.blobs,
@@ -113,7 +115,7 @@ fn print_numbers(app: &mut App, usage: &DiskUsage) {
     }
 }
 
-fn sums(usage: &DiskUsage, command: &str) -> [(&'static str, u64, String); 10] {
+fn sums(usage: &DiskUsage, command: &str) -> [(&'static str, u64, String); 11] {
     let sums = [
         ("logical", usage.logical_bytes, "all models, as engines see them"),
         ("on disk", usage.physical_bytes, "what the store takes for them"),
@@ -124,6 +126,7 @@ fn sums(usage: &DiskUsage, command: &str) -> [(&'static str, u64, String); 10] {
         ("quarantine", usage.quarantine_bytes, "damaged, and kept to look at"),
         ("ingest", usage.ingest_bytes, "being brought in, or left by a process that died"),
         ("partials", usage.partial_bytes, "interrupted copies, which the next stage goes on with"),
+        ("locks", usage.lock_bytes, "lock files; `catalog gc` takes those that nobody holds"),
         ("unreferenced", usage.unreferenced_bytes, "needed by no model; `catalog gc` takes it"),
     ];
     sums.map(|(name, bytes, meaning)| (name, bytes, with_root(meaning, command)))

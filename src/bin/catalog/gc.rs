@@ -42,6 +42,9 @@ pub(crate) struct Args {
     /// Take models that were retired this long ago, room or not
     #[arg(long, value_name = "TIME", value_parser = amount::duration)]
     retired_after: Option<Duration>,
+    /// Remove for good what has been in quarantine this long: 30d; 0 for all of it
+    #[arg(long, value_name = "TIME", value_parser = amount::duration)]
+    quarantine_after: Option<Duration>,
     /// Take nothing for room that was staged or used within this time, and empty trash after it; 0 for none [default:
     /// 1h]
     #[arg(long, value_name = "TIME", value_parser = amount::duration)]
@@ -56,6 +59,8 @@ struct Summary {
     blobs: Option<u64>,
     trashed: Option<u64>,
     leftovers: u64,
+    quarantined: u64,
+    locks: u64,
     logical_bytes: u64,
     physical_bytes: u64,
     shared_bytes: u64,
@@ -106,6 +111,7 @@ impl Args {
             .with_min_free(self.min_free.or(config.min_free))
             .with_max_idle(self.max_idle)
             .with_retired_after(self.retired_after)
+            .with_quarantine_after(self.quarantine_after)
             .with_grace(self.grace.unwrap_or(GcPolicy::default().grace)))
     }
 
@@ -128,6 +134,8 @@ impl Args {
             blobs: once_done(report.blobs),
             trashed: once_done(report.trashed),
             leftovers: report.leftovers,
+            quarantined: report.quarantined,
+            locks: report.locks,
             logical_bytes: report.logical_bytes,
             physical_bytes: report.physical_bytes,
             shared_bytes: plan.shared_bytes,
@@ -162,6 +170,7 @@ fn expected(catalog: &FsCatalog, plan: &GcPlan) -> catalog_core::Result<GcReport
     for step in &plan.steps {
         match &step.action {
             GcAction::RemoveLeftover { .. } | GcAction::RemoveView { .. } => report.leftovers += 1,
+            GcAction::RemoveQuarantined { .. } => report.quarantined += 1,
             GcAction::EvictEntry { id, .. } => {
                 report.entries += 1;
                 report.logical_bytes += catalog.record(id)?.map_or(0, |record| record.size_bytes);
@@ -207,6 +216,8 @@ impl Summary {
             (self.blobs.unwrap_or(0), "blob", "removed"),
             (self.trashed.unwrap_or(0), "blob", "put into trash"),
             (self.leftovers, "leftover", "removed"),
+            (self.quarantined, "file", "of quarantine removed"),
+            (self.locks, "lock file", "removed"),
             (self.skipped, "step", "skipped, because it came into use"),
             (self.failed, "step", "failed"),
         ];

@@ -47,7 +47,8 @@ fn job<'a>(
     failed: &'a OnceLock<Error>,
 ) -> Job<'a> {
     let origin = Origin::Local { path: source.to_path_buf(), mode };
-    let file = ContentFile { path: String::new(), size_bytes: size_bytes as u64, expected: None, origin };
+    let file =
+        ContentFile { path: String::new(), size_bytes: size_bytes as u64, expected: None, origin, present: None };
     Job { file, options: options(advanced), failed }
 }
 

@@ -87,7 +87,7 @@ fn remote(served: &Arc<Served>) -> Origin {
 
 fn content(served: &Arc<Served>, expected: Option<Digest>) -> ContentFile {
     let size_bytes = served.size_bytes();
-    ContentFile { path: String::new(), size_bytes, expected, origin: remote(served) }
+    ContentFile { path: String::new(), size_bytes, expected, origin: remote(served), present: None }
 }
 
 /// The files of all sessions.
@@ -173,7 +173,7 @@ fn remote_files_and_local_ones_come_together_and_fail_together() {
         let origins = [from_path(), remote(&served), from_path(), Origin::Memory(bytes.clone())];
         let jobs = origins.into_iter().map(|origin| {
             let size_bytes = bytes.len() as u64;
-            let file = ContentFile { path: String::new(), size_bytes, expected: None, origin };
+            let file = ContentFile { path: String::new(), size_bytes, expected: None, origin, present: None };
             Job { file, options: options(&|_| {}), failed: &failed }
         });
         ingest_all(&session, jobs.collect())

@@ -34,7 +34,7 @@ impl Local {
 
     fn file(&self, expected: Option<Digest>) -> ContentFile {
         let origin = Origin::Local { path: self.path.clone(), mode: IngestMode::Copy };
-        ContentFile { path: String::new(), size_bytes: SIZE_BYTES as u64, expected, origin }
+        ContentFile { path: String::new(), size_bytes: SIZE_BYTES as u64, expected, origin, present: None }
     }
 
     /// Ingests it alone; it is cancelled once this many bytes were hashed.

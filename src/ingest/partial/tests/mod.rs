@@ -66,7 +66,8 @@ impl Bench {
         expected: Option<Digest>,
     ) -> Result<Sealed<'r>> {
         let origin = Origin::Remote(Ranges { reader: served.clone(), validator: Some("\"v1\"".into()) });
-        let file = ContentFile { path: String::new(), size_bytes: served.size_bytes(), expected, origin };
+        let file =
+            ContentFile { path: String::new(), size_bytes: served.size_bytes(), expected, origin, present: None };
         ingest_one(session, &file, with_partials(options(&|_| {})))
     }
 

@@ -24,7 +24,8 @@ fn what_was_not_published_is_read_and_hashed_no_second_time() {
         told.fetch_add(bytes, std::sync::atomic::Ordering::Relaxed);
     };
     let origin = Origin::Remote(Ranges { reader: served.clone(), validator: Some("\"v1\"".into()) });
-    let file = ContentFile { path: String::new(), size_bytes: SIZE_BYTES as u64, expected: None, origin };
+    let file =
+        ContentFile { path: String::new(), size_bytes: SIZE_BYTES as u64, expected: None, origin, present: None };
     let mut sealed = ingest_one(&session, &file, with_partials(options(&advanced))).unwrap();
     assert_eq!((sealed.digest(), sealed.resumed_bytes()), (bench.digest(), SIZE_BYTES as u64));
     assert_eq!((told.into_inner(), served.asked_bytes()), (SIZE_BYTES as u64, 0));
