@@ -335,3 +335,33 @@ fn assert_blobs_are_their_names(root: &Path) {
         assert_eq!(Digest::sha256_of(&fs::read(&blob).unwrap()).to_hex(), *blob.file_name().unwrap().to_str().unwrap());
     }
 }
+
+/// System calls of a stage of folders in each other, each with a file.
+fn calls_of_a_tree(host: &Host, depth: usize) -> Option<u64> {
+    if !has_tool("strace") {
+        skip("this needs strace");
+        return None;
+    }
+    let mut folder = format!("deep-{depth}");
+    for number in 0..depth {
+        host.file(&format!("{folder}/f"), number.to_string());
+        folder.push_str("/d");
+    }
+    let counts = host.path("counts");
+    let mut command = Command::new("strace");
+    command.args(["-f", "-c", "-o"]).arg(&counts).arg(host.command().get_program()).args(["stage", "--quiet"]);
+    command.arg(host.path(&format!("deep-{depth}"))).env("CATALOG_ROOT", host.root()).env("HOME", host.path("home"));
+    assert!(command.status().unwrap().success());
+    let counts = fs::read_to_string(counts).unwrap();
+    let total = counts.lines().last().unwrap().split_whitespace().nth(3).unwrap();
+    Some(total.parse().unwrap())
+}
+
+// Red when the way to each folder is walked for each folder: four times as many calls for twice the depth.
+#[test]
+fn a_deep_tree_costs_as_much_as_it_has_folders() {
+    let host = Host::new();
+    host.catalog();
+    let (Some(once), Some(twice)) = (calls_of_a_tree(&host, 150), calls_of_a_tree(&host, 300)) else { return };
+    assert!(twice < once * 11 / 5, "{once} calls, and {twice} for twice the depth");
+}

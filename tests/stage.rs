@@ -4,11 +4,12 @@
 
 mod common;
 
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{Read as _, Write as _};
 use std::os::unix::fs::{FileExt as _, MetadataExt as _, symlink};
 use std::os::unix::net::UnixListener;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
@@ -707,4 +708,32 @@ fn a_view_has_the_name_that_is_asked_for() {
     for bad in ["", ".", "..", "a/b", "/a", "a\nb", "a\0b"] {
         catalog.stage(&reference(&file), &named(bad)).expect_err(bad);
     }
+}
+
+// Red when each use is a write of its own.
+#[test]
+fn the_uses_of_a_batch_that_is_here_are_one_write_a_shard() {
+    let host = Host::new();
+    let catalog = host.catalog().with_durability(Durability::Relaxed);
+    let items: Vec<_> = (0..400)
+        .map(|number| (reference(&host.file(&format!("{number}"), number.to_string())), options(&number.to_string())))
+        .collect();
+    let generations = || -> BTreeMap<PathBuf, u64> {
+        let shards = files_below(&host.root().join("index"));
+        let shards = shards.into_iter().filter(|path| path.extension().is_some_and(|extension| extension == "json"));
+        let generation = |path: PathBuf| {
+            let text = fs::read_to_string(&path).unwrap();
+            let digits = text.split("\"generation\":").nth(1).unwrap().split(',').next().unwrap().parse().unwrap();
+            (path, digits)
+        };
+        shards.map(generation).collect()
+    };
+    catalog.stage_many(&items).into_iter().for_each(|result| drop(result.unwrap()));
+    let before = generations();
+    assert!(before.len() < 256 && before.len() > 100, "several ids are in one shard");
+    catalog.stage_many(&items).into_iter().for_each(|result| assert_eq!(result.unwrap().mode, UsedMode::Unchanged));
+    for (path, generation) in generations() {
+        assert_eq!(generation, before[&path] + 1, "{}", path.display());
+    }
+    assert!(catalog.records().unwrap().iter().all(|record| record.last_used_ms.is_some()));
 }

@@ -47,23 +47,35 @@ pub(crate) enum Published {
 
 /// Folders that got new names and are to be synced before anything that needs them is acknowledged.
 #[derive(Debug, Default)]
-pub(crate) struct Touched(BTreeSet<PathBuf>);
+pub(crate) struct Touched {
+    folders: BTreeSet<PathBuf>,
+    /// Those that are there, with all that are above them, and whose parents are among `folders`.
+    made: BTreeSet<PathBuf>,
+}
 
 impl Touched {
     pub(crate) fn folder_of(&mut self, path: &Path) {
-        self.0.insert(path.parent().unwrap_or(Path::new("")).to_path_buf());
+        self.folders.insert(path.parent().unwrap_or(Path::new("")).to_path_buf());
     }
 
     pub(crate) fn make_parents(&mut self, root: &Root, path: &Path) -> Result<()> {
         let folder = path.parent().unwrap_or(Path::new(""));
+        if self.made.contains(folder) {
+            return Ok(()); // a tree has many files in a folder, and many folders in each other
+        }
         root.make_dirs(folder)?;
-        // Also those that were there: another process may have made one just now, and not have synced it yet.
-        self.0.extend(folder.ancestors().skip(1).map(Path::to_path_buf));
+        for folder in folder.ancestors() {
+            if !self.made.insert(folder.to_path_buf()) {
+                break;
+            }
+            // Also of those that were there: another process may have made one just now, and not have synced it yet.
+            self.folders.extend(folder.parent().map(Path::to_path_buf));
+        }
         Ok(())
     }
 
     pub(crate) fn sync(&self, root: &Root) -> Result<()> {
-        self.0.iter().try_for_each(|folder| root.sync_dir(folder))
+        self.folders.iter().try_for_each(|folder| root.sync_dir(folder))
     }
 }
 

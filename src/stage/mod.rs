@@ -195,6 +195,8 @@ pub(crate) fn stage_many(store: &Store, items: &[(ModelRef, StageOptions)]) -> V
     let mut results: Vec<Option<Result<StageReceipt>>> = Vec::with_capacity(items.len());
     let mut due = Vec::new();
     let mut ids = BTreeSet::new();
+    // What is staged is about to be used.
+    let mut used = Vec::new();
     for (number, (reference, options)) in items.iter().enumerate() {
         results.push(match item::decide(store, reference, options, &ids) {
             Ok(Decision::Ingest(item)) => {
@@ -203,15 +205,13 @@ pub(crate) fn stage_many(store: &Store, items: &[(ModelRef, StageOptions)]) -> V
                 None
             }
             Ok(Decision::Unchanged(receipt)) => {
-                // It is staged because it is about to be used.
-                if let Ok(Some(record)) = store.record(&receipt.id) {
-                    store.touch(&record);
-                }
+                used.extend(store.record(&receipt.id).ok().flatten());
                 Some(Ok(*receipt))
             }
             Err(error) => Some(Err(error)),
         });
     }
+    store.touch_all(&used);
     let observer = items.iter().find_map(|(_, options)| options.observer.clone()).unwrap_or_else(|| Arc::new(()));
     let cancel = items.iter().find_map(|(_, options)| options.cancel.clone()).unwrap_or_default();
     for (number, result) in batch::ingest_and_commit(store, due, &*observer, &cancel) {

@@ -29,6 +29,8 @@ pub(super) struct SourceFile {
 pub(super) fn walk(root: &Path, tree: &Path, follow_links: bool) -> Result<Vec<SourceFile>> {
     let real_tree = tree.canonicalize().map_err(|e| Error::io("read", tree, e))?;
     let mut files = Vec::new();
+    // The real paths of the folders that lead to an entry, the tree first.
+    let mut real_folders: Vec<PathBuf> = Vec::new();
     for entry in WalkDir::new(tree).follow_links(true).follow_root_links(true) {
         let entry = entry.map_err(|e| walk_error(tree, e))?;
         if entry.path_is_symlink() && entry.depth() > 0 && !follow_links {
@@ -38,10 +40,17 @@ pub(super) fn walk(root: &Path, tree: &Path, follow_links: bool) -> Result<Vec<S
             }
         }
         if entry.file_type().is_dir() {
-            if is_of_the_store(root, entry.path())? {
+            real_folders.truncate(entry.depth());
+            let real = match real_folders.last() {
+                None => real_tree.clone(),
+                Some(above) if !entry.path_is_symlink() => above.join(entry.file_name()),
+                Some(_) => entry.path().canonicalize().map_err(|e| Error::io("read", entry.path(), e))?,
+            };
+            if is_of_the_store(root, &real) {
                 let reason = "it belongs to the catalog that the tree should go to; stage the folders beside it";
                 return Err(Error::UnusableTree { path: entry.into_path(), reason });
             }
+            real_folders.push(real);
             continue;
         }
         // Asks what it is without opening it, and refuses what is not a file.
@@ -60,9 +69,8 @@ pub(super) fn walk(root: &Path, tree: &Path, follow_links: bool) -> Result<Vec<S
     Ok(files)
 }
 
-fn is_of_the_store(root: &Path, folder: &Path) -> Result<bool> {
-    let real = folder.canonicalize().map_err(|e| Error::io("read", folder, e))?;
-    Ok(real.strip_prefix(root).is_ok_and(|below| layout::place(below) == Place::Own))
+fn is_of_the_store(root: &Path, real_folder: &Path) -> bool {
+    real_folder.strip_prefix(root).is_ok_and(|below| layout::place(below) == Place::Own)
 }
 
 fn tree_path(tree: &Path, file: &Path) -> Result<String> {

@@ -1,5 +1,6 @@
 //! What is noted of an entry without touching its content: that it is used, wanted, retired.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::{Shared, Store};
@@ -16,28 +17,35 @@ impl Store {
     /// Notes that an entry is used now: at most once an hour, not durably, and never failing. Returns whether it was
     /// recorded.
     pub(crate) fn touch(&self, record: &Record) -> bool {
-        if !is_due(record.last_used_ms, now_ms()) {
-            return false;
+        self.touch_all(std::slice::from_ref(record)) > 0
+    }
+
+    /// The same for several entries, in one write for each shard. Returns how many were recorded.
+    pub(crate) fn touch_all(&self, records: &[Record]) -> usize {
+        let due = records.iter().filter(|record| is_due(record.last_used_ms, now_ms()));
+        let ids: Vec<&str> = due.map(|record| record.entry.id.as_str()).collect();
+        if ids.is_empty() {
+            return 0;
         }
         let mut handle = self.with_lock_wait(Wait::UpTo(TOUCH_PATIENCE));
         handle.settings.durability = Durability::Relaxed;
-        let mut touched = false;
-        let edited = handle.edit(&[&record.entry.id], &mut |_, old| {
+        let mut touched = BTreeSet::new();
+        let edited = handle.edit(&ids, &mut |id, old| {
             let now = now_ms();
-            touched = false;
+            touched.remove(id);
             Ok(match old {
                 Some(mut record) if is_due(record.last_used_ms, now) => {
                     record.last_used_ms = Some(now);
-                    touched = true;
+                    touched.insert(id.to_owned());
                     Change::Put(Box::new(record))
                 }
                 _ => Change::Keep,
             })
         });
         if let Err(error) = &edited {
-            tracing::debug!(id = %record.entry.id, %error, "its use was not recorded");
+            tracing::debug!(?ids, %error, "their use was not recorded");
         }
-        edited.is_ok() && touched
+        if edited.is_ok() { touched.len() } else { 0 }
     }
 
     pub(crate) fn set_state(&self, id: &str, state: LifecycleState) -> Result<()> {

@@ -45,11 +45,13 @@ pub(crate) fn fingerprint_of(root: &Root, files: &[TreeFile], at: &Path, view: L
 /// The folders of a tree, each with the names that it should have.
 fn folders<'f>(files: &'f [TreeFile], at: &Path) -> BTreeMap<PathBuf, BTreeSet<&'f str>> {
     let mut expected: BTreeMap<PathBuf, BTreeSet<&str>> = BTreeMap::new();
-    for file in files.iter().filter(|file| !file.path.is_empty()) {
-        let mut folder = at.to_path_buf();
-        for part in file.path.split('/') {
-            expected.entry(folder.clone()).or_default().insert(part);
-            folder.push(part);
+    for file in files {
+        for path in and_above(&file.path).take_while(|path| !path.is_empty()) {
+            let (above, name) = path.rsplit_once('/').unwrap_or(("", path));
+            let folder = if above.is_empty() { at.to_path_buf() } else { at.join(above) };
+            if !expected.entry(folder).or_default().insert(name) {
+                break; // so is everything above it
+            }
         }
     }
     expected
@@ -72,10 +74,14 @@ pub(super) fn collision(root: &Root, files: &[TreeFile], at: &Path) -> Result<Op
 pub(super) fn case_twins(files: &[TreeFile]) -> BTreeSet<String> {
     let mut spelled: BTreeMap<String, &str> = BTreeMap::new();
     let mut twins = BTreeSet::new();
-    for path in files.iter().flat_map(|file| and_above(&file.path)) {
-        let lower = path.to_lowercase();
-        if spelled.insert(lower.clone(), path).is_some_and(|other| other != path) {
-            twins.insert(lower);
+    for file in files {
+        for path in and_above(&file.path) {
+            let lower = path.to_lowercase();
+            match spelled.insert(lower.clone(), path) {
+                Some(other) if other == path => break, // so is everything above it
+                Some(_) => drop(twins.insert(lower)),
+                None => {}
+            }
         }
     }
     twins
