@@ -19,9 +19,10 @@ use crate::gc::{self, DiskUsage, GcPlan, GcPolicy, GcReport, RemoveReceipt};
 use crate::index::Records;
 use crate::lease::{self, Lease};
 use crate::model_ref::ModelRef;
+use crate::observer::Observer;
 use crate::repair::{self, RepairOptions, RepairReport};
 use crate::stage::{self, StageOptions, StageReceipt};
-use crate::store::{Check, Config, Store, is_there};
+use crate::store::{Check, CheckObserver, Config, Store, is_there};
 use crate::verify::{self, VerifyOptions, VerifyReport};
 
 /// A catalog in a directory: ids, and the models they name, on a content-addressable store of blobs.
@@ -67,6 +68,14 @@ impl FsCatalog {
     #[must_use]
     pub fn with_check(mut self, check: Check) -> Self {
         self.store.settings.check = check;
+        self
+    }
+
+    /// The same catalog, which tells `observer` of the checks that it makes before it gives content out: what has to be read
+    /// in full can take a while.
+    #[must_use]
+    pub fn with_observer(mut self, observer: impl Observer + 'static) -> Self {
+        self.store.observer = CheckObserver(Arc::new(observer));
         self
     }
 

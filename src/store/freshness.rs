@@ -13,6 +13,7 @@ use crate::error::{Error, Result};
 use crate::fs::{Durability, Meta};
 use crate::index::Change;
 use crate::layout::{self, Place};
+use crate::observer::Event;
 use crate::threads::ready_for_rayon;
 use crate::view::{self, View};
 
@@ -23,7 +24,7 @@ pub enum Check {
     /// One `stat` a file tells whether it is as it was at its last full check; what is not is checked in full first.
     #[default]
     IfChanged,
-    /// Not at all: what is given out may be damaged.
+    /// Not at all: what is given out may be damaged. What is known to be damaged is not given out all the same.
     Never,
 }
 
@@ -40,11 +41,14 @@ impl Store {
 
     /// Makes sure that what an engine is about to open is what was staged, as far as the handle's [`Check`] asks for it.
     fn ensure_intact(&self, record: &Record) -> Result<()> {
-        if self.settings.check == Check::Never || record.kind == ArtifactKind::Registered {
+        if record.kind == ArtifactKind::Registered {
             return Ok(());
         }
         if record.damaged_ms.is_some() {
             return Err(damaged(record));
+        }
+        if self.settings.check == Check::Never {
+            return Ok(());
         }
         let doubtful = self.doubtful_views(record).map_err(|error| match error {
             // Repairing an entry also repairs the manifest of a tree.
@@ -63,8 +67,14 @@ impl Store {
     fn check_doubtful(&self, record: &Record, doubtful: &[Subject]) -> Result<()> {
         tracing::info!(id = %record.entry.id, files = doubtful.len(), "changed since the last full check: checking it now");
         let before = self.view_now(record);
-        let checker = Checker::quiet(&self.root, Durability::Relaxed);
-        for (subject, verdict) in checker.all(doubtful)? {
+        let observer = &*self.observer.0;
+        let bytes_total = doubtful.iter().filter_map(|subject| subject.size_bytes).fold(0, u64::saturating_add);
+        observer.on(&Event::Started { what: &record.entry.id, bytes_total });
+        let advanced = |bytes| observer.on(&Event::Advanced { bytes });
+        let checker = Checker { advanced: &advanced, ..Checker::quiet(&self.root, Durability::Relaxed) };
+        let checked = checker.all(doubtful);
+        observer.on(&Event::Finished);
+        for (subject, verdict) in checked? {
             self.judge(record, subject, &verdict)?;
         }
         self.note_checked_views(record, before);

@@ -34,6 +34,7 @@ pub(crate) use roots::{Needed, Roots, each_once};
 pub(crate) use sweep::{Fate, Sweep};
 pub(crate) use undo::undo;
 
+use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -44,6 +45,7 @@ use crate::fs::lock::{Wait, locks_work};
 use crate::fs::{Durability, Root};
 use crate::index::{Edit, Index};
 use crate::layout;
+use crate::observer::Observer;
 
 /// A root and its index, with the settings of one handle. Clones share the cache of the index.
 #[derive(Clone, Debug)]
@@ -53,6 +55,17 @@ pub(crate) struct Store {
     pub(crate) settings: Settings,
     /// Whether file locks exclude anybody here.
     pub(crate) locks_work: bool,
+    pub(crate) observer: CheckObserver,
+}
+
+/// Told of checks that have to read content before it is given out.
+#[derive(Clone)]
+pub(crate) struct CheckObserver(pub(crate) Arc<dyn Observer>);
+
+impl fmt::Debug for CheckObserver {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("CheckObserver")
+    }
 }
 
 /// What differs from handle to handle.
@@ -75,7 +88,7 @@ impl Store {
         let index = Arc::new(Index::new(root.clone(), locks_work));
         let lock_wait = Wait::UpTo(Duration::from_secs(30));
         let settings = Settings { durability: Durability::Full, lock_wait, check: Check::IfChanged };
-        Store { root, index, settings, locks_work }
+        Store { root, index, settings, locks_work, observer: CheckObserver(Arc::new(())) }
     }
 
     /// The same store, whose locks are waited for differently.

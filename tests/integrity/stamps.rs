@@ -151,3 +151,42 @@ fn a_write_after_the_check_does_not_fit_the_stamp() {
     edit(&blob(&catalog, &digest), |file| flip(file, 0));
     assert!(catalog.resolve("m").unwrap_err().is_corrupt());
 }
+
+// Red when a check of many bytes, which nobody has asked for, goes on in silence.
+#[test]
+fn a_long_check_before_a_path_is_given_out_says_so() {
+    let host = Host::new();
+    let catalog = catalog(&host);
+    let digest = add(&host, &catalog, "m", &vec![7; 65 << 20]);
+    for (flags, is_told) in [(&[][..], true), (&["--quiet"], false), (&["--unchecked"], false)] {
+        crate::common::set_mtime(
+            &blob(&catalog, &digest),
+            crate::common::long_ago() + Duration::from_secs(flags.len() as u64),
+        );
+        let ran = run(&host, &[&["path", "m"], flags].concat());
+        assert_eq!(ran.code, 0, "{}", ran.errors);
+        assert_eq!(ran.errors.contains("reading 68.2 MB to check it now"), is_told, "{flags:?}: {}", ran.errors);
+    }
+}
+
+// Red when the wish not to check is stronger than what is known.
+#[test]
+fn what_is_known_to_be_damaged_is_not_given_out_unchecked() {
+    let host = Host::new();
+    let catalog = catalog(&host);
+    let digest = add(&host, &catalog, "m", b"bytes");
+    rot(&blob(&catalog, &digest), |file| flip(file, 0));
+    assert!(fails(&check(&catalog, "m")));
+    assert_eq!(run(&host, &["path", "--unchecked", "m"]).code, 4);
+}
+
+// Red when a number alone is taken for bytes a second.
+#[test]
+fn a_rate_needs_its_unit() {
+    let host = Host::new();
+    let catalog = catalog(&host);
+    add(&host, &catalog, "m", b"bytes");
+    for (rate, code) in [("200", 2), ("200/s", 2), ("0MB/s", 2), ("200MB/s", 0), ("200MiB", 0), ("200B/s", 0)] {
+        assert_eq!(run(&host, &["verify", "m", "--rate", rate]).code, code, "{rate}");
+    }
+}

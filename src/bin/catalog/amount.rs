@@ -12,9 +12,13 @@ pub(crate) fn size(text: &str) -> Result<u64, &'static str> {
 
 /// A size, a second: `200MB/s`.
 pub(crate) fn rate(text: &str) -> Result<u64, &'static str> {
-    const HOW: &str = "write 200MB/s, 200MiB/s, or plain bytes a second";
-    match size(text.trim().trim_end_matches("/s")) {
+    const HOW: &str = "write it with its unit, such as 200MB/s or 200MiB/s";
+    let amount = text.trim().trim_end_matches("/s");
+    // A bare number is refused: 200 would be taken for bytes, and a check would not end.
+    let has_unit = amount.chars().any(char::is_alphabetic);
+    match size(amount) {
         Ok(0) | Err(_) => Err(HOW),
+        Ok(_) if !has_unit => Err(HOW),
         Ok(rate) => Ok(rate),
     }
 }

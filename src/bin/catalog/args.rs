@@ -5,6 +5,9 @@ use std::str::FromStr;
 use catalog_core::{Check, Error, FsCatalog, Key, Record, UnknownWord};
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 
+use crate::app::App;
+use crate::progress::Progress;
+
 /// One model that is in the catalog.
 #[derive(clap::Args)]
 pub(crate) struct OneModel {
@@ -22,8 +25,10 @@ pub(crate) struct Unchecked {
 }
 
 impl Unchecked {
-    pub(crate) fn apply(&self, catalog: FsCatalog) -> FsCatalog {
-        catalog.with_check(if self.unchecked { Check::Never } else { Check::IfChanged })
+    /// The catalog, which checks before it gives out, unless that is not wanted, and says so when that takes long.
+    pub(crate) fn apply(&self, catalog: FsCatalog, app: &App) -> FsCatalog {
+        let catalog = catalog.with_check(if self.unchecked { Check::Never } else { Check::IfChanged });
+        catalog.with_observer(Progress::of_a_check(app))
     }
 }
 

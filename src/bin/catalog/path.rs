@@ -26,7 +26,7 @@ pub(crate) struct Args {
 
 impl Args {
     pub(crate) fn run(self, app: &mut App) -> Outcome {
-        let catalog = self.unchecked.apply(app.open()?);
+        let catalog = self.unchecked.apply(app.open()?, app);
         let entry = catalog.resolve(Key::typed(&self.target.model))?.entry;
         print(app, &entry);
         Ok(())

@@ -32,6 +32,8 @@ pub(crate) struct Progress {
     put_aside: Mutex<Option<String>>,
     waiting_since: OnceLock<Instant>,
     may_note: AtomicBool,
+    /// It is of content that has to be read before it is given out, which nobody has asked for.
+    is_check: bool,
 }
 
 impl Progress {
@@ -45,6 +47,19 @@ impl Progress {
             put_aside: Mutex::new(None),
             waiting_since: OnceLock::new(),
             may_note: AtomicBool::new(app.wants_notes()),
+            is_check: false,
+        }
+    }
+
+    /// Of a check before something is given out: without a bar, a note says that a large one is made.
+    pub(crate) fn of_a_check(app: &App) -> Self {
+        Progress { is_check: true, ..Progress::new(app) }
+    }
+
+    fn note_check(&self, what: &str, bytes_total: u64) {
+        if self.is_check && bytes_total >= LITTLE_BYTES && self.may_note.swap(false, Ordering::Relaxed) {
+            let size = human::size(bytes_total);
+            app::note(&format!("{what} was changed since its last full check; reading {size} to check it now"));
         }
     }
 
@@ -103,8 +118,10 @@ impl Progress {
 impl Observer for Progress {
     fn on(&self, event: &Event<'_>) {
         if !self.wanted {
-            if let Event::Waiting { what, .. } = event {
-                self.note_waiting(what);
+            match event {
+                Event::Waiting { what, .. } => self.note_waiting(what),
+                Event::Started { what, bytes_total, .. } => self.note_check(what, *bytes_total),
+                _ => {}
             }
             return;
         }
@@ -124,6 +141,7 @@ impl Observer for Progress {
                 self.show_working();
                 self.bar.inc(*bytes);
             }
+            Event::Finished if self.is_check => self.clear(),
             Event::Syncing => {
                 self.show_working();
                 self.bar.set_message("syncing");
