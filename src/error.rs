@@ -260,7 +260,7 @@ pub enum Error {
     },
 
     /// A lock was not had in time.
-    #[error("could not lock {what} at {} for {} s: another process holds it", path.display(), waited.as_secs())]
+    #[error("could not lock {what} at {} for {} s: {} holds it", path.display(), waited.as_secs(), holder.as_deref().unwrap_or("another process"))]
     #[non_exhaustive]
     Busy {
         /// What the lock protects.
@@ -269,6 +269,8 @@ pub enum Error {
         path: PathBuf,
         /// How long it was tried.
         waited: Duration,
+        /// The processes that hold it, in words, where the system tells.
+        holder: Option<String>,
     },
 
     /// It was asked to end, by a [`Cancel`](crate::Cancel).

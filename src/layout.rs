@@ -28,7 +28,7 @@ mod classify;
 use std::path::{Component, Path, PathBuf};
 
 use classify::is_hex;
-pub(crate) use classify::{Thing, classify, classify_in};
+pub(crate) use classify::{LockFile, Thing, classify, classify_in};
 
 use crate::digest::{Algorithm, Digest};
 

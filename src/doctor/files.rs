@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use super::finding::{Finding, Fix};
 use super::kind::FindingKind as K;
 use super::look::{Known, Look};
-use crate::fs::{Kind, Meta, Root};
-use crate::layout::{self, Thing};
+use crate::fs::{Kind, Meta, Root, lock_file};
+use crate::layout::{self, LockFile, Thing};
 
 pub(super) const STRANGE: &str = "the catalog makes nothing of this name";
 
@@ -179,7 +179,7 @@ impl Look<'_> {
             tally.modes.insert(meta.mode);
         }
         let right = right(self.root, &thing, meta.kind);
-        if meta.mode & right.needed != right.needed || meta.mode & !right.allowed & 0o777 != 0 {
+        if meta.mode & right.needed != right.needed || meta.mode & !right.allowed & 0o1777 != 0 {
             self.wrong_mode(path, meta, right.mode, tally);
         }
     }
@@ -237,9 +237,17 @@ impl Look<'_> {
 fn right(root: &Root, thing: &Thing, kind: Kind) -> Right {
     match (thing, kind) {
         (Thing::Blob(_), _) => Right { mode: 0o444, needed: 0o444, allowed: 0o444 },
+        (Thing::Lock(lock), _) if *lock != LockFile::Probe => {
+            let mode = lock_file::mode(root);
+            Right { mode, needed: mode, allowed: mode }
+        }
         // Whoever takes reading away from others has a reason; writing is for the owner, and for the group if the root is
-        // the group's.
-        (_, Kind::Dir) => Right { mode: root.dir_mode(), needed: 0o700, allowed: 0o555 | root.dir_mode() },
+        // the group's. Of a group root's folder that is closed to the group, the maker was killed.
+        (_, Kind::Dir) => {
+            // The sticky bit keeps members from replacing each other's files, such as a shard.
+            let (needed, sticky) = if root.is_shared() { (0o770, 0) } else { (0o700, 0o1000) };
+            Right { mode: root.dir_mode(), needed, allowed: 0o555 | sticky | root.dir_mode() }
+        }
         _ => Right { mode: root.file_mode(), needed: 0o600, allowed: 0o555 | root.file_mode() },
     }
 }

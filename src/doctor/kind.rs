@@ -109,7 +109,7 @@ pub enum FindingKind {
     LockFileReplaced,
     /// Work may be done twice, a lease protects nothing, and nothing is collected.
     LocksDoNothing,
-    /// Somebody can change what the catalog relies on, or its owner cannot use it.
+    /// Somebody can change or lock what the catalog relies on, or its owner or its group cannot use it.
     WrongMode,
     /// Every user of this host can put other files in the place of models and of the index.
     RootWritable,

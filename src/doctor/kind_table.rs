@@ -257,7 +257,7 @@ pub(super) const KINDS: &[KindInfo] = &[
         name: "wrong_mode",
         severity: Severity::Warning,
         remedy: Remedy::Repair,
-        meaning: "somebody can change what the catalog relies on, or its owner cannot use it",
+        meaning: "somebody can change or lock what the catalog relies on, or its owner or its group cannot use it",
         advice: "sets it",
     },
     KindInfo {

@@ -8,7 +8,7 @@ use super::shards::named;
 use crate::blob::{Checker, Subject, Verdict};
 use crate::digest::Digest;
 use crate::error::{Error, Result};
-use crate::fs::{Kind, atomic, reserve};
+use crate::fs::{Kind, atomic, lock_file, reserve};
 use crate::layout;
 use crate::observer::Event;
 use crate::store::{Exclusive, check_store_file, has_tag, write_tag};
@@ -47,7 +47,7 @@ impl Doctor {
     fn do_one(&self, fix: &Fix) -> RepairOutcome {
         let done = match fix {
             Fix::MakeFolder(folder) => self.make_folder(folder),
-            Fix::MakeProbe => self.store.root.open_lock_file(&layout::lock_probe()).map(|_| Some("it was made".into())),
+            Fix::MakeProbe => self.make_probe().map(|()| Some("it was made".into())),
             Fix::WriteTag => self.write_tag(),
             Fix::MakeReserve => reserve::make(&self.store.root).map(|is_new| is_new.then(|| "it was made".into())),
             Fix::WriteStoreJson => self.write_store_json(),
@@ -71,9 +71,13 @@ impl Doctor {
             }
         }
         if layout::lock_probe().starts_with(folder) {
-            root.open_lock_file(&layout::lock_probe())?;
+            self.make_probe()?;
         }
         Ok(is_new.then(|| "it was made".into()))
+    }
+
+    fn make_probe(&self) -> Result<()> {
+        lock_file::make_probe(&self.store.root, &layout::lock_probe())
     }
 
     fn write_tag(&self) -> Result<Option<String>> {

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::{Root, meta_of};
+use super::{Root, lock_file, lock_holder, meta_of};
 use crate::error::{Error, Result};
 
 /// How long to wait for a lock.
@@ -67,9 +67,9 @@ impl Drop for Lock {
 pub(crate) fn lock(root: &Root, path: PathBuf, what: &'static str, hold: Hold, wait: Wait) -> Result<Lock> {
     let start = Instant::now();
     loop {
-        let file = root.open_lock_file(&path)?;
+        let file = lock_file::open(root, &path)?;
         if !acquire(&file, hold, wait, start).map_err(|e| root.fail("lock", &path, e))? {
-            return Err(Error::Busy { what, path: root.absolute(&path), waited: start.elapsed() });
+            return Err(busy(root, &file, &path, what, start));
         }
         let lock = Lock(file);
         // Somebody may have removed or replaced the file while we waited: a lock on the old inode excludes nobody.
@@ -110,7 +110,12 @@ pub(crate) fn lock_open_file(
     if acquire(&file, hold, wait, start).map_err(|e| root.fail("lock", name, e))? {
         return Ok(Lock(file));
     }
-    Err(Error::Busy { what, path: root.absolute(name), waited: start.elapsed() })
+    Err(busy(root, &file, name, what, start))
+}
+
+fn busy(root: &Root, file: &File, name: &Path, what: &'static str, start: Instant) -> Error {
+    let holder = meta_of(file).ok().and_then(|meta| lock_holder::find_holder(&meta));
+    Error::Busy { what, path: root.absolute(name), waited: start.elapsed(), holder }
 }
 
 /// Locks a file or folder that is not a lock file, without waiting; `None`: another holds it.

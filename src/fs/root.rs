@@ -19,6 +19,8 @@ pub(crate) struct Root {
     path: PathBuf,
     /// Bits that a root of a shared group hands down: group write and set-group-id.
     shared_mode: u32,
+    owner: u32,
+    group: u32,
 }
 
 impl Root {
@@ -27,8 +29,8 @@ impl Root {
         let fail = |source| Error::io("open the catalog's root", path, source);
         let path = path.canonicalize().map_err(fail)?;
         let handle = Handle::open(&path).map_err(fail)?;
-        let shared_mode = handle.meta(Path::new("")).map_err(fail)?.mode & 0o2020;
-        Ok(Root { handle, path, shared_mode })
+        let meta = handle.meta(Path::new("")).map_err(fail)?;
+        Ok(Root { handle, path, shared_mode: meta.mode & 0o2020, owner: meta.owner, group: meta.group })
     }
 
     /// The root's own absolute path, free of symlinks at the time of opening.
@@ -49,6 +51,21 @@ impl Root {
     /// Mode of the store's own small files: never writable for everybody.
     pub(crate) fn file_mode(&self) -> u32 {
         0o644 | (self.shared_mode & 0o020)
+    }
+
+    /// Whether a group may write to it.
+    pub(crate) fn is_shared(&self) -> bool {
+        self.shared_mode & 0o020 != 0
+    }
+
+    /// The user that the root belongs to.
+    pub(crate) fn owner(&self) -> u32 {
+        self.owner
+    }
+
+    /// The group that the root belongs to.
+    pub(crate) fn group(&self) -> u32 {
+        self.group
     }
 
     /// Whether the file system keeps the modes of files; `None` when that cannot be asked.
@@ -102,10 +119,9 @@ impl Root {
             .map_err(|e| self.fail("create", relative, e))
     }
 
-    pub(crate) fn open_lock_file(&self, relative: &Path) -> Result<File> {
-        self.handle
-            .open_file(relative, Open::Lock(self.file_mode()))
-            .map_err(|e| self.fail("open the lock file", relative, e))
+    /// Opens a file that is to be locked; see [`lock_file`](super::lock_file).
+    pub(super) fn open_lock_file(&self, relative: &Path, mode: u32) -> Result<File> {
+        self.handle.open_file(relative, Open::Lock(mode)).map_err(|e| self.fail("open the lock file", relative, e))
     }
 
     pub(crate) fn open_dir(&self, relative: &Path) -> Result<Option<File>> {
@@ -301,9 +317,9 @@ mod tests {
         escapes(root.make_dirs(Path::new("blobs")).unwrap_err());
         escapes(root.make_dirs(Path::new("blobs/sub")).unwrap_err());
         escapes(root.names(Path::new("blobs")).unwrap_err());
-        escapes(root.open_lock_file(Path::new("file")).unwrap_err());
+        escapes(root.open_lock_file(Path::new("file"), 0o600).unwrap_err());
         symlink(outside.path().join("made"), dir.path().join("dangling")).unwrap();
-        escapes(root.open_lock_file(Path::new("dangling")).unwrap_err());
+        escapes(root.open_lock_file(Path::new("dangling"), 0o600).unwrap_err());
         assert!(!outside.path().join("made").exists());
         // Removing a symlink removes the symlink.
         root.remove_all(Path::new("blobs")).unwrap();
