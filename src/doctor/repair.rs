@@ -8,7 +8,7 @@ use super::shards::named;
 use crate::blob::{Checker, Subject, Verdict};
 use crate::digest::Digest;
 use crate::error::{Error, Result};
-use crate::fs::{Kind, atomic, lock_file, reserve};
+use crate::fs::{atomic, lock_file, reserve};
 use crate::layout;
 use crate::observer::Event;
 use crate::store::{Exclusive, check_store_file, has_tag, write_tag};
@@ -53,7 +53,7 @@ impl Doctor {
             Fix::WriteStoreJson => self.write_store_json(),
             Fix::RestoreShard(number) => self.restore_shard(*number),
             Fix::RenewPrevious(number) => self.renew_previous(*number),
-            Fix::SetMode(path, mode) => self.set_mode(path, *mode),
+            Fix::SetMode { path, mode, digest } => self.set_mode(path, *mode, *digest),
             Fix::RebuildView(id) => self.rebuild_view(id),
             Fix::CheckBlob(_) => Ok(None), // done before, all at once
         };
@@ -115,15 +115,6 @@ impl Doctor {
     fn renew_previous(&self, number: u8) -> Result<Option<String>> {
         let is_new = Exclusive::lock(&self.store)?.renew_previous(number)?;
         Ok(is_new.then(|| "it is a second name of the shard now".into()))
-    }
-
-    fn set_mode(&self, path: &Path, mode: u32) -> Result<Option<String>> {
-        let root = &self.store.root;
-        let Some(meta) = root.meta(path)? else { return Ok(None) };
-        let file = if meta.kind == Kind::Dir { root.open_dir(path)? } else { root.open_file(path)? };
-        let Some(file) = file else { return Ok(None) };
-        atomic::set_mode(root, &file, path, mode)?;
-        Ok(Some(format!("it is {mode:04o} now")))
     }
 
     /// Reads blobs in full, on all cores, under no lock. A good one gets a new outboard; a bad one goes to quarantine.
@@ -188,7 +179,7 @@ fn rank(fix: &Fix) -> u8 {
         Fix::RestoreShard(_) => 1,
         Fix::RenewPrevious(_) => 2,
         Fix::WriteStoreJson | Fix::WriteTag | Fix::MakeReserve => 3,
-        Fix::SetMode(..) => 4,
+        Fix::SetMode { .. } => 4,
         Fix::CheckBlob(_) => 5,
         Fix::RebuildView(_) => 6,
     }

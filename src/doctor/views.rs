@@ -218,9 +218,7 @@ impl Look<'_> {
                     is_own = true;
                     own_bytes += shown.size_bytes;
                     if shown.mode != 0o444 && self.root.keeps_modes() != Some(false) {
-                        let what = format!("its mode is {:04o} and not 0444", shown.mode);
-                        let finding = self.finding(K::WrongMode, &path, what).of(id);
-                        seen.found.push(finding.fixed_by(Fix::SetMode(path, 0o444)));
+                        seen.found.push(self.wrong_mode(&path, &shown, 0o444, Some(file.digest)).of(id));
                     }
                 }
             }

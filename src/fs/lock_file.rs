@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::path::Path;
 
-use super::{Root, current_user, meta_of, sys};
+use super::{Meta, Root, current_user, meta_of, sys};
 use crate::error::Result;
 
 /// The mode of lock files. `flock` asks for nothing but an open file, so whoever may read one can stop all who write to
@@ -30,10 +30,10 @@ pub(crate) fn make_probe(root: &Root, path: &Path) -> Result<()> {
 /// under a narrow umask, and when an older version has made it. Best effort: not every file system keeps them.
 fn finish(root: &Root, file: &File, mode: u32) {
     let Ok(meta) = meta_of(file) else { return };
-    // With a second name it may be somebody's file that was put here.
     if meta.owner != current_user() || meta.links != 1 {
         return;
     }
+    let mode = if may_be_opened_up(&meta) { mode } else { mode & meta.mode };
     if meta.mode & 0o777 != mode {
         let _ = sys::set_mode(file, mode);
     }
@@ -43,6 +43,12 @@ fn finish(root: &Root, file: &File, mode: u32) {
     if owner.is_some() || group.is_some() {
         let _ = sys::set_owner(file, owner, group);
     }
+}
+
+/// Whether more users may be let in to it: with a second name or with content it may be somebody's own file that another has
+/// put there. One whose maker was killed has neither.
+pub(crate) fn may_be_opened_up(meta: &Meta) -> bool {
+    meta.links == 1 && meta.size_bytes == 0
 }
 
 #[cfg(test)]
@@ -98,6 +104,9 @@ mod tests {
         std::fs::hard_link(&other, &lock).unwrap();
         assert_eq!(mode_after_use(&path), 0o600, "it has another name");
         std::fs::remove_file(&other).unwrap();
+        std::fs::write(&lock, "of somebody").unwrap();
+        assert_eq!(mode_after_use(&path), 0o600, "it has bytes");
+        std::fs::write(&lock, "").unwrap();
         if current_user() != 0 {
             println!("skipped: this needs root");
             return;

@@ -129,7 +129,8 @@ fn modes_are_set_again() {
     for (path, wrong, right) in cases {
         set_mode(&path, wrong);
         let view = store.view("small"); // the blob's inode
-        store.repairs(&[(K::WrongMode, &path)], &[&path, &view]);
+        let outboard = store.outboard("small", "json"); // that the blob was read is recorded
+        store.repairs(&[(K::WrongMode, &path)], &[&path, &view, &outboard]);
         assert_eq!(mode_of(&path), right, "{}", path.display());
     }
     // An owner that takes reading away from others has a reason.

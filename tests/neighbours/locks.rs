@@ -21,7 +21,7 @@ fn who_only_reads_can_lock_nothing_that_writers_need() {
         let locks: Vec<_> =
             files_below(&place.host.root().join("locks")).into_iter().filter(|p| is_lock_file(p)).collect();
         assert!(locks.len() >= 4, "{locks:?}");
-        locks.iter().for_each(|path| set_mode(path, 0o644)); // an older version
+        locks.iter().for_each(|path| set_mode(path, 0o644 | of_root & 0o020)); // an older version
         place.file("a.gguf", "other bytes");
         place.does(ANN, &["stage", &file, "--id", "a"]);
         place.does(ANN, &["gc"]);

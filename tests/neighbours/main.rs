@@ -6,10 +6,11 @@
 mod common;
 
 mod locks;
+mod repair;
 
 use std::fs;
 use std::os::unix::fs::chown;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use common::{Host, as_nobody, run, set_mode};
