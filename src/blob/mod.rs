@@ -30,6 +30,9 @@ use crate::error::Result;
 use crate::fs::{Durability, Meta, Root, atomic};
 use crate::layout;
 
+/// Where no record names any owners.
+pub(crate) const NOBODY_ELSE: &BTreeSet<u32> = &BTreeSet::new();
+
 /// What publishing a blob came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Published {
@@ -93,15 +96,20 @@ pub(crate) fn publish(
         return Ok(Published::New);
     }
     match root.meta(&name)? {
-        Some(meta) if outboard::fits(root, &sealed.digest(), &meta, durability) => Ok(Published::Existing),
+        Some(meta) if outboard::fits(root, &sealed.digest(), &meta, durability, NOBODY_ELSE) => Ok(Published::Existing),
         _ => Ok(Published::Doubtful),
     }
 }
 
 /// Whether a blob is here, was not changed since its last full check, and is as durable as this: one `stat` and one small
-/// read.
-pub(crate) fn is_good_by_stamp(root: &Root, digest: &Digest, durability: Durability) -> Result<bool> {
-    Ok(root.meta(&layout::blob(digest))?.is_some_and(|meta| outboard::fits(root, digest, &meta, durability)))
+/// read. `owners` are the users that the record names, see [`Outboard::speaks_for`](outboard::Outboard::speaks_for).
+pub(crate) fn is_good_by_stamp(
+    root: &Root,
+    digest: &Digest,
+    durability: Durability,
+    owners: &BTreeSet<u32>,
+) -> Result<bool> {
+    Ok(root.meta(&layout::blob(digest))?.is_some_and(|meta| outboard::fits(root, digest, &meta, durability, owners)))
 }
 
 /// Moves a file that should have the bytes of a blob, and was found bad, to where an operator can look at it, durably.

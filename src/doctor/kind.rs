@@ -83,6 +83,8 @@ pub enum FindingKind {
     BlobSize,
     /// It was written to, copied or restored since its last full check: whether its bytes are good is not known.
     BlobChanged,
+    /// A member of the group can have put both there: whether its bytes are good is not known, and each use reads all of it.
+    UntrustedBlob,
     /// The blob can only be checked by its SHA-256, which is slower and does not say where damage is.
     OutboardMissing,
     /// The blob can only be checked by its SHA-256, which is slower and does not say where damage is.

@@ -120,7 +120,7 @@ impl Doctor {
     /// That the very file has the bytes that it should have, by their SHA-256.
     fn ensure_bytes(&self, path: &Path, digest: Digest, file: &Meta) -> Result<()> {
         let root = &self.store.root;
-        let subject = Subject { path: path.to_path_buf(), digest, size_bytes: Some(file.size_bytes) };
+        let subject = Subject { path: path.to_path_buf(), ..Subject::blob(&digest, Some(file.size_bytes)) };
         let checker = Checker { by_name: true, ..Checker::quiet(root, self.store.durability()) };
         let reason = match checker.one(subject)? {
             Verdict::Good if root.meta(path)?.is_some_and(|now| now.same_inode(file)) => return Ok(()),

@@ -138,7 +138,7 @@ impl Look<'_> {
                     seen.bad.push(*digest);
                     let what = format!("it has {} bytes, and by the record {size}", blob.size_bytes);
                     let finding = self.finding(K::BlobSize, &path, what).of(id);
-                    seen.found.push(match blob::is_good_by_stamp(self.root, digest, Durability::Relaxed)? {
+                    seen.found.push(match blob::is_good_by_stamp(self.root, digest, Durability::Relaxed, &record.owners)? {
                         false => finding.fixed_by(Fix::CheckBlob(*digest)),
                         true => finding.left_to_the_operator(
                             "the blob is as it was at its last full check, so it is the record that is wrong: stage the \

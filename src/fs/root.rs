@@ -1,5 +1,6 @@
 //! `Root`: the directory that the store may touch, and the only way to touch it.
 
+use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, Read};
@@ -7,7 +8,7 @@ use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
 use super::sys::{Handle, Open, Replace};
-use super::{Kind, Meta, atomic, current_user, fault, is_symlink_loop};
+use super::{Kind, Meta, atomic, current_user, fault, is_symlink_loop, meta_of};
 use crate::error::{Error, Result};
 use crate::hint::Hint;
 
@@ -68,6 +69,17 @@ impl Root {
         self.group
     }
 
+    /// Whether a file of this user is what this process may take somebody's word for: the superuser's, that of the root's
+    /// owner, its own, or that of one of these.
+    pub(crate) fn trusts(&self, owner: u32, named: &BTreeSet<u32>) -> bool {
+        self.is_trusted_by_all(owner) || owner == current_user() || named.contains(&owner)
+    }
+
+    /// Whether it is the superuser or the root's owner, who can change everything here.
+    pub(crate) fn is_trusted_by_all(&self, owner: u32) -> bool {
+        owner == 0 || owner == self.owner
+    }
+
     /// Whether the file system keeps the modes of files; `None` when that cannot be asked.
     pub(crate) fn keeps_modes(&self) -> Option<bool> {
         self.handle.keeps_modes()
@@ -107,10 +119,16 @@ impl Root {
 
     /// Reads a whole small file; `None` when there is nothing.
     pub(crate) fn read(&self, relative: &Path) -> Result<Option<Vec<u8>>> {
+        Ok(self.read_with_meta(relative)?.map(|(bytes, _)| bytes))
+    }
+
+    /// The same, and what `stat` says of the very file.
+    pub(crate) fn read_with_meta(&self, relative: &Path) -> Result<Option<(Vec<u8>, Meta)>> {
         let Some(mut file) = self.open_file(relative)? else { return Ok(None) };
         let mut bytes = Vec::new();
         file.read_to_end(&mut bytes).map_err(|e| self.fail("read", relative, e))?;
-        Ok(Some(bytes))
+        let meta = meta_of(&file).map_err(|e| self.fail("look at", relative, e))?;
+        Ok(Some((bytes, meta)))
     }
 
     pub(crate) fn create_file(&self, relative: &Path, mode: u32) -> Result<File> {

@@ -195,9 +195,9 @@ impl Item {
 
     /// What staging will need room for, as far as can be told before it is read.
     pub(super) fn new_bytes(&self, root: &Root) -> u64 {
-        let is_here = self
-            .expected
-            .is_some_and(|digest| blob::is_good_by_stamp(root, &digest, Durability::Relaxed).unwrap_or(false));
+        let is_here = self.expected.is_some_and(|digest| {
+            blob::is_good_by_stamp(root, &digest, Durability::Relaxed, blob::NOBODY_ELSE).unwrap_or(false)
+        });
         if is_here || self.mode == IngestMode::Link { 0 } else { self.size_bytes() }
     }
 

@@ -231,7 +231,7 @@ fn checked_lately(store: &Store, subject: &Subject, options: &VerifyOptions) -> 
     // A time in the future is that of a clock that was wrong.
     let is_young = outboard.checked_ms <= now_ms
         && u128::from(now_ms - outboard.checked_ms) < max_age.as_millis()
-        && outboard.fits(&meta);
+        && outboard.fits(&store.root, &meta, &subject.owners);
     is_young.then_some(outboard.checked_ms)
 }
 

@@ -56,6 +56,9 @@ impl Work {
         if number == next {
             self.subjects.push(subject);
             self.users.push(Vec::new());
+        } else if let Some(known) = self.subjects.get_mut(number) {
+            // What is checked for several is believed of those alone that all of them name.
+            known.owners.retain(|owner| subject.owners.contains(owner));
         }
         number
     }
@@ -114,7 +117,7 @@ impl Work {
         let Some(digest) = record.entry.digest else { return Ok(()) };
         let mut parts = Vec::new();
         let part = |number, path: &str| Part { number, path: path.to_owned(), is_needed: false };
-        let manifest = (record.kind == ArtifactKind::Tree).then(|| present(store, &digest, None));
+        let manifest = (record.kind == ArtifactKind::Tree).then(|| present(store, &digest, None, &record.owners));
         // A tree whose manifest is damaged has no other files that are known.
         let files = match store.files_of(record.kind, digest, record.size_bytes) {
             Ok(files) => files,
@@ -126,18 +129,19 @@ impl Work {
         }
         let at = store.relative(&record.entry.local_path);
         for (file, path) in shown_files(&record, &files, at) {
-            let blob = present(store, &file.digest, Some(file.size_bytes))?;
+            let blob = present(store, &file.digest, Some(file.size_bytes), &record.owners)?;
             parts.push(part(self.number_of(blob), &file.path));
             let is_link = view::is_hardlink_of(&store.root, &file.digest, &path)?;
             // The view of what is known to be damaged was removed.
             let is_gone = record.damaged_ms.is_some() && store.root.meta(&path)?.is_none();
             if !is_link && !is_gone {
-                let shown = Subject { path, digest: file.digest, size_bytes: Some(file.size_bytes) };
+                let shown =
+                    Subject { path, ..Subject::blob(&file.digest, Some(file.size_bytes)).owned_by(&record.owners) };
                 parts.push(part(self.number_of(shown), &file.path));
             }
         }
         for needed in &record.needs {
-            let number = self.number_of(present(store, needed, None)?);
+            let number = self.number_of(present(store, needed, None, &record.owners)?);
             parts.push(Part { number, path: String::new(), is_needed: true });
         }
         let entry = self.pending.len();
@@ -185,13 +189,16 @@ fn bad_ranges(subject: &Subject, verdict: &Verdict) -> Option<Vec<Range<u64>>> {
 }
 
 /// The blob, or what is left of it in quarantine: that tells again where it is damaged.
-fn present(store: &Store, digest: &Digest, size_bytes: Option<u64>) -> Result<Subject> {
-    let blob = Subject::blob(digest, size_bytes);
+fn present(store: &Store, digest: &Digest, size_bytes: Option<u64>, owners: &BTreeSet<u32>) -> Result<Subject> {
+    let blob = Subject::blob(digest, size_bytes).owned_by(owners);
     if store.root.meta(&blob.path)?.is_some() {
         return Ok(blob);
     }
     let quarantined = store.quarantined(digest)?.into_iter().next();
-    Ok(quarantined.map_or(blob, |path| Subject { path, digest: *digest, size_bytes }))
+    Ok(match quarantined {
+        Some(path) => Subject { path, ..blob },
+        None => blob,
+    })
 }
 
 /// Takes what was found bad out of service at once.

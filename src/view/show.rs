@@ -117,7 +117,7 @@ pub(crate) fn show(
             Filled::NeedsCopy => return Ok(Shown::NeedsCopies),
             Filled::NeedsJudgement => {
                 let size_bytes = Some(file.size_bytes);
-                unjudged.push(Subject { path: place.at, digest: file.digest, size_bytes });
+                unjudged.push(Subject { path: place.at, ..Subject::blob(&file.digest, size_bytes) });
             }
         }
     }

@@ -7,6 +7,7 @@ mod common;
 
 mod locks;
 mod repair;
+mod trust;
 
 use std::fs;
 use std::os::unix::fs::chown;
@@ -15,10 +16,11 @@ use std::process::{Command, Output};
 
 use common::{Host, as_nobody, run, set_mode};
 
-/// Users who need no account.
+/// Users who need no account. The root is Ann's.
 const ANN: u32 = 61_001;
 const BOB: u32 = 61_002;
-const READER: u32 = 61_003;
+const CAROL: u32 = 61_003;
+const READER: u32 = 61_004;
 const TEAM: u32 = 61_100;
 
 /// A root in a folder that all users reach.
@@ -44,7 +46,7 @@ impl Place {
         set_mode(&self.host.root(), mode);
     }
 
-    /// A program that runs as a user. Ann and Bob are of the team.
+    /// A program that runs as a user. All but the reader are of the team.
     fn command_as(&self, user: u32, program: impl AsRef<std::ffi::OsStr>) -> Command {
         let group = if user == READER { READER } else { TEAM };
         let mut command = Command::new("setpriv");
