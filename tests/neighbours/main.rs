@@ -5,6 +5,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod cut;
 mod locks;
 mod repair;
 mod trust;
