@@ -66,6 +66,7 @@ mod read_at;
 mod repair;
 mod stage;
 mod store;
+mod sum;
 #[cfg(feature = "testing")]
 pub mod testing;
 mod threads;

@@ -12,6 +12,7 @@ use crate::fs::{atomic, lock_file, reserve};
 use crate::layout;
 use crate::observer::Event;
 use crate::store::{Exclusive, check_store_file, has_tag, write_tag};
+use crate::sum::SumBytes;
 
 impl Doctor {
     /// Repairs what can be repaired of these findings, and says what became of each, in their order. Durable, with
@@ -135,7 +136,7 @@ impl Doctor {
             return;
         }
         let size_of = |subject: &Subject| store.root.meta(&subject.path).ok().flatten().map_or(0, |m| m.size_bytes);
-        let bytes_total = subjects.iter().map(size_of).sum();
+        let bytes_total = subjects.iter().map(size_of).sum_bytes();
         self.observer.on(&Event::Started { what: &format!("{} blobs", subjects.len()), bytes_total });
         let advanced = |bytes| self.observer.on(&Event::Advanced { bytes });
         let checker = Checker { advanced: &advanced, ..Checker::quiet(&store.root, store.durability()) };

@@ -20,6 +20,7 @@ use crate::fs::space::space;
 use crate::ingest::{self, PartialState};
 use crate::layout::{self, Thing};
 use crate::store::{Roots, Store};
+use crate::sum::SumBytes;
 
 /// Says what a collection by this policy would do now, and why.
 pub(crate) fn plan_gc(store: &Store, policy: &GcPolicy) -> Result<GcPlan> {
@@ -59,7 +60,7 @@ pub(super) fn gather(store: &Store) -> Result<Facts> {
     names.add_stray(root, &facts.views)?;
     facts.blobs = names.blob_facts(root, &blob::all_with_meta(root)?);
     let quarantine = disk_bytes_below(root, Path::new(layout::QUARANTINE))?;
-    facts.other_bytes = facts.entries.iter().map(|entry| entry.view_bytes).sum::<u64>() + quarantine.bytes;
+    facts.other_bytes = facts.entries.iter().map(|entry| entry.view_bytes).chain([quarantine.bytes]).sum_bytes();
     facts.unreadable.extend(quarantine.unreadable);
     let freeing = Freeing::of(root);
     for (digest, trashed_ms) in blob::trash(root)? {

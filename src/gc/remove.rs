@@ -10,6 +10,7 @@ use crate::error::Result;
 use crate::fs::reserve;
 use crate::index::{Change, StoredRecord};
 use crate::store::{Fate, Store, Sweep};
+use crate::sum::SumBytes;
 
 /// What [`FsCatalog::remove`](crate::FsCatalog::remove) did.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -118,8 +119,9 @@ fn reclaim(
     }
     let swept = sweep.finish()?;
     receipt.blobs_removed = swept.freed.iter().filter(|freed| freed.removed).count() as u64;
-    receipt.bytes_reclaimed += swept.freed.iter().map(|freed| freed.size_bytes).sum::<u64>();
-    receipt.shared_bytes = swept.freed.iter().map(|freed| freed.shared_bytes).sum();
+    receipt.bytes_reclaimed =
+        receipt.bytes_reclaimed.saturating_add(swept.freed.iter().map(|freed| freed.size_bytes).sum_bytes());
+    receipt.shared_bytes = swept.freed.iter().map(|freed| freed.shared_bytes).sum_bytes();
     if let Some(error) = swept.failed.first() {
         receipt.could_not(record, error);
     }

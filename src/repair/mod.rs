@@ -215,8 +215,8 @@ impl Repair<'_> {
                 done.result?;
             }
             self.report.files += 1;
-            self.report.repaired_bytes += repaired_bytes;
-            self.report.source_bytes += source_bytes;
+            self.report.repaired_bytes = self.report.repaired_bytes.saturating_add(repaired_bytes);
+            self.report.source_bytes = self.report.source_bytes.saturating_add(source_bytes);
         }
         Ok(())
     }

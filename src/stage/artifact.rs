@@ -18,6 +18,7 @@ use crate::index::{Change, StoredRecord, encode_path};
 use crate::ingest::Origin;
 use crate::layout;
 use crate::store::{self, Done, Store, Unit};
+use crate::sum::SumBytes;
 use crate::view::{self, Exhibit, Occupied, View};
 
 /// An artifact that was ingested: private, hashed, as durable as its batch asks.
@@ -156,7 +157,7 @@ impl Facts {
         Facts {
             kind: artifact.item.kind,
             digest: artifact.digest,
-            size_bytes: artifact.tree.iter().map(|file| file.size_bytes).sum(),
+            size_bytes: artifact.tree.iter().map(|file| file.size_bytes).sum_bytes(),
             files: artifact.tree.len() as u64,
             lifecycle: artifact.item.lifecycle,
             is_as_expected: artifact.item.expected.is_some(),
@@ -201,13 +202,13 @@ fn receipt(
         digest: artifact.digest,
         local_path: store.root.absolute(path),
         kind: artifact.item.kind,
-        size_bytes: artifact.tree.iter().map(|file| file.size_bytes).sum(),
+        size_bytes: artifact.tree.iter().map(|file| file.size_bytes).sum_bytes(),
         files: artifact.tree.len() as u64,
         mode: artifact.mode,
         view: view.mode,
         deduplicated: !sizes.keys().any(|digest| stored.contains(digest)),
-        stored_bytes: sizes.iter().filter(|(digest, _)| stored.contains(*digest)).map(|(_, size)| size).sum(),
-        resumed_bytes: artifact.incoming.iter().map(Sealed::resumed_bytes).sum(),
+        stored_bytes: sizes.iter().filter(|(digest, _)| stored.contains(*digest)).map(|(_, size)| size).sum_bytes(),
+        resumed_bytes: artifact.incoming.iter().map(Sealed::resumed_bytes).sum_bytes(),
         elapsed: Duration::ZERO,
     }
 }

@@ -22,6 +22,7 @@ use crate::ingest::{ContentFile, Origin};
 use crate::layout;
 use crate::model_ref::{ModelRef, absolute};
 use crate::store::{Store, is_there};
+use crate::sum::SumBytes;
 
 /// An artifact that is to be ingested.
 pub(super) struct Item {
@@ -190,7 +191,7 @@ impl Item {
     }
 
     pub(super) fn size_bytes(&self) -> u64 {
-        self.contents.iter().map(|content| content.file.size_bytes).sum()
+        self.contents.iter().map(|content| content.file.size_bytes).sum_bytes()
     }
 
     /// What staging will need room for, as far as can be told before it is read.

@@ -32,6 +32,8 @@ pub(super) struct Pending {
     pub(super) bad: Vec<BadFile>,
     /// What is wrong at its places while its content in the store may well be whole, for a person.
     pub(super) elsewhere: Vec<String>,
+    /// Why it is not known which files it has.
+    pub(super) unknown_files: Option<String>,
     pub(super) error: Option<Error>,
     pub(super) bytes_read: u64,
     /// How its view was before anything of it was read.
@@ -81,7 +83,7 @@ impl Work {
                     pending.left_out_ms = Some(pending.left_out_ms.map_or(*checked_ms, |other| other.min(*checked_ms)));
                 }
                 Ok(Found::Now { verdict, bytes_read }) => {
-                    pending.bytes_read += bytes_read;
+                    pending.bytes_read = pending.bytes_read.saturating_add(*bytes_read);
                     if let Some(ranges) = bad_ranges(subject, verdict) {
                         let taken = *taken.get_or_insert_with(|| take_bad(store, &pending.record, subject, verdict));
                         if subject.path.starts_with(layout::QUARANTINE) {
@@ -118,10 +120,14 @@ impl Work {
         let mut parts = Vec::new();
         let part = |number, path: &str| Part { number, path: path.to_owned(), is_needed: false };
         let manifest = (record.kind == ArtifactKind::Tree).then(|| present(store, &digest, None, &record.owners));
-        // A tree whose manifest is damaged has no other files that are known.
+        // A tree whose manifest is damaged, or is none, has no other files that are known.
+        let mut unknown_files = None;
         let files = match store.files_of(record.kind, digest, record.size_bytes) {
             Ok(files) => files,
-            Err(error) if error.is_corrupt() && manifest.is_some() => Vec::new(),
+            Err(error) if error.is_corrupt() && manifest.is_some() => {
+                unknown_files = Some(error.to_string());
+                Vec::new()
+            }
             Err(error) => return Err(error),
         };
         if let Some(subject) = manifest {
@@ -157,7 +163,18 @@ impl Work {
             extra.map(|path| format!("{} is a file more than it has", path.display())).into_iter().collect();
         let (error, bytes_read, left_out_ms) = (None, 0, None);
         let view = store.view_now(&record);
-        self.pending.push(Pending { record, parts, left, bad, elsewhere, error, bytes_read, view, left_out_ms });
+        self.pending.push(Pending {
+            record,
+            parts,
+            left,
+            bad,
+            elsewhere,
+            unknown_files,
+            error,
+            bytes_read,
+            view,
+            left_out_ms,
+        });
         Ok(())
     }
 
