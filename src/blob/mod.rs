@@ -16,7 +16,7 @@ pub(crate) use assemble::{Assembled, Assembly};
 pub(crate) use inventory::{all, all_with_meta, starting_with, trash};
 pub use mode::{IngestMode, UsedMode};
 pub(crate) use pace::Pace;
-pub(crate) use pending::{Keeper, Pending, SourceFacts};
+pub(crate) use pending::{BLOB_MODE, Keeper, Pending, SourceFacts};
 pub(crate) use remove::{Freed, LeaseBlock, block_leases, empty_trash, to_trash};
 pub use repair_source::{LocalSource, RepairSource};
 pub(crate) use sealed::Sealed;

@@ -21,7 +21,7 @@ use crate::hash::Hashes;
 use crate::layout;
 
 /// The mode of a blob, and so of every hardlinked view.
-const BLOB_MODE: u32 = 0o444;
+pub(crate) const BLOB_MODE: u32 = 0o444;
 
 /// What the file was that the bytes came from.
 #[derive(Clone, Copy, Debug, Default)]

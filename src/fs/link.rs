@@ -109,6 +109,12 @@ pub(crate) fn remove_source(source: &Path, read: Option<Stamp>) -> io::Result<()
     std::fs::remove_file(source)
 }
 
+/// Whether [`remove_source`] is likely to do it: it is no symlink, and its folder can be written to.
+pub(crate) fn can_remove_source(source: &Path) -> bool {
+    let is_file = std::fs::symlink_metadata(source).is_ok_and(|meta| meta.is_file());
+    is_file && source.parent().is_some_and(sys::may_write)
+}
+
 /// Removes the folders of a moved tree that are empty now.
 pub(crate) fn remove_empty_folders(tree: &Path) {
     for entry in walkdir::WalkDir::new(tree).contents_first(true).into_iter().flatten() {

@@ -56,7 +56,10 @@ const MODES: [(IngestMode, &str); 5] = [
     (IngestMode::Auto, "A reflink where the file system can, else a copy"),
     (IngestMode::Reflink, "A clone that shares its blocks with the source until one of the two is written"),
     (IngestMode::Copy, "A copy"),
-    (IngestMode::Link, "A second name of the source, which becomes read-only; only when nothing can still write to it"),
+    (
+        IngestMode::Link,
+        "A second name of the source, which becomes read-only; only when all may read it and nothing can still write to it",
+    ),
     (IngestMode::Move, "The source itself, which is then gone; only when nothing can still write to it"),
 ];
 

@@ -298,6 +298,12 @@ pub(crate) fn set_mode(file: &File, mode: u32) -> io::Result<()> {
     Ok(rfs::fchmod(file, Mode::from_raw_mode(mode))?)
 }
 
+/// Whether this process may make and remove names in a folder, the empty path being the current one.
+pub(crate) fn may_write(folder: &Path) -> bool {
+    let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
+    rfs::accessat(CWD, folder, rfs::Access::WRITE_OK | rfs::Access::EXEC_OK, AtFlags::EACCESS).is_ok()
+}
+
 /// Gives the file another owner or another group.
 pub(crate) fn set_owner(file: &File, owner: Option<u32>, group: Option<u32>) -> io::Result<()> {
     Ok(rfs::fchown(file, owner.map(rfs::Uid::from_raw), group.map(rfs::Gid::from_raw))?)
