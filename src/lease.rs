@@ -18,8 +18,11 @@ use crate::store::Store;
 ///
 /// It is a shared lock on the artifact's root blob, so the kernel ends it when the process ends, however it does. Clones are
 /// the same lease, which ends with the last of them.
-/// It does not outlive a copy of the file descriptor in a child process that was started without `exec`. It does not
-/// keep root from changing the file by hand.
+///
+/// A child process that is forked and calls no `exec` has a copy of the lease. To drop that does not end the lease; when the
+/// parent drops its own, or has ended by itself, the child's no longer protects anything, so a child takes a lease of its own.
+/// If the parent is killed, the lock stays until the child has ended too. A lease does not keep root from changing the
+/// file by hand.
 #[must_use = "a dropped Lease no longer protects its model"]
 #[derive(Clone, Debug)]
 pub struct Lease {

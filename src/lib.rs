@@ -39,6 +39,9 @@
 //! [`stage`](FsCatalog::stage) and [`put`](CatalogStore::put) have acknowledged survives that, and a power cut. The
 //! format on disk is in `docs/format.md`, the protocols between processes are in `docs/concurrency.md`.
 //!
+//! A child process that is forked without `exec` may use a catalog, also one that its parent has opened, if no other thread
+//! of the parent was using one at the moment of the fork. It works on one thread where its parent has used many.
+//!
 //! Not promised: that a file system which lies about `fsync` loses nothing; that root does not change a blob by hand;
 //! that an old version can work with a store that a newer one has written in a newer format (it refuses).
 
