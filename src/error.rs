@@ -238,6 +238,15 @@ pub enum Error {
         supported: String,
     },
 
+    /// Somebody has asked for the entry to be kept.
+    #[error("could not remove {id:?}: it is pinned as {}", quoted(pins))]
+    #[non_exhaustive]
+    Pinned {
+        /// The entry.
+        id: String,
+        /// The names of its pins.
+        pins: Vec<String>,
+    },
     /// Neither the quota nor the disk has room, and no more can be made.
     #[error("could not make room at {}: {needed_bytes} bytes are needed, {available_bytes} are available and {evictable_bytes} can be evicted", root.display())]
     #[non_exhaustive]
@@ -318,6 +327,10 @@ fn part(range: &Range<u64>) -> String {
     if range.is_empty() { "all of it".into() } else { format!("bytes {} to {}", range.start, range.end) }
 }
 
+fn quoted(names: &[String]) -> String {
+    names.iter().map(|name| format!("{name:?}")).collect::<Vec<_>>().join(", ")
+}
+
 fn tried_text(tried: &[String]) -> String {
     if tried.is_empty() { String::new() } else { format!(" (tried {})", tried.join(", ")) }
 }
@@ -361,6 +374,7 @@ impl Error {
             Error::Occupied { id, .. } => Hint::MakeOwnView { id: id.clone() },
             Error::NoGoodSource { .. } => Hint::GiveGoodCopy,
             Error::UnsupportedFormat { .. } => Hint::UseNewerVersion,
+            Error::Pinned { id, .. } => Hint::Unpin { id: id.clone() },
             Error::NoRoom { .. } => Hint::RaiseLimits,
             Error::LocksDoNothing { .. } => Hint::MoveRoot,
             Error::Busy { .. } => Hint::TryAgain,

@@ -92,7 +92,7 @@ pub use fs::Durability;
 pub use fs::lock::Wait;
 pub use gc::{
     DiskUsage, EntryUsage, GcAction, GcFailure, GcKept, GcPlan, GcPolicy, GcReason, GcReport, GcStep, KeptBlob,
-    RemoveReceipt,
+    RemoveOptions, RemoveReceipt,
 };
 pub use hash::{FileHash, HashFunction, HashOptions, HashValue, hash_files};
 pub use hint::Hint;

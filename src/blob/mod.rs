@@ -17,7 +17,7 @@ pub(crate) use inventory::{all, all_with_meta, starting_with, trash};
 pub use mode::{IngestMode, UsedMode};
 pub(crate) use pace::Pace;
 pub(crate) use pending::{BLOB_MODE, Keeper, Pending, SourceFacts};
-pub(crate) use remove::{Freed, LeaseBlock, block_leases, empty_trash, to_trash};
+pub(crate) use remove::{Freed, LeaseBlock, block_leases, empty_trash, to_trash, would_free};
 pub use repair_source::{LocalSource, RepairSource};
 pub(crate) use sealed::Sealed;
 pub(crate) use verify::{Checker, Subject, Verdict};

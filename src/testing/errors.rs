@@ -69,6 +69,7 @@ pub fn error_samples() -> Vec<Error> {
             waited: Duration::from_secs(30),
             holder: Some("process 4711 (catalog)".into()),
         },
+        Error::Pinned { id: id(), pins: vec!["default".into(), "pool-7".into()] },
         Error::NoRoom { root: path(""), needed_bytes: 40, available_bytes: 30, evictable_bytes: 5 },
         Error::LocksDoNothing { root: path("") },
         Error::Cancelled { what: "reading /srv/models/a.gguf".into() },
