@@ -101,7 +101,7 @@ pub use model_ref::ModelRef;
 pub use observer::{Event, Observer};
 pub use read_at::ReadAt;
 pub use repair::{RepairOptions, RepairReport};
-pub use stage::{StageOptions, StageReceipt};
+pub use stage::{StageOptions, StageReceipt, UnmovedSource};
 pub use store::{Check, Config, InvalidMinFree, MinFree, default_model_cache_dir};
 pub use verify::{BadFile, VerifyDepth, VerifyOptions, VerifyReport};
 pub use words::UnknownWord;

@@ -7,20 +7,28 @@ use crate::fs::source::Foreign;
 use crate::fs::{Session, atomic, link};
 use crate::hash::{BothHasher, read_all};
 
+/// Whether the source keeps its own name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Taking {
+    Link,
+    /// It is removed once its bytes are recorded.
+    Move,
+}
+
 /// Takes the source's inode as it is; `None` where that needs a link that the file systems do not give, and where it
 /// would let others read a name of it that stays.
 pub(super) fn take<'r>(
     session: &Session<'r>,
     file: &ContentFile,
     source: &Foreign,
-    mode: UsedMode,
+    taking: Taking,
     options: Options<'_>,
 ) -> Result<Option<Sealed<'r>>> {
     let root = session.root();
     let (source_mode, links) = (source.before().mode, source.before().links);
     // The inode gets the mode of a blob under all of its names, those outside the root among them.
     let is_private = source_mode & BLOB_MODE != BLOB_MODE;
-    if is_private && mode == UsedMode::Link {
+    if is_private && taking == Taking::Link {
         return Err(source.in_use(&format!(
             "its mode is {source_mode:04o}, and as a blob it is {BLOB_MODE:04o} under every name: everybody could read it"
         )));
@@ -36,7 +44,7 @@ pub(super) fn take<'r>(
         Err(e) => return Err(root.fail("link the source to", &name, e)),
     }
     let handle = source.file().try_clone().map_err(|e| source.fail("read", e))?;
-    let mut pending = Pending::around(root, name, handle, mode);
+    let mut pending = Pending::around(root, name, handle, UsedMode::Link);
     // It may still be changed by its owner, so it is read and not mapped.
     let mut hasher = BothHasher::new(options.with_groups);
     let size_bytes = source.before().size_bytes;

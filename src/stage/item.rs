@@ -253,9 +253,12 @@ fn receipt_of(record: Record) -> Option<StageReceipt> {
         files: record.files,
         mode: UsedMode::Unchanged,
         view: record.view?,
+        replaced: None,
         deduplicated: true,
         stored_bytes: 0,
         resumed_bytes: 0,
+        view_copied_bytes: 0,
+        unmoved: Vec::new(),
         elapsed: Duration::ZERO,
     })
 }

@@ -74,6 +74,8 @@ pub(crate) struct View {
 pub(crate) struct Tally {
     /// Names that were made or replaced.
     pub(crate) made: u64,
+    /// Bytes of those that are copies.
+    pub(crate) copied_bytes: u64,
     /// Other files that went to `quarantine/`.
     pub(crate) quarantined: u64,
 }
@@ -108,6 +110,9 @@ pub(crate) fn show(
         match place.fill(copy.as_deref(), judged, &twins, tally)? {
             Filled::Made(how) => {
                 tally.made += 1;
+                if how == LinkMode::Copy {
+                    tally.copied_bytes = tally.copied_bytes.saturating_add(file.size_bytes);
+                }
                 mode = mode.max(how);
                 if let Some(copy) = copy {
                     copy.placed = root.meta(&place.at)?;
