@@ -256,8 +256,8 @@ enum Expected {
     Nothing,
     /// What it shows is not here any more, so its files cannot be told from others but by their mode.
     Unknown,
-    /// Of a tree, by their paths in it, with their sizes; of a file, the size.
-    Files { by_path: BTreeMap<PathBuf, u64>, sizes_bytes: BTreeSet<u64> },
+    /// Of a tree, by their [`folded`] paths in it, with their sizes; of a file, the size.
+    Files { by_path: BTreeMap<String, u64>, sizes_bytes: BTreeSet<u64> },
 }
 
 impl Expected {
@@ -267,7 +267,7 @@ impl Expected {
         for digest in shown {
             sizes_bytes.extend(store.root.meta(&layout::blob(digest))?.map(|meta| meta.size_bytes));
             let files = store.read_if_tree(*digest)?.unwrap_or_default();
-            by_path.extend(files.into_iter().map(|file| (PathBuf::from(file.path), file.size_bytes)));
+            by_path.extend(files.into_iter().map(|file| (folded(Path::new(&file.path)), file.size_bytes)));
         }
         Ok(if shown.is_empty() { Expected::Unknown } else { Expected::Files { by_path, sizes_bytes } })
     }
@@ -282,9 +282,14 @@ impl Expected {
             Expected::Files { sizes_bytes, .. } if below.as_path().as_os_str().is_empty() => {
                 is_named && sizes_bytes.contains(&meta.size_bytes)
             }
-            Expected::Files { by_path, .. } => by_path.get(below.as_path()) == Some(&meta.size_bytes),
+            Expected::Files { by_path, .. } => by_path.get(&folded(below.as_path())) == Some(&meta.size_bytes),
         }
     }
+}
+
+/// A name may come back in another case or Unicode form than it was given.
+fn folded(path: &Path) -> String {
+    path.to_string_lossy().to_lowercase().chars().filter(char::is_ascii).collect()
 }
 
 /// The files of a view have mode 0444, as blobs have; what somebody else puts there mostly has not. Where modes are not
