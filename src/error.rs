@@ -238,6 +238,15 @@ pub enum Error {
         supported: String,
     },
 
+    /// Somebody has asked for the entry to be kept.
+    #[error("could not remove {id:?}: it is pinned as {}", quoted(pins))]
+    #[non_exhaustive]
+    Pinned {
+        /// The entry.
+        id: String,
+        /// The names of its pins.
+        pins: Vec<String>,
+    },
     /// Neither the quota nor the disk has room, and no more can be made.
     #[error("could not make room at {}: {needed_bytes} bytes are needed, {available_bytes} are available and {evictable_bytes} can be evicted{}", root.display(), kept_text(*young_bytes, *quarantine_bytes))]
     #[non_exhaustive]
@@ -275,7 +284,7 @@ pub enum Error {
     },
 
     /// A lock was not had in time.
-    #[error("could not lock {what} at {} for {} s: another process holds it", path.display(), waited.as_secs())]
+    #[error("could not lock {what} at {} for {} s: {} holds it", path.display(), waited.as_secs(), holder.as_deref().unwrap_or("another process"))]
     #[non_exhaustive]
     Busy {
         /// What the lock protects.
@@ -284,6 +293,8 @@ pub enum Error {
         path: PathBuf,
         /// How long it was tried.
         waited: Duration,
+        /// The processes that hold it, in words, where the system tells.
+        holder: Option<String>,
     },
 
     /// It was asked to end, by a [`Cancel`](crate::Cancel).
@@ -342,6 +353,10 @@ fn kept_text(young_bytes: u64, quarantine_bytes: u64) -> String {
     text
 }
 
+fn quoted(names: &[String]) -> String {
+    names.iter().map(|name| format!("{name:?}")).collect::<Vec<_>>().join(", ")
+}
+
 fn tried_text(tried: &[String]) -> String {
     if tried.is_empty() { String::new() } else { format!(" (tried {})", tried.join(", ")) }
 }
@@ -389,6 +404,7 @@ impl Error {
                 Hint::RaiseLimits { has_young: *young_bytes > 0, has_quarantine: *quarantine_bytes > 0 }
             }
             Error::InvalidLimit { name, .. } => Hint::UnsetLimit { name },
+            Error::Pinned { id, .. } => Hint::Unpin { id: id.clone() },
             Error::LocksDoNothing { .. } => Hint::MoveRoot,
             Error::Busy { .. } => Hint::TryAgain,
             Error::SyncFailed { source, .. } | Error::Io { source, .. } => return hint_of(source),

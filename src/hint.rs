@@ -30,6 +30,11 @@ pub enum Hint {
         /// The entry.
         id: String,
     },
+    /// The pins can be taken off first, or be disregarded.
+    Unpin {
+        /// The entry.
+        id: String,
+    },
     /// The model can be staged again, from a source that is good.
     StageAgain,
     /// A good copy is needed.
@@ -102,6 +107,7 @@ impl fmt::Display for Hint {
                 "repair the entry, which gives it a view of its own, or stage the file that is there"
             }
             Hint::Restage { .. } => "stage the model again under this id",
+            Hint::Unpin { .. } => "unpin the entry, or remove it by force",
             Hint::StageAgain => "stage the model again from a good source",
             Hint::GiveGoodCopy => "give a good copy",
             Hint::Download { .. } => "download the file and stage it with the reference as its id",

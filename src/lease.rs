@@ -18,8 +18,11 @@ use crate::store::Store;
 ///
 /// It is a shared lock on the artifact's root blob, so the kernel ends it when the process ends, however it does. Clones are
 /// the same lease, which ends with the last of them.
-/// It does not outlive a copy of the file descriptor in a child process that was started without `exec`. It does not
-/// keep root from changing the file by hand.
+///
+/// A child process that is forked and calls no `exec` has a copy of the lease. To drop that does not end the lease; when the
+/// parent drops its own, or has ended by itself, the child's no longer protects anything, so a child takes a lease of its own.
+/// If the parent is killed, the lock stays until the child has ended too. A lease does not keep root from changing the
+/// file by hand.
 #[must_use = "a dropped Lease no longer protects its model"]
 #[derive(Clone, Debug)]
 pub struct Lease {
@@ -108,9 +111,11 @@ impl Lease {
 
     /// The bytes of a file artifact, mapped read-only. They are those of the blob, whatever happens to its view.
     ///
-    /// Reading them cannot fail but by a read error of the disk or by root truncating the blob, both of which end the
-    /// process with SIGBUS, as they do for every program that maps its data. A tree has no bytes of its own: see
-    /// [`map_file`](Lease::map_file).
+    /// Reading them cannot fail but by a read error of the disk, or if the blob is cut: by the user it belongs to, who in a
+    /// group's root may be another than this one, or by root. Both end the process with SIGBUS, as they do for every program
+    /// that maps its data. A lease keeps other processes of the catalog from taking the blob, and nobody from writing to a
+    /// file of their own; who does not trust the owner reads the file at [`local_path`](Lease::local_path) instead. A tree has
+    /// no bytes of its own: see [`map_file`](Lease::map_file).
     pub fn map(&self) -> Result<ModelMap<'_>> {
         Ok(ModelMap { map: self.map_whole()?, _lease: self })
     }

@@ -39,6 +39,9 @@
 //! [`stage`](FsCatalog::stage) and [`put`](CatalogStore::put) have acknowledged survives that, and a power cut. The
 //! format on disk is in `docs/format.md`, the protocols between processes are in `docs/concurrency.md`.
 //!
+//! A child process that is forked without `exec` may use a catalog, also one that its parent has opened, if no other thread
+//! of the parent was using one at the moment of the fork. It works on one thread where its parent has used many.
+//!
 //! Not promised: that a file system which lies about `fsync` loses nothing; that root does not change a blob by hand;
 //! that an old version can work with a store that a newer one has written in a newer format (it refuses).
 
@@ -66,6 +69,7 @@ mod read_at;
 mod repair;
 mod stage;
 mod store;
+mod sum;
 #[cfg(feature = "testing")]
 pub mod testing;
 mod threads;
@@ -88,7 +92,7 @@ pub use fs::Durability;
 pub use fs::lock::Wait;
 pub use gc::{
     DiskUsage, EntryUsage, GcAction, GcFailure, GcKept, GcPlan, GcPolicy, GcReason, GcReport, GcStep, KeptBlob,
-    RemoveReceipt,
+    RemoveOptions, RemoveReceipt,
 };
 pub use hash::{FileHash, HashFunction, HashOptions, HashValue, hash_files};
 pub use hint::Hint;
@@ -97,7 +101,7 @@ pub use model_ref::ModelRef;
 pub use observer::{Event, Observer};
 pub use read_at::ReadAt;
 pub use repair::{RepairOptions, RepairReport};
-pub use stage::{StageOptions, StageReceipt};
+pub use stage::{StageOptions, StageReceipt, UnmovedSource};
 pub use store::{Check, Config, InvalidMinFree, MinFree, default_model_cache_dir};
 pub use verify::{BadFile, VerifyDepth, VerifyOptions, VerifyReport};
 pub use words::UnknownWord;

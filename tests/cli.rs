@@ -205,7 +205,8 @@ fn the_keys_of_the_json() {
     for (line, expected) in [
         (
             vec!["stage", fixture, "--id", "tiny"],
-            "id digest local_path kind size files mode view deduplicated stored_bytes resumed_bytes elapsed_ms"
+            "id digest local_path kind size files mode view replaced deduplicated stored_bytes resumed_bytes \
+             view_copied_bytes unmoved elapsed_ms"
                 .split(' ')
                 .collect(),
         ),

@@ -72,7 +72,7 @@ fn callers_ask_for_the_kind() {
         of(Error::is_corrupt),
         "DigestMismatch CorruptIndex CorruptBlob Damaged Occupied NoGoodSource NoGoodSource"
     );
-    assert_eq!(of(Error::is_busy), "Busy");
+    assert_eq!(of(Error::is_busy), "Busy Busy");
     assert_eq!(of(Error::is_cancelled), "Cancelled");
     assert_eq!(of(Error::is_invalid_input), "InvalidDigest InvalidRef InvalidId InvalidLimit");
     assert_eq!(of(Error::is_no_space), "NoRoom Io Io");

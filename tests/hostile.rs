@@ -1,5 +1,6 @@
 //! Names and bytes that somebody has chosen to do harm: ids that look like paths or like each other (row 21 of
-//! docs/testing.md), model files whose headers lie (row 28).
+//! docs/testing.md), model files whose headers lie (row 28), sizes that no
+//! sum can hold, a tree whose manifest is none.
 #![cfg(target_os = "linux")]
 #![allow(clippy::disallowed_methods, clippy::unwrap_used, clippy::indexing_slicing)]
 
@@ -10,7 +11,7 @@ use std::fs;
 use std::path::Component;
 
 use catalog_core::testing::{accepted_ids, rejected_ids};
-use catalog_core::{CatalogStore, Durability, FsCatalog, LifecycleState, check_id};
+use catalog_core::{CatalogStore, Digest, Durability, FsCatalog, LifecycleState, VerifyOptions, check_id};
 use common::*;
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -153,4 +154,94 @@ fn a_hostile_header_is_stored_as_the_bytes_that_it_is(#[case] name: &str, #[case
         assert!(matches!(report.outcome, catalog_core::VerificationOutcome::Pass { .. }), "{report:?}");
     }
     assert_sound(&host.root());
+}
+
+/// Stores bytes as a blob, and lets the record of an id name it.
+fn forge(catalog: &FsCatalog, id: &str, bytes: &[u8], edit: impl FnOnce(&mut serde_json::Value)) {
+    let (root, digest) = (catalog.root(), Digest::sha256_of(bytes));
+    let blob = blob_path(root, &digest);
+    fs::create_dir_all(blob.parent().unwrap()).unwrap();
+    fs::write(&blob, bytes).unwrap();
+    set_mode(&blob, 0o444);
+    edit_shard(root, id, |entries| {
+        entries[id]["digest"] = digest.to_string().into();
+        edit(&mut entries[id]);
+    });
+}
+
+fn stage_tree(host: &Host, catalog: &FsCatalog, id: &str) -> Digest {
+    for name in ["x", "y", "z"] {
+        host.file(&format!("{id}/{name}"), format!("{name} of {id}"));
+    }
+    stage(catalog, &host.path(id), id).unwrap().digest
+}
+
+// Red when sums wrap: all is then within a quota, and without optimisation the command ends in a panic.
+#[test]
+fn sizes_near_the_largest_number_are_counted_as_it() {
+    let (host, catalog) = host();
+    for id in ["tree", "another tree"] {
+        let digest = stage_tree(&host, &catalog, id);
+        let manifest = fs::read_to_string(blob_path(&host.root(), &digest)).unwrap();
+        let size = manifest.rsplit("\"size\":").next().unwrap().split([',', '}']).next().unwrap().to_owned();
+        let huge = manifest.replace(&format!("\"size\":{size}"), &format!("\"size\":{}", u64::MAX));
+        assert_ne!(huge, manifest);
+        forge(&catalog, id, huge.as_bytes(), |record| record["size_bytes"] = u64::MAX.into());
+    }
+    for (id, view) in [("a", "hardlink"), ("b", "copy"), ("c", "copy")] {
+        stage(&catalog, &host.file(&format!("{id}.gguf"), id), id).unwrap();
+        edit_shard(&host.root(), id, |entries| {
+            entries[id]["size_bytes"] = (u64::MAX - 1).into();
+            entries[id]["view"] = view.into();
+        });
+    }
+    let new = host.file("new", "new");
+    let from = host.path("a.gguf");
+    let verbs: [&[&str]; 16] = [
+        &["list"],
+        &["show", "tree", "a"],
+        &["path", "tree"],
+        &["path", "a"],
+        &["verify", "--all"],
+        &["verify", "--all", "--quick"],
+        &["doctor"],
+        &["du"],
+        &["gc", "--dry-run", "--max-bytes", "1MB", "--grace", "0"],
+        &["config", "set", "max_bytes", "1GB"],
+        &["stage", new.to_str().unwrap(), "--id", "new"],
+        &["repair", "tree"],
+        &["repair", "a", "--from", from.to_str().unwrap()],
+        &["doctor", "--repair"],
+        &["remove", "tree", "a"],
+        &["gc", "--max-bytes", "1", "--grace", "0"],
+    ];
+    for args in verbs {
+        let ended = host.command().args(args).arg("--json").output().unwrap();
+        let errors = String::from_utf8_lossy(&ended.stderr);
+        assert!(
+            ended.status.code().is_some_and(|code| code < 100) && !errors.contains("panicked"),
+            "{args:?}: {errors}"
+        );
+        let told = String::from_utf8_lossy(&ended.stdout);
+        assert!(args != ["du"] || told.contains(&format!("\"logical_bytes\":{}", u64::MAX)), "{told}");
+    }
+}
+
+// Red when a tree whose manifest can be read, and is none, is taken for one without files: every byte of it is good.
+#[test]
+fn a_tree_whose_manifest_is_none_is_not_good() {
+    let (host, catalog) = host();
+    let digest = stage_tree(&host, &catalog, "tree");
+    let manifest = fs::read_to_string(blob_path(&host.root(), &digest)).unwrap();
+    for text in ["no manifest".to_owned(), "{}".into(), manifest.replace("\"size\":", "\"length\":")] {
+        forge(&catalog, "tree", text.as_bytes(), |_| {});
+        for args in [&["verify", "tree"][..], &["verify", "--all"], &["verify", "tree", "--sha256"], &["path", "tree"]]
+        {
+            let ended = host.command().args(args).output().unwrap();
+            assert_eq!(ended.status.code(), Some(4), "{args:?}: {ended:?}");
+        }
+        let report = catalog.verify("tree", &VerifyOptions::default()).unwrap();
+        let reason = format!("{:?}", report.outcome);
+        assert!(reason.contains("which files it has is not known"), "{reason}");
+    }
 }

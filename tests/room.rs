@@ -146,7 +146,8 @@ fn bytes_that_are_here_are_staged_on_a_disk_that_is_almost_full() {
     for mode in [IngestMode::Auto, IngestMode::Copy, IngestMode::Move] {
         let source = host.file("again.gguf", &bytes);
         let receipt = stage_as(&catalog, &source, mode.as_str(), mode).unwrap();
-        assert_eq!((receipt.mode, receipt.deduplicated, receipt.view), (UsedMode::Present, true, LinkMode::Hardlink));
+        let used = if mode == IngestMode::Move { UsedMode::Move } else { UsedMode::Present };
+        assert_eq!((receipt.mode, receipt.deduplicated, receipt.view), (used, true, LinkMode::Hardlink));
         assert_eq!(source.exists(), mode != IngestMode::Move);
         assert_readable(&catalog, mode.as_str(), &bytes);
     }

@@ -296,7 +296,7 @@ fn a_file_that_somebody_writes_to_is_not_taken(#[case] mode: IngestMode) {
     let host = Host::new();
     let catalog = host.catalog();
     let file = host.file("a.gguf", b"a");
-    set_mode(&file, 0o640);
+    set_mode(&file, 0o664);
     let writer = hold_open_for_writing(&file);
     let before = listing(&file);
     let error = stage_as(&catalog, &file, "a", mode).unwrap_err();
@@ -331,20 +331,62 @@ fn a_link_that_fails_leaves_the_source_as_it_was() {
     let host = Host::new();
     let catalog = host.catalog();
     let file = host.file("a.gguf", b"a");
-    set_mode(&file, 0o640);
+    set_mode(&file, 0o664);
     for mode in [IngestMode::Link, IngestMode::Move] {
         let mut options = mode_options("a", mode);
         options.digest = Some(Digest::sha256_of(b"other"));
         let error = catalog.stage(&reference(&file), &options).unwrap_err();
         assert!(matches!(error, Error::DigestMismatch { .. }), "{error}");
-        assert_eq!((mode_of(&file), fs::metadata(&file).unwrap().nlink()), (0o640, 1));
+        assert_eq!((mode_of(&file), fs::metadata(&file).unwrap().nlink()), (0o664, 1));
     }
     assert_eq!(fs::read(&file).unwrap(), b"a");
 
     // Not needed after all, because another file gave the same bytes.
     stage(&catalog, &host.file("same.gguf", b"a"), "same").unwrap();
     stage_as(&catalog, &file, "a", IngestMode::Link).unwrap();
-    assert_eq!((mode_of(&file), fs::metadata(&file).unwrap().nlink()), (0o640, 1));
+    assert_eq!((mode_of(&file), fs::metadata(&file).unwrap().nlink()), (0o664, 1));
+}
+
+// Red when `take` does not look at the source's mode: the file is readable for everybody under its own name, and stays so when
+// the entry is removed.
+#[test]
+fn a_private_file_is_not_opened_to_others_by_a_link() {
+    let host = Host::new();
+    let catalog = host.catalog();
+    let file = host.file("a.gguf", b"a");
+    let other = host.path("other name");
+    for mode in [0o600, 0o640, 0o400, 0o604] {
+        set_mode(&file, mode);
+        let before = listing(&file);
+        let error = stage_as(&catalog, &file, "a", IngestMode::Link).unwrap_err();
+        assert!(matches!(error, Error::SourceInUse { .. }), "{error}");
+        assert!(error.to_string().contains(&format!("its mode is {mode:04o}")), "{error}");
+        assert_eq!(listing(&file), before);
+        // A file of a tree, too.
+        host.file("tree/b", b"b");
+        set_mode(&host.file("tree/c", b"c"), mode);
+        stage_as(&catalog, &host.path("tree"), "tree", IngestMode::Link).unwrap_err();
+        assert_eq!((mode_of(&host.path("tree/b")), mode_of(&host.path("tree/c"))), (0o644, mode));
+    }
+    assert_no_debris(&host.root());
+
+    // Moved, it has no name that stays; if it has another one, that keeps its own inode.
+    set_mode(&file, 0o600);
+    fs::hard_link(&file, &other).unwrap();
+    stage_as(&catalog, &file, "a", IngestMode::Move).unwrap();
+    assert_eq!((file.exists(), mode_of(&other)), (false, 0o600));
+    assert_readable(&catalog, "a", b"a");
+    let alone = host.file("alone.gguf", b"alone");
+    set_mode(&alone, 0o600);
+    let inode = inode_of(&alone);
+    assert_eq!(inode_of(&stage_as(&catalog, &alone, "alone", IngestMode::Move).unwrap().local_path), inode);
+    // By a symlink it stays.
+    let behind = host.file("behind.gguf", b"behind");
+    set_mode(&behind, 0o600);
+    std::os::unix::fs::symlink(&behind, host.path("symlink.gguf")).unwrap();
+    let _ = stage_as(&catalog, &host.path("symlink.gguf"), "behind", IngestMode::Move);
+    assert_eq!(mode_of(&behind), 0o600);
+    assert_sound(&host.root());
 }
 
 // Red when the second of two names gives back the mode of an inode that is a blob by then.
@@ -448,6 +490,7 @@ fn assert_modes(root: &Path, folder: u32, file: u32) {
         let expected = match entry.file_type().is_dir() {
             true => folder,
             false if below.starts_with("blobs") || below.starts_with("views") => 0o444,
+            false if below.starts_with("locks") && !below.ends_with("probe") => 0o600 | ((file & 0o020) * 3),
             false => file,
         };
         assert_eq!(mode_of(entry.path()), expected, "{}", below.display());

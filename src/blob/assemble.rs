@@ -112,7 +112,7 @@ impl Assembly<'_> {
         size_bytes: u64,
         pending: &Pending<'_>,
     ) -> Result<Vec<Range<u64>>> {
-        let subject = Subject { path: remains.to_path_buf(), digest: self.digest, size_bytes: Some(size_bytes) };
+        let subject = Subject { path: remains.to_path_buf(), ..Subject::blob(&self.digest, Some(size_bytes)) };
         let bad = match Checker::quiet(root, Durability::Relaxed).one(subject)? {
             Verdict::Good => Vec::new(),
             Verdict::Bad { ranges, .. } => ranges,

@@ -1,7 +1,7 @@
 //! A blob that is here already, held for an artifact that needs it: by a private name of its inode, which takes no room.
 
 use super::pending::{PrivateName, Provenance};
-use super::{Sealed, SourceFacts, UsedMode, outboard};
+use super::{NOBODY_ELSE, Sealed, SourceFacts, UsedMode, outboard};
 use crate::digest::Digest;
 use crate::error::Result;
 use crate::fs::atomic::is_link_refusal;
@@ -21,7 +21,9 @@ pub(crate) fn hold<'r>(session: &Session<'r>, digest: &Digest, source: SourceFac
     }
     let private = PrivateName::of_session(root, name);
     let Some(meta) = root.meta(&private.name)? else { return Ok(None) };
-    let Some(known) = outboard::read(root, digest).filter(|outboard| outboard.fits(&meta)) else { return Ok(None) };
+    let Some(known) = outboard::read(root, digest).filter(|outboard| outboard.fits(root, &meta, NOBODY_ELSE)) else {
+        return Ok(None);
+    };
     let synced = if known.is_durable() { Durability::Full } else { Durability::Relaxed };
     let hashes = Hashes { digest: *digest, groups: known.groups(root, digest) };
     let provenance = Provenance { mode: UsedMode::Present, source, resumed_bytes: 0 };

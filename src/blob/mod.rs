@@ -18,8 +18,8 @@ pub(crate) use held::hold;
 pub(crate) use inventory::{all, all_with_meta, by_size, starting_with, trash};
 pub use mode::{IngestMode, UsedMode};
 pub(crate) use pace::Pace;
-pub(crate) use pending::{Keeper, Pending, SourceFacts};
-pub(crate) use remove::{Freed, LeaseBlock, block_leases, empty_trash, to_trash};
+pub(crate) use pending::{BLOB_MODE, Keeper, Pending, SourceFacts};
+pub(crate) use remove::{Freed, LeaseBlock, block_leases, empty_trash, to_trash, would_free};
 pub use repair_source::{LocalSource, RepairSource};
 pub(crate) use sealed::Sealed;
 pub(crate) use verify::{Checker, Subject, Verdict};
@@ -31,6 +31,9 @@ use crate::digest::Digest;
 use crate::error::Result;
 use crate::fs::{Durability, Meta, Root, atomic};
 use crate::layout;
+
+/// Where no record names any owners.
+pub(crate) const NOBODY_ELSE: &BTreeSet<u32> = &BTreeSet::new();
 
 /// What publishing a blob came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -107,15 +110,20 @@ pub(crate) fn publish(
         return Ok(Published::New);
     }
     match root.meta(&name)? {
-        Some(meta) if outboard::fits(root, &sealed.digest(), &meta, durability) => Ok(Published::Existing),
+        Some(meta) if outboard::fits(root, &sealed.digest(), &meta, durability, NOBODY_ELSE) => Ok(Published::Existing),
         _ => Ok(Published::Doubtful),
     }
 }
 
 /// Whether a blob is here, was not changed since its last full check, and is as durable as this: one `stat` and one small
-/// read.
-pub(crate) fn is_good_by_stamp(root: &Root, digest: &Digest, durability: Durability) -> Result<bool> {
-    Ok(root.meta(&layout::blob(digest))?.is_some_and(|meta| outboard::fits(root, digest, &meta, durability)))
+/// read. `owners` are the users that the record names, see [`Outboard::speaks_for`](outboard::Outboard::speaks_for).
+pub(crate) fn is_good_by_stamp(
+    root: &Root,
+    digest: &Digest,
+    durability: Durability,
+    owners: &BTreeSet<u32>,
+) -> Result<bool> {
+    Ok(root.meta(&layout::blob(digest))?.is_some_and(|meta| outboard::fits(root, digest, &meta, durability, owners)))
 }
 
 /// Moves a file that should have the bytes of a blob, and was found bad, to where an operator can look at it, durably.

@@ -17,7 +17,8 @@ pub enum IngestMode {
     /// Copy the bytes.
     Copy,
     /// Take the source's own inode as the blob, by one more name. The source becomes read-only. Somebody who could not
-    /// be seen to have it open for writing can still change the blob.
+    /// be seen to have it open for writing can still change the blob. A source that not everybody may read is refused, since
+    /// its own name would become readable.
     Link,
     /// As `Link` where possible, else as `Auto`; then remove the source.
     Move,

@@ -1,13 +1,15 @@
 //! The outboard of a blob, in `outboards/`: the stamp of its last full check, and what its bytes are checked against. It
 //! is advice: without it, or when it does not fit, the blob is checked against its name.
 
+use std::collections::BTreeSet;
+
 use blake3::hazmat::ChainingValue;
 use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
 use crate::entry::Stamp;
 use crate::error::Result;
-use crate::fs::{Durability, Kind, Meta, Root, atomic, now_ms};
+use crate::fs::{Durability, Kind, Meta, Root, atomic, current_user, now_ms};
 use crate::hash::groups::{GROUP_BYTES, Groups};
 use crate::layout;
 
@@ -23,6 +25,9 @@ pub(crate) struct Outboard {
     /// `None` until they are made, by the next full check.
     #[serde(default)]
     blake3: Option<Tree>,
+    /// The user to whom the file belongs that says all this.
+    #[serde(skip)]
+    owner: u32,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -68,7 +73,14 @@ pub(crate) fn write(
     }
     let blake3 = groups.map(|groups| Tree::new(digest, groups));
     let is_durable = durability.is_full();
-    let outboard = Outboard { format: layout::FORMAT, stamp: *stamp, checked_ms: now_ms(), is_durable, blake3 };
+    let outboard = Outboard {
+        format: layout::FORMAT,
+        stamp: *stamp,
+        checked_ms: now_ms(),
+        is_durable,
+        blake3,
+        owner: current_user(),
+    };
     let mut text = serde_json::to_vec(&outboard).map_err(|e| root.fail("encode", &path, e.into()))?;
     text.push(b'\n');
     atomic::replace(root, &path, &text, Durability::Relaxed)
@@ -87,7 +99,9 @@ pub(crate) fn distrust(root: &Root, digest: &Digest) -> Result<()> {
 
 /// What is known of a blob; `None`: nothing, or nothing that can be read.
 pub(crate) fn read(root: &Root, digest: &Digest) -> Option<Outboard> {
-    decode(&root.read(&layout::outboard(digest)).ok()??)
+    let path = layout::outboard(digest);
+    let (text, meta) = root.read_with_meta(&path).ok()??;
+    Some(Outboard { owner: meta.owner, ..decode(&text)? })
 }
 
 fn decode(text: &[u8]) -> Option<Outboard> {
@@ -96,14 +110,24 @@ fn decode(text: &[u8]) -> Option<Outboard> {
 }
 
 impl Outboard {
-    /// Whether a file is as it was at the last full check of the blob.
-    pub(crate) fn fits(&self, file: &Meta) -> bool {
+    /// Whether a file is as it was at the last full check of the blob, by the word of those who may give it.
+    pub(crate) fn fits(&self, root: &Root, file: &Meta, owners: &BTreeSet<u32>) -> bool {
+        self.has_stamp_of(file) && self.speaks_for(root, file, owners)
+    }
+
+    pub(crate) fn has_stamp_of(&self, file: &Meta) -> bool {
         file.kind == Kind::File && self.stamp == file.stamp()
     }
 
     /// Whether the bytes have reached the disk.
     pub(crate) fn is_durable(&self) -> bool {
         self.is_durable
+    }
+
+    /// Whether what it says of this file is to be believed: whoever owns one of the two could have made it say anything. In
+    /// a group's root each member can put both there. `owners` are those that the record names.
+    pub(crate) fn speaks_for(&self, root: &Root, file: &Meta, owners: &BTreeSet<u32>) -> bool {
+        root.trusts(self.owner, owners) && root.trusts(file.owner, owners)
     }
 
     /// Whether groups were ever made.
@@ -135,8 +159,9 @@ fn join(tree: &Tree, values: &[u8]) -> Option<Groups> {
 
 /// Whether the blob is as it was at its last full check, and as durable as this. Anything that cannot be read means
 /// "not known".
-pub(crate) fn fits(root: &Root, digest: &Digest, blob: &Meta, durability: Durability) -> bool {
-    read(root, digest).is_some_and(|outboard| outboard.fits(blob) && (outboard.is_durable || !durability.is_full()))
+pub(crate) fn fits(root: &Root, digest: &Digest, blob: &Meta, durability: Durability, owners: &BTreeSet<u32>) -> bool {
+    let is_durable = |outboard: &Outboard| outboard.is_durable || !durability.is_full();
+    read(root, digest).is_some_and(|outboard| is_durable(&outboard) && outboard.fits(root, blob, owners))
 }
 
 pub(crate) fn remove(root: &Root, digest: &Digest) -> Result<()> {

@@ -12,7 +12,7 @@ use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::{Sealed, UsedMode, is_good_by_stamp};
+use super::{NOBODY_ELSE, Sealed, UsedMode, is_good_by_stamp};
 use crate::entry::Stamp;
 use crate::error::{Error, Result};
 use crate::fs::source::Foreign;
@@ -21,7 +21,7 @@ use crate::hash::Hashes;
 use crate::layout;
 
 /// The mode of a blob, and so of every hardlinked view.
-const BLOB_MODE: u32 = 0o444;
+pub(crate) const BLOB_MODE: u32 = 0o444;
 
 /// What the file was that the bytes came from.
 #[derive(Clone, Copy, Debug, Default)]
@@ -134,7 +134,7 @@ impl<'r> Hashed<'r> {
         // Writing what another process has left may have failed since that process ended. Only a sync of this very file
         // tells, and not one of the whole file system, which tells the first to ask.
         let is_wanted = durability.is_full() || resumed_bytes > 0;
-        let must_sync = is_wanted && !is_good_by_stamp(root, &hashes.digest, durability)?;
+        let must_sync = is_wanted && !is_good_by_stamp(root, &hashes.digest, durability, NOBODY_ELSE)?;
         if must_sync {
             // The kernel has dropped what it could not write, and a later sync would succeed.
             atomic::sync(root, &file, &private.name).inspect_err(|_| private.let_go())?;

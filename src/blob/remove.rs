@@ -7,7 +7,7 @@ use crate::digest::Digest;
 use crate::error::Result;
 use crate::fs::freed::Freeing;
 use crate::fs::lock::{Hold, Lock, try_lock_file};
-use crate::fs::{Root, now_ms};
+use crate::fs::{Meta, Root, now_ms};
 use crate::layout;
 
 /// Whether a blob can be taken out of service.
@@ -69,19 +69,25 @@ pub(crate) struct Freed {
 /// first.
 pub(crate) fn empty_trash(root: &Root, digest: &Digest, trashed: &Path) -> Result<Freed> {
     let Some(meta) = root.meta(trashed)? else { return Ok(Freed::default()) };
-    // Another name of the inode, such as a source that was staged with `link`, keeps its blocks.
-    let disk_bytes = Freeing::of(root).bytes(trashed, &meta, 1);
+    let freed = would_free(root, trashed, &meta, 1);
     if !root.remove_file(trashed)? {
         return Ok(Freed::default());
     }
     if root.meta(&layout::blob(digest))?.is_none() {
         outboard::remove(root, digest)?;
     }
-    let shared_bytes = match meta.links {
-        0 | 1 => (meta.allocated_bytes - disk_bytes).min(meta.size_bytes), // a file may be shorter than its blocks
-        _ => meta.size_bytes,
+    Ok(freed)
+}
+
+/// What comes free when these many names of a file are removed, of which `path` is one. Another name of the inode, such as a
+/// source that was staged with `link`, keeps its blocks.
+pub(crate) fn would_free(root: &Root, path: &Path, meta: &Meta, names: u64) -> Freed {
+    let disk_bytes = Freeing::of(root).bytes(path, meta, names);
+    let shared_bytes = match meta.links <= names {
+        true => (meta.allocated_bytes - disk_bytes).min(meta.size_bytes), // a file may be shorter than its blocks
+        false => meta.size_bytes,
     };
-    Ok(Freed { removed: true, size_bytes: meta.size_bytes - shared_bytes, disk_bytes, shared_bytes })
+    Freed { removed: true, size_bytes: meta.size_bytes - shared_bytes, disk_bytes, shared_bytes }
 }
 
 #[cfg(test)]

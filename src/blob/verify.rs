@@ -1,7 +1,7 @@
 //! Full checks of files that should have a blob's bytes: of many at once, each in parts, on all cores.
 
 use std::cell::RefCell;
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::fs::File;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -31,11 +31,18 @@ pub(crate) struct Subject {
     pub(crate) digest: Digest,
     /// What its size should be, as far as that is known. Decides the order: the largest first.
     pub(crate) size_bytes: Option<u64>,
+    /// The users that its record names: what is known of files of others is not believed.
+    pub(crate) owners: BTreeSet<u32>,
 }
 
 impl Subject {
     pub(crate) fn blob(digest: &Digest, size_bytes: Option<u64>) -> Self {
-        Subject { path: layout::blob(digest), digest: *digest, size_bytes }
+        Subject { path: layout::blob(digest), digest: *digest, size_bytes, owners: BTreeSet::new() }
+    }
+
+    /// With the owners that a record names.
+    pub(crate) fn owned_by(self, owners: &BTreeSet<u32>) -> Self {
+        Subject { owners: owners.clone(), ..self }
     }
 
     /// Whether it is the blob itself, and not a view of it.
@@ -207,11 +214,14 @@ impl<'a> Checker<'a> {
     fn begin(&self, number: usize, subject: &Subject) -> Result<Begun> {
         let Some(file) = self.root.open_file(&subject.path)? else { return Ok(Begun::Done(Verdict::Missing)) };
         let before = meta_of(&file).map_err(|e| self.root.fail("look at", &subject.path, e))?;
-        let groups = outboard::read(self.root, &subject.digest)
+        let known = outboard::read(self.root, &subject.digest);
+        let is_believed =
+            known.as_ref().is_some_and(|outboard| outboard.speaks_for(self.root, &before, &subject.owners));
+        let groups = known
             .and_then(|outboard| outboard.groups(self.root, &subject.digest))
             .filter(|groups| subject.size_bytes.is_none_or(|size| size == groups.size_bytes()));
         match groups {
-            Some(groups) if !self.by_name => {
+            Some(groups) if is_believed && !self.by_name => {
                 // What lies behind the blob's end is damage too.
                 let size_bytes = groups.size_bytes().max(before.size_bytes);
                 let file = InParts {
@@ -336,7 +346,7 @@ impl<'a> Checker<'a> {
             return Ok(());
         }
         let (root, digest) = (self.root, &subject.digest);
-        let was_durable = outboard::fits(root, digest, meta, Durability::Full);
+        let was_durable = outboard::fits(root, digest, meta, Durability::Full, &subject.owners);
         if self.durability.is_full() && !was_durable {
             // It may have been stored with `Relaxed`, and never have reached the disk.
             atomic::sync(root, file, &subject.path)?;

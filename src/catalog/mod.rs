@@ -15,7 +15,7 @@ use crate::error::Result;
 use crate::fetch::ResolvedModel;
 use crate::fs::Durability;
 use crate::fs::lock::Wait;
-use crate::gc::{self, DiskUsage, GcPlan, GcPolicy, GcReport, RemoveReceipt};
+use crate::gc::{self, DiskUsage, GcPlan, GcPolicy, GcReport, RemoveOptions, RemoveReceipt};
 use crate::index::Records;
 use crate::lease::{self, Lease};
 use crate::model_ref::ModelRef;
@@ -278,12 +278,30 @@ impl FsCatalog {
     }
 
     /// Removes an entry, its views, and the blobs that no other entry references and nobody leases. `None`: there was
-    /// no such entry.
+    /// no such entry. One that is pinned is [`Error::Pinned`](crate::Error::Pinned); [`remove_with`](Self::remove_with) can
+    /// remove it all the same.
     ///
     /// Once the entry is gone, durably, the rest is best effort: what could not be removed is named in the receipt and
     /// is found again by a sweep. Nothing outside the root is touched, and nothing of a path that was only registered.
     pub fn remove<'a>(&self, key: impl Into<Key<'a>>) -> Result<Option<RemoveReceipt>> {
-        key.into().find(&self.store)?.map_or(Ok(None), |id| gc::remove(&self.store, &id))
+        self.remove_with(key, &RemoveOptions::default())
+    }
+
+    /// [`remove`](Self::remove) with options: also of what is pinned, or as a dry run.
+    ///
+    /// ```
+    /// use catalog_core::RemoveOptions;
+    /// # let (_dir, catalog, _file) = catalog_core::testing::example();
+    /// catalog.pin("llama3", "pool-7", None)?;
+    /// assert!(catalog.remove("llama3").is_err());
+    /// let forced = RemoveOptions::default().with_force(true);
+    /// let plan = catalog.remove_with("llama3", &forced.with_dry_run(true))?.expect("it is here");
+    /// let done = catalog.remove_with("llama3", &forced)?.expect("it is still here");
+    /// assert_eq!(plan.bytes_reclaimed, done.bytes_reclaimed);
+    /// # Ok::<(), catalog_core::Error>(())
+    /// ```
+    pub fn remove_with<'a>(&self, key: impl Into<Key<'a>>, options: &RemoveOptions) -> Result<Option<RemoveReceipt>> {
+        key.into().find(&self.store)?.map_or(Ok(None), |id| gc::remove(&self.store, &id, options))
     }
 
     /// Says what a collection by this policy would do now, and why. Writes nothing, so it works on a read-only root.

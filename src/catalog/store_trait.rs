@@ -27,7 +27,8 @@ pub trait CatalogStore: Send + Sync {
     fn set_state(&self, id: &str, state: LifecycleState) -> Result<()>;
     /// All entries, sorted by id. Reads only.
     fn list(&self) -> Result<Vec<CatalogEntry>>;
-    /// Removes the entry and what only it needed. `false`: there was none.
+    /// Removes the entry and what only it needed. `false`: there was none. One that is pinned, where there are pins, is an
+    /// error.
     fn delete(&self, id: &str) -> Result<bool>;
 }
 

@@ -1,11 +1,13 @@
 //! Blobs against their outboards.
 
+use std::collections::BTreeSet;
+
 use rayon::prelude::*;
 
 use super::finding::{Finding, Fix};
 use super::kind::FindingKind as K;
 use super::look::{Known, Look};
-use crate::blob::outboard;
+use crate::blob::{NOBODY_ELSE, outboard};
 use crate::digest::Digest;
 use crate::fs::{Kind, Meta};
 use crate::layout;
@@ -22,11 +24,17 @@ impl Look<'_> {
         let due: Vec<(&Digest, &Meta)> = known.blobs.iter().filter(|(digest, _)| is_due(digest)).collect();
         ready_for_rayon();
         let found: Vec<Finding> =
-            due.into_par_iter().filter_map(|(digest, meta)| self.look_at_blob(digest, meta)).collect();
+            due.into_par_iter().filter_map(|(digest, meta)| self.look_at_blob(digest, meta, known)).collect();
         self.found.extend(found);
     }
 
-    fn look_at_blob(&self, digest: &Digest, meta: &Meta) -> Option<Finding> {
+    /// The users whom a record that needs the blob names.
+    fn owners_of(&self, digest: &Digest, known: &Known) -> BTreeSet<u32> {
+        let record = known.needed.get(digest).and_then(|id| self.store.record(id).ok().flatten());
+        record.map(|record| record.owners).unwrap_or_default()
+    }
+
+    fn look_at_blob(&self, digest: &Digest, meta: &Meta, known: &Known) -> Option<Finding> {
         if meta.kind != Kind::File {
             return None;
         }
@@ -38,7 +46,13 @@ impl Look<'_> {
                 _ => fixed(self.finding(K::OutboardDamaged, &path, "it cannot be read")),
             };
         };
-        if !outboard.fits(meta) {
+        let is_believed = outboard.speaks_for(self.root, meta, NOBODY_ELSE)
+            || outboard.speaks_for(self.root, meta, &self.owners_of(digest, known));
+        if !is_believed {
+            let what = "it, or what is recorded of its last full check, belongs to a user whom nothing here names";
+            return fixed(self.finding(K::UntrustedBlob, &layout::blob(digest), what));
+        }
+        if !outboard.has_stamp_of(meta) {
             let what = "its inode, size or modification time is not what it was at its last full check";
             return fixed(self.finding(K::BlobChanged, &layout::blob(digest), what));
         }

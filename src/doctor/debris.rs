@@ -63,13 +63,13 @@ impl Look<'_> {
 
     fn look_at_trash(&mut self) -> Result<()> {
         let grace_ms = u64::try_from(GcPolicy::default().grace.as_millis()).unwrap_or(u64::MAX);
-        let (mut count, mut bytes) = (0_u64, 0);
+        let (mut count, mut bytes) = (0_u64, 0_u64);
         for (digest, trashed_ms) in blob::trash(self.root)? {
             if now_ms().saturating_sub(trashed_ms) > grace_ms
                 && let Some(meta) = self.root.meta(&layout::trash(&digest, trashed_ms))?
             {
                 count += 1;
-                bytes += meta.allocated_bytes;
+                bytes = bytes.saturating_add(meta.allocated_bytes);
             }
         }
         if count > 0 {

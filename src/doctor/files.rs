@@ -6,24 +6,15 @@ use std::path::{Path, PathBuf};
 use super::finding::{Finding, Fix};
 use super::kind::FindingKind as K;
 use super::look::{Known, Look};
-use crate::fs::{Kind, Meta, Root};
+use crate::fs::{Kind, Meta};
 use crate::layout::{self, Thing};
 
 pub(super) const STRANGE: &str = "the catalog makes nothing of this name";
 
-/// What is asked of a mode.
-struct Right {
-    mode: u32,
-    /// Bits that have to be there.
-    needed: u32,
-    /// Bits that may be there as well.
-    allowed: u32,
-}
-
 /// What the walk gathers of all files.
 #[derive(Default)]
 pub(super) struct Tally {
-    wrong_modes: Vec<Finding>,
+    pub(super) wrong_modes: Vec<Finding>,
     /// The modes of regular files.
     modes: BTreeSet<u32>,
     /// By folder and owner: how many, and one of them.
@@ -178,10 +169,7 @@ impl Look<'_> {
         if meta.kind == Kind::File {
             tally.modes.insert(meta.mode);
         }
-        let right = right(self.root, &thing, meta.kind);
-        if meta.mode & right.needed != right.needed || meta.mode & !right.allowed & 0o777 != 0 {
-            self.wrong_mode(path, meta, right.mode, tally);
-        }
+        self.check_mode(path, &thing, meta, tally);
     }
 
     /// Something else is where a folder or a file of the store belongs.
@@ -194,12 +182,6 @@ impl Look<'_> {
             _ => (K::StrangeFile, "a regular file belongs there"),
         };
         self.find(kind, path, what);
-    }
-
-    pub(super) fn wrong_mode(&self, path: &Path, meta: &Meta, right: u32, tally: &mut Tally) {
-        let what = format!("its mode is {:04o} and not {right:04o}", meta.mode);
-        let finding = self.finding(K::WrongMode, path, what);
-        tally.wrong_modes.push(finding.fixed_by(Fix::SetMode(path.to_path_buf(), right)));
     }
 
     /// In the root of a group, members' files are their own.
@@ -231,15 +213,5 @@ impl Look<'_> {
         if known.no_modes {
             self.found.retain(|finding| finding.kind != K::WrongMode);
         }
-    }
-}
-
-fn right(root: &Root, thing: &Thing, kind: Kind) -> Right {
-    match (thing, kind) {
-        (Thing::Blob(_), _) => Right { mode: 0o444, needed: 0o444, allowed: 0o444 },
-        // Whoever takes reading away from others has a reason; writing is for the owner, and for the group if the root is
-        // the group's.
-        (_, Kind::Dir) => Right { mode: root.dir_mode(), needed: 0o700, allowed: 0o555 | root.dir_mode() },
-        _ => Right { mode: root.file_mode(), needed: 0o600, allowed: 0o555 | root.file_mode() },
     }
 }

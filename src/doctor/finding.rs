@@ -36,7 +36,12 @@ pub(super) enum Fix {
     WriteStoreJson,
     RestoreShard(u8),
     RenewPrevious(u8),
-    SetMode(PathBuf, u32),
+    /// With the digest of the bytes that the file should have, if it should have some.
+    SetMode {
+        path: PathBuf,
+        mode: u32,
+        digest: Option<Digest>,
+    },
     CheckBlob(Digest),
     RebuildView(String),
 }

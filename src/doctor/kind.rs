@@ -83,6 +83,8 @@ pub enum FindingKind {
     BlobSize,
     /// It was written to, copied or restored since its last full check: whether its bytes are good is not known.
     BlobChanged,
+    /// A member of the group can have put both there: whether its bytes are good is not known, and each use reads all of it.
+    UntrustedBlob,
     /// The blob can only be checked by its SHA-256, which is slower and does not say where damage is.
     OutboardMissing,
     /// The blob can only be checked by its SHA-256, which is slower and does not say where damage is.
@@ -109,7 +111,7 @@ pub enum FindingKind {
     LockFileReplaced,
     /// Work may be done twice, a lease protects nothing, and nothing is collected.
     LocksDoNothing,
-    /// Somebody can change what the catalog relies on, or its owner cannot use it.
+    /// Somebody can change or lock what the catalog relies on, or its owner or its group cannot use it.
     WrongMode,
     /// Every user of this host can put other files in the place of models and of the index.
     RootWritable,

@@ -149,6 +149,16 @@ pub(super) const KINDS: &[KindInfo] = &[
                 damaged",
     },
     KindInfo {
+        kind: K::UntrustedBlob,
+        name: "untrusted_blob",
+        severity: Severity::Warning,
+        remedy: Remedy::Repair,
+        meaning: "a member of the group can have put both there: whether its bytes are good is not known, and each use reads \
+                 all of it",
+        advice: "checks it by its SHA-256; when it is bad it goes to quarantine and its entries are marked damaged; staging it \
+                again names its owner in the record",
+    },
+    KindInfo {
         kind: K::OutboardMissing,
         name: "outboard_missing",
         severity: Severity::Warning,
@@ -257,7 +267,7 @@ pub(super) const KINDS: &[KindInfo] = &[
         name: "wrong_mode",
         severity: Severity::Warning,
         remedy: Remedy::Repair,
-        meaning: "somebody can change what the catalog relies on, or its owner cannot use it",
+        meaning: "somebody can change or lock what the catalog relies on, or its owner or its group cannot use it",
         advice: "sets it",
     },
     KindInfo {

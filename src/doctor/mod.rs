@@ -11,6 +11,7 @@ mod json;
 mod kind;
 mod kind_table;
 mod look;
+mod mode;
 mod private;
 mod rebuild;
 mod repair;

@@ -20,7 +20,7 @@ impl Look<'_> {
         }
         // One of a dead process is a finding of its own.
         if meta.mode & 0o777 != 0o700 && matches!(Session::claim_dead(self.root, path), Ok(None)) {
-            self.wrong_mode(path, meta, 0o700, tally);
+            tally.wrong_modes.push(self.wrong_mode(path, meta, 0o700, None));
         }
     }
 
@@ -33,7 +33,7 @@ impl Look<'_> {
             );
         }
         if meta.mode & 0o777 != 0o700 {
-            self.wrong_mode(path, meta, 0o700, tally);
+            tally.wrong_modes.push(self.wrong_mode(path, meta, 0o700, None));
         }
         // Another user's cannot be read, and is left alone.
         let entries = self.root.entries(path).unwrap_or_default();

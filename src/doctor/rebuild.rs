@@ -31,8 +31,8 @@ impl Doctor {
         let store = &self.store;
         let mut doubtful = Vec::new();
         for file in files {
-            if !blob::is_good_by_stamp(&store.root, &file.digest, store.durability())? {
-                doubtful.push(Subject::blob(&file.digest, Some(file.size_bytes)));
+            if !blob::is_good_by_stamp(&store.root, &file.digest, store.durability(), &record.owners)? {
+                doubtful.push(Subject::blob(&file.digest, Some(file.size_bytes)).owned_by(&record.owners));
             }
         }
         for (subject, verdict) in Checker::quiet(&store.root, store.durability()).all(&doubtful)? {

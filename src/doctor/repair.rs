@@ -8,10 +8,11 @@ use super::shards::named;
 use crate::blob::{Checker, Subject, Verdict};
 use crate::digest::Digest;
 use crate::error::{Error, Result};
-use crate::fs::{Kind, atomic, reserve};
+use crate::fs::{atomic, lock_file, reserve};
 use crate::layout;
 use crate::observer::Event;
 use crate::store::{Exclusive, check_store_file, has_tag, write_tag};
+use crate::sum::SumBytes;
 
 impl Doctor {
     /// Repairs what can be repaired of these findings, and says what became of each, in their order. Durable, with
@@ -47,13 +48,13 @@ impl Doctor {
     fn do_one(&self, fix: &Fix) -> RepairOutcome {
         let done = match fix {
             Fix::MakeFolder(folder) => self.make_folder(folder),
-            Fix::MakeProbe => self.store.root.open_lock_file(&layout::lock_probe()).map(|_| Some("it was made".into())),
+            Fix::MakeProbe => self.make_probe().map(|()| Some("it was made".into())),
             Fix::WriteTag => self.write_tag(),
             Fix::MakeReserve => reserve::make(&self.store.root).map(|is_new| is_new.then(|| "it was made".into())),
             Fix::WriteStoreJson => self.write_store_json(),
             Fix::RestoreShard(number) => self.restore_shard(*number),
             Fix::RenewPrevious(number) => self.renew_previous(*number),
-            Fix::SetMode(path, mode) => self.set_mode(path, *mode),
+            Fix::SetMode { path, mode, digest } => self.set_mode(path, *mode, *digest),
             Fix::RebuildView(id) => self.rebuild_view(id),
             Fix::CheckBlob(_) => Ok(None), // done before, all at once
         };
@@ -71,9 +72,13 @@ impl Doctor {
             }
         }
         if layout::lock_probe().starts_with(folder) {
-            root.open_lock_file(&layout::lock_probe())?;
+            self.make_probe()?;
         }
         Ok(is_new.then(|| "it was made".into()))
+    }
+
+    fn make_probe(&self) -> Result<()> {
+        lock_file::make_probe(&self.store.root, &layout::lock_probe())
     }
 
     fn write_tag(&self) -> Result<Option<String>> {
@@ -113,15 +118,6 @@ impl Doctor {
         Ok(is_new.then(|| "it is a second name of the shard now".into()))
     }
 
-    fn set_mode(&self, path: &Path, mode: u32) -> Result<Option<String>> {
-        let root = &self.store.root;
-        let Some(meta) = root.meta(path)? else { return Ok(None) };
-        let file = if meta.kind == Kind::Dir { root.open_dir(path)? } else { root.open_file(path)? };
-        let Some(file) = file else { return Ok(None) };
-        atomic::set_mode(root, &file, path, mode)?;
-        Ok(Some(format!("it is {mode:04o} now")))
-    }
-
     /// Reads blobs in full, on all cores, under no lock. A good one gets a new outboard; a bad one goes to quarantine.
     fn check_blobs(&self, findings: &[Finding], outcomes: &mut [Option<RepairOutcome>]) {
         let store = &self.store;
@@ -140,7 +136,7 @@ impl Doctor {
             return;
         }
         let size_of = |subject: &Subject| store.root.meta(&subject.path).ok().flatten().map_or(0, |m| m.size_bytes);
-        let bytes_total = subjects.iter().map(size_of).sum();
+        let bytes_total = subjects.iter().map(size_of).sum_bytes();
         self.observer.on(&Event::Started { what: &format!("{} blobs", subjects.len()), bytes_total });
         let advanced = |bytes| self.observer.on(&Event::Advanced { bytes });
         let checker = Checker { advanced: &advanced, ..Checker::quiet(&store.root, store.durability()) };
@@ -184,7 +180,7 @@ fn rank(fix: &Fix) -> u8 {
         Fix::RestoreShard(_) => 1,
         Fix::RenewPrevious(_) => 2,
         Fix::WriteStoreJson | Fix::WriteTag | Fix::MakeReserve => 3,
-        Fix::SetMode(..) => 4,
+        Fix::SetMode { .. } => 4,
         Fix::CheckBlob(_) => 5,
         Fix::RebuildView(_) => 6,
     }

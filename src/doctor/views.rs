@@ -50,7 +50,7 @@ impl Look<'_> {
                     known.needed.entry(digest).or_insert_with(|| record.entry.id.clone());
                 }
                 if let Some(bytes) = seen.copied_bytes {
-                    known.copied = (known.copied.0 + 1, known.copied.1 + bytes);
+                    known.copied = (known.copied.0 + 1, known.copied.1.saturating_add(bytes));
                 }
             }
             self.found.extend(seen.found);
@@ -138,7 +138,7 @@ impl Look<'_> {
                     seen.bad.push(*digest);
                     let what = format!("it has {} bytes, and by the record {size}", blob.size_bytes);
                     let finding = self.finding(K::BlobSize, &path, what).of(id);
-                    seen.found.push(match blob::is_good_by_stamp(self.root, digest, Durability::Relaxed)? {
+                    seen.found.push(match blob::is_good_by_stamp(self.root, digest, Durability::Relaxed, &record.owners)? {
                         false => finding.fixed_by(Fix::CheckBlob(*digest)),
                         true => finding.left_to_the_operator(
                             "the blob is as it was at its last full check, so it is the record that is wrong: stage the \
@@ -184,7 +184,7 @@ impl Look<'_> {
     ) -> Result<()> {
         let id = record.entry.id.as_str();
         let is_linked = record.view.is_none_or(|view| view == LinkMode::Hardlink);
-        let mut own_bytes = 0;
+        let mut own_bytes = 0_u64;
         let (mut is_own, mut is_whole) = (false, true);
         for (file, path) in shown_files(record, files, at) {
             let blob = self.root.meta(&layout::blob(&file.digest))?;
@@ -216,11 +216,9 @@ impl Look<'_> {
                 }
                 Some(shown) => {
                     is_own = true;
-                    own_bytes += shown.size_bytes;
+                    own_bytes = own_bytes.saturating_add(shown.size_bytes);
                     if shown.mode != 0o444 && self.root.keeps_modes() != Some(false) {
-                        let what = format!("its mode is {:04o} and not 0444", shown.mode);
-                        let finding = self.finding(K::WrongMode, &path, what).of(id);
-                        seen.found.push(finding.fixed_by(Fix::SetMode(path, 0o444)));
+                        seen.found.push(self.wrong_mode(&path, &shown, 0o444, Some(file.digest)).of(id));
                     }
                 }
             }

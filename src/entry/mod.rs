@@ -202,6 +202,9 @@ pub struct Record {
     pub damaged_ms: Option<u64>,
     /// Further blobs that it needs, such as signatures of its content: they are kept as long as it is.
     pub needs: BTreeSet<Digest>,
+    /// Users, beside the root's owner, to whom its blobs and its view belonged when they were stored or checked for it. What
+    /// an outboard says of a file of anybody else is not believed.
+    pub(crate) owners: BTreeSet<u32>,
     /// What asks for it to be kept, by name.
     pub pins: BTreeMap<String, Pin>,
     /// The hash of the paths and stamps of a view's files when they were made or checked last, unless it is made of hardlinks.

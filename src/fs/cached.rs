@@ -6,18 +6,24 @@ use std::io;
 use std::ops::{Deref, Range};
 
 use super::map::{Map, page_bytes};
-use super::sys;
+use super::{current_user, meta_of, sys};
 
 /// A part of a file, in memory. When it is dropped, the pages that were read for it leave the page cache.
 #[derive(Debug)]
 pub(crate) struct Visit<'f> {
-    map: Option<Map>, // None: only while it is dropped
+    bytes: Bytes,
     file: &'f File,
     brought_in: Vec<Range<u64>>,
 }
 
+#[derive(Debug)]
+enum Bytes {
+    Mapped(Map),
+    Read(Vec<u8>),
+}
+
 impl<'f> Visit<'f> {
-    /// Reads a part of a file that the store owns, see [`Map::of_owned`].
+    /// Reads a part of a file of the store. It is mapped if nobody but this user can cut it, and read into a buffer if not.
     pub(crate) fn to(file: &'f File, part: Range<u64>) -> io::Result<Self> {
         let map = Map::of_owned(file, part.clone())?;
         let brought_in = map.resident_pages().map_or_else(Vec::new, |pages| absent(&pages, &part));
@@ -27,25 +33,42 @@ impl<'f> Visit<'f> {
             map.without_readahead();
             sys::will_need(file, &part);
         }
+        let length = map.len();
         // From here on its drop lets the pages go, also when reading fails.
-        let visit = Visit { map: Some(map), file, brought_in };
-        visit.map.as_ref().map_or(Ok(()), Map::populate)?;
+        let mut visit = Visit { bytes: Bytes::Mapped(map), file, brought_in };
+        if can_be_cut(file)? {
+            // The map has told what is in memory, and none of its pages was touched.
+            visit.bytes = Bytes::Read(vec![0; length]);
+        }
+        match &mut visit.bytes {
+            Bytes::Mapped(map) => map.populate()?,
+            Bytes::Read(buffer) => sys::read_exact_at(file, part.start, buffer)?,
+        }
         Ok(visit)
     }
+}
+
+/// Whether another user can write to it. When it is cut, to touch a page of a map that is gone ends the process.
+fn can_be_cut(file: &File) -> io::Result<bool> {
+    let meta = meta_of(file)?;
+    Ok(meta.owner != current_user() || meta.mode & 0o022 != 0)
 }
 
 impl Deref for Visit<'_> {
     type Target = [u8];
 
     fn deref(&self) -> &[u8] {
-        self.map.as_deref().unwrap_or_default()
+        match &self.bytes {
+            Bytes::Mapped(map) => map,
+            Bytes::Read(buffer) => buffer,
+        }
     }
 }
 
 impl Drop for Visit<'_> {
     fn drop(&mut self) {
         // The kernel keeps what is mapped.
-        self.map = None;
+        self.bytes = Bytes::Read(Vec::new());
         for part in &self.brought_in {
             sys::wont_need(self.file, part);
         }

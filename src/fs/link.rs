@@ -96,11 +96,20 @@ pub(crate) fn can_reflink(root: &Root, from: &File, name: &Path) -> bool {
 /// Removes a source that was moved into the store, if it is still the file that was read.
 pub(crate) fn remove_source(source: &Path, read: Option<Stamp>) -> io::Result<()> {
     let now = std::fs::symlink_metadata(source)?;
+    if now.is_symlink() {
+        return Err(io::Error::other("it is a symlink, which leads to what was read"));
+    }
     if !now.is_file() || read != Some(super::meta_of_path(source)?.stamp()) {
-        return Err(io::Error::other("it is no longer what was read; it stays"));
+        return Err(io::Error::other("it is no longer what was read"));
     }
     #[allow(clippy::disallowed_methods)] // outside the root, because the caller asked for a move
     std::fs::remove_file(source)
+}
+
+/// Whether [`remove_source`] is likely to do it: it is no symlink, and its folder can be written to.
+pub(crate) fn can_remove_source(source: &Path) -> bool {
+    let is_file = std::fs::symlink_metadata(source).is_ok_and(|meta| meta.is_file());
+    is_file && source.parent().is_some_and(sys::may_write)
 }
 
 /// Removes the folders of a moved tree that are empty now.

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::{Root, meta_of};
+use super::{Root, lock_file, lock_holder, meta_of};
 use crate::error::{Error, Result};
 
 /// How long to wait for a lock.
@@ -41,25 +41,36 @@ pub(crate) enum Hold {
 /// A held lock.
 #[must_use = "a dropped lock no longer protects anything"]
 #[derive(Debug)]
-pub(crate) struct Lock(File);
+pub(crate) struct Lock {
+    file: File,
+    /// The process that has taken it.
+    process: u32,
+}
 
 impl Lock {
+    fn of(file: File) -> Self {
+        Lock { file, process: std::process::id() }
+    }
+
     /// The locked file.
     pub(crate) fn file(&self) -> &File {
-        &self.0
+        &self.file
     }
 
     /// Whether the name still leads to the file that is locked. If not, whoever locks it now is excluded no more.
     pub(crate) fn is_named(&self, root: &Root, path: &Path) -> Result<bool> {
-        let held = meta_of(&self.0).map_err(|e| root.fail("look at", path, e))?;
+        let held = meta_of(&self.file).map_err(|e| root.fail("look at", path, e))?;
         Ok(root.meta(path)?.is_some_and(|named| named.same_inode(&held)))
     }
 }
 
 impl Drop for Lock {
     fn drop(&mut self) {
-        // Explicitly, because a child process that was started a moment ago may still share the descriptor.
-        let _ = fs2::FileExt::unlock(&self.0);
+        // Explicitly, because a child process that was started a moment ago may still share the descriptor. But not by such a
+        // child, which has a copy of all this when it was forked: it would end the lock of its parent.
+        if self.process == std::process::id() {
+            let _ = fs2::FileExt::unlock(&self.file);
+        }
     }
 }
 
@@ -67,11 +78,11 @@ impl Drop for Lock {
 pub(crate) fn lock(root: &Root, path: PathBuf, what: &'static str, hold: Hold, wait: Wait) -> Result<Lock> {
     let start = Instant::now();
     loop {
-        let file = root.open_lock_file(&path)?;
+        let file = lock_file::open(root, &path)?;
         if !acquire(&file, hold, wait, start).map_err(|e| root.fail("lock", &path, e))? {
-            return Err(Error::Busy { what, path: root.absolute(&path), waited: start.elapsed() });
+            return Err(busy(root, &file, &path, what, start));
         }
-        let lock = Lock(file);
+        let lock = Lock::of(file);
         // Somebody may have removed or replaced the file while we waited: a lock on the old inode excludes nobody.
         if lock.is_named(root, &path)? {
             return Ok(lock);
@@ -108,15 +119,20 @@ pub(crate) fn lock_open_file(
 ) -> Result<Lock> {
     let start = Instant::now();
     if acquire(&file, hold, wait, start).map_err(|e| root.fail("lock", name, e))? {
-        return Ok(Lock(file));
+        return Ok(Lock::of(file));
     }
-    Err(Error::Busy { what, path: root.absolute(name), waited: start.elapsed() })
+    Err(busy(root, &file, name, what, start))
+}
+
+fn busy(root: &Root, file: &File, name: &Path, what: &'static str, start: Instant) -> Error {
+    let holder = meta_of(file).ok().and_then(|meta| lock_holder::find_holder(&meta));
+    Error::Busy { what, path: root.absolute(name), waited: start.elapsed(), holder }
 }
 
 /// Locks a file or folder that is not a lock file, without waiting; `None`: another holds it.
 pub(crate) fn try_lock_file(root: &Root, file: File, name: &Path, hold: Hold) -> Result<Option<Lock>> {
     let got = acquire(&file, hold, Wait::Never, Instant::now()).map_err(|e| root.fail("lock", name, e))?;
-    Ok(got.then(|| Lock(file)))
+    Ok(got.then(|| Lock::of(file)))
 }
 
 fn acquire(file: &File, hold: Hold, wait: Wait, start: Instant) -> io::Result<bool> {

@@ -6,18 +6,19 @@ use std::ops::{Deref, Range};
 
 use memmap2::{Advice, Mmap, MmapOptions};
 
-/// Whether reading failed because the disk cannot give the bytes back: EIO, what `madvise` says of a page that would
-/// raise SIGBUS, and of one whose memory is broken.
+/// Whether reading failed because the bytes cannot be had: EIO, what `madvise` says of a page that would raise SIGBUS, and
+/// of one whose memory is broken; or the file was cut a moment ago.
 pub(crate) fn is_bad_medium(error: &io::Error) -> bool {
     const EIO: i32 = 5;
     const EFAULT: i32 = 14;
     const EHWPOISON: i32 = 133;
-    matches!(error.raw_os_error(), Some(EIO | EFAULT | EHWPOISON))
+    matches!(error.raw_os_error(), Some(EIO | EFAULT | EHWPOISON)) || error.kind() == io::ErrorKind::UnexpectedEof
 }
 
 /// A part of a file of the store, mapped: of a private file that is being brought in, of a blob or of a view.
 ///
-/// Never of somebody else's file: when that shrinks, touching the lost pages kills the process. Large files are mapped a
+/// Its bytes are touched only of a file that is this user's, or of a leased blob on the caller's word: when another user
+/// cuts the file, touching the lost pages kills the process. Large files are mapped a
 /// part at a time, because the page tables of a whole one would grow with it.
 #[derive(Debug)]
 pub(crate) struct Map {
@@ -34,8 +35,8 @@ impl Map {
         }
         // SAFETY: the map is sound while nobody shrinks or changes the file. The caller guarantees that it is a file of
         // the store: a private one is mode 0600 in a folder of mode 0700 and only grows before it is mapped to its
-        // full size; a blob or a view is mode 0444 and no code of this crate opens one for writing. What root does to it
-        // by hand is not covered, as for every program that maps its data.
+        // full size; a blob or a view is mode 0444 and no code of this crate opens one for writing. What its owner or
+        // root does to it by hand is not covered, as for every program that maps its data.
         let map = unsafe { MmapOptions::new().offset(part.start).len(length).map(file) }?;
         Ok(Map { map: Some(map) })
     }

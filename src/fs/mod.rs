@@ -9,8 +9,11 @@ pub(crate) mod fault;
 pub(crate) mod freed;
 pub(crate) mod link;
 pub(crate) mod lock;
+pub(crate) mod lock_file;
+mod lock_holder;
 pub(crate) mod map;
 pub(crate) mod owned;
+mod process;
 pub(crate) mod reserve;
 pub(crate) mod root;
 mod session;
@@ -54,6 +57,7 @@ pub(crate) struct Meta {
     pub(crate) mode: u32,
     pub(crate) links: u64,
     pub(crate) owner: u32,
+    pub(crate) group: u32,
     /// On disk, shared blocks counted in full.
     pub(crate) allocated_bytes: u64,
 }

@@ -44,12 +44,28 @@ pub(crate) fn missing_bytes(root: &Root) -> Result<u64> {
 pub(crate) fn with_reserve<T>(root: &Root, mut step: impl FnMut() -> Result<T>) -> Result<T> {
     match step() {
         // Also when there is none: another removal may have given it up just now.
-        Err(error) if error.is_no_space() => {
-            if root.remove_file(Path::new(layout::RESERVE))? {
-                tracing::info!(root = %root.path().display(), "no room is left: the reserve is given up for a removal");
+        Err(error) if error.is_no_space() => match give_up(root) {
+            Ok(was_there) => {
+                if was_there {
+                    tracing::info!(root = %root.path().display(), "no room is left: the reserve is given up for a removal");
+                }
+                step()
             }
-            step()
-        }
+            Err(_) => Err(error),
+        },
+        other => other,
+    }
+}
+
+/// Returns whether there was one.
+fn give_up(root: &Root) -> Result<bool> {
+    let name = Path::new(layout::RESERVE);
+    match root.remove_file(name) {
+        // In a sticky root only its owner may remove it. Others of the group may cut it, which gives its blocks.
+        Err(error) if error.is_permission_denied() => match root.open_private_file(name)? {
+            Some(reserve) => reserve.set_len(0).map(|()| true).map_err(|e| root.fail("cut", name, e)),
+            None => Ok(false),
+        },
         other => other,
     }
 }

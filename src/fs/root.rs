@@ -1,5 +1,6 @@
 //! `Root`: the directory that the store may touch, and the only way to touch it.
 
+use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, Read};
@@ -7,7 +8,7 @@ use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
 use super::sys::{Handle, Open, Replace};
-use super::{Kind, Meta, atomic, current_user, fault, is_symlink_loop};
+use super::{Kind, Meta, atomic, current_user, fault, is_symlink_loop, meta_of};
 use crate::error::{Error, Result};
 use crate::hint::Hint;
 
@@ -19,6 +20,8 @@ pub(crate) struct Root {
     path: PathBuf,
     /// Bits that a root of a shared group hands down: group write and set-group-id.
     shared_mode: u32,
+    owner: u32,
+    group: u32,
 }
 
 impl Root {
@@ -27,8 +30,8 @@ impl Root {
         let fail = |source| Error::io("open the catalog's root", path, source);
         let path = path.canonicalize().map_err(fail)?;
         let handle = Handle::open(&path).map_err(fail)?;
-        let shared_mode = handle.meta(Path::new("")).map_err(fail)?.mode & 0o2020;
-        Ok(Root { handle, path, shared_mode })
+        let meta = handle.meta(Path::new("")).map_err(fail)?;
+        Ok(Root { handle, path, shared_mode: meta.mode & 0o2020, owner: meta.owner, group: meta.group })
     }
 
     /// The root's own absolute path, free of symlinks at the time of opening.
@@ -49,6 +52,32 @@ impl Root {
     /// Mode of the store's own small files: never writable for everybody.
     pub(crate) fn file_mode(&self) -> u32 {
         0o644 | (self.shared_mode & 0o020)
+    }
+
+    /// Whether a group may write to it.
+    pub(crate) fn is_shared(&self) -> bool {
+        self.shared_mode & 0o020 != 0
+    }
+
+    /// The user that the root belongs to.
+    pub(crate) fn owner(&self) -> u32 {
+        self.owner
+    }
+
+    /// The group that the root belongs to.
+    pub(crate) fn group(&self) -> u32 {
+        self.group
+    }
+
+    /// Whether a file of this user is what this process may take somebody's word for: the superuser's, that of the root's
+    /// owner, its own, or that of one of these.
+    pub(crate) fn trusts(&self, owner: u32, named: &BTreeSet<u32>) -> bool {
+        self.is_trusted_by_all(owner) || owner == current_user() || named.contains(&owner)
+    }
+
+    /// Whether it is the superuser or the root's owner, who can change everything here.
+    pub(crate) fn is_trusted_by_all(&self, owner: u32) -> bool {
+        owner == 0 || owner == self.owner
     }
 
     /// Whether the file system keeps the modes of files; `None` when that cannot be asked.
@@ -90,10 +119,16 @@ impl Root {
 
     /// Reads a whole small file; `None` when there is nothing.
     pub(crate) fn read(&self, relative: &Path) -> Result<Option<Vec<u8>>> {
+        Ok(self.read_with_meta(relative)?.map(|(bytes, _)| bytes))
+    }
+
+    /// The same, and what `stat` says of the very file.
+    pub(crate) fn read_with_meta(&self, relative: &Path) -> Result<Option<(Vec<u8>, Meta)>> {
         let Some(mut file) = self.open_file(relative)? else { return Ok(None) };
         let mut bytes = Vec::new();
         file.read_to_end(&mut bytes).map_err(|e| self.fail("read", relative, e))?;
-        Ok(Some(bytes))
+        let meta = meta_of(&file).map_err(|e| self.fail("look at", relative, e))?;
+        Ok(Some((bytes, meta)))
     }
 
     pub(crate) fn create_file(&self, relative: &Path, mode: u32) -> Result<File> {
@@ -102,10 +137,9 @@ impl Root {
             .map_err(|e| self.fail("create", relative, e))
     }
 
-    pub(crate) fn open_lock_file(&self, relative: &Path) -> Result<File> {
-        self.handle
-            .open_file(relative, Open::Lock(self.file_mode()))
-            .map_err(|e| self.fail("open the lock file", relative, e))
+    /// Opens a file that is to be locked; see [`lock_file`](super::lock_file).
+    pub(super) fn open_lock_file(&self, relative: &Path, mode: u32) -> Result<File> {
+        self.handle.open_file(relative, Open::Lock(mode)).map_err(|e| self.fail("open the lock file", relative, e))
     }
 
     pub(crate) fn open_dir(&self, relative: &Path) -> Result<Option<File>> {
@@ -301,9 +335,9 @@ mod tests {
         escapes(root.make_dirs(Path::new("blobs")).unwrap_err());
         escapes(root.make_dirs(Path::new("blobs/sub")).unwrap_err());
         escapes(root.names(Path::new("blobs")).unwrap_err());
-        escapes(root.open_lock_file(Path::new("file")).unwrap_err());
+        escapes(root.open_lock_file(Path::new("file"), 0o600).unwrap_err());
         symlink(outside.path().join("made"), dir.path().join("dangling")).unwrap();
-        escapes(root.open_lock_file(Path::new("dangling")).unwrap_err());
+        escapes(root.open_lock_file(Path::new("dangling"), 0o600).unwrap_err());
         assert!(!outside.path().join("made").exists());
         // Removing a symlink removes the symlink.
         root.remove_all(Path::new("blobs")).unwrap();

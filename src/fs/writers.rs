@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use super::Meta;
+use super::{Meta, process};
 
 /// Names a process that has this inode open for writing, or mapped for shared writing.
 ///
@@ -14,27 +14,15 @@ pub(crate) fn find_writer(file: &Meta) -> Option<String> {
     processes.flatten().map(|entry| entry.path()).find_map(|process| {
         let pid: u32 = process.file_name()?.to_str()?.parse().ok()?;
         let seen = has_open_for_writing(&process, file) || has_mapped_for_writing(&process, file);
-        seen.then(|| {
-            let name = fs::read_to_string(process.join("comm")).unwrap_or_default();
-            format!("process {pid} ({}) has it open for writing", name.trim())
-        })
+        seen.then(|| format!("{} has it open for writing", process::named(pid)))
     })
 }
 
-#[cfg(unix)]
 fn has_open_for_writing(process: &Path, file: &Meta) -> bool {
-    use std::os::unix::fs::MetadataExt;
-    let Ok(descriptors) = fs::read_dir(process.join("fd")) else { return false };
-    descriptors.flatten().any(|descriptor| {
-        let same = fs::metadata(descriptor.path()).is_ok_and(|m| (m.dev(), m.ino()) == (file.device, file.inode));
-        same && fs::read_to_string(process.join("fdinfo").join(descriptor.file_name()))
-            .is_ok_and(|info| is_writable(&info))
-    })
-}
-
-#[cfg(not(unix))]
-fn has_open_for_writing(_: &Path, _: &Meta) -> bool {
-    false
+    process::descriptors(process, file)
+        .iter()
+        .filter_map(|descriptor| descriptor.file_name())
+        .any(|number| fs::read_to_string(process.join("fdinfo").join(number)).is_ok_and(|info| is_writable(&info)))
 }
 
 /// `flags:` of `/proc/<pid>/fdinfo/<fd>` is octal; its last two bits are the access mode, 0 for read-only.

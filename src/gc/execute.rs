@@ -176,7 +176,7 @@ impl Run<'_> {
     ) -> Result<()> {
         let store = self.store;
         self.report.entries += 1;
-        self.report.logical_bytes += stored.size_bytes;
+        self.report.logical_bytes = self.report.logical_bytes.saturating_add(stored.size_bytes);
         let digest = stored.digest.filter(|_| stored.kind != ArtifactKind::Registered);
         // The sweep may have let go of what it kept leases off, to lock the store again: what is leased now stays for a later
         // collection.
@@ -196,7 +196,9 @@ impl Run<'_> {
             sweep.roots.release(&path, &blobs);
         }
         // A view that cannot be removed is no reason to keep the blobs.
-        let views = sweep.remove_views(id, stored, &files).map(|freed| self.report.physical_bytes += freed.disk_bytes);
+        let views = sweep
+            .remove_views(id, stored, &files)
+            .map(|freed| self.report.physical_bytes = self.report.physical_bytes.saturating_add(freed.disk_bytes));
         self.note(&step.action, views)?;
         for digest in &blobs {
             let removed = sweep.remove_blob(digest, step.at_once).map(|fate| count(fate, step, &mut self.report));
@@ -212,7 +214,7 @@ impl Run<'_> {
             match ingest::remove_partial(root, key)? {
                 Some(bytes) => {
                     self.report.leftovers += 1;
-                    self.report.physical_bytes += bytes;
+                    self.report.physical_bytes = self.report.physical_bytes.saturating_add(bytes);
                 }
                 None => self.report.skipped += 1, // somebody goes on with it
             }
@@ -232,7 +234,7 @@ impl Run<'_> {
         let freed = bytes_freed_below(root, path)?;
         root.remove_all(path)?;
         self.report.leftovers += 1;
-        self.report.physical_bytes += freed.bytes;
+        self.report.physical_bytes = self.report.physical_bytes.saturating_add(freed.bytes);
         Ok(())
     }
 
@@ -308,8 +310,8 @@ fn count(fate: Fate, step: &GcStep, report: &mut GcReport) {
 impl GcReport {
     fn add(&mut self, freed: &Freed) {
         self.blobs += u64::from(freed.removed);
-        self.physical_bytes += freed.disk_bytes;
-        self.shared_bytes += freed.shared_bytes;
+        self.physical_bytes = self.physical_bytes.saturating_add(freed.disk_bytes);
+        self.shared_bytes = self.shared_bytes.saturating_add(freed.shared_bytes);
     }
 }
 

@@ -21,7 +21,7 @@ pub(crate) struct Facts {
     pub(crate) leftovers: Vec<(PathBuf, u64)>,
     /// What interrupted copies have left, and nobody works on.
     pub(crate) partials: Vec<PartialFacts>,
-    /// Views that no entry names and no lease holds.
+    /// Views that no entry names.
     pub(crate) views: Vec<ViewFacts>,
     /// Bytes on disk of views that are copies, and of what is in quarantine.
     pub(crate) other_bytes: u64,
@@ -95,6 +95,8 @@ pub(crate) struct QuarantineFacts {
 pub(crate) struct ViewFacts {
     pub(crate) path: PathBuf,
     pub(crate) changed_ms: u64,
+    /// A lease holds it.
+    pub(crate) is_leased: bool,
 }
 
 impl EntryFacts {

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use super::facts::{EntryFacts, Facts, PartialFacts, QuarantineFacts, TrashFacts, TrashedBlob};
 use super::own_names::OwnNames;
 use super::plan::make_plan;
-use super::stray_views::stray_views;
+use super::unnamed_views::unnamed_views;
 use super::usage::{Measured, bytes_freed_below, disk_bytes_below};
 use super::{GcPlan, GcPolicy};
 use crate::blob::{self, LeaseBlock};
@@ -20,6 +20,7 @@ use crate::fs::{Root, now_ms};
 use crate::ingest::{self, PartialState};
 use crate::layout::{self, Thing};
 use crate::store::{Roots, Store};
+use crate::sum::SumBytes;
 
 /// Says what a collection by this policy would do now, and why.
 pub(crate) fn plan_gc(store: &Store, policy: &GcPolicy) -> Result<GcPlan> {
@@ -55,12 +56,12 @@ pub(super) fn gather(store: &Store) -> Result<Facts> {
         facts.entries.push(entry_facts(record, needed.blobs, now_ms));
         Ok(())
     })?;
-    facts.views = stray_views(store, &roots)?;
-    names.add_stray(root, &facts.views)?;
+    facts.views = unnamed_views(store, &roots)?;
+    names.add_unnamed(root, &facts.views)?;
     facts.blobs = names.blob_facts(root, &blob::all_with_meta(root)?);
     let quarantine = disk_bytes_below(root, Path::new(layout::QUARANTINE))?;
     facts.quarantined = quarantined(root)?;
-    facts.other_bytes = facts.entries.iter().map(|entry| entry.view_bytes).sum::<u64>() + quarantine.bytes;
+    facts.other_bytes = facts.entries.iter().map(|entry| entry.view_bytes).chain([quarantine.bytes]).sum_bytes();
     facts.quarantine_bytes = quarantine.bytes;
     facts.unreadable.extend(quarantine.unreadable);
     let freeing = Freeing::of(root);

@@ -12,13 +12,14 @@ mod own_names;
 mod plan;
 mod policy;
 mod remove;
+mod remove_plan;
 mod report;
 mod room;
-mod stray_views;
+mod unnamed_views;
 mod usage;
 
 pub use policy::GcPolicy;
-pub use remove::{KeptBlob, RemoveReceipt};
+pub use remove::{KeptBlob, RemoveOptions, RemoveReceipt};
 pub use report::{GcAction, GcFailure, GcKept, GcPlan, GcReason, GcReport, GcStep};
 pub use usage::{DiskUsage, EntryUsage};
 

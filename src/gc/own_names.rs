@@ -37,8 +37,8 @@ impl OwnNames {
         }
     }
 
-    /// Views that a collection takes as well.
-    pub(super) fn add_stray(&mut self, root: &Root, views: &[ViewFacts]) -> Result<()> {
+    /// Views that a collection takes as well, or that a lease holds.
+    pub(super) fn add_unnamed(&mut self, root: &Root, views: &[ViewFacts]) -> Result<()> {
         views.iter().try_for_each(|view| self.add_below(root, &view.path))
     }
 
@@ -56,7 +56,7 @@ impl OwnNames {
         }
     }
 
-    /// How many names of its own, and of stray views, a file in `blobs/` or `trash/` has.
+    /// How many names of its own, and of such views, a file in `blobs/` or `trash/` has.
     pub(super) fn of(&self, digest: &Digest, meta: &Meta) -> u64 {
         let shown = self.shown.get(digest).copied().unwrap_or(0);
         1 + shown + self.stray.get(&meta.inode).copied().unwrap_or(0)

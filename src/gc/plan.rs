@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::facts::{BlobFacts, EntryFacts, Facts, TrashFacts};
 use super::{GcAction, GcKept, GcPlan, GcPolicy, GcReason, GcStep};
 use crate::digest::Digest;
+use crate::sum::SumBytes;
 
 pub(super) fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
@@ -75,12 +76,12 @@ impl<'a> Planner<'a> {
         for digest in facts.entries.iter().flat_map(|entry| &entry.blobs) {
             *references.entry(*digest).or_default() += 1;
         }
-        let used_bytes = facts.blobs.values().map(|blob| blob.bytes).sum::<u64>()
-            + facts.trash.iter().map(|trash| trash.bytes).sum::<u64>()
-            // What their removal brings is in `freed_bytes`: left out here, it would stand for room that the blobs need.
-            + facts.leftovers.iter().map(|(_, bytes)| bytes).sum::<u64>()
-            + facts.partials.iter().map(|partial| partial.bytes).sum::<u64>()
-            + facts.other_bytes;
+        let blobs = facts.blobs.values().map(|blob| blob.bytes);
+        let trash = facts.trash.iter().map(|trash| trash.bytes);
+        // What their removal brings is in `freed_bytes`: left out here, it would stand for room that the blobs need.
+        let leftovers = facts.leftovers.iter().map(|(_, bytes)| *bytes);
+        let partials = facts.partials.iter().map(|partial| partial.bytes);
+        let used_bytes = blobs.chain(trash).chain(leftovers).chain(partials).chain([facts.other_bytes]).sum_bytes();
         Planner {
             facts,
             policy,
@@ -101,7 +102,7 @@ impl<'a> Planner<'a> {
     fn step(&mut self, action: GcAction, reason: GcReason, bytes: u64, at_once: bool) {
         self.steps.push(GcStep { action, reason, bytes, at_once });
         if at_once {
-            self.freed_bytes += bytes;
+            self.freed_bytes = self.freed_bytes.saturating_add(bytes);
         }
     }
 
@@ -135,7 +136,7 @@ impl<'a> Planner<'a> {
     }
 
     fn take_unreferenced(&mut self) {
-        for view in &self.facts.views {
+        for view in self.facts.views.iter().filter(|view| !view.is_leased) {
             if self.is_older_than(view.changed_ms, self.policy.grace) {
                 self.step(GcAction::RemoveView { path: view.path.clone() }, GcReason::Unreferenced, 0, true);
             }
@@ -180,7 +181,7 @@ impl<'a> Planner<'a> {
                 *count
             });
             if left == Some(0) && !self.facts.leased_orphans.contains(digest) {
-                bytes += self.facts.blobs.get(digest).map_or(0, |blob| blob.bytes);
+                bytes = bytes.saturating_add(self.facts.blobs.get(digest).map_or(0, |blob| blob.bytes));
             }
         }
         self.evicted.insert(&entry.id);
@@ -213,7 +214,7 @@ impl<'a> Planner<'a> {
             }
             step.at_once = true;
             missing = missing.saturating_sub(step.bytes);
-            self.freed_bytes += step.bytes;
+            self.freed_bytes = self.freed_bytes.saturating_add(step.bytes);
         }
         if self.missing_bytes() > 0 {
             self.evict_least_recently_used(is_leased);
@@ -303,7 +304,7 @@ impl<'a> Planner<'a> {
             shortfall_bytes: self.missing_bytes(),
             kept: self.kept.into_values().collect(),
             steps: self.steps,
-            shared_bytes: self.facts.blobs.values().map(|blob| blob.shared_bytes).sum(),
+            shared_bytes: self.facts.blobs.values().map(|blob| blob.shared_bytes).sum_bytes(),
             unreadable: self.facts.unreadable.clone(),
         }
     }

@@ -1,22 +1,54 @@
 //! `remove`: the entry first, then its views, then the blobs that nothing else needs.
 
+use std::collections::BTreeMap;
+
 use serde::ser::SerializeStruct as _;
 use serde::{Serialize, Serializer};
 
+use super::remove_plan;
 use crate::blob::manifest::TreeFile;
 use crate::digest::Digest;
-use crate::entry::ArtifactKind;
-use crate::error::Result;
-use crate::fs::reserve;
+use crate::entry::{ArtifactKind, Pin};
+use crate::error::{Error, Result};
+use crate::fs::{now_ms, reserve};
 use crate::index::{Change, StoredRecord};
 use crate::store::{Fate, Store, Sweep};
+use crate::sum::SumBytes;
 
-/// What [`FsCatalog::remove`](crate::FsCatalog::remove) did.
+/// How an entry is removed.
+#[derive(Clone, Copy, Debug, Default)]
+#[non_exhaustive]
+pub struct RemoveOptions {
+    /// Also when it is pinned.
+    pub force: bool,
+    /// Only says what would be removed. Writes nothing.
+    pub dry_run: bool,
+}
+
+impl RemoveOptions {
+    /// Removes it also when it is pinned.
+    #[must_use]
+    pub fn with_force(mut self, force: bool) -> Self {
+        self.force = force;
+        self
+    }
+
+    /// Only says what would be removed.
+    #[must_use]
+    pub fn with_dry_run(mut self, dry_run: bool) -> Self {
+        self.dry_run = dry_run;
+        self
+    }
+}
+
+/// What [`FsCatalog::remove`](crate::FsCatalog::remove) did, or would do.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RemoveReceipt {
-    /// The entry that is gone.
+    /// The entry.
     pub id: String,
+    /// Whether it is gone; `false` of a dry run.
+    pub removed: bool,
     /// Bytes of the files that are gone. Removing a name of an inode that has others frees nothing and counts nothing.
     pub bytes_reclaimed: u64,
     /// Bytes of the files that are gone and did not come free: files outside the store have them as well.
@@ -27,12 +59,11 @@ pub struct RemoveReceipt {
     pub kept: Vec<KeptBlob>,
 }
 
-/// There is a receipt only of what was removed, and its JSON says so.
 impl Serialize for RemoveReceipt {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut object = serializer.serialize_struct("RemoveReceipt", 6)?;
         object.serialize_field("id", &self.id)?;
-        object.serialize_field("removed", &true)?;
+        object.serialize_field("removed", &self.removed)?;
         object.serialize_field("bytes_reclaimed", &self.bytes_reclaimed)?;
         object.serialize_field("shared_bytes", &self.shared_bytes)?;
         object.serialize_field("blobs_removed", &self.blobs_removed)?;
@@ -53,27 +84,44 @@ pub struct KeptBlob {
     pub reason: String,
 }
 
-const LEASED: &str = "a live process leases it; the next gc takes it when that has ended";
+pub(super) const REFERENCED: &str = "another entry references it";
+pub(super) const LEASED: &str = "a live process leases it; the next gc takes it when that has ended";
 
 /// Removes an entry, durably; then, best effort, its views and the blobs that nothing else needs. `None`: there was none.
-pub(crate) fn remove(store: &Store, id: &str) -> Result<Option<RemoveReceipt>> {
-    if store.record(id)?.is_none() {
-        return Ok(None); // also on a read-only root
+/// One that is pinned is an error, unless it is forced.
+pub(crate) fn remove(store: &Store, id: &str, options: &RemoveOptions) -> Result<Option<RemoveReceipt>> {
+    let Some(record) = store.record(id)? else { return Ok(None) }; // also on a read-only root
+    let mut receipt = RemoveReceipt { id: id.to_owned(), removed: !options.dry_run, ..RemoveReceipt::default() };
+    if options.dry_run {
+        refuse_pinned(id, &record.pins, options)?;
+        remove_plan::plan(store, &record, &mut receipt)?;
+        return Ok(Some(receipt));
     }
     let mut removed = None;
     store.edit(&[id], &mut |_, old| {
+        if let Some(record) = &old {
+            refuse_pinned(id, &record.pins, options)?;
+        }
         // The files while no sweep runs: once the record is gone, one may take a tree's manifest.
         removed = old.map(|record| (files_of(store, &record), record));
         Ok(if removed.is_some() { Change::Remove } else { Change::Keep })
     })?;
     let Some((files, record)) = removed else { return Ok(None) };
-    let mut receipt = RemoveReceipt { id: id.to_owned(), ..RemoveReceipt::default() };
     if let Err(error) = files.and_then(|files| reclaim(store, id, &record, &files, &mut receipt)) {
         receipt.could_not(&record, &error);
     }
     reserve::make_if_it_fits(&store.root);
     tracing::debug!(id, bytes = receipt.bytes_reclaimed, "removed");
     Ok(Some(receipt))
+}
+
+fn refuse_pinned(id: &str, pins: &BTreeMap<String, Pin>, options: &RemoveOptions) -> Result<()> {
+    let now = now_ms();
+    let pins: Vec<String> = pins.iter().filter(|(_, pin)| pin.holds_at(now)).map(|(name, _)| name.clone()).collect();
+    match pins.is_empty() || options.force {
+        true => Ok(()),
+        false => Err(Error::Pinned { id: id.to_owned(), pins }),
+    }
 }
 
 fn files_of(store: &Store, record: &StoredRecord) -> Result<Vec<TreeFile>> {
@@ -110,7 +158,7 @@ fn reclaim(
     candidates.dedup();
     for (digest, bytes) in candidates {
         match sweep.remove_blob(&digest, true) {
-            Ok(Fate::Referenced) => receipt.keep(digest, bytes, "another entry references it"),
+            Ok(Fate::Referenced) => receipt.keep(digest, bytes, REFERENCED),
             Ok(Fate::Leased) => receipt.keep(digest, bytes, LEASED),
             Ok(Fate::Gone | Fate::Trashed) => {}
             Err(error) => receipt.keep(digest, bytes, &format!("it could not be removed: {error}")),
@@ -118,8 +166,9 @@ fn reclaim(
     }
     let swept = sweep.finish()?;
     receipt.blobs_removed = swept.freed.iter().filter(|freed| freed.removed).count() as u64;
-    receipt.bytes_reclaimed += swept.freed.iter().map(|freed| freed.size_bytes).sum::<u64>();
-    receipt.shared_bytes = swept.freed.iter().map(|freed| freed.shared_bytes).sum();
+    receipt.bytes_reclaimed =
+        receipt.bytes_reclaimed.saturating_add(swept.freed.iter().map(|freed| freed.size_bytes).sum_bytes());
+    receipt.shared_bytes = swept.freed.iter().map(|freed| freed.shared_bytes).sum_bytes();
     if let Some(error) = swept.failed.first() {
         receipt.could_not(record, error);
     }
@@ -127,7 +176,7 @@ fn reclaim(
 }
 
 impl RemoveReceipt {
-    fn keep(&mut self, digest: Digest, bytes: u64, reason: &str) {
+    pub(super) fn keep(&mut self, digest: Digest, bytes: u64, reason: &str) {
         self.kept.push(KeptBlob { digest, bytes, reason: reason.into() });
     }
 

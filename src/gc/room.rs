@@ -14,6 +14,7 @@ use crate::fs::space::space;
 use crate::fs::{Session, reserve};
 use crate::layout::{self, Thing};
 use crate::store::{Config, MinFree, Store};
+use crate::sum::SumBytes;
 
 /// What is about to come in.
 #[derive(Debug, Default)]
@@ -96,7 +97,7 @@ pub(crate) fn make_room(store: &Store, wanted: &Wanted<'_>) -> Result<()> {
     if ground.config.max_bytes.is_none() && ground.config.min_free.is_none() {
         // Nobody has allowed to evict. What is nobody's any more can go all the same.
         plan.steps.retain(|step| !matches!(step.action, GcAction::EvictEntry { .. }));
-        plan.freed_bytes = plan.steps.iter().filter(|step| step.at_once).map(|step| step.bytes).sum();
+        plan.freed_bytes = plan.steps.iter().filter(|step| step.at_once).map(|step| step.bytes).sum_bytes();
         plan.shortfall_bytes = wanted.copied_bytes.saturating_sub(facts.free_bytes.saturating_add(plan.freed_bytes));
     }
     let fits_after =
@@ -134,7 +135,7 @@ fn no_room(store: &Store, ground: &Ground, plan: &GcPlan, facts: &Facts, wanted:
         needed_bytes: wanted.stored_bytes.max(wanted.copied_bytes),
         available_bytes: ground.disk_bytes.min(quota_bytes),
         evictable_bytes: plan.freed_bytes,
-        young_bytes: young.map(|kept| kept.bytes).sum(),
+        young_bytes: young.map(|kept| kept.bytes).sum_bytes(),
         quarantine_bytes: facts.quarantine_bytes,
     }
 }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use super::own_names::OwnNames;
-use super::stray_views::stray_views;
+use super::unnamed_views::unnamed_views;
 use crate::blob;
 use crate::digest::Digest;
 use crate::entry::LinkMode;
@@ -17,6 +17,7 @@ use crate::ingest;
 use crate::json::all_lossy;
 use crate::layout::{self, Thing};
 use crate::store::{Roots, Store};
+use crate::sum::SumBytes;
 
 /// What the store holds. All in bytes; "on disk" counts the blocks of each inode once.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -75,7 +76,7 @@ pub(crate) fn disk_usage(store: &Store) -> Result<DiskUsage> {
     let mut entries = Vec::new();
     // Blobs of contents, and not of documents beside them: those have no size in a record.
     let mut shown: BTreeSet<Digest> = BTreeSet::new();
-    let mut unique_bytes = 0;
+    let mut unique_bytes = 0_u64;
     store.for_each_record(&mut |record, needed| {
         names.add(record, &needed);
         roots.add(store.relative(&record.entry.local_path), &needed.blobs);
@@ -85,25 +86,26 @@ pub(crate) fn disk_usage(store: &Store) -> Result<DiskUsage> {
                 shown.insert(*digest);
             }
         }
-        usage.logical_bytes += record.size_bytes;
+        usage.logical_bytes = usage.logical_bytes.saturating_add(record.size_bytes);
         if record.view == Some(LinkMode::Copy) {
-            usage.copied_view_bytes += record.size_bytes;
+            usage.copied_view_bytes = usage.copied_view_bytes.saturating_add(record.size_bytes);
         }
         entries.push((record.entry.id.clone(), record.size_bytes, needed.blobs));
         Ok(())
     })?;
     let metas = blob::all_with_meta(&store.root)?;
-    names.add_stray(&store.root, &stray_views(store, &roots)?)?;
+    names.add_unnamed(&store.root, &unnamed_views(store, &roots)?)?;
     let facts = names.blob_facts(&store.root, &metas);
     usage.blobs = metas.len() as u64;
-    let mut blob_bytes = 0;
+    let mut blob_bytes = 0_u64;
     for (digest, meta) in &metas {
-        blob_bytes += meta.allocated_bytes;
-        usage.shared_bytes += facts.get(digest).map_or(0, |blob| blob.shared_bytes);
+        blob_bytes = blob_bytes.saturating_add(meta.allocated_bytes);
+        let shared_bytes = facts.get(digest).map_or(0, |blob| blob.shared_bytes);
+        usage.shared_bytes = usage.shared_bytes.saturating_add(shared_bytes);
         match needed_by.get(digest) {
-            Some(_) if shown.contains(digest) => unique_bytes += meta.size_bytes,
+            Some(_) if shown.contains(digest) => unique_bytes = unique_bytes.saturating_add(meta.size_bytes),
             Some(_) => {}
-            None => usage.unreferenced_bytes += meta.allocated_bytes,
+            None => usage.unreferenced_bytes = usage.unreferenced_bytes.saturating_add(meta.allocated_bytes),
         }
     }
     usage.saved_bytes = usage.logical_bytes.saturating_sub(unique_bytes);
@@ -117,18 +119,16 @@ pub(crate) fn disk_usage(store: &Store) -> Result<DiskUsage> {
     (usage.trash_bytes, usage.quarantine_bytes, usage.ingest_bytes) = (trash_bytes, quarantine_bytes, ingest_bytes);
     usage.lock_bytes = measure(layout::LOCKS)?;
     usage.partial_bytes = partial_bytes(&store.root)?;
-    usage.physical_bytes = blob_bytes
-        + usage.copied_view_bytes
-        + usage.trash_bytes
-        + usage.quarantine_bytes
-        + usage.ingest_bytes
-        + usage.partial_bytes;
+    let views_bytes = usage.copied_view_bytes;
+    let partial_bytes = usage.partial_bytes;
+    usage.physical_bytes =
+        [blob_bytes, views_bytes, trash_bytes, quarantine_bytes, ingest_bytes, partial_bytes].iter().sum_bytes();
     let freed = |digest: &Digest| facts.get(digest).map_or(0, |blob| blob.bytes);
     let is_alone = |digest: &&Digest| needed_by.get(digest) == Some(&1);
     usage.entries = entries
         .into_iter()
         .map(|(id, size_bytes, blobs)| {
-            let exclusive_bytes = blobs.iter().filter(is_alone).map(freed).sum();
+            let exclusive_bytes = blobs.iter().filter(is_alone).map(freed).sum_bytes();
             EntryUsage { id, size_bytes, exclusive_bytes }
         })
         .collect();
@@ -138,7 +138,7 @@ pub(crate) fn disk_usage(store: &Store) -> Result<DiskUsage> {
 
 /// Bytes on disk of all partials, those that are filled just now among them.
 fn partial_bytes(root: &Root) -> Result<u64> {
-    Ok(ingest::partials(root)?.iter().map(|partial| partial.disk_bytes).sum())
+    Ok(ingest::partials(root)?.iter().map(|partial| partial.disk_bytes).sum_bytes())
 }
 
 /// Bytes, and what of them could not be read: another user's folder is unknown, and stops nobody.
@@ -173,7 +173,7 @@ fn sum_below(root: &Root, path: &Path, bytes_of: &dyn Fn(&Meta) -> u64, sum: &mu
             Err(error) => Err(error),
         },
         Some(meta) => {
-            sum.bytes += bytes_of(&meta);
+            sum.bytes = sum.bytes.saturating_add(bytes_of(&meta));
             Ok(())
         }
         None => Ok(()),
@@ -185,7 +185,7 @@ fn sum_below(root: &Root, path: &Path, bytes_of: &dyn Fn(&Meta) -> u64, sum: &mu
 /// without copies.
 pub(super) fn used_bytes_at_most(store: &Store) -> Result<u64> {
     let root = &store.root;
-    let blobs: u64 = blob::all_with_meta(root)?.values().map(|meta| meta.allocated_bytes).sum();
+    let blobs: u64 = blob::all_with_meta(root)?.values().map(|meta| meta.allocated_bytes).sum_bytes();
     let copies: u64 = store
         .index
         .readable()
@@ -193,16 +193,16 @@ pub(super) fn used_bytes_at_most(store: &Store) -> Result<u64> {
         .flat_map(|shard| shard.all())
         .filter(|record| record.view == Some(LinkMode::Copy))
         .map(|record| record.size_bytes)
-        .sum();
-    let mut used = blobs + copies + partial_bytes(root)?;
+        .sum_bytes();
+    let mut used = [blobs, copies, partial_bytes(root)?].iter().sum_bytes();
     for folder in [layout::TRASH, layout::QUARANTINE] {
-        used += disk_bytes_below(root, Path::new(folder))?.bytes;
+        used = used.saturating_add(disk_bytes_below(root, Path::new(folder))?.bytes);
     }
     let ingest = Path::new(layout::INGEST);
     for name in root.names(ingest)? {
         let folder = ingest.join(&name);
         if layout::classify(&folder) == Thing::Session && matches!(Session::claim_dead(root, &folder), Ok(Some(_))) {
-            used += disk_bytes_below(root, &folder)?.bytes;
+            used = used.saturating_add(disk_bytes_below(root, &folder)?.bytes);
         }
     }
     Ok(used)

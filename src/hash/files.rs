@@ -18,6 +18,7 @@ use crate::fs::meta_of_path;
 use crate::fs::source::Foreign;
 use crate::json::lossy;
 use crate::observer::{Event, Observer};
+use crate::sum::SumBytes;
 use crate::threads::ready_for_rayon;
 use crate::words::words;
 
@@ -187,7 +188,7 @@ pub fn hash_files(
         [one] => one.display().to_string(),
         many => format!("{} files", many.len()),
     };
-    let bytes_total = sizes.iter().fold(0, |sum: u64, size| sum.saturating_add(*size));
+    let bytes_total = sizes.iter().sum_bytes();
     options.tell(&Event::Started { what: &what, bytes_total });
     let hashes = match function {
         HashFunction::Sha256 => sha256(&paths, &sizes, options),

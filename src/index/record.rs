@@ -28,6 +28,9 @@ pub(crate) struct StoredRecord {
     /// Blobs that it needs beside those of its content.
     #[serde(default)]
     pub(crate) needs: BTreeSet<Digest>,
+    /// Users, beside the root's owner, to whom its blobs and its view belonged when they were stored or checked for it.
+    #[serde(default)]
+    pub(crate) owners: BTreeSet<u32>,
     /// Relative to the root, with `/` between the parts.
     pub(crate) path: String,
     #[serde(default)]
@@ -57,6 +60,7 @@ impl StoredRecord {
             last_verified_ms: None,
             lifecycle: LifecycleState::Active,
             needs: BTreeSet::new(),
+            owners: BTreeSet::new(),
             path: path.into(),
             pins: BTreeMap::new(),
             retired_ms: None,
@@ -144,6 +148,7 @@ impl StoredRecord {
             damaged_ms: self.damaged_ms,
             view_fingerprint: self.view_fingerprint,
             needs: self.needs,
+            owners: self.owners,
             pins: self.pins,
         }
     }

@@ -101,7 +101,7 @@ impl Index {
                 }
                 if attempts.next().is_none() {
                     let path = self.root.absolute(&layout::shard(number));
-                    return Err(Error::Busy { what: "an index shard", path, waited: Duration::ZERO });
+                    return Err(Error::Busy { what: "an index shard", path, waited: Duration::ZERO, holder: None });
                 }
                 match self.prepare(number, &ids, Durability::Full, wait, edit)? {
                     Some(again) => shard = again,

@@ -13,6 +13,7 @@ use crate::digest::Digest;
 use crate::error::{Error, Result};
 use crate::fs::Session;
 use crate::hash::{Buffers, Stream, digest_streams};
+use crate::sum::SumBytes;
 
 /// A file that is to be ingested.
 pub(crate) struct Job<'a> {
@@ -70,7 +71,7 @@ pub(crate) fn ingest_all<'r>(session: &Session<'r>, jobs: Vec<Job<'_>>) -> Vec<R
 /// alone; what is not a local file, or is here already; what is taken as it is, since its owner may still change it; and a file that is more
 /// than its share of the cores' work: it decides how long all of it takes, and as one of many streams it would take longer.
 fn alone(jobs: &[Job<'_>], cores: usize) -> impl Fn(&Job<'_>) -> bool + use<> {
-    let total_bytes = jobs.iter().fold(0_u64, |sum, job| sum.saturating_add(job.file.size_bytes));
+    let total_bytes = jobs.iter().map(|job| job.file.size_bytes).sum_bytes();
     let (is_only, share_bytes) = (jobs.len() == 1, total_bytes / cores.max(1) as u64);
     move |job| {
         let is_read = match &job.file.origin {

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use super::partial::What;
 use super::reader::Reader;
-use super::take::take;
+use super::take::{Taking, take};
 use super::target::Target;
 use super::{ContentFile, Options};
 use crate::blob::{IngestMode, Pending, Sealed, SourceFacts, UsedMode};
@@ -29,11 +29,11 @@ pub(super) fn ingest_local<'r>(
 ) -> Result<Option<Sealed<'r>>> {
     let source = Foreign::open(path)?;
     let taken = match mode {
-        IngestMode::Link => match take(session, file, &source, UsedMode::Link, options)? {
+        IngestMode::Link => match take(session, file, &source, Taking::Link, options)? {
             Some(sealed) => Some(sealed),
             None => return Err(source.in_use("it cannot be hardlinked into the root's file system")),
         },
-        IngestMode::Move => take(session, file, &source, UsedMode::Move, options)?,
+        IngestMode::Move => take(session, file, &source, Taking::Move, options)?,
         IngestMode::Auto | IngestMode::Reflink | IngestMode::Copy => None,
     };
     if taken.is_some() {
@@ -50,7 +50,6 @@ pub(super) fn ingest_local<'r>(
 pub(super) struct Duplicate<'r> {
     pub(super) source: Foreign,
     pub(super) target: Target<'r>,
-    mode: IngestMode,
 }
 
 impl<'r> Duplicate<'r> {
@@ -67,7 +66,7 @@ impl<'r> Duplicate<'r> {
             let reflinked = link::reflink(source.file(), pending.file());
             if reflinked.map_err(|e| pending.fail("reflink the source to", e))? {
                 let target = Target::clone_of(pending, what(&source), &source, options);
-                return Ok(Duplicate { source, target, mode });
+                return Ok(Duplicate { source, target });
             }
             if mode == IngestMode::Reflink {
                 return Err(source.fail("reflink", io::ErrorKind::Unsupported.into()));
@@ -75,7 +74,7 @@ impl<'r> Duplicate<'r> {
             empty = Some(pending);
         }
         let target = Target::copy(session, empty, what(&source), source.before().size_bytes, options)?;
-        Ok(Duplicate { source, target, mode })
+        Ok(Duplicate { source, target })
     }
 
     /// Gives a copy the size that it will have.
@@ -100,14 +99,13 @@ impl<'r> Duplicate<'r> {
 
     /// All of it is here and hashed. `None`: see [`Target::seal`].
     pub(super) fn finish(self, file: &ContentFile, hashes: Hashes, options: Options<'_>) -> Result<Option<Sealed<'r>>> {
-        let Duplicate { source, target, mode } = self;
+        let Duplicate { source, target } = self;
         let (stamp, used) = match (target.is_clone(), source.stamp_after()) {
             // What happens to the source is nothing to a clone.
             (true, stamp) => (stamp.ok(), UsedMode::Reflink),
             (false, Ok(stamp)) => (Some(stamp), UsedMode::Copy),
             (false, Err(error)) => return target.give_up(error),
         };
-        let used = if mode == IngestMode::Move { UsedMode::Move } else { used };
         target.seal(file, hashes, SourceFacts::of(&source, stamp), used, options)
     }
 }

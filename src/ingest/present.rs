@@ -4,7 +4,7 @@ use std::path::Path;
 
 use rayon::prelude::*;
 
-use crate::blob::{SourceFacts, outboard};
+use crate::blob::{NOBODY_ELSE, SourceFacts, outboard};
 use crate::cancel::Cancel;
 use crate::digest::Digest;
 use crate::error::{Error, Result};
@@ -64,7 +64,7 @@ fn try_find(
 fn groups_of(root: &Root, digest: &Digest) -> Result<Option<Groups>> {
     let Some(blob) = root.meta(&layout::blob(digest))? else { return Ok(None) };
     Ok(outboard::read(root, digest)
-        .filter(|outboard| outboard.fits(&blob))
+        .filter(|outboard| outboard.fits(root, &blob, NOBODY_ELSE))
         .and_then(|outboard| outboard.groups(root, digest)))
 }
 

@@ -1,21 +1,41 @@
 //! A source whose own inode becomes the blob (`--mode link` and `--mode move`).
 
 use super::{ContentFile, Options};
-use crate::blob::{Pending, Sealed, SourceFacts, UsedMode};
+use crate::blob::{BLOB_MODE, Pending, Sealed, SourceFacts, UsedMode};
 use crate::error::Result;
 use crate::fs::source::Foreign;
-use crate::fs::{Session, atomic};
+use crate::fs::{Session, atomic, link};
 use crate::hash::{BothHasher, read_all};
 
-/// Takes the source's inode as it is; `None` where that needs a link that the file systems do not give.
+/// Whether the source keeps its own name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Taking {
+    Link,
+    /// It is removed once its bytes are recorded.
+    Move,
+}
+
+/// Takes the source's inode as it is; `None` where that needs a link that the file systems do not give, and where it
+/// would let others read a name of it that stays.
 pub(super) fn take<'r>(
     session: &Session<'r>,
     file: &ContentFile,
     source: &Foreign,
-    mode: UsedMode,
+    taking: Taking,
     options: Options<'_>,
 ) -> Result<Option<Sealed<'r>>> {
     let root = session.root();
+    let (source_mode, links) = (source.before().mode, source.before().links);
+    // The inode gets the mode of a blob under all of its names, those outside the root among them.
+    let is_private = source_mode & BLOB_MODE != BLOB_MODE;
+    if is_private && taking == Taking::Link {
+        return Err(source.in_use(&format!(
+            "its mode is {source_mode:04o}, and as a blob it is {BLOB_MODE:04o} under every name: everybody could read it"
+        )));
+    }
+    if is_private && (links > 1 || !link::can_remove_source(source.path())) {
+        return Ok(None);
+    }
     source.check_nobody_writes()?;
     let name = session.next_name();
     match root.link_file(source.file(), &name) {
@@ -24,7 +44,7 @@ pub(super) fn take<'r>(
         Err(e) => return Err(root.fail("link the source to", &name, e)),
     }
     let handle = source.file().try_clone().map_err(|e| source.fail("read", e))?;
-    let mut pending = Pending::around(root, name, handle, mode);
+    let mut pending = Pending::around(root, name, handle, UsedMode::Link);
     // It may still be changed by its owner, so it is read and not mapped.
     let mut hasher = BothHasher::new(options.with_groups);
     let size_bytes = source.before().size_bytes;

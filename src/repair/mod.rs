@@ -148,7 +148,9 @@ impl Repair<'_> {
     /// Shows another entry again, if what was repaired has made it whole.
     fn show_other(&mut self, other: &Record, repaired: &BTreeSet<Digest>) -> Result<()> {
         let blobs = self.store.content_of(other)?;
-        if blobs.iter().any(|digest| repaired.contains(digest)) && self.store.are_good_by_stamp(&blobs)? {
+        if blobs.iter().any(|digest| repaired.contains(digest))
+            && self.store.are_good_by_stamp(&blobs, &other.owners)?
+        {
             self.note(other, show_again(self.store, other, &Again::ByRepair)?);
         }
         Ok(())
@@ -171,8 +173,10 @@ impl Repair<'_> {
     fn repair_blobs(&mut self, parts: &[Part]) -> Result<()> {
         let store = self.store;
         let by_digest: BTreeMap<Digest, &Part> = parts.iter().map(|part| (part.digest, part)).collect();
-        let subjects: Vec<Subject> =
-            by_digest.values().map(|part| Subject::blob(&part.digest, part.size_bytes)).collect();
+        let subjects: Vec<Subject> = by_digest
+            .values()
+            .map(|part| Subject::blob(&part.digest, part.size_bytes).owned_by(&self.record.owners))
+            .collect();
         let observer = self.observer;
         let advanced = |bytes| observer.on(&Event::Advanced { bytes });
         let cancel = self.options.cancel.as_ref();
@@ -216,8 +220,8 @@ impl Repair<'_> {
                 done.result?;
             }
             self.report.files += 1;
-            self.report.repaired_bytes += repaired_bytes;
-            self.report.source_bytes += source_bytes;
+            self.report.repaired_bytes = self.report.repaired_bytes.saturating_add(repaired_bytes);
+            self.report.source_bytes = self.report.source_bytes.saturating_add(source_bytes);
         }
         Ok(())
     }

@@ -103,7 +103,7 @@ fn is_as_looked_at(store: &Store, record: &Record, again: &Again) -> Result<bool
         Again::ByDoctor => {
             now.entry == record.entry
                 && now.damaged_ms.is_none()
-                && store.are_good_by_stamp(&store.content_of(record)?)?
+                && store.are_good_by_stamp(&store.content_of(record)?, &record.owners)?
         }
     })
 }

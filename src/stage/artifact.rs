@@ -1,11 +1,13 @@
 //! Artifacts that were ingested: their commit, their record, their receipt.
 
+use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 use std::time::Duration;
 
-use super::StageReceipt;
 use super::item::Item;
+use super::{StageReceipt, UnmovedSource};
 use crate::blob::manifest::TreeFile;
 use crate::blob::{IngestMode, Sealed, UsedMode};
 use crate::digest::Digest;
@@ -18,6 +20,7 @@ use crate::index::{Change, StoredRecord, encode_path};
 use crate::ingest::Origin;
 use crate::layout;
 use crate::store::{self, Done, Store, Unit};
+use crate::sum::SumBytes;
 use crate::view::{self, Exhibit, Occupied, View};
 
 /// An artifact that was ingested: private, hashed, as durable as its batch asks.
@@ -39,6 +42,8 @@ struct Prepared {
     /// What each file was while it was read.
     stamps: Vec<Option<Stamp>>,
     source: Provenance,
+    /// What the id had before, if that was other content; known once it is recorded.
+    replaced: Rc<Cell<Option<Digest>>>,
 }
 
 /// Publishes, shows and records artifacts whose ids all differ. With `flush`, what was ingested was not synced yet.
@@ -61,12 +66,12 @@ pub(super) fn commit(
     }
     let done = commit_prepared(store, session, &mut ready, flush);
     let (mut stored, mut views) = (BTreeSet::new(), Vec::new());
-    for ((number, artifact, prepared), done) in ready.iter_mut().zip(done) {
-        results.push(match done.result {
+    for ((number, artifact, prepared), mut done) in ready.iter_mut().zip(done) {
+        results.push(match std::mem::replace(&mut done.result, Ok(None)) {
             Ok(Some(view)) => {
                 artifact.incoming.iter_mut().for_each(Sealed::keep);
-                remove_moved(store.path(), artifact);
-                (*number, Ok(receipt(store, artifact, &prepared.path, &view, &done.stored)))
+                let unmoved = remove_moved(store.path(), artifact);
+                (*number, Ok(receipt(store, artifact, prepared, &view, &done, unmoved)))
             }
             Ok(None) => unreachable!("a staged artifact always has a view"),
             Err(error) => {
@@ -135,7 +140,7 @@ fn prepare(store: &Store, artifact: &Artifact<'_>) -> Result<Prepared> {
         hint: Hint::Rename,
     })?;
     let stamps = artifact.incoming.iter().map(Sealed::source_stamp).collect();
-    Ok(Prepared { path, stored_path, stamps, source: source(artifact) })
+    Ok(Prepared { path, stored_path, stamps, source: source(artifact), replaced: Rc::default() })
 }
 
 /// What goes into the record of an artifact.
@@ -149,6 +154,7 @@ struct Facts {
     last_verified_ms: Option<u64>,
     stored_path: String,
     source: Provenance,
+    replaced: Rc<Cell<Option<Digest>>>,
 }
 
 impl Facts {
@@ -156,19 +162,21 @@ impl Facts {
         Facts {
             kind: artifact.item.kind,
             digest: artifact.digest,
-            size_bytes: artifact.tree.iter().map(|file| file.size_bytes).sum(),
+            size_bytes: artifact.tree.iter().map(|file| file.size_bytes).sum_bytes(),
             files: artifact.tree.len() as u64,
             lifecycle: artifact.item.lifecycle,
             is_as_expected: artifact.item.expected.is_some(),
             last_verified_ms: artifact.item.last_verified_ms,
             stored_path: prepared.stored_path.clone(),
             source: prepared.source.clone(),
+            replaced: prepared.replaced.clone(),
         }
     }
 
     /// The record of a staged artifact. What belongs to the id and not to the content is kept from the old one.
     fn record(&self, view: &View, old: Option<StoredRecord>) -> StoredRecord {
         let now = now_ms();
+        self.replaced.set(old.as_ref().and_then(|old| old.digest).filter(|digest| *digest != self.digest));
         let was_verified =
             old.as_ref().is_some_and(|old| old.digest == Some(self.digest) && old.trust == TrustState::Verified);
         let record = StoredRecord {
@@ -191,23 +199,29 @@ impl Facts {
 fn receipt(
     store: &Store,
     artifact: &Artifact<'_>,
-    path: &Path,
+    prepared: &Prepared,
     view: &View,
-    stored: &BTreeSet<Digest>,
+    done: &Done,
+    unmoved: Vec<UnmovedSource>,
 ) -> StageReceipt {
+    let stored = &done.stored;
+    let is_moved = artifact.item.mode == IngestMode::Move && unmoved.is_empty();
     let sizes: BTreeMap<Digest, u64> = artifact.tree.iter().map(|file| (file.digest, file.size_bytes)).collect();
     StageReceipt {
         id: artifact.item.id.clone(),
         digest: artifact.digest,
-        local_path: store.root.absolute(path),
+        local_path: store.root.absolute(&prepared.path),
         kind: artifact.item.kind,
-        size_bytes: artifact.tree.iter().map(|file| file.size_bytes).sum(),
+        size_bytes: artifact.tree.iter().map(|file| file.size_bytes).sum_bytes(),
         files: artifact.tree.len() as u64,
-        mode: artifact.mode,
+        mode: if is_moved { UsedMode::Move } else { artifact.mode },
         view: view.mode,
+        replaced: prepared.replaced.get(),
         deduplicated: !sizes.keys().any(|digest| stored.contains(digest)),
-        stored_bytes: sizes.iter().filter(|(digest, _)| stored.contains(*digest)).map(|(_, size)| size).sum(),
-        resumed_bytes: artifact.incoming.iter().map(Sealed::resumed_bytes).sum(),
+        stored_bytes: sizes.iter().filter(|(digest, _)| stored.contains(*digest)).map(|(_, size)| size).sum_bytes(),
+        resumed_bytes: artifact.incoming.iter().map(Sealed::resumed_bytes).sum_bytes(),
+        view_copied_bytes: done.tally.copied_bytes,
+        unmoved,
         elapsed: Duration::ZERO,
     }
 }
@@ -232,21 +246,25 @@ fn source(artifact: &Artifact<'_>) -> Provenance {
 }
 
 /// Removes the sources of `--mode move`, now that their bytes are recorded. A source that has changed since stays, and
-/// so does one below the root, to which a symlink in the tree has led: it may be another entry's.
-fn remove_moved(root: &Path, artifact: &Artifact<'_>) {
+/// so does one below the root, to which a symlink in the tree has led: it may be another entry's. Returns what stays.
+fn remove_moved(root: &Path, artifact: &Artifact<'_>) -> Vec<UnmovedSource> {
+    let mut unmoved = Vec::new();
     if artifact.item.mode != IngestMode::Move || artifact.item.in_place.is_some() {
-        return;
+        return unmoved;
     }
     for (content, incoming) in artifact.item.contents.iter().zip(&artifact.incoming) {
         let Origin::Local { path, .. } = &content.file.origin else { continue };
-        if path.canonicalize().is_ok_and(|real| real.starts_with(root)) {
-            continue;
-        }
-        if let Err(error) = link::remove_source(path, incoming.source_stamp()) {
-            tracing::warn!(path = %path.display(), %error, "the moved file could not be removed");
+        let removed = match path.canonicalize().is_ok_and(|real| real.starts_with(root)) {
+            true => Err("it leads to a file below the root, which may be another entry's".to_owned()),
+            false => link::remove_source(path, incoming.source_stamp()).map_err(|error| error.to_string()),
+        };
+        if let Err(reason) = removed {
+            tracing::warn!(path = %path.display(), reason, "the moved file could not be removed");
+            unmoved.push(UnmovedSource { path: path.clone(), reason });
         }
     }
     if artifact.item.kind == ArtifactKind::Tree {
         link::remove_empty_folders(&artifact.item.source);
     }
+    unmoved
 }

@@ -20,6 +20,7 @@ use crate::ingest::{self, ContentFile, Job, Options, Origin};
 use crate::layout;
 use crate::observer::{Event, Observer};
 use crate::store::Store;
+use crate::sum::SumBytes;
 
 /// A batch ends when it has this many bytes or files: what came before is acknowledged then, and any number of items
 /// needs only so much memory and can only lose so much work.
@@ -49,7 +50,7 @@ pub(super) fn ingest_and_commit(
         [(_, one)] => one.source.display().to_string(),
         many => format!("{} artifacts", many.len()),
     };
-    let bytes_total = items.iter().map(|(_, item)| item.size_bytes()).sum();
+    let bytes_total = items.iter().map(|(_, item)| item.size_bytes()).sum_bytes();
     observer.on(&Event::Started { what: &what, bytes_total });
     let results = batches(items).into_iter().flat_map(|batch| run(store, batch, observer, cancel)).collect();
     observer.on(&Event::Finished);
@@ -88,7 +89,7 @@ fn run(
     let stamps = batch.iter().flat_map(|(_, item)| &item.contents).filter_map(|content| content.stamp);
     wait_for_a_tick(stamps.map(|stamp| stamp.mtime_ns));
     let files: usize = batch.iter().map(|(_, item)| item.contents.len()).sum();
-    let bytes: u64 = batch.iter().map(|(_, item)| item.size_bytes()).sum();
+    let bytes: u64 = batch.iter().map(|(_, item)| item.size_bytes()).sum_bytes();
     // A batch is synced as a whole (and in the background while it is ingested). A few small files, or a single large one,
     // are synced one by one here.
     let is_batch = files >= FLUSH_ONCE_FROM || (files > 1 && bytes >= SYNC_EVERY_BYTES);

@@ -22,6 +22,7 @@ use crate::ingest::{ContentFile, Origin};
 use crate::layout;
 use crate::model_ref::{ModelRef, absolute};
 use crate::store::{Store, is_there};
+use crate::sum::SumBytes;
 
 /// An artifact that is to be ingested.
 pub(super) struct Item {
@@ -190,7 +191,7 @@ impl Item {
     }
 
     pub(super) fn size_bytes(&self) -> u64 {
-        self.contents.iter().map(|content| content.file.size_bytes).sum()
+        self.contents.iter().map(|content| content.file.size_bytes).sum_bytes()
     }
 
     /// What one of its contents has to hash to. The digest that is expected of a tree is the manifest's.
@@ -244,9 +245,12 @@ fn receipt_of(record: Record) -> Option<StageReceipt> {
         files: record.files,
         mode: UsedMode::Unchanged,
         view: record.view?,
+        replaced: None,
         deduplicated: true,
         stored_bytes: 0,
         resumed_bytes: 0,
+        view_copied_bytes: 0,
+        unmoved: Vec::new(),
         elapsed: Duration::ZERO,
     })
 }

@@ -161,15 +161,32 @@ pub struct StageReceipt {
     pub mode: UsedMode,
     /// How `local_path` was made; of a tree, the costliest way any file took.
     pub view: LinkMode,
+    /// What the id had before, if that was other content.
+    pub replaced: Option<Digest>,
     /// Every byte of it was in the store already.
     pub deduplicated: bool,
     /// Bytes of it that were not in the store before.
     pub stored_bytes: u64,
     /// Bytes of it that an earlier attempt, which was interrupted, had copied already: they were not copied again.
     pub resumed_bytes: u64,
+    /// Bytes that were copied for `local_path` where no hardlink could be made: they are on the disk a second time.
+    pub view_copied_bytes: u64,
+    /// Sources of [`IngestMode::Move`] that could not be removed. Their bytes are in the store all the same.
+    pub unmoved: Vec<UnmovedSource>,
     /// From the call to durability; the same for all artifacts that are staged together.
     #[serde(rename = "elapsed_ms", serialize_with = "millis")]
     pub elapsed: Duration,
+}
+
+/// A source that is still there after a move.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct UnmovedSource {
+    /// Where it is.
+    #[serde(serialize_with = "lossy")]
+    pub path: PathBuf,
+    /// Why, for a person.
+    pub reason: String,
 }
 
 /// Stages one artifact.

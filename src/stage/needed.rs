@@ -14,6 +14,7 @@ use crate::fs::source::{Foreign, source_meta};
 use crate::gc::{Wanted, has_room, make_room, remove_dead_sessions};
 use crate::ingest::{self, Origin, find_present};
 use crate::store::Store;
+use crate::sum::SumBytes;
 
 /// Finds out what of a batch is here already, and makes room for the rest. Large files, and files whose digest is given and
 /// here, are compared in any case, which is faster than a copy; all others before anything is evicted for them.
@@ -148,5 +149,5 @@ fn reserved_bytes(store: &Store, batch: &[(usize, Item)]) -> u64 {
             Origin::Remote(_) | Origin::Memory(_) => None,
         })
         .collect();
-    paths.into_iter().map(|path| ingest::reserved_bytes(&store.root, path)).sum()
+    paths.into_iter().map(|path| ingest::reserved_bytes(&store.root, path)).sum_bytes()
 }

@@ -63,8 +63,7 @@ pub(super) fn begin(
                 flight.tell();
                 return Ok(flight);
             }
-            Err(error) if !error.is_busy() => return Err(error),
-            Err(_) => {
+            Err(Error::Busy { holder, path: absolute, .. }) => {
                 show_progress_of_worker(store, reference, &path, observer);
                 let is_over = match wait {
                     Wait::Never => true,
@@ -73,9 +72,10 @@ pub(super) fn begin(
                 };
                 if is_over {
                     let what = "a reference (it is being staged)";
-                    return Err(Error::Busy { what, path: store.root.absolute(&path), waited: start.elapsed() });
+                    return Err(Error::Busy { what, path: absolute, waited: start.elapsed(), holder });
                 }
             }
+            Err(error) => return Err(error),
         }
     }
 }

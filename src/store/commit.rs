@@ -20,8 +20,7 @@ use super::{Shared, Store};
 use crate::blob::{Published, Sealed};
 use crate::digest::Digest;
 use crate::error::{Error, Result};
-use crate::fs::Meta;
-use crate::fs::Session;
+use crate::fs::{Meta, Session, current_user};
 use crate::index::{Change, StoredRecord};
 use crate::layout;
 use crate::view::{Copies, Exhibit, Judged, Shown, Tally, View};
@@ -90,10 +89,27 @@ pub(super) struct Progress {
     result: Option<Result<Option<View>>>,
     stored: BTreeSet<Digest>,
     pub(super) copies: Option<Copies>,
+    /// The users, beside the root's owner, to whom what was published, found good or shown belongs.
+    owners: BTreeSet<u32>,
     pub(super) judged: Judged,
     tally: Tally,
     /// Made in this round.
     view: Option<View>,
+}
+
+impl Progress {
+    fn note_owner(&mut self, store: &Store, owner: u32) {
+        if !store.root.is_trusted_by_all(owner) {
+            self.owners.insert(owner);
+        }
+    }
+
+    fn note_owner_of(&mut self, store: &Store, digest: &Digest) -> Result<()> {
+        if let Some(blob) = store.root.meta(&layout::blob(digest))? {
+            self.note_owner(store, blob.owner);
+        }
+        Ok(())
+    }
 }
 
 struct Commit<'c> {
@@ -210,8 +226,13 @@ impl Commit<'_> {
         let ids: Vec<&str> = by_id.keys().copied().collect();
         shared.record(&ids, self.flush, &mut |id, old| {
             let Some((number, unit)) = by_id.get(id) else { return Ok(Change::Keep) };
-            let view = self.progress.get(*number).and_then(|progress| progress.view.as_ref());
-            unit.record.map_or(Ok(Change::Keep), |record| record(view, old))
+            let progress = self.progress.get(*number);
+            let view = progress.and_then(|progress| progress.view.as_ref());
+            let mut change = unit.record.map_or(Ok(Change::Keep), |record| record(view, old))?;
+            if let (Change::Put(record), Some(progress)) = (&mut change, progress) {
+                record.owners.extend(&progress.owners);
+            }
+            Ok(change)
         })
     }
 
@@ -271,9 +292,14 @@ fn attempt(
     for (number, incoming) in unit.blobs.iter_mut().enumerate() {
         let digest = incoming.digest();
         match shared.publish(incoming)? {
-            Published::New => drop(progress.stored.insert(digest)),
-            Published::Existing => {}
-            Published::Doubtful if is_as_settled(store, settled.get(&digest), &digest)? => {}
+            Published::New => {
+                progress.stored.insert(digest);
+                progress.note_owner(store, current_user());
+            }
+            Published::Existing => progress.note_owner_of(store, &digest)?,
+            Published::Doubtful if is_as_settled(store, settled.get(&digest), &digest)? => {
+                progress.note_owner_of(store, &digest)?;
+            }
             Published::Doubtful => chores.push(Chore::Check(digest)),
             Published::Unsynced => chores.push(Chore::Sync(number)),
         }
@@ -281,7 +307,12 @@ fn attempt(
     let Some(exhibit) = unit.exhibit.filter(|_| chores.is_empty()) else { return Ok(chores) };
     let Progress { judged, copies, tally, .. } = progress;
     match shared.show(session, &exhibit, judged, copies.as_mut(), tally)? {
-        Shown::Whole(view) => progress.view = Some(view),
+        Shown::Whole(view) => {
+            progress.view = Some(view);
+            if progress.tally.made > 0 {
+                progress.note_owner(store, current_user());
+            }
+        }
         Shown::NeedsCopies => chores.push(Chore::Copy),
         Shown::NeedsJudgement(subjects) => chores.push(Chore::Judge(subjects)),
     }

@@ -1,5 +1,6 @@
 //! Whether what is given out is what was checked: by stamps, which takes no reading, and in full where they do not fit.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
@@ -87,7 +88,7 @@ impl Store {
             return Ok(false);
         };
         let Ok(at) = record.entry.local_path.strip_prefix(self.path()) else { return Ok(false) };
-        if !blob::is_good_by_stamp(&self.root, &digest, Durability::Relaxed)? {
+        if !blob::is_good_by_stamp(&self.root, &digest, Durability::Relaxed, &record.owners)? {
             return Ok(false);
         }
         let files = match self.files_of(record.kind, digest, record.size_bytes) {
@@ -99,20 +100,24 @@ impl Store {
         // Each blob too where views are copies: another entry may show it.
         let blobs = files.iter().map(|file| &file.digest);
         if view != LinkMode::Hardlink {
-            return Ok(self.is_listed(record, &files, at)? && self.are_good_by_stamp(blobs)?);
+            return Ok(self.is_listed(record, &files, at)? && self.are_good_by_stamp(blobs, &record.owners)?);
         }
         for file in &files {
             if !view::is_hardlink_of(&self.root, &file.digest, &file.below(at))? {
                 return Ok(false);
             }
         }
-        self.are_good_by_stamp(blobs)
+        self.are_good_by_stamp(blobs, &record.owners)
     }
 
-    /// Whether these blobs are here, and were not changed since they were checked.
-    pub(crate) fn are_good_by_stamp<'d>(&self, digests: impl IntoIterator<Item = &'d Digest>) -> Result<bool> {
+    /// Whether these blobs are here, and were not changed since they were checked. `owners` are those that the record names.
+    pub(crate) fn are_good_by_stamp<'d>(
+        &self,
+        digests: impl IntoIterator<Item = &'d Digest>,
+        owners: &BTreeSet<u32>,
+    ) -> Result<bool> {
         for digest in digests {
-            if !blob::is_good_by_stamp(&self.root, digest, Durability::Relaxed)? {
+            if !blob::is_good_by_stamp(&self.root, digest, Durability::Relaxed, owners)? {
                 return Ok(false);
             }
         }
@@ -142,7 +147,7 @@ impl Store {
         ready_for_rayon();
         let doubtful = shown_files(record, &files, at).into_par_iter().map(|(file, path)| {
             let is_known = match self.root.meta(&path)? {
-                Some(shown) => self.is_as_checked(file, &shown),
+                Some(shown) => self.is_as_checked(record, file, &shown),
                 None => false,
             };
             // A view that is the blob itself is checked as the blob, so that its stamp is recorded.
@@ -150,22 +155,24 @@ impl Store {
             Ok(match is_known {
                 true => None,
                 false if view::is_hardlink_of(&self.root, &file.digest, &path)? => {
-                    Some(Subject::blob(&file.digest, size_bytes))
+                    Some(Subject::blob(&file.digest, size_bytes).owned_by(&record.owners))
                 }
-                false => Some(Subject { path, digest: file.digest, size_bytes }),
+                false => Some(Subject { path, ..Subject::blob(&file.digest, size_bytes).owned_by(&record.owners) }),
             })
         });
         Ok(doubtful.collect::<Result<Vec<_>>>()?.into_iter().flatten().collect())
     }
 
-    fn is_as_checked(&self, file: &TreeFile, shown: &Meta) -> bool {
-        outboard::read(&self.root, &file.digest).is_some_and(|outboard| outboard.fits(shown))
+    fn is_as_checked(&self, record: &Record, file: &TreeFile, shown: &Meta) -> bool {
+        outboard::read(&self.root, &file.digest)
+            .is_some_and(|outboard| outboard.fits(&self.root, shown, &record.owners))
     }
 
     /// Whether a view that is made of copies is as it was when it was made or checked last.
     pub(crate) fn is_listed(&self, record: &Record, files: &[TreeFile], at: &Path) -> Result<bool> {
         let (Some(view), Some(listing)) = (record.view, &record.view_fingerprint) else { return Ok(false) };
-        Ok(view::fingerprint_of(&self.root, files, at, view)?.as_ref() == Some(listing))
+        let is_trusted = |file: &Meta| self.root.trusts(file.owner, &record.owners);
+        Ok(view::fingerprint_if(&self.root, files, at, view, &is_trusted)?.as_ref() == Some(listing))
     }
 
     fn judge(&self, record: &Record, subject: &Subject, verdict: &Verdict) -> Result<()> {

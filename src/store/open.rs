@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Store;
 use crate::error::{Error, Result};
-use crate::fs::{Durability, Root, atomic, reserve};
+use crate::fs::{Durability, Root, atomic, lock_file, reserve};
 use crate::layout::{self, FORMAT};
 
 /// The [Cache Directory Tagging Specification](https://bford.info/cachedir/) asks for exactly this first line.
@@ -135,7 +135,7 @@ fn initialise(root: &Root) -> Result<()> {
             root.sync_dir(&changed)?;
         }
     }
-    root.open_lock_file(&layout::lock_probe())?;
+    lock_file::make_probe(root, &layout::lock_probe())?;
     write_tag(root)?;
     reserve::make_if_it_fits(root);
     write_store_file(root)

@@ -165,7 +165,8 @@ impl Store {
         Ok(leased)
     }
 
-    fn read_if_tree(&self, digest: Digest) -> Result<Option<Vec<TreeFile>>> {
+    /// The files of a blob that reads as a manifest.
+    pub(super) fn read_if_tree(&self, digest: Digest) -> Result<Option<Vec<TreeFile>>> {
         let name = layout::blob(&digest);
         let is_small = self.root.meta(&name)?.is_some_and(|meta| meta.size_bytes <= manifest::MAX_BYTES);
         let bytes = if is_small { self.root.read(&name)? } else { None };

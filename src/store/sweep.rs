@@ -200,12 +200,17 @@ impl<'s> Sweep<'s> {
         }
         // A lease on what this id had before is on a blob that may well be another entry's too, so the blob being needed
         // says nothing about the view. A lease that comes now waits, and does not find the view half removed.
-        for digest in blob::starting_with(root, digits.as_deref())? {
-            if !self.block_leases(&digest)? {
+        let shown = blob::starting_with(root, digits.as_deref())?;
+        for digest in &shown {
+            if !self.block_leases(digest)? {
                 return Ok(false);
             }
         }
-        self.clear(folder)?;
+        let expected = match digits {
+            Some(_) => Expected::of(self.store, &shown)?,
+            None => Expected::Nothing,
+        };
+        self.clear(folder, folder, &expected)?;
         if let Some(home) = folder.parent() {
             self.store.root.remove_empty_dir(home)?;
         }
@@ -213,17 +218,19 @@ impl<'s> Sweep<'s> {
     }
 
     /// Removes a view's folder with all that the catalog has put there. A stranger's file goes to `quarantine/`.
-    fn clear(&self, path: &Path) -> Result<()> {
+    fn clear(&self, path: &Path, view: &Path, expected: &Expected) -> Result<()> {
         let root = &self.store.root;
         match root.meta(path)? {
             None => Ok(()),
             Some(meta) if meta.kind == Kind::Dir => {
                 for name in root.names(path)? {
-                    self.clear(&path.join(name))?;
+                    self.clear(&path.join(name), view, expected)?;
                 }
                 root.remove_empty_dir(path).map(drop)
             }
-            Some(meta) if is_ours(&meta, root.keeps_modes()) => root.remove_file(path).map(drop),
+            Some(meta) if is_ours(&meta, root.keeps_modes()) && expected.has(view, path, &meta) => {
+                root.remove_file(path).map(drop)
+            }
             Some(meta) => self.guard().quarantine_stranger(path, &meta).map(drop),
         }
     }
@@ -241,6 +248,48 @@ impl<'s> Sweep<'s> {
         }
         Ok(swept)
     }
+}
+
+/// What the catalog has put into the folder of a view.
+enum Expected {
+    /// Somebody else has made the folder.
+    Nothing,
+    /// What it shows is not here any more, so its files cannot be told from others but by their mode.
+    Unknown,
+    /// Of a tree, by their [`folded`] paths in it, with their sizes; of a file, the size.
+    Files { by_path: BTreeMap<String, u64>, sizes_bytes: BTreeSet<u64> },
+}
+
+impl Expected {
+    /// What blobs, of which one is the artifact, can be shown as.
+    fn of(store: &Store, shown: &[Digest]) -> Result<Self> {
+        let (mut by_path, mut sizes_bytes) = (BTreeMap::new(), BTreeSet::new());
+        for digest in shown {
+            sizes_bytes.extend(store.root.meta(&layout::blob(digest))?.map(|meta| meta.size_bytes));
+            let files = store.read_if_tree(*digest)?.unwrap_or_default();
+            by_path.extend(files.into_iter().map(|file| (folded(Path::new(&file.path)), file.size_bytes)));
+        }
+        Ok(if shown.is_empty() { Expected::Unknown } else { Expected::Files { by_path, sizes_bytes } })
+    }
+
+    fn has(&self, view: &Path, path: &Path, meta: &Meta) -> bool {
+        // Below the name that it was staged by.
+        let mut below = path.strip_prefix(view).unwrap_or(path).components();
+        let is_named = below.next().is_some();
+        match self {
+            Expected::Nothing => false,
+            Expected::Unknown => true,
+            Expected::Files { sizes_bytes, .. } if below.as_path().as_os_str().is_empty() => {
+                is_named && sizes_bytes.contains(&meta.size_bytes)
+            }
+            Expected::Files { by_path, .. } => by_path.get(&folded(below.as_path())) == Some(&meta.size_bytes),
+        }
+    }
+}
+
+/// A name may come back in another case or Unicode form than it was given.
+fn folded(path: &Path) -> String {
+    path.to_string_lossy().to_lowercase().chars().filter(char::is_ascii).collect()
 }
 
 /// The files of a view have mode 0444, as blobs have; what somebody else puts there mostly has not. Where modes are not

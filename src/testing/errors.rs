@@ -57,7 +57,19 @@ pub fn error_samples() -> Vec<Error> {
         },
         Error::NoGoodSource { path: path("blobs/sha256/1e/1ef0"), range: 0..0, tried: vec![] },
         Error::UnsupportedFormat { path: path("store.json"), found: "format 2".into(), supported: "format 1".into() },
-        Error::Busy { what: "index shard 3f", path: path("locks/index/3f"), waited: Duration::from_secs(30) },
+        Error::Busy {
+            what: "index shard 3f",
+            path: path("locks/index/3f"),
+            waited: Duration::from_secs(30),
+            holder: None,
+        },
+        Error::Busy {
+            what: "the store",
+            path: path("locks/store"),
+            waited: Duration::from_secs(30),
+            holder: Some("process 4711 (catalog)".into()),
+        },
+        Error::Pinned { id: id(), pins: vec!["default".into(), "pool-7".into()] },
         Error::NoRoom {
             root: path(""),
             needed_bytes: 40,

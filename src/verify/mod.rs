@@ -21,9 +21,10 @@ use crate::error::{Error, Result};
 use crate::fs::{Durability, now_ms};
 use crate::observer::{Event, Observer};
 use crate::store::Store;
+use crate::sum::SumBytes;
 use crate::words::words;
 use recorder::Recorder;
-use work::{Found, Work};
+use work::{Found, Pending, Work};
 
 /// How thoroughly content is checked.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -211,7 +212,7 @@ fn verify_in_full(
         }
     }
     work.report_empty(&mut recorder);
-    let bytes_total = due.iter().map(|(_, bytes)| bytes).sum();
+    let bytes_total = due.iter().map(|(_, bytes)| bytes).sum_bytes();
     let what = format!("{} files", chosen.len());
     observer.on(&Event::Started { what: &what, bytes_total });
     checker.run(&chosen, &mut |number, verdict| {
@@ -231,7 +232,7 @@ fn checked_lately(store: &Store, subject: &Subject, options: &VerifyOptions) -> 
     // A time in the future is that of a clock that was wrong.
     let is_young = outboard.checked_ms <= now_ms
         && u128::from(now_ms - outboard.checked_ms) < max_age.as_millis()
-        && outboard.fits(&meta);
+        && outboard.fits(&store.root, &meta, &subject.owners);
     is_young.then_some(outboard.checked_ms)
 }
 
@@ -241,7 +242,7 @@ fn readable_bytes(store: &Store, subject: &Subject) -> u64 {
     subject.size_bytes.unwrap_or(u64::MAX).min(there)
 }
 
-fn outcome_of(record: &Record, bad: &[BadFile], elsewhere: &[String], is_left_out: bool) -> VerificationOutcome {
+fn outcome_of(entry: &Pending, bad: &[BadFile]) -> VerificationOutcome {
     let fail = |reason| VerificationOutcome::Fail { reason };
     if let Some(first) = bad.first() {
         let name = match (first.is_needed, first.path.as_str()) {
@@ -257,13 +258,16 @@ fn outcome_of(record: &Record, bad: &[BadFile], elsewhere: &[String], is_left_ou
         };
         return fail(format!("{name} is {what}{more}"));
     }
-    if record.damaged_ms.is_some() {
+    if let Some(why) = &entry.unknown_files {
+        return fail(format!("which files it has is not known: {why}"));
+    }
+    if entry.record.damaged_ms.is_some() {
         return fail("its bytes are good again, and its path is not made anew yet".into());
     }
-    if let Some(what) = elsewhere.first() {
+    if let Some(what) = entry.elsewhere.first() {
         return fail(format!("its content is whole, and {what}"));
     }
-    let reason = match is_left_out {
+    let reason = match entry.left_out_ms.is_some() {
         true => "what was not checked lately is as it was staged, the rest was not changed since",
         false => "every byte is as it was staged",
     };

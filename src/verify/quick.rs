@@ -5,10 +5,10 @@ use std::time::Instant;
 use super::recorder;
 use super::{BadFile, VerifyDepth, VerifyOptions, VerifyReport, report_of};
 use crate::blob::{Subject, outboard};
-use crate::digest::{VerificationOutcome, verify_digest};
+use crate::digest::{Digest, VerificationOutcome, verify_digest};
 use crate::entry::Record;
 use crate::error::{Error, Result};
-use crate::fs::{Durability, now_ms};
+use crate::fs::{Durability, Meta, now_ms};
 use crate::hash::{HashFunction, HashOptions, hash_files};
 use crate::store::Store;
 
@@ -22,20 +22,22 @@ pub(super) fn verify_quick(store: &Store, record: &Record, start: Instant) -> Re
     let Some(digest) = record.entry.digest else {
         return Ok(report(VerificationOutcome::Warn { reason: "nothing was staged".into() }, Vec::new()));
     };
+    let is_known =
+        |digest: &Digest, meta: &Meta| outboard::fits(&store.root, digest, meta, Durability::Relaxed, &record.owners);
     let mut doubtful = store.doubtful_views(record)?;
     let files = store.files_of(record.kind, digest, record.size_bytes)?;
     for file in &files {
-        let blob = Subject::blob(&file.digest, Some(file.size_bytes));
+        let blob = Subject::blob(&file.digest, Some(file.size_bytes)).owned_by(&record.owners);
         let meta = store.root.meta(&blob.path)?;
-        let is_known = meta.is_some_and(|meta| outboard::fits(&store.root, &file.digest, &meta, Durability::Relaxed));
+        let is_known = meta.is_some_and(|meta| is_known(&file.digest, &meta));
         if !is_known && !doubtful.contains(&blob) {
             doubtful.push(blob);
         }
     }
     for needed in &record.needs {
-        let blob = Subject::blob(needed, None);
+        let blob = Subject::blob(needed, None).owned_by(&record.owners);
         let meta = store.root.meta(&blob.path)?;
-        if !meta.is_some_and(|meta| outboard::fits(&store.root, needed, &meta, Durability::Relaxed)) {
+        if !meta.is_some_and(|meta| is_known(needed, &meta)) {
             doubtful.push(blob);
         }
     }

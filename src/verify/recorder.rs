@@ -34,7 +34,7 @@ impl Recorder<'_> {
         let answer = match pending.error.take() {
             Some(error) => Err(error),
             None => {
-                let outcome = outcome_of(&pending.record, &bad, &pending.elsewhere, pending.left_out_ms.is_some());
+                let outcome = outcome_of(pending, &bad);
                 Ok(report_of(&pending.record, outcome, bad, pending.bytes_read, self.start))
             }
         };

@@ -32,6 +32,8 @@ pub(super) struct Pending {
     pub(super) bad: Vec<BadFile>,
     /// What is wrong at its places while its content in the store may well be whole, for a person.
     pub(super) elsewhere: Vec<String>,
+    /// Why it is not known which files it has.
+    pub(super) unknown_files: Option<String>,
     pub(super) error: Option<Error>,
     pub(super) bytes_read: u64,
     /// How its view was before anything of it was read.
@@ -56,6 +58,9 @@ impl Work {
         if number == next {
             self.subjects.push(subject);
             self.users.push(Vec::new());
+        } else if let Some(known) = self.subjects.get_mut(number) {
+            // What is checked for several is believed of those alone that all of them name.
+            known.owners.retain(|owner| subject.owners.contains(owner));
         }
         number
     }
@@ -78,7 +83,7 @@ impl Work {
                     pending.left_out_ms = Some(pending.left_out_ms.map_or(*checked_ms, |other| other.min(*checked_ms)));
                 }
                 Ok(Found::Now { verdict, bytes_read }) => {
-                    pending.bytes_read += bytes_read;
+                    pending.bytes_read = pending.bytes_read.saturating_add(*bytes_read);
                     if let Some(ranges) = bad_ranges(subject, verdict) {
                         let taken = *taken.get_or_insert_with(|| take_bad(store, &pending.record, subject, verdict));
                         if subject.path.starts_with(layout::QUARANTINE) {
@@ -114,11 +119,15 @@ impl Work {
         let Some(digest) = record.entry.digest else { return Ok(()) };
         let mut parts = Vec::new();
         let part = |number, path: &str| Part { number, path: path.to_owned(), is_needed: false };
-        let manifest = (record.kind == ArtifactKind::Tree).then(|| present(store, &digest, None));
-        // A tree whose manifest is damaged has no other files that are known.
+        let manifest = (record.kind == ArtifactKind::Tree).then(|| present(store, &digest, None, &record.owners));
+        // A tree whose manifest is damaged, or is none, has no other files that are known.
+        let mut unknown_files = None;
         let files = match store.files_of(record.kind, digest, record.size_bytes) {
             Ok(files) => files,
-            Err(error) if error.is_corrupt() && manifest.is_some() => Vec::new(),
+            Err(error) if error.is_corrupt() && manifest.is_some() => {
+                unknown_files = Some(error.to_string());
+                Vec::new()
+            }
             Err(error) => return Err(error),
         };
         if let Some(subject) = manifest {
@@ -126,18 +135,19 @@ impl Work {
         }
         let at = store.relative(&record.entry.local_path);
         for (file, path) in shown_files(&record, &files, at) {
-            let blob = present(store, &file.digest, Some(file.size_bytes))?;
+            let blob = present(store, &file.digest, Some(file.size_bytes), &record.owners)?;
             parts.push(part(self.number_of(blob), &file.path));
             let is_link = view::is_hardlink_of(&store.root, &file.digest, &path)?;
             // The view of what is known to be damaged was removed.
             let is_gone = record.damaged_ms.is_some() && store.root.meta(&path)?.is_none();
             if !is_link && !is_gone {
-                let shown = Subject { path, digest: file.digest, size_bytes: Some(file.size_bytes) };
+                let shown =
+                    Subject { path, ..Subject::blob(&file.digest, Some(file.size_bytes)).owned_by(&record.owners) };
                 parts.push(part(self.number_of(shown), &file.path));
             }
         }
         for needed in &record.needs {
-            let number = self.number_of(present(store, needed, None)?);
+            let number = self.number_of(present(store, needed, None, &record.owners)?);
             parts.push(Part { number, path: String::new(), is_needed: true });
         }
         let entry = self.pending.len();
@@ -153,7 +163,18 @@ impl Work {
             extra.map(|path| format!("{} is a file more than it has", path.display())).into_iter().collect();
         let (error, bytes_read, left_out_ms) = (None, 0, None);
         let view = store.view_now(&record);
-        self.pending.push(Pending { record, parts, left, bad, elsewhere, error, bytes_read, view, left_out_ms });
+        self.pending.push(Pending {
+            record,
+            parts,
+            left,
+            bad,
+            elsewhere,
+            unknown_files,
+            error,
+            bytes_read,
+            view,
+            left_out_ms,
+        });
         Ok(())
     }
 
@@ -185,13 +206,16 @@ fn bad_ranges(subject: &Subject, verdict: &Verdict) -> Option<Vec<Range<u64>>> {
 }
 
 /// The blob, or what is left of it in quarantine: that tells again where it is damaged.
-fn present(store: &Store, digest: &Digest, size_bytes: Option<u64>) -> Result<Subject> {
-    let blob = Subject::blob(digest, size_bytes);
+fn present(store: &Store, digest: &Digest, size_bytes: Option<u64>, owners: &BTreeSet<u32>) -> Result<Subject> {
+    let blob = Subject::blob(digest, size_bytes).owned_by(owners);
     if store.root.meta(&blob.path)?.is_some() {
         return Ok(blob);
     }
     let quarantined = store.quarantined(digest)?.into_iter().next();
-    Ok(quarantined.map_or(blob, |path| Subject { path, digest: *digest, size_bytes }))
+    Ok(match quarantined {
+        Some(path) => Subject { path, ..blob },
+        None => blob,
+    })
 }
 
 /// Takes what was found bad out of service at once.

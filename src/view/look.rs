@@ -29,14 +29,25 @@ pub(crate) fn fingerprint(files: &[(&str, Stamp)]) -> String {
 /// The fingerprint of a view as it is; `None` if it is made of hardlinks, for which the stamps of the blobs speak, and
 /// if a file of it is not there.
 pub(crate) fn fingerprint_of(root: &Root, files: &[TreeFile], at: &Path, view: LinkMode) -> Result<Option<String>> {
+    fingerprint_if(root, files, at, view, &|_| true)
+}
+
+/// The same, if all of its files are so.
+pub(crate) fn fingerprint_if(
+    root: &Root,
+    files: &[TreeFile],
+    at: &Path,
+    view: LinkMode,
+    is_so: &dyn Fn(&Meta) -> bool,
+) -> Result<Option<String>> {
     if view == LinkMode::Hardlink {
         return Ok(None);
     }
     let mut stamps = Vec::with_capacity(files.len());
     for file in files {
         match root.meta(&file.below(at))? {
-            Some(meta) => stamps.push((file.path.as_str(), meta.stamp())),
-            None => return Ok(None),
+            Some(meta) if is_so(&meta) => stamps.push((file.path.as_str(), meta.stamp())),
+            _ => return Ok(None),
         }
     }
     Ok(Some(fingerprint(&stamps)))

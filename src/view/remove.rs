@@ -17,8 +17,8 @@ pub(crate) fn copies_of(root: &Root, at: &Path, files: &[TreeFile]) -> Result<Fr
         if !is_hardlink_of(root, &file.digest, &shown)?
             && let Some(meta) = root.meta(&shown)?
         {
-            freed.size_bytes += meta.size_bytes;
-            freed.disk_bytes += meta.allocated_bytes;
+            freed.size_bytes = freed.size_bytes.saturating_add(meta.size_bytes);
+            freed.disk_bytes = freed.disk_bytes.saturating_add(meta.allocated_bytes);
         }
     }
     Ok(freed)

@@ -74,6 +74,8 @@ pub(crate) struct View {
 pub(crate) struct Tally {
     /// Names that were made or replaced.
     pub(crate) made: u64,
+    /// Bytes of those that are copies.
+    pub(crate) copied_bytes: u64,
     /// Other files that went to `quarantine/`.
     pub(crate) quarantined: u64,
 }
@@ -108,6 +110,9 @@ pub(crate) fn show(
         match place.fill(copy.as_deref(), judged, &twins, tally)? {
             Filled::Made(how) => {
                 tally.made += 1;
+                if how == LinkMode::Copy {
+                    tally.copied_bytes = tally.copied_bytes.saturating_add(file.size_bytes);
+                }
                 mode = mode.max(how);
                 if let Some(copy) = copy {
                     copy.placed = root.meta(&place.at)?;
@@ -117,7 +122,7 @@ pub(crate) fn show(
             Filled::NeedsCopy => return Ok(Shown::NeedsCopies),
             Filled::NeedsJudgement => {
                 let size_bytes = Some(file.size_bytes);
-                unjudged.push(Subject { path: place.at, digest: file.digest, size_bytes });
+                unjudged.push(Subject { path: place.at, ..Subject::blob(&file.digest, size_bytes) });
             }
         }
     }
@@ -310,7 +315,7 @@ mod tests {
                 views.push(view);
             }
             assert_eq!(views[0], views[1]);
-            assert_eq!(tally, Tally { made: 1, quarantined: 0 });
+            assert_eq!((tally.made, tally.quarantined), (1, 0));
         }
     }
 }

@@ -158,6 +158,11 @@ pub(crate) fn blob_path(root: &Path, digest: &Digest) -> PathBuf {
     root.join("blobs/sha256").join(&hex[..2]).join(hex)
 }
 
+pub(crate) fn outboard_path(root: &Path, digest: &Digest, ending: &str) -> PathBuf {
+    let hex = digest.to_hex();
+    root.join("outboards/sha256").join(&hex[..2]).join(format!("{hex}.{ending}"))
+}
+
 pub(crate) fn shard_path(root: &Path, id: &str) -> PathBuf {
     root.join("index").join(format!("{}.json", &Digest::sha256_of(id.as_bytes()).to_hex()[..2]))
 }

@@ -123,12 +123,14 @@ fn modes_are_set_again() {
         (store.root().join("index"), 0o777, 0o755),
         (store.blob("small").parent().unwrap().to_path_buf(), 0o775, 0o755),
         (store.view("small").parent().unwrap().to_path_buf(), 0o757, 0o755),
-        (store.root().join("locks/gate"), 0o666, 0o644),
+        (store.root().join("locks/gate"), 0o666, 0o600),
+        (store.root().join("locks/probe"), 0o666, 0o644),
     ];
     for (path, wrong, right) in cases {
         set_mode(&path, wrong);
         let view = store.view("small"); // the blob's inode
-        store.repairs(&[(K::WrongMode, &path)], &[&path, &view]);
+        let outboard = store.outboard("small", "json"); // that the blob was read is recorded
+        store.repairs(&[(K::WrongMode, &path)], &[&path, &view, &outboard]);
         assert_eq!(mode_of(&path), right, "{}", path.display());
     }
     // An owner that takes reading away from others has a reason.
@@ -188,7 +190,7 @@ fn a_partial_is_private_and_spoken_of_once_it_is_a_day_old() {
 fn a_root_that_others_can_write_is_named_and_left_alone() {
     let store = Store::new();
     let mode = fs::metadata(store.root()).unwrap().permissions().mode() & 0o7777;
-    for open in [0o777, 0o1777] {
+    for open in [0o757, 0o1757] {
         set_mode(&store.root(), open);
         let found = store.finds(&[(K::RootWritable, &store.root())]);
         assert!(!found[0].is_repairable() && found[0].needs_attention());
@@ -207,11 +209,14 @@ fn files_of_another_owner_are_counted() {
     chown(blob.parent().unwrap(), Some(common::NOBODY), None).unwrap();
     chown(&shard, Some(common::NOBODY), None).unwrap();
     let (blobs, index) = (store.root().join("blobs"), store.root().join("index"));
-    let found = store.finds(&[(K::OtherOwner, &blobs), (K::OtherOwner, &index)]);
-    assert!(found[0].what.starts_with("2 of its files belong to the user 65534"), "{found:#?}");
+    // Each is named for its own sake, and the blob because of what it could be.
+    let found = store.finds(&[(K::OtherOwner, &blobs), (K::OtherOwner, &index), (K::UntrustedBlob, &blob)]);
+    let counted = found.iter().find(|finding| finding.path == blobs).unwrap();
+    assert!(counted.what.starts_with("2 of its files belong to the user 65534"), "{found:#?}");
     // In the root of a group, each member's files are their own.
     set_mode(&store.root(), 0o2775);
-    store.finds(&[]);
+    let found = store.doctor().examine().unwrap();
+    assert!(found.iter().all(|finding| finding.kind != K::OtherOwner), "{found:#?}");
 }
 
 #[test]

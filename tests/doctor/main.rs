@@ -24,7 +24,7 @@ use catalog_core::{
     CatalogStore as _, Digest, Doctor, Durability, Finding, FindingKind, FsCatalog, Record, RepairOutcome,
     VerifyOptions,
 };
-use common::{Host, blob_path, listing, options, reference, set_mode};
+use common::{Host, blob_path, listing, options, outboard_path, reference, set_mode};
 
 /// A store with a bit of everything in it, all of it sound.
 struct Store {
@@ -165,11 +165,6 @@ fn big(seed: &str) -> Vec<u8> {
     let mut bytes = vec![0; (2 << 20) + 1];
     blake3::Hasher::new().update(seed.as_bytes()).finalize_xof().fill(&mut bytes);
     bytes
-}
-
-fn outboard_path(root: &Path, digest: &Digest, ending: &str) -> PathBuf {
-    let hex = digest.to_hex();
-    root.join("outboards/sha256").join(&hex[..2]).join(format!("{hex}.{ending}"))
 }
 
 /// Every path that is not the same in both.

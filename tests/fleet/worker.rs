@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use catalog_core::{
     CatalogEntry, CatalogStore as _, Digest, Durability, FsCatalog, GcAction, GcPolicy, IngestMode, LifecycleState,
-    Record, Result,
+    Record, RemoveOptions, Result,
 };
 use serde::{Deserialize, Serialize};
 
@@ -408,8 +408,10 @@ impl Worker {
     }
 
     fn remove(&mut self, id: &str) -> Outcome {
-        let handle = self.handle();
-        self.act("remove", id, |_| Ok(if handle.remove(id)?.is_some() { Outcome::Removed } else { Outcome::Absent }))
+        let (handle, forced) = (self.handle(), RemoveOptions::default().with_force(true));
+        self.act("remove", id, |_| {
+            Ok(if handle.remove_with(id, &forced)?.is_some() { Outcome::Removed } else { Outcome::Absent })
+        })
     }
 
     fn collect(&mut self) {

@@ -39,6 +39,8 @@ pub(crate) enum Answer {
     /// Content, and whether it is retired.
     Shown(u8, bool),
     Deleted(bool),
+    /// It is pinned, and stays.
+    Pinned,
     /// So many entries were evicted.
     Collected(u64),
 }
@@ -56,6 +58,9 @@ impl Model {
                 Some(entry) => Answer::Shown(entry.content, entry.retired),
                 None => Answer::NotFound,
             },
+            Operation::Delete { id } if self.entries.get(&id).is_some_and(|entry| !entry.pins.is_empty()) => {
+                Answer::Pinned
+            }
             Operation::Delete { id } => Answer::Deleted(self.entries.remove(&id).is_some()),
             Operation::Pin { id, pin } => self.edit(id, |entry| entry.pins.extend([pin])),
             Operation::Unpin { id, pin } => self.edit(id, |entry| entry.pins.retain(|other| *other != pin)),

@@ -79,7 +79,10 @@ impl Stores {
                 Err(error) => panic!("{operation:?}: {error}"),
             },
             Operation::SetState { id, retired } => done(catalog.set_state(name(id), lifecycle(retired))),
-            Operation::Delete { id } => Answer::Deleted(catalog.delete(name(id)).unwrap()),
+            Operation::Delete { id } => match catalog.delete(name(id)) {
+                Err(Error::Pinned { .. }) => Answer::Pinned,
+                deleted => Answer::Deleted(deleted.unwrap()),
+            },
             Operation::Pin { id, pin } => done(catalog.pin(name(id), &pin.to_string(), None).map(drop)),
             Operation::Unpin { id, pin } => done(catalog.unpin(name(id), Some(&pin.to_string())).map(drop)),
             Operation::Lease { id, lease } => {

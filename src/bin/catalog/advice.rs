@@ -22,6 +22,9 @@ pub(crate) fn words(hint: &Hint, command: &str) -> String {
             )
         }
         Hint::Restage { id } => format!("`{command} stage FILE --id {}` brings it again", word(id)),
+        Hint::Unpin { id } => {
+            format!("`{command} unpin {}` takes its pins off, or use --force", word(id))
+        }
         Hint::GiveGoodCopy => "give a good copy with --from".to_owned(),
         Hint::Download { reference } => {
             format!("download the file, then `{command} stage FILE --id {}`", word(reference))

@@ -75,7 +75,7 @@ impl Args {
             app.out.line(chart.trim_fmt());
         }
         if !rest.is_empty() {
-            let bytes = human::size(rest.iter().map(|entry| entry.size_bytes).sum());
+            let bytes = human::size(rest.iter().map(|entry| entry.size_bytes).fold(0, u64::saturating_add));
             app.out.line(format!("and {} more, together {bytes}; --all shows them", rest.len()));
         }
     }

@@ -135,7 +135,7 @@ mod tests {
             of(Exit::Corrupt),
             "DigestMismatch CorruptIndex CorruptBlob Damaged Occupied NoGoodSource NoGoodSource"
         );
-        assert_eq!(of(Exit::Busy), "Busy");
+        assert_eq!(of(Exit::Busy), "Busy Busy");
         assert_eq!(of(Exit::Cancelled), "Cancelled");
         assert_eq!(of(Exit::Done), "");
         let text = || "x".to_owned();

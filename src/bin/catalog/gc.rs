@@ -173,7 +173,8 @@ fn expected(catalog: &FsCatalog, plan: &GcPlan) -> catalog_core::Result<GcReport
             GcAction::RemoveQuarantined { .. } => report.quarantined += 1,
             GcAction::EvictEntry { id, .. } => {
                 report.entries += 1;
-                report.logical_bytes += catalog.record(id)?.map_or(0, |record| record.size_bytes);
+                report.logical_bytes =
+                    report.logical_bytes.saturating_add(catalog.record(id)?.map_or(0, |record| record.size_bytes));
             }
             _ => {}
         }
@@ -210,7 +211,8 @@ impl Summary {
         let used = human::size(self.used_bytes);
         let mut words =
             if self.dry_run { format!("would free {freed} of {used}") } else { format!("freed {freed} of {used}") };
-        let into_trash: u64 = plan.steps.iter().filter(|step| !step.at_once).map(|step| step.bytes).sum();
+        let into_trash: u64 =
+            plan.steps.iter().filter(|step| !step.at_once).map(|step| step.bytes).fold(0, u64::saturating_add);
         let counts = [
             (self.entries, "model", "evicted"),
             (self.blobs.unwrap_or(0), "blob", "removed"),

@@ -14,7 +14,7 @@ use crate::pins::{Pinned, lasts};
 ///
 /// A pin is recorded in the catalog, so it needs no process that holds it and survives a restart. It has a name, so that
 /// several who need a model do not take each other's pin away; pinning again under the same name replaces that pin.
-/// `remove` still removes a pinned model: a pin is against policies, not against people.
+/// `remove` refuses a pinned model, unless it is told to --force.
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
   catalog pin llama3

@@ -53,6 +53,16 @@ impl Args {
         }
         app.receipt(&report, |app| {
             let id = app.out.shown(&report.id);
+            let others: Vec<String> = report
+                .shown
+                .iter()
+                .filter(|other| **other != report.id)
+                .map(|other| app.out.shown(other).into())
+                .collect();
+            let also = match others.is_empty() {
+                true => String::new(),
+                false => format!("\n  whole again with it: {}", others.join(", ")),
+            };
             let words = match report.files {
                 0 if report.shown.is_empty() => format!("{id} is whole: nothing to repair"),
                 0 => format!("{id} is whole, and its path was made anew"),
@@ -63,7 +73,7 @@ impl Args {
                     human::size(report.source_bytes)
                 ),
             };
-            words.into_bytes()
+            (words + &also).into_bytes()
         });
         Ok(())
     }

@@ -56,7 +56,10 @@ const MODES: [(IngestMode, &str); 5] = [
     (IngestMode::Auto, "A reflink where the file system can, else a copy"),
     (IngestMode::Reflink, "A clone that shares its blocks with the source until one of the two is written"),
     (IngestMode::Copy, "A copy"),
-    (IngestMode::Link, "A second name of the source, which becomes read-only; only when nothing can still write to it"),
+    (
+        IngestMode::Link,
+        "A second name of the source, which becomes read-only; only when all may read it and nothing can still write to it",
+    ),
     (IngestMode::Move, "The source itself, which is then gone; only when nothing can still write to it"),
 ];
 
@@ -76,7 +79,8 @@ impl Args {
             parsed?;
             let receipt = receipts.next().expect("stage_many answers for each item")?;
             app.receipt(&receipt, |app| words(&receipt, app));
-            Ok(())
+            app.out.flush(); // before the errors
+            told_of_unmoved(app, &receipt)
         })
     }
 
@@ -115,16 +119,46 @@ fn parse(text: &OsStr) -> catalog_core::Result<ModelRef> {
     }
 }
 
-/// What was stored, and on a second line the command that prints its path, with the path.
-fn words(receipt: &StageReceipt, app: &App) -> Vec<u8> {
+/// A move whose source is still there is done in part.
+fn told_of_unmoved(app: &App, receipt: &StageReceipt) -> Outcome {
+    let failures = receipt.unmoved.iter().map(|source| {
+        let path = source.path.display();
+        Failure::Failed(format!("could not remove {path}: {}; its bytes are staged as {:?}", source.reason, receipt.id))
+    });
+    let exits: Vec<_> = failures.map(|failure| app.tell(&failure)).collect();
+    exits.into_iter().next().map_or(Ok(()), |exit| Err(Failure::Told(exit)))
+}
+
+/// How the bytes came in, as far as they are new.
+fn how(receipt: &StageReceipt) -> String {
     let how = match receipt.mode {
-        UsedMode::Unchanged => "unchanged since it was last staged",
-        _ if receipt.deduplicated => "nothing stored, its bytes are here already",
+        UsedMode::Unchanged => return "unchanged since it was last staged".to_owned(),
         UsedMode::Reflink => "reflinked",
         UsedMode::Copy => "copied",
         UsedMode::Link => "linked",
         UsedMode::Move => "moved",
         other => other.as_str(),
+    };
+    let mut words = match (receipt.deduplicated, receipt.view_copied_bytes) {
+        (true, 0) => "nothing stored, its bytes are here already".to_owned(),
+        (true, _) => "its bytes are here already".to_owned(),
+        (false, _) if receipt.stored_bytes < receipt.size_bytes => {
+            format!("{how}, {} of it new, the rest is here already", human::size(receipt.stored_bytes))
+        }
+        (false, _) => how.to_owned(),
+    };
+    if receipt.view_copied_bytes > 0 {
+        words.push_str(&format!(", {} copied for its path", human::size(receipt.view_copied_bytes)));
+    }
+    words
+}
+
+/// What was stored, and on a second line the command that prints its path, with the path.
+fn words(receipt: &StageReceipt, app: &App) -> Vec<u8> {
+    let how = how(receipt);
+    let replaced = match &receipt.replaced {
+        Some(digest) => format!(", in the place of {}", human::short_digest(digest)),
+        None => String::new(),
     };
     let resumed = match receipt.resumed_bytes {
         0 => String::new(),
@@ -133,7 +167,7 @@ fn words(receipt: &StageReceipt, app: &App) -> Vec<u8> {
     let seconds = receipt.elapsed.as_secs_f64();
     let time = if seconds < 1.0 { String::new() } else { format!(", {seconds:.1} s") };
     let mut words = format!(
-        "staged {}: {}, {}, {how}{resumed}{time}\n  {} path {}  ->  ",
+        "staged {}: {}, {}, {how}{resumed}{replaced}{time}\n  {} path {}  ->  ",
         app.out.shown(&receipt.id),
         human::size_of_files(receipt.size_bytes, receipt.files),
         human::short_digest(&receipt.digest),

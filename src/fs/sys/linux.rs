@@ -93,9 +93,7 @@ impl Handle {
             Open::Lock(mode) => match rfs::openat(&parent, name, common | OFlags::RDWR, Mode::empty()) {
                 Err(Errno::NOENT) => {
                     let flags = common | OFlags::RDWR | OFlags::CREATE;
-                    let file = rfs::openat(parent, name, flags, Mode::from_raw_mode(mode))?;
-                    rfs::fchmod(&file, Mode::from_raw_mode(mode))?;
-                    file
+                    rfs::openat(parent, name, flags, Mode::from_raw_mode(mode))?
                 }
                 // flock needs no write permission.
                 Err(Errno::ACCESS) => rfs::openat(parent, name, common | OFlags::RDONLY, Mode::empty())?,
@@ -253,6 +251,7 @@ fn meta(stat: &rfs::Stat) -> Meta {
         mode: stat.st_mode & 0o7777,
         links: u64::from(stat.st_nlink),
         owner: stat.st_uid,
+        group: stat.st_gid,
         allocated_bytes: u64::try_from(stat.st_blocks).unwrap_or(0).saturating_mul(512),
     }
 }
@@ -297,6 +296,22 @@ pub(crate) fn current_user() -> u32 {
 
 pub(crate) fn set_mode(file: &File, mode: u32) -> io::Result<()> {
     Ok(rfs::fchmod(file, Mode::from_raw_mode(mode))?)
+}
+
+/// Whether this process may make and remove names in a folder, the empty path being the current one.
+pub(crate) fn may_write(folder: &Path) -> bool {
+    let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
+    rfs::accessat(CWD, folder, rfs::Access::WRITE_OK | rfs::Access::EXEC_OK, AtFlags::EACCESS).is_ok()
+}
+
+/// Gives the file another owner or another group.
+pub(crate) fn set_owner(file: &File, owner: Option<u32>, group: Option<u32>) -> io::Result<()> {
+    Ok(rfs::fchown(file, owner.map(rfs::Uid::from_raw), group.map(rfs::Gid::from_raw))?)
+}
+
+/// A device as `/proc/locks` writes it.
+pub(crate) fn device_numbers(device: u64) -> String {
+    format!("{:02x}:{:02x}", rfs::major(device), rfs::minor(device))
 }
 
 /// Reserves blocks, and makes the file this long.

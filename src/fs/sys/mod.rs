@@ -22,7 +22,7 @@ pub(crate) enum Open {
     Write,
     /// For reading and writing; there must be none, and it gets this mode whatever the umask.
     CreateNew(u32),
-    /// For locking: created with this mode when there is none.
+    /// For locking: created when there is none, with this mode or what the umask leaves of it.
     Lock(u32),
 }
 

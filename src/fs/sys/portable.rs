@@ -187,6 +187,7 @@ fn meta(data: &fs::Metadata) -> Meta {
         mode: 0o444,
         links: 1,
         owner: 0,
+        group: 0,
         allocated_bytes: data.len(),
     };
     #[cfg(unix)]
@@ -194,7 +195,7 @@ fn meta(data: &fs::Metadata) -> Meta {
         use std::os::unix::fs::MetadataExt;
         (meta.device, meta.inode, meta.links) = (data.dev(), data.ino(), data.nlink());
         meta.changed_ns = i128::from(data.ctime()) * 1_000_000_000 + i128::from(data.ctime_nsec());
-        (meta.mode, meta.owner) = (data.mode() & 0o7777, data.uid());
+        (meta.mode, meta.owner, meta.group) = (data.mode() & 0o7777, data.uid(), data.gid());
         meta.allocated_bytes = data.blocks() * 512;
     }
     meta
@@ -223,6 +224,19 @@ pub(crate) fn mount_id(_: &File) -> Option<u64> {
 /// Not known: nobody is the owner, so that `--mode link` is refused.
 pub(crate) fn current_user() -> u32 {
     u32::MAX
+}
+
+/// Not known before it is tried.
+pub(crate) fn may_write(_: &Path) -> bool {
+    true
+}
+
+pub(crate) fn set_owner(_: &File, _: Option<u32>, _: Option<u32>) -> io::Result<()> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
+pub(crate) fn device_numbers(_: u64) -> String {
+    String::new()
 }
 
 #[cfg(unix)]

@@ -11,6 +11,7 @@ use crate::fs::owned::OwnedFolder;
 use crate::fs::source::source_meta;
 use crate::fs::{Kind, Meta, Root};
 use crate::layout::{self, Thing};
+use crate::sum::SumBytes;
 
 /// Whether a partial is worked on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,7 +78,7 @@ pub(crate) fn partial(root: &Root, key: &str, made_ns: i128) -> PartialFacts {
 /// What its removal frees: data that was published already is a blob's.
 fn own_bytes(root: &Root, folder: &Path, files: &[(OsString, Meta)]) -> u64 {
     let freeing = Freeing::of(root);
-    files.iter().map(|(name, meta)| freeing.bytes(&folder.join(name), meta, 1)).sum()
+    files.iter().map(|(name, meta)| freeing.bytes(&folder.join(name), meta, 1)).sum_bytes()
 }
 
 /// Removes a partial that no process works on, and returns how many bytes on disk that frees. `None`: a process works on

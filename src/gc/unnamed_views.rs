@@ -1,4 +1,4 @@
-//! Views that a collection takes.
+//! Views that no entry names: a collection takes them, unless a lease holds them.
 
 use std::path::Path;
 
@@ -12,8 +12,8 @@ use crate::layout::{self, Thing};
 use crate::store::{Roots, Store};
 use crate::threads::ready_for_rayon;
 
-/// Folders `views/<slug>/<40 hex>` that no record names and no lease holds, and folders `views/<slug>` without any.
-pub(super) fn stray_views(store: &Store, roots: &Roots) -> Result<Vec<ViewFacts>> {
+/// Folders `views/<slug>/<40 hex>` that no record names, and folders `views/<slug>` without any.
+pub(super) fn unnamed_views(store: &Store, roots: &Roots) -> Result<Vec<ViewFacts>> {
     let homes = store.root.entries(Path::new(layout::VIEWS))?;
     ready_for_rayon();
     let stray: Result<Vec<Vec<ViewFacts>>> = homes
@@ -26,13 +26,13 @@ pub(super) fn stray_views(store: &Store, roots: &Roots) -> Result<Vec<ViewFacts>
             // A directory has two links and one more for each folder in it, so 3 means a single view; if a record owns
             // it, there is nothing to collect. File systems that count differently are looked into.
             let has_only_its_own = meta.links == 3 && roots.needs_path(&home);
-            if has_only_its_own { Ok(Vec::new()) } else { stray_views_in(store, &home, roots) }
+            if has_only_its_own { Ok(Vec::new()) } else { unnamed_views_in(store, &home, roots) }
         })
         .collect();
     Ok(stray?.into_iter().flatten().collect())
 }
 
-fn stray_views_in(store: &Store, home: &Path, roots: &Roots) -> Result<Vec<ViewFacts>> {
+fn unnamed_views_in(store: &Store, home: &Path, roots: &Roots) -> Result<Vec<ViewFacts>> {
     let mut stray = Vec::new();
     let names = match store.root.names(home) {
         Err(error) if error.is_permission_denied() => return Ok(Vec::new()),
@@ -40,10 +40,11 @@ fn stray_views_in(store: &Store, home: &Path, roots: &Roots) -> Result<Vec<ViewF
     };
     let empty = names.is_empty().then(|| home.to_path_buf());
     for folder in names.iter().map(|name| home.join(name)).chain(empty) {
-        if !roots.needs_path(&folder) && !is_leased_view(store, &folder)? {
+        if !roots.needs_path(&folder) {
             let mtime_ns = store.root.meta(&folder)?.map_or(0, |meta| meta.mtime_ns);
             let changed_ms = u64::try_from(mtime_ns / 1_000_000).unwrap_or(0);
-            stray.push(ViewFacts { path: folder, changed_ms });
+            let is_leased = is_leased_view(store, &folder)?;
+            stray.push(ViewFacts { path: folder, changed_ms, is_leased });
         }
     }
     Ok(stray)

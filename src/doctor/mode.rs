@@ -1,0 +1,138 @@
+//! Modes: what they should be, and how they are set on nothing but the store's own.
+//!
+//! Whoever can write to the root can put a file of another user there, by a second name or by renaming it. So bits are
+//! only added to what belongs to the user that repairs, and a file that should have a blob's bytes is read first.
+
+use std::io;
+use std::path::Path;
+
+use super::Doctor;
+use super::files::Tally;
+use super::finding::{Finding, Fix};
+use super::kind::FindingKind as K;
+use super::look::Look;
+use crate::blob::{Checker, Subject, Verdict};
+use crate::digest::Digest;
+use crate::error::{Error, Result};
+use crate::fs::{Kind, Meta, Root, atomic, current_user, lock_file, meta_of};
+use crate::layout::{self, LockFile, Thing};
+
+/// What is asked of a mode.
+struct Right {
+    mode: u32,
+    /// Bits that have to be there.
+    needed: u32,
+    /// Bits that may be there as well.
+    allowed: u32,
+}
+
+impl Right {
+    fn of(root: &Root, thing: &Thing, kind: Kind) -> Self {
+        match (thing, kind) {
+            (Thing::Blob(_), _) => Right { mode: 0o444, needed: 0o444, allowed: 0o444 },
+            (Thing::Lock(lock), _) if *lock != LockFile::Probe => {
+                let mode = lock_file::mode(root);
+                Right { mode, needed: mode, allowed: mode }
+            }
+            // Whoever takes reading away from others has a reason; writing is for the owner, and for the group if the root
+            // is the group's. Of a group root's folder that is closed to the group, the maker was killed.
+            (_, Kind::Dir) => {
+                // The sticky bit keeps members from replacing each other's files, such as a shard.
+                let (needed, sticky) = if root.is_shared() { (0o770, 0) } else { (0o700, 0o1000) };
+                Right { mode: root.dir_mode(), needed, allowed: 0o555 | sticky | root.dir_mode() }
+            }
+            _ => Right { mode: root.file_mode(), needed: 0o600, allowed: 0o555 | root.file_mode() },
+        }
+    }
+}
+
+impl Look<'_> {
+    pub(super) fn check_mode(&self, path: &Path, thing: &Thing, meta: &Meta, tally: &mut Tally) {
+        let right = Right::of(self.root, thing, meta.kind);
+        if meta.mode & right.needed == right.needed && meta.mode & !right.allowed & 0o1777 == 0 {
+            return;
+        }
+        let (mode, digest) = match thing {
+            Thing::Blob(digest) => (right.mode, Some(*digest)),
+            Thing::Lock(_) => (right.mode, None),
+            _ if meta.kind == Kind::Dir => (right.mode, None),
+            // Of a small file nobody but its owner gets more than there is.
+            _ => ((meta.mode | right.needed) & right.allowed, None),
+        };
+        tally.wrong_modes.push(self.wrong_mode(path, meta, mode, digest));
+    }
+
+    /// `digest` is that of the bytes that the file should have.
+    pub(super) fn wrong_mode(&self, path: &Path, meta: &Meta, mode: u32, digest: Option<Digest>) -> Finding {
+        let what = format!("its mode is {:04o} and not {mode:04o}", meta.mode);
+        let finding = self.finding(K::WrongMode, path, what);
+        match adds_bits(meta, mode) && meta.owner != current_user() {
+            true => finding.left_to_the_operator(format!(
+                "only its owner may give more rights to it: run `catalog doctor --repair` as the user {}",
+                meta.owner
+            )),
+            false => finding.fixed_by(Fix::SetMode { path: path.to_path_buf(), mode, digest }),
+        }
+    }
+}
+
+fn adds_bits(meta: &Meta, mode: u32) -> bool {
+    mode & !meta.mode & 0o777 != 0
+}
+
+impl Doctor {
+    pub(super) fn set_mode(&self, path: &Path, mode: u32, digest: Option<Digest>) -> Result<Option<String>> {
+        let root = &self.store.root;
+        let Some(meta) = root.meta(path)? else { return Ok(None) };
+        let file = if meta.kind == Kind::Dir { root.open_dir(path)? } else { root.open_file(path)? };
+        let Some(file) = file else { return Ok(None) };
+        let look = || meta_of(&file).map_err(|e| root.fail("look at", path, e));
+        let before = look()?;
+        let refused = |why| root.fail("set the mode of", path, io::Error::new(io::ErrorKind::PermissionDenied, why));
+        if adds_bits(&before, mode) && before.owner != current_user() {
+            return Err(refused("it belongs to another user, who alone may give more rights to it"));
+        }
+        match digest {
+            Some(digest) => self.ensure_bytes(path, digest, &before)?,
+            None if before.kind == Kind::Dir => {
+                if adds_bits(&before, mode) && self.has_strange_names(path)? {
+                    return Err(refused("it has files that are not the store's, so it may be somebody's own folder"));
+                }
+            }
+            None => {
+                let is_lock = matches!(layout::classify(path), Thing::Lock(_));
+                let is_safe = match is_lock && adds_bits(&before, mode) {
+                    true => lock_file::may_be_opened_up(&before),
+                    false => before.owner == current_user() || before.links == 1,
+                };
+                if !is_safe {
+                    return Err(refused("it has another name or content, so it may be somebody's own file"));
+                }
+            }
+        }
+        atomic::set_mode(root, &file, path, mode)?;
+        match look()?.mode & 0o777 == mode & 0o777 {
+            true => Ok(Some(format!("it is {mode:04o} now"))),
+            false => Err(root.fail("set the mode of", path, io::Error::other("the file system has left it as it was"))),
+        }
+    }
+
+    /// That the very file has the bytes that it should have, by their SHA-256.
+    fn ensure_bytes(&self, path: &Path, digest: Digest, file: &Meta) -> Result<()> {
+        let root = &self.store.root;
+        let subject = Subject { path: path.to_path_buf(), ..Subject::blob(&digest, Some(file.size_bytes)) };
+        let checker = Checker { by_name: true, ..Checker::quiet(root, self.store.durability()) };
+        let reason = match checker.one(subject)? {
+            Verdict::Good if root.meta(path)?.is_some_and(|now| now.same_inode(file)) => return Ok(()),
+            Verdict::Good | Verdict::Missing => "it was replaced meanwhile",
+            Verdict::Bad { .. } => "its bytes are not its name, so its mode is left as it is",
+        };
+        Err(Error::CorruptBlob { path: root.absolute(path), reason: reason.into() })
+    }
+
+    /// In a view's folder the names are the artifact's.
+    fn has_strange_names(&self, folder: &Path) -> Result<bool> {
+        let names = self.store.root.names(folder)?;
+        Ok(names.iter().any(|name| layout::classify_in(folder, name) == Thing::Strange))
+    }
+}

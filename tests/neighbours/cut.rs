@@ -1,0 +1,35 @@
+//! A blob that its owner cuts while another user reads it.
+
+use std::os::unix::process::ExitStatusExt as _;
+
+use catalog_core::Digest;
+
+use super::common::{blob_path, wait_until};
+use super::*;
+
+// Red when a check maps a blob of another user: it ends with SIGBUS, since hashing takes longer than reading in.
+#[test]
+fn a_blob_that_its_owner_cuts_ends_no_check() {
+    let Some(place) = Place::new(0o755) else { return };
+    let bytes: Vec<u8> = (0..64 << 20).map(|at: u32| (at >> 12) as u8).collect();
+    place.does(ANN, &["stage", &place.file("a.gguf", &bytes), "--id", "a"]);
+    let blob = blob_path(&place.host.root(), &Digest::sha256_of(&bytes));
+    for args in [&["verify", "a", "--sha256"][..], &["verify", "a"], &["path", "a"]] {
+        for _ in 0..3 {
+            fs::write(&blob, &bytes).unwrap(); // root can; its time is another one now, so that `path` reads it
+            let mut verify = place.command_as(READER, place.host.command().get_program());
+            let mut verify = verify.args(args).stderr(std::process::Stdio::null()).spawn().unwrap();
+            let descriptors = format!("/proc/{}/fd", verify.id());
+            let has_opened = || {
+                let all = fs::read_dir(&descriptors).into_iter().flatten().flatten();
+                all.filter_map(|one| fs::read_link(one.path()).ok()).any(|path| path == blob)
+            };
+            wait_until("it reads the blob", || has_opened() || verify.try_wait().unwrap().is_some());
+            std::thread::sleep(std::time::Duration::from_millis(20));
+            fs::File::options().write(true).open(&blob).unwrap().set_len(4096).unwrap();
+            let status = verify.wait().unwrap();
+            assert_eq!(status.signal(), None, "{args:?}");
+            assert!([Some(4), Some(0)].contains(&status.code()), "{status:?}"); // 0: it was faster
+        }
+    }
+}
