@@ -27,8 +27,17 @@ use rstest::rstest;
 use common::{Host, assert_readable, assert_sound, blob_path, hold_shard, shard_path, stage_as, wait_until};
 
 const NO_LINK: [i32; 5] = [libc::EMLINK, libc::EXDEV, libc::EPERM, libc::EOPNOTSUPP, libc::EACCES];
-const NO_REFLINK: [i32; 7] =
-    [libc::EOPNOTSUPP, libc::ENOSYS, libc::EXDEV, libc::EINVAL, libc::ENOTTY, libc::EPERM, libc::ETXTBSY];
+const NO_REFLINK: [i32; 9] = [
+    libc::EOPNOTSUPP,
+    libc::ENOSYS,
+    libc::EXDEV,
+    libc::EINVAL,
+    libc::ENOTTY,
+    libc::EPERM,
+    libc::ETXTBSY,
+    libc::EAGAIN,
+    libc::EINTR,
+];
 const FAILED: [i32; 3] = [libc::EIO, libc::ENOSPC, libc::EMFILE];
 
 const CONTENT: &[u8] = b"the bytes of a model";

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use super::{Checker, Pending, Sealed, Subject, Verdict, outboard};
 use crate::digest::Digest;
 use crate::error::{Error, Result};
+use crate::fs::link::Reflink;
 use crate::fs::map::Map;
 use crate::fs::{Durability, Root, Session, atomic, link, meta_of, read_exact_at, space};
 use crate::hash::groups::{self, GROUP_BYTES, Groups};
@@ -120,7 +121,7 @@ impl Assembly<'_> {
         };
         let Some(from) = root.open_file(remains)? else { return Ok(vec![0..size_bytes]) };
         let fail = |e| pending.fail("write", e);
-        if link::reflink(&from, pending.file()).map_err(fail)? {
+        if let Reflink::Made = link::reflink(&from, pending.file()).map_err(fail)? {
             pending.file().set_len(size_bytes).map_err(fail)?;
             return Ok(bad);
         }
