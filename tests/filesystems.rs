@@ -11,7 +11,7 @@ use std::path::Path;
 use std::process::Command;
 
 use catalog_core::{
-    CatalogStore, Digest, Error, FsCatalog, IngestMode, LifecycleState, LinkMode, StageReceipt, UsedMode,
+    CatalogStore, Digest, Error, FsCatalog, IngestMode, LifecycleState, LinkMode, MinFree, StageReceipt, UsedMode,
 };
 use common::mount::Mounted;
 use common::*;
@@ -267,6 +267,36 @@ fn a_full_disk() {
     assert!(catalog.delete("tree").unwrap());
     assert_eq!(fs::read(&kept.local_path).unwrap(), noise(MEGABYTE, 1));
     assert_eq!(ids_on_disk(&catalog), ["kept", "new"]);
+    assert_sound(catalog.root());
+}
+
+// Red when a file system of 0 blocks counts as full, and when the note is left out or is said for each of the files.
+#[test]
+fn a_file_system_that_does_not_tell_its_room_has_no_limit_but_the_quota() {
+    let Some(mounted) = mount::ramfs() else { return };
+    let host = Host::new();
+    let catalog = FsCatalog::new(mounted.path().join("root")).unwrap();
+    assert_eq!(catalog.free_bytes(), None);
+    catalog
+        .change_config(|config| {
+            config.min_free = MinFree::percent(10);
+            config.max_bytes = Some(3 * MEGABYTE as u64);
+        })
+        .unwrap();
+    let files = ["a", "b"].map(|name| host.file(name, noise(MEGABYTE, u64::from(name.as_bytes()[0]))));
+    let notes = |args: &[&Path]| {
+        let mut command = host.command();
+        command.arg("--root").arg(catalog.root()).args(args);
+        let output = run(command);
+        String::from_utf8(output.stderr).unwrap().matches("does not tell how much room it has").count()
+    };
+    assert_eq!(notes(&[Path::new("stage"), &files[0], &files[1]]), 1);
+    assert_eq!(notes(&[Path::new("gc"), Path::new("--min-free"), Path::new("50%")]), 1);
+    assert_eq!(notes(&[Path::new("list")]), 0);
+    assert_eq!(catalog.list().unwrap().len(), 2, "nothing is evicted for a room that is not known");
+
+    let error = stage(&catalog, &host.file("large", noise(4 * MEGABYTE, 2)), "large").unwrap_err();
+    assert!(matches!(error, Error::NoRoom { .. }), "the quota holds: {error}");
     assert_sound(catalog.root());
 }
 

@@ -15,6 +15,7 @@ use crate::error::Result;
 use crate::fetch::ResolvedModel;
 use crate::fs::Durability;
 use crate::fs::lock::Wait;
+use crate::fs::space::space;
 use crate::gc::{self, DiskUsage, GcPlan, GcPolicy, GcReport, RemoveReceipt};
 use crate::index::Records;
 use crate::lease::{self, Lease};
@@ -85,6 +86,13 @@ impl FsCatalog {
     #[must_use]
     pub fn locks_work(&self) -> bool {
         self.store.locks_work
+    }
+
+    /// What this user can still write to the root's file system. `None` where that does not tell (some FUSE file systems,
+    /// ramfs): then no `min_free` can be kept, and a full disk shows only when it is written to.
+    #[must_use]
+    pub fn free_bytes(&self) -> Option<u64> {
+        space(&self.store.root).map(|space| space.available_bytes)
     }
 
     /// The root, absolute and free of symlinks when it was opened.

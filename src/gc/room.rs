@@ -42,16 +42,18 @@ struct Ground {
 impl Ground {
     fn of(store: &Store, wanted: &Wanted<'_>) -> Result<Self> {
         let config = store.config()?;
-        let space = space(&store.root)?;
-        let min_free = config.min_free.map_or(0, |min| min.bytes_of(space.total_bytes));
+        // Where the file system does not tell its room, only the quota is a limit.
+        let space = space(&store.root);
+        let min_free = space.zip(config.min_free).map_or(0, |(space, min)| min.bytes_of(space.total_bytes));
+        let available_bytes = space.map_or(u64::MAX, |space| space.available_bytes);
         let wanted_free_bytes = wanted.copied_bytes.saturating_add(min_free);
-        let disk_has_room = space.available_bytes >= wanted_free_bytes;
+        let disk_has_room = available_bytes >= wanted_free_bytes;
         let reserve_bytes = reserve::missing_bytes(&store.root)?;
-        if reserve_bytes > 0 && space.available_bytes >= wanted_free_bytes.saturating_add(reserve_bytes) {
+        if reserve_bytes > 0 && available_bytes >= wanted_free_bytes.saturating_add(reserve_bytes) {
             // An older version has made the root, or it was full.
             reserve::make_if_it_fits(&store.root);
         }
-        let disk_bytes = space.available_bytes.saturating_sub(min_free);
+        let disk_bytes = available_bytes.saturating_sub(min_free);
         Ok(Ground { config, wanted_free_bytes, disk_has_room, disk_bytes })
     }
 
@@ -97,7 +99,8 @@ pub(crate) fn make_room(store: &Store, wanted: &Wanted<'_>) -> Result<()> {
         // Nobody has allowed to evict. What is nobody's any more can go all the same.
         plan.steps.retain(|step| !matches!(step.action, GcAction::EvictEntry { .. }));
         plan.freed_bytes = plan.steps.iter().filter(|step| step.at_once).map(|step| step.bytes).sum();
-        plan.shortfall_bytes = wanted.copied_bytes.saturating_sub(facts.free_bytes.saturating_add(plan.freed_bytes));
+        let free_bytes = facts.space.map_or(u64::MAX, |space| space.available_bytes);
+        plan.shortfall_bytes = wanted.copied_bytes.saturating_sub(free_bytes.saturating_add(plan.freed_bytes));
     }
     let fits_after =
         plan.shortfall_bytes == 0 && ground.is_within_quota(plan.used_bytes.saturating_sub(plan.freed_bytes), wanted);

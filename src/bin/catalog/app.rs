@@ -73,6 +73,17 @@ impl App {
         }
     }
 
+    /// For a verb that asks for room.
+    pub(crate) fn note_unknown_room(&self, catalog: &FsCatalog) {
+        if catalog.free_bytes().is_none() {
+            self.note(&format!(
+                "the file system of {} does not tell how much room it has: min_free keeps nothing free there, and a full \
+                 disk is noticed only when it is written to; max_bytes limits what the store holds",
+                catalog.root().display()
+            ));
+        }
+    }
+
     /// How to call this command again for the same root.
     pub(crate) fn command(&self) -> String {
         match &self.global.root {

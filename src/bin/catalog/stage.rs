@@ -68,7 +68,13 @@ impl Args {
 
         let parsed: Vec<_> = self.refs.iter().map(|text| parse(text)).collect();
         let items: Vec<_> = parsed.iter().flatten().map(|source| (source.clone(), options.clone())).collect();
-        let receipts = if items.is_empty() { Vec::new() } else { app.open_or_create()?.stage_many(&items) };
+        let receipts = if items.is_empty() {
+            Vec::new()
+        } else {
+            let catalog = app.open_or_create()?;
+            app.note_unknown_room(&catalog);
+            catalog.stage_many(&items)
+        };
         progress.clear();
 
         let mut receipts = receipts.into_iter();
