@@ -7,7 +7,7 @@ use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
 use super::sys::{Handle, Open, Replace};
-use super::{Kind, Meta, atomic, current_user, fault, is_symlink_loop};
+use super::{Kind, Meta, atomic, current_user, fault, is_symlink_loop, meta_of};
 use crate::error::{Error, Result};
 use crate::hint::Hint;
 
@@ -88,11 +88,35 @@ impl Root {
         absent(self.handle.open_file(relative, Open::Write)).map_err(|e| self.fail("open", relative, e))
     }
 
-    /// Reads a whole small file; `None` when there is nothing.
-    pub(crate) fn read(&self, relative: &Path) -> Result<Option<Vec<u8>>> {
-        let Some(mut file) = self.open_file(relative)? else { return Ok(None) };
+    /// Reads a whole small file; `None` when there is nothing. See [`read_whole`](Root::read_whole).
+    pub(crate) fn read(&self, relative: &Path, max_bytes: u64) -> Result<Option<Vec<u8>>> {
+        let Some(file) = self.open_file(relative)? else { return Ok(None) };
+        self.read_whole(&file, relative, max_bytes).map(Some)
+    }
+
+    /// Reads a whole small file that is open. One that is larger than any of its kind is damaged, and nothing of it is read:
+    /// a file without a single block can have any size, and its bytes would be allocated.
+    pub(crate) fn read_whole(&self, file: &File, relative: &Path, max_bytes: u64) -> Result<Vec<u8>> {
+        let check = |size_bytes: u64| {
+            let reason =
+                || format!("it has {size_bytes} bytes, and the largest that such a file can have is {max_bytes}");
+            let too_large = || Error::CorruptIndex { path: self.absolute(relative), reason: reason() };
+            if size_bytes > max_bytes { Err(too_large()) } else { Ok(()) }
+        };
+        check(meta_of(file).map_err(|e| self.fail("look at", relative, e))?.size_bytes)?;
         let mut bytes = Vec::new();
-        file.read_to_end(&mut bytes).map_err(|e| self.fail("read", relative, e))?;
+        // It may grow meanwhile, and some file systems do not know a size before the end.
+        let limited = file.take(max_bytes.saturating_add(1)).read_to_end(&mut bytes);
+        limited.map_err(|e| self.fail("read", relative, e))?;
+        check(bytes.len() as u64)?;
+        Ok(bytes)
+    }
+
+    /// Reads what a file begins with, at most so many bytes; `None` when there is nothing.
+    pub(crate) fn read_start(&self, relative: &Path, max_bytes: u64) -> Result<Option<Vec<u8>>> {
+        let Some(file) = self.open_file(relative)? else { return Ok(None) };
+        let mut bytes = Vec::new();
+        file.take(max_bytes).read_to_end(&mut bytes).map_err(|e| self.fail("read", relative, e))?;
         Ok(Some(bytes))
     }
 
@@ -294,8 +318,8 @@ mod tests {
         symlink(outside.path().join("kept"), dir.path().join("file")).unwrap();
         let escapes = |error: Error| assert!(matches!(error, Error::PathEscapesRoot { .. }), "{error}");
         escapes(root.meta(Path::new("blobs/kept")).unwrap_err());
-        escapes(root.read(Path::new("blobs/kept")).unwrap_err());
-        escapes(root.read(Path::new("file")).unwrap_err());
+        escapes(root.read(Path::new("blobs/kept"), 9).unwrap_err());
+        escapes(root.read(Path::new("file"), 9).unwrap_err());
         escapes(root.create_file(Path::new("blobs/new"), 0o600).unwrap_err());
         escapes(root.remove_file(Path::new("blobs/kept")).unwrap_err());
         escapes(root.make_dirs(Path::new("blobs")).unwrap_err());
@@ -308,6 +332,20 @@ mod tests {
         // Removing a symlink removes the symlink.
         root.remove_all(Path::new("blobs")).unwrap();
         assert!(outside.path().join("kept").exists() && !dir.path().join("blobs").exists());
+    }
+
+    #[test]
+    fn a_file_that_is_larger_than_its_kind_is_damaged_and_not_read() {
+        let (dir, root) = root();
+        let path = Path::new("f");
+        std::fs::write(dir.path().join(path), "12345").unwrap();
+        assert_eq!(root.read(path, 5).unwrap().unwrap(), b"12345");
+        assert!(root.read(path, 4).unwrap_err().is_corrupt());
+        assert_eq!(root.read_start(path, 4).unwrap().unwrap(), b"1234");
+        assert_eq!(root.read_start(path, 9).unwrap().unwrap(), b"12345");
+        // A file of /proc has no size before its end.
+        let file = File::open("/proc/self/stat").unwrap();
+        assert!(root.read_whole(&file, path, 4).unwrap_err().is_corrupt());
     }
 
     #[test]

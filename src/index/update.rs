@@ -14,7 +14,7 @@ use crate::error::{Error, Result};
 use crate::fs::lock::{Hold, Lock, Wait, lock};
 use crate::fs::reserve::with_reserve;
 use crate::fs::{Durability, Root, Temp, atomic};
-use crate::layout;
+use crate::layout::{self, MAX_SHARD_BYTES};
 
 /// From how many shards on one flush of the file system is cheaper than one a file.
 const FLUSH_ONCE_FROM: usize = 8;
@@ -144,6 +144,10 @@ impl Index {
         text.generation = text.generation.saturating_add(1);
         let generation = text.generation;
         let (text, old_bytes) = (text.render(), loaded.stamp.map_or(0, |stamp| stamp.size_bytes));
+        if text.len() as u64 > MAX_SHARD_BYTES {
+            // Nobody would read it again.
+            return Err(self.root.fail("write", &layout::shard(number), io::ErrorKind::FileTooLarge.into()));
+        }
         let write = || Temp::write(&self.root, Path::new(layout::INDEX), &text, durability);
         let new = match write() {
             // What makes the index smaller has to work on a full disk, or else room could never be made. The
@@ -258,7 +262,7 @@ pub(super) fn keep_previous(root: &Root, number: u8, durability: Durability) -> 
         // Where locks do nothing: another writer has replaced it in the middle of the call.
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
         Err(e) if atomic::is_link_refusal(&e) => {
-            let old = root.read(&path)?.unwrap_or_default();
+            let old = root.read(&path, MAX_SHARD_BYTES)?.unwrap_or_default();
             write_previous(root, &prev, &old, durability)
         }
         Err(e) => Err(root.fail("keep the generation before of", &path, e)),

@@ -86,7 +86,7 @@ impl Store {
     }
 
     fn read_store_json(&self) -> Result<Map<String, Value>> {
-        let text = self.root.read(Path::new(layout::STORE_JSON))?.unwrap_or_default();
+        let text = self.root.read(Path::new(layout::STORE_JSON), layout::MAX_STORE_JSON_BYTES)?.unwrap_or_default();
         serde_json::from_slice(&text).map_err(|e| self.store_json_error(&e))
     }
 

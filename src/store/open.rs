@@ -154,11 +154,12 @@ pub(crate) fn has_entries(root: &Root) -> Result<bool> {
 pub(crate) fn check_store_file(root: &Root) -> Result<bool> {
     let name = Path::new(layout::STORE_JSON);
     let path = || root.absolute(name);
-    let text = match root.read(name)? {
+    let read = || root.read(name, layout::MAX_STORE_JSON_BYTES);
+    let text = match read()? {
         Some(text) => text,
         None if !has_entries(root)? => return Ok(false),
         // Another process may have made the store and put something in between the two looks.
-        None => root.read(name)?.ok_or_else(|| {
+        None => read()?.ok_or_else(|| {
             let reason = "it is not there, though the index has entries".into();
             Error::CorruptIndex { path: path(), reason }
         })?,
@@ -196,8 +197,9 @@ pub(crate) fn write_tag(root: &Root) -> Result<()> {
 
 /// Whether `CACHEDIR.TAG` says what backup tools look for.
 pub(crate) fn has_tag(root: &Root) -> Result<bool> {
-    let text = root.read(Path::new(layout::CACHEDIR_TAG))?.unwrap_or_default();
-    Ok(CACHEDIR_TAG.lines().next().is_some_and(|signature| text.starts_with(signature.as_bytes())))
+    let signature = CACHEDIR_TAG.lines().next().unwrap_or_default().as_bytes();
+    let text = root.read_start(Path::new(layout::CACHEDIR_TAG), signature.len() as u64)?;
+    Ok(text.is_some_and(|text| text == signature))
 }
 
 /// Writes a `store.json` without limits.
