@@ -24,7 +24,9 @@ use catalog_core::{
 };
 use rstest::rstest;
 
-use common::{Host, assert_readable, assert_sound, blob_path, hold_shard, shard_path, stage_as, wait_until};
+use common::{
+    Host, assert_readable, assert_sound, blob_path, hold_shard, options, reference, shard_path, stage_as, wait_until,
+};
 
 const NO_LINK: [i32; 5] = [libc::EMLINK, libc::EXDEV, libc::EPERM, libc::EOPNOTSUPP, libc::EACCES];
 const NO_REFLINK: [i32; 9] = [
@@ -181,6 +183,37 @@ fn a_copy_asks_for_its_room_first_where_that_can_be_asked_for() {
         let (outcome, steps) = stage_failing(IngestMode::Copy, Some(at), errno);
         assert!(outcome.is_err() && !steps.contains(&"copy"), "error {errno}: {outcome:?}, {steps:?}");
     }
+}
+
+// Red when a batch relies on a `syncfs` that was refused: nothing of it is on the disk when it is acknowledged.
+#[test]
+fn where_the_file_system_cannot_be_synced_as_a_whole_each_file_of_a_batch_is() {
+    let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+    const FILES: usize = 20;
+    let stage_batch = |at, errno| {
+        let host = Host::new();
+        let catalog = host.catalog();
+        let items = (0..FILES).map(|n| (reference(&host.file(&n.to_string(), n.to_string())), options(&n.to_string())));
+        let items: Vec<_> = items.collect();
+        let injection = inject(at, Fault::Errno(errno));
+        let failed = catalog.stage_many(&items).into_iter().find_map(Result::err);
+        (failed, injection.steps())
+    };
+    let count = |steps: &[&str], name: &str| steps.iter().filter(|step| **step == name).count();
+    let (failed, usual) = stage_batch(None, 0);
+    assert!(failed.is_none(), "{failed:?}");
+    let flushes: Vec<usize> =
+        usual.iter().enumerate().filter(|(_, step)| **step == "sync the file system").map(|(at, _)| at).collect();
+    assert_eq!(flushes.len(), 2, "one for the blobs, one for the rest: {usual:?}");
+    for errno in [libc::EPERM, libc::ENOSYS] {
+        let (failed, steps) = stage_batch(Some(flushes[0]), errno);
+        assert!(failed.is_none(), "{failed:?}");
+        assert!(count(&steps, "sync") >= count(&usual, "sync") + FILES, "each blob: {steps:?}");
+        let (failed, steps) = stage_batch(Some(flushes[1]), errno);
+        assert!(failed.is_none(), "{failed:?}");
+        assert!(count(&steps, "sync a folder") > count(&usual, "sync a folder"), "each folder: {steps:?}");
+    }
+    assert!(stage_batch(Some(flushes[0]), libc::EIO).0.is_some_and(|error| error.to_string().contains("durable")));
 }
 
 /// Has a damaged shard restored while step `at` fails. The steps; and whether the generation before has its place.

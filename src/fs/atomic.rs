@@ -53,6 +53,13 @@ impl<'r> Temp<'r> {
         Ok(temp)
     }
 
+    /// Makes it durable, if it was written without that.
+    pub(crate) fn sync(&self) -> Result<()> {
+        let missing = || self.root.fail("open", &self.name, io::ErrorKind::NotFound.into());
+        let file = self.root.open_file(&self.name)?.ok_or_else(missing)?;
+        sync(self.root, &file, &self.name)
+    }
+
     /// Gives it another private name, unless something has that already. Returns whether it did.
     pub(crate) fn rename_new(&mut self, to: &Path) -> Result<bool> {
         match self.root.rename_new(&self.name, to) {

@@ -3,6 +3,7 @@
 
 pub(crate) mod atomic;
 pub(crate) mod cached;
+mod descriptors;
 #[cfg(all(target_os = "linux", not(catalog_portable)))]
 mod extents;
 pub(crate) mod fault;
@@ -22,6 +23,8 @@ pub(crate) mod writers;
 
 pub use atomic::Durability;
 pub(crate) use atomic::Temp;
+pub use descriptors::raise_descriptor_limit;
+pub(crate) use descriptors::spare_descriptors;
 pub(crate) use root::Root;
 pub(crate) use session::Session;
 pub(crate) use sys::{birth_ns, boot_id, is_symlink_loop, meta_of_path, mount_id, read_exact_at, will_need};

@@ -4,10 +4,11 @@ use super::{ContentFile, Options};
 use crate::blob::{Pending, Sealed, SourceFacts, UsedMode};
 use crate::error::Result;
 use crate::fs::source::Foreign;
-use crate::fs::{Session, atomic};
+use crate::fs::{Session, atomic, writers};
 use crate::hash::{BothHasher, read_all};
 
-/// Takes the source's inode as it is; `None` where that needs a link that the file systems do not give.
+/// Takes the source's inode as it is; `None` where that needs a link that the file systems do not give, and of a move, where
+/// nothing tells who can still write to it.
 pub(super) fn take<'r>(
     session: &Session<'r>,
     file: &ContentFile,
@@ -16,6 +17,9 @@ pub(super) fn take<'r>(
     options: Options<'_>,
 ) -> Result<Option<Sealed<'r>>> {
     let root = session.root();
+    if mode == UsedMode::Move && !writers::can_be_seen() {
+        return Ok(None);
+    }
     source.check_nobody_writes()?;
     let name = session.next_name();
     match root.link_file(source.file(), &name) {
