@@ -344,6 +344,7 @@ fn hint_of(cause: &io::Error) -> Option<Hint> {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Some(Hint::MakeRoom),
         io::ErrorKind::ReadOnlyFilesystem => Some(Hint::ReadOnly),
         io::ErrorKind::NotADirectory => Some(Hint::GiveDirectory),
+        io::ErrorKind::FileTooLarge => Some(Hint::AllowLargerFiles),
         _ => None,
     }
 }

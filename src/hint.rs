@@ -93,6 +93,8 @@ pub enum Hint {
     TryAgain,
     /// The system does not let this user do it.
     CheckOwner,
+    /// Neither the process nor the file system may have so large a file.
+    AllowLargerFiles,
     /// The file system can only be read.
     ReadOnly,
     /// Something else stands where a directory should.
@@ -147,6 +149,9 @@ impl fmt::Display for Hint {
             Hint::MoveRoot => "stop every other process that uses this root, and move it to a local file system",
             Hint::TryAgain => "try again",
             Hint::CheckOwner => "check who owns it and its mode",
+            Hint::AllowLargerFiles => {
+                "raise the limit of the process (`ulimit -f`), or use a file system that has such files"
+            }
             Hint::ReadOnly => "the catalog can be read here but not changed",
             Hint::GiveDirectory => "give a directory",
         })

@@ -216,6 +216,27 @@ fn where_the_file_system_cannot_be_synced_as_a_whole_each_file_of_a_batch_is() {
     assert!(stage_batch(Some(flushes[0]), libc::EIO).0.is_some_and(|error| error.to_string().contains("durable")));
 }
 
+// Red when a folder that the file system cannot sync fails what is done in it, and when one that could not be synced does not.
+#[test]
+fn a_folder_that_cannot_be_synced_is_no_failure_and_one_that_could_not_be_is() {
+    let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+    let steps = steps(Before::Blob, "sync a folder");
+    assert!(steps.len() > 1, "{steps:?}");
+    for at in steps {
+        for (errno, is_refusal) in [(libc::EINVAL, true), (libc::EOPNOTSUPP, true), (libc::EIO, false)] {
+            let host = Host::new();
+            let catalog = prepare(&host, Before::Blob);
+            let injection = inject(Some(at), Fault::Errno(errno));
+            let outcome = act(&host, &catalog);
+            drop(injection);
+            assert_eq!(outcome.is_ok(), is_refusal, "step {at}, error {errno}: {outcome:?}");
+            act(&host, &catalog).unwrap();
+            assert_readable(&catalog, "m", CONTENT);
+            assert_sound(catalog.root());
+        }
+    }
+}
+
 /// Has a damaged shard restored while step `at` fails. The steps; and whether the generation before has its place.
 fn restore_failing(at: Option<usize>, errno: i32) -> (Vec<&'static str>, bool) {
     let host = Host::new();

@@ -17,9 +17,9 @@ pub(crate) struct Visit<'f> {
 }
 
 impl<'f> Visit<'f> {
-    /// Reads a part of a file that the store owns, see [`Map::of_owned`].
+    /// Reads a part of a file that the store owns, see [`Map::of_part`].
     pub(crate) fn to(file: &'f File, part: Range<u64>) -> io::Result<Self> {
-        let map = Map::of_owned(file, part.clone())?;
+        let map = Map::of_part(file, part.clone())?;
         let brought_in = map.resident_pages().map_or_else(Vec::new, |pages| absent(&pages, &part));
         if !brought_in.is_empty() {
             // Exactly this part, in large reads: what the kernel reads ahead of its own accord would look as if it had

@@ -5,6 +5,7 @@ use std::io::{self, Read as _, Seek as _, SeekFrom};
 use std::ops::Range;
 use std::path::Path;
 
+use super::sparse::{self, Blocks};
 use super::{Meta, Root, atomic, fault, meta_of, sys};
 use crate::entry::{LinkMode, Stamp};
 use crate::error::Result;
@@ -98,7 +99,15 @@ pub(crate) fn copy(root: &Root, blob: &Path, to: &Path, durability: atomic::Dura
     let mode = match reflink(&from, &file).map_err(|e| root.fail("reflink the view", to, e))? {
         Reflink::Made => LinkMode::Reflink,
         Reflink::Refused(_) => {
-            copy_bytes(&mut from, &file).map_err(|e| root.fail("copy the view", to, e))?;
+            let fail = |e| root.fail("copy the view", to, e);
+            let blob = meta_of(&from).map_err(fail)?;
+            match Blocks::of(&blob) {
+                Blocks::Reserved => drop(copy_bytes(&mut from, &file).map_err(fail)?),
+                blocks => {
+                    file.set_len(blob.size_bytes).map_err(fail)?;
+                    sparse::copy_range(&from, &file, &(0..blob.size_bytes), blocks).map_err(fail)?;
+                }
+            }
             LinkMode::Copy
         }
     };

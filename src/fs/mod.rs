@@ -17,6 +17,7 @@ pub(crate) mod root;
 mod session;
 pub(crate) mod source;
 pub(crate) mod space;
+pub(crate) mod sparse;
 mod sys;
 pub(crate) mod writeback;
 pub(crate) mod writers;

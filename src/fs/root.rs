@@ -265,10 +265,13 @@ impl Root {
         Error::SyncFailed { path: self.absolute(relative), source: Arc::new(source) }
     }
 
+    /// Makes the names in a folder durable. Where the file system syncs no folders (EINVAL: some that are in user space or come
+    /// over a network), nothing more can be done for them.
     pub(crate) fn sync_dir(&self, relative: &Path) -> Result<()> {
-        fault::step("sync a folder")
-            .and_then(|()| self.handle.sync_dir(relative))
-            .map_err(|e| self.fail_sync(relative, e))
+        match fault::step("sync a folder").and_then(|()| self.handle.sync_dir(relative)) {
+            Err(e) if matches!(e.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::Unsupported) => Ok(()),
+            other => other.map_err(|e| self.fail_sync(relative, e)),
+        }
     }
 
     /// One flush of the whole file system, in place of one a file. `false`: the system does not know the call, or a sandbox

@@ -7,6 +7,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
+use super::sparse::Blocks;
 use super::{Kind, Meta, current_user, meta_of, meta_of_path, sys, writers};
 use crate::entry::Stamp;
 use crate::error::{Error, Result};
@@ -80,6 +81,11 @@ impl Foreign {
     /// What it was when it was opened.
     pub(crate) fn before(&self) -> &Meta {
         &self.before
+    }
+
+    /// How a copy of it gets its blocks.
+    pub(crate) fn blocks(&self) -> Blocks {
+        Blocks::of(&self.before)
     }
 
     /// Whether a write since the opening could have left the modification time as it was.

@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io;
 
+use super::sparse::Blocks;
 use super::{Root, fault, sys};
 
 /// Sizes of a file system, in bytes.
@@ -23,9 +24,12 @@ pub(crate) fn space(root: &Root) -> Option<Space> {
     stats.map(|stats| Space { available_bytes: stats.available_space(), total_bytes: stats.total_space() })
 }
 
-/// Gives a new file its full size, reserved on disk where the file system can: so that a full disk is noticed before the
-/// first byte and not after the last.
-pub(crate) fn reserve(file: &File, size_bytes: u64) -> io::Result<()> {
+/// Gives a new file its full size; with its blocks, where they are to be reserved and the file system can: so that a full disk
+/// is noticed before the first byte and not after the last.
+pub(crate) fn set_size(file: &File, size_bytes: u64, blocks: Blocks) -> io::Result<()> {
+    if blocks == Blocks::AsNeeded {
+        return file.set_len(size_bytes);
+    }
     // Not fs2's `allocate`: it loses the error's kind, and writes zeros where the file system cannot reserve.
     match fault::step("allocate").and_then(|()| sys::allocate(file, size_bytes)) {
         // A sandbox may refuse the call: of a file of one's own, the system does not.

@@ -74,13 +74,14 @@ impl<'r> Duplicate<'r> {
                 Reflink::Refused(_) => empty = Some(pending),
             }
         }
-        let target = Target::copy(session, empty, what(&source), source.before().size_bytes, options)?;
+        let size_bytes = source.before().size_bytes;
+        let target = Target::copy(session, empty, what(&source), size_bytes, source.blocks(), options)?;
         Ok(Duplicate { source, target, mode })
     }
 
     /// Gives a copy the size that it will have.
-    pub(super) fn reserve(&self) -> Result<()> {
-        self.target.reserve(self.source.before().size_bytes)
+    pub(super) fn set_size(&self) -> Result<()> {
+        self.target.set_size(self.source.before().size_bytes, self.source.blocks())
     }
 
     fn fill(&mut self, file: &ContentFile, options: Options<'_>) -> Result<Hashes> {

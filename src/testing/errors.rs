@@ -84,5 +84,6 @@ pub fn error_samples() -> Vec<Error> {
         system("write", io::ErrorKind::QuotaExceeded),
         system("sync", io::ErrorKind::ReadOnlyFilesystem),
         system("list", io::ErrorKind::NotADirectory),
+        system("write", io::ErrorKind::FileTooLarge),
     ]
 }

@@ -6,7 +6,7 @@ The calls are refused by a seccomp filter, as a container's are, for all of each
     tests/faults/restricted.py
 
 Seen red: a `statfs` that is refused is an error; so is `syncfs`, `fchmod` or `fallocate`; without /proc, a link of the
-source is tried all the same; `locks_work` opens its file for reading alone.
+source is tried all the same; what cannot be mapped is an error; SIGXFSZ kills; `locks_work` opens its file for reading alone.
 """
 
 import os
@@ -24,6 +24,7 @@ from lib.world import COMMANDS, World
 
 # Hides /proc from a command, as a chroot without one does.
 WITHOUT_PROC = ["unshare", "--mount", "sh", "-c", 'mount -t tmpfs none /proc && exec "$@"', "sh"]
+MAP_SHARED = (3, 0xF, 1)
 NO_ROOM = "does not tell how much room it has"
 
 
@@ -44,6 +45,9 @@ GROUNDS = [
     Ground("fchmod is refused", [Refusal("fchmod", "EPERM")]),
     Ground("fchmod is not known", [Refusal("fchmod", "ENOSYS")]),
     Ground("fallocate is refused", [Refusal("fallocate", "EPERM")]),
+    # The loader maps files privately, and the command shared.
+    Ground("files cannot be mapped", [Refusal("mmap", "ENODEV", MAP_SHARED)]),
+    Ground("mapping files is refused", [Refusal("mmap", "EPERM", MAP_SHARED)]),
     Ground("there is no /proc", before=WITHOUT_PROC),
 ]
 NOTED = ("stage", "gc", "repair")
@@ -89,6 +93,25 @@ def try_link_without_proc(world, folder):
     return [problem for problem in [*problems, *Store(root).problems()] if problem]
 
 
+def try_file_size_limit(world, folder):
+    """A file beyond `ulimit -f` is an error in one line, and no death by SIGXFSZ."""
+    problems = []
+    for command in COMMANDS:
+        if command.name not in ("stage new", "stage tree", "stage batch", "stage into no root"):
+            continue
+        root = world.state(folder, command)
+        before = Store(root).records()
+        words = ["prlimit", "--fsize=300", binary(), *command.words(world.src, folder / "own")]
+        ended = finish(start(words, root))
+        here = [ended.crash(), ended.unclean(), *Store(root).problems()]
+        if "ulimit -f" not in ended.err:
+            here.append(f"it does not say what to do: {ended}")
+        if Store(root).records() != before:
+            here.append("it has recorded something")
+        problems += [f"{command.name}: {problem}" for problem in here if problem]
+    return problems
+
+
 def try_lock_probe(world, folder):
     """NFS gives no exclusive lock on what is open for reading alone."""
     root = world.state(folder, COMMANDS[1])
@@ -122,6 +145,10 @@ def main():
             report.check(ground.name, problems)
             if ground.before:
                 report.check(f"{ground.name}: link and move", try_link_without_proc(world, folder / "state"))
+        if shutil.which("prlimit"):
+            report.check("files may not be large", try_file_size_limit(world, folder / "state"))
+        else:
+            report.skip("prlimit is not installed")
         if strace.missing():
             report.skip(strace.missing())
         else:
