@@ -93,6 +93,11 @@ impl Foreign {
         self.before.is_racy(self.opened)
     }
 
+    /// Whether a change since the opening need not show, be it one that has set the modification time back.
+    pub(crate) fn was_just_changed(&self) -> bool {
+        self.is_racy() || self.before.is_change_racy(self.opened)
+    }
+
     /// The stamp, which has to be the one from the opening: else the file changed while it was read.
     pub(crate) fn stamp_after(&self) -> Result<Stamp> {
         let after = meta_of(&self.file).map_err(|e| self.fail("look at", e))?;
@@ -157,6 +162,8 @@ impl ReadAt for Foreign {
 #[cfg(test)]
 #[allow(clippy::disallowed_methods)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     #[test]
@@ -174,6 +181,22 @@ mod tests {
         for open in [|path| Foreign::open(path).map(drop), |path| Foreign::find(path).map(drop)] {
             let error = open(Path::new("/dev/null")).unwrap_err();
             assert!(matches!(error, Error::UnsupportedFileType { kind: "character device", .. }), "{error}");
+        }
+    }
+
+    // Red when the modification time alone is looked at: `cp -p` sets it back.
+    #[test]
+    fn a_file_with_an_old_modification_time_may_have_been_changed_just_now() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("file");
+        std::fs::write(&path, "bytes").unwrap();
+        let long_ago = SystemTime::UNIX_EPOCH + Duration::from_nanos(1);
+        File::options().write(true).open(&path).unwrap().set_modified(long_ago).unwrap();
+        let mut foreign = Foreign::open(&path).unwrap();
+        let changed = SystemTime::UNIX_EPOCH + Duration::from_nanos(foreign.before.changed_ns as u64);
+        for (later_ms, is_racy) in [(1, true), (2_100, false)] {
+            foreign.opened = changed + Duration::from_millis(later_ms);
+            assert_eq!((foreign.is_racy(), foreign.was_just_changed()), (false, is_racy));
         }
     }
 

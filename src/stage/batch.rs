@@ -11,7 +11,7 @@ use super::single_flight::{self, SingleFlight};
 use crate::blob::manifest::{self, TreeFile};
 use crate::blob::{Sealed, UsedMode};
 use crate::cancel::Cancel;
-use crate::entry::ArtifactKind;
+use crate::entry::{ArtifactKind, SourceStamp};
 use crate::error::{Error, Result};
 use crate::fs::Session;
 use crate::fs::writeback::sync_meanwhile;
@@ -86,7 +86,7 @@ fn run(
     };
     // So that the stamps of files that were written just now can be relied on later.
     let stamps = batch.iter().flat_map(|(_, item)| &item.contents).filter_map(|content| content.stamp);
-    wait_for_a_tick(stamps.map(|stamp| stamp.mtime_ns));
+    wait_for_a_tick(stamps.flat_map(|SourceStamp { stamp, changed_ns }| [stamp.mtime_ns, changed_ns]));
     let files: usize = batch.iter().map(|(_, item)| item.contents.len()).sum();
     let bytes: u64 = batch.iter().map(|(_, item)| item.size_bytes()).sum();
     // A batch is synced as a whole (and in the background while it is ingested). A few small files, or a single large one,
