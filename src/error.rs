@@ -1,5 +1,6 @@
 //! What went wrong: the action, the path, the cause; and, apart from the message, what to do about it.
 
+use std::ffi::OsString;
 use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -87,6 +88,26 @@ pub enum Error {
     NoCatalog {
         /// Where it was looked for.
         root: PathBuf,
+    },
+    /// A root that cannot be meant as it is written, or that leads nowhere. Nothing was made.
+    #[error("could not use {root:?} as the catalog's root: {reason}")]
+    #[non_exhaustive]
+    InvalidRoot {
+        /// The root as it was given, or the symlink on the way to it.
+        root: PathBuf,
+        /// What is wrong with it.
+        reason: &'static str,
+        /// What to do about it.
+        hint: Hint,
+    },
+    /// A directory with somebody else's things in it, where a catalog was to be made. Nothing was made.
+    #[error("could not make a catalog at {}: it is none, and has other things in it, such as {name:?}", root.display())]
+    #[non_exhaustive]
+    RootNotEmpty {
+        /// The directory.
+        root: PathBuf,
+        /// The first of those things.
+        name: OsString,
     },
     /// A reference whose scheme this build cannot fetch.
     #[error("could not fetch {reference}: this build has no fetcher for `{scheme}:` and the catalog does not hold it")]
@@ -334,6 +355,7 @@ fn hint_of(cause: &io::Error) -> Option<Hint> {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Some(Hint::MakeRoom),
         io::ErrorKind::ReadOnlyFilesystem => Some(Hint::ReadOnly),
         io::ErrorKind::NotADirectory => Some(Hint::GiveDirectory),
+        io::ErrorKind::FileTooLarge => Some(Hint::AllowLargerFiles),
         _ => None,
     }
 }
@@ -380,7 +402,8 @@ impl Error {
             | Error::InvalidRef { .. }
             | Error::InvalidId { .. }
             | Error::Cancelled { .. } => return None,
-            Error::InvalidPath { hint, .. } => hint.clone(),
+            Error::InvalidPath { hint, .. } | Error::InvalidRoot { hint, .. } => hint.clone(),
+            Error::RootNotEmpty { .. } => Hint::InitRoot,
             Error::NotFound { .. } => Hint::ListEntries,
             Error::NotStaged { id, .. } => Hint::Restage { id: id.clone() },
             Error::SourceMissing { .. } => Hint::CheckPath,

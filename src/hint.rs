@@ -15,6 +15,14 @@ pub enum Hint {
     CheckPath,
     /// Staging a file makes a catalog.
     StageFile,
+    /// A root is needed: there is no home directory to have one in.
+    GiveRoot,
+    /// The root's path has to be written in full.
+    WriteRootInFull,
+    /// Where a symlink leads, something is missing.
+    MendLink,
+    /// A catalog is made beside other things only on request.
+    InitRoot,
     /// The entry can be repaired from its source or from a good copy.
     Repair {
         /// The entry.
@@ -90,6 +98,8 @@ pub enum Hint {
     TryAgain,
     /// The system does not let this user do it.
     CheckOwner,
+    /// Neither the process nor the file system may have so large a file.
+    AllowLargerFiles,
     /// The file system can only be read.
     ReadOnly,
     /// Something else stands where a directory should.
@@ -102,6 +112,10 @@ impl fmt::Display for Hint {
             Hint::ListEntries => "list the entries to see what is here",
             Hint::CheckPath => "check the path",
             Hint::StageFile => "stage a file, which makes one",
+            Hint::GiveRoot => "give a root, or set HOME",
+            Hint::WriteRootInFull => "write the path in full; ./~ is a directory of that name",
+            Hint::MendLink => "make the directory that the symlink leads to, or remove the symlink",
+            Hint::InitRoot => "give an empty directory, or one that is not there yet; `FsCatalog::init` takes this one",
             Hint::Repair { .. } => "repair the entry from a good copy, or stage it again",
             Hint::MakeOwnView { .. } => {
                 "repair the entry, which gives it a view of its own, or stage the file that is there"
@@ -141,6 +155,9 @@ impl fmt::Display for Hint {
             Hint::MoveRoot => "stop every other process that uses this root, and move it to a local file system",
             Hint::TryAgain => "try again",
             Hint::CheckOwner => "check who owns it and its mode",
+            Hint::AllowLargerFiles => {
+                "raise the limit of the process (`ulimit -f`), or use a file system that has such files"
+            }
             Hint::ReadOnly => "the catalog can be read here but not changed",
             Hint::GiveDirectory => "give a directory",
         })

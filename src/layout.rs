@@ -68,6 +68,13 @@ const SHA256: &str = Algorithm::Sha256.as_str();
 /// How many hex digits of a SHA-256 are a key, of `partials/` and of `locks/fetch/`.
 const KEY_DIGITS: usize = 32;
 
+/// A `store.json` is far smaller.
+pub(crate) const MAX_STORE_JSON_BYTES: u64 = 1 << 20;
+/// A shard of some 100,000 entries, each with the longest paths. No larger one is written.
+pub(crate) const MAX_SHARD_BYTES: u64 = if cfg!(test) { 1 << 20 } else { 256 << 20 };
+/// The small file of an outboard.
+pub(crate) const MAX_OUTBOARD_BYTES: u64 = 64 << 10;
+
 /// Every folder that a new store has, parents first.
 pub(crate) const FOLDERS: [&str; 13] = [
     INDEX,

@@ -88,8 +88,8 @@ pub use entry::{
 };
 pub use error::{Error, Result};
 pub use fetch::{FileFetcher, ModelFetcher, ResolvedModel};
-pub use fs::Durability;
 pub use fs::lock::Wait;
+pub use fs::{Durability, raise_descriptor_limit};
 pub use gc::{
     DiskUsage, EntryUsage, GcAction, GcFailure, GcKept, GcPlan, GcPolicy, GcReason, GcReport, GcStep, KeptBlob,
     RemoveOptions, RemoveReceipt,

@@ -24,11 +24,22 @@ use catalog_core::{
 };
 use rstest::rstest;
 
-use common::{Host, assert_readable, assert_sound, blob_path, hold_shard, shard_path, stage_as, wait_until};
+use common::{
+    Host, assert_readable, assert_sound, blob_path, hold_shard, options, reference, shard_path, stage_as, wait_until,
+};
 
 const NO_LINK: [i32; 5] = [libc::EMLINK, libc::EXDEV, libc::EPERM, libc::EOPNOTSUPP, libc::EACCES];
-const NO_REFLINK: [i32; 7] =
-    [libc::EOPNOTSUPP, libc::ENOSYS, libc::EXDEV, libc::EINVAL, libc::ENOTTY, libc::EPERM, libc::ETXTBSY];
+const NO_REFLINK: [i32; 9] = [
+    libc::EOPNOTSUPP,
+    libc::ENOSYS,
+    libc::EXDEV,
+    libc::EINVAL,
+    libc::ENOTTY,
+    libc::EPERM,
+    libc::ETXTBSY,
+    libc::EAGAIN,
+    libc::EINTR,
+];
 const FAILED: [i32; 3] = [libc::EIO, libc::ENOSPC, libc::EMFILE];
 
 const CONTENT: &[u8] = b"the bytes of a model";
@@ -85,8 +96,8 @@ fn what_is_refused_is_done_otherwise_and_what_fails_fails(#[case] before: Before
     let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
     for (name, refusals) in [("link", &NO_LINK[..]), ("reflink", &NO_REFLINK[..])] {
         let steps = steps(before, name);
-        // The first reflink is of two empty files, to see how much room is needed: it is advice.
-        let tried = usize::from(name == "reflink");
+        // The first of each is tried to see how much room is needed: it is advice.
+        let tried = 1;
         assert!(steps.len() > tried, "it has no {name}");
         for at in steps.into_iter().skip(tried) {
             for (errno, is_refusal) in refusals.iter().map(|e| (e, true)).chain(FAILED.iter().map(|e| (e, false))) {
@@ -133,9 +144,11 @@ fn stage_failing(mode: IngestMode, at: Option<usize>, errno: i32) -> (Result<()>
     (outcome, steps)
 }
 
+/// The first step of this name, but for a link that is tried to see how much room is needed.
 fn first(name: &str, mode: IngestMode) -> usize {
     let (_, steps) = stage_failing(mode, None, 0);
-    steps.iter().position(|step| *step == name).unwrap_or_else(|| panic!("no {name} among {steps:?}"))
+    let mut found = steps.iter().enumerate().filter(|(_, step)| **step == name).map(|(at, _)| at);
+    found.nth(usize::from(name == "link")).unwrap_or_else(|| panic!("no {name} among {steps:?}"))
 }
 
 // Red when `take` takes a failed disk for a file system without links, or a refusal for a failed disk.
@@ -171,6 +184,58 @@ fn a_copy_asks_for_its_room_first_where_that_can_be_asked_for() {
     for errno in FAILED {
         let (outcome, steps) = stage_failing(IngestMode::Copy, Some(at), errno);
         assert!(outcome.is_err() && !steps.contains(&"copy"), "error {errno}: {outcome:?}, {steps:?}");
+    }
+}
+
+// Red when a batch relies on a `syncfs` that was refused: nothing of it is on the disk when it is acknowledged.
+#[test]
+fn where_the_file_system_cannot_be_synced_as_a_whole_each_file_of_a_batch_is() {
+    let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+    const FILES: usize = 20;
+    let stage_batch = |at, errno| {
+        let host = Host::new();
+        let catalog = host.catalog();
+        let items = (0..FILES).map(|n| (reference(&host.file(&n.to_string(), n.to_string())), options(&n.to_string())));
+        let items: Vec<_> = items.collect();
+        let injection = inject(at, Fault::Errno(errno));
+        let failed = catalog.stage_many(&items).into_iter().find_map(Result::err);
+        (failed, injection.steps())
+    };
+    let count = |steps: &[&str], name: &str| steps.iter().filter(|step| **step == name).count();
+    let (failed, usual) = stage_batch(None, 0);
+    assert!(failed.is_none(), "{failed:?}");
+    let flushes: Vec<usize> =
+        usual.iter().enumerate().filter(|(_, step)| **step == "sync the file system").map(|(at, _)| at).collect();
+    assert_eq!(flushes.len(), 2, "one for the blobs, one for the rest: {usual:?}");
+    for errno in [libc::EPERM, libc::ENOSYS] {
+        let (failed, steps) = stage_batch(Some(flushes[0]), errno);
+        assert!(failed.is_none(), "{failed:?}");
+        assert!(count(&steps, "sync") >= count(&usual, "sync") + FILES, "each blob: {steps:?}");
+        let (failed, steps) = stage_batch(Some(flushes[1]), errno);
+        assert!(failed.is_none(), "{failed:?}");
+        assert!(count(&steps, "sync a folder") > count(&usual, "sync a folder"), "each folder: {steps:?}");
+    }
+    assert!(stage_batch(Some(flushes[0]), libc::EIO).0.is_some_and(|error| error.to_string().contains("durable")));
+}
+
+// Red when a folder that the file system cannot sync fails what is done in it, and when one that could not be synced does not.
+#[test]
+fn a_folder_that_cannot_be_synced_is_no_failure_and_one_that_could_not_be_is() {
+    let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
+    let steps = steps(Before::Blob, "sync a folder");
+    assert!(steps.len() > 1, "{steps:?}");
+    for at in steps {
+        for (errno, is_refusal) in [(libc::EINVAL, true), (libc::EOPNOTSUPP, true), (libc::EIO, false)] {
+            let host = Host::new();
+            let catalog = prepare(&host, Before::Blob);
+            let injection = inject(Some(at), Fault::Errno(errno));
+            let outcome = act(&host, &catalog);
+            drop(injection);
+            assert_eq!(outcome.is_ok(), is_refusal, "step {at}, error {errno}: {outcome:?}");
+            act(&host, &catalog).unwrap();
+            assert_readable(&catalog, "m", CONTENT);
+            assert_sound(catalog.root());
+        }
     }
 }
 

@@ -280,6 +280,9 @@ fn what_a_dead_process_has_left_goes_with_the_next_stage() {
     let catalog = host.catalog();
     let left = host.file("root/ingest/0123456789abcdef/0", "half a model");
     let alive = host.file("root/ingest/fedcba9876543210/0", "a model that is being brought in");
+    for file in [&left, &alive] {
+        set_mtime(file.parent().unwrap(), long_ago());
+    }
     let owner = File::open(alive.parent().unwrap()).unwrap();
     owner.lock().unwrap();
     stage(&catalog, &host.file("m.gguf", b"m"), "m").unwrap();

@@ -122,28 +122,45 @@ fn swap_bytes_unseen(file: &Path) {
     assert_eq!((before.ino(), before.mtime_nsec()), (after.ino(), after.mtime_nsec()));
 }
 
-// Red when `plan` does not look for the stamp of the last staging: the other digest shows that the bytes were read.
+// Red when `unchanged` does not look for the stamp of the last staging.
 #[test]
 fn an_unchanged_source_is_not_read_again_and_a_changed_one_is() {
     let host = Host::new();
     let catalog = host.catalog();
     let file = host.file("a.gguf", b"first");
     let first = stage(&catalog, &file, "a").unwrap();
-    swap_bytes_unseen(&file);
     let again = stage(&catalog, &file, "a").unwrap();
     assert_eq!((again.mode, again.digest, &again.local_path), (UsedMode::Unchanged, first.digest, &first.local_path));
     assert_readable(&catalog, "a", b"first");
 
-    let changed: Vec<u8> = b"first".iter().map(|byte| !byte).collect();
+    fs::write(&file, b"other").unwrap();
     set_mtime(&file, long_ago() + Duration::from_nanos(1));
-    assert_eq!(stage(&catalog, &file, "a").unwrap().digest, Digest::sha256_of(&changed));
-    assert_readable(&catalog, "a", &changed);
+    assert_eq!(stage(&catalog, &file, "a").unwrap().digest, Digest::sha256_of(b"other"));
+    assert_readable(&catalog, "a", b"other");
 
     // Another inode with the same time and length, as `rsync -t` or `cp -p` make it.
     let other = host.file("other", b"other");
     set_mtime(&other, fs::metadata(&file).unwrap().modified().unwrap());
     fs::rename(&other, &file).unwrap();
     assert_eq!(stage(&catalog, &file, "a").unwrap().digest, Digest::sha256_of(b"other"));
+}
+
+// Red when the change time of a source is not compared: of a file, and of one of the files of a tree; and when a source that
+// was changed just now is read before a later change would show.
+#[test]
+fn other_bytes_of_the_same_size_and_time_are_read() {
+    let host = Host::new();
+    let catalog = host.catalog();
+    let file = host.file("tree/a.gguf", b"first");
+    host.file("tree/b.gguf", b"second");
+    for (id, source) in [("file", file.clone()), ("tree", host.path("tree"))] {
+        let first = stage(&catalog, &source, id).unwrap();
+        assert_eq!(stage(&catalog, &source, id).unwrap().mode, UsedMode::Unchanged, "{id}");
+        swap_bytes_unseen(&file);
+        let again = stage(&catalog, &source, id).unwrap();
+        assert!(again.mode != UsedMode::Unchanged && again.digest != first.digest, "{id}: {again:?}");
+        assert_eq!(stage(&catalog, &source, id).unwrap().mode, UsedMode::Unchanged, "{id}");
+    }
 }
 
 // Red when `lasting_stamp` answers the stamp of a young file as well.

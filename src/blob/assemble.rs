@@ -8,7 +8,9 @@ use std::path::{Path, PathBuf};
 use super::{Checker, Pending, Sealed, Subject, Verdict, outboard};
 use crate::digest::Digest;
 use crate::error::{Error, Result};
+use crate::fs::link::Reflink;
 use crate::fs::map::Map;
+use crate::fs::sparse::{self, Blocks};
 use crate::fs::{Durability, Root, Session, atomic, link, meta_of, read_exact_at, space};
 use crate::hash::groups::{self, GROUP_BYTES, Groups};
 use crate::hash::hash_both;
@@ -120,14 +122,15 @@ impl Assembly<'_> {
         };
         let Some(from) = root.open_file(remains)? else { return Ok(vec![0..size_bytes]) };
         let fail = |e| pending.fail("write", e);
-        if link::reflink(&from, pending.file()).map_err(fail)? {
+        if let Reflink::Made = link::reflink(&from, pending.file()).map_err(fail)? {
             pending.file().set_len(size_bytes).map_err(fail)?;
             return Ok(bad);
         }
-        space::reserve(pending.file(), size_bytes).map_err(fail)?;
+        let blocks = Blocks::of(&meta_of(&from).map_err(fail)?);
+        space::set_size(pending.file(), size_bytes, blocks).map_err(fail)?;
         let mut at = 0;
         for good_end in bad.iter().map(|range| range.start).chain([size_bytes]) {
-            copy_part(&from, pending.file(), at..good_end.min(size_bytes)).map_err(fail)?;
+            copy_part(&from, pending.file(), at..good_end.min(size_bytes), blocks).map_err(fail)?;
             at = bad.iter().find(|range| range.start == good_end).map_or(good_end, |range| range.end);
         }
         Ok(bad)
@@ -193,11 +196,11 @@ impl ReadAt for Remains {
     }
 }
 
-fn copy_part(from: &File, to: &File, part: Range<u64>) -> io::Result<()> {
+fn copy_part(from: &File, to: &File, part: Range<u64>, blocks: Blocks) -> io::Result<()> {
     if part.is_empty() {
         return Ok(());
     }
-    match link::copy_range(from, to, &part)? {
+    match sparse::copy_range(from, to, &part, blocks)? {
         copied if copied == part.end - part.start => Ok(()),
         _ => Err(io::ErrorKind::UnexpectedEof.into()),
     }

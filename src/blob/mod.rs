@@ -204,7 +204,7 @@ mod tests {
         for _ in 0..2 {
             let published = publish(&root, &mut sealed, &BTreeMap::new(), Durability::Relaxed, &mut Touched::default());
             assert_eq!(published.unwrap(), Published::New);
-            assert_eq!(root.read(&name).unwrap().unwrap(), b"bytes");
+            assert_eq!(root.read(&name, 99).unwrap().unwrap(), b"bytes");
             to_trash(&root, &sealed.digest()).unwrap();
         }
     }

@@ -10,7 +10,7 @@ use crate::digest::Digest;
 use crate::entry::Stamp;
 use crate::error::Result;
 use crate::fs::{Durability, Kind, Meta, Root, atomic, current_user, now_ms};
-use crate::hash::groups::{GROUP_BYTES, Groups};
+use crate::hash::groups::{self, GROUP_BYTES, Groups};
 use crate::layout;
 
 /// The small file. The chaining values of the groups are in one beside it, when there is more than one group.
@@ -99,8 +99,7 @@ pub(crate) fn distrust(root: &Root, digest: &Digest) -> Result<()> {
 
 /// What is known of a blob; `None`: nothing, or nothing that can be read.
 pub(crate) fn read(root: &Root, digest: &Digest) -> Option<Outboard> {
-    let path = layout::outboard(digest);
-    let (text, meta) = root.read_with_meta(&path).ok()??;
+    let (text, meta) = root.read_with_meta(&layout::outboard(digest), layout::MAX_OUTBOARD_BYTES).ok()??;
     Some(Outboard { owner: meta.owner, ..decode(&text)? })
 }
 
@@ -141,13 +140,22 @@ impl Outboard {
         let tree = self.blake3.as_ref().filter(is_its_own)?;
         let values = match tree.size_bytes {
             0..=ONE_GROUP => Vec::new(),
-            _ => root.read(&layout::outboard_groups(digest)).ok()??,
+            size_bytes => root.read(&layout::outboard_groups(digest), list_bytes(size_bytes)?).ok()??,
         };
         join(tree, &values)
     }
 }
 
 const ONE_GROUP: u64 = GROUP_BYTES as u64;
+
+/// The list of a blob of 16 TiB, which is the largest file that ext4 can have.
+const MAX_LIST_BYTES: u64 = (16 << 40) / ONE_GROUP * VALUE_BYTES;
+const VALUE_BYTES: u64 = size_of::<ChainingValue>() as u64;
+
+/// How long the list of a blob of this size is; `None`: no blob is so large, whatever the outboard says.
+fn list_bytes(size_bytes: u64) -> Option<u64> {
+    groups::count(size_bytes).checked_mul(VALUE_BYTES).filter(|bytes| *bytes <= MAX_LIST_BYTES)
+}
 
 fn join(tree: &Tree, values: &[u8]) -> Option<Groups> {
     let (values, rest) = values.as_chunks::<{ size_of::<ChainingValue>() }>();
@@ -201,14 +209,24 @@ mod tests {
             assert_eq!(outboard.groups(&root, &digest).unwrap(), groups);
         }
         let list = layout::outboard_groups(&digest);
-        let mut values = root.read(&list).unwrap().unwrap();
+        let mut values = root.read(&list, 1000).unwrap().unwrap();
         values[40] ^= 1;
         atomic::replace(&root, &list, &values, Durability::Relaxed).unwrap();
         assert!(read(&root, &digest).unwrap().groups(&root, &digest).is_none());
         atomic::replace(&root, &list, &values[1..], Durability::Relaxed).unwrap();
         assert!(read(&root, &digest).unwrap().groups(&root, &digest).is_none());
         remove(&root, &digest).unwrap();
-        assert!(read(&root, &digest).is_none() && root.read(&list).unwrap().is_none());
+        assert!(read(&root, &digest).is_none() && root.read(&list, 1000).unwrap().is_none());
+    }
+
+    // Red when the size that an outboard claims is believed: its list would be read whatever its size.
+    #[test]
+    fn no_list_is_longer_than_that_of_the_largest_blob() {
+        assert_eq!(list_bytes(3 * ONE_GROUP + 1), Some(4 * VALUE_BYTES));
+        assert_eq!(list_bytes(16 << 40), Some(512 << 20));
+        for claimed in [(16 << 40) + 1, u64::MAX] {
+            assert_eq!(list_bytes(claimed), None);
+        }
     }
 
     #[test]

@@ -13,7 +13,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::{NOBODY_ELSE, Sealed, UsedMode, is_good_by_stamp};
-use crate::entry::Stamp;
+use crate::entry::{SourceStamp, Stamp};
 use crate::error::{Error, Result};
 use crate::fs::source::Foreign;
 use crate::fs::{Durability, Root, Session, atomic, meta_of};
@@ -28,7 +28,9 @@ pub(crate) const BLOB_MODE: u32 = 0o444;
 pub(crate) struct SourceFacts {
     /// Its stamp while it was read; `None` when it changed meanwhile, or there was no file.
     pub(crate) stamp: Option<Stamp>,
-    /// A later write to it may not show in the stamp.
+    /// Its change time when it was opened.
+    changed_ns: i128,
+    /// A later write to it may not show in the stamp and the change time.
     pub(crate) is_racy: bool,
     /// Its mode when its inode was taken as it is, to give back if that becomes no blob after all.
     pub(crate) borrowed_mode: Option<u32>,
@@ -37,7 +39,12 @@ pub(crate) struct SourceFacts {
 impl SourceFacts {
     /// The facts of a file that is still there and was copied or cloned.
     pub(crate) fn of(source: &Foreign, stamp: Option<Stamp>) -> Self {
-        SourceFacts { stamp, is_racy: source.is_racy(), borrowed_mode: None }
+        SourceFacts {
+            stamp,
+            changed_ns: source.before().changed_ns,
+            is_racy: source.was_just_changed(),
+            borrowed_mode: None,
+        }
     }
 
     /// The facts of a file whose inode becomes the blob.
@@ -46,8 +53,9 @@ impl SourceFacts {
     }
 
     /// The stamp, if a later write to the source will show in it.
-    pub(super) fn lasting_stamp(&self) -> Option<Stamp> {
-        self.stamp.filter(|_| !self.is_racy)
+    pub(super) fn lasting_stamp(&self) -> Option<SourceStamp> {
+        let stamp = self.stamp.filter(|_| !self.is_racy)?;
+        Some(SourceStamp { stamp, changed_ns: self.changed_ns })
     }
 }
 

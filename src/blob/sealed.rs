@@ -5,7 +5,7 @@ use std::path::Path;
 use super::UsedMode;
 use super::pending::{PrivateName, Provenance};
 use crate::digest::Digest;
-use crate::entry::Stamp;
+use crate::entry::{SourceStamp, Stamp};
 use crate::error::Result;
 use crate::fs::{Durability, Meta, atomic};
 use crate::hash::Hashes;
@@ -66,7 +66,7 @@ impl<'r> Sealed<'r> {
     }
 
     /// The source's stamp, if a later write to the source will show in it.
-    pub(crate) fn lasting_stamp(&self) -> Option<Stamp> {
+    pub(crate) fn lasting_stamp(&self) -> Option<SourceStamp> {
         self.provenance.source.lasting_stamp()
     }
 

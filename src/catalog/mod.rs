@@ -15,6 +15,7 @@ use crate::error::Result;
 use crate::fetch::ResolvedModel;
 use crate::fs::Durability;
 use crate::fs::lock::Wait;
+use crate::fs::space::space;
 use crate::gc::{self, DiskUsage, GcPlan, GcPolicy, GcReport, RemoveOptions, RemoveReceipt};
 use crate::index::Records;
 use crate::lease::{self, Lease};
@@ -22,7 +23,7 @@ use crate::model_ref::ModelRef;
 use crate::observer::Observer;
 use crate::repair::{self, RepairOptions, RepairReport};
 use crate::stage::{self, StageOptions, StageReceipt};
-use crate::store::{Check, CheckObserver, Config, Store, is_there};
+use crate::store::{Check, CheckObserver, Config, Others, Store, is_there};
 use crate::verify::{self, VerifyOptions, VerifyReport};
 
 /// A catalog in a directory: ids, and the models they name, on a content-addressable store of blobs.
@@ -35,11 +36,29 @@ pub struct FsCatalog {
 
 /// Opening, and the settings of a handle.
 impl FsCatalog {
-    /// Opens the catalog at `root`, which is made when there is none.
+    /// Opens the catalog at `root`, which is made when there is none; [`is_new`](FsCatalog::is_new) tells.
+    ///
+    /// A directory that is no catalog and has other things in it is an error
+    /// ([`RootNotEmpty`](crate::Error::RootNotEmpty)): it was hardly meant. [`init`](FsCatalog::init) takes it.
     ///
     /// Opening an existing one writes nothing, so it works on a read-only root.
     pub fn new(root: impl AsRef<Path>) -> Result<Self> {
-        Store::create(root.as_ref()).map(|store| FsCatalog { store })
+        Store::create(root.as_ref(), Others::Refuse).map(|store| FsCatalog { store })
+    }
+
+    /// As [`new`](FsCatalog::new), also in a directory that has other things in it. They stay as they are.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// std::fs::write(dir.path().join("notes.txt"), "mine")?;
+    /// let refused = catalog_core::FsCatalog::new(dir.path()).unwrap_err();
+    /// assert!(matches!(refused, catalog_core::Error::RootNotEmpty { .. }));
+    /// let catalog = catalog_core::FsCatalog::init(dir.path())?;
+    /// assert!(catalog.is_new() && dir.path().join("notes.txt").exists());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn init(root: impl AsRef<Path>) -> Result<Self> {
+        Store::create(root.as_ref(), Others::Keep).map(|store| FsCatalog { store })
     }
 
     /// Opens the catalog at `root`. If there is none, the error is one for which
@@ -85,6 +104,19 @@ impl FsCatalog {
     #[must_use]
     pub fn locks_work(&self) -> bool {
         self.store.locks_work
+    }
+
+    /// Whether opening it has made it, through this handle.
+    #[must_use]
+    pub fn is_new(&self) -> bool {
+        self.store.is_new
+    }
+
+    /// What this user can still write to the root's file system. `None` where that does not tell (some FUSE file systems,
+    /// ramfs): then no `min_free` can be kept, and a full disk shows only when it is written to.
+    #[must_use]
+    pub fn free_bytes(&self) -> Option<u64> {
+        space(&self.store.root).map(|space| space.available_bytes)
     }
 
     /// The root, absolute and free of symlinks when it was opened.

@@ -123,13 +123,24 @@ pub struct Stamp {
     pub size_bytes: u64,
 }
 
+/// A source as it was when it was read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct SourceStamp {
+    pub(crate) stamp: Stamp,
+    /// Its change time, which nobody can set back: other bytes with the same size and modification time show in it.
+    pub(crate) changed_ns: i128,
+}
+
 /// Where an artifact came from.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Provenance {
     // The first in the order of its name on disk.
-    /// The BLAKE3 hash of the paths and stamps of all files of a tree when they were staged; `None` for a file,
-    /// and when one of them was still young.
+    /// The local file's change time when it was staged, in nanoseconds since the Unix epoch; `None` when there is no stamp.
+    #[serde(default)]
+    pub(crate) changed_ns: Option<i128>,
+    /// The BLAKE3 hash of the paths, stamps and change times of all files of a tree when they were staged; `None` for a
+    /// file, and when one of them was still young.
     #[serde(default)]
     pub(crate) fingerprint: Option<String>,
     /// What a reference that can move meant when it was staged: a commit, the digest of a manifest, a version. `None`
@@ -149,7 +160,8 @@ pub struct Provenance {
 impl Provenance {
     /// From this reference, of which nothing more is known.
     pub(crate) fn new(reference: impl Into<String>) -> Self {
-        Provenance { fingerprint: None, pinned: None, reference: reference.into(), stamp: None, validator: None }
+        let reference = reference.into();
+        Provenance { changed_ns: None, fingerprint: None, pinned: None, reference, stamp: None, validator: None }
     }
 }
 

@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
+use super::sparse::Blocks;
 use super::{Meta, Root, fault, meta_of, space, sys};
 use crate::error::{Error, Result};
 
@@ -49,8 +50,16 @@ impl<'r> Temp<'r> {
         let name = folder.join(format!(".{}.tmp", random_name()));
         let file = root.create_file(&name, root.file_mode())?;
         let temp = Temp { root, name };
-        space::reserve(&file, size_bytes).map_err(|e| root.fail("reserve room for", &temp.name, e))?;
+        space::set_size(&file, size_bytes, Blocks::Reserved)
+            .map_err(|e| root.fail("reserve room for", &temp.name, e))?;
         Ok(temp)
+    }
+
+    /// Makes it durable, if it was written without that.
+    pub(crate) fn sync(&self) -> Result<()> {
+        let missing = || self.root.fail("open", &self.name, io::ErrorKind::NotFound.into());
+        let file = self.root.open_file(&self.name)?.ok_or_else(missing)?;
+        sync(self.root, &file, &self.name)
     }
 
     /// Gives it another private name, unless something has that already. Returns whether it did.

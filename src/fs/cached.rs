@@ -23,9 +23,10 @@ enum Bytes {
 }
 
 impl<'f> Visit<'f> {
-    /// Reads a part of a file of the store. It is mapped if nobody but this user can cut it, and read into a buffer if not.
+    /// Reads a part of a file of the store. It is mapped (see [`Map::of_part`]) if nobody but this user can cut it, and read
+    /// into a buffer if not.
     pub(crate) fn to(file: &'f File, part: Range<u64>) -> io::Result<Self> {
-        let map = Map::of_owned(file, part.clone())?;
+        let map = Map::of_part(file, part.clone())?;
         let brought_in = map.resident_pages().map_or_else(Vec::new, |pages| absent(&pages, &part));
         if !brought_in.is_empty() {
             // Exactly this part, in large reads: what the kernel reads ahead of its own accord would look as if it had

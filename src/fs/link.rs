@@ -5,22 +5,43 @@ use std::io::{self, Read as _, Seek as _, SeekFrom};
 use std::ops::Range;
 use std::path::Path;
 
-use super::{Meta, Root, atomic, fault, sys};
+use super::sparse::{self, Blocks};
+use super::{Meta, Root, atomic, fault, meta_of, sys};
 use crate::entry::{LinkMode, Stamp};
 use crate::error::Result;
 
-/// Makes `to` share the blocks of `from`. `false`: this file system or this pair of files cannot.
-pub(crate) fn reflink(from: &File, to: &File) -> io::Result<bool> {
+/// What became of an attempt to share blocks.
+#[derive(Debug)]
+pub(crate) enum Reflink {
+    Made,
+    /// These files cannot share blocks, or cannot just now. A copy can still be made: the target is empty.
+    Refused(io::Error),
+}
+
+/// Makes `to`, which is empty, share all blocks of `from`.
+pub(crate) fn reflink(from: &File, to: &File) -> io::Result<Reflink> {
+    let size_bytes = meta_of(from)?.size_bytes;
     match fault::step("reflink").and_then(|()| sys::reflink(from, to)) {
-        Ok(()) => Ok(true),
-        Err(e) if is_reflink_refusal(&e) => Ok(false),
+        Ok(()) => keep_if_whole(from, to, size_bytes),
+        Err(e) if is_reflink_refusal(&e) => Ok(Reflink::Refused(e)),
         Err(e) => Err(e),
     }
 }
 
+/// Empties a clone that is shorter than its source. FICLONE names no length, so OpenZFS can stop early and report success.
+fn keep_if_whole(from: &File, to: &File, size_before_bytes: u64) -> io::Result<Reflink> {
+    // The source may change meanwhile. The clone is of a moment between the two looks.
+    let least_bytes = size_before_bytes.min(meta_of(from)?.size_bytes);
+    if meta_of(to)?.size_bytes >= least_bytes {
+        return Ok(Reflink::Made);
+    }
+    to.set_len(0)?;
+    Ok(Reflink::Refused(io::Error::other("the file system made a clone that is shorter than its source")))
+}
+
 fn is_reflink_refusal(error: &io::Error) -> bool {
     // EOPNOTSUPP, ENOSYS, EXDEV, EINVAL (alignment, or no reflink flag), ENOTTY (no such ioctl here),
-    // EPERM and ETXTBSY (swap files and the like)
+    // EPERM and ETXTBSY (swap files and the like), EAGAIN and EINTR (OpenZFS, of a file that was just written)
     matches!(
         error.kind(),
         io::ErrorKind::Unsupported
@@ -28,6 +49,8 @@ fn is_reflink_refusal(error: &io::Error) -> bool {
             | io::ErrorKind::InvalidInput
             | io::ErrorKind::PermissionDenied
             | io::ErrorKind::ExecutableFileBusy
+            | io::ErrorKind::WouldBlock
+            | io::ErrorKind::Interrupted
     ) || error.raw_os_error() == Some(25)
 }
 
@@ -73,11 +96,20 @@ pub(crate) fn copy(root: &Root, blob: &Path, to: &Path, durability: atomic::Dura
     let missing = || root.fail("open", blob, io::ErrorKind::NotFound.into());
     let mut from = root.open_file(blob)?.ok_or_else(missing)?;
     let file = root.create_file(to, 0o600)?;
-    let mode = if reflink(&from, &file).map_err(|e| root.fail("reflink the view", to, e))? {
-        LinkMode::Reflink
-    } else {
-        copy_bytes(&mut from, &file).map_err(|e| root.fail("copy the view", to, e))?;
-        LinkMode::Copy
+    let mode = match reflink(&from, &file).map_err(|e| root.fail("reflink the view", to, e))? {
+        Reflink::Made => LinkMode::Reflink,
+        Reflink::Refused(_) => {
+            let fail = |e| root.fail("copy the view", to, e);
+            let blob = meta_of(&from).map_err(fail)?;
+            match Blocks::of(&blob) {
+                Blocks::Reserved => drop(copy_bytes(&mut from, &file).map_err(fail)?),
+                blocks => {
+                    file.set_len(blob.size_bytes).map_err(fail)?;
+                    sparse::copy_range(&from, &file, &(0..blob.size_bytes), blocks).map_err(fail)?;
+                }
+            }
+            LinkMode::Copy
+        }
     };
     atomic::set_mode(root, &file, to, 0o444)?;
     if durability.is_full() {
@@ -88,7 +120,7 @@ pub(crate) fn copy(root: &Root, blob: &Path, to: &Path, durability: atomic::Dura
 
 /// Whether a file of the root can share blocks with this one, tried with a name that is free.
 pub(crate) fn can_reflink(root: &Root, from: &File, name: &Path) -> bool {
-    let works = root.create_file(name, 0o600).is_ok_and(|to| reflink(from, &to).unwrap_or(false));
+    let works = root.create_file(name, 0o600).is_ok_and(|to| matches!(reflink(from, &to), Ok(Reflink::Made)));
     let _ = root.remove_file(name); // the session's folder goes as a whole later
     works
 }
@@ -154,6 +186,8 @@ mod tests {
         let is_refusal = |errno| is_reflink_refusal(&io::Error::from_raw_os_error(errno));
         for errno in
             [libc::EOPNOTSUPP, libc::ENOSYS, libc::EXDEV, libc::EINVAL, libc::ENOTTY, libc::EPERM, libc::ETXTBSY]
+                .into_iter()
+                .chain([libc::EAGAIN, libc::EINTR])
         {
             assert!(is_refusal(errno), "{errno}");
         }
@@ -171,6 +205,24 @@ mod tests {
         reflink(&file, &file).unwrap_err(); // EBADF: a mistake of ours, nothing that a copy would make good
     }
 
+    // Red when the size of a clone is not looked at: its end would be missing, or zeros once the room is reserved.
+    #[test]
+    fn a_clone_that_is_short_is_emptied_and_one_of_a_source_that_changes_is_not() {
+        let file = |size_bytes| {
+            let file = tempfile::tempfile().unwrap();
+            file.set_len(size_bytes).unwrap();
+            file
+        };
+        for (before_bytes, source_bytes, clone_bytes, is_made) in
+            [(9, 9, 9, true), (9, 9, 4, false), (9, 9, 0, false), (9, 20, 9, true), (20, 9, 9, true), (20, 9, 4, false)]
+        {
+            let clone = file(clone_bytes);
+            let made = keep_if_whole(&file(source_bytes), &clone, before_bytes).unwrap();
+            assert_eq!(matches!(made, Reflink::Made), is_made, "{before_bytes} {source_bytes} {clone_bytes}");
+            assert_eq!(clone.metadata().unwrap().len(), if is_made { clone_bytes } else { 0 });
+        }
+    }
+
     // Whatever the file system under the test can.
     #[test]
     fn whether_blocks_can_be_shared_is_tried() {
@@ -178,7 +230,7 @@ mod tests {
         let root = Root::open(dir.path()).unwrap();
         let one = root.create_file(Path::new("one"), 0o600).unwrap();
         let other = root.create_file(Path::new("other"), 0o600).unwrap();
-        let can = reflink(&one, &other).unwrap();
+        let can = matches!(reflink(&one, &other).unwrap(), Reflink::Made);
         assert_eq!(can_reflink(&root, &one, Path::new("b")), can);
         assert_eq!(root.names(Path::new("")).unwrap(), ["one", "other"]);
         assert!(!can_reflink(&root, &one, Path::new("no folder/b")));

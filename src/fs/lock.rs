@@ -93,16 +93,22 @@ pub(crate) fn lock(root: &Root, path: PathBuf, what: &'static str, hold: Hold, w
 /// Whether locks of this file system exclude anybody: on some network file systems, and in some sandboxes, taking one
 /// always succeeds or is not known at all. Tried once with two descriptors of one file. `true` when it cannot be tried.
 pub(crate) fn locks_work(root: &Root, path: &Path) -> bool {
-    let Ok(Some((first, second))) = root.open_file(path).and_then(|first| Ok(first.zip(root.open_file(path)?))) else {
+    // For writing, where that is possible: NFS gives no exclusive lock on what is open for reading alone.
+    let open = || root.open_private_file(path).or_else(|_| root.open_file(path));
+    let Ok(Some((first, second))) = open().and_then(|first| Ok(first.zip(open()?))) else {
         return true;
     };
     match fs2::FileExt::try_lock_exclusive(&first) {
         Ok(()) => fs2::FileExt::try_lock_exclusive(&second).is_err(),
         // Another process tries the same just now, and excludes us.
         Err(e) if is_contended(&e) => true,
+        // It is open for reading alone, and that is not enough here.
+        Err(e) if e.raw_os_error() == Some(EBADF) => true,
         Err(_) => false,
     }
 }
+
+const EBADF: i32 = 9;
 
 fn is_contended(error: &io::Error) -> bool {
     error.raw_os_error() == fs2::lock_contended_error().raw_os_error()

@@ -6,6 +6,8 @@ use std::ops::{Deref, Range};
 
 use memmap2::{Advice, Mmap, MmapOptions};
 
+use super::sys;
+
 /// Whether reading failed because the bytes cannot be had: EIO, what `madvise` says of a page that would raise SIGBUS, and
 /// of one whose memory is broken; or the file was cut a moment ago.
 pub(crate) fn is_bad_medium(error: &io::Error) -> bool {
@@ -15,6 +17,13 @@ pub(crate) fn is_bad_medium(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(EIO | EFAULT | EHWPOISON)) || error.kind() == io::ErrorKind::UnexpectedEof
 }
 
+/// Whether files cannot be mapped here: ENODEV, and what a sandbox says.
+fn is_map_refusal(error: &io::Error) -> bool {
+    const ENODEV: i32 = 19;
+    error.raw_os_error() == Some(ENODEV)
+        || matches!(error.kind(), io::ErrorKind::Unsupported | io::ErrorKind::PermissionDenied)
+}
+
 /// A part of a file of the store, mapped: of a private file that is being brought in, of a blob or of a view.
 ///
 /// Its bytes are touched only of a file that is this user's, or of a leased blob on the caller's word: when another user
@@ -22,7 +31,16 @@ pub(crate) fn is_bad_medium(error: &io::Error) -> bool {
 /// part at a time, because the page tables of a whole one would grow with it.
 #[derive(Debug)]
 pub(crate) struct Map {
-    map: Option<Mmap>, // None: nothing cannot be mapped
+    bytes: Bytes,
+}
+
+#[derive(Debug)]
+enum Bytes {
+    /// Nothing cannot be mapped.
+    None,
+    Mapped(Mmap),
+    /// Where files cannot be mapped.
+    Read(Vec<u8>),
 }
 
 impl Map {
@@ -31,26 +49,40 @@ impl Map {
     pub(crate) fn of_owned(file: &File, part: Range<u64>) -> io::Result<Self> {
         let length = usize::try_from(part.end.saturating_sub(part.start)).map_err(|_| io::ErrorKind::FileTooLarge)?;
         if length == 0 {
-            return Ok(Map { map: None });
+            return Ok(Map { bytes: Bytes::None });
         }
         // SAFETY: the map is sound while nobody shrinks or changes the file. The caller guarantees that it is a file of
         // the store: a private one is mode 0600 in a folder of mode 0700 and only grows before it is mapped to its
         // full size; a blob or a view is mode 0444 and no code of this crate opens one for writing. What its owner or
         // root does to it by hand is not covered, as for every program that maps its data.
         let map = unsafe { MmapOptions::new().offset(part.start).len(length).map(file) }?;
-        Ok(Map { map: Some(map) })
+        Ok(Map { bytes: Bytes::Mapped(map) })
     }
 
-    /// Maps a part of a file that the store owns, and reads it in.
+    /// Maps a part of a file that the store owns, or reads it, where files cannot be mapped: some file systems in user space
+    /// (FUSE with direct I/O) refuse that, and some sandboxes. For small parts.
+    pub(crate) fn of_part(file: &File, part: Range<u64>) -> io::Result<Self> {
+        match Self::of_owned(file, part.clone()) {
+            Err(e) if is_map_refusal(&e) => {
+                let length = usize::try_from(part.end.saturating_sub(part.start)).unwrap_or(usize::MAX);
+                let mut bytes = vec![0; length];
+                sys::read_exact_at(file, part.start, &mut bytes)?;
+                Ok(Map { bytes: Bytes::Read(bytes) })
+            }
+            other => other,
+        }
+    }
+
+    /// Maps a part of a file that the store owns, and reads it in. See [`of_part`](Map::of_part).
     pub(crate) fn read_in(file: &File, part: Range<u64>) -> io::Result<Self> {
-        let map = Self::of_owned(file, part)?;
+        let map = Self::of_part(file, part)?;
         map.populate()?;
         Ok(map)
     }
 
     /// Reads all its pages in, so that a read error of the disk is an `Err` here and not a fatal signal later.
     pub(crate) fn populate(&self) -> io::Result<()> {
-        let Some(map) = &self.map else { return Ok(()) };
+        let Bytes::Mapped(map) = &self.bytes else { return Ok(()) };
         #[cfg(target_os = "linux")]
         match map.advise(Advice::PopulateRead) {
             // Kernels before 5.14 do not know it: there, a read error is a signal.
@@ -65,7 +97,7 @@ impl Map {
     /// Keeps the kernel from reading ahead beyond what is asked for.
     pub(crate) fn without_readahead(&self) {
         #[cfg(unix)]
-        if let Some(map) = &self.map {
+        if let Bytes::Mapped(map) = &self.bytes {
             let _ = map.advise(Advice::Random); // it is advice
         }
     }
@@ -75,7 +107,7 @@ impl Map {
     #[cfg(target_os = "linux")]
     #[allow(unsafe_code)]
     pub(crate) fn resident_pages(&self) -> Option<Vec<bool>> {
-        let Some(map) = &self.map else { return Some(Vec::new()) };
+        let Bytes::Mapped(map) = &self.bytes else { return Some(Vec::new()) };
         let mut pages = vec![0_u8; map.len().div_ceil(page_bytes())];
         // SAFETY: the range is that of a live map, which begins at a page; the kernel writes one byte for each page of it,
         // and so many bytes are there.
@@ -102,7 +134,11 @@ impl Deref for Map {
 
     /// The bytes, read as they are touched unless they were [populated](Map::populate).
     fn deref(&self) -> &[u8] {
-        self.map.as_deref().unwrap_or_default()
+        match &self.bytes {
+            Bytes::None => &[],
+            Bytes::Mapped(map) => map,
+            Bytes::Read(bytes) => bytes,
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 
 pub(crate) mod atomic;
 pub(crate) mod cached;
+mod descriptors;
 #[cfg(all(target_os = "linux", not(catalog_portable)))]
 mod extents;
 pub(crate) mod fault;
@@ -19,12 +20,15 @@ pub(crate) mod root;
 mod session;
 pub(crate) mod source;
 pub(crate) mod space;
+pub(crate) mod sparse;
 mod sys;
 pub(crate) mod writeback;
 pub(crate) mod writers;
 
 pub use atomic::Durability;
 pub(crate) use atomic::Temp;
+pub use descriptors::raise_descriptor_limit;
+pub(crate) use descriptors::spare_descriptors;
 pub(crate) use root::Root;
 pub(crate) use session::Session;
 pub(crate) use sys::{birth_ns, boot_id, is_symlink_loop, meta_of_path, mount_id, read_exact_at, will_need};
@@ -33,7 +37,7 @@ use std::fs::File;
 use std::io;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use crate::entry::Stamp;
+use crate::entry::{SourceStamp, Stamp};
 
 /// What a name leads to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,6 +71,11 @@ impl Meta {
         Stamp { inode: self.inode, size_bytes: self.size_bytes, mtime_ns: self.mtime_ns }
     }
 
+    /// The stamp of a source, with its change time.
+    pub(crate) fn source_stamp(&self) -> SourceStamp {
+        SourceStamp { stamp: self.stamp(), changed_ns: self.changed_ns }
+    }
+
     /// How long ago it was changed; nothing when that is in the future.
     pub(crate) fn age(&self) -> Duration {
         let age_ns = unix_ns(SystemTime::now()).saturating_sub(self.mtime_ns);
@@ -81,6 +90,11 @@ impl Meta {
     /// the clock of the file system had not ticked since (git calls such a file racy).
     pub(crate) fn is_racy(&self, read_began: SystemTime) -> bool {
         racy(self.mtime_ns, unix_ns(read_began))
+    }
+
+    /// The same of the change time.
+    pub(crate) fn is_change_racy(&self, read_began: SystemTime) -> bool {
+        racy(self.changed_ns, unix_ns(read_began))
     }
 }
 

@@ -117,18 +117,44 @@ impl Root {
         absent(self.handle.open_file(relative, Open::Write)).map_err(|e| self.fail("open", relative, e))
     }
 
-    /// Reads a whole small file; `None` when there is nothing.
-    pub(crate) fn read(&self, relative: &Path) -> Result<Option<Vec<u8>>> {
-        Ok(self.read_with_meta(relative)?.map(|(bytes, _)| bytes))
+    /// Reads a whole small file; `None` when there is nothing. See [`read_whole`](Root::read_whole).
+    pub(crate) fn read(&self, relative: &Path, max_bytes: u64) -> Result<Option<Vec<u8>>> {
+        let Some(file) = self.open_file(relative)? else { return Ok(None) };
+        self.read_whole(&file, relative, max_bytes).map(Some)
     }
 
     /// The same, and what `stat` says of the very file.
-    pub(crate) fn read_with_meta(&self, relative: &Path) -> Result<Option<(Vec<u8>, Meta)>> {
-        let Some(mut file) = self.open_file(relative)? else { return Ok(None) };
-        let mut bytes = Vec::new();
-        file.read_to_end(&mut bytes).map_err(|e| self.fail("read", relative, e))?;
+    pub(crate) fn read_with_meta(&self, relative: &Path, max_bytes: u64) -> Result<Option<(Vec<u8>, Meta)>> {
+        let Some(file) = self.open_file(relative)? else { return Ok(None) };
+        let bytes = self.read_whole(&file, relative, max_bytes)?;
         let meta = meta_of(&file).map_err(|e| self.fail("look at", relative, e))?;
         Ok(Some((bytes, meta)))
+    }
+
+    /// Reads a whole small file that is open. One that is larger than any of its kind is damaged, and nothing of it is read:
+    /// a file without a single block can have any size, and its bytes would be allocated.
+    pub(crate) fn read_whole(&self, file: &File, relative: &Path, max_bytes: u64) -> Result<Vec<u8>> {
+        let check = |size_bytes: u64| {
+            let reason =
+                || format!("it has {size_bytes} bytes, and the largest that such a file can have is {max_bytes}");
+            let too_large = || Error::CorruptIndex { path: self.absolute(relative), reason: reason() };
+            if size_bytes > max_bytes { Err(too_large()) } else { Ok(()) }
+        };
+        check(meta_of(file).map_err(|e| self.fail("look at", relative, e))?.size_bytes)?;
+        let mut bytes = Vec::new();
+        // It may grow meanwhile, and some file systems do not know a size before the end.
+        let limited = file.take(max_bytes.saturating_add(1)).read_to_end(&mut bytes);
+        limited.map_err(|e| self.fail("read", relative, e))?;
+        check(bytes.len() as u64)?;
+        Ok(bytes)
+    }
+
+    /// Reads what a file begins with, at most so many bytes; `None` when there is nothing.
+    pub(crate) fn read_start(&self, relative: &Path, max_bytes: u64) -> Result<Option<Vec<u8>>> {
+        let Some(file) = self.open_file(relative)? else { return Ok(None) };
+        let mut bytes = Vec::new();
+        file.take(max_bytes).read_to_end(&mut bytes).map_err(|e| self.fail("read", relative, e))?;
+        Ok(Some(bytes))
     }
 
     pub(crate) fn create_file(&self, relative: &Path, mode: u32) -> Result<File> {
@@ -275,16 +301,23 @@ impl Root {
         Error::SyncFailed { path: self.absolute(relative), source: Arc::new(source) }
     }
 
+    /// Makes the names in a folder durable. Where the file system syncs no folders (EINVAL: some that are in user space or come
+    /// over a network), nothing more can be done for them.
     pub(crate) fn sync_dir(&self, relative: &Path) -> Result<()> {
-        fault::step("sync a folder")
-            .and_then(|()| self.handle.sync_dir(relative))
-            .map_err(|e| self.fail_sync(relative, e))
+        match fault::step("sync a folder").and_then(|()| self.handle.sync_dir(relative)) {
+            Err(e) if matches!(e.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::Unsupported) => Ok(()),
+            other => other.map_err(|e| self.fail_sync(relative, e)),
+        }
     }
 
-    /// One flush of the whole file system, in place of one a file.
-    pub(crate) fn sync_file_system(&self) -> Result<()> {
-        let synced = fault::step("sync the file system").and_then(|()| self.handle.sync_file_system());
-        synced.map_err(|e| self.fail_sync(Path::new(""), e))
+    /// One flush of the whole file system, in place of one a file. `false`: the system does not know the call, or a sandbox
+    /// refuses it, and nothing was synced.
+    pub(crate) fn sync_file_system(&self) -> Result<bool> {
+        match fault::step("sync the file system").and_then(|()| self.handle.sync_file_system()) {
+            Ok(()) => Ok(true),
+            Err(e) if matches!(e.kind(), io::ErrorKind::Unsupported | io::ErrorKind::PermissionDenied) => Ok(false),
+            Err(e) => Err(self.fail_sync(Path::new(""), e)),
+        }
     }
 }
 
@@ -328,8 +361,8 @@ mod tests {
         symlink(outside.path().join("kept"), dir.path().join("file")).unwrap();
         let escapes = |error: Error| assert!(matches!(error, Error::PathEscapesRoot { .. }), "{error}");
         escapes(root.meta(Path::new("blobs/kept")).unwrap_err());
-        escapes(root.read(Path::new("blobs/kept")).unwrap_err());
-        escapes(root.read(Path::new("file")).unwrap_err());
+        escapes(root.read(Path::new("blobs/kept"), 9).unwrap_err());
+        escapes(root.read(Path::new("file"), 9).unwrap_err());
         escapes(root.create_file(Path::new("blobs/new"), 0o600).unwrap_err());
         escapes(root.remove_file(Path::new("blobs/kept")).unwrap_err());
         escapes(root.make_dirs(Path::new("blobs")).unwrap_err());
@@ -342,6 +375,20 @@ mod tests {
         // Removing a symlink removes the symlink.
         root.remove_all(Path::new("blobs")).unwrap();
         assert!(outside.path().join("kept").exists() && !dir.path().join("blobs").exists());
+    }
+
+    #[test]
+    fn a_file_that_is_larger_than_its_kind_is_damaged_and_not_read() {
+        let (dir, root) = root();
+        let path = Path::new("f");
+        std::fs::write(dir.path().join(path), "12345").unwrap();
+        assert_eq!(root.read(path, 5).unwrap().unwrap(), b"12345");
+        assert!(root.read(path, 4).unwrap_err().is_corrupt());
+        assert_eq!(root.read_start(path, 4).unwrap().unwrap(), b"1234");
+        assert_eq!(root.read_start(path, 9).unwrap().unwrap(), b"12345");
+        // A file of /proc has no size before its end.
+        let file = File::open("/proc/self/stat").unwrap();
+        assert!(root.read_whole(&file, path, 4).unwrap_err().is_corrupt());
     }
 
     #[test]

@@ -23,7 +23,11 @@ impl<'r> Session<'r> {
         ready_for_rayon(); // what is ingested comes on all cores
         loop {
             let folder = Path::new(layout::INGEST).join(atomic::random_name());
-            root.make_private_dir(&folder)?;
+            match root.make_private_dir(&folder) {
+                // Somebody has taken it for a dead process's between its making and its mode.
+                Err(error) if error.is_missing() && root.meta(Path::new(layout::INGEST))?.is_some() => continue,
+                made => made?,
+            }
             if let Some(session) = Self::begin_in(root, &folder)? {
                 return Ok(session);
             }

@@ -7,6 +7,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
+use super::sparse::Blocks;
 use super::{Kind, Meta, current_user, meta_of, meta_of_path, sys, writers};
 use crate::entry::Stamp;
 use crate::error::{Error, Result};
@@ -82,9 +83,19 @@ impl Foreign {
         &self.before
     }
 
+    /// How a copy of it gets its blocks.
+    pub(crate) fn blocks(&self) -> Blocks {
+        Blocks::of(&self.before)
+    }
+
     /// Whether a write since the opening could have left the modification time as it was.
     pub(crate) fn is_racy(&self) -> bool {
         self.before.is_racy(self.opened)
+    }
+
+    /// Whether a change since the opening need not show, be it one that has set the modification time back.
+    pub(crate) fn was_just_changed(&self) -> bool {
+        self.is_racy() || self.before.is_change_racy(self.opened)
     }
 
     /// The stamp, which has to be the one from the opening: else the file changed while it was read.
@@ -112,6 +123,9 @@ impl Foreign {
     }
 
     pub(crate) fn check_nobody_writes(&self) -> Result<()> {
+        if !writers::can_be_seen() {
+            return Err(self.in_use("there is no /proc here that would tell who can still write to it"));
+        }
         if self.before.owner != current_user() {
             return Err(self.in_use("it belongs to another user, who could make it writable again"));
         }
@@ -148,6 +162,8 @@ impl ReadAt for Foreign {
 #[cfg(test)]
 #[allow(clippy::disallowed_methods)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     #[test]
@@ -165,6 +181,22 @@ mod tests {
         for open in [|path| Foreign::open(path).map(drop), |path| Foreign::find(path).map(drop)] {
             let error = open(Path::new("/dev/null")).unwrap_err();
             assert!(matches!(error, Error::UnsupportedFileType { kind: "character device", .. }), "{error}");
+        }
+    }
+
+    // Red when the modification time alone is looked at: `cp -p` sets it back.
+    #[test]
+    fn a_file_with_an_old_modification_time_may_have_been_changed_just_now() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("file");
+        std::fs::write(&path, "bytes").unwrap();
+        let long_ago = SystemTime::UNIX_EPOCH + Duration::from_nanos(1);
+        File::options().write(true).open(&path).unwrap().set_modified(long_ago).unwrap();
+        let mut foreign = Foreign::open(&path).unwrap();
+        let changed = SystemTime::UNIX_EPOCH + Duration::from_nanos(foreign.before.changed_ns as u64);
+        for (later_ms, is_racy) in [(1, true), (2_100, false)] {
+            foreign.opened = changed + Duration::from_millis(later_ms);
+            assert_eq!((foreign.is_racy(), foreign.was_just_changed()), (false, is_racy));
         }
     }
 

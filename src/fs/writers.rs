@@ -5,6 +5,11 @@ use std::path::Path;
 
 use super::{Meta, process};
 
+/// Whether `/proc` is there to look through. On systems that never have one, nobody is seen.
+pub(crate) fn can_be_seen() -> bool {
+    cfg!(not(target_os = "linux")) || Path::new("/proc/self/fd").exists()
+}
+
 /// Names a process that has this inode open for writing, or mapped for shared writing.
 ///
 /// Looks through `/proc`: other users' processes are only seen by root, a container sees only its own, and somebody

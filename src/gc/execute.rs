@@ -13,13 +13,13 @@ use crate::entry::ArtifactKind;
 use crate::error::{Error, Result};
 use crate::fs::Session;
 use crate::fs::lock::{Hold, try_lock_file};
-use crate::fs::{now_ms, reserve};
+use crate::fs::{now_ms, reserve, spare_descriptors};
 use crate::index::{Change, StoredRecord};
 use crate::ingest;
 use crate::layout::{self, LockFile, Thing};
 use crate::store::{Fate, Store, Sweep, each_once};
 
-/// Entries that are evicted in one write of the index. Each holds a descriptor until its blobs are out of the way.
+/// The most entries that are evicted in one write of the index. Each holds a descriptor until its blobs are out of the way.
 const EVICTIONS_AT_ONCE: usize = 200;
 
 /// Does what a plan says, except to what has been leased, pinned, used or staged since it was made.
@@ -42,7 +42,8 @@ pub(crate) fn execute(store: &Store, plan: &GcPlan) -> Result<GcReport> {
         }
         sweep.unblock_leases();
     }
-    for steps in evictions.chunks(EVICTIONS_AT_ONCE) {
+    let at_once = (spare_descriptors() / 4).clamp(1, EVICTIONS_AT_ONCE);
+    for steps in evictions.chunks(at_once) {
         run.evict_some(steps, &mut sweep)?;
     }
     if let Err(error) = run.remove_locks() {

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use super::plan::millis;
 use crate::digest::Digest;
 use crate::entry::TOUCH_INTERVAL;
+use crate::fs::space::Space;
 
 /// What is on disk, at one moment.
 #[derive(Debug, Default)]
@@ -30,8 +31,8 @@ pub(crate) struct Facts {
     pub(crate) quarantined: Vec<QuarantineFacts>,
     /// What belongs to another user and cannot be looked into: left alone.
     pub(crate) unreadable: Vec<PathBuf>,
-    pub(crate) free_bytes: u64,
-    pub(crate) total_bytes: u64,
+    /// `None`: the file system does not tell.
+    pub(crate) space: Option<Space>,
 }
 
 #[derive(Debug)]

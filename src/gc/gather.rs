@@ -45,9 +45,7 @@ pub(super) fn plan_of(store: &Store, facts: &Facts, policy: &GcPolicy) -> Result
 pub(super) fn gather(store: &Store) -> Result<Facts> {
     let now_ms = now_ms();
     let root = &store.root;
-    let space = space(root)?;
-    let mut facts =
-        Facts { now_ms, free_bytes: space.available_bytes, total_bytes: space.total_bytes, ..Facts::default() };
+    let mut facts = Facts { now_ms, space: space(root), ..Facts::default() };
     let mut roots = Roots::default();
     let mut names = OwnNames::default();
     store.for_each_record(&mut |record, needed| {

@@ -193,9 +193,11 @@ impl<'a> Planner<'a> {
     fn missing_bytes(&self) -> u64 {
         let over =
             self.policy.max_bytes.map_or(0, |max| self.used_bytes.saturating_sub(self.freed_bytes).saturating_sub(max));
-        let free = self.facts.free_bytes.saturating_add(self.freed_bytes);
-        let wanted = self.policy.min_free.map_or(0, |min| min.bytes_of(self.facts.total_bytes));
-        over.max(wanted.saturating_sub(free))
+        let short = self.facts.space.zip(self.policy.min_free).map_or(0, |(space, min_free)| {
+            let free = space.available_bytes.saturating_add(self.freed_bytes);
+            min_free.bytes_of(space.total_bytes).saturating_sub(free)
+        });
+        over.max(short)
     }
 
     /// First what is in `trash/`, then what these steps would put there, then entries, the least recently used first.

@@ -15,7 +15,8 @@ pub struct GcPolicy {
     /// The most that the store's blobs may occupy, in bytes on disk; entries are evicted, least recently used first,
     /// until they do. Bytes that files outside the store have as well do not count.
     pub max_bytes: Option<u64>,
-    /// What has to stay free on the file system; entries are evicted in the same order until it is.
+    /// What has to stay free on the file system; entries are evicted in the same order until it is. It asks for nothing where
+    /// the file system does not tell its room: see [`FsCatalog::free_bytes`](crate::FsCatalog::free_bytes).
     pub min_free: Option<MinFree>,
     /// Entries that were not used for this long are evicted, whether there is room or not.
     #[serde(rename = "max_idle_ms", serialize_with = "maybe_millis")]

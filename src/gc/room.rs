@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::path::Path;
+use std::time::Duration;
 
 use super::execute::execute;
 use super::facts::{EntryFacts, Facts};
@@ -11,7 +12,7 @@ use super::{GcAction, GcPlan, GcPolicy, GcReason};
 use crate::digest::Digest;
 use crate::error::{Error, Result};
 use crate::fs::space::space;
-use crate::fs::{Session, reserve};
+use crate::fs::{Meta, Session, reserve};
 use crate::layout::{self, Thing};
 use crate::store::{Config, MinFree, Store};
 use crate::sum::SumBytes;
@@ -43,16 +44,18 @@ struct Ground {
 impl Ground {
     fn of(store: &Store, wanted: &Wanted<'_>) -> Result<Self> {
         let config = store.config()?;
-        let space = space(&store.root)?;
-        let min_free = config.min_free.map_or(0, |min| min.bytes_of(space.total_bytes));
+        // Where the file system does not tell its room, only the quota is a limit.
+        let space = space(&store.root);
+        let min_free = space.zip(config.min_free).map_or(0, |(space, min)| min.bytes_of(space.total_bytes));
+        let available_bytes = space.map_or(u64::MAX, |space| space.available_bytes);
         let wanted_free_bytes = wanted.copied_bytes.saturating_add(min_free);
-        let disk_has_room = space.available_bytes >= wanted_free_bytes;
+        let disk_has_room = available_bytes >= wanted_free_bytes;
         let reserve_bytes = reserve::missing_bytes(&store.root)?;
-        if reserve_bytes > 0 && space.available_bytes >= wanted_free_bytes.saturating_add(reserve_bytes) {
+        if reserve_bytes > 0 && available_bytes >= wanted_free_bytes.saturating_add(reserve_bytes) {
             // An older version has made the root, or it was full.
             reserve::make_if_it_fits(&store.root);
         }
-        let disk_bytes = space.available_bytes.saturating_sub(min_free);
+        let disk_bytes = available_bytes.saturating_sub(min_free);
         Ok(Ground { config, wanted_free_bytes, disk_has_room, disk_bytes })
     }
 
@@ -98,7 +101,8 @@ pub(crate) fn make_room(store: &Store, wanted: &Wanted<'_>) -> Result<()> {
         // Nobody has allowed to evict. What is nobody's any more can go all the same.
         plan.steps.retain(|step| !matches!(step.action, GcAction::EvictEntry { .. }));
         plan.freed_bytes = plan.steps.iter().filter(|step| step.at_once).map(|step| step.bytes).sum_bytes();
-        plan.shortfall_bytes = wanted.copied_bytes.saturating_sub(facts.free_bytes.saturating_add(plan.freed_bytes));
+        let free_bytes = facts.space.map_or(u64::MAX, |space| space.available_bytes);
+        plan.shortfall_bytes = wanted.copied_bytes.saturating_sub(free_bytes.saturating_add(plan.freed_bytes));
     }
     let fits_after =
         plan.shortfall_bytes == 0 && ground.is_within_quota(plan.used_bytes.saturating_sub(plan.freed_bytes), wanted);
@@ -117,7 +121,10 @@ pub(crate) fn remove_dead_sessions(store: &Store) {
     let ingest = Path::new(layout::INGEST);
     for name in store.root.names(ingest).unwrap_or_default() {
         let folder = ingest.join(&name);
+        // One that was made this moment may not be locked yet.
+        let is_old = |meta: &Meta| meta.age() >= Duration::from_secs(1);
         if layout::classify(&folder) == Thing::Session
+            && matches!(store.root.meta(&folder), Ok(Some(meta)) if is_old(&meta))
             && let Ok(Some(dead)) = Session::claim_dead(&store.root, &folder)
         {
             // The lock is held until it is gone: an owner that has made it and not locked it yet then begins again.

@@ -45,11 +45,15 @@ pub(super) fn threads(streams: usize, bytes: u64, cores: usize) -> usize {
     cores.min(streams).min(worth).max(1)
 }
 
-/// The modes that may be used on each of so many threads. Each stream is an open file or two, and 1,024 is what a
-/// process often may have.
-pub(super) fn allowed(modes: &[Mode], threads: usize) -> &[Mode] {
-    const STREAMS: usize = 256;
-    let allowed = modes.partition_point(|mode| mode.streams == 1 || mode.streams * threads <= STREAMS);
+/// How many streams may be open at once, if the process can open so many files more: one that is staged is up to four,
+/// with the partial that it is copied into.
+pub(super) fn streams_within(spare_descriptors: usize) -> usize {
+    (spare_descriptors / 4).clamp(1, 256)
+}
+
+/// The modes that may be used on each of so many threads, with so many streams open at once.
+pub(super) fn allowed(modes: &[Mode], threads: usize, streams: usize) -> &[Mode] {
+    let allowed = modes.partition_point(|mode| mode.streams == 1 || mode.streams * threads <= streams);
     modes.get(..allowed).unwrap_or_default()
 }
 
@@ -136,7 +140,11 @@ mod tests {
     #[test]
     fn no_more_files_are_open_than_a_process_may_have() {
         for (cores, streams) in [(1, 16), (2, 16), (16, 16), (17, 4), (64, 4), (65, 2), (128, 2), (1000, 1)] {
-            assert_eq!(allowed(&modes(), cores).last().unwrap().streams, streams, "{cores} cores");
+            assert_eq!(allowed(&modes(), cores, 256).last().unwrap().streams, streams, "{cores} cores");
         }
+        for (spare, streams) in [(0, 1), (7, 1), (190, 47), (1_000, 250), (1_000_000, 256), (usize::MAX, 256)] {
+            assert_eq!(streams_within(spare), streams, "{spare} descriptors");
+        }
+        assert_eq!(allowed(&modes(), 2, 1).len(), 1);
     }
 }

@@ -10,6 +10,7 @@ use super::lane::Lane;
 use super::schedule::{self, Load};
 use crate::digest::Digest;
 use crate::error::Result;
+use crate::fs::spare_descriptors;
 use crate::threads;
 
 /// Bytes that come one part after the other: of a file that is read, or copied and then looked at.
@@ -34,8 +35,9 @@ pub(crate) fn digest_streams<S: Stream>(streams: Vec<S>, done: impl Fn(S, Result
     static CORES: LazyLock<usize> = LazyLock::new(|| std::thread::available_parallelism().map_or(1, NonZero::get));
 
     let bytes = streams.iter().fold(0_u64, |sum, stream| sum.saturating_add(stream.size_bytes()));
-    let threads = if streams.len() > 1 { schedule::threads(streams.len(), bytes, *CORES) } else { 1 };
-    digest_on(threads, schedule::allowed(kernel::modes(), threads), streams, done);
+    let at_once = schedule::streams_within(spare_descriptors());
+    let threads = if streams.len() > 1 { schedule::threads(streams.len(), bytes, *CORES).min(at_once) } else { 1 };
+    digest_on(threads, schedule::allowed(kernel::modes(), threads, at_once), streams, done);
 }
 
 fn digest_on<S: Stream>(threads: usize, modes: &[Mode], streams: Vec<S>, done: impl Fn(S, Result<Digest>) + Sync) {

@@ -14,7 +14,7 @@ use super::load::load_text;
 use super::update::keep_previous;
 use crate::error::Result;
 use crate::fs::{Durability, Root, Temp};
-use crate::layout;
+use crate::layout::{self, MAX_SHARD_BYTES};
 
 /// After this long, a writer that has claimed a generation and not made it is dead: it takes two system calls.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -46,7 +46,7 @@ pub(super) fn precedes(root: &Root, number: u8, generation: u64) -> Result<bool>
 }
 
 fn finish(root: &Root, number: u8, generation: u64, claimed: &Path, durability: Durability) -> Result<()> {
-    let Some(text) = root.read(claimed)? else { return Ok(()) }; // its owner has just finished
+    let Some(text) = root.read(claimed, MAX_SHARD_BYTES)? else { return Ok(()) }; // its owner has just finished
     let is_whole = ShardText::parse(&text).is_ok_and(|shard| shard.generation == generation);
     if !is_whole {
         // A power cut leaves such a one, with `Relaxed`.
@@ -127,7 +127,8 @@ mod tests {
         // Red when `finish` keeps no generation before, which is all that is left when the new one is damaged.
         let mut new = Temp::write(&root, Path::new(layout::INDEX), b"{}", Durability::Relaxed).unwrap();
         assert!(!claim(&root, 7, 2, &mut new, Durability::Relaxed).unwrap());
-        let generation = |path: &Path| ShardText::parse(&root.read(path).unwrap().unwrap()).unwrap().generation;
+        let generation =
+            |path: &Path| ShardText::parse(&root.read(path, MAX_SHARD_BYTES).unwrap().unwrap()).unwrap().generation;
         assert_eq!((generation(&layout::shard(7)), generation(&layout::shard_prev(7))), (2, 1));
         put(&index, &ids[2]).unwrap();
         for id in &ids[..3] {

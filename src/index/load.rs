@@ -14,7 +14,7 @@ use crate::entry::{Record, Stamp, check_id};
 use crate::error::{Error, Result};
 use crate::excerpt::excerpt;
 use crate::fs::{Kind, Root};
-use crate::layout::{self, FORMAT, SHARDS};
+use crate::layout::{self, FORMAT, MAX_SHARD_BYTES, SHARDS};
 use crate::threads::ready_for_rayon;
 
 /// The index below one root. One `stat` tells whether a shard that was parsed before has changed since.
@@ -208,8 +208,7 @@ fn load<T: Default>(root: &Root, number: u8, parse: Parse<'_, T>) -> Result<Load
 pub(super) fn load_file<T>(root: &Root, path: &Path, parse: Parse<'_, T>) -> Result<Option<Loaded<T>>> {
     let Some(file) = root.open_file(path)? else { return Ok(None) };
     let meta = crate::fs::meta_of(&file).map_err(|e| root.fail("look at", path, e))?;
-    let mut bytes = Vec::new();
-    std::io::Read::read_to_end(&mut &file, &mut bytes).map_err(|e| root.fail("read", path, e))?;
+    let bytes = root.read_whole(&file, path, MAX_SHARD_BYTES)?;
     let value = parse(&bytes).map_err(|unusable| match unusable {
         Unusable::Damaged(reason) => Error::CorruptIndex { path: root.absolute(path), reason },
         Unusable::Newer(found) => Error::UnsupportedFormat {

@@ -235,7 +235,7 @@ mod tests {
         let record = StoredRecord { source: Some(Provenance::new("m")), ..record() };
         let text = record.render(None).unwrap();
         let mut older = text.get().to_owned();
-        for member in [r#""needs":[],"#, r#""pinned":null,"#, r#","validator":null"#] {
+        for member in [r#""changed_ns":null,"#, r#""needs":[],"#, r#""pinned":null,"#, r#","validator":null"#] {
             assert!(older.contains(member), "{older}");
             older = older.replace(member, "");
         }

@@ -9,7 +9,7 @@ use super::update::keep_previous;
 use crate::error::{Error, Result};
 use crate::fs::lock::{Hold, Lock, Wait, lock};
 use crate::fs::{Durability, atomic};
-use crate::layout;
+use crate::layout::{self, MAX_SHARD_BYTES};
 
 /// What `.prev` of a shard holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -57,7 +57,7 @@ impl Index {
         match self.root.link(&prev, &path) {
             Ok(()) => {}
             Err(e) if atomic::is_link_refusal(&e) => {
-                let text = self.root.read(&prev)?.ok_or_else(|| lost("it is gone".into()))?;
+                let text = self.root.read(&prev, MAX_SHARD_BYTES)?.ok_or_else(|| lost("it is gone".into()))?;
                 atomic::replace(&self.root, &path, &text, durability)?;
             }
             Err(e) => return Err(self.root.fail("restore", &path, e)),

@@ -13,8 +13,8 @@ use crate::entry::Stamp;
 use crate::error::{Error, Result};
 use crate::fs::lock::{Hold, Lock, Wait, lock};
 use crate::fs::reserve::with_reserve;
-use crate::fs::{Durability, Root, Temp, atomic};
-use crate::layout;
+use crate::fs::{Durability, Root, Temp, atomic, spare_descriptors};
+use crate::layout::{self, MAX_SHARD_BYTES};
 
 /// From how many shards on one flush of the file system is cheaper than one a file.
 const FLUSH_ONCE_FROM: usize = 8;
@@ -74,6 +74,23 @@ impl Index {
         for id in ids {
             by_shard.entry(layout::shard_number(id)).or_default().push(id);
         }
+        // Each shard is locked until all are durable, with a descriptor of its own.
+        let at_once = (spare_descriptors() / 2).max(1);
+        let by_shard: Vec<(u8, Vec<&str>)> = by_shard.into_iter().collect();
+        for some in by_shard.chunks(at_once) {
+            self.update_some(some, durability, wait, flush, edit)?;
+        }
+        Ok(())
+    }
+
+    fn update_some(
+        &self,
+        by_shard: &[(u8, Vec<&str>)],
+        durability: Durability,
+        wait: Wait,
+        flush: &mut dyn FnMut() -> Result<Flushed>,
+        edit: &mut Edit<'_>,
+    ) -> Result<()> {
         // With any durability a shard's text is on disk before it replaces the one before: it holds other entries, too,
         // which were acknowledged as durable, and some file systems show an empty file after a power cut otherwise.
         let flush_once = by_shard.len() >= FLUSH_ONCE_FROM;
@@ -81,12 +98,12 @@ impl Index {
         let mut pending = Vec::new();
         // Ascending, as every writer does: so no two of them wait for each other.
         for (number, ids) in by_shard {
-            if let Some(shard) = self.prepare(number, &ids, each, wait, edit)? {
+            if let Some(shard) = self.prepare(*number, ids, each, wait, edit)? {
                 pending.push((ids, shard));
             }
         }
-        if flush()? == Flushed::Nothing && flush_once {
-            self.root.sync_file_system()?;
+        if flush()? == Flushed::Nothing && flush_once && !self.root.sync_file_system()? {
+            pending.iter().try_for_each(|(_, shard)| shard.new.sync())?;
         }
         let changed = !pending.is_empty();
         let mut locks = Vec::with_capacity(pending.len());
@@ -103,7 +120,7 @@ impl Index {
                     let path = self.root.absolute(&layout::shard(number));
                     return Err(Error::Busy { what: "an index shard", path, waited: Duration::ZERO, holder: None });
                 }
-                match self.prepare(number, &ids, Durability::Full, wait, edit)? {
+                match self.prepare(number, ids, Durability::Full, wait, edit)? {
                     Some(again) => shard = again,
                     None => break,
                 }
@@ -144,6 +161,10 @@ impl Index {
         text.generation = text.generation.saturating_add(1);
         let generation = text.generation;
         let (text, old_bytes) = (text.render(), loaded.stamp.map_or(0, |stamp| stamp.size_bytes));
+        if text.len() as u64 > MAX_SHARD_BYTES {
+            // Nobody would read it again.
+            return Err(self.root.fail("write", &layout::shard(number), io::ErrorKind::FileTooLarge.into()));
+        }
         let write = || Temp::write(&self.root, Path::new(layout::INDEX), &text, durability);
         let new = match write() {
             // What makes the index smaller has to work on a full disk, or else room could never be made. The
@@ -258,7 +279,7 @@ pub(super) fn keep_previous(root: &Root, number: u8, durability: Durability) -> 
         // Where locks do nothing: another writer has replaced it in the middle of the call.
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
         Err(e) if atomic::is_link_refusal(&e) => {
-            let old = root.read(&path)?.unwrap_or_default();
+            let old = root.read(&path, MAX_SHARD_BYTES)?.unwrap_or_default();
             write_previous(root, &prev, &old, durability)
         }
         Err(e) => Err(root.fail("keep the generation before of", &path, e)),

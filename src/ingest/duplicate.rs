@@ -1,6 +1,5 @@
 //! A local file, in a private inode of its own: a clone, or a copy.
 
-use std::io;
 use std::ops::Range;
 use std::path::Path;
 
@@ -11,6 +10,7 @@ use super::target::Target;
 use super::{ContentFile, Options};
 use crate::blob::{IngestMode, Pending, Sealed, SourceFacts, UsedMode};
 use crate::error::Result;
+use crate::fs::link::Reflink;
 use crate::fs::map::Map;
 use crate::fs::source::Foreign;
 use crate::fs::{Session, link, meta_of, will_need};
@@ -64,22 +64,23 @@ impl<'r> Duplicate<'r> {
         if mode != IngestMode::Copy {
             let pending = Pending::create(session)?;
             let reflinked = link::reflink(source.file(), pending.file());
-            if reflinked.map_err(|e| pending.fail("reflink the source to", e))? {
-                let target = Target::clone_of(pending, what(&source), &source, options);
-                return Ok(Duplicate { source, target });
+            match reflinked.map_err(|e| pending.fail("reflink the source to", e))? {
+                Reflink::Made => {
+                    let target = Target::clone_of(pending, what(&source), &source, options);
+                    return Ok(Duplicate { source, target });
+                }
+                Reflink::Refused(why) if mode == IngestMode::Reflink => return Err(source.fail("reflink", why)),
+                Reflink::Refused(_) => empty = Some(pending),
             }
-            if mode == IngestMode::Reflink {
-                return Err(source.fail("reflink", io::ErrorKind::Unsupported.into()));
-            }
-            empty = Some(pending);
         }
-        let target = Target::copy(session, empty, what(&source), source.before().size_bytes, options)?;
+        let size_bytes = source.before().size_bytes;
+        let target = Target::copy(session, empty, what(&source), size_bytes, source.blocks(), options)?;
         Ok(Duplicate { source, target })
     }
 
     /// Gives a copy the size that it will have.
-    pub(super) fn reserve(&self) -> Result<()> {
-        self.target.reserve(self.source.before().size_bytes)
+    pub(super) fn set_size(&self) -> Result<()> {
+        self.target.set_size(self.source.before().size_bytes, self.source.blocks())
     }
 
     fn fill(&mut self, file: &ContentFile, options: Options<'_>) -> Result<Hashes> {

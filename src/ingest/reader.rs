@@ -6,8 +6,9 @@ use std::ops::Range;
 use std::path::PathBuf;
 
 use crate::error::{Error, Result};
+use crate::fs::atomic;
 use crate::fs::source::Foreign;
-use crate::fs::{atomic, link};
+use crate::fs::sparse::{self, Blocks};
 use crate::read_at::ReadAt;
 
 /// A foreign file, or something remote.
@@ -18,15 +19,25 @@ pub(super) enum Reader<'a> {
 }
 
 impl Reader<'_> {
+    /// How the copy gets its blocks.
+    pub(super) fn blocks(&self) -> Blocks {
+        match self {
+            Reader::Local(source) => source.blocks(),
+            Reader::Remote(_) => Blocks::Reserved,
+        }
+    }
+
     /// Copies a part, at most a chunk, to the same place of `to`. `fail` makes the error of that file.
     pub(super) fn copy(&self, part: &Range<u64>, to: &File, fail: impl Fn(io::Error) -> Error) -> Result<()> {
         let wanted = part.end - part.start;
         match self {
             // The kernel copies without passing the bytes through this process, where it can.
-            Reader::Local(source) => match link::copy_range(source.file(), to, part).map_err(fail)? {
-                copied if copied == wanted => Ok(()),
-                copied => Err(source.changed(format!("it ended {} bytes early", wanted - copied))),
-            },
+            Reader::Local(source) => {
+                match sparse::copy_range(source.file(), to, part, source.blocks()).map_err(fail)? {
+                    copied if copied == wanted => Ok(()),
+                    copied => Err(source.changed(format!("it ended {} bytes early", wanted - copied))),
+                }
+            }
             Reader::Remote(ranges) => {
                 let mut bytes = vec![0; usize::try_from(wanted).unwrap_or(usize::MAX)];
                 let name = || PathBuf::from(ranges.name());

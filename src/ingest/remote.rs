@@ -7,6 +7,7 @@ use super::{ContentFile, Options, Ranges};
 use crate::blob::{Sealed, SourceFacts, UsedMode};
 use crate::error::Result;
 use crate::fs::Session;
+use crate::fs::sparse::Blocks;
 
 /// Reads all of it, a chunk at a time; BLAKE3 is made of a chunk while the one before is in SHA-256. `None`: see
 /// [`Target::seal`].
@@ -24,7 +25,7 @@ pub(super) fn ingest_ranges<'r>(
         // Nothing says later whether it is still the same.
         (None, None) => None,
     };
-    let mut target = Target::copy(session, None, what, size_bytes, options)?;
+    let mut target = Target::copy(session, None, what, size_bytes, Blocks::Reserved, options)?;
     match target.fill(Reader::Remote(&**reader), size_bytes, options, &|| file.check_cancelled(options)) {
         Ok(hashes) => target.seal(file, hashes, SourceFacts::default(), UsedMode::Copy, options),
         Err(error) => target.give_up(error),

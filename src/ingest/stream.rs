@@ -10,6 +10,7 @@ use crate::blob::{IngestMode, Sealed};
 use crate::digest::Digest;
 use crate::error::{Error, Result};
 use crate::fs::source::Foreign;
+use crate::fs::sparse::{self, Blocks};
 use crate::fs::{Session, atomic};
 use crate::hash::groups::GroupHasher;
 use crate::hash::{Buffer, Buffers, Hashes};
@@ -42,8 +43,9 @@ impl<'a, 'r> DuplicateStream<'a, 'r> {
         let duplicate = Duplicate::begin(session, Foreign::open(path)?, mode, options)?;
         let size_bytes = duplicate.source.before().size_bytes;
         let buffer = buffers.take(size_bytes);
-        if size_bytes > buffer.capacity_bytes() {
-            duplicate.reserve()?;
+        // What is written in one piece needs no size before.
+        if size_bytes > buffer.capacity_bytes() || duplicate.source.blocks() == Blocks::AsNeeded {
+            duplicate.set_size()?;
         }
         let state = match &duplicate.target {
             Target::Partial(partial) => match partial.whole() {
@@ -74,9 +76,14 @@ impl<'a, 'r> DuplicateStream<'a, 'r> {
                     buffer.refill(&mut pending.file()).map_err(|e| pending.fail("read", e))?;
                 } else {
                     buffer.refill(&mut source.file()).map_err(|e| source.fail("read", e))?;
+                    let at = *read_bytes;
                     *read_bytes += buffer.bytes().len() as u64;
                     check_size(source, *read_bytes, buffer.bytes().is_empty())?;
-                    atomic::write(target.file(), buffer.bytes()).map_err(|e| target.fail("write", e))?;
+                    let written = match source.blocks() {
+                        Blocks::Reserved => atomic::write(target.file(), buffer.bytes()),
+                        blocks => sparse::write_at(target.file(), at, buffer.bytes(), blocks),
+                    };
+                    written.map_err(|e| target.fail("write", e))?;
                 }
                 if let Some(groups) = groups {
                     groups.update(buffer.bytes());

@@ -4,7 +4,7 @@ use super::{ContentFile, Options};
 use crate::blob::{BLOB_MODE, Pending, Sealed, SourceFacts, UsedMode};
 use crate::error::Result;
 use crate::fs::source::Foreign;
-use crate::fs::{Session, atomic, link};
+use crate::fs::{Session, atomic, link, writers};
 use crate::hash::{BothHasher, read_all};
 
 /// Whether the source keeps its own name.
@@ -16,7 +16,7 @@ pub(super) enum Taking {
 }
 
 /// Takes the source's inode as it is; `None` where that needs a link that the file systems do not give, and where it
-/// would let others read a name of it that stays.
+/// would let others read a name of it that stays; of a move, also where nothing tells who can still write to it.
 pub(super) fn take<'r>(
     session: &Session<'r>,
     file: &ContentFile,
@@ -34,6 +34,9 @@ pub(super) fn take<'r>(
         )));
     }
     if is_private && (links > 1 || !link::can_remove_source(source.path())) {
+        return Ok(None);
+    }
+    if taking == Taking::Move && !writers::can_be_seen() {
         return Ok(None);
     }
     source.check_nobody_writes()?;

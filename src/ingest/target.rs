@@ -4,13 +4,14 @@ use std::fs::File;
 use std::io;
 use std::ops::Range;
 
-use super::partial::{Partial, What};
+use super::partial::{Begin, Partial, What};
 use super::reader::Reader;
 use super::{ContentFile, Options};
 use crate::blob::{Pending, Sealed, SourceFacts, UsedMode};
 use crate::error::{Error, Result};
 use crate::fs::map::Map;
 use crate::fs::source::Foreign;
+use crate::fs::sparse::Blocks;
 use crate::fs::writeback::{Writeback, sync_meanwhile};
 use crate::fs::{Session, atomic, space};
 use crate::hash::{Hashes, hash_both};
@@ -37,10 +38,11 @@ impl<'r> Target<'r> {
         empty: Option<Pending<'r>>,
         what: Option<What>,
         size_bytes: u64,
+        blocks: Blocks,
         options: Options<'_>,
     ) -> Result<Self> {
         let what = what.filter(|_| size_bytes >= options.partial_from_bytes);
-        match what.and_then(|what| Partial::open(session.root(), &what, size_bytes, None)) {
+        match what.and_then(|what| Partial::open(session.root(), &what, size_bytes, Begin::Empty(blocks))) {
             Some(partial) => Ok(Target::Partial(partial)),
             None => empty.map_or_else(|| Pending::create(session), Ok).map(Target::Private),
         }
@@ -51,7 +53,7 @@ impl<'r> Target<'r> {
     pub(super) fn clone_of(clone: Pending<'r>, what: Option<What>, source: &Foreign, options: Options<'_>) -> Self {
         let size_bytes = source.before().size_bytes;
         let what = what.filter(|_| size_bytes >= options.partial_from_bytes).map(What::of_clone);
-        match what.and_then(|what| Partial::open(clone.root(), &what, size_bytes, Some(&clone))) {
+        match what.and_then(|what| Partial::open(clone.root(), &what, size_bytes, Begin::As(&clone))) {
             Some(partial) => Target::Partial(partial),
             None => Target::Clone(clone),
         }
@@ -81,10 +83,10 @@ impl<'r> Target<'r> {
     }
 
     /// Gives it its final size.
-    pub(super) fn reserve(&self, size_bytes: u64) -> Result<()> {
+    pub(super) fn set_size(&self, size_bytes: u64, blocks: Blocks) -> Result<()> {
         match self {
             Target::Private(pending) => {
-                space::reserve(pending.file(), size_bytes).map_err(|e| pending.fail("write", e))
+                space::set_size(pending.file(), size_bytes, blocks).map_err(|e| pending.fail("write", e))
             }
             // It has it.
             Target::Clone(_) | Target::Partial(_) => Ok(()),
@@ -100,7 +102,7 @@ impl<'r> Target<'r> {
         cancelled: &(dyn Fn() -> Result<()> + Sync),
     ) -> Result<Hashes> {
         // The full size first: a map reaches no further than the file. Nothing is written past it.
-        self.reserve(size_bytes)?;
+        self.set_size(size_bytes, reader.blocks())?;
         let handle = self.file().try_clone().map_err(|e| self.fail("write", e))?;
         let (root, name) = match self {
             Target::Clone(pending) | Target::Private(pending) => (pending.root(), pending.name().to_path_buf()),

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::Duration;
 
-use super::item::Item;
+use super::item::{Item, fingerprint};
 use super::{StageReceipt, UnmovedSource};
 use crate::blob::manifest::TreeFile;
 use crate::blob::{IngestMode, Sealed, UsedMode};
@@ -21,7 +21,7 @@ use crate::ingest::Origin;
 use crate::layout;
 use crate::store::{self, Done, Store, Unit};
 use crate::sum::SumBytes;
-use crate::view::{self, Exhibit, Occupied, View};
+use crate::view::{Exhibit, Occupied, View};
 
 /// An artifact that was ingested: private, hashed, as durable as its batch asks.
 pub(super) struct Artifact<'r> {
@@ -238,8 +238,12 @@ fn source(artifact: &Artifact<'_>) -> Provenance {
             .zip(&artifact.incoming)
             .map(|(content, brought)| Some((content.file.path.as_str(), brought.lasting_stamp()?)));
         match item.kind {
-            ArtifactKind::File => source.stamp = artifact.incoming.first().and_then(Sealed::lasting_stamp),
-            _ => source.fingerprint = stamps.collect::<Option<Vec<_>>>().map(|stamps| view::fingerprint(&stamps)),
+            ArtifactKind::File => {
+                let lasting = artifact.incoming.first().and_then(Sealed::lasting_stamp);
+                source.stamp = lasting.map(|lasting| lasting.stamp);
+                source.changed_ns = lasting.map(|lasting| lasting.changed_ns);
+            }
+            _ => source.fingerprint = stamps.collect::<Option<Vec<_>>>().map(|stamps| fingerprint(&stamps)),
         }
     }
     source

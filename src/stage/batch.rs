@@ -11,11 +11,11 @@ use super::single_flight::{self, SingleFlight};
 use crate::blob::manifest::{self, TreeFile};
 use crate::blob::{Sealed, UsedMode};
 use crate::cancel::Cancel;
-use crate::entry::ArtifactKind;
+use crate::entry::{ArtifactKind, SourceStamp};
 use crate::error::{Error, Result};
 use crate::fs::Session;
 use crate::fs::writeback::sync_meanwhile;
-use crate::fs::{Durability, wait_for_a_tick};
+use crate::fs::{Durability, spare_descriptors, wait_for_a_tick};
 use crate::ingest::{self, ContentFile, Job, Options, Origin};
 use crate::layout;
 use crate::observer::{Event, Observer};
@@ -87,7 +87,7 @@ fn run(
     };
     // So that the stamps of files that were written just now can be relied on later.
     let stamps = batch.iter().flat_map(|(_, item)| &item.contents).filter_map(|content| content.stamp);
-    wait_for_a_tick(stamps.map(|stamp| stamp.mtime_ns));
+    wait_for_a_tick(stamps.flat_map(|SourceStamp { stamp, changed_ns }| [stamp.mtime_ns, changed_ns]));
     let files: usize = batch.iter().map(|(_, item)| item.contents.len()).sum();
     let bytes: u64 = batch.iter().map(|(_, item)| item.size_bytes()).sum_bytes();
     // A batch is synced as a whole (and in the background while it is ingested). A few small files, or a single large one,
@@ -95,7 +95,7 @@ fn run(
     let is_batch = files >= FLUSH_ONCE_FROM || (files > 1 && bytes >= SYNC_EVERY_BYTES);
     let each = if is_batch { Durability::Relaxed } else { store.durability() };
     let every_bytes = (each != store.durability()).then_some(SYNC_EVERY_BYTES);
-    let sync = || store.root.sync_file_system();
+    let sync = || store.root.sync_file_system().map(drop);
     let (brought, synced) = sync_meanwhile(every_bytes, sync, |ahead| {
         let advanced = |reference: &str, bytes| {
             told(reference, bytes);
@@ -244,16 +244,19 @@ fn batches(items: Vec<(usize, Item)>) -> Vec<Vec<(usize, Item)>> {
     let mut batches: Vec<Vec<(usize, Item)>> = Vec::new();
     let mut current = Vec::new();
     let mut ids = BTreeSet::new();
-    let (mut bytes, mut files) = (0_u64, 0);
+    // Each reference that is claimed costs a descriptor until its batch is recorded.
+    let max_claimed = (spare_descriptors() / 4).max(1);
+    let (mut bytes, mut files, mut claimed) = (0_u64, 0, 0);
     for (number, item) in items {
-        let is_full = bytes >= BATCH_BYTES || files >= BATCH_FILES || ids.contains(&item.id);
+        let is_full = bytes >= BATCH_BYTES || files >= BATCH_FILES || claimed >= max_claimed || ids.contains(&item.id);
         if is_full {
             batches.push(std::mem::take(&mut current));
             ids.clear();
-            (bytes, files) = (0, 0);
+            (bytes, files, claimed) = (0, 0, 0);
         }
         bytes = bytes.saturating_add(item.size_bytes());
         files += item.contents.len();
+        claimed += usize::from(item.size_bytes() >= FLIGHT_FROM_BYTES);
         ids.insert(item.id.clone());
         current.push((number, item));
     }

@@ -12,7 +12,7 @@ use super::walk::{self, SourceFile};
 use super::{StageOptions, StageReceipt};
 use crate::blob::{IngestMode, UsedMode};
 use crate::digest::Digest;
-use crate::entry::{ArtifactKind, LifecycleState, Provenance, Record, Stamp, TrustState, check_id};
+use crate::entry::{ArtifactKind, LifecycleState, Provenance, Record, SourceStamp, Stamp, TrustState, check_id};
 use crate::error::{Error, Result};
 use crate::fs::Kind;
 use crate::fs::lock::Wait;
@@ -49,7 +49,7 @@ pub(super) struct Item {
 pub(super) struct Content {
     pub(super) file: ContentFile,
     /// A local file's, as it was looked at.
-    pub(super) stamp: Option<Stamp>,
+    pub(super) stamp: Option<SourceStamp>,
 }
 
 /// What comes of a look at a source.
@@ -178,12 +178,12 @@ impl Item {
         let (kind, files) = if meta.kind == Kind::Dir {
             (ArtifactKind::Tree, walk::walk(root, &source, follow_links)?)
         } else {
-            let file = SourceFile { path: String::new(), source: source.clone(), stamp: meta.stamp() };
+            let file = SourceFile { path: String::new(), source: source.clone(), stamp: meta.source_stamp() };
             (ArtifactKind::File, vec![file])
         };
         let content = |SourceFile { path, source, stamp }| {
             let origin = Origin::Local { path: source, mode };
-            let file = ContentFile { path, size_bytes: stamp.size_bytes, expected: None, origin, present: None };
+            let file = ContentFile { path, size_bytes: stamp.stamp.size_bytes, expected: None, origin, present: None };
             Content { file, stamp: Some(stamp) }
         };
         let contents = files.into_iter().map(content).collect();
@@ -201,16 +201,26 @@ impl Item {
 
     /// Whether the source is as it was when it was staged.
     fn fits(&self, source: &Provenance) -> bool {
-        let stamps: Option<Vec<(&str, Stamp)>> =
+        let stamps: Option<Vec<(&str, SourceStamp)>> =
             self.contents.iter().map(|content| Some((content.file.path.as_str(), content.stamp?))).collect();
         match (self.kind, stamps.as_deref()) {
             (_, None) => false,
-            (ArtifactKind::File, Some([(_, stamp)])) => source.stamp == Some(*stamp),
-            (_, Some(stamps)) => {
-                source.fingerprint.as_ref().is_some_and(|recorded| *recorded == crate::view::fingerprint(stamps))
+            (ArtifactKind::File, Some([(_, now)])) => {
+                (source.stamp, source.changed_ns) == (Some(now.stamp), Some(now.changed_ns))
             }
+            (_, Some(stamps)) => source.fingerprint.as_ref().is_some_and(|recorded| *recorded == fingerprint(stamps)),
         }
     }
+}
+
+/// What tells whether the files of a tree are still as they were: the hash of all their paths, stamps and change times.
+pub(super) fn fingerprint(files: &[(&str, SourceStamp)]) -> String {
+    let mut hasher = blake3::Hasher::new();
+    for (path, SourceStamp { stamp, changed_ns }) in files {
+        let Stamp { inode, size_bytes, mtime_ns } = stamp;
+        hasher.update(format!("{path}\0{inode} {size_bytes} {mtime_ns} {changed_ns}\0").as_bytes());
+    }
+    hasher.finalize().to_hex().to_string()
 }
 
 /// Whether a view can be called this: one plain name.

@@ -86,13 +86,13 @@ fn expected(store: &Store, item: &Item) -> Vec<Option<Digest>> {
 }
 
 fn wanted(store: &Store, session: &Session<'_>, batch: &[(usize, Item)]) -> Wanted<'static> {
-    let mut cloning = Cloning { session, by_device: BTreeMap::new() };
-    let views_are_copies = !session.can_hardlink();
+    let can_hardlink = session.can_hardlink();
+    let mut cloning = Cloning { session, can_hardlink, by_device: BTreeMap::new() };
     let mut wanted = Wanted::default();
     for (_, item) in batch {
         for content in &item.contents {
             let size_bytes = content.file.size_bytes;
-            if views_are_copies {
+            if !can_hardlink {
                 wanted.stored_bytes = wanted.stored_bytes.saturating_add(size_bytes);
                 wanted.copied_bytes = wanted.copied_bytes.saturating_add(size_bytes);
             }
@@ -115,6 +115,7 @@ fn wanted(store: &Store, session: &Session<'_>, batch: &[(usize, Item)]) -> Want
 /// Which sources share their blocks, or their inode, with the store, so that the disk needs no room for them.
 struct Cloning<'s, 'r> {
     session: &'s Session<'r>,
+    can_hardlink: bool,
     /// Whether a file of this device can be cloned into the root: some file systems do so across devices, as btrfs does
     /// across its subvolumes.
     by_device: BTreeMap<u64, bool>,
@@ -128,7 +129,7 @@ impl Cloning<'_, '_> {
         let is_here = || session.device().is_some_and(|device| device == source.device);
         match mode {
             IngestMode::Copy => false,
-            IngestMode::Move if is_here() && session.can_hardlink() => true,
+            IngestMode::Move if self.can_hardlink && is_here() => true,
             _ => *self
                 .by_device
                 .entry(source.device)

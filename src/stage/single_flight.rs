@@ -18,6 +18,9 @@ use crate::store::Store;
 /// How often a worker writes down how far it is, and a waiter looks.
 const TICK: Duration = Duration::from_millis(200);
 
+/// More than a worker ever writes, with the white space behind it.
+const MAX_PROGRESS_BYTES: u64 = 4096;
+
 /// What a worker says of itself in its lock file. In a file whose lock is free it means nothing.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 struct Progress {
@@ -82,7 +85,7 @@ pub(super) fn begin(
 
 fn show_progress_of_worker(store: &Store, reference: &str, path: &Path, observer: &dyn Observer) {
     // It may be half written: then it is shown next time.
-    let Ok(Some(text)) = store.root.read(path) else { return };
+    let Ok(Some(text)) = store.root.read_start(path, MAX_PROGRESS_BYTES) else { return };
     let progress = serde_json::from_slice::<Progress>(&text).ok();
     let (bytes_done, bytes_total, bytes_per_s) =
         progress.map_or((0, 0, 0), |progress| (progress.bytes_done, progress.bytes_total, progress.bytes_per_s));

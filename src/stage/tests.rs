@@ -14,7 +14,7 @@ use crate::error::Error;
 use crate::ingest::{ContentFile, Origin, Ranges};
 use crate::layout;
 use crate::read_at::ReadAt;
-use crate::store::Store;
+use crate::store::{Others, Store};
 
 /// Something remote, in memory. It breaks at `broken_at`, and says that it has `more` bytes than it has.
 struct Served {
@@ -77,7 +77,7 @@ fn is_empty(store: &Store) -> bool {
 #[test]
 fn a_tree_of_contents_from_everywhere_is_one_artifact() {
     let dir = tempfile::tempdir().unwrap();
-    let store = Store::create(&dir.path().join("root")).unwrap();
+    let store = Store::create(&dir.path().join("root"), Others::Refuse).unwrap();
     let local = dir.path().join("local");
     std::fs::File::create(&local).unwrap();
     let contents = vec![
@@ -104,7 +104,7 @@ fn a_remote_file_is_right_or_not_there() {
         (served(None, 0), wrong, true),
     ] {
         let dir = tempfile::tempdir().unwrap();
-        let store = Store::create(&dir.path().join("root")).unwrap();
+        let store = Store::create(&dir.path().join("root"), Others::Refuse).unwrap();
         let error = stage(&store, ArtifactKind::File, vec![content("", origin, expected)]).unwrap_err();
         assert_eq!(matches!(error, Error::DigestMismatch { .. }), is_mismatch, "{error}");
         assert!(is_empty(&store), "{error}");

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use walkdir::WalkDir;
 
 use crate::blob::manifest::{MAX_FILES, is_tree_path};
-use crate::entry::Stamp;
+use crate::entry::SourceStamp;
 use crate::error::{Error, Result};
 use crate::fs::is_symlink_loop;
 use crate::fs::source::source_meta;
@@ -20,7 +20,7 @@ pub(super) struct SourceFile {
     /// Where to read it.
     pub(super) source: PathBuf,
     /// As it was looked at.
-    pub(super) stamp: Stamp,
+    pub(super) stamp: SourceStamp,
 }
 
 /// All files below `tree`, sorted by path. Symlinks are followed while they stay inside it, and everywhere with
@@ -54,7 +54,7 @@ pub(super) fn walk(root: &Path, tree: &Path, follow_links: bool) -> Result<Vec<S
             continue;
         }
         // Asks what it is without opening it, and refuses what is not a file.
-        let stamp = source_meta(entry.path())?.stamp();
+        let stamp = source_meta(entry.path())?.source_stamp();
         let path = tree_path(tree, entry.path())?;
         files.push(SourceFile { path, source: entry.into_path(), stamp });
         if files.len() > MAX_FILES {
@@ -131,7 +131,7 @@ mod tests {
         symlink("b", dir.path().join("c")).unwrap();
         let files = walk(root(), dir.path(), false).unwrap();
         assert_eq!(paths(&files), ["a-link", "b.json", "b/a.gguf", "c/a.gguf"]);
-        assert_eq!(files[0].stamp.size_bytes, 3);
+        assert_eq!(files[0].stamp.stamp.size_bytes, 3);
     }
 
     #[test]

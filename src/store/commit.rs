@@ -126,9 +126,9 @@ struct Commit<'c> {
 impl Commit<'_> {
     /// An error is that of all units that have no result yet.
     fn run(&mut self, units: &mut [Unit<'_, '_>]) -> Result<()> {
-        if self.flush {
-            // Before any of it gets a name: a power cut must not leave a name with other bytes.
-            self.store.root.sync_file_system()?;
+        // Before any of it gets a name: a power cut must not leave a name with other bytes. Where there is no such call, each
+        // blob is synced by itself, as the first round finds.
+        if self.flush && self.store.root.sync_file_system()? {
             units.iter_mut().flat_map(|unit| &mut *unit.blobs).for_each(Sealed::was_synced);
         }
         // What the last round left to do is about.

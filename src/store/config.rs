@@ -17,7 +17,7 @@ use crate::layout;
 pub struct Config {
     /// The most that the store's blobs may occupy, in bytes on disk.
     pub max_bytes: Option<u64>,
-    /// What has to stay free on the file system.
+    /// What has to stay free on the file system. No limit where the file system does not tell its room.
     pub min_free: Option<MinFree>,
 }
 
@@ -72,8 +72,8 @@ impl Store {
 
     /// Refuses limits under which nothing could stay: elsewhere, 0 is no limit.
     fn check_limits(&self, config: &Config) -> Result<()> {
-        let total_bytes = space(&self.root)?.total_bytes;
-        let takes_all = |min_free: &MinFree| total_bytes > 0 && min_free.bytes_of(total_bytes) >= total_bytes;
+        let total_bytes = space(&self.root).map_or(u64::MAX, |space| space.total_bytes);
+        let takes_all = |min_free: &MinFree| min_free.bytes_of(total_bytes) >= total_bytes;
         let refused = match (config.max_bytes, config.min_free.filter(takes_all)) {
             (Some(0), _) => Some(("max_bytes", "0".to_owned())),
             (_, Some(min_free)) => Some(("min_free", min_free.to_string())),
@@ -86,7 +86,7 @@ impl Store {
     }
 
     fn read_store_json(&self) -> Result<Map<String, Value>> {
-        let text = self.root.read(Path::new(layout::STORE_JSON))?.unwrap_or_default();
+        let text = self.root.read(Path::new(layout::STORE_JSON), layout::MAX_STORE_JSON_BYTES)?.unwrap_or_default();
         serde_json::from_slice(&text).map_err(|e| self.store_json_error(&e))
     }
 

@@ -74,8 +74,8 @@ impl<'s> Shared<'s> {
         let is_full = self.store.durability().is_full();
         let mut make_durable = || match (is_full, flush) {
             (false, _) => Ok(Flushed::Nothing),
-            (true, true) => root.sync_file_system().map(|()| Flushed::FileSystem),
-            (true, false) => touched.sync(root).map(|()| Flushed::Nothing),
+            (true, true) if root.sync_file_system()? => Ok(Flushed::FileSystem),
+            (true, _) => touched.sync(root).map(|()| Flushed::Nothing),
         };
         record(self.store, ids, &mut make_durable, edit)
     }

@@ -28,7 +28,7 @@ pub use open::default_model_cache_dir;
 pub(crate) use commit::{Done, Unit, commit};
 pub(crate) use freshness::{damaged, is_there, shown_files};
 pub(crate) use guard::{Exclusive, Shared};
-pub(crate) use open::{check_store_file, existing_root, has_entries, has_tag, no_catalog, write_tag};
+pub(crate) use open::{Others, check_store_file, existing_root, has_entries, has_tag, no_catalog, write_tag};
 pub(crate) use quarantine::Taken;
 pub(crate) use roots::{Needed, Roots, each_once};
 pub(crate) use sweep::{Fate, Sweep};
@@ -55,6 +55,8 @@ pub(crate) struct Store {
     pub(crate) settings: Settings,
     /// Whether file locks exclude anybody here.
     pub(crate) locks_work: bool,
+    /// Whether opening it has made it.
+    pub(crate) is_new: bool,
     pub(crate) observer: CheckObserver,
 }
 
@@ -88,7 +90,7 @@ impl Store {
         let index = Arc::new(Index::new(root.clone(), locks_work));
         let lock_wait = Wait::UpTo(Duration::from_secs(30));
         let settings = Settings { durability: Durability::Full, lock_wait, check: Check::IfChanged };
-        Store { root, index, settings, locks_work, observer: CheckObserver(Arc::new(())) }
+        Store { root, index, settings, locks_work, is_new: false, observer: CheckObserver(Arc::new(())) }
     }
 
     /// The same store, whose locks are waited for differently.

@@ -1,5 +1,6 @@
 //! Opening a root, and making one.
 
+use std::ffi::OsString;
 use std::fs::DirBuilder;
 use std::path::{Path, PathBuf};
 
@@ -8,7 +9,8 @@ use serde::{Deserialize, Serialize};
 use super::Store;
 use crate::error::{Error, Result};
 use crate::fs::{Durability, Root, atomic, lock_file, reserve};
-use crate::layout::{self, FORMAT};
+use crate::hint::Hint;
+use crate::layout::{self, FORMAT, Thing};
 
 /// The [Cache Directory Tagging Specification](https://bford.info/cachedir/) asks for exactly this first line.
 const CACHEDIR_TAG: &str = "Signature: 8a477f597d28d172789f06886806bc55\n\
@@ -34,15 +36,19 @@ struct Features {
 
 impl Store {
     /// Opens the store at `root`, which is made when there is none. Opening an existing one writes nothing.
-    pub(crate) fn create(path: &Path) -> Result<Self> {
-        if !path.is_dir() {
+    pub(crate) fn create(path: &Path, others: Others) -> Result<Self> {
+        if !is_there(path)? {
             make_root(path)?;
         }
         let root = Root::open(path)?;
-        if !check_store_file(&root)? {
-            initialise(&root)?;
+        if check_store_file(&root)? {
+            return Ok(Store::around(root));
         }
-        Ok(Store::around(root))
+        if others == Others::Refuse {
+            check_no_others(&root)?;
+        }
+        initialise(&root)?;
+        Ok(Store { is_new: true, ..Store::around(root) })
     }
 
     /// Opens the store at `root`; where there is none, nothing is made.
@@ -55,11 +61,49 @@ impl Store {
     }
 }
 
+/// What becomes of a root that is no store and has somebody else's things in it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Others {
+    /// An error: it was hardly meant.
+    Refuse,
+    /// A store is made beside them.
+    Keep,
+}
+
+/// What file systems have in their topmost folder, which is as good as empty.
+const OF_FILE_SYSTEMS: [&str; 2] = ["lost+found", "System Volume Information"];
+
+fn check_no_others(root: &Root) -> Result<()> {
+    let is_other = |name: &OsString| {
+        layout::classify_in(Path::new(""), name) == Thing::Foreign && OF_FILE_SYSTEMS.iter().all(|own| name != own)
+    };
+    match root.names(Path::new(""))?.into_iter().find(is_other) {
+        Some(name) => Err(Error::RootNotEmpty { root: root.path().to_path_buf(), name }),
+        None => Ok(()),
+    }
+}
+
 /// Opens a folder in which a store may be.
 pub(crate) fn existing_root(path: &Path) -> Result<Root> {
+    if is_there(path)? { Root::open(path) } else { Err(no_catalog(path)) }
+}
+
+/// Whether there is anything at a root's path. What cannot be meant as one is an error, before anything is made there.
+fn is_there(path: &Path) -> Result<bool> {
+    let invalid = |root: &Path, reason, hint| Err(Error::InvalidRoot { root: root.to_path_buf(), reason, hint });
+    let Some(first) = path.components().next() else {
+        return invalid(path, "no root is named, and no home directory is known in which it could be", Hint::GiveRoot);
+    };
+    if first.as_os_str().as_encoded_bytes().starts_with(b"~") {
+        let reason = "only a shell replaces ~ with a home directory, and none has";
+        return invalid(path, reason, Hint::WriteRootInFull);
+    }
     match std::fs::metadata(path) {
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Err(no_catalog(path)),
-        _ => Root::open(path),
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => match path.ancestors().find(|above| above.is_symlink()) {
+            Some(link) if !link.exists() => invalid(link, "it is a symlink that leads nowhere", Hint::MendLink),
+            _ => Ok(false),
+        },
+        _ => Ok(true), // if it cannot be looked at, opening it says why
     }
 }
 
@@ -68,7 +112,10 @@ pub(crate) fn no_catalog(path: &Path) -> Error {
 }
 
 /// Where models are kept unless told otherwise: `$XDG_CACHE_HOME/models` when that is set and absolute, else
-/// `~/.cache/models`; below the current directory when there is no home.
+/// `~/.cache/models`.
+///
+/// An empty path when there is no home directory either (no `HOME`, no entry in the system's list of users): to open that
+/// is an [`InvalidRoot`](Error::InvalidRoot).
 #[must_use]
 pub fn default_model_cache_dir() -> PathBuf {
     cache_dir(std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from), std::env::home_dir())
@@ -77,8 +124,9 @@ pub fn default_model_cache_dir() -> PathBuf {
 /// The [XDG Base Directory Specification](https://specifications.freedesktop.org/basedir-spec/latest/) has relative
 /// paths ignored.
 fn cache_dir(xdg: Option<PathBuf>, home: Option<PathBuf>) -> PathBuf {
-    let cache = xdg.filter(|path| path.is_absolute()).unwrap_or_else(|| home.unwrap_or_default().join(".cache"));
-    cache.join("models")
+    let absolute = |path: &PathBuf| path.is_absolute();
+    let cache = xdg.filter(absolute).or_else(|| Some(home.filter(absolute)?.join(".cache")));
+    cache.map(|cache| cache.join("models")).unwrap_or_default()
 }
 
 fn make_root(path: &Path) -> Result<()> {
@@ -106,11 +154,12 @@ pub(crate) fn has_entries(root: &Root) -> Result<bool> {
 pub(crate) fn check_store_file(root: &Root) -> Result<bool> {
     let name = Path::new(layout::STORE_JSON);
     let path = || root.absolute(name);
-    let text = match root.read(name)? {
+    let read = || root.read(name, layout::MAX_STORE_JSON_BYTES);
+    let text = match read()? {
         Some(text) => text,
         None if !has_entries(root)? => return Ok(false),
         // Another process may have made the store and put something in between the two looks.
-        None => root.read(name)?.ok_or_else(|| {
+        None => read()?.ok_or_else(|| {
             let reason = "it is not there, though the index has entries".into();
             Error::CorruptIndex { path: path(), reason }
         })?,
@@ -148,8 +197,9 @@ pub(crate) fn write_tag(root: &Root) -> Result<()> {
 
 /// Whether `CACHEDIR.TAG` says what backup tools look for.
 pub(crate) fn has_tag(root: &Root) -> Result<bool> {
-    let text = root.read(Path::new(layout::CACHEDIR_TAG))?.unwrap_or_default();
-    Ok(CACHEDIR_TAG.lines().next().is_some_and(|signature| text.starts_with(signature.as_bytes())))
+    let signature = CACHEDIR_TAG.lines().next().unwrap_or_default().as_bytes();
+    let text = root.read_start(Path::new(layout::CACHEDIR_TAG), signature.len() as u64)?;
+    Ok(text.is_some_and(|text| text == signature))
 }
 
 /// Writes a `store.json` without limits.
@@ -172,13 +222,14 @@ mod tests {
         assert_eq!(cache_dir(Some("/x".into()), home()), Path::new("/x/models"));
         assert_eq!(cache_dir(Some("x".into()), home()), Path::new("/home/u/.cache/models"));
         assert_eq!(cache_dir(Some("".into()), home()), Path::new("/home/u/.cache/models"));
-        assert_eq!(cache_dir(None, None), Path::new(".cache/models"));
+        assert_eq!(cache_dir(None, None), Path::new(""));
+        assert_eq!(cache_dir(Some("x".into()), Some("h".into())), Path::new(""));
     }
 
     fn with_store_json(text: &str) -> Error {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join("store.json"), text).unwrap();
-        let error = Store::create(dir.path()).unwrap_err();
+        let error = Store::create(dir.path(), Others::Refuse).unwrap_err();
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1, "something was written");
         Store::open(dir.path()).unwrap_err();
         error
@@ -197,19 +248,19 @@ mod tests {
     #[test]
     fn what_a_newer_version_calls_compatible_is_no_hindrance() {
         let dir = tempfile::tempdir().unwrap();
-        Store::create(dir.path()).unwrap();
+        Store::create(dir.path(), Others::Refuse).unwrap();
         let text = r#"{"format":1,"features":{"compatible":["notes"]},"later":[1]}"#;
         std::fs::write(dir.path().join("store.json"), text).unwrap();
-        Store::create(dir.path()).unwrap();
+        Store::create(dir.path(), Others::Refuse).unwrap();
         assert_eq!(std::fs::read_to_string(dir.path().join("store.json")).unwrap(), text);
     }
 
     #[test]
     fn a_store_that_lost_its_description_is_not_taken_for_a_new_one() {
         let dir = tempfile::tempdir().unwrap();
-        Store::create(dir.path()).unwrap();
+        Store::create(dir.path(), Others::Refuse).unwrap();
         std::fs::write(dir.path().join("index/00.json"), "").unwrap();
         std::fs::remove_file(dir.path().join("store.json")).unwrap();
-        assert!(Store::create(dir.path()).unwrap_err().is_corrupt());
+        assert!(Store::create(dir.path(), Others::Refuse).unwrap_err().is_corrupt());
     }
 }

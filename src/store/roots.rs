@@ -168,8 +168,10 @@ impl Store {
     /// The files of a blob that reads as a manifest.
     pub(super) fn read_if_tree(&self, digest: Digest) -> Result<Option<Vec<TreeFile>>> {
         let name = layout::blob(&digest);
-        let is_small = self.root.meta(&name)?.is_some_and(|meta| meta.size_bytes <= manifest::MAX_BYTES);
-        let bytes = if is_small { self.root.read(&name)? } else { None };
+        let bytes = match self.root.read(&name, manifest::MAX_BYTES) {
+            Err(Error::CorruptIndex { .. }) => None, // it is larger than any manifest
+            other => other?,
+        };
         Ok(bytes.and_then(|bytes| manifest::decode(&bytes).ok()))
     }
 
@@ -177,7 +179,10 @@ impl Store {
     fn read_tree(&self, digest: Digest) -> Result<Vec<TreeFile>> {
         let name = layout::blob(&digest);
         let corrupt = |reason: String| Error::CorruptBlob { path: self.root.absolute(&name), reason };
-        let bytes = self.root.read(&name)?.ok_or_else(|| corrupt("the manifest of a tree is not there".into()))?;
+        let bytes = match self.root.read(&name, manifest::MAX_BYTES) {
+            Err(Error::CorruptIndex { reason, .. }) => return Err(corrupt(reason)),
+            other => other?.ok_or_else(|| corrupt("the manifest of a tree is not there".into()))?,
+        };
         if Digest::sha256_of(&bytes) != digest {
             return Err(corrupt("its bytes are not its name".into()));
         }

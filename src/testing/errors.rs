@@ -32,6 +32,14 @@ pub fn error_samples() -> Vec<Error> {
         Error::NotStaged { id: id(), path: path("views/llama3/1ef0bef1eb6c8ec311d53e18138501725116d829/llama3.gguf") },
         Error::SourceMissing { path: path("a.gguf") },
         Error::NoCatalog { root: path("") },
+        Error::InvalidRoot { root: path("link"), reason: "it is a symlink that leads nowhere", hint: Hint::MendLink },
+        Error::InvalidRoot { root: "".into(), reason: "no home directory is known", hint: Hint::GiveRoot },
+        Error::InvalidRoot {
+            root: "~/models".into(),
+            reason: "nothing has replaced the ~",
+            hint: Hint::WriteRootInFull,
+        },
+        Error::RootNotEmpty { root: path(""), name: "notes.txt".into() },
         Error::NoFetcher { scheme: "hf".into(), reference: "hf:org/repo/a.gguf".into() },
         Error::UnsupportedFileType { path: path("a.gguf"), kind: "FIFO" },
         Error::SourceChanged { path: path("a.gguf"), detail: "it was written to".into() },
@@ -88,5 +96,6 @@ pub fn error_samples() -> Vec<Error> {
         system("write", io::ErrorKind::QuotaExceeded),
         system("sync", io::ErrorKind::ReadOnlyFilesystem),
         system("list", io::ErrorKind::NotADirectory),
+        system("write", io::ErrorKind::FileTooLarge),
     ]
 }

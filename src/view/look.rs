@@ -17,7 +17,7 @@ pub(crate) fn is_hardlink_of(root: &Root, digest: &Digest, at: &Path) -> Result<
 }
 
 /// What tells whether files are still as they were: the hash of all their paths and stamps.
-pub(crate) fn fingerprint(files: &[(&str, Stamp)]) -> String {
+fn fingerprint(files: &[(&str, Stamp)]) -> String {
     let mut hasher = blake3::Hasher::new();
     for (path, stamp) in files {
         let Stamp { inode, size_bytes, mtime_ns } = stamp;

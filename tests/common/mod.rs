@@ -2,6 +2,7 @@
 #![allow(dead_code)] // each test file uses its part of it
 #![allow(clippy::disallowed_methods, clippy::unwrap_used, clippy::indexing_slicing)]
 
+pub(crate) mod memory;
 pub(crate) mod mount;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -73,10 +73,19 @@ pub(crate) fn try_image(megabytes: u64, mkfs: &[&str], mount_options: &[&str]) -
 }
 
 pub(crate) fn tmpfs(options: &str) -> Option<Mounted> {
+    without_image(&["-t", "tmpfs", "-o", options, "tmpfs"])
+}
+
+/// A file system that says it has no block at all.
+pub(crate) fn ramfs() -> Option<Mounted> {
+    without_image(&["-t", "ramfs", "ramfs"])
+}
+
+fn without_image(words: &[&str]) -> Option<Mounted> {
     if !is_root() {
         return said(Err("mounting a file system needs root".into()));
     }
-    said(mount(TempDir::new().unwrap(), &["-t", "tmpfs", "-o", options, "tmpfs"]))
+    said(mount(TempDir::new().unwrap(), words))
 }
 
 fn mount(dir: TempDir, words: &[&str]) -> Result<Mounted, String> {

@@ -9,6 +9,11 @@ pub(crate) fn words(hint: &Hint, command: &str) -> String {
     match hint {
         Hint::ListEntries => format!("`{command} list` shows what is here"),
         Hint::StageFile => format!("`{command} stage FILE` makes one"),
+        Hint::GiveRoot => "give one with --root or CATALOG_ROOT, or set HOME".to_owned(),
+        Hint::InitRoot => {
+            "give an empty directory, or one that is not there yet; --init makes the catalog beside what is there"
+                .to_owned()
+        }
         Hint::Repair { id } => {
             format!(
                 "`{command} repair {}` repairs it from its source or a good copy (--from), or stage it again",

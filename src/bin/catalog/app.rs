@@ -8,6 +8,7 @@ use catalog_core::{FsCatalog, default_model_cache_dir};
 use serde::Serialize;
 
 use crate::NAME;
+use crate::args::Init;
 use crate::failure::{Exit, Failure, Outcome, tell};
 use crate::output::Output;
 use crate::text::{shell_word, visible};
@@ -18,8 +19,9 @@ const ROOT_VARIABLE: &str = "CATALOG_ROOT";
 #[derive(clap::Args)]
 #[command(next_help_heading = "Global options")]
 pub(crate) struct Global {
-    /// Where the catalog is [default: models in the user's cache directory, ~/.cache/models]
-    #[arg(long, global = true, value_name = "DIR", env = ROOT_VARIABLE, hide_env_values = true)]
+    /// Where the catalog is [env: CATALOG_ROOT] [default: models in the user's cache directory, ~/.cache/models]
+    // Not clap's `env`, to which a variable that is set to nothing is a value that is missing.
+    #[arg(long, global = true, value_name = "DIR")]
     root: Option<PathBuf>,
     /// Print one JSON object a line
     #[arg(long, global = true)]
@@ -45,7 +47,8 @@ impl App {
     }
 
     pub(crate) fn root(&self) -> PathBuf {
-        self.global.root.clone().unwrap_or_else(default_model_cache_dir)
+        let from_environment = || env::var_os(ROOT_VARIABLE).filter(|root| !root.is_empty()).map(PathBuf::from);
+        self.global.root.clone().or_else(from_environment).unwrap_or_else(default_model_cache_dir)
     }
 
     /// The catalog that is there. Never makes one.
@@ -59,8 +62,13 @@ impl App {
     }
 
     /// The catalog, made when there is none, for a verb that changes it.
-    pub(crate) fn open_or_create(&self) -> catalog_core::Result<FsCatalog> {
-        FsCatalog::new(self.root()).inspect(|catalog| self.note_missing_locks(catalog))
+    pub(crate) fn open_or_create(&self, init: Init) -> catalog_core::Result<FsCatalog> {
+        let catalog = init.open(&self.root())?;
+        if catalog.is_new() {
+            self.note(&format!("made a new catalog at {}", catalog.root().display()));
+        }
+        self.note_missing_locks(&catalog);
+        Ok(catalog)
     }
 
     fn note_missing_locks(&self, catalog: &FsCatalog) {
@@ -68,6 +76,17 @@ impl App {
             self.note(&format!(
                 "file locks do nothing on the file system of {}: processes that work on it at the same time may do work \
                  twice, a lease protects nothing, and nothing is collected; a local file system has locks that work",
+                catalog.root().display()
+            ));
+        }
+    }
+
+    /// For a verb that asks for room.
+    pub(crate) fn note_unknown_room(&self, catalog: &FsCatalog) {
+        if catalog.free_bytes().is_none() {
+            self.note(&format!(
+                "the file system of {} does not tell how much room it has: min_free keeps nothing free there, and a full \
+                 disk is noticed only when it is written to; max_bytes limits what the store holds",
                 catalog.root().display()
             ));
         }

@@ -1,5 +1,6 @@
 //! Arguments that several verbs take.
 
+use std::path::Path;
 use std::str::FromStr;
 
 use catalog_core::{Check, Error, FsCatalog, Key, Record, UnknownWord};
@@ -14,6 +15,20 @@ pub(crate) struct OneModel {
     /// The model's id, or the reference that it was staged from
     #[arg(value_name = "ID|REF")]
     pub(crate) model: String,
+}
+
+/// Where a catalog may be made.
+#[derive(Clone, Copy, clap::Args)]
+pub(crate) struct Init {
+    /// If there is no catalog, make one also in a directory that has other things in it
+    #[arg(long)]
+    init: bool,
+}
+
+impl Init {
+    pub(crate) fn open(self, root: &Path) -> catalog_core::Result<FsCatalog> {
+        if self.init { FsCatalog::init(root) } else { FsCatalog::new(root) }
+    }
 }
 
 /// Whether a model is looked at before its path is given out.

@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use crate::amount;
 use crate::app::App;
+use crate::args::Init;
 use crate::failure::{Failure, Outcome};
 use crate::human;
 
@@ -44,6 +45,8 @@ enum What {
         key: Key,
         /// A size such as 200GB or 200GiB; for min_free also a percentage such as 10%
         value: String,
+        #[command(flatten)]
+        init: Init,
     },
     /// Take a limit away
     Unset {
@@ -73,10 +76,10 @@ impl Args {
     pub(crate) fn run(self, app: &mut App) -> Outcome {
         match self.what {
             What::Get { key } => get(app, key),
-            What::Set { key, value } => {
+            What::Set { key, value, init } => {
                 let value = key.parse(&value)?;
                 // A limit is wanted before the first model comes.
-                set(app, &app.open_or_create()?, key, Some(value))
+                set(app, &app.open_or_create(init)?, key, Some(value))
             }
             What::Unset { key } => set(app, &app.open_with_locks()?, key, None),
         }

@@ -129,7 +129,7 @@ mod tests {
             let names: Vec<_> = names.map(|(text, _)| text.split([' ', '(']).next().unwrap().to_owned()).collect();
             names.join(" ")
         };
-        assert_eq!(of(Exit::Usage), "InvalidDigest InvalidRef InvalidId");
+        assert_eq!(of(Exit::Usage), "InvalidDigest InvalidRef InvalidId InvalidLimit");
         assert_eq!(of(Exit::NotFound), "NotFound NotStaged SourceMissing NoCatalog");
         assert_eq!(
             of(Exit::Corrupt),

@@ -73,6 +73,7 @@ struct Summary {
 impl Args {
     pub(crate) fn run(self, app: &mut App) -> Outcome {
         let catalog = if self.dry_run { app.open()? } else { app.open_with_locks()? };
+        app.note_unknown_room(&catalog);
         let plan = catalog.plan_gc(&self.policy(&catalog)?)?;
         for step in &plan.steps {
             self.tell(app, step, |app| step_words(step, app));

@@ -1,4 +1,5 @@
-//! Ctrl-C and SIGTERM: the first ends long work tidily, a second one kills.
+//! Signals. Ctrl-C and SIGTERM: the first ends long work tidily, a second one kills. A file that grows beyond the limit of the
+//! process (`ulimit -f`) is an error like any other.
 
 use catalog_core::Cancel;
 
@@ -28,6 +29,16 @@ pub(crate) fn cancel_on_signal() -> Cancel {
     }
     cancel
 }
+
+/// By default a write beyond the limit kills the process; the system then tells the write, too, once the signal is handled.
+#[cfg(unix)]
+pub(crate) fn survive_file_size_limit() {
+    let told = std::sync::Arc::default();
+    let _ = signal_hook::flag::register(signal_hook::consts::SIGXFSZ, told);
+}
+
+#[cfg(not(unix))]
+pub(crate) fn survive_file_size_limit() {}
 
 #[cfg(not(unix))]
 pub(crate) fn cancel_on_signal() -> Cancel {

@@ -121,6 +121,8 @@ verbs! {
 fn main() -> ExitCode {
     let exit = match Cli::try_parse() {
         Ok(Cli { global, verb }) => {
+            catalog_core::raise_descriptor_limit();
+            interrupt::survive_file_size_limit();
             let mut app = App::new(global);
             let outcome = verb.run(&mut app);
             app.finish(outcome)

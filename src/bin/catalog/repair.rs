@@ -36,6 +36,7 @@ pub(crate) struct Args {
 impl Args {
     pub(crate) fn run(self, app: &mut App) -> Outcome {
         let catalog = app.open_with_locks()?;
+        app.note_unknown_room(&catalog);
         let progress = Arc::new(Progress::new(app));
         let sources = self.from.into_iter().map(|path| Arc::new(LocalSource::new(path)) as Arc<dyn RepairSource>);
         let options = RepairOptions::default()

@@ -8,7 +8,7 @@ use catalog_core::{IngestMode, ModelRef, StageOptions, StageReceipt, UsedMode, W
 
 use crate::amount;
 use crate::app::App;
-use crate::args::word;
+use crate::args::{Init, word};
 use crate::failure::{Failure, Outcome};
 use crate::human;
 use crate::interrupt::cancel_on_signal;
@@ -50,6 +50,8 @@ pub(crate) struct Args {
     /// In a directory, take the files that symlinks leading out of it lead to
     #[arg(long)]
     follow_links: bool,
+    #[command(flatten)]
+    init: Init,
 }
 
 const MODES: [(IngestMode, &str); 5] = [
@@ -71,7 +73,13 @@ impl Args {
 
         let parsed: Vec<_> = self.refs.iter().map(|text| parse(text)).collect();
         let items: Vec<_> = parsed.iter().flatten().map(|source| (source.clone(), options.clone())).collect();
-        let receipts = if items.is_empty() { Vec::new() } else { app.open_or_create()?.stage_many(&items) };
+        let receipts = if items.is_empty() {
+            Vec::new()
+        } else {
+            let catalog = app.open_or_create(self.init)?;
+            app.note_unknown_room(&catalog);
+            catalog.stage_many(&items)
+        };
         progress.clear();
 
         let mut receipts = receipts.into_iter();

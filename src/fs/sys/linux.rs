@@ -85,7 +85,7 @@ impl Handle {
                 let flags = common | OFlags::RDWR | OFlags::CREATE | OFlags::EXCL;
                 let file = rfs::openat(&parent, name, flags, Mode::from_raw_mode(mode))?;
                 // The umask may have taken bits away.
-                rfs::fchmod(&file, Mode::from_raw_mode(mode)).inspect_err(|_| {
+                change_mode(&file, mode).inspect_err(|_| {
                     let _ = rfs::unlinkat(&parent, name, AtFlags::empty()); // nobody else knows that it is there
                 })?;
                 file
@@ -116,7 +116,7 @@ impl Handle {
         let (parent, name) = self.parent(relative)?;
         rfs::mkdirat(&parent, name, Mode::from_raw_mode(mode))?;
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-        let set_mode = |made| rfs::fchmod(made, Mode::from_raw_mode(mode));
+        let set_mode = |made: OwnedFd| change_mode(&made, mode);
         rfs::openat(&parent, name, flags, Mode::empty()).and_then(set_mode).inspect_err(|_| {
             // Another process that finds it later would take it for one that has its mode.
             let _ = rfs::unlinkat(&parent, name, AtFlags::REMOVEDIR);
@@ -132,10 +132,8 @@ impl Handle {
 
     /// Gives the open file another name: that very inode, whatever its old name leads to by now.
     pub(crate) fn link_file(&self, file: &File, to: &Path) -> io::Result<()> {
-        use std::os::fd::AsRawFd;
         let (parent, name) = self.parent(to)?;
-        let by_descriptor = PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()));
-        Ok(rfs::linkat(CWD, by_descriptor, parent, name, AtFlags::SYMLINK_FOLLOW)?)
+        Ok(rfs::linkat(CWD, by_descriptor(file.as_fd()), parent, name, AtFlags::SYMLINK_FOLLOW)?)
     }
 
     pub(crate) fn rename(&self, from: &Path, to: &Path, replace: Replace) -> io::Result<()> {
@@ -210,6 +208,24 @@ impl Handle {
     /// Makes everything that was written to this file system durable.
     pub(crate) fn sync_file_system(&self) -> io::Result<()> {
         Ok(rfs::syncfs(&self.0)?)
+    }
+}
+
+/// A path that leads to an open file, whatever its names are by now. There is none without `/proc`.
+fn by_descriptor(file: BorrowedFd<'_>) -> PathBuf {
+    use std::os::fd::AsRawFd;
+    PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()))
+}
+
+fn change_mode(file: &impl AsFd, mode: u32) -> Result<(), Errno> {
+    let wanted = Mode::from_raw_mode(mode);
+    match rfs::fchmod(file, wanted) {
+        // A sandbox may allow the call that takes a path.
+        Err(refused @ (Errno::PERM | Errno::NOSYS)) => {
+            let is_set = rfs::fstat(file).is_ok_and(|stat| Mode::from_raw_mode(stat.st_mode) == wanted);
+            if is_set { Ok(()) } else { rfs::chmod(by_descriptor(file.as_fd()), wanted).map_err(|_| refused) }
+        }
+        other => other,
     }
 }
 
@@ -290,12 +306,29 @@ pub(crate) fn mount_id(file: &File) -> Option<u64> {
     rfs::StatxFlags::from_bits_retain(told.stx_mask).contains(unique).then_some(told.stx_mnt_id)
 }
 
+/// How many files a process may have open; `None`: any number.
+pub(crate) fn descriptor_limit() -> Option<u64> {
+    rustix::process::getrlimit(rustix::process::Resource::Nofile).current
+}
+
+/// Lets the process have as many files open as it may allow itself.
+pub(crate) fn raise_descriptor_limit() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }); // else fewer are open at once
+}
+
+/// How many files this process has open; `None` without `/proc`.
+pub(crate) fn open_descriptors() -> Option<usize> {
+    Some(std::fs::read_dir("/proc/self/fd").ok()?.count())
+}
+
 pub(crate) fn current_user() -> u32 {
     rustix::process::geteuid().as_raw()
 }
 
 pub(crate) fn set_mode(file: &File, mode: u32) -> io::Result<()> {
-    Ok(rfs::fchmod(file, Mode::from_raw_mode(mode))?)
+    Ok(change_mode(file, mode)?)
 }
 
 /// Whether this process may make and remove names in a folder, the empty path being the current one.

@@ -136,20 +136,9 @@ impl Handle {
         if cfg!(unix) { None } else { Some(false) }
     }
 
-    /// There is no such call: every file of a batch is synced by its own.
+    /// There is no such call.
     pub(crate) fn sync_file_system(&self) -> io::Result<()> {
-        let mut folders = vec![self.0.clone()];
-        while let Some(folder) = folders.pop() {
-            for entry in fs::read_dir(folder)? {
-                let entry = entry?;
-                match entry.file_type()? {
-                    kind if kind.is_dir() => folders.push(entry.path()),
-                    kind if kind.is_file() => File::open(entry.path())?.sync_all()?,
-                    _ => {}
-                }
-            }
-        }
-        Ok(())
+        Err(io::ErrorKind::Unsupported.into())
     }
 }
 
@@ -220,6 +209,17 @@ pub(crate) fn birth_ns(_: &File) -> Option<i128> {
 pub(crate) fn mount_id(_: &File) -> Option<u64> {
     None
 }
+
+/// Not known, and so any number.
+pub(crate) fn descriptor_limit() -> Option<u64> {
+    None
+}
+
+pub(crate) fn open_descriptors() -> Option<usize> {
+    None
+}
+
+pub(crate) fn raise_descriptor_limit() {}
 
 /// Not known: nobody is the owner, so that `--mode link` is refused.
 pub(crate) fn current_user() -> u32 {

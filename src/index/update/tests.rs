@@ -53,3 +53,22 @@ fn of_a_shard_that_is_not_there_nothing_is_kept() {
     keep_previous(&root, 7, Durability::Relaxed).unwrap();
     assert_eq!(std::fs::read_dir(dir.path().join(layout::INDEX)).unwrap().count(), 0);
 }
+
+// Red when a shard is written that is larger than what is read again: all of its entries would be lost.
+#[test]
+fn a_shard_that_nobody_would_read_again_is_not_written() {
+    let (_dir, root) = root();
+    let index = Index::new(root, true);
+    let ids: Vec<String> = (0..).map(|n| format!("id{n}")).filter(|id| layout::shard_number(id) == 7).take(6).collect();
+    let long = "x".repeat(MAX_SHARD_BYTES as usize / 5);
+    let put = |id: &str| {
+        let mut edit = |_: &str, _| Ok(Change::Put(Box::new(record(&long))));
+        index.update(&[id], Durability::Relaxed, Wait::Never, &mut || Ok(Flushed::Nothing), &mut edit)
+    };
+    for id in &ids[..4] {
+        put(id).unwrap();
+    }
+    let error = put(&ids[4]).unwrap_err();
+    assert!(matches!(&error, Error::Io { source, .. } if source.kind() == io::ErrorKind::FileTooLarge), "{error}");
+    assert!(index.get(&ids[3]).unwrap().is_some() && index.get(&ids[4]).unwrap().is_none());
+}

@@ -73,7 +73,7 @@ fn each_file_has_its_own_bytes_and_hashes() {
             let sealed = sealed.unwrap();
             assert_eq!(sealed.digest(), Digest::sha256_of(bytes), "{mode:?}, {} bytes", bytes.len());
             assert_eq!(*sealed.groups().unwrap().root(), blake3::hash(bytes));
-            assert_eq!(bench.root.read(sealed.name()).unwrap().unwrap(), *bytes);
+            assert_eq!(bench.root.read(sealed.name(), u64::MAX).unwrap().unwrap(), *bytes);
             assert_eq!(sealed.source_stamp(), Some(crate::fs::meta_of_path(source).unwrap().stamp()));
         }
         assert_eq!(bench.private_files(), 0, "what is not published is removed");

@@ -22,6 +22,7 @@ mod open;
 mod stream;
 
 pub(crate) use inventory::{PartialState, partial, partials, remove_partial, reserved_bytes};
+pub(super) use open::Begin;
 pub(super) use stream::Position;
 
 use std::fs::File;

@@ -15,6 +15,7 @@ use crate::error::Result;
 use crate::fs::lock::{Hold, try_lock_file};
 use crate::fs::map::Map;
 use crate::fs::owned::OwnedFolder;
+use crate::fs::sparse::Blocks;
 use crate::fs::{Durability, Kind, Meta, Root, Temp, current_user, meta_of, space};
 use crate::hash::groups;
 use crate::layout;
@@ -24,23 +25,27 @@ use crate::threads::ready_for_rayon;
 const ATTEMPTS: usize = 5;
 const NAP: Duration = Duration::from_millis(10);
 
+/// What a partial's data begins as.
+#[derive(Clone, Copy)]
+pub(in crate::ingest) enum Begin<'a> {
+    /// A file without content, which gets its blocks so.
+    Empty(Blocks),
+    /// This file, which is a clone.
+    As(&'a Pending<'a>),
+}
+
 impl<'r> Partial<'r> {
     /// `None`: another process fills it, or no partial is possible here. The caller then makes a private copy, which ends
-    /// with its process. With `cloned`, the data begins as that file, which is a clone.
-    pub(in crate::ingest) fn open(
-        root: &'r Root,
-        what: &What,
-        size_bytes: u64,
-        cloned: Option<&Pending<'_>>,
-    ) -> Option<Self> {
-        let opened = Self::try_open(root, what, size_bytes, cloned);
+    /// with its process. `begin` says what the data begins as.
+    pub(in crate::ingest) fn open(root: &'r Root, what: &What, size_bytes: u64, begin: Begin<'_>) -> Option<Self> {
+        let opened = Self::try_open(root, what, size_bytes, begin);
         opened.unwrap_or_else(|error| {
             tracing::debug!(what = what.name, %error, "no partial can be had");
             None
         })
     }
 
-    fn try_open(root: &'r Root, what: &What, size_bytes: u64, cloned: Option<&Pending<'_>>) -> Result<Option<Self>> {
+    fn try_open(root: &'r Root, what: &What, size_bytes: u64, begin: Begin<'_>) -> Result<Option<Self>> {
         // A file of one group has no chaining values.
         if groups::count(size_bytes) < 2 {
             return Ok(None);
@@ -51,10 +56,10 @@ impl<'r> Partial<'r> {
             root.remove_empty_dir(folder.path())?; // one that was made for nothing
             return Ok(None);
         }
-        let is_clone = cloned.is_some();
+        let is_clone = matches!(begin, Begin::As(_));
         let found = match take_up(root, &folder, what, size_bytes, is_clone)? {
             Some(found) => found,
-            None => begin(root, &folder, what, size_bytes, cloned)?,
+            None => begin_anew(root, &folder, what, size_bytes, begin)?,
         };
         Ok(Some(found.of(root, folder, is_clone)))
     }
@@ -184,36 +189,24 @@ fn held_prefix(content: &Content, size_bytes: u64) -> u64 {
     group_range(groups, size_bytes).start
 }
 
-fn begin(
-    root: &Root,
-    folder: &OwnedFolder,
-    what: &What,
-    size_bytes: u64,
-    cloned: Option<&Pending<'_>>,
-) -> Result<Found> {
+fn begin_anew(root: &Root, folder: &OwnedFolder, what: &What, size_bytes: u64, begin: Begin<'_>) -> Result<Found> {
     for name in root.names(folder.path())? {
         root.remove_all(&folder.path().join(name))?;
     }
-    begin_in_empty(root, folder, what, size_bytes, cloned).inspect_err(|_| {
+    begin_in_empty(root, folder, what, size_bytes, begin).inspect_err(|_| {
         let _ = root.remove_all(folder.path()); // best effort, as for all that a failed operation leaves
     })
 }
 
-fn begin_in_empty(
-    root: &Root,
-    folder: &OwnedFolder,
-    what: &What,
-    size_bytes: u64,
-    cloned: Option<&Pending<'_>>,
-) -> Result<Found> {
+fn begin_in_empty(root: &Root, folder: &OwnedFolder, what: &What, size_bytes: u64, begin: Begin<'_>) -> Result<Found> {
     let (data_name, journal_name) = (folder.path().join(DATA), folder.path().join(JOURNAL));
-    let data = match cloned {
-        None => {
+    let data = match begin {
+        Begin::Empty(blocks) => {
             let data = root.create_file(&data_name, 0o600)?;
-            space::reserve(&data, size_bytes).map_err(|e| root.fail("reserve room for", &data_name, e))?;
+            space::set_size(&data, size_bytes, blocks).map_err(|e| root.fail("reserve room for", &data_name, e))?;
             data
         }
-        Some(clone) => {
+        Begin::As(clone) => {
             let fail = |e| root.fail("link the clone to", &data_name, e);
             // The clone is of one moment, and may be of another one than what is asked for.
             if meta_of(clone.file()).map_err(fail)?.size_bytes != size_bytes {

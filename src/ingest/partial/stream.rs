@@ -11,8 +11,8 @@ use super::journal::Fact;
 use super::{DATA, Partial, group_range, is_new};
 use crate::digest::Digest;
 use crate::error::Result;
-use crate::fs::atomic;
 use crate::fs::source::Foreign;
+use crate::fs::sparse;
 use crate::hash::Buffer;
 use crate::hash::groups::{GROUP_BYTES, GroupHasher, Groups};
 
@@ -46,7 +46,8 @@ impl Position {
             return Err(source.changed(format!("it ended {} bytes early", partial.size_bytes - self.at_bytes)));
         }
         if !is_held {
-            atomic::write_at(&partial.data, self.at_bytes, buffer.bytes()).map_err(|e| partial.fail("write", e))?;
+            let written = sparse::write_at(&partial.data, self.at_bytes, buffer.bytes(), source.blocks());
+            written.map_err(|e| partial.fail("write", e))?;
         }
         self.at_bytes += read_bytes;
         self.groups.update(buffer.bytes());

@@ -76,7 +76,7 @@ fn a_cancelled_copy_is_gone_on_with() {
     let sealed = local.ingest(&session, ON).unwrap();
     assert_eq!(sealed.digest(), local.bench.digest());
     assert!(sealed.resumed_bytes() >= 8 * MIB, "{}", sealed.resumed_bytes());
-    assert!(local.bench.root.read(sealed.name()).unwrap().unwrap() == *local.bench.bytes);
+    assert!(local.bench.root.read(sealed.name(), u64::MAX).unwrap().unwrap() == *local.bench.bytes);
     assert_eq!(sealed.source_stamp(), Some(crate::fs::meta_of_path(&local.path).unwrap().stamp()));
 }
 
@@ -95,7 +95,7 @@ fn streams_of_a_batch_go_on_as_well() {
         let mut sealed = sealed.unwrap();
         assert_eq!(sealed.digest(), local.bench.digest());
         assert_eq!(*sealed.groups().unwrap().root(), local.bench.blake3);
-        assert!(local.bench.root.read(sealed.name()).unwrap().unwrap() == *local.bench.bytes);
+        assert!(local.bench.root.read(sealed.name(), u64::MAX).unwrap().unwrap() == *local.bench.bytes);
         resumed_bytes += sealed.resumed_bytes();
         sealed.keep();
     }

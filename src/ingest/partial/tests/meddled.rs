@@ -1,6 +1,7 @@
 //! Partials that somebody has meddled with, and several who want one.
 
 use super::*;
+use crate::fs::sparse::Blocks;
 
 /// A folder of `partials/` that has the key, whatever is in it.
 fn meddle(bench: &Bench, meddle: impl FnOnce(&Path)) {
@@ -75,8 +76,8 @@ fn what_belongs_to_another_user_is_left_alone() {
 fn while_one_fills_it_another_makes_a_private_copy() {
     let bench = Bench::new();
     let what = bench.what();
-    let owner = Partial::open(&bench.root, &what, SIZE_BYTES as u64, None).unwrap();
-    assert!(Partial::open(&bench.root, &what, SIZE_BYTES as u64, None).is_none());
+    let owner = Partial::open(&bench.root, &what, SIZE_BYTES as u64, Begin::Empty(Blocks::Reserved)).unwrap();
+    assert!(Partial::open(&bench.root, &what, SIZE_BYTES as u64, Begin::Empty(Blocks::Reserved)).is_none());
     let session = Session::begin(&bench.root).unwrap();
     let served = bench.served(Fault::Nothing);
     let mut sealed = bench.ingest(&session, &served).unwrap();
@@ -98,7 +99,7 @@ fn many_at_once_all_have_the_bytes() {
                 let session = Session::begin(&bench.root).unwrap();
                 let mut sealed = bench.ingest(&session, &bench.served(Fault::Nothing)).unwrap();
                 assert_eq!(sealed.digest(), bench.digest());
-                assert!(bench.root.read(sealed.name()).unwrap().unwrap() == *bench.bytes);
+                assert!(bench.root.read(sealed.name(), u64::MAX).unwrap().unwrap() == *bench.bytes);
                 sealed.keep();
             });
         }
@@ -149,7 +150,7 @@ fn who_collects_and_counts_is_told_of_each() {
     assert!(told.disk_bytes >= SIZE_BYTES as u64, "its room is reserved: {}", told.disk_bytes);
     assert!(crate::fs::now_ms() - told.changed_ms < 60_000);
 
-    let owner = Partial::open(&bench.root, &bench.what(), SIZE_BYTES as u64, None).unwrap();
+    let owner = Partial::open(&bench.root, &bench.what(), SIZE_BYTES as u64, Begin::Empty(Blocks::Reserved)).unwrap();
     assert_eq!(partials(&bench.root).unwrap()[0].state, PartialState::Alive);
     assert_eq!(remove_partial(&bench.root, &key).unwrap(), None, "somebody fills it");
     drop(owner);

@@ -85,7 +85,7 @@ impl Bench {
         let mut sealed = self.ingest(&session, &served).unwrap();
         assert_eq!(sealed.digest(), self.digest(), "{state}");
         assert_eq!(*sealed.groups().unwrap().root(), self.blake3, "{state}");
-        let now = self.root.read(sealed.name()).unwrap().unwrap();
+        let now = self.root.read(sealed.name(), u64::MAX).unwrap().unwrap();
         if now != *self.bytes {
             let first = now.iter().zip(&*self.bytes).position(|(a, b)| a != b);
             panic!("{state}: {} bytes, and the one at {first:?} is another", now.len());

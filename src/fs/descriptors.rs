@@ -1,0 +1,33 @@
+//! How many files this process can still open.
+
+use super::sys;
+
+/// For what else is opened meanwhile: folders, lock files, what other threads of the program open.
+const OTHERS: usize = 32;
+
+/// About so many, and at least one. Whoever wants to hold many open at once holds no more than a part of it.
+pub(crate) fn spare_descriptors() -> usize {
+    let Some(limit) = sys::descriptor_limit() else { return usize::MAX };
+    let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+    limit.saturating_sub(sys::open_descriptors().unwrap_or(0)).saturating_sub(OTHERS).max(1)
+}
+
+/// Raises the process's own limit of open files, from the soft one to the hard one.
+///
+/// The soft one is low (1,024, or 256) for the sake of programs that use `select`. For a program to call at its start, as the
+/// command does; the library works within the limit that there is, in more rounds.
+pub fn raise_descriptor_limit() {
+    sys::raise_descriptor_limit();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn there_is_always_one_and_less_than_the_limit() {
+        let spare = spare_descriptors();
+        assert!(spare >= 1);
+        assert!(sys::descriptor_limit().is_none_or(|limit| (spare as u64) < limit));
+    }
+}

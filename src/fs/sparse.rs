@@ -1,0 +1,127 @@
+//! Files with holes: a copy of one has holes as well.
+//!
+//! Holes are found by reading. What `SEEK_HOLE` says has been wrong on a file system that had not yet written what was there
+//! (OpenZFS), and the copy then lacks data.
+
+use std::fs::File;
+use std::io::{self, Read as _, Seek as _, SeekFrom};
+use std::ops::Range;
+
+use super::{Meta, atomic, fault, link, sys};
+
+/// No file system has smaller holes that are worth it.
+const BLOCK_BYTES: usize = 4096;
+const BUFFER_BYTES: usize = 256 << 10;
+
+/// How a file that is filled gets its blocks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Blocks {
+    /// All are reserved before the first byte comes, so that a full disk is known then.
+    Reserved,
+    /// Where there are only zeros it gets none.
+    AsNeeded,
+}
+
+impl Blocks {
+    /// As those of the file that it becomes a copy of. One that is compressed is looked through for holes in vain.
+    pub(crate) fn of(source: &Meta) -> Self {
+        let is_sparse = source.allocated_bytes.saturating_add(BLOCK_BYTES as u64) < source.size_bytes;
+        if is_sparse { Blocks::AsNeeded } else { Blocks::Reserved }
+    }
+}
+
+/// Copies a part of a file to the same place of another one, which has its full size. Returns how many bytes there were of it.
+pub(crate) fn copy_range(mut from: &File, to: &File, part: &Range<u64>, blocks: Blocks) -> io::Result<u64> {
+    if blocks == Blocks::Reserved {
+        return link::copy_range(from, to, part);
+    }
+    fault::step("copy")?;
+    from.seek(SeekFrom::Start(part.start))?;
+    let mut left = from.take(part.end.saturating_sub(part.start));
+    let mut buffer = Vec::with_capacity(BUFFER_BYTES);
+    let mut copied_bytes = 0;
+    loop {
+        buffer.clear();
+        let read_bytes = (&mut left).take(BUFFER_BYTES as u64).read_to_end(&mut buffer)? as u64;
+        if read_bytes == 0 {
+            return Ok(copied_bytes);
+        }
+        write_at(to, part.start.saturating_add(copied_bytes), &buffer, blocks)?;
+        copied_bytes += read_bytes;
+    }
+}
+
+/// Writes all of it from this offset on, but for zeros where the file has them already.
+pub(crate) fn write_at(to: &File, offset: u64, bytes: &[u8], blocks: Blocks) -> io::Result<()> {
+    if blocks == Blocks::Reserved {
+        return atomic::write_at(to, offset, bytes);
+    }
+    let mut at = offset;
+    for run in bytes.chunks(BLOCK_BYTES).collect::<Vec<_>>().chunk_by(|one, next| is_zero(one) == is_zero(next)) {
+        let run = run.concat();
+        if !is_zero(&run) || !has_zeros(to, at, run.len())? {
+            atomic::write_at(to, at, &run)?;
+        }
+        at += run.len() as u64;
+    }
+    Ok(())
+}
+
+fn is_zero(bytes: &[u8]) -> bool {
+    bytes.iter().all(|byte| *byte == 0)
+}
+
+/// What an earlier process has left there need not be zeros.
+fn has_zeros(file: &File, offset: u64, length: usize) -> io::Result<bool> {
+    let mut there = vec![0; length];
+    match sys::read_exact_at(file, offset, &mut there) {
+        Ok(()) => Ok(is_zero(&there)),
+        // It has no bytes there yet.
+        Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => Ok(false),
+        Err(e) => Err(e),
+    }
+}
+
+#[cfg(test)]
+#[cfg(target_os = "linux")]
+#[allow(clippy::disallowed_methods)]
+mod tests {
+    use std::os::unix::fs::{FileExt as _, MetadataExt as _};
+
+    use super::*;
+    use crate::fs::meta_of;
+
+    const MIB: u64 = 1 << 20;
+
+    // Red when zeros are left out where the file has something else, and when those of a hole are written.
+    #[test]
+    fn a_copy_has_the_bytes_of_its_source_and_its_holes() {
+        let source = tempfile::tempfile().unwrap();
+        source.set_len(8 * MIB).unwrap();
+        source.write_all_at(b"one", MIB + 1).unwrap();
+        source.write_all_at(&[7; 10_000], 5 * MIB - 77).unwrap();
+        source.write_all_at(b"end", 8 * MIB - 3).unwrap();
+        let blocks = Blocks::of(&meta_of(&source).unwrap());
+        if blocks == Blocks::Reserved {
+            println!("skipped: this file system has no holes");
+            return;
+        }
+        let bytes = |file: &File| {
+            let mut bytes = vec![0; 8 << 20];
+            file.read_exact_at(&mut bytes, 0).unwrap();
+            bytes
+        };
+        let copy = tempfile::tempfile().unwrap();
+        copy.set_len(8 * MIB).unwrap();
+        for part in [0..3 * MIB + 5, 3 * MIB + 5..8 * MIB] {
+            assert_eq!(copy_range(&source, &copy, &part, blocks).unwrap(), part.end - part.start);
+        }
+        assert!(bytes(&copy) == bytes(&source));
+        assert!(copy.metadata().unwrap().blocks() * 512 < MIB);
+
+        let dirty = tempfile::tempfile().unwrap();
+        dirty.write_all_at(&[9; 8 << 20], 0).unwrap();
+        assert_eq!(copy_range(&source, &dirty, &(0..9 * MIB), blocks).unwrap(), 8 * MIB, "it has no more");
+        assert!(bytes(&dirty) == bytes(&source));
+    }
+}
