@@ -80,6 +80,11 @@ impl Root {
         owner == 0 || owner == self.owner
     }
 
+    /// Whether the file system cannot be written to, by anybody. `false` when that cannot be asked.
+    pub(crate) fn is_read_only(&self) -> bool {
+        super::sys::is_read_only(&self.path)
+    }
+
     /// Whether the file system keeps the modes of files; `None` when that cannot be asked.
     pub(crate) fn keeps_modes(&self) -> Option<bool> {
         self.handle.keeps_modes()

@@ -19,6 +19,11 @@ pub struct Config {
     pub max_bytes: Option<u64>,
     /// What has to stay free on the file system. No limit where the file system does not tell its room.
     pub min_free: Option<MinFree>,
+    /// The root will be read only: baked into an image, or mounted so. While its file system cannot be written to, content is
+    /// given out when it has its size at its place, though it was copied since its last full check and no stamp can be
+    /// written. A `verify` reads it all the same.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub sealed: bool,
 }
 
 impl Config {
@@ -33,6 +38,13 @@ impl Config {
     #[must_use]
     pub fn with_min_free(mut self, min_free: impl Into<Option<MinFree>>) -> Self {
         self.min_free = min_free.into();
+        self
+    }
+
+    /// Sets [`sealed`](Config::sealed).
+    #[must_use]
+    pub fn with_sealed(mut self, sealed: bool) -> Self {
+        self.sealed = sealed;
         self
     }
 }
@@ -62,6 +74,7 @@ impl Store {
             _ => Map::new(),
         };
         let new = serde_json::to_value(&config).map_err(|e| self.store_json_error(&e))?;
+        quota.remove("sealed"); // one that is false is not written
         quota.extend(new.as_object().cloned().unwrap_or_default());
         members.insert(QUOTA.to_owned(), Value::Object(quota));
         let mut text = serde_json::to_vec(&members).map_err(|e| self.store_json_error(&e))?;
@@ -83,6 +96,11 @@ impl Store {
             Some((name, value)) => Err(Error::InvalidLimit { root: self.path().to_path_buf(), name, value }),
             None => Ok(()),
         }
+    }
+
+    /// Whether the root says that it is sealed, and cannot be written to.
+    pub(crate) fn is_sealed(&self) -> Result<bool> {
+        Ok(self.root.is_read_only() && self.config()?.sealed)
     }
 
     fn read_store_json(&self) -> Result<Map<String, Value>> {

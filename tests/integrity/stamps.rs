@@ -190,3 +190,37 @@ fn a_rate_needs_its_unit() {
         assert_eq!(run(&host, &["verify", "m", "--rate", rate]).code, code, "{rate}");
     }
 }
+
+/// A root that is copied and then read-only, as in an image: no stamp fits, and none can be written.
+// Red when a sealed root is checked like any other, and when one that is not sealed, or can be written to, is not.
+#[test]
+fn a_sealed_root_gives_out_by_size_while_it_is_read_only() {
+    for is_sealed in [false, true] {
+        let host = Host::new();
+        let catalog = catalog(&host);
+        let digest = add(&host, &catalog, "m", &noise(14, SIZE));
+        if is_sealed {
+            assert_eq!(run(&host, &["config", "set", "sealed", "true"]).code, 0);
+        }
+        let image = host.path("image");
+        let copied = std::process::Command::new("cp").arg("-a").args([&host.root(), &image]).status().unwrap();
+        assert!(copied.success());
+        // With it, what is not read is told from what is.
+        let blob = image.join(blob(&catalog, &digest).strip_prefix(host.root()).unwrap());
+        rot(&blob, |file| flip(file, GROUP));
+        let Some(mounted) = read_only_bind(&image) else { return };
+        let mut path = host.command();
+        path.args(["--root".as_ref(), mounted.path().as_os_str()]).args(["path", "m"]);
+        assert_eq!(path.output().unwrap().status.code(), Some(if is_sealed { 0 } else { 4 }), "{is_sealed}");
+        let mut verify = host.command();
+        verify.args(["--root".as_ref(), mounted.path().as_os_str()]).args(["verify", "m"]);
+        assert_eq!(verify.output().unwrap().status.code(), Some(4), "verify reads");
+        drop(mounted);
+        // Where it can be written to, it is checked, and the stamp is recorded.
+        let code = |image: &Path| {
+            let mut path = host.command();
+            path.arg("--root").arg(image).args(["path", "m"]).output().unwrap().status.code()
+        };
+        assert_eq!(code(&image), Some(4));
+    }
+}

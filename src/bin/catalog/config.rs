@@ -3,7 +3,7 @@
 use catalog_core::{Config, MinFree};
 use clap::{Subcommand, ValueEnum};
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::Value as Json;
 
 use crate::amount;
 use crate::app::App;
@@ -11,10 +11,11 @@ use crate::args::Init;
 use crate::failure::{Failure, Outcome};
 use crate::human;
 
-/// Show and set how much the store may hold
+/// Show and set how much the store may hold, and whether it is sealed
 ///
 /// The limits are kept in the root and hold for everybody who uses it: `stage` evicts what is least recently used to
-/// stay within them, and fails when that is not enough; `gc` goes by them unless it is told otherwise.
+/// stay within them, and fails when that is not enough; `gc` goes by them unless it is told otherwise. A root that is
+/// sealed, and then baked into an image or mounted read-only, gives out what has its size without reading it.
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
   catalog config set max_bytes 200GB
@@ -24,7 +25,8 @@ use crate::human;
 
 Keys:
   max_bytes  the most that the store may occupy on disk: 200GB, 200GiB, or plain bytes
-  min_free   what has to stay free on its file system: 10%, 50GB, 50GiB, or plain bytes")]
+  min_free   what has to stay free on its file system: 10%, 50GB, 50GiB, or plain bytes
+  sealed     true before the root is baked into an image or mounted read-only")]
 pub(crate) struct Args {
     #[command(subcommand)]
     what: What,
@@ -64,12 +66,22 @@ enum Key {
     /// What has to stay free on the file system
     #[value(name = "min_free")]
     MinFree,
+    /// Whether the root will be read-only
+    #[value(name = "sealed")]
+    Sealed,
+}
+
+/// What a key is set to.
+#[derive(Clone, Copy)]
+enum Value {
+    Amount(MinFree),
+    Flag(bool),
 }
 
 #[derive(Serialize)]
 struct Setting {
     key: &'static str,
-    value: Value,
+    value: Json,
 }
 
 impl Args {
@@ -96,7 +108,7 @@ fn get(app: &mut App, key: Option<Key>) -> Outcome {
         } else if key.is_none() {
             app.out.line(format!("{:10} {}", format!("{}:", one.name()), words(value)));
         } else if let Some(value) = value {
-            app.out.line(value.to_string());
+            app.out.line(value.text());
         } else {
             app.note(&format!("{} is not set", one.name()));
         }
@@ -104,10 +116,11 @@ fn get(app: &mut App, key: Option<Key>) -> Outcome {
     Ok(())
 }
 
-fn set(app: &mut App, catalog: &catalog_core::FsCatalog, key: Key, value: Option<MinFree>) -> Outcome {
+fn set(app: &mut App, catalog: &catalog_core::FsCatalog, key: Key, value: Option<Value>) -> Outcome {
     catalog.change_config(|config| match key {
-        Key::MaxBytes => config.max_bytes = value.and_then(MinFree::as_bytes),
-        Key::MinFree => config.min_free = value,
+        Key::MaxBytes => config.max_bytes = value.and_then(Value::amount).and_then(MinFree::as_bytes),
+        Key::MinFree => config.min_free = value.and_then(Value::amount),
+        Key::Sealed => config.sealed = matches!(value, Some(Value::Flag(true))),
     })?;
     app.receipt(&key.setting(value), |_| format!("{} is {}", key.name(), words(value)).into_bytes());
     Ok(())
@@ -118,35 +131,57 @@ impl Key {
         match self {
             Key::MaxBytes => "max_bytes",
             Key::MinFree => "min_free",
+            Key::Sealed => "sealed",
         }
     }
 
-    /// Every limit is bytes, or for some a percentage.
-    fn parse(self, value: &str) -> Result<MinFree, Failure> {
+    fn parse(self, value: &str) -> Result<Value, Failure> {
         let parsed = match self {
-            Key::MaxBytes => amount::size(value).map(MinFree::bytes),
-            Key::MinFree => amount::min_free(value),
+            Key::MaxBytes => amount::size(value).map(MinFree::bytes).map(Value::Amount),
+            Key::MinFree => amount::min_free(value).map(Value::Amount),
+            Key::Sealed => value.parse().map(Value::Flag).map_err(|_| "write true or false"),
         };
         parsed.map_err(|how| Failure::Usage(format!("could not read {value:?} as {}: {how}", self.name())))
     }
 
-    fn of(self, config: &Config) -> Option<MinFree> {
+    fn of(self, config: &Config) -> Option<Value> {
         match self {
-            Key::MaxBytes => config.max_bytes.map(MinFree::bytes),
-            Key::MinFree => config.min_free,
+            Key::MaxBytes => config.max_bytes.map(MinFree::bytes).map(Value::Amount),
+            Key::MinFree => config.min_free.map(Value::Amount),
+            Key::Sealed => config.sealed.then_some(Value::Flag(true)),
         }
     }
 
-    fn setting(self, value: Option<MinFree>) -> Setting {
-        let value = value.map_or(Value::Null, |value| match value.as_bytes() {
-            Some(bytes) => bytes.into(),
-            None => value.to_string().into(),
+    fn setting(self, value: Option<Value>) -> Setting {
+        let value = value.map_or(Json::Null, |value| match value {
+            Value::Flag(flag) => flag.into(),
+            Value::Amount(amount) => amount.as_bytes().map_or_else(|| amount.to_string().into(), Json::from),
         });
         Setting { key: self.name(), value }
     }
 }
 
-fn words(value: Option<MinFree>) -> String {
-    let Some(value) = value else { return "not set".to_owned() };
-    value.as_bytes().map_or_else(|| value.to_string(), human::exact_size)
+impl Value {
+    fn amount(self) -> Option<MinFree> {
+        match self {
+            Value::Amount(amount) => Some(amount),
+            Value::Flag(_) => None,
+        }
+    }
+
+    /// As `set` takes it.
+    fn text(self) -> String {
+        match self {
+            Value::Amount(amount) => amount.to_string(),
+            Value::Flag(flag) => flag.to_string(),
+        }
+    }
+}
+
+fn words(value: Option<Value>) -> String {
+    match value {
+        None => "not set".to_owned(),
+        Some(Value::Flag(flag)) => flag.to_string(),
+        Some(Value::Amount(amount)) => amount.as_bytes().map_or_else(|| amount.to_string(), human::exact_size),
+    }
 }

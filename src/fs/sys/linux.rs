@@ -337,6 +337,11 @@ pub(crate) fn may_write(folder: &Path) -> bool {
     rfs::accessat(CWD, folder, rfs::Access::WRITE_OK | rfs::Access::EXEC_OK, AtFlags::EACCESS).is_ok()
 }
 
+/// Whether what is mounted there is read only.
+pub(crate) fn is_read_only(path: &Path) -> bool {
+    rfs::statvfs(path).is_ok_and(|stats| stats.f_flag.contains(rfs::StatVfsMountFlags::RDONLY))
+}
+
 /// Gives the file another owner or another group.
 pub(crate) fn set_owner(file: &File, owner: Option<u32>, group: Option<u32>) -> io::Result<()> {
     Ok(rfs::fchown(file, owner.map(rfs::Uid::from_raw), group.map(rfs::Gid::from_raw))?)

@@ -267,6 +267,11 @@ pub(crate) fn allocate(_: &File, _: u64) -> io::Result<()> {
     Err(io::ErrorKind::Unsupported.into())
 }
 
+/// Nothing here tells.
+pub(crate) fn is_read_only(_: &Path) -> bool {
+    false
+}
+
 /// Nothing here tells which blocks files share.
 pub(crate) fn may_share_blocks(_: &Path) -> bool {
     false
