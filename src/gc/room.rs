@@ -86,7 +86,7 @@ pub(crate) fn make_room(store: &Store, wanted: &Wanted<'_>) -> Result<()> {
     };
     facts.entries.iter_mut().filter(|entry| is_needed(entry)).for_each(|entry| entry.last_used_ms = Some(now_ms));
     if wanted.repaired.is_some() {
-        facts.other_bytes -= facts.quarantine_bytes;
+        facts.other_bytes = facts.other_bytes.saturating_sub(facts.quarantine_bytes);
     }
     let policy = GcPolicy {
         max_bytes: ground.config.max_bytes.map(|max| max.saturating_sub(wanted.stored_bytes)),
