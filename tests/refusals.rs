@@ -96,10 +96,8 @@ fn what_is_refused_is_done_otherwise_and_what_fails_fails(#[case] before: Before
     let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
     for (name, refusals) in [("link", &NO_LINK[..]), ("reflink", &NO_REFLINK[..])] {
         let steps = steps(before, name);
-        // The first of each is tried to see how much room is needed: it is advice.
-        let tried = 1;
-        assert!(steps.len() > tried, "it has no {name}");
-        for at in steps.into_iter().skip(tried) {
+        assert!(!steps.is_empty(), "it has no {name}");
+        for at in steps {
             for (errno, is_refusal) in refusals.iter().map(|e| (e, true)).chain(FAILED.iter().map(|e| (e, false))) {
                 let state = format!("{name} at step {at}, error {errno}");
                 let host = Host::new();
@@ -144,11 +142,9 @@ fn stage_failing(mode: IngestMode, at: Option<usize>, errno: i32) -> (Result<()>
     (outcome, steps)
 }
 
-/// The first step of this name, but for a link that is tried to see how much room is needed.
 fn first(name: &str, mode: IngestMode) -> usize {
     let (_, steps) = stage_failing(mode, None, 0);
-    let mut found = steps.iter().enumerate().filter(|(_, step)| **step == name).map(|(at, _)| at);
-    found.nth(usize::from(name == "link")).unwrap_or_else(|| panic!("no {name} among {steps:?}"))
+    steps.iter().position(|step| *step == name).unwrap_or_else(|| panic!("no {name} among {steps:?}"))
 }
 
 // Red when `take` takes a failed disk for a file system without links, or a refusal for a failed disk.

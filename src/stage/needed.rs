@@ -27,7 +27,11 @@ pub(super) fn make_room_for(
 ) -> Result<()> {
     remove_dead_sessions(store);
     find_all(store, batch, &|content| content.file.size_bytes >= ingest::PARTIAL_FROM_BYTES, cancel, advanced)?;
-    if has_room(store, &wanted(store, session, batch))? {
+    // Twice the size is the most that it can be: where there is that much, nothing has to be tried.
+    let size_bytes = batch.iter().map(|(_, item)| item.size_bytes()).sum_bytes();
+    let at_most = size_bytes.saturating_mul(2);
+    let most = Wanted { stored_bytes: at_most, copied_bytes: at_most, ..Wanted::default() };
+    if has_room(store, &most)? || has_room(store, &wanted(store, session, batch))? {
         return Ok(());
     }
     find_all(store, batch, &|_| true, cancel, advanced)?;
