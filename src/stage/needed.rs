@@ -26,7 +26,7 @@ pub(super) fn make_room_for(
     advanced: &(dyn Fn(&str, u64) + Sync),
 ) -> Result<()> {
     remove_dead_sessions(store);
-    find_all(store, batch, &|content| content.file.size_bytes >= ingest::PARTIAL_FROM_BYTES, cancel, advanced)?;
+    find_all(store, batch, &|content| content.file.size_bytes >= ingest::PARTIAL_FROM_BYTES, cancel, advanced);
     // Twice the size is the most that it can be: where there is that much, nothing has to be tried.
     let size_bytes = batch.iter().map(|(_, item)| item.size_bytes()).sum_bytes();
     let at_most = size_bytes.saturating_mul(2);
@@ -34,25 +34,28 @@ pub(super) fn make_room_for(
     if has_room(store, &most)? || has_room(store, &wanted(store, session, batch))? {
         return Ok(());
     }
-    find_all(store, batch, &|_| true, cancel, advanced)?;
+    find_all(store, batch, &|_| true, cancel, advanced);
     make_room(store, &wanted(store, session, batch))
 }
 
 /// Compares contents with the blobs that they may be: the one that is expected, or, of those that `by_size` names, all
-/// of the same size.
+/// of the same size. Blobs that cannot be looked at are none.
 fn find_all(
     store: &Store,
     batch: &mut [(usize, Item)],
     by_size: &dyn Fn(&Content) -> bool,
     cancel: &Cancel,
     advanced: &(dyn Fn(&str, u64) + Sync),
-) -> Result<()> {
+) {
     let contents = batch.iter().flat_map(|(_, item)| item.contents.iter().map(move |content| (item, content)));
     let sizes: BTreeSet<u64> = contents
         .filter(|(item, content)| is_comparable(item, content) && by_size(content))
         .map(|(_, content)| content.file.size_bytes)
         .collect();
-    let of_size = if sizes.is_empty() { BTreeMap::new() } else { blob::by_size(&store.root, &sizes)? };
+    let of_size = match sizes.is_empty() {
+        true => BTreeMap::new(),
+        false => blob::by_size(&store.root, &sizes).unwrap_or_default(),
+    };
     for (_, item) in batch {
         let expected = expected(store, item);
         for number in 0..item.contents.len() {
@@ -65,6 +68,9 @@ fn find_all(
                 None => Vec::new(),
             };
             let Origin::Local { path, .. } = &content.file.origin else { continue };
+            if candidates.is_empty() {
+                continue; // without a look at the source
+            }
             let told = |bytes| advanced(&item.reference, bytes);
             let present = find_present(&store.root, path, &candidates, cancel, &told);
             if let Some(content) = item.contents.get_mut(number) {
@@ -72,7 +78,6 @@ fn find_all(
             }
         }
     }
-    Ok(())
 }
 
 /// A file whose own inode is to be the blob is not compared.
