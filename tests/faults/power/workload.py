@@ -130,7 +130,7 @@ def steps(sources):
     stage("stage what is in the trash", "d", outside / FIXTURE.name)
     step("use it", ["path", "d"], now, "d")
     step("pin it", ["pin", "d"], now.change("d", pins=frozenset(["default"])), "d")
-    step("remove another", ["remove", "large"], now.without("large"), is_repeatable=False)
+    step("remove another", ["remove", "large", "--force"], now.without("large"), is_repeatable=False)
     return made
 
 
