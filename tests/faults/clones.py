@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Row 9: FICLONE that answers EAGAIN or EINTR, as OpenZFS does for a file that was just written, and one that reports
+"""Row 37: FICLONE that answers EAGAIN or EINTR, as OpenZFS does for a file that was just written, and one that reports
 success and has cloned less than all of the source. A copy is made instead, also by `repair`.
 
 Each FICLONE of a command is answered so, on xfs. strace cannot shorten a clone, so the short one has no byte at all; one
