@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::digest::{Digest, DigestError};
-use crate::hint::Hint;
+use crate::hint::{Collection, Hint};
 
 /// `Result` with this crate's [`enum@Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -101,7 +101,7 @@ pub enum Error {
         hint: Hint,
     },
     /// A directory with somebody else's things in it, where a catalog was to be made. Nothing was made.
-    #[error("could not make a catalog at {}: it is none, and has other things in it, such as {name:?}", root.display())]
+    #[error("could not make a catalog at {}: it has other things in it, such as {name:?}, and is no catalog", root.display())]
     #[non_exhaustive]
     RootNotEmpty {
         /// The directory.
@@ -284,6 +284,8 @@ pub enum Error {
         young_bytes: u64,
         /// What is in `quarantine/`, which no collection takes by itself.
         quarantine_bytes: u64,
+        /// The collection that makes the room, if one can: it evicts what nobody has allowed to be evicted by itself.
+        collection: Option<Collection>,
     },
     /// Under this limit nothing could stay in the store.
     #[error("could not set {name} to {value} at {}: nothing could stay in the store then", root.display())]
@@ -423,8 +425,8 @@ impl Error {
             Error::Occupied { id, .. } => Hint::MakeOwnView { id: id.clone() },
             Error::NoGoodSource { .. } => Hint::GiveGoodCopy,
             Error::UnsupportedFormat { .. } => Hint::UseNewerVersion,
-            Error::NoRoom { young_bytes, quarantine_bytes, .. } => {
-                Hint::RaiseLimits { has_young: *young_bytes > 0, has_quarantine: *quarantine_bytes > 0 }
+            Error::NoRoom { collection, quarantine_bytes, .. } => {
+                Hint::RaiseLimits { collection: *collection, has_quarantine: *quarantine_bytes > 0 }
             }
             Error::InvalidLimit { name, .. } => Hint::UnsetLimit { name },
             Error::Pinned { id, .. } => Hint::Unpin { id: id.clone() },

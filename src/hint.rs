@@ -82,8 +82,8 @@ pub enum Hint {
     MakeRoom,
     /// The store's own limits, or the disk, leave no room.
     RaiseLimits {
-        /// A collection without a grace gives more.
-        has_young: bool,
+        /// A collection that gives the room.
+        collection: Option<Collection>,
         /// Emptying quarantine gives more.
         has_quarantine: bool,
     },
@@ -104,6 +104,18 @@ pub enum Hint {
     ReadOnly,
     /// Something else stands where a directory should.
     GiveDirectory,
+}
+
+/// A collection that makes the room that is missing: what it keeps to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub struct Collection {
+    /// The most that the store may occupy afterwards, if its quota is short.
+    pub max_bytes: Option<u64>,
+    /// What has to be free on the file system afterwards, if the disk is short.
+    pub min_free_bytes: Option<u64>,
+    /// It has to take models that were staged or used within the grace.
+    pub without_grace: bool,
 }
 
 impl fmt::Display for Hint {
@@ -139,17 +151,14 @@ impl fmt::Display for Hint {
             Hint::RunDoctor => "examine the store with a Doctor, which says what can be restored",
             Hint::UseNewerVersion => "use a newer version",
             Hint::MakeRoom => "make room, for example by removing models",
-            Hint::RaiseLimits { has_young: false, has_quarantine: false } => {
-                "remove or unpin models, or raise the store's limits"
-            }
-            Hint::RaiseLimits { has_young: true, has_quarantine: false } => {
-                "remove or unpin models, collect without a grace, or raise the store's limits"
-            }
-            Hint::RaiseLimits { has_young: false, has_quarantine: true } => {
-                "empty the quarantine, remove or unpin models, or raise the store's limits"
-            }
-            Hint::RaiseLimits { has_young: true, has_quarantine: true } => {
-                "empty the quarantine, remove or unpin models, collect without a grace, or raise the store's limits"
+            Hint::RaiseLimits { collection, has_quarantine } => {
+                let quarantine = if *has_quarantine { "empty the quarantine, " } else { "" };
+                let collect = match collection {
+                    Some(Collection { without_grace: true, .. }) => "collect without a grace, ",
+                    Some(_) => "collect, ",
+                    None => "",
+                };
+                return write!(f, "{quarantine}{collect}remove or unpin models, or raise the store's limits");
             }
             Hint::UnsetLimit { name } => return write!(f, "unset {name}, to have no such limit"),
             Hint::MoveRoot => "stop every other process that uses this root, and move it to a local file system",

@@ -95,7 +95,7 @@ pub use gc::{
     RemoveOptions, RemoveReceipt,
 };
 pub use hash::{FileHash, HashFunction, HashOptions, HashValue, hash_files};
-pub use hint::Hint;
+pub use hint::{Collection, Hint};
 pub use lease::{Lease, ModelMap, OwnedMap};
 pub use model_ref::ModelRef;
 pub use observer::{Event, Observer};

@@ -153,8 +153,17 @@ fn bytes_that_are_here_are_staged_on_a_disk_that_is_almost_full() {
     }
     assert!(before - free_bytes(mounted.path()) < MEGABYTE as u64);
     // Other bytes of that size are told before anything is written.
-    no_room(stage(&catalog, &host.file("other.gguf", noise(20 * MEGABYTE, 3)), "other"));
+    let other = host.file("other.gguf", noise(20 * MEGABYTE, 3));
+    let error = no_room(stage(&catalog, &other, "other"));
     assert_sound(catalog.root());
+
+    // Nobody has allowed evictions, and the error says which collection gives the room.
+    let Error::NoRoom { collection: Some(collection), .. } = error else { panic!("{error}") };
+    assert!(collection.without_grace && collection.max_bytes.is_none());
+    let policy = GcPolicy::default().with_grace(Duration::ZERO);
+    let report = catalog.gc(&policy.with_min_free(MinFree::bytes(collection.min_free_bytes.unwrap()))).unwrap();
+    assert_eq!(report.entries, 3, "{report:?}");
+    stage(&catalog, &other, "other").unwrap();
 }
 
 /// The blob was changed since its last full check: nothing is known of it, so the source is brought in.
@@ -253,7 +262,11 @@ fn the_grace_is_named_where_it_is_why_nothing_can_be_evicted() {
     assert!(error.to_string().contains("staged or used within the last hour"), "{error}");
     let said = host.command().args(["stage", "other.gguf"]).output().unwrap().stderr;
     let said = String::from_utf8(said).unwrap();
-    assert!(said.contains("gc --grace 0`"), "{said}");
+    // What is named gives the room.
+    let words = said.split('`').nth(1).unwrap().split("gc ").nth(1).unwrap();
+    let output = host.command().arg("gc").args(words.split(' ')).output().unwrap();
+    assert!(output.status.success() && words.contains("--grace 0 --max-bytes"), "{words}: {output:?}");
+    stage(&catalog, &other, "other").unwrap();
 }
 
 // Red when any limit is taken: the next stage then evicts all that there is.

@@ -364,7 +364,7 @@ pub(super) const KINDS: &[KindInfo] = &[
         severity: Severity::Note,
         remedy: Remedy::Operator,
         meaning: "what was found damaged is kept to look at, and for `catalog repair` to reuse what is good of it",
-        advice: "remove it by hand once everything is repaired",
+        advice: "`catalog gc --quarantine-after 30d` removes what has been there so long, once everything is repaired",
     },
     KindInfo {
         kind: K::NoHardlinks,

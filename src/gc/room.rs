@@ -13,6 +13,7 @@ use crate::digest::Digest;
 use crate::error::{Error, Result};
 use crate::fs::space::space;
 use crate::fs::{Meta, Session, reserve};
+use crate::hint::Collection;
 use crate::layout::{self, Thing};
 use crate::store::{Config, MinFree, Store};
 use crate::sum::SumBytes;
@@ -97,8 +98,9 @@ pub(crate) fn make_room(store: &Store, wanted: &Wanted<'_>) -> Result<()> {
     if ground.disk_has_room && ground.is_within_quota(plan.used_bytes, wanted) {
         return Ok(()); // files outside the store have the rest as well
     }
+    let no_room = no_room(store, &ground, &plan, &facts, wanted, &is_needed);
     if ground.config.max_bytes.is_none() && ground.config.min_free.is_none() {
-        // Nobody has allowed to evict. What is nobody's any more can go all the same.
+        // Nobody has allowed evictions. What is nobody's any more can go all the same.
         plan.steps.retain(|step| !matches!(step.action, GcAction::EvictEntry { .. }));
         plan.freed_bytes = plan.steps.iter().filter(|step| step.at_once).map(|step| step.bytes).sum_bytes();
         let free_bytes = facts.space.map_or(u64::MAX, |space| space.available_bytes);
@@ -107,7 +109,7 @@ pub(crate) fn make_room(store: &Store, wanted: &Wanted<'_>) -> Result<()> {
     let fits_after =
         plan.shortfall_bytes == 0 && ground.is_within_quota(plan.used_bytes.saturating_sub(plan.freed_bytes), wanted);
     if !(store.locks_work && fits_after) {
-        return Err(no_room(store, &ground, &plan, &facts, wanted));
+        return Err(no_room);
     }
     tracing::info!(bytes = plan.freed_bytes, "making room");
     execute(store, &plan).map(drop)
@@ -134,15 +136,35 @@ pub(crate) fn remove_dead_sessions(store: &Store) {
     }
 }
 
-fn no_room(store: &Store, ground: &Ground, plan: &GcPlan, facts: &Facts, wanted: &Wanted<'_>) -> Error {
+/// The error, with what `plan` could free if evictions were allowed, and the collection that gives the room if any does.
+fn no_room(
+    store: &Store,
+    ground: &Ground,
+    plan: &GcPlan,
+    facts: &Facts,
+    wanted: &Wanted<'_>,
+    is_needed: &dyn Fn(&EntryFacts) -> bool,
+) -> Error {
     let quota_bytes = ground.config.max_bytes.map_or(u64::MAX, |max| max.saturating_sub(plan.used_bytes));
-    let young = plan.kept.iter().filter(|kept| kept.reason == GcReason::Young);
+    let needed: BTreeSet<&str> =
+        facts.entries.iter().filter(|entry| is_needed(entry)).map(|entry| &*entry.id).collect();
+    let young = plan.kept.iter().filter(|kept| kept.reason == GcReason::Young && !needed.contains(&*kept.id));
+    let young_bytes = young.map(|kept| kept.bytes).sum_bytes();
+    let is_possible = ground.config.max_bytes.is_none_or(|max| wanted.stored_bytes <= max)
+        && plan.shortfall_bytes <= young_bytes
+        && store.locks_work;
+    let collection = Collection {
+        max_bytes: plan.policy.max_bytes.filter(|_| !ground.is_within_quota(plan.used_bytes, wanted)),
+        min_free_bytes: (!ground.disk_has_room).then_some(ground.wanted_free_bytes),
+        without_grace: plan.shortfall_bytes > 0,
+    };
     Error::NoRoom {
         root: store.path().to_path_buf(),
         needed_bytes: wanted.stored_bytes.max(wanted.copied_bytes),
         available_bytes: ground.disk_bytes.min(quota_bytes),
         evictable_bytes: plan.freed_bytes,
-        young_bytes: young.map(|kept| kept.bytes).sum_bytes(),
+        young_bytes,
         quarantine_bytes: facts.quarantine_bytes,
+        collection: is_possible.then_some(collection),
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::digest::{Digest, DigestError};
 use crate::error::Error;
-use crate::hint::Hint;
+use crate::hint::{Collection, Hint};
 
 fn path(name: &str) -> PathBuf {
     format!("/srv/models/{name}").into()
@@ -85,6 +85,7 @@ pub fn error_samples() -> Vec<Error> {
             evictable_bytes: 5,
             young_bytes: 7,
             quarantine_bytes: 3,
+            collection: Some(Collection { max_bytes: Some(60), min_free_bytes: None, without_grace: true }),
         },
         Error::InvalidLimit { root: path(""), name: "max_bytes", value: "0".into() },
         Error::LocksDoNothing { root: path("") },

@@ -1,6 +1,6 @@
 //! What to do about an error, as commands that can be pasted: with the root that is in use.
 
-use catalog_core::Hint;
+use catalog_core::{Collection, Hint};
 
 use crate::text::shell_word as word;
 
@@ -39,15 +39,23 @@ pub(crate) fn words(hint: &Hint, command: &str) -> String {
         Hint::GiveId => "give an id with --id".to_owned(),
         Hint::RunDoctor => format!("`{command} doctor` says what can be restored"),
         Hint::MakeRoom => format!("make room, for example with `{command} remove`"),
-        Hint::RaiseLimits { has_young, has_quarantine } => {
+        Hint::RaiseLimits { collection, has_quarantine } => {
             let quarantine =
                 if *has_quarantine { format!("`{command} gc --quarantine-after 0`, ") } else { String::new() };
-            let young = if *has_young { format!("`{command} gc --grace 0`, ") } else { String::new() };
-            format!("{quarantine}{young}remove or unpin models, or raise the limits with `{command} config`")
+            let collection = collection.map_or_else(String::new, |collection| gc(&collection, command));
+            format!("{quarantine}{collection}remove or unpin models, or raise the limits with `{command} config`")
         }
         Hint::UnsetLimit { name } => format!("`{command} config unset {name}` takes the limit away"),
         other => other.to_string(),
     }
+}
+
+/// The collection as a command.
+fn gc(collection: &Collection, command: &str) -> String {
+    let option = |name, bytes: Option<u64>| bytes.map_or_else(String::new, |bytes| format!(" --{name} {bytes}"));
+    let grace = if collection.without_grace { " --grace 0" } else { "" };
+    let max_bytes = option("max-bytes", collection.max_bytes);
+    format!("`{command} gc{grace}{max_bytes}{}`, ", option("min-free", collection.min_free_bytes))
 }
 
 /// Advice of the library that names commands, with the root that is in use.

@@ -150,8 +150,9 @@ impl Args {
     fn shortfall(&self, catalog: &FsCatalog, missing: u64, command: &str) -> Failure {
         let verb = if self.dry_run { "would be" } else { "are" };
         Failure::Failed(format!(
-            "could not free as much as is asked for at {}: {} {verb} missing, and what is left is pinned, leased, or was \
-             used within the grace; `{command} unpin`, `{command} remove` and a shorter --grace give more",
+            "could not free as much as is asked for at {}: {} {verb} missing, and what is left is pinned, leased, \
+             shared with files outside the store, or was used within the grace; `{command} unpin`, `{command} remove` and \
+             a shorter --grace give more",
             catalog.root().display(),
             human::exact_size(missing),
         ))
