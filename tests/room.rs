@@ -10,8 +10,8 @@ use std::process::Command;
 use std::time::Duration;
 
 use catalog_core::{
-    CatalogStore as _, Digest, Error, FsCatalog, GcPolicy, IngestMode, LinkMode, LocalSource, MinFree, RepairOptions,
-    UsedMode, VerifyOptions,
+    Cancel, CatalogStore as _, Digest, Error, Event, FsCatalog, GcPolicy, IngestMode, LinkMode, LocalSource, MinFree,
+    RepairOptions, UsedMode, VerifyOptions,
 };
 use common::*;
 use rstest::rstest;
@@ -132,6 +132,86 @@ fn what_is_needed_is_not_evicted_for_the_rest() {
     assert!(catalog.record("b").unwrap().is_none());
 }
 
+/// Content that an id had before, and that no entry needs any more.
+// Red when only entries keep a blob that is needed: it is collected to make room, and copied again without room for it.
+#[test]
+fn what_is_needed_is_not_collected_though_no_entry_has_it() {
+    let host = Host::new();
+    let catalog = host.catalog();
+    let bytes = noise(3 * MEGABYTE, 1);
+    let digest = stage(&catalog, &host.file("a.gguf", &bytes), "id").unwrap().digest;
+    stage(&catalog, &host.file("b.gguf", noise(3 * MEGABYTE, 2)), "id").unwrap();
+    age(catalog.root(), "id");
+    catalog.change_config(|limits| limits.max_bytes = Some(13 << 19)).unwrap();
+    let inode = inode_of(&blob_path(catalog.root(), &digest));
+    host.file("tree/a.gguf", &bytes);
+    host.file("tree/new.gguf", noise(MEGABYTE, 3));
+    let receipt = stage(&catalog, &host.path("tree"), "tree").unwrap();
+    assert!(receipt.stored_bytes < 2 * MEGABYTE as u64, "{receipt:?}");
+    assert_eq!(inode_of(&blob_path(catalog.root(), &digest)), inode);
+    assert!(catalog.record("id").unwrap().is_none(), "the other one made room");
+}
+
+// Red when a comparison that was given up counts as one that found nothing: others are evicted for bytes that are here.
+#[test]
+fn nobody_is_evicted_for_what_is_cancelled() {
+    let host = Host::new();
+    let catalog = host.catalog();
+    let bytes = noise(3 * MEGABYTE, 1);
+    stage(&catalog, &host.file("a.gguf", &bytes), "a").unwrap();
+    age(catalog.root(), "a");
+    catalog.change_config(|limits| limits.max_bytes = Some(4 << 20)).unwrap();
+    let cancel = Cancel::new();
+    let (used, cancelled) = (cancel.clone(), cancel.clone());
+    let items: Vec<_> = [("again", bytes), ("new", noise(MEGABYTE, 2))]
+        .into_iter()
+        .map(|(id, bytes)| {
+            let used = used.clone();
+            let at_start = move |event: &Event<'_>| {
+                if matches!(event, Event::Started { .. }) {
+                    used.cancel();
+                }
+            };
+            let options = options(id).with_cancel(cancelled.clone()).with_observer(at_start);
+            (reference(&host.file(id, bytes)), options)
+        })
+        .collect();
+    for result in catalog.stage_many(&items) {
+        assert!(result.unwrap_err().is_cancelled());
+    }
+    assert!(catalog.record("a").unwrap().is_some());
+}
+
+/// On xfs: what is left of a clone, and another file that has to be copied.
+// Red when a partial counts as room for what it is not of.
+#[test]
+fn what_is_left_of_a_clone_is_no_room_for_a_copy() {
+    let Some(mounted) = mount::image(500, &["mkfs.xfs", "-q"], "loop") else { return };
+    let host = Host::new();
+    let catalog = FsCatalog::new(mounted.path().join("root")).unwrap();
+    let cloned = mounted.path().join("cloned.gguf");
+    fs::write(&cloned, noise(100 * MEGABYTE, 1)).unwrap();
+    set_mtime(&cloned, long_ago());
+    let cancel = Cancel::new();
+    let used = cancel.clone();
+    let soon = move |event: &Event<'_>| {
+        if matches!(event, Event::Advanced { .. }) {
+            used.cancel();
+        }
+    };
+    let cut = options("cloned").with_cancel(cancel).with_observer(soon);
+    assert!(catalog.stage(&reference(&cloned), &cut).unwrap_err().is_cancelled());
+    assert!(fs::read_dir(catalog.root().join("partials")).unwrap().next().is_some());
+    let min_free = free_bytes(mounted.path()) - (50 << 20);
+    catalog.change_config(|limits| limits.min_free = Some(MinFree::bytes(min_free))).unwrap();
+    let copied = host.file("copied.gguf", noise(100 * MEGABYTE, 2));
+    let items = [(reference(&cloned), options("cloned")), (reference(&copied), options("copied"))];
+    for result in catalog.stage_many(&items) {
+        no_room(result);
+    }
+    assert_eq!(catalog.stage(&items[0].0, &items[0].1).unwrap().mode, UsedMode::Reflink);
+}
+
 // Red when a copy is made to find out that the bytes are here: the disk has no room for it.
 #[test]
 fn bytes_that_are_here_are_staged_on_a_disk_that_is_almost_full() {
@@ -162,7 +242,7 @@ fn bytes_that_are_here_are_staged_on_a_disk_that_is_almost_full() {
     assert!(collection.without_grace && collection.max_bytes.is_none());
     let policy = GcPolicy::default().with_grace(Duration::ZERO);
     let report = catalog.gc(&policy.with_min_free(MinFree::bytes(collection.min_free_bytes.unwrap()))).unwrap();
-    assert_eq!(report.entries, 3, "{report:?}");
+    assert_eq!(report.entries, 4, "all of them have the same bytes: {report:?}");
     stage(&catalog, &other, "other").unwrap();
 }
 

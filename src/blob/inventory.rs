@@ -59,14 +59,9 @@ pub(crate) fn all_with_meta(root: &Root) -> Result<BTreeMap<Digest, Meta>> {
 }
 
 /// The blobs of these sizes.
-pub(crate) fn by_size(root: &Root, sizes: &BTreeSet<u64>) -> Result<BTreeMap<u64, Vec<Digest>>> {
-    let mut found: BTreeMap<u64, Vec<Digest>> = BTreeMap::new();
-    for (digest, meta) in all_with_meta(root)? {
-        if sizes.contains(&meta.size_bytes) {
-            found.entry(meta.size_bytes).or_default().push(digest);
-        }
-    }
-    Ok(found)
+pub(crate) fn by_size(root: &Root, sizes: &BTreeSet<u64>) -> Result<Vec<Digest>> {
+    let blobs = all_with_meta(root)?.into_iter();
+    Ok(blobs.filter(|(_, meta)| sizes.contains(&meta.size_bytes)).map(|(digest, _)| digest).collect())
 }
 
 fn blob_in(folder: &Path, name: &OsStr) -> Option<Digest> {

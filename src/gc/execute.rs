@@ -46,13 +46,11 @@ pub(crate) fn execute(store: &Store, plan: &GcPlan) -> Result<GcReport> {
     for steps in evictions.chunks(at_once) {
         run.evict_some(steps, &mut sweep)?;
     }
-    if let Err(error) = run.remove_locks() {
-        run.report.failed.push(GcFailure { action: None, error });
-    }
     let swept = sweep.finish()?;
     swept.freed.iter().for_each(|freed| run.report.add(freed));
     run.report.failed.extend(swept.failed.into_iter().map(|error| GcFailure { action: None, error }));
     run.empty_trash(plan)?;
+    run.remove_locks()?;
     let mut report = run.report;
     reserve::make_if_it_fits(&store.root);
     if report.skipped > 0 || !report.failed.is_empty() {
@@ -249,30 +247,35 @@ impl Run<'_> {
         let freed = bytes_freed_below(root, path)?;
         root.remove_all(path)?;
         self.report.quarantined += 1;
-        self.report.physical_bytes += freed.bytes;
+        self.report.physical_bytes = self.report.physical_bytes.saturating_add(freed.bytes);
         Ok(())
     }
 
-    /// Removes the lock files that nobody holds. Whoever is about to lock one finds out that its name is gone, and makes
-    /// another one.
+    /// Removes the lock files that nobody holds. Needs no lock of the store: whoever is about to lock one finds out that its
+    /// name is gone, and makes another one.
     fn remove_locks(&mut self) -> Result<()> {
-        let root = &self.store.root;
         let folder = layout::locks_fetch();
-        for (name, meta) in root.entries(&folder)? {
+        for (name, meta) in self.store.root.entries(&folder)? {
             let path = folder.join(name);
-            let is_lock = layout::classify(&path) == Thing::Lock(LockFile::Fetch);
-            if !is_lock || meta.age() < self.policy.grace {
+            if layout::classify(&path) != Thing::Lock(LockFile::Fetch) || meta.age() < self.policy.grace {
                 continue;
             }
-            let Some(file) = root.open_file(&path)? else { continue };
-            if let Some(lock) = try_lock_file(root, file, &path, Hold::Exclusive)?
-                && lock.is_named(root, &path)?
-                && root.remove_file(&path)?
-            {
-                self.report.locks += 1;
+            match self.remove_lock(&path) {
+                Ok(is_removed) => self.report.locks += u64::from(is_removed),
+                Err(error) if error.is_permission_denied() => {} // another user's, who may work on it
+                Err(error) => self.report.failed.push(GcFailure { action: None, error }),
             }
         }
         Ok(())
+    }
+
+    fn remove_lock(&self, path: &Path) -> Result<bool> {
+        let root = &self.store.root;
+        let Some(file) = root.open_file(path)? else { return Ok(false) };
+        match try_lock_file(root, file, path, Hold::Exclusive)? {
+            Some(lock) if lock.is_named(root, path)? => root.remove_file(path),
+            _ => Ok(false),
+        }
     }
 
     /// Whether a blob is here, or in quarantine, where it is repaired with the help of its outboard.

@@ -15,8 +15,8 @@ pub(crate) struct Facts {
     pub(crate) entries: Vec<EntryFacts>,
     /// Every blob in `blobs/`.
     pub(crate) blobs: BTreeMap<Digest, BlobFacts>,
-    /// Blobs that no entry references and that a leased artifact needs.
-    pub(crate) leased_orphans: BTreeSet<Digest>,
+    /// Blobs that stay whether an entry references them or not: a leased artifact, or one that comes in, needs them.
+    pub(crate) held: BTreeSet<Digest>,
     pub(crate) trash: Vec<TrashFacts>,
     /// What dead processes left.
     pub(crate) leftovers: Vec<(PathBuf, u64)>,

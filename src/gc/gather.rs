@@ -69,7 +69,7 @@ pub(super) fn gather(store: &Store) -> Result<Facts> {
             facts.trash.push(TrashFacts { blob: TrashedBlob { digest, trashed_ms }, bytes });
         }
     }
-    facts.leased_orphans = store.leased_orphans(&roots)?;
+    facts.held = store.leased_orphans(&roots)?;
     for path in leftovers(store, &mut facts)? {
         let Measured { bytes, unreadable } = bytes_freed_below(root, &path)?;
         facts.unreadable.extend(unreadable);

@@ -26,5 +26,5 @@ pub use usage::{DiskUsage, EntryUsage};
 pub(crate) use execute::execute;
 pub(crate) use gather::plan_gc;
 pub(crate) use remove::remove;
-pub(crate) use room::{Wanted, has_room, make_room, remove_dead_sessions};
+pub(crate) use room::{Room, Wanted, remove_dead_sessions};
 pub(crate) use usage::{disk_bytes_below, disk_usage};

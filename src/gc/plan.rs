@@ -143,7 +143,7 @@ impl<'a> Planner<'a> {
         }
         let at_once = self.policy.grace.is_zero();
         for (digest, blob) in &self.facts.blobs {
-            if !self.references.contains_key(digest) && !self.facts.leased_orphans.contains(digest) {
+            if !self.references.contains_key(digest) && !self.facts.held.contains(digest) {
                 let action = GcAction::RemoveBlob { digest: *digest };
                 self.step(action, GcReason::Unreferenced, blob.bytes, at_once);
             }
@@ -180,7 +180,7 @@ impl<'a> Planner<'a> {
                 *count = count.saturating_sub(1);
                 *count
             });
-            if left == Some(0) && !self.facts.leased_orphans.contains(digest) {
+            if left == Some(0) && !self.facts.held.contains(digest) {
                 bytes = bytes.saturating_add(self.facts.blobs.get(digest).map_or(0, |blob| blob.bytes));
             }
         }

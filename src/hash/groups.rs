@@ -51,6 +51,11 @@ impl Groups {
         &self.values
     }
 
+    /// See [`first_value`].
+    pub(crate) fn first_value(&self) -> ChainingValue {
+        self.values.first().copied().unwrap_or(*self.root.as_bytes())
+    }
+
     /// Whether these are the bytes of this group.
     pub(crate) fn is_good(&self, number: u64, bytes: &[u8]) -> bool {
         if self.values.is_empty() {
@@ -76,6 +81,11 @@ pub(crate) fn range(number: u64, size_bytes: u64) -> Range<u64> {
 pub(crate) fn value_of(number: u64, bytes: &[u8]) -> ChainingValue {
     let mut hasher = blake3::Hasher::new();
     hasher.set_input_offset(number * GROUP_BYTES as u64).update(bytes).finalize_non_root()
+}
+
+/// What tells the first group of a file of this size from other ones: its chaining value, or the root if it is the only one.
+pub(crate) fn first_value(size_bytes: u64, bytes: &[u8]) -> ChainingValue {
+    if count(size_bytes) == 1 { *blake3::hash(bytes).as_bytes() } else { value_of(0, bytes) }
 }
 
 /// The left subtree is the largest whole one that leaves something for the right.

@@ -1,7 +1,9 @@
 //! Bytes of a local file that the store has already: compared where they are, and not brought in again.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
+use blake3::hazmat::ChainingValue;
 use rayon::prelude::*;
 
 use crate::blob::{NOBODY_ELSE, SourceFacts, outboard};
@@ -19,71 +21,81 @@ use crate::threads::ready_for_rayon;
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Present {
     pub(crate) digest: Digest,
-    /// Of the file, as it was while it was compared.
+    /// The file's facts while it was compared.
     pub(super) source: SourceFacts,
 }
 
-/// Finds one of these blobs that has the bytes of a local file, group by group, on all cores: equal groups to the end mean
-/// equal content, since BLAKE3 has no known collisions. Of a blob that was changed since its last full check, or has no
-/// groups, nothing is known. `None` also when the file cannot be read, which is told when it is ingested.
-pub(crate) fn find_present(
-    root: &Root,
-    path: &Path,
-    candidates: &[Digest],
-    cancel: &Cancel,
-    advanced: &(dyn Fn(u64) + Sync),
-) -> Option<Present> {
-    let found = try_find(root, path, candidates, cancel, advanced);
-    found.inspect_err(|error| tracing::debug!(path = %path.display(), %error, "it was not compared")).ok()?
+/// Blobs that a file may be the same as, by their size and their first group.
+pub(crate) struct Candidates<'r> {
+    root: &'r Root,
+    by_first: BTreeMap<(u64, ChainingValue), Vec<Digest>>,
 }
 
-fn try_find(
-    root: &Root,
-    path: &Path,
-    candidates: &[Digest],
-    cancel: &Cancel,
-    advanced: &(dyn Fn(u64) + Sync),
-) -> Result<Option<Present>> {
-    let source = Foreign::open(path)?;
-    for digest in candidates {
-        let Some(groups) = groups_of(root, digest)? else { continue };
-        if groups.size_bytes() != source.size_bytes() || !has_group(&source, &groups, 0, &mut Vec::new())? {
-            continue;
+impl<'r> Candidates<'r> {
+    /// A blob that was changed since its last full check, or has no groups, is never a match.
+    pub(crate) fn of(root: &'r Root, digests: impl IntoIterator<Item = Digest>) -> Self {
+        let mut by_first: BTreeMap<_, Vec<Digest>> = BTreeMap::new();
+        for digest in digests {
+            if let Some(groups) = groups_of(root, &digest) {
+                by_first.entry((groups.size_bytes(), groups.first_value())).or_default().push(digest);
+            }
         }
-        if has_all(&source, &groups, cancel)? {
-            source.check_ended()?;
-            advanced(source.size_bytes());
-            let source = SourceFacts::of(&source, Some(source.stamp_after()?));
-            return Ok(Some(Present { digest: *digest, source }));
-        }
+        Candidates { root, by_first }
     }
-    Ok(None)
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.by_first.is_empty()
+    }
+
+    /// Finds the one that has the bytes of a local file, group by group, on all cores: equal groups to the end mean equal
+    /// content, since BLAKE3 has no known collisions. `None` also if the file cannot be read, which is told when it is
+    /// ingested.
+    pub(crate) fn find(&self, path: &Path, cancel: &Cancel, advanced: &(dyn Fn(u64) + Sync)) -> Option<Present> {
+        let found = self.try_find(path, cancel, advanced);
+        found.inspect_err(|error| tracing::debug!(path = %path.display(), %error, "it was not compared")).ok()?
+    }
+
+    fn try_find(&self, path: &Path, cancel: &Cancel, advanced: &(dyn Fn(u64) + Sync)) -> Result<Option<Present>> {
+        let source = Foreign::open(path)?;
+        let size_bytes = source.size_bytes();
+        if !self.by_first.keys().any(|(size, _)| *size == size_bytes) {
+            return Ok(None);
+        }
+        let first = groups::first_value(size_bytes, read_group(&source, 0, &mut Vec::new())?);
+        for digest in self.by_first.get(&(size_bytes, first)).into_iter().flatten() {
+            let Some(groups) = groups_of(self.root, digest) else { continue };
+            if has_the_rest(&source, &groups, cancel)? {
+                source.check_ended()?;
+                advanced(size_bytes);
+                let source = SourceFacts::of(&source, Some(source.stamp_after()?));
+                return Ok(Some(Present { digest: *digest, source }));
+            }
+        }
+        Ok(None)
+    }
 }
 
 /// What a blob's bytes are checked against, if it is as it was at its last full check.
-fn groups_of(root: &Root, digest: &Digest) -> Result<Option<Groups>> {
-    let Some(blob) = root.meta(&layout::blob(digest))? else { return Ok(None) };
-    Ok(outboard::read(root, digest)
-        .filter(|outboard| outboard.fits(root, &blob, NOBODY_ELSE))
-        .and_then(|outboard| outboard.groups(root, digest)))
+fn groups_of(root: &Root, digest: &Digest) -> Option<Groups> {
+    let blob = root.meta(&layout::blob(digest)).ok()??;
+    let outboard = outboard::read(root, digest)?;
+    if outboard.fits(root, &blob, NOBODY_ELSE) { outboard.groups(root, digest) } else { None }
 }
 
-/// Whether a file has all groups; ends at the first that differs.
-fn has_all(source: &Foreign, groups: &Groups, cancel: &Cancel) -> Result<bool> {
+/// Whether a file has all groups but the first; ends at the first that differs.
+fn has_the_rest(source: &Foreign, groups: &Groups, cancel: &Cancel) -> Result<bool> {
     ready_for_rayon();
     let differs = (1..groups::count(source.size_bytes())).into_par_iter().map_init(Vec::new, |buffer, number| {
         cancel.check(|| format!("comparing {}", source.path().display()))?;
-        Ok(!has_group(source, groups, number, buffer)?)
+        Ok(!groups.is_good(number, read_group(source, number, buffer)?))
     });
     let first = differs.find_any(|differs: &Result<bool>| !matches!(differs, Ok(false)));
     first.map_or(Ok(true), |differs| differs.map(|differs| !differs))
 }
 
-fn has_group(source: &Foreign, groups: &Groups, number: u64, buffer: &mut Vec<u8>) -> Result<bool> {
+fn read_group<'b>(source: &Foreign, number: u64, buffer: &'b mut Vec<u8>) -> Result<&'b [u8]> {
     let range = groups::range(number, source.size_bytes());
-    buffer.resize(GROUP_BYTES, 0);
-    let length = usize::try_from(range.end - range.start).unwrap_or(GROUP_BYTES);
-    let Some(bytes) = buffer.get_mut(..length) else { return Ok(false) };
-    source.read_exact_at(range.start, bytes).map_err(|e| Error::io("read", source.path(), e))?;
-    Ok(groups.is_good(number, bytes))
+    buffer.resize(usize::try_from(range.end - range.start).unwrap_or(GROUP_BYTES), 0);
+    source.read_exact_at(range.start, buffer).map_err(|e| Error::io("read", source.path(), e))?;
+    Ok(buffer)
 }

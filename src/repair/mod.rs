@@ -19,7 +19,7 @@ use crate::digest::Digest;
 use crate::entry::{ArtifactKind, Record};
 use crate::error::{Error, Result};
 use crate::fs::Session;
-use crate::gc::{Wanted, has_room, make_room};
+use crate::gc::{Room, Wanted};
 use crate::json::all_lossy;
 use crate::observer::{Event, Observer};
 use crate::read_at::ReadAt;
@@ -208,8 +208,9 @@ impl Repair<'_> {
                 let copied_bytes = if is_shared { 0 } else { size_bytes };
                 let repaired = Some(self.record.entry.id.as_str());
                 let wanted = Wanted { stored_bytes: size_bytes, copied_bytes, repaired, ..Wanted::default() };
-                if !has_room(store, &wanted)? {
-                    make_room(store, &wanted)?;
+                let room = Room::measure(store)?;
+                if !room.fits(&wanted)? {
+                    room.make(&wanted)?;
                 }
             }
             let assembly = Assembly { digest, remains, sources: self.sources(part)?, advanced: &advanced };

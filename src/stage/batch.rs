@@ -74,6 +74,9 @@ fn run(
             flight.advance(bytes);
         }
     };
+    // So that the stamps of files that were written just now can be relied on later.
+    let stamps = batch.iter().flat_map(|(_, item)| &item.contents).filter_map(|content| content.stamp);
+    wait_for_a_tick(stamps.flat_map(|SourceStamp { stamp, changed_ns }| [stamp.mtime_ns, changed_ns]));
     let begun = Session::begin(&store.root).and_then(|session| {
         make_room_for(store, &session, &mut batch, cancel, &told)?;
         Ok(session)
@@ -85,9 +88,6 @@ fn run(
             return results;
         }
     };
-    // So that the stamps of files that were written just now can be relied on later.
-    let stamps = batch.iter().flat_map(|(_, item)| &item.contents).filter_map(|content| content.stamp);
-    wait_for_a_tick(stamps.flat_map(|SourceStamp { stamp, changed_ns }| [stamp.mtime_ns, changed_ns]));
     let files: usize = batch.iter().map(|(_, item)| item.contents.len()).sum();
     let bytes: u64 = batch.iter().map(|(_, item)| item.size_bytes()).sum_bytes();
     // A batch is synced as a whole (and in the background while it is ingested). A few small files, or a single large one,

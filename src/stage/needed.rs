@@ -11,8 +11,8 @@ use crate::entry::ArtifactKind;
 use crate::error::Result;
 use crate::fs::Session;
 use crate::fs::source::{Foreign, source_meta};
-use crate::gc::{Wanted, has_room, make_room, remove_dead_sessions};
-use crate::ingest::{self, Origin, find_present};
+use crate::gc::{Room, Wanted, remove_dead_sessions};
+use crate::ingest::{self, Candidates, Origin};
 use crate::store::Store;
 use crate::sum::SumBytes;
 
@@ -26,58 +26,70 @@ pub(super) fn make_room_for(
     advanced: &(dyn Fn(&str, u64) + Sync),
 ) -> Result<()> {
     remove_dead_sessions(store);
-    find_all(store, batch, &|content| content.file.size_bytes >= ingest::PARTIAL_FROM_BYTES, cancel, advanced);
+    let known: Vec<Vec<Option<Digest>>> = batch.iter().map(|(_, item)| expected(store, item)).collect();
+    let is_large = |content: &Content| content.file.size_bytes >= ingest::PARTIAL_FROM_BYTES;
+    compare(store, batch, &known, &|content, known| known.is_some() || is_large(content), cancel, advanced)?;
     // Twice the size is the most that it can be: where there is that much, nothing has to be tried.
     let size_bytes = batch.iter().map(|(_, item)| item.size_bytes()).sum_bytes();
     let at_most = size_bytes.saturating_mul(2);
     let most = Wanted { stored_bytes: at_most, copied_bytes: at_most, ..Wanted::default() };
-    if has_room(store, &most)? || has_room(store, &wanted(store, session, batch))? {
+    let room = Room::measure(store)?;
+    if room.fits(&most)? || room.fits(&wanted(store, session, batch))? {
         return Ok(());
     }
-    find_all(store, batch, &|_| true, cancel, advanced);
-    make_room(store, &wanted(store, session, batch))
+    compare(store, batch, &known, &|content, known| known.is_none() && !is_large(content), cancel, advanced)?;
+    let wanted = wanted(store, session, batch);
+    if room.fits(&wanted)? { Ok(()) } else { room.make(&wanted) }
 }
 
-/// Compares contents with the blobs that they may be: the one that is expected, or, of those that `by_size` names, all
-/// of the same size. Blobs that cannot be looked at are none.
-fn find_all(
+/// Compares those contents that `is_due` names with the blob that they have to be, if that is known, and else with all of
+/// their size. Blobs that cannot be looked at are none.
+fn compare(
     store: &Store,
     batch: &mut [(usize, Item)],
-    by_size: &dyn Fn(&Content) -> bool,
+    known: &[Vec<Option<Digest>>],
+    is_due: &dyn Fn(&Content, Option<Digest>) -> bool,
     cancel: &Cancel,
     advanced: &(dyn Fn(&str, u64) + Sync),
-) {
-    let contents = batch.iter().flat_map(|(_, item)| item.contents.iter().map(move |content| (item, content)));
-    let sizes: BTreeSet<u64> = contents
-        .filter(|(item, content)| is_comparable(item, content) && by_size(content))
-        .map(|(_, content)| content.file.size_bytes)
-        .collect();
-    let of_size = match sizes.is_empty() {
-        true => BTreeMap::new(),
-        false => blob::by_size(&store.root, &sizes).unwrap_or_default(),
-    };
-    for (_, item) in batch {
-        let expected = expected(store, item);
+) -> Result<()> {
+    let is_due =
+        |item: &Item, content: &Content, known: Option<Digest>| is_comparable(item, content) && is_due(content, known);
+    let (mut digests, mut sizes) = (BTreeSet::new(), BTreeSet::new());
+    for ((_, item), known) in batch.iter().zip(known) {
+        for (content, known) in
+            item.contents.iter().zip(known).filter(|(content, known)| is_due(item, content, **known))
+        {
+            match known {
+                Some(digest) => drop(digests.insert(*digest)),
+                None => drop(sizes.insert(content.file.size_bytes)),
+            }
+        }
+    }
+    if !sizes.is_empty() {
+        digests.extend(blob::by_size(&store.root, &sizes).unwrap_or_default());
+    }
+    let candidates = Candidates::of(&store.root, digests);
+    if candidates.is_empty() {
+        return Ok(()); // without a look at any source
+    }
+    for ((_, item), known) in batch.iter_mut().zip(known) {
         for number in 0..item.contents.len() {
-            let Some(content) = item.contents.get(number).filter(|content| is_comparable(item, content)) else {
-                continue;
-            };
-            let candidates = match expected.get(number).copied().flatten() {
-                Some(digest) => vec![digest],
-                None if by_size(content) => of_size.get(&content.file.size_bytes).cloned().unwrap_or_default(),
-                None => Vec::new(),
-            };
+            let (Some(content), Some(known)) = (item.contents.get(number), known.get(number)) else { continue };
             let Origin::Local { path, .. } = &content.file.origin else { continue };
-            if candidates.is_empty() {
-                continue; // without a look at the source
+            if !is_due(item, content, *known) {
+                continue;
             }
             let told = |bytes| advanced(&item.reference, bytes);
-            let present = find_present(&store.root, path, &candidates, cancel, &told);
+            let found = candidates.find(path, cancel, &told);
+            // What was not compared because of that is not known to be new, and nobody is evicted for it.
+            cancel.check(|| format!("comparing {}", path.display()))?;
+            let present = found.filter(|present| known.is_none_or(|digest| digest == present.digest));
             if let Some(content) = item.contents.get_mut(number) {
                 content.file.present = present;
             }
         }
     }
+    Ok(())
 }
 
 /// A file whose own inode is to be the blob is not compared.
@@ -97,27 +109,33 @@ fn expected(store: &Store, item: &Item) -> Vec<Option<Digest>> {
 fn wanted(store: &Store, session: &Session<'_>, batch: &[(usize, Item)]) -> Wanted<'static> {
     let can_hardlink = session.can_hardlink();
     let mut cloning = Cloning { session, can_hardlink, by_device: BTreeMap::new() };
-    let mut wanted = Wanted::default();
+    let (mut wanted, mut partials) = (Wanted::default(), BTreeSet::new());
     for (_, item) in batch {
         for content in &item.contents {
             let size_bytes = content.file.size_bytes;
             if !can_hardlink {
-                wanted.stored_bytes = wanted.stored_bytes.saturating_add(size_bytes);
-                wanted.copied_bytes = wanted.copied_bytes.saturating_add(size_bytes);
+                wanted.add(size_bytes, size_bytes);
             }
-            if let Some(present) = content.file.present {
-                wanted.held.insert(present.digest);
-            } else if item.mode != IngestMode::Link {
-                wanted.stored_bytes = wanted.stored_bytes.saturating_add(size_bytes);
-                let copied_bytes = if cloning.takes_no_room(content) { 0 } else { size_bytes };
-                wanted.copied_bytes = wanted.copied_bytes.saturating_add(copied_bytes);
+            match content.file.present {
+                Some(present) => drop(wanted.held.insert(present.digest)),
+                None if item.mode == IngestMode::Link => {}
+                None if cloning.takes_no_room(content) => wanted.add(size_bytes, 0),
+                None => {
+                    // What an interrupted copy has left has its room already. A path that is named twice has one partial.
+                    let reserved_bytes = match &content.file.origin {
+                        Origin::Local { path, .. }
+                            if size_bytes >= ingest::PARTIAL_FROM_BYTES && partials.insert(path) =>
+                        {
+                            ingest::reserved_bytes(&store.root, path)
+                        }
+                        _ => 0,
+                    };
+                    let new_bytes = size_bytes.saturating_sub(reserved_bytes);
+                    wanted.add(new_bytes, new_bytes);
+                }
             }
         }
     }
-    // What an interrupted copy has left has its room already.
-    let reserved_bytes = reserved_bytes(store, batch);
-    wanted.stored_bytes = wanted.stored_bytes.saturating_sub(reserved_bytes);
-    wanted.copied_bytes = wanted.copied_bytes.saturating_sub(reserved_bytes);
     wanted
 }
 
@@ -145,19 +163,4 @@ impl Cloning<'_, '_> {
                 .or_insert_with(|| Foreign::open(path).is_ok_and(|source| session.can_reflink_from(source.file()))),
         }
     }
-}
-
-/// What partials of these items have on disk.
-fn reserved_bytes(store: &Store, batch: &[(usize, Item)]) -> u64 {
-    let contents = batch.iter().flat_map(|(_, item)| &item.contents);
-    let large = contents
-        .filter(|content| content.file.size_bytes >= ingest::PARTIAL_FROM_BYTES && content.file.present.is_none());
-    // A path that several of them name has one partial.
-    let paths: BTreeSet<_> = large
-        .filter_map(|content| match &content.file.origin {
-            Origin::Local { path, .. } => Some(path),
-            Origin::Remote(_) | Origin::Memory(_) => None,
-        })
-        .collect();
-    paths.into_iter().map(|path| ingest::reserved_bytes(&store.root, path)).sum_bytes()
 }

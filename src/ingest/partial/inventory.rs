@@ -94,12 +94,11 @@ pub(crate) fn remove_partial(root: &Root, key: &str) -> Result<Option<u64>> {
 
 /// How much room an earlier process has reserved for a copy of this local file: a new copy needs only the rest.
 pub(crate) fn reserved_bytes(root: &Root, path: &Path) -> u64 {
-    let Ok(source) = source_meta(path) else { return 0 };
-    let of_copy = What::local(path, &source);
-    let reserved = |what: &What| {
-        let dead = OwnedFolder::claim(root, &what.folder()).ok()??; // one that is filled is nobody else's
+    let reserved = || {
+        let source = source_meta(path).ok()?;
+        let dead = OwnedFolder::claim(root, &What::local(path, &source).folder()).ok()??; // one that is filled is nobody else's
         let data = root.meta(&dead.path().join(DATA)).ok()??;
         (data.size_bytes == source.size_bytes && data.links == 1).then_some(data.allocated_bytes)
     };
-    [of_copy.clone(), of_copy.of_clone()].iter().filter_map(reserved).max().unwrap_or(0)
+    reserved().unwrap_or(0)
 }
