@@ -55,8 +55,7 @@ pub(super) fn gather(store: &Store) -> Result<Facts> {
         Ok(())
     })?;
     facts.views = unnamed_views(store, &roots)?;
-    names.add_unnamed(root, &facts.views)?;
-    facts.blobs = names.blob_facts(root, &blob::all_with_meta(root)?);
+    facts.blobs = names.blob_facts(store, &facts.views, &blob::all_with_meta(root)?)?;
     let quarantine = disk_bytes_below(root, Path::new(layout::QUARANTINE))?;
     facts.quarantined = quarantined(root)?;
     facts.other_bytes = facts.entries.iter().map(|entry| entry.view_bytes).chain([quarantine.bytes]).sum_bytes();

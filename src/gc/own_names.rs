@@ -1,4 +1,4 @@
-//! Which names of a blob's inode the store has made itself: all others are of files outside, which keep its bytes.
+//! Which names of a blob's inode are the store's own: all others are of files outside, which keep its bytes.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -12,8 +12,43 @@ use crate::error::Result;
 use crate::fs::freed::Freeing;
 use crate::fs::{Kind, Meta, Root};
 use crate::layout;
-use crate::store::Needed;
+use crate::store::{Needed, Store, shown_files};
 use crate::threads::ready_for_rayon;
+
+/// How many names each inode has in some folders.
+#[derive(Debug, Default)]
+pub(super) struct Names(BTreeMap<(u64, u64), u64>);
+
+impl Names {
+    pub(super) fn of(&self, meta: &Meta) -> u64 {
+        self.0.get(&(meta.device, meta.inode)).copied().unwrap_or(0)
+    }
+
+    /// Counts all files at or below a path.
+    pub(super) fn add_below(&mut self, root: &Root, path: &Path) -> Result<()> {
+        match root.meta(path)? {
+            Some(meta) if meta.kind == Kind::Dir => match root.names(path) {
+                Err(error) if error.is_permission_denied() => Ok(()), // another user's: none of the store's files is there
+                names => names?.iter().try_for_each(|name| self.add_below(root, &path.join(name))),
+            },
+            Some(meta) => {
+                *self.0.entry((meta.device, meta.inode)).or_default() += 1;
+                Ok(())
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Counts all that is shown under an id, and what its record shows elsewhere.
+    pub(super) fn add_views(&mut self, store: &Store, record: &Record) -> Result<()> {
+        let home = layout::view_home(&record.entry.id);
+        self.add_below(&store.root, &home)?;
+        let at = store.relative(&record.entry.local_path);
+        let Some(digest) = record.entry.digest.filter(|_| !at.starts_with(&home)) else { return Ok(()) };
+        let files = store.files_of(record.kind, digest, record.size_bytes)?;
+        shown_files(record, &files, at).iter().try_for_each(|(_, path)| self.add_below(&store.root, path))
+    }
+}
 
 /// Gathered record by record.
 #[derive(Debug, Default)]
@@ -21,10 +56,15 @@ pub(super) struct OwnNames {
     /// How many places of entries show each blob. Which of them are hardlinks is not looked at: where one is missing, a
     /// name outside the store takes its place in the sum.
     shown: BTreeMap<Digest, u64>,
-    /// How many files of views that no entry names any more each inode has.
-    stray: BTreeMap<u64, u64>,
     /// Shown by a reflink, so that shared blocks say nothing of files outside.
     reflinked: BTreeSet<Digest>,
+    /// Names of the store that no entry has: views that a collection takes as well or that a lease holds, and what is, or
+    /// was, being brought in.
+    unnamed: Names,
+    /// All names in the views of those entries that show a blob with more names than `shown` says: an id that was given the
+    /// same bytes under another name has both.
+    in_views: Names,
+    many: BTreeSet<Digest>,
 }
 
 impl OwnNames {
@@ -37,36 +77,40 @@ impl OwnNames {
         }
     }
 
-    /// Views that a collection takes as well, or that a lease holds.
-    pub(super) fn add_unnamed(&mut self, root: &Root, views: &[ViewFacts]) -> Result<()> {
-        views.iter().try_for_each(|view| self.add_below(root, &view.path))
-    }
-
-    fn add_below(&mut self, root: &Root, path: &Path) -> Result<()> {
-        match root.meta(path)? {
-            Some(meta) if meta.kind == Kind::Dir => match root.names(path) {
-                Err(error) if error.is_permission_denied() => Ok(()), // another user's: no file of a view is there
-                names => names?.iter().try_for_each(|name| self.add_below(root, &path.join(name))),
-            },
-            Some(meta) => {
-                *self.stray.entry(meta.inode).or_default() += 1;
-                Ok(())
-            }
-            None => Ok(()),
+    /// What the removal of each of these blobs brings, when all records are added. `views` are those that no entry names.
+    pub(super) fn blob_facts(
+        &mut self,
+        store: &Store,
+        views: &[ViewFacts],
+        blobs: &BTreeMap<Digest, Meta>,
+    ) -> Result<BTreeMap<Digest, BlobFacts>> {
+        let root = &store.root;
+        let brought = [layout::INGEST, layout::PARTIALS].map(Path::new);
+        for path in views.iter().map(|view| &*view.path).chain(brought) {
+            self.unnamed.add_below(root, path)?;
         }
-    }
-
-    /// How many names of its own, and of such views, a file in `blobs/` or `trash/` has.
-    pub(super) fn of(&self, digest: &Digest, meta: &Meta) -> u64 {
-        let shown = self.shown.get(digest).copied().unwrap_or(0);
-        1 + shown + self.stray.get(&meta.inode).copied().unwrap_or(0)
-    }
-
-    /// What the removal of each of these blobs brings.
-    pub(super) fn blob_facts(&self, root: &Root, blobs: &BTreeMap<Digest, Meta>) -> BTreeMap<Digest, BlobFacts> {
+        let has_more = |(digest, meta): &(&Digest, &Meta)| meta.links > self.of(digest, meta);
+        let many: BTreeSet<Digest> = blobs.iter().filter(has_more).map(|(digest, _)| *digest).collect();
+        if !many.is_empty() {
+            store.for_each_record(&mut |record, needed| {
+                let shows_one = needed.names.iter().any(|digest| many.contains(digest));
+                if shows_one { self.in_views.add_views(store, record) } else { Ok(()) }
+            })?;
+        }
+        self.many = many;
         let freeing = Freeing::of(root);
         ready_for_rayon();
-        blobs.par_iter().map(|(digest, meta)| (*digest, self.facts(&freeing, digest, meta))).collect()
+        let facts = blobs.par_iter().map(|(digest, meta)| (*digest, self.facts(&freeing, digest, meta)));
+        Ok(facts.collect())
+    }
+
+    /// How many names of the store a file in `blobs/` or `trash/` has.
+    pub(super) fn of(&self, digest: &Digest, meta: &Meta) -> u64 {
+        let shown = match self.many.contains(digest) {
+            true => self.in_views.of(meta),
+            false => self.shown.get(digest).copied().unwrap_or(0),
+        };
+        1 + shown + self.unnamed.of(meta)
     }
 
     fn facts(&self, freeing: &Freeing<'_>, digest: &Digest, meta: &Meta) -> BlobFacts {

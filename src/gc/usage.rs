@@ -94,8 +94,7 @@ pub(crate) fn disk_usage(store: &Store) -> Result<DiskUsage> {
         Ok(())
     })?;
     let metas = blob::all_with_meta(&store.root)?;
-    names.add_unnamed(&store.root, &unnamed_views(store, &roots)?)?;
-    let facts = names.blob_facts(&store.root, &metas);
+    let facts = names.blob_facts(store, &unnamed_views(store, &roots)?, &metas)?;
     usage.blobs = metas.len() as u64;
     let mut blob_bytes = 0_u64;
     for (digest, meta) in &metas {

@@ -2,11 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use catalog_core::{FsCatalog, GcPolicy};
 
-use crate::common::{assert_sound, blob_bytes, blobs_of, check_artifact, debris};
+use crate::common::{assert_sound, blob_bytes, blobs_of, check_artifact, debris, files_below, inode_of};
 use crate::log::{self, Line, Outcome, What};
 
 /// Something that changed an id, or may have.
@@ -153,7 +153,8 @@ pub(crate) fn collect_and_check(catalog: &FsCatalog, budget_bytes: u64) {
     }
     let bytes = blob_bytes(catalog.root());
     if report.shortfall_bytes == 0 {
-        assert!(bytes <= budget_bytes, "{bytes} bytes on disk, {budget_bytes} are allowed");
+        let left = || names_of_blobs(catalog.root());
+        assert!(bytes <= budget_bytes, "{bytes} bytes on disk, {budget_bytes} are allowed: {report:?}, {:?}", left());
     } else {
         let needed = |record| blobs_of(catalog.root(), record);
         let pinned: BTreeSet<String> = after.iter().filter(|record| is_pinned(record)).flat_map(needed).collect();
@@ -161,4 +162,15 @@ pub(crate) fn collect_and_check(catalog: &FsCatalog, budget_bytes: u64) {
         assert!(after.iter().all(is_kept), "{report:?}, and not all that is left is needed by what is pinned");
         assert_eq!(bytes, budget_bytes + report.shortfall_bytes);
     }
+}
+
+/// Every name below the root of each inode that is a blob.
+fn names_of_blobs(root: &Path) -> BTreeMap<u64, Vec<PathBuf>> {
+    let blobs: BTreeSet<u64> = files_below(&root.join("blobs")).iter().map(|path| inode_of(path)).collect();
+    let mut names: BTreeMap<u64, Vec<PathBuf>> = BTreeMap::new();
+    for path in files_below(root) {
+        names.entry(inode_of(&path)).or_default().push(path);
+    }
+    names.retain(|inode, _| blobs.contains(inode));
+    names
 }

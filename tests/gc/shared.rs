@@ -148,3 +148,39 @@ fn what_frees_a_part_of_its_bytes_is_evicted_last() {
     let plan = catalog.plan_gc(&now().with_min_free(wanted)).unwrap();
     assert_eq!((evicted(&plan), plan.shortfall_bytes), (vec!["own", "tree"], 0));
 }
+
+/// A process that is killed between the two leaves the private name of what it has published.
+// Red when names in `ingest/` and `partials/` count as files outside: nothing of them is evicted.
+#[test]
+fn what_is_being_brought_in_is_no_file_outside() {
+    let host = Host::new();
+    let catalog = catalog(&host);
+    for name in ["a", "b"] {
+        let digest = add(&host, &catalog, name);
+        let left = catalog.root().join(if name == "a" { "ingest/0123456789abcdef" } else { "partials/x" });
+        fs::create_dir_all(&left).unwrap();
+        fs::hard_link(crate::common::blob_path(catalog.root(), &digest), left.join("0")).unwrap();
+    }
+    assert_eq!(catalog.disk_usage().unwrap().shared_bytes, 0);
+    assert_eq!(evicted(&catalog.plan_gc(&room_for(0)).unwrap()), ["a", "b"]);
+}
+
+/// Under an id, the same bytes by another name: both names are in one folder.
+// Red when only the name that the record has counts as the store's own.
+#[test]
+fn a_second_name_in_a_view_is_no_file_outside() {
+    let host = Host::new();
+    let catalog = catalog(&host);
+    add_as(&host, &catalog, "a", "id");
+    let other = host.file("other/b", content("a"));
+    crate::common::stage(&catalog, &other, "id").unwrap();
+    let view = catalog.record("id").unwrap().unwrap().entry.local_path;
+    assert_eq!(fs::read_dir(view.parent().unwrap()).unwrap().count(), 2);
+    assert_eq!((catalog.disk_usage().unwrap().shared_bytes, scene_bytes(&catalog)), (0, SIZE as u64));
+    let report = catalog.gc(&room_for(0)).unwrap();
+    assert_eq!((report.entries, report.physical_bytes), (1, SIZE as u64), "{report:?}");
+}
+
+fn scene_bytes(catalog: &FsCatalog) -> u64 {
+    catalog.disk_usage().unwrap().entries[0].exclusive_bytes
+}
