@@ -61,10 +61,12 @@ fn a_dry_run_says_what_the_removal_does() {
     for (name, seed) in [("x", 6), ("y", 6), ("sub/z", 7), ("sub/shared", 2)] {
         host.file(&format!("tree/{name}"), bytes(seed));
     }
-    stage(&catalog, &host.path("tree"), "tree").unwrap();
+    for id in ["tree", "tree too"] {
+        stage(&catalog, &host.path("tree"), id).unwrap();
+    }
     catalog.put(&entry("registered", host.root().join("nothing yet"))).unwrap();
     let lease = catalog.lease("leased").unwrap();
-    for id in ["registered", "alone", "shared", "leased", "linked", "in place", "tree", "shared too"] {
+    for id in ["registered", "alone", "shared", "leased", "linked", "in place", "tree", "tree too", "shared too"] {
         let before = listing(&host.root());
         let plan = catalog.remove_with(id, &RemoveOptions::default().with_dry_run(true)).unwrap().unwrap();
         assert_eq!(listing(&host.root()), before, "{id}");
@@ -145,5 +147,31 @@ fn other_files_in_the_folder_of_a_view_are_kept() {
                 assert!(!at.exists() || kind == "tree" && files_below(&at).is_empty(), "{verb} of a {kind}");
             }
         }
+    }
+}
+
+// Red when names that a fold makes alike stand for one file, and when a manifest that cannot be read makes strangers of what
+// it has shown.
+#[test]
+fn the_files_of_a_tree_are_its_own() {
+    for is_damaged in [false, true] {
+        let host = Host::new();
+        let catalog = host.catalog();
+        for (name, bytes) in
+            [("\u{65e5}\u{672c}.txt", &b"one"[..]), ("\u{4e2d}\u{56fd}.txt", b"another"), ("sub/x", b"x")]
+        {
+            host.file(&format!("tree/{name}"), bytes);
+        }
+        let digest = stage(&catalog, &host.path("tree"), "t").unwrap().digest;
+        if is_damaged {
+            let manifest = blob_path(&host.root(), &digest);
+            set_mode(&manifest, 0o644);
+            fs::write(&manifest, "no manifest").unwrap();
+        }
+        assert!(catalog.remove("t").unwrap().is_some());
+        let report = catalog.gc(&GcPolicy::default().with_grace(Duration::ZERO)).unwrap();
+        assert!(report.failed.is_empty(), "{report:?}");
+        assert!(fs::read_dir(host.root().join("quarantine")).unwrap().next().is_none());
+        assert!(files_below(&host.root().join("views")).is_empty() && blobs(&host.root()).is_empty());
     }
 }

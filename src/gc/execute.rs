@@ -150,7 +150,10 @@ impl Run<'_> {
         });
         match &recorded {
             Ok(()) => self.report.skipped += (steps.len() - evicted.len()) as u64,
-            // Some shards may be written.
+            // Some shards may be written. Nothing is taken of an entry that a power cut would bring back.
+            Err(error) if error.is_failed_sync() || store.root.sync_dir(Path::new(layout::INDEX)).is_err() => {
+                evicted.clear();
+            }
             Err(_) => evicted.retain(|id, _| self.is_gone(id)),
         }
         let relocked = sweep.relocked;

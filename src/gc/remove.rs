@@ -1,6 +1,6 @@
 //! `remove`: the entry first, then its views, then the blobs that nothing else needs.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::ser::SerializeStruct as _;
 use serde::{Serialize, Serializer};
@@ -12,7 +12,8 @@ use crate::entry::{ArtifactKind, Pin};
 use crate::error::{Error, Result};
 use crate::fs::{now_ms, reserve};
 use crate::index::{Change, StoredRecord};
-use crate::store::{Fate, Store, Sweep};
+use crate::layout;
+use crate::store::{Fate, Store, Sweep, each_once};
 use crate::sum::SumBytes;
 
 /// How an entry is removed.
@@ -94,7 +95,11 @@ pub(crate) fn remove(store: &Store, id: &str, options: &RemoveOptions) -> Result
     let mut receipt = RemoveReceipt { id: id.to_owned(), removed: !options.dry_run, ..RemoveReceipt::default() };
     if options.dry_run {
         refuse_pinned(id, &record.pins, options)?;
-        remove_plan::plan(store, &record, &mut receipt)?;
+        let files = files_of(store, record.kind, record.entry.digest, record.size_bytes);
+        let planned = files.and_then(|files| remove_plan::plan(store, &record, &files, &mut receipt));
+        if let Err(error) = planned {
+            receipt.could_not(record.entry.digest, record.size_bytes, &error);
+        }
         return Ok(Some(receipt));
     }
     let mut removed = None;
@@ -103,12 +108,13 @@ pub(crate) fn remove(store: &Store, id: &str, options: &RemoveOptions) -> Result
             refuse_pinned(id, &record.pins, options)?;
         }
         // The files while no sweep runs: once the record is gone, one may take a tree's manifest.
-        removed = old.map(|record| (files_of(store, &record), record));
+        let files = |record: &StoredRecord| files_of(store, record.kind, record.digest, record.size_bytes);
+        removed = old.map(|record| (files(&record), record));
         Ok(if removed.is_some() { Change::Remove } else { Change::Keep })
     })?;
     let Some((files, record)) = removed else { return Ok(None) };
     if let Err(error) = files.and_then(|files| reclaim(store, id, &record, &files, &mut receipt)) {
-        receipt.could_not(&record, &error);
+        receipt.could_not(record.digest, record.size_bytes, &error);
     }
     reserve::make_if_it_fits(&store.root);
     tracing::debug!(id, bytes = receipt.bytes_reclaimed, "removed");
@@ -124,8 +130,13 @@ fn refuse_pinned(id: &str, pins: &BTreeMap<String, Pin>, options: &RemoveOptions
     }
 }
 
-fn files_of(store: &Store, record: &StoredRecord) -> Result<Vec<TreeFile>> {
-    record.digest.map_or(Ok(Vec::new()), |digest| store.files_of(record.kind, digest, record.size_bytes))
+fn files_of(store: &Store, kind: ArtifactKind, digest: Option<Digest>, size_bytes: u64) -> Result<Vec<TreeFile>> {
+    digest.map_or(Ok(Vec::new()), |digest| store.files_of(kind, digest, size_bytes))
+}
+
+/// The blobs that may go with an entry: its root, its files, what it needs beside them.
+pub(super) fn candidates(root: Digest, files: &[TreeFile], needs: &BTreeSet<Digest>) -> Vec<Digest> {
+    each_once(files.iter().map(|file| file.digest).chain([root]).chain(needs.iter().copied()))
 }
 
 fn reclaim(
@@ -147,16 +158,10 @@ fn reclaim(
     // What cannot be removed stays and is said; the rest goes on.
     match sweep.remove_views(id, record, files) {
         Ok(freed) => receipt.bytes_reclaimed = freed.size_bytes,
-        Err(error) => receipt.could_not(record, &error),
+        Err(error) => receipt.could_not(record.digest, record.size_bytes, &error),
     }
-    let mut candidates: Vec<(Digest, u64)> = files.iter().map(|file| (file.digest, file.size_bytes)).collect();
-    if record.kind == ArtifactKind::Tree {
-        candidates.push((digest, 0));
-    }
-    candidates.extend(record.needs.iter().map(|digest| (*digest, 0)));
-    candidates.sort_unstable();
-    candidates.dedup();
-    for (digest, bytes) in candidates {
+    for digest in candidates(digest, files, &record.needs) {
+        let bytes = store.root.meta(&layout::blob(&digest)).ok().flatten().map_or(0, |meta| meta.size_bytes);
         match sweep.remove_blob(&digest, true) {
             Ok(Fate::Referenced) => receipt.keep(digest, bytes, REFERENCED),
             Ok(Fate::Leased) => receipt.keep(digest, bytes, LEASED),
@@ -170,7 +175,7 @@ fn reclaim(
         receipt.bytes_reclaimed.saturating_add(swept.freed.iter().map(|freed| freed.size_bytes).sum_bytes());
     receipt.shared_bytes = swept.freed.iter().map(|freed| freed.shared_bytes).sum_bytes();
     if let Some(error) = swept.failed.first() {
-        receipt.could_not(record, error);
+        receipt.could_not(record.digest, record.size_bytes, error);
     }
     Ok(())
 }
@@ -180,10 +185,10 @@ impl RemoveReceipt {
         self.kept.push(KeptBlob { digest, bytes, reason: reason.into() });
     }
 
-    fn could_not(&mut self, record: &StoredRecord, error: &crate::error::Error) {
-        tracing::warn!(id = %self.id, %error, "the entry is removed, not all of its bytes are");
-        if let Some(digest) = record.digest {
-            self.keep(digest, record.size_bytes, &format!("it could not be removed: {error}"));
+    fn could_not(&mut self, digest: Option<Digest>, size_bytes: u64, error: &Error) {
+        tracing::warn!(id = %self.id, %error, "the entry can be removed, not all of its bytes can");
+        if let Some(digest) = digest {
+            self.keep(digest, size_bytes, &format!("it could not be removed: {error}"));
         }
     }
 }

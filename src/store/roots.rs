@@ -168,6 +168,9 @@ impl Store {
     /// The files of a blob that reads as a manifest.
     pub(super) fn read_if_tree(&self, digest: Digest) -> Result<Option<Vec<TreeFile>>> {
         let name = layout::blob(&digest);
+        if self.root.read_start(&name, 1)?.as_deref() != Some(b"{") {
+            return Ok(None); // a model is not read for that
+        }
         let bytes = match self.root.read(&name, manifest::MAX_BYTES) {
             Err(Error::CorruptIndex { .. }) => None, // it is larger than any manifest
             other => other?,

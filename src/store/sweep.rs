@@ -1,5 +1,6 @@
 //! A sweep: what is taken out of service while no commit runs, and removed for good afterwards.
 
+use std::cell::OnceCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
@@ -30,6 +31,8 @@ pub(crate) struct Sweep<'s> {
     blocked: BTreeMap<Digest, Lock>,
     /// In `trash/` now, to be removed for good when the store lock is free again.
     doomed: Vec<(Digest, PathBuf)>,
+    /// The inodes of all blobs, once they are asked for.
+    blobs: OnceCell<BTreeSet<(u64, u64)>>,
     /// Removed for good already: there was no room for a name in `trash/`.
     freed: Vec<Freed>,
 }
@@ -70,6 +73,7 @@ impl<'s> Sweep<'s> {
             orphans: BTreeSet::new(),
             blocked: BTreeMap::new(),
             doomed: Vec::new(),
+            blobs: OnceCell::new(),
             freed: Vec::new(),
         };
         sweep.lock()?;
@@ -207,7 +211,7 @@ impl<'s> Sweep<'s> {
             }
         }
         let expected = match digits {
-            Some(_) => Expected::of(self.store, &shown)?,
+            Some(_) => Expected::of(self.store, folder, &shown)?,
             None => Expected::Nothing,
         };
         self.clear(folder, folder, &expected)?;
@@ -228,11 +232,30 @@ impl<'s> Sweep<'s> {
                 }
                 root.remove_empty_dir(path).map(drop)
             }
-            Some(meta) if is_ours(&meta, root.keeps_modes()) && expected.has(view, path, &meta) => {
+            Some(meta) if is_ours(&meta, root.keeps_modes()) && self.is_expected(view, path, &meta, expected)? => {
                 root.remove_file(path).map(drop)
             }
             Some(meta) => self.guard().quarantine_stranger(path, &meta).map(drop),
         }
+    }
+
+    /// Whether the catalog may have put a file there: what it shows has this name and size, or it is a name of some blob, as
+    /// when a manifest cannot be read.
+    fn is_expected(&self, view: &Path, path: &Path, meta: &Meta, expected: &Expected) -> Result<bool> {
+        if expected.has(view, path, meta) {
+            return Ok(true);
+        }
+        if meta.links < 2 || matches!(expected, Expected::Nothing) {
+            return Ok(false);
+        }
+        let blobs = match self.blobs.get() {
+            Some(blobs) => blobs,
+            None => {
+                let metas = blob::all_with_meta(&self.store.root)?;
+                self.blobs.get_or_init(|| metas.values().map(|meta| (meta.device, meta.inode)).collect())
+            }
+        };
+        Ok(blobs.contains(&(meta.device, meta.inode)))
     }
 
     /// Lets commits run again, then removes for good what was taken at once.
@@ -256,20 +279,26 @@ enum Expected {
     Nothing,
     /// What it shows is not here any more, so its files cannot be told from others but by their mode.
     Unknown,
-    /// Of a tree, by their [`folded`] paths in it, with their sizes; of a file, the size.
-    Files { by_path: BTreeMap<String, u64>, sizes_bytes: BTreeSet<u64> },
+    /// A tree's files by their [`folded`] paths, with their sizes; a file's size alone.
+    Files { by_path: BTreeSet<(String, u64)>, sizes_bytes: BTreeSet<u64> },
 }
 
 impl Expected {
-    /// What blobs, of which one is the artifact, can be shown as.
-    fn of(store: &Store, shown: &[Digest]) -> Result<Self> {
-        let (mut by_path, mut sizes_bytes) = (BTreeMap::new(), BTreeSet::new());
+    /// What blobs, of which one is the artifact, can be shown as in this folder.
+    fn of(store: &Store, folder: &Path, shown: &[Digest]) -> Result<Self> {
+        if shown.is_empty() {
+            return Ok(Expected::Unknown);
+        }
+        let (mut by_path, mut sizes_bytes) = (BTreeSet::new(), BTreeSet::new());
+        // Only a tree has a folder in its view, and only then a blob is read.
+        let is_tree = store.root.entries(folder)?.iter().any(|(_, meta)| meta.kind == Kind::Dir);
         for digest in shown {
             sizes_bytes.extend(store.root.meta(&layout::blob(digest))?.map(|meta| meta.size_bytes));
-            let files = store.read_if_tree(*digest)?.unwrap_or_default();
-            by_path.extend(files.into_iter().map(|file| (folded(Path::new(&file.path)), file.size_bytes)));
+            let files = if is_tree { store.read_if_tree(*digest)? } else { None };
+            let files = files.unwrap_or_default().into_iter();
+            by_path.extend(files.map(|file| (folded(Path::new(&file.path)), file.size_bytes)));
         }
-        Ok(if shown.is_empty() { Expected::Unknown } else { Expected::Files { by_path, sizes_bytes } })
+        Ok(Expected::Files { by_path, sizes_bytes })
     }
 
     fn has(&self, view: &Path, path: &Path, meta: &Meta) -> bool {
@@ -282,7 +311,7 @@ impl Expected {
             Expected::Files { sizes_bytes, .. } if below.as_path().as_os_str().is_empty() => {
                 is_named && sizes_bytes.contains(&meta.size_bytes)
             }
-            Expected::Files { by_path, .. } => by_path.get(&folded(below.as_path())) == Some(&meta.size_bytes),
+            Expected::Files { by_path, .. } => by_path.contains(&(folded(below.as_path()), meta.size_bytes)),
         }
     }
 }

@@ -10,7 +10,7 @@ use rstest::rstest;
 
 use super::*;
 use crate::common::mount::{self, Mounted};
-use crate::common::{assert_readable, noise, options, reference};
+use crate::common::{assert_readable, noise, options, reference, wait_until};
 
 const MODEL: usize = 8 << 20;
 /// Folders and small files.
@@ -43,6 +43,13 @@ impl Shared {
         let receipt = self.catalog.stage(&reference(&source), &options(name).with_mode(self.mode)).unwrap();
         let expected = if self.mode == IngestMode::Link { UsedMode::Link } else { UsedMode::Reflink };
         assert_eq!((receipt.mode, receipt.view), (expected, LinkMode::Hardlink));
+    }
+
+    /// So many models share their bytes then: xfs frees the blocks of a file in the background.
+    fn remove_source(&self, name: &str, shared: u64) {
+        fs::remove_file(self.source(name)).unwrap();
+        self.sync();
+        wait_until("its blocks are free", || self.catalog.disk_usage().unwrap().shared_bytes == shared * MODEL as u64);
     }
 
     fn sync(&self) {
@@ -87,8 +94,7 @@ fn what_frees_nothing_is_not_evicted_and_counts_for_no_limit(#[case] mkfs: &[&st
     for name in ["a", "b", "own"] {
         scene.add(name);
     }
-    fs::remove_file(scene.source("own")).unwrap();
-    scene.sync();
+    scene.remove_source("own", 2);
     let size = MODEL as u64;
     let usage = catalog.disk_usage().unwrap();
     assert_eq!((usage.physical_bytes, usage.shared_bytes), (3 * size, 2 * size));
@@ -119,8 +125,7 @@ fn what_frees_nothing_is_not_evicted_and_counts_for_no_limit(#[case] mkfs: &[&st
     scene.assert_freed_since(free, 0);
 
     // The source goes: from now on it is worth its size.
-    fs::remove_file(scene.source("b")).unwrap();
-    scene.sync();
+    scene.remove_source("b", 0);
     let free = scene.free_bytes();
     let report = catalog.gc(&now().with_max_bytes(Some(0))).unwrap();
     assert_eq!((report.entries, report.physical_bytes), (1, size), "{report:?}");
