@@ -294,3 +294,17 @@ fn a_collection_evicts_past_a_shard_that_cannot_be_written() {
     assert_eq!(blobs(&host.root()).len(), 1, "the others' bytes are gone");
     assert_eq!(catalog.gc(&policy).unwrap().entries, 1);
 }
+
+// Red when one shard that cannot be written loses the uses of all that are noted with it.
+#[test]
+fn one_shard_that_cannot_be_written_loses_no_other_use() {
+    let host = Host::new();
+    let catalog = host.catalog();
+    let items: Vec<_> = ["a", "b", "c"].map(|id| (reference(&host.file(id, id)), options(id))).into();
+    catalog.stage_many(&items).into_iter().for_each(|result| drop(result.unwrap()));
+    let held = hold_shard(&host.root(), "b");
+    catalog.stage_many(&items).into_iter().for_each(|result| drop(result.unwrap()));
+    drop(held);
+    let is_noted = |id: &str| catalog.record(id).unwrap().unwrap().last_used_ms.is_some();
+    assert_eq!(["a", "b", "c"].map(is_noted), [true, false, true]);
+}

@@ -39,9 +39,15 @@ pub(crate) const NOBODY_ELSE: &BTreeSet<u32> = &BTreeSet::new();
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Published {
     /// It was stored.
-    New,
+    New {
+        /// The user that the very file belongs to.
+        owner: u32,
+    },
     /// It was here already, and is good.
-    Existing,
+    Existing {
+        /// The user that the very file that was judged belongs to.
+        owner: u32,
+    },
     /// It was thought to be here, so it was not synced: that has to be done first, without any lock.
     Unsynced,
     /// Something is here under its name that has to be checked first, without any lock: see [`Checker`].
@@ -107,10 +113,12 @@ pub(crate) fn publish(
             // It is advice. As a failure of the commit it would leave behind a blob of which the commit knows nothing.
             tracing::debug!(digest = %sealed.digest(), %error, "that the blob is good is not recorded");
         }
-        return Ok(Published::New);
+        return Ok(Published::New { owner: sealed.meta().owner });
     }
     match root.meta(&name)? {
-        Some(meta) if outboard::fits(root, &sealed.digest(), &meta, durability, NOBODY_ELSE) => Ok(Published::Existing),
+        Some(meta) if outboard::fits(root, &sealed.digest(), &meta, durability, NOBODY_ELSE) => {
+            Ok(Published::Existing { owner: meta.owner })
+        }
         _ => Ok(Published::Doubtful),
     }
 }
@@ -203,7 +211,7 @@ mod tests {
         let name = layout::blob(&sealed.digest());
         for _ in 0..2 {
             let published = publish(&root, &mut sealed, &BTreeMap::new(), Durability::Relaxed, &mut Touched::default());
-            assert_eq!(published.unwrap(), Published::New);
+            assert!(matches!(published.unwrap(), Published::New { .. }));
             assert_eq!(root.read(&name, 99).unwrap().unwrap(), b"bytes");
             to_trash(&root, &sealed.digest()).unwrap();
         }
@@ -223,13 +231,13 @@ mod tests {
         };
         let mut first = sealed_bytes(&session, Durability::Full);
         assert!(first.is_synced());
-        assert_eq!(publish(&mut first), Published::New);
+        assert!(matches!(publish(&mut first), Published::New { .. }));
         let mut second = sealed_bytes(&session, Durability::Full);
         assert!(!second.is_synced(), "its bytes are here: syncing a copy of them is for nothing");
-        assert_eq!(publish(&mut second), Published::Existing);
+        assert!(matches!(publish(&mut second), Published::Existing { .. }));
         to_trash(&root, &second.digest()).unwrap();
         assert_eq!(publish(&mut second), Published::Unsynced);
         second.sync().unwrap();
-        assert_eq!(publish(&mut second), Published::New);
+        assert!(matches!(publish(&mut second), Published::New { .. }));
     }
 }

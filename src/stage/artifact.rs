@@ -176,7 +176,10 @@ impl Facts {
     /// The record of a staged artifact. What belongs to the id and not to the content is kept from the old one.
     fn record(&self, view: &View, old: Option<StoredRecord>) -> StoredRecord {
         let now = now_ms();
-        self.replaced.set(old.as_ref().and_then(|old| old.digest).filter(|digest| *digest != self.digest));
+        // A second round finds what the first one has recorded.
+        if let Some(replaced) = old.as_ref().and_then(|old| old.digest).filter(|digest| *digest != self.digest) {
+            self.replaced.set(Some(replaced));
+        }
         let was_verified =
             old.as_ref().is_some_and(|old| old.digest == Some(self.digest) && old.trust == TrustState::Verified);
         let record = StoredRecord {

@@ -54,11 +54,11 @@ impl Chore {
     }
 }
 
-/// Whether a blob is the very file that was read in full a moment ago.
-pub(super) fn is_as_settled(store: &Store, settled: Option<&Meta>, digest: &Digest) -> Result<bool> {
-    let Some(then) = settled else { return Ok(false) };
+/// A blob as it was when it was read in full a moment ago, if it still is that very file.
+pub(super) fn as_settled<'m>(store: &Store, settled: Option<&'m Meta>, digest: &Digest) -> Result<Option<&'m Meta>> {
+    let Some(then) = settled else { return Ok(None) };
     let now = store.root.meta(&layout::blob(digest))?;
-    Ok(now.is_some_and(|now| now.same_inode(then) && now.stamp() == then.stamp()))
+    Ok(now.filter(|now| now.same_inode(then) && now.stamp() == then.stamp()).map(|_| then))
 }
 
 fn make_copies(store: &Store, session: &Session<'_>, unit: &Unit<'_, '_>, progress: &mut Progress) -> Result<()> {

@@ -15,7 +15,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::PathBuf;
 
-use super::chores::{Chore, is_as_settled};
+use super::chores::{Chore, as_settled};
+use super::each::each;
 use super::{Shared, Store};
 use crate::blob::{Published, Sealed};
 use crate::digest::Digest;
@@ -102,13 +103,6 @@ impl Progress {
         if !store.root.is_trusted_by_all(owner) {
             self.owners.insert(owner);
         }
-    }
-
-    fn note_owner_of(&mut self, store: &Store, digest: &Digest) -> Result<()> {
-        if let Some(blob) = store.root.meta(&layout::blob(digest))? {
-            self.note_owner(store, blob.owner);
-        }
-        Ok(())
     }
 }
 
@@ -208,32 +202,29 @@ impl Commit<'_> {
         results
     }
 
-    /// Records units in one write. When that fails, each shard by itself, and then each unit: one shard that is damaged, or
-    /// one edit that is refused, is not the failure of the others.
     fn record_each(&self, shared: &mut Shared<'_>, due: &[(usize, &Unit<'_, '_>)]) -> Vec<(usize, Result<()>)> {
-        let is_everybodys = |error: &Error| error.is_failed_sync() || error.is_busy();
-        match self.record_some(shared, due) {
-            Err(error) if due.len() > 1 && !is_everybodys(&error) => {
-                parts(due).iter().flat_map(|part| self.record_each(shared, part)).collect()
-            }
-            result => due.iter().map(|(number, _)| (*number, result.clone())).collect(),
-        }
-    }
-
-    fn record_some(&self, shared: &mut Shared<'_>, due: &[(usize, &Unit<'_, '_>)]) -> Result<()> {
         let by_id: BTreeMap<&str, (usize, &Unit<'_, '_>)> =
             due.iter().map(|(number, unit)| (unit.id, (*number, *unit))).collect();
         let ids: Vec<&str> = by_id.keys().copied().collect();
-        shared.record(&ids, self.flush, &mut |id, old| {
-            let Some((number, unit)) = by_id.get(id) else { return Ok(Change::Keep) };
-            let progress = self.progress.get(*number);
-            let view = progress.and_then(|progress| progress.view.as_ref());
-            let mut change = unit.record.map_or(Ok(Change::Keep), |record| record(view, old))?;
-            if let (Change::Put(record), Some(progress)) = (&mut change, progress) {
-                record.owners.extend(&progress.owners);
-            }
-            Ok(change)
-        })
+        let is_everybodys = |error: &Error| error.is_failed_sync() || error.is_busy();
+        let recorded = each(&ids, &is_everybodys, &mut |ids| {
+            shared.record(ids, self.flush, &mut |id, old| match by_id.get(id) {
+                Some((number, unit)) => self.edit(*number, unit, old),
+                None => Ok(Change::Keep),
+            })
+        });
+        recorded.into_iter().filter_map(|(id, result)| Some((by_id.get(id)?.0, result))).collect()
+    }
+
+    /// What becomes of the record of an open unit.
+    fn edit(&self, number: usize, unit: &Unit<'_, '_>, old: Option<StoredRecord>) -> Result<Change> {
+        let progress = self.progress.get(number);
+        let view = progress.and_then(|progress| progress.view.as_ref());
+        let mut change = unit.record.map_or(Ok(Change::Keep), |record| record(view, old))?;
+        if let (Change::Put(record), Some(progress)) = (&mut change, progress) {
+            record.owners.extend(&progress.owners);
+        }
+        Ok(change)
     }
 
     fn is_open(&self, number: usize) -> bool {
@@ -263,18 +254,6 @@ impl Commit<'_> {
     }
 }
 
-/// Units by their shards; those of one shard one by one.
-fn parts<'u, 'a, 'r>(due: &[(usize, &'u Unit<'a, 'r>)]) -> Vec<Vec<(usize, &'u Unit<'a, 'r>)>> {
-    let mut shards: BTreeMap<u8, Vec<(usize, &Unit<'_, '_>)>> = BTreeMap::new();
-    for unit in due {
-        shards.entry(layout::shard_number(unit.1.id)).or_default().push(*unit);
-    }
-    match shards.len() {
-        0 | 1 => due.iter().map(|unit| vec![*unit]).collect(),
-        _ => shards.into_values().collect(),
-    }
-}
-
 /// Publishes and shows one unit, as far as that can be done under the lock.
 fn attempt(
     shared: &mut Shared<'_>,
@@ -292,15 +271,16 @@ fn attempt(
     for (number, incoming) in unit.blobs.iter_mut().enumerate() {
         let digest = incoming.digest();
         match shared.publish(incoming)? {
-            Published::New => {
+            // The owner of what was judged, and not of what has the name by now.
+            Published::New { owner } => {
                 progress.stored.insert(digest);
-                progress.note_owner(store, current_user());
+                progress.note_owner(store, owner);
             }
-            Published::Existing => progress.note_owner_of(store, &digest)?,
-            Published::Doubtful if is_as_settled(store, settled.get(&digest), &digest)? => {
-                progress.note_owner_of(store, &digest)?;
-            }
-            Published::Doubtful => chores.push(Chore::Check(digest)),
+            Published::Existing { owner } => progress.note_owner(store, owner),
+            Published::Doubtful => match as_settled(store, settled.get(&digest), &digest)? {
+                Some(meta) => progress.note_owner(store, meta.owner),
+                None => chores.push(Chore::Check(digest)),
+            },
             Published::Unsynced => chores.push(Chore::Sync(number)),
         }
     }

@@ -1,9 +1,9 @@
 //! What is noted of an entry without touching its content: that it is used, wanted, retired.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use super::{Shared, Store};
+use super::{Shared, Store, each};
 use crate::entry::{LifecycleState, Pin, Record, TOUCH_INTERVAL, check_id};
 use crate::error::Result;
 use crate::fs::lock::Wait;
@@ -20,32 +20,41 @@ impl Store {
         self.touch_all(std::slice::from_ref(record)) > 0
     }
 
-    /// The same for several entries, in one write for each shard. Returns how many were recorded.
+    /// The same for several entries, in one write for each shard; one that cannot be written loses the others nothing.
+    /// Returns how many were recorded.
     pub(crate) fn touch_all(&self, records: &[Record]) -> usize {
         let due = records.iter().filter(|record| is_due(record.last_used_ms, now_ms()));
         let ids: Vec<&str> = due.map(|record| record.entry.id.as_str()).collect();
         if ids.is_empty() {
             return 0;
         }
-        let mut handle = self.with_lock_wait(Wait::UpTo(TOUCH_PATIENCE));
-        handle.settings.durability = Durability::Relaxed;
+        let begun = Instant::now();
         let mut touched = BTreeSet::new();
-        let edited = handle.edit(&ids, &mut |id, old| {
-            let now = now_ms();
-            touched.remove(id);
-            Ok(match old {
-                Some(mut record) if is_due(record.last_used_ms, now) => {
-                    record.last_used_ms = Some(now);
-                    touched.insert(id.to_owned());
-                    Change::Put(Box::new(record))
-                }
-                _ => Change::Keep,
+        let edited = each(&ids, &|_| false, &mut |ids| {
+            // All of it waits no longer than that.
+            let mut handle = self.with_lock_wait(Wait::UpTo(TOUCH_PATIENCE.saturating_sub(begun.elapsed())));
+            handle.settings.durability = Durability::Relaxed;
+            handle.edit(ids, &mut |id, old| {
+                let now = now_ms();
+                touched.remove(id);
+                Ok(match old {
+                    Some(mut record) if is_due(record.last_used_ms, now) => {
+                        record.last_used_ms = Some(now);
+                        touched.insert(id.to_owned());
+                        Change::Put(Box::new(record))
+                    }
+                    _ => Change::Keep,
+                })
             })
         });
-        if let Err(error) = &edited {
-            tracing::debug!(?ids, %error, "their use was not recorded");
-        }
-        if edited.is_ok() { touched.len() } else { 0 }
+        let is_noted = |(id, result): (&str, Result<()>)| match result {
+            Ok(()) => touched.contains(id),
+            Err(error) => {
+                tracing::debug!(id, %error, "its use was not recorded");
+                false
+            }
+        };
+        edited.into_iter().map(is_noted).filter(|is_noted| *is_noted).count()
     }
 
     pub(crate) fn set_state(&self, id: &str, state: LifecycleState) -> Result<()> {

@@ -10,6 +10,7 @@
 mod chores;
 mod commit;
 mod config;
+mod each;
 mod freshness;
 mod guard;
 mod marks;
@@ -26,6 +27,7 @@ pub use min_free::{InvalidMinFree, MinFree};
 pub use open::default_model_cache_dir;
 
 pub(crate) use commit::{Done, Unit, commit};
+pub(crate) use each::each;
 pub(crate) use freshness::{damaged, is_there, shown_files};
 pub(crate) use guard::{Exclusive, Shared};
 pub(crate) use open::{Others, check_store_file, existing_root, has_entries, has_tag, no_catalog, write_tag};

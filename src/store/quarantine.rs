@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{Exclusive, Store};
+use super::{Exclusive, Store, each};
 use crate::blob::Subject;
 use crate::digest::Digest;
 use crate::entry::{ArtifactKind, Record};
@@ -133,15 +133,14 @@ impl Store {
     }
 }
 
-/// Marks entries in one write, or, when that fails, one by one: the shard of one may be damaged.
+/// Marks all entries that can be marked.
 fn mark_damaged(alone: &Exclusive<'_>, ids: &[&str]) -> Result<()> {
-    let marked = alone.record(ids, &mut |_, old| {
-        let Some(mut record) = old else { return Ok(Change::Keep) };
-        record.damaged_ms = record.damaged_ms.or(Some(now_ms()));
-        Ok(Change::Put(Box::new(record)))
+    let marked = each(ids, &|_| false, &mut |ids| {
+        alone.record(ids, &mut |_, old| {
+            let Some(mut record) = old else { return Ok(Change::Keep) };
+            record.damaged_ms = record.damaged_ms.or(Some(now_ms()));
+            Ok(Change::Put(Box::new(record)))
+        })
     });
-    match (marked, ids) {
-        (Err(_), [_, _, ..]) => ids.iter().map(|id| mark_damaged(alone, &[id])).fold(Ok(()), Result::and),
-        (marked, _) => marked,
-    }
+    marked.into_iter().map(|(_, result)| result).fold(Ok(()), Result::and)
 }
