@@ -61,8 +61,8 @@ fn stage(c: &mut Criterion) {
     unchanged(c);
 }
 
-/// What the BLAKE3 groups cost that are made on the way: with them, and without. No sync, whose time would hide it. The
-/// largest takes a minute and 6 GiB of disk, so it is only done when it is asked for.
+/// The cost of the BLAKE3 groups that are made on the way: with them, and without. There is no sync, whose time would hide
+/// it. The largest takes a minute and 6 GiB of disk, so it is only done when it is asked for.
 fn outboard(c: &mut Criterion) {
     let is_large_wanted = std::env::var_os("CATALOG_BENCH_LARGE").is_some();
     for (name, size) in [("16MiB", 16 * MIB), ("256MiB", 256 * MIB), ("2GiB", 2048 * MIB)] {

@@ -113,9 +113,9 @@ impl Lease {
     ///
     /// Reading them cannot fail but by a read error of the disk, or if the blob is cut: by the user it belongs to, who in a
     /// group's root may be another than this one, or by root. Both end the process with SIGBUS, as they do for every program
-    /// that maps its data. A lease keeps other processes of the catalog from taking the blob, and nobody from writing to a
-    /// file of their own; who does not trust the owner reads the file at [`local_path`](Lease::local_path) instead. A tree has
-    /// no bytes of its own: see [`map_file`](Lease::map_file).
+    /// that maps its data. A lease keeps other processes of the catalog from taking the blob, but it keeps nobody from writing
+    /// to a file of their own: a caller that does not trust the owner reads the file at
+    /// [`local_path`](Lease::local_path) instead. A tree has no bytes of its own: see [`map_file`](Lease::map_file).
     pub fn map(&self) -> Result<ModelMap<'_>> {
         Ok(ModelMap { map: self.map_whole()?, _lease: self })
     }

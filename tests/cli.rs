@@ -112,7 +112,7 @@ impl Run {
         // The time is one that only a hang can reach.
         let output = assert_cmd::Command::from_std(command).timeout(Duration::from_secs(30)).output().unwrap();
         let stderr = String::from_utf8(output.stderr).unwrap();
-        // Of the first stage on each host; tests/roots.rs looks at it.
+        // The first stage on each host prints this note; tests/roots.rs looks at it.
         let is_other = |line: &&str| !line.starts_with("note: made a new catalog at ");
         Run {
             code: output.status.code().expect("it ends by itself, and not by a signal"),

@@ -126,7 +126,7 @@ fn what_needs_no_eviction_does_not_need_all_roots() {
         catalog.repair("single", &RepairOptions::default()).unwrap();
         assert_readable(&catalog, "single", b"single");
         if !shard_is_damaged {
-            // That very tree, too.
+            // The tree that lost its manifest can be staged again, too.
             stage(&catalog, &host.path("tree"), "tree").unwrap();
             catalog.resolve("tree").unwrap();
         }

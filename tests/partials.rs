@@ -268,7 +268,7 @@ fn cancelled_at(bytes: i64, mode: IngestMode) -> StageOptions {
     mode_options("large", mode).with_cancel(cancel).with_observer(std::sync::Arc::new(observer))
 }
 
-/// Of a clone, too: its room counts as long as it is a partial.
+/// The room of a clone, too, counts as long as it is a partial.
 // Red when `reserved_bytes` looks for a copy alone.
 #[test]
 fn an_interrupted_clone_has_its_room_already() {

@@ -38,7 +38,7 @@ impl Drop for Immutable {
     }
 }
 
-/// That a move has staged the bytes, says what stays and why, and is no success.
+/// Asserts that a move has staged the bytes, says what stays and why, and is no success.
 #[track_caller]
 fn assert_unmoved(host: &Host, output: &Output, id: &str, source: &std::path::Path, why: &str) {
     assert_eq!(output.status.code(), Some(1), "{output:?}");

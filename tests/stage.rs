@@ -163,7 +163,7 @@ fn other_bytes_of_the_same_size_and_time_are_read() {
     }
 }
 
-// Red when `lasting_stamp` answers the stamp of a young file as well.
+// Red when `lasting_stamp` returns the stamp of a young file as well.
 #[test]
 fn a_source_too_young_to_be_told_apart_is_read_again() {
     let host = Host::new();

@@ -106,7 +106,7 @@ impl Assembly<'_> {
         Ok(readers)
     }
 
-    /// Brings what is good of a file into the private one, by reflink where that is possible. Answers what is still missing.
+    /// Brings what is good of a file into the private one, by reflink where that is possible. Returns what is still missing.
     fn take_over(
         &self,
         root: &Root,

@@ -12,7 +12,7 @@ use crate::fs::{Kind, Meta, Root};
 use crate::layout::{self, Thing};
 use crate::threads::ready_for_rayon;
 
-/// All that is in `trash/`, by digest; of one that is there twice, the later.
+/// All that is in `trash/`, by digest. If a blob is there twice, the later one counts.
 pub(crate) fn trash(root: &Root) -> Result<BTreeMap<Digest, u64>> {
     let folder = Path::new(layout::TRASH);
     let trashed = |name: &OsString| match layout::classify_in(folder, name) {

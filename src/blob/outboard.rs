@@ -109,7 +109,7 @@ fn decode(text: &[u8]) -> Option<Outboard> {
 }
 
 impl Outboard {
-    /// Whether a file is as it was at the last full check of the blob, by the word of those who may give it.
+    /// Whether a file is as it was at the last full check of the blob, and the owners of both are trusted.
     pub(crate) fn fits(&self, root: &Root, file: &Meta, owners: &BTreeSet<u32>) -> bool {
         self.has_stamp_of(file) && self.speaks_for(root, file, owners)
     }

@@ -167,7 +167,7 @@ pub(crate) trait Keeper: Debug + Send + Sync {
     fn remove(self: Box<Self>);
 }
 
-/// Whose a private file is.
+/// Who removes a private file.
 #[derive(Debug)]
 enum Home<'r> {
     /// Its session's: its name goes with this process.

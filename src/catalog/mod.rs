@@ -39,7 +39,7 @@ impl FsCatalog {
     /// Opens the catalog at `root`, which is made when there is none; [`is_new`](FsCatalog::is_new) tells.
     ///
     /// A directory that is no catalog and has other things in it is an error
-    /// ([`RootNotEmpty`](crate::Error::RootNotEmpty)): it was hardly meant. [`init`](FsCatalog::init) takes it.
+    /// ([`RootNotEmpty`](crate::Error::RootNotEmpty)): it was probably a mistake. [`init`](FsCatalog::init) takes it.
     ///
     /// Opening an existing one writes nothing, so it works on a read-only root.
     pub fn new(root: impl AsRef<Path>) -> Result<Self> {

@@ -131,7 +131,7 @@ pub enum FindingKind {
     StrayView,
     /// No entry needs it: its entry was removed, or an operation was killed before it recorded one.
     UnreferencedBlob,
-    /// What a fetch or a large copy brought before it was stopped, longer than a day ago; the same again goes on with it.
+    /// A fetch or a large copy was stopped longer than a day ago; the same one, run again, resumes it.
     StalePartial,
     /// Blobs that nothing needs lie there for longer than the default grace.
     TrashOverdue,

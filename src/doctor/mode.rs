@@ -35,7 +35,7 @@ impl Right {
                 Right { mode, needed: mode, allowed: mode }
             }
             // Whoever takes reading away from others has a reason; writing is for the owner, and for the group if the root
-            // is the group's. Of a group root's folder that is closed to the group, the maker was killed.
+            // is the group's. If a folder of a group's root is closed to the group, its maker was killed.
             (_, Kind::Dir) => {
                 // The sticky bit keeps members from replacing each other's files, such as a shard.
                 let (needed, sticky) = if root.is_shared() { (0o770, 0) } else { (0o700, 0o1000) };
@@ -56,7 +56,7 @@ impl Look<'_> {
             Thing::Blob(digest) => (right.mode, Some(*digest)),
             Thing::Lock(_) => (right.mode, None),
             _ if meta.kind == Kind::Dir => (right.mode, None),
-            // Of a small file nobody but its owner gets more than there is.
+            // A small file: only its owner gets rights that are missing.
             _ => ((meta.mode | right.needed) & right.allowed, None),
         };
         tally.wrong_modes.push(self.wrong_mode(path, meta, mode, digest));
@@ -117,7 +117,7 @@ impl Doctor {
         }
     }
 
-    /// That the very file has the bytes that it should have, by their SHA-256.
+    /// Fails unless this very file has the bytes that it should have, by their SHA-256.
     fn ensure_bytes(&self, path: &Path, digest: Digest, file: &Meta) -> Result<()> {
         let root = &self.store.root;
         let subject = Subject { path: path.to_path_buf(), ..Subject::blob(&digest, Some(file.size_bytes)) };

@@ -97,7 +97,7 @@ impl Doctor {
             Err(error @ Error::UnsupportedFormat { .. }) => return Err(error),
             Ok(false) | Err(_) => {}
         }
-        // That it reads as format 1 is all that says of which format the store is.
+        // Nothing else says which format the store has: the index must read as format 1.
         store.index.all()?;
         if root.meta(name)?.is_some() {
             let to = layout::quarantine_other(layout::STORE_JSON, &atomic::random_name());

@@ -197,7 +197,7 @@ pub struct Record {
     pub files: u64,
     /// How far the content is known to be right.
     pub trust: TrustState,
-    /// How `local_path` was made from the blob; of a tree, the costliest way any of its files took.
+    /// How `local_path` was made from the blob; for a tree, the costliest way any of its files took.
     pub view: Option<LinkMode>,
     /// Where it came from; `None` for a registered path.
     pub source: Option<Provenance>,

@@ -126,7 +126,7 @@ mod tests {
             println!("skipped: this file system keeps everything in memory");
             return;
         }
-        // What an engine has in memory: the third part.
+        // The third part is in memory, as an engine would have it.
         sys::will_need(&file, &(8 * MIB..12 * MIB));
         Map::of_owned(&file, 8 * MIB..12 * MIB).unwrap().populate().unwrap();
         let before = resident(&file, 0..16 * MIB);

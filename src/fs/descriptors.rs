@@ -2,10 +2,11 @@
 
 use super::sys;
 
-/// For what else is opened meanwhile: folders, lock files, what other threads of the program open.
+/// Left for other files that are opened meanwhile: folders, lock files, those of other threads of the program.
 const OTHERS: usize = 32;
 
-/// About so many, and at least one. Whoever wants to hold many open at once holds no more than a part of it.
+/// How many files this process can still open, roughly, and at least one. A caller that holds many open at once takes only
+/// a part of them.
 pub(crate) fn spare_descriptors() -> usize {
     let Some(limit) = sys::descriptor_limit() else { return usize::MAX };
     let limit = usize::try_from(limit).unwrap_or(usize::MAX);
@@ -14,8 +15,8 @@ pub(crate) fn spare_descriptors() -> usize {
 
 /// Raises the process's own limit of open files, from the soft one to the hard one.
 ///
-/// The soft one is low (1,024, or 256) for the sake of programs that use `select`. For a program to call at its start, as the
-/// command does; the library works within the limit that there is, in more rounds.
+/// The soft limit is low (1,024, or 256) for the sake of programs that use `select`. A program may call this at its
+/// start, as the command does; the library works within the limit that it finds, in more rounds.
 pub fn raise_descriptor_limit() {
     sys::raise_descriptor_limit();
 }

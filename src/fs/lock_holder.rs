@@ -1,12 +1,12 @@
-//! Who holds a lock, as far as the system tells: Linux has a list of all locks in `/proc/locks`.
+//! The processes that hold a lock, as far as the system tells: Linux lists all locks in `/proc/locks`.
 
 use std::fs;
 use std::path::Path;
 
 use super::{Meta, process, sys};
 
-/// The processes that hold a lock on this inode: `process 12 (catalog)`, `process 12 (catalog) and 3 others`. `None`: it
-/// is not told. The one that took the lock is told, also when it has ended and left the descriptor to another.
+/// The processes that hold a lock on this inode: `process 12 (catalog)`, `process 12 (catalog) and 3 others`. `None`: the
+/// system does not tell. The process that took the lock is named, even if it has ended and left the descriptor to another.
 pub(super) fn find_holder(file: &Meta) -> Option<String> {
     let locks = fs::read_to_string("/proc/locks").ok()?;
     let device = sys::device_numbers(file.device);
@@ -33,7 +33,7 @@ struct Listed<'l> {
     inode: u64,
 }
 
-/// A line is `1: FLOCK  ADVISORY  WRITE 1234 fd:00:5678 0 EOF`; of a lock that is waited for it is `1: -> FLOCK …`. A
+/// A line is `1: FLOCK  ADVISORY  WRITE 1234 fd:00:5678 0 EOF`; for a lock that is waited for, it is `1: -> FLOCK …`. A
 /// process that cannot be seen from here has the number 0 or -1.
 fn listed(line: &str) -> Option<Listed<'_>> {
     let mut words = line.split_ascii_whitespace().skip(1);

@@ -102,8 +102,8 @@ impl Map {
         }
     }
 
-    /// Which pages are in memory now, in order, by `mincore(2)`. Of a file that belongs to somebody else and that this
-    /// process may not write, the kernel says that all of them are. `None` where the system cannot tell.
+    /// Which pages are in memory now, in order, by `mincore(2)`. For a file that belongs to somebody else and that
+    /// this process may not write, the kernel says that all of them are. `None` where the system cannot tell.
     #[cfg(target_os = "linux")]
     #[allow(unsafe_code)]
     pub(crate) fn resident_pages(&self) -> Option<Vec<bool>> {

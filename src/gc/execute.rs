@@ -254,8 +254,8 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Removes the lock files that nobody holds. Needs no lock of the store: whoever is about to lock one finds out that its
-    /// name is gone, and makes another one.
+    /// Removes the lock files of references that nobody holds. This needs no lock of the store: a process that is about
+    /// to lock one finds its name gone, and makes another one.
     fn remove_locks(&mut self) -> Result<()> {
         let folder = layout::locks_fetch();
         for (name, meta) in self.store.root.entries(&folder)? {

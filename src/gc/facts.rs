@@ -41,7 +41,7 @@ pub(crate) struct EntryFacts {
     pub(crate) digest: Option<Digest>,
     /// All blobs that it needs, the manifest of a tree among them.
     pub(crate) blobs: Vec<Digest>,
-    /// That of a tree.
+    /// The blob that is its manifest, if it is a tree.
     pub(crate) manifest: Option<Digest>,
     pub(crate) size_bytes: u64,
     /// Bytes on disk of its view, when that is a copy.

@@ -9,7 +9,7 @@ use super::{GcAction, GcFailure, GcKept, GcReason, GcStep};
 use crate::digest::Digest;
 
 impl GcAction {
-    /// The word for what is done; of a blob it depends on whether it goes `at_once`.
+    /// The word for what is done; for a blob it depends on whether it goes `at_once`.
     fn word(&self, at_once: bool) -> &'static str {
         match self {
             GcAction::RemoveLeftover { .. } => "remove_leftover",

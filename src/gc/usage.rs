@@ -27,7 +27,7 @@ pub struct DiskUsage {
     pub logical_bytes: u64,
     /// Blobs, views that are copies, trash, quarantine and what is being brought in, on disk.
     pub physical_bytes: u64,
-    /// Of these, what files outside the store have as well, by a hardlink or a reflink: removing it here frees nothing.
+    /// The part of them that files outside the store have as well, by a hardlink or a reflink: removing it frees nothing.
     pub shared_bytes: u64,
     /// What the entries would take more if each had its own copy.
     pub saved_bytes: u64,

@@ -43,7 +43,7 @@ pub(crate) fn chunks(part: Range<u64>) -> impl Iterator<Item = Range<u64>> {
     part.step_by(CHUNK_BYTES).map(move |start| start..end_of(start))
 }
 
-/// Feeds everything that a reader has to `update`, and answers how many bytes that were; about `size_bytes`, it is
+/// Feeds everything that a reader has to `update`, and returns how many bytes that were; about `size_bytes`, it is
 /// thought.
 pub(crate) fn read_all(reader: &mut impl Read, size_bytes: u64, mut update: impl FnMut(&[u8])) -> io::Result<u64> {
     // One more, so that the end of a small file shows in the first read. Not more than is needed: it is filled first.

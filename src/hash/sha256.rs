@@ -17,7 +17,7 @@ pub(crate) struct Midstate {
 pub(crate) struct Hasher {
     state: [u32; 8],
     length_bytes: u64,
-    /// What has come of a block that is not full.
+    /// The bytes of a block that is not full yet.
     tail: [[u8; BLOCK_BYTES]; 2],
 }
 
@@ -34,7 +34,7 @@ impl Hasher {
         Hasher { state, length_bytes, ..Hasher::default() }
     }
 
-    /// What it has come to; `None` within a block.
+    /// Its state so far; `None` within a block.
     pub(crate) fn midstate(&self) -> Option<Midstate> {
         let Hasher { state, length_bytes, .. } = *self;
         (self.tail_bytes() == 0).then_some(Midstate { state, length_bytes })

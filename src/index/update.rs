@@ -57,8 +57,8 @@ struct Pending<'r> {
 }
 
 impl Index {
-    /// Changes the records of `ids`, all or, when a step fails, possibly those of some shards and not of others; of each
-    /// shard all or none. Durable, with `Durability::Full`, when it returns. Called by the guards of the store lock.
+    /// Changes the records of `ids`. If a step fails, the records of some shards may be changed and those of others not, but
+    /// in each shard all or none. Durable, with `Durability::Full`, when it returns. Called by the guards of the store lock.
     ///
     /// `flush` is called once the new shards are written and before any of them can be seen: what they refer to has to
     /// be durable when it returns.
@@ -189,7 +189,7 @@ impl Index {
         Ok(Some(Pending { lock, number, generation, old_stamp: loaded.stamp, new, first_previous, only_removes }))
     }
 
-    /// A step of a change; of one that only takes entries out, with the reserve when there is no room.
+    /// A step of a change. If the change only takes entries out, the step may use the reserve when there is no room.
     fn in_room<T>(&self, only_removes: bool, mut step: impl FnMut() -> Result<T>) -> Result<T> {
         if only_removes { with_reserve(&self.root, step) } else { step() }
     }

@@ -16,7 +16,7 @@ pub(super) enum Taking {
 }
 
 /// Takes the source's inode as it is; `None` where that needs a link that the file systems do not give, and where it
-/// would let others read a name of it that stays; of a move, also where nothing tells who can still write to it.
+/// would let others read a name of it that stays. A move gives `None` also where nothing tells who can still write to it.
 pub(super) fn take<'r>(
     session: &Session<'r>,
     file: &ContentFile,

@@ -31,7 +31,7 @@ pub(super) struct Item {
     /// What its view is called.
     pub(super) name: String,
     pub(super) kind: ArtifactKind,
-    /// Sorted by path; of a file, itself with an empty path.
+    /// Sorted by path; for a file, the file itself with an empty path.
     pub(super) contents: Vec<Content>,
     pub(super) mode: IngestMode,
     pub(super) expected: Option<Digest>,

@@ -157,9 +157,9 @@ pub struct StageReceipt {
     pub size_bytes: u64,
     /// How many files it has.
     pub files: u64,
-    /// How the bytes were brought in; of a tree, the costliest way any file took.
+    /// How the bytes were brought in; for a tree, the costliest way any file took.
     pub mode: UsedMode,
-    /// How `local_path` was made; of a tree, the costliest way any file took.
+    /// How `local_path` was made; for a tree, the costliest way any file took.
     pub view: LinkMode,
     /// What the id had before, if that was other content.
     pub replaced: Option<Digest>,

@@ -29,7 +29,7 @@ use crate::view::{Copies, Exhibit, Judged, Shown, Tally, View};
 /// Rounds before giving up: more than a few only if somebody damages blobs, or replaces files, all the time.
 const ROUNDS: usize = 8;
 
-/// As many times the lock file may be gone when a round is over.
+/// How often the lock file may be gone when a round is over.
 const LOST_LOCKS: usize = 1000;
 
 /// What is committed, independent of the other units of the same commit. Ids differ within one commit.
@@ -125,7 +125,7 @@ impl Commit<'_> {
         if self.flush && self.store.root.sync_file_system()? {
             units.iter_mut().flat_map(|unit| &mut *unit.blobs).for_each(Sealed::was_synced);
         }
-        // What the last round left to do is about.
+        // The place that the last round's chores are about.
         let mut unsettled: Option<PathBuf> = None;
         let (mut rounds, mut lost_locks) = (0, 0);
         while rounds < ROUNDS && lost_locks < LOST_LOCKS {

@@ -64,7 +64,7 @@ impl Store {
 /// What becomes of a root that is no store and has somebody else's things in it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Others {
-    /// An error: it was hardly meant.
+    /// An error: it was probably a mistake.
     Refuse,
     /// A store is made beside them.
     Keep,

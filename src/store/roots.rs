@@ -139,7 +139,7 @@ impl Store {
         }
     }
 
-    /// The files of an artifact; of a file, itself with an empty path.
+    /// The files of an artifact; for a file, the file itself with an empty path.
     pub(crate) fn files_of(&self, kind: ArtifactKind, digest: Digest, size_bytes: u64) -> Result<Vec<TreeFile>> {
         match kind {
             ArtifactKind::File => Ok(vec![TreeFile { path: String::new(), digest, size_bytes }]),

@@ -284,7 +284,7 @@ enum Expected {
 }
 
 impl Expected {
-    /// What blobs, of which one is the artifact, can be shown as in this folder.
+    /// The files as which blobs, one of them the artifact, can be shown in this folder.
     fn of(store: &Store, folder: &Path, shown: &[Digest]) -> Result<Self> {
         if shown.is_empty() {
             return Ok(Expected::Unknown);

@@ -9,7 +9,7 @@ use crate::entry::{CatalogEntry, LifecycleState};
 /// Checks that a store keeps what [`CatalogStore`] promises. `make` gives a new, empty store at each call.
 ///
 /// The entries have relative `local_path`s at which there is nothing, and a store may make them absolute.
-/// What a store does with content, and whether it survives a crash, is not checked.
+/// It does not check what a store does with content, nor whether that survives a crash.
 ///
 /// # Panics
 ///

@@ -48,8 +48,7 @@ impl Recorder<'_> {
         }
     }
 
-    /// What was found of an entry that was removed, or given new content, while it was checked says nothing of what is here
-    /// now.
+    /// An entry may be removed, or given new content, while it is checked: a finding then says nothing of what is here now.
     fn unless_gone(&self, record: &Record, answer: Result<VerifyReport>) -> Result<VerifyReport> {
         if matches!(&answer, Ok(report) if matches!(report.outcome, VerificationOutcome::Pass { .. })) {
             return answer;

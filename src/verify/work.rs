@@ -59,7 +59,7 @@ impl Work {
             self.subjects.push(subject);
             self.users.push(Vec::new());
         } else if let Some(known) = self.subjects.get_mut(number) {
-            // What is checked for several is believed of those alone that all of them name.
+            // A check for several entries believes only owners that all of them name.
             known.owners.retain(|owner| subject.owners.contains(owner));
         }
         number

@@ -16,7 +16,7 @@ pub(crate) type Copies = Vec<PrivateCopy>;
 pub(crate) struct PrivateCopy {
     pub(super) path: PathBuf,
     pub(super) mode: LinkMode,
-    /// What it is at its place, once it is there.
+    /// Its `stat` at its place, once it is there.
     pub(super) placed: Option<Meta>,
 }
 

@@ -9,7 +9,7 @@ use crate::entry::LinkMode;
 use crate::error::Result;
 use crate::fs::Root;
 
-/// What removing those files of a view brings that are copies.
+/// What comes free when those files of a view are removed that are copies.
 pub(crate) fn copies_of(root: &Root, at: &Path, files: &[TreeFile]) -> Result<Freed> {
     let mut freed = Freed::default();
     for file in files {

@@ -48,7 +48,7 @@ fn a_blob_that_was_written_to_is_checked() {
     common::set_mtime(&blob, common::long_ago());
     store.repairs(&[(K::BlobChanged, &blob)], &[&json, &groups]);
 
-    // Through the view, by who may.
+    // A user who may write to it writes through the view.
     spoil(&store.view("file"), |bytes| bytes[5] ^= 1);
     let (view, shard) = (store.view("file"), common::shard_path(&store.root(), "file"));
     let prev = PathBuf::from(format!("{}.prev", shard.display()));

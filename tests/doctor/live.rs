@@ -8,7 +8,7 @@ use catalog_core::{FindingKind as K, GcPolicy};
 
 use super::*;
 
-// Red when `examine` answers after its first look: blobs without records, views without entries, unfinished shards.
+// Red when `examine` returns after its first look: blobs without records, views without entries, unfinished shards.
 #[test]
 fn a_store_at_work_has_nothing_wrong() {
     let store = Store::new();

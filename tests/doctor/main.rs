@@ -107,7 +107,7 @@ impl Store {
         found
     }
 
-    /// That these kinds are found at these places, and nothing else but what a store with a copy always has.
+    /// Asserts that these kinds are found at these places, and nothing else but what a store with a copy always has.
     #[track_caller]
     fn finds(&self, expected: &[(FindingKind, &Path)]) -> Vec<Finding> {
         let mut found = self.examine();
@@ -121,8 +121,8 @@ impl Store {
         found
     }
 
-    /// That these are found and repaired, and that only these places, and folders that something was moved in, have
-    /// changed then. Answers what is left.
+    /// Asserts that these are found and repaired, and that then only these places, and folders that something was moved in,
+    /// have changed. Returns what is left.
     #[track_caller]
     fn repairs_to(&self, expected: &[(FindingKind, &Path)], may_change: &[&Path]) -> Vec<Finding> {
         let mut found = self.finds(expected);

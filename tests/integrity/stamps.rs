@@ -124,7 +124,7 @@ fn on_a_read_only_root_everything_is_checked_and_nothing_written() {
     assert_eq!(listing(&host.root()), before);
 }
 
-// Red when `locate` answers with a path that is there, whatever is known of it: of a damaged tree, the folder is.
+// Red when `locate` returns a path that is there, whatever is known of it: of a damaged tree, the folder is.
 #[test]
 fn what_is_known_to_be_damaged_is_not_there_for_whoever_looks_it_up() {
     let host = Host::new();

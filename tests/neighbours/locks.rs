@@ -1,4 +1,4 @@
-//! Who can lock what, and who is told of whom.
+//! Which users can lock which files, and which holders an error names.
 
 use std::io::Write as _;
 use std::os::unix::process::ExitStatusExt as _;

@@ -43,7 +43,7 @@ fn somebodys_file_that_was_put_into_the_store_keeps_its_mode() {
         for owner in [0, BOB] {
             for (is_link, mode) in [(true, 0o600), (false, 0o400)] {
                 for at in &places {
-                    // Of the superuser's own file, a blob that is its name is one.
+                    // The superuser's own file under the digest of its bytes is a good blob.
                     if owner == 0 && at == &places[1] {
                         continue;
                     }
@@ -85,7 +85,7 @@ fn only_its_owner_opens_a_blob() {
     assert_eq!(mode_of(&blob), 0o444);
 }
 
-// Red when what `chmod` answers is believed: FAT and some network file systems say yes and do nothing.
+// Red when the result of `chmod` is believed: FAT and some network file systems say yes and do nothing.
 #[test]
 fn a_mode_that_the_file_system_does_not_take_is_not_said_to_be_set() {
     if !has_tool("strace") {

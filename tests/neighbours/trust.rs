@@ -1,4 +1,4 @@
-//! Whose word is taken for a blob: a member of the group can put another file in its place, and an outboard beside it.
+//! Which owners are trusted: a member of the group can put another file in the place of a blob, with an outboard beside it.
 
 use std::os::unix::fs::MetadataExt as _;
 

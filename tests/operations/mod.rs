@@ -1,7 +1,7 @@
 //! Operations on a store with two handles, and what must come of them: shared by `fuzz/fuzz_targets/operations.rs`, the
 //! replay of its corpus, and `tests/state_machine.rs`.
 //!
-//! [`Model`] says what each operation answers and which entries there are then; [`Stores`] does it on a root.
+//! [`Model`] says what each operation returns and which entries there are then; [`Stores`] does it on a root.
 //!
 //! Red when a handle keeps what it has read of a shard without looking whether it has changed (`Index::cached`), when
 //! an eviction is not judged again when it is done (`Run::evict`), when a sweep does not know the files of leased
@@ -99,8 +99,8 @@ pub(crate) enum Takes {
     Idle,
 }
 
-/// What fuzzing calls: three bytes are an operation, the first one's highest bit says through which handle. Answers
-/// whether there was one.
+/// The entry point of fuzzing: three bytes are an operation, and the first one's highest bit says through which handle.
+/// Returns whether there was one.
 pub(crate) fn fuzz_operations(bytes: &[u8]) -> bool {
     const AT_MOST: usize = 48;
     let steps: Vec<_> =

@@ -28,7 +28,7 @@ struct Plan {
     entries: BTreeMap<u8, u8>,
 }
 
-/// What an operation answers.
+/// What an operation returns.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Answer {
     Done,

@@ -211,7 +211,7 @@ fn shown(entry: &CatalogEntry) -> Answer {
 fn digest_of(content: u8, expected: Expected) -> Option<Digest> {
     match expected {
         Expected::Nothing => None,
-        // That of a tree is its manifest's, which the store computes.
+        // The digest of a tree is its manifest's, which the store computes.
         Expected::Right if is_tree(content) => None,
         Expected::Right => Some(Digest::sha256_of(&files(content)[0].1)),
         Expected::Wrong => Some(Digest::sha256_of(b"what nobody stages")),

@@ -25,7 +25,7 @@ fn upgrade(root: &Path, store_json: &str) -> BTreeMap<PathBuf, String> {
     content(root)
 }
 
-/// All but what is private to an operation, and what is only locked; of each its inode, mode, size and time. An operation
+/// Every file but those that are private to an operation or only locked, with its inode, mode, size and time. An operation
 /// still takes the second, private name of a blob away when it has let the store go: links and ctime do not count.
 fn content(root: &Path) -> BTreeMap<PathBuf, String> {
     let mut all = BTreeMap::new();

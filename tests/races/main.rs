@@ -20,7 +20,7 @@ fn say(text: &str) {
     let _ = std::io::stderr().write_all(format!("{text}\n").as_bytes());
 }
 
-/// Does `work` while `race` runs again and again, and answers what the work came to and how often `race` ran.
+/// Does `work` while `race` runs again and again, and returns what the work came to and how often `race` ran.
 fn against<T>(mut race: impl FnMut(u64) + Send, work: impl FnOnce() -> T) -> (T, u64) {
     /// Set when the work is done, also when it panics: else the racer would never be joined.
     struct Stop<'a>(&'a AtomicBool);

@@ -11,7 +11,7 @@ use catalog_core::{CatalogEntry, CatalogStore as _, FsCatalog};
 
 use crate::stores::{SIZE_BYTES, Stores, id};
 
-/// Of each kind in each round. They stay, so that the stores grow by this much: to remove them would slow the next puts down
+/// Puts of each kind in each round. They stay, so the stores grow by this much: removing them would slow down the next puts
 /// on ext4, which looks at every inode that was freed lately.
 const PUTS: usize = 10;
 /// Enough look-ups that the clock is read rarely, over ids that are spread over all shards and buckets.

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use catalog_core::{CatalogEntry, Durability, FsCatalog, LifecycleState};
 
-/// Of each file. Small, so that what is measured is the work around the bytes.
+/// The size of each file. It is small, so that the work around the bytes is measured.
 pub(crate) const SIZE_BYTES: usize = 1000;
 
 pub(crate) struct Stores {

@@ -160,7 +160,7 @@ impl App {
     }
 }
 
-/// For who has no [`App`] at hand, such as another thread.
+/// For code that has no [`App`] at hand, such as another thread.
 pub(crate) fn note(text: &str) {
     // Nobody is left to be told when standard error itself cannot be written.
     let _ = writeln!(io::stderr(), "note: {}", visible(text));

@@ -1,4 +1,4 @@
-//! Standard output, in which a reader who has left is no error and a full disk is.
+//! Standard output, where a closed pipe is no error and a full disk is one.
 
 use std::borrow::Cow;
 use std::io::{self, BufWriter, IsTerminal as _, StdoutLock, Write};

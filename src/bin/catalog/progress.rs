@@ -32,7 +32,7 @@ pub(crate) struct Progress {
     put_aside: Mutex<Option<String>>,
     waiting_since: OnceLock<Instant>,
     may_note: AtomicBool,
-    /// It is of content that has to be read before it is given out, which nobody has asked for.
+    /// Nobody has asked for this work: content has to be read before it is given out.
     is_check: bool,
 }
 
@@ -51,7 +51,7 @@ impl Progress {
         }
     }
 
-    /// Of a check before something is given out: without a bar, a note says that a large one is made.
+    /// For the check of a model before it is given out. Where no bar is drawn, a note says that a large model is read.
     pub(crate) fn of_a_check(app: &App) -> Self {
         Progress { is_check: true, ..Progress::new(app) }
     }

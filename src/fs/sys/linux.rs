@@ -147,7 +147,7 @@ impl Handle {
             Replace::No => {
                 match rfs::renameat_with(&from_parent, from_name, &to_parent, to_name, RenameFlags::NOREPLACE) {
                     // Not known to this file system, as to most that are in user space and to NFS. To look first is not
-                    // the same: who comes between is replaced, by the same bytes where blobs are published.
+                    // the same: a file that comes between is replaced, by the same bytes where blobs are published.
                     Err(Errno::INVAL | Errno::NOSYS) => {
                         match rfs::statat(&to_parent, to_name, AtFlags::SYMLINK_NOFOLLOW) {
                             Ok(_) => return Err(Errno::EXIST.into()),

@@ -29,7 +29,7 @@ pub(crate) enum PartialState {
 pub(crate) struct PartialFacts {
     /// Its name in `partials/`.
     pub(crate) key: String,
-    /// What it is of, for people: a path, an address. Empty if that cannot be read.
+    /// Where its bytes come from, for people: a path, an address. Empty if that cannot be read.
     pub(crate) name: String,
     pub(crate) state: PartialState,
     /// The size of the whole file.

@@ -46,8 +46,8 @@ const MAX_NAME_BYTES: usize = 4096;
 /// BLAKE3 of the text that says which bytes a partial is for.
 pub(super) type Identity = [u8; 32];
 
-/// Whose pages the bytes are in that no sync has followed: of a machine since it was started, of one mount, and of one file.
-/// BLAKE3 of the boot id, and of the device, the inode, the time of birth and the mount of `data`.
+/// Identifies the page cache that holds bytes without a sync: of one machine since it was started, one mount, one file.
+/// It is the BLAKE3 of the boot id, and of the device, the inode, the time of birth and the mount of `data`.
 ///
 /// A copy of a root, or a snapshot of its file system, has the journal and perhaps not yet the bytes; it is another device,
 /// another inode, or was born later.
@@ -63,7 +63,7 @@ impl Writer {
         Ok(Some(Writer(*blake3::Hasher::new().update(&boot).update(file.as_bytes()).finalize().as_bytes())))
     }
 
-    /// One that nobody is.
+    /// A writer that no process is.
     const UNKNOWN: Writer = Writer([0; 32]);
 }
 

@@ -96,7 +96,7 @@ pub(super) struct Partial<'r> {
     midstate: Option<Midstate>,
     /// The SHA-256 of the whole file. Once it is known, nothing more is written.
     digest: Option<Digest>,
-    /// What was there when it was taken up.
+    /// How many bytes were there when this process took it up.
     resumed_bytes: u64,
 }
 
@@ -121,7 +121,7 @@ impl<'r> Partial<'r> {
         self.is_clone
     }
 
-    /// The error of its data.
+    /// An error that names its data.
     pub(super) fn fail(&self, action: &'static str, error: io::Error) -> Error {
         self.root.fail(action, &self.name(), error)
     }

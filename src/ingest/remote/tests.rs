@@ -21,7 +21,7 @@ pub(in crate::ingest) enum Fault {
     Short(u64),
     /// The byte at this offset is another one.
     Wrong(u64),
-    /// What has this offset in it is an error, as of a connection that breaks.
+    /// A range that has this offset in it is an error, as when a connection breaks.
     Broken(u64),
     /// Each range takes this long.
     Slow(Duration),
