@@ -467,6 +467,17 @@ impl Error {
         matches!(self, Error::Io { source, .. } if source.kind() == io::ErrorKind::PermissionDenied)
     }
 
+    /// Nothing can be written there by this user, now or later.
+    pub(crate) fn is_read_only(&self) -> bool {
+        self.is_permission_denied()
+            || matches!(self, Error::Io { source, .. } if source.kind() == io::ErrorKind::ReadOnlyFilesystem)
+    }
+
+    /// Something has that name already.
+    pub(crate) fn is_already_there(&self) -> bool {
+        matches!(self, Error::Io { source, .. } if source.kind() == io::ErrorKind::AlreadyExists)
+    }
+
     /// A sync has failed: the kernel has dropped what it could not write, and what comes later would not say so.
     pub(crate) fn is_failed_sync(&self) -> bool {
         matches!(self, Error::SyncFailed { .. })

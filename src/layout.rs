@@ -16,6 +16,7 @@
 //!   partials/<key>/journal              which bytes of `data` are there
 //!   trash/<64 hex>.<epoch ms>           swept, within grace
 //!   quarantine/                         corrupt blobs, kept to look at
+//!   uses/<key>.<number>                 empty: a use by somebody who cannot write the index, at its modification time
 //!   locks/probe                         locked twice at open, to see whether locks work here
 //!   locks/gate                          held while locks/store is waited for
 //!   locks/store                         shared for a commit, exclusive for a sweep
@@ -55,6 +56,8 @@ pub(crate) const TRASH: &str = "trash";
 pub(crate) const QUARANTINE: &str = "quarantine";
 /// In `quarantine/`, before the random part of a name.
 const STRANGER: &str = "stranger";
+/// Mode 1777: everybody may note a use, and nobody may remove another's.
+pub(crate) const USES: &str = "uses";
 pub(crate) const LOCKS: &str = "locks";
 /// In `locks/`.
 const FETCH: &str = "fetch";
@@ -65,7 +68,7 @@ pub(crate) const JOURNAL: &str = "journal";
 /// In `blobs/` and `outboards/`.
 const SHA256: &str = Algorithm::Sha256.as_str();
 
-/// How many hex digits of a SHA-256 are a key, of `partials/` and of `locks/fetch/`.
+/// How many hex digits of a SHA-256 are a key, of `partials/`, `uses/` and `locks/fetch/`.
 const KEY_DIGITS: usize = 32;
 
 /// A `store.json` is far smaller.
@@ -76,7 +79,7 @@ pub(crate) const MAX_SHARD_BYTES: u64 = if cfg!(test) { 1 << 20 } else { 256 << 
 pub(crate) const MAX_OUTBOARD_BYTES: u64 = 64 << 10;
 
 /// Every folder that a new store has, parents first.
-pub(crate) const FOLDERS: [&str; 13] = [
+pub(crate) const FOLDERS: [&str; 14] = [
     INDEX,
     BLOBS,
     "blobs/sha256",
@@ -87,6 +90,7 @@ pub(crate) const FOLDERS: [&str; 13] = [
     PARTIALS,
     TRASH,
     QUARANTINE,
+    USES,
     LOCKS,
     "locks/index",
     "locks/fetch",
@@ -181,6 +185,17 @@ pub(crate) fn partial_key(what: &str) -> String {
 pub(crate) fn partial(key: &str) -> PathBuf {
     debug_assert!(is_hex(key, KEY_DIGITS), "{key:?} is no key");
     Path::new(PARTIALS).join(key)
+}
+
+/// The key of an id, under which its uses are noted.
+pub(crate) fn use_key(id: &str) -> String {
+    format!("{:.KEY_DIGITS$x}", Digest::sha256_of(id.as_bytes()))
+}
+
+/// One of the notes that an id is used: there is more than one when their writers may not write each other's.
+pub(crate) fn use_note(key: &str, number: u32) -> PathBuf {
+    debug_assert!(is_hex(key, KEY_DIGITS), "{key:?} is no key");
+    PathBuf::from(format!("{USES}/{key}.{number}"))
 }
 
 /// Locked by the worker of a reference; says meanwhile how far it has come.

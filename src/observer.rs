@@ -51,6 +51,13 @@ pub enum Event<'a> {
         /// How fast it reads.
         bytes_per_s: u64,
     },
+    /// That a model is used cannot be noted here, by this user: a collection takes it for one that is not. Told once by a
+    /// handle.
+    #[non_exhaustive]
+    UseNotNoted {
+        /// Its id.
+        what: &'a str,
+    },
     /// Every byte was read; what was brought in is being made durable.
     Syncing,
     /// The work that was started last has ended, well or not.

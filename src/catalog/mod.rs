@@ -23,7 +23,7 @@ use crate::model_ref::ModelRef;
 use crate::observer::Observer;
 use crate::repair::{self, RepairOptions, RepairReport};
 use crate::stage::{self, StageOptions, StageReceipt};
-use crate::store::{Check, CheckObserver, Config, Others, Store, is_there};
+use crate::store::{Check, CheckObserver, Config, NotedUses, Others, Store, is_there};
 use crate::verify::{self, VerifyOptions, VerifyReport};
 
 /// A catalog in a directory: ids, and the models they name, on a content-addressable store of blobs.
@@ -212,13 +212,18 @@ impl FsCatalog {
     /// Everything that the catalog knows of an entry. Asks the index alone: whether its file is there, and is what was
     /// staged, [`resolve`](FsCatalog::resolve) says.
     pub fn record<'a>(&self, key: impl Into<Key<'a>>) -> Result<Option<Record>> {
-        key.into().find(&self.store)?.map_or(Ok(None), |id| self.store.record(&id))
+        key.into().find(&self.store)?.map_or(Ok(None), |id| self.store.record_with_uses(&id))
     }
 
     /// All records, sorted by id. Fails if any part of the index cannot be read.
     pub fn records(&self) -> Result<Vec<Record>> {
         let shards = self.store.index.all()?;
-        Ok(sorted(&shards).into_iter().cloned().collect())
+        let uses = NotedUses::read(&self.store.root)?;
+        let with_use = |record: &Record| {
+            let last_used_ms = record.last_used_ms.max(uses.of(&record.entry.id));
+            Record { last_used_ms, ..record.clone() }
+        };
+        Ok(sorted(&shards).into_iter().map(with_use).collect())
     }
 
     /// Whether there is an entry of this id, or of this reference's own string. It may be one that was registered ahead

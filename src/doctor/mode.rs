@@ -27,12 +27,18 @@ struct Right {
 }
 
 impl Right {
-    fn of(root: &Root, thing: &Thing, kind: Kind) -> Self {
-        match (thing, kind) {
+    fn of(root: &Root, path: &Path, thing: &Thing, meta: &Meta) -> Self {
+        match (thing, meta.kind) {
             (Thing::Blob(_), _) => Right { mode: 0o444, needed: 0o444, allowed: 0o444 },
             (Thing::Lock(lock), _) if *lock != LockFile::Probe => {
                 let mode = lock_file::mode(root);
                 Right { mode, needed: mode, allowed: mode }
+            }
+            // Who takes writing away from others wants no notes of theirs. Without the sticky bit they could remove each other's.
+            (Thing::Folder, _) if path == Path::new(layout::USES) => {
+                let mode = root.dir_mode() | 0o1777;
+                let needed = if meta.mode & 0o002 == 0 { 0o700 } else { 0o1700 };
+                Right { mode, needed, allowed: mode }
             }
             // Whoever takes reading away from others has a reason; writing is for the owner, and for the group if the root
             // is the group's. If a folder of a group's root is closed to the group, its maker was killed.
@@ -48,7 +54,7 @@ impl Right {
 
 impl Look<'_> {
     pub(super) fn check_mode(&self, path: &Path, thing: &Thing, meta: &Meta, tally: &mut Tally) {
-        let right = Right::of(self.root, thing, meta.kind);
+        let right = Right::of(self.root, path, thing, meta);
         if meta.mode & right.needed == right.needed && meta.mode & !right.allowed & 0o1777 == 0 {
             return;
         }

@@ -1,4 +1,4 @@
-//! Which blocks of a file other files have as well, as Linux tells it. One of the three places with `unsafe`.
+//! Which blocks of a file other files have as well, as Linux tells it. One of the four places with `unsafe`.
 
 use std::fs::File;
 use std::io;

@@ -1,4 +1,4 @@
-//! Read-only memory maps of files that only this store changes. One of the two places with `unsafe`.
+//! Read-only memory maps of files that only this store changes. One of the four places with `unsafe`.
 
 use std::fs::File;
 use std::io;

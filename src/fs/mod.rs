@@ -13,6 +13,8 @@ pub(crate) mod lock;
 pub(crate) mod lock_file;
 mod lock_holder;
 pub(crate) mod map;
+#[cfg(all(target_os = "linux", not(catalog_portable)))]
+mod open_files;
 pub(crate) mod owned;
 mod process;
 pub(crate) mod reserve;
@@ -31,7 +33,9 @@ pub use descriptors::raise_descriptor_limit;
 pub(crate) use descriptors::spare_descriptors;
 pub(crate) use root::Root;
 pub(crate) use session::Session;
-pub(crate) use sys::{birth_ns, boot_id, is_symlink_loop, meta_of_path, mount_id, read_exact_at, will_need};
+pub(crate) use sys::{
+    birth_ns, boot_id, is_open_elsewhere, is_symlink_loop, meta_of_path, mount_id, read_exact_at, will_need,
+};
 
 use std::fs::File;
 use std::io;

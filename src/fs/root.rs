@@ -11,6 +11,7 @@ use super::sys::{Handle, Open, Replace};
 use super::{Kind, Meta, atomic, current_user, fault, is_symlink_loop, meta_of};
 use crate::error::{Error, Result};
 use crate::hint::Hint;
+use crate::layout;
 
 /// The root of a store. Every path that its methods take is relative to it; a symlink anywhere on the way, the last
 /// name included, is an error and never followed.
@@ -44,9 +45,14 @@ impl Root {
         self.path.join(relative)
     }
 
-    /// Mode of the store's folders.
+    /// Mode of the store's folders, but for `uses/`.
     pub(crate) fn dir_mode(&self) -> u32 {
         0o755 | self.shared_mode
+    }
+
+    /// Mode of one of them: everybody may note a use, and nobody may remove another's note.
+    fn dir_mode_of(&self, relative: &Path) -> u32 {
+        if relative == Path::new(layout::USES) { self.dir_mode() | 0o1777 } else { self.dir_mode() }
     }
 
     /// Mode of the store's own small files: never writable for everybody.
@@ -201,7 +207,15 @@ impl Root {
         }
         let parent = relative.parent().unwrap_or(Path::new(""));
         let mut changed = self.make_dirs(parent)?;
-        match fault::step("mkdir").and_then(|()| self.handle.make_dir(relative, self.dir_mode())) {
+        let make = |mode| fault::step("mkdir").and_then(|()| self.handle.make_dir(relative, mode));
+        let made = match make(self.dir_mode_of(relative)) {
+            // FAT has no such modes.
+            Err(e) if e.kind() == io::ErrorKind::PermissionDenied && self.dir_mode_of(relative) != self.dir_mode() => {
+                make(self.dir_mode())
+            }
+            made => made,
+        };
+        match made {
             // Another process made it just now, and may not have synced it yet.
             Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
             other => other.map_err(|e| self.fail("create the folder", relative, e))?,
@@ -214,7 +228,7 @@ impl Root {
     /// Only while nothing is in it: a folder in use may have had reading taken away for a reason.
     fn finish_dir(&self, relative: &Path, meta: &Meta) {
         let is_unfinished = || -> Result<bool> {
-            Ok(meta.mode & 0o777 != self.dir_mode() & 0o777
+            Ok([self.dir_mode_of(relative), self.dir_mode()].iter().all(|mode| meta.mode & 0o777 != mode & 0o777)
                 && meta.owner == current_user()
                 && self.names(relative)?.is_empty())
         };
@@ -222,7 +236,7 @@ impl Root {
             && let Ok(Some(folder)) = self.open_dir(relative)
         {
             // Best effort: not every file system keeps modes.
-            let _ = atomic::set_mode(self, &folder, relative, self.dir_mode());
+            let _ = atomic::set_mode(self, &folder, relative, self.dir_mode_of(relative));
         }
     }
 

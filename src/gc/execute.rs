@@ -1,9 +1,10 @@
 //! A plan, done. Each step is judged again when it is done, and a step that fails does not keep the others from it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use super::gather::{entry_facts, gather};
+use super::in_use::is_open;
 use super::plan::{is_due, shortfall};
 use super::usage::bytes_freed_below;
 use super::{GcAction, GcFailure, GcPlan, GcPolicy, GcReport, GcStep};
@@ -17,7 +18,7 @@ use crate::fs::{now_ms, reserve, spare_descriptors};
 use crate::index::{Change, StoredRecord};
 use crate::ingest;
 use crate::layout::{self, LockFile, Thing};
-use crate::store::{Fate, Store, Sweep, each_once};
+use crate::store::{Fate, NotedUses, Store, Sweep, each_once, remove_stray_notes};
 
 /// The most entries that are evicted in one write of the index. Each holds a descriptor until its blobs are out of the way.
 const EVICTIONS_AT_ONCE: usize = 200;
@@ -51,6 +52,7 @@ pub(crate) fn execute(store: &Store, plan: &GcPlan) -> Result<GcReport> {
     run.report.failed.extend(swept.failed.into_iter().map(|error| GcFailure { action: None, error }));
     run.empty_trash(plan)?;
     run.remove_locks()?;
+    run.report.leftovers += remove_stray_notes(store, plan.policy.grace)?;
     let mut report = run.report;
     reserve::make_if_it_fits(&store.root);
     if report.skipped > 0 || !report.failed.is_empty() {
@@ -122,13 +124,22 @@ impl Run<'_> {
         matches!(self.store.record(id), Ok(None))
     }
 
+    fn is_open(&self, id: &str) -> bool {
+        matches!(self.store.record(id), Ok(Some(record)) if is_open(self.store, &record))
+    }
+
     /// Removes entries whose eviction is still due, and what only they needed. Their root blobs are claimed first: a lease
     /// that comes now waits, and then finds the entry gone.
     fn evict(&mut self, steps: &[&GcStep], sweep: &mut Sweep<'_>) -> Result<()> {
         let store = self.store;
+        let uses = NotedUses::read(&store.root)?;
+        // First, since a blob that leases are kept off is open here.
+        let opened: BTreeSet<&str> =
+            steps.iter().filter_map(|step| step.action.id()).filter(|id| self.is_open(id)).collect();
         let mut due: BTreeMap<&str, &GcStep> = BTreeMap::new();
         for step in steps {
             if let GcAction::EvictEntry { id, digest } = &step.action
+                && !opened.contains(id.as_str())
                 && digest.is_none_or(|digest| sweep.block_leases(&digest).unwrap_or(false))
             {
                 due.insert(id, step);
@@ -140,7 +151,8 @@ impl Run<'_> {
         let recorded = sweep.record(&ids, &mut |id, old| {
             evicted.remove(id);
             let (Some(record), Some(step)) = (old, due.get(id)) else { return Ok(Change::Keep) };
-            let facts = entry_facts(&record.clone().into_record(id.to_owned(), &store.root), Vec::new(), now_ms());
+            let facts =
+                entry_facts(&record.clone().into_record(id.to_owned(), &store.root), Vec::new(), &uses, now_ms());
             let GcAction::EvictEntry { digest, .. } = &step.action else { return Ok(Change::Keep) };
             if record.digest != *digest || !is_due(&facts, &step.reason, policy, now_ms()) {
                 return Ok(Change::Keep);

@@ -4,12 +4,13 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use super::facts::{EntryFacts, Facts, PartialFacts, QuarantineFacts, TrashFacts, TrashedBlob};
+use super::in_use::used_by;
 use super::own_names::OwnNames;
 use super::plan::make_plan;
 use super::unnamed_views::unnamed_views;
 use super::usage::{Measured, bytes_freed_below, disk_bytes_below};
-use super::{GcPlan, GcPolicy};
-use crate::blob::{self, LeaseBlock};
+use super::{GcPlan, GcPolicy, GcReason};
+use crate::blob;
 use crate::digest::Digest;
 use crate::entry::{ArtifactKind, LinkMode, Record};
 use crate::error::Result;
@@ -19,7 +20,7 @@ use crate::fs::space::space;
 use crate::fs::{Root, now_ms};
 use crate::ingest::{self, PartialState};
 use crate::layout::{self, Thing};
-use crate::store::{Roots, Store};
+use crate::store::{NotedUses, Roots, Store};
 use crate::sum::SumBytes;
 
 /// Says what a collection by this policy would do now, and why.
@@ -27,15 +28,14 @@ pub(crate) fn plan_gc(store: &Store, policy: &GcPolicy) -> Result<GcPlan> {
     plan_of(store, &gather(store)?, policy)
 }
 
-/// The plan for these facts; what is leased is asked of the store.
+/// The plan for these facts; what is used now is asked of the store.
 pub(super) fn plan_of(store: &Store, facts: &Facts, policy: &GcPolicy) -> Result<GcPlan> {
     let mut failed = None;
-    let plan = make_plan(facts, policy, &mut |digest| match blob::block_leases(&store.root, digest) {
-        Ok(block) => matches!(block, LeaseBlock::Leased),
-        Err(error) => {
+    let plan = make_plan(facts, policy, &mut |entry| {
+        used_by(store, entry).unwrap_or_else(|error| {
             failed.get_or_insert(error);
-            true
-        }
+            Some(GcReason::Leased)
+        })
     });
     failed.map_or(Ok(plan), Err)
 }
@@ -48,10 +48,11 @@ pub(super) fn gather(store: &Store) -> Result<Facts> {
     let mut facts = Facts { now_ms, space: space(root), ..Facts::default() };
     let mut roots = Roots::default();
     let mut names = OwnNames::default();
+    let uses = NotedUses::read(root)?;
     store.for_each_record(&mut |record, needed| {
         roots.add(store.relative(&record.entry.local_path), &needed.blobs);
         names.add(record, &needed);
-        facts.entries.push(entry_facts(record, needed.blobs, now_ms));
+        facts.entries.push(entry_facts(record, needed.blobs, &uses, now_ms));
         Ok(())
     })?;
     facts.views = unnamed_views(store, &roots)?;
@@ -144,7 +145,7 @@ fn leftovers(store: &Store, facts: &mut Facts) -> Result<Vec<PathBuf>> {
     Ok(found)
 }
 
-pub(super) fn entry_facts(record: &Record, blobs: Vec<Digest>, now_ms: u64) -> EntryFacts {
+pub(super) fn entry_facts(record: &Record, blobs: Vec<Digest>, uses: &NotedUses, now_ms: u64) -> EntryFacts {
     let pin = record.pins.iter().find(|(_, pin)| pin.holds_at(now_ms)).map(|(name, _)| name.clone());
     EntryFacts {
         view_bytes: if record.view == Some(LinkMode::Copy) { record.size_bytes } else { 0 },
@@ -155,7 +156,7 @@ pub(super) fn entry_facts(record: &Record, blobs: Vec<Digest>, now_ms: u64) -> E
         size_bytes: record.size_bytes,
         retired_ms: record.retired_ms,
         staged_ms: record.updated_ms,
-        last_used_ms: record.last_used_ms,
+        last_used_ms: record.last_used_ms.max(uses.of(&record.entry.id)),
         pin,
     }
 }

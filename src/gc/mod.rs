@@ -7,6 +7,7 @@
 mod execute;
 mod facts;
 mod gather;
+mod in_use;
 mod json;
 mod own_names;
 mod plan;

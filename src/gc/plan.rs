@@ -41,13 +41,16 @@ pub(crate) fn is_due(entry: &EntryFacts, reason: &GcReason, policy: &GcPolicy, n
         }
 }
 
-/// Decides what to take. `is_leased` is asked of the root blobs of those entries alone that would be taken.
-pub(crate) fn make_plan(facts: &Facts, policy: &GcPolicy, is_leased: &mut dyn FnMut(&Digest) -> bool) -> GcPlan {
+/// Says why an entry is used now, if it is.
+pub(crate) type UsedBy<'a> = dyn FnMut(&EntryFacts) -> Option<GcReason> + 'a;
+
+/// Decides what to take. `used_by` is asked of those entries alone that would be taken.
+pub(crate) fn make_plan(facts: &Facts, policy: &GcPolicy, used_by: &mut UsedBy<'_>) -> GcPlan {
     let mut planner = Planner::new(facts, policy);
     planner.take_leftovers();
     planner.take_unreferenced();
-    planner.take_expired(is_leased);
-    planner.make_room(is_leased);
+    planner.take_expired(used_by);
+    planner.make_room(used_by);
     planner.finish()
 }
 
@@ -150,10 +153,10 @@ impl<'a> Planner<'a> {
         }
     }
 
-    fn take_expired(&mut self, is_leased: &mut dyn FnMut(&Digest) -> bool) {
+    fn take_expired(&mut self, used_by: &mut UsedBy<'_>) {
         for entry in &self.facts.entries {
             let Some(reason) = expiry(entry, self.policy, self.facts.now_ms) else { continue };
-            match self.protection(entry, is_leased) {
+            match self.protection(entry, used_by) {
                 Some(protection) => self.keep(entry, protection),
                 None => self.evict(entry, reason, self.policy.grace.is_zero()),
             }
@@ -161,11 +164,10 @@ impl<'a> Planner<'a> {
     }
 
     /// What no policy overrides.
-    fn protection(&self, entry: &EntryFacts, is_leased: &mut dyn FnMut(&Digest) -> bool) -> Option<GcReason> {
-        match (&entry.pin, &entry.digest) {
-            (Some(name), _) => Some(GcReason::Pinned(name.clone())),
-            (None, Some(digest)) if is_leased(digest) => Some(GcReason::Leased),
-            _ => None,
+    fn protection(&self, entry: &EntryFacts, used_by: &mut UsedBy<'_>) -> Option<GcReason> {
+        match &entry.pin {
+            Some(name) => Some(GcReason::Pinned(name.clone())),
+            None => used_by(entry),
         }
     }
 
@@ -201,7 +203,7 @@ impl<'a> Planner<'a> {
     }
 
     /// First what is in `trash/`, then what these steps would put there, then entries, the least recently used first.
-    fn make_room(&mut self, is_leased: &mut dyn FnMut(&Digest) -> bool) {
+    fn make_room(&mut self, used_by: &mut UsedBy<'_>) {
         for trash in std::mem::take(&mut self.young_trash) {
             if self.missing_bytes() == 0 {
                 return;
@@ -219,11 +221,11 @@ impl<'a> Planner<'a> {
             self.freed_bytes = self.freed_bytes.saturating_add(step.bytes);
         }
         if self.missing_bytes() > 0 {
-            self.evict_least_recently_used(is_leased);
+            self.evict_least_recently_used(used_by);
         }
     }
 
-    fn evict_least_recently_used(&mut self, is_leased: &mut dyn FnMut(&Digest) -> bool) {
+    fn evict_least_recently_used(&mut self, used_by: &mut UsedBy<'_>) {
         let now_ms = self.facts.now_ms;
         let candidate = |entry: &&EntryFacts| {
             !entry.blobs.is_empty()
@@ -245,7 +247,7 @@ impl<'a> Planner<'a> {
             } else if is_young(entry, self.policy, now_ms) {
                 Some(GcReason::Young)
             } else {
-                self.protection(entry, is_leased)
+                self.protection(entry, used_by)
             };
             match protection {
                 Some(protection) => self.keep(entry, protection),

@@ -68,6 +68,9 @@ pub enum GcReason {
     RoomNeeded,
     /// Kept: a live process leases it.
     Leased,
+    /// Kept: a process has one of its files open or mapped, without a lease. Seen where the kernel tells it to whom the file
+    /// belongs: on Linux, on local file systems.
+    Open,
     /// Kept: it is pinned, under this name.
     Pinned(String),
     /// Kept: it was staged or used within the grace.
@@ -90,6 +93,7 @@ impl fmt::Display for GcReason {
             GcReason::IdleTooLong => "not used for too long",
             GcReason::RoomNeeded => "least recently used, and room is needed",
             GcReason::Leased => "a live process leases it",
+            GcReason::Open => "a process has it open",
             GcReason::Pinned(name) => return write!(f, "pinned as {name:?}"),
             GcReason::Young => "staged or used within the grace",
             GcReason::Shared => "other entries need the same bytes",

@@ -7,7 +7,7 @@ use std::path::{Component, Path};
 
 use super::{
     BLOBS, CACHEDIR_TAG, DATA, FETCH, FOLDERS, INDEX, INGEST, JOURNAL, KEY_DIGITS, LOCKS, OUTBOARDS, PARTIALS,
-    QUARANTINE, RESERVE, SHA256, STORE_JSON, STRANGER, TRASH, VIEW_DIGITS, VIEWS,
+    QUARANTINE, RESERVE, SHA256, STORE_JSON, STRANGER, TRASH, USES, VIEW_DIGITS, VIEWS,
 };
 use crate::digest::Digest;
 
@@ -57,6 +57,11 @@ pub(crate) enum Thing {
     Quarantined(Option<Digest>),
     /// In a folder that was put there.
     InQuarantined,
+    /// By the key of its id, and its number.
+    UseNote {
+        key: String,
+        number: u32,
+    },
     Lock(LockFile),
     /// In a place of the store's own, under a name that the store gives to nothing there.
     Strange,
@@ -109,6 +114,7 @@ impl Thing {
             Thing::PartialData(key) => super::partial(key).join(DATA),
             Thing::PartialJournal(key) => super::partial(key).join(JOURNAL),
             Thing::Trashed { digest, trashed_ms } => super::trash(digest, *trashed_ms),
+            Thing::UseNote { key, number } => super::use_note(key, *number),
             Thing::Lock(LockFile::Probe) => super::lock_probe(),
             Thing::Lock(LockFile::Gate) => super::lock_gate(),
             Thing::Lock(LockFile::Store) => super::lock_store(),
@@ -147,7 +153,7 @@ fn thing<'a>(components: impl Iterator<Item = Component<'a>>) -> Thing {
         [CACHEDIR_TAG] => Some(Thing::CachedirTag),
         [STORE_JSON] => Some(Thing::StoreJson),
         [RESERVE] => Some(Thing::Reserve),
-        [INDEX | BLOBS | OUTBOARDS | VIEWS | INGEST | PARTIALS | TRASH | QUARANTINE | LOCKS]
+        [INDEX | BLOBS | OUTBOARDS | VIEWS | INGEST | PARTIALS | TRASH | QUARANTINE | USES | LOCKS]
         | [BLOBS | OUTBOARDS, SHA256]
         | [LOCKS, INDEX | FETCH] => Some(Thing::Folder),
         [name] if is_random_temporary(name) => Some(Thing::Temporary),
@@ -168,6 +174,7 @@ fn thing<'a>(components: impl Iterator<Item = Component<'a>>) -> Thing {
         [TRASH, name] => trashed(name).map(|(digest, trashed_ms)| Thing::Trashed { digest, trashed_ms }),
         [QUARANTINE, name] => quarantined(name).map(Thing::Quarantined),
         [QUARANTINE, name, ..] => quarantined(name).map(|_| Thing::InQuarantined),
+        [USES, name] => use_note(name),
         [LOCKS, below @ ..] => lock_file(below).map(Thing::Lock),
         [first, ..] if !is_own(first) => Some(Thing::Foreign),
         _ => None,
@@ -221,6 +228,12 @@ fn lock_file(below: &[&str]) -> Option<LockFile> {
 fn trashed(name: &str) -> Option<(Digest, u64)> {
     let (digits, trashed_ms) = name.split_once('.')?;
     Some((Digest::from_sha256_hex(digits)?, decimal(trashed_ms)?))
+}
+
+fn use_note(name: &str) -> Option<Thing> {
+    let (key, number) = name.split_once('.')?;
+    let number = u32::try_from(decimal(number)?).ok()?;
+    is_key(key).then(|| Thing::UseNote { key: key.to_owned(), number })
 }
 
 /// What a name in `quarantine/` says; `Some(None)` for what is no blob.

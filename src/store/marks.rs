@@ -1,62 +1,14 @@
-//! What is noted of an entry without touching its content: that it is used, wanted, retired.
+//! What is noted of an entry without touching its content: that it is wanted, retired.
 
-use std::collections::BTreeSet;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use super::{Shared, Store, each};
-use crate::entry::{LifecycleState, Pin, Record, TOUCH_INTERVAL, check_id};
+use super::{Shared, Store};
+use crate::entry::{LifecycleState, Pin, Record, check_id};
 use crate::error::Result;
-use crate::fs::lock::Wait;
-use crate::fs::{Durability, now_ms};
+use crate::fs::now_ms;
 use crate::index::{Change, StoredRecord};
 
-/// How long noting a use may wait for a lock: whoever waits for a path does not wait for this.
-const TOUCH_PATIENCE: Duration = Duration::from_millis(50);
-
 impl Store {
-    /// Notes that an entry is used now: at most once an hour, not durably, and never failing. Returns whether it was
-    /// recorded.
-    pub(crate) fn touch(&self, record: &Record) -> bool {
-        self.touch_all(std::slice::from_ref(record)) > 0
-    }
-
-    /// The same for several entries, in one write for each shard; one that cannot be written loses the others nothing.
-    /// Returns how many were recorded.
-    pub(crate) fn touch_all(&self, records: &[Record]) -> usize {
-        let due = records.iter().filter(|record| is_due(record.last_used_ms, now_ms()));
-        let ids: Vec<&str> = due.map(|record| record.entry.id.as_str()).collect();
-        if ids.is_empty() {
-            return 0;
-        }
-        let begun = Instant::now();
-        let mut touched = BTreeSet::new();
-        let edited = each(&ids, &|_| false, &mut |ids| {
-            // All of it waits no longer than that.
-            let mut handle = self.with_lock_wait(Wait::UpTo(TOUCH_PATIENCE.saturating_sub(begun.elapsed())));
-            handle.settings.durability = Durability::Relaxed;
-            handle.edit(ids, &mut |id, old| {
-                let now = now_ms();
-                touched.remove(id);
-                Ok(match old {
-                    Some(mut record) if is_due(record.last_used_ms, now) => {
-                        record.last_used_ms = Some(now);
-                        touched.insert(id.to_owned());
-                        Change::Put(Box::new(record))
-                    }
-                    _ => Change::Keep,
-                })
-            })
-        });
-        let is_noted = |(id, result): (&str, Result<()>)| match result {
-            Ok(()) => touched.contains(id),
-            Err(error) => {
-                tracing::debug!(id, %error, "its use was not recorded");
-                false
-            }
-        };
-        edited.into_iter().map(is_noted).filter(|is_noted| *is_noted).count()
-    }
-
     pub(crate) fn set_state(&self, id: &str, state: LifecycleState) -> Result<()> {
         self.edit(&[id], &mut |id, old| {
             let mut record = old.ok_or_else(|| self.not_found(id))?;
@@ -97,9 +49,4 @@ impl Store {
         })?;
         edited.ok_or_else(|| self.not_found(id))
     }
-}
-
-/// A use from the future was written by a clock that was wrong.
-fn is_due(last_used_ms: Option<u64>, now_ms: u64) -> bool {
-    last_used_ms.is_none_or(|ms| ms > now_ms || now_ms - ms >= TOUCH_INTERVAL.as_millis() as u64)
 }

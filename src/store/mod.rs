@@ -20,6 +20,7 @@ mod quarantine;
 mod roots;
 mod sweep;
 mod undo;
+mod uses;
 
 pub use config::Config;
 pub use freshness::Check;
@@ -35,10 +36,11 @@ pub(crate) use quarantine::Taken;
 pub(crate) use roots::{Needed, Roots, each_once};
 pub(crate) use sweep::{Fate, Sweep};
 pub(crate) use undo::undo;
+pub(crate) use uses::{NotedUses, remove_stray_notes};
 
 use std::fmt;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Once};
 use std::time::Duration;
 
 use crate::entry::Record;
@@ -60,9 +62,11 @@ pub(crate) struct Store {
     /// Whether opening it has made it.
     pub(crate) is_new: bool,
     pub(crate) observer: CheckObserver,
+    /// Whether the observer was told that uses cannot be noted.
+    has_told_of_uses: Arc<Once>,
 }
 
-/// Told of checks that have to read content before it is given out.
+/// Told of checks that have to read content before it is given out, and of uses that cannot be noted.
 #[derive(Clone)]
 pub(crate) struct CheckObserver(pub(crate) Arc<dyn Observer>);
 
@@ -92,7 +96,8 @@ impl Store {
         let index = Arc::new(Index::new(root.clone(), locks_work));
         let lock_wait = Wait::UpTo(Duration::from_secs(30));
         let settings = Settings { durability: Durability::Full, lock_wait, check: Check::IfChanged };
-        Store { root, index, settings, locks_work, is_new: false, observer: CheckObserver(Arc::new(())) }
+        let observer = CheckObserver(Arc::new(()));
+        Store { root, index, settings, locks_work, is_new: false, observer, has_told_of_uses: Arc::new(Once::new()) }
     }
 
     /// The same store, whose locks are waited for differently.

@@ -99,6 +99,13 @@ fn mount(dir: TempDir, words: &[&str]) -> Result<Mounted, String> {
     Ok(Mounted { dir, at })
 }
 
+/// Shows `folder` once more, in the place of the folder `at`.
+pub(crate) fn bind_over(folder: &Path, at: &Path) -> Mounted {
+    let output = Command::new("mount").arg("--bind").args([folder, at]).output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    Mounted { dir: TempDir::new().unwrap(), at: at.to_path_buf() }
+}
+
 /// Shows `folder` a second time, where nothing can be written.
 pub(crate) fn read_only_bind(folder: &Path) -> Option<Mounted> {
     if !is_root() {

@@ -9,6 +9,7 @@ mod cut;
 mod locks;
 mod repair;
 mod trust;
+mod uses;
 
 use std::fs;
 use std::os::unix::fs::chown;
@@ -22,6 +23,7 @@ const ANN: u32 = 61_001;
 const BOB: u32 = 61_002;
 const CAROL: u32 = 61_003;
 const READER: u32 = 61_004;
+const OTHER_READER: u32 = 61_005;
 const TEAM: u32 = 61_100;
 
 /// A root in a folder that all users reach.
@@ -47,9 +49,9 @@ impl Place {
         set_mode(&self.host.root(), mode);
     }
 
-    /// A program that runs as a user. All but the reader are of the team.
+    /// A program that runs as a user. All but the readers are of the team.
     fn command_as(&self, user: u32, program: impl AsRef<std::ffi::OsStr>) -> Command {
-        let group = if user == READER { READER } else { TEAM };
+        let group = if [READER, OTHER_READER].contains(&user) { user } else { TEAM };
         let mut command = Command::new("setpriv");
         command.args([format!("--reuid={user}"), format!("--regid={group}"), "--clear-groups".into()]);
         command.arg(program).current_dir(self.host.dir.path());

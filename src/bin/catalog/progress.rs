@@ -121,6 +121,7 @@ impl Observer for Progress {
             match event {
                 Event::Waiting { what, .. } => self.note_waiting(what),
                 Event::Started { what, bytes_total, .. } => self.note_check(what, *bytes_total),
+                Event::UseNotNoted { what, .. } => note_use(what),
                 _ => {}
             }
             return;
@@ -152,6 +153,13 @@ impl Observer for Progress {
             self.show_if_long();
         }
     }
+}
+
+fn note_use(what: &str) {
+    app::note(&format!(
+        "that {what} is used cannot be noted here, so `gc` may take it for unused: hold it with `catalog lease`, or let \
+         this user write to the folder uses/ of the root"
+    ));
 }
 
 /// What is known of the other's progress, which may be nothing yet.

@@ -367,6 +367,7 @@ pub(crate) fn reflink(from: &File, to: &File) -> io::Result<()> {
 
 /// Asks for a part of a file to be read into memory, and goes on.
 pub(crate) use crate::fs::extents::shared_bytes;
+pub(crate) use crate::fs::open_files::is_open_elsewhere;
 
 /// Whether files of this file system may share blocks with others: ext4 and tmpfs never do.
 pub(crate) fn may_share_blocks(path: &Path) -> bool {

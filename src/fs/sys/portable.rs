@@ -277,6 +277,10 @@ pub(crate) fn may_share_blocks(_: &Path) -> bool {
     false
 }
 
+pub(crate) fn is_open_elsewhere(_: &File) -> Option<bool> {
+    None
+}
+
 pub(crate) fn shared_bytes(_: &File) -> io::Result<u64> {
     Err(io::ErrorKind::Unsupported.into())
 }

@@ -1,0 +1,190 @@
+//! Uses: that a model was asked for, at most once an hour.
+//!
+//! A use is written into the index, or, by those who cannot write that (an engine under another user, one that sees the root
+//! read-only and `uses/` mounted writable), as a note: an empty file in `uses/`, which everybody may write to (mode 1777, as
+//! `/tmp`), and whose modification time is the use. A note that belongs to somebody else cannot be renewed, so each of several
+//! users has one of their own, by its number.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::path::Path;
+use std::time::{Duration, Instant, SystemTime};
+
+use super::{Store, each};
+use crate::entry::{Record, TOUCH_INTERVAL};
+use crate::error::{Error, Result};
+use crate::fs::lock::Wait;
+use crate::fs::{Durability, Kind, Root, current_user, meta_of, now_ms};
+use crate::index::Change;
+use crate::layout::{self, Thing};
+use crate::observer::Event;
+
+/// How long noting a use may wait for a lock: whoever waits for a path does not wait for this.
+const TOUCH_PATIENCE: Duration = Duration::from_millis(50);
+
+/// The most notes of one id.
+const MOST: u32 = 32;
+
+impl Store {
+    /// Notes that an entry is used now: at most once an hour, not durably, and never failing. Returns whether it was noted.
+    pub(crate) fn touch(&self, record: &Record) -> bool {
+        self.touch_all(std::slice::from_ref(record)) > 0
+    }
+
+    /// The same for several entries, in one write for each shard; one that cannot be written loses the others nothing.
+    /// Returns how many were noted.
+    pub(crate) fn touch_all(&self, records: &[Record]) -> usize {
+        let due = records.iter().filter(|record| is_due(record.last_used_ms, now_ms()));
+        let ids: Vec<&str> = due.map(|record| record.entry.id.as_str()).collect();
+        if ids.is_empty() {
+            return 0;
+        }
+        let (touched, recorded) = self.record_uses(&ids);
+        let is_noted = |(id, result): &(&str, Result<()>)| match result {
+            Ok(()) => touched.contains(*id),
+            Err(error) => self.note_use(id, error),
+        };
+        recorded.iter().filter(|recorded| is_noted(recorded)).count()
+    }
+
+    /// Writes uses into the index. Returns those that were due there too, and whether each could be written.
+    fn record_uses<'i>(&self, ids: &[&'i str]) -> (BTreeSet<String>, Vec<(&'i str, Result<()>)>) {
+        let begun = Instant::now();
+        let mut touched = BTreeSet::new();
+        let recorded = each(ids, &Error::is_read_only, &mut |ids| {
+            // All of it waits no longer than that.
+            let mut handle = self.with_lock_wait(Wait::UpTo(TOUCH_PATIENCE.saturating_sub(begun.elapsed())));
+            handle.settings.durability = Durability::Relaxed;
+            handle.edit(ids, &mut |id, old| {
+                let now = now_ms();
+                touched.remove(id);
+                Ok(match old {
+                    Some(mut record) if is_due(record.last_used_ms, now) => {
+                        record.last_used_ms = Some(now);
+                        touched.insert(id.to_owned());
+                        Change::Put(Box::new(record))
+                    }
+                    _ => Change::Keep,
+                })
+            })
+        });
+        (touched, recorded)
+    }
+
+    /// Notes a use that could not be written into the index. Where that is not possible either, the observer is told once.
+    fn note_use(&self, id: &str, why: &Error) -> bool {
+        if !is_due(last_noted(&self.root, id), now_ms()) {
+            return false;
+        }
+        let Err(error) = note(&self.root, id) else { return true };
+        tracing::debug!(id, index = %why, %error, "its use was not noted");
+        // What is only busy is noted the next time. Nothing is ever taken out of a root that is sealed.
+        if why.is_read_only() && !self.is_sealed().unwrap_or(false) {
+            self.has_told_of_uses.call_once(|| self.observer.0.on(&Event::UseNotNoted { what: id }));
+        }
+        false
+    }
+
+    /// The record of an id, with the last use that anybody has noted.
+    pub(crate) fn record_with_uses(&self, id: &str) -> Result<Option<Record>> {
+        let record = self.record(id)?;
+        Ok(record.map(|record| Record { last_used_ms: record.last_used_ms.max(last_noted(&self.root, id)), ..record }))
+    }
+}
+
+/// A use from the future was written by a clock that was wrong.
+fn is_due(last_used_ms: Option<u64>, now_ms: u64) -> bool {
+    last_used_ms.is_none_or(|ms| ms > now_ms || now_ms - ms >= TOUCH_INTERVAL.as_millis() as u64)
+}
+
+/// Notes that an id is used now.
+pub(super) fn note(root: &Root, id: &str) -> Result<()> {
+    let key = layout::use_key(id);
+    let mut refused = None;
+    for number in 0..MOST {
+        let name = layout::use_note(&key, number);
+        let noted = match root.open_private_file(&name) {
+            Ok(None) => match root.create_file(&name, 0o644) {
+                Ok(_) => return Ok(()),
+                Err(error) if error.is_already_there() => continue,
+                Err(error) => return Err(error),
+            },
+            Ok(Some(file)) => {
+                let meta = meta_of(&file).map_err(|e| root.fail("look at", &name, e))?;
+                // Another name of the same file may be anything.
+                if meta.owner != current_user() || meta.links != 1 {
+                    continue;
+                }
+                file.set_modified(SystemTime::now()).map_err(|e| root.fail("set the time of", &name, e))
+            }
+            Err(error) => Err(error),
+        };
+        match noted {
+            Ok(()) => return Ok(()),
+            Err(error) => drop(refused.get_or_insert(error)),
+        }
+    }
+    let everywhere = || root.fail("note a use in", Path::new(layout::USES), io::ErrorKind::AlreadyExists.into());
+    Err(refused.unwrap_or_else(everywhere))
+}
+
+/// When the newest note of each id was written, by its key.
+#[derive(Default)]
+pub(crate) struct NotedUses(BTreeMap<String, u64>);
+
+impl NotedUses {
+    pub(crate) fn read(root: &Root) -> Result<Self> {
+        let folder = Path::new(layout::USES);
+        let mut newest: BTreeMap<String, u64> = BTreeMap::new();
+        for (name, meta) in root.entries(folder)? {
+            if let Thing::UseNote { key, .. } = layout::classify_in(folder, &name)
+                && meta.kind == Kind::File
+            {
+                let ms = newest.entry(key).or_default();
+                *ms = (*ms).max(noted_ms(meta.mtime_ns));
+            }
+        }
+        Ok(NotedUses(newest))
+    }
+
+    /// The last use of an id of which the index may not know.
+    pub(crate) fn of(&self, id: &str) -> Option<u64> {
+        if self.0.is_empty() { None } else { self.0.get(&layout::use_key(id)).copied() }
+    }
+}
+
+/// The same of one id: those notes are looked at that come one after the other.
+pub(super) fn last_noted(root: &Root, id: &str) -> Option<u64> {
+    let key = layout::use_key(id);
+    let notes = (0..MOST).map_while(|number| root.meta(&layout::use_note(&key, number)).ok().flatten());
+    notes.filter(|meta| meta.kind == Kind::File).map(|meta| noted_ms(meta.mtime_ns)).max()
+}
+
+fn noted_ms(mtime_ns: i128) -> u64 {
+    u64::try_from(mtime_ns / 1_000_000).unwrap_or(0)
+}
+
+/// Removes the notes of ids that have no entry, and that nobody wrote within `grace`. Returns how many; those that belong to
+/// another user stay, but for the owner of the root and the superuser.
+pub(crate) fn remove_stray_notes(store: &Store, grace: Duration) -> Result<u64> {
+    let folder = Path::new(layout::USES);
+    let notes = store.root.entries(folder)?;
+    if notes.is_empty() {
+        return Ok(0);
+    }
+    let shards = store.index.all()?;
+    let keys: BTreeSet<String> =
+        shards.iter().flat_map(|shard| shard.all()).map(|record| layout::use_key(&record.entry.id)).collect();
+    let mut removed = 0;
+    for (name, meta) in notes {
+        let is_stray = matches!(layout::classify_in(folder, &name), Thing::UseNote { key, .. } if !keys.contains(&key));
+        if is_stray && meta.age() >= grace {
+            match store.root.remove_file(&folder.join(name)) {
+                Ok(is_removed) => removed += u64::from(is_removed),
+                Err(error) if error.is_permission_denied() => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+    Ok(removed)
+}

@@ -1,0 +1,168 @@
+//! Uses by those who cannot write the index, and what a collection makes of them.
+
+use std::time::{Duration, SystemTime};
+
+use catalog_core::FsCatalog;
+use serde_json::Value;
+
+use super::common::mount;
+use super::*;
+
+/// Two models of a mebibyte; `a` was staged first.
+fn two_models(place: &Place) {
+    for name in ["a", "b"] {
+        let file = place.file(name, name.repeat(1 << 20));
+        place.does(ANN, &["stage", &file, "--id", name]);
+    }
+}
+
+fn last_used_ms(place: &Place, id: &str) -> Option<u64> {
+    let lines = place.does(ANN, &["list", "--json"]);
+    let records = lines.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let used = records.into_iter().find(|record| record["id"] == id).unwrap()["last_used_ms"].as_u64();
+    let shown: Value = serde_json::from_str(&place.does(ANN, &["show", id, "--json"])).unwrap();
+    assert_eq!(shown["last_used_ms"].as_u64(), used);
+    used
+}
+
+/// A collection for which one of two models has to go.
+const MAKE_ROOM: [&str; 5] = ["gc", "--grace", "0", "--max-bytes", "1500000"];
+
+fn ids(place: &Place) -> Vec<String> {
+    FsCatalog::open(place.host.root()).unwrap().records().unwrap().into_iter().map(|record| record.entry.id).collect()
+}
+
+// Red when `note_use` notes nothing, when `gather` or `records` does not read the notes, or when `uses/` has the mode of the
+// other folders: the model that is used goes first, as the one that was staged first.
+#[test]
+fn a_use_by_a_reader_is_noted_and_gc_goes_by_it() {
+    for mode in [0o755, 0o2775] {
+        let Some(place) = Place::new(mode) else { return };
+        two_models(&place);
+        assert_eq!(last_used_ms(&place, "a"), None);
+        let path = place.catalog_as(READER, &["path", "a"]);
+        assert!(path.status.success() && path.stderr.is_empty(), "{path:?}");
+        let used = last_used_ms(&place, "a").unwrap();
+        // At most once an hour, also by somebody else.
+        place.does(OTHER_READER, &["path", "a"]);
+        assert_eq!((last_used_ms(&place, "a"), notes(&place).len()), (Some(used), 1));
+        // Who may not write the other's note has one of their own.
+        set_times(&place, 2);
+        place.does(OTHER_READER, &["path", "a"]);
+        assert!(last_used_ms(&place, "a").unwrap() >= used);
+        assert_eq!(notes(&place).len(), 2);
+        // And renews it.
+        set_times(&place, 2);
+        place.does(OTHER_READER, &["path", "a"]);
+        assert!(last_used_ms(&place, "a").unwrap() >= used);
+        assert_eq!(notes(&place).len(), 2);
+        place.does(ANN, &MAKE_ROOM);
+        assert_eq!(ids(&place), ["a"]);
+        place.does(ANN, &["doctor"]);
+    }
+}
+
+fn notes(place: &Place) -> Vec<PathBuf> {
+    let mut notes: Vec<_> =
+        fs::read_dir(place.host.root().join("uses")).unwrap().map(|note| note.unwrap().path()).collect();
+    notes.sort_unstable();
+    notes
+}
+
+fn set_times(place: &Place, hours: u64) {
+    for note in notes(place) {
+        let then = SystemTime::now() - Duration::from_secs(hours * 3600);
+        fs::File::options().write(true).open(&note).unwrap().set_modified(then).unwrap();
+    }
+}
+
+// Red when a note is trusted whatever it is: the mode or the time of somebody's file changes by a use of root's.
+#[test]
+fn a_note_that_is_something_else_is_left_alone() {
+    let Some(place) = Place::new(0o755) else { return };
+    two_models(&place);
+    place.does(READER, &["path", "a"]);
+    let note = notes(&place).remove(0);
+    let victim = PathBuf::from(place.file("victim", "v"));
+    chown(&victim, Some(READER), None).unwrap();
+    let (before, was) = (fs::metadata(&victim).unwrap().modified().unwrap(), note.clone());
+    fs::remove_file(&note).unwrap();
+    fs::hard_link(&victim, &note).unwrap();
+    place.does(READER, &["path", "a"]);
+    fs::remove_file(&was).unwrap();
+    std::os::unix::fs::symlink(&victim, &was).unwrap();
+    set_times_of_real_notes(&place);
+    place.does(READER, &["path", "a"]);
+    assert_eq!(fs::metadata(&victim).unwrap().modified().unwrap(), before);
+    assert!(last_used_ms(&place, "a").is_some());
+}
+
+fn set_times_of_real_notes(place: &Place) {
+    let real = notes(place).into_iter().filter(|note| fs::symlink_metadata(note).unwrap().is_file());
+    for note in real {
+        let then = SystemTime::now() - Duration::from_secs(7200);
+        fs::File::options().write(true).open(&note).unwrap().set_modified(then).unwrap();
+    }
+}
+
+// Red when `remove_stray_notes` is not called, or takes those of entries.
+#[test]
+fn notes_go_with_their_entries() {
+    let Some(place) = Place::new(0o755) else { return };
+    two_models(&place);
+    ["a", "b"].map(|id| place.does(READER, &["path", id]));
+    place.does(ANN, &["remove", "a"]);
+    place.does(ANN, &["gc"]);
+    assert_eq!(notes(&place).len(), 2, "somebody may stage it again just now");
+    set_times(&place, 2);
+    place.does(ANN, &["gc"]);
+    assert_eq!(notes(&place).len(), 1);
+    assert!(last_used_ms(&place, "b").is_some());
+}
+
+// Red when the observer is not told that a use cannot be noted, when it is told of a sealed root, or when a use is not
+// noted through a `uses/` that can be written.
+#[test]
+fn a_use_through_a_read_only_mount() {
+    let Some(place) = Place::new(0o755) else { return };
+    two_models(&place);
+    let Some(read_only) = mount::read_only_bind(&place.host.root()) else { return };
+    set_mode(read_only.path().parent().unwrap(), 0o755);
+    let path = || {
+        let output = place.catalog_as(READER, &["--root", read_only.path().to_str().unwrap(), "path", "a"]);
+        assert!(output.status.success(), "{output:?}");
+        stderr(&output)
+    };
+    let told = path();
+    assert!(told.contains("note: that a is used cannot be noted"), "{told}");
+    assert_eq!(last_used_ms(&place, "a"), None);
+    place.does(ANN, &["config", "set", "sealed", "true"]);
+    assert_eq!(path(), "");
+    place.does(ANN, &["config", "unset", "sealed"]);
+    let writable = mount::bind_over(&place.host.root().join("uses"), &read_only.path().join("uses"));
+    assert_eq!(path(), "");
+    assert!(last_used_ms(&place, "a").is_some());
+    drop(writable);
+}
+
+// Red when `used_by` does not ask whether a file is open: the model that an engine reads goes first.
+#[test]
+fn what_an_engine_has_open_through_a_read_only_mount_stays() {
+    let Some(place) = Place::new(0o755) else { return };
+    two_models(&place);
+    let Some(read_only) = mount::read_only_bind(&place.host.root()) else { return };
+    let path = place.does(ANN, &["path", "a", "--unchecked"]);
+    let path = read_only.path().join(Path::new(path.trim()).strip_prefix(place.host.root()).unwrap());
+    // By the index, `a` is used less recently.
+    place.does(ANN, &["path", "b"]);
+    let engine = fs::File::open(path).unwrap();
+    let told = place.does(ANN, &MAKE_ROOM);
+    assert!(told.contains("b"), "{told}");
+    assert_eq!(ids(&place), ["a"]);
+    let refused = place.catalog_as(ANN, &["gc", "--grace", "0", "--max-bytes", "1"]);
+    assert!(String::from_utf8_lossy(&refused.stdout).contains("a process has it open"), "{refused:?}");
+    assert_eq!(refused.status.code(), Some(1));
+    drop(engine);
+    place.does(ANN, &["gc", "--grace", "0", "--max-bytes", "1"]);
+    assert!(ids(&place).is_empty());
+}
