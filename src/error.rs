@@ -278,7 +278,7 @@ pub enum Error {
         needed_bytes: u64,
         /// What quota and file system have.
         available_bytes: u64,
-        /// What a collection could bring: the rest is leased, pinned, young, or shared with files outside the store.
+        /// What a collection could bring: the rest is leased, open, pinned, young, or shared with files outside the store.
         evictable_bytes: u64,
         /// What entries have that stay because they were staged or used within the grace, an hour.
         young_bytes: u64,

@@ -538,9 +538,9 @@ fn a_path_that_is_given_out_is_a_use() {
     age(&host, "m", 900);
     let store = File::open(host.root().join("locks/store")).unwrap();
     fs2::FileExt::lock_exclusive(&store).unwrap();
-    let (shard, before) = (fs::read(shard_path(&host.root(), "m")).unwrap(), now_ms());
+    let (shard, before) = (fs::read(common::shard_path(&host.root(), "m")).unwrap(), now_ms());
     words(&host, "path m").done();
-    assert_eq!(fs::read(shard_path(&host.root(), "m")).unwrap(), shard, "it was written without the lock");
+    assert_eq!(fs::read(common::shard_path(&host.root(), "m")).unwrap(), shard, "it was written without the lock");
     assert!(used().unwrap() >= before);
 }
 

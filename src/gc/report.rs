@@ -147,7 +147,7 @@ pub struct GcPlan {
     pub shared_bytes: u64,
     /// Bytes that the steps bring, as far as can be told beforehand.
     pub freed_bytes: u64,
-    /// Bytes that are missing to what the policy asks for, because the rest is leased, pinned, young, or shared
+    /// Bytes that are missing to what the policy asks for, because the rest is leased, open, pinned, young, or shared
     /// with entries that stay or with files outside the store.
     pub shortfall_bytes: u64,
     /// Folders of another user that cannot be looked into, relative to the root: they are left alone.

@@ -110,7 +110,9 @@ fn set_times_of_real_notes(place: &Place) {
 fn notes_go_with_their_entries() {
     let Some(place) = Place::new(0o755) else { return };
     two_models(&place);
-    ["a", "b"].map(|id| place.does(READER, &["path", id]));
+    for id in ["a", "b"] {
+        place.does(READER, &["path", id]);
+    }
     place.does(ANN, &["remove", "a"]);
     place.does(ANN, &["gc"]);
     assert_eq!(notes(&place).len(), 2, "somebody may stage it again just now");

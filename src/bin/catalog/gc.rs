@@ -13,8 +13,8 @@ use crate::human;
 /// Free room: what nothing needs, and by policy what was not used for long
 ///
 /// Without options it takes what dead processes have left and content that no model references, and keeps within the
-/// limits that `catalog config` has set. A model that is pinned, leased by a live process or being staged is never
-/// taken; one that was staged or used within the grace is not taken for room. What is taken without need of room goes
+/// limits that `catalog config` has set. A model that is pinned, leased or opened by a live process or being staged is
+/// never taken; one that was staged or used within the grace is not taken for room. What is taken without need of room goes
 /// into the store's trash first, where it stays for the grace, to be found again when it is staged again.
 ///
 /// First each step is printed with its reason, and each model that would have been taken with the reason why it stays;
@@ -151,7 +151,7 @@ impl Args {
         let verb = if self.dry_run { "would be" } else { "are" };
         Failure::Failed(format!(
             "could not free as much as is asked for at {}: {} {verb} missing, and what is left is pinned, leased, \
-             shared with files outside the store, or was used within the grace; `{command} unpin`, `{command} remove` and \
+             open, shared with files outside the store, or was used within the grace; `{command} unpin`, `{command} remove` and \
              a shorter --grace give more",
             catalog.root().display(),
             human::exact_size(missing),
