@@ -12,8 +12,8 @@ use std::path::Path;
 use std::process::Command;
 
 use catalog_core::{
-    CatalogStore, Digest, Error, FsCatalog, IngestMode, LifecycleState, LinkMode, MinFree, RepairOptions, StageReceipt,
-    UsedMode,
+    CatalogStore, Digest, Error, FsCatalog, GcPolicy, GcReason, IngestMode, LifecycleState, LinkMode, MinFree,
+    RepairOptions, StageReceipt, UsedMode,
 };
 use common::mount::Mounted;
 use common::*;
@@ -133,6 +133,26 @@ fn a_file_system_without_hardlinks() {
     assert_eq!((tree.view, fs::read(tree.local_path.join("sub/x")).unwrap()), (LinkMode::Copy, b"x".to_vec()));
     assert_eq!(catalog.list().unwrap().len(), 2);
     assert_whole(&catalog);
+}
+
+// Red when blobs alone are asked for, or only the files at the top of a tree's copy: what an engine opens here is a copy.
+#[test]
+fn a_copy_that_an_engine_has_open_is_not_evicted() {
+    let Some(mounted) = mount::fat(64) else { return };
+    let catalog = FsCatalog::new(mounted.path().join("root")).unwrap();
+    let host = Host::new();
+    host.file("tree/sub/x", b"x");
+    let views = [("a", host.file("a.gguf", b"a"), ""), ("tree", host.path("tree"), "sub/x")]
+        .map(|(id, source, opened)| stage(&catalog, &source, id).unwrap().local_path.join(opened));
+    let policy = GcPolicy::default().with_grace(std::time::Duration::ZERO).with_max_bytes(Some(1));
+    for (number, id) in ["a", "tree"].into_iter().enumerate() {
+        let path = views[number].to_str().unwrap().trim_end_matches('/');
+        let engine = fs::File::open(path).unwrap();
+        let plan = catalog.plan_gc(&policy).unwrap();
+        assert_eq!((plan.kept.len(), &*plan.kept[0].id, &plan.kept[0].reason), (1, id, &GcReason::Open));
+        drop(engine);
+    }
+    assert!(catalog.plan_gc(&policy).unwrap().kept.is_empty());
 }
 
 /// A file system that takes `A` for `a`.
