@@ -117,7 +117,8 @@ pub(crate) fn disk_usage(store: &Store) -> Result<DiskUsage> {
     let quarantine_bytes = measure(Path::new(layout::QUARANTINE))?;
     let ingest_bytes = measure(Path::new(layout::INGEST))?;
     (usage.trash_bytes, usage.quarantine_bytes, usage.ingest_bytes) = (trash_bytes, quarantine_bytes, ingest_bytes);
-    usage.lock_bytes = measure(Path::new(layout::LOCKS))?;
+    // The others are never taken.
+    usage.lock_bytes = measure(&layout::locks_fetch())?;
     usage.partial_bytes = ingest::bytes_of_partials(&store.root)?;
     let views_bytes = usage.copied_view_bytes;
     let partial_bytes = usage.partial_bytes;
