@@ -213,8 +213,7 @@ impl Summary {
         let used = human::size(self.used_bytes);
         let mut words =
             if self.dry_run { format!("would free {freed} of {used}") } else { format!("freed {freed} of {used}") };
-        let into_trash: u64 =
-            plan.steps.iter().filter(|step| !step.at_once).map(|step| step.bytes).fold(0, u64::saturating_add);
+        let into_trash = human::sum_bytes(plan.steps.iter().filter(|step| !step.at_once).map(|step| step.bytes));
         let counts = [
             (self.entries, "model", "evicted"),
             (self.blobs.unwrap_or(0), "blob", "removed"),
