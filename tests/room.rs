@@ -395,6 +395,26 @@ fn a_limit_under_which_nothing_could_stay_is_refused() {
     catalog.change_config(|limits| limits.min_free = MinFree::percent(1)).unwrap();
 }
 
+/// An older version has taken a limit that is refused now, or the root has moved to a smaller disk.
+// Red when all limits are looked at and not those alone that are changed.
+#[test]
+fn a_limit_that_is_out_of_range_does_not_forbid_to_change_another() {
+    for (limit, value) in [("max_bytes", "0"), ("min_free", "\"100%\"")] {
+        let host = Host::new();
+        let catalog = host.catalog();
+        let store_json = host.root().join("store.json");
+        let text = fs::read_to_string(&store_json).unwrap();
+        let quota = format!("\"quota\":{{\"{limit}\":{value}}}}}");
+        let text = text.trim_end().strip_suffix('}').unwrap().to_owned() + "," + &quota;
+        fs::write(&store_json, text).unwrap();
+        assert_ne!(catalog.config().unwrap(), catalog_core::Config::default(), "{limit}");
+        for (other, value) in [("sealed", "true"), ("max_bytes", "5GB"), ("min_free", "1%")] {
+            let output = host.command().args(["config", "set", other, value]).output().unwrap();
+            assert!(output.status.success(), "{limit}, {other}: {output:?}");
+        }
+    }
+}
+
 /// What a process was bringing in when it was killed.
 // Red when only a collection takes it: whoever stages the same again needs the room twice.
 #[test]
