@@ -68,7 +68,7 @@ pub(super) fn verify_quick(store: &Store, record: &Record, start: Instant) -> Re
         (None, Some(path), _) => fail(format!("{} is a file more than it has", path.display())),
         (None, None, Some(path)) => {
             let path = path.display();
-            let reason = format!("{path} was changed since its last full check, or never had one; check it in full");
+            let reason = format!("{path} is not known to be as it was checked last; check it in full");
             VerificationOutcome::Warn { reason }
         }
         (None, None, None) => VerificationOutcome::Pass { reason: "not changed since its last full check".into() },
