@@ -306,7 +306,7 @@ pub enum Error {
         root: PathBuf,
     },
 
-    /// A lock was not had in time.
+    /// Timed out waiting for a lock.
     #[error("could not lock {what} at {} for {} s: {} holds it", path.display(), waited.as_secs(), holder.as_deref().unwrap_or("another process"))]
     #[non_exhaustive]
     Busy {
@@ -415,7 +415,7 @@ impl Error {
             Error::SourceChanged { .. } => Hint::AwaitWriter,
             Error::SourceInUse { .. } => Hint::UseCopyMode,
             Error::LinkLeadsOut { .. } => Hint::FollowLinks,
-            Error::UnusableTree { .. } => Hint::MendTree,
+            Error::UnusableTree { .. } => Hint::FixTree,
             Error::NameCollision { .. } => Hint::Rename,
             Error::ReservedPath { .. } | Error::PathEscapesRoot { .. } => Hint::GiveOtherPath,
             Error::DigestMismatch { .. } => Hint::CheckDigest,
@@ -486,7 +486,7 @@ impl Error {
         )
     }
 
-    /// A lock was not had in time: the same call may succeed later.
+    /// Timed out waiting for a lock: the same call may succeed later.
     #[must_use]
     pub fn is_busy(&self) -> bool {
         matches!(self, Error::Busy { .. })
