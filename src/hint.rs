@@ -19,8 +19,8 @@ pub enum Hint {
     GiveRoot,
     /// The root's path has to be written in full.
     WriteRootInFull,
-    /// Where a symlink leads, something is missing.
-    MendLink,
+    /// The symlink leads nowhere.
+    FixSymlink,
     /// A catalog is made beside other things only on request.
     InitRoot,
     /// The entry can be repaired from its source or from a good copy.
@@ -58,8 +58,8 @@ pub enum Hint {
     UseCopyMode,
     /// The files that symlinks lead to can be taken.
     FollowLinks,
-    /// The tree has to be mended.
-    MendTree,
+    /// The tree has to be fixed.
+    FixTree,
     /// Only regular files and directories are taken.
     GiveFile,
     /// Another path is needed.
@@ -126,7 +126,7 @@ impl fmt::Display for Hint {
             Hint::StageFile => "stage a file, which makes one",
             Hint::GiveRoot => "give a root, or set HOME",
             Hint::WriteRootInFull => "write the path in full; ./~ is a directory of that name",
-            Hint::MendLink => "make the directory that the symlink leads to, or remove the symlink",
+            Hint::FixSymlink => "make the directory that the symlink leads to, or remove the symlink",
             Hint::InitRoot => "give an empty directory, or one that is not there yet; `FsCatalog::init` takes this one",
             Hint::Repair { .. } => "repair the entry from a good copy, or stage it again",
             Hint::MakeOwnView { .. } => {
@@ -140,7 +140,7 @@ impl fmt::Display for Hint {
             Hint::AwaitWriter => "stage it again when its writer is done",
             Hint::UseCopyMode => "stage a copy of it",
             Hint::FollowLinks => "follow links, to take the files that they lead to",
-            Hint::MendTree => "mend the tree and stage it again",
+            Hint::FixTree => "fix the tree and stage it again",
             Hint::GiveFile => "give a regular file or a directory",
             Hint::GiveOtherPath => "give another path, elsewhere under the root or outside it",
             Hint::GiveId => "give an id",

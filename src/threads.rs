@@ -4,6 +4,7 @@
 use std::cell::Cell;
 use std::error::Error as _;
 use std::io;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{LazyLock, mpsc};
 use std::thread::{Builder, Scope, ScopedJoinHandle};
 use std::time::Duration;
@@ -27,19 +28,10 @@ pub(crate) fn spawn<'scope, T: Send + 'scope>(
 /// A thread that comes here when there are none becomes a pool of its own, of itself alone. Not one for all: what another
 /// thread gives to that would wait for this one to come back to rayon.
 pub(crate) fn ready_for_rayon() {
-    /// The process that has rayon's threads: a child that was forked from it has none of them, and would wait for ever.
-    static POOL_OF: LazyLock<Option<u32>> = LazyLock::new(|| {
-        let has_pool = match ThreadPoolBuilder::new().build_global() {
-            Ok(()) => true,
-            // One of the two ways to fail has a cause; the other is that it has been started already, if not by a parent.
-            Err(error) => error.source().is_none() && answers(),
-        };
-        has_pool.then(std::process::id)
-    });
     thread_local! {
         static IS_ALONE: Cell<bool> = const { Cell::new(false) };
     }
-    if *POOL_OF == Some(std::process::id()) || IS_ALONE.get() || rayon::current_thread_index().is_some() {
+    if IS_ALONE.get() || rayon::current_thread_index().is_some() || has_pool() {
         return;
     }
     match ThreadPoolBuilder::new().num_threads(1).use_current_thread().build() {
@@ -50,7 +42,47 @@ pub(crate) fn ready_for_rayon() {
     IS_ALONE.set(true);
 }
 
-/// Whether rayon's threads are there. When they are very busy they may seem not to be, and this process does without them.
+/// Whether this process has rayon's threads, which are started when there are none.
+fn has_pool() -> bool {
+    static START: LazyLock<Start> = LazyLock::new(|| match ThreadPoolBuilder::new().build_global() {
+        Ok(()) => Start::By(std::process::id()),
+        // One of the two ways to fail has a cause; the other is that it has been started already, if not by a parent.
+        Err(error) if error.source().is_some() => Start::Failed,
+        Err(_) => Start::BySomebody,
+    });
+    /// The process in which they have answered, or 0.
+    static ANSWERED_IN: AtomicU32 = AtomicU32::new(0);
+
+    let this = std::process::id();
+    let known = match *START {
+        Start::Failed => return false, // rayon tries once
+        Start::By(process) => process,
+        Start::BySomebody => ANSWERED_IN.load(Ordering::Relaxed),
+    };
+    // A child that was forked from the process that has them has none, and would wait for ever.
+    if known != 0 {
+        return known == this;
+    }
+    // That they do not answer is not kept: they may be busy just now.
+    let is_there = answers();
+    if is_there {
+        ANSWERED_IN.store(this, Ordering::Relaxed);
+    }
+    is_there
+}
+
+/// How rayon's threads were started.
+enum Start {
+    /// By this process.
+    By(u32),
+    /// By the rest of the program, or by a parent.
+    BySomebody,
+    /// There was no room for a thread.
+    Failed,
+}
+
+/// Whether rayon's threads are there. When they are very busy they may seem not to be, and the thread that asks does without
+/// them.
 fn answers() -> bool {
     let (sender, receiver) = mpsc::channel();
     rayon::spawn(move || {

@@ -13,8 +13,11 @@ use std::process::{ChildStdin, Command, Stdio};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use assert_cmd::cargo::cargo_bin;
-use catalog_core::Digest;
-use common::{Host, Running, as_nobody, blob_path, blobs, edit_shard, files_below, has_tool, listing, set_mode, skip};
+use catalog_core::{Digest, IngestMode};
+use common::{
+    Host, Running, as_nobody, blob_path, blobs, edit_shard, files_below, has_tool, listing, noise, set_mode, skip,
+    stage_as,
+};
 use rstest::rstest;
 use serde_json::Value;
 
@@ -171,10 +174,36 @@ fn the_keys_of_the_json() {
         let gc: Vec<_> = gc.text.lines().collect();
         assert_eq!(gc.len(), 2, "{gc:?}");
         assert_eq!(keys(gc[0]), "action id reason bytes", "{line}");
-        let summary = "action dry_run entries blobs trashed leftovers quarantined locks logical_bytes physical_bytes shared_bytes used_bytes \
-                       shortfall_bytes skipped failed";
+        let summary = "action dry_run entries blobs trashed leftovers quarantined locks logical_bytes physical_bytes shared_bytes \
+                       removed_shared_bytes used_bytes shortfall_bytes skipped failed";
         assert_eq!(keys(gc[1]), summary, "{line}");
     }
+}
+
+// Red when a dry run says 0 of what it cannot know, and when nobody says that what was removed has freed nothing.
+#[test]
+fn a_dry_run_does_not_tell_what_is_known_afterwards() {
+    let host = Host::new();
+    for id in ["linked", "other"] {
+        let file = host.file(&format!("{id}.gguf"), noise(MIB as usize, id.len() as u64));
+        stage_as(&host.catalog(), &file, id, IngestMode::Link).unwrap();
+    }
+    words(&host, "retire linked").done();
+    let known_afterwards = ["blobs", "trashed", "locks", "removed_shared_bytes"];
+    let dry_run = words(&host, "gc --retired-after 0 --grace 0 --dry-run --json").done().json_lines().pop().unwrap();
+    assert!(known_afterwards.iter().all(|key| dry_run[key].is_null()), "{dry_run}");
+    assert_eq!(dry_run["shared_bytes"].as_u64(), Some(2 * MIB));
+    let lock = &files_below(&host.root().join("locks/fetch"))[0];
+    let held = std::fs::File::open(lock).unwrap();
+    held.lock().unwrap();
+    let done = words(&host, "gc --retired-after 0 --grace 0 --json").done().json_lines().pop().unwrap();
+    assert_eq!(known_afterwards.map(|key| done[key].as_u64()), [Some(1), Some(0), Some(1), Some(MIB)], "{done}");
+    assert_eq!((done["physical_bytes"].as_u64(), done["shared_bytes"].as_u64()), (Some(0), Some(2 * MIB)));
+    words(&host, "retire other").done();
+    let said = words(&host, "gc --retired-after 0 --grace 0").done().text;
+    let summary = "freed 0 B of 0 B, 1 model evicted, 1 blob removed; 1.0 MB of what was removed did not come free: files outside the \
+                   store have it too\n";
+    assert!(said.ends_with(summary), "{said}");
 }
 
 #[test]

@@ -90,3 +90,23 @@ fn a_limit_that_may_be_raised_is_raised() {
     drop(held);
     assert!(waiting.0.wait().unwrap().success());
 }
+
+// Red when what is open is counted before each change of the index: a list of `/proc/self/fd` for each put.
+#[test]
+fn a_change_of_one_shard_does_not_count_descriptors() {
+    if !has_tool("strace") {
+        return skip("this needs strace");
+    }
+    let host = Host::new();
+    stage(&host.catalog(), &host.file("a", "a"), "a").unwrap();
+    let log = host.path("log");
+    let mut pin = Command::new("strace");
+    pin.args(["-f", "-qq", "-e", "trace=open,openat", "-o"])
+        .arg(&log)
+        .arg(host.command().get_program())
+        .args(["pin", "a"]);
+    pin.env("CATALOG_ROOT", host.root()).env("HOME", host.path("home"));
+    run(pin);
+    let opened = fs::read_to_string(&log).unwrap();
+    assert!(opened.contains("openat") && !opened.contains("\"/proc/self/fd\""), "{opened}");
+}

@@ -493,3 +493,27 @@ fn leases_and_maps_cross_threads() {
     shared::<OwnedMap>();
     shared::<ModelMap<'_>>();
 }
+
+/// While one of them is held, no lease is given, and nobody goes on with a partial.
+// Red when `unnamed_views` asks whether a view is leased, and when `du` claims partials to say what they hold.
+#[test]
+fn du_takes_no_lock_but_the_one_that_tries_locks() {
+    if !has_tool("strace") {
+        return skip("this needs strace");
+    }
+    let host = Host::new();
+    catalog_with(&host, &[("m", b"model")]);
+    let name = Digest::sha256_of(b"model").to_hex();
+    host.file(&format!("root/views/unnamed-0123456789abcdef/{}/m.gguf", &name[..40]), "another view of it");
+    host.file(&format!("root/partials/{}/data", &name[..32]), "interrupted");
+    let (traced, locked) = (host.command(), host.path("locked"));
+    let mut command = Command::new("strace");
+    command.args(["-f", "-qq", "-y", "-e", "trace=flock", "-o"]).arg(&locked).arg(traced.get_program()).arg("du");
+    command.arg("--json").env("CATALOG_ROOT", host.root()).env("HOME", host.path("home"));
+    let summary = String::from_utf8(run(command).stdout).unwrap();
+    let summary: serde_json::Value = serde_json::from_str(summary.lines().last().unwrap()).unwrap();
+    assert!(summary["partial_bytes"].as_u64().unwrap() > 0, "{summary}");
+    let locked = fs::read_to_string(locked).unwrap();
+    let exclusive: Vec<&str> = locked.lines().filter(|call| call.contains("LOCK_EX")).collect();
+    assert!(exclusive.iter().all(|call| call.contains("locks/probe")) && !exclusive.is_empty(), "{locked}");
+}

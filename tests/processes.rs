@@ -365,3 +365,27 @@ fn a_deep_tree_costs_as_much_as_it_has_folders() {
     let (Some(once), Some(twice)) = (calls_of_a_tree(&host, 150), calls_of_a_tree(&host, 300)) else { return };
     assert!(twice < once * 11 / 5, "{once} calls, and {twice} for twice the depth");
 }
+
+// Red when each look at the lock asks who holds it: five times a second, all locks of the system are read.
+#[test]
+fn who_holds_a_reference_is_asked_when_the_wait_is_over() {
+    if !has_tool("strace") {
+        return skip("this needs strace");
+    }
+    let host = Host::new();
+    let file = host.file("m.gguf", b"model");
+    stage(&host.catalog(), &file, "m").unwrap();
+    fs::write(&file, "another model").unwrap();
+    let held = fs::File::open(&files_below(&host.root().join("locks/fetch"))[0]).unwrap();
+    held.lock().unwrap();
+    let opened = host.path("opened");
+    let mut command = Command::new("strace");
+    command.args(["-f", "-qq", "-e", "trace=open,openat", "-o"]).arg(&opened).arg(host.command().get_program());
+    command.args(["stage", "--id", "m", "--wait", "2s"]).arg(&file);
+    let output = command.env("CATALOG_ROOT", host.root()).env("HOME", host.path("home")).output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(5), "{said}");
+    assert!(said.contains(&format!("process {}", std::process::id())), "{said}");
+    let opened = fs::read_to_string(opened).unwrap();
+    assert_eq!(opened.matches("/proc/locks").count(), 1);
+}

@@ -5,6 +5,7 @@
 mod common;
 
 use std::fs::{self, File};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -306,6 +307,35 @@ fn quarantine_does_not_block_a_repair() {
     assert_readable(&catalog, "m", &noise(3 * MEGABYTE, 1));
 }
 
+// Red when room is made for one lost file after the other: a model goes for the first, and then there is none for the second.
+#[test]
+fn nobody_is_evicted_for_a_part_of_what_is_repaired() {
+    let host = Host::new();
+    let catalog = host.catalog();
+    let tree = host.path("tree");
+    for name in ["a", "b"] {
+        let bytes = noise(3 * MEGABYTE, name.as_bytes()[0].into());
+        host.file(&format!("tree/{name}"), &bytes);
+    }
+    stage(&catalog, &tree, "tree").unwrap();
+    stage(&catalog, &host.file("other.gguf", noise(3 * MEGABYTE, 9)), "other").unwrap();
+    for name in ["a", "b"] {
+        let digest = Digest::sha256_of(&fs::read(tree.join(name)).unwrap());
+        fs::remove_file(blob_path(catalog.root(), &digest)).unwrap();
+        fs::remove_file(catalog.record("tree").unwrap().unwrap().entry.local_path.join(name)).unwrap();
+    }
+    age(catalog.root(), "other");
+    let max_bytes = |bytes| catalog.change_config(|limits| limits.max_bytes = Some(bytes)).unwrap();
+    max_bytes(5 << 20);
+    let error = no_room(catalog.repair("tree", &RepairOptions::default()));
+    assert!(error.to_string().contains(&format!("{} bytes are needed", 6 * MEGABYTE)), "{error}");
+    assert!(catalog.record("other").unwrap().is_some());
+    // With room for both, it goes for both.
+    max_bytes(8 << 20);
+    assert_eq!(catalog.repair("tree", &RepairOptions::default()).unwrap().files, 2);
+    assert!(catalog.record("other").unwrap().is_none());
+}
+
 // Red when no message names it, and when nothing takes it.
 #[test]
 fn quarantine_is_named_where_it_takes_the_room_and_goes_when_it_is_asked_for() {
@@ -365,6 +395,26 @@ fn a_limit_under_which_nothing_could_stay_is_refused() {
     catalog.change_config(|limits| limits.min_free = MinFree::percent(1)).unwrap();
 }
 
+/// An older version has taken a limit that is refused now, or the root has moved to a smaller disk.
+// Red when all limits are looked at and not those alone that are changed.
+#[test]
+fn a_limit_that_is_out_of_range_does_not_forbid_to_change_another() {
+    for (limit, value) in [("max_bytes", "0"), ("min_free", "\"100%\"")] {
+        let host = Host::new();
+        let catalog = host.catalog();
+        let store_json = host.root().join("store.json");
+        let text = fs::read_to_string(&store_json).unwrap();
+        let quota = format!("\"quota\":{{\"{limit}\":{value}}}}}");
+        let text = text.trim_end().strip_suffix('}').unwrap().to_owned() + "," + &quota;
+        fs::write(&store_json, text).unwrap();
+        assert_ne!(catalog.config().unwrap(), catalog_core::Config::default(), "{limit}");
+        for (other, value) in [("sealed", "true"), ("max_bytes", "5GB"), ("min_free", "1%")] {
+            let output = host.command().args(["config", "set", other, value]).output().unwrap();
+            assert!(output.status.success(), "{limit}, {other}: {output:?}");
+        }
+    }
+}
+
 /// What a process was bringing in when it was killed.
 // Red when only a collection takes it: whoever stages the same again needs the room twice.
 #[test]
@@ -382,7 +432,7 @@ fn what_a_dead_process_has_left_goes_with_the_next_stage() {
     assert!(!left.exists() && alive.exists());
 }
 
-// Red when they stay for ever, and when one is taken that somebody holds.
+// Red when they stay for ever, and when one is taken that somebody holds; when `du` counts all that is below `locks/`.
 #[test]
 fn lock_files_of_references_go_when_nobody_holds_them() {
     let host = Host::new();
@@ -392,7 +442,10 @@ fn lock_files_of_references_go_when_nobody_holds_them() {
     }
     let locks = || files_below(&host.root().join("locks/fetch"));
     assert_eq!(locks().len(), 3);
-    assert!(catalog.disk_usage().unwrap().lock_bytes >= 3 * 128);
+    // No collection takes it.
+    host.file("root/locks/store", [0; 8192]);
+    let on_disk: u64 = locks().iter().map(|lock| fs::metadata(lock).unwrap().blocks() * 512).sum();
+    assert_eq!(catalog.disk_usage().unwrap().lock_bytes, on_disk);
     let held = File::open(&locks()[0]).unwrap();
     held.lock().unwrap();
     assert_eq!(catalog.gc(&GcPolicy::default()).unwrap().locks, 0, "within the grace");

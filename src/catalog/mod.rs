@@ -1,29 +1,26 @@
 //! `FsCatalog`: the façade. Each method is a line over the store and its engines; what they promise is written here.
 
+mod fs_store;
+mod handle;
 mod key;
 mod store_trait;
 
 pub use key::Key;
 pub use store_trait::CatalogStore;
 
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::entry::{CatalogEntry, LifecycleState, Record};
+use crate::entry::{CatalogEntry, Record};
 use crate::error::Result;
 use crate::fetch::ResolvedModel;
-use crate::fs::Durability;
-use crate::fs::lock::Wait;
-use crate::fs::space::space;
 use crate::gc::{self, DiskUsage, GcPlan, GcPolicy, GcReport, RemoveOptions, RemoveReceipt};
 use crate::index::Records;
 use crate::lease::{self, Lease};
 use crate::model_ref::ModelRef;
-use crate::observer::Observer;
 use crate::repair::{self, RepairOptions, RepairReport};
 use crate::stage::{self, StageOptions, StageReceipt};
-use crate::store::{Check, CheckObserver, Config, NotedUses, Others, Store, is_there};
+use crate::store::{NotedUses, Store, is_there};
 use crate::verify::{self, VerifyOptions, VerifyReport};
 
 /// A catalog in a directory: ids, and the models they name, on a content-addressable store of blobs.
@@ -34,130 +31,11 @@ pub struct FsCatalog {
     store: Store,
 }
 
-/// Opening, and the settings of a handle.
-impl FsCatalog {
-    /// Opens the catalog at `root`, which is made when there is none; [`is_new`](FsCatalog::is_new) tells.
-    ///
-    /// A directory that is no catalog and has other things in it is an error
-    /// ([`RootNotEmpty`](crate::Error::RootNotEmpty)): it was probably a mistake. [`init`](FsCatalog::init) takes it.
-    ///
-    /// Opening an existing one writes nothing, so it works on a read-only root.
-    pub fn new(root: impl AsRef<Path>) -> Result<Self> {
-        Store::create(root.as_ref(), Others::Refuse).map(|store| FsCatalog { store })
-    }
-
-    /// As [`new`](FsCatalog::new), also in a directory that has other things in it. They stay as they are.
-    ///
-    /// ```
-    /// # let dir = tempfile::tempdir()?;
-    /// std::fs::write(dir.path().join("notes.txt"), "mine")?;
-    /// let refused = catalog_core::FsCatalog::new(dir.path()).unwrap_err();
-    /// assert!(matches!(refused, catalog_core::Error::RootNotEmpty { .. }));
-    /// let catalog = catalog_core::FsCatalog::init(dir.path())?;
-    /// assert!(catalog.is_new() && dir.path().join("notes.txt").exists());
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    pub fn init(root: impl AsRef<Path>) -> Result<Self> {
-        Store::create(root.as_ref(), Others::Keep).map(|store| FsCatalog { store })
-    }
-
-    /// Opens the catalog at `root`. If there is none, the error is one for which
-    /// [`is_not_found`](crate::Error::is_not_found) holds, and nothing is made.
-    pub fn open(root: impl AsRef<Path>) -> Result<Self> {
-        Store::open(root.as_ref()).map(|store| FsCatalog { store })
-    }
-
-    /// The same catalog, with another durability for what is done through this handle.
-    #[must_use]
-    pub fn with_durability(mut self, durability: Durability) -> Self {
-        self.store.settings.durability = durability;
-        self
-    }
-
-    /// The same catalog, with another patience for the locks of commits, which are held for milliseconds. The default is
-    /// 30 seconds; after that the error is one for which [`is_busy`](crate::Error::is_busy) holds.
-    #[must_use]
-    pub fn with_lock_wait(mut self, wait: Wait) -> Self {
-        self.store.settings.lock_wait = wait;
-        self
-    }
-
-    /// The same catalog, which checks content before it gives it out as this says: for [`resolve`](FsCatalog::resolve),
-    /// [`lease`](FsCatalog::lease) and [`ensure`](FsCatalog::ensure).
-    #[must_use]
-    pub fn with_check(mut self, check: Check) -> Self {
-        self.store.settings.check = check;
-        self
-    }
-
-    /// The same catalog, which tells `observer` of the checks that it makes before it gives content out: what has to be read
-    /// in full can take a while.
-    #[must_use]
-    pub fn with_observer(mut self, observer: impl Observer + 'static) -> Self {
-        self.store.observer = CheckObserver(Arc::new(observer));
-        self
-    }
-
-    /// Whether file locks exclude anybody on the root's file system; tried once when it was opened. Where they do not, work
-    /// may be done twice but nothing is damaged, and nothing is collected: see
-    /// [`Error::LocksDoNothing`](crate::Error::LocksDoNothing).
-    #[must_use]
-    pub fn locks_work(&self) -> bool {
-        self.store.locks_work
-    }
-
-    /// Whether opening it has made it, through this handle.
-    #[must_use]
-    pub fn is_new(&self) -> bool {
-        self.store.is_new
-    }
-
-    /// What this user can still write to the root's file system. `None` where that does not tell (some FUSE file systems,
-    /// ramfs): then no `min_free` can be kept, and a full disk shows only when it is written to.
-    #[must_use]
-    pub fn free_bytes(&self) -> Option<u64> {
-        space(&self.store.root).map(|space| space.available_bytes)
-    }
-
-    /// The root, absolute and free of symlinks when it was opened.
-    #[must_use]
-    pub fn root(&self) -> &Path {
-        self.store.path()
-    }
-
-    /// The limits that hold now. Reads `store.json` each time: another process may have changed them.
-    pub fn config(&self) -> Result<Config> {
-        self.store.config()
-    }
-
-    /// Changes some of the limits, durably, and returns all. Two processes that change different ones at the same time do
-    /// not undo each other. Nothing is evicted by this; the next staging or collection does that.
-    ///
-    /// ```
-    /// use catalog_core::MinFree;
-    /// # let (_dir, catalog, _file) = catalog_core::testing::example();
-    /// catalog.change_config(|config| {
-    ///     config.max_bytes = Some(200_000_000_000);
-    ///     config.min_free = MinFree::percent(10);
-    /// })?;
-    /// assert_eq!(catalog.config()?.max_bytes, Some(200_000_000_000));
-    /// # Ok::<(), catalog_core::Error>(())
-    /// ```
-    pub fn change_config(&self, change: impl FnOnce(&mut Config)) -> Result<Config> {
-        self.store.change_config(change)
-    }
-
-    #[cfg(test)]
-    pub(crate) fn store(&self) -> &Store {
-        &self.store
-    }
-}
-
 /// Bringing models in.
 impl FsCatalog {
     /// Stages the file or directory that `reference` names, under `options.id` or the reference's own string.
     ///
-    /// When it returns, the entry is durable (see [`Durability`]), its view reads the bytes that hash to its digest, and
+    /// When it returns, the entry is durable (see [`Durability`](crate::Durability)), its view reads the bytes that hash to its digest, and
     /// nothing that happens to the source changes that. A file that was staged under this id before and has not
     /// changed since is not read again. When it fails, nothing is recorded and nothing is left behind; an entry that had
     /// this id is as it was.
@@ -427,51 +305,6 @@ impl FsCatalog {
     /// ```
     pub fn repair<'a>(&self, key: impl Into<Key<'a>>, options: &RepairOptions) -> Result<RepairReport> {
         repair::repair(&self.store, &key.into().id(&self.store)?, options)
-    }
-}
-
-impl CatalogStore for FsCatalog {
-    fn get(&self, id: &str) -> Result<Option<CatalogEntry>> {
-        self.store.index.get_as(id, |record| record.entry.clone())
-    }
-
-    /// A path outside the root is staged; one below it becomes a blob where it is, and when nothing is there yet, it is
-    /// recorded ahead of staging.
-    ///
-    /// ```
-    /// use catalog_core::{CatalogEntry, CatalogStore, LifecycleState};
-    /// # let (_dir, catalog, _file) = catalog_core::testing::example();
-    /// let (id, local_path) = ("later".to_owned(), "models/later.gguf".into());
-    /// let lifecycle = LifecycleState::Active;
-    /// catalog.put(&CatalogEntry { id, local_path, lifecycle, digest: None, last_verified_ms: None })?;
-    /// let registered = catalog.get("later")?.unwrap();
-    /// assert_eq!(registered.local_path, catalog.root().join("models/later.gguf"));
-    /// # Ok::<(), catalog_core::Error>(())
-    /// ```
-    fn put(&self, entry: &CatalogEntry) -> Result<()> {
-        self.put_many(std::slice::from_ref(entry))
-    }
-
-    /// A retired model still resolves, and is the first to go when room is needed.
-    ///
-    /// ```
-    /// use catalog_core::{CatalogStore, LifecycleState};
-    /// # let (_dir, catalog, _file) = catalog_core::testing::example();
-    /// catalog.set_state("llama3", LifecycleState::Retired)?;
-    /// assert_eq!(catalog.get("llama3")?.unwrap().lifecycle, "retired".parse().unwrap());
-    /// # Ok::<(), catalog_core::Error>(())
-    /// ```
-    fn set_state(&self, id: &str, state: LifecycleState) -> Result<()> {
-        self.store.set_state(id, state)
-    }
-
-    fn list(&self) -> Result<Vec<CatalogEntry>> {
-        let shards = self.store.index.all()?;
-        Ok(sorted(&shards).into_iter().map(|record| record.entry.clone()).collect())
-    }
-
-    fn delete(&self, id: &str) -> Result<bool> {
-        Ok(self.remove(id)?.is_some())
     }
 }
 

@@ -1,6 +1,9 @@
 //! What the catalog knows of a model: the five-field entry that callers build, and the record that holds it.
 
+mod fingerprint;
 mod json;
+
+pub(crate) use fingerprint::fingerprint;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;

@@ -34,10 +34,10 @@ impl<'f> Visit<'f> {
             map.without_readahead();
             sys::will_need(file, &part);
         }
-        let length = map.len();
+        let (length, is_mapped) = (map.len(), map.is_mapped());
         // From here on its drop lets the pages go, also when reading fails.
         let mut visit = Visit { bytes: Bytes::Mapped(map), file, brought_in };
-        if can_be_cut(file)? {
+        if is_mapped && can_be_cut(file)? {
             // The map has told what is in memory, and none of its pages was touched.
             visit.bytes = Bytes::Read(vec![0; length]);
         }

@@ -6,7 +6,7 @@ use std::ops::Range;
 use std::path::Path;
 
 use super::sparse::{self, Blocks};
-use super::{Meta, Root, atomic, fault, meta_of, sys};
+use super::{Meta, Root, atomic, fault, meta_of, space, sys};
 use crate::entry::{LinkMode, Stamp};
 use crate::error::Result;
 
@@ -94,20 +94,16 @@ pub(crate) fn copy_range(mut from: &File, mut to: &File, part: &Range<u64>) -> i
 /// Makes a read-only file of its own from a stored one, by reflink where that is possible.
 pub(crate) fn copy(root: &Root, blob: &Path, to: &Path, durability: atomic::Durability) -> Result<LinkMode> {
     let missing = || root.fail("open", blob, io::ErrorKind::NotFound.into());
-    let mut from = root.open_file(blob)?.ok_or_else(missing)?;
+    let from = root.open_file(blob)?.ok_or_else(missing)?;
     let file = root.create_file(to, 0o600)?;
     let mode = match reflink(&from, &file).map_err(|e| root.fail("reflink the view", to, e))? {
         Reflink::Made => LinkMode::Reflink,
         Reflink::Refused(_) => {
             let fail = |e| root.fail("copy the view", to, e);
             let blob = meta_of(&from).map_err(fail)?;
-            match Blocks::of(&blob) {
-                Blocks::Reserved => drop(copy_bytes(&mut from, &file).map_err(fail)?),
-                blocks => {
-                    file.set_len(blob.size_bytes).map_err(fail)?;
-                    sparse::copy_range(&from, &file, &(0..blob.size_bytes), blocks).map_err(fail)?;
-                }
-            }
+            let blocks = Blocks::of(&blob);
+            space::set_size(&file, blob.size_bytes, blocks).map_err(fail)?;
+            sparse::copy_range(&from, &file, &(0..blob.size_bytes), blocks).map_err(fail)?;
             LinkMode::Copy
         }
     };

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::{Root, lock_file, lock_holder, meta_of};
+use super::{Meta, Root, lock_file, lock_holder, meta_of};
 use crate::error::{Error, Result};
 
 /// How long to wait for a lock.
@@ -77,15 +77,23 @@ impl Drop for Lock {
 /// Locks the lock file at `path`, which is created when there is none. `what` names what it protects, for the error.
 pub(crate) fn lock(root: &Root, path: PathBuf, what: &'static str, hold: Hold, wait: Wait) -> Result<Lock> {
     let start = Instant::now();
+    let lock = poll(root, &path, hold, wait)?;
+    lock.ok_or_else(|| busy(root, root.meta(&path).ok().flatten(), &path, what, start))
+}
+
+/// [`lock`] for whoever looks again and again: `None` when another still holds it after this wait. Who that is is not looked for,
+/// which takes a look at all locks of the system.
+pub(crate) fn poll(root: &Root, path: &Path, hold: Hold, wait: Wait) -> Result<Option<Lock>> {
+    let start = Instant::now();
     loop {
-        let file = lock_file::open(root, &path)?;
-        if !acquire(&file, hold, wait, start).map_err(|e| root.fail("lock", &path, e))? {
-            return Err(busy(root, &file, &path, what, start));
+        let file = lock_file::open(root, path)?;
+        if !acquire(&file, hold, wait, start).map_err(|e| root.fail("lock", path, e))? {
+            return Ok(None);
         }
         let lock = Lock::of(file);
         // Somebody may have removed or replaced the file while we waited: a lock on the old inode excludes nobody.
-        if lock.is_named(root, &path)? {
-            return Ok(lock);
+        if lock.is_named(root, path)? {
+            return Ok(Some(lock));
         }
     }
 }
@@ -127,11 +135,12 @@ pub(crate) fn lock_open_file(
     if acquire(&file, hold, wait, start).map_err(|e| root.fail("lock", name, e))? {
         return Ok(Lock::of(file));
     }
-    Err(busy(root, &file, name, what, start))
+    Err(busy(root, meta_of(&file).ok(), name, what, start))
 }
 
-fn busy(root: &Root, file: &File, name: &Path, what: &'static str, start: Instant) -> Error {
-    let holder = meta_of(file).ok().and_then(|meta| lock_holder::find_holder(&meta));
+/// The error that a lock of this file was not free since `start`, with the processes that hold it.
+pub(crate) fn busy(root: &Root, file: Option<Meta>, name: &Path, what: &'static str, start: Instant) -> Error {
+    let holder = file.and_then(|file| lock_holder::find_holder(&file));
     Error::Busy { what, path: root.absolute(name), waited: start.elapsed(), holder }
 }
 

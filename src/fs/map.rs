@@ -94,6 +94,11 @@ impl Map {
         Ok(())
     }
 
+    /// Not where files cannot be mapped: nobody can cut what was read.
+    pub(crate) fn is_mapped(&self) -> bool {
+        matches!(self.bytes, Bytes::Mapped(_))
+    }
+
     /// Keeps the kernel from reading ahead beyond what is asked for.
     pub(crate) fn without_readahead(&self) {
         #[cfg(unix)]

@@ -51,33 +51,41 @@ pub(crate) fn copy_range(mut from: &File, to: &File, part: &Range<u64>, blocks: 
     }
 }
 
-/// Writes all of it from this offset on, but for zeros where the file has them already.
+/// Writes all of it from this offset on; where blocks are given as needed, but for what the file has there already, which is zeros
+/// unless an earlier process has left something.
 pub(crate) fn write_at(to: &File, offset: u64, bytes: &[u8], blocks: Blocks) -> io::Result<()> {
-    if blocks == Blocks::Reserved {
-        return atomic::write_at(to, offset, bytes);
-    }
-    let mut at = offset;
-    for run in bytes.chunks(BLOCK_BYTES).collect::<Vec<_>>().chunk_by(|one, next| is_zero(one) == is_zero(next)) {
-        let run = run.concat();
-        if !is_zero(&run) || !has_zeros(to, at, run.len())? {
-            atomic::write_at(to, at, &run)?;
+    let there = match blocks {
+        Blocks::Reserved => None,
+        Blocks::AsNeeded => read_at(to, offset, bytes.len())?,
+    };
+    let Some(there) = there else { return atomic::write_at(to, offset, bytes) };
+    // From here on it has to be written.
+    let mut begin = 0;
+    for (number, (new, old)) in bytes.chunks(BLOCK_BYTES).zip(there.chunks(BLOCK_BYTES)).enumerate() {
+        if new == old {
+            let at = number * BLOCK_BYTES;
+            write_part(to, offset, bytes, begin..at)?;
+            begin = at + new.len();
         }
-        at += run.len() as u64;
     }
-    Ok(())
+    write_part(to, offset, bytes, begin..bytes.len())
 }
 
-fn is_zero(bytes: &[u8]) -> bool {
-    bytes.iter().all(|byte| *byte == 0)
+/// Writes these of the bytes, the first of which belongs at `offset`.
+fn write_part(to: &File, offset: u64, bytes: &[u8], part: Range<usize>) -> io::Result<()> {
+    let at = offset.saturating_add(part.start as u64);
+    match bytes.get(part) {
+        None | Some([]) => Ok(()),
+        Some(bytes) => atomic::write_at(to, at, bytes),
+    }
 }
 
-/// What an earlier process has left there need not be zeros.
-fn has_zeros(file: &File, offset: u64, length: usize) -> io::Result<bool> {
+/// `None`: the file does not have so many bytes yet.
+fn read_at(file: &File, offset: u64, length: usize) -> io::Result<Option<Vec<u8>>> {
     let mut there = vec![0; length];
     match sys::read_exact_at(file, offset, &mut there) {
-        Ok(()) => Ok(is_zero(&there)),
-        // It has no bytes there yet.
-        Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => Ok(false),
+        Ok(()) => Ok(Some(there)),
+        Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => Ok(None),
         Err(e) => Err(e),
     }
 }

@@ -7,7 +7,7 @@ use super::facts::{EntryFacts, Facts, PartialFacts, QuarantineFacts, TrashFacts,
 use super::in_use::used_by;
 use super::own_names::OwnNames;
 use super::plan::make_plan;
-use super::unnamed_views::unnamed_views;
+use super::unnamed_views::{unnamed_views, view_facts};
 use super::usage::{Measured, bytes_freed_below, disk_bytes_below};
 use super::{GcPlan, GcPolicy, GcReason};
 use crate::blob;
@@ -55,8 +55,9 @@ pub(super) fn gather(store: &Store) -> Result<Facts> {
         facts.entries.push(entry_facts(record, needed.blobs, &uses, now_ms));
         Ok(())
     })?;
-    facts.views = unnamed_views(store, &roots)?;
-    facts.blobs = names.blob_facts(store, &facts.views, &blob::all_with_meta(root)?)?;
+    let views = unnamed_views(store, &roots)?;
+    facts.blobs = names.blob_facts(store, &views, &blob::all_with_meta(root)?)?;
+    facts.views = views.into_iter().map(|view| view_facts(store, view)).collect::<Result<_>>()?;
     let quarantine = disk_bytes_below(root, Path::new(layout::QUARANTINE))?;
     facts.quarantined = quarantined(root)?;
     facts.other_bytes = facts.entries.iter().map(|entry| entry.view_bytes).chain([quarantine.bytes]).sum_bytes();

@@ -1,11 +1,11 @@
 //! Which names of a blob's inode are the store's own: all others are of files outside, which keep its bytes.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
 
-use super::facts::{BlobFacts, ViewFacts};
+use super::facts::BlobFacts;
 use crate::digest::Digest;
 use crate::entry::{LinkMode, Record};
 use crate::error::Result;
@@ -81,12 +81,12 @@ impl OwnNames {
     pub(super) fn blob_facts(
         &mut self,
         store: &Store,
-        views: &[ViewFacts],
+        views: &[PathBuf],
         blobs: &BTreeMap<Digest, Meta>,
     ) -> Result<BTreeMap<Digest, BlobFacts>> {
         let root = &store.root;
         let brought = [layout::INGEST, layout::PARTIALS].map(Path::new);
-        for path in views.iter().map(|view| &*view.path).chain(brought) {
+        for path in views.iter().map(|view| &**view).chain(brought) {
             self.unnamed.add_below(root, path)?;
         }
         let has_more = |(digest, meta): &(&Digest, &Meta)| meta.links > self.of(digest, meta);

@@ -1,6 +1,6 @@
 //! Views that no entry names: a collection takes them, unless a lease holds them.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
 
@@ -12,11 +12,11 @@ use crate::layout::{self, Thing};
 use crate::store::{Roots, Store};
 use crate::threads::ready_for_rayon;
 
-/// Folders `views/<slug>/<40 hex>` that no record names, and folders `views/<slug>` without any.
-pub(super) fn unnamed_views(store: &Store, roots: &Roots) -> Result<Vec<ViewFacts>> {
+/// Folders `views/<slug>/<40 hex>` that no record names, and folders `views/<slug>` without any. Takes no lock.
+pub(super) fn unnamed_views(store: &Store, roots: &Roots) -> Result<Vec<PathBuf>> {
     let homes = store.root.entries(Path::new(layout::VIEWS))?;
     ready_for_rayon();
-    let stray: Result<Vec<Vec<ViewFacts>>> = homes
+    let stray: Result<Vec<Vec<PathBuf>>> = homes
         .into_par_iter()
         .map(|(slug, meta)| {
             let home = Path::new(layout::VIEWS).join(slug);
@@ -32,22 +32,22 @@ pub(super) fn unnamed_views(store: &Store, roots: &Roots) -> Result<Vec<ViewFact
     Ok(stray?.into_iter().flatten().collect())
 }
 
-fn unnamed_views_in(store: &Store, home: &Path, roots: &Roots) -> Result<Vec<ViewFacts>> {
-    let mut stray = Vec::new();
+fn unnamed_views_in(store: &Store, home: &Path, roots: &Roots) -> Result<Vec<PathBuf>> {
     let names = match store.root.names(home) {
         Err(error) if error.is_permission_denied() => return Ok(Vec::new()),
         names => names?,
     };
     let empty = names.is_empty().then(|| home.to_path_buf());
-    for folder in names.iter().map(|name| home.join(name)).chain(empty) {
-        if !roots.needs_path(&folder) {
-            let mtime_ns = store.root.meta(&folder)?.map_or(0, |meta| meta.mtime_ns);
-            let changed_ms = u64::try_from(mtime_ns / 1_000_000).unwrap_or(0);
-            let is_leased = is_leased_view(store, &folder)?;
-            stray.push(ViewFacts { path: folder, changed_ms, is_leased });
-        }
-    }
-    Ok(stray)
+    let folders = names.iter().map(|name| home.join(name)).chain(empty);
+    Ok(folders.filter(|folder| !roots.needs_path(folder)).collect())
+}
+
+/// What a plan has to know of one of them.
+pub(super) fn view_facts(store: &Store, path: PathBuf) -> Result<ViewFacts> {
+    let mtime_ns = store.root.meta(&path)?.map_or(0, |meta| meta.mtime_ns);
+    let changed_ms = u64::try_from(mtime_ns / 1_000_000).unwrap_or(0);
+    let is_leased = is_leased_view(store, &path)?;
+    Ok(ViewFacts { path, changed_ms, is_leased })
 }
 
 fn is_leased_view(store: &Store, folder: &Path) -> Result<bool> {

@@ -108,16 +108,18 @@ pub(crate) fn disk_usage(store: &Store) -> Result<DiskUsage> {
         }
     }
     usage.saved_bytes = usage.logical_bytes.saturating_sub(unique_bytes);
-    let mut measure = |folder: &str| -> Result<u64> {
-        let measured = disk_bytes_below(&store.root, Path::new(folder))?;
+    let mut measure = |folder: &Path| -> Result<u64> {
+        let measured = disk_bytes_below(&store.root, folder)?;
         usage.unreadable.extend(measured.unreadable.iter().map(|path| store.root.absolute(path)));
         Ok(measured.bytes)
     };
-    let (trash_bytes, quarantine_bytes) = (measure(layout::TRASH)?, measure(layout::QUARANTINE)?);
-    let ingest_bytes = measure(layout::INGEST)?;
+    let trash_bytes = measure(Path::new(layout::TRASH))?;
+    let quarantine_bytes = measure(Path::new(layout::QUARANTINE))?;
+    let ingest_bytes = measure(Path::new(layout::INGEST))?;
     (usage.trash_bytes, usage.quarantine_bytes, usage.ingest_bytes) = (trash_bytes, quarantine_bytes, ingest_bytes);
-    usage.lock_bytes = measure(layout::LOCKS)?;
-    usage.partial_bytes = partial_bytes(&store.root)?;
+    // The others are never taken.
+    usage.lock_bytes = measure(&layout::locks_fetch())?;
+    usage.partial_bytes = ingest::bytes_of_partials(&store.root)?;
     let views_bytes = usage.copied_view_bytes;
     let partial_bytes = usage.partial_bytes;
     usage.physical_bytes =
@@ -133,11 +135,6 @@ pub(crate) fn disk_usage(store: &Store) -> Result<DiskUsage> {
         .collect();
     usage.entries.sort_by(|a, b| b.size_bytes.cmp(&a.size_bytes).then_with(|| a.id.cmp(&b.id)));
     Ok(usage)
-}
-
-/// Bytes on disk of all partials, those that are filled just now among them.
-fn partial_bytes(root: &Root) -> Result<u64> {
-    Ok(ingest::partials(root)?.iter().map(|partial| partial.disk_bytes).sum_bytes())
 }
 
 /// Bytes, and what of them could not be read: another user's folder is unknown, and stops nobody.
@@ -193,7 +190,7 @@ pub(super) fn used_bytes_at_most(store: &Store) -> Result<u64> {
         .filter(|record| record.view == Some(LinkMode::Copy))
         .map(|record| record.size_bytes)
         .sum_bytes();
-    let mut used = [blobs, copies, partial_bytes(root)?].iter().sum_bytes();
+    let mut used = [blobs, copies, ingest::bytes_of_partials(root)?].iter().sum_bytes();
     for folder in [layout::TRASH, layout::QUARANTINE] {
         used = used.saturating_add(disk_bytes_below(root, Path::new(folder))?.bytes);
     }

@@ -11,6 +11,7 @@ use super::schedule::{self, Load};
 use crate::digest::Digest;
 use crate::error::Result;
 use crate::fs::spare_descriptors;
+use crate::sum::SumBytes;
 use crate::threads;
 
 /// Bytes that come one part after the other: of a file that is read, or copied and then looked at.
@@ -34,7 +35,7 @@ pub(crate) trait Stream: Send {
 pub(crate) fn digest_streams<S: Stream>(streams: Vec<S>, done: impl Fn(S, Result<Digest>) + Sync) {
     static CORES: LazyLock<usize> = LazyLock::new(|| std::thread::available_parallelism().map_or(1, NonZero::get));
 
-    let bytes = streams.iter().fold(0_u64, |sum, stream| sum.saturating_add(stream.size_bytes()));
+    let bytes = streams.iter().map(Stream::size_bytes).sum_bytes();
     let at_once = schedule::streams_within(spare_descriptors());
     let threads = if streams.len() > 1 { schedule::threads(streams.len(), bytes, *CORES).min(at_once) } else { 1 };
     digest_on(threads, schedule::allowed(kernel::modes(), threads, at_once), streams, done);
@@ -73,7 +74,7 @@ impl<'m, S: Stream> Work<'m, S> {
     fn new(threads: usize, modes: &'m [Mode], streams: Vec<S>) -> Self {
         let mut lanes: Vec<_> = streams.into_iter().map(Lane::new).collect();
         lanes.sort_by_key(Lane::remaining_bytes);
-        let bytes = lanes.iter().fold(0_u64, |sum, lane| sum.saturating_add(lane.remaining_bytes()));
+        let bytes = lanes.iter().map(Lane::remaining_bytes).sum_bytes();
         Work {
             threads,
             modes,

@@ -74,9 +74,9 @@ impl Index {
         for id in ids {
             by_shard.entry(layout::shard_number(id)).or_default().push(id);
         }
-        // Each shard is locked until all are durable, with a descriptor of its own.
-        let at_once = (spare_descriptors() / 2).max(1);
         let by_shard: Vec<(u8, Vec<&str>)> = by_shard.into_iter().collect();
+        // Each shard is locked until all are durable, with a descriptor of its own. To count what is open takes a list of it.
+        let at_once = if by_shard.len() > 1 { (spare_descriptors() / 2).max(1) } else { 1 };
         for some in by_shard.chunks(at_once) {
             self.update_some(some, durability, wait, flush, edit)?;
         }

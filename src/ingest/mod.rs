@@ -29,7 +29,7 @@ mod target;
 
 pub(crate) use batch::{Job, ingest_all};
 pub(crate) use partial::reserved_bytes;
-pub(crate) use partial::{PartialState, partial, partials, remove_partial};
+pub(crate) use partial::{PartialState, bytes_of_partials, partial, partials, remove_partial};
 pub(crate) use present::{Candidates, Present};
 pub(crate) use target::PARTIAL_FROM_BYTES;
 

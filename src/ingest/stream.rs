@@ -9,9 +9,9 @@ use super::{ContentFile, Options};
 use crate::blob::{IngestMode, Sealed};
 use crate::digest::Digest;
 use crate::error::{Error, Result};
+use crate::fs::Session;
 use crate::fs::source::Foreign;
 use crate::fs::sparse::{self, Blocks};
-use crate::fs::{Session, atomic};
 use crate::hash::groups::GroupHasher;
 use crate::hash::{Buffer, Buffers, Hashes};
 
@@ -79,10 +79,7 @@ impl<'a, 'r> DuplicateStream<'a, 'r> {
                     let at = *read_bytes;
                     *read_bytes += buffer.bytes().len() as u64;
                     check_size(source, *read_bytes, buffer.bytes().is_empty())?;
-                    let written = match source.blocks() {
-                        Blocks::Reserved => atomic::write(target.file(), buffer.bytes()),
-                        blocks => sparse::write_at(target.file(), at, buffer.bytes(), blocks),
-                    };
+                    let written = sparse::write_at(target.file(), at, buffer.bytes(), source.blocks());
                     written.map_err(|e| target.fail("write", e))?;
                 }
                 if let Some(groups) = groups {

@@ -181,38 +181,27 @@ impl Repair<'_> {
         let advanced = |bytes| observer.on(&Event::Advanced { bytes });
         let cancel = self.options.cancel.as_ref();
         let checker = Checker { advanced: &advanced, cancel, ..Checker::quiet(&store.root, store.durability()) };
-        let mut lost = Vec::new();
+        let mut lost = BTreeSet::new();
         for (subject, verdict) in checker.all(&subjects)? {
             match verdict {
                 Verdict::Good => continue,
                 Verdict::Missing => {}
                 Verdict::Bad { file, .. } => drop(store.take_out_of_service(&subject.digest, &file)?),
             }
-            lost.push(subject.digest);
+            lost.insert(subject.digest);
         }
         self.check_cancelled()?; // what was not checked is not known to be good
         if lost.is_empty() {
             return Ok(());
         }
         let session = Session::begin(&store.root)?;
-        let mut shown = self.shown_of(&lost);
+        let mut remains = self.remains_of(&lost)?;
+        let sizes = lost.iter().filter_map(|digest| Some((digest, by_digest.get(digest)?.size_bytes?)));
+        self.make_room(sizes, &remains, &session)?;
         for digest in lost {
             self.check_cancelled()?;
             let Some(part) = by_digest.get(&digest) else { continue };
-            let mut remains = store.quarantined(&digest)?;
-            remains.extend(shown.remove(&digest).unwrap_or_default());
-            // A manifest, or a document, is small.
-            if let Some(size_bytes) = part.size_bytes {
-                // What is good of the remains is shared where that is possible, and nobody is evicted for it.
-                let is_shared = !remains.is_empty() && session.can_reflink();
-                let copied_bytes = if is_shared { 0 } else { size_bytes };
-                let repaired = Some(self.record.entry.id.as_str());
-                let wanted = Wanted { stored_bytes: size_bytes, copied_bytes, repaired, ..Wanted::default() };
-                let room = Room::measure(store)?;
-                if !room.fits(&wanted)? {
-                    room.make(&wanted)?;
-                }
-            }
+            let remains = remains.remove(&digest).unwrap_or_default();
             let assembly = Assembly { digest, remains, sources: self.sources(part)?, advanced: &advanced };
             let (incoming, Assembled { repaired_bytes, source_bytes }) = assembly.run(&session, store.durability())?;
             let (mut blobs, id) = ([incoming], self.record.entry.id.as_str());
@@ -227,10 +216,38 @@ impl Repair<'_> {
         Ok(())
     }
 
-    /// Where entries show these blobs: a view that is a copy may be good.
-    fn shown_of(&self, lost: &[Digest]) -> BTreeMap<Digest, Vec<PathBuf>> {
+    /// Makes room for all that is lost, before any of it is written: for a part of it nobody is evicted. What has no size here,
+    /// a manifest or a document, is small.
+    fn make_room<'d>(
+        &self,
+        lost: impl Iterator<Item = (&'d Digest, u64)>,
+        remains: &Remains,
+        session: &Session<'_>,
+    ) -> Result<()> {
+        let mut wanted = Wanted { repaired: Some(&self.record.entry.id), ..Wanted::default() };
+        for (digest, size_bytes) in lost {
+            // What is good of the remains is shared where that is possible, and nobody is evicted for it.
+            let is_shared = remains.contains_key(digest) && session.can_reflink();
+            wanted.add(size_bytes, if is_shared { 0 } else { size_bytes });
+        }
+        if wanted.stored_bytes == 0 {
+            return Ok(());
+        }
+        let room = Room::measure(self.store)?;
+        if room.fits(&wanted)? { Ok(()) } else { room.make(&wanted) }
+    }
+
+    /// What the store still has of these blobs: in quarantine, and where entries show them, since a view that is a copy may be
+    /// good.
+    fn remains_of(&self, lost: &BTreeSet<Digest>) -> Result<Remains> {
         let store = self.store;
-        let mut places: BTreeMap<Digest, Vec<PathBuf>> = BTreeMap::new();
+        let mut places = Remains::new();
+        for digest in lost {
+            let quarantined = store.quarantined(digest)?;
+            if !quarantined.is_empty() {
+                places.insert(*digest, quarantined);
+            }
+        }
         for record in store.index.readable().iter().flat_map(|shard| shard.all()) {
             let Some(digest) = record.entry.digest else { continue };
             // A tree whose manifest is lost itself names nothing.
@@ -242,7 +259,7 @@ impl Repair<'_> {
                 }
             }
         }
-        places
+        Ok(places)
     }
 
     fn sources(&self, part: &Part) -> Result<Vec<Box<dyn ReadAt>>> {
@@ -264,6 +281,9 @@ impl Repair<'_> {
         Ok(sources)
     }
 }
+
+/// Files that may have good bytes of a lost blob, the better ones first.
+type Remains = BTreeMap<Digest, Vec<PathBuf>>;
 
 /// A blob that an entry needs.
 struct Part {

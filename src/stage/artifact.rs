@@ -6,12 +6,12 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::Duration;
 
-use super::item::{Item, fingerprint};
+use super::item::Item;
 use super::{StageReceipt, UnmovedSource};
 use crate::blob::manifest::TreeFile;
 use crate::blob::{IngestMode, Sealed, UsedMode};
 use crate::digest::Digest;
-use crate::entry::{ArtifactKind, Provenance, Stamp, TrustState};
+use crate::entry::{ArtifactKind, Provenance, Stamp, TrustState, fingerprint};
 use crate::error::{Error, Result};
 use crate::fs::Session;
 use crate::fs::{link, now_ms};
@@ -239,14 +239,14 @@ fn source(artifact: &Artifact<'_>) -> Provenance {
             .contents
             .iter()
             .zip(&artifact.incoming)
-            .map(|(content, brought)| Some((content.file.path.as_str(), brought.lasting_stamp()?)));
+            .map(|(content, brought)| Some((content.file.path.as_str(), brought.lasting_stamp()?.text())));
         match item.kind {
             ArtifactKind::File => {
                 let lasting = artifact.incoming.first().and_then(Sealed::lasting_stamp);
                 source.stamp = lasting.map(|lasting| lasting.stamp);
                 source.changed_ns = lasting.map(|lasting| lasting.changed_ns);
             }
-            _ => source.fingerprint = stamps.collect::<Option<Vec<_>>>().map(|stamps| fingerprint(&stamps)),
+            _ => source.fingerprint = stamps.collect::<Option<Vec<_>>>().map(fingerprint),
         }
     }
     source

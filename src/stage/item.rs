@@ -12,7 +12,7 @@ use super::walk::{self, SourceFile};
 use super::{StageOptions, StageReceipt};
 use crate::blob::{IngestMode, UsedMode};
 use crate::digest::Digest;
-use crate::entry::{ArtifactKind, LifecycleState, Provenance, Record, SourceStamp, Stamp, TrustState, check_id};
+use crate::entry::{ArtifactKind, LifecycleState, Provenance, Record, SourceStamp, TrustState, check_id, fingerprint};
 use crate::error::{Error, Result};
 use crate::fs::Kind;
 use crate::fs::lock::Wait;
@@ -208,19 +208,12 @@ impl Item {
             (ArtifactKind::File, Some([(_, now)])) => {
                 (source.stamp, source.changed_ns) == (Some(now.stamp), Some(now.changed_ns))
             }
-            (_, Some(stamps)) => source.fingerprint.as_ref().is_some_and(|recorded| *recorded == fingerprint(stamps)),
+            (_, Some(stamps)) => {
+                let now = || fingerprint(stamps.iter().map(|(path, stamp)| (*path, stamp.text())));
+                source.fingerprint.as_ref().is_some_and(|recorded| *recorded == now())
+            }
         }
     }
-}
-
-/// What tells whether the files of a tree are still as they were: the hash of all their paths, stamps and change times.
-pub(super) fn fingerprint(files: &[(&str, SourceStamp)]) -> String {
-    let mut hasher = blake3::Hasher::new();
-    for (path, SourceStamp { stamp, changed_ns }) in files {
-        let Stamp { inode, size_bytes, mtime_ns } = stamp;
-        hasher.update(format!("{path}\0{inode} {size_bytes} {mtime_ns} {changed_ns}\0").as_bytes());
-    }
-    hasher.finalize().to_hex().to_string()
 }
 
 /// Whether a view can be called this: one plain name.

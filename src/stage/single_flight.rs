@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 
 use crate::cancel::Cancel;
-use crate::error::{Error, Result};
-use crate::fs::lock::{Hold, Lock, Wait, lock};
+use crate::error::Result;
+use crate::fs::lock::{Hold, Lock, Wait, busy, poll};
 use crate::layout;
 use crate::observer::{Event, Observer};
 use crate::store::Store;
@@ -58,27 +58,22 @@ pub(super) fn begin(
             Wait::UpTo(limit) => Wait::UpTo(limit.saturating_sub(start.elapsed()).min(TICK)),
             Wait::Forever => Wait::UpTo(TICK),
         };
-        match lock(&store.root, path.clone(), "a reference", Hold::Exclusive, tick) {
-            Ok(lock) => {
-                let now = Instant::now();
-                let (bytes_done, told) = (AtomicU64::new(0), Mutex::new(now));
-                let flight = SingleFlight { lock, start: now, bytes_total, bytes_done, told };
-                flight.tell();
-                return Ok(flight);
-            }
-            Err(Error::Busy { holder, path: absolute, .. }) => {
-                show_progress_of_worker(store, reference, &path, observer);
-                let is_over = match wait {
-                    Wait::Never => true,
-                    Wait::UpTo(limit) => start.elapsed() >= limit,
-                    Wait::Forever => false,
-                };
-                if is_over {
-                    let what = "a reference (it is being staged)";
-                    return Err(Error::Busy { what, path: absolute, waited: start.elapsed(), holder });
-                }
-            }
-            Err(error) => return Err(error),
+        if let Some(lock) = poll(&store.root, &path, Hold::Exclusive, tick)? {
+            let now = Instant::now();
+            let (bytes_done, told) = (AtomicU64::new(0), Mutex::new(now));
+            let flight = SingleFlight { lock, start: now, bytes_total, bytes_done, told };
+            flight.tell();
+            return Ok(flight);
+        }
+        show_progress_of_worker(store, reference, &path, observer);
+        let is_over = match wait {
+            Wait::Never => true,
+            Wait::UpTo(limit) => start.elapsed() >= limit,
+            Wait::Forever => false,
+        };
+        if is_over {
+            let held = store.root.meta(&path)?;
+            return Err(busy(&store.root, held, &path, "a reference (it is being staged)", start));
         }
     }
 }

@@ -65,9 +65,10 @@ impl Store {
     /// not undo each other.
     pub(crate) fn change_config(&self, change: impl FnOnce(&mut Config)) -> Result<Config> {
         let store_lock = Exclusive::lock(self)?;
-        let mut config = self.config()?;
+        let before = self.config()?;
+        let mut config = before.clone();
         change(&mut config);
-        self.check_limits(&config)?;
+        self.check_limits(&before, &config)?;
         let mut members = self.read_store_json()?;
         let mut quota = match members.remove(QUOTA) {
             Some(Value::Object(quota)) => quota, // with what a later version keeps there
@@ -83,11 +84,14 @@ impl Store {
         Ok(config)
     }
 
-    /// Refuses limits under which nothing could stay: elsewhere, 0 is no limit.
-    fn check_limits(&self, config: &Config) -> Result<()> {
+    /// Refuses new limits under which nothing could stay: elsewhere, 0 is no limit. One that an older version has taken, or
+    /// that a smaller disk has made too large, does not keep anybody from changing another.
+    fn check_limits(&self, before: &Config, config: &Config) -> Result<()> {
         let total_bytes = space(&self.root).map_or(u64::MAX, |space| space.total_bytes);
         let takes_all = |min_free: &MinFree| min_free.bytes_of(total_bytes) >= total_bytes;
-        let refused = match (config.max_bytes, config.min_free.filter(takes_all)) {
+        let max_bytes = config.max_bytes.filter(|_| config.max_bytes != before.max_bytes);
+        let min_free = config.min_free.filter(|_| config.min_free != before.min_free);
+        let refused = match (max_bytes, min_free.filter(takes_all)) {
             (Some(0), _) => Some(("max_bytes", "0".to_owned())),
             (_, Some(min_free)) => Some(("min_free", min_free.to_string())),
             _ => None,

@@ -15,6 +15,7 @@ use crate::fs::{Durability, Kind, Meta};
 use crate::index::Change;
 use crate::layout::{self, Place};
 use crate::observer::Event;
+use crate::sum::SumBytes;
 use crate::threads::ready_for_rayon;
 use crate::view::{self, View};
 
@@ -42,31 +43,37 @@ impl Store {
 
     /// Makes sure that what an engine is about to open is what was staged, as far as the handle's [`Check`] asks for it.
     fn ensure_intact(&self, record: &Record) -> Result<()> {
-        if record.kind == ArtifactKind::Registered {
+        let (Some(digest), false) = (record.entry.digest, record.kind == ArtifactKind::Registered) else {
             return Ok(());
-        }
+        };
         if record.damaged_ms.is_some() {
             return Err(damaged(record));
         }
         if self.settings.check == Check::Never {
             return Ok(());
         }
-        let mut doubtful = self.doubtful_views(record).map_err(|error| match error {
+        let files = self.files_of(record.kind, digest, record.size_bytes).map_err(|error| match error {
             // Repairing an entry also repairs the manifest of a tree.
             Error::CorruptBlob { .. } => damaged(record),
             other => other,
         })?;
+        if !self.files_to_check(record, &files)?.is_empty() {
+            self.check_changed(record, &files)?;
+        }
+        match self.extra_file(record, &files)? {
+            Some(path) => Err(Error::Occupied { id: record.entry.id.clone(), path: self.root.absolute(&path) }),
+            None => Ok(()),
+        }
+    }
+
+    /// What of the view has to be read before it is given out.
+    fn files_to_check(&self, record: &Record, files: &[TreeFile]) -> Result<Vec<Subject>> {
+        let mut doubtful = self.doubtful_views(record, files)?;
         if !doubtful.is_empty() && self.is_sealed()? {
             // It would be read in full each time, since no stamp can be written.
             doubtful.retain(|subject| !self.has_its_size(subject));
         }
-        if !doubtful.is_empty() {
-            self.check_doubtful(record, &doubtful)?;
-        }
-        match self.extra_file(record)? {
-            Some(path) => Err(Error::Occupied { id: record.entry.id.clone(), path: self.root.absolute(&path) }),
-            None => Ok(()),
-        }
+        Ok(doubtful)
     }
 
     fn has_its_size(&self, subject: &Subject) -> bool {
@@ -74,20 +81,23 @@ impl Store {
         meta.is_some_and(|meta| meta.kind == Kind::File && Some(meta.size_bytes) == subject.size_bytes)
     }
 
-    fn check_doubtful(&self, record: &Record, doubtful: &[Subject]) -> Result<()> {
-        tracing::info!(id = %record.entry.id, files = doubtful.len(), "changed since the last full check: checking it now");
-        let before = self.view_now(record);
+    /// Reads what is not known to be as it was checked last. What is to be read is found after the look at the whole view: a
+    /// file that is changed later than that does not fit it, and one that was changed sooner is read.
+    fn check_changed(&self, record: &Record, files: &[TreeFile]) -> Result<()> {
+        let before = self.view_now(record, files);
+        let doubtful = self.files_to_check(record, files)?;
+        tracing::info!(id = %record.entry.id, files = doubtful.len(), "not known to be as it was checked last: checking it now");
         let observer = &*self.observer.0;
-        let bytes_total = doubtful.iter().filter_map(|subject| subject.size_bytes).fold(0, u64::saturating_add);
+        let bytes_total = doubtful.iter().filter_map(|subject| subject.size_bytes).sum_bytes();
         observer.on(&Event::Started { what: &record.entry.id, bytes_total });
         let advanced = |bytes| observer.on(&Event::Advanced { bytes });
         let checker = Checker { advanced: &advanced, ..Checker::quiet(&self.root, Durability::Relaxed) };
-        let checked = checker.all(doubtful);
+        let checked = checker.all(&doubtful);
         observer.on(&Event::Finished);
         for (subject, verdict) in checked? {
             self.judge(record, subject, &verdict)?;
         }
-        self.note_checked_views(record, before);
+        self.note_checked_views(record, files, before);
         Ok(())
     }
 
@@ -134,27 +144,23 @@ impl Store {
     }
 
     /// A file in the folders of a tree's view that no file of it has: an engine that reads the folder reads it too.
-    pub(crate) fn extra_file(&self, record: &Record) -> Result<Option<PathBuf>> {
-        let (ArtifactKind::Tree, Some(digest)) = (record.kind, record.entry.digest) else { return Ok(None) };
+    pub(crate) fn extra_file(&self, record: &Record, files: &[TreeFile]) -> Result<Option<PathBuf>> {
         let at = self.relative(&record.entry.local_path);
         // In a folder of the user's own, anything may be.
-        if layout::place(at) != Place::Views {
+        if record.kind != ArtifactKind::Tree || layout::place(at) != Place::Views {
             return Ok(None);
         }
-        let files = self.files_of(record.kind, digest, record.size_bytes)?;
-        Ok(view::extras(&self.root, &files, at)?.into_iter().map(|(path, _)| path).next())
+        Ok(view::extras(&self.root, files, at)?.into_iter().map(|(path, _)| path).next())
     }
 
     /// Those files of the record's view that are not known to be as they were when they were checked last.
-    pub(crate) fn doubtful_views(&self, record: &Record) -> Result<Vec<Subject>> {
-        let Some(digest) = record.entry.digest else { return Ok(Vec::new()) };
-        let files = self.files_of(record.kind, digest, record.size_bytes)?;
+    pub(crate) fn doubtful_views(&self, record: &Record, files: &[TreeFile]) -> Result<Vec<Subject>> {
         let at = self.relative(&record.entry.local_path);
-        if self.is_listed(record, &files, at)? {
+        if self.is_listed(record, files, at)? {
             return Ok(Vec::new());
         }
         ready_for_rayon();
-        let doubtful = shown_files(record, &files, at).into_par_iter().map(|(file, path)| {
+        let doubtful = shown_files(record, files, at).into_par_iter().map(|(file, path)| {
             let is_known = match self.root.meta(&path)? {
                 Some(shown) => self.is_as_checked(record, file, &shown),
                 None => false,
@@ -198,32 +204,32 @@ impl Store {
     }
 
     /// A record's view as it is now; `None` if that cannot be told.
-    pub(crate) fn view_now(&self, record: &Record) -> Option<View> {
-        let told = self.try_view_now(record);
-        told.inspect_err(|error| tracing::debug!(id = %record.entry.id, %error, "the view cannot be looked at")).ok()?
+    pub(crate) fn view_now(&self, record: &Record, files: &[TreeFile]) -> Option<View> {
+        let told = self.try_view_now(record, files);
+        told.inspect_err(|error| tracing::debug!(id = %record.entry.id, %error, "the view cannot be looked at")).ok()
     }
 
-    fn try_view_now(&self, record: &Record) -> Result<Option<View>> {
-        let Some(digest) = record.entry.digest else { return Ok(None) };
-        let files = self.files_of(record.kind, digest, record.size_bytes)?;
+    fn try_view_now(&self, record: &Record, files: &[TreeFile]) -> Result<View> {
         let at = self.relative(&record.entry.local_path);
         let mut mode = LinkMode::Hardlink;
-        for (file, path) in shown_files(record, &files, at) {
+        for (file, path) in shown_files(record, files, at) {
             if !view::is_hardlink_of(&self.root, &file.digest, &path)? {
                 // A root that was copied file by file has copies where hardlinks were.
                 mode = record.view.filter(|view| *view != LinkMode::Hardlink).unwrap_or(LinkMode::Copy);
             }
         }
-        let fingerprint = view::fingerprint_of(&self.root, &files, at, mode)?;
-        Ok(Some(View { mode, fingerprint }))
+        let fingerprint = view::fingerprint_of(&self.root, files, at, mode)?;
+        Ok(View { mode, fingerprint })
     }
 
     /// Notes how a view is that was just checked in full, so that it need not be checked again: as it was `before` that, if
     /// it still is so. Best effort.
-    pub(crate) fn note_checked_views(&self, record: &Record, before: Option<View>) {
+    pub(crate) fn note_checked_views(&self, record: &Record, files: &[TreeFile], before: Option<View>) {
         let Some(View { mode, fingerprint }) = before else { return };
         let is_known = record.view_fingerprint == fingerprint;
-        if is_known || self.view_now(record).is_none_or(|now| (now.mode, &now.fingerprint) != (mode, &fingerprint)) {
+        if is_known
+            || self.view_now(record, files).is_none_or(|now| (now.mode, &now.fingerprint) != (mode, &fingerprint))
+        {
             return;
         }
         let noted = self.edit(&[&record.entry.id], &mut |_, old| {
@@ -263,35 +269,69 @@ pub(crate) fn is_there(record: &Record) -> Result<bool> {
 }
 
 #[cfg(test)]
-#[allow(clippy::disallowed_methods, clippy::unwrap_used)]
+#[allow(clippy::disallowed_methods, clippy::unwrap_used, clippy::indexing_slicing)]
 mod tests {
     use super::*;
     use crate::model_ref::ModelRef;
     use crate::{FsCatalog, StageOptions};
 
+    fn staged(dir: &Path, source: &Path) -> (FsCatalog, PathBuf) {
+        let catalog = FsCatalog::new(dir.join("root")).unwrap().with_durability(Durability::Relaxed);
+        let options = StageOptions::default().with_id(Some("m".into()));
+        let path = catalog.stage(&ModelRef::File { path: source.to_path_buf() }, &options).unwrap().local_path;
+        (catalog, path)
+    }
+
+    /// As a root that was copied file by file has it.
+    fn make_a_copy(of: &Path, at: &Path) {
+        std::fs::remove_file(at).unwrap();
+        std::fs::copy(of, at).unwrap();
+    }
+
     // Red when what is noted is how the view is after the check: bytes that came meanwhile would count as checked.
     #[test]
     fn what_was_written_while_a_view_was_checked_does_not_count_as_checked() {
         let dir = tempfile::tempdir().unwrap();
-        let catalog = FsCatalog::new(dir.path().join("root")).unwrap().with_durability(Durability::Relaxed);
         let file = dir.path().join("m.gguf");
         std::fs::write(&file, "model").unwrap();
-        let options = StageOptions::default().with_id(Some("m".into()));
-        let path = catalog.stage(&ModelRef::File { path: file.clone() }, &options).unwrap().local_path;
+        let (catalog, path) = staged(dir.path(), &file);
         let store = catalog.store();
         for is_changed in [true, false] {
-            // As a root that was copied file by file has it.
-            std::fs::remove_file(&path).unwrap();
-            std::fs::copy(&file, &path).unwrap();
+            make_a_copy(&file, &path);
             let record = catalog.record("m").unwrap().unwrap();
-            let before = store.view_now(&record);
+            let files = store.files_of(record.kind, record.entry.digest.unwrap(), record.size_bytes).unwrap();
+            let before = store.view_now(&record, &files);
             if is_changed {
                 std::fs::remove_file(&path).unwrap();
                 std::fs::write(&path, "MODEL").unwrap();
             }
-            store.note_checked_views(&record, before);
+            store.note_checked_views(&record, &files, before);
             let noted = catalog.record("m").unwrap().unwrap();
             assert_eq!(noted.view_fingerprint.is_some(), !is_changed, "{noted:?}");
         }
+    }
+
+    /// One file of a tree is a copy, so that it is read. Another one is changed between the look that has found this and the
+    /// check itself.
+    // Red when what was found by that look is all that is read: the other file is part of the view that is then noted as
+    // checked.
+    #[test]
+    fn what_was_written_before_a_view_was_checked_is_read_as_well() {
+        let dir = tempfile::tempdir().unwrap();
+        let tree = dir.path().join("tree");
+        std::fs::create_dir(&tree).unwrap();
+        for name in ["a", "b"] {
+            std::fs::write(tree.join(name), name).unwrap();
+        }
+        let (catalog, path) = staged(dir.path(), &tree);
+        let store = catalog.store();
+        make_a_copy(&tree.join("a"), &path.join("a"));
+        let record = catalog.record("m").unwrap().unwrap();
+        let files = store.files_of(record.kind, record.entry.digest.unwrap(), record.size_bytes).unwrap();
+        assert_eq!(store.files_to_check(&record, &files).unwrap().len(), 1);
+        std::fs::remove_file(path.join("b")).unwrap();
+        std::fs::write(path.join("b"), "B").unwrap();
+        assert!(store.check_changed(&record, &files).unwrap_err().is_corrupt());
+        assert_eq!(catalog.record("m").unwrap().unwrap().view_fingerprint, None);
     }
 }

@@ -100,7 +100,7 @@ fn is_there(path: &Path) -> Result<bool> {
     }
     match std::fs::metadata(path) {
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => match path.ancestors().find(|above| above.is_symlink()) {
-            Some(link) if !link.exists() => invalid(link, "it is a symlink that leads nowhere", Hint::MendLink),
+            Some(link) if !link.exists() => invalid(link, "it is a symlink that leads nowhere", Hint::FixSymlink),
             _ => Ok(false),
         },
         _ => Ok(true), // if it cannot be looked at, opening it says why

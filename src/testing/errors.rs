@@ -32,7 +32,7 @@ pub fn error_samples() -> Vec<Error> {
         Error::NotStaged { id: id(), path: path("views/llama3/1ef0bef1eb6c8ec311d53e18138501725116d829/llama3.gguf") },
         Error::SourceMissing { path: path("a.gguf") },
         Error::NoCatalog { root: path("") },
-        Error::InvalidRoot { root: path("link"), reason: "it is a symlink that leads nowhere", hint: Hint::MendLink },
+        Error::InvalidRoot { root: path("link"), reason: "it is a symlink that leads nowhere", hint: Hint::FixSymlink },
         Error::InvalidRoot { root: "".into(), reason: "no home directory is known", hint: Hint::GiveRoot },
         Error::InvalidRoot {
             root: "~/models".into(),

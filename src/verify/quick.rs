@@ -24,8 +24,8 @@ pub(super) fn verify_quick(store: &Store, record: &Record, start: Instant) -> Re
     };
     let is_known =
         |digest: &Digest, meta: &Meta| outboard::fits(&store.root, digest, meta, Durability::Relaxed, &record.owners);
-    let mut doubtful = store.doubtful_views(record)?;
     let files = store.files_of(record.kind, digest, record.size_bytes)?;
+    let mut doubtful = store.doubtful_views(record, &files)?;
     for file in &files {
         let blob = Subject::blob(&file.digest, Some(file.size_bytes)).owned_by(&record.owners);
         let meta = store.root.meta(&blob.path)?;
@@ -61,14 +61,14 @@ pub(super) fn verify_quick(store: &Store, record: &Record, start: Instant) -> Re
         bad.push(BadFile { path, is_needed, digest: subject.digest, ranges, quarantined: false });
     }
     let fail = |reason| VerificationOutcome::Fail { reason };
-    let extra = store.extra_file(record)?.map(|path| store.root.absolute(&path));
+    let extra = store.extra_file(record, &files)?.map(|path| store.root.absolute(&path));
     let changed = doubtful.first().map(|subject| store.root.absolute(&subject.path));
     let outcome = match (is_wrong, extra, changed) {
         (Some(path), ..) => fail(format!("{} is not there or has another size", path.display())),
         (None, Some(path), _) => fail(format!("{} is a file more than it has", path.display())),
         (None, None, Some(path)) => {
             let path = path.display();
-            let reason = format!("{path} was changed since its last full check, or never had one; check it in full");
+            let reason = format!("{path} is not known to be as it was checked last; check it in full");
             VerificationOutcome::Warn { reason }
         }
         (None, None, None) => VerificationOutcome::Pass { reason: "not changed since its last full check".into() },

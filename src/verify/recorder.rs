@@ -40,7 +40,8 @@ impl Recorder<'_> {
         };
         let answer = self.unless_gone(&pending.record, answer);
         if matches!(&answer, Ok(report) if matches!(report.outcome, VerificationOutcome::Pass { .. })) {
-            self.store.note_checked_views(&pending.record, pending.view.take());
+            let files = std::mem::take(&mut pending.files);
+            self.store.note_checked_views(&pending.record, &files, pending.view.take());
         }
         self.waiting.push((answer, pending.left_out_ms.unwrap_or_else(now_ms)));
         if self.waiting.len() >= RECORD_AT_ONCE || self.since.elapsed() >= RECORD_EVERY {

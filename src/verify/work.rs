@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use super::BadFile;
 use super::recorder::Recorder;
+use crate::blob::manifest::TreeFile;
 use crate::blob::{Subject, Verdict};
 use crate::digest::Digest;
 use crate::entry::{ArtifactKind, Record};
@@ -27,6 +28,7 @@ pub(super) struct Part {
 /// An entry that is being checked.
 pub(super) struct Pending {
     pub(super) record: Record,
+    pub(super) files: Vec<TreeFile>,
     pub(super) parts: Vec<Part>,
     pub(super) left: usize,
     pub(super) bad: Vec<BadFile>,
@@ -36,7 +38,7 @@ pub(super) struct Pending {
     pub(super) unknown_files: Option<String>,
     pub(super) error: Option<Error>,
     pub(super) bytes_read: u64,
-    /// How its view was before anything of it was read.
+    /// How its view was before it was looked at what of it is to be read.
     pub(super) view: Option<View>,
     /// When the first of those files was checked that were left out because they were checked lately.
     pub(super) left_out_ms: Option<u64>,
@@ -133,6 +135,8 @@ impl Work {
         if let Some(subject) = manifest {
             parts.push(part(self.number_of(subject?), ""));
         }
+        // Before it is asked which places are hardlinks: one that is replaced after that is not read.
+        let view = store.view_now(&record, &files);
         let at = store.relative(&record.entry.local_path);
         for (file, path) in shown_files(&record, &files, at) {
             let blob = present(store, &file.digest, Some(file.size_bytes), &record.owners)?;
@@ -158,13 +162,13 @@ impl Work {
             }
         }
         let (left, bad) = (numbers.len(), Vec::new());
-        let extra = store.extra_file(&record).ok().flatten().map(|path| store.root.absolute(&path));
+        let extra = store.extra_file(&record, &files).ok().flatten().map(|path| store.root.absolute(&path));
         let elsewhere =
             extra.map(|path| format!("{} is a file more than it has", path.display())).into_iter().collect();
         let (error, bytes_read, left_out_ms) = (None, 0, None);
-        let view = store.view_now(&record);
         self.pending.push(Pending {
             record,
+            files,
             parts,
             left,
             bad,

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use crate::blob::manifest::TreeFile;
 use crate::digest::Digest;
-use crate::entry::{LinkMode, Stamp};
+use crate::entry::{LinkMode, fingerprint};
 use crate::error::Result;
 use crate::fs::{Kind, Meta, Root};
 use crate::layout;
@@ -14,16 +14,6 @@ use crate::layout;
 pub(crate) fn is_hardlink_of(root: &Root, digest: &Digest, at: &Path) -> Result<bool> {
     let (Some(view), Some(blob)) = (root.meta(at)?, root.meta(&layout::blob(digest))?) else { return Ok(false) };
     Ok(view.kind == Kind::File && view.same_inode(&blob))
-}
-
-/// What tells whether files are still as they were: the hash of all their paths and stamps.
-fn fingerprint(files: &[(&str, Stamp)]) -> String {
-    let mut hasher = blake3::Hasher::new();
-    for (path, stamp) in files {
-        let Stamp { inode, size_bytes, mtime_ns } = stamp;
-        hasher.update(format!("{path}\0{inode} {size_bytes} {mtime_ns}\0").as_bytes());
-    }
-    hasher.finalize().to_hex().to_string()
 }
 
 /// The fingerprint of a view as it is; `None` if it is made of hardlinks, for which the stamps of the blobs speak, and
@@ -46,11 +36,11 @@ pub(crate) fn fingerprint_if(
     let mut stamps = Vec::with_capacity(files.len());
     for file in files {
         match root.meta(&file.below(at))? {
-            Some(meta) if is_so(&meta) => stamps.push((file.path.as_str(), meta.stamp())),
+            Some(meta) if is_so(&meta) => stamps.push((file.path.as_str(), meta.stamp().text())),
             _ => return Ok(None),
         }
     }
-    Ok(Some(fingerprint(&stamps)))
+    Ok(Some(fingerprint(stamps)))
 }
 
 /// The folders of a tree, each with the names that it should have.

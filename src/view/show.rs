@@ -2,7 +2,7 @@
 //! `quarantine/`; at a place of the user's own nothing is moved or replaced, except the very file that was just read.
 
 use std::cell::LazyCell;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -107,7 +107,7 @@ pub(crate) fn show(
             mode = mode.max(copy.mode);
             continue;
         }
-        match place.fill(copy.as_deref(), judged, &twins, tally)? {
+        match place.fill(copy.as_deref(), judged, &|| has_twin(&twins, file), tally)? {
             Filled::Made(how) => {
                 tally.made += 1;
                 if how == LinkMode::Copy {
@@ -179,11 +179,12 @@ impl Place<'_> {
         touched.make_parents(self.root, &self.at)
     }
 
+    /// `has_twin` is asked only when something is at the place: it takes a look at all names of the tree.
     fn fill(
         &self,
         copy: Option<&PrivateCopy>,
         judged: &Judged,
-        twins: &BTreeSet<String>,
+        has_twin: &dyn Fn() -> bool,
         tally: &mut Tally,
     ) -> Result<Filled> {
         if let Some(filled) = self.give_name(copy)? {
@@ -192,7 +193,7 @@ impl Place<'_> {
         // Gone again: the next round finds the place free.
         let Some(there) = self.root.meta(&self.at)? else { return Ok(Filled::NeedsJudgement) };
         // Neither is in the way of the other, so that nothing is moved.
-        if has_twin(twins, self.file) && is_folded(self.root, self.exhibit.files, self.exhibit.at, &self.at)? {
+        if has_twin() && is_folded(self.root, self.exhibit.files, self.exhibit.at, &self.at)? {
             return Err(Error::NameCollision { path: self.root.absolute(&self.at) });
         }
         let has_right_bytes = match judged.get(&self.at) {
@@ -281,6 +282,29 @@ mod tests {
     use super::super::copy;
     use super::*;
     use crate::digest::Digest;
+
+    // Red when it is asked before the place is known to be taken: each view of a tree then takes a set of all its names.
+    #[test]
+    fn whether_a_name_has_a_twin_is_asked_only_where_something_is_there() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = Root::open(dir.path()).unwrap();
+        let digest = Digest::sha256_of(b"model");
+        for folder in [Path::new(layout::INGEST), layout::blob(&digest).parent().unwrap(), Path::new("views/m")] {
+            root.make_dirs(folder).unwrap();
+        }
+        std::fs::write(root.absolute(&layout::blob(&digest)), "model").unwrap();
+        let session = &Session::begin(&root).unwrap();
+        let files = [TreeFile { path: String::new(), digest, size_bytes: 5 }];
+        let (at, occupied) = (Path::new("views/m/m"), Occupied::Quarantine);
+        let exhibit = &Exhibit { id: "m", files: &files, at, occupied, durability: Durability::Relaxed };
+        let place = Place { root: &root, exhibit, session, number: 0, file: &files[0], at: at.to_path_buf() };
+        let asked = std::cell::Cell::new(0);
+        let has_twin = || asked.replace(asked.get() + 1) > 9;
+        for times in [0, 1] {
+            place.fill(None, &Judged::new(), &has_twin, &mut Tally::default()).unwrap();
+            assert_eq!(asked.get(), times);
+        }
+    }
 
     /// The first round has put its copies into place, and was not recorded: its lock file was gone.
     // Red when a copy at its place is taken for somebody else's file: in place of its source it is called changed, and

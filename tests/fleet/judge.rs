@@ -80,7 +80,7 @@ impl Logs {
             let is_certain = match outcome {
                 Some(Outcome::Put(_) | Outcome::Removed) => true,
                 Some(Outcome::Done | Outcome::Absent) => continue,
-                // Where a lock was not had it did not happen; it may have where its last flush failed.
+                // Where it timed out waiting for a lock it did not happen; it may have where its last flush failed.
                 Some(Outcome::Busy | Outcome::Failed(_)) | None => false,
             };
             if digest.is_some() || verb == "remove" {

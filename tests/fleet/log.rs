@@ -37,7 +37,7 @@ pub(crate) enum Outcome {
     Done,
     /// There is no such entry.
     Absent,
-    /// A lock was not had in time.
+    /// Timed out waiting for a lock.
     Busy,
     /// Any other error, or an answer that was not the right one.
     Failed(String),

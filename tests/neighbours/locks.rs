@@ -42,7 +42,7 @@ fn who_only_reads_can_lock_nothing_that_writers_need() {
     }
 }
 
-// Red when a lock file is not mended by its owner's next use, or when doctor holds 0600 to be right in a group's root: Bob
+// Red when a lock file is not set right by its owner's next use, or when doctor holds 0600 to be right in a group's root: Bob
 // is locked out for ever, and nobody says why.
 #[test]
 fn a_lock_file_whose_maker_was_killed_is_opened_to_the_group() {

@@ -117,6 +117,23 @@ fn what_members_have_staged_themselves_is_believed() {
     }
 }
 
+// What docs/security.md says is not promised. Red when owners are of each blob: then the page has to say so.
+#[test]
+fn who_has_stored_one_file_of_a_tree_is_believed_for_all_of_them() {
+    let Some(place) = Place::new(0o2775) else { return };
+    let (bytes, other) = (content("of bob"), content("other"));
+    place.does(BOB, &["stage", &place.file("bob.gguf", &bytes), "--id", "bob"]);
+    let tree = place.host.path("tree");
+    place.file("tree/a", &bytes);
+    place.file("tree/b", &other);
+    set_mode(&tree, 0o755);
+    place.does(CAROL, &["stage", tree.to_str().unwrap(), "--id", "tree"]);
+    place.does(BOB, &["remove", "bob"]);
+    swap(&place, &bytes);
+    place.does(ANN, &["path", "tree"]);
+    assert_eq!(place.catalog_as(ANN, &["verify", "--sha256", "tree"]).status.code(), Some(4));
+}
+
 // Red when what is shown again by another member is not named: its copies, or its new blob, are read by each use.
 #[test]
 fn what_another_member_has_repaired_is_believed() {

@@ -75,7 +75,7 @@ impl Args {
             app.out.line(chart.trim_fmt());
         }
         if !rest.is_empty() {
-            let bytes = human::size(rest.iter().map(|entry| entry.size_bytes).fold(0, u64::saturating_add));
+            let bytes = human::size(human::sum_bytes(rest.iter().map(|entry| entry.size_bytes)));
             app.out.line(format!("and {} more, together {bytes}; --all shows them", rest.len()));
         }
     }

@@ -19,7 +19,8 @@ use crate::human;
 ///
 /// First each step is printed with its reason, and each model that would have been taken with the reason why it stays;
 /// then the steps are taken, and a summary follows. When less can be freed than is asked for, the exit code is 1.
-/// With --json a dry run's summary has null for `blobs` and `trashed`, which are only known afterwards.
+/// With --json a dry run's summary has null for `blobs`, `trashed`, `locks` and `removed_shared_bytes`, which are only
+/// known afterwards.
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
   catalog gc --dry-run --max-bytes 200GB
@@ -60,10 +61,13 @@ struct Summary {
     trashed: Option<u64>,
     leftovers: u64,
     quarantined: u64,
-    locks: u64,
+    locks: Option<u64>,
     logical_bytes: u64,
     physical_bytes: u64,
+    /// Of the whole store, before; not in `used_bytes`.
     shared_bytes: u64,
+    /// Of that, what was removed and did not come free.
+    removed_shared_bytes: Option<u64>,
     used_bytes: u64,
     shortfall_bytes: u64,
     skipped: u64,
@@ -136,10 +140,11 @@ impl Args {
             trashed: once_done(report.trashed),
             leftovers: report.leftovers,
             quarantined: report.quarantined,
-            locks: report.locks,
+            locks: once_done(report.locks),
             logical_bytes: report.logical_bytes,
             physical_bytes: report.physical_bytes,
             shared_bytes: plan.shared_bytes,
+            removed_shared_bytes: once_done(report.shared_bytes),
             used_bytes: plan.used_bytes,
             shortfall_bytes: report.shortfall_bytes,
             skipped: report.skipped,
@@ -213,15 +218,14 @@ impl Summary {
         let used = human::size(self.used_bytes);
         let mut words =
             if self.dry_run { format!("would free {freed} of {used}") } else { format!("freed {freed} of {used}") };
-        let into_trash: u64 =
-            plan.steps.iter().filter(|step| !step.at_once).map(|step| step.bytes).fold(0, u64::saturating_add);
+        let into_trash = human::sum_bytes(plan.steps.iter().filter(|step| !step.at_once).map(|step| step.bytes));
         let counts = [
             (self.entries, "model", "evicted"),
             (self.blobs.unwrap_or(0), "blob", "removed"),
             (self.trashed.unwrap_or(0), "blob", "put into trash"),
             (self.leftovers, "leftover", "removed"),
             (self.quarantined, "file", "of quarantine removed"),
-            (self.locks, "lock file", "removed"),
+            (self.locks.unwrap_or(0), "lock file", "removed"),
             (self.skipped, "step", "skipped, because it came into use"),
             (self.failed, "step", "failed"),
         ];
@@ -230,8 +234,16 @@ impl Summary {
                 words.push_str(&format!(", {count} {what}{} {done}", if count == 1 { "" } else { "s" }));
             }
         }
-        if self.shared_bytes > 0 {
-            let shared = human::size(self.shared_bytes);
+        let removed_bytes = self.removed_shared_bytes.unwrap_or(0);
+        if removed_bytes > 0 {
+            let removed = human::size(removed_bytes);
+            words.push_str(&format!(
+                "; {removed} of what was removed did not come free: files outside the store have it too"
+            ));
+        }
+        let shared_bytes = self.shared_bytes.saturating_sub(removed_bytes);
+        if shared_bytes > 0 {
+            let shared = human::size(shared_bytes);
             words.push_str(&format!("; {shared} more are shared with files outside the store and count for nothing"));
         }
         if into_trash > 0 {

@@ -10,6 +10,11 @@ pub(crate) fn size(bytes: u64) -> String {
     ByteSize::b(bytes).display().si().to_string()
 }
 
+/// All of them together. What a record says may be near the largest number.
+pub(crate) fn sum_bytes(sizes: impl Iterator<Item = u64>) -> u64 {
+    sizes.fold(0, u64::saturating_add)
+}
+
 /// The size, and the number itself.
 pub(crate) fn exact_size(bytes: u64) -> String {
     format!("{} ({bytes} bytes)", size(bytes))

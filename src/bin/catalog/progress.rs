@@ -59,7 +59,7 @@ impl Progress {
     fn note_check(&self, what: &str, bytes_total: u64) {
         if self.is_check && bytes_total >= LITTLE_BYTES && self.may_note.swap(false, Ordering::Relaxed) {
             let size = human::size(bytes_total);
-            app::note(&format!("{what} was changed since its last full check; reading {size} to check it now"));
+            app::note(&format!("{what} is not known to be as it was checked last; reading {size} to check it now"));
         }
     }
 

@@ -34,16 +34,16 @@ impl Partial<'_> {
         let fetch = |part: Range<u64>| {
             cancelled()?;
             let numbers = groups_in(&part);
-            let mut missing = Vec::new();
-            for number in numbers.clone().filter(|number| values.get(*number).is_some_and(Option::is_none)) {
-                missing.push(number);
-            }
-            for run in runs(&missing, *size_bytes).into_iter().filter(|_| !*is_clone) {
-                reader.copy(&run, data, fail)?;
-                writeback.wrote(run.end - run.start);
+            // A clone has its bytes from the beginning.
+            if !*is_clone {
+                let is_missing = |number: &usize| values.get(*number).is_some_and(Option::is_none);
+                for run in runs(numbers.clone().filter(is_missing), *size_bytes) {
+                    reader.copy(&run, data, fail)?;
+                    writeback.wrote(run.end - run.start);
+                }
             }
             let map = Map::read_in(data, part.clone()).map_err(fail)?;
-            let mut facts = Vec::with_capacity(missing.len());
+            let mut facts = Vec::with_capacity(numbers.len());
             for number in numbers {
                 let range = group_range(number, *size_bytes);
                 let inside = (range.start - part.start) as usize..(range.end - part.start) as usize;
@@ -76,9 +76,9 @@ fn groups_in(part: &Range<u64>) -> Range<usize> {
 }
 
 /// Ranges of the file that these groups make up, in as few pieces as can be.
-fn runs(groups: &[usize], size_bytes: u64) -> Vec<Range<u64>> {
+fn runs(groups: impl Iterator<Item = usize>, size_bytes: u64) -> Vec<Range<u64>> {
     let mut runs: Vec<Range<u64>> = Vec::new();
-    for range in groups.iter().map(|number| group_range(*number, size_bytes)) {
+    for range in groups.map(|number| group_range(number, size_bytes)) {
         match runs.last_mut() {
             Some(last) if last.end == range.start => last.end = range.end,
             _ => runs.push(range),
@@ -96,7 +96,7 @@ mod tests {
         const MIB: u64 = 1 << 20;
         assert_eq!(groups_in(&(4 * MIB..8 * MIB)), 4..8);
         assert_eq!(groups_in(&(4 * MIB..4 * MIB + 1)), 4..5);
-        assert_eq!(runs(&[0, 1, 3], 3 * MIB + 7), [0..2 * MIB, 3 * MIB..3 * MIB + 7]);
-        assert_eq!(runs(&[], MIB), []);
+        assert_eq!(runs([0, 1, 3].into_iter(), 3 * MIB + 7), [0..2 * MIB, 3 * MIB..3 * MIB + 7]);
+        assert_eq!(runs(std::iter::empty(), MIB), []);
     }
 }

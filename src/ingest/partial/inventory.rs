@@ -43,9 +43,24 @@ pub(crate) struct PartialFacts {
 
 /// Every partial, sorted by key. One that cannot be read is listed with what is known of it.
 pub(crate) fn partials(root: &Root) -> Result<Vec<PartialFacts>> {
+    Ok(keys(root)?.into_iter().map(|(key, meta)| partial(root, &key, meta.mtime_ns)).collect())
+}
+
+/// Bytes on disk of all of them, those that are filled just now among them. Claims none: whoever wants to go on with one
+/// meanwhile can.
+pub(crate) fn bytes_of_partials(root: &Root) -> Result<u64> {
+    let bytes = |key: &str| {
+        let folder = layout::partial(key);
+        own_bytes(root, &folder, &root.entries(&folder).unwrap_or_default())
+    };
+    Ok(keys(root)?.iter().map(|(key, _)| bytes(key)).sum_bytes())
+}
+
+/// The keys of all of them, with their folders.
+fn keys(root: &Root) -> Result<Vec<(String, Meta)>> {
     let folder = Path::new(layout::PARTIALS);
     let known = |(name, meta): (OsString, Meta)| match layout::classify_in(folder, &name) {
-        Thing::Partial(key) if meta.kind == Kind::Dir => Some(partial(root, &key, meta.mtime_ns)),
+        Thing::Partial(key) if meta.kind == Kind::Dir => Some((key, meta)),
         _ => None, // nothing that this crate has put there
     };
     Ok(root.entries(folder)?.into_iter().filter_map(known).collect())

@@ -21,7 +21,7 @@ mod journal;
 mod open;
 mod stream;
 
-pub(crate) use inventory::{PartialState, partial, partials, remove_partial, reserved_bytes};
+pub(crate) use inventory::{PartialState, bytes_of_partials, partial, partials, remove_partial, reserved_bytes};
 pub(super) use open::Begin;
 pub(super) use stream::Position;
 

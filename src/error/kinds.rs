@@ -1,0 +1,157 @@
+//! What is asked of an error: of which kind it is, and what to do about it.
+
+use std::io;
+use std::path::Path;
+
+use super::Error;
+use crate::hint::Hint;
+
+impl Error {
+    /// What to do about it. `None`: the message says all that is known.
+    #[must_use]
+    pub fn hint(&self) -> Option<Hint> {
+        Some(match self {
+            Error::InvalidDigest { .. }
+            | Error::InvalidRef { .. }
+            | Error::InvalidId { .. }
+            | Error::Cancelled { .. } => return None,
+            Error::InvalidPath { hint, .. } | Error::InvalidRoot { hint, .. } => hint.clone(),
+            Error::RootNotEmpty { .. } => Hint::InitRoot,
+            Error::NotFound { .. } => Hint::ListEntries,
+            Error::NotStaged { id, .. } => Hint::Restage { id: id.clone() },
+            Error::SourceMissing { .. } => Hint::CheckPath,
+            Error::NoCatalog { .. } => Hint::StageFile,
+            Error::NoFetcher { reference, .. } => Hint::Download { reference: reference.clone() },
+            Error::UnsupportedFileType { .. } => Hint::GiveFile,
+            Error::SourceChanged { .. } => Hint::AwaitWriter,
+            Error::SourceInUse { .. } => Hint::UseCopyMode,
+            Error::LinkLeadsOut { .. } => Hint::FollowLinks,
+            Error::UnusableTree { .. } => Hint::FixTree,
+            Error::NameCollision { .. } => Hint::Rename,
+            Error::ReservedPath { .. } | Error::PathEscapesRoot { .. } => Hint::GiveOtherPath,
+            Error::DigestMismatch { .. } => Hint::CheckDigest,
+            Error::CorruptIndex { .. } => Hint::RunDoctor,
+            Error::CorruptBlob { .. } => Hint::StageAgain,
+            Error::Damaged { id, .. } => Hint::Repair { id: id.clone() },
+            Error::Occupied { id, .. } => Hint::MakeOwnView { id: id.clone() },
+            Error::NoGoodSource { .. } => Hint::GiveGoodCopy,
+            Error::UnsupportedFormat { .. } => Hint::UseNewerVersion,
+            Error::NoRoom { collection, quarantine_bytes, .. } => {
+                Hint::RaiseLimits { collection: *collection, has_quarantine: *quarantine_bytes > 0 }
+            }
+            Error::InvalidLimit { name, .. } => Hint::UnsetLimit { name },
+            Error::Pinned { id, .. } => Hint::Unpin { id: id.clone() },
+            Error::LocksDoNothing { .. } => Hint::MoveRoot,
+            Error::Busy { .. } => Hint::TryAgain,
+            Error::SyncFailed { source, .. } | Error::Io { source, .. } => return hint_of(source),
+        })
+    }
+
+    /// What was asked for is not here: an entry, its file, a source, the catalog itself.
+    #[must_use]
+    pub fn is_not_found(&self) -> bool {
+        matches!(
+            self,
+            Error::NotFound { .. } | Error::NotStaged { .. } | Error::SourceMissing { .. } | Error::NoCatalog { .. }
+        )
+    }
+
+    /// The file of the store that could not be read or trusted.
+    pub(crate) fn path(&self) -> Option<&Path> {
+        match self {
+            Error::Io { path, .. }
+            | Error::SyncFailed { path, .. }
+            | Error::PathEscapesRoot { path, .. }
+            | Error::CorruptIndex { path, .. }
+            | Error::CorruptBlob { path, .. } => Some(path),
+            _ => None,
+        }
+    }
+
+    /// The system found no such file.
+    pub(crate) fn is_missing(&self) -> bool {
+        matches!(self, Error::Io { source, .. } if source.kind() == io::ErrorKind::NotFound)
+    }
+
+    /// The system does not let this user look or write there.
+    pub(crate) fn is_permission_denied(&self) -> bool {
+        matches!(self, Error::Io { source, .. } if source.kind() == io::ErrorKind::PermissionDenied)
+    }
+
+    /// Nothing can be written there by this user, now or later.
+    pub(crate) fn is_read_only(&self) -> bool {
+        self.is_permission_denied()
+            || matches!(self, Error::Io { source, .. } if source.kind() == io::ErrorKind::ReadOnlyFilesystem)
+    }
+
+    /// Something has that name already.
+    pub(crate) fn is_already_there(&self) -> bool {
+        matches!(self, Error::Io { source, .. } if source.kind() == io::ErrorKind::AlreadyExists)
+    }
+
+    /// A sync has failed: the kernel has dropped what it could not write, and what comes later would not say so.
+    pub(crate) fn is_failed_sync(&self) -> bool {
+        matches!(self, Error::SyncFailed { .. })
+    }
+
+    /// Content is not what it should be: a digest that does not match, a damaged blob or index file.
+    #[must_use]
+    pub fn is_corrupt(&self) -> bool {
+        matches!(
+            self,
+            Error::DigestMismatch { .. }
+                | Error::CorruptIndex { .. }
+                | Error::CorruptBlob { .. }
+                | Error::Damaged { .. }
+                | Error::Occupied { .. }
+                | Error::NoGoodSource { .. }
+        )
+    }
+
+    /// Timed out waiting for a lock: the same call may succeed later.
+    #[must_use]
+    pub fn is_busy(&self) -> bool {
+        matches!(self, Error::Busy { .. })
+    }
+
+    /// The caller's text cannot mean anything: a malformed id, digest or reference.
+    #[must_use]
+    pub fn is_invalid_input(&self) -> bool {
+        matches!(
+            self,
+            Error::InvalidDigest { .. }
+                | Error::InvalidRef { .. }
+                | Error::InvalidId { .. }
+                | Error::InvalidLimit { .. }
+        )
+    }
+
+    /// The work was given up because somebody asked for that.
+    #[must_use]
+    pub fn is_cancelled(&self) -> bool {
+        matches!(self, Error::Cancelled { .. })
+    }
+
+    /// The disk or the quota is full.
+    #[must_use]
+    pub fn is_no_space(&self) -> bool {
+        match self {
+            Error::NoRoom { .. } => true,
+            Error::Io { source, .. } | Error::SyncFailed { source, .. } => {
+                matches!(source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+            }
+            _ => false,
+        }
+    }
+}
+
+fn hint_of(cause: &io::Error) -> Option<Hint> {
+    match cause.kind() {
+        io::ErrorKind::PermissionDenied => Some(Hint::CheckOwner),
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Some(Hint::MakeRoom),
+        io::ErrorKind::ReadOnlyFilesystem => Some(Hint::ReadOnly),
+        io::ErrorKind::NotADirectory => Some(Hint::GiveDirectory),
+        io::ErrorKind::FileTooLarge => Some(Hint::AllowLargerFiles),
+        _ => None,
+    }
+}

@@ -1,0 +1,64 @@
+//! A program that uses rayon itself, whose threads may be busy when it first uses a catalog.
+#![cfg(target_os = "linux")]
+#![allow(clippy::disallowed_methods, clippy::unwrap_used)]
+
+mod common;
+
+use std::sync::{Arc, Barrier};
+use std::thread;
+
+use catalog_core::CatalogStore as _;
+use common::*;
+
+/// Uses a catalog on a thread. Returns whether it did so without rayon's threads: it is a pool of itself then.
+fn does_without() -> bool {
+    let user = thread::spawn(|| {
+        let host = Host::new();
+        host.catalog().list().unwrap();
+        rayon::current_thread_index().is_some()
+    });
+    user.join().unwrap()
+}
+
+/// Runs a test in a process that has no other one.
+fn alone(test: &str, work: impl FnOnce()) {
+    match is_child(test) {
+        true => work(),
+        false => drop(run(child_test(&[], test))),
+    }
+}
+
+// Red when it is kept for the whole process that they have not answered once.
+#[test]
+fn threads_that_were_busy_once_are_used_later() {
+    alone("threads_that_were_busy_once_are_used_later", || {
+        let threads = rayon::current_num_threads();
+        let (begun, ended) = (Arc::new(Barrier::new(threads + 1)), Arc::new(Barrier::new(threads + 1)));
+        for _ in 0..threads {
+            let (begun, ended) = (begun.clone(), ended.clone());
+            rayon::spawn(move || {
+                begun.wait();
+                ended.wait();
+            });
+        }
+        begun.wait();
+        assert!(does_without(), "they are busy");
+        ended.wait();
+        assert!(!does_without());
+    });
+}
+
+// Red when a thread of rayon asks whether there are any: all of them wait for an answer that one of them would give.
+#[test]
+fn a_catalog_is_first_used_on_all_threads_of_rayon() {
+    alone("a_catalog_is_first_used_on_all_threads_of_rayon", || {
+        let all = Barrier::new(rayon::current_num_threads());
+        let host = Host::new();
+        let catalog = host.catalog();
+        rayon::broadcast(|_| {
+            all.wait();
+            catalog.list().unwrap();
+        });
+        assert!(!does_without());
+    });
+}
