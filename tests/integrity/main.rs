@@ -5,6 +5,7 @@
 mod changed;
 #[path = "../common/mod.rs"]
 mod common;
+mod copied;
 mod flipped;
 mod memory;
 mod needed;

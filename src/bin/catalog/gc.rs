@@ -1,14 +1,19 @@
 //! `catalog gc`: frees room by policy, and takes nothing that is in use.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
-use catalog_core::{FsCatalog, GcAction, GcKept, GcPlan, GcPolicy, GcReason, GcReport, GcStep, MinFree};
+use catalog_core::{
+    ArtifactKind, FsCatalog, GcAction, GcKept, GcPlan, GcPolicy, GcReason, GcReport, GcStep, MinFree, Record,
+    VerificationOutcome, VerifyDepth, VerifyOptions,
+};
 use serde::Serialize;
 
 use crate::amount;
 use crate::app::App;
 use crate::failure::{Failure, Outcome};
 use crate::human;
+use crate::verify::{self, Listed};
 
 /// Free room: what nothing needs, and by policy what was not used for long
 ///
@@ -21,11 +26,16 @@ use crate::human;
 /// then the steps are taken, and a summary follows. When less can be freed than is asked for, the exit code is 1.
 /// With --json a dry run's summary has null for `blobs`, `trashed`, `locks` and `removed_shared_bytes`, which are only
 /// known afterwards.
+///
+/// No content is read. With --check, what was copied or changed since its last full check is read when the collection is
+/// over, so that no `path` has to: all of it, once, after the root was copied or restored. What is found is told as `verify`
+/// does it, after the summary.
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
   catalog gc --dry-run --max-bytes 200GB
   catalog gc --max-idle 30d --retired-after 7d
   catalog gc --min-free 10% --grace 15m
+  catalog gc --check                  # for a nightly job, or after the root was copied
   catalog gc --dry-run --max-bytes 0 --json | jq -r 'select(.action == \"keep\").id'")]
 pub(crate) struct Args {
     /// Only print what would be done and why; works on a read-only root
@@ -50,6 +60,9 @@ pub(crate) struct Args {
     /// 1h]
     #[arg(long, value_name = "TIME", value_parser = amount::duration)]
     grace: Option<Duration>,
+    /// Then read what was copied or changed since its last full check, and record that it is good; exit code 4 if it is not
+    #[arg(long, conflicts_with = "dry_run")]
+    check: bool,
 }
 
 #[derive(Serialize)]
@@ -101,11 +114,12 @@ impl Args {
         let failed = tell_failures(app, &report);
         let summary = self.summary(&plan, &report);
         self.tell(app, &summary, |_| summary.words(&plan).into_bytes());
-        failed?;
-        match summary.shortfall_bytes {
+        let collected = failed.and_then(|()| match summary.shortfall_bytes {
             0 => Ok(()),
             missing => Err(self.shortfall(&catalog, missing, &app.command())),
-        }
+        });
+        let checked = if self.check { check_changed(app, &catalog) } else { Ok(()) };
+        collected.and(checked)
     }
 
     /// What was not said goes by the store's own limits, and where it has none by the library's default.
@@ -162,6 +176,31 @@ impl Args {
             human::exact_size(missing),
         ))
     }
+}
+
+/// Reads what is not known to be as it was at its last full check, holding no lock.
+fn check_changed(app: &mut App, catalog: &FsCatalog) -> Outcome {
+    // What is known to be damaged would be read each time, and has nothing new to tell.
+    let is_due = |record: &Record| record.kind != ArtifactKind::Registered && record.damaged_ms.is_none();
+    let due = catalog.records()?.into_iter().filter(is_due);
+    let ids: Vec<String> = due.map(|record| record.entry.id).collect();
+    let mut changed: BTreeSet<String> = ids.iter().cloned().collect();
+    let by_stamps = VerifyOptions::default().with_depth(VerifyDepth::Quick);
+    catalog.verify_many(&ids, &by_stamps, &mut |answer| {
+        if let Ok(report) = answer
+            && matches!(report.outcome, VerificationOutcome::Pass { .. })
+        {
+            changed.remove(&report.id);
+        }
+    });
+    if changed.is_empty() {
+        return Ok(());
+    }
+    let models = if changed.len() == 1 { "1 model was" } else { &format!("{} models were", changed.len()) };
+    app.note(&format!("{models} copied or changed since the last full check; reading what was"));
+    let changed: Vec<String> = changed.into_iter().collect();
+    let only_changed = VerifyOptions::default().with_max_age(Duration::MAX);
+    verify::check(app, catalog, &changed, only_changed, Listed::ByCatalog, None)
 }
 
 /// Tells of each step that could not be done: the rest was.

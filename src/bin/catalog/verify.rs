@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use catalog_core::{VerificationOutcome, VerifyDepth, VerifyOptions, VerifyReport};
+use catalog_core::{FsCatalog, VerificationOutcome, VerifyDepth, VerifyOptions, VerifyReport};
 
 use crate::amount;
 use crate::app::App;
@@ -60,8 +60,6 @@ impl Args {
                 Err(error) => drop(first.get_or_insert(app.tell(&error.into()))),
             }
         }
-        let progress = Arc::new(Progress::new(app));
-        let cancel = cancel_on_signal();
         let options = VerifyOptions::default()
             .with_depth(match (self.quick, self.sha256) {
                 (true, _) => VerifyDepth::Quick,
@@ -69,41 +67,64 @@ impl Args {
                 _ => VerifyDepth::Full,
             })
             .with_max_age(self.max_age)
-            .with_max_bytes_per_s(self.rate)
-            .with_observer(progress.clone())
-            .with_cancel(cancel.clone());
-        let (mut passed, mut others, mut bytes) = (0_u64, 0_u64, 0);
-        catalog.verify_many(&ids, &options, &mut |answer| {
-            if let Err(error) = &answer
-                && self.all
-                && error.is_not_found()
-            {
-                // It was removed since it was listed.
-                return progress.suspend(|| app.note(&format!("skipped: {error}")));
-            }
-            let answer = progress.suspend(|| show(app, answer, self.quick));
-            match answer {
-                Ok(read) => {
-                    passed += 1;
-                    bytes += read;
-                }
-                Err(exit) => {
-                    others += 1;
-                    first.get_or_insert(exit);
-                }
-            }
-        });
-        progress.clear();
-        if self.all && !app.json() {
-            let bad = if others == 0 { String::new() } else { format!(", {others} not") };
-            app.note(&format!("{passed} intact{bad}; {} read", human::size(bytes)));
-        }
-        if cancel.is_cancelled() {
-            app.note("ended before all was checked; what was found by then is recorded");
-            return Err(Failure::Told(Exit::Cancelled));
-        }
-        first.map_or(Ok(()), |exit| Err(Failure::Told(exit)))
+            .with_max_bytes_per_s(self.rate);
+        let listed = if self.all { Listed::ByCatalog } else { Listed::ByUser };
+        check(app, &catalog, &ids, options, listed, first)
     }
+}
+
+/// Who has said which models are checked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Listed {
+    ByUser,
+    /// One that is gone by now is no failure, and a sum is told.
+    ByCatalog,
+}
+
+/// Checks models, and tells of each as soon as it is known. `first` is how an earlier one has failed.
+pub(crate) fn check(
+    app: &mut App,
+    catalog: &FsCatalog,
+    ids: &[String],
+    options: VerifyOptions,
+    listed: Listed,
+    mut first: Option<Exit>,
+) -> Outcome {
+    let is_quick = options.depth == VerifyDepth::Quick;
+    let progress = Arc::new(Progress::new(app));
+    let cancel = cancel_on_signal();
+    let options = options.with_observer(progress.clone()).with_cancel(cancel.clone());
+    let (mut passed, mut others, mut bytes) = (0_u64, 0_u64, 0);
+    catalog.verify_many(ids, &options, &mut |answer| {
+        if let Err(error) = &answer
+            && listed == Listed::ByCatalog
+            && error.is_not_found()
+        {
+            // It was removed since it was listed.
+            return progress.suspend(|| app.note(&format!("skipped: {error}")));
+        }
+        let answer = progress.suspend(|| show(app, answer, is_quick));
+        match answer {
+            Ok(read) => {
+                passed += 1;
+                bytes += read;
+            }
+            Err(exit) => {
+                others += 1;
+                first.get_or_insert(exit);
+            }
+        }
+    });
+    progress.clear();
+    if listed == Listed::ByCatalog && !app.json() {
+        let bad = if others == 0 { String::new() } else { format!(", {others} not") };
+        app.note(&format!("{passed} intact{bad}; {} read", human::size(bytes)));
+    }
+    if cancel.is_cancelled() {
+        app.note("ended before all was checked; what was found by then is recorded");
+        return Err(Failure::Told(Exit::Cancelled));
+    }
+    first.map_or(Ok(()), |exit| Err(Failure::Told(exit)))
 }
 
 /// Prints what was found of one model, and says what is wrong. Returns how much was read.

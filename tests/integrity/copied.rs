@@ -1,0 +1,87 @@
+//! A root that was copied or restored: its stamps fit nowhere, and what is in it is read in full once.
+
+use std::process::Command;
+
+use super::*;
+use crate::common::{has_tool, skip};
+
+const SIZE: u64 = 2 * GROUP + 9;
+
+/// Each way gives every file another inode; the first also makes files of their own of what were hardlinks.
+const WAYS: [&str; 3] = ["cp -r root copy", "cp -a root copy", "mkdir copy && tar -C root -cf - . | tar -C copy -xf -"];
+
+fn copied(host: &Host, way: &str) -> PathBuf {
+    let copy = host.path("copy");
+    let done = Command::new("sh").args(["-c", way]).current_dir(host.dir.path()).status().unwrap();
+    assert!(done.success(), "{way}");
+    copy
+}
+
+fn run_on(root: &Path, host: &Host, words: &str) -> Ran {
+    run(host, &[&["--root", root.to_str().unwrap()], &*words.split(' ').collect::<Vec<_>>()].concat())
+}
+
+// Red when `gc --check` reads nothing, and when it does not note how the views were that it has read: `path` reads them.
+#[test]
+fn a_collection_can_read_a_copied_root_so_that_no_use_has_to() {
+    if !has_tool("strace") || !has_tool("tar") {
+        return skip("this needs strace and tar");
+    }
+    for way in WAYS {
+        let host = Host::new();
+        let catalog = catalog(&host);
+        add(&host, &catalog, "m", &noise(1, SIZE));
+        add_tree(&host, &catalog, "t", &[("x", &noise(2, SIZE)), ("sub/y", b"y")]);
+        let root = copied(&host, way);
+
+        let told = run_on(&root, &host, "gc --grace 0");
+        assert_eq!((told.code, &*told.errors), (0, ""), "{way}: no content is read without --check");
+        assert_eq!(run_on(&root, &host, "verify --quick --all").code, 1, "{way}");
+        let told = run_on(&root, &host, "gc --grace 0 --check");
+        assert_eq!(told.code, 0, "{way}: {}", told.errors);
+        assert!(told.errors.contains("2 models were copied or changed"), "{way}: {}", told.errors);
+        assert_eq!(run_on(&root, &host, "verify --quick --all").code, 0, "{way}");
+
+        let log = host.path("log");
+        for id in ["m", "t"] {
+            let mut path = Command::new("strace");
+            path.args(["-f", "-qq", "-e", "trace=open,openat,openat2", "-o"]).arg(&log);
+            path.arg(env!("CARGO_BIN_EXE_catalog")).arg("--root").arg(&root).args(["path", id]);
+            assert!(path.output().unwrap().status.success(), "{way}");
+            let content: Vec<String> = fs::read_to_string(&log).unwrap().lines().map(str::to_owned).collect();
+            let opened = |name: &str| content.iter().any(|line| line.contains(&format!("\"{name}\"")));
+            let file = |path: PathBuf| path.file_name().unwrap().to_str().unwrap().to_owned();
+            let contents = files_below(&root.join("blobs")).into_iter().chain(files_below(&root.join("views")));
+            // What a manifest says is needed each time, and is small.
+            let manifest = catalog.record("t").unwrap().unwrap().entry.digest.unwrap().to_hex();
+            let read: Vec<String> = contents.map(file).filter(|name| *name != manifest && opened(name)).collect();
+            assert!(read.is_empty(), "{way}, {id}: {read:?}");
+        }
+        let again = run_on(&root, &host, "gc --grace 0 --check");
+        assert_eq!((again.code, &*again.errors), (0, ""), "{way}: it is read once");
+    }
+}
+
+// Red when what was found bad is not told: the copy would be taken for good until an engine starts.
+#[test]
+fn a_collection_that_reads_tells_what_the_copy_has_damaged() {
+    let host = Host::new();
+    let catalog = catalog(&host);
+    add(&host, &catalog, "good", &noise(1, SIZE));
+    let flipped = add(&host, &catalog, "flipped", &noise(2, SIZE));
+    let short = add(&host, &catalog, "short", &noise(3, SIZE));
+    let root = copied(&host, WAYS[1]);
+    edit(&blob_path(&root, &flipped), |file| flip(file, GROUP));
+    edit(&blob_path(&root, &short), |file| file.set_len(GROUP).unwrap());
+
+    let told = run_on(&root, &host, "gc --check");
+    assert_eq!(told.code, 4, "{}", told.errors);
+    for id in ["flipped", "short"] {
+        assert!(told.errors.contains(&format!("could not verify {id:?}")), "{}", told.errors);
+        assert_eq!(run_on(&root, &host, &format!("path {id}")).code, 4);
+    }
+    assert_eq!(run_on(&root, &host, "path good").code, 0);
+    let again = run_on(&root, &host, "gc --check");
+    assert_eq!((again.code, &*again.errors), (0, ""), "what is known to be damaged is not read each time");
+    assert_eq!(run_on(&root, &host, "gc --dry-run --check").code, 2);
+}
