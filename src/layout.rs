@@ -128,6 +128,12 @@ pub(crate) fn blob(digest: &Digest) -> PathBuf {
     fan_out(BLOBS, digest, "")
 }
 
+/// What a symlink at `place` says that leads to a blob: a root that is moved as a whole keeps such links.
+pub(crate) fn blob_from(place: &Path, digest: &Digest) -> PathBuf {
+    let up = place.components().skip(1).map(|_| "..");
+    up.collect::<PathBuf>().join(blob(digest))
+}
+
 pub(crate) fn outboard(digest: &Digest) -> PathBuf {
     fan_out(OUTBOARDS, digest, ".json")
 }

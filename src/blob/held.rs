@@ -1,25 +1,26 @@
-//! A blob that is here already, held for an artifact that needs it: by a private name of its inode, which takes no room.
+//! A blob that is here already, held for an artifact that needs it: by a private name of its inode, which takes no room, or,
+//! where a name may cost a copy, by a lease.
 
 use super::pending::{PrivateName, Provenance};
 use super::{NOBODY_ELSE, Sealed, SourceFacts, UsedMode, outboard};
 use crate::digest::Digest;
 use crate::error::Result;
 use crate::fs::atomic::is_link_refusal;
-use crate::fs::{Durability, Session};
+use crate::fs::lock::{Hold, try_lock_file};
+use crate::fs::{Durability, Root, Session, spare_descriptors};
 use crate::hash::Hashes;
 use crate::layout;
+
+/// Each blob that is held by a lease costs a descriptor; so many are left for the rest of the work.
+const SPARE_DESCRIPTORS: usize = 64;
 
 /// Holds a blob that was found to have the bytes of a source. Published like any private file, it is found there; or it is
 /// there again, when a sweep has taken it meanwhile. `None`: it is gone, was changed since its last full check, or can
 /// get no further name.
 pub(crate) fn hold<'r>(session: &Session<'r>, digest: &Digest, source: SourceFacts) -> Result<Option<Sealed<'r>>> {
-    let (root, name) = (session.root(), session.next_name());
-    match root.link(&layout::blob(digest), &name) {
-        Ok(()) => {}
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound || is_link_refusal(&e) => return Ok(None),
-        Err(e) => return Err(root.fail("link", &name, e)),
-    }
-    let private = PrivateName::of_session(root, name);
+    let root = session.root();
+    let private = if root.copies_up() { leased(root, digest)? } else { named(session, digest)? };
+    let Some(private) = private else { return Ok(None) };
     let Some(meta) = root.meta(&private.name)? else { return Ok(None) };
     let Some(known) = outboard::read(root, digest).filter(|outboard| outboard.fits(root, &meta, NOBODY_ELSE)) else {
         return Ok(None);
@@ -28,4 +29,24 @@ pub(crate) fn hold<'r>(session: &Session<'r>, digest: &Digest, source: SourceFac
     let hashes = Hashes { digest: *digest, groups: known.groups(root, digest) };
     let provenance = Provenance { mode: UsedMode::Present, source, resumed_bytes: 0 };
     Ok(Some(Sealed::new(private, meta, hashes, provenance, synced)))
+}
+
+fn named<'r>(session: &Session<'r>, digest: &Digest) -> Result<Option<PrivateName<'r>>> {
+    let (root, name) = (session.root(), session.next_name());
+    match root.link(&layout::blob(digest), &name) {
+        Ok(()) => Ok(Some(PrivateName::of_session(root, name))),
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound || is_link_refusal(&e) => Ok(None),
+        Err(e) => Err(root.fail("link", &name, e)),
+    }
+}
+
+/// Keeps sweeps off the blob under its own name.
+fn leased<'r>(root: &'r Root, digest: &Digest) -> Result<Option<PrivateName<'r>>> {
+    let name = layout::blob(digest);
+    let file = if spare_descriptors() > SPARE_DESCRIPTORS { root.open_file(&name)? } else { None };
+    let Some(file) = file else { return Ok(None) };
+    let lock = try_lock_file(root, file, &name, Hold::Shared)?;
+    // A sweep may have taken it between the two, and a stage may have brought it again.
+    let is_named = lock.as_ref().map_or(Ok(false), |lock| lock.is_named(root, &name))?;
+    Ok(lock.filter(|_| is_named).map(|lock| PrivateName::leased(root, name, lock)))
 }

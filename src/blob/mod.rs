@@ -54,12 +54,14 @@ pub(crate) enum Published {
     Doubtful,
 }
 
-/// Folders that got new names and are to be synced before anything that needs them is acknowledged.
+/// What a commit has given names to. The folders of those names are to be synced before anything that needs them is
+/// acknowledged.
 #[derive(Debug, Default)]
 pub(crate) struct Touched {
     folders: BTreeSet<PathBuf>,
     /// Those that are there, with all that are above them, and whose parents are among `folders`.
     made: BTreeSet<PathBuf>,
+    published: BTreeSet<Digest>,
 }
 
 impl Touched {
@@ -81,6 +83,11 @@ impl Touched {
             self.folders.extend(folder.parent().map(Path::to_path_buf));
         }
         Ok(())
+    }
+
+    /// Whether this blob is one that has just come.
+    pub(crate) fn has_published(&self, digest: &Digest) -> bool {
+        self.published.contains(digest)
     }
 
     pub(crate) fn sync(&self, root: &Root) -> Result<()> {
@@ -108,6 +115,7 @@ pub(crate) fn publish(
         return Ok(Published::Unsynced);
     }
     if sealed.publish(&name)? {
+        touched.published.insert(sealed.digest());
         let written = outboard::write(root, &sealed.digest(), &sealed.meta().stamp(), sealed.groups(), durability);
         if let Err(error) = written {
             // It is advice. As a failure of the commit it would leave behind a blob of which the commit knows nothing.

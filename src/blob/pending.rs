@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 use super::{NOBODY_ELSE, Sealed, UsedMode, is_good_by_stamp};
 use crate::entry::{SourceStamp, Stamp};
 use crate::error::{Error, Result};
+use crate::fs::lock::Lock;
 use crate::fs::source::Foreign;
 use crate::fs::{Durability, Root, Session, atomic, meta_of};
 use crate::hash::Hashes;
@@ -174,6 +175,8 @@ enum Home<'r> {
     Session,
     /// Its keeper's: it stays.
     Kept(Box<dyn Keeper + 'r>),
+    /// It is a blob already, which no sweep takes while this is held.
+    Leased(#[expect(dead_code, reason = "held for its drop")] Lock),
     /// Nobody's: its name is gone, and may be another file's by now.
     Gone,
 }
@@ -197,6 +200,11 @@ struct GiveBack {
 impl<'r> PrivateName<'r> {
     pub(super) fn of_session(root: &'r Root, name: PathBuf) -> Self {
         PrivateName { root, name, home: Home::Session, give_back: None }
+    }
+
+    /// The name of a blob, which stays.
+    pub(super) fn leased(root: &'r Root, name: PathBuf, lock: Lock) -> Self {
+        PrivateName { root, name, home: Home::Leased(lock), give_back: None }
     }
 }
 

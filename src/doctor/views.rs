@@ -19,6 +19,7 @@ use crate::index::Records;
 use crate::layout;
 use crate::store::shown_files;
 use crate::threads::ready_for_rayon;
+use crate::view;
 
 /// How often a record that changes while it is looked at is looked at again.
 const ATTEMPTS: usize = 8;
@@ -183,11 +184,10 @@ impl Look<'_> {
         seen: &mut Seen,
     ) -> Result<()> {
         let id = record.entry.id.as_str();
-        let is_linked = record.view.is_none_or(|view| view == LinkMode::Hardlink);
+        let is_linked = record.view.is_none_or(LinkMode::is_the_blob);
         let mut own_bytes = 0_u64;
         let (mut is_own, mut is_whole) = (false, true);
         for (file, path) in shown_files(record, files, at) {
-            let blob = self.root.meta(&layout::blob(&file.digest))?;
             let rebuilt = |finding: Finding| match missing.contains(&file.digest) {
                 false => finding.of(id).fixed_by(Fix::RebuildView(id.to_owned())),
                 true => finding.of(id).left_to_the_operator("its blob is missing; see there"),
@@ -199,12 +199,12 @@ impl Look<'_> {
                         seen.found.push(rebuilt(self.finding(K::ViewMissing, &path, "it is not there")));
                     }
                 }
+                Some(_) if view::shows_blob(self.root, &file.digest, &path)? => {}
                 Some(shown) if shown.kind != Kind::File => {
                     is_whole = false;
                     let what = "it is not a regular file";
                     seen.found.push(rebuilt(self.finding(K::ViewReplaced, &path, what)));
                 }
-                Some(shown) if blob.is_some_and(|blob| blob.same_inode(&shown)) => {}
                 // Whether it is the blob that somebody has removed cannot be told without it.
                 Some(_) if is_linked && missing.contains(&file.digest) => {}
                 Some(shown) if is_linked => {
@@ -264,7 +264,7 @@ impl Look<'_> {
             // What the same content was called before, under this id.
             let was_shown = meta.kind == if record.kind == ArtifactKind::Tree { Kind::Dir } else { Kind::File }
                 && (meta.kind == Kind::Dir || (meta.mode == 0o444 && meta.size_bytes == record.size_bytes));
-            if path != at && !was_shown {
+            if path != at && !was_shown && !view::is_symlink_to_some_blob(self.root, &path)? {
                 let what = "nothing of this name was staged";
                 seen.found.push(self.finding(K::ViewExtra, &path, what).of(&record.entry.id));
             }

@@ -98,6 +98,8 @@ words!(TrustState, "trust state", {
 pub enum LinkMode {
     /// A second name of the same inode: no bytes, no blocks.
     Hardlink,
+    /// A symlink to the blob: on an overlay, where a hardlink of a file of a lower layer copies all of it up.
+    Symlink,
     /// An inode of its own that shares its blocks until one of the two is written.
     Reflink,
     /// An inode and blocks of its own.
@@ -106,9 +108,17 @@ pub enum LinkMode {
 
 words!(LinkMode, "link mode", {
     Hardlink => "hardlink",
+    Symlink => "symlink",
     Reflink => "reflink",
     Copy => "copy",
 });
+
+impl LinkMode {
+    /// Whether a view is the blob itself, whose stamp then speaks for both, and no file of its own.
+    pub(crate) fn is_the_blob(self) -> bool {
+        matches!(self, LinkMode::Hardlink | LinkMode::Symlink)
+    }
+}
 
 /// A file as it was when its bytes were last read in full: same stamp, same bytes, unless somebody set the clock of
 /// the file back on purpose.

@@ -25,6 +25,7 @@ pub(crate) struct Root {
     shared_mode: u32,
     owner: u32,
     group: u32,
+    is_overlay: bool,
 }
 
 impl Root {
@@ -34,7 +35,8 @@ impl Root {
         let path = path.canonicalize().map_err(fail)?;
         let handle = Handle::open(&path).map_err(fail)?;
         let meta = handle.meta(Path::new("")).map_err(fail)?;
-        Ok(Root { handle, path, shared_mode: meta.mode & 0o2020, owner: meta.owner, group: meta.group })
+        let is_overlay = handle.is_overlay();
+        Ok(Root { handle, path, shared_mode: meta.mode & 0o2020, owner: meta.owner, group: meta.group, is_overlay })
     }
 
     /// The root's own absolute path, free of symlinks at the time of opening.
@@ -98,6 +100,11 @@ impl Root {
         self.handle.keeps_modes()
     }
 
+    /// Whether a new name of a file that is here already may first copy all of it: it may be in a lower layer of an overlay.
+    pub(crate) fn copies_up(&self) -> bool {
+        self.is_overlay
+    }
+
     pub(crate) fn fail(&self, action: &'static str, relative: &Path, source: io::Error) -> Error {
         if source.kind() == io::ErrorKind::CrossesDevices && is_plain(relative) {
             // Nothing leads out of the root, so it is the system's word for a file system that is mounted below it.
@@ -145,6 +152,20 @@ impl Root {
     pub(crate) fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
         fault::step("link")?;
         self.handle.link(from, to)
+    }
+
+    /// A symlink. Only an engine follows it: the store does so nowhere.
+    pub(crate) fn symlink(&self, target: &Path, to: &Path) -> io::Result<()> {
+        fault::step("link")?;
+        self.handle.symlink(target, to)
+    }
+
+    /// What the symlink at this name says; `None` when nothing is there, or no symlink.
+    pub(crate) fn read_link(&self, relative: &Path) -> Result<Option<PathBuf>> {
+        match self.handle.read_link(relative) {
+            Err(e) if e.kind() == io::ErrorKind::InvalidInput => Ok(None),
+            other => absent(other).map_err(|e| self.fail("read the symlink", relative, e)),
+        }
     }
 
     /// A name for an open file: that very inode.

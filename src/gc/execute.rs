@@ -319,7 +319,7 @@ impl Run<'_> {
 fn count(fate: Fate, step: &GcStep, report: &mut GcReport) {
     match fate {
         Fate::Trashed if !step.at_once => report.trashed += 1,
-        Fate::Trashed | Fate::Gone => {}
+        Fate::Trashed | Fate::Gone | Fate::Removed => {}
         // An evicted entry may share some of its blobs with another one.
         Fate::Referenced | Fate::Leased if matches!(step.action, GcAction::EvictEntry { .. }) => {}
         Fate::Referenced | Fate::Leased => report.skipped += 1,

@@ -70,7 +70,8 @@ pub(super) struct OwnNames {
 impl OwnNames {
     pub(super) fn add(&mut self, record: &Record, needed: &Needed) {
         for digest in &needed.names {
-            *self.shown.entry(*digest).or_default() += 1;
+            // Of a tree of which some files are hardlinks, the names in its view are counted then.
+            *self.shown.entry(*digest).or_default() += u64::from(record.view != Some(LinkMode::Symlink));
             if record.view == Some(LinkMode::Reflink) {
                 self.reflinked.insert(*digest);
             }

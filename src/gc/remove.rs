@@ -165,7 +165,7 @@ fn reclaim(
         match sweep.remove_blob(&digest, true) {
             Ok(Fate::Referenced) => receipt.keep(digest, bytes, REFERENCED),
             Ok(Fate::Leased) => receipt.keep(digest, bytes, LEASED),
-            Ok(Fate::Gone | Fate::Trashed) => {}
+            Ok(Fate::Gone | Fate::Trashed | Fate::Removed) => {}
             Err(error) => receipt.keep(digest, bytes, &format!("it could not be removed: {error}")),
         }
     }

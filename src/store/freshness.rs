@@ -118,11 +118,11 @@ impl Store {
         };
         // Each blob too where views are copies: another entry may show it.
         let blobs = files.iter().map(|file| &file.digest);
-        if view != LinkMode::Hardlink {
+        if !view.is_the_blob() {
             return Ok(self.is_listed(record, &files, at)? && self.are_good_by_stamp(blobs, &record.owners)?);
         }
         for file in &files {
-            if !view::is_hardlink_of(&self.root, &file.digest, &file.below(at))? {
+            if !view::shows_blob(&self.root, &file.digest, &file.below(at))? {
                 return Ok(false);
             }
         }
@@ -161,7 +161,7 @@ impl Store {
         }
         ready_for_rayon();
         let doubtful = shown_files(record, files, at).into_par_iter().map(|(file, path)| {
-            let is_known = match self.root.meta(&path)? {
+            let is_known = match view::opened(&self.root, &file.digest, &path)? {
                 Some(shown) => self.is_as_checked(record, file, &shown),
                 None => false,
             };
@@ -169,7 +169,7 @@ impl Store {
             let size_bytes = Some(file.size_bytes);
             Ok(match is_known {
                 true => None,
-                false if view::is_hardlink_of(&self.root, &file.digest, &path)? => {
+                false if view::shows_blob(&self.root, &file.digest, &path)? => {
                     Some(Subject::blob(&file.digest, size_bytes).owned_by(&record.owners))
                 }
                 false => Some(Subject { path, ..Subject::blob(&file.digest, size_bytes).owned_by(&record.owners) }),
@@ -211,11 +211,11 @@ impl Store {
 
     fn try_view_now(&self, record: &Record, files: &[TreeFile]) -> Result<View> {
         let at = self.relative(&record.entry.local_path);
-        let mut mode = LinkMode::Hardlink;
+        let mut mode = record.view.filter(|view| view.is_the_blob()).unwrap_or(LinkMode::Hardlink);
         for (file, path) in shown_files(record, files, at) {
-            if !view::is_hardlink_of(&self.root, &file.digest, &path)? {
+            if !view::shows_blob(&self.root, &file.digest, &path)? {
                 // A root that was copied file by file has copies where hardlinks were.
-                mode = record.view.filter(|view| *view != LinkMode::Hardlink).unwrap_or(LinkMode::Copy);
+                mode = record.view.filter(|view| !view.is_the_blob()).unwrap_or(LinkMode::Copy);
             }
         }
         let fingerprint = view::fingerprint_of(&self.root, files, at, mode)?;

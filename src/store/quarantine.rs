@@ -11,6 +11,7 @@ use crate::error::Result;
 use crate::fs::{Kind, Meta, now_ms};
 use crate::index::Change;
 use crate::layout::{self, Place, Thing};
+use crate::view;
 
 /// What became of a bad file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,14 +49,15 @@ impl Store {
         }
         let marked = mark_damaged(&alone, &damaged);
         // Also when the disk has no room for the mark: what is not there is not given out.
-        self.remove_shown(&views, bad).and(marked).map(|()| true)
+        self.remove_shown(&views, digest, bad).and(marked).map(|()| true)
     }
 
-    /// Removes those of these views that are the inode that was found bad.
-    fn remove_shown(&self, views: &[PathBuf], bad: &Meta) -> Result<()> {
+    /// Removes those of these views that are the inode that was found bad, or lead to where it was.
+    fn remove_shown(&self, views: &[PathBuf], digest: &Digest, bad: &Meta) -> Result<()> {
         let remove = |path: &PathBuf| {
             // A view that is a copy has bytes of its own, which may well be good.
-            match self.root.meta(path)?.is_some_and(|view| view.same_inode(bad)) {
+            let is_it = self.root.meta(path)?.is_some_and(|view| view.same_inode(bad));
+            match is_it || view::is_symlink_to(&self.root, digest, path)? {
                 true => self.root.remove_file(path).map(drop),
                 false => Ok(()),
             }

@@ -33,7 +33,7 @@ pub(crate) struct Sweep<'s> {
     doomed: Vec<(Digest, PathBuf)>,
     /// The inodes of all blobs, once they are asked for.
     blobs: OnceCell<BTreeSet<(u64, u64)>>,
-    /// Removed for good already: there was no room for a name in `trash/`.
+    /// Removed for good already: a name in `trash/` could not be had, or would have cost a copy.
     freed: Vec<Freed>,
 }
 
@@ -48,6 +48,8 @@ pub(crate) enum Fate {
     Gone,
     /// It is in `trash/`.
     Trashed,
+    /// It was removed for good, where it was.
+    Removed,
 }
 
 /// What a sweep has removed for good, and what it could not.
@@ -142,21 +144,29 @@ impl<'s> Sweep<'s> {
         let root = &self.store.root;
         let fate = if root.meta(&layout::blob(digest))?.is_none() {
             Fate::Gone
+        } else if root.copies_up() {
+            self.remove_for_good(digest)?
         } else {
             match self.guard().retire(digest) {
-                Ok(trashed) if at_once => self.doomed.push((*digest, trashed)),
-                // Commits wait while a large file is removed, but on a full disk there is no other way.
-                Err(error) if at_once && error.is_no_space() => {
-                    self.freed.push(blob::empty_trash(root, digest, &layout::blob(digest))?);
+                Ok(trashed) if at_once => {
+                    self.doomed.push((*digest, trashed));
+                    Fate::Trashed
                 }
-                trashed => drop(trashed?),
+                Err(error) if at_once && error.is_no_space() => self.remove_for_good(digest)?,
+                trashed => trashed.map(|_| Fate::Trashed)?,
             }
-            Fate::Trashed
         };
         if !was_blocked {
             self.blocked.remove(digest); // a tree may have more files than a process may have open
         }
         Ok(fate)
+    }
+
+    /// Commits wait while a large file is removed, but on a full disk there is no other way, and on an overlay the rename into
+    /// `trash/` would first copy all of it.
+    fn remove_for_good(&mut self, digest: &Digest) -> Result<Fate> {
+        self.freed.push(blob::empty_trash(&self.store.root, digest, &layout::blob(digest))?);
+        Ok(Fate::Removed)
     }
 
     /// Removes what was ever shown under an id that has no record any more, also at a place of the user's own. Returns
@@ -232,11 +242,18 @@ impl<'s> Sweep<'s> {
                 }
                 root.remove_empty_dir(path).map(drop)
             }
+            Some(meta) if meta.kind == Kind::Symlink && self.is_our_symlink(path, expected)? => {
+                root.remove_file(path).map(drop)
+            }
             Some(meta) if is_ours(&meta, root.keeps_modes()) && self.is_expected(view, path, &meta, expected)? => {
                 root.remove_file(path).map(drop)
             }
             Some(meta) => self.guard().quarantine_stranger(path, &meta).map(drop),
         }
+    }
+
+    fn is_our_symlink(&self, path: &Path, expected: &Expected) -> Result<bool> {
+        Ok(!matches!(expected, Expected::Nothing) && view::is_symlink_to_some_blob(&self.store.root, path)?)
     }
 
     /// Whether the catalog may have put a file there: what it shows has this name and size, or it is a name of some blob, as

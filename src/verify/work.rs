@@ -141,7 +141,7 @@ impl Work {
         for (file, path) in shown_files(&record, &files, at) {
             let blob = present(store, &file.digest, Some(file.size_bytes), &record.owners)?;
             parts.push(part(self.number_of(blob), &file.path));
-            let is_link = view::is_hardlink_of(&store.root, &file.digest, &path)?;
+            let is_link = view::shows_blob(&store.root, &file.digest, &path)?;
             // The view of what is known to be damaged was removed.
             let is_gone = record.damaged_ms.is_some() && store.root.meta(&path)?.is_none();
             if !is_link && !is_gone {

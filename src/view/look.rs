@@ -10,13 +10,45 @@ use crate::error::Result;
 use crate::fs::{Kind, Meta, Root};
 use crate::layout;
 
-/// Whether `at` shows this blob by a hardlink, so that the stamp of the blob speaks for both.
-pub(crate) fn is_hardlink_of(root: &Root, digest: &Digest, at: &Path) -> Result<bool> {
-    let (Some(view), Some(blob)) = (root.meta(at)?, root.meta(&layout::blob(digest))?) else { return Ok(false) };
-    Ok(view.kind == Kind::File && view.same_inode(&blob))
+/// How `at` shows this very blob, by a hardlink or a symlink to it, so that the stamp of the blob speaks for both. `None`: it
+/// is a file of its own, something else, or nothing.
+pub(crate) fn link_to_blob(root: &Root, digest: &Digest, at: &Path) -> Result<Option<LinkMode>> {
+    let (Some(view), Some(blob)) = (root.meta(at)?, root.meta(&layout::blob(digest))?) else { return Ok(None) };
+    Ok(match view.kind {
+        Kind::File if view.same_inode(&blob) => Some(LinkMode::Hardlink),
+        Kind::Symlink if is_symlink_to(root, digest, at)? => Some(LinkMode::Symlink),
+        _ => None,
+    })
 }
 
-/// The fingerprint of a view as it is; `None` if it is made of hardlinks, for which the stamps of the blobs speak, and
+/// See [`link_to_blob`].
+pub(crate) fn shows_blob(root: &Root, digest: &Digest, at: &Path) -> Result<bool> {
+    link_to_blob(root, digest, at).map(|link| link.is_some())
+}
+
+/// Whether it is the symlink that the store makes to this blob, which need not be there.
+pub(crate) fn is_symlink_to(root: &Root, digest: &Digest, at: &Path) -> Result<bool> {
+    Ok(root.read_link(at)?.is_some_and(|target| target == layout::blob_from(at, digest)))
+}
+
+/// The same of any blob.
+pub(crate) fn is_symlink_to_some_blob(root: &Root, at: &Path) -> Result<bool> {
+    let target = root.read_link(at)?;
+    let digest = target.as_deref().and_then(Path::file_name).and_then(|name| Digest::from_sha256_hex(name.to_str()?));
+    digest.map_or(Ok(false), |digest| is_symlink_to(root, &digest, at))
+}
+
+/// What an engine opens at this place of a view: where that is a symlink to the blob, the blob.
+pub(crate) fn opened(root: &Root, digest: &Digest, at: &Path) -> Result<Option<Meta>> {
+    match root.meta(at)? {
+        Some(view) if view.kind == Kind::Symlink && is_symlink_to(root, digest, at)? => {
+            root.meta(&layout::blob(digest))
+        }
+        view => Ok(view),
+    }
+}
+
+/// The fingerprint of a view as it is; `None` if it is made of links, for which the stamps of the blobs speak, and
 /// if a file of it is not there.
 pub(crate) fn fingerprint_of(root: &Root, files: &[TreeFile], at: &Path, view: LinkMode) -> Result<Option<String>> {
     fingerprint_if(root, files, at, view, &|_| true)
@@ -30,12 +62,12 @@ pub(crate) fn fingerprint_if(
     view: LinkMode,
     is_so: &dyn Fn(&Meta) -> bool,
 ) -> Result<Option<String>> {
-    if view == LinkMode::Hardlink {
+    if view.is_the_blob() {
         return Ok(None);
     }
     let mut stamps = Vec::with_capacity(files.len());
     for file in files {
-        match root.meta(&file.below(at))? {
+        match opened(root, &file.digest, &file.below(at))? {
             Some(meta) if is_so(&meta) => stamps.push((file.path.as_str(), meta.stamp().text())),
             _ => return Ok(None),
         }

@@ -6,6 +6,8 @@ mod remove;
 mod show;
 
 pub(crate) use copies::{Copies, copy};
-pub(crate) use look::{extras, fingerprint_if, fingerprint_of, is_hardlink_of};
+pub(crate) use look::{
+    extras, fingerprint_if, fingerprint_of, is_symlink_to, is_symlink_to_some_blob, opened, shows_blob,
+};
 pub(crate) use remove::{copies_of, remove_in_place};
 pub(crate) use show::{Exhibit, Judged, Occupied, Shown, Tally, View, show};

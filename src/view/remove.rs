@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::look::{fingerprint_of, is_hardlink_of};
+use super::look::{fingerprint_of, shows_blob};
 use crate::blob::Freed;
 use crate::blob::manifest::TreeFile;
 use crate::entry::LinkMode;
@@ -14,7 +14,7 @@ pub(crate) fn copies_of(root: &Root, at: &Path, files: &[TreeFile]) -> Result<Fr
     let mut freed = Freed::default();
     for file in files {
         let shown = file.below(at);
-        if !is_hardlink_of(root, &file.digest, &shown)?
+        if !shows_blob(root, &file.digest, &shown)?
             && let Some(meta) = root.meta(&shown)?
         {
             freed.size_bytes = freed.size_bytes.saturating_add(meta.size_bytes);
@@ -36,7 +36,7 @@ pub(crate) fn remove_in_place(
     needed: impl Fn(&Path) -> bool,
 ) -> Result<()> {
     let are_our_copies = match view {
-        Some(mode) if mode != LinkMode::Hardlink => {
+        Some(mode) if !mode.is_the_blob() => {
             fingerprint.is_some() && fingerprint_of(root, files, at, mode)?.as_deref() == fingerprint
         }
         _ => false,
@@ -46,7 +46,7 @@ pub(crate) fn remove_in_place(
         if needed(&shown) {
             continue;
         }
-        if are_our_copies || is_hardlink_of(root, &file.digest, &shown)? {
+        if are_our_copies || shows_blob(root, &file.digest, &shown)? {
             root.remove_file(&shown)?;
         }
         let folders = shown.ancestors().skip(1).take_while(|folder| folder.starts_with(at));

@@ -7,7 +7,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::copies::{Copies, PrivateCopy};
-use super::look::{case_twins, collision, extras, fingerprint_of, has_twin, is_folded, is_hardlink_of};
+use super::look::{case_twins, collision, extras, fingerprint_of, has_twin, is_folded, link_to_blob};
 use crate::blob::manifest::TreeFile;
 use crate::blob::{self, Subject, Touched};
 use crate::entry::{LinkMode, Stamp};
@@ -80,7 +80,8 @@ pub(crate) struct Tally {
     pub(crate) quarantined: u64,
 }
 
-/// Shows an artifact's files by hardlinks, or by `copies` when there are some. New names are noted in `touched`.
+/// Shows an artifact's files by hardlinks, or by `copies` when there are some. New names are noted in `touched`. On an
+/// overlay, a blob that is not among those that have just come, by `touched`, is shown by a symlink: it may be in a lower layer.
 pub(crate) fn show(
     root: &Root,
     exhibit: &Exhibit<'_>,
@@ -94,10 +95,12 @@ pub(crate) fn show(
     let mut unjudged = Vec::new();
     let twins = LazyCell::new(|| case_twins(exhibit.files));
     for (number, file) in exhibit.files.iter().enumerate() {
-        let place = Place { root, exhibit, session, number, file, at: file.below(exhibit.at) };
+        let copies_up = root.copies_up() && !touched.has_published(&file.digest);
+        let place = Place { root, exhibit, session, number, file, copies_up, at: file.below(exhibit.at) };
         place.make_folders(touched, tally)?;
         touched.folder_of(&place.at);
-        if is_hardlink_of(root, &file.digest, &place.at)? {
+        if let Some(how) = link_to_blob(root, &file.digest, &place.at)? {
+            mode = mode.max(how);
             continue;
         }
         let copy = copies.as_deref_mut().and_then(|copies| copies.get_mut(number));
@@ -146,6 +149,8 @@ struct Place<'a> {
     session: &'a Session<'a>,
     number: usize,
     file: &'a TreeFile,
+    /// A hardlink of the blob may first copy all of it, and leave its other names behind.
+    copies_up: bool,
     at: PathBuf,
 }
 
@@ -214,8 +219,8 @@ impl Place<'_> {
             (Occupied::Refuse, Some(false)) => {
                 Err(Error::Occupied { id: self.exhibit.id.to_owned(), path: self.root.absolute(&self.at) })
             }
-            // Where hardlinks are refused, it is as good as a new copy.
-            (Occupied::Quarantine, Some(true)) if copy.is_some() => Ok(Filled::Kept),
+            // Where hardlinks are refused, or cost a copy, it is as good as a new one.
+            (Occupied::Quarantine, Some(true)) if copy.is_some() || self.copies_up => Ok(Filled::Kept),
             (Occupied::Quarantine, Some(true)) => Ok(self.replace(None, &there)?.unwrap_or(Filled::NeedsJudgement)),
             (Occupied::Quarantine, Some(false)) => {
                 tally.quarantined += u64::from(self.quarantine(&self.at, &there)?);
@@ -226,9 +231,15 @@ impl Place<'_> {
 
     /// Gives the blob, or the copy, the name of this place. `None`: something is there already.
     fn give_name(&self, copy: Option<&PrivateCopy>) -> Result<Option<Filled>> {
+        let blob = &self.file.digest;
         let (done, result) = match copy {
             Some(copy) => (Filled::Made(copy.mode), self.root.rename_new(&copy.path, &self.at)),
-            None => (Filled::Made(LinkMode::Hardlink), self.root.link(&layout::blob(&self.file.digest), &self.at)),
+            None if self.copies_up && matches!(self.exhibit.occupied, Occupied::Quarantine) => {
+                let link = self.root.symlink(&layout::blob_from(&self.at, blob), &self.at);
+                (Filled::Made(LinkMode::Symlink), link)
+            }
+            None if self.copies_up => return Ok(self.root.meta(&self.at)?.is_none().then_some(Filled::NeedsCopy)),
+            None => (Filled::Made(LinkMode::Hardlink), self.root.link(&layout::blob(blob), &self.at)),
         };
         match result {
             Ok(()) => Ok(Some(done)),
@@ -251,6 +262,9 @@ impl Place<'_> {
     fn replace(&self, copy: Option<&PrivateCopy>, there: &Meta) -> Result<Option<Filled>> {
         if let Some(copy) = copy {
             return Ok(link::replace(self.root, &copy.path, &self.at, there)?.then_some(Filled::Made(copy.mode)));
+        }
+        if self.copies_up {
+            return Ok(Some(Filled::NeedsCopy));
         }
         let private = self.session.next_name();
         match self.root.link(&layout::blob(&self.file.digest), &private) {
@@ -297,7 +311,8 @@ mod tests {
         let files = [TreeFile { path: String::new(), digest, size_bytes: 5 }];
         let (at, occupied) = (Path::new("views/m/m"), Occupied::Quarantine);
         let exhibit = &Exhibit { id: "m", files: &files, at, occupied, durability: Durability::Relaxed };
-        let place = Place { root: &root, exhibit, session, number: 0, file: &files[0], at: at.to_path_buf() };
+        let place =
+            Place { root: &root, exhibit, session, number: 0, file: &files[0], copies_up: false, at: at.to_path_buf() };
         let asked = std::cell::Cell::new(0);
         let has_twin = || asked.replace(asked.get() + 1) > 9;
         for times in [0, 1] {

@@ -336,6 +336,22 @@ pub(crate) fn edit_shard(root: &Path, id: &str, edit: impl FnOnce(&mut serde_jso
     fs::write(&path, text).unwrap();
 }
 
+/// Which files of content `catalog path` opens to give out an entry: blobs by their names, and views. What a tree's manifest
+/// says is needed each time, so that is left out. Needs strace.
+pub(crate) fn content_opened_by_path(root: &Path, id: &str) -> BTreeSet<String> {
+    let log = tempfile::NamedTempFile::new().unwrap();
+    let mut path = Command::new("strace");
+    path.args(["-f", "-qq", "-e", "trace=open,openat,openat2", "-o"]).arg(log.path());
+    path.arg(assert_cmd::cargo::cargo_bin!("catalog")).arg("--root").arg(root).args(["path", id]);
+    run(path);
+    let log = fs::read_to_string(log.path()).unwrap();
+    let record = FsCatalog::open(root).unwrap().record(id).unwrap().unwrap();
+    let manifest = record.entry.digest.filter(|_| record.kind == ArtifactKind::Tree).map(|digest| digest.to_hex());
+    let content = files_below(&root.join("blobs")).into_iter().chain(files_below(&root.join("views")));
+    let names = content.map(|path| path.file_name().unwrap().to_str().unwrap().to_owned());
+    names.filter(|name| Some(name) != manifest.as_ref() && log.contains(&format!("\"{name}\""))).collect()
+}
+
 /// A child process that does not outlive the test.
 pub(crate) struct Running(pub(crate) Child);
 

@@ -81,6 +81,18 @@ pub(crate) fn ramfs() -> Option<Mounted> {
     without_image(&["-t", "ramfs", "ramfs"])
 }
 
+/// A writable layer over a folder, as a container has it: `layers` is a folder of another mount, which gets `upper` and
+/// `work`.
+pub(crate) fn overlay(lower: &Path, layers: &Path) -> Option<Mounted> {
+    if !is_root() {
+        return said(Err("mounting a file system needs root".into()));
+    }
+    let (upper, work) = (layers.join("upper"), layers.join("work"));
+    [&upper, &work].into_iter().for_each(|folder| fs::create_dir_all(folder).unwrap());
+    let options = format!("lowerdir={},upperdir={},workdir={}", lower.display(), upper.display(), work.display());
+    said(mount(TempDir::new().unwrap(), &["-t", "overlay", "-o", &options, "overlay"]))
+}
+
 fn without_image(words: &[&str]) -> Option<Mounted> {
     if !is_root() {
         return said(Err("mounting a file system needs root".into()));

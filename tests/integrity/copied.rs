@@ -1,9 +1,10 @@
 //! A root that was copied or restored: its stamps fit nowhere, and what is in it is read in full once.
 
+use std::collections::BTreeSet;
 use std::process::Command;
 
 use super::*;
-use crate::common::{has_tool, skip};
+use crate::common::{content_opened_by_path, has_tool, skip};
 
 const SIZE: u64 = 2 * GROUP + 9;
 
@@ -42,20 +43,8 @@ fn a_collection_can_read_a_copied_root_so_that_no_use_has_to() {
         assert!(told.errors.contains("2 models were copied or changed"), "{way}: {}", told.errors);
         assert_eq!(run_on(&root, &host, "verify --quick --all").code, 0, "{way}");
 
-        let log = host.path("log");
         for id in ["m", "t"] {
-            let mut path = Command::new("strace");
-            path.args(["-f", "-qq", "-e", "trace=open,openat,openat2", "-o"]).arg(&log);
-            path.arg(env!("CARGO_BIN_EXE_catalog")).arg("--root").arg(&root).args(["path", id]);
-            assert!(path.output().unwrap().status.success(), "{way}");
-            let content: Vec<String> = fs::read_to_string(&log).unwrap().lines().map(str::to_owned).collect();
-            let opened = |name: &str| content.iter().any(|line| line.contains(&format!("\"{name}\"")));
-            let file = |path: PathBuf| path.file_name().unwrap().to_str().unwrap().to_owned();
-            let contents = files_below(&root.join("blobs")).into_iter().chain(files_below(&root.join("views")));
-            // What a manifest says is needed each time, and is small.
-            let manifest = catalog.record("t").unwrap().unwrap().entry.digest.unwrap().to_hex();
-            let read: Vec<String> = contents.map(file).filter(|name| *name != manifest && opened(name)).collect();
-            assert!(read.is_empty(), "{way}, {id}: {read:?}");
+            assert_eq!(content_opened_by_path(&root, id), BTreeSet::new(), "{way}, {id}");
         }
         let again = run_on(&root, &host, "gc --grace 0 --check");
         assert_eq!((again.code, &*again.errors), (0, ""), "{way}: it is read once");

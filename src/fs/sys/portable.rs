@@ -80,6 +80,18 @@ impl Handle {
         set_path_mode(&path, mode)
     }
 
+    pub(crate) fn symlink(&self, _: &Path, _: &Path) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into()) // only made where there are overlays
+    }
+
+    pub(crate) fn read_link(&self, relative: &Path) -> io::Result<PathBuf> {
+        fs::read_link(self.path(relative)?)
+    }
+
+    pub(crate) fn is_overlay(&self) -> bool {
+        false
+    }
+
     pub(crate) fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
         fs::hard_link(self.path(from)?, self.path(to)?)
     }

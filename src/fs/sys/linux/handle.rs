@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rustix::fs::{self as rfs, AtFlags, CWD, Dir, FileType, Mode, OFlags, RenameFlags, ResolveFlags};
 use rustix::io::Errno;
@@ -129,6 +129,17 @@ impl Handle {
         Ok(rfs::linkat(from_parent, from_name, to_parent, to_name, AtFlags::empty())?)
     }
 
+    pub(crate) fn symlink(&self, target: &Path, to: &Path) -> io::Result<()> {
+        let (parent, name) = self.parent(to)?;
+        Ok(rfs::symlinkat(target, parent, name)?)
+    }
+
+    /// What a symlink says, which need not lead anywhere.
+    pub(crate) fn read_link(&self, relative: &Path) -> io::Result<PathBuf> {
+        let (parent, name) = self.parent(relative)?;
+        Ok(PathBuf::from(OsString::from_vec(rfs::readlinkat(parent, name, Vec::new())?.into_bytes())))
+    }
+
     /// Gives the open file another name: that very inode, whatever its old name leads to by now.
     pub(crate) fn link_file(&self, file: &File, to: &Path) -> io::Result<()> {
         let (parent, name) = self.parent(to)?;
@@ -202,6 +213,14 @@ impl Handle {
             0x6573_5546 => None,                 // FUSE
             _ => Some(true),
         }
+    }
+
+    /// Whether it is an overlay of several folders: of a file in a lower one, a hardlink or a rename first copies all of it
+    /// up. Which one a file is in is not told where all are of one file system.
+    #[allow(clippy::useless_conversion)] // the kernel's types differ between architectures
+    pub(crate) fn is_overlay(&self) -> bool {
+        let kind = rfs::fstatfs(&self.0).ok().and_then(|stat| u64::try_from(stat.f_type).ok());
+        kind.is_some_and(|kind| kind & 0xffff_ffff == 0x794c_7630)
     }
 
     /// Makes everything that was written to this file system durable.
