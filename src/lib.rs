@@ -67,6 +67,8 @@ mod model_ref;
 mod observer;
 mod read_at;
 mod repair;
+#[cfg(test)]
+mod skip;
 mod stage;
 mod store;
 mod sum;

@@ -52,9 +52,9 @@ impl Scene {
         }
     }
 
-    /// The exit code of a command that takes little memory, and what it says.
+    /// The exit code of a command that takes little memory, what it says, and how much memory was seen.
     #[track_caller]
-    fn run(&self, words: &str) -> (Option<i32>, String) {
+    fn run(&self, words: &str) -> (Option<i32>, String, u64) {
         let mut command = self.host.command();
         command.args(words.split(' ')).stdout(Stdio::null()).stderr(Stdio::piped());
         let mut running = Running(command.spawn().unwrap());
@@ -62,7 +62,7 @@ impl Scene {
         assert!(peak < MAX_KB, "{words}: {peak} kB");
         let mut stderr = String::new();
         running.0.stderr.take().unwrap().read_to_string(&mut stderr).unwrap();
-        (status.code(), stderr)
+        (status.code(), stderr, peak)
     }
 }
 
@@ -88,16 +88,19 @@ fn enlarge(path: &Path) {
 #[case::groups("groups", &[("path a", 0), ("verify a", 0), ("repair a", 0), ("doctor", 1)])]
 #[case::manifest("manifest", &[("path tree", 4), ("gc", 4)])]
 fn what_is_huge_is_an_error_or_done_without(#[case] what: &str, #[case] lines: &[(&str, i32)]) {
+    let mut seen_kb = 0;
     for (line, code) in lines {
         let scene = Scene::new();
         let path = scene.file(what);
         enlarge(&path);
-        let (ended, stderr) = scene.run(line);
+        let (ended, stderr, peak) = scene.run(line);
+        seen_kb = peak.max(seen_kb);
         assert_eq!(ended, Some(*code), "{line}: {stderr}");
         if *code == 4 && what != "manifest" && !line.starts_with("doctor") {
             assert!(stderr.contains(path.file_name().unwrap().to_str().unwrap()), "{line}: {stderr}");
         }
     }
+    assert!(seen_kb > 0, "no command took long enough to be seen");
 }
 
 // Red when the progress of another worker is read whatever its size.
@@ -110,12 +113,15 @@ fn a_huge_progress_is_waited_for_like_any_other() {
     for lock in &locks {
         enlarge(lock);
     }
-    let mut codes = Vec::new();
+    let (mut codes, mut seen_kb) = (Vec::new(), 0);
     for id in ["a", "tree"] {
         scene.host.file("a", "other"); // there is something to do
         scene.host.file("tree/x", "other");
-        codes.push(scene.run(&format!("stage {id} --id {id} --wait 1s")).0);
+        let (code, _, peak) = scene.run(&format!("stage {id} --id {id} --wait 1s"));
+        codes.push(code);
+        seen_kb = peak.max(seen_kb);
     }
     codes.sort();
+    assert!(seen_kb > 0);
     assert_eq!(codes, [Some(0), Some(5)]);
 }

@@ -94,6 +94,7 @@ fn absent(resident: &[bool], part: &Range<u64>) -> Vec<Range<u64>> {
 #[allow(clippy::disallowed_methods)]
 mod tests {
     use super::*;
+    use crate::skip::skip;
 
     const MIB: u64 = 1 << 20;
 
@@ -123,8 +124,7 @@ mod tests {
         // Not by `sys`, which is what is tested.
         rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed).unwrap();
         if resident(&file, 0..16 * MIB).contains(&true) {
-            println!("skipped: this file system keeps everything in memory");
-            return;
+            return skip("this file system keeps everything in memory");
         }
         // The third part is in memory, as an engine would have it.
         sys::will_need(&file, &(8 * MIB..12 * MIB));

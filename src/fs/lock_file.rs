@@ -59,6 +59,7 @@ mod tests {
     use std::path::PathBuf;
 
     use super::*;
+    use crate::skip::skip;
 
     fn folder() -> (tempfile::TempDir, PathBuf) {
         let dir = tempfile::tempdir().unwrap();
@@ -108,8 +109,7 @@ mod tests {
         assert_eq!(mode_after_use(&path), 0o600, "it has bytes");
         std::fs::write(&lock, "").unwrap();
         if current_user() != 0 {
-            println!("skipped: this needs root");
-            return;
+            return skip("this needs root");
         }
         chown(&lock, Some(65_534), None).unwrap();
         assert_eq!(mode_after_use(&path), 0o600, "it is another user's");
@@ -119,8 +119,7 @@ mod tests {
     #[test]
     fn a_lock_file_of_the_superuser_is_given_to_the_roots_owner() {
         if current_user() != 0 {
-            println!("skipped: this needs root");
-            return;
+            return skip("this needs root");
         }
         let (_dir, path) = folder();
         for (of_root, owner, group) in [(0o755, 65_534, 65_533), (0o775, 65_534, 65_533), (0o775, 0, 65_533)] {

@@ -4,10 +4,11 @@
 
 pub(crate) mod memory;
 pub(crate) mod mount;
+#[path = "../../src/skip.rs"]
+mod skip;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File, FileTimes, Permissions};
-use std::io::Write as _;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -19,6 +20,7 @@ use catalog_core::{
     StageReceipt,
 };
 use serde_json::Value;
+pub(crate) use skip::skip;
 use tempfile::TempDir;
 use walkdir::WalkDir;
 
@@ -29,13 +31,6 @@ pub(crate) const NOBODY: u32 = 65_534;
 
 pub(crate) fn fixture() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/tiny-llama-q8_0.gguf")
-}
-
-/// Says why a test does nothing here. Where everything that the tests need is installed, that is a failure.
-pub(crate) fn skip(why: &str) {
-    assert!(std::env::var_os("CATALOG_TEST_NO_SKIP").is_none(), "skipped, and CATALOG_TEST_NO_SKIP is set: {why}");
-    // Not `println`, which the test harness keeps to itself when the test passes.
-    let _ = std::io::stderr().write_all(format!("skipped: {why}\n").as_bytes());
 }
 
 pub(crate) fn is_root() -> bool {

@@ -16,7 +16,7 @@ import shutil
 from lib import mounts, strace
 from lib.command import catalog
 from lib.report import Report
-from lib.store import Damaged, Store, sha256_of
+from lib.store import Store, sha256_of
 from lib.world import damage, write
 
 ANSWERS = ["error=EAGAIN", "error=EINTR", "retval=0"]
@@ -103,20 +103,12 @@ def try_reflink_alone(scene):
 
 def main():
     report = Report("clones")
-    why = strace.missing()
-    if why:
-        report.skip(why)
-        report.finish()
-    try:
-        with mounts.image(400, ["mkfs.xfs", "-q"]) as mount:
-            scene = Scene(mount)
-            for name, args, given, sources in COMMANDS:
-                try_command(scene, name, args, given, sources, report)
-            report.check("--mode reflink", try_reflink_alone(scene))
-    except mounts.Unavailable as why:
-        report.skip(f"xfs: {why}")
-    except (Damaged, OSError) as damage:
-        report.fail("xfs", [str(damage)])
+    report.need(strace.missing())
+    with report.ground("xfs"), mounts.image(400, ["mkfs.xfs", "-q"]) as mount:
+        scene = Scene(mount)
+        for name, args, given, sources in COMMANDS:
+            try_command(scene, name, args, given, sources, report)
+        report.check("--mode reflink", try_reflink_alone(scene))
     report.finish()
 
 

@@ -221,14 +221,9 @@ def main():
     for ground in GROUNDS:
         if len(sys.argv) > 1 and sys.argv[1] not in ground.name:
             continue
-        try:
-            with ground.make() as mount, mounts.folder() as own:
-                tried = try_ground(ground, mount, own)
-                report.ok(f"{ground.name}: {tried} states without enough room")
-        except mounts.Unavailable as why:
-            report.skip(f"{ground.name}: {why}")
-        except (Damaged, OSError) as damage:
-            report.fail(ground.name, [str(damage)])
+        with report.ground(ground.name), ground.make() as mount, mounts.folder() as own:
+            tried = try_ground(ground, mount, own)
+            report.ok(f"{ground.name}: {tried} states without enough room")
     report.finish()
 
 

@@ -9,16 +9,12 @@ processes on the library; here it is the command, what it says, and its exit cod
 Seen red: a collection that does not ask whether locks work takes what is another's.
 """
 
-import shutil
-import tempfile
-from pathlib import Path
-
 from lib import strace
 from lib.command import binary, catalog, finish, start
 from lib.report import Report
 from lib.states import summary
 from lib.store import Store, files_below
-from lib.world import COMMANDS, World
+from lib.world import COMMANDS, prepared
 
 LOCKS = [("flock does nothing", "flock:retval=0"), ("flock is not known", "flock:error=ENOSYS")]
 NOTE = "note: file locks do nothing"
@@ -87,22 +83,14 @@ def leaves_nothing(root):
 
 def main():
     report = Report("no_locks")
-    why = strace.missing()
-    if why:
-        report.skip(why)
-        report.finish()
-    folder = Path(tempfile.mkdtemp(prefix="catalog-faults-"))
-    try:
-        world = World(folder / "world")
-        world.prepare()
+    report.need(strace.missing())
+    with prepared() as (world, folder):
         for name, inject in LOCKS:
             for command in COMMANDS:
                 if not command.given and not command.damaged:
-                    report.check(f"{name}: {command.name}", try_command(world, folder / "state", command, inject))
+                    report.check(f"{name}: {command.name}", try_command(world, folder, command, inject))
             report.check(f"{name}: {ROUNDS} rounds of {2 * TOGETHER} at once",
-                         try_together(world, folder / "state", inject))
-    finally:
-        shutil.rmtree(folder)
+                         try_together(world, folder, inject))
     report.finish()
 
 

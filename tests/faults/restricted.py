@@ -11,16 +11,14 @@ source is tried all the same; what cannot be mapped is an error; SIGXFSZ kills; 
 
 import os
 import shutil
-import tempfile
 from dataclasses import dataclass
-from pathlib import Path
 
 from lib import seccomp, strace
 from lib.command import binary, catalog, finish, start
 from lib.report import Report
 from lib.seccomp import Refusal
 from lib.store import Store
-from lib.world import COMMANDS, World
+from lib.world import COMMANDS, prepared
 
 # Hides /proc from a command, as a chroot without one does.
 WITHOUT_PROC = ["unshare", "--mount", "sh", "-c", 'mount -t tmpfs none /proc && exec "$@"', "sh"]
@@ -126,14 +124,8 @@ def try_lock_probe(world, folder):
 
 def main():
     report = Report("restricted")
-    why = seccomp.missing()
-    if why:
-        report.skip(why)
-        report.finish()
-    folder = Path(tempfile.mkdtemp(prefix="catalog-faults-"))
-    try:
-        world = World(folder / "world")
-        world.prepare()
+    report.need(seccomp.missing())
+    with prepared() as (world, folder):
         for ground in GROUNDS:
             if ground.before and (os.geteuid() != 0 or not shutil.which("unshare")):
                 report.skip(f"{ground.name}: to hide it needs root and unshare")
@@ -141,20 +133,18 @@ def main():
             problems = []
             for command in COMMANDS:
                 if not command.given:
-                    problems += try_command(world, folder / "state", command, ground)
+                    problems += try_command(world, folder, command, ground)
             report.check(ground.name, problems)
             if ground.before:
-                report.check(f"{ground.name}: link and move", try_link_without_proc(world, folder / "state"))
+                report.check(f"{ground.name}: link and move", try_link_without_proc(world, folder))
         if shutil.which("prlimit"):
-            report.check("files may not be large", try_file_size_limit(world, folder / "state"))
+            report.check("files may not be large", try_file_size_limit(world, folder))
         else:
             report.skip("prlimit is not installed")
         if strace.missing():
             report.skip(strace.missing())
         else:
-            report.check("the lock probe is open for writing", try_lock_probe(world, folder / "state"))
-    finally:
-        shutil.rmtree(folder)
+            report.check("the lock probe is open for writing", try_lock_probe(world, folder))
     report.finish()
 
 

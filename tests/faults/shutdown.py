@@ -158,25 +158,17 @@ def main():
     parser.add_argument("--seed", type=int, default=int(os.environ.get("CATALOG_TEST_SEED", "1")))
     how = parser.parse_args()
     report = Report("shutdown")
-    why = strace.missing()
-    if why:
-        report.skip(why)
-        report.finish()
+    report.need(strace.missing())
     say(f"seed {how.seed}, every {how.every}")
     for name, mkfs in GROUNDS:
-        try:
-            with mounts.folder() as own:
-                ground = Ground(mkfs, own)
-                for verb, args in COMMANDS:
-                    args = [arg.format(src=own) for arg in args]
-                    begin = time.monotonic()
-                    problems, ends = try_command(ground, args, how)
-                    text = f"{name}: {verb}: {sum(ends.values())} states, {time.monotonic() - begin:.0f} s: {ends}"
-                    report.check(text, problems[:20])
-        except mounts.Unavailable as why:
-            report.skip(f"{name}: {why}")
-        except (Damaged, OSError) as damage:
-            report.fail(name, [str(damage)])
+        with report.ground(name), mounts.folder() as own:
+            ground = Ground(mkfs, own)
+            for verb, args in COMMANDS:
+                args = [arg.format(src=own) for arg in args]
+                begin = time.monotonic()
+                problems, ends = try_command(ground, args, how)
+                text = f"{name}: {verb}: {sum(ends.values())} states, {time.monotonic() - begin:.0f} s: {ends}"
+                report.check(text, problems[:20])
     report.finish()
 
 

@@ -101,10 +101,7 @@ def try_state(state):
 def main():
     how = options()
     report = Report("strace_sweep")
-    why = strace.missing()
-    if why:
-        report.skip(why)
-        report.finish()
+    report.need(strace.missing())
     folder = Path(scratch())
     try:
         if how.state:

@@ -18,7 +18,7 @@ from pathlib import Path
 from lib import mounts, strace
 from lib.command import catalog
 from lib.report import Report
-from lib.store import Damaged, Store, files_below
+from lib.store import Store, files_below
 
 REFUSALS = ["EMLINK", "EXDEV", "EPERM", "EOPNOTSUPP", "EACCES"]
 GROUNDS = [("tmpfs", lambda: mounts.tmpfs("size=64m"), "copy"),
@@ -111,20 +111,12 @@ def try_mount_below(scene):
 
 def main():
     report = Report("views")
-    why = strace.missing()
-    if why:
-        report.skip(why)
-        report.finish()
+    report.need(strace.missing())
     for name, ground, expected in GROUNDS:
-        try:
-            with ground() as mount, mounts.folder() as src:
-                scene = Scene(mount, src)
-                try_ground(name, scene, expected, report)
-                report.check(f"{name}: a mount below views/", try_mount_below(scene))
-        except mounts.Unavailable as why:
-            report.skip(f"{name}: {why}")
-        except (Damaged, OSError) as damage:
-            report.fail(name, [str(damage)])
+        with report.ground(name), ground() as mount, mounts.folder() as src:
+            scene = Scene(mount, src)
+            try_ground(name, scene, expected, report)
+            report.check(f"{name}: a mount below views/", try_mount_below(scene))
     report.finish()
 
 

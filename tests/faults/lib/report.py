@@ -1,8 +1,12 @@
 """How a suite tells what it found: lines for people, and one last line that `run` adds up."""
 
+import contextlib
 import os
 import signal
 import sys
+
+from lib import mounts
+from lib.store import Damaged
 
 # Ended by `kill` or by CI's time limit, a suite still removes what it has made and mounted.
 signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
@@ -38,6 +42,22 @@ class Report:
         say(f"skipped: {why}")
         if "CATALOG_TEST_NO_SKIP" in os.environ:
             self.fail("skipped, and CATALOG_TEST_NO_SKIP is set")
+
+    def need(self, why_not):
+        """Ends the suite here when something that all of it needs is missing."""
+        if why_not:
+            self.skip(why_not)
+            self.finish()
+
+    @contextlib.contextmanager
+    def ground(self, name):
+        """Around what is tried on one file system, which may not be had, or be found damaged."""
+        try:
+            yield
+        except mounts.Unavailable as why:
+            self.skip(f"{name}: {why}")
+        except (Damaged, OSError) as damage:
+            self.fail(name, [str(damage)])
 
     def finish(self):
         say(f"{self.suite}: {self.passed} passed, {self.failed} failed, {self.skipped} skipped")

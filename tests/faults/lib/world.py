@@ -1,5 +1,6 @@
 """A prepared root with something of everything in it, and the commands that are tried on copies of it."""
 
+import contextlib
 import hashlib
 import json
 import os
@@ -8,6 +9,7 @@ import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from lib import mounts
 from lib.command import catalog
 from lib.copies import copy_root
 from lib.store import Store
@@ -129,6 +131,15 @@ class World:
         if command.damaged:
             damage(folder / "root", command.damaged)
         return folder / "root"
+
+
+@contextlib.contextmanager
+def prepared():
+    """A world, and a place for one state at a time."""
+    with mounts.folder() as folder:
+        world = World(folder / "world")
+        world.prepare()
+        yield world, folder / "state"
 
 
 def damage(root, id):

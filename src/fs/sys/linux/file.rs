@@ -142,6 +142,7 @@ pub(crate) fn meta_of_path(path: &Path) -> io::Result<Meta> {
 #[allow(clippy::disallowed_methods)]
 mod tests {
     use super::*;
+    use crate::skip::skip;
 
     // Red when the time of birth is another time: those are set back, or change while the file is written.
     #[test]
@@ -151,8 +152,7 @@ mod tests {
         std::fs::write(&one, "bytes").unwrap();
         let birth = |path: &Path| birth_ns(&File::options().write(true).open(path).unwrap());
         let Some(before) = birth(&one) else {
-            println!("skipped: this file system does not keep it");
-            return;
+            return skip("this file system does not keep it");
         };
         std::thread::sleep(std::time::Duration::from_millis(20));
         std::fs::write(&one, "other bytes").unwrap();
@@ -169,8 +169,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let id = |path: &Path| mount_id(&File::open(path).unwrap());
         if id(dir.path()).is_none() {
-            println!("skipped: this kernel does not tell");
-            return;
+            return skip("this kernel does not tell");
         }
         assert_eq!(id(dir.path()), id(dir.path()));
         assert_ne!(id(dir.path()), id(Path::new("/proc/self")));

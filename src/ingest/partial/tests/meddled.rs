@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::fs::sparse::Blocks;
+use crate::skip::skip;
 
 /// A folder of `partials/` that has the key, whatever is in it.
 fn meddle(bench: &Bench, meddle: impl FnOnce(&Path)) {
@@ -53,8 +54,7 @@ fn what_is_no_partial_is_begun_anew() {
 fn what_belongs_to_another_user_is_left_alone() {
     const OTHER: Option<u32> = Some(65534);
     if std::os::unix::fs::chown(Bench::new()._dir.path(), OTHER, None).is_err() {
-        println!("skipped: only root can give a file to another user");
-        return;
+        return skip("only root can give a file to another user");
     }
     for name in [JOURNAL, DATA] {
         let bench = Bench::new();
