@@ -1,6 +1,7 @@
 //! Bytes that can be read from anywhere: a file of this machine, a server that gives ranges.
 
 use std::io;
+use std::ops::Range;
 
 /// Something of a known size whose parts can be read in any order, by several threads at once.
 pub trait ReadAt: Send + Sync {
@@ -10,4 +11,33 @@ pub trait ReadAt: Send + Sync {
     fn size_bytes(&self) -> u64;
     /// Fills the whole buffer with the bytes from this offset on. An end before that is an error.
     fn read_exact_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()>;
+
+    /// Reads a range in order. `take` gets it in pieces of the size of `buffer`, the last one as long as what is left; an error
+    /// of it ends the reading, and is returned. A server can be asked for the range as a whole.
+    fn read_range(
+        &self,
+        range: Range<u64>,
+        buffer: &mut [u8],
+        take: &mut dyn FnMut(&[u8]) -> io::Result<()>,
+    ) -> io::Result<()> {
+        let mut offset = range.start;
+        while offset < range.end {
+            let left = usize::try_from(range.end - offset).unwrap_or(usize::MAX);
+            let length = left.min(buffer.len());
+            let piece =
+                buffer.get_mut(..length).filter(|piece| !piece.is_empty()).ok_or(io::ErrorKind::InvalidInput)?;
+            self.read_exact_at(offset, piece)?;
+            take(piece)?;
+            offset += length as u64;
+        }
+        Ok(())
+    }
+
+    /// How many ranges are best read at the same time.
+    fn connections(&self) -> usize {
+        1
+    }
+
+    /// Told that all of it is read once more, because its bytes did not have the digest that was named.
+    fn starts_over(&self) {}
 }

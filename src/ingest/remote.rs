@@ -9,7 +9,10 @@ use crate::error::Result;
 use crate::fs::Session;
 use crate::fs::sparse::Blocks;
 
-/// Reads all of it, a chunk at a time; BLAKE3 is made of a chunk while the one before is in SHA-256. `None`: see
+/// From this size on, what is fetched outlives its process. A network is slower than a disk.
+const PARTIAL_FROM_BYTES: u64 = 8 << 20;
+
+/// Reads all of it, and once more if it has the wrong digest: a proxy or a server may have given a wrong part. `None`: see
 /// [`Target::seal`].
 pub(super) fn ingest_ranges<'r>(
     session: &Session<'r>,
@@ -25,8 +28,23 @@ pub(super) fn ingest_ranges<'r>(
         // Nothing says later whether it is still the same.
         (None, None) => None,
     };
+    let may_outlive = options.partial_from_bytes < u64::MAX;
+    let from_bytes = if may_outlive { PARTIAL_FROM_BYTES.min(options.partial_from_bytes) } else { u64::MAX };
+    let options = Options { partial_from_bytes: from_bytes, ..options };
     let mut target = Target::copy(session, None, what, size_bytes, Blocks::Reserved, options)?;
-    match target.fill(Reader::Remote(&**reader), size_bytes, options, &|| file.check_cancelled(options)) {
+    let fill = |target: &mut Target<'r>, options| {
+        target.fill(Reader::Remote(&**reader), size_bytes, options, &|| file.check_cancelled(options))
+    };
+    let filled = fill(&mut target, options).and_then(|hashes| {
+        if file.check(hashes.digest).is_ok() || !target.doubt()? {
+            return Ok(hashes);
+        }
+        tracing::info!(path = %reader.name(), "it has the wrong digest: all of it is fetched once more");
+        reader.starts_over();
+        // What was counted was not what was wanted, and progress never goes back.
+        fill(&mut target, Options { advanced: &|_| {}, ..options })
+    });
+    match filled {
         Ok(hashes) => target.seal(file, hashes, SourceFacts::default(), UsedMode::Copy, options),
         Err(error) => target.give_up(error),
     }

@@ -121,6 +121,15 @@ impl<'r> Target<'r> {
         hashes
     }
 
+    /// Makes it ready to be filled once more, since the whole has the wrong digest. `false`: that would change nothing.
+    pub(super) fn doubt(&mut self) -> Result<bool> {
+        match self {
+            Target::Clone(_) => Ok(false),
+            Target::Private(_) => Ok(true),
+            Target::Partial(partial) => partial.doubt(),
+        }
+    }
+
     /// Seals it, complete. `None`: an earlier process had left wrong bytes in the partial. The partial is gone, and the
     /// caller has to begin again.
     pub(super) fn seal(

@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use super::journal::{Fact, MIDSTATE_EVERY_BYTES};
+use super::pull::{Pull, Way};
 use super::{Partial, group_range, is_new};
 use crate::error::{Error, Result};
 use crate::fs::map::Map;
@@ -28,41 +29,62 @@ impl Partial<'_> {
         // SHA-256 goes on from the last state that was written down, and reads back what has come since.
         let mut sha256 = self.midstate.map_or_else(Hasher::default, Hasher::resume);
         (options.advanced)(sha256.length_bytes());
-        let Partial { root, data, journal, size_bytes, is_clone, values, folder, .. } = self;
-        let name = folder.path().join(super::DATA);
+        let Partial { root, data, journal, size_bytes, is_clone, values, before, folder, .. } = self;
+        let (data, name) = (&*data, folder.path().join(super::DATA));
         let fail = |e| root.fail("write", &name, e);
-        let fetch = |part: Range<u64>| {
-            cancelled()?;
-            let numbers = groups_in(&part);
-            // A clone has its bytes from the beginning.
-            if !*is_clone {
-                let is_missing = |number: &usize| values.get(*number).is_some_and(Option::is_none);
-                for run in runs(numbers.clone().filter(is_missing), *size_bytes) {
-                    reader.copy(&run, data, fail)?;
-                    writeback.wrote(run.end - run.start);
-                }
+        let pull = match reader {
+            Reader::Local(_) => None,
+            Reader::Remote(source) => {
+                let way = Way { source, data, journal, before, fail: &fail, writeback, cancelled };
+                Some(Pull::new(way, values, *size_bytes))
             }
-            let map = Map::read_in(data, part.clone()).map_err(fail)?;
-            let mut facts = Vec::with_capacity(numbers.len());
-            for number in numbers {
-                let range = group_range(number, *size_bytes);
-                let inside = (range.start - part.start) as usize..(range.end - part.start) as usize;
-                let (Some(bytes), Some(slot)) = (map.get(inside), values.get_mut(number)) else { continue };
-                let value = value_of(number as u64, bytes);
-                if is_new(slot, value, || root.absolute(&name))? {
-                    facts.push(Fact::Group { number: number as u64, value });
-                }
-            }
-            // After the bytes that it speaks of.
-            journal.append(&facts);
-            Ok::<_, Error>(map)
         };
-        hash_in_order(&mut sha256, *size_bytes, fetch, &mut |sha256, bytes| {
-            (options.advanced)(bytes);
-            if sha256.length_bytes().is_multiple_of(MIDSTATE_EVERY_BYTES) {
-                journal.append(&sha256.midstate().map(Fact::Midstate).into_iter().collect::<Vec<_>>());
-            }
-        })?;
+        let mut fill = |pull: Option<&Pull<'_>>| {
+            let fetch = |part: Range<u64>| {
+                cancelled()?;
+                let numbers = groups_in(&part);
+                let brought = match pull {
+                    Some(pull) => pull.wait_for(&part)?,
+                    None => {
+                        // A clone has its bytes from the beginning.
+                        let is_missing = |number: &usize| !*is_clone && values.get(*number) == Some(&None);
+                        for run in runs(numbers.clone().filter(is_missing), *size_bytes) {
+                            reader.copy(&run, data, fail)?;
+                            writeback.wrote(run.end - run.start);
+                        }
+                        Vec::new()
+                    }
+                };
+                let map = Map::read_in(data, part.clone()).map_err(fail)?;
+                let mut facts = Vec::new();
+                for (place, number) in numbers.enumerate() {
+                    let range = group_range(number, *size_bytes);
+                    let inside = (range.start - part.start) as usize..(range.end - part.start) as usize;
+                    let (Some(bytes), Some(slot)) = (map.get(inside), values.get_mut(number)) else { continue };
+                    if let (None, Some(value)) = (&slot, brought.get(place)) {
+                        *slot = Some(*value); // hashed and written down where it arrived
+                        continue;
+                    }
+                    let value = value_of(number as u64, bytes);
+                    if is_new(slot, value, || root.absolute(&name))? {
+                        facts.push(Fact::Group { number: number as u64, value });
+                    }
+                }
+                // After the bytes that it speaks of.
+                journal.append(&facts);
+                Ok::<_, Error>(map)
+            };
+            hash_in_order(&mut sha256, *size_bytes, fetch, &mut |sha256, bytes| {
+                (options.advanced)(bytes);
+                if sha256.length_bytes().is_multiple_of(MIDSTATE_EVERY_BYTES) {
+                    journal.append(&sha256.midstate().map(Fact::Midstate).into_iter().collect::<Vec<_>>());
+                }
+            })
+        };
+        match &pull {
+            Some(pull) => pull.with_workers(|are_there| fill(are_there.then_some(pull))),
+            None => fill(None),
+        }?;
         let digest = sha256.finish();
         self.note_whole(digest);
         Ok(self.hashes(digest).expect("every group was there or has been copied"))
@@ -70,13 +92,13 @@ impl Partial<'_> {
 }
 
 /// The groups that a part has, which begins at the edge of one.
-fn groups_in(part: &Range<u64>) -> Range<usize> {
+pub(super) fn groups_in(part: &Range<u64>) -> Range<usize> {
     let number = |at: u64| usize::try_from(at / GROUP_BYTES as u64).unwrap_or(usize::MAX);
     number(part.start)..number(part.end.saturating_sub(1)).saturating_add(1)
 }
 
 /// Ranges of the file that these groups make up, in as few pieces as can be.
-fn runs(groups: impl Iterator<Item = usize>, size_bytes: u64) -> Vec<Range<u64>> {
+pub(super) fn runs(groups: impl Iterator<Item = usize>, size_bytes: u64) -> Vec<Range<u64>> {
     let mut runs: Vec<Range<u64>> = Vec::new();
     for range in groups.map(|number| group_range(number, size_bytes)) {
         match runs.last_mut() {

@@ -266,6 +266,8 @@ impl<R: Read> Records<R> {
 pub(super) struct Journal {
     file: File,
     identity: Identity,
+    /// How many records say what the partial is.
+    beginning: u64,
     /// Number of the next record; `None` once a write has failed: what would come after a torn record is never read.
     next: Mutex<Option<u64>>,
 }
@@ -279,16 +281,27 @@ impl Journal {
         writer: Option<Writer>,
         name: &str,
     ) -> io::Result<Self> {
-        let journal = Journal { file, identity, next: Mutex::new(Some(0)) };
-        journal.write(&beginning(identity, size_bytes, writer, name))?;
+        let beginning = beginning(identity, size_bytes, writer, name);
+        let journal = Journal { file, identity, beginning: beginning.len() as u64, next: Mutex::new(Some(0)) };
+        journal.write(&beginning)?;
         Ok(journal)
     }
 
     /// Goes on with one after the records that check.
-    pub(super) fn resume(file: File, identity: Identity, records: u64) -> io::Result<Self> {
+    pub(super) fn resume(file: File, identity: Identity, name: &str, records: u64) -> io::Result<Self> {
         // Records behind one that does not check would be read again, once that one is written over.
         file.set_len(records * RECORD_BYTES as u64)?;
-        Ok(Journal { file, identity, next: Mutex::new(Some(records)) })
+        let beginning = beginning(identity, 0, None, name).len() as u64;
+        Ok(Journal { file, identity, beginning, next: Mutex::new(Some(records)) })
+    }
+
+    /// Takes back all that it says is there.
+    pub(super) fn forget(&self) -> io::Result<()> {
+        let mut next = self.next.lock().unwrap_or_else(PoisonError::into_inner);
+        *next = None;
+        self.file.set_len(self.beginning * RECORD_BYTES as u64)?;
+        *next = Some(self.beginning);
+        Ok(())
     }
 
     /// Appends records in one write.

@@ -11,6 +11,7 @@
 //! open.rs       takes one up, or begins one
 //! journal.rs    what is in it, in records that check themselves
 //! fill.rs       copies what is missing, with all cores
+//! pull.rs       brings it from something remote, over several connections
 //! stream.rs     the same, as one of many streams
 //! inventory.rs  all that there are, for gc, du and doctor
 //! ```
@@ -19,6 +20,7 @@ mod fill;
 mod inventory;
 mod journal;
 mod open;
+mod pull;
 mod stream;
 
 pub(crate) use inventory::{PartialState, bytes_of_partials, partial, partials, remove_partial, reserved_bytes};
@@ -93,6 +95,8 @@ pub(super) struct Partial<'r> {
     is_clone: bool,
     /// The value of each group that is in `data`.
     values: Vec<Option<ChainingValue>>,
+    /// What was in `data` when it had the wrong digest.
+    before: Vec<Option<ChainingValue>>,
     midstate: Option<Midstate>,
     /// The SHA-256 of the whole file. Once it is known, nothing more is written.
     digest: Option<Digest>,
@@ -143,6 +147,19 @@ impl<'r> Partial<'r> {
         if self.digest.is_none() {
             self.journal.append(&[Fact::Digest { size_bytes: self.size_bytes, sha256: digest.to_sha256() }]);
         }
+    }
+
+    /// Takes back that any of it is there, since the whole has the wrong digest: all of it is to be brought once more, and
+    /// written where it differs. `false`: it was whole when it was taken up, or this has been done before.
+    pub(super) fn doubt(&mut self) -> Result<bool> {
+        if self.digest.is_some() || !self.before.is_empty() {
+            return Ok(false);
+        }
+        self.journal.forget().map_err(|e| self.fail("write the journal beside", e))?;
+        let nothing = vec![None; self.values.len()];
+        self.before = std::mem::replace(&mut self.values, nothing);
+        (self.midstate, self.resumed_bytes) = (None, 0);
+        Ok(true)
     }
 
     /// The whole file, to be sealed and published from where it is. The partial stays until its bytes are recorded: if

@@ -114,7 +114,8 @@ impl Found {
         };
         let resumed_bytes = held.map(|(number, _)| bytes_of(number)).sum();
         let midstate = midstates.last().copied();
-        Partial { root, folder, data, journal, size_bytes, is_clone, values, midstate, digest, resumed_bytes }
+        let before = Vec::new();
+        Partial { root, folder, data, journal, size_bytes, is_clone, values, before, midstate, digest, resumed_bytes }
     }
 }
 
@@ -165,7 +166,7 @@ fn take_up(root: &Root, folder: &OwnedFolder, what: &What, size_bytes: u64, is_c
         content.records = records;
     }
     let Some(journal_file) = root.open_private_file(&journal_name)? else { return Ok(None) };
-    let journal = Journal::resume(journal_file, identity, content.records);
+    let journal = Journal::resume(journal_file, identity, &what.name, content.records);
     let journal = journal.map_err(|e| root.fail("cut", &journal_name, e))?;
     Ok(Some(Found { data, journal, size_bytes, content }))
 }

@@ -21,6 +21,8 @@ pub(in crate::ingest) enum Fault {
     Short(u64),
     /// The byte at this offset is another one.
     Wrong(u64),
+    /// The same, the first time that it is asked for.
+    WrongOnce(u64),
     /// A range that has this offset in it is an error, as when a connection breaks.
     Broken(u64),
     /// Each range takes this long.
@@ -72,8 +74,12 @@ impl ReadAt for Served {
             _ => {}
         }
         buffer.copy_from_slice(&self.bytes[offset as usize..end as usize]);
-        if let Fault::Wrong(at) = self.fault
+        let asked = self.asked();
+        let is_first =
+            |at| asked.iter().filter(|(start, length)| (*start..start + *length as u64).contains(&at)).count() == 1;
+        if let Fault::Wrong(at) | Fault::WrongOnce(at) = self.fault
             && (offset..end).contains(&at)
+            && (self.fault == Fault::Wrong(at) || is_first(at))
         {
             buffer[(at - offset) as usize] ^= 1;
         }

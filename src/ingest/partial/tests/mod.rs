@@ -5,6 +5,7 @@ mod interrupted;
 mod local;
 mod meddled;
 mod published;
+mod pulled;
 mod records;
 
 use std::path::{Path, PathBuf};

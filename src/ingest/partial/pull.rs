@@ -1,0 +1,187 @@
+//! Bringing what a partial lacks of something remote: workers bring segments, each over a connection of its own, and SHA-256
+//! follows in order. What arrives is hashed in groups and written down before anybody waits for it.
+
+use std::collections::VecDeque;
+use std::fs::File;
+use std::io;
+use std::ops::Range;
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use blake3::hazmat::ChainingValue;
+
+use super::fill::{groups_in, runs};
+use super::journal::{Fact, Journal};
+use crate::error::{Error, Result};
+use crate::fs::atomic;
+use crate::fs::writeback::Writeback;
+use crate::hash::groups::{GROUP_BYTES, value_of};
+use crate::read_at::ReadAt;
+use crate::threads;
+
+/// What a worker asks for at once. Of a worker that is killed, the group that was arriving is lost.
+const SEGMENT_BYTES: u64 = 8 << 20;
+
+/// How far workers may be ahead of SHA-256, so that it finds in memory what it reads back.
+const AHEAD_BYTES: u64 = 128 << 20;
+
+/// How often one that waits looks whether it was cancelled.
+const TICK: Duration = Duration::from_millis(100);
+
+/// From where, and to where.
+pub(super) struct Way<'a> {
+    pub(super) source: &'a dyn ReadAt,
+    pub(super) data: &'a File,
+    pub(super) journal: &'a Journal,
+    /// What `data` has from an earlier pull whose bytes had the wrong digest: a group that arrives the same is not written.
+    pub(super) before: &'a [Option<ChainingValue>],
+    /// Makes the error of `data`.
+    pub(super) fail: &'a (dyn Fn(io::Error) -> Error + Sync),
+    pub(super) writeback: &'a Writeback,
+    pub(super) cancelled: &'a (dyn Fn() -> Result<()> + Sync),
+}
+
+/// A pull that goes on.
+pub(super) struct Pull<'a> {
+    way: Way<'a>,
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+struct State {
+    /// Not begun, in order.
+    segments: VecDeque<Range<u64>>,
+    /// The value of each group that is there.
+    values: Vec<Option<ChainingValue>>,
+    /// A segment that begins here or later has to wait.
+    begin_before: u64,
+    /// Why nothing more comes.
+    ended: Option<Error>,
+    /// Nobody wants more.
+    is_over: bool,
+}
+
+impl<'a> Pull<'a> {
+    /// `values` are those of the groups that are there.
+    pub(super) fn new(way: Way<'a>, values: &[Option<ChainingValue>], size_bytes: u64) -> Self {
+        let missing = (0..values.len()).filter(|number| values.get(*number) == Some(&None));
+        let segments = runs(missing, size_bytes).into_iter().flat_map(segments_of).collect();
+        let state = State { segments, values: values.to_vec(), begin_before: AHEAD_BYTES, ended: None, is_over: false };
+        Pull { way, state: Mutex::new(state), changed: Condvar::new() }
+    }
+
+    /// Does `work` while workers bring what is missing. Where no thread can be started, there are none, and it gets `false`.
+    pub(super) fn with_workers<T>(&self, work: impl FnOnce(bool) -> T) -> T {
+        thread::scope(|scope| {
+            let _over = Over(self); // also after a panic, or the workers would wait for ever
+            let wanted = self.way.source.connections().min(self.lock().segments.len());
+            let started = (0..wanted).map_while(|_| threads::spawn(scope, || self.work()).ok()).count();
+            work(started > 0 || wanted == 0)
+        })
+    }
+
+    fn work(&self) {
+        let mut buffer = vec![0; GROUP_BYTES];
+        while let Some(segment) = self.next_segment() {
+            if let Err(error) = self.bring(segment, &mut buffer) {
+                self.lock().ended.get_or_insert(error);
+                self.changed.notify_all();
+                return;
+            }
+        }
+    }
+
+    fn next_segment(&self) -> Option<Range<u64>> {
+        let mut state = self.lock();
+        loop {
+            let first = state.segments.front()?;
+            if state.is_over || state.ended.is_some() {
+                return None;
+            }
+            if first.start < state.begin_before {
+                return state.segments.pop_front();
+            }
+            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// Brings a segment, a group at a time.
+    fn bring(&self, segment: Range<u64>, buffer: &mut [u8]) -> Result<()> {
+        let Way { source, .. } = self.way;
+        let mut offset = segment.start;
+        let mut failed = None;
+        let read = source.read_range(segment, buffer, &mut |bytes| {
+            let kept = self.keep(offset, bytes);
+            offset += bytes.len() as u64;
+            kept.map_err(|error| {
+                failed = Some(error);
+                io::ErrorKind::Other.into()
+            })
+        });
+        match (failed, read) {
+            (Some(error), _) => Err(error),
+            (None, read) => read.map_err(|e| Error::io("read", source.name(), e)),
+        }
+    }
+
+    /// Writes a group, and writes down that it is there.
+    fn keep(&self, offset: u64, bytes: &[u8]) -> Result<()> {
+        let Way { data, journal, before, fail, writeback, cancelled, .. } = &self.way;
+        cancelled()?;
+        if self.lock().is_over {
+            return Err(fail(io::ErrorKind::Interrupted.into()));
+        }
+        let number = offset / GROUP_BYTES as u64;
+        let place = usize::try_from(number).unwrap_or(usize::MAX);
+        let value = value_of(number, bytes);
+        if before.get(place).copied().flatten() != Some(value) {
+            atomic::write_at(data, offset, bytes).map_err(fail)?;
+            writeback.wrote(bytes.len() as u64);
+        }
+        // After the bytes that it speaks of.
+        journal.append(&[Fact::Group { number, value }]);
+        if let Some(slot) = self.lock().values.get_mut(place) {
+            *slot = Some(value);
+        }
+        self.changed.notify_all();
+        Ok(())
+    }
+
+    /// Waits until a part is there, and returns the values of its groups.
+    pub(super) fn wait_for(&self, part: &Range<u64>) -> Result<Vec<ChainingValue>> {
+        let mut state = self.lock();
+        state.begin_before = part.start.saturating_add(AHEAD_BYTES);
+        self.changed.notify_all();
+        loop {
+            let groups = state.values.get(groups_in(part)).unwrap_or_default();
+            if let Some(values) = groups.iter().copied().collect() {
+                return Ok(values);
+            }
+            if let Some(error) = &state.ended {
+                return Err(error.clone());
+            }
+            (self.way.cancelled)()?;
+            state = self.changed.wait_timeout(state, TICK).unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Ends the workers of a pull.
+struct Over<'p, 'a>(&'p Pull<'a>);
+
+impl Drop for Over<'_, '_> {
+    fn drop(&mut self) {
+        self.0.lock().is_over = true;
+        self.0.changed.notify_all();
+    }
+}
+
+fn segments_of(run: Range<u64>) -> impl Iterator<Item = Range<u64>> {
+    let end = run.end;
+    run.step_by(SEGMENT_BYTES as usize).map(move |start| start..start.saturating_add(SEGMENT_BYTES).min(end))
+}

@@ -1,0 +1,135 @@
+//! Partials that several workers fill at once.
+
+use std::io;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use super::*;
+use crate::read_at::ReadAt;
+
+/// Something remote that is read over several connections, each of which takes its time.
+struct Several {
+    served: Arc<Served>,
+    connections: usize,
+    open: AtomicUsize,
+    most: AtomicUsize,
+    anew: AtomicUsize,
+}
+
+impl Several {
+    fn of(bench: &Bench, connections: usize, fault: Fault) -> Arc<Self> {
+        let counts = || AtomicUsize::new(0);
+        Arc::new(Several { served: bench.served(fault), connections, open: counts(), most: counts(), anew: counts() })
+    }
+}
+
+impl ReadAt for Several {
+    fn name(&self) -> String {
+        self.served.name()
+    }
+
+    fn size_bytes(&self) -> u64 {
+        self.served.size_bytes()
+    }
+
+    fn read_exact_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
+        let open = self.open.fetch_add(1, Ordering::Relaxed) + 1;
+        self.most.fetch_max(open, Ordering::Relaxed);
+        std::thread::sleep(Duration::from_millis(offset % 7)); // so that they overtake each other
+        let read = self.served.read_exact_at(offset, buffer);
+        self.open.fetch_sub(1, Ordering::Relaxed);
+        read
+    }
+
+    fn connections(&self) -> usize {
+        self.connections
+    }
+
+    fn starts_over(&self) {
+        self.anew.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+fn ingest<'r>(
+    bench: &Bench,
+    session: &Session<'r>,
+    several: &Arc<Several>,
+    expected: Option<Digest>,
+    told: &(dyn Fn(u64) + Sync),
+) -> Result<Sealed<'r>> {
+    let origin = Origin::Remote(Ranges { reader: several.clone(), validator: Some("\"v1\"".into()) });
+    let size_bytes = bench.bytes.len() as u64;
+    let file = ContentFile { path: String::new(), size_bytes, expected, origin, present: None };
+    ingest_one(session, &file, with_partials(options(told)))
+}
+
+#[track_caller]
+fn assert_right(bench: &Bench, sealed: &Sealed<'_>) {
+    assert_eq!((sealed.digest(), *sealed.groups().unwrap().root()), (bench.digest(), bench.blake3));
+    assert!(bench.root.read(sealed.name(), u64::MAX).unwrap().unwrap() == *bench.bytes);
+}
+
+/// Red when a group that comes early counts for another one, or when SHA-256 does not wait for those before.
+#[test]
+fn workers_that_overtake_each_other_bring_the_same_bytes() {
+    let bench = Bench::of_size((33 << 20) + 12_345);
+    let session = Session::begin(&bench.root).unwrap();
+    let several = Several::of(&bench, 4, Fault::Nothing);
+    let told = std::sync::atomic::AtomicU64::new(0);
+    let advanced = |bytes| drop(told.fetch_add(bytes, Ordering::Relaxed));
+    assert_right(&bench, &ingest(&bench, &session, &several, None, &advanced).unwrap());
+    assert_eq!((told.into_inner(), several.served.asked_bytes()), (bench.bytes.len() as u64, bench.bytes.len() as u64));
+    assert!(several.most.load(Ordering::Relaxed) > 1);
+}
+
+/// Red when what is ahead of the first gap is fetched once more, or taken for what is behind it.
+#[test]
+fn what_arrived_ahead_of_a_gap_is_not_fetched_again() {
+    let bench = Bench::of_size((33 << 20) + 12_345);
+    for broken_at in [0, 9 * MIB + 5, 25 * MIB, 33 * MIB] {
+        let session = Session::begin(&bench.root).unwrap();
+        let broken = Several::of(&bench, 4, Fault::Broken(broken_at));
+        let error = ingest(&bench, &session, &broken, None, &|_| {}).unwrap_err();
+        assert!(matches!(&error, Error::Io { action: "read", .. }), "{error}");
+        let several = Several::of(&bench, 3, Fault::Nothing);
+        let mut sealed = ingest(&bench, &session, &several, None, &|_| {}).unwrap();
+        assert_right(&bench, &sealed);
+        let missing = bench.bytes.len() as u64 - sealed.resumed_bytes();
+        assert_eq!(several.served.asked_bytes(), missing, "{broken_at}");
+        sealed.keep();
+    }
+}
+
+/// Red when one wrong part is the end of it, or when it is read more than once more.
+#[test]
+fn what_was_wrong_once_is_fetched_once_more() {
+    let bench = Bench::of_size((33 << 20) + 12_345);
+    let session = Session::begin(&bench.root).unwrap();
+    let several = Several::of(&bench, 4, Fault::WrongOnce(9 * MIB + 5));
+    let told = std::sync::atomic::AtomicU64::new(0);
+    let advanced = |bytes| drop(told.fetch_add(bytes, Ordering::Relaxed));
+    let mut sealed = ingest(&bench, &session, &several, Some(bench.digest()), &advanced).unwrap();
+    assert_right(&bench, &sealed);
+    assert_eq!(several.served.asked_bytes(), 2 * bench.bytes.len() as u64);
+    assert_eq!((several.anew.load(Ordering::Relaxed), told.into_inner()), (1, bench.bytes.len() as u64));
+    sealed.keep();
+    drop(sealed);
+    assert!(folders(&bench.root).is_empty());
+}
+
+/// Red when a pull that is cancelled waits for workers that wait for it, or when its partial goes.
+#[test]
+fn a_pull_that_is_cancelled_ends_and_keeps_what_it_has() {
+    let bench = Bench::of_size((33 << 20) + 12_345);
+    let session = Session::begin(&bench.root).unwrap();
+    let several = Several::of(&bench, 4, Fault::Slow(Duration::from_millis(5)));
+    let origin = Origin::Remote(Ranges { reader: several, validator: Some("\"v1\"".into()) });
+    let size_bytes = bench.bytes.len() as u64;
+    let file = ContentFile { path: String::new(), size_bytes, expected: None, origin, present: None };
+    let cancel = crate::cancel::Cancel::new();
+    let advanced = |_| cancel.cancel();
+    let error =
+        ingest_one(&session, &file, Options { cancel: &cancel, ..with_partials(options(&advanced)) }).unwrap_err();
+    assert!(error.is_cancelled(), "{error}");
+    assert_eq!(folders(&bench.root).len(), 1);
+}
