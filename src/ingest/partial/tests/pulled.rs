@@ -76,7 +76,9 @@ fn workers_that_overtake_each_other_bring_the_same_bytes() {
     let session = Session::begin(&bench.root).unwrap();
     let several = Several::of(&bench, 4, Fault::Nothing);
     let told = std::sync::atomic::AtomicU64::new(0);
-    let advanced = |bytes| drop(told.fetch_add(bytes, Ordering::Relaxed));
+    let advanced = |bytes| {
+        told.fetch_add(bytes, Ordering::Relaxed);
+    };
     assert_right(&bench, &ingest(&bench, &session, &several, None, &advanced).unwrap());
     assert_eq!((told.into_inner(), several.served.asked_bytes()), (bench.bytes.len() as u64, bench.bytes.len() as u64));
     assert!(several.most.load(Ordering::Relaxed) > 1);
@@ -107,7 +109,9 @@ fn what_was_wrong_once_is_fetched_once_more() {
     let session = Session::begin(&bench.root).unwrap();
     let several = Several::of(&bench, 4, Fault::WrongOnce(9 * MIB + 5));
     let told = std::sync::atomic::AtomicU64::new(0);
-    let advanced = |bytes| drop(told.fetch_add(bytes, Ordering::Relaxed));
+    let advanced = |bytes| {
+        told.fetch_add(bytes, Ordering::Relaxed);
+    };
     let mut sealed = ingest(&bench, &session, &several, Some(bench.digest()), &advanced).unwrap();
     assert_right(&bench, &sealed);
     assert_eq!(several.served.asked_bytes(), 2 * bench.bytes.len() as u64);
