@@ -51,6 +51,28 @@ pub enum Event<'a> {
         /// How fast it reads.
         bytes_per_s: u64,
     },
+    /// An earlier attempt was interrupted; what it has brought is not fetched again.
+    #[non_exhaustive]
+    Resumed {
+        /// The file.
+        what: &'a str,
+        /// How much of it is here.
+        bytes: u64,
+    },
+    /// Bytes that were fetched have another digest than was named: the file is fetched once more.
+    #[non_exhaustive]
+    Refetching {
+        /// The file.
+        what: &'a str,
+    },
+    /// The source was not asked whether a reference means something else by now; what is here is given.
+    #[non_exhaustive]
+    NotAsked {
+        /// The reference.
+        what: &'a str,
+        /// Why not.
+        why: &'a str,
+    },
     /// That a model is used cannot be noted here, by this user: a collection takes it for one that is not. Told once by a
     /// handle.
     #[non_exhaustive]

@@ -38,6 +38,9 @@ pub trait ReadAt: Send + Sync {
         1
     }
 
+    /// Told that so many of its bytes are here already, from an earlier attempt, and are not asked for again.
+    fn resumes(&self, _bytes: u64) {}
+
     /// Told that all of it is read once more, because its bytes did not have the digest that was named.
     fn starts_over(&self) {}
 }

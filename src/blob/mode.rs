@@ -49,6 +49,8 @@ pub enum UsedMode {
     Reflink,
     /// The bytes were copied.
     Copy,
+    /// The bytes were fetched from a server.
+    Fetch,
 }
 
 words!(UsedMode, "way to ingest", {
@@ -58,4 +60,5 @@ words!(UsedMode, "way to ingest", {
     Move => "move",
     Reflink => "reflink",
     Copy => "copy",
+    Fetch => "fetch",
 });

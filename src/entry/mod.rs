@@ -153,9 +153,13 @@ pub struct Provenance {
     #[serde(default)]
     pub(crate) changed_ns: Option<i128>,
     /// The BLAKE3 hash of the paths, stamps and change times of all files of a tree when they were staged; `None` for a
-    /// file, and when one of them was still young.
+    /// file, and when one of them was still young. Of something that was fetched, that of the patterns by which its files were
+    /// selected; `None` for all files.
     #[serde(default)]
     pub(crate) fingerprint: Option<String>,
+    /// Who has named the digests of all its files beforehand, such as the server that it was fetched from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub named_by: Option<String>,
     /// What a reference that can move meant when it was staged: a commit, the digest of a manifest, a version. `None`
     /// for one that has no such thing, such as a local path.
     #[serde(default)]
@@ -174,7 +178,15 @@ impl Provenance {
     /// From this reference, of which nothing more is known.
     pub(crate) fn new(reference: impl Into<String>) -> Self {
         let reference = reference.into();
-        Provenance { changed_ns: None, fingerprint: None, pinned: None, reference, stamp: None, validator: None }
+        Provenance {
+            changed_ns: None,
+            fingerprint: None,
+            named_by: None,
+            pinned: None,
+            reference,
+            stamp: None,
+            validator: None,
+        }
     }
 }
 

@@ -1,5 +1,9 @@
 //! Fetchers: from a reference to a path. They know nothing of the store.
 
+mod remote;
+
+pub(crate) use remote::{Asking, Remote, RemoteContent, Resolver, Selection};
+
 use std::path::PathBuf;
 
 use serde::Serialize;

@@ -50,7 +50,6 @@ pub(crate) enum Origin {
     /// A file of this machine, and how its bytes get into the store.
     Local { path: PathBuf, mode: IngestMode },
     /// Something whose parts can be read by offset.
-    #[cfg_attr(not(test), expect(dead_code, reason = "the sources that give ranges are to come"))]
     Remote(Ranges),
     /// Bytes that are here.
     Memory(Vec<u8>),

@@ -47,6 +47,12 @@ impl<'r> Candidates<'r> {
         self.by_first.is_empty()
     }
 
+    /// The one of this digest, as what something that was not looked at has to be.
+    pub(crate) fn by_digest(&self, digest: &Digest) -> Option<Present> {
+        let is_here = self.by_first.values().any(|digests| digests.contains(digest));
+        is_here.then(|| Present { digest: *digest, source: SourceFacts::default() })
+    }
+
     /// Finds the one that has the bytes of a local file, group by group, on all cores: equal groups to the end mean equal
     /// content, since BLAKE3 has no known collisions. `None` also if the file cannot be read, which is told when it is
     /// ingested.

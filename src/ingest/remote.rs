@@ -45,7 +45,7 @@ pub(super) fn ingest_ranges<'r>(
         fill(&mut target, Options { advanced: &|_| {}, ..options })
     });
     match filled {
-        Ok(hashes) => target.seal(file, hashes, SourceFacts::default(), UsedMode::Copy, options),
+        Ok(hashes) => target.seal(file, hashes, SourceFacts::default(), UsedMode::Fetch, options),
         Err(error) => target.give_up(error),
     }
 }

@@ -7,6 +7,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use super::item::Item;
+use super::remote::Fetched;
 use super::{StageReceipt, UnmovedSource};
 use crate::blob::manifest::TreeFile;
 use crate::blob::{IngestMode, Sealed, UsedMode};
@@ -165,7 +166,7 @@ impl Facts {
             size_bytes: artifact.tree.iter().map(|file| file.size_bytes).sum_bytes(),
             files: artifact.tree.len() as u64,
             lifecycle: artifact.item.lifecycle,
-            is_as_expected: artifact.item.expected.is_some(),
+            is_as_expected: artifact.item.expected.is_some() || prepared.source.named_by.is_some(),
             last_verified_ms: artifact.item.last_verified_ms,
             stored_path: prepared.stored_path.clone(),
             source: prepared.source.clone(),
@@ -223,6 +224,8 @@ fn receipt(
         deduplicated: !sizes.keys().any(|digest| stored.contains(digest)),
         stored_bytes: sizes.iter().filter(|(digest, _)| stored.contains(*digest)).map(|(_, size)| size).sum_bytes(),
         resumed_bytes: artifact.incoming.iter().map(Sealed::resumed_bytes).sum_bytes(),
+        fetched_bytes: artifact.item.fetched.as_ref().map_or(0, Fetched::bytes),
+        pinned: prepared.source.pinned.clone(),
         view_copied_bytes: done.tally.copied_bytes,
         unmoved,
         elapsed: Duration::ZERO,
@@ -234,6 +237,9 @@ fn receipt(
 fn source(artifact: &Artifact<'_>) -> Provenance {
     let item = &artifact.item;
     let mut source = Provenance::new(item.reference.clone());
+    if let Some(fetched) = &item.fetched {
+        return fetched.provenance(source);
+    }
     if item.in_place.is_none() && item.mode != IngestMode::Move {
         let stamps = item
             .contents

@@ -138,7 +138,13 @@ fn claim_references(
     batch.sort_by_cached_key(|(_, item)| layout::lock_fetch(&item.reference));
     let mut flights: BTreeMap<String, SingleFlight> = BTreeMap::new();
     let mut work = Vec::with_capacity(batch.len());
-    for (number, item) in batch {
+    for (number, mut item) in batch {
+        // Something that is fetched has it from before anybody was asked.
+        if let Some(flight) = item.fetched.as_mut().and_then(|fetched| fetched.flight.take()) {
+            flights.insert(item.reference.clone(), flight);
+            work.push((number, item));
+            continue;
+        }
         let needs_flight = is_alone || item.size_bytes() >= FLIGHT_FROM_BYTES;
         if !needs_flight || flights.contains_key(&item.reference) {
             work.push((number, item));

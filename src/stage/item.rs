@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use super::remote::{self, Fetched, From, Question};
 use super::target::{self, Target};
 use super::walk::{self, SourceFile};
 use super::{StageOptions, StageReceipt};
@@ -43,6 +44,8 @@ pub(super) struct Item {
     pub(super) defer_outboard: bool,
     /// What it is called in messages; the local path where it has one.
     pub(super) source: PathBuf,
+    /// What is known of something that is fetched.
+    pub(super) fetched: Option<Fetched>,
 }
 
 /// One file of an artifact.
@@ -57,11 +60,14 @@ pub(super) enum Decision {
     Ingest(Box<Item>),
     /// Everything is as it was staged last.
     Unchanged(Box<StageReceipt>),
+    /// Its source has to be asked first.
+    Ask(Box<Question>),
 }
 
 /// `earlier` are the ids that items before this one will have brought: what is here of them will not stay.
 pub(super) fn decide(
     store: &Store,
+    from: &From<'_>,
     reference: &ModelRef,
     options: &StageOptions,
     earlier: &BTreeSet<String>,
@@ -74,7 +80,9 @@ pub(super) fn decide(
     // Also when it is not asked for anything: a shard that cannot be read fails this item here and not all of them
     // in the end.
     let known = store.record(&id)?;
-    let ModelRef::File { path } = reference else { return decide_remote(reference, known, &id, options) };
+    let ModelRef::File { path } = reference else {
+        return remote::decide(from, reference, known, id, options);
+    };
     let source = absolute(path)?;
     let reference = source.to_str().map_or_else(|| id.clone(), |path| format!("file:{path}"));
     let in_place = match target::locate(&store.root, &source)? {
@@ -101,24 +109,6 @@ pub(super) fn decide(
         Some(receipt) if !earlier.contains(&item.id) => Decision::Unchanged(Box::new(receipt)),
         _ => Decision::Ingest(Box::new(item)),
     })
-}
-
-/// A reference that no fetcher of this build can bring is fine when the catalog holds it already.
-fn decide_remote(reference: &ModelRef, known: Option<Record>, id: &str, options: &StageOptions) -> Result<Decision> {
-    let name = reference.id()?;
-    let held = known.filter(|record| {
-        let is_reference = id == name || record.source.as_ref().is_some_and(|source| source.reference == name);
-        is_reference && options.digest.is_none_or(|expected| record.entry.digest == Some(expected))
-    });
-    let receipt = match held {
-        // As `path` would answer. Its source is not here, so nothing could be made again.
-        Some(record) if record.damaged_ms.is_none() && is_there(&record)? => receipt_of(record),
-        _ => None,
-    };
-    match receipt {
-        Some(receipt) => Ok(Decision::Unchanged(Box::new(receipt))),
-        None => Err(Error::NoFetcher { scheme: reference.scheme().to_owned(), reference: name }),
-    }
 }
 
 /// What staging would come to when everything is as it was staged last: then no byte has to be read.
@@ -162,6 +152,7 @@ impl Item {
             wait: Wait::Forever,
             defer_outboard: false,
             source,
+            fetched: None,
         }
     }
 
@@ -217,7 +208,7 @@ impl Item {
 }
 
 /// Whether a view can be called this: one plain name.
-fn check_name(name: &str) -> Result<()> {
+pub(super) fn check_name(name: &str) -> Result<()> {
     let is_plain = layout::is_plain_path(name) && !name.contains('/') && !name.chars().any(char::is_control);
     match is_plain {
         true => Ok(()),
@@ -230,7 +221,7 @@ fn check_name(name: &str) -> Result<()> {
 }
 
 /// The file's own name, because engines look at it; what a path or a terminal cannot bear is replaced.
-fn view_name(source: &Path) -> String {
+pub(super) fn view_name(source: &Path) -> String {
     let name = source.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     let name: String =
         name.chars().map(|c| if c.is_control() || c == char::REPLACEMENT_CHARACTER { '_' } else { c }).collect();
@@ -238,7 +229,7 @@ fn view_name(source: &Path) -> String {
 }
 
 /// The receipt of what was staged before; `None` when the record is of something that was not.
-fn receipt_of(record: Record) -> Option<StageReceipt> {
+pub(super) fn receipt_of(record: Record) -> Option<StageReceipt> {
     Some(StageReceipt {
         id: record.entry.id,
         digest: record.entry.digest?,
@@ -252,6 +243,8 @@ fn receipt_of(record: Record) -> Option<StageReceipt> {
         deduplicated: true,
         stored_bytes: 0,
         resumed_bytes: 0,
+        fetched_bytes: 0,
+        pinned: record.source.and_then(|source| source.pinned),
         view_copied_bytes: 0,
         unmoved: Vec::new(),
         elapsed: Duration::ZERO,

@@ -8,6 +8,7 @@ mod batch;
 mod item;
 mod needed;
 mod put;
+mod remote;
 mod single_flight;
 mod target;
 mod walk;
@@ -23,7 +24,7 @@ use serde::Serialize;
 use crate::blob::{IngestMode, UsedMode};
 use crate::cancel::Cancel;
 use crate::digest::Digest;
-use crate::entry::{ArtifactKind, LinkMode};
+use crate::entry::{ArtifactKind, LinkMode, Record};
 use crate::error::Result;
 use crate::fetch::ResolvedModel;
 use crate::fs::lock::Wait;
@@ -31,9 +32,11 @@ use crate::json::{lossy, millis};
 use crate::model_ref::ModelRef;
 use crate::observer::Observer;
 use crate::store::Store;
-use item::Decision;
+use item::{Decision, Item};
+use remote::Question;
 
 pub(crate) use put::put_many;
+pub(crate) use remote::From;
 
 /// How an artifact is staged.
 #[derive(Clone, Default)]
@@ -50,6 +53,13 @@ pub struct StageOptions {
     pub mode: IngestMode,
     /// Take the files that symlinks in a directory lead to, also outside it.
     pub follow_links: bool,
+    /// Of a repository, only the files that match one of these patterns, which are those of Python's `fnmatch`: `*` also crosses
+    /// `/`, and `dir/` means all that is below it. All files, if there is none.
+    pub include: Vec<String>,
+    /// And none of the files that match one of these.
+    pub exclude: Vec<String>,
+    /// Ask no server anything. What is here is given; what is not is [`Error::Offline`](crate::Error::Offline).
+    pub offline: bool,
     /// Leave it to the first check to make what the bytes are checked against in parallel and by range. It is made beside
     /// the SHA-256 otherwise, on another core; only with a single core this saves time.
     pub defer_outboard: bool,
@@ -96,6 +106,20 @@ impl StageOptions {
     #[must_use]
     pub fn with_follow_links(mut self, follow_links: bool) -> Self {
         self.follow_links = follow_links;
+        self
+    }
+
+    /// Sets [`include`](StageOptions::include) and [`exclude`](StageOptions::exclude).
+    #[must_use]
+    pub fn with_selection(mut self, include: Vec<String>, exclude: Vec<String>) -> Self {
+        (self.include, self.exclude) = (include, exclude);
+        self
+    }
+
+    /// Sets [`offline`](StageOptions::offline).
+    #[must_use]
+    pub fn with_offline(mut self, offline: bool) -> Self {
+        self.offline = offline;
         self
     }
 
@@ -167,8 +191,12 @@ pub struct StageReceipt {
     pub deduplicated: bool,
     /// Bytes of it that were not in the store before.
     pub stored_bytes: u64,
-    /// Bytes of it that an earlier attempt, which was interrupted, had copied already: they were not copied again.
+    /// Bytes of it that an earlier attempt, which was interrupted, had copied or fetched already: they were not brought again.
     pub resumed_bytes: u64,
+    /// Bytes that servers have sent for it.
+    pub fetched_bytes: u64,
+    /// What a reference that can move meant: a commit, a version.
+    pub pinned: Option<String>,
     /// Bytes that were copied for `local_path` where no hardlink could be made: they are on the disk a second time.
     pub view_copied_bytes: u64,
     /// Sources of [`IngestMode::Move`] that could not be removed. Their bytes are in the store all the same.
@@ -190,14 +218,24 @@ pub struct UnmovedSource {
 }
 
 /// Stages one artifact.
-pub(crate) fn stage(store: &Store, reference: &ModelRef, options: &StageOptions) -> Result<StageReceipt> {
-    let mut results = stage_many(store, &[(reference.clone(), options.clone())]);
+pub(crate) fn stage(
+    store: &Store,
+    from: From<'_>,
+    reference: &ModelRef,
+    options: &StageOptions,
+) -> Result<StageReceipt> {
+    let mut results = stage_many(store, from, &[(reference.clone(), options.clone())]);
     results.pop().expect("there is one result for each item")
 }
 
 /// Stages an artifact unless it is here, and notes its use.
-pub(crate) fn ensure(store: &Store, reference: &ModelRef, options: &StageOptions) -> Result<ResolvedModel> {
-    let staged = stage(store, reference, options)?;
+pub(crate) fn ensure(
+    store: &Store,
+    from: From<'_>,
+    reference: &ModelRef,
+    options: &StageOptions,
+) -> Result<ResolvedModel> {
+    let staged = stage(store, From { held_will_do: true, ..from }, reference, options)?;
     if let Ok(Some(record)) = store.record(&staged.id) {
         store.touch(&record);
     }
@@ -205,37 +243,30 @@ pub(crate) fn ensure(store: &Store, reference: &ModelRef, options: &StageOptions
 }
 
 /// Stages several artifacts; one result for each, in their order.
-pub(crate) fn stage_many(store: &Store, items: &[(ModelRef, StageOptions)]) -> Vec<Result<StageReceipt>> {
+pub(crate) fn stage_many(
+    store: &Store,
+    from: From<'_>,
+    items: &[(ModelRef, StageOptions)],
+) -> Vec<Result<StageReceipt>> {
     let start = Instant::now();
     let span = tracing::debug_span!("stage", items = items.len());
     let _entered = span.enter();
-    let mut results: Vec<Option<Result<StageReceipt>>> = Vec::with_capacity(items.len());
-    let mut due = Vec::new();
-    let mut ids = BTreeSet::new();
-    // What is staged is about to be used.
-    let mut used = Vec::new();
-    for (number, (reference, options)) in items.iter().enumerate() {
-        results.push(match item::decide(store, reference, options, &ids) {
-            Ok(Decision::Ingest(item)) => {
-                ids.insert(item.id.clone());
-                due.push((number, *item));
-                None
-            }
-            Ok(Decision::Unchanged(receipt)) => {
-                used.extend(store.record(&receipt.id).ok().flatten());
-                Some(Ok(*receipt))
-            }
-            Err(error) => Some(Err(error)),
-        });
-    }
-    store.touch_all(&used);
     let observer = items.iter().find_map(|(_, options)| options.observer.clone()).unwrap_or_else(|| Arc::new(()));
     let cancel = items.iter().find_map(|(_, options)| options.cancel.clone()).unwrap_or_default();
-    for (number, result) in batch::ingest_and_commit(store, due, &*observer, &cancel) {
-        if let Some(slot) = results.get_mut(number) {
-            *slot = Some(result);
-        }
+    let mut call = Call { results: items.iter().map(|_| None).collect(), ..Call::default() };
+    for (number, (reference, options)) in items.iter().enumerate() {
+        let decision = item::decide(store, &from, reference, options, &call.ids);
+        call.take(number, decision);
     }
+    call.ask(store, from, &observer, &cancel);
+    // What is staged is about to be used.
+    let used: Vec<Record> = call.unchanged.iter().filter_map(|id| store.record(id).ok().flatten()).collect();
+    store.touch_all(&used);
+    let due = std::mem::take(&mut call.due);
+    batch::ingest_and_commit(store, due, &*observer, &cancel)
+        .into_iter()
+        .for_each(|(number, result)| call.end(number, result));
+    let results = call.results;
     let elapsed = start.elapsed();
     results
         .into_iter()
@@ -245,6 +276,55 @@ pub(crate) fn stage_many(store: &Store, items: &[(ModelRef, StageOptions)]) -> V
             Ok(StageReceipt { elapsed, ..receipt })
         })
         .collect()
+}
+
+/// What becomes of the items of one call, by their numbers.
+#[derive(Default)]
+struct Call {
+    results: Vec<Option<Result<StageReceipt>>>,
+    due: Vec<(usize, Item)>,
+    questions: Vec<(usize, Question)>,
+    /// The ids of `due`.
+    ids: BTreeSet<String>,
+    /// The ids of what is as it was.
+    unchanged: Vec<String>,
+}
+
+impl Call {
+    fn take(&mut self, number: usize, decision: Result<Decision>) {
+        match decision {
+            Ok(Decision::Ingest(item)) => {
+                self.ids.insert(item.id.clone());
+                self.due.push((number, *item));
+            }
+            Ok(Decision::Ask(question)) => self.questions.push((number, *question)),
+            Ok(Decision::Unchanged(receipt)) => {
+                self.unchanged.push(receipt.id.clone());
+                self.end(number, Ok(*receipt));
+            }
+            Err(error) => self.end(number, Err(error)),
+        }
+    }
+
+    fn end(&mut self, number: usize, result: Result<StageReceipt>) {
+        if let Some(slot) = self.results.get_mut(number) {
+            *slot = Some(result);
+        }
+    }
+
+    /// Asks what has to be asked, in the order of the lock files.
+    fn ask(&mut self, store: &Store, from: From<'_>, observer: &Arc<dyn Observer>, cancel: &Cancel) {
+        let Some(sources) = from.sources else { return };
+        let mut questions = std::mem::take(&mut self.questions);
+        questions.sort_by_cached_key(|(_, question)| question.lock_file());
+        let mut claimed = BTreeSet::new();
+        for (number, question) in questions {
+            let decision = question.settle(store, sources, &mut claimed, observer, cancel);
+            self.take(number, decision);
+        }
+        // Of two items with one id the later one counts, as if they came one after the other.
+        self.due.sort_by_key(|(number, _)| *number);
+    }
 }
 
 #[cfg(test)]

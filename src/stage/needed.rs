@@ -75,10 +75,17 @@ fn compare(
     for ((_, item), known) in batch.iter_mut().zip(known) {
         for number in 0..item.contents.len() {
             let (Some(content), Some(known)) = (item.contents.get(number), known.get(number)) else { continue };
-            let Origin::Local { path, .. } = &content.file.origin else { continue };
             if !is_due(item, content, *known) {
                 continue;
             }
+            let Origin::Local { path, .. } = &content.file.origin else {
+                // Nobody is asked for what is here by its digest.
+                let present = known.and_then(|digest| candidates.by_digest(&digest));
+                if let Some(content) = item.contents.get_mut(number) {
+                    content.file.present = present;
+                }
+                continue;
+            };
             let told = |bytes| advanced(&item.reference, bytes);
             let found = candidates.find(path, cancel, &told);
             // What was not compared because of that is not known to be new, and nobody is evicted for it.

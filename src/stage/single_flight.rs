@@ -88,6 +88,13 @@ fn show_progress_of_worker(store: &Store, reference: &str, path: &Path, observer
 }
 
 impl SingleFlight {
+    /// The same right, now that it is known how much there is to do.
+    pub(super) fn with_total(mut self, bytes_total: u64) -> Self {
+        self.bytes_total = bytes_total;
+        self.tell();
+        self
+    }
+
     /// Counts bytes that were read, and writes them down now and then.
     pub(super) fn advance(&self, bytes: u64) {
         self.bytes_done.fetch_add(bytes, Ordering::Relaxed);

@@ -143,6 +143,7 @@ fn how(receipt: &StageReceipt) -> String {
         UsedMode::Unchanged => return "unchanged since it was last staged".to_owned(),
         UsedMode::Reflink => "reflinked",
         UsedMode::Copy => "copied",
+        UsedMode::Fetch => "fetched",
         UsedMode::Link => "linked",
         UsedMode::Move => "moved",
         other => other.as_str(),

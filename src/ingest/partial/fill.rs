@@ -26,6 +26,9 @@ impl Partial<'_> {
             (options.advanced)(self.size_bytes);
             return Ok(hashes);
         }
+        if let (Reader::Remote(source), 1..) = (reader, self.resumed_bytes) {
+            source.resumes(self.resumed_bytes);
+        }
         // SHA-256 goes on from the last state that was written down, and reads back what has come since.
         let mut sha256 = self.midstate.map_or_else(Hasher::default, Hasher::resume);
         (options.advanced)(sha256.length_bytes());
