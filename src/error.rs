@@ -1,6 +1,9 @@
 //! What went wrong: the action, the path, the cause; and, apart from the message, what to do about it.
 
 mod kinds;
+mod net;
+
+pub use net::{NetError, Refused};
 
 use std::ffi::OsString;
 use std::io;
@@ -19,7 +22,8 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 ///
 /// Callers that only need the kind ask [`is_not_found`](Error::is_not_found),
 /// [`is_corrupt`](Error::is_corrupt), [`is_busy`](Error::is_busy),
-/// [`is_invalid_input`](Error::is_invalid_input) or [`is_no_space`](Error::is_no_space).
+/// [`is_invalid_input`](Error::is_invalid_input) or [`is_no_space`](Error::is_no_space); of what a server has to do with,
+/// [`is_refused`](Error::is_refused), [`is_unreachable`](Error::is_unreachable) or [`is_denied`](Error::is_denied).
 /// Each message is one line: what was being done, to what, why it failed. What to do about it is
 /// [`hint`](Error::hint). A variant may get further fields, so programs make no values of it but by
 /// [`not_found`](Error::not_found) and [`io`](Error::io), which implementors of this crate's traits need.
@@ -322,6 +326,42 @@ pub enum Error {
         holder: Option<String>,
     },
 
+    /// Something on a server could not be had.
+    #[error("could not fetch {url}: {source}")]
+    #[non_exhaustive]
+    Net {
+        /// What was asked for, without what is secret in it.
+        url: String,
+        /// Why.
+        source: NetError,
+    },
+    /// Text that is not a rule of the network policy.
+    #[error("could not read {rule:?} as a rule of the network policy: {reason}")]
+    #[non_exhaustive]
+    InvalidNetRule {
+        /// The text, cut to a printable length.
+        rule: String,
+        /// What is wrong with it and how to write it.
+        reason: String,
+    },
+    /// What the environment or this machine says of the network cannot be used. Nothing was sent.
+    #[error("could not use {what}: {reason}")]
+    #[non_exhaustive]
+    InvalidNetSetting {
+        /// A file, or an environment variable.
+        what: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+
+    /// Nobody was to be asked, and the catalog does not hold it.
+    #[error("could not fetch {reference}: it is not here, and no server is asked while offline")]
+    #[non_exhaustive]
+    Offline {
+        /// The reference's own string.
+        reference: String,
+    },
+
     /// It was asked to end, by a [`Cancel`](crate::Cancel).
     #[error("cancelled: {what}")]
     #[non_exhaustive]
@@ -385,5 +425,13 @@ impl Error {
     /// The catalog at `root` has no entry of this id.
     pub fn not_found(id: impl Into<String>, root: impl AsRef<Path>) -> Self {
         Error::NotFound { id: id.into(), root: root.as_ref().to_path_buf() }
+    }
+
+    /// The error in `source`, from something that gives bytes, read as a file: this crate's own error where it is one.
+    pub(crate) fn of_reader(path: impl AsRef<Path>, source: io::Error) -> Self {
+        match source.get_ref().and_then(|inner| inner.downcast_ref::<Error>()) {
+            Some(error) => error.clone(),
+            None => Error::io("read", path, source),
+        }
     }
 }

@@ -96,6 +96,16 @@ pub enum Hint {
     MoveRoot,
     /// Another process was in the way.
     TryAgain,
+    /// Servers were not to be asked.
+    GoOnline,
+    /// The server, or the way to it, was in the way.
+    TryAgainLater,
+    /// The server wants to know who asks, or to be asked for access first.
+    GetAccess,
+    /// The reference was misspelt, or what it names is gone.
+    CheckReference,
+    /// The certificates of an authority are needed.
+    NameAuthority,
     /// The system does not let this user do it.
     CheckOwner,
     /// Neither the process nor the file system may have so large a file.
@@ -163,6 +173,11 @@ impl fmt::Display for Hint {
             Hint::UnsetLimit { name } => return write!(f, "unset {name}, to have no such limit"),
             Hint::MoveRoot => "stop every other process that uses this root, and move it to a local file system",
             Hint::TryAgain => "try again",
+            Hint::GoOnline => "go without --offline and HF_HUB_OFFLINE",
+            Hint::TryAgainLater => "try again later",
+            Hint::GetAccess => "ask for access, or give a token that has it",
+            Hint::CheckReference => "check the reference",
+            Hint::NameAuthority => "name the certificates of its authority in CATALOG_CA_FILE, if it is to be trusted",
             Hint::CheckOwner => "check who owns it and its mode",
             Hint::AllowLargerFiles => {
                 "raise the limit of the process (`ulimit -f`), or use a file system that has such files"

@@ -64,11 +64,15 @@ mod json;
 mod layout;
 mod lease;
 mod model_ref;
+#[cfg(feature = "net")]
+mod net;
 mod observer;
 mod read_at;
 mod repair;
 #[cfg(test)]
 mod skip;
+#[cfg(feature = "net")]
+mod source;
 mod stage;
 mod store;
 mod sum;
@@ -88,7 +92,7 @@ pub use entry::{
     ArtifactKind, CatalogEntry, LifecycleState, LinkMode, MAX_ID_BYTES, Pin, Provenance, Record, Stamp, TrustState,
     check_id,
 };
-pub use error::{Error, Result};
+pub use error::{Error, NetError, Refused, Result};
 pub use fetch::{FileFetcher, ModelFetcher, ResolvedModel};
 pub use fs::lock::Wait;
 pub use fs::{Durability, raise_descriptor_limit};
@@ -100,9 +104,15 @@ pub use hash::{FileHash, HashFunction, HashOptions, HashValue, hash_files};
 pub use hint::{Collection, Hint};
 pub use lease::{Lease, ModelMap, OwnedMap};
 pub use model_ref::ModelRef;
+#[cfg(feature = "net")]
+pub use net::{Body, Client, ClientOptions, ContentRange, Policy, Proxies, Purpose, Request, Response, Validator};
 pub use observer::{Event, Observer};
 pub use read_at::ReadAt;
 pub use repair::{RepairOptions, RepairReport};
+#[cfg(feature = "http")]
+pub use source::HttpSource;
+#[cfg(feature = "net")]
+pub use source::{Cx, Expected, Listing, Opened, Ranged, RemoteFile, RemoteReader, Source, Sources};
 pub use stage::{StageOptions, StageReceipt, UnmovedSource};
 pub use store::{Check, Config, InvalidMinFree, MinFree, default_model_cache_dir};
 pub use verify::{BadFile, VerifyDepth, VerifyOptions, VerifyReport};

@@ -1,6 +1,7 @@
 //! Progress of long work, told while it goes on.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Told of the progress of long work. Called from worker threads, often: keep it short.
 ///
@@ -79,6 +80,16 @@ pub enum Event<'a> {
     UseNotNoted {
         /// Its id.
         what: &'a str,
+    },
+    /// A server gave no answer, or half of one. It is asked again.
+    #[non_exhaustive]
+    Retrying {
+        /// What was asked for.
+        what: &'a str,
+        /// What came of it.
+        why: &'a str,
+        /// How long it waits before.
+        after: Duration,
     },
     /// Every byte was read; what was brought in is being made durable.
     Syncing,

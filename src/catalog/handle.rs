@@ -9,6 +9,9 @@ use crate::fs::Durability;
 use crate::fs::lock::Wait;
 use crate::fs::space::space;
 use crate::observer::Observer;
+#[cfg(feature = "net")]
+use crate::source::Sources;
+use crate::stage;
 use crate::store::{Check, CheckObserver, Config, Others, Store};
 
 /// Opening, and the settings of a handle.
@@ -20,7 +23,7 @@ impl FsCatalog {
     ///
     /// Opening an existing one writes nothing, so it works on a read-only root.
     pub fn new(root: impl AsRef<Path>) -> Result<Self> {
-        Store::create(root.as_ref(), Others::Refuse).map(|store| FsCatalog { store })
+        Store::create(root.as_ref(), Others::Refuse).map(Self::around)
     }
 
     /// As [`new`](FsCatalog::new), also in a directory that has other things in it. They stay as they are.
@@ -35,13 +38,38 @@ impl FsCatalog {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn init(root: impl AsRef<Path>) -> Result<Self> {
-        Store::create(root.as_ref(), Others::Keep).map(|store| FsCatalog { store })
+        Store::create(root.as_ref(), Others::Keep).map(Self::around)
     }
 
     /// Opens the catalog at `root`. If there is none, the error is one for which
     /// [`is_not_found`](crate::Error::is_not_found) holds, and nothing is made.
     pub fn open(root: impl AsRef<Path>) -> Result<Self> {
-        Store::open(root.as_ref()).map(|store| FsCatalog { store })
+        Store::open(root.as_ref()).map(Self::around)
+    }
+
+    fn around(store: Store) -> Self {
+        FsCatalog { store, sources: None }
+    }
+
+    /// Where references may be fetched from.
+    pub(super) fn from(&self) -> stage::From<'_> {
+        stage::From { sources: self.sources.as_deref(), ..stage::From::default() }
+    }
+
+    /// The same catalog, which fetches what it does not hold from these sources. Without them it speaks to nobody.
+    ///
+    /// ```
+    /// use catalog_core::{Policy, Sources};
+    /// # let (_dir, catalog, _file) = catalog_core::testing::example();
+    /// let policy = Policy::default().allow("models.example.org")?;
+    /// let catalog = catalog.with_sources(Sources::new(policy)?.http());
+    /// # Ok::<(), catalog_core::Error>(())
+    /// ```
+    #[cfg(feature = "net")]
+    #[must_use]
+    pub fn with_sources(mut self, sources: Sources) -> Self {
+        self.sources = Some(Arc::new(sources));
+        self
     }
 
     /// The same catalog, with another durability for what is done through this handle.

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use crate::entry::{CatalogEntry, Record};
 use crate::error::Result;
-use crate::fetch::ResolvedModel;
+use crate::fetch::{ResolvedModel, Resolver};
 use crate::gc::{self, DiskUsage, GcPlan, GcPolicy, GcReport, RemoveOptions, RemoveReceipt};
 use crate::index::Records;
 use crate::lease::{self, Lease};
@@ -29,6 +29,8 @@ use crate::verify::{self, VerifyOptions, VerifyReport};
 #[derive(Clone, Debug)]
 pub struct FsCatalog {
     store: Store,
+    /// Who is asked for what is not here.
+    sources: Option<Arc<dyn Resolver>>,
 }
 
 /// Bringing models in.
@@ -54,13 +56,13 @@ impl FsCatalog {
     /// # Ok::<(), catalog_core::Error>(())
     /// ```
     pub fn stage(&self, reference: &ModelRef, options: &StageOptions) -> Result<StageReceipt> {
-        stage::stage(&self.store, reference, options)
+        stage::stage(&self.store, self.from(), reference, options)
     }
 
     /// Stages several artifacts, made durable together. Returns one result for each, in their order; one that fails does
     /// not hinder the others.
     pub fn stage_many(&self, items: &[(ModelRef, StageOptions)]) -> Vec<Result<StageReceipt>> {
-        stage::stage_many(&self.store, items)
+        stage::stage_many(&self.store, self.from(), items)
     }
 
     /// Makes sure that the artifact of a reference is here, and says where: [`stage`](FsCatalog::stage) for a local file or
@@ -75,7 +77,7 @@ impl FsCatalog {
     /// # Ok::<(), catalog_core::Error>(())
     /// ```
     pub fn ensure(&self, reference: &ModelRef, options: &StageOptions) -> Result<ResolvedModel> {
-        stage::ensure(&self.store, reference, options)
+        stage::ensure(&self.store, self.from(), reference, options)
     }
 
     /// [`put`](CatalogStore::put) of several entries, made durable together. The first error is returned;

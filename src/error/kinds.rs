@@ -3,7 +3,7 @@
 use std::io;
 use std::path::Path;
 
-use super::Error;
+use super::{Error, NetError};
 use crate::hint::Hint;
 
 impl Error {
@@ -14,7 +14,11 @@ impl Error {
             Error::InvalidDigest { .. }
             | Error::InvalidRef { .. }
             | Error::InvalidId { .. }
+            | Error::InvalidNetRule { .. }
+            | Error::InvalidNetSetting { .. }
             | Error::Cancelled { .. } => return None,
+            Error::Net { source, .. } => return hint_of_net(source),
+            Error::Offline { .. } => Hint::GoOnline,
             Error::InvalidPath { hint, .. } | Error::InvalidRoot { hint, .. } => hint.clone(),
             Error::RootNotEmpty { .. } => Hint::InitRoot,
             Error::NotFound { .. } => Hint::ListEntries,
@@ -52,8 +56,39 @@ impl Error {
     pub fn is_not_found(&self) -> bool {
         matches!(
             self,
-            Error::NotFound { .. } | Error::NotStaged { .. } | Error::SourceMissing { .. } | Error::NoCatalog { .. }
+            Error::NotFound { .. }
+                | Error::NotStaged { .. }
+                | Error::SourceMissing { .. }
+                | Error::NoCatalog { .. }
+                | Error::Net { source: NetError::NotFound { .. }, .. }
         )
+    }
+
+    /// What a server, or the policy in front of it, has to do with it.
+    #[must_use]
+    pub fn net(&self) -> Option<&NetError> {
+        match self {
+            Error::Net { source, .. } => Some(source),
+            _ => None,
+        }
+    }
+
+    /// A policy does not allow it: nothing was sent. The message says what would allow it.
+    #[must_use]
+    pub fn is_refused(&self) -> bool {
+        matches!(self.net(), Some(NetError::Refused(_)))
+    }
+
+    /// No server gave a whole answer, however often it was asked, or none was to be asked: the same call may succeed later.
+    #[must_use]
+    pub fn is_unreachable(&self) -> bool {
+        matches!(self.net(), Some(NetError::Unreachable { .. })) || matches!(self, Error::Offline { .. })
+    }
+
+    /// The server does not let this user have it.
+    #[must_use]
+    pub fn is_denied(&self) -> bool {
+        matches!(self.net(), Some(NetError::Denied { .. }))
     }
 
     /// The file of the store that could not be read or trusted.
@@ -123,6 +158,7 @@ impl Error {
                 | Error::InvalidRef { .. }
                 | Error::InvalidId { .. }
                 | Error::InvalidLimit { .. }
+                | Error::InvalidNetRule { .. }
         )
     }
 
@@ -142,6 +178,23 @@ impl Error {
             }
             _ => false,
         }
+    }
+}
+
+fn hint_of_net(cause: &NetError) -> Option<Hint> {
+    match cause {
+        NetError::Denied { .. } => Some(Hint::GetAccess),
+        NetError::NotFound { .. } => Some(Hint::CheckReference),
+        NetError::Untrusted { .. } => Some(Hint::NameAuthority),
+        NetError::Changed { .. } => Some(Hint::TryAgain),
+        NetError::Unreachable { .. } => Some(Hint::TryAgainLater),
+        // It says itself what would allow it.
+        NetError::Refused(_) => None,
+        NetError::Status { .. }
+        | NetError::NoRanges
+        | NetError::NoSize
+        | NetError::TooLarge { .. }
+        | NetError::Malformed { .. } => None,
     }
 }
 

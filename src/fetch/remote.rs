@@ -13,7 +13,7 @@ use crate::observer::Observer;
 use crate::read_at::ReadAt;
 
 /// Finds out what references mean, and reads what they lead to.
-pub(crate) trait Resolver: Send + Sync {
+pub(crate) trait Resolver: fmt::Debug + Send + Sync {
     /// Whether it knows references of this kind.
     fn takes(&self, reference: &ModelRef) -> bool;
 
@@ -55,6 +55,7 @@ impl Selection {
 
 /// What a question is asked with.
 #[derive(Clone)]
+#[cfg_attr(not(feature = "net"), expect(dead_code, reason = "nobody is asked in a build without the network"))]
 pub(crate) struct Asking {
     /// Told of what is tried again.
     pub(crate) observer: Arc<dyn Observer>,

@@ -41,7 +41,7 @@ impl Reader<'_> {
             Reader::Remote(ranges) => {
                 let mut bytes = vec![0; usize::try_from(wanted).unwrap_or(usize::MAX)];
                 let name = || PathBuf::from(ranges.name());
-                ranges.read_exact_at(part.start, &mut bytes).map_err(|e| Error::io("read", name(), e))?;
+                ranges.read_exact_at(part.start, &mut bytes).map_err(|e| Error::of_reader(name(), e))?;
                 atomic::write_at(to, part.start, &bytes).map_err(fail)
             }
         }

@@ -22,7 +22,7 @@ use crate::hint::Hint;
 use crate::ingest::{ContentFile, Origin};
 use crate::layout;
 use crate::model_ref::{ModelRef, absolute};
-use crate::store::{Store, is_there};
+use crate::store::Store;
 use crate::sum::SumBytes;
 
 /// An artifact that is to be ingested.

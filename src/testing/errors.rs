@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::digest::{Digest, DigestError};
-use crate::error::Error;
+use crate::error::{Error, NetError, Refused};
 use crate::hint::{Collection, Hint};
 
 fn path(name: &str) -> PathBuf {
@@ -16,6 +16,10 @@ fn path(name: &str) -> PathBuf {
 fn system(action: &'static str, kind: io::ErrorKind) -> Error {
     // Only the kind: the words of the system differ between systems.
     Error::Io { action, path: path("index/3f.json"), source: Arc::new(kind.into()) }
+}
+
+fn net(source: NetError) -> Error {
+    Error::Net { url: "https://models.example.org/acme/tiny.gguf".into(), source }
 }
 
 /// At least one of every variant of [`Error`](enum@crate::Error).
@@ -89,6 +93,43 @@ pub fn error_samples() -> Vec<Error> {
         },
         Error::InvalidLimit { root: path(""), name: "max_bytes", value: "0".into() },
         Error::LocksDoNothing { root: path("") },
+        net(NetError::Refused(Refused::Host {
+            origin: "https://models.example.org".into(),
+            purpose: "a model",
+            rule: "models.example.org".into(),
+        })),
+        net(NetError::Refused(Refused::Address {
+            host: "models.example.org".into(),
+            address: [10, 0, 0, 5].into(),
+            kind: "a private address",
+            rule: "10.0.0.5".into(),
+        })),
+        net(NetError::Refused(Refused::Machine {
+            origin: "https://models.example.org".into(),
+            path: "/etc/catalog/net.toml".into(),
+        })),
+        net(NetError::Refused(Refused::Scheme { scheme: "ftp".into() })),
+        net(NetError::Refused(Refused::UserInfo)),
+        net(NetError::Refused(Refused::NotAHost { host: "a;b".into() })),
+        net(NetError::Refused(Refused::Downgrade { origin: "http://models.example.org".into() })),
+        net(NetError::Refused(Refused::TooManyRedirects { limit: 5 })),
+        net(NetError::Denied {
+            status: 403,
+            reason: Some("Access to model acme/tiny is restricted".into()),
+            page: Some("https://models.example.org/acme/tiny".into()),
+            request_id: Some("Root=1-abc".into()),
+        }),
+        net(NetError::NotFound { status: 404, reason: None, request_id: None }),
+        net(NetError::Status { status: 451, reason: Some("not here".into()), request_id: None }),
+        net(NetError::changed("it had 5 bytes and has 6")),
+        net(NetError::NoRanges),
+        net(NetError::NoSize),
+        net(NetError::TooLarge { what: "the answer", limit_bytes: 1 << 20 }),
+        net(NetError::malformed("2 bytes come as the range 0 to 3")),
+        net(NetError::Untrusted { detail: "invalid peer certificate: UnknownIssuer".into() }),
+        net(NetError::Unreachable { attempts: 6, detail: "the connection ended early".into() }),
+        Error::InvalidNetRule { rule: "ftp://a".into(), reason: "only http and https are spoken".into() },
+        Error::InvalidNetSetting { what: "/etc/catalog/net.toml".into(), reason: "allow is there twice".into() },
         Error::Cancelled { what: "reading /srv/models/a.gguf".into() },
         Error::SyncFailed { path: path("index"), source: Arc::new(io::ErrorKind::Other.into()) },
         system("read", io::ErrorKind::NotFound),

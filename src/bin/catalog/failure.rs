@@ -22,6 +22,9 @@ pub(crate) enum Exit {
     NotFound = 3,
     Corrupt = 4,
     Busy = 5,
+    Refused = 6,
+    Unreachable = 7,
+    Denied = 8,
     /// As a shell says of SIGINT: 128 and its number.
     Cancelled = 130,
 }
@@ -62,6 +65,9 @@ impl Failure {
             Failure::Library(error) if error.is_not_found() => Exit::NotFound,
             Failure::Library(error) if error.is_corrupt() => Exit::Corrupt,
             Failure::Library(error) if error.is_busy() => Exit::Busy,
+            Failure::Library(error) if error.is_refused() => Exit::Refused,
+            Failure::Library(error) if error.is_unreachable() => Exit::Unreachable,
+            Failure::Library(error) if error.is_denied() => Exit::Denied,
             Failure::Library(error) if error.is_cancelled() => Exit::Cancelled,
             Failure::Library(_) | Failure::Output(_) | Failure::Failed(_) => Exit::Failed,
             Failure::Usage(_) => Exit::Usage,
@@ -129,13 +135,16 @@ mod tests {
             let names: Vec<_> = names.map(|(text, _)| text.split([' ', '(']).next().unwrap().to_owned()).collect();
             names.join(" ")
         };
-        assert_eq!(of(Exit::Usage), "InvalidDigest InvalidRef InvalidId InvalidLimit");
-        assert_eq!(of(Exit::NotFound), "NotFound NotStaged SourceMissing NoCatalog");
+        assert_eq!(of(Exit::Usage), "InvalidDigest InvalidRef InvalidId InvalidLimit InvalidNetRule");
+        assert_eq!(of(Exit::NotFound), "NotFound NotStaged SourceMissing NoCatalog Net");
         assert_eq!(
             of(Exit::Corrupt),
             "DigestMismatch CorruptIndex CorruptBlob Damaged Occupied NoGoodSource NoGoodSource"
         );
         assert_eq!(of(Exit::Busy), "Busy Busy");
+        assert_eq!(of(Exit::Refused), ["Net"; 8].join(" "));
+        assert_eq!(of(Exit::Unreachable), "Net");
+        assert_eq!(of(Exit::Denied), "Net");
         assert_eq!(of(Exit::Cancelled), "Cancelled");
         assert_eq!(of(Exit::Done), "");
         let text = || "x".to_owned();

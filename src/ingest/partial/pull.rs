@@ -121,7 +121,7 @@ impl<'a> Pull<'a> {
         });
         match (failed, read) {
             (Some(error), _) => Err(error),
-            (None, read) => read.map_err(|e| Error::io("read", source.name(), e)),
+            (None, read) => read.map_err(|e| Error::of_reader(source.name(), e)),
         }
     }
 

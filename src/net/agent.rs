@@ -1,0 +1,235 @@
+//! The connections: where they may lead, by which proxy, whom they trust, how long they wait.
+//!
+//! This file alone names `ureq::unversioned`, which may change in any minor release: `Cargo.toml` holds ureq to one.
+
+use std::fmt;
+use std::fs;
+use std::io;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use ureq::http::Uri;
+use ureq::tls::{PemItem, RootCerts, TlsConfig, parse_pem};
+use ureq::unversioned::resolver::{DefaultResolver, ResolvedSocketAddrs, Resolver};
+use ureq::unversioned::transport::{
+    Buffers, ConnectProxyConnector, ConnectionDetails, Connector, NextTimeout, RustlsConnector, SocksConnector,
+    TcpConnector, Transport, time,
+};
+use ureq::{Agent, Proxy, ProxyProtocol};
+use url::{Host, Url};
+
+use super::options::ClientOptions;
+use super::policy::Policy;
+use super::proxy::Proxies;
+use crate::cancel::Cancel;
+use crate::error::{Error, Refused, Result};
+
+/// The most that the header of an answer may have.
+pub(super) const MAX_HEADER_BYTES: usize = 64 << 10;
+
+/// A cancelled read ends after this.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+
+/// One agent for each way out of this machine.
+#[derive(Debug)]
+pub(super) struct Agents {
+    proxies: Proxies,
+    direct: Agent,
+    http: Option<Agent>,
+    https: Option<Agent>,
+}
+
+impl Agents {
+    pub(super) fn new(policy: &Arc<Policy>, options: &ClientOptions) -> Result<Self> {
+        let tls = tls(options)?;
+        let agent = |proxy: Option<Proxy>| {
+            let guard = Guard { policy: Arc::clone(policy), proxy: proxy.as_ref().map(|proxy| proxy.uri().clone()) };
+            Agent::with_parts(config(options, tls.clone(), proxy), connector(&options.cancel), guard)
+        };
+        let by = |name: &str, text: &Option<String>| {
+            let proxy = text.as_ref().map(|text| read_proxy(text).ok_or_else(|| not_a_proxy(name)));
+            Ok::<_, Error>(proxy.transpose()?.map(|proxy| agent(Some(proxy))))
+        };
+        let proxies = options.proxies.clone();
+        let (http, https) = (by("http", &proxies.http)?, by("https", &proxies.https)?);
+        Ok(Agents { direct: agent(None), http, https, proxies })
+    }
+
+    pub(super) fn for_url(&self, url: &Url) -> &Agent {
+        let by_proxy = if url.scheme() == "http" { &self.http } else { &self.https };
+        match (self.proxies.for_url(url), by_proxy) {
+            (Some(_), Some(agent)) => agent,
+            _ => &self.direct,
+        }
+    }
+}
+
+/// The proxy's text may have a password in it, and is not repeated.
+fn not_a_proxy(name: &str) -> Error {
+    let reason = "it is not the URL of an http, https or socks proxy".into();
+    Error::InvalidNetSetting { what: format!("the proxy for {name}"), reason }
+}
+
+/// Reads a proxy as curl does: `socks4` and `socks5` have the name resolved here, where the policy sees the address.
+fn read_proxy(text: &str) -> Option<Proxy> {
+    let text = if text.contains("://") { text.to_owned() } else { format!("http://{text}") };
+    let url = Url::parse(&text).ok()?;
+    let protocol = ProxyProtocol::try_from(url.scheme()).ok()?;
+    // ureq has already decoded nothing yet: what it builds, it encodes.
+    let plain = Proxy::new(&text).ok()?;
+    let mut proxy = Proxy::builder(protocol).host(url.host_str()?);
+    if let Some(port) = url.port() {
+        proxy = proxy.port(port);
+    }
+    if let Some(user) = plain.username().filter(|user| !user.is_empty()) {
+        proxy = proxy.username(user).password(plain.password().unwrap_or_default());
+    }
+    let is_local = matches!(protocol, ProxyProtocol::Socks4 | ProxyProtocol::Socks5);
+    proxy.resolve_target(is_local).build().ok()
+}
+
+fn config(options: &ClientOptions, tls: TlsConfig, proxy: Option<Proxy>) -> ureq::config::Config {
+    Agent::config_builder()
+        .http_status_as_error(false)
+        // Redirects go through the policy, so each is a request of our own.
+        .max_redirects(0)
+        .max_redirects_will_error(false)
+        // Never by itself: the default is what the environment says.
+        .proxy(proxy)
+        .tls_config(tls)
+        .user_agent(concat!("catalog-core/", env!("CARGO_PKG_VERSION")))
+        .accept_encoding("identity")
+        .max_response_header_size(MAX_HEADER_BYTES)
+        .max_idle_connections(64)
+        .max_idle_connections_per_host(16)
+        .timeout_resolve(Some(options.connect_timeout))
+        .timeout_connect(Some(options.connect_timeout))
+        .timeout_send_request(Some(options.idle_timeout))
+        .timeout_recv_response(Some(options.idle_timeout.saturating_mul(2)))
+        .timeout_per_read(Some(options.idle_timeout))
+        .timeout_per_write(Some(options.idle_timeout))
+        .build()
+}
+
+/// Whom to trust: the system, as its verifier finds it (`SSL_CERT_FILE` is obeyed there), or the authorities of a file alone.
+fn tls(options: &ClientOptions) -> Result<TlsConfig> {
+    let Some(path) = &options.ca_file else {
+        return Ok(TlsConfig::builder().root_certs(RootCerts::PlatformVerifier).build());
+    };
+    let fail = |reason: String| Error::InvalidNetSetting { what: path.display().to_string(), reason };
+    let pem = fs::read(path).map_err(|e| fail(e.to_string()))?;
+    let items: Result<Vec<_>, _> = parse_pem(&pem).collect();
+    let items = items.map_err(|e| fail(format!("it is not PEM: {e}")))?;
+    let of = |item| match item {
+        PemItem::Certificate(certificate) => Some(certificate),
+        _ => None,
+    };
+    let certificates: Vec<_> = items.into_iter().filter_map(of).collect();
+    if certificates.is_empty() {
+        return Err(fail("there is no certificate in it".into()));
+    }
+    Ok(TlsConfig::builder().root_certs(RootCerts::new_with_certs(&certificates)).build())
+}
+
+/// The second gate: ureq connects to what it gets here and to nothing else, addresses in URLs included.
+#[derive(Debug)]
+struct Guard {
+    policy: Arc<Policy>,
+    /// Allowed by being set.
+    proxy: Option<Uri>,
+}
+
+impl Resolver for Guard {
+    fn resolve(
+        &self,
+        uri: &Uri,
+        config: &ureq::config::Config,
+        timeout: NextTimeout,
+    ) -> Result<ResolvedSocketAddrs, ureq::Error> {
+        if self.proxy.as_ref() == Some(uri) {
+            return DefaultResolver::default().resolve(uri, config, timeout);
+        }
+        let refuse = |refused: Refused| ureq::Error::Other(Box::new(refused));
+        // Two parsers have read this URL by now. What the second has made of it goes through the first gate again.
+        let url = Url::parse(&uri.to_string()).map_err(|_| ureq::Error::BadUri(String::new()))?;
+        self.policy.check_url(&url, None).map_err(refuse)?;
+        let host = match url.host() {
+            Some(Host::Domain(name)) => name.to_owned(),
+            Some(address) => address.to_string(),
+            None => return Err(ureq::Error::HostNotFound),
+        };
+        let addresses = DefaultResolver::default().resolve(uri, config, timeout)?;
+        for address in &addresses {
+            self.policy.check_address(&host, *address).map_err(refuse)?;
+        }
+        Ok(addresses)
+    }
+}
+
+/// ureq's own chain, with sockets whose reads end when the work is cancelled.
+fn connector(cancel: &Cancel) -> impl Connector {
+    ().chain(SocksConnector::default())
+        .chain(ConnectProxyConnector::default())
+        .chain(TcpConnector::default())
+        .chain(CancelledBy(cancel.clone()))
+        .chain(RustlsConnector::default())
+}
+
+#[derive(Debug)]
+struct CancelledBy(Cancel);
+
+impl<In: Transport> Connector<In> for CancelledBy {
+    type Out = Cancelled<In>;
+
+    fn connect(&self, _: &ConnectionDetails<'_>, socket: Option<In>) -> Result<Option<Self::Out>, ureq::Error> {
+        Ok(socket.map(|inner| Cancelled { inner, cancel: self.0.clone() }))
+    }
+}
+
+struct Cancelled<T> {
+    inner: T,
+    cancel: Cancel,
+}
+
+impl<T: Transport> fmt::Debug for Cancelled<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.inner.fmt(f)
+    }
+}
+
+impl<T: Transport> Transport for Cancelled<T> {
+    fn buffers(&mut self) -> &mut dyn Buffers {
+        self.inner.buffers()
+    }
+
+    fn transmit_output(&mut self, amount: usize, timeout: NextTimeout) -> Result<(), ureq::Error> {
+        self.inner.transmit_output(amount, timeout)
+    }
+
+    /// Waits in short steps, and looks between them.
+    fn await_input(&mut self, timeout: NextTimeout) -> Result<bool, ureq::Error> {
+        let whole = timeout.for_read();
+        let began = Instant::now();
+        loop {
+            if self.cancel.is_cancelled() {
+                return Err(io::Error::other(Error::Cancelled { what: "reading from a server".into() }).into());
+            }
+            let left = whole.after.saturating_sub(began.elapsed());
+            let after = time::Duration::Exact(left.min(LOOK_EVERY));
+            let step = NextTimeout { after, reason: whole.reason, ..NextTimeout::default() };
+            match self.inner.await_input(step) {
+                Err(ureq::Error::Timeout(_)) if left > LOOK_EVERY => {}
+                Err(ureq::Error::Timeout(_)) => return Err(ureq::Error::Timeout(whole.reason)),
+                other => return other,
+            }
+        }
+    }
+
+    fn is_open(&mut self) -> bool {
+        self.inner.is_open()
+    }
+
+    fn is_tls(&self) -> bool {
+        self.inner.is_tls()
+    }
+}

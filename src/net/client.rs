@@ -1,0 +1,232 @@
+//! Requests: each hop goes through the first gate here, and through the second in `agent.rs`.
+
+use std::ops::Range;
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use url::Url;
+
+use super::agent::{Agents, MAX_HEADER_BYTES};
+use super::answer::{Flow, Response};
+use super::options::ClientOptions;
+use super::pace::Bucket;
+use super::policy::Policy;
+use super::range::Validator;
+use super::request::Request;
+use super::retry::{self, random};
+use super::rule::Purpose;
+use super::{shown, shown_origin};
+use crate::cancel::Cancel;
+use crate::error::{Error, NetError, Refused, Result};
+use crate::excerpt::excerpt;
+use crate::observer::{Event, Observer};
+
+const MAX_REDIRECTS: u32 = 5;
+
+/// While it waits, it looks so often whether it was cancelled.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+
+/// An HTTP client behind a [`Policy`]. Clones share connections, and the limit of the rate.
+///
+/// It blocks, and starts no thread but for a name that is resolved; a program with an async runtime calls it in that
+/// runtime's `spawn_blocking`.
+#[derive(Clone, Debug)]
+pub struct Client(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    policy: Arc<Policy>,
+    options: ClientOptions,
+    agents: Agents,
+    bucket: Option<Arc<Bucket>>,
+}
+
+/// What came of one time.
+enum Failure {
+    /// It would be the same another time.
+    Final(Error),
+    /// It may be another one later, and not before what the server asks for.
+    Passing { why: String, wish: Option<Duration> },
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Failure::Final(error)
+    }
+}
+
+impl Client {
+    /// A client that may do what `policy` allows, which is nothing by default. Nothing is connected yet.
+    ///
+    /// The policy is narrowed by what the machine does not allow: see [`Policy::narrow_by_machine`].
+    pub fn new(policy: Policy, options: ClientOptions) -> Result<Self> {
+        let policy = Arc::new(policy.narrow_by_machine()?);
+        let agents = Agents::new(&policy, &options)?;
+        let bucket = options.limit_bytes_per_s.map(|rate| Arc::new(Bucket::new(rate, Instant::now())));
+        Ok(Client(Arc::new(Inner { policy, options, agents, bucket })))
+    }
+
+    /// The header of what a URL names.
+    pub fn head(&self, url: &str) -> Request<'_> {
+        Request::new(self, "HEAD", url)
+    }
+
+    /// What a URL names.
+    pub fn get(&self, url: &str) -> Request<'_> {
+        Request::new(self, "GET", url)
+    }
+
+    /// A part of what a URL names, if it is still what the validator was for.
+    pub fn get_range(&self, url: &str, range: Range<u64>, validator: Option<&Validator>) -> Request<'_> {
+        self.get(url).with_range(&range, validator)
+    }
+
+    /// How it behaves.
+    #[must_use]
+    pub fn options(&self) -> &ClientOptions {
+        &self.0.options
+    }
+
+    /// What ends its work.
+    #[must_use]
+    pub fn cancel(&self) -> &Cancel {
+        &self.0.options.cancel
+    }
+
+    pub(super) fn send(&self, request: &Request<'_>, observer: &dyn Observer) -> Result<Response> {
+        let url = Url::parse(&request.url).map_err(|e| self.fail_text(&request.url, format!("it is no URL: {e}")))?;
+        let mut attempt = 1;
+        loop {
+            let (why, wish) = match self.follow(request, url.clone()) {
+                Ok(response) => return Ok(response),
+                Err(Failure::Final(error)) => return Err(error),
+                Err(Failure::Passing { why, wish }) => (why, wish),
+            };
+            self.pause(&url, attempt, &why, wish, observer)?;
+            attempt += 1;
+        }
+    }
+
+    /// Waits before something is tried again that has failed for the `attempt`-th time; an error when it was tried often
+    /// enough.
+    pub(crate) fn pause(
+        &self,
+        url: &Url,
+        attempt: u32,
+        why: &str,
+        wish: Option<Duration>,
+        observer: &dyn Observer,
+    ) -> Result<()> {
+        let url = shown(url);
+        let Some(after) = self.options().retry().delay(attempt, wish, random()) else {
+            let detail = match wish {
+                Some(wish) if wish > retry::LONGEST_WISH => format!("{why}, try again in {} s", wish.as_secs()),
+                _ => why.to_owned(),
+            };
+            return Err(Error::Net { url, source: NetError::Unreachable { attempts: attempt, detail } });
+        };
+        tracing::debug!(url, attempt, why, ?after, "asking again");
+        observer.on(&Event::Retrying { what: &url, why, after });
+        let until = Instant::now() + after;
+        loop {
+            self.cancel().check(|| format!("fetching {url}"))?;
+            match until.saturating_duration_since(Instant::now()) {
+                Duration::ZERO => return Ok(()),
+                left => thread::sleep(left.min(LOOK_EVERY)),
+            }
+        }
+    }
+
+    /// One time, with its redirects.
+    fn follow(&self, request: &Request<'_>, first: Url) -> Result<Response, Failure> {
+        let (mut url, mut purpose, mut is_origin) = (first, request.purpose, true);
+        for _ in 0..=MAX_REDIRECTS {
+            url.set_fragment(None);
+            let response = self.once(request, &url, purpose, is_origin)?;
+            let Some(target) = response.redirect().filter(|_| request.follows) else {
+                return Ok(response);
+            };
+            let target = target.map_err(|source| fail(&url, source))?;
+            if url.scheme() == "https" && target.scheme() == "http" {
+                return Err(refuse(&url, Refused::Downgrade { origin: shown_origin(&target) }).into());
+            }
+            // Once it has left its origin, a request does not get its credentials back.
+            is_origin &= url.origin() == target.origin();
+            if purpose == Purpose::Origin && !is_origin {
+                purpose = Purpose::Content;
+            }
+            url = target;
+        }
+        Err(refuse(&url, Refused::TooManyRedirects { limit: MAX_REDIRECTS }).into())
+    }
+
+    /// One request to one server.
+    fn once(&self, request: &Request<'_>, url: &Url, purpose: Purpose, is_origin: bool) -> Result<Response, Failure> {
+        let inner = &*self.0;
+        inner.options.cancel.check(|| format!("fetching {}", shown(url)))?;
+        inner.policy.check_url(url, Some(purpose)).map_err(|refused| refuse(url, refused))?;
+        let mut builder = ureq::http::Request::builder().method(request.method).uri(url.as_str());
+        for (name, value) in request.headers(is_origin) {
+            builder = builder.header(name, value);
+        }
+        let message = builder.body(()).map_err(|e| fail(url, NetError::malformed(format!("the request: {e}"))))?;
+        let answer = inner.agents.for_url(url).run(message).map_err(|e| failure(url, e))?;
+        let flow = Flow::new(url.clone(), &inner.options, inner.bucket.clone());
+        let response = Response::new(answer, flow)?;
+        if retry::is_passing(response.status()) {
+            let wish = retry::wish(response.header("retry-after"), response.header("ratelimit"));
+            let why = response.error_text();
+            return Err(Failure::Passing { why, wish });
+        }
+        Ok(response)
+    }
+
+    fn fail_text(&self, url: &str, detail: String) -> Error {
+        Error::Net { url: excerpt(url), source: NetError::Malformed { detail } }
+    }
+}
+
+pub(super) fn fail(url: &Url, source: NetError) -> Error {
+    Error::Net { url: shown(url), source }
+}
+
+fn refuse(url: &Url, refused: Refused) -> Error {
+    fail(url, NetError::Refused(refused))
+}
+
+fn failure(url: &Url, error: ureq::Error) -> Failure {
+    match read_failure(error) {
+        Ok(NetError::Unreachable { detail, .. }) => Failure::Passing { why: detail, wish: None },
+        Ok(source) => Failure::Final(fail(url, source)),
+        Err(error) => Failure::Final(error),
+    }
+}
+
+/// What an error of ureq's means. `Unreachable` may pass; an error of this crate's own was made below ureq.
+pub(super) fn read_failure(error: ureq::Error) -> Result<NetError, Error> {
+    use std::io::ErrorKind;
+    Ok(match error {
+        ureq::Error::Other(other) => match other.downcast::<Refused>() {
+            Ok(refused) => NetError::Refused(*refused),
+            Err(other) => NetError::unreachable(other.to_string()),
+        },
+        ureq::Error::Io(e) => match e.get_ref().and_then(|inner| inner.downcast_ref::<Error>()) {
+            Some(own) => return Err(own.clone()),
+            // This is how rustls speaks of certificates, and nothing else speaks so.
+            None if e.kind() == ErrorKind::InvalidData => NetError::Untrusted { detail: e.to_string() },
+            None => NetError::unreachable(e.to_string()),
+        },
+        ureq::Error::Rustls(e) => NetError::Untrusted { detail: e.to_string() },
+        ureq::Error::Tls(e) => NetError::Untrusted { detail: e.to_owned() },
+        ureq::Error::LargeResponseHeader(..) => {
+            NetError::TooLarge { what: "the header of the answer", limit_bytes: MAX_HEADER_BYTES as u64 }
+        }
+        ureq::Error::Protocol(e) => NetError::malformed(e.to_string()),
+        ureq::Error::Http(e) => NetError::malformed(e.to_string()),
+        ureq::Error::BadUri(e) => NetError::malformed(e),
+        ureq::Error::Timeout(phase) => NetError::unreachable(format!("it took too long ({phase})")),
+        ureq::Error::HostNotFound => NetError::unreachable("the name of its host leads nowhere"),
+        other => NetError::unreachable(other.to_string()),
+    })
+}

@@ -1,0 +1,79 @@
+//! The network: one HTTP engine, behind a policy that allows nothing by itself. It knows nothing of the store.
+//!
+//! ```text
+//! policy.rs     which servers may be spoken to: two gates
+//! rule.rs       one rule of it
+//! machine.rs    a file of the administrator's that can only narrow
+//! address.rs    what an address is, if it is not of the public internet
+//! proxy.rs      proxies, by the rules of curl
+//! options.rs    how a client behaves
+//! agent.rs      connections; the second gate
+//! client.rs     requests; the first gate, redirects, and asking again
+//! request.rs    what is asked for
+//! answer.rs     what a status means; the body
+//! retry.rs      when to ask again
+//! pace.rs       how fast bytes come
+//! range.rs      parts of a file
+//! ```
+
+mod address;
+mod agent;
+mod answer;
+mod client;
+mod machine;
+mod options;
+mod pace;
+mod policy;
+mod proxy;
+mod range;
+mod request;
+mod retry;
+mod rule;
+
+pub use answer::{Body, Response};
+pub use client::Client;
+pub use options::ClientOptions;
+pub use policy::Policy;
+pub use proxy::Proxies;
+pub use range::{ContentRange, Validator};
+pub use request::Request;
+pub use rule::Purpose;
+
+use url::Url;
+
+use crate::digest::Digest;
+
+/// A URL for people: without what may be secret in it, a user name, a password, a signed query.
+pub(crate) fn shown(url: &Url) -> String {
+    let path = if url.cannot_be_a_base() { "" } else { url.path() };
+    let query = if url.query().is_some() { "?…" } else { "" };
+    crate::excerpt::excerpt(&format!("{}{path}{query}", shown_origin(url)))
+}
+
+/// The same in full, with what tells one query from another: two URLs have two names.
+pub(crate) fn name_of(url: &Url) -> String {
+    let query = url.query().map_or_else(String::new, |query| {
+        let digest = Digest::sha256_of(query.as_bytes());
+        format!("?…{digest:.16x}")
+    });
+    format!("{}{}{query}", shown_origin(url), url.path())
+}
+
+/// Scheme, host and port, without the port that is the scheme's own.
+fn shown_origin(url: &Url) -> String {
+    let port = url.port().map_or_else(String::new, |port| format!(":{port}"));
+    format!("{}://{}{port}", url.scheme(), url.host_str().unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // Red when the whole URL is printed.
+    #[test]
+    fn what_is_secret_is_not_shown() {
+        let url = Url::parse("https://user:secret@a.example:444/x?X-Amz-Signature=secret#f").unwrap();
+        assert_eq!(shown(&url), "https://a.example:444/x?…");
+        assert_eq!(shown(&Url::parse("data:secret").unwrap()), "data://");
+    }
+}

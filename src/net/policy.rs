@@ -1,0 +1,124 @@
+//! The policy: which servers may be spoken to. Two gates, and every request goes through both at each hop.
+
+use std::net::SocketAddr;
+use std::path::Path;
+
+use url::{Host, Url};
+
+use super::address::kind_of;
+use super::machine::{MACHINE_FILE, Machine};
+use super::rule::{self, Purpose, Rule, is_name, rule_for};
+use super::shown_origin;
+use crate::error::{Error, Refused, Result};
+use crate::excerpt::excerpt;
+
+/// Which servers may be spoken to. The default allows none.
+///
+/// A rule is `HOST[:PORT]` or `*.HOST[:PORT]`, which mean https; either with `http://` before it, which means http; an address
+/// or a net; or `hf`, the Hugging Face Hub with its stores. Without a port it is the scheme's own. Addresses that are not of
+/// the public internet (private, loopback, link-local, …) need a rule that names them or their net, also where the name that
+/// leads to them is allowed. A rule that names a loopback address, or `localhost`, is for http too.
+///
+/// ```
+/// # use catalog_core::Policy;
+/// let policy = Policy::default().allow("hf")?.allow("models.example.org:8443")?;
+/// assert!(!policy.is_empty());
+/// assert!(Policy::default().allow("ftp://models.example.org").is_err());
+/// # Ok::<(), catalog_core::Error>(())
+/// ```
+#[derive(Clone, Debug, Default)]
+pub struct Policy {
+    rules: Vec<Rule>,
+    machine: Vec<Machine>,
+}
+
+impl Policy {
+    /// Allows what a rule names, too.
+    pub fn allow(mut self, text: &str) -> Result<Self> {
+        let rules = rule::parse(text).map_err(|reason| Error::InvalidNetRule { rule: excerpt(text), reason })?;
+        self.rules.extend(rules);
+        Ok(self)
+    }
+
+    /// Allows what each rule of a list names, as an environment variable has it: with commas or blanks between them.
+    pub fn allow_list(self, text: &str) -> Result<Self> {
+        let mut rules = text.split(|c: char| c == ',' || c.is_whitespace()).filter(|rule| !rule.is_empty());
+        rules.try_fold(self, Policy::allow)
+    }
+
+    /// Takes away what a file of the machine does not allow. It can only narrow.
+    ///
+    /// The file has `allow = ["RULE", …]`, without which everything is, and `deny = ["RULE", …]`, whose rules are for every
+    /// scheme and port that they do not name. A file that cannot be read or understood is an error.
+    pub fn narrow(mut self, file: impl AsRef<Path>) -> Result<Self> {
+        self.machine.push(Machine::read(file.as_ref())?);
+        Ok(self)
+    }
+
+    /// Takes away what the machine does not allow: `/etc/catalog/net.toml`, if it is there, and the file that
+    /// `CATALOG_NET_POLICY` names.
+    pub fn narrow_by_machine(mut self) -> Result<Self> {
+        if Path::new(MACHINE_FILE).symlink_metadata().is_ok() {
+            self = self.narrow(MACHINE_FILE)?;
+        }
+        match std::env::var_os("CATALOG_NET_POLICY").filter(|path| !path.is_empty()) {
+            Some(path) => self.narrow(path),
+            None => Ok(self),
+        }
+    }
+
+    /// Whether it allows nothing at all.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.rules.is_empty()
+    }
+
+    /// The first gate: whether this URL may be asked for. `purpose` is `None` where only the host is in question.
+    pub(super) fn check_url(&self, url: &Url, purpose: Option<Purpose>) -> Result<(), Refused> {
+        if !matches!(url.scheme(), "http" | "https") {
+            return Err(Refused::Scheme { scheme: excerpt(url.scheme()) });
+        }
+        if !url.username().is_empty() || url.password().is_some() {
+            return Err(Refused::UserInfo);
+        }
+        match url.host() {
+            Some(Host::Domain(name)) if !is_name(name) => return Err(Refused::NotAHost { host: excerpt(name) }),
+            None => return Err(Refused::NotAHost { host: String::new() }),
+            Some(_) => {}
+        }
+        let origin = || shown_origin(url);
+        if !self.rules.iter().any(|rule| rule.names(url, purpose)) {
+            let purpose = purpose.map_or("anything", Purpose::as_str);
+            return Err(Refused::Host { origin: origin(), purpose, rule: rule_for(url) });
+        }
+        let forbids = |machine: &&Machine| {
+            let is_allowed = machine.allow.as_ref().is_none_or(|rules| rules.iter().any(|r| r.names(url, purpose)));
+            !is_allowed || machine.deny.iter().any(|rule| rule.touches(url))
+        };
+        match self.machine.iter().find(forbids) {
+            Some(machine) => Err(Refused::Machine { origin: origin(), path: machine.path.clone() }),
+            None => Ok(()),
+        }
+    }
+
+    /// The second gate: whether this address, which `host` leads to, may be connected to.
+    pub(super) fn check_address(&self, host: &str, address: SocketAddr) -> Result<(), Refused> {
+        let covers = |rules: &[Rule]| rules.iter().any(|rule| rule.covers(host, address));
+        let kind = kind_of(address.ip());
+        if let Some(kind) = kind.filter(|_| !covers(&self.rules)) {
+            let rule = super::address::canonical(address.ip()).to_string();
+            return Err(Refused::Address { host: excerpt(host), address: address.ip(), kind, rule });
+        }
+        let forbids = |machine: &&Machine| {
+            let is_allowed = kind.is_none() || machine.allow.as_ref().is_none_or(|rules| covers(rules));
+            !is_allowed || covers(&machine.deny)
+        };
+        match self.machine.iter().find(forbids) {
+            Some(machine) => Err(Refused::Machine { origin: address.ip().to_string(), path: machine.path.clone() }),
+            None => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

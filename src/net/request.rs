@@ -1,0 +1,72 @@
+//! What is asked for.
+
+use std::ops::Range;
+
+use super::answer::Response;
+use super::client::Client;
+use super::range::{Validator, range_header};
+use super::rule::Purpose;
+use crate::error::Result;
+use crate::observer::Observer;
+
+/// Headers that go along when the request is sent on to another server. Every other one may be a credential.
+const TRAVELLING: [&str; 7] =
+    ["accept", "range", "if-range", "if-match", "if-none-match", "if-modified-since", "if-unmodified-since"];
+
+/// A request that [`send`](Request::send) makes.
+#[derive(Clone, Debug)]
+#[must_use = "nothing is asked for until it is sent"]
+pub struct Request<'a> {
+    client: &'a Client,
+    pub(super) method: &'static str,
+    pub(super) url: String,
+    pub(super) purpose: Purpose,
+    pub(super) follows: bool,
+    headers: Vec<(String, String)>,
+}
+
+impl<'a> Request<'a> {
+    pub(super) fn new(client: &'a Client, method: &'static str, url: &str) -> Self {
+        let (url, purpose) = (url.to_owned(), Purpose::Origin);
+        Request { client, method, url, purpose, follows: true, headers: Vec::new() }
+    }
+
+    /// Adds a header. What is not about the range, the validator or the type of the answer may be a credential: it goes to the
+    /// server of the URL, and not to another one that the request is sent on to.
+    pub fn with_header(mut self, name: &str, value: impl Into<String>) -> Self {
+        self.headers.push((name.to_ascii_lowercase(), value.into()));
+        self
+    }
+
+    /// Says what it is for. It is [`Purpose::Origin`] by itself; where the server sends it on to, [`Purpose::Content`].
+    pub fn with_purpose(mut self, purpose: Purpose) -> Self {
+        self.purpose = purpose;
+        self
+    }
+
+    /// Gives a redirect back as the answer.
+    pub fn without_redirects(mut self) -> Self {
+        self.follows = false;
+        self
+    }
+
+    pub(super) fn with_range(self, range: &Range<u64>, validator: Option<&Validator>) -> Self {
+        let request = self.with_header("range", range_header(range));
+        match validator {
+            Some(validator) => request.with_header("if-range", validator.as_str()),
+            None => request,
+        }
+    }
+
+    /// The headers for a server; `is_origin`: it is the one that was asked first.
+    pub(super) fn headers(&self, is_origin: bool) -> impl Iterator<Item = (&str, &str)> {
+        let all = self.headers.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+        all.filter(move |(name, _)| is_origin || TRAVELLING.contains(name))
+    }
+
+    /// Makes the request, follows where it is sent on to, and makes it again as long as that may help. An answer of any
+    /// status that does not pass is given back: see [`Response::ok`].
+    pub fn send(&self, observer: &dyn Observer) -> Result<Response> {
+        self.client.send(self, observer)
+    }
+}

@@ -1,0 +1,110 @@
+//! A file on a web server.
+//!
+//! A `HEAD` may lie or be refused, so nothing is believed but what the first part says: it has the size and the validator.
+
+use std::ops::Range;
+
+use url::Url;
+
+use super::{Cx, Listing, Opened, Ranged, RemoteFile, Source};
+use crate::entry::ArtifactKind;
+use crate::error::{Error, NetError, Result};
+use crate::model_ref::ModelRef;
+use crate::net::shown;
+
+/// Files on web servers: `https://host/path`, and `http://` where the policy allows it.
+#[derive(Debug, Default)]
+pub struct HttpSource {
+    ranged: Ranged,
+}
+
+impl HttpSource {
+    /// One that has asked nobody yet.
+    #[must_use]
+    pub fn new() -> Self {
+        HttpSource::default()
+    }
+}
+
+impl Source for HttpSource {
+    /// Asks for the first byte. What is pinned is the file's validator, if the server gives one.
+    fn resolve(&self, reference: &ModelRef, cx: &Cx<'_>) -> Result<Listing> {
+        let url = match reference {
+            ModelRef::Url { url } if matches!(reference.scheme(), "http" | "https") => url,
+            other => {
+                return Err(Error::NoFetcher { scheme: other.scheme().to_owned(), reference: other.to_string() });
+            }
+        };
+        let response = cx.client.get_range(url, 0..1, None).send(cx.observer)?;
+        let size_bytes = match response.status() {
+            200 => response.content_length(),
+            206 => {
+                response.content_range().filter(|given| given.range == Some(0..1)).and_then(|given| given.size_bytes)
+            }
+            416 => response.content_range().and_then(|given| given.size_bytes).filter(|size| *size == 0),
+            _ => return Err(response.into_error()),
+        };
+        let Some(size_bytes) = size_bytes else {
+            return Err(Error::Net { url: shown(response.url()), source: NetError::NoSize });
+        };
+        let validator = response.validator();
+        let pinned = validator.as_ref().map(|validator| validator.as_str().to_owned());
+        let name = name_of(url);
+        let mut file = RemoteFile::new(name.clone(), url).with_size(size_bytes).with_validator(validator);
+        file.has_ranges = response.status() != 200;
+        Ok(Listing::new(name, ArtifactKind::File, vec![file]).with_pinned(pinned, false))
+    }
+
+    fn open(&self, file: &RemoteFile, range: Range<u64>, cx: &Cx<'_>) -> Result<Opened> {
+        self.ranged.open(file, &[], range, cx)
+    }
+}
+
+/// The last part of the path that can be the name of a file, else the name of the host.
+fn name_of(url: &str) -> String {
+    let Ok(url) = Url::parse(url) else { return "file".into() };
+    let last = url.path_segments().and_then(|mut parts| parts.rfind(|part| !part.is_empty()));
+    let decoded = last.map(percent_decoded).filter(|name| {
+        !name.is_empty()
+            && name != "."
+            && name != ".."
+            && !name.contains(['/', '\\'])
+            && !name.contains(char::is_control)
+    });
+    decoded.unwrap_or_else(|| url.host_str().unwrap_or("file").to_owned())
+}
+
+/// As it is, if what it would be is no text.
+fn percent_decoded(text: &str) -> String {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let [first, after @ ..] = rest {
+        let decoded = match (first, after) {
+            (b'%', [high, low, ..]) => hex::decode([*high, *low]).ok().and_then(|byte| byte.first().copied()),
+            _ => None,
+        };
+        bytes.push(decoded.unwrap_or(*first));
+        rest = if decoded.is_some() { after.get(2..).unwrap_or_default() } else { after };
+    }
+    String::from_utf8(bytes).unwrap_or_else(|_| text.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    #[rstest]
+    #[case("https://a.example/models/a.gguf", "a.gguf")]
+    #[case("https://a.example/models/a%20b.gguf?x=/y.gguf#z", "a b.gguf")]
+    #[case("https://a.example/models/", "models")]
+    #[case("https://a.example", "a.example")]
+    #[case("https://a.example/%2e%2e%2fetc", "a.example")]
+    #[case("https://a.example/a%00b", "a.example")]
+    #[case("https://a.example/%ff", "%ff")]
+    #[case("https://a.example/100%", "100%")]
+    fn the_name_of_a_file(#[case] url: &str, #[case] name: &str) {
+        assert_eq!(name_of(url), name);
+    }
+}

@@ -1,0 +1,197 @@
+//! Where models come from: a source pins a reference, lists its files, and opens ranges of them. It knows nothing of the store.
+//!
+//! ```text
+//! http.rs       a file on a web server
+//! ranged.rs     one range of a file, with all that its answer has to say
+//! reader.rs     a file of a source as something that is read by offset
+//! sources.rs    all of them together, as staging asks
+//! ```
+
+#[cfg(feature = "http")]
+mod http;
+mod ranged;
+mod reader;
+mod sources;
+
+#[cfg(feature = "http")]
+pub use http::HttpSource;
+pub use ranged::Ranged;
+pub use reader::RemoteReader;
+pub use sources::Sources;
+
+use std::ops::Range;
+
+use crate::digest::Digest;
+use crate::entry::ArtifactKind;
+use crate::error::Result;
+use crate::model_ref::ModelRef;
+use crate::net::{Body, Client, Validator};
+use crate::observer::Observer;
+
+/// Somewhere that models can be fetched from.
+pub trait Source: Send + Sync {
+    /// Metadata alone: pins a reference that can come to mean something else, and lists its files.
+    fn resolve(&self, reference: &ModelRef, cx: &Cx<'_>) -> Result<Listing>;
+
+    /// What a reference is pinned to by itself, such as a commit: it can never come to mean something else, and nobody has to be
+    /// asked about it. `None`: it can.
+    fn fixed(&self, _reference: &ModelRef) -> Option<String> {
+        None
+    }
+
+    /// Opens one range of a file, which has to lie inside it. What it gives may be the whole file, from a server that gives
+    /// no parts.
+    fn open(&self, file: &RemoteFile, range: Range<u64>, cx: &Cx<'_>) -> Result<Opened>;
+}
+
+/// What a source works with.
+#[derive(Clone, Copy)]
+pub struct Cx<'a> {
+    /// What speaks to servers.
+    pub client: &'a Client,
+    /// Told of what is asked again.
+    pub observer: &'a dyn Observer,
+    /// Of a repository, only the files that match one of these patterns; all, if there is none.
+    pub include: &'a [String],
+    /// And none of the files that match one of these.
+    pub exclude: &'a [String],
+}
+
+impl<'a> Cx<'a> {
+    /// With a client, and an observer that is told of what is asked again.
+    #[must_use]
+    pub fn new(client: &'a Client, observer: &'a dyn Observer) -> Self {
+        Cx { client, observer, include: &[], exclude: &[] }
+    }
+
+    /// Sets [`include`](Cx::include) and [`exclude`](Cx::exclude).
+    #[must_use]
+    pub fn with_selection(mut self, include: &'a [String], exclude: &'a [String]) -> Self {
+        (self.include, self.exclude) = (include, exclude);
+        self
+    }
+}
+
+impl std::fmt::Debug for Cx<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Cx").field("client", self.client).finish_non_exhaustive()
+    }
+}
+
+/// What a reference means now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Listing {
+    /// What it was pinned to: a commit, a digest, a version; of a web server, the validator of the file.
+    pub pinned: Option<String>,
+    /// The reference cannot come to mean something else.
+    pub immutable: bool,
+    /// What the artifact is called: a file name.
+    pub name: String,
+    /// Who has named the digests of all files, such as a host; `None`: nobody has, of at least one.
+    pub named_by: Option<String>,
+    /// One file, or a tree of them.
+    pub kind: ArtifactKind,
+    /// Its files.
+    pub files: Vec<RemoteFile>,
+}
+
+impl Listing {
+    /// One whose reference can come to mean something else.
+    #[must_use]
+    pub fn new(name: impl Into<String>, kind: ArtifactKind, files: Vec<RemoteFile>) -> Self {
+        Listing { name: name.into(), pinned: None, immutable: false, named_by: None, kind, files }
+    }
+
+    /// Sets [`named_by`](Listing::named_by).
+    #[must_use]
+    pub fn with_named_by(mut self, named_by: impl Into<Option<String>>) -> Self {
+        self.named_by = named_by.into();
+        self
+    }
+
+    /// Sets [`pinned`](Listing::pinned) and [`immutable`](Listing::immutable).
+    #[must_use]
+    pub fn with_pinned(mut self, pinned: impl Into<Option<String>>, immutable: bool) -> Self {
+        (self.pinned, self.immutable) = (pinned.into(), immutable);
+        self
+    }
+}
+
+/// What the bytes of a file have to be, by the word of its source.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Expected {
+    /// They hash to this.
+    Sha256(Digest),
+    /// As a blob of git's, they hash to this.
+    GitBlobSha1([u8; 20]),
+    /// The source does not say.
+    Nothing,
+}
+
+/// A file of a source.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct RemoteFile {
+    /// Below the tree, with `/` between the parts; of one file, its name.
+    pub path: String,
+    /// Where it is asked for. What that redirects to may change from one time to the next.
+    pub url: String,
+    /// How large it is, if the source says so.
+    pub size_bytes: Option<u64>,
+    /// What its bytes have to be.
+    pub expected: Expected,
+    /// By what another version is told.
+    pub validator: Option<Validator>,
+    /// The server gives parts of it.
+    pub has_ranges: bool,
+}
+
+impl RemoteFile {
+    /// A file of which nothing is known but where it is, and that its server gives parts.
+    #[must_use]
+    pub fn new(path: impl Into<String>, url: impl Into<String>) -> Self {
+        let (path, url) = (path.into(), url.into());
+        RemoteFile { path, url, size_bytes: None, expected: Expected::Nothing, validator: None, has_ranges: true }
+    }
+
+    /// Sets [`size_bytes`](RemoteFile::size_bytes).
+    #[must_use]
+    pub fn with_size(mut self, size_bytes: impl Into<Option<u64>>) -> Self {
+        self.size_bytes = size_bytes.into();
+        self
+    }
+
+    /// Sets [`expected`](RemoteFile::expected).
+    #[must_use]
+    pub fn with_expected(mut self, expected: Expected) -> Self {
+        self.expected = expected;
+        self
+    }
+
+    /// Sets [`validator`](RemoteFile::validator).
+    #[must_use]
+    pub fn with_validator(mut self, validator: impl Into<Option<Validator>>) -> Self {
+        self.validator = validator.into();
+        self
+    }
+}
+
+/// A range of a file that is being sent.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Opened {
+    /// Its bytes.
+    pub body: Body,
+    /// Which bytes of the file they are. The end may be past what was asked for: what is not needed need not be read.
+    pub range: Range<u64>,
+    /// How large the file is, if the server has said so.
+    pub size_bytes: Option<u64>,
+    /// By what another version is told, if the server has said so.
+    pub validator: Option<Validator>,
+    /// The server has given what was asked for, and not all from the beginning.
+    pub is_part: bool,
+    /// The URL that has given it, after its redirects.
+    pub url: String,
+}

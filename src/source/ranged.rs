@@ -1,0 +1,150 @@
+//! One range of a file. A server may give another range, all of it, another version, or something else altogether: each is told
+//! here, so that nobody who reads has to think of it.
+
+use std::collections::HashMap;
+use std::ops::Range;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use super::{Cx, Opened, RemoteFile};
+use crate::error::{Error, NetError, Result};
+use crate::excerpt::excerpt;
+use crate::net::{Purpose, Request, Response, Validator, shown};
+
+/// Opens ranges, and remembers where a file's URL has led to: a hub that sends each request on to another server is asked once a
+/// file, and again when that other server no longer gives it.
+#[derive(Debug, Default)]
+pub struct Ranged {
+    /// By the URL of the file.
+    places: Mutex<HashMap<String, String>>,
+}
+
+impl Ranged {
+    /// Asks for a range. `headers` are the source's own, such as its token, and go to the server of the file's URL alone.
+    pub fn open(
+        &self,
+        file: &RemoteFile,
+        headers: &[(&str, String)],
+        range: Range<u64>,
+        cx: &Cx<'_>,
+    ) -> Result<Opened> {
+        let known = self.places().get(&file.url).cloned();
+        if let Some(place) = known {
+            match ask(file, cx.client.get_range(&place, range.clone(), None).with_purpose(Purpose::Content), &range, cx)
+            {
+                Err(error) if is_expired(&error) => {
+                    tracing::debug!(url = file.url, %error, "asking its own server again where it is");
+                    self.places().remove(&file.url);
+                }
+                other => return other,
+            }
+        }
+        let mut request = cx.client.get_range(&file.url, range.clone(), None);
+        for (name, value) in headers {
+            request = request.with_header(name, value.as_str());
+        }
+        let opened = ask(file, request, &range, cx)?;
+        if opened.url != file.url && opened.is_part {
+            self.places().insert(file.url.clone(), opened.url.clone());
+        }
+        Ok(opened)
+    }
+
+    fn places(&self) -> MutexGuard<'_, HashMap<String, String>> {
+        self.places.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A signed URL ends with its time, and a server that was sent to may go away: the one that sent there knows another.
+fn is_expired(error: &Error) -> bool {
+    matches!(
+        error.net(),
+        Some(
+            NetError::Denied { .. }
+                | NetError::NotFound { .. }
+                | NetError::Unreachable { .. }
+                | NetError::Status { status: 400, .. }
+        )
+    )
+}
+
+fn ask(file: &RemoteFile, request: Request<'_>, range: &Range<u64>, cx: &Cx<'_>) -> Result<Opened> {
+    let request = match &file.validator {
+        Some(validator) => request.with_header("if-range", validator.as_str()),
+        None => request,
+    };
+    let response = request.send(cx.observer)?;
+    let fail = |source| Error::Net { url: shown(response.url()), source };
+    let is_part = response.status() == 206;
+    let (range, size_bytes) = match response.status() {
+        206 => (range.clone(), check_part(file, range, &response).map_err(fail)?),
+        200 => {
+            let size_bytes = check_whole(file, &response).map_err(fail)?;
+            (0..size_bytes.unwrap_or(u64::MAX), size_bytes)
+        }
+        416 => return Err(fail(outside(file, &response))),
+        _ => return Err(response.into_error()),
+    };
+    let (validator, url) = (response.validator(), response.final_url().to_owned());
+    Ok(Opened { body: response.into_body(), range, size_bytes, validator, is_part, url })
+}
+
+/// A 206 has to be of the range that was asked for, of a file of the same size and version: some servers ignore `If-Range`.
+fn check_part(file: &RemoteFile, asked: &Range<u64>, response: &Response) -> Result<Option<u64>, NetError> {
+    let given = response.content_range().and_then(|given| Some((given.range?, given.size_bytes)));
+    let Some((range, size_bytes)) = given else {
+        let (text, kind) = (response.header("content-range"), response.header("content-type").unwrap_or_default());
+        let detail = format!("it is a part without a range (Content-Range {text:?}, type {kind:?})");
+        return Err(NetError::Malformed { detail });
+    };
+    same_size(file, size_bytes)?;
+    let end = asked.end.min(size_bytes.or(file.size_bytes).unwrap_or(u64::MAX));
+    if range != (asked.start..end) {
+        let detail =
+            format!("bytes {} to {end} were asked for, and {} to {} come", asked.start, range.start, range.end);
+        return Err(NetError::Malformed { detail });
+    }
+    if let Some(length) = response.content_length().filter(|length| *length != range.end - range.start) {
+        return Err(NetError::malformed(format!("{length} bytes come as the range {} to {}", range.start, range.end)));
+    }
+    same_version(file, response)?;
+    Ok(size_bytes)
+}
+
+/// A 200 is the whole file. If its version is not the one that was asked for, that is why; else the server gives no parts.
+fn check_whole(file: &RemoteFile, response: &Response) -> Result<Option<u64>, NetError> {
+    let size_bytes = response.content_length();
+    same_size(file, size_bytes)?;
+    same_version(file, response)?;
+    Ok(size_bytes)
+}
+
+/// The file does not reach to where the range begins.
+fn outside(file: &RemoteFile, response: &Response) -> NetError {
+    let size_bytes = response.content_range().and_then(|given| given.size_bytes);
+    match same_size(file, size_bytes) {
+        Err(changed) => changed,
+        Ok(()) => NetError::malformed("the server says that it has no such range"),
+    }
+}
+
+fn same_size(file: &RemoteFile, size_bytes: Option<u64>) -> Result<(), NetError> {
+    match (file.size_bytes, size_bytes) {
+        (Some(before), Some(now)) if before != now => {
+            Err(NetError::changed(format!("it had {before} bytes and has {now}")))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// What was the validator has to be there still. A server that does not repeat it has said by the 206 that it is.
+fn same_version(file: &RemoteFile, response: &Response) -> Result<(), NetError> {
+    let (before, now) = match &file.validator {
+        Some(Validator::Etag(before)) => (before, response.header("etag")),
+        Some(Validator::LastModified(before)) => (before, response.header("last-modified")),
+        None => return Ok(()),
+    };
+    match now {
+        Some(now) if now != before => Err(NetError::changed(format!("it was {before} and is {}", excerpt(now)))),
+        _ => Ok(()),
+    }
+}

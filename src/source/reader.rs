@@ -1,0 +1,280 @@
+//! A file of a source, read by offset: what breaks off is asked for again, from where it was.
+
+use std::io::{self, Read as _};
+use std::ops::Range;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use url::Url;
+
+use super::{Cx, Expected, Opened, RemoteFile, Source};
+use crate::error::{Error, NetError, Result};
+use crate::net::{Body, Client, Validator, name_of, shown};
+use crate::observer::Observer;
+use crate::read_at::ReadAt;
+
+/// Bytes that show that a server still gives something: after so many, what has failed before no longer counts.
+const PROGRESS_BYTES: u64 = 64 << 10;
+
+/// A file of a source that is read by offset, by several threads at once.
+///
+/// Each read asks for the range that it wants. From a server that gives no ranges it reads one stream, and can only go on in
+/// it: reading back begins a new one, if there is a validator or a digest by which another version is told.
+pub struct RemoteReader {
+    source: Arc<dyn Source>,
+    client: Client,
+    observer: Arc<dyn Observer>,
+    file: RemoteFile,
+    url: Url,
+    size_bytes: u64,
+    /// What the first answer had, where the listing has none.
+    learnt: Mutex<Option<Validator>>,
+    has_ranges: AtomicBool,
+    connections: usize,
+    stream: Mutex<Option<Stream>>,
+    /// How far the stream has been read by anybody.
+    streamed_bytes: AtomicU64,
+}
+
+/// A range that is being read.
+struct Open {
+    body: Body,
+    /// What comes is the range alone, and not all of the file from its beginning.
+    is_part: bool,
+}
+
+struct Stream {
+    body: Body,
+    at: u64,
+}
+
+impl std::fmt::Debug for RemoteReader {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("RemoteReader").field("file", &self.file).finish_non_exhaustive()
+    }
+}
+
+impl RemoteReader {
+    /// Reads a file of `source`. An error if its size is not known.
+    pub fn new(source: Arc<dyn Source>, file: RemoteFile, client: Client, observer: Arc<dyn Observer>) -> Result<Self> {
+        let url = Url::parse(&file.url).map_err(|e| {
+            let source = NetError::malformed(format!("it is no URL: {e}"));
+            Error::Net { url: crate::excerpt::excerpt(&file.url), source }
+        })?;
+        let size_bytes = file.size_bytes.ok_or_else(|| Error::Net { url: shown(&url), source: NetError::NoSize })?;
+        let (has_ranges, learnt) = (AtomicBool::new(file.has_ranges), Mutex::new(file.validator.clone()));
+        let (stream, streamed_bytes) = (Mutex::new(None), AtomicU64::new(0));
+        Ok(RemoteReader {
+            source,
+            client,
+            observer,
+            file,
+            url,
+            size_bytes,
+            learnt,
+            has_ranges,
+            connections: 1,
+            stream,
+            streamed_bytes,
+        })
+    }
+
+    /// Says how many ranges are best read at the same time; 1, unless told otherwise.
+    #[must_use]
+    pub fn with_connections(mut self, connections: usize) -> Self {
+        self.connections = connections;
+        self
+    }
+
+    /// By what another version of the file is told: the listing's, or what the first answer had.
+    #[must_use]
+    pub fn validator(&self) -> Option<Validator> {
+        lock(&self.learnt).clone()
+    }
+
+    fn open(&self, start: u64, end: u64) -> Result<Opened> {
+        let file = RemoteFile { validator: self.validator(), ..self.file.clone() };
+        let opened = self.source.open(&file, start..end, &Cx::new(&self.client, &*self.observer))?;
+        if file.validator.is_none() && file.expected == Expected::Nothing {
+            let mut learnt = lock(&self.learnt);
+            match (&*learnt, &opened.validator) {
+                (Some(before), Some(now)) if before != now => {
+                    return Err(self.fail(NetError::changed("two of its parts are of different versions")));
+                }
+                (None, Some(now)) => *learnt = Some(now.clone()),
+                _ => {}
+            }
+        }
+        Ok(opened)
+    }
+
+    fn fail(&self, source: NetError) -> Error {
+        Error::Net { url: shown(&self.url), source }
+    }
+
+    /// Fills the buffer from the open range, which ends at `end`, and opens it where it is not, or has broken off. `Ok(n)`: the
+    /// server gives no ranges, and the rest after `n` bytes has to come from a stream.
+    fn read_on(&self, open: &mut Option<Open>, offset: u64, end: u64, buffer: &mut [u8]) -> Result<usize> {
+        let (mut done, mut tries) = (0, Tries::default());
+        while done < buffer.len() {
+            let start = offset + done as u64;
+            let Open { mut body, is_part } = match open.take() {
+                Some(open) => open,
+                None => {
+                    let opened = self.open(start, end)?;
+                    if !opened.is_part && start > 0 {
+                        self.has_ranges.store(false, Ordering::Relaxed);
+                        return Ok(done);
+                    }
+                    Open { body: opened.body, is_part: opened.is_part }
+                }
+            };
+            let (read, outcome) = read_fully(&mut body, buffer.get_mut(done..).unwrap_or_default());
+            done += read;
+            match outcome {
+                Err(error) => tries.again(self, read, error)?,
+                Ok(()) => *open = Some(Open { body, is_part }),
+            }
+        }
+        Ok(done)
+    }
+
+    /// Fills the buffer from the one stream.
+    fn read_stream(&self, offset: u64, buffer: &mut [u8]) -> Result<()> {
+        let mut place = lock(&self.stream);
+        let (mut done, mut tries) = (0, Tries::default());
+        while done < buffer.len() {
+            let want = offset + done as u64;
+            let stream = match place.take() {
+                Some(stream) if stream.at <= want => stream,
+                _ => self.restart()?,
+            };
+            let Stream { mut body, at } = stream;
+            let mut outcome = skip(&mut body, want - at).map(|()| 0);
+            if outcome.is_ok() {
+                let (read, read_outcome) = read_fully(&mut body, buffer.get_mut(done..).unwrap_or_default());
+                done += read;
+                outcome = read_outcome.map(|()| read);
+                self.streamed_bytes.fetch_max(want + read as u64, Ordering::Relaxed);
+            }
+            match outcome {
+                Ok(read) => *place = Some(Stream { body, at: want + read as u64 }),
+                Err(error) => tries.again(self, 0, error)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// The stream from its beginning. Once bytes of one were given out, only if another version would be noticed.
+    fn restart(&self) -> Result<Stream> {
+        let is_told = self.validator().is_some() || self.file.expected != Expected::Nothing;
+        if self.streamed_bytes.load(Ordering::Relaxed) > 0 && !is_told {
+            return Err(self.fail(NetError::NoRanges));
+        }
+        let opened = self.open(0, self.size_bytes)?;
+        Ok(Stream { body: opened.body, at: opened.range.start })
+    }
+}
+
+impl ReadAt for RemoteReader {
+    fn name(&self) -> String {
+        name_of(&self.url)
+    }
+
+    fn size_bytes(&self) -> u64 {
+        self.size_bytes
+    }
+
+    fn read_exact_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
+        let end = offset.saturating_add(buffer.len() as u64);
+        self.read_range(offset..end, buffer, &mut |_| Ok(()))
+    }
+
+    /// Asks for the range as a whole, and for what is left of it when it breaks off.
+    fn read_range(
+        &self,
+        range: Range<u64>,
+        buffer: &mut [u8],
+        take: &mut dyn FnMut(&[u8]) -> io::Result<()>,
+    ) -> io::Result<()> {
+        if range.end > self.size_bytes {
+            return Err(io::Error::other(self.fail(NetError::malformed("the end of the file was passed"))));
+        }
+        let (mut offset, mut open) = (range.start, None);
+        while offset < range.end {
+            let left = usize::try_from(range.end - offset).unwrap_or(usize::MAX);
+            let length = left.min(buffer.len());
+            let piece =
+                buffer.get_mut(..length).filter(|piece| !piece.is_empty()).ok_or(io::ErrorKind::InvalidInput)?;
+            let done = match self.has_ranges.load(Ordering::Relaxed) {
+                true => self.read_on(&mut open, offset, range.end, piece).map_err(io::Error::other)?,
+                false => 0,
+            };
+            if let Some(rest @ [_, ..]) = piece.get_mut(done..) {
+                self.read_stream(offset + done as u64, rest).map_err(io::Error::other)?;
+            }
+            take(piece)?;
+            offset += length as u64;
+        }
+        // A connection is used again only if its answer was read to the end.
+        match open.is_some_and(|open: Open| open.is_part && is_longer(open.body)) {
+            true => Err(io::Error::other(self.fail(NetError::malformed("more bytes come than the range has")))),
+            false => Ok(()),
+        }
+    }
+
+    fn connections(&self) -> usize {
+        // One stream is all that such a server gives.
+        if self.has_ranges.load(Ordering::Relaxed) { self.connections } else { 1 }
+    }
+}
+
+/// How often in a row a body broke off.
+#[derive(Default)]
+struct Tries {
+    failed: u32,
+}
+
+impl Tries {
+    /// Waits before it is tried again; an error if that would not help, or was done often enough.
+    fn again(&mut self, reader: &RemoteReader, read: usize, error: Error) -> Result<()> {
+        let why = match error.net() {
+            Some(NetError::Unreachable { detail, .. }) => detail.clone(),
+            _ => return Err(error),
+        };
+        self.failed = if read as u64 >= PROGRESS_BYTES { 1 } else { self.failed + 1 };
+        reader.client.pause(&reader.url, self.failed, &why, None, &*reader.observer)
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Reads until the buffer is full; how much was read, also when that fails.
+fn read_fully(body: &mut Body, buffer: &mut [u8]) -> (usize, Result<()>) {
+    let mut done = 0;
+    while let Some(rest) = buffer.get_mut(done..).filter(|rest| !rest.is_empty()) {
+        match body.read(rest) {
+            Ok(0) => return (done, Err(body.ended_early())),
+            Ok(read) => done += read,
+            Err(error) => return (done, Err(Error::of_reader("", error))),
+        }
+    }
+    (done, Ok(()))
+}
+
+fn skip(body: &mut Body, mut bytes: u64) -> Result<()> {
+    let mut scratch = vec![0; 64 << 10];
+    while bytes > 0 {
+        let most = bytes.min(scratch.len() as u64) as usize;
+        let (read, outcome) = read_fully(body, scratch.get_mut(..most).unwrap_or_default());
+        outcome?;
+        bytes -= read as u64;
+    }
+    Ok(())
+}
+
+fn is_longer(mut body: Body) -> bool {
+    matches!(body.read(&mut [0]), Ok(1))
+}

@@ -1,0 +1,112 @@
+//! All sources together, as staging asks them.
+
+use std::fmt;
+use std::sync::Arc;
+
+#[cfg(feature = "http")]
+use super::HttpSource;
+use super::{Cx, Expected, Listing, RemoteFile, RemoteReader, Source};
+use crate::digest::Digest;
+use crate::entry::ArtifactKind;
+use crate::error::{Error, Result};
+use crate::fetch::{Asking, Remote, RemoteContent, Resolver, Selection};
+use crate::model_ref::ModelRef;
+use crate::net::{Client, ClientOptions, Policy};
+
+/// Connections for one file, unless told otherwise.
+const CONNECTIONS: usize = 4;
+
+/// Where a catalog fetches from: see [`FsCatalog::with_sources`](crate::FsCatalog::with_sources). Clones share their connections.
+///
+/// It blocks. In a program with an async runtime, staging runs in that runtime's `spawn_blocking`.
+#[derive(Clone)]
+pub struct Sources {
+    client: Client,
+    connections: usize,
+    /// By the schemes that each takes.
+    by_schemes: Vec<(&'static [&'static str], Arc<dyn Source>)>,
+}
+
+impl Sources {
+    /// No source yet, and a client that may speak to what `policy` allows.
+    pub fn new(policy: Policy) -> Result<Self> {
+        Self::with_options(policy, ClientOptions::default())
+    }
+
+    /// The same, with a client that behaves as these options say.
+    pub fn with_options(policy: Policy, options: ClientOptions) -> Result<Self> {
+        Ok(Sources { client: Client::new(policy, options)?, connections: CONNECTIONS, by_schemes: Vec::new() })
+    }
+
+    /// How many connections one file is fetched over; 4, unless told otherwise.
+    #[must_use]
+    pub fn with_connections(mut self, connections: usize) -> Self {
+        self.connections = connections.max(1);
+        self
+    }
+
+    /// Also files on web servers: `https://…`, and `http://…` where the policy allows it.
+    #[cfg(feature = "http")]
+    #[must_use]
+    pub fn http(self) -> Self {
+        self.with_source(&["http", "https"], HttpSource::new())
+    }
+
+    /// Also a source of the caller's own, for references of these schemes.
+    #[must_use]
+    pub fn with_source(mut self, schemes: &'static [&'static str], source: impl Source + 'static) -> Self {
+        self.by_schemes.push((schemes, Arc::new(source)));
+        self
+    }
+
+    fn of(&self, reference: &ModelRef) -> Option<&Arc<dyn Source>> {
+        let scheme = reference.scheme();
+        self.by_schemes.iter().find(|(schemes, _)| schemes.contains(&scheme)).map(|(_, source)| source)
+    }
+
+    fn content(
+        &self,
+        source: &Arc<dyn Source>,
+        kind: ArtifactKind,
+        file: RemoteFile,
+        asking: &Asking,
+    ) -> Result<RemoteContent> {
+        let path = if kind == ArtifactKind::File { String::new() } else { file.path.clone() };
+        let expected = sha256_of(&file);
+        let reader = RemoteReader::new(source.clone(), file, self.client.clone(), asking.observer.clone())?;
+        let validator = reader.validator().map(|validator| validator.as_str().to_owned());
+        Ok(RemoteContent { path, expected, validator, reader: Arc::new(reader.with_connections(self.connections)) })
+    }
+}
+
+fn sha256_of(file: &RemoteFile) -> Option<Digest> {
+    if let Expected::Sha256(digest) = file.expected { Some(digest) } else { None }
+}
+
+impl Resolver for Sources {
+    fn takes(&self, reference: &ModelRef) -> bool {
+        self.of(reference).is_some()
+    }
+
+    fn fixed(&self, reference: &ModelRef) -> Option<String> {
+        self.of(reference)?.fixed(reference)
+    }
+
+    fn resolve(&self, reference: &ModelRef, selection: &Selection, asking: &Asking) -> Result<Remote> {
+        let Some(source) = self.of(reference) else {
+            return Err(Error::NoFetcher { scheme: reference.scheme().to_owned(), reference: reference.to_string() });
+        };
+        asking.cancel.check(|| format!("asking for {reference}"))?;
+        let cx = Cx::new(&self.client, &*asking.observer).with_selection(&selection.include, &selection.exclude);
+        let Listing { pinned, kind, files, name, named_by, .. } = source.resolve(reference, &cx)?;
+        let files = files.into_iter().map(|file| self.content(source, kind, file, asking)).collect::<Result<_>>()?;
+        Ok(Remote { pinned, kind, name, named_by, files })
+    }
+}
+
+impl fmt::Debug for Sources {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let schemes: Vec<_> = self.by_schemes.iter().flat_map(|(schemes, _)| *schemes).collect();
+        f.debug_struct("Sources").field("client", &self.client).field("schemes", &schemes).finish_non_exhaustive()
+    }
+}
