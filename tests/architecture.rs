@@ -36,7 +36,7 @@ const NEVER: [(&str, &[&str]); 8] = [
     ("fetch", &["hash"]),
     // The network knows nothing of files and the store.
     ("net", &["fs", "hash", "fetch", "layout", "model_ref", "entry"]),
-    ("source", &["fs", "hash", "fetch", "layout"]),
+    ("source", &["fs", "hash", "layout"]),
     ("verify", &["stage", "repair", "lease"]),
 ];
 

@@ -24,6 +24,10 @@ pub struct Config {
     /// written. A `verify` reads it all the same.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub sealed: bool,
+    /// Rules of the network policy for all who fetch into the root: see `Policy::allow`. The library does not go by them by
+    /// itself; the command does.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub allow_net: Vec<String>,
 }
 
 impl Config {
@@ -75,7 +79,9 @@ impl Store {
             _ => Map::new(),
         };
         let new = serde_json::to_value(&config).map_err(|e| self.store_json_error(&e))?;
-        quota.remove("sealed"); // one that is false is not written
+        for absent in ["sealed", "allow_net"] {
+            quota.remove(absent); // what is not set is not written
+        }
         quota.extend(new.as_object().cloned().unwrap_or_default());
         members.insert(QUOTA.to_owned(), Value::Object(quota));
         let mut text = serde_json::to_vec(&members).map_err(|e| self.store_json_error(&e))?;

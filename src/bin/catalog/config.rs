@@ -1,6 +1,6 @@
-//! `catalog config`: the store's own limits.
+//! `catalog config`: the store's own limits, and what it may be fetched from.
 
-use catalog_core::{Config, MinFree};
+use catalog_core::{Config, MinFree, Policy};
 use clap::{Subcommand, ValueEnum};
 use serde::Serialize;
 use serde_json::Value as Json;
@@ -11,7 +11,7 @@ use crate::args::Init;
 use crate::failure::{Failure, Outcome};
 use crate::human;
 
-/// Show and set how much the store may hold, and whether it is sealed
+/// Show and set how much the store may hold, whether it is sealed, and from where it may be fetched
 ///
 /// The limits are kept in the root and hold for everybody who uses it: `stage` evicts what is least recently used to
 /// stay within them, and fails when that is not enough; `gc` goes by them unless it is told otherwise. A root that is
@@ -26,7 +26,8 @@ use crate::human;
 Keys:
   max_bytes  the most that the store may occupy on disk: 200GB, 200GiB, or plain bytes
   min_free   what has to stay free on its file system: 10%, 50GB, 50GiB, or plain bytes
-  sealed     true before the root is baked into an image or mounted read-only")]
+  sealed     true before the root is baked into an image or mounted read-only
+  allow_net  servers that all who use the root may fetch from, with commas between them: hf,models.example.org")]
 pub(crate) struct Args {
     #[command(subcommand)]
     what: What,
@@ -69,13 +70,16 @@ enum Key {
     /// Whether the root will be read-only
     #[value(name = "sealed")]
     Sealed,
+    /// Which servers may be spoken to
+    #[value(name = "allow_net")]
+    AllowNet,
 }
 
 /// What a key is set to.
-#[derive(Clone, Copy)]
 enum Value {
     Amount(MinFree),
     Flag(bool),
+    Rules(Vec<String>),
 }
 
 #[derive(Serialize)]
@@ -104,9 +108,9 @@ fn get(app: &mut App, key: Option<Key>) -> Outcome {
     for one in keys {
         let value = one.of(&config);
         if app.json() {
-            app.out.json(&one.setting(value));
+            app.out.json(&one.setting(value.as_ref()));
         } else if key.is_none() {
-            app.out.line(format!("{:10} {}", format!("{}:", one.name()), words(value)));
+            app.out.line(format!("{:10} {}", format!("{}:", one.name()), words(value.as_ref())));
         } else if let Some(value) = value {
             app.out.line(value.text());
         } else {
@@ -117,11 +121,16 @@ fn get(app: &mut App, key: Option<Key>) -> Outcome {
 }
 
 fn set(app: &mut App, catalog: &catalog_core::FsCatalog, key: Key, value: Option<Value>) -> Outcome {
+    let amount = if let Some(Value::Amount(amount)) = &value { Some(*amount) } else { None };
     catalog.change_config(|config| match key {
-        Key::MaxBytes => config.max_bytes = value.and_then(Value::amount).and_then(MinFree::as_bytes),
-        Key::MinFree => config.min_free = value.and_then(Value::amount),
+        Key::MaxBytes => config.max_bytes = amount.and_then(MinFree::as_bytes),
+        Key::MinFree => config.min_free = amount,
         Key::Sealed => config.sealed = matches!(value, Some(Value::Flag(true))),
+        Key::AllowNet => {
+            config.allow_net = if let Some(Value::Rules(rules)) = &value { rules.clone() } else { Vec::new() };
+        }
     })?;
+    let value = value.as_ref();
     app.receipt(&key.setting(value), |_| format!("{} is {}", key.name(), words(value)).into_bytes());
     Ok(())
 }
@@ -132,14 +141,20 @@ impl Key {
             Key::MaxBytes => "max_bytes",
             Key::MinFree => "min_free",
             Key::Sealed => "sealed",
+            Key::AllowNet => "allow_net",
         }
     }
 
     fn parse(self, value: &str) -> Result<Value, Failure> {
+        if let Key::AllowNet = self {
+            Policy::default().allow_list(value)?;
+            let rules = value.split(|c: char| c == ',' || c.is_whitespace()).filter(|rule| !rule.is_empty());
+            return Ok(Value::Rules(rules.map(str::to_owned).collect()));
+        }
         let parsed = match self {
             Key::MaxBytes => amount::size(value).map(MinFree::bytes).map(Value::Amount),
             Key::MinFree => amount::min_free(value).map(Value::Amount),
-            Key::Sealed => value.parse().map(Value::Flag).map_err(|_| "write true or false"),
+            Key::Sealed | Key::AllowNet => value.parse().map(Value::Flag).map_err(|_| "write true or false"),
         };
         parsed.map_err(|how| Failure::Usage(format!("could not read {value:?} as {}: {how}", self.name())))
     }
@@ -149,39 +164,36 @@ impl Key {
             Key::MaxBytes => config.max_bytes.map(MinFree::bytes).map(Value::Amount),
             Key::MinFree => config.min_free.map(Value::Amount),
             Key::Sealed => config.sealed.then_some(Value::Flag(true)),
+            Key::AllowNet if config.allow_net.is_empty() => None,
+            Key::AllowNet => Some(Value::Rules(config.allow_net.clone())),
         }
     }
 
-    fn setting(self, value: Option<Value>) -> Setting {
+    fn setting(self, value: Option<&Value>) -> Setting {
         let value = value.map_or(Json::Null, |value| match value {
-            Value::Flag(flag) => flag.into(),
+            Value::Flag(flag) => (*flag).into(),
             Value::Amount(amount) => amount.as_bytes().map_or_else(|| amount.to_string().into(), Json::from),
+            Value::Rules(rules) => rules.clone().into(),
         });
         Setting { key: self.name(), value }
     }
 }
 
 impl Value {
-    fn amount(self) -> Option<MinFree> {
-        match self {
-            Value::Amount(amount) => Some(amount),
-            Value::Flag(_) => None,
-        }
-    }
-
     /// As `set` takes it.
-    fn text(self) -> String {
+    fn text(&self) -> String {
         match self {
             Value::Amount(amount) => amount.to_string(),
             Value::Flag(flag) => flag.to_string(),
+            Value::Rules(rules) => rules.join(","),
         }
     }
 }
 
-fn words(value: Option<Value>) -> String {
+fn words(value: Option<&Value>) -> String {
     match value {
         None => "not set".to_owned(),
-        Some(Value::Flag(flag)) => flag.to_string(),
         Some(Value::Amount(amount)) => amount.as_bytes().map_or_else(|| amount.to_string(), human::exact_size),
+        Some(value) => value.text(),
     }
 }

@@ -18,6 +18,7 @@ mod lease;
 mod lifecycle;
 mod list;
 mod man;
+mod net;
 mod output;
 mod path;
 mod pin;

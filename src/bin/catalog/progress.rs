@@ -32,6 +32,7 @@ pub(crate) struct Progress {
     put_aside: Mutex<Option<String>>,
     waiting_since: OnceLock<Instant>,
     may_note: AtomicBool,
+    wants_notes: bool,
     /// Nobody has asked for this work: content has to be read before it is given out.
     is_check: bool,
 }
@@ -47,6 +48,7 @@ impl Progress {
             put_aside: Mutex::new(None),
             waiting_since: OnceLock::new(),
             may_note: AtomicBool::new(app.wants_notes()),
+            wants_notes: app.wants_notes(),
             is_check: false,
         }
     }
@@ -117,11 +119,13 @@ impl Progress {
 
 impl Observer for Progress {
     fn on(&self, event: &Event<'_>) {
+        if let Some(text) = note_of(event).filter(|_| self.wants_notes) {
+            self.suspend(|| app::note(&text));
+        }
         if !self.wanted {
             match event {
                 Event::Waiting { what, .. } => self.note_waiting(what),
                 Event::Started { what, bytes_total, .. } => self.note_check(what, *bytes_total),
-                Event::UseNotNoted { what, .. } => note_use(what),
                 _ => {}
             }
             return;
@@ -155,11 +159,27 @@ impl Observer for Progress {
     }
 }
 
-fn note_use(what: &str) {
-    app::note(&format!(
-        "that {what} is used cannot be noted here, so `gc` may take it for unused: hold it with `catalog lease`, or let \
-         this user write to the folder uses/ of the root"
-    ));
+/// What is good to know, with a bar and without.
+fn note_of(event: &Event<'_>) -> Option<String> {
+    Some(match event {
+        Event::Resumed { what, bytes, .. } => {
+            format!("{what}: {} are here from an earlier attempt", human::size(*bytes))
+        }
+        Event::Refetching { what, .. } => {
+            format!("{what}: what was fetched does not have the digest that was named; it is fetched once more")
+        }
+        Event::Retrying { what, why, after, .. } => {
+            format!("{what}: {why}; trying again in {:.1} s", after.as_secs_f64())
+        }
+        Event::NotAsked { what, why, .. } => {
+            format!("nobody was asked what {what} means now ({why}); what is here is given")
+        }
+        Event::UseNotNoted { what, .. } => format!(
+            "that {what} is used cannot be noted here, so `gc` may take it for unused: hold it with `catalog lease`, or \
+             let this user write to the folder uses/ of the root"
+        ),
+        _ => return None,
+    })
 }
 
 /// What is known of the other's progress, which may be nothing yet.

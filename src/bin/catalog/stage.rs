@@ -4,7 +4,7 @@ use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use catalog_core::{IngestMode, ModelRef, StageOptions, StageReceipt, UsedMode, Wait, check_id};
+use catalog_core::{Cancel, IngestMode, ModelRef, StageOptions, StageReceipt, UsedMode, Wait, check_id};
 
 use crate::amount;
 use crate::app::App;
@@ -12,6 +12,7 @@ use crate::args::{Init, word};
 use crate::failure::{Failure, Outcome};
 use crate::human;
 use crate::interrupt::cancel_on_signal;
+use crate::net::Net;
 use crate::progress::Progress;
 use crate::text::shell_word;
 
@@ -24,13 +25,15 @@ use crate::text::shell_word;
 /// When another process stages the same reference, this one waits for it, and then has nothing left to do. Where
 /// `catalog config` has set limits, models that were not used for long are evicted when room is needed.
 ///
-/// A REF is a path or `file:/path`. A reference of another kind (`hf:org/repo`, `https://…`) is found when the catalog
-/// holds it, and is an error when it does not: this build fetches nothing.
+/// A REF is a path, `file:/path`, or `https://…` and `http://…`. Nothing is fetched from a server that `--allow-net`,
+/// CATALOG_ALLOW_NET or `catalog config set allow_net` does not allow. What was fetched is right, or is not there. An
+/// interrupted fetch goes on where it was when the same is staged again.
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
   catalog stage ./llama3-8b.gguf --id llama3
   catalog stage --follow-links ~/.cache/huggingface/hub/models--org--repo/snapshots/3f2a/
-  catalog stage /models/*.gguf --mode move")]
+  catalog stage /models/*.gguf --mode move
+  catalog stage https://models.example.org/llama3.gguf --allow-net models.example.org")]
 pub(crate) struct Args {
     /// The files and directories to bring in
     #[arg(value_name = "REF", required = true)]
@@ -50,8 +53,18 @@ pub(crate) struct Args {
     /// In a directory, take the files that symlinks leading out of it lead to
     #[arg(long)]
     follow_links: bool,
+    /// Of a repository, only the files that match this; may be given more than once
+    ///
+    /// `*` also crosses `/`, and `dir/` means all that is below it, as in the Hub's own tools.
+    #[arg(long, value_name = "PATTERN")]
+    include: Vec<String>,
+    /// And none of the files that match this; may be given more than once
+    #[arg(long, value_name = "PATTERN")]
+    exclude: Vec<String>,
     #[command(flatten)]
     init: Init,
+    #[command(flatten)]
+    net: Net,
 }
 
 const MODES: [(IngestMode, &str); 5] = [
@@ -69,7 +82,8 @@ impl Args {
     pub(crate) fn run(self, app: &mut App) -> Outcome {
         self.check_that_options_fit_the_refs()?;
         let progress = Arc::new(Progress::new(app));
-        let options = self.options(progress.clone())?;
+        let cancel = cancel_on_signal();
+        let options = self.options(progress.clone(), &cancel)?;
 
         let parsed: Vec<_> = self.refs.iter().map(|text| parse(text)).collect();
         let items: Vec<_> = parsed.iter().flatten().map(|source| (source.clone(), options.clone())).collect();
@@ -78,7 +92,7 @@ impl Args {
         } else {
             let catalog = app.open_or_create(self.init)?;
             app.note_unknown_room(&catalog);
-            catalog.stage_many(&items)
+            self.net.apply(catalog, &cancel)?.stage_many(&items)
         };
         progress.clear();
 
@@ -104,7 +118,7 @@ impl Args {
         Ok(())
     }
 
-    fn options(&self, progress: Arc<Progress>) -> catalog_core::Result<StageOptions> {
+    fn options(&self, progress: Arc<Progress>, cancel: &Cancel) -> catalog_core::Result<StageOptions> {
         if let Some(id) = &self.id {
             check_id(id)?;
         }
@@ -114,7 +128,9 @@ impl Args {
             .with_mode(self.mode)
             .with_follow_links(self.follow_links)
             .with_wait(self.wait)
-            .with_cancel(cancel_on_signal())
+            .with_selection(self.include.clone(), self.exclude.clone())
+            .with_offline(self.net.is_offline())
+            .with_cancel(cancel.clone())
             .with_observer(progress))
     }
 }

@@ -1,0 +1,58 @@
+//! What the command may speak to, and how.
+
+use std::env;
+use std::num::NonZeroUsize;
+use std::time::Duration;
+
+use catalog_core::{Cancel, ClientOptions, FsCatalog, Policy, Sources};
+
+use crate::amount;
+
+/// Rules of the network policy for every run, with commas or blanks between them.
+const ALLOW_VARIABLE: &str = "CATALOG_ALLOW_NET";
+
+/// The options of a verb that may fetch.
+#[derive(clap::Args)]
+#[command(next_help_heading = "Network options")]
+pub(crate) struct Net {
+    /// Let the command speak to this server; may be given more than once [env: CATALOG_ALLOW_NET]
+    ///
+    /// HOST or HOST:PORT for https, *.HOST for all below it, http://HOST for http too, an address or a net for one that is not
+    /// of the public internet, hf for the Hugging Face Hub. `catalog config set allow_net` allows it for all who use the root.
+    #[arg(long, value_name = "HOST")]
+    allow_net: Vec<String>,
+    /// Ask no server: what is here is given, and what is not is an error
+    #[arg(long)]
+    offline: bool,
+    /// Take no more than this from all servers together, such as 20MB/s
+    #[arg(long, value_name = "RATE", value_parser = amount::rate)]
+    limit_rate: Option<u64>,
+    /// How many connections one file is fetched over
+    #[arg(long, value_name = "N", default_value = "4")]
+    connections: NonZeroUsize,
+    /// How often something is tried again that may pass
+    #[arg(long, value_name = "N", default_value_t = 5)]
+    retries: u32,
+    /// How long a server may say nothing
+    #[arg(long, value_name = "TIME", value_parser = amount::duration, default_value = "30s")]
+    timeout: Duration,
+}
+
+impl Net {
+    /// The catalog, which fetches what the policy allows: that of the options, of the environment and of the root.
+    pub(crate) fn apply(&self, catalog: FsCatalog, cancel: &Cancel) -> catalog_core::Result<FsCatalog> {
+        let mut policy = Policy::default().allow_list(&env::var(ALLOW_VARIABLE).unwrap_or_default())?;
+        for rule in self.allow_net.iter().chain(&catalog.config()?.allow_net) {
+            policy = policy.allow_list(rule)?;
+        }
+        let mut options = ClientOptions::from_env().with_cancel(cancel.clone());
+        (options.retries, options.idle_timeout) = (self.retries, self.timeout);
+        options.limit_bytes_per_s = self.limit_rate;
+        let sources = Sources::with_options(policy, options)?.with_connections(self.connections.get()).http();
+        Ok(catalog.with_sources(sources))
+    }
+
+    pub(crate) fn is_offline(&self) -> bool {
+        self.offline
+    }
+}
