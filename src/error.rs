@@ -1,8 +1,10 @@
 //! What went wrong: the action, the path, the cause; and, apart from the message, what to do about it.
 
+mod hub;
 mod kinds;
 mod net;
 
+pub use hub::HubProblem;
 pub use net::{NetError, Refused};
 
 use std::ffi::OsString;

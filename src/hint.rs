@@ -104,6 +104,16 @@ pub enum Hint {
     GetAccess,
     /// The reference was misspelt, or what it names is gone.
     CheckReference,
+    /// A gated repository: the Hub has to know who asks.
+    GiveToken,
+    /// A gated repository: its owner lets accounts in.
+    AskForAccess,
+    /// The Hub does not know the token.
+    GiveOtherToken,
+    /// The repository was misspelt, or is private.
+    CheckRepository,
+    /// No file is selected by the patterns.
+    CheckPatterns,
     /// The certificates of an authority are needed.
     NameAuthority,
     /// The system does not let this user do it.
@@ -177,6 +187,11 @@ impl fmt::Display for Hint {
             Hint::TryAgainLater => "try again later",
             Hint::GetAccess => "ask for access, or give a token that has it",
             Hint::CheckReference => "check the reference",
+            Hint::GiveToken => "ask for access on that page, and give a token of that account in HF_TOKEN",
+            Hint::AskForAccess => "ask for access on that page",
+            Hint::GiveOtherToken => "give another token in HF_TOKEN, or none",
+            Hint::CheckRepository => "check the name; if it is private, give a token in HF_TOKEN that can read it",
+            Hint::CheckPatterns => "check the patterns",
             Hint::NameAuthority => "name the certificates of its authority in CATALOG_CA_FILE, if it is to be trusted",
             Hint::CheckOwner => "check who owns it and its mode",
             Hint::AllowLargerFiles => {

@@ -92,7 +92,7 @@ pub use entry::{
     ArtifactKind, CatalogEntry, LifecycleState, LinkMode, MAX_ID_BYTES, Pin, Provenance, Record, Stamp, TrustState,
     check_id,
 };
-pub use error::{Error, NetError, Refused, Result};
+pub use error::{Error, HubProblem, NetError, Refused, Result};
 pub use fetch::{FileFetcher, ModelFetcher, ResolvedModel};
 pub use fs::lock::Wait;
 pub use fs::{Durability, raise_descriptor_limit};
@@ -113,6 +113,8 @@ pub use repair::{RepairOptions, RepairReport};
 pub use source::HttpSource;
 #[cfg(feature = "net")]
 pub use source::{Cx, Expected, Listing, Opened, Ranged, RemoteFile, RemoteReader, Source, Sources};
+#[cfg(feature = "hf")]
+pub use source::{GitBlobReader, HfOptions, HfSource};
 pub use stage::{StageOptions, StageReceipt, UnmovedSource};
 pub use store::{Check, Config, InvalidMinFree, MinFree, default_model_cache_dir};
 pub use verify::{BadFile, VerifyDepth, VerifyOptions, VerifyReport};

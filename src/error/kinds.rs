@@ -3,7 +3,7 @@
 use std::io;
 use std::path::Path;
 
-use super::{Error, NetError};
+use super::{Error, HubProblem, NetError};
 use crate::hint::Hint;
 
 impl Error {
@@ -61,7 +61,7 @@ impl Error {
                 | Error::SourceMissing { .. }
                 | Error::NoCatalog { .. }
                 | Error::Net { source: NetError::NotFound { .. }, .. }
-        )
+        ) || self.hub().is_some_and(HubProblem::is_not_found)
     }
 
     /// What a server, or the policy in front of it, has to do with it.
@@ -88,7 +88,14 @@ impl Error {
     /// The server does not let this user have it.
     #[must_use]
     pub fn is_denied(&self) -> bool {
-        matches!(self.net(), Some(NetError::Denied { .. }))
+        matches!(self.net(), Some(NetError::Denied { .. })) || self.hub().is_some_and(HubProblem::is_denied)
+    }
+
+    fn hub(&self) -> Option<&HubProblem> {
+        match self.net() {
+            Some(NetError::Hub { problem, .. }) => Some(problem),
+            _ => None,
+        }
     }
 
     /// The file of the store that could not be read or trusted.
@@ -140,6 +147,7 @@ impl Error {
                 | Error::Damaged { .. }
                 | Error::Occupied { .. }
                 | Error::NoGoodSource { .. }
+                | Error::Net { source: NetError::WrongGitBlob { .. }, .. }
         )
     }
 
@@ -184,10 +192,11 @@ impl Error {
 fn hint_of_net(cause: &NetError) -> Option<Hint> {
     match cause {
         NetError::Denied { .. } => Some(Hint::GetAccess),
+        NetError::Hub { problem, .. } => problem.hint(),
         NetError::NotFound { .. } => Some(Hint::CheckReference),
         NetError::Untrusted { .. } => Some(Hint::NameAuthority),
         NetError::Changed { .. } => Some(Hint::TryAgain),
-        NetError::Unreachable { .. } => Some(Hint::TryAgainLater),
+        NetError::Unreachable { .. } | NetError::WrongGitBlob { .. } => Some(Hint::TryAgainLater),
         // It says itself what would allow it.
         NetError::Refused(_) => None,
         NetError::Status { .. }

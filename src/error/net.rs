@@ -2,6 +2,8 @@
 
 use std::net::IpAddr;
 
+use super::hub::HubProblem;
+
 /// Why a request was not made: no rule of the policy allows it.
 ///
 /// The message ends with the very option that would allow it, where one can.
@@ -126,6 +128,26 @@ pub enum NetError {
     /// The server gives the file only from its beginning, and the fetch has to go on from somewhere else.
     #[error("the server does not give parts of it, and says nothing by which another version could be told")]
     NoRanges,
+    /// The Hugging Face Hub has it not, or does not give it to this user.
+    #[error("{problem}{}", in_brackets(page, request_id))]
+    #[non_exhaustive]
+    Hub {
+        /// Why.
+        problem: HubProblem,
+        /// The page of the repository, where access is asked for.
+        page: String,
+        /// What the Hub's operators can find this request by.
+        request_id: Option<String>,
+    },
+    /// Its bytes are not what the server names, however often it was asked.
+    #[error("its bytes are the git blob {found}, and {expected} was named")]
+    #[non_exhaustive]
+    WrongGitBlob {
+        /// SHA-1, in hex.
+        expected: String,
+        /// SHA-1, in hex.
+        found: String,
+    },
     /// The server does not say how large it is.
     #[error("the server does not say how large it is")]
     NoSize,
@@ -178,12 +200,16 @@ impl NetError {
     }
 }
 
-fn text(before: &str, words: &Option<String>) -> String {
+pub(super) fn text(before: &str, words: &Option<String>) -> String {
     words.as_ref().map_or_else(String::new, |words| format!("{before}{words}"))
 }
 
 fn place(page: &Option<String>, request_id: &Option<String>) -> String {
     format!("{}{}", text(", see ", page), text(", request id ", request_id))
+}
+
+fn in_brackets(page: &str, request_id: &Option<String>) -> String {
+    format!(" (see {page}{})", text(", request id ", request_id))
 }
 
 fn tried(attempts: u32) -> String {

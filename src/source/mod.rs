@@ -2,17 +2,32 @@
 //!
 //! ```text
 //! http.rs       a file on a web server
+//! hf/           the Hugging Face Hub
+//! selection.rs  which files of a repository; pattern.rs: one pattern of it
+//! git_blob.rs   a small file as something that is read by offset: checked as a whole before it is
 //! ranged.rs     one range of a file, with all that its answer has to say
 //! reader.rs     a file of a source as something that is read by offset
 //! sources.rs    all of them together, as staging asks
 //! ```
 
+#[cfg(feature = "hf")]
+mod git_blob;
+#[cfg(feature = "hf")]
+mod hf;
 #[cfg(feature = "http")]
 mod http;
+#[cfg(feature = "hf")]
+mod pattern;
 mod ranged;
 mod reader;
+#[cfg(feature = "hf")]
+mod selection;
 mod sources;
 
+#[cfg(feature = "hf")]
+pub use git_blob::GitBlobReader;
+#[cfg(feature = "hf")]
+pub use hf::{HfOptions, HfSource};
 #[cfg(feature = "http")]
 pub use http::HttpSource;
 pub use ranged::Ranged;

@@ -27,10 +27,22 @@ impl Ranged {
         range: Range<u64>,
         cx: &Cx<'_>,
     ) -> Result<Opened> {
+        self.open_or(file, headers, range, cx, &Response::into_error)
+    }
+
+    /// The same; `refusal` tells what the server of the file's URL means by an answer that is no success.
+    pub(super) fn open_or(
+        &self,
+        file: &RemoteFile,
+        headers: &[(&str, String)],
+        range: Range<u64>,
+        cx: &Cx<'_>,
+        refusal: &dyn Fn(Response) -> Error,
+    ) -> Result<Opened> {
         let known = self.places().get(&file.url).cloned();
         if let Some(place) = known {
-            match ask(file, cx.client.get_range(&place, range.clone(), None).with_purpose(Purpose::Content), &range, cx)
-            {
+            let request = cx.client.get_range(&place, range.clone(), None).with_purpose(Purpose::Content);
+            match ask(file, request, &range, cx, &Response::into_error) {
                 Err(error) if is_expired(&error) => {
                     tracing::debug!(url = file.url, %error, "asking its own server again where it is");
                     self.places().remove(&file.url);
@@ -42,7 +54,7 @@ impl Ranged {
         for (name, value) in headers {
             request = request.with_header(name, value.as_str());
         }
-        let opened = ask(file, request, &range, cx)?;
+        let opened = ask(file, request, &range, cx, refusal)?;
         if opened.url != file.url && opened.is_part {
             self.places().insert(file.url.clone(), opened.url.clone());
         }
@@ -67,7 +79,13 @@ fn is_expired(error: &Error) -> bool {
     )
 }
 
-fn ask(file: &RemoteFile, request: Request<'_>, range: &Range<u64>, cx: &Cx<'_>) -> Result<Opened> {
+fn ask(
+    file: &RemoteFile,
+    request: Request<'_>,
+    range: &Range<u64>,
+    cx: &Cx<'_>,
+    refusal: &dyn Fn(Response) -> Error,
+) -> Result<Opened> {
     let request = match &file.validator {
         Some(validator) => request.with_header("if-range", validator.as_str()),
         None => request,
@@ -82,7 +100,7 @@ fn ask(file: &RemoteFile, request: Request<'_>, range: &Range<u64>, cx: &Cx<'_>)
             (0..size_bytes.unwrap_or(u64::MAX), size_bytes)
         }
         416 => return Err(fail(outside(file, &response))),
-        _ => return Err(response.into_error()),
+        _ => return Err(refusal(response)),
     };
     let (validator, url) = (response.validator(), response.final_url().to_owned());
     Ok(Opened { body: response.into_body(), range, size_bytes, validator, is_part, url })

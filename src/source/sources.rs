@@ -6,6 +6,8 @@ use std::sync::Arc;
 #[cfg(feature = "http")]
 use super::HttpSource;
 use super::{Cx, Expected, Listing, RemoteFile, RemoteReader, Source};
+#[cfg(feature = "hf")]
+use super::{GitBlobReader, HfOptions, HfSource};
 use crate::digest::Digest;
 use crate::entry::ArtifactKind;
 use crate::error::{Error, Result};
@@ -52,6 +54,13 @@ impl Sources {
         self.with_source(&["http", "https"], HttpSource::new())
     }
 
+    /// Also repositories of the Hugging Face Hub: `hf:org/repo`.
+    #[cfg(feature = "hf")]
+    #[must_use]
+    pub fn hf(self, options: HfOptions) -> Self {
+        self.with_source(&["hf"], HfSource::new(options))
+    }
+
     /// Also a source of the caller's own, for references of these schemes.
     #[must_use]
     pub fn with_source(mut self, schemes: &'static [&'static str], source: impl Source + 'static) -> Self {
@@ -72,10 +81,28 @@ impl Sources {
         asking: &Asking,
     ) -> Result<RemoteContent> {
         let path = if kind == ArtifactKind::File { String::new() } else { file.path.clone() };
-        let expected = sha256_of(&file);
-        let reader = RemoteReader::new(source.clone(), file, self.client.clone(), asking.observer.clone())?;
-        let validator = reader.validator().map(|validator| validator.as_str().to_owned());
-        Ok(RemoteContent { path, expected, validator, reader: Arc::new(reader.with_connections(self.connections)) })
+        let (client, observer) = (self.client.clone(), asking.observer.clone());
+        match file.expected {
+            #[cfg(feature = "hf")]
+            Expected::GitBlobSha1(hash) => {
+                let reader = GitBlobReader::new(source.clone(), file, client, observer)?;
+                let validator = Some(format!("git blob {}", hex::encode(hash)));
+                Ok(RemoteContent { path, expected: None, validator, reader: Arc::new(reader) })
+            }
+            // Only sources of the caller's own name one in such a build.
+            #[cfg(not(feature = "hf"))]
+            Expected::GitBlobSha1(_) => {
+                let detail = "its git blob cannot be checked without the feature hf".into();
+                Err(Error::Net { url: file.url, source: crate::error::NetError::Malformed { detail } })
+            }
+            _ => {
+                let expected = sha256_of(&file);
+                let reader = RemoteReader::new(source.clone(), file, client, observer)?;
+                let validator = reader.validator().map(|validator| validator.as_str().to_owned());
+                let reader = Arc::new(reader.with_connections(self.connections));
+                Ok(RemoteContent { path, expected, validator, reader })
+            }
+        }
     }
 }
 

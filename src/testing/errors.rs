@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::digest::{Digest, DigestError};
-use crate::error::{Error, NetError, Refused};
+use crate::error::{Error, HubProblem, NetError, Refused};
 use crate::hint::{Collection, Hint};
 
 fn path(name: &str) -> PathBuf {
@@ -20,6 +20,11 @@ fn system(action: &'static str, kind: io::ErrorKind) -> Error {
 
 fn net(source: NetError) -> Error {
     Error::Net { url: "https://models.example.org/acme/tiny.gguf".into(), source }
+}
+
+fn hub(problem: HubProblem) -> Error {
+    let page = "https://models.example.org/acme/tiny".into();
+    net(NetError::Hub { problem, page, request_id: Some("Root=1-abc".into()) })
 }
 
 /// At least one of every variant of [`Error`](enum@crate::Error).
@@ -128,6 +133,17 @@ pub fn error_samples() -> Vec<Error> {
         net(NetError::malformed("2 bytes come as the range 0 to 3")),
         net(NetError::Untrusted { detail: "invalid peer certificate: UnknownIssuer".into() }),
         net(NetError::Unreachable { attempts: 6, detail: "the connection ended early".into() }),
+        net(NetError::WrongGitBlob { expected: "0".repeat(40), found: "1".repeat(40) }),
+        hub(HubProblem::GatedWithoutToken),
+        hub(HubProblem::NotGranted),
+        hub(HubProblem::NoRepository { had_token: false }),
+        hub(HubProblem::NoRepository { had_token: true }),
+        hub(HubProblem::BadToken),
+        hub(HubProblem::NoRevision { revision: "v2".into() }),
+        hub(HubProblem::NoFile { path: "tiny.gguf".into() }),
+        hub(HubProblem::NothingSelected),
+        hub(HubProblem::Disabled),
+        hub(HubProblem::Denied { status: 403, reason: Some("not from there".into()) }),
         Error::InvalidNetRule { rule: "ftp://a".into(), reason: "only http and https are spoken".into() },
         Error::InvalidNetSetting { what: "/etc/catalog/net.toml".into(), reason: "allow is there twice".into() },
         Error::Cancelled { what: "reading /srv/models/a.gguf".into() },

@@ -1,0 +1,118 @@
+//! The two requests that tell everything of a repository.
+
+use serde::Deserialize;
+use url::Url;
+
+use super::options::HfOptions;
+use super::tree::{Entry, Trouble};
+use super::{Repository, is_commit, link, refusal};
+use crate::error::{Error, NetError, Result};
+use crate::excerpt::excerpt;
+use crate::net::{Response, shown};
+use crate::source::Cx;
+
+/// All that the Hub may say of one repository: some hundred thousand files.
+const LIMIT_BYTES: u64 = 64 << 20;
+
+pub(super) struct Hub<'a> {
+    options: &'a HfOptions,
+    repository: &'a Repository<'a>,
+    cx: &'a Cx<'a>,
+}
+
+#[derive(Deserialize)]
+struct Info {
+    sha: String,
+}
+
+impl<'a> Hub<'a> {
+    pub(super) fn new(options: &'a HfOptions, repository: &'a Repository<'a>, cx: &'a Cx<'a>) -> Self {
+        Hub { options, repository, cx }
+    }
+
+    /// The commit that the revision is at.
+    pub(super) fn pin(&self) -> Result<String> {
+        let url = self.api("revision", self.repository.revision);
+        let (response, mut left_bytes) = (self.get(&url)?, LIMIT_BYTES);
+        let Info { sha } = read(response, &mut left_bytes)?;
+        if !is_commit(&sha) {
+            let source = NetError::malformed(format!("it names no commit, but {:?}", excerpt(&sha)));
+            return Err(Error::Net { url: shown(&url), source });
+        }
+        Ok(sha)
+    }
+
+    /// Everything that a commit has, from all pages.
+    pub(super) fn tree(&self, commit: &str) -> Result<Vec<Entry>> {
+        let mut next = Some(self.tree_url(commit));
+        let (mut entries, mut left_bytes) = (Vec::new(), LIMIT_BYTES);
+        while let Some(url) = next {
+            let response = self.get(&url)?;
+            let fail = |detail: &str| Error::Net { url: shown(&url), source: NetError::malformed(detail) };
+            next = match response.header("link").and_then(link::next) {
+                None => None,
+                Some(target) => Some(url.join(target).map_err(|_| fail("the next page has no URL"))?),
+            };
+            // The token goes to that page as well.
+            if next.as_ref().is_some_and(|next| next.origin() != self.options.endpoint().origin()) {
+                return Err(fail("the next page is on another server"));
+            }
+            let page: Vec<Entry> = read(response, &mut left_bytes)?;
+            // Otherwise there could be a next one for ever.
+            if page.is_empty() && next.is_some() {
+                return Err(fail("an empty page has a next one"));
+            }
+            entries.extend(page);
+        }
+        Ok(entries)
+    }
+
+    /// Where a file of a commit is asked for.
+    pub(super) fn file_url(&self, commit: &str, path: &str) -> String {
+        let Repository { org, name, .. } = self.repository;
+        self.options.url([*org, *name, "resolve", commit].into_iter().chain(path.split('/'))).into()
+    }
+
+    /// An error about what is in a commit.
+    pub(super) fn fail_tree(&self, commit: &str, trouble: Trouble) -> Error {
+        let Repository { org, name, .. } = self.repository;
+        let page = || self.options.url([*org, *name, "tree", commit]).into();
+        let source = match trouble {
+            Trouble::Hub(problem) => NetError::Hub { problem, page: page(), request_id: None },
+            Trouble::Malformed(detail) => NetError::Malformed { detail },
+        };
+        Error::Net { url: shown(&self.tree_url(commit)), source }
+    }
+
+    fn api(&self, what: &str, revision: &str) -> Url {
+        let Repository { org, name, .. } = self.repository;
+        self.options.url(["api", "models", org, name, what, revision])
+    }
+
+    fn tree_url(&self, commit: &str) -> Url {
+        let mut url = self.api("tree", commit);
+        url.set_query(Some("recursive=true&expand=false"));
+        url
+    }
+
+    fn get(&self, url: &Url) -> Result<Response> {
+        let mut request = self.cx.client.get(url.as_str());
+        for (name, value) in self.options.headers(url) {
+            request = request.with_header(name, value);
+        }
+        let response = request.send(self.cx.observer)?;
+        if response.status() == 200 { Ok(response) } else { Err(refusal::read(response, self.options)) }
+    }
+}
+
+/// An answer's JSON, whose bytes are taken off what may still come.
+fn read<T: for<'de> Deserialize<'de>>(response: Response, left_bytes: &mut u64) -> Result<T> {
+    let url = shown(response.url());
+    let kind = excerpt(response.header("content-type").unwrap_or("none"));
+    let bytes = response.bytes(*left_bytes)?;
+    *left_bytes = left_bytes.saturating_sub(bytes.len() as u64);
+    serde_json::from_slice(&bytes).map_err(|e| {
+        let source = NetError::malformed(format!("it is not what the Hub says there ({e}; type {kind:?})"));
+        Error::Net { url, source }
+    })
+}

@@ -1,0 +1,129 @@
+//! The Hugging Face Hub: `hf:org/repo[@revision][/path]`.
+//!
+//! Two requests say everything of a repository: which commit a revision is at, and what files it has, with their sizes and
+//! hashes. No file is asked about by itself.
+//!
+//! ```text
+//! options.rs    the endpoint, the token, and where users of the Hub's own tools have put them
+//! api.rs        the two requests
+//! link.rs       where the next page is
+//! tree.rs       the files of a commit
+//! refusal.rs    what the Hub means when it does not give something
+//! ```
+
+mod api;
+mod link;
+mod options;
+mod refusal;
+mod tree;
+
+pub use options::HfOptions;
+
+use std::ops::Range;
+
+use url::Url;
+
+use super::selection::Selection;
+use super::{Cx, Listing, Opened, Ranged, RemoteFile, Source};
+use crate::error::{Error, NetError, Result};
+use crate::excerpt::excerpt;
+use crate::model_ref::ModelRef;
+use crate::net::shown;
+use api::Hub;
+
+/// A server that the Hub sends us to may deny what the Hub has just signed, when its clock is ahead. The Hub is asked so often.
+const SIGNATURES: u32 = 3;
+
+/// Repositories of the Hugging Face Hub.
+#[derive(Debug, Default)]
+pub struct HfSource {
+    options: HfOptions,
+    ranged: Ranged,
+}
+
+impl HfSource {
+    /// One that has asked nobody yet.
+    #[must_use]
+    pub fn new(options: HfOptions) -> Self {
+        HfSource { options, ..HfSource::default() }
+    }
+
+    fn check_online(&self, reference: impl FnOnce() -> String) -> Result<()> {
+        if self.options.is_offline() { Err(Error::Offline { reference: reference() }) } else { Ok(()) }
+    }
+}
+
+impl Source for HfSource {
+    /// Pins the revision to a commit, and lists the file or the files below the folder that the reference names.
+    fn resolve(&self, reference: &ModelRef, cx: &Cx<'_>) -> Result<Listing> {
+        let repository = Repository::of(reference)?;
+        self.check_online(|| reference.to_string())?;
+        let hub = Hub::new(&self.options, &repository, cx);
+        let fixed = self.fixed(reference);
+        let commit = match &fixed {
+            Some(commit) => commit.clone(),
+            None => hub.pin()?,
+        };
+        let (kind, files) = tree::select(hub.tree(&commit)?, repository.path, &Selection::new(cx.include, cx.exclude))
+            .map_err(|trouble| hub.fail_tree(&commit, trouble))?;
+        let files = files.into_iter().map(|file| {
+            let url = hub.file_url(&commit, &file.path);
+            RemoteFile::new(file.name, url).with_size(file.size_bytes).with_expected(file.expected)
+        });
+        let named_by = self.options.endpoint().host_str().map(str::to_owned);
+        let listing = Listing::new(repository.label(), kind, files.collect()).with_named_by(named_by);
+        Ok(listing.with_pinned(commit, fixed.is_some()))
+    }
+
+    /// A commit, in full.
+    fn fixed(&self, reference: &ModelRef) -> Option<String> {
+        reference.hf_revision().filter(|revision| is_commit(revision)).map(str::to_owned)
+    }
+
+    fn open(&self, file: &RemoteFile, range: Range<u64>, cx: &Cx<'_>) -> Result<Opened> {
+        let url = Url::parse(&file.url).map_err(|e| Error::Net {
+            url: excerpt(&file.url),
+            source: NetError::malformed(format!("it is no URL: {e}")),
+        })?;
+        self.check_online(|| shown(&url))?;
+        let headers = self.options.headers(&url);
+        let refusal = |response| refusal::read(response, &self.options);
+        let mut times = 1;
+        loop {
+            match self.ranged.open_or(file, &headers, range.clone(), cx, &refusal) {
+                // What the Hub itself denies is a `NetError::Hub`.
+                Err(Error::Net { source: NetError::Denied { .. }, .. }) if times < SIGNATURES => times += 1,
+                other => return other,
+            }
+        }
+    }
+}
+
+/// What a reference names.
+struct Repository<'a> {
+    org: &'a str,
+    name: &'a str,
+    revision: &'a str,
+    path: Option<&'a str>,
+}
+
+impl<'a> Repository<'a> {
+    fn of(reference: &'a ModelRef) -> Result<Self> {
+        let ModelRef::Hf { org, repo, path } = reference else {
+            let scheme = reference.scheme().to_owned();
+            return Err(Error::NoFetcher { scheme, reference: reference.to_string() });
+        };
+        let (name, revision) = repo.split_once('@').unwrap_or((repo, "main"));
+        Ok(Repository { org, name, revision, path: path.as_deref() })
+    }
+
+    /// What is called so is the file, the folder, or the repository.
+    fn label(&self) -> &str {
+        self.path.and_then(|path| path.rsplit('/').next()).unwrap_or(self.name)
+    }
+}
+
+/// A commit as the Hub writes it: git's own short forms, and capitals, may also be the name of a branch.
+fn is_commit(text: &str) -> bool {
+    text.len() == 40 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+}

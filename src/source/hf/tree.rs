@@ -1,0 +1,204 @@
+//! The files of a commit: what the Hub lists, held against what can be a file of a model at all.
+
+use std::collections::BTreeSet;
+
+use serde::Deserialize;
+
+use crate::digest::Digest;
+use crate::entry::ArtifactKind;
+use crate::error::HubProblem;
+use crate::excerpt::excerpt;
+use crate::source::Expected;
+use crate::source::selection::Selection;
+
+/// One thing that the Hub lists.
+#[derive(Debug, Deserialize)]
+pub(super) struct Entry {
+    #[serde(rename = "type")]
+    kind: String,
+    path: String,
+    #[serde(default)]
+    oid: String,
+    #[serde(default)]
+    size: u64,
+    lfs: Option<Lfs>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Lfs {
+    oid: String,
+    size: u64,
+}
+
+/// A file that was asked for.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct TreeFile {
+    /// In the repository.
+    pub(super) path: String,
+    /// Below the folder that the reference names; of one file, its name.
+    pub(super) name: String,
+    pub(super) size_bytes: u64,
+    pub(super) expected: Expected,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Trouble {
+    Hub(HubProblem),
+    Malformed(String),
+}
+
+/// The file at `path`, or the files below it, or all; of these, what is selected.
+pub(super) fn select(
+    entries: Vec<Entry>,
+    path: Option<&str>,
+    selection: &Selection,
+) -> Result<(ArtifactKind, Vec<TreeFile>), Trouble> {
+    let mut kind = ArtifactKind::Tree;
+    let mut named = Vec::new();
+    for entry in entries.into_iter().filter(|entry| entry.kind == "file") {
+        let name = match path {
+            None => entry.path.clone(),
+            Some(path) if entry.path == path => {
+                kind = ArtifactKind::File;
+                path.rsplit('/').next().unwrap_or(path).to_owned()
+            }
+            Some(path) => match entry.path.strip_prefix(path).and_then(|rest| rest.strip_prefix('/')) {
+                Some(below) => below.to_owned(),
+                None => continue,
+            },
+        };
+        named.push((name, entry));
+    }
+    match path {
+        Some(path) if named.is_empty() => return Err(Trouble::Hub(HubProblem::NoFile { path: excerpt(path) })),
+        _ => {}
+    }
+    named.retain(|(_, entry)| selection.takes(&entry.path));
+    if named.is_empty() {
+        return Err(Trouble::Hub(HubProblem::NothingSelected));
+    }
+    let files: Vec<TreeFile> = named.into_iter().map(|(name, entry)| read(name, entry)).collect::<Result<_, _>>()?;
+    check_apart(&files)?;
+    Ok((kind, files))
+}
+
+fn read(name: String, entry: Entry) -> Result<TreeFile, Trouble> {
+    let fail = |problem: &str| Trouble::Malformed(format!("the file {:?} {problem}", excerpt(&entry.path)));
+    let is_plain = entry.path.split('/').all(|part| !matches!(part, "" | "." | ".."));
+    if !is_plain || entry.path.chars().any(char::is_control) {
+        return Err(fail("has a path that leads nowhere below the repository"));
+    }
+    let expected = match &entry.lfs {
+        Some(lfs) if lfs.size != entry.size => return Err(fail("has two sizes")),
+        Some(lfs) => Digest::from_sha256_hex(&lfs.oid).map(Expected::Sha256),
+        None => git_hash(&entry.oid).map(Expected::GitBlobSha1),
+    };
+    let expected = expected.ok_or_else(|| fail("has no hash"))?;
+    Ok(TreeFile { path: entry.path, name, size_bytes: entry.size, expected })
+}
+
+fn git_hash(digits: &str) -> Option<[u8; 20]> {
+    let mut bytes = [0; 20];
+    hex::decode_to_slice(digits, &mut bytes).ok().map(|()| bytes)
+}
+
+/// No two files have one path, and none has the path of another one's folder.
+fn check_apart(files: &[TreeFile]) -> Result<(), Trouble> {
+    let paths: BTreeSet<&str> = files.iter().map(|file| file.name.as_str()).collect();
+    if paths.len() < files.len() {
+        return Err(Trouble::Malformed("two files have the same path".into()));
+    }
+    let folders = paths.iter().flat_map(|path| path.match_indices('/').filter_map(|(at, _)| path.get(..at)));
+    match folders.into_iter().find(|folder| paths.contains(folder)) {
+        Some(folder) => Err(Trouble::Malformed(format!("{:?} is a file and a folder", excerpt(folder)))),
+        None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn all() -> Selection {
+        Selection::new(&[], &[])
+    }
+
+    fn git(path: &str) -> Value {
+        json!({"type": "file", "oid": "0".repeat(40), "size": 3, "path": path})
+    }
+
+    fn chosen(
+        entries: &[Value],
+        path: Option<&str>,
+        selection: &Selection,
+    ) -> Result<(ArtifactKind, Vec<TreeFile>), Trouble> {
+        let entries = entries.iter().map(|entry| serde_json::from_value(entry.clone()).unwrap()).collect();
+        select(entries, path, selection)
+    }
+
+    fn names(path: Option<&str>) -> (ArtifactKind, Vec<String>) {
+        let folder = json!({"type": "directory", "oid": "0".repeat(40), "size": 0, "path": "a"});
+        let tree = [folder, git("a/b/c"), git("a/d"), git("ab"), git("e")];
+        let (kind, files) = chosen(&tree, path, &all()).unwrap();
+        (kind, files.into_iter().map(|file| file.name).collect())
+    }
+
+    // Red when a folder's name is taken for the beginning of any name.
+    #[test]
+    fn a_file_a_folder_or_all() {
+        let owned = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+        assert_eq!(names(None), (ArtifactKind::Tree, owned(&["a/b/c", "a/d", "ab", "e"])));
+        assert_eq!(names(Some("a")), (ArtifactKind::Tree, owned(&["b/c", "d"])));
+        assert_eq!(names(Some("a/b")), (ArtifactKind::Tree, owned(&["c"])));
+        assert_eq!(names(Some("a/d")), (ArtifactKind::File, owned(&["d"])));
+        let missing = chosen(&[git("ab")], Some("a"), &all());
+        assert_eq!(missing, Err(Trouble::Hub(HubProblem::NoFile { path: "a".into() })));
+    }
+
+    #[test]
+    fn patterns_are_about_the_path_in_the_repository() {
+        let selection = Selection::new(&["a/*.gguf".into()], &["*/old*".into()]);
+        let tree = [git("a/b.gguf"), git("a/old.gguf"), git("b.gguf"), git("a/c.json")];
+        let (_, files) = chosen(&tree, Some("a"), &selection).unwrap();
+        assert_eq!(files.iter().map(|file| file.name.as_str()).collect::<Vec<_>>(), ["b.gguf"]);
+        let none = Selection::new(&["*.onnx".into()], &[]);
+        assert_eq!(chosen(&tree, None, &none), Err(Trouble::Hub(HubProblem::NothingSelected)));
+        assert_eq!(chosen(&[], None, &all()), Err(Trouble::Hub(HubProblem::NothingSelected)));
+    }
+
+    #[test]
+    fn a_file_in_lfs_has_its_sha256() {
+        let lfs = json!({"type": "file", "oid": "0".repeat(40), "size": 3, "path": "a", "lfs": {"oid": "1".repeat(64), "size": 3}});
+        let (_, files) = chosen(&[lfs], None, &all()).unwrap();
+        assert_eq!(files[0].expected, Expected::Sha256(Digest::from_sha256([0x11; 32])));
+    }
+
+    // Each is red when its check is taken out of `read` or `check_apart`.
+    #[rstest]
+    #[case::up(git("../a"), "leads nowhere")]
+    #[case::up_inside(git("a/../../b"), "leads nowhere")]
+    #[case::absolute(git("/etc/passwd"), "leads nowhere")]
+    #[case::dot(git("./a"), "leads nowhere")]
+    #[case::empty(git(""), "leads nowhere")]
+    #[case::empty_part(git("a//b"), "leads nowhere")]
+    #[case::folder(git("a/"), "leads nowhere")]
+    #[case::nul(git("a\0b"), "leads nowhere")]
+    #[case::line(git("a\nb"), "leads nowhere")]
+    #[case::same(git("other"), "the same path")]
+    #[case::below_a_file(git("other/a"), "a file and a folder")]
+    #[case::no_hash(json!({"type": "file", "size": 3, "path": "a"}), "has no hash")]
+    #[case::short_hash(json!({"type": "file", "oid": "00", "size": 3, "path": "a"}), "has no hash")]
+    #[case::lfs_hash(json!({"type": "file", "oid": "00", "size": 3, "path": "a", "lfs": {"oid": "00", "size": 3}}), "has no hash")]
+    #[case::sizes(json!({"type": "file", "oid": "00", "size": 3, "path": "a", "lfs": {"oid": "00", "size": 4}}), "two sizes")]
+    fn what_cannot_be_a_file(#[case] entry: Value, #[case] problem: &str) {
+        match chosen(&[git("other"), entry], None, &all()) {
+            Err(Trouble::Malformed(detail)) => {
+                assert!(detail.contains(problem) && !detail.contains(char::is_control), "{detail}");
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+}
