@@ -102,6 +102,7 @@ pub use gc::{
 };
 pub use hash::{FileHash, HashFunction, HashOptions, HashValue, hash_files};
 pub use hint::{Collection, Hint};
+pub use ingest::{PartialInfo, PartialState};
 pub use lease::{Lease, ModelMap, OwnedMap};
 pub use model_ref::ModelRef;
 #[cfg(feature = "net")]

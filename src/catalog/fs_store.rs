@@ -1,8 +1,11 @@
-//! The trait, as it is done on a file system.
+//! The traits, as they are done on a file system.
 
 use super::{CatalogStore, FsCatalog, sorted};
 use crate::entry::{CatalogEntry, LifecycleState};
 use crate::error::Result;
+use crate::fetch::{ModelFetcher, ResolvedModel};
+use crate::model_ref::ModelRef;
+use crate::stage::StageOptions;
 
 impl CatalogStore for FsCatalog {
     fn get(&self, id: &str) -> Result<Option<CatalogEntry>> {
@@ -46,5 +49,12 @@ impl CatalogStore for FsCatalog {
 
     fn delete(&self, id: &str) -> Result<bool> {
         Ok(self.remove(id)?.is_some())
+    }
+}
+
+/// Over the sources that the handle has (`with_sources`). The id is the reference's own string.
+impl ModelFetcher for FsCatalog {
+    fn ensure_present(&self, mr: &ModelRef) -> Result<ResolvedModel> {
+        self.ensure(mr, &StageOptions::default())
     }
 }

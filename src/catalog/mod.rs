@@ -16,6 +16,7 @@ use crate::error::Result;
 use crate::fetch::{ResolvedModel, Resolver};
 use crate::gc::{self, DiskUsage, GcPlan, GcPolicy, GcReport, RemoveOptions, RemoveReceipt};
 use crate::index::Records;
+use crate::ingest::{self, PartialInfo};
 use crate::lease::{self, Lease};
 use crate::model_ref::ModelRef;
 use crate::repair::{self, RepairOptions, RepairReport};
@@ -66,7 +67,7 @@ impl FsCatalog {
     }
 
     /// Makes sure that the artifact of a reference is here, and says where: [`stage`](FsCatalog::stage) for a local file or
-    /// directory, a look-up for what only a fetcher could bring. Its use is noted.
+    /// directory; what a server gives is fetched when it is not here, and nobody is asked when it is. Its use is noted.
     ///
     /// ```
     /// use catalog_core::{ModelRef, StageOptions};
@@ -120,6 +121,19 @@ impl FsCatalog {
         // The folder of a damaged tree is there, and other files in it.
         let here = record.damaged_ms.is_none() && is_there(&record)?;
         Ok(here.then_some(ResolvedModel { id: record.entry.id, local_path: record.entry.local_path }))
+    }
+
+    /// What interrupted copies and fetches have left, sorted by key, and those that go on. The next process that stages the
+    /// same goes on with it; a collection removes what was not written to within its grace.
+    pub fn partials(&self) -> Result<Vec<PartialInfo>> {
+        ingest::partials(&self.store.root)
+    }
+
+    /// Removes one of them, by its key. `None`: there is none, or a process works on it. Otherwise how many bytes on disk
+    /// came free.
+    pub fn remove_partial(&self, key: &str) -> Result<Option<u64>> {
+        let is_there = ingest::partials(&self.store.root)?.iter().any(|partial| partial.key == key);
+        if is_there { ingest::remove_partial(&self.store.root, key) } else { Ok(None) }
     }
 
     /// Measures the store. Looks at every entry and every blob.

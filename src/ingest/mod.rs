@@ -29,7 +29,8 @@ mod target;
 
 pub(crate) use batch::{Job, ingest_all};
 pub(crate) use partial::reserved_bytes;
-pub(crate) use partial::{PartialState, bytes_of_partials, partial, partials, remove_partial};
+pub use partial::{PartialInfo, PartialState};
+pub(crate) use partial::{bytes_of_partials, partial, partials, remove_partial};
 pub(crate) use present::{Candidates, Present};
 pub(crate) use target::PARTIAL_FROM_BYTES;
 

@@ -81,7 +81,7 @@ pub(super) fn decide(
     // in the end.
     let known = store.record(&id)?;
     let ModelRef::File { path } = reference else {
-        return remote::decide(from, reference, known, id, options);
+        return remote::decide(store, from, reference, known, id, options);
     };
     let source = absolute(path)?;
     let reference = source.to_str().map_or_else(|| id.clone(), |path| format!("file:{path}"));

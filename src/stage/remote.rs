@@ -22,7 +22,7 @@ use crate::layout;
 use crate::model_ref::ModelRef;
 use crate::observer::{Event, Observer};
 use crate::read_at::ReadAt;
-use crate::store::{Store, is_there};
+use crate::store::Store;
 
 /// Where references may be fetched from, and whether what is here will do.
 #[derive(Clone, Copy, Default)]
@@ -55,6 +55,7 @@ pub(super) struct Fetched {
 
 /// Decides on a reference that is not a local file's. What the catalog holds of it may do.
 pub(super) fn decide(
+    store: &Store,
     from: &From<'_>,
     reference: &ModelRef,
     known: Option<Record>,
@@ -66,7 +67,7 @@ pub(super) fn decide(
         check_name(name)?;
     }
     let question = Question { reference: reference.clone(), name, id, options: options.clone() };
-    let held = question.held(known)?;
+    let held = question.held(store, known)?;
     let Some(sources) = from.sources.filter(|sources| sources.takes(reference)) else {
         // One that no fetcher of this build can bring is fine when the catalog holds it already.
         let no_fetcher =
@@ -97,14 +98,14 @@ impl Question {
     }
 
     /// What the catalog holds of the reference, as `path` would give it out.
-    fn held(&self, known: Option<Record>) -> Result<Option<Record>> {
+    fn held(&self, store: &Store, known: Option<Record>) -> Result<Option<Record>> {
         let is_it = |record: &Record| {
             let is_reference =
                 self.id == self.name || record.source.as_ref().is_some_and(|source| source.reference == self.name);
             is_reference && self.options.digest.is_none_or(|expected| record.entry.digest == Some(expected))
         };
         match known.filter(is_it) {
-            Some(record) if record.damaged_ms.is_none() && is_there(&record)? => Ok(Some(record)),
+            Some(record) if record.damaged_ms.is_none() && store.is_intact(&record)? => Ok(Some(record)),
             _ => Ok(None),
         }
     }
@@ -149,7 +150,7 @@ impl Question {
             false => None,
         };
         // Whoever had the right before may have brought it.
-        let held = self.held(store.record(&self.id)?)?;
+        let held = self.held(store, store.record(&self.id)?)?;
         if let Some(record) = held.clone().filter(|record| self.is_fixed(sources, record))
             && let Some(decision) = unchanged(record)
         {

@@ -143,7 +143,7 @@ mod tests {
         );
         assert_eq!(of(Exit::Busy), "Busy Busy");
         assert_eq!(of(Exit::Refused), ["Net"; 8].join(" "));
-        assert_eq!(of(Exit::Unreachable), "Net");
+        assert_eq!(of(Exit::Unreachable), "Net Offline");
         assert_eq!(of(Exit::Denied), "Net");
         assert_eq!(of(Exit::Cancelled), "Cancelled");
         assert_eq!(of(Exit::Done), "");

@@ -20,6 +20,7 @@ mod list;
 mod man;
 mod net;
 mod output;
+mod partials;
 mod path;
 mod pin;
 mod pins;
@@ -115,6 +116,7 @@ verbs! {
     Unpin => unpin,
     Gc => gc,
     Du => du,
+    Partials => partials,
     Config => config,
     Doctor => doctor,
     Hash => hash,

@@ -3,6 +3,8 @@
 use std::ffi::OsString;
 use std::path::Path;
 
+use serde::Serialize;
+
 use super::journal::Summary;
 use super::{DATA, JOURNAL, What};
 use crate::error::Result;
@@ -13,10 +15,12 @@ use crate::fs::{Kind, Meta, Root};
 use crate::layout::{self, Thing};
 use crate::sum::SumBytes;
 
-/// Whether a partial is worked on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum PartialState {
-    /// A process fills it, or waits to publish it.
+/// Whether a process works on an unfinished copy or fetch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
+#[non_exhaustive]
+pub enum PartialState {
+    /// A process fills it, or waits to record it.
     Alive,
     /// No process does. The next one that wants the same bytes goes on with it.
     Dead,
@@ -24,25 +28,31 @@ pub(crate) enum PartialState {
     Unknown,
 }
 
-/// What a look at a partial tells, without a wait.
-#[derive(Clone, Debug)]
-pub(crate) struct PartialFacts {
+/// What an interrupted copy or fetch has left, or one that goes on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct PartialInfo {
     /// Its name in `partials/`.
-    pub(crate) key: String,
-    /// Where its bytes come from, for people: a path, an address. Empty if that cannot be read.
-    pub(crate) name: String,
-    pub(crate) state: PartialState,
-    /// The size of the whole file.
-    pub(crate) size_bytes: u64,
-    pub(crate) done_bytes: u64,
-    /// What its removal frees: all of its room, which is reserved from the beginning; nothing of a clone's.
-    pub(crate) disk_bytes: u64,
-    /// The time of the last write to it.
-    pub(crate) changed_ms: u64,
+    pub key: String,
+    /// Where its bytes come from, for people: a path, a URL. Empty if that cannot be read.
+    #[serde(rename = "reference")]
+    pub name: String,
+    /// Whether a process works on it.
+    pub state: PartialState,
+    /// Bytes that are here.
+    #[serde(rename = "bytes_done")]
+    pub done_bytes: u64,
+    /// Bytes of the whole file.
+    #[serde(rename = "bytes_total")]
+    pub size_bytes: u64,
+    /// Bytes on disk that its removal frees: all of its room, which is reserved from the beginning; nothing of a clone's.
+    pub disk_bytes: u64,
+    /// When it was last written to, in milliseconds since the Unix epoch.
+    pub changed_ms: u64,
 }
 
 /// Every partial, sorted by key. One that cannot be read is listed with what is known of it.
-pub(crate) fn partials(root: &Root) -> Result<Vec<PartialFacts>> {
+pub(crate) fn partials(root: &Root) -> Result<Vec<PartialInfo>> {
     Ok(keys(root)?.into_iter().map(|(key, meta)| partial(root, &key, meta.mtime_ns)).collect())
 }
 
@@ -67,7 +77,7 @@ fn keys(root: &Root) -> Result<Vec<(String, Meta)>> {
 }
 
 /// One of them, whose folder was changed last at `made_ns`.
-pub(crate) fn partial(root: &Root, key: &str, made_ns: i128) -> PartialFacts {
+pub(crate) fn partial(root: &Root, key: &str, made_ns: i128) -> PartialInfo {
     let folder = layout::partial(key);
     let files = root.entries(&folder);
     let state = match OwnedFolder::claim(root, &folder) {
@@ -79,7 +89,7 @@ pub(crate) fn partial(root: &Root, key: &str, made_ns: i128) -> PartialFacts {
     let journal = root.open_file(&folder.join(JOURNAL)).ok().flatten();
     let Summary { name, size_bytes, done_bytes } = journal.and_then(Summary::read).unwrap_or_default();
     let changed_ns = files.iter().map(|(_, meta)| meta.mtime_ns).max().unwrap_or(made_ns);
-    PartialFacts {
+    PartialInfo {
         key: key.to_owned(),
         name,
         state,

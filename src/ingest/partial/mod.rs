@@ -23,7 +23,8 @@ mod open;
 mod pull;
 mod stream;
 
-pub(crate) use inventory::{PartialState, bytes_of_partials, partial, partials, remove_partial, reserved_bytes};
+pub use inventory::{PartialInfo, PartialState};
+pub(crate) use inventory::{bytes_of_partials, partial, partials, remove_partial, reserved_bytes};
 pub(super) use open::Begin;
 pub(super) use stream::Position;
 

@@ -1,0 +1,82 @@
+//! `catalog partials`: what interrupted copies and fetches have left.
+
+use catalog_core::{PartialInfo, PartialState};
+
+use crate::app::App;
+use crate::failure::{Failure, Outcome};
+use crate::human;
+
+/// List what interrupted copies and fetches have left, and remove it
+///
+/// Whoever stages the same again goes on where it was. `gc` removes what was not written to within its grace.
+#[derive(clap::Args)]
+#[command(after_help = "Examples:
+  catalog partials
+  catalog partials --remove           # all that nobody works on
+  catalog partials --remove 3f2a…     # one of them, by its key")]
+pub(crate) struct Args {
+    /// Remove these, by their keys; without a key, all that no process works on
+    #[arg(long, value_name = "KEY", num_args = 0..)]
+    remove: Option<Vec<String>>,
+}
+
+impl Args {
+    pub(crate) fn run(self, app: &mut App) -> Outcome {
+        let catalog = app.open()?;
+        let partials = catalog.partials()?;
+        let Some(keys) = self.remove else { return list(app, &partials) };
+        let (named, chosen): (bool, Vec<String>) = match keys.as_slice() {
+            [] => {
+                let dead = partials.iter().filter(|partial| partial.state == PartialState::Dead);
+                (false, dead.map(|partial| partial.key.clone()).collect())
+            }
+            keys => (true, keys.to_vec()),
+        };
+        app.each(chosen, |app, key| {
+            let Some(partial) = partials.iter().find(|partial| partial.key == key) else {
+                return Err(Failure::Failed(format!(
+                    "could not remove the partial {key:?}: there is none of this key"
+                )));
+            };
+            match catalog.remove_partial(&key)? {
+                Some(bytes) => {
+                    let words = || format!("removed {}: {} freed", name(partial), human::size(bytes)).into_bytes();
+                    app.receipt(&Removed { key: &key, disk_bytes: bytes }, |_| words());
+                    Ok(())
+                }
+                None if named => Err(Failure::Failed(format!(
+                    "could not remove the partial {key}: a process works on it; end that first"
+                ))),
+                None => Ok(()),
+            }
+        })
+    }
+}
+
+#[derive(serde::Serialize)]
+struct Removed<'a> {
+    key: &'a str,
+    disk_bytes: u64,
+}
+
+fn name(partial: &PartialInfo) -> String {
+    if partial.name.is_empty() { "of something that cannot be read".to_owned() } else { partial.name.clone() }
+}
+
+fn list(app: &mut App, partials: &[PartialInfo]) -> Outcome {
+    if app.json() {
+        partials.iter().for_each(|partial| app.out.json(partial));
+        return Ok(());
+    }
+    if partials.is_empty() {
+        app.note("there are none");
+        return Ok(());
+    }
+    for partial in partials {
+        let in_use = if partial.state == PartialState::Alive { ", a process works on it" } else { "" };
+        let (done, whole) = (human::size(partial.done_bytes), human::size(partial.size_bytes));
+        let ago = human::ago(partial.changed_ms);
+        app.out.line(format!("{}  {done} of {whole}, {ago}{in_use}: {}", partial.key, app.out.shown(&name(partial))));
+    }
+    Ok(())
+}
