@@ -4,7 +4,7 @@ use std::env;
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
-use catalog_core::{Cancel, ClientOptions, FsCatalog, Policy, Sources};
+use catalog_core::{Cancel, ClientOptions, FsCatalog, HfOptions, Policy, Sources};
 
 use crate::amount;
 
@@ -48,7 +48,8 @@ impl Net {
         let mut options = ClientOptions::from_env().with_cancel(cancel.clone());
         (options.retries, options.idle_timeout) = (self.retries, self.timeout);
         options.limit_bytes_per_s = self.limit_rate;
-        let sources = Sources::with_options(policy, options)?.with_connections(self.connections.get()).http();
+        let sources = Sources::with_options(policy, options)?.with_connections(self.connections.get());
+        let sources = sources.http().hf(HfOptions::from_env()?);
         Ok(catalog.with_sources(sources))
     }
 

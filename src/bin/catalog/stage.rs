@@ -25,7 +25,7 @@ use crate::text::shell_word;
 /// When another process stages the same reference, this one waits for it, and then has nothing left to do. Where
 /// `catalog config` has set limits, models that were not used for long are evicted when room is needed.
 ///
-/// A REF is a path, `file:/path`, or `https://…` and `http://…`. Nothing is fetched from a server that `--allow-net`,
+/// A REF is a path, `file:/path`, `https://…`, `http://…`, or `hf:org/repo[@revision][/path]` on the Hugging Face Hub. Nothing is fetched from a server that `--allow-net`,
 /// CATALOG_ALLOW_NET or `catalog config set allow_net` does not allow. What was fetched is right, or is not there. An
 /// interrupted fetch goes on where it was when the same is staged again.
 #[derive(clap::Args)]
@@ -33,6 +33,7 @@ use crate::text::shell_word;
   catalog stage ./llama3-8b.gguf --id llama3
   catalog stage --follow-links ~/.cache/huggingface/hub/models--org--repo/snapshots/3f2a/
   catalog stage /models/*.gguf --mode move
+  catalog stage hf:org/repo --include '*Q4_K_M*.gguf' --allow-net hf
   catalog stage https://models.example.org/llama3.gguf --allow-net models.example.org")]
 pub(crate) struct Args {
     /// The files and directories to bring in
@@ -92,7 +93,9 @@ impl Args {
         } else {
             let catalog = app.open_or_create(self.init)?;
             app.note_unknown_room(&catalog);
-            self.net.apply(catalog, &cancel)?.stage_many(&items)
+            let is_remote = |(reference, _): &(ModelRef, _)| !matches!(reference, ModelRef::File { .. });
+            let catalog = if items.iter().any(is_remote) { self.net.apply(catalog, &cancel)? } else { catalog };
+            catalog.stage_many(&items)
         };
         progress.clear();
 
