@@ -5,6 +5,8 @@ use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use url::Url;
+
 use super::{Cx, Opened, RemoteFile};
 use crate::error::{Error, NetError, Result};
 use crate::excerpt::excerpt;
@@ -55,7 +57,9 @@ impl Ranged {
             request = request.with_header(name, value.as_str());
         }
         let opened = ask(file, request, &range, cx, refusal)?;
-        if opened.url != file.url && opened.is_part {
+        // A place on the same server may want the headers, which a place is asked without.
+        let is_open_to_all = headers.is_empty() || !is_same_server(&opened.url, &file.url);
+        if opened.url != file.url && opened.is_part && is_open_to_all {
             self.places().insert(file.url.clone(), opened.url.clone());
         }
         Ok(opened)
@@ -64,6 +68,10 @@ impl Ranged {
     fn places(&self) -> MutexGuard<'_, HashMap<String, String>> {
         self.places.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn is_same_server(one: &str, other: &str) -> bool {
+    matches!((Url::parse(one), Url::parse(other)), (Ok(one), Ok(other)) if one.origin() == other.origin())
 }
 
 /// A signed URL ends with its time, and a server that was sent to may go away: the one that sent there knows another.

@@ -1,0 +1,146 @@
+//! What a reference names: a file, a folder, a repository, at a branch or a commit; and what the Hub may list.
+
+use std::collections::BTreeMap;
+
+use catalog_core::{ArtifactKind, Expected, HfSource, Listing, ModelRef, NetError, Source as _};
+use rstest::rstest;
+use serde_json::{Value, json};
+
+use crate::server::{FILES, Hub};
+use crate::{Asker, LARGE, SMALL, content};
+
+fn paths(listing: &Listing) -> Vec<&str> {
+    listing.files.iter().map(|file| file.path.as_str()).collect()
+}
+
+// Red when each file is asked about, or when the commit of a commit is asked for.
+#[test]
+fn two_requests_for_a_repository_and_one_for_a_commit() {
+    let Some(hub) = Hub::start(&[]) else { return };
+    let asker = Asker::new(&hub);
+    let listing = asker.resolve("hf:acme/tiny").unwrap();
+    assert_eq!(hub.counts(), (2, 0));
+    assert_eq!((listing.kind, listing.name.as_str(), listing.immutable), (ArtifactKind::Tree, "tiny", false));
+    assert_eq!(listing.named_by.as_deref(), Some("127.0.0.1"));
+    assert_eq!(paths(&listing), FILES);
+
+    let commit = listing.pinned.clone().unwrap();
+    let reference = format!("hf:acme/tiny@{commit}");
+    hub.rule(&json!({"kind": "status", "times": 0}));
+    let fixed = asker.resolve(&reference).unwrap();
+    assert_eq!(hub.counts(), (1, 0));
+    assert_eq!((&fixed.files, fixed.immutable), (&listing.files, true));
+    assert_eq!(asker.source.fixed(&ModelRef::parse(&reference).unwrap()), Some(commit.clone()));
+    assert_eq!(asker.source.fixed(&ModelRef::parse("hf:acme/tiny@v1").unwrap()), None);
+    assert_eq!(asker.source.fixed(&ModelRef::parse(&reference[..reference.len() - 1]).unwrap()), None);
+}
+
+#[test]
+fn every_file_is_as_it_was_made() {
+    let Some(hub) = Hub::start(&[]) else { return };
+    let asker = Asker::new(&hub);
+    let listing = asker.resolve("hf:acme/tiny").unwrap();
+    for file in &listing.files {
+        assert_eq!(matches!(file.expected, Expected::Sha256(_)), file.path == LARGE);
+        assert_eq!(asker.read(file).unwrap(), content(&file.path), "{}", file.path);
+    }
+}
+
+#[test]
+fn a_file_a_folder_and_a_branch() {
+    let Some(hub) = Hub::start(&[]) else { return };
+    let asker = Asker::new(&hub);
+    let listing = asker.resolve(&format!("hf:acme/tiny/{LARGE}")).unwrap();
+    assert_eq!((listing.kind, listing.name.as_str()), (ArtifactKind::File, "model.gguf"));
+    assert_eq!(paths(&listing), ["model.gguf"]);
+    let listing = asker.resolve("hf:acme/tiny/docs").unwrap();
+    assert_eq!((listing.kind, listing.name.as_str()), (ArtifactKind::Tree, "docs"));
+    assert_eq!(paths(&listing), ["a b?#%.md", "read me.txt"]);
+    assert_eq!(paths(&asker.resolve("hf:acme/tiny@v1").unwrap()), ["old.txt"]);
+    let some = asker.resolve_some("hf:acme/tiny", &["docs/", "*.json"], &["*.md"]).unwrap();
+    assert_eq!(paths(&some), [SMALL, "docs/read me.txt"]);
+}
+
+#[test]
+fn all_pages_are_read() {
+    let Some(hub) = Hub::start(&["--page", "1"]) else { return };
+    assert_eq!(paths(&Asker::new(&hub).resolve("hf:acme/tiny").unwrap()), FILES);
+    assert_eq!(hub.counts(), (5, 0));
+}
+
+fn page(link: &str, entries: &Value) -> Value {
+    json!({"kind": "status", "code": 200, "path": "/tree/", "headers": {"Link": link}, "body": entries.to_string()})
+}
+
+fn file(path: &str) -> Value {
+    json!({"type": "file", "oid": "0".repeat(40), "size": 3, "path": path})
+}
+
+// Red when `next` is followed to wherever it leads (the token would go along), or for ever.
+#[rstest]
+#[case::elsewhere("<http://127.0.0.1:9/api>; rel=\"next\"", json!([file("a")]), "the next page is on another server")]
+#[case::other_scheme("<file:///etc/passwd>; rel=\"next\"", json!([file("a")]), "the next page is on another server")]
+#[case::for_ever("<?cursor=1>; rel=\"next\"", json!([]), "an empty page has a next one")]
+#[case::no_url("<http://[>; rel=\"next\"", json!([file("a")]), "the next page has no URL")]
+#[case::up("", json!([file("../../etc/passwd")]), "leads nowhere below the repository")]
+#[case::twice("", json!([file("a"), file("a")]), "two files have the same path")]
+#[case::text("", json!([{"type": "file", "path": 7}]), "it is not what the Hub says there")]
+#[case::object("", json!({}), "it is not what the Hub says there")]
+fn pages_that_lie(#[case] link: &str, #[case] entries: Value, #[case] words: &str) {
+    let Some(hub) = Hub::start(&[]) else { return };
+    hub.rule(&page(link, &entries));
+    let error = Asker::new(&hub).resolve("hf:acme/tiny").unwrap_err();
+    assert!(matches!(error.net(), Some(NetError::Malformed { .. })), "{error}");
+    assert!(error.to_string().contains(words), "{error}");
+}
+
+// Red when the pages of one answer have no limit together: this Hub has a next page for ever.
+#[test]
+fn a_tree_without_an_end() {
+    let Some(hub) = Hub::start(&[]) else { return };
+    let entries: Vec<Value> = (0..20_000).map(|i| file(&format!("{i}/{}", "a".repeat(200)))).collect();
+    hub.rule(&page("<?cursor=1>; rel=\"next\"", &json!(entries)));
+    let error = Asker::new(&hub).resolve("hf:acme/tiny").unwrap_err();
+    assert!(matches!(error.net(), Some(NetError::TooLarge { .. })), "{error}");
+}
+
+#[test]
+fn a_commit_that_is_none() {
+    let Some(hub) = Hub::start(&[]) else { return };
+    hub.rule(&json!({"kind": "status", "code": 200, "path": "/revision/", "body": "{\"sha\": \"../../x\"}"}));
+    let error = Asker::new(&hub).resolve("hf:acme/tiny").unwrap_err();
+    assert!(error.to_string().contains("it names no commit, but \"../../x\""), "{error}");
+}
+
+// Red when a file that is not in LFS is held in memory at any size.
+#[test]
+fn a_large_file_without_lfs() {
+    let Some(hub) = Hub::start(&[]) else { return };
+    let large = json!([{"type": "file", "oid": "0".repeat(40), "size": (64 << 20) + 1, "path": "a"}]);
+    hub.rule(&page("", &large));
+    let asker = Asker::new(&hub);
+    let listing = asker.resolve("hf:acme/tiny").unwrap();
+    let error = asker.read(&listing.files[0]).unwrap_err();
+    assert!(error.to_string().contains("a file that is not in LFS is larger than 67108864 bytes"), "{error}");
+}
+
+#[test]
+fn an_empty_file() {
+    let Some(hub) = Hub::start(&[]) else { return };
+    let empty = json!([{"type": "file", "oid": "e69de29bb2d1d6434b8b29ae775ad8c2e48c5391", "size": 0, "path": "a"}]);
+    hub.rule(&page("", &empty));
+    let asker = Asker::new(&hub);
+    let listing = asker.resolve("hf:acme/tiny").unwrap();
+    assert_eq!(asker.read(&listing.files[0]).unwrap(), b"");
+}
+
+#[test]
+fn other_references_are_for_other_sources() {
+    let files: BTreeMap<&str, &str> = [("file:/a", "file"), ("https://huggingface.co/acme/tiny", "https")].into();
+    for (reference, scheme) in files {
+        let Some(hub) = Hub::start(&[]) else { return };
+        let error = Asker::new(&hub).resolve(reference).unwrap_err();
+        assert!(error.to_string().contains(scheme), "{error}");
+        assert_eq!(HfSource::default().fixed(&ModelRef::parse(reference).unwrap()), None);
+    }
+}
