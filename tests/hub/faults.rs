@@ -134,10 +134,12 @@ fn all_faults() -> Vec<String> {
 #[test]
 fn each_fault_is_a_case() {
     let names: Vec<&str> = cases().iter().map(|case| case.0).collect();
+    let page = include_str!("../../docs/testing.md");
     let all = all_faults();
     assert_eq!(all.len(), 25, "{all:?}");
     for fault in all {
         assert!(names.contains(&fault.as_str()), "{fault}");
+        assert!(page.contains(&format!("`{fault}`")), "{fault}");
     }
 }
 

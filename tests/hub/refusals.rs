@@ -8,6 +8,9 @@ use crate::{Asker, LARGE, SMALL, TOKEN, quick};
 
 const ARGUMENTS: [&str; 6] = ["--private", "acme/private", "--gated", "acme/tiny", "--refused", "acme/refused"];
 
+/// What the Hub does besides, the token, the reference; what kind of error it is, what it says, and what to do.
+type Case<'a> = (Option<Value>, Option<&'a str>, &'a str, Kind, &'a str, &'a str);
+
 #[derive(Debug, PartialEq)]
 enum Kind {
     Denied,
@@ -40,7 +43,7 @@ fn each_has_its_own_words() {
     let disabled = json!({"kind": "status", "code": 403, "headers": {"X-Error-Message": "Access to this resource is disabled.", "X-Request-Id": "R"}});
     let gated_files =
         json!({"kind": "status", "code": 401, "path": "/resolve/", "headers": {"X-Error-Code": "GatedRepo"}});
-    let cases: [(Option<Value>, Option<&str>, &str, Kind, &str, &str); 12] = [
+    let cases: [Case<'_>; 12] = [
         (None, None, "hf:acme/tiny", Kind::Denied, "no token says who asks", "give a token"),
         (None, None, "hf:acme/refused", Kind::Denied, "no token says who asks", "give a token"),
         (
@@ -111,11 +114,7 @@ fn each_has_its_own_words() {
         assert_eq!(kind(&error), expected, "{reference}: {text}");
         assert!(text.contains(words), "{reference}: {text}");
         assert!(error.hint().map(|hint| hint.to_string()).unwrap_or_default().contains(hint), "{reference}: {error:?}");
-        let (name, _) = reference
-            .strip_prefix("hf:")
-            .unwrap()
-            .split_once('@')
-            .unwrap_or((reference.strip_prefix("hf:").unwrap(), ""));
+        let name = reference.strip_prefix("hf:").unwrap().split('@').next().unwrap();
         let page = name.split('/').take(2).collect::<Vec<_>>().join("/");
         assert!(text.contains(&format!("(see {}/{page}", hub.hub)), "{reference}: {text}");
         let is_ours = words.contains("no file or folder");
