@@ -18,12 +18,20 @@ const LIMIT_BYTES: u64 = 64 << 20;
 /// After wrong bytes, once more: what was wrong may have been a proxy or a cache on the way.
 const TIMES: u32 = 2;
 
-/// A file whose source names its git blob SHA-1. The first read fetches and checks all of it; every read is from memory.
+/// A file whose source names its git blob SHA-1. The first read fetches and checks all of it, and the others are from memory,
+/// until as many bytes were read as it has: what is brought in once is not held for as long as a whole repository takes.
 pub struct GitBlobReader {
     inner: RemoteReader,
     url: String,
     expected: [u8; 20],
-    bytes: Mutex<Option<Arc<[u8]>>>,
+    checked: Mutex<Checked>,
+}
+
+#[derive(Default)]
+struct Checked {
+    bytes: Vec<u8>,
+    /// So many are still to be read. 0: nothing is held.
+    left_bytes: usize,
 }
 
 impl std::fmt::Debug for GitBlobReader {
@@ -44,23 +52,18 @@ impl GitBlobReader {
             return fail(NetError::TooLarge { what: "a file that is not in LFS", limit_bytes: LIMIT_BYTES });
         }
         let inner = RemoteReader::new(source, file, client, observer)?;
-        Ok(GitBlobReader { inner, url, expected, bytes: Mutex::new(None) })
+        Ok(GitBlobReader { inner, url, expected, checked: Mutex::default() })
     }
 
-    /// All of it, checked.
-    fn bytes(&self) -> io::Result<Arc<[u8]>> {
-        // Held meanwhile: whoever else reads waits for the same bytes.
-        let mut bytes = self.bytes.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(bytes) = &*bytes {
-            return Ok(Arc::clone(bytes));
-        }
-        let mut buffer = vec![0; usize::try_from(self.inner.size_bytes()).map_err(io::Error::other)?];
+    /// Fetches all of it, and checks it.
+    fn fetch(&self) -> io::Result<Vec<u8>> {
+        let mut bytes = vec![0; usize::try_from(self.inner.size_bytes()).map_err(io::Error::other)?];
         let mut found = [0; 20];
         for _ in 0..TIMES {
-            self.inner.read_exact_at(0, &mut buffer)?;
-            found = git_blob_sha1(&buffer);
+            self.inner.read_exact_at(0, &mut bytes)?;
+            found = git_blob_sha1(&bytes);
             if found == self.expected {
-                return Ok(Arc::clone(bytes.insert(buffer.into())));
+                return Ok(bytes);
             }
             tracing::warn!(url = self.url, "its bytes are not the git blob that was named");
         }
@@ -79,9 +82,19 @@ impl ReadAt for GitBlobReader {
     }
 
     fn read_exact_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
-        let bytes = self.bytes()?;
-        let part = usize::try_from(offset).ok().and_then(|start| bytes.get(start..)?.get(..buffer.len()));
+        // Held meanwhile: whoever else reads waits for the same bytes.
+        let mut checked = self.checked.lock().unwrap_or_else(PoisonError::into_inner);
+        if checked.left_bytes == 0 {
+            let bytes = self.fetch()?;
+            *checked = Checked { left_bytes: bytes.len(), bytes };
+        }
+        let start = usize::try_from(offset).ok();
+        let part = start.and_then(|start| checked.bytes.get(start..)?.get(..buffer.len()));
         buffer.copy_from_slice(part.ok_or(io::ErrorKind::UnexpectedEof)?);
+        checked.left_bytes = checked.left_bytes.saturating_sub(buffer.len());
+        if checked.left_bytes == 0 {
+            *checked = Checked::default();
+        }
         Ok(())
     }
 }

@@ -1,8 +1,11 @@
 //! What a reference names: a file, a folder, a repository, at a branch or a commit; and what the Hub may list.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use catalog_core::{ArtifactKind, Expected, HfSource, Listing, ModelRef, NetError, Source as _};
+use catalog_core::{
+    ArtifactKind, Expected, GitBlobReader, HfSource, Listing, ModelRef, NetError, ReadAt as _, Source as _,
+};
 use rstest::rstest;
 use serde_json::{Value, json};
 
@@ -132,6 +135,25 @@ fn an_empty_file() {
     let asker = Asker::new(&hub);
     let listing = asker.resolve("hf:acme/tiny").unwrap();
     assert_eq!(asker.read(&listing.files[0]).unwrap(), b"");
+}
+
+// Red when the bytes are held for as long as the reader is (the second time asks nobody), or let go too early (the parts ask each).
+#[test]
+fn a_small_file_is_let_go_once_it_was_read() {
+    let Some(hub) = Hub::start(&["--no-resolve-cache"]) else { return };
+    let asker = Asker::new(&hub);
+    let file = asker.resolve(&format!("hf:acme/tiny/{SMALL}")).unwrap().files.remove(0);
+    let reader = GitBlobReader::new(asker.source.clone(), file, asker.client.clone(), Arc::new(())).unwrap();
+    let bytes = content(SMALL);
+    for times in 1..3 {
+        hub.rule(&json!({"kind": "status", "times": 0}));
+        let mut read = vec![0; bytes.len()];
+        let (first, rest) = read.split_at_mut(7);
+        reader.read_exact_at(7, rest).unwrap();
+        reader.read_exact_at(0, first).unwrap();
+        assert!(read == bytes && hub.counts() == (1, 0), "{times}");
+    }
+    assert!(reader.read_exact_at(bytes.len() as u64, &mut [0]).is_err());
 }
 
 #[test]
