@@ -2,6 +2,7 @@
 
 use std::io;
 use std::ops::Range;
+use std::sync::Arc;
 
 /// Something of a known size whose parts can be read in any order, by several threads at once.
 pub trait ReadAt: Send + Sync {
@@ -43,4 +44,39 @@ pub trait ReadAt: Send + Sync {
 
     /// Told that all of it is read once more, because its bytes did not have the digest that was named.
     fn starts_over(&self) {}
+}
+
+impl<T: ReadAt + ?Sized> ReadAt for Arc<T> {
+    fn name(&self) -> String {
+        (**self).name()
+    }
+
+    fn size_bytes(&self) -> u64 {
+        (**self).size_bytes()
+    }
+
+    fn read_exact_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
+        (**self).read_exact_at(offset, buffer)
+    }
+
+    fn read_range(
+        &self,
+        range: Range<u64>,
+        buffer: &mut [u8],
+        take: &mut dyn FnMut(&[u8]) -> io::Result<()>,
+    ) -> io::Result<()> {
+        (**self).read_range(range, buffer, take)
+    }
+
+    fn connections(&self) -> usize {
+        (**self).connections()
+    }
+
+    fn resumes(&self, bytes: u64) {
+        (**self).resumes(bytes);
+    }
+
+    fn starts_over(&self) {
+        (**self).starts_over();
+    }
 }

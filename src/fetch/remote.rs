@@ -21,6 +21,9 @@ pub(crate) trait Resolver: fmt::Debug + Send + Sync {
     /// asked about it.
     fn fixed(&self, reference: &ModelRef) -> Option<String>;
 
+    /// The reference to what another one was pinned to.
+    fn at(&self, reference: &ModelRef, pinned: &str) -> ModelRef;
+
     /// Asks what a reference means now.
     fn resolve(&self, reference: &ModelRef, selection: &Selection, asking: &Asking) -> Result<Remote>;
 }

@@ -3,6 +3,7 @@
 //! Every blob of the entry is checked in full. What is lost is put together from good parts (`blob/assemble.rs`) and committed
 //! as any blob is; then the entry, and every other one that needed the same bytes, is shown again by [`show_again()`].
 
+mod origin;
 mod show_again;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -18,6 +19,7 @@ use crate::cancel::Cancel;
 use crate::digest::Digest;
 use crate::entry::{ArtifactKind, Record};
 use crate::error::{Error, Result};
+use crate::fetch::Resolver;
 use crate::fs::Session;
 use crate::gc::{Room, Wanted};
 use crate::json::all_lossy;
@@ -27,12 +29,15 @@ use crate::store::{self, Store, Unit, shown_files};
 
 pub(crate) use show_again::{Again, show_again};
 
+use origin::RemoteOrigin;
+
 /// How content is repaired.
 #[derive(Clone, Default)]
 #[non_exhaustive]
 pub struct RepairOptions {
-    /// Sources to read good bytes from, in order of preference. After these, repair tries the store's own copies and the
-    /// path that the entry was staged from.
+    /// Sources to read good bytes from, in order of preference. After these, repair tries the store's own copies and what the
+    /// entry was staged from: a path, or a server, if the handle has sources that may ask it
+    /// ([`with_sources`](crate::FsCatalog::with_sources)).
     pub from: Vec<Arc<dyn RepairSource>>,
     /// Gives the work up when it is used. What was repaired by then stays repaired.
     pub cancel: Option<Cancel>,
@@ -95,7 +100,12 @@ pub struct RepairReport {
 const LARGE_BYTES: u64 = 64 << 20;
 
 /// Checks the content of an entry in full, repairs what is damaged or missing, and makes its path anew.
-pub(crate) fn repair(store: &Store, id: &str, options: &RepairOptions) -> Result<RepairReport> {
+pub(crate) fn repair(
+    store: &Store,
+    from: Option<&dyn Resolver>,
+    id: &str,
+    options: &RepairOptions,
+) -> Result<RepairReport> {
     let record = store.require(id)?;
     let (Some(digest), ArtifactKind::File | ArtifactKind::Tree) = (record.entry.digest, record.kind) else {
         return Err(Error::NotStaged { id: id.to_owned(), path: record.entry.local_path });
@@ -105,7 +115,8 @@ pub(crate) fn repair(store: &Store, id: &str, options: &RepairOptions) -> Result
     let observer = options.observer.clone().unwrap_or_else(|| Arc::new(()));
     observer.on(&Event::Started { what: id, bytes_total: record.size_bytes });
     let report = RepairReport { id: id.to_owned(), ..RepairReport::default() };
-    let done = Repair { store, record: &record, options, observer: &*observer, report }.run(digest);
+    let origin = RemoteOrigin::of(&record, from, options.cancel.clone().unwrap_or_default(), observer.clone());
+    let done = Repair { store, record: &record, options, observer: &*observer, origin, report }.run(digest);
     observer.on(&Event::Finished);
     done
 }
@@ -115,6 +126,7 @@ struct Repair<'a> {
     record: &'a Record,
     options: &'a RepairOptions,
     observer: &'a dyn Observer,
+    origin: Option<RemoteOrigin<'a>>,
     report: RepairReport,
 }
 
@@ -277,6 +289,10 @@ impl Repair<'_> {
         let recorded = self.record.source.as_ref().and_then(|source| source.reference.strip_prefix("file:"));
         if let Some(path) = recorded {
             sources.extend(LocalSource::new(path).open(&part.digest, &part.path).ok().flatten());
+        }
+        // Last: nobody is asked for what is here.
+        if let Some(origin) = &self.origin {
+            sources.extend(origin.open(&part.path));
         }
         Ok(sources)
     }

@@ -54,6 +54,11 @@ pub trait Source: Send + Sync {
         None
     }
 
+    /// The reference to the version that another one was pinned to. The same, where there is no such thing.
+    fn at(&self, reference: &ModelRef, _pinned: &str) -> ModelRef {
+        reference.clone()
+    }
+
     /// Opens one range of a file, which has to lie inside it. What it gives may be the whole file, from a server that gives
     /// no parts.
     fn open(&self, file: &RemoteFile, range: Range<u64>, cx: &Cx<'_>) -> Result<Opened>;

@@ -119,6 +119,10 @@ impl Resolver for Sources {
         self.of(reference)?.fixed(reference)
     }
 
+    fn at(&self, reference: &ModelRef, pinned: &str) -> ModelRef {
+        self.of(reference).map_or_else(|| reference.clone(), |source| source.at(reference, pinned))
+    }
+
     fn resolve(&self, reference: &ModelRef, selection: &Selection, asking: &Asking) -> Result<Remote> {
         let Some(source) = self.of(reference) else {
             return Err(Error::NoFetcher { scheme: reference.scheme().to_owned(), reference: reference.to_string() });

@@ -10,6 +10,7 @@ use crate::args::OneModel;
 use crate::failure::Outcome;
 use crate::human;
 use crate::interrupt::cancel_on_signal;
+use crate::net::Net;
 use crate::progress::Progress;
 
 /// Make a damaged model whole again from a good copy
@@ -18,8 +19,9 @@ use crate::progress::Progress;
 /// checked as a whole before it takes the place of what was there, and the model's path is made anew, as are the paths of
 /// all other models that need the same bytes. A copy that is damaged in the same place is refused.
 ///
-/// Without `--from`, the path that the model was staged from is tried, and copies that the store has itself. What was found
-/// damaged stays in `quarantine/`.
+/// Without `--from`, copies that the store has itself are tried, and what the model was staged from: its path, or the server
+/// that it was fetched from, if that is allowed, of which only the damaged parts are asked for. What was found damaged stays
+/// in `quarantine/`.
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
   catalog repair llama3
@@ -31,6 +33,8 @@ pub(crate) struct Args {
     /// A good copy: the file, the directory of a tree, or the root of another catalog; may be given several times
     #[arg(long, value_name = "PATH")]
     from: Vec<PathBuf>,
+    #[command(flatten)]
+    net: Net,
 }
 
 impl Args {
@@ -38,11 +42,11 @@ impl Args {
         let catalog = app.open_with_locks()?;
         app.note_unknown_room(&catalog);
         let progress = Arc::new(Progress::new(app));
+        let cancel = cancel_on_signal();
+        let catalog = if self.net.is_offline() { catalog } else { self.net.apply(catalog, &cancel)? };
         let sources = self.from.into_iter().map(|path| Arc::new(LocalSource::new(path)) as Arc<dyn RepairSource>);
-        let options = RepairOptions::default()
-            .with_from(sources.collect())
-            .with_observer(progress.clone())
-            .with_cancel(cancel_on_signal());
+        let options =
+            RepairOptions::default().with_from(sources.collect()).with_observer(progress.clone()).with_cancel(cancel);
         let report = catalog.repair(Key::typed(&self.target.model), &options);
         progress.clear();
         let report = report?;

@@ -80,6 +80,16 @@ impl Source for HfSource {
         reference.hf_revision().filter(|revision| is_commit(revision)).map(str::to_owned)
     }
 
+    fn at(&self, reference: &ModelRef, pinned: &str) -> ModelRef {
+        match reference {
+            ModelRef::Hf { org, repo, path } => {
+                let name = repo.split_once('@').map_or(repo.as_str(), |(name, _)| name);
+                ModelRef::Hf { org: org.clone(), repo: format!("{name}@{pinned}"), path: path.clone() }
+            }
+            other => other.clone(),
+        }
+    }
+
     fn open(&self, file: &RemoteFile, range: Range<u64>, cx: &Cx<'_>) -> Result<Opened> {
         let url = Url::parse(&file.url).map_err(|e| Error::Net {
             url: excerpt(&file.url),
