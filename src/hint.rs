@@ -98,6 +98,11 @@ pub enum Hint {
     TryAgain,
     /// Servers were not to be asked.
     GoOnline,
+    /// A rule of the network policy would allow it.
+    AllowNet {
+        /// The rule.
+        rule: String,
+    },
     /// The server, or the way to it, was in the way.
     TryAgainLater,
     /// The server wants to know who asks, or to be asked for access first.
@@ -184,6 +189,7 @@ impl fmt::Display for Hint {
             Hint::MoveRoot => "stop every other process that uses this root, and move it to a local file system",
             Hint::TryAgain => "try again",
             Hint::GoOnline => "go without --offline and HF_HUB_OFFLINE",
+            Hint::AllowNet { rule } => return write!(f, "to allow it, add the rule {rule} to the network policy"),
             Hint::TryAgainLater => "try again later",
             Hint::GetAccess => "ask for access, or give a token that has it",
             Hint::CheckReference => "check the reference",

@@ -25,7 +25,8 @@ fn each_message_is_one_line_that_begins_with_what_was_done() {
         assert!(message.starts_with("could not ") || error.is_cancelled(), "{message}");
         assert!(!message.contains(char::is_control), "{message}");
         assert!(!message.ends_with(['.', ' ', ';']) && !message.contains("  "), "{message}");
-        assert!(message.contains("/srv/models/") || message.contains(['"', '`']), "it names nothing: {message}");
+        let names = ["/srv/models/", "https://", "/etc/", "\"", "`"];
+        assert!(names.iter().any(|name| message.contains(name)), "it names nothing: {message}");
     }
 }
 
@@ -67,13 +68,16 @@ fn every_variant_has_a_sample() {
 fn callers_ask_for_the_kind() {
     type Is = fn(&Error) -> bool;
     let of = |is: Is| samples().iter().filter(|error| is(error)).map(variant).collect::<Vec<_>>().join(" ");
-    assert_eq!(of(Error::is_not_found), "NotFound NotStaged SourceMissing NoCatalog");
+    assert_eq!(of(Error::is_not_found), "NotFound NotStaged SourceMissing NoCatalog Net");
+    assert_eq!(of(Error::is_refused), ["Net"; 8].join(" "));
+    assert_eq!(of(Error::is_unreachable), "Net");
+    assert_eq!(of(Error::is_denied), "Net");
     assert_eq!(
         of(Error::is_corrupt),
         "DigestMismatch CorruptIndex CorruptBlob Damaged Occupied NoGoodSource NoGoodSource"
     );
     assert_eq!(of(Error::is_busy), "Busy Busy");
     assert_eq!(of(Error::is_cancelled), "Cancelled");
-    assert_eq!(of(Error::is_invalid_input), "InvalidDigest InvalidRef InvalidId InvalidLimit");
+    assert_eq!(of(Error::is_invalid_input), "InvalidDigest InvalidRef InvalidId InvalidLimit InvalidNetRule");
     assert_eq!(of(Error::is_no_space), "NoRoom Io Io");
 }

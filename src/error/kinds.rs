@@ -197,8 +197,7 @@ fn hint_of_net(cause: &NetError) -> Option<Hint> {
         NetError::Untrusted { .. } => Some(Hint::NameAuthority),
         NetError::Changed { .. } => Some(Hint::TryAgain),
         NetError::Unreachable { .. } | NetError::WrongGitBlob { .. } => Some(Hint::TryAgainLater),
-        // It says itself what would allow it.
-        NetError::Refused(_) => None,
+        NetError::Refused(refused) => refused.rule().map(|rule| Hint::AllowNet { rule: rule.to_owned() }),
         NetError::Status { .. }
         | NetError::NoRanges
         | NetError::NoSize

@@ -4,14 +4,12 @@ use std::net::IpAddr;
 
 use super::hub::HubProblem;
 
-/// Why a request was not made: no rule of the policy allows it.
-///
-/// The message ends with the very option that would allow it, where one can.
+/// Why a request was not made: no rule of the policy allows it. [`rule`](Refused::rule) is the one that would.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Refused {
     /// No rule names the host, with this scheme and port.
-    #[error("no rule allows {origin} for {purpose}; to allow it, add --allow-net {rule}")]
+    #[error("no rule allows {origin} for {purpose}")]
     #[non_exhaustive]
     Host {
         /// Scheme, host and port.
@@ -22,7 +20,7 @@ pub enum Refused {
         rule: String,
     },
     /// The host is, or its name leads to, an address that is not of the public internet, and no rule names that.
-    #[error("{host} has the address {address}, which is {kind}; to allow it, add --allow-net {rule}")]
+    #[error("{host} has the address {address}, which is {kind}, and no rule names that")]
     #[non_exhaustive]
     Address {
         /// The host as it is written.
@@ -44,7 +42,7 @@ pub enum Refused {
         path: std::path::PathBuf,
     },
     /// Neither http nor https.
-    #[error("{scheme}: is never spoken, only https and http are")]
+    #[error("`{scheme}:` is never spoken, only https and http are")]
     #[non_exhaustive]
     Scheme {
         /// The scheme.
@@ -74,6 +72,17 @@ pub enum Refused {
         /// The most that are followed.
         limit: u32,
     },
+}
+
+impl Refused {
+    /// The rule that would allow it. `None`: no rule can.
+    #[must_use]
+    pub fn rule(&self) -> Option<&str> {
+        match self {
+            Refused::Host { rule, .. } | Refused::Address { rule, .. } => Some(rule),
+            _ => None,
+        }
+    }
 }
 
 /// Why something could not be fetched.

@@ -331,7 +331,7 @@ mod tests {
     #[case("*.10.0.0.1", "not the name of a host")]
     #[case("a..example", "not the name of a host")]
     #[case("$(reboot)", "not the name of a host")]
-    #[case("[::1", "the port is not a number")]
+    #[case("[::1", "not the name of a host")]
     fn rejected(#[case] text: &str, #[case] problem: &str) {
         let error = parse(text).unwrap_err();
         assert!(error.contains(problem) && error.ends_with(FORM), "{error}");

@@ -7,32 +7,37 @@ fn policy(rules: &str) -> Policy {
 }
 
 fn url(policy: &Policy, text: &str) -> Result<(), String> {
-    policy.check_url(&Url::parse(text).unwrap(), Some(Purpose::Origin)).map_err(|e| e.to_string())
+    policy.check_url(&Url::parse(text).unwrap(), Some(Purpose::Origin)).map_err(said)
+}
+
+/// What is wrong, and the rule that would help.
+fn said(refused: Refused) -> String {
+    refused.rule().map_or_else(|| refused.to_string(), |rule| format!("{refused}; add {rule}"))
 }
 
 fn address(policy: &Policy, host: &str, text: &str) -> Result<(), String> {
-    policy.check_address(host, text.parse().unwrap()).map_err(|e| e.to_string())
+    policy.check_address(host, text.parse().unwrap()).map_err(said)
 }
 
 #[test]
 fn nothing_is_allowed_by_default() {
     let error = url(&Policy::default(), "https://a.example/x").unwrap_err();
-    assert_eq!(error, "no rule allows https://a.example for a model; to allow it, add --allow-net a.example");
+    assert_eq!(error, "no rule allows https://a.example for a model; add a.example");
     assert!(Policy::default().is_empty() && !policy("hf").is_empty());
     assert!(policy(" , ").is_empty());
 }
 
 #[rstest]
-#[case("ftp://a.example/x", "ftp: is never spoken")]
-#[case("file:///etc/passwd", "file: is never spoken")]
+#[case("ftp://a.example/x", "`ftp:` is never spoken")]
+#[case("file:///etc/passwd", "`file:` is never spoken")]
 #[case("https://user@a.example/", "a user name or password")]
 #[case("https://:secret@a.example/", "a user name or password")]
 #[case("https://a.example;reboot/", "is not the name of a host")]
-#[case("http://a.example/", "add --allow-net http://a.example")]
-#[case("https://a.example:444/", "add --allow-net a.example:444")]
-#[case("https://127.0.0.1/", "add --allow-net 127.0.0.1")]
-#[case("https://0x7f.1:81/", "add --allow-net 127.0.0.1:81")]
-#[case("https://1.1.1.1/", "add --allow-net 1.1.1.1")]
+#[case("http://a.example/", "add http://a.example")]
+#[case("https://a.example:444/", "add a.example:444")]
+#[case("https://127.0.0.1/", "add 127.0.0.1")]
+#[case("https://0x7f.1:81/", "add 127.0.0.1:81")]
+#[case("https://1.1.1.1/", "add 1.1.1.1")]
 fn the_first_gate(#[case] text: &str, #[case] problem: &str) {
     let error = url(&policy("a.example"), text).unwrap_err();
     assert!(error.contains(problem), "{error}");
@@ -45,7 +50,7 @@ fn the_second_gate() {
     let error = address(&one, "a.example", "[::ffff:10.0.0.5]:443").unwrap_err();
     assert_eq!(
         error,
-        "a.example has the address ::ffff:10.0.0.5, which is a private address; to allow it, add --allow-net 10.0.0.5"
+        "a.example has the address ::ffff:10.0.0.5, which is a private address, and no rule names that; add 10.0.0.5"
     );
     address(&policy("a.example 10.0.0.0/8"), "a.example", "10.0.0.5:443").unwrap();
     address(&policy("localhost"), "localhost", "127.0.0.1:80").unwrap();

@@ -1,0 +1,233 @@
+//! A file by its parts, from servers that do not keep to what they say.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use catalog_core::{Error, NetError, ReadAt as _, Validator};
+
+use crate::common::noise;
+use crate::server::{Asked, Server, answer, part, redirect, send};
+use crate::{Told, client, read, reader, resolve};
+
+const TAG: &str = "ETag: \"one\"\r\n";
+
+fn content() -> Vec<u8> {
+    noise(300_000, 7)
+}
+
+/// A good server, whose answer to the requests after the first `lie` may change.
+fn server(lie: impl Fn(&Asked<'_>, &[u8]) -> Option<Vec<u8>> + Send + Sync + 'static) -> Server {
+    let content = content();
+    Server::new(move |asked, stream| {
+        let lied = if asked.number == 0 { None } else { lie(asked, &content) };
+        send(stream, &lied.unwrap_or_else(|| part(asked, &content, TAG)));
+    })
+}
+
+/// What reading the second 100,000 bytes gives.
+fn outcome(server: &Server) -> Result<Vec<u8>, Error> {
+    let client = client(&server.rule());
+    read(&reader(&client, &server.url("/a.gguf"), &Told::default())?, 100_000, 100_000)
+}
+
+fn assert_second(bytes: &[u8]) {
+    assert!(bytes == &content()[100_000..200_000], "other bytes");
+}
+
+#[test]
+fn size_and_validator_are_those_of_the_first_part() {
+    // A HEAD would be refused.
+    let server = server(|asked, _| asked.head.starts_with("HEAD").then(|| answer("405 No", "", b"")));
+    let listing = resolve(&client(&server.rule()), &server.url("/models/a.gguf?x")).unwrap();
+    let file = &listing.files[0];
+    assert_eq!((file.path.as_str(), file.size_bytes, file.has_ranges), ("a.gguf", Some(300_000), true));
+    assert_eq!(file.validator, Some(Validator::Etag("\"one\"".into())));
+    assert_eq!((listing.pinned.as_deref(), listing.immutable), (Some("\"one\""), false));
+    assert_second(&outcome(&server).unwrap());
+    // Every body is asked for by a range that ends, and later ones only if it is still the same file.
+    let heads = server.heads();
+    assert!(heads.iter().all(|head| head.starts_with("GET ") && head.contains("\nrange: bytes=")), "{heads:?}");
+    assert!(heads[2].contains("\nrange: bytes=100000-199999\n") && heads[2].contains("\nif-range: \"one\"\n"));
+}
+
+#[test]
+fn an_empty_file_has_no_part() {
+    let server = Server::new(|asked, stream| send(stream, &part(asked, b"", TAG)));
+    let listing = resolve(&client(&server.rule()), &server.url("/empty")).unwrap();
+    assert_eq!(listing.files[0].size_bytes, Some(0));
+}
+
+#[test]
+fn without_a_size_there_is_no_file() {
+    for answer in [
+        "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nx",
+        "HTTP/1.1 206 Partial Content\r\nContent-Range: bytes 0-0/*\r\nContent-Length: 1\r\n\r\nx",
+        "HTTP/1.1 206 Partial Content\r\nContent-Range: bytes 5-5/10\r\nContent-Length: 1\r\n\r\nx",
+        "HTTP/1.1 416 No\r\nContent-Range: bytes */7\r\nContent-Length: 0\r\n\r\n",
+    ] {
+        let server = Server::fixed(answer);
+        let error = resolve(&client(&server.rule()), &server.url("/a")).unwrap_err();
+        assert_eq!(error.net(), Some(&NetError::NoSize), "{error}");
+    }
+}
+
+fn ranged(range: &str, headers: &str, body: &[u8]) -> Vec<u8> {
+    answer("206 Partial Content", &format!("{headers}Content-Range: {range}\r\n"), body)
+}
+
+// Red when `check_part` looks at less than the whole of Content-Range: the first three give wrong bytes.
+#[test]
+fn another_range_than_was_asked_for_is_an_error() {
+    type Lie = fn(&[u8]) -> Vec<u8>;
+    let lies: [(&str, Lie); 7] = [
+        ("shifted", |c| ranged("bytes 100007-200006/300000", TAG, &c[100_007..200_007])),
+        ("shorter", |c| ranged("bytes 100000-199998/300000", TAG, &c[100_000..199_999])),
+        ("longer", |c| ranged("bytes 100000-200000/300000", TAG, &c[100_000..200_001])),
+        ("nothing said", |c| answer("206 Partial Content", TAG, &c[..100_000])),
+        ("no sense", |c| ranged("bytes 100000-199999", TAG, &c[..100_000])),
+        ("fewer bytes than it says", |c| ranged("bytes 100000-199999/300000", TAG, &c[100_000..150_000])),
+        ("several parts", |_| {
+            answer("206 Partial Content", &format!("{TAG}Content-Type: multipart/byteranges; boundary=x\r\n"), b"--x")
+        }),
+    ];
+    for (what, lie) in lies {
+        let error = outcome(&server(move |_, content| Some(lie(content)))).unwrap_err();
+        assert!(matches!(error.net(), Some(NetError::Malformed { .. })), "{what}: {error}");
+    }
+}
+
+// Red when `check_part` and `check_whole` do not compare size and validator: parts of two versions are put together.
+#[test]
+fn another_version_is_an_error() {
+    type Lie = fn(&Asked<'_>, &[u8]) -> Vec<u8>;
+    let lies: [(&str, Lie); 6] = [
+        ("If-Range is obeyed", |_, c| answer("200 OK", "ETag: \"two\"\r\n", c)),
+        ("If-Range is ignored", |asked, c| part(asked, c, "ETag: \"two\"\r\n")),
+        ("it has grown", |_, c| ranged("bytes 100000-199999/300001", TAG, &c[100_000..200_000])),
+        ("all of it, larger", |_, c| answer("200 OK", TAG, &[c, b"x"].concat())),
+        ("it is shorter than the part", |_, _| answer("416 No", "Content-Range: bytes */5\r\n", b"")),
+        ("a weak tag now", |asked, c| part(asked, c, "ETag: W/\"one\"\r\n")),
+    ];
+    for (what, lie) in lies {
+        let error = outcome(&server(move |asked, content| Some(lie(asked, content)))).unwrap_err();
+        assert!(matches!(error.net(), Some(NetError::Changed { .. })), "{what}: {error}");
+    }
+}
+
+#[test]
+fn a_validator_is_learnt_from_the_first_part_that_has_one() {
+    let server = Server::new(|asked, stream| {
+        let tag = match asked.number {
+            0 => "",
+            1 => "ETag: \"one\"\r\n",
+            _ => "ETag: \"two\"\r\n",
+        };
+        send(stream, &part(asked, &content(), tag));
+    });
+    let client = client(&server.rule());
+    let reader = reader(&client, &server.url("/"), &Told::default()).unwrap();
+    assert_second(&read(&reader, 100_000, 100_000).unwrap());
+    let error = read(&reader, 0, 10).unwrap_err();
+    assert!(matches!(error.net(), Some(NetError::Changed { .. })), "{error}");
+}
+
+// Red when what has come of a part is thrown away: the server is asked for all of it again and never gets to its end.
+#[test]
+fn a_part_that_breaks_off_goes_on_where_it_was() {
+    let server = server(|asked, content| {
+        let mut bytes = part(asked, content, TAG);
+        let body = asked.range().map_or(0, |(first, end)| end - first);
+        bytes.truncate(bytes.len() - body + body.min(40_000));
+        Some(bytes)
+    });
+    let told = Told::default();
+    let client = client(&server.rule());
+    let reader = reader(&client, &server.url("/a"), &told).unwrap();
+    assert_second(&read(&reader, 100_000, 100_000).unwrap());
+    let ranges: Vec<String> = server
+        .heads()
+        .iter()
+        .map(|head| head.split("range: bytes=").nth(1).unwrap().lines().next().unwrap().into())
+        .collect();
+    assert_eq!(ranges, ["0-0", "100000-199999", "140000-199999", "180000-199999"]);
+    assert_eq!(told.words().len(), 2, "{:?}", told.words());
+}
+
+#[test]
+fn breaking_off_has_an_end() {
+    let server = server(|asked, content| {
+        let mut bytes = part(asked, content, TAG);
+        bytes.truncate(bytes.len() - 90_000 - 9_999);
+        Some(bytes)
+    });
+    assert!(outcome(&server).unwrap_err().is_unreachable());
+    assert_eq!(server.connections(), 1 + 3);
+}
+
+// Red when a stream is taken up in its middle without a look at what tells versions apart.
+#[test]
+fn from_a_server_without_parts_it_is_one_stream() {
+    let asked = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&asked);
+    let whole = |headers: &'static str, count: Arc<AtomicUsize>| {
+        Server::new(move |_, stream| {
+            count.fetch_add(1, Ordering::SeqCst);
+            send(stream, &answer("200 OK", headers, &content()));
+        })
+    };
+    let plain = whole("", count);
+    let client = client(&plain.rule());
+    let reader_of = |server: &Server| reader(&client, &server.url("/a"), &Told::default()).unwrap();
+    let reader = reader_of(&plain);
+    let mut all = Vec::new();
+    for offset in (0..300_000).step_by(100_000) {
+        all.extend(read(&reader, offset, 100_000).unwrap());
+    }
+    assert!(all == content());
+    assert_eq!(asked.load(Ordering::SeqCst), 2, "once to resolve, once to read");
+    // Nothing tells whether it would be the same the second time.
+    assert_eq!(read(&reader, 0, 1).unwrap_err().net(), Some(&NetError::NoRanges));
+    drop(plain);
+
+    let tagged = whole(TAG, Arc::new(AtomicUsize::new(0)));
+    let client = crate::client(&tagged.rule());
+    let reader = crate::reader(&client, &tagged.url("/a"), &Told::default()).unwrap();
+    assert_second(&read(&reader, 100_000, 100_000).unwrap());
+    assert_eq!(read(&reader, 0, 10).unwrap(), content()[..10]);
+}
+
+#[test]
+fn a_server_may_cease_to_give_parts() {
+    let server = server(|_, content| Some(answer("200 OK", TAG, content)));
+    assert_second(&outcome(&server).unwrap());
+}
+
+// Red when a place that was sent to is kept for ever: after two parts, the third is denied.
+#[test]
+fn a_place_that_expires_is_asked_for_again() {
+    let store = Server::new(|asked, stream| {
+        // Each signature is good for two parts.
+        let bytes = if asked.number % 3 == 2 { answer("403 Expired", "", b"") } else { part(asked, &content(), TAG) };
+        send(stream, &bytes);
+    });
+    let target = store.url("/signed");
+    let hub = Server::new(move |asked, stream| send(stream, &redirect(&format!("{target}?s={}", asked.number))));
+    let client = client(&format!("{} {}", hub.rule(), store.rule()));
+    let reader = reader(&client, &hub.url("/a"), &Told::default()).unwrap();
+    for offset in [0, 100_000, 200_000, 0, 100_000] {
+        assert!(read(&reader, offset, 100_000).unwrap() == content()[offset as usize..][..100_000]);
+    }
+    assert!(hub.connections() < store.connections(), "{} {}", hub.connections(), store.connections());
+}
+
+#[test]
+fn past_the_end_is_an_error() {
+    let server = server(|_, _| None);
+    let client = client(&server.rule());
+    let reader = reader(&client, &server.url("/a?secret"), &Told::default()).unwrap();
+    assert!(read(&reader, 299_999, 2).is_err() && read(&reader, u64::MAX, 2).is_err());
+    assert_eq!(server.connections(), 1);
+    // Its name has no query in it, and yet is another for another query.
+    assert!(!reader.name().contains("secret"), "{}", reader.name());
+    assert_ne!(reader.name(), crate::reader(&client, &server.url("/a?other"), &Told::default()).unwrap().name());
+}

@@ -1,0 +1,72 @@
+//! TLS: who is trusted, and that nothing goes on without it.
+
+use std::fs;
+use std::process::Command;
+
+use catalog_core::{Client, NetError, Refused};
+
+use crate::common::{Host, has_tool, run, skip};
+use crate::nginx::Nginx;
+use crate::{get, policy, quick};
+
+/// nginx with a certificate for 127.0.0.1 that it has signed itself.
+fn started() -> Option<Nginx> {
+    if !has_tool("openssl") {
+        skip("this needs openssl");
+        return None;
+    }
+    let host = Host::new();
+    let (key, certificate) = (host.path("key.pem"), host.path("cert.pem"));
+    let mut command = Command::new("openssl");
+    command.args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2"]);
+    command.args(["-subj", "/CN=test", "-addext", "subjectAltName=IP:127.0.0.1", "-keyout"]).arg(&key);
+    run({
+        command.arg("-out").arg(&certificate);
+        command
+    });
+    host.file("files/a", "x");
+    let lines = format!(
+        "ssl_certificate {}; ssl_certificate_key {}; location /down {{ return 302 http://127.0.0.1:1/; }}",
+        certificate.display(),
+        key.display()
+    );
+    Nginx::start(host, " ssl", &lines)
+}
+
+// Red when certificates are not checked, and when an error of theirs counts as one that passes.
+#[test]
+fn an_authority_has_to_be_known() {
+    let Some(nginx) = started() else { return };
+    let url = format!("https://127.0.0.1:{}/a", nginx.port);
+    let rules = format!("127.0.0.1:{} 127.0.0.1:1", nginx.port);
+    let error = get(&Client::new(policy(&rules), quick()).unwrap(), &url).unwrap_err();
+    assert!(matches!(error.net(), Some(NetError::Untrusted { .. })), "{error}");
+
+    let mut options = quick();
+    options.ca_file = Some(nginx.host.path("cert.pem"));
+    let client = Client::new(policy(&rules), options.clone()).unwrap();
+    assert_eq!(get(&client, &url).unwrap(), 200);
+    // Red when `follow` lets https send on to http.
+    let error = get(&client, &format!("https://127.0.0.1:{}/down", nginx.port)).unwrap_err();
+    assert!(matches!(error.net(), Some(NetError::Refused(Refused::Downgrade { .. }))), "{error}");
+
+    for (name, text, problem) in [
+        ("none.pem", None, "No such file"),
+        ("empty.pem", Some(""), "no certificate in it"),
+        ("broken.pem", Some("-----BEGIN CERTIFICATE-----\n!\n-----END CERTIFICATE-----\n"), "it is not PEM"),
+    ] {
+        let path = nginx.host.path(name);
+        text.into_iter().for_each(|text| fs::write(&path, text).unwrap());
+        options.ca_file = Some(path);
+        let error = Client::new(policy(&rules), options.clone()).unwrap_err().to_string();
+        assert!(error.contains(problem) && error.contains(name), "{error}");
+    }
+}
+
+#[test]
+fn plain_text_where_tls_is_expected_is_an_error() {
+    let server = crate::server::Server::unvisited();
+    let client = Client::new(policy(&server.rule()), quick()).unwrap();
+    assert!(get(&client, &format!("https://127.0.0.1:{}/", server.port)).is_err());
+    assert!(server.heads().is_empty());
+}
