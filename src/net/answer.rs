@@ -148,10 +148,14 @@ impl Response {
     }
 
     /// All of its body, if it has no more than so many bytes.
-    pub fn bytes(self, limit_bytes: u64) -> Result<Vec<u8>> {
+    pub fn bytes(mut self, limit_bytes: u64) -> Result<Vec<u8>> {
+        self.read_body(limit_bytes)
+    }
+
+    pub(super) fn read_body(&mut self, limit_bytes: u64) -> Result<Vec<u8>> {
         let url = self.url().clone();
         let mut bytes = Vec::new();
-        self.body
+        (&mut self.body)
             .take(limit_bytes.saturating_add(1))
             .read_to_end(&mut bytes)
             .map_err(|e| Error::of_reader(shown(&url), e))?;

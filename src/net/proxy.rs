@@ -1,5 +1,6 @@
 //! Proxies, by the rules of curl: who has set them for curl has set them for us.
 
+use std::fmt;
 use std::net::IpAddr;
 
 use ipnet::IpNet;
@@ -11,7 +12,7 @@ use super::rule::plain;
 ///
 /// A proxy's own address is allowed by being set here. Where a proxy resolves the target's name, the policy sees the name
 /// alone and no address.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Proxies {
     /// For `http:`, as a URL or `HOST:PORT`.
@@ -20,6 +21,16 @@ pub struct Proxies {
     pub https: Option<String>,
     /// Hosts, domains, addresses and nets that are spoken to directly, with commas or blanks between them; `*` for all.
     pub no_proxy: String,
+}
+
+/// Without the proxies themselves, which may have a password in them.
+impl fmt::Debug for Proxies {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let is_set = |proxy: &Option<String>| proxy.as_ref().map(|_| "…");
+        let mut proxies = f.debug_struct("Proxies");
+        proxies.field("http", &is_set(&self.http)).field("https", &is_set(&self.https));
+        proxies.field("no_proxy", &self.no_proxy).finish()
+    }
 }
 
 impl Proxies {

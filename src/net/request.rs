@@ -1,12 +1,13 @@
 //! What is asked for.
 
+use std::fmt;
 use std::ops::Range;
 
 use super::answer::Response;
 use super::client::Client;
 use super::range::{Validator, range_header};
 use super::rule::Purpose;
-use crate::error::Result;
+use crate::error::{NetError, Result};
 use crate::observer::Observer;
 
 /// Headers that go along when the request is sent on to another server. Every other one may be a credential.
@@ -14,7 +15,7 @@ const TRAVELLING: [&str; 7] =
     ["accept", "range", "if-range", "if-match", "if-none-match", "if-modified-since", "if-unmodified-since"];
 
 /// A request that [`send`](Request::send) makes.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 #[must_use = "nothing is asked for until it is sent"]
 pub struct Request<'a> {
     client: &'a Client,
@@ -23,6 +24,14 @@ pub struct Request<'a> {
     pub(super) purpose: Purpose,
     pub(super) follows: bool,
     headers: Vec<(String, String)>,
+}
+
+/// Without the values of its headers, which may be credentials.
+impl fmt::Debug for Request<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names: Vec<_> = self.headers.iter().map(|(name, _)| name).collect();
+        f.debug_struct("Request").field("method", &self.method).field("headers", &names).finish_non_exhaustive()
+    }
 }
 
 impl<'a> Request<'a> {
@@ -68,5 +77,21 @@ impl<'a> Request<'a> {
     /// status that does not pass is given back: see [`Response::ok`].
     pub fn send(&self, observer: &dyn Observer) -> Result<Response> {
         self.client.send(self, observer)
+    }
+
+    /// Does the same and reads the body of a success, if it has no more than so many bytes. What breaks off is asked for again.
+    /// The answer that is given back is without its body.
+    pub fn read(&self, limit_bytes: u64, observer: &dyn Observer) -> Result<(Response, Vec<u8>)> {
+        let mut attempt = 1;
+        loop {
+            let mut response = self.send(observer)?.ok()?;
+            let error = match response.read_body(limit_bytes) {
+                Ok(bytes) => return Ok((response, bytes)),
+                Err(error) => error,
+            };
+            let Some(NetError::Unreachable { detail, .. }) = error.net() else { return Err(error) };
+            self.client.pause(response.url(), attempt, detail, None, observer)?;
+            attempt += 1;
+        }
     }
 }

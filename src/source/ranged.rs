@@ -57,9 +57,7 @@ impl Ranged {
             request = request.with_header(name, value.as_str());
         }
         let opened = ask(file, request, &range, cx, refusal)?;
-        // A place on the same server may want the headers, which a place is asked without.
-        let is_open_to_all = headers.is_empty() || !is_same_server(&opened.url, &file.url);
-        if opened.url != file.url && opened.is_part && is_open_to_all {
+        if opened.is_part && is_elsewhere(&file.url, &opened.url) {
             self.places().insert(file.url.clone(), opened.url.clone());
         }
         Ok(opened)
@@ -70,8 +68,12 @@ impl Ranged {
     }
 }
 
-fn is_same_server(one: &str, other: &str) -> bool {
-    matches!((Url::parse(one), Url::parse(other)), (Ok(one), Ok(other)) if one.origin() == other.origin())
+/// Whether another server has given it. What its own server gives, it may give for the headers alone that go with each request.
+fn is_elsewhere(first: &str, last: &str) -> bool {
+    match (Url::parse(first), Url::parse(last)) {
+        (Ok(first), Ok(last)) => first.origin() != last.origin(),
+        _ => false,
+    }
 }
 
 /// A signed URL ends with its time, and a server that was sent to may go away: the one that sent there knows another.

@@ -16,13 +16,15 @@ fn net(error: &catalog_core::Error) -> &NetError {
 // Red without `max_response_header_size`, which ureq has by itself, and without a limit of its own in `Response::bytes`.
 #[test]
 fn what_is_too_large_is_given_up() {
-    let bomb = Server::new(|_, stream| {
-        let _ = stream.write_all(b"HTTP/1.1 200 OK\r\n");
-        while stream.write_all(b"X-Header: xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx\r\n").is_ok() {}
-    });
-    let error = get(&client(&bomb.rule()), &bomb.url("/")).unwrap_err();
-    assert!(matches!(net(&error), NetError::TooLarge { .. }), "{error}");
-    assert_eq!(bomb.connections(), 1);
+    for header in ["X-Header: x\r\n", "x"] {
+        let bomb = Server::new(move |_, stream| {
+            let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nX: ");
+            while stream.write_all(header.as_bytes()).is_ok() {}
+        });
+        let error = get(&client(&bomb.rule()), &bomb.url("/")).unwrap_err();
+        assert!(matches!(net(&error), NetError::TooLarge { .. } | NetError::Malformed { .. }), "{error}");
+        assert_eq!(bomb.connections(), 1);
+    }
 
     let endless = Server::new(|_, stream| {
         let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n");
@@ -112,6 +114,22 @@ fn what_passes_is_asked_again_and_told() {
     let response = client(&server.rule()).get(&server.url("/")).send(&told).unwrap();
     assert_eq!(response.bytes(10).unwrap(), b"here");
     assert_eq!(told.words(), ["the server says 503: come back", "the server says 429"]);
+}
+
+// Red when a body that breaks off is given back as it is, or not asked for again.
+#[test]
+fn a_body_that_breaks_off_is_asked_for_again() {
+    let server = Server::new(|asked, stream| {
+        let mut bytes = answer("200 OK", "Link: <x>\r\n", b"whole");
+        bytes.truncate(bytes.len() - 2 + 2 * usize::from(asked.path() == "/whole" && asked.number == 2));
+        send(stream, &bytes);
+    });
+    let told = Told::default();
+    let client = client(&server.rule());
+    let (response, bytes) = client.get(&server.url("/whole")).read(5, &told).unwrap();
+    assert_eq!((response.header("link"), bytes.as_slice()), (Some("<x>"), &b"whole"[..]));
+    assert_eq!(told.words().len(), 2);
+    assert!(client.get(&server.url("/never")).read(5, &told).unwrap_err().is_unreachable());
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! Proxies: they see the target, and so does the policy.
 
+use std::time::Duration;
+
 use catalog_core::{Client, ClientOptions};
 
 use crate::server::{Asked, Server, answer, redirect, send};
@@ -7,6 +9,8 @@ use crate::{get, policy, quick};
 
 fn with_proxy(proxy: &str, no_proxy: &str, rules: &str) -> Client {
     let mut options: ClientOptions = quick();
+    options.connect_timeout = Duration::from_secs(2);
+    options.retries = 0;
     options.proxies.http = Some(proxy.to_owned());
     options.proxies.https = Some(proxy.to_owned());
     options.proxies.no_proxy = no_proxy.to_owned();

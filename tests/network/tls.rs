@@ -19,7 +19,8 @@ fn started() -> Option<Nginx> {
     let (key, certificate) = (host.path("key.pem"), host.path("cert.pem"));
     let mut command = Command::new("openssl");
     command.args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2"]);
-    command.args(["-subj", "/CN=test", "-addext", "subjectAltName=IP:127.0.0.1", "-keyout"]).arg(&key);
+    command.args(["-subj", "/CN=test", "-addext", "subjectAltName=IP:127.0.0.1"]);
+    command.args(["-addext", "basicConstraints=critical,CA:FALSE", "-keyout"]).arg(&key);
     run({
         command.arg("-out").arg(&certificate);
         command
@@ -66,7 +67,9 @@ fn an_authority_has_to_be_known() {
 #[test]
 fn plain_text_where_tls_is_expected_is_an_error() {
     let server = crate::server::Server::unvisited();
-    let client = Client::new(policy(&server.rule()), quick()).unwrap();
+    let mut options = quick();
+    (options.retries, options.connect_timeout) = (0, std::time::Duration::from_secs(1));
+    let client = Client::new(policy(&server.rule()), options).unwrap();
     assert!(get(&client, &format!("https://127.0.0.1:{}/", server.port)).is_err());
     assert!(server.heads().is_empty());
 }
