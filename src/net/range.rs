@@ -71,6 +71,7 @@ fn number(text: &str) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
     use rstest::rstest;
 
     use super::*;
@@ -103,6 +104,19 @@ mod tests {
     #[case::after("bytes 0-99/1000 x")]
     fn no_content_range(#[case] text: &str) {
         assert_eq!(ContentRange::parse(text), None);
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_written_is_read_and_no_text_panics(a: u64, b: u64, c: u64, text in "bytes [-0-9*/ ]{0,24}|.{0,40}") {
+            let _ = ContentRange::parse(&text);
+            let mut at = [a, b, c].map(|n| n.min(u64::MAX - 1));
+            at.sort_unstable();
+            let [start, last, size] = at;
+            let read = ContentRange::parse(&format!("bytes {start}-{last}/{size}"));
+            let expected = ContentRange { range: Some(start..last + 1), size_bytes: Some(size) };
+            prop_assert_eq!(read, (last < size).then_some(expected));
+        }
     }
 
     #[rstest]

@@ -92,6 +92,12 @@ impl RemoteReader {
         lock(&self.learnt).clone()
     }
 
+    /// Whether its server gives ranges, as far as is known. If not, it should be read by one thread, in its order.
+    #[must_use]
+    pub fn has_ranges(&self) -> bool {
+        self.has_ranges.load(Ordering::Relaxed)
+    }
+
     fn open(&self, start: u64, end: u64) -> Result<Opened> {
         let file = RemoteFile { validator: self.validator(), ..self.file.clone() };
         let opened = self.source.open(&file, start..end, &Cx::new(&self.client, &*self.observer))?;
