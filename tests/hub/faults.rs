@@ -56,7 +56,7 @@ fn cases() -> Vec<Case> {
             LARGE,
             Fails("refused: no rule allows http://localhost"),
         ),
-        ("redirect", "cdn", json!({"to": "file:///etc/passwd"}), LARGE, Fails("refused: file: is never spoken")),
+        ("redirect", "cdn", json!({"to": "file:///etc/passwd"}), LARGE, Fails("refused: `file:` is never spoken")),
         ("redirect-loop", "hub", json!({"path": "resolve"}), SMALL, Fails("it redirects more than 5 times")),
         ("wrong-bytes", "cdn", json!({"at": 2_000_000}), LARGE, OtherDigest),
         ("wrong-bytes", "hub", json!({"at": 7}), SMALL, Fails("its bytes are the git blob ")),
