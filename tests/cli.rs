@@ -209,7 +209,7 @@ fn the_keys_of_the_json() {
         (
             vec!["stage", fixture, "--id", "tiny"],
             "id digest local_path kind size files mode view replaced deduplicated stored_bytes resumed_bytes \
-             view_copied_bytes unmoved elapsed_ms"
+             fetched_bytes pinned view_copied_bytes unmoved elapsed_ms"
                 .split(' ')
                 .collect(),
         ),
@@ -513,13 +513,21 @@ fn a_missing_source() {
 }
 
 #[rstest]
-#[case("hf:org/repo/file.gguf", "hf:")]
-#[case("https://host/file.gguf", "https:")]
 #[case("s3://bucket/file.gguf", "s3:")]
 #[case("oci://host/repo:tag", "oci:")]
 fn a_reference_that_nothing_here_can_fetch(#[case] reference: &str, #[case] scheme: &str) {
     let error = Host::new().run(["stage", reference]).failed(1);
     assert!(error.contains(&format!("`{scheme}`")), "{error}");
+}
+
+// Red when something is allowed that nobody has named, or when the error does not end with what would allow it.
+#[rstest]
+#[case("hf:org/repo/file.gguf", "huggingface.co")]
+#[case("https://models.example:8443/file.gguf", "models.example:8443")]
+#[case("http://models.example/file.gguf", "http://models.example")]
+fn a_reference_that_no_rule_allows(#[case] reference: &str, #[case] rule: &str) {
+    let error = Host::new().run(["stage", reference]).failed(6);
+    assert!(error.trim_end().ends_with(&format!("--allow-net {rule}")), "{error}");
 }
 
 #[test]
