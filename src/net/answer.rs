@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use url::Url;
 
-use super::client::{fail, read_failure};
+use super::client::{ENDED_EARLY, fail, read_failure};
 use super::options::ClientOptions;
 use super::pace::{Bucket, Minimum};
 use super::range::{ContentRange, Validator};
@@ -219,7 +219,7 @@ pub struct Body {
 impl Body {
     /// The error of a body that ends before all is there that was to come.
     pub(crate) fn ended_early(&self) -> Error {
-        fail(&self.flow.url, NetError::unreachable("the connection ended early"))
+        fail(&self.flow.url, NetError::unreachable(ENDED_EARLY))
     }
 }
 

@@ -24,6 +24,8 @@ use crate::observer::{Event, Observer};
 
 const MAX_REDIRECTS: u32 = 5;
 
+pub(super) const ENDED_EARLY: &str = "the connection ended early";
+
 /// While it waits, it looks so often whether it was cancelled.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
@@ -215,6 +217,7 @@ pub(super) fn read_failure(error: ureq::Error) -> Result<NetError, Error> {
             Some(own) => return Err(own.clone()),
             // This is how rustls speaks of certificates, and nothing else speaks so.
             None if e.kind() == ErrorKind::InvalidData => NetError::Untrusted { detail: e.to_string() },
+            None if e.kind() == ErrorKind::UnexpectedEof => NetError::unreachable(ENDED_EARLY),
             None => NetError::unreachable(e.to_string()),
         },
         ureq::Error::Rustls(e) => NetError::Untrusted { detail: e.to_string() },

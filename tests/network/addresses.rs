@@ -61,7 +61,7 @@ fn a_name_that_is_allowed_leads_nowhere_else() {
     assert_eq!(get(&both, &format!("http://here.example:{port}/")).unwrap(), 200);
 }
 
-// Red when an empty policy is asked too late, or a name is looked up before it is.
+// Red when the policy does not look at the rules, and when a name is looked up before it is asked.
 #[test]
 fn without_a_rule_no_socket_is_opened() {
     const TEST: &str = "addresses::without_a_rule_no_socket_is_opened";

@@ -13,7 +13,7 @@ fn net(error: &catalog_core::Error) -> &NetError {
     error.net().unwrap_or_else(|| panic!("{error}"))
 }
 
-// Red without `max_response_header_size`, which ureq has by itself, and without a limit of its own in `Response::bytes`.
+// Red when `Response::read_body` does not compare what it has read with the limit.
 #[test]
 fn what_is_too_large_is_given_up() {
     for header in ["X-Header: x\r\n", "x"] {
@@ -103,6 +103,7 @@ fn an_encoding_that_was_not_asked_for_is_refused() {
     get(&client(&server.rule()), &server.url("/")).unwrap();
 }
 
+// Red when `retry::is_passing` says no.
 #[test]
 fn what_passes_is_asked_again_and_told() {
     let server = Server::new(|asked, stream| match asked.number {

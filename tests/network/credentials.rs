@@ -3,7 +3,7 @@
 use crate::client;
 use crate::server::{Server, answer, redirect, send};
 
-// Red when `Request::headers` gives all headers to every hop: the other server gets four secrets.
+// Red when `Request::headers` gives all headers to every hop: the other server gets them.
 #[test]
 fn credentials_stay_with_their_origin() {
     let store = Server::fixed(String::from_utf8(answer("200 OK", "", b"x")).unwrap());

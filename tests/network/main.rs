@@ -10,6 +10,7 @@ mod common;
 mod addresses;
 mod answers;
 mod credentials;
+mod machine;
 mod nginx;
 mod parts;
 mod proxies;

@@ -75,7 +75,7 @@ fn ranged(range: &str, headers: &str, body: &[u8]) -> Vec<u8> {
     answer("206 Partial Content", &format!("{headers}Content-Range: {range}\r\n"), body)
 }
 
-// Red when `check_part` looks at less than the whole of Content-Range: the first three give wrong bytes.
+// Red when `check_part` does not compare the range: the shifted one gives wrong bytes.
 #[test]
 fn another_range_than_was_asked_for_is_an_error() {
     type Lie = fn(&[u8]) -> Vec<u8>;
@@ -114,6 +114,7 @@ fn another_version_is_an_error() {
     }
 }
 
+// Red when it is not: the second part is of another version.
 #[test]
 fn a_validator_is_learnt_from_the_first_part_that_has_one() {
     let server = Server::new(|asked, stream| {
@@ -164,7 +165,7 @@ fn breaking_off_has_an_end() {
     assert_eq!(server.connections(), 1 + 3);
 }
 
-// Red when a stream is taken up in its middle without a look at what tells versions apart.
+// Red when a stream is begun again with nothing that tells versions apart.
 #[test]
 fn from_a_server_without_parts_it_is_one_stream() {
     let asked = Arc::new(AtomicUsize::new(0));

@@ -30,7 +30,7 @@ fn proxy() -> Server {
     })
 }
 
-// Red when a target is only checked where it is resolved, which the proxy does: three of them are asked for.
+// Red when a target is only checked where it is resolved (without the look in `Client::once`): the proxy is asked for it.
 #[test]
 fn the_target_is_checked_in_front_of_a_proxy_too() {
     let proxy = proxy();

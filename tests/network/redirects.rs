@@ -32,7 +32,7 @@ const TARGETS: [&str; 24] = [
     "http://$(reboot).example/",
 ];
 
-// Red when only the first hop goes through `Policy::check_url`: 14 of them are connected to.
+// Red when `Policy::check_url` does not look at the rules, and when `Client::once` does not ask it.
 #[test]
 fn every_hop_goes_through_the_policy() {
     let other = Server::unvisited();

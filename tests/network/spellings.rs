@@ -50,7 +50,7 @@ const SPELLINGS: [&str; 42] = [
     "http://169.254.169.254:{p}/",
 ];
 
-// Red when the rules are not looked at (`Policy::check_url`): 30 of them are connected to.
+// Red when `Policy::check_url` does not look at the rules: the first of them is answered.
 #[test]
 fn nothing_leads_here_unless_a_rule_names_it() {
     let server = Server::unvisited();

@@ -1,0 +1,38 @@
+//! The file of the administrator's: it can only take away, and holds for every program of the machine.
+
+use std::fs;
+
+use crate::common::{self, Host, child_test, is_child};
+use crate::server::Server;
+use crate::{get, policy, quick};
+use catalog_core::{Client, NetError, Refused};
+
+// Red when `Client::new` does not narrow what it is given.
+#[test]
+fn a_client_is_narrowed_by_the_file_of_the_machine() {
+    const TEST: &str = "machine::a_client_is_narrowed_by_the_file_of_the_machine";
+    if is_child(TEST) {
+        let server = Server::unvisited();
+        match Client::new(policy(&server.rule()), quick()) {
+            Ok(client) => {
+                let error = get(&client, &server.url("/")).unwrap_err();
+                assert!(matches!(error.net(), Some(NetError::Refused(Refused::Machine { .. }))), "{error}");
+            }
+            Err(error) => assert!(error.to_string().contains("net.toml"), "{error}"),
+        }
+        assert_eq!(server.connections(), 0);
+        return;
+    }
+    let host = Host::new();
+    let file = host.path("net.toml");
+    // A file that forbids it, one that allows something else, one that makes no sense, none.
+    for text in [Some("deny = [\"127.0.0.0/8\"]"), Some("allow = [\"hf\"]"), Some("deny: all"), None] {
+        match text {
+            Some(text) => fs::write(&file, text).unwrap(),
+            None => fs::remove_file(&file).unwrap(),
+        }
+        let mut command = child_test(&[], TEST);
+        command.env("CATALOG_NET_POLICY", &file);
+        common::run(command);
+    }
+}
