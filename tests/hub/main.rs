@@ -9,6 +9,7 @@ mod common;
 mod client;
 mod faults;
 mod listings;
+mod readme;
 mod refusals;
 mod server;
 mod staging;

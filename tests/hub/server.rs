@@ -98,7 +98,7 @@ impl Drop for Hub {
     }
 }
 
-fn host(url: &str) -> &str {
+pub(crate) fn host(url: &str) -> &str {
     url.strip_prefix("http://").unwrap()
 }
 

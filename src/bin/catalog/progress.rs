@@ -172,7 +172,7 @@ fn note_of(event: &Event<'_>) -> Option<String> {
             format!("{what}: {why}; trying again in {:.1} s", after.as_secs_f64())
         }
         Event::NotAsked { what, why, .. } => {
-            format!("nobody was asked what {what} means now ({why}); what is here is given")
+            format!("nobody was asked what {what} means now ({why})")
         }
         Event::UseNotNoted { what, .. } => format!(
             "that {what} is used cannot be noted here, so `gc` may take it for unused: hold it with `catalog lease`, or \

@@ -1,0 +1,47 @@
+//! "From the Hub" of README.md, run as it is written, against the Hub of these tests.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use crate::common::Host;
+use crate::server::{Hub, host as host_of};
+
+/// The commands of the section, each with the lines that it prints.
+fn section() -> Vec<(String, Vec<String>)> {
+    let readme = fs::read_to_string("README.md").unwrap();
+    let section = readme.split("\n## ").find(|section| section.starts_with("From the Hub\n")).unwrap();
+    let mut commands: Vec<(String, Vec<String>)> = Vec::new();
+    for block in section.split("```console\n").skip(1) {
+        for line in block.split("\n```").next().unwrap().lines() {
+            match line.strip_prefix("$ ") {
+                Some(command) => commands.push((command.to_owned(), Vec::new())),
+                None => commands.last_mut().unwrap().1.push(line.to_owned()),
+            }
+        }
+    }
+    commands
+}
+
+/// Red when a command prints something else than README.md says.
+#[test]
+fn it_prints_what_the_readme_says() {
+    let Some(hub) = Hub::start(&[]) else { return };
+    let host = Host::new();
+    drop(host.catalog());
+    let binary = host.command().get_program().to_owned();
+    let path = format!("{}:/usr/bin:/bin", Path::new(&binary).parent().unwrap().display());
+    let servers = format!("hf,{},{}", host_of(&hub.hub), host_of(&hub.cdn));
+    let commands = section();
+    assert!(commands.len() >= 5, "{commands:?}");
+    for (command, expected) in commands {
+        let mut shell = Command::new("bash");
+        shell.args(["-c", &format!("{} 2>&1", command.replace("allow_net hf", &format!("allow_net {servers}")))]);
+        shell.env_clear().env("PATH", &path).env("HOME", host.path("home")).env("CATALOG_ROOT", host.root());
+        let output = shell.env("HF_ENDPOINT", &hub.hub).output().unwrap();
+        let printed = String::from_utf8(output.stdout).unwrap().replace(&servers, "hf");
+        let printed = printed.replace(&hub.hub, "https://huggingface.co").replace(host_of(&hub.hub), "huggingface.co");
+        let printed = printed.replace(&*host.root().display().to_string(), "/srv/models");
+        assert_eq!(printed.lines().collect::<Vec<_>>(), expected, "$ {command}");
+    }
+}
