@@ -51,7 +51,8 @@ impl Source for HttpSource {
         let pinned = validator.as_ref().map(|validator| validator.as_str().to_owned());
         let name = name_of(url);
         let mut file = RemoteFile::new(name.clone(), url).with_size(size_bytes).with_validator(validator);
-        file.has_ranges = response.status() != 200;
+        // Without a validator, nothing tells whether two parts are of one version: then it is one stream.
+        file.has_ranges = response.status() != 200 && file.validator.is_some();
         Ok(Listing::new(name, ArtifactKind::File, vec![file]).with_pinned(pinned, false))
     }
 

@@ -50,6 +50,23 @@ fn size_and_validator_are_those_of_the_first_part() {
     assert!(heads[2].contains("\nrange: bytes=100000-199999\n") && heads[2].contains("\nif-range: \"one\"\n"));
 }
 
+// Red when parts are asked for one by one though nothing tells versions apart: the second is of another version.
+#[test]
+fn without_a_validator_it_is_one_stream() {
+    let server = Server::new(|asked, stream| {
+        let content = noise(300_000, if asked.number < 2 { 7 } else { 8 });
+        send(stream, &part(asked, &content, ""));
+    });
+    let reader = reader(&client(&server.rule()), &server.url("/a.gguf"), &Told::default()).unwrap();
+    let mut read_bytes = Vec::new();
+    for offset in [0, 100_000, 200_000] {
+        read_bytes.extend(read(&reader, offset, 100_000).unwrap());
+    }
+    assert!(read_bytes == content(), "other bytes");
+    assert_eq!(server.heads().len(), 2, "the first byte, and the stream");
+    read(&reader, 0, 10).unwrap_err();
+}
+
 #[test]
 fn an_empty_file_has_no_part() {
     let server = Server::new(|asked, stream| send(stream, &part(asked, b"", TAG)));

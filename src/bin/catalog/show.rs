@@ -72,6 +72,9 @@ fn lines(record: &Record) -> Vec<(&'static str, OsString)> {
     if let Some(pinned) = record.source.as_ref().and_then(|source| source.pinned.clone()) {
         lines.push(("source version", pinned.into()));
     }
+    if let Some(named_by) = record.source.as_ref().and_then(|source| source.named_by.clone()) {
+        lines.push(("digests named by", named_by.into()));
+    }
     for digest in &record.needs {
         lines.push(("needs", digest.to_string().into()));
     }
