@@ -95,7 +95,11 @@ impl Response {
 
     /// This answer, if it is a success; else the error that it is.
     pub fn ok(self) -> Result<Self> {
-        if self.parts.status.is_success() { Ok(self) } else { Err(self.into_error()) }
+        if self.is_success() { Ok(self) } else { Err(self.into_error()) }
+    }
+
+    pub(super) fn is_success(&self) -> bool {
+        self.parts.status.is_success()
     }
 
     /// The error that an answer is which is no success.

@@ -7,7 +7,7 @@ use super::answer::Response;
 use super::client::Client;
 use super::range::{Validator, range_header};
 use super::rule::Purpose;
-use crate::error::{NetError, Result};
+use crate::error::{Error, NetError, Result};
 use crate::observer::Observer;
 
 /// Headers that go along when the request is sent on to another server. Every other one may be a credential.
@@ -82,9 +82,22 @@ impl<'a> Request<'a> {
     /// Does the same and reads the body of a success, if it has no more than so many bytes. What breaks off is asked for again.
     /// The answer that is given back is without its body.
     pub fn read(&self, limit_bytes: u64, observer: &dyn Observer) -> Result<(Response, Vec<u8>)> {
+        self.read_or(limit_bytes, observer, &Response::into_error)
+    }
+
+    /// The same; `refusal` tells what an answer means that is no success.
+    pub(crate) fn read_or(
+        &self,
+        limit_bytes: u64,
+        observer: &dyn Observer,
+        refusal: &dyn Fn(Response) -> Error,
+    ) -> Result<(Response, Vec<u8>)> {
         let mut attempt = 1;
         loop {
-            let mut response = self.send(observer)?.ok()?;
+            let mut response = self.send(observer)?;
+            if !response.is_success() {
+                return Err(refusal(response));
+            }
             let error = match response.read_body(limit_bytes) {
                 Ok(bytes) => return Ok((response, bytes)),
                 Err(error) => error,

@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use catalog_core::{
-    ArtifactKind, Expected, GitBlobReader, HfSource, Listing, ModelRef, NetError, ReadAt as _, Source as _,
+    ArtifactKind, Client, Expected, GitBlobReader, HfOptions, HfSource, Listing, ModelRef, NetError, ReadAt as _,
+    Source as _,
 };
 use rstest::rstest;
 use serde_json::{Value, json};
 
 use crate::server::{FILES, Hub};
-use crate::{Asker, LARGE, SMALL, content};
+use crate::{Asker, LARGE, SMALL, content, policy, quick, wire};
 
 fn paths(listing: &Listing) -> Vec<&str> {
     listing.files.iter().map(|file| file.path.as_str()).collect()
@@ -95,6 +96,26 @@ fn pages_that_lie(#[case] link: &str, #[case] entries: Value, #[case] words: &st
     let error = Asker::new(&hub).resolve("hf:acme/tiny").unwrap_err();
     assert!(matches!(error.net(), Some(NetError::Malformed { .. })), "{error}");
     assert!(error.to_string().contains(words), "{error}");
+}
+
+// Red when the body of an answer is read once: the first half of each is all that comes.
+#[test]
+fn what_breaks_off_is_asked_for_again() {
+    let commit = "c0".repeat(20);
+    let (info, tree) = (json!({"sha": commit}).to_string(), json!([file("a")]).to_string());
+    let server = wire::Server::new(move |asked, stream| {
+        let body = if asked.path().contains("/revision/") { &info } else { &tree };
+        let whole = wire::answer("200 OK", "", body.as_bytes());
+        let length = if asked.number % 2 == 0 { whole.len() - body.len() / 2 } else { whole.len() };
+        wire::send(stream, &whole[..length]);
+    });
+    let options = HfOptions::default().with_endpoint(&server.url("/mirror")).unwrap();
+    let client = Client::new(policy(&[&server.rule()]), quick()).unwrap();
+    let asker = Asker { source: Arc::new(HfSource::new(options)), client };
+    let listing = asker.resolve("hf:acme/tiny").unwrap();
+    assert_eq!((paths(&listing), listing.pinned.as_deref()), (vec!["a"], Some(commit.as_str())));
+    assert_eq!(listing.files[0].url, server.url(&format!("/mirror/acme/tiny/resolve/{commit}/a")));
+    assert_eq!(server.connections(), 4);
 }
 
 // Red when the pages of one answer have no limit together: this Hub has a next page for ever.

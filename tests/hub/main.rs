@@ -6,6 +6,10 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+#[path = "../network/server.rs"]
+#[allow(dead_code)] // its own tests use all of it
+mod wire;
+
 mod client;
 mod faults;
 mod listings;

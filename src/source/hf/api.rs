@@ -33,8 +33,8 @@ impl<'a> Hub<'a> {
     /// The commit that the revision is at.
     pub(super) fn pin(&self) -> Result<String> {
         let url = self.api("revision", self.repository.revision);
-        let (response, mut left_bytes) = (self.get(&url)?, LIMIT_BYTES);
-        let Info { sha } = read(response, &mut left_bytes)?;
+        let (response, bytes) = self.get(&url, LIMIT_BYTES)?;
+        let Info { sha } = read(&response, &bytes)?;
         if !is_commit(&sha) {
             let source = NetError::malformed(format!("it names no commit, but {:?}", excerpt(&sha)));
             return Err(Error::Net { url: shown(&url), source });
@@ -47,7 +47,8 @@ impl<'a> Hub<'a> {
         let mut next = Some(self.tree_url(commit));
         let (mut entries, mut left_bytes) = (Vec::new(), LIMIT_BYTES);
         while let Some(url) = next {
-            let response = self.get(&url)?;
+            let (response, bytes) = self.get(&url, left_bytes)?;
+            left_bytes = left_bytes.saturating_sub(bytes.len() as u64);
             let fail = |detail: &str| Error::Net { url: shown(&url), source: NetError::malformed(detail) };
             next = match response.header("link").and_then(link::next) {
                 None => None,
@@ -57,7 +58,7 @@ impl<'a> Hub<'a> {
             if next.as_ref().is_some_and(|next| next.origin() != self.options.endpoint().origin()) {
                 return Err(fail("the next page is on another server"));
             }
-            let page: Vec<Entry> = read(response, &mut left_bytes)?;
+            let page: Vec<Entry> = read(&response, &bytes)?;
             // Otherwise there could be a next one for ever.
             if page.is_empty() && next.is_some() {
                 return Err(fail("an empty page has a next one"));
@@ -95,24 +96,20 @@ impl<'a> Hub<'a> {
         url
     }
 
-    fn get(&self, url: &Url) -> Result<Response> {
+    fn get(&self, url: &Url, limit_bytes: u64) -> Result<(Response, Vec<u8>)> {
         let mut request = self.cx.client.get(url.as_str());
         for (name, value) in self.options.headers(url) {
             request = request.with_header(name, value);
         }
-        let response = request.send(self.cx.observer)?;
-        if response.status() == 200 { Ok(response) } else { Err(refusal::read(response, self.options)) }
+        request.read_or(limit_bytes, self.cx.observer, &|response| refusal::read(response, self.options))
     }
 }
 
-/// An answer's JSON, whose bytes are taken off what may still come.
-fn read<T: for<'de> Deserialize<'de>>(response: Response, left_bytes: &mut u64) -> Result<T> {
-    let url = shown(response.url());
-    let kind = excerpt(response.header("content-type").unwrap_or("none"));
-    let bytes = response.bytes(*left_bytes)?;
-    *left_bytes = left_bytes.saturating_sub(bytes.len() as u64);
-    serde_json::from_slice(&bytes).map_err(|e| {
+/// An answer's JSON.
+fn read<T: for<'de> Deserialize<'de>>(response: &Response, bytes: &[u8]) -> Result<T> {
+    serde_json::from_slice(bytes).map_err(|e| {
+        let kind = excerpt(response.header("content-type").unwrap_or("none"));
         let source = NetError::malformed(format!("it is not what the Hub says there ({e}; type {kind:?})"));
-        Error::Net { url, source }
+        Error::Net { url: shown(response.url()), source }
     })
 }
