@@ -24,6 +24,9 @@ pub(crate) trait Resolver: fmt::Debug + Send + Sync {
     /// The reference to what another one was pinned to.
     fn at(&self, reference: &ModelRef, pinned: &str) -> ModelRef;
 
+    /// Asks what a reference is pinned to now, and nothing more. `None`: only [`resolve`](Resolver::resolve) tells.
+    fn pin(&self, reference: &ModelRef, asking: &Asking) -> Result<Option<String>>;
+
     /// Asks what a reference means now.
     fn resolve(&self, reference: &ModelRef, selection: &Selection, asking: &Asking) -> Result<Remote>;
 }

@@ -54,6 +54,11 @@ pub trait Source: Send + Sync {
         None
     }
 
+    /// What a reference is pinned to now: less than [`resolve`](Source::resolve) asks. `None`: that alone tells.
+    fn pin(&self, _reference: &ModelRef, _cx: &Cx<'_>) -> Result<Option<String>> {
+        Ok(None)
+    }
+
     /// The reference to the version that another one was pinned to. The same, where there is no such thing.
     fn at(&self, reference: &ModelRef, _pinned: &str) -> ModelRef {
         reference.clone()

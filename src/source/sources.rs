@@ -119,6 +119,11 @@ impl Resolver for Sources {
         self.of(reference)?.fixed(reference)
     }
 
+    fn pin(&self, reference: &ModelRef, asking: &Asking) -> Result<Option<String>> {
+        let cx = Cx::new(&self.client, &*asking.observer);
+        self.of(reference).map_or(Ok(None), |source| source.pin(reference, &cx))
+    }
+
     fn at(&self, reference: &ModelRef, pinned: &str) -> ModelRef {
         self.of(reference).map_or_else(|| reference.clone(), |source| source.at(reference, pinned))
     }

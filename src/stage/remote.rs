@@ -157,22 +157,34 @@ impl Question {
             return Ok(decision);
         }
         let asking = Asking { observer: observer.clone(), cancel: cancel.clone() };
-        match (sources.resolve(&self.reference, &self.selection(), &asking), held) {
-            (Ok(remote), held) => {
-                let validator = validator_of(&remote);
-                let is_same = |source: &Provenance| self.is_same(source, &remote.pinned, &validator);
-                let same = held.filter(|record| record.source.as_ref().is_some_and(is_same));
-                match same.and_then(unchanged) {
-                    Some(decision) => Ok(decision),
-                    None => Ok(Decision::Ingest(Box::new(self.item(remote, flight, observer)?))),
-                }
-            }
-            (Err(error), Some(record)) if error.is_unreachable() || error.is_refused() => {
+        let asked = self.ask(sources, held.as_ref(), &asking);
+        match (asked, held.and_then(unchanged)) {
+            (Ok(Some(remote)), _) => Ok(Decision::Ingest(Box::new(self.item(remote, flight, observer)?))),
+            (Ok(None), held) => held.ok_or_else(|| store.not_found(&self.id)),
+            (Err(error), Some(held)) if error.is_unreachable() || error.is_refused() => {
                 self.tell_not_asked(&error.to_string());
-                unchanged(record).ok_or(error)
+                Ok(held)
             }
             (Err(error), _) => Err(error),
         }
+    }
+
+    /// Asks what the reference means now. `None`: what is held.
+    fn ask(&self, sources: &dyn Resolver, held: Option<&Record>, asking: &Asking) -> Result<Option<Remote>> {
+        let source = held.and_then(|record| record.source.as_ref());
+        let mut reference = self.reference.clone();
+        if let Some(source) = source.filter(|source| source.pinned.is_some()) {
+            let pinned = sources.pin(&reference, asking)?;
+            if pinned.is_some() && self.is_same(source, &pinned, &None) {
+                return Ok(None);
+            }
+            if let Some(pinned) = pinned {
+                reference = sources.at(&reference, &pinned);
+            }
+        }
+        let remote = sources.resolve(&reference, &self.selection(), asking)?;
+        let is_same = |source: &Provenance| self.is_same(source, &remote.pinned, &validator_of(&remote));
+        Ok(if source.is_some_and(is_same) { None } else { Some(remote) })
     }
 
     fn item(self, remote: Remote, flight: Option<SingleFlight>, observer: &Arc<dyn Observer>) -> Result<Item> {

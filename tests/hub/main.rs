@@ -11,6 +11,7 @@ mod common;
 mod wire;
 
 mod client;
+mod engine;
 mod faults;
 mod listings;
 mod readme;

@@ -25,6 +25,11 @@ pub(crate) const FILES: [&str; 4] = [SMALL, "docs/a b?#%.md", "docs/read me.txt"
 impl Hub {
     /// With `acme/tiny`, and `acme/tiny@v1`, which has one file. `None`, and it is said, without Python.
     pub(crate) fn start(arguments: &[&str]) -> Option<Hub> {
+        Hub::start_with(arguments, &[])
+    }
+
+    /// The same with further files, `<org>/<repository>/<path>`.
+    pub(crate) fn start_with(arguments: &[&str], more: &[(&str, &[u8])]) -> Option<Hub> {
         if !common::has_tool("python3") {
             common::skip("there is no python3");
             return None;
@@ -34,6 +39,9 @@ impl Hub {
             write(&dir.path().join("acme/tiny").join(path), &content(path));
         }
         write(&dir.path().join("acme/tiny@v1/old.txt"), &content("old.txt"));
+        for (path, bytes) in more {
+            write(&dir.path().join(path), bytes);
+        }
         let mut child = Command::new("python3")
             .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/servers/hub.py"))
             .arg("--root")
@@ -69,7 +77,12 @@ impl Hub {
         self.control("POST", "/__rules", &rule.to_string());
     }
 
-    /// Every request since the last rule was given.
+    /// Forgets what was asked for.
+    pub(crate) fn forget(&self) {
+        self.control("DELETE", "/__log", "");
+    }
+
+    /// Every request since they were forgotten.
     pub(crate) fn log(&self) -> Vec<Value> {
         serde_json::from_str(&self.control("GET", "/__log", "")).unwrap()
     }

@@ -80,6 +80,14 @@ impl Source for HfSource {
         reference.hf_revision().filter(|revision| is_commit(revision)).map(str::to_owned)
     }
 
+    fn pin(&self, reference: &ModelRef, cx: &Cx<'_>) -> Result<Option<String>> {
+        if let fixed @ Some(_) = self.fixed(reference) {
+            return Ok(fixed);
+        }
+        self.check_online(|| reference.to_string())?;
+        Hub::new(&self.options, &Repository::of(reference)?, cx).pin().map(Some)
+    }
+
     fn at(&self, reference: &ModelRef, pinned: &str) -> ModelRef {
         match reference {
             ModelRef::Hf { org, repo, path } => {

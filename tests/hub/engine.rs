@@ -1,0 +1,211 @@
+//! What staging from the Hub asks for, what it keeps, and what it does when it is stopped.
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::Duration;
+
+use catalog_core::{
+    Error, Event, FsCatalog, ModelFetcher as _, ModelRef, RepairOptions, Sources, StageOptions, StageReceipt,
+    TrustState, UsedMode,
+};
+use serde_json::json;
+
+use crate::common::{Host, blob_path, blobs, has_tool, noise, set_mode, skip};
+use crate::server::{Hub, host as host_of};
+use crate::{LARGE, LARGE_BYTES, content, quick};
+
+fn catalog(host: &Host, hub: &Hub) -> FsCatalog {
+    host.catalog().with_sources(Sources::with_options(hub.policy(), quick()).unwrap().hf(hub.options()))
+}
+
+fn tiny(revision: &str) -> ModelRef {
+    ModelRef::parse(&format!("hf:acme/tiny{revision}")).unwrap()
+}
+
+/// What an observer was told, in words.
+#[derive(Clone, Default)]
+struct Told(Arc<Mutex<Vec<String>>>);
+
+impl Told {
+    fn options(&self) -> StageOptions {
+        let told = self.0.clone();
+        StageOptions::default().with_observer(move |event: &Event<'_>| told.lock().unwrap().push(format!("{event:?}")))
+    }
+
+    fn has(&self, what: &str) -> bool {
+        self.0.lock().unwrap().iter().any(|told| told.starts_with(what))
+    }
+}
+
+fn stage(catalog: &FsCatalog, reference: &ModelRef) -> StageReceipt {
+    catalog.stage(reference, &StageOptions::default()).unwrap()
+}
+
+// Red when a branch is listed again to see that it is where it was, or when a commit that is here is asked about.
+#[test]
+fn what_is_here_is_asked_about_once_or_not_at_all() {
+    let Some(hub) = Hub::start(&[]) else { return };
+    let host = Host::new();
+    let catalog = catalog(&host, &hub);
+    let first = stage(&catalog, &tiny(""));
+    let commit = first.pinned.clone().unwrap();
+    assert_eq!((first.mode, first.fetched_bytes), (UsedMode::Fetch, first.size_bytes));
+    let record = catalog.record("hf:acme/tiny").unwrap().unwrap();
+    assert_eq!(record.trust, TrustState::Verified);
+    assert_eq!(record.source.unwrap().named_by.as_deref(), Some("127.0.0.1"));
+
+    hub.forget();
+    assert_eq!(stage(&catalog, &tiny("")).mode, UsedMode::Unchanged);
+    assert_eq!(hub.counts(), (1, 0), "{:?}", hub.log());
+    // A use of what is here asks nobody.
+    hub.forget();
+    assert_eq!(catalog.ensure_present(&tiny("")).unwrap().local_path, first.local_path);
+    assert_eq!(hub.counts(), (0, 0));
+    // Of a commit the list alone is asked for, since the bytes are here; and then nothing.
+    let pinned = tiny(&format!("@{commit}"));
+    let by_commit = stage(&catalog, &pinned);
+    assert_eq!((by_commit.digest, hub.counts().1), (first.digest, 0));
+    hub.forget();
+    assert_eq!(stage(&catalog, &pinned).mode, UsedMode::Unchanged);
+    assert_eq!(hub.counts(), (0, 0));
+    // Other patterns are another content of the same reference.
+    let some = StageOptions::default().with_selection(vec!["*.gguf".into()], vec![]);
+    let weights = catalog.stage(&pinned, &some).unwrap();
+    assert_eq!((weights.files, weights.mode, weights.replaced), (1, UsedMode::Present, Some(first.digest)));
+}
+
+// Red when a Hub that does not answer, or that no rule allows, fails what is here.
+#[test]
+fn when_nobody_answers_what_is_here_is_given() {
+    let Some(hub) = Hub::start(&[]) else { return };
+    let host = Host::new();
+    let first = stage(&catalog(&host, &hub), &tiny(""));
+    let refused = host.catalog().with_sources(Sources::new(catalog_core::Policy::default()).unwrap().hf(hub.options()));
+    let allowed = catalog(&host, &hub);
+    drop(hub);
+    for catalog in [refused, allowed] {
+        let told = Told::default();
+        let again = catalog.stage(&tiny(""), &told.options()).unwrap();
+        assert_eq!((again.mode, again.digest), (UsedMode::Unchanged, first.digest));
+        assert!(told.has("NotAsked"), "{:?}", told.0);
+        let error = catalog.stage(&tiny("@v1"), &StageOptions::default()).unwrap_err();
+        assert!(error.is_unreachable() || error.is_refused(), "{error}");
+        let error = catalog.stage(&tiny("@v1"), &StageOptions::default().with_offline(true)).unwrap_err();
+        assert!(matches!(error, Error::Offline { .. }), "{error}");
+        assert_eq!(catalog.stage(&tiny(""), &StageOptions::default().with_offline(true)).unwrap().digest, first.digest);
+    }
+}
+
+// Red when what is fetched is recorded before its digest is looked at, or when it is fetched a third time.
+#[test]
+fn bytes_of_another_digest_are_fetched_once_more_and_never_recorded() {
+    let Some(hub) = Hub::start(&[]) else { return };
+    let host = Host::new();
+    let catalog = catalog(&host, &hub);
+    let reference = tiny(&format!("/{LARGE}"));
+    hub.rule(&json!({"kind": "wrong-bytes", "origin": "cdn", "at": 2_000_000}));
+    let told = Told::default();
+    let error = catalog.stage(&reference, &told.options()).unwrap_err();
+    assert!(matches!(error, Error::DigestMismatch { .. }), "{error}");
+    assert!(told.has("Refetching"), "{:?}", told.0);
+    let sent: u64 = hub.log().iter().filter(|asked| asked["origin"] == "cdn").filter_map(|a| a["sent"].as_u64()).sum();
+    assert_eq!(sent, 2 * LARGE_BYTES as u64);
+    assert!(catalog.records().unwrap().is_empty() && blobs(&host.root()).is_empty());
+    assert!(catalog.partials().unwrap().is_empty());
+    // The second time they are right.
+    hub.rule(&json!({"kind": "wrong-bytes", "origin": "cdn", "at": 2_000_000, "times": 1}));
+    let receipt = stage(&catalog, &reference);
+    assert!(fs::read(&receipt.local_path).unwrap() == content(LARGE));
+}
+
+// Red when a repair asks for more than the group that is bad, or for nothing.
+#[test]
+fn a_repair_asks_for_the_bad_part_alone() {
+    let Some(hub) = Hub::start(&[]) else { return };
+    let host = Host::new();
+    let catalog = catalog(&host, &hub);
+    let receipt = stage(&catalog, &tiny(""));
+    let blob = blob_path(&host.root(), &catalog_core::Digest::sha256_of(&content(LARGE)));
+    let mut bytes = fs::read(&blob).unwrap();
+    bytes[2 << 20] ^= 1;
+    set_mode(&blob, 0o644);
+    fs::write(&blob, bytes).unwrap();
+    set_mode(&blob, 0o444);
+    hub.forget();
+    let report = catalog.repair("hf:acme/tiny", &RepairOptions::default()).unwrap();
+    assert_eq!((report.files, report.repaired_bytes, report.source_bytes), (1, 1 << 20, 1 << 20));
+    let sent: u64 = hub.log().iter().filter(|asked| asked["origin"] == "cdn").filter_map(|a| a["sent"].as_u64()).sum();
+    assert_eq!(sent, 1 << 20);
+    assert!(fs::read(receipt.local_path.join(LARGE)).unwrap() == content(LARGE));
+}
+
+// Red when room is asked for only when the bytes come, or others are evicted for what is here.
+#[test]
+fn without_room_no_body_is_asked_for() {
+    let Some(hub) = Hub::start(&[]) else { return };
+    let host = Host::new();
+    let catalog = catalog(&host, &hub);
+    catalog.change_config(|config| config.max_bytes = Some(1 << 20)).unwrap();
+    let error = catalog.stage(&tiny(""), &StageOptions::default()).unwrap_err();
+    assert!(error.is_no_space(), "{error}");
+    assert_eq!(hub.counts(), (2, 0));
+}
+
+// Red when anything is connected, or a name is looked up, that no rule allows.
+#[test]
+fn with_an_empty_policy_nothing_is_connected() {
+    if !has_tool("strace") {
+        return skip("strace is not installed");
+    }
+    let host = Host::new();
+    for reference in ["hf:acme/tiny", "https://models.example/a.gguf", "http://127.0.0.1:9/a"] {
+        let log = host.path("strace");
+        let mut command = Command::new("strace");
+        command.args(["-f", "-e", "trace=socket,connect,sendto", "-o"]).arg(&log);
+        command.arg(host.command().get_program()).args(["stage", reference]).env("CATALOG_ROOT", host.root());
+        let output = command.env_remove("CATALOG_ALLOW_NET").output().unwrap();
+        assert_eq!(output.status.code(), Some(6), "{output:?}");
+        let calls = fs::read_to_string(&log).unwrap();
+        let calls: Vec<_> = calls.lines().filter(|line| !line.contains("+++") && !line.contains("---")).collect();
+        assert!(calls.is_empty(), "{calls:?}");
+    }
+}
+
+// Red when what was there before a kill is not believed (all is fetched again), or is believed though it is not there.
+#[test]
+fn a_fetch_that_is_killed_goes_on_where_it_was() {
+    const MIB: usize = 1 << 20;
+    let kills: u64 = std::env::var("CATALOG_TEST_KILLS").ok().and_then(|kills| kills.parse().ok()).unwrap_or(12);
+    let bytes = noise(64 * MIB, 5);
+    let Some(hub) = Hub::start_with(&[], &[("acme/big/model.gguf", &bytes)]) else { return };
+    let allow = format!("{},{}", host_of(&hub.hub), host_of(&hub.cdn));
+    let (mut resumed, mut round) = (0, 0);
+    while round < kills {
+        let host = Host::new();
+        let run = || {
+            let mut command = Command::new(host.command().get_program());
+            command.args(["stage", "hf:acme/big/model.gguf", "--json"]).env("CATALOG_ROOT", host.root());
+            command.env("CATALOG_ALLOW_NET", &allow).env("HF_ENDPOINT", &hub.hub);
+            command.stdout(Stdio::piped()).stderr(Stdio::piped());
+            command.spawn().unwrap()
+        };
+        // A few kills of one fetch, each later than the one before.
+        for kill in 0..4 {
+            let mut child = run();
+            thread::sleep(Duration::from_millis(60 + 45 * kill + round * 7 % 40));
+            let _ = child.kill();
+            let _ = child.wait();
+            round += 1;
+        }
+        let output = run().wait_with_output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        let receipt: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        let path = receipt["local_path"].as_str().unwrap();
+        assert!(fs::read(Path::new(path)).unwrap() == bytes, "other bytes after a kill");
+        resumed += u64::from(receipt["resumed_bytes"].as_u64() > Some(0) || receipt["mode"] == "unchanged");
+    }
+    assert!(resumed > 0, "none went on where it was");
+}
