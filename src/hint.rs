@@ -188,7 +188,7 @@ impl fmt::Display for Hint {
             Hint::UnsetLimit { name } => return write!(f, "unset {name}, to have no such limit"),
             Hint::MoveRoot => "stop every other process that uses this root, and move it to a local file system",
             Hint::TryAgain => "try again",
-            Hint::GoOnline => "go without --offline and HF_HUB_OFFLINE",
+            Hint::GoOnline => "ask for it when servers may be asked",
             Hint::AllowNet { rule } => return write!(f, "to allow it, add the rule {rule} to the network policy"),
             Hint::TryAgainLater => "try again later",
             Hint::GetAccess => "ask for access, or give a token that has it",

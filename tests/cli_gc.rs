@@ -289,7 +289,10 @@ fn limits_are_kept_for_everybody() {
     assert_eq!((unset.text.as_str(), unset.stderr.as_str()), ("", "note: max_bytes is not set\n"));
     words(&host, "config set min_free 2GiB").done();
     let get = words(&host, "config get").done();
-    assert_eq!(get.text, "max_bytes: not set\nmin_free:  2.1 GB (2147483648 bytes)\nsealed:    not set\n");
+    assert_eq!(
+        get.text,
+        "max_bytes: not set\nmin_free:  2.1 GB (2147483648 bytes)\nsealed:    not set\nallow_net: not set\n"
+    );
 }
 
 #[test]

@@ -25,7 +25,7 @@ fn each_message_is_one_line_that_begins_with_what_was_done() {
         assert!(message.starts_with("could not ") || error.is_cancelled(), "{message}");
         assert!(!message.contains(char::is_control), "{message}");
         assert!(!message.ends_with(['.', ' ', ';']) && !message.contains("  "), "{message}");
-        let names = ["/srv/models/", "https://", "/etc/", "\"", "`"];
+        let names = ["/srv/models/", "https://", "hf:", "/etc/", "\"", "`"];
         assert!(names.iter().any(|name| message.contains(name)), "it names nothing: {message}");
     }
 }
@@ -70,7 +70,7 @@ fn callers_ask_for_the_kind() {
     let of = |is: Is| samples().iter().filter(|error| is(error)).map(variant).collect::<Vec<_>>().join(" ");
     assert_eq!(of(Error::is_not_found), format!("NotFound NotStaged SourceMissing NoCatalog {}", ["Net"; 6].join(" ")));
     assert_eq!(of(Error::is_refused), ["Net"; 8].join(" "));
-    assert_eq!(of(Error::is_unreachable), "Net");
+    assert_eq!(of(Error::is_unreachable), "Net Offline");
     assert_eq!(of(Error::is_denied), ["Net"; 6].join(" "));
     assert_eq!(
         of(Error::is_corrupt),

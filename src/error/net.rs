@@ -196,6 +196,7 @@ pub enum NetError {
 
 #[cfg(any(feature = "net", feature = "testing"))]
 impl NetError {
+    #[cfg(feature = "net")]
     pub(crate) fn unreachable(detail: impl Into<String>) -> Self {
         NetError::Unreachable { attempts: 1, detail: detail.into() }
     }

@@ -146,6 +146,7 @@ pub fn error_samples() -> Vec<Error> {
         hub(HubProblem::Denied { status: 403, reason: Some("not from there".into()) }),
         Error::InvalidNetRule { rule: "ftp://a".into(), reason: "only http and https are spoken".into() },
         Error::InvalidNetSetting { what: "/etc/catalog/net.toml".into(), reason: "allow is there twice".into() },
+        Error::Offline { reference: "hf:org/repo".into() },
         Error::Cancelled { what: "reading /srv/models/a.gguf".into() },
         Error::SyncFailed { path: path("index"), source: Arc::new(io::ErrorKind::Other.into()) },
         system("read", io::ErrorKind::NotFound),

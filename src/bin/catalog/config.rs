@@ -11,7 +11,7 @@ use crate::args::Init;
 use crate::failure::{Failure, Outcome};
 use crate::human;
 
-/// Show and set how much the store may hold, whether it is sealed, and from where it may be fetched
+/// Show and set the limits of the store, and what it may be fetched from
 ///
 /// The limits are kept in the root and hold for everybody who uses it: `stage` evicts what is least recently used to
 /// stay within them, and fails when that is not enough; `gc` goes by them unless it is told otherwise. A root that is

@@ -136,15 +136,15 @@ mod tests {
             names.join(" ")
         };
         assert_eq!(of(Exit::Usage), "InvalidDigest InvalidRef InvalidId InvalidLimit InvalidNetRule");
-        assert_eq!(of(Exit::NotFound), "NotFound NotStaged SourceMissing NoCatalog Net");
+        assert_eq!(of(Exit::NotFound), "NotFound NotStaged SourceMissing NoCatalog Net Net Net Net Net Net");
         assert_eq!(
             of(Exit::Corrupt),
-            "DigestMismatch CorruptIndex CorruptBlob Damaged Occupied NoGoodSource NoGoodSource"
+            "DigestMismatch CorruptIndex CorruptBlob Damaged Occupied NoGoodSource NoGoodSource Net"
         );
         assert_eq!(of(Exit::Busy), "Busy Busy");
         assert_eq!(of(Exit::Refused), ["Net"; 8].join(" "));
         assert_eq!(of(Exit::Unreachable), "Net Offline");
-        assert_eq!(of(Exit::Denied), "Net");
+        assert_eq!(of(Exit::Denied), ["Net"; 6].join(" "));
         assert_eq!(of(Exit::Cancelled), "Cancelled");
         assert_eq!(of(Exit::Done), "");
         let text = || "x".to_owned();
