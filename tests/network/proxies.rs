@@ -54,7 +54,7 @@ fn no_proxy_goes_by_it() {
     assert_eq!((proxy.connections(), server.connections()), (0, 1));
 }
 
-// Red without the feature `socks-proxy` of ureq, which then connects directly.
+// Red when `agent::connector` has no `SocksConnector`: it connects directly.
 #[test]
 fn a_socks_proxy_is_not_passed_by() {
     let (proxy, server) = (Server::unvisited(), Server::unvisited());
