@@ -17,7 +17,7 @@ const ALLOW_VARIABLE: &str = "CATALOG_ALLOW_NET";
 pub(crate) struct Net {
     /// Let the command speak to this server; may be given more than once [env: CATALOG_ALLOW_NET]
     ///
-    /// HOST or HOST:PORT for https, *.HOST for all below it, http://HOST for http too, an address or a net for one that is not
+    /// HOST or HOST:PORT for https, *.HOST for all below it, http://HOST for http, an address or a net for one that is not
     /// of the public internet, hf for the Hugging Face Hub. `catalog config set allow_net` allows it for all who use the root.
     #[arg(long, value_name = "HOST")]
     allow_net: Vec<String>,
