@@ -30,6 +30,12 @@ impl Cancel {
         self.0.load(Ordering::Relaxed)
     }
 
+    /// Whether both are clones of one.
+    #[cfg(feature = "net")]
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
     /// An error once it was asked to. `what` is what is being done, "reading …".
     pub(crate) fn check(&self, what: impl FnOnce() -> String) -> Result<()> {
         if self.is_cancelled() { Err(Error::Cancelled { what: what() }) } else { Ok(()) }

@@ -222,9 +222,9 @@ pub(super) fn read_failure(error: ureq::Error) -> Result<NetError, Error> {
         },
         ureq::Error::Rustls(e) => NetError::Untrusted { detail: e.to_string() },
         ureq::Error::Tls(e) => NetError::Untrusted { detail: e.to_owned() },
-        ureq::Error::LargeResponseHeader(..) => {
-            NetError::TooLarge { what: "the header of the answer", limit_bytes: MAX_HEADER_BYTES as u64 }
-        }
+        // As many headers as fit into that, if they are short. Which of the two is noticed first depends on how they arrive.
+        ureq::Error::Protocol(e) if e.to_string().contains("too many headers") => large_header(),
+        ureq::Error::LargeResponseHeader(..) => large_header(),
         ureq::Error::Protocol(e) => NetError::malformed(e.to_string()),
         ureq::Error::Http(e) => NetError::malformed(e.to_string()),
         ureq::Error::BadUri(e) => NetError::malformed(e),
@@ -232,4 +232,8 @@ pub(super) fn read_failure(error: ureq::Error) -> Result<NetError, Error> {
         ureq::Error::HostNotFound => NetError::unreachable("the name of its host leads nowhere"),
         other => NetError::unreachable(other.to_string()),
     })
+}
+
+fn large_header() -> NetError {
+    NetError::TooLarge { what: "the header of the answer", limit_bytes: MAX_HEADER_BYTES as u64 }
 }

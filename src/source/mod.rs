@@ -13,7 +13,7 @@
 #[cfg(feature = "hf")]
 mod git_blob;
 #[cfg(feature = "hf")]
-mod hf;
+pub(crate) mod hf;
 #[cfg(feature = "http")]
 mod http;
 #[cfg(feature = "hf")]

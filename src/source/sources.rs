@@ -1,13 +1,14 @@
 //! All sources together, as staging asks them.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 #[cfg(feature = "http")]
 use super::HttpSource;
 use super::{Cx, Expected, Listing, RemoteFile, RemoteReader, Source};
 #[cfg(feature = "hf")]
 use super::{GitBlobReader, HfOptions, HfSource};
+use crate::cancel::Cancel;
 use crate::digest::Digest;
 use crate::entry::ArtifactKind;
 use crate::error::{Error, Result};
@@ -23,7 +24,10 @@ const CONNECTIONS: usize = 4;
 /// It blocks. In a program with an async runtime, staging runs in that runtime's `spawn_blocking`.
 #[derive(Clone)]
 pub struct Sources {
-    client: Client,
+    policy: Policy,
+    options: ClientOptions,
+    /// The last client, which is used again for the same [`Cancel`].
+    client: Arc<Mutex<Client>>,
     connections: usize,
     /// By the schemes that each takes.
     by_schemes: Vec<(&'static [&'static str], Arc<dyn Source>)>,
@@ -35,9 +39,12 @@ impl Sources {
         Self::with_options(policy, ClientOptions::default())
     }
 
-    /// The same, with a client that behaves as these options say.
+    /// The same, with a client that behaves as these options say. What ends a call is the call's own
+    /// [`cancel`](crate::StageOptions::cancel).
     pub fn with_options(policy: Policy, options: ClientOptions) -> Result<Self> {
-        Ok(Sources { client: Client::new(policy, options)?, connections: CONNECTIONS, by_schemes: Vec::new() })
+        let client = Client::new(policy.clone(), options.clone())?;
+        let client = Arc::new(Mutex::new(client));
+        Ok(Sources { policy, options, client, connections: CONNECTIONS, by_schemes: Vec::new() })
     }
 
     /// How many connections one file is fetched over; 4, unless told otherwise.
@@ -68,6 +75,15 @@ impl Sources {
         self
     }
 
+    /// A client that ends with the work that it is for.
+    fn client(&self, cancel: &Cancel) -> Result<Client> {
+        let mut client = self.client.lock().unwrap_or_else(PoisonError::into_inner);
+        if !client.cancel().is_same(cancel) {
+            *client = Client::new(self.policy.clone(), self.options.clone().with_cancel(cancel.clone()))?;
+        }
+        Ok(client.clone())
+    }
+
     fn of(&self, reference: &ModelRef) -> Option<&Arc<dyn Source>> {
         let scheme = reference.scheme();
         self.by_schemes.iter().find(|(schemes, _)| schemes.contains(&scheme)).map(|(_, source)| source)
@@ -78,10 +94,11 @@ impl Sources {
         source: &Arc<dyn Source>,
         kind: ArtifactKind,
         file: RemoteFile,
+        client: Client,
         asking: &Asking,
     ) -> Result<RemoteContent> {
         let path = if kind == ArtifactKind::File { String::new() } else { file.path.clone() };
-        let (client, observer) = (self.client.clone(), asking.observer.clone());
+        let observer = asking.observer.clone();
         match file.expected {
             #[cfg(feature = "hf")]
             Expected::GitBlobSha1(hash) => {
@@ -120,7 +137,8 @@ impl Resolver for Sources {
     }
 
     fn pin(&self, reference: &ModelRef, asking: &Asking) -> Result<Option<String>> {
-        let cx = Cx::new(&self.client, &*asking.observer);
+        let client = self.client(&asking.cancel)?;
+        let cx = Cx::new(&client, &*asking.observer);
         self.of(reference).map_or(Ok(None), |source| source.pin(reference, &cx))
     }
 
@@ -133,9 +151,13 @@ impl Resolver for Sources {
             return Err(Error::NoFetcher { scheme: reference.scheme().to_owned(), reference: reference.to_string() });
         };
         asking.cancel.check(|| format!("asking for {reference}"))?;
-        let cx = Cx::new(&self.client, &*asking.observer).with_selection(&selection.include, &selection.exclude);
+        let client = self.client(&asking.cancel)?;
+        let cx = Cx::new(&client, &*asking.observer).with_selection(&selection.include, &selection.exclude);
         let Listing { pinned, kind, files, name, named_by, .. } = source.resolve(reference, &cx)?;
-        let files = files.into_iter().map(|file| self.content(source, kind, file, asking)).collect::<Result<_>>()?;
+        let files = files
+            .into_iter()
+            .map(|file| self.content(source, kind, file, client.clone(), asking))
+            .collect::<Result<_>>()?;
         Ok(Remote { pinned, kind, name, named_by, files })
     }
 }
@@ -143,6 +165,6 @@ impl Resolver for Sources {
 impl fmt::Debug for Sources {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let schemes: Vec<_> = self.by_schemes.iter().flat_map(|(schemes, _)| *schemes).collect();
-        f.debug_struct("Sources").field("client", &self.client).field("schemes", &schemes).finish_non_exhaustive()
+        f.debug_struct("Sources").field("policy", &self.policy).field("schemes", &schemes).finish_non_exhaustive()
     }
 }

@@ -15,6 +15,8 @@ mod hostile;
 mod ids;
 mod memory;
 mod model;
+#[cfg(feature = "hf")]
+mod network;
 mod probe;
 
 #[cfg(feature = "fault")]
@@ -33,3 +35,5 @@ pub use hostile::{
 pub use ids::{accepted_ids, rejected_ids};
 pub use memory::MemoryCatalog;
 pub use model::{Operation, catalog_store_model};
+#[cfg(feature = "hf")]
+pub use network::fuzz_network;

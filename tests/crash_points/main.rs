@@ -14,6 +14,9 @@
 #[path = "../common/mod.rs"]
 mod common;
 mod scenarios;
+#[path = "../network/server.rs"]
+#[allow(dead_code)]
+mod server;
 
 use std::collections::BTreeMap;
 use std::fs;

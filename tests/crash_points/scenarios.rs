@@ -5,11 +5,12 @@ use std::path::Path;
 use std::sync::LazyLock;
 
 use catalog_core::{
-    CatalogStore as _, Digest, Durability, FsCatalog, GcPolicy, LifecycleState, LocalSource, RepairOptions, Result,
-    VerificationOutcome, VerifyOptions,
+    CatalogStore as _, Digest, Durability, FsCatalog, GcPolicy, LifecycleState, LocalSource, ModelRef, Policy,
+    RepairOptions, Result, Sources, VerificationOutcome, VerifyOptions,
 };
 
 use crate::common::{blob_path, long_ago, mode_options, options, reference, set_mode, set_mtime, stage};
+use crate::server::{Server, part, send};
 
 /// One operation on a store that holds `kept`, a file, and `tree`, a directory of two.
 pub(crate) struct Scenario {
@@ -48,6 +49,12 @@ static HUGE: LazyLock<Vec<u8>> = LazyLock::new(|| {
     }
     bytes
 });
+
+/// Large enough for a fetch that outlives its process.
+static FETCHED: LazyLock<Vec<u8>> = LazyLock::new(|| HUGE[..(9 << 20) + 1000].to_vec());
+
+static SERVER: LazyLock<Server> =
+    LazyLock::new(|| Server::new(|asked, stream| send(stream, &part(asked, &FETCHED, "ETag: \"one\"\r\n"))));
 
 pub(crate) fn base(dir: &Path) -> FsCatalog {
     let catalog = FsCatalog::new(dir.join("root")).unwrap().with_durability(Durability::Relaxed);
@@ -104,6 +111,19 @@ pub(crate) const ALL: &[Scenario] = &[
         is_done: |catalog, _| holds(catalog, "huge", &HUGE),
         leaves_quarantine: false,
         every: 7,
+    },
+    Scenario {
+        name: "stage from a server",
+        prepare: nothing,
+        act: |catalog, _| {
+            let policy = Policy::default().allow(&SERVER.rule())?;
+            let catalog = catalog.clone().with_sources(Sources::new(policy)?.with_connections(1).http());
+            let reference = ModelRef::parse(&SERVER.url("/model.gguf"))?;
+            catalog.stage(&reference, &options("fetched")).map(drop)
+        },
+        is_done: |catalog, _| holds(catalog, "fetched", &FETCHED),
+        leaves_quarantine: false,
+        every: 1,
     },
     Scenario {
         name: "stage a file into a store without a reserve",

@@ -8,7 +8,7 @@ use std::thread;
 use std::time::Duration;
 
 use catalog_core::{
-    Error, Event, FsCatalog, ModelFetcher as _, ModelRef, RepairOptions, Sources, StageOptions, StageReceipt,
+    Cancel, Error, Event, FsCatalog, ModelFetcher as _, ModelRef, RepairOptions, Sources, StageOptions, StageReceipt,
     TrustState, UsedMode,
 };
 use serde_json::json;
@@ -119,6 +119,26 @@ fn bytes_of_another_digest_are_fetched_once_more_and_never_recorded() {
     hub.rule(&json!({"kind": "wrong-bytes", "origin": "cdn", "at": 2_000_000, "times": 1}));
     let receipt = stage(&catalog, &reference);
     assert!(fs::read(&receipt.local_path).unwrap() == content(LARGE));
+}
+
+// Red (it never ends) when the client goes by another `Cancel` than that of the call.
+#[test]
+fn a_call_is_cancelled_while_a_server_is_silent() {
+    let Some(hub) = Hub::start(&[]) else { return };
+    let host = Host::new();
+    let mut client = quick();
+    client.idle_timeout = Duration::from_secs(24 * 3600);
+    let catalog = host.catalog().with_sources(Sources::with_options(hub.policy(), client).unwrap().hf(hub.options()));
+    hub.rule(&json!({"kind": "stall", "origin": "cdn", "after": 1_500_000}));
+    let cancel = Cancel::new();
+    let options = StageOptions::default().with_cancel(cancel.clone());
+    let error = thread::scope(|scope| {
+        let staging = scope.spawn(|| catalog.stage(&tiny(&format!("/{LARGE}")), &options).unwrap_err());
+        thread::sleep(Duration::from_millis(300)); // it waits for the rest of the file by then
+        cancel.cancel();
+        staging.join().unwrap()
+    });
+    assert!(error.is_cancelled(), "{error}");
 }
 
 // Red when a repair asks for more than the group that is bad, or for nothing.

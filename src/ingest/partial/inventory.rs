@@ -51,6 +51,15 @@ pub struct PartialInfo {
     pub changed_ms: u64,
 }
 
+/// Whether a text is the journal of a partial.
+#[cfg(all(feature = "testing", feature = "hf"))]
+pub(crate) fn is_journal(bytes: &[u8]) -> bool {
+    Summary::read(bytes).is_some_and(|summary| {
+        assert!(summary.done_bytes <= summary.size_bytes, "{summary:?}");
+        true
+    })
+}
+
 /// Every partial, sorted by key. One that cannot be read is listed with what is known of it.
 pub(crate) fn partials(root: &Root) -> Result<Vec<PartialInfo>> {
     Ok(keys(root)?.into_iter().map(|(key, meta)| partial(root, &key, meta.mtime_ns)).collect())

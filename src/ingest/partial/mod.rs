@@ -23,6 +23,8 @@ mod open;
 mod pull;
 mod stream;
 
+#[cfg(all(feature = "testing", feature = "hf"))]
+pub(crate) use inventory::is_journal;
 pub use inventory::{PartialInfo, PartialState};
 pub(crate) use inventory::{bytes_of_partials, partial, partials, remove_partial, reserved_bytes};
 pub(super) use open::Begin;

@@ -1,7 +1,7 @@
 //! The header `Link`.
 
 /// The target of `rel="next"`, as it is written.
-pub(super) fn next(header: &str) -> Option<&str> {
+pub(crate) fn next(header: &str) -> Option<&str> {
     let mut rest = header;
     loop {
         let (_, after) = rest.split_once('<')?;

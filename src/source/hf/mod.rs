@@ -19,6 +19,17 @@ mod tree;
 
 pub use options::HfOptions;
 
+#[cfg(feature = "testing")]
+pub(crate) use link::next as next_page;
+
+/// The paths of the files of a page of a tree, if all of it can be believed.
+#[cfg(feature = "testing")]
+pub(crate) fn paths_of_page(text: &[u8]) -> Option<Vec<String>> {
+    let entries = serde_json::from_slice(text).ok()?;
+    let (_, files) = tree::select(entries, None, &Selection::new(&[], &[])).ok()?;
+    Some(files.into_iter().map(|file| file.path).collect())
+}
+
 use std::ops::Range;
 
 use url::Url;
