@@ -20,14 +20,9 @@ pub(super) fn ingest_ranges<'r>(
     ranges: &Ranges,
     options: Options<'_>,
 ) -> Result<Option<Sealed<'r>>> {
-    let Ranges { reader, validator } = ranges;
-    let (location, size_bytes) = (reader.name(), reader.size_bytes());
-    let what = match (&file.expected, validator) {
-        (Some(expected), _) => Some(What::digest(expected, location)),
-        (None, Some(validator)) => Some(What::remote(location, size_bytes, validator)),
-        // Nothing says later whether it is still the same.
-        (None, None) => None,
-    };
+    let reader = &ranges.reader;
+    let size_bytes = reader.size_bytes();
+    let what = What::of_ranges(file.expected.as_ref(), ranges);
     let may_outlive = options.partial_from_bytes < u64::MAX;
     let from_bytes = if may_outlive { PARTIAL_FROM_BYTES.min(options.partial_from_bytes) } else { u64::MAX };
     let options = Options { partial_from_bytes: from_bytes, ..options };

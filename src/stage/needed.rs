@@ -12,7 +12,7 @@ use crate::error::Result;
 use crate::fs::Session;
 use crate::fs::source::{Foreign, source_meta};
 use crate::gc::{Room, Wanted, remove_dead_sessions};
-use crate::ingest::{self, Candidates, Origin};
+use crate::ingest::{self, Candidates, ContentFile, Origin};
 use crate::store::Store;
 use crate::sum::SumBytes;
 
@@ -128,15 +128,13 @@ fn wanted(store: &Store, session: &Session<'_>, batch: &[(usize, Item)]) -> Want
                 None if item.mode == IngestMode::Link => {}
                 None if cloning.takes_no_room(content) => wanted.add(size_bytes, 0),
                 None => {
-                    // What an interrupted copy has left has its room already. A path that is named twice has one partial.
-                    let reserved_bytes = match &content.file.origin {
-                        Origin::Local { path, .. }
-                            if size_bytes >= ingest::PARTIAL_FROM_BYTES && partials.insert(path) =>
-                        {
-                            ingest::reserved_bytes(&store.root, path)
-                        }
-                        _ => 0,
-                    };
+                    // What an interrupted copy or fetch has left has its room already. What is named twice has one partial.
+                    let file = ContentFile { expected: item.expected_of(content), ..content.file.clone() };
+                    let may_be_left =
+                        size_bytes >= ingest::PARTIAL_FROM_BYTES || matches!(file.origin, Origin::Remote(_));
+                    let reserved = if may_be_left { ingest::reserved(&store.root, &file) } else { None };
+                    let reserved_bytes =
+                        reserved.filter(|(folder, _)| partials.insert(folder.clone())).map_or(0, |(_, bytes)| bytes);
                     let new_bytes = size_bytes.saturating_sub(reserved_bytes);
                     wanted.add(new_bytes, new_bytes);
                 }

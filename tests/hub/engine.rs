@@ -174,6 +174,26 @@ fn without_room_no_body_is_asked_for() {
     assert_eq!(hub.counts(), (2, 0));
 }
 
+// Red when a fetch that goes on asks for the room that its partial has already.
+#[test]
+fn what_is_half_here_needs_room_for_nothing_more() {
+    let bytes = noise(20 << 20, 5);
+    let Some(hub) = Hub::start_with(&[], &[("acme/big/model.gguf", &bytes)]) else { return };
+    let host = Host::new();
+    let catalog = catalog(&host, &hub);
+    catalog.change_config(|config| config.max_bytes = Some(25 << 20)).unwrap();
+    let reference = ModelRef::parse("hf:acme/big/model.gguf").unwrap();
+    hub.rule(&json!({"kind": "status", "origin": "cdn", "code": 503, "skip": 2}));
+    let error = catalog.stage(&reference, &StageOptions::default()).unwrap_err();
+    assert!(error.is_unreachable(), "{error}");
+    let [partial] = catalog.partials().unwrap().try_into().unwrap();
+    assert!(partial.disk_bytes >= bytes.len() as u64 && partial.done_bytes > 0, "{partial:?}");
+    hub.rule(&json!({"kind": "status", "times": 0}));
+    let receipt = stage(&catalog, &reference);
+    assert_eq!(receipt.resumed_bytes + receipt.fetched_bytes, bytes.len() as u64);
+    assert!(receipt.resumed_bytes > 0 && fs::read(&receipt.local_path).unwrap() == bytes);
+}
+
 // Red when anything is connected, or a name is looked up, that no rule allows.
 #[test]
 fn with_an_empty_policy_nothing_is_connected() {

@@ -1,7 +1,7 @@
 //! All partials of a root: what each is, whether a process fills it, and how to remove it.
 
 use std::ffi::OsString;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
@@ -12,6 +12,7 @@ use crate::fs::freed::Freeing;
 use crate::fs::owned::OwnedFolder;
 use crate::fs::source::source_meta;
 use crate::fs::{Kind, Meta, Root};
+use crate::ingest::{ContentFile, Origin};
 use crate::layout::{self, Thing};
 use crate::sum::SumBytes;
 
@@ -126,13 +127,19 @@ pub(crate) fn remove_partial(root: &Root, key: &str) -> Result<Option<u64>> {
     Ok(Some(freed_bytes))
 }
 
-/// How much room an earlier process has reserved for a copy of this local file: a new copy needs only the rest.
-pub(crate) fn reserved_bytes(root: &Root, path: &Path) -> u64 {
-    let reserved = || {
-        let source = source_meta(path).ok()?;
-        let dead = OwnedFolder::claim(root, &What::local(path, &source).folder()).ok()??; // one that is filled is nobody else's
-        let data = root.meta(&dead.path().join(DATA)).ok()??;
-        (data.size_bytes == source.size_bytes && data.links == 1).then_some(data.allocated_bytes)
+/// The partial that an earlier process has left of this file, by its folder, and how much room it has reserved: a new copy, or
+/// fetch, needs only the rest.
+pub(crate) fn reserved(root: &Root, file: &ContentFile) -> Option<(PathBuf, u64)> {
+    let (what, size_bytes) = match &file.origin {
+        Origin::Local { path, .. } => {
+            let source = source_meta(path).ok()?;
+            (What::local(path, &source), source.size_bytes)
+        }
+        Origin::Remote(ranges) => (What::of_ranges(file.expected.as_ref(), ranges)?, file.size_bytes),
+        Origin::Memory(_) => return None,
     };
-    reserved().unwrap_or(0)
+    let dead = OwnedFolder::claim(root, &what.folder()).ok()??; // one that is filled is nobody else's
+    let data = root.meta(&dead.path().join(DATA)).ok()??;
+    let is_usable = data.size_bytes == size_bytes && data.links == 1;
+    is_usable.then(|| (dead.path().to_path_buf(), data.allocated_bytes))
 }

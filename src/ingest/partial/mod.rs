@@ -26,7 +26,7 @@ mod stream;
 #[cfg(all(feature = "testing", feature = "hf"))]
 pub(crate) use inventory::is_journal;
 pub use inventory::{PartialInfo, PartialState};
-pub(crate) use inventory::{bytes_of_partials, partial, partials, remove_partial, reserved_bytes};
+pub(crate) use inventory::{bytes_of_partials, partial, partials, remove_partial, reserved};
 pub(super) use open::Begin;
 pub(super) use stream::Position;
 
@@ -44,6 +44,7 @@ use crate::fs::owned::OwnedFolder;
 use crate::fs::{Meta, Root};
 use crate::hash::groups::{self, Groups};
 use crate::hash::{Hashes, Midstate};
+use crate::ingest::Ranges;
 use crate::layout::{self, DATA, JOURNAL};
 
 /// Says which bytes a partial is for. Equal texts mean equal bytes.
@@ -75,6 +76,16 @@ impl What {
     /// A remote file, as long as its origin gives it this strong validator.
     pub(super) fn remote(location: String, size_bytes: u64, validator: &str) -> Self {
         What { text: format!("remote {location:?} {size_bytes} {validator:?}"), name: location }
+    }
+
+    /// The same, by its digest if that is known. `None`: nothing says later whether it is still the same.
+    pub(super) fn of_ranges(expected: Option<&Digest>, ranges: &Ranges) -> Option<Self> {
+        let (location, size_bytes) = (ranges.reader.name(), ranges.reader.size_bytes());
+        match (expected, &ranges.validator) {
+            (Some(expected), _) => Some(What::digest(expected, location)),
+            (None, Some(validator)) => Some(What::remote(location, size_bytes, validator)),
+            (None, None) => None,
+        }
     }
 
     fn folder(&self) -> PathBuf {

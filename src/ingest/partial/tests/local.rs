@@ -230,13 +230,13 @@ fn a_source_that_changes_while_it_is_copied_leaves_no_partial() {
 fn a_copy_that_was_interrupted_has_its_room_already() {
     let local = Local::new();
     let session = Session::begin(&local.bench.root).unwrap();
-    let reserved = || reserved_bytes(&local.bench.root, &local.path);
-    assert_eq!(reserved(), 0);
+    let room = || reserved(&local.bench.root, &local.file(None)).map_or(0, |(_, bytes)| bytes);
+    assert_eq!(room(), 0);
     local.ingest(&session, 8 * MIB).unwrap_err();
-    assert!(reserved() >= SIZE_BYTES as u64);
+    assert!(room() >= SIZE_BYTES as u64);
     let key = partials(&local.bench.root).unwrap().remove(0).key;
     let filled = crate::fs::owned::OwnedFolder::claim(&local.bench.root, &layout::partial(&key)).unwrap();
-    assert_eq!(reserved(), 0, "another process fills it, so this one makes a private copy");
+    assert_eq!(room(), 0, "another process fills it, so this one makes a private copy");
     drop(filled);
 }
 
