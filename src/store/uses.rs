@@ -10,7 +10,7 @@ use std::io;
 use std::path::Path;
 use std::time::{Duration, Instant, SystemTime};
 
-use super::{Store, each};
+use super::{Store, check_store_file, each};
 use crate::entry::{Record, TOUCH_INTERVAL};
 use crate::error::{Error, Result};
 use crate::fs::lock::Wait;
@@ -73,7 +73,9 @@ impl Store {
 
     /// Notes a use that could not be written into the index. Where that is not possible either, the observer is told once.
     fn note_use(&self, id: &str, why: &Error) -> bool {
-        if !is_due(last_noted(&self.root, id), now_ms()) {
+        // In a store that a newer version has taken over, nothing is written.
+        let is_ours = matches!(check_store_file(&self.root), Ok(true));
+        if !is_ours || !is_due(last_noted(&self.root, id), now_ms()) {
             return false;
         }
         let Err(error) = note(&self.root, id) else { return true };
