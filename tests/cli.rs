@@ -789,3 +789,37 @@ fn what_to_do_is_a_command_that_can_be_pasted() {
     host.stage(&host.path("m.gguf"), "m");
     assert!(host.words("show x").failed(3).ends_with("; `catalog list` shows what is here\n"));
 }
+
+#[test]
+fn what_is_said_of_partials() {
+    let host = Host::new();
+    host.words("partials").failed(3);
+    host.words("config set max_bytes 1GB").done();
+    assert_eq!(host.words("partials").done().stderr, "note: there are none\n");
+    let error = host.words("partials --remove 0123").failed(3);
+    assert!(error.contains("\"0123\": there is none of this key"), "{error}");
+    // An interrupted copy, as a kill leaves it: without its journal it has no name.
+    let folder = host.root().join("partials").join("0".repeat(32));
+    fs::create_dir(&folder).unwrap();
+    fs::write(folder.join("data"), vec![1; 5000]).unwrap();
+    let listed = host.words("partials").done().text().to_owned();
+    assert!(listed.starts_with(&"0".repeat(32)) && listed.contains("of something that cannot be read"), "{listed}");
+    let json = host.words("partials --json").done().json_line();
+    assert_eq!((&json["state"], &json["bytes_done"]), (&"dead".into(), &0.into()));
+    let removed = host.words("partials --remove --json").done().json_line();
+    assert!(removed["disk_bytes"].as_u64().unwrap() > 0 && !folder.exists(), "{removed}");
+}
+
+#[test]
+fn rules_of_the_network_are_kept_and_checked() {
+    let host = Host::new();
+    let set = host.run(["config", "set", "allow_net", "hf, models.example:8443"]).done();
+    assert_eq!(set.text(), "allow_net is hf,models.example:8443\n");
+    for wrong in ["", "ftp://models.example", "hf,a..b"] {
+        host.run(["config", "set", "allow_net", wrong]).failed(2);
+    }
+    assert_eq!(host.words("config get allow_net").done().text(), "hf,models.example:8443\n");
+    let error = host.words("stage https://models.example/a --retries 0").failed(6);
+    assert!(error.contains("--allow-net models.example"), "{error}");
+    assert_eq!(host.words("config unset allow_net --json").done().json_line()["value"], Value::Null);
+}

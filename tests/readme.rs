@@ -13,22 +13,6 @@ use common::*;
 /// These need an engine, or a shell that goes on from one to the next.
 const NOT_RUN: [&str; 4] = ["llama-server", "coproc", "read -r", "exec {"];
 
-/// The commands of the tour, each with the lines that it prints.
-fn tour() -> Vec<(String, Vec<String>)> {
-    let readme = fs::read_to_string("README.md").unwrap();
-    let tour = readme.split("\n## ").find(|section| section.starts_with("A tour\n")).unwrap();
-    let mut commands: Vec<(String, Vec<String>)> = Vec::new();
-    for block in tour.split("```console\n").skip(1) {
-        for line in block.split("\n```").next().unwrap().lines() {
-            match line.strip_prefix("$ ") {
-                Some(command) => commands.push((command.to_owned(), Vec::new())),
-                None => commands.last_mut().unwrap().1.push(line.to_owned()),
-            }
-        }
-    }
-    commands
-}
-
 /// What a reader has beforehand, and what happens to a model meanwhile.
 fn prepare(host: &Host, command: &str) {
     if command.contains("llama-with-card") {
@@ -72,7 +56,7 @@ fn the_tour_prints_what_the_readme_says() {
     let binary = host.command().get_program().to_owned();
     let path = format!("{}:/usr/bin:/bin", Path::new(&binary).parent().unwrap().display());
     let mut run = 0;
-    for (command, expected) in tour() {
+    for (command, expected) in readme_commands("A tour") {
         if NOT_RUN.iter().any(|start| command.starts_with(start)) {
             continue;
         }

@@ -168,7 +168,7 @@ pub(crate) trait Keeper: Debug + Send + Sync {
     fn remove(self: Box<Self>);
 }
 
-/// Who removes a private file.
+/// The party that removes a private file.
 #[derive(Debug)]
 enum Home<'r> {
     /// Its session's: its name goes with this process.

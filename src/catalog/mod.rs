@@ -30,7 +30,7 @@ use crate::verify::{self, VerifyOptions, VerifyReport};
 #[derive(Clone, Debug)]
 pub struct FsCatalog {
     store: Store,
-    /// Who is asked for what is not here.
+    /// The sources that are asked for what is not here.
     sources: Option<Arc<dyn Resolver>>,
 }
 

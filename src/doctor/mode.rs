@@ -34,7 +34,8 @@ impl Right {
                 let mode = lock_file::mode(root);
                 Right { mode, needed: mode, allowed: mode }
             }
-            // Who takes writing away from others wants no notes of theirs. Without the sticky bit they could remove each other's.
+            // An owner who takes writing away from others wants no notes of theirs. Without the sticky bit, users could remove
+            // each other's.
             (Thing::Folder, _) if path == Path::new(layout::USES) => {
                 let mode = root.dir_mode() | 0o1777;
                 let needed = if meta.mode & 0o002 == 0 { 0o700 } else { 0o1700 };

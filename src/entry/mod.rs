@@ -157,7 +157,7 @@ pub struct Provenance {
     /// selected; `None` for all files.
     #[serde(default)]
     pub(crate) fingerprint: Option<String>,
-    /// Who has named the digests of all its files beforehand, such as the server that it was fetched from.
+    /// The party that has named the digests of all its files beforehand, such as the server that it was fetched from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub named_by: Option<String>,
     /// What a reference that can move meant when it was staged: a commit, the digest of a manifest, a version. `None`

@@ -76,7 +76,7 @@ pub(crate) struct Remote {
     pub(crate) kind: ArtifactKind,
     /// What it is called: the name of its view.
     pub(crate) name: String,
-    /// Who has named the digests of all its files; `None`: nobody has, of at least one.
+    /// The party that has named the digests of all its files; `None`: at least one has none.
     pub(crate) named_by: Option<String>,
     pub(crate) files: Vec<RemoteContent>,
 }

@@ -194,12 +194,7 @@ fn until_uninterrupted(mut call: impl FnMut() -> io::Result<()>) -> io::Result<(
 #[allow(clippy::disallowed_methods)]
 mod tests {
     use super::*;
-
-    fn root() -> (tempfile::TempDir, Root) {
-        let dir = tempfile::tempdir().unwrap();
-        let root = Root::open(dir.path()).unwrap();
-        (dir, root)
-    }
+    use crate::fs::root::tests::root;
 
     fn take(root: &Root, hold: Hold, wait: Wait) -> Result<Lock> {
         lock(root, "l".into(), "the test", hold, wait)

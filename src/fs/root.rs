@@ -244,11 +244,11 @@ fn is_symlink_refusal(error: &io::Error) -> bool {
 #[cfg(test)]
 #[cfg(unix)]
 #[allow(clippy::disallowed_methods)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use std::os::unix::fs::{PermissionsExt, symlink};
 
-    fn root() -> (tempfile::TempDir, Root) {
+    pub(in crate::fs) fn root() -> (tempfile::TempDir, Root) {
         let dir = tempfile::tempdir().unwrap();
         let root = Root::open(dir.path()).unwrap();
         (dir, root)

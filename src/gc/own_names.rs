@@ -70,7 +70,7 @@ pub(super) struct OwnNames {
 impl OwnNames {
     pub(super) fn add(&mut self, record: &Record, needed: &Needed) {
         for digest in &needed.names {
-            // Of a tree of which some files are hardlinks, the names in its view are counted then.
+            // If some files of a tree are hardlinks, the names in its view are counted then.
             *self.shown.entry(*digest).or_default() += u64::from(record.view != Some(LinkMode::Symlink));
             if record.view == Some(LinkMode::Reflink) {
                 self.reflinked.insert(*digest);

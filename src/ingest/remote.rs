@@ -10,7 +10,7 @@ use crate::fs::Session;
 use crate::fs::sparse::Blocks;
 
 /// From this size on, what is fetched outlives its process. A network is slower than a disk.
-const PARTIAL_FROM_BYTES: u64 = 8 << 20;
+pub(super) const PARTIAL_FROM_BYTES: u64 = 8 << 20;
 
 /// Reads all of it, and once more if it has the wrong digest: a proxy or a server may have given a wrong part. `None`: see
 /// [`Target::seal`].

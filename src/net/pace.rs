@@ -27,7 +27,8 @@ impl Bucket {
         usize::try_from(self.bytes_per_s / 10).unwrap_or(usize::MAX).clamp(1024, 1 << 20)
     }
 
-    /// Takes what has come; the caller has to wait so long before it takes more.
+    /// Takes what has come. The answer is how long to wait before more is taken.
+    #[must_use = "without the wait there is no limit"]
     pub(super) fn take(&self, bytes: usize, now: Instant) -> Duration {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let rate = self.bytes_per_s as f64;

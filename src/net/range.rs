@@ -44,7 +44,7 @@ pub(super) fn range_header(range: &Range<u64>) -> String {
 pub struct ContentRange {
     /// `None`: the range was not one of the file's.
     pub range: Option<Range<u64>>,
-    /// Of the whole file, if it is known.
+    /// The size of the whole file, if it is known.
     pub size_bytes: Option<u64>,
 }
 

@@ -76,7 +76,7 @@ pub struct Cx<'a> {
     pub client: &'a Client,
     /// Told of what is asked again.
     pub observer: &'a dyn Observer,
-    /// Of a repository, only the files that match one of these patterns; all, if there is none.
+    /// Only the files of a repository that match one of these patterns are wanted; all, if there is none.
     pub include: &'a [String],
     /// And none of the files that match one of these.
     pub exclude: &'a [String],
@@ -113,7 +113,7 @@ pub struct Listing {
     pub immutable: bool,
     /// What the artifact is called: a file name.
     pub name: String,
-    /// Who has named the digests of all files, such as a host; `None`: nobody has, of at least one.
+    /// The party that has named the digests of all files, such as a host; `None`: at least one has none.
     pub named_by: Option<String>,
     /// One file, or a tree of them.
     pub kind: ArtifactKind,

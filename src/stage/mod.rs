@@ -53,7 +53,7 @@ pub struct StageOptions {
     pub mode: IngestMode,
     /// Take the files that symlinks in a directory lead to, also outside it.
     pub follow_links: bool,
-    /// Of a repository, only the files that match one of these patterns, which are those of Python's `fnmatch`: `*` also crosses
+    /// Only the files of a repository that match one of these patterns are wanted. They are those of Python's `fnmatch`: `*` crosses
     /// `/`, and `dir/` means all that is below it. All files, if there is none.
     pub include: Vec<String>,
     /// And none of the files that match one of these.
@@ -322,7 +322,7 @@ impl Call {
             let decision = question.settle(store, sources, &mut claimed, observer, cancel);
             self.take(number, decision);
         }
-        // Of two items with one id the later one counts, as if they came one after the other.
+        // If two items have one id, the later one counts, as if they came one after the other.
         self.due.sort_by_key(|(number, _)| *number);
     }
 }

@@ -408,3 +408,19 @@ pub(crate) fn as_nobody() -> Option<Vec<&'static str>> {
     }
     Some(WORDS.to_vec())
 }
+
+/// The commands of a section of README.md, each with the lines that it prints.
+pub(crate) fn readme_commands(heading: &str) -> Vec<(String, Vec<String>)> {
+    let readme = fs::read_to_string("README.md").unwrap();
+    let section = readme.split("\n## ").find(|section| section.starts_with(&format!("{heading}\n"))).unwrap();
+    let mut commands: Vec<(String, Vec<String>)> = Vec::new();
+    for block in section.split("```console\n").skip(1) {
+        for line in block.split("\n```").next().unwrap().lines() {
+            match line.strip_prefix("$ ") {
+                Some(command) => commands.push((command.to_owned(), Vec::new())),
+                None => commands.last_mut().unwrap().1.push(line.to_owned()),
+            }
+        }
+    }
+    commands
+}

@@ -58,7 +58,7 @@ fn quick() -> ClientOptions {
     options
 }
 
-/// Who asks, with what.
+/// The one who asks, and with what.
 struct Asker {
     source: Arc<HfSource>,
     client: Client,

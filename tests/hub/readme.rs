@@ -1,27 +1,10 @@
 //! "From the Hub" of README.md, run as it is written, against the Hub of these tests.
 
-use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use crate::common::Host;
+use crate::common::{Host, readme_commands};
 use crate::server::{Hub, host as host_of};
-
-/// The commands of the section, each with the lines that it prints.
-fn section() -> Vec<(String, Vec<String>)> {
-    let readme = fs::read_to_string("README.md").unwrap();
-    let section = readme.split("\n## ").find(|section| section.starts_with("From the Hub\n")).unwrap();
-    let mut commands: Vec<(String, Vec<String>)> = Vec::new();
-    for block in section.split("```console\n").skip(1) {
-        for line in block.split("\n```").next().unwrap().lines() {
-            match line.strip_prefix("$ ") {
-                Some(command) => commands.push((command.to_owned(), Vec::new())),
-                None => commands.last_mut().unwrap().1.push(line.to_owned()),
-            }
-        }
-    }
-    commands
-}
 
 /// Red when a command prints something else than README.md says.
 #[test]
@@ -32,7 +15,7 @@ fn it_prints_what_the_readme_says() {
     let binary = host.command().get_program().to_owned();
     let path = format!("{}:/usr/bin:/bin", Path::new(&binary).parent().unwrap().display());
     let servers = format!("hf,{},{}", host_of(&hub.hub), host_of(&hub.cdn));
-    let commands = section();
+    let commands = readme_commands("From the Hub");
     assert!(commands.len() >= 5, "{commands:?}");
     for (command, expected) in commands {
         let mut shell = Command::new("bash");

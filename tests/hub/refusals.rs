@@ -89,7 +89,7 @@ fn each_has_its_own_words() {
             "check the reference",
         ),
         (Some(disabled), Some(TOKEN), "hf:acme/tiny", Kind::Denied, "the Hub has disabled access to it", ""),
-        // Of a gated repository, the Hub may list the files, and give none.
+        // The Hub may list the files of a gated repository, and give none.
         (
             Some(gated_files.clone()),
             Some(TOKEN),

@@ -94,6 +94,12 @@ impl Hub {
         (at("hub"), at("cdn"))
     }
 
+    /// How many bytes of bodies its store has sent.
+    pub(crate) fn sent_by_cdn(&self) -> u64 {
+        let log = self.log();
+        log.iter().filter(|asked| asked["origin"] == "cdn").filter_map(|asked| asked["sent"].as_u64()).sum()
+    }
+
     fn control(&self, method: &str, path: &str, body: &str) -> String {
         let mut stream = TcpStream::connect(host(&self.hub)).unwrap();
         let length = body.len();

@@ -46,7 +46,7 @@ fn a_use_by_a_reader_is_noted_and_gc_goes_by_it() {
         // At most once an hour, also by somebody else.
         place.does(OTHER_READER, &["path", "a"]);
         assert_eq!((last_used_ms(&place, "a"), notes(&place).len()), (Some(used), 1));
-        // Who may not write the other's note has one of their own.
+        // A user who may not write another's note has one of their own.
         set_times(&place, 2);
         place.does(OTHER_READER, &["path", "a"]);
         assert!(last_used_ms(&place, "a").unwrap() >= used);

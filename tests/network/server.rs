@@ -130,7 +130,7 @@ fn serve(mut stream: TcpStream, seen: &Seen, answer: &(dyn Fn(&Asked<'_>, &mut T
 }
 
 pub(crate) fn send(stream: &mut TcpStream, bytes: &[u8]) {
-    // Who gives up in the middle is right to.
+    // A client may give up in the middle.
     let _ = stream.write_all(bytes);
 }
 

@@ -147,7 +147,11 @@ impl Key {
 
     fn parse(self, value: &str) -> Result<Value, Failure> {
         if let Key::AllowNet = self {
-            Policy::default().allow_list(value)?;
+            if Policy::default().allow_list(value)?.is_empty() {
+                return Err(Failure::Usage(
+                    "could not set allow_net to nothing: `config unset allow_net` does that".into(),
+                ));
+            }
             let rules = value.split(|c: char| c == ',' || c.is_whitespace()).filter(|rule| !rule.is_empty());
             return Ok(Value::Rules(rules.map(str::to_owned).collect()));
         }

@@ -42,6 +42,8 @@ pub(crate) enum Failure {
     Library(Error),
     /// Arguments that make no sense, or none together.
     Usage(String),
+    /// What was named is not there.
+    NotFound(String),
     /// What was asked for could be done only in part.
     Failed(String),
     /// Content is not what it should be.
@@ -71,6 +73,7 @@ impl Failure {
             Failure::Library(error) if error.is_cancelled() => Exit::Cancelled,
             Failure::Library(_) | Failure::Output(_) | Failure::Failed(_) => Exit::Failed,
             Failure::Usage(_) => Exit::Usage,
+            Failure::NotFound(_) => Exit::NotFound,
             Failure::Corrupt(_) => Exit::Corrupt,
             Failure::Told(exit) => *exit,
         }
@@ -80,7 +83,10 @@ impl Failure {
     fn message(&self, command: &str) -> Option<String> {
         match self {
             Failure::Library(error) => Some(with_hint(error, command)),
-            Failure::Usage(message) | Failure::Failed(message) | Failure::Corrupt(message) => Some(message.clone()),
+            Failure::Usage(message)
+            | Failure::NotFound(message)
+            | Failure::Failed(message)
+            | Failure::Corrupt(message) => Some(message.clone()),
             Failure::Output(error) => Some(format!(
                 "could not write to standard output: {error}; what was printed is not complete, what was done is done"
             )),
@@ -149,6 +155,7 @@ mod tests {
         assert_eq!(of(Exit::Done), "");
         let text = || "x".to_owned();
         assert_eq!(Failure::Usage(text()).exit(), Exit::Usage);
+        assert_eq!(Failure::NotFound(text()).exit(), Exit::NotFound);
         assert_eq!(Failure::Failed(text()).exit(), Exit::Failed);
         assert_eq!(Failure::Output(io::ErrorKind::StorageFull.into()).exit(), Exit::Failed);
         assert_eq!(Failure::Told(Exit::Busy).exit(), Exit::Busy);

@@ -77,9 +77,9 @@ struct Summary {
     locks: Option<u64>,
     logical_bytes: u64,
     physical_bytes: u64,
-    /// Of the whole store, before; not in `used_bytes`.
+    /// What the whole store shares, before; not in `used_bytes`.
     shared_bytes: u64,
-    /// Of that, what was removed and did not come free.
+    /// The part of that which was removed and did not come free.
     removed_shared_bytes: Option<u64>,
     used_bytes: u64,
     shortfall_bytes: u64,

@@ -1,7 +1,6 @@
 //! What the command may speak to, and how.
 
 use std::env;
-use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use catalog_core::{Cancel, ClientOptions, FsCatalog, HfOptions, Policy, Sources};
@@ -28,8 +27,8 @@ pub(crate) struct Net {
     #[arg(long, value_name = "RATE", value_parser = amount::rate)]
     limit_rate: Option<u64>,
     /// How many connections one file is fetched over
-    #[arg(long, value_name = "N", default_value = "4")]
-    connections: NonZeroUsize,
+    #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u8).range(1..=64))]
+    connections: u8,
     /// How often something is tried again that may pass
     #[arg(long, value_name = "N", default_value_t = 5)]
     retries: u32,
@@ -48,7 +47,7 @@ impl Net {
         let mut options = ClientOptions::from_env().with_cancel(cancel.clone());
         (options.retries, options.idle_timeout) = (self.retries, self.timeout);
         options.limit_bytes_per_s = self.limit_rate;
-        let sources = Sources::with_options(policy, options)?.with_connections(self.connections.get());
+        let sources = Sources::with_options(policy, options)?.with_connections(self.connections.into());
         let sources = sources.http().hf(HfOptions::from_env()?);
         Ok(catalog.with_sources(sources))
     }

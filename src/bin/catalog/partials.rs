@@ -34,7 +34,7 @@ impl Args {
         };
         app.each(chosen, |app, key| {
             let Some(partial) = partials.iter().find(|partial| partial.key == key) else {
-                return Err(Failure::Failed(format!(
+                return Err(Failure::NotFound(format!(
                     "could not remove the partial {key:?}: there is none of this key"
                 )));
             };

@@ -16,7 +16,7 @@ use crate::net::Net;
 use crate::progress::Progress;
 use crate::text::shell_word;
 
-/// Bring model files or directories in, and give each an id
+/// Bring models in, from files, directories and servers, and give each an id
 ///
 /// Stores the content once, whoever else brought it and under whatever name, and makes the path that an engine opens.
 /// Makes the catalog when there is none. When this is done, it survives a power cut. The source stays as it is, except
@@ -36,7 +36,7 @@ use crate::text::shell_word;
   catalog stage hf:org/repo --include '*Q4_K_M*.gguf' --allow-net hf
   catalog stage https://models.example.org/llama3.gguf --allow-net models.example.org")]
 pub(crate) struct Args {
-    /// The files and directories to bring in
+    /// The files, directories and references to bring in
     #[arg(value_name = "REF", required = true)]
     refs: Vec<OsString>,
     /// The id to give it [default: the reference itself, for example file:/models/a.gguf]
@@ -54,7 +54,7 @@ pub(crate) struct Args {
     /// In a directory, take the files that symlinks leading out of it lead to
     #[arg(long)]
     follow_links: bool,
-    /// Of a repository, only the files that match this; may be given more than once
+    /// Take only the files of a repository that match this; may be given more than once
     ///
     /// `*` also crosses `/`, and `dir/` means all that is below it, as in the Hub's own tools.
     #[arg(long, value_name = "PATTERN")]

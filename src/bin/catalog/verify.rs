@@ -73,7 +73,7 @@ impl Args {
     }
 }
 
-/// Who has said which models are checked.
+/// The source that has said which models are checked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Listed {
     ByUser,

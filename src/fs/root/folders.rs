@@ -118,12 +118,7 @@ mod tests {
     use std::os::unix::fs::PermissionsExt;
 
     use super::*;
-
-    fn root() -> (tempfile::TempDir, Root) {
-        let dir = tempfile::tempdir().unwrap();
-        let root = Root::open(dir.path()).unwrap();
-        (dir, root)
-    }
+    use crate::fs::root::tests::root;
 
     // Red when a folder that is there is taken as it is: after a kill under umask 077, nobody else could open what comes
     // into it.

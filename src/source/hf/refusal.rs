@@ -32,7 +32,7 @@ struct Parts<'a> {
 }
 
 impl<'a> Parts<'a> {
-    /// Of `api/models/org/repo/…/revision…`, `api/resolve-cache/models/org/repo/commit/path`, or `org/repo/resolve/commit/path`.
+    /// The reference in `api/models/org/repo/…/revision…`, `api/resolve-cache/models/org/repo/commit/path`, or `org/repo/resolve/commit/path`.
     fn of(path: &'a str) -> Self {
         let skip = |path: &'a str, count| path.splitn(count + 1, '/').nth(count).unwrap_or_default();
         let (repository, to_revision) = match path {
