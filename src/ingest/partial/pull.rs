@@ -56,6 +56,8 @@ struct State {
     values: Vec<Option<ChainingValue>>,
     /// A segment that begins here or later has to wait.
     begin_before: u64,
+    /// A first group has come.
+    has_begun: bool,
     /// Why nothing more comes.
     ended: Option<Error>,
     /// Nobody wants more.
@@ -67,7 +69,9 @@ impl<'a> Pull<'a> {
     pub(super) fn new(way: Way<'a>, values: &[Option<ChainingValue>], size_bytes: u64) -> Self {
         let missing = (0..values.len()).filter(|number| values.get(*number) == Some(&None));
         let segments = runs(missing, size_bytes).into_iter().flat_map(segments_of).collect();
-        let state = State { segments, values: values.to_vec(), begin_before: AHEAD_BYTES, ended: None, is_over: false };
+        let values = values.to_vec();
+        let state =
+            State { segments, values, begin_before: AHEAD_BYTES, has_begun: false, ended: None, is_over: false };
         Pull { way, state: Mutex::new(state), changed: Condvar::new() }
     }
 
@@ -76,40 +80,60 @@ impl<'a> Pull<'a> {
         thread::scope(|scope| {
             let _over = Over(self); // also after a panic, or the workers would wait for ever
             let wanted = self.way.source.connections().min(self.lock().segments.len());
-            let started = (0..wanted).map_while(|_| threads::spawn(scope, || self.work()).ok()).count();
+            let start = |number| threads::spawn(scope, move || self.work(number)).ok();
+            let started = (0..wanted).map_while(start).count();
             work(started > 0 || wanted == 0)
         })
     }
 
-    fn work(&self) {
+    fn work(&self, number: usize) {
+        let guard = Panicked(self);
         let mut buffer = vec![0; GROUP_BYTES];
-        while let Some(segment) = self.next_segment() {
+        while let Some(segment) = self.next_segment(number) {
             if let Err(error) = self.bring(segment, &mut buffer) {
-                self.lock().ended.get_or_insert(error);
-                self.changed.notify_all();
-                return;
+                self.end(error);
+                break;
             }
         }
+        std::mem::forget(guard);
     }
 
-    fn next_segment(&self) -> Option<Range<u64>> {
+    fn end(&self, error: Error) {
+        self.lock().ended.get_or_insert(error);
+        self.changed.notify_all();
+    }
+
+    /// The next segment for a worker. `None`: there is none for it, or it is one worker too many.
+    fn next_segment(&self, number: usize) -> Option<Range<u64>> {
         let mut state = self.lock();
         loop {
             let first = state.segments.front()?;
             if state.is_over || state.ended.is_some() {
                 return None;
             }
-            if first.start < state.begin_before {
+            // Whether the server gives ranges is known once the first of them has answered, and may change.
+            let is_one_too_many = number > 0 && number >= self.way.source.connections();
+            if is_one_too_many {
+                return None;
+            }
+            let may_begin = number == 0 || state.has_begun;
+            if may_begin && first.start < state.begin_before {
                 return state.segments.pop_front();
             }
             state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
     }
 
+    /// Gives back what a server without ranges did not give of a segment: the first worker reads all of it, in order.
+    fn give_back(&self, rest: Range<u64>) {
+        insert_in_order(&mut self.lock().segments, rest);
+        self.changed.notify_all();
+    }
+
     /// Brings a segment, a group at a time.
     fn bring(&self, segment: Range<u64>, buffer: &mut [u8]) -> Result<()> {
         let Way { source, .. } = self.way;
-        let mut offset = segment.start;
+        let (mut offset, end) = (segment.start, segment.end);
         let mut failed = None;
         let read = source.read_range(segment, buffer, &mut |bytes| {
             let kept = self.keep(offset, bytes);
@@ -121,6 +145,10 @@ impl<'a> Pull<'a> {
         });
         match (failed, read) {
             (Some(error), _) => Err(error),
+            (None, Err(e)) if e.kind() == io::ErrorKind::Unsupported && source.connections() == 1 => {
+                self.give_back(offset..end);
+                Ok(())
+            }
             (None, read) => read.map_err(|e| Error::of_reader(source.name(), e)),
         }
     }
@@ -141,9 +169,12 @@ impl<'a> Pull<'a> {
         }
         // After the bytes that it speaks of.
         journal.append(&[Fact::Group { number, value }]);
-        if let Some(slot) = self.lock().values.get_mut(place) {
+        let mut state = self.lock();
+        state.has_begun = true;
+        if let Some(slot) = state.values.get_mut(place) {
             *slot = Some(value);
         }
+        drop(state);
         self.changed.notify_all();
         Ok(())
     }
@@ -171,6 +202,15 @@ impl<'a> Pull<'a> {
     }
 }
 
+/// A worker that does not come to its end. What it was bringing comes from nobody else, and would be waited for.
+struct Panicked<'p, 'a>(&'p Pull<'a>);
+
+impl Drop for Panicked<'_, '_> {
+    fn drop(&mut self) {
+        self.0.end(Error::io("read", self.0.way.source.name(), io::Error::other("a worker has panicked")));
+    }
+}
+
 /// Ends the workers of a pull.
 struct Over<'p, 'a>(&'p Pull<'a>);
 
@@ -179,6 +219,12 @@ impl Drop for Over<'_, '_> {
         self.0.lock().is_over = true;
         self.0.changed.notify_all();
     }
+}
+
+/// A stream goes forward only.
+pub(super) fn insert_in_order(segments: &mut VecDeque<Range<u64>>, segment: Range<u64>) {
+    let at = segments.partition_point(|other| other.start < segment.start);
+    segments.insert(at, segment);
 }
 
 fn segments_of(run: Range<u64>) -> impl Iterator<Item = Range<u64>> {

@@ -1,9 +1,13 @@
 //! Partials that several workers fill at once.
 
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::io;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread::ThreadId;
 use std::time::Duration;
 
+use super::super::pull::insert_in_order;
 use super::*;
 use crate::read_at::ReadAt;
 
@@ -57,7 +61,17 @@ fn ingest<'r>(
     expected: Option<Digest>,
     told: &(dyn Fn(u64) + Sync),
 ) -> Result<Sealed<'r>> {
-    let origin = Origin::Remote(Ranges { reader: several.clone(), validator: Some("\"v1\"".into()) });
+    ingest_from(bench, session, several.clone(), expected, told)
+}
+
+fn ingest_from<'r>(
+    bench: &Bench,
+    session: &Session<'r>,
+    reader: Arc<dyn ReadAt>,
+    expected: Option<Digest>,
+    told: &(dyn Fn(u64) + Sync),
+) -> Result<Sealed<'r>> {
+    let origin = Origin::Remote(Ranges { reader, validator: Some("\"v1\"".into()) });
     let size_bytes = bench.bytes.len() as u64;
     let file = ContentFile { path: String::new(), size_bytes, expected, origin, present: None };
     ingest_one(session, &file, with_partials(options(told)))
@@ -136,4 +150,103 @@ fn a_pull_that_is_cancelled_ends_and_keeps_what_it_has() {
         ingest_one(&session, &file, Options { cancel: &cancel, ..with_partials(options(&advanced)) }).unwrap_err();
     assert!(error.is_cancelled(), "{error}");
     assert_eq!(folders(&bench.root).len(), 1);
+}
+
+/// A server that answers each of four workers once, and then is not well.
+struct Worse {
+    served: Arc<Served>,
+    then: Then,
+    /// How often each worker has asked.
+    asked: Mutex<HashMap<ThreadId, usize>>,
+    /// Who was given something later on.
+    given: Mutex<HashSet<ThreadId>>,
+}
+
+#[derive(PartialEq)]
+enum Then {
+    Panics,
+    /// It gives no more ranges. Those that are under way end there.
+    HasNoRanges,
+}
+
+impl Worse {
+    const WORKERS: usize = 4;
+
+    fn of(bench: &Bench, then: Then) -> Arc<Self> {
+        Arc::new(Worse { served: bench.served(Fault::Nothing), then, asked: Mutex::default(), given: Mutex::default() })
+    }
+
+    /// Notes a question of this worker, and returns how many it has had.
+    fn note(&self) -> usize {
+        let mut asked = self.asked.lock().unwrap();
+        let questions = asked.entry(std::thread::current().id()).or_default();
+        *questions += 1;
+        *questions
+    }
+
+    /// Whether each of the workers has asked so often.
+    fn have_all(&self, questions: usize) -> bool {
+        let asked = self.asked.lock().unwrap();
+        asked.len() == Self::WORKERS && asked.values().all(|count| *count >= questions)
+    }
+}
+
+impl ReadAt for Worse {
+    fn name(&self) -> String {
+        self.served.name()
+    }
+
+    fn size_bytes(&self) -> u64 {
+        self.served.size_bytes()
+    }
+
+    fn read_exact_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
+        let before = self.note() - 1;
+        while !self.have_all(before.min(2)) && before > 0 {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        match before {
+            0 => {}
+            1 if self.then == Then::Panics => panic!("as the test has it"),
+            1 => return Err(io::ErrorKind::Unsupported.into()),
+            _ => drop(self.given.lock().unwrap().insert(std::thread::current().id())),
+        }
+        self.served.read_exact_at(offset, buffer)
+    }
+
+    fn connections(&self) -> usize {
+        if self.have_all(1) { 1 } else { Self::WORKERS }
+    }
+}
+
+/// Red when what a server without ranges did not give is lost, or is asked for by several workers.
+#[test]
+fn one_worker_brings_what_a_server_without_ranges_has() {
+    let bench = Bench::of_size((33 << 20) + 12_345);
+    let session = Session::begin(&bench.root).unwrap();
+    let worse = Worse::of(&bench, Then::HasNoRanges);
+    let sealed = ingest_from(&bench, &session, worse.clone(), None, &|_| {}).unwrap();
+    assert_right(&bench, &sealed);
+    assert_eq!(worse.served.asked_bytes(), bench.bytes.len() as u64);
+    assert_eq!(worse.given.lock().unwrap().len(), 1);
+}
+
+/// Red when a stream, which goes forward only, is asked for what lies behind it.
+#[test]
+fn what_is_given_back_keeps_its_place() {
+    let mut segments = VecDeque::from([8..16, 24..32]);
+    for back in [17..24, 1..8, 33..40] {
+        insert_in_order(&mut segments, back);
+    }
+    assert_eq!(segments, [1..8, 8..16, 17..24, 24..32, 33..40]);
+}
+
+/// Red (it never ends) when the part of a worker that has panicked is waited for.
+#[test]
+fn a_worker_that_panics_ends_the_pull() {
+    let bench = Bench::of_size((33 << 20) + 12_345);
+    let session = Session::begin(&bench.root).unwrap();
+    let pull = || ingest_from(&bench, &session, Worse::of(&bench, Then::Panics), None, &|_| {}).map(drop);
+    let ended = std::panic::catch_unwind(std::panic::AssertUnwindSafe(pull));
+    assert!(ended.is_err(), "the panic is the caller's to see");
 }
