@@ -2,12 +2,13 @@
 
 use std::path::Path;
 
-use super::UsedMode;
 use super::pending::{PrivateName, Provenance};
+use super::{SourceFacts, UsedMode};
 use crate::digest::Digest;
 use crate::entry::{SourceStamp, Stamp};
 use crate::error::Result;
-use crate::fs::{Durability, Meta, atomic};
+use crate::fs::atomic::is_link_refusal;
+use crate::fs::{Durability, Meta, Session, atomic};
 use crate::hash::Hashes;
 use crate::hash::groups::Groups;
 
@@ -83,6 +84,20 @@ impl<'r> Sealed<'r> {
     /// What the blob will be checked against; `None` when that is made by its first check.
     pub(crate) fn groups(&self) -> Option<&Groups> {
         self.hashes.groups.as_ref()
+    }
+
+    /// The same file once more, under another private name: for a second place that has these bytes. `None`: it can get no
+    /// further name.
+    pub(crate) fn twin(&self, session: &Session<'r>) -> Result<Option<Self>> {
+        let (root, name) = (session.root(), session.next_name());
+        match root.link(&self.private.name, &name) {
+            Ok(()) => {}
+            Err(e) if is_link_refusal(&e) => return Ok(None),
+            Err(e) => return Err(root.fail("link", &name, e)),
+        }
+        let provenance = Provenance { mode: UsedMode::Present, source: SourceFacts::default(), resumed_bytes: 0 };
+        let private = PrivateName::of_session(root, name);
+        Ok(Some(Sealed::new(private, self.meta, self.hashes.clone(), provenance, self.synced)))
     }
 
     /// Gives it the name `to` as well, or instead, unless there is something else already. Returns whether it has it.

@@ -320,7 +320,7 @@ impl FsCatalog {
     /// # Ok::<(), catalog_core::Error>(())
     /// ```
     pub fn repair<'a>(&self, key: impl Into<Key<'a>>, options: &RepairOptions) -> Result<RepairReport> {
-        repair::repair(&self.store, self.sources.as_deref(), &key.into().id(&self.store)?, options)
+        repair::repair(&self.store, self.sources.as_ref(), &key.into().id(&self.store)?, options)
     }
 }
 

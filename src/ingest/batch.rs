@@ -1,23 +1,20 @@
 //! Many files ingested at once, several on each core.
 
 use std::num::NonZero;
-use std::sync::{Mutex, OnceLock, PoisonError};
-use std::thread::{self, available_parallelism};
+use std::sync::OnceLock;
+use std::thread::available_parallelism;
 
 use rayon::prelude::*;
 
+use super::fetched::{fetch_all, is_fetched};
 use super::stream::DuplicateStream;
-use super::{ContentFile, Options, Origin, ingest_one, remote};
+use super::{ContentFile, Options, Origin, ingest_one};
 use crate::blob::{IngestMode, Sealed};
 use crate::digest::Digest;
 use crate::error::{Error, Result};
 use crate::fs::Session;
 use crate::hash::{Buffers, Stream, digest_streams};
 use crate::sum::SumBytes;
-use crate::threads;
-
-/// How many small files are fetched at the same time. As many idle connections are kept to one host.
-const FETCHES_AT_ONCE: usize = 16;
 
 /// A file that is to be ingested.
 pub(crate) struct Job<'a> {
@@ -28,13 +25,6 @@ pub(crate) struct Job<'a> {
 }
 
 impl Job<'_> {
-    /// A small file that comes from a server. A large one has connections of its own.
-    fn is_waiting(&self) -> bool {
-        matches!(self.file.origin, Origin::Remote(_))
-            && self.file.present.is_none()
-            && self.file.size_bytes < remote::PARTIAL_FROM_BYTES
-    }
-
     fn check_wanted(&self) -> Result<()> {
         self.failed.get().map_or(Ok(()), |error| Err(error.clone()))
     }
@@ -50,7 +40,7 @@ pub(crate) fn ingest_all<'r>(session: &Session<'r>, jobs: Vec<Job<'_>>) -> Vec<R
         let _ = result.set(sealed); // each is told of once
     };
     let is_alone = alone(&jobs, available_parallelism().map_or(1, NonZero::get));
-    let (fetched, local): (Vec<_>, Vec<_>) = jobs.into_iter().zip(&results).partition(|(job, _)| job.is_waiting());
+    let (fetched, local): (Vec<_>, Vec<_>) = jobs.into_iter().zip(&results).partition(|(job, _)| is_fetched(job));
     let (alone, streams): (Vec<_>, Vec<_>) = local.into_iter().partition(|(job, _)| is_alone(job));
     let buffers = Buffers::default();
     let begin = |(job, result)| LocalStream { session, job, result, buffers: &buffers, begun: None };
@@ -60,7 +50,7 @@ pub(crate) fn ingest_all<'r>(session: &Session<'r>, jobs: Vec<Job<'_>>) -> Vec<R
         keep(&job, result, sealed);
     };
     let ingest_alone = |alone: Vec<_>| alone.into_par_iter().for_each(ingest_job);
-    fetch_all(fetched, &ingest_job);
+    fetch_all(session, fetched, &ingest_job, &keep);
     // One file stays on this thread: no pool is started for it.
     if streams.is_empty() {
         drop(streams);
@@ -79,25 +69,8 @@ pub(crate) fn ingest_all<'r>(session: &Session<'r>, jobs: Vec<Job<'_>>) -> Vec<R
     results.into_iter().map(|result| result.into_inner().expect("each file is told of once")).collect()
 }
 
-/// Does these with more threads than there are cores: what each of them does most is to wait for an answer.
-fn fetch_all<J: Send>(jobs: Vec<J>, fetch: &(impl Fn(J) + Sync)) {
-    let workers = jobs.len().min(FETCHES_AT_ONCE);
-    let queue = Mutex::new(jobs.into_iter());
-    let next = || queue.lock().unwrap_or_else(PoisonError::into_inner).next();
-    let work = || {
-        while let Some(job) = next() {
-            fetch(job);
-        }
-    };
-    thread::scope(|scope| {
-        // Where no more threads can be started, this one does all that is left.
-        let _ = (1..workers).try_for_each(|_| threads::spawn(scope, work).map(drop));
-        work();
-    });
-}
-
 /// Which of these are ingested by themselves, with a thread for SHA-256 and another one for the rest: when there is one
-/// alone; what is not a local file, or is here already; what is taken as it is, since its owner may still change it; and a file that is more
+/// alone; what is in memory, or is here already; what is taken as it is, since its owner may still change it; and a file that is more
 /// than its share of the cores' work: it decides how long all of it takes, and as one of many streams it would take longer.
 fn alone(jobs: &[Job<'_>], cores: usize) -> impl Fn(&Job<'_>) -> bool + use<> {
     let total_bytes = jobs.iter().map(|job| job.file.size_bytes).sum_bytes();

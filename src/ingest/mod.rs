@@ -7,6 +7,7 @@
 //! take.rs        one local file: its own inode
 //! present.rs     one local file whose bytes the store has: compared, and not brought in
 //! remote.rs      ranges of something that is read by offset
+//! fetched.rs     many of those at once
 //! memory.rs      bytes that are in memory
 //! reader.rs      where the parts of a copy come from
 //! target.rs      the private file that they go to
@@ -18,6 +19,7 @@
 
 mod batch;
 mod duplicate;
+mod fetched;
 mod memory;
 mod partial;
 mod present;
@@ -130,7 +132,7 @@ pub(crate) fn ingest_one<'r>(session: &Session<'r>, file: &ContentFile, options:
         return Ok(sealed);
     }
     tracing::info!(path = %file.label().display(), "what was left of an interrupted copy is of other bytes: begun anew");
-    let anew = Options { partial_from_bytes: u64::MAX, ..options };
+    let anew = Options { partial_from_bytes: target::NO_PARTIAL, ..options };
     Ok(try_ingest(session, file, anew)?.expect("a copy that is begun anew takes nothing over"))
 }
 

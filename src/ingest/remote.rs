@@ -2,15 +2,12 @@
 
 use super::partial::What;
 use super::reader::Reader;
-use super::target::Target;
+use super::target::{FETCH_PARTIAL_FROM_BYTES, NO_PARTIAL, Target};
 use super::{ContentFile, Options, Ranges};
 use crate::blob::{Sealed, SourceFacts, UsedMode};
 use crate::error::Result;
 use crate::fs::Session;
 use crate::fs::sparse::Blocks;
-
-/// From this size on, what is fetched outlives its process. A network is slower than a disk.
-pub(super) const PARTIAL_FROM_BYTES: u64 = 8 << 20;
 
 /// Reads all of it, and once more if it has the wrong digest: a proxy or a server may have given a wrong part. `None`: see
 /// [`Target::seal`].
@@ -23,9 +20,11 @@ pub(super) fn ingest_ranges<'r>(
     let reader = &ranges.reader;
     let size_bytes = reader.size_bytes();
     let what = What::of_ranges(file.expected.as_ref(), ranges);
-    let may_outlive = options.partial_from_bytes < u64::MAX;
-    let from_bytes = if may_outlive { PARTIAL_FROM_BYTES.min(options.partial_from_bytes) } else { u64::MAX };
-    let options = Options { partial_from_bytes: from_bytes, ..options };
+    let partial_from_bytes = match options.partial_from_bytes {
+        NO_PARTIAL => NO_PARTIAL,
+        bytes => bytes.min(FETCH_PARTIAL_FROM_BYTES),
+    };
+    let options = Options { partial_from_bytes, ..options };
     let mut target = Target::copy(session, None, what, size_bytes, Blocks::Reserved, options)?;
     let fill = |target: &mut Target<'r>, options| {
         target.fill(Reader::Remote(&**reader), size_bytes, options, &|| file.check_cancelled(options))

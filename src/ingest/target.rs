@@ -22,6 +22,12 @@ const SYNC_EVERY_BYTES: u64 = 64 << 20;
 /// From this size on a copy outlives its process: below, copying again costs less than a tenth of a second.
 pub(crate) const PARTIAL_FROM_BYTES: u64 = 64 << 20;
 
+/// From this size on what is fetched outlives its process. A network is slower than a disk.
+pub(super) const FETCH_PARTIAL_FROM_BYTES: u64 = 8 << 20;
+
+/// No size is so large that it outlives its process: for what is begun anew.
+pub(super) const NO_PARTIAL: u64 = u64::MAX;
+
 /// A private file that is being filled.
 pub(super) enum Target<'r> {
     /// It has all of its bytes, and shares them with the source.

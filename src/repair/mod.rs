@@ -102,7 +102,7 @@ const LARGE_BYTES: u64 = 64 << 20;
 /// Checks the content of an entry in full, repairs what is damaged or missing, and makes its path anew.
 pub(crate) fn repair(
     store: &Store,
-    from: Option<&dyn Resolver>,
+    from: Option<&Arc<dyn Resolver>>,
     id: &str,
     options: &RepairOptions,
 ) -> Result<RepairReport> {
@@ -126,7 +126,7 @@ struct Repair<'a> {
     record: &'a Record,
     options: &'a RepairOptions,
     observer: &'a dyn Observer,
-    origin: Option<RemoteOrigin<'a>>,
+    origin: Option<RemoteOrigin>,
     report: RepairReport,
 }
 
@@ -290,9 +290,9 @@ impl Repair<'_> {
         if let Some(path) = recorded {
             sources.extend(LocalSource::new(path).open(&part.digest, &part.path).ok().flatten());
         }
-        // Last: nobody is asked for what is here.
-        if let Some(origin) = &self.origin {
-            sources.extend(origin.open(&part.path));
+        // Last: nobody is asked for what is here. What has no size is of no server: a manifest is the store's own.
+        if let (Some(origin), Some(size_bytes)) = (&self.origin, part.size_bytes) {
+            sources.push(Box::new(origin.file(&part.path, size_bytes)));
         }
         Ok(sources)
     }

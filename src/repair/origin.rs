@@ -1,7 +1,7 @@
 //! The server that an entry was fetched from, as a source of what is damaged: only the bad parts are asked for.
 
-use std::cell::OnceCell;
-use std::sync::Arc;
+use std::io;
+use std::sync::{Arc, OnceLock};
 
 use crate::cancel::Cancel;
 use crate::entry::Record;
@@ -11,47 +11,78 @@ use crate::model_ref::ModelRef;
 use crate::observer::{Event, Observer};
 use crate::read_at::ReadAt;
 
-/// What the entry's reference means, in the version that it was pinned to. Nobody is asked before something is needed.
-pub(super) struct RemoteOrigin<'a> {
-    sources: &'a dyn Resolver,
+/// What the entry's reference means, in the version that it was pinned to. The server is asked at the first read that no
+/// better source has had.
+pub(super) struct RemoteOrigin(Arc<Question>);
+
+struct Question {
+    sources: Arc<dyn Resolver>,
     reference: ModelRef,
     asking: Asking,
-    files: OnceCell<Vec<RemoteContent>>,
+    files: OnceLock<Vec<RemoteContent>>,
 }
 
-impl<'a> RemoteOrigin<'a> {
+impl RemoteOrigin {
     /// `None`: it was not fetched, or by nobody that this handle has.
     pub(super) fn of(
         record: &Record,
-        sources: Option<&'a dyn Resolver>,
+        sources: Option<&Arc<dyn Resolver>>,
         cancel: Cancel,
         observer: Arc<dyn Observer>,
     ) -> Option<Self> {
-        let (sources, source) = (sources?, record.source.as_ref()?);
+        let (sources, source) = (sources?.clone(), record.source.as_ref()?);
         let reference = ModelRef::parse(&source.reference).ok().filter(|reference| sources.takes(reference))?;
         let reference = match &source.pinned {
             Some(pinned) => sources.at(&reference, pinned),
             None => reference,
         };
-        Some(RemoteOrigin { sources, reference, asking: Asking { observer, cancel }, files: OnceCell::new() })
+        let (asking, files) = (Asking { observer, cancel }, OnceLock::new());
+        Some(RemoteOrigin(Arc::new(Question { sources, reference, asking, files })))
     }
 
     /// The file that is at this place in its tree.
-    pub(super) fn open(&self, path: &str) -> Option<Box<dyn ReadAt>> {
-        let files = self.files.get_or_init(|| {
+    pub(super) fn file(&self, path: &str, size_bytes: u64) -> RemoteFile {
+        RemoteFile { origin: self.0.clone(), path: path.to_owned(), size_bytes }
+    }
+}
+
+impl Question {
+    fn files(&self) -> &[RemoteContent] {
+        self.files.get_or_init(|| {
             self.ask().unwrap_or_else(|error| {
                 // There may be another source.
                 let (what, why) = (self.reference.to_string(), error.to_string());
                 self.asking.observer.on(&Event::NotAsked { what: &what, why: &why });
                 Vec::new()
             })
-        });
-        let file = files.iter().find(|file| file.path == path)?;
-        Some(Box::new(file.reader.clone()))
+        })
     }
 
     fn ask(&self) -> Result<Vec<RemoteContent>> {
         let Remote { files, .. } = self.sources.resolve(&self.reference, &Selection::default(), &self.asking)?;
         Ok(files)
+    }
+}
+
+/// A file of the server, of which nothing is known before it is read but how large it has to be.
+pub(super) struct RemoteFile {
+    origin: Arc<Question>,
+    path: String,
+    size_bytes: u64,
+}
+
+impl ReadAt for RemoteFile {
+    fn name(&self) -> String {
+        self.origin.reference.to_string()
+    }
+
+    fn size_bytes(&self) -> u64 {
+        self.size_bytes
+    }
+
+    fn read_exact_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
+        let files = self.origin.files();
+        let is_it = |file: &&RemoteContent| file.path == self.path && file.reader.size_bytes() == self.size_bytes;
+        files.iter().find(is_it).ok_or(io::ErrorKind::NotFound)?.reader.read_exact_at(offset, buffer)
     }
 }

@@ -81,7 +81,7 @@ pub(super) fn decide(
     // in the end.
     let known = store.record(&id)?;
     let ModelRef::File { path } = reference else {
-        return remote::decide(store, from, reference, known, id, options);
+        return remote::decide(store, from, reference, known.filter(|_| !earlier.contains(&id)), id, options);
     };
     let source = absolute(path)?;
     let reference = source.to_str().map_or_else(|| id.clone(), |path| format!("file:{path}"));
@@ -119,14 +119,18 @@ pub(super) fn unchanged(store: &Store, item: &Item) -> Result<Option<StageReceip
     let Some(record) = store.record(&item.id)? else { return Ok(None) };
     let same_source = record.kind == item.kind
         && record.source.as_ref().is_some_and(|source| source.reference == item.reference && item.fits(source));
+    let is_here = same_source && has_facts(&record, item) && store.is_intact(&record)?;
+    Ok(if is_here { receipt_of(record) } else { None })
+}
+
+/// Whether a record says of its content what staging the item would say: its name, its trust, and that it is in service.
+pub(super) fn has_facts(record: &Record, item: &Item) -> bool {
     let same_name = record.entry.local_path.file_name() == Some(item.name.as_ref());
     let as_expected = match item.expected {
         None => true,
         Some(expected) => record.entry.digest == Some(expected) && record.trust == TrustState::Verified,
     };
-    let same_facts = record.entry.lifecycle == item.lifecycle && item.last_verified_ms.is_none();
-    let is_here = same_source && same_name && as_expected && same_facts && store.is_intact(&record)?;
-    Ok(if is_here { receipt_of(record) } else { None })
+    same_name && as_expected && record.entry.lifecycle == item.lifecycle && item.last_verified_ms.is_none()
 }
 
 impl Item {

@@ -26,8 +26,9 @@ use crate::cancel::Cancel;
 use crate::digest::Digest;
 use crate::entry::{ArtifactKind, LinkMode, Record};
 use crate::error::Result;
-use crate::fetch::ResolvedModel;
+use crate::fetch::{ResolvedModel, Resolver};
 use crate::fs::lock::Wait;
+use crate::fs::spare_descriptors;
 use crate::json::{lossy, millis};
 use crate::model_ref::ModelRef;
 use crate::observer::Observer;
@@ -254,18 +255,16 @@ pub(crate) fn stage_many(
     let observer = items.iter().find_map(|(_, options)| options.observer.clone()).unwrap_or_else(|| Arc::new(()));
     let cancel = items.iter().find_map(|(_, options)| options.cancel.clone()).unwrap_or_default();
     let mut call = Call { results: items.iter().map(|_| None).collect(), ..Call::default() };
+    // Each question costs a descriptor until its answer is recorded, and others wait that long for the reference.
+    let at_once = (spare_descriptors() / 4).max(1);
     for (number, (reference, options)) in items.iter().enumerate() {
         let decision = item::decide(store, &from, reference, options, &call.ids);
         call.take(number, decision);
+        if call.questions.len() >= at_once {
+            call.work_off(store, from, &observer, &cancel);
+        }
     }
-    call.ask(store, from, &observer, &cancel);
-    // What is staged is about to be used.
-    let used: Vec<Record> = call.unchanged.iter().filter_map(|id| store.record(id).ok().flatten()).collect();
-    store.touch_all(&used);
-    let due = std::mem::take(&mut call.due);
-    batch::ingest_and_commit(store, due, &*observer, &cancel)
-        .into_iter()
-        .for_each(|(number, result)| call.end(number, result));
+    call.work_off(store, from, &observer, &cancel);
     let results = call.results;
     let elapsed = start.elapsed();
     results
@@ -312,9 +311,23 @@ impl Call {
         }
     }
 
+    /// Does all that has been taken so far.
+    fn work_off(&mut self, store: &Store, from: From<'_>, observer: &Arc<dyn Observer>, cancel: &Cancel) {
+        if let Some(sources) = from.sources {
+            self.ask(store, sources, observer, cancel);
+        }
+        // What is staged is about to be used.
+        let unchanged = std::mem::take(&mut self.unchanged);
+        let used: Vec<Record> = unchanged.iter().filter_map(|id| store.record(id).ok().flatten()).collect();
+        store.touch_all(&used);
+        self.ids.clear();
+        for (number, result) in batch::ingest_and_commit(store, std::mem::take(&mut self.due), &**observer, cancel) {
+            self.end(number, result);
+        }
+    }
+
     /// Asks what has to be asked, in the order of the lock files.
-    fn ask(&mut self, store: &Store, from: From<'_>, observer: &Arc<dyn Observer>, cancel: &Cancel) {
-        let Some(sources) = from.sources else { return };
+    fn ask(&mut self, store: &Store, sources: &dyn Resolver, observer: &Arc<dyn Observer>, cancel: &Cancel) {
         let mut questions = std::mem::take(&mut self.questions);
         questions.sort_by_cached_key(|(_, question)| question.lock_file());
         let mut claimed = BTreeSet::new();

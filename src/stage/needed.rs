@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::item::{Content, Item};
-use crate::blob::{self, IngestMode};
+use crate::blob::{self, Checker, IngestMode, Subject};
 use crate::cancel::Cancel;
 use crate::digest::Digest;
 use crate::entry::ArtifactKind;
@@ -13,6 +13,7 @@ use crate::fs::Session;
 use crate::fs::source::{Foreign, source_meta};
 use crate::gc::{Room, Wanted, remove_dead_sessions};
 use crate::ingest::{self, Candidates, ContentFile, Origin};
+use crate::layout;
 use crate::store::Store;
 use crate::sum::SumBytes;
 
@@ -27,6 +28,7 @@ pub(super) fn make_room_for(
 ) -> Result<()> {
     remove_dead_sessions(store);
     let known: Vec<Vec<Option<Digest>>> = batch.iter().map(|(_, item)| expected(store, item)).collect();
+    check_unfetched(store, batch, &known, cancel)?;
     let is_large = |content: &Content| content.file.size_bytes >= ingest::PARTIAL_FROM_BYTES;
     compare(store, batch, &known, &|content, known| known.is_some() || is_large(content), cancel, advanced)?;
     // Twice the size is the most that it can be: where there is that much, nothing has to be tried.
@@ -97,6 +99,32 @@ fn compare(
         }
     }
     Ok(())
+}
+
+/// Reads blobs that nobody has checked since they were copied or changed, if that spares fetching them.
+fn check_unfetched(
+    store: &Store,
+    batch: &[(usize, Item)],
+    known: &[Vec<Option<Digest>>],
+    cancel: &Cancel,
+) -> Result<()> {
+    let contents = batch.iter().zip(known).flat_map(|((_, item), known)| item.contents.iter().zip(known));
+    let mut wanted: BTreeMap<Digest, u64> = BTreeMap::new();
+    for (content, digest) in contents.filter(|(content, _)| !matches!(content.file.origin, Origin::Local { .. })) {
+        if let Some(digest) = digest
+            && store.root.meta(&layout::blob(digest))?.is_some()
+            && Candidates::of(&store.root, [*digest]).is_empty()
+        {
+            wanted.insert(*digest, content.file.size_bytes);
+        }
+    }
+    if wanted.is_empty() {
+        return Ok(());
+    }
+    let subjects: Vec<Subject> = wanted.iter().map(|(digest, size)| Subject::blob(digest, Some(*size))).collect();
+    let checker = Checker { cancel: Some(cancel), ..Checker::quiet(&store.root, store.durability()) };
+    // What is bad is fetched, and found to be bad again where it is published.
+    checker.all(&subjects).map(drop)
 }
 
 /// A file whose own inode is to be the blob is not compared.

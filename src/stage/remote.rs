@@ -11,8 +11,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::StageOptions;
-use super::item::{Content, Decision, Item, check_name, receipt_of, view_name};
+use super::item::{Content, Decision, Item, check_name, has_facts, receipt_of, view_name};
 use super::single_flight::{self, SingleFlight};
+use crate::blob::manifest::TreeFile;
 use crate::cancel::Cancel;
 use crate::entry::{ArtifactKind, Provenance, Record};
 use crate::error::{Error, Result};
@@ -40,6 +41,7 @@ pub(super) struct Question {
     name: String,
     id: String,
     options: StageOptions,
+    held_will_do: bool,
 }
 
 /// Something that is fetched.
@@ -53,7 +55,7 @@ pub(super) struct Fetched {
     pub(super) flight: Option<SingleFlight>,
 }
 
-/// Decides on a reference that is not a local file's. What the catalog holds of it may do.
+/// Decides on a reference that is not a local file's. `known` is what the catalog has under the id.
 pub(super) fn decide(
     store: &Store,
     from: &From<'_>,
@@ -66,29 +68,24 @@ pub(super) fn decide(
     if let Some(name) = &options.name {
         check_name(name)?;
     }
-    let question = Question { reference: reference.clone(), name, id, options: options.clone() };
+    let held_will_do = from.held_will_do;
+    let question = Question { reference: reference.clone(), name, id, options: options.clone(), held_will_do };
     let held = question.held(store, known)?;
     let Some(sources) = from.sources.filter(|sources| sources.takes(reference)) else {
-        // One that no fetcher of this build can bring is fine when the catalog holds it already.
-        let no_fetcher =
-            || Error::NoFetcher { scheme: reference.scheme().to_owned(), reference: question.name.clone() };
-        return held.and_then(unchanged).ok_or_else(no_fetcher);
+        // One that nobody here can fetch is fine when the catalog holds it already.
+        let (scheme, reference) = (reference.scheme().to_owned(), question.name.clone());
+        return held
+            .map_or_else(|| Err(Error::NoFetcher { scheme, reference }), |record| question.given(store, record, None));
     };
     match held {
-        Some(record) if from.held_will_do || question.is_fixed(sources, &record) => {
-            unchanged(record).map_or_else(|| Ok(Decision::Ask(Box::new(question))), Ok)
-        }
+        Some(record) if question.needs_no_answer(sources, &record) => question.given(store, record, None),
         Some(record) if options.offline => {
             question.tell_not_asked("offline");
-            unchanged(record).ok_or(Error::Offline { reference: question.name })
+            question.given(store, record, None)
         }
         None if options.offline => Err(Error::Offline { reference: question.name }),
         _ => Ok(Decision::Ask(Box::new(question))),
     }
-}
-
-fn unchanged(record: Record) -> Option<Decision> {
-    receipt_of(record).map(|receipt| Decision::Unchanged(Box::new(receipt)))
 }
 
 impl Question {
@@ -97,33 +94,72 @@ impl Question {
         layout::lock_fetch(&self.name)
     }
 
-    /// What the catalog holds of the reference, as `path` would give it out.
+    /// What the catalog holds of the reference, and of these files of it, if `path` would give it out.
     fn held(&self, store: &Store, known: Option<Record>) -> Result<Option<Record>> {
         let is_it = |record: &Record| {
-            let is_reference =
-                self.id == self.name || record.source.as_ref().is_some_and(|source| source.reference == self.name);
-            is_reference && self.options.digest.is_none_or(|expected| record.entry.digest == Some(expected))
+            let is_selected = match &record.source {
+                Some(source) if source.reference == self.name => source.fingerprint == self.selection().fingerprint(),
+                // Somebody has put it under the reference's own name.
+                _ => self.id == self.name && self.selection() == Selection::default(),
+            };
+            is_selected && self.options.digest.is_none_or(|expected| record.entry.digest == Some(expected))
         };
-        match known.filter(is_it) {
-            Some(record) if record.damaged_ms.is_none() && store.is_intact(&record)? => Ok(Some(record)),
-            _ => Ok(None),
+        let Some(record) = known.filter(is_it).filter(|record| receipt_of(record.clone()).is_some()) else {
+            return Ok(None);
+        };
+        match store.ensure_usable(&record) {
+            Ok(()) => Ok(Some(record)),
+            Err(error) if error.is_corrupt() || error.is_not_found() => Ok(None),
+            Err(error) => Err(error),
         }
     }
 
-    /// Whether it can mean nothing else than what is held.
-    fn is_fixed(&self, sources: &dyn Resolver, held: &Record) -> bool {
+    /// Whether what is held is wanted, whatever anybody would answer: any version will do, or it is the only one that the
+    /// reference, or the digest that was given, can mean.
+    fn needs_no_answer(&self, sources: &dyn Resolver, held: &Record) -> bool {
         let fixed = sources.fixed(&self.reference);
-        fixed.is_some() && held.source.as_ref().is_some_and(|source| self.is_same(source, &fixed, &None))
+        let is_fixed =
+            fixed.is_some() && held.source.as_ref().is_some_and(|source| self.is_same(source, &fixed, &None));
+        self.held_will_do || is_fixed || self.options.digest.is_some()
     }
 
-    /// Whether something was fetched by this reference and these options, and means the same still.
+    /// What is held, given as the answer. If its record says something else of it than staging would, it is recorded anew.
+    fn given(self, store: &Store, record: Record, flight: Option<SingleFlight>) -> Result<Decision> {
+        let digest = record.entry.digest.ok_or_else(|| store.not_found(&self.id))?;
+        let files = store.files_of(record.kind, digest, record.size_bytes)?;
+        let content = |TreeFile { path, digest, size_bytes }| {
+            // It is here, so that nobody is asked for its bytes; if it goes meanwhile, none are not those of its digest.
+            let origin = Origin::Memory(Vec::new());
+            Content {
+                file: ContentFile { path, size_bytes, expected: Some(digest), origin, present: None },
+                stamp: None,
+            }
+        };
+        let Some(source) = record.source.as_ref().filter(|source| source.reference == self.name) else {
+            return Ok(unchanged(record)); // of somebody's own
+        };
+        let fetched = Fetched {
+            pinned: source.pinned.clone(),
+            validator: source.validator.clone(),
+            selection: source.fingerprint.clone(),
+            named_by: source.named_by.clone(),
+            bytes: Arc::default(),
+            flight,
+        };
+        let name = record.entry.local_path.file_name().map(|name| name.to_string_lossy().into_owned());
+        let contents = files.into_iter().map(content).collect();
+        let item = self.item(record.kind, &name.unwrap_or_default(), contents, fetched)?;
+        Ok(if has_facts(&record, &item) { unchanged(record) } else { Decision::Ingest(Box::new(item)) })
+    }
+
+    /// Whether something was fetched by this reference, and means the same still.
     fn is_same(&self, source: &Provenance, pinned: &Option<String>, validator: &Option<String>) -> bool {
         let is_same_version = match (pinned, validator) {
             (Some(_), _) => source.pinned == *pinned,
             (None, Some(_)) => source.validator == *validator,
             (None, None) => false,
         };
-        is_same_version && source.reference == self.name && source.fingerprint == self.selection().fingerprint()
+        is_same_version && source.reference == self.name
     }
 
     fn selection(&self) -> Selection {
@@ -151,19 +187,17 @@ impl Question {
         };
         // Whoever had the right before may have brought it.
         let held = self.held(store, store.record(&self.id)?)?;
-        if let Some(record) = held.clone().filter(|record| self.is_fixed(sources, record))
-            && let Some(decision) = unchanged(record)
-        {
-            return Ok(decision);
+        if let Some(record) = held.clone().filter(|record| self.needs_no_answer(sources, record)) {
+            return self.given(store, record, flight);
         }
         let asking = Asking { observer: observer.clone(), cancel: cancel.clone() };
-        let asked = self.ask(sources, held.as_ref(), &asking);
-        match (asked, held.and_then(unchanged)) {
-            (Ok(Some(remote)), _) => Ok(Decision::Ingest(Box::new(self.item(remote, flight, observer)?))),
-            (Ok(None), held) => held.ok_or_else(|| store.not_found(&self.id)),
-            (Err(error), Some(held)) if error.is_unreachable() || error.is_refused() => {
+        match (self.ask(sources, held.as_ref(), &asking), held) {
+            (Ok(Some(remote)), _) => self.fetch(remote, flight, observer),
+            (Ok(None), Some(record)) => self.given(store, record, flight),
+            (Ok(None), None) => Err(store.not_found(&self.id)),
+            (Err(error), Some(record)) if error.is_unreachable() || error.is_refused() => {
                 self.tell_not_asked(&error.to_string());
-                Ok(held)
+                self.given(store, record, flight)
             }
             (Err(error), _) => Err(error),
         }
@@ -187,7 +221,8 @@ impl Question {
         Ok(if source.is_some_and(is_same) { None } else { Some(remote) })
     }
 
-    fn item(self, remote: Remote, flight: Option<SingleFlight>, observer: &Arc<dyn Observer>) -> Result<Item> {
+    /// What is to be fetched.
+    fn fetch(self, remote: Remote, flight: Option<SingleFlight>, observer: &Arc<dyn Observer>) -> Result<Decision> {
         let bytes = Arc::new(AtomicU64::new(0));
         let fetched = Fetched {
             validator: validator_of(&remote),
@@ -195,7 +230,7 @@ impl Question {
             selection: self.selection().fingerprint(),
             named_by: remote.named_by,
             bytes: bytes.clone(),
-            flight: None,
+            flight,
         };
         let content = |RemoteContent { path, expected, validator, reader }: RemoteContent| {
             let reader = Arc::new(Told { reader, bytes: bytes.clone(), observer: observer.clone() });
@@ -203,20 +238,36 @@ impl Question {
             let origin = Origin::Remote(Ranges { reader, validator });
             Content { file: ContentFile { path, size_bytes, expected, origin, present: None }, stamp: None }
         };
-        let mut contents: Vec<Content> = remote.files.into_iter().map(content).collect();
+        let contents = remote.files.into_iter().map(content).collect();
+        let item = self.item(remote.kind, &remote.name, contents, fetched)?;
+        // Before a byte of it is fetched.
+        let mut named = item.contents.iter().filter_map(|content| content.file.expected);
+        match (item.kind, item.expected, named.next()) {
+            (ArtifactKind::File, Some(expected), Some(actual)) if expected != actual => {
+                Err(Error::DigestMismatch { path: item.source, expected, actual })
+            }
+            _ => Ok(Decision::Ingest(Box::new(item))),
+        }
+    }
+
+    fn item(self, kind: ArtifactKind, name: &str, mut contents: Vec<Content>, fetched: Fetched) -> Result<Item> {
         contents.sort_by(|a, b| a.file.path.cmp(&b.file.path));
         let options = self.options;
         let mut item = Item {
-            name: options.name.unwrap_or_else(|| view_name(Path::new(&remote.name))),
+            name: options.name.unwrap_or_else(|| view_name(Path::new(name))),
             expected: options.digest,
             wait: options.wait,
             defer_outboard: options.defer_outboard,
-            ..Item::new(self.id, self.name.clone(), remote.kind, PathBuf::from(self.name), contents)
+            ..Item::new(self.id, self.name.clone(), kind, PathBuf::from(self.name), contents)
         };
-        let flight = flight.map(|flight| flight.with_total(item.size_bytes()));
+        let flight = fetched.flight.map(|flight| flight.with_total(item.size_bytes()));
         item.fetched = Some(Fetched { flight, ..fetched });
         Ok(item)
     }
+}
+
+fn unchanged(record: Record) -> Decision {
+    Decision::Unchanged(Box::new(receipt_of(record).expect("what is held has a receipt")))
 }
 
 /// That of the one file; a tree is told apart by what it is pinned to.

@@ -13,6 +13,7 @@ mod wire;
 mod client;
 mod engine;
 mod faults;
+mod held;
 mod listings;
 mod readme;
 mod refusals;

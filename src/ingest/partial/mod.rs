@@ -88,6 +88,11 @@ impl What {
         }
     }
 
+    /// Equal texts mean equal bytes.
+    pub(super) fn into_text(self) -> String {
+        self.text
+    }
+
     fn folder(&self) -> PathBuf {
         layout::partial(&layout::partial_key(&self.text))
     }
