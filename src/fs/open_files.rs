@@ -3,6 +3,10 @@
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsRawFd as _, RawFd};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::io::Errno;
 
 /// `F_SETSIG` of `asm-generic/fcntl.h`.
 const F_SETSIG: libc::c_int = 10;
@@ -12,7 +16,8 @@ const F_SETSIG: libc::c_int = 10;
 /// root, not on every file system, and not over a network.
 ///
 /// A write lease is asked for, which the kernel grants on a file that nobody else has open (`F_SETLEASE` in `fcntl(2)`), and
-/// given back at once. Whoever opens the file in between waits that long.
+/// given back at once. Whoever opens the file in between waits that long; an open with `O_NONBLOCK`, as all of this crate's
+/// are, is refused instead, and is tried again ([`once_not_leased`]).
 pub(crate) fn is_open_elsewhere(file: &File) -> Option<bool> {
     let descriptor = file.as_raw_fd();
     // To one who opens the file in between, the kernel has us signalled: by default with SIGIO, which ends a process. SIGURG
@@ -28,6 +33,23 @@ pub(crate) fn is_open_elsewhere(file: &File) -> Option<bool> {
     }
 }
 
+/// How long an open is tried again while another has a lease on the file. That is microseconds, unless the process that has
+/// it was stopped: then the kernel takes it back, after 45 s (`/proc/sys/fs/lease-break-time`).
+const LEASE_PATIENCE: Duration = Duration::from_secs(60);
+
+/// Opens a file with `O_NONBLOCK`, and again as long as another process, or another thread, has a lease on it.
+pub(super) fn once_not_leased<T>(open: impl Fn() -> Result<T, Errno>) -> Result<T, Errno> {
+    let begun = Instant::now();
+    let mut nap = Duration::from_micros(50);
+    loop {
+        match open() {
+            Err(Errno::AGAIN) if begun.elapsed() < LEASE_PATIENCE => thread::sleep(nap),
+            other => return other,
+        }
+        nap = (nap * 2).min(Duration::from_millis(10));
+    }
+}
+
 #[allow(unsafe_code)]
 fn control(descriptor: RawFd, command: libc::c_int, argument: libc::c_int) -> Option<()> {
     // SAFETY: these commands take a number and touch no memory of this process; a descriptor that is none is an error.
@@ -37,7 +59,78 @@ fn control(descriptor: RawFd, command: libc::c_int, argument: libc::c_int) -> Op
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+    use std::sync::atomic::{AtomicBool, Ordering};
+
     use super::*;
+    use crate::fs::sys::{Handle, Open, open_source};
+
+    /// Each way in which this crate opens a file that is there.
+    const WAYS: [fn(&Path) -> io::Result<File>; 4] = [
+        |path| open_below(path, Open::Read),
+        |path| open_below(path, Open::Write),
+        |path| open_below(path, Open::Lock(0o600)),
+        open_source,
+    ];
+
+    fn open_below(path: &Path, how: Open) -> io::Result<File> {
+        Handle::open(path.parent().unwrap())?.open_file(path.file_name().unwrap().as_ref(), how)
+    }
+
+    fn is_wanted_by_another(file: &File) -> bool {
+        // SAFETY: the command has no argument and touches no memory of this process.
+        #[allow(unsafe_code)]
+        let kept = unsafe { libc::fcntl(file.as_raw_fd(), libc::F_GETLEASE) };
+        kept != libc::F_WRLCK
+    }
+
+    // Red when an open that finds a lease is not tried again: EAGAIN, "Resource temporarily unavailable".
+    #[test]
+    fn an_open_waits_for_a_lease_to_end() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("model");
+        #[allow(clippy::disallowed_methods)]
+        std::fs::write(&path, b"bytes").unwrap();
+        for open in WAYS {
+            let holder = File::options().read(true).write(true).open(&path).unwrap();
+            control(holder.as_raw_fd(), F_SETSIG, libc::SIGURG).unwrap();
+            control(holder.as_raw_fd(), libc::F_SETLEASE, libc::F_WRLCK).unwrap();
+            thread::scope(|scope| {
+                let opened = scope.spawn(|| open(&path));
+                // The kernel tells the holder once the other has been refused.
+                while !is_wanted_by_another(&holder) && !opened.is_finished() {
+                    thread::yield_now();
+                }
+                drop(holder);
+                opened.join().unwrap().unwrap();
+            });
+        }
+    }
+
+    // Red for the same reason, as a check would be of a model that a collection asks about.
+    #[test]
+    fn many_open_what_many_ask_about() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("model");
+        #[allow(clippy::disallowed_methods)]
+        std::fs::write(&path, b"bytes").unwrap();
+        for open in WAYS {
+            let is_done = AtomicBool::new(false);
+            thread::scope(|scope| {
+                for _ in 0..2 {
+                    scope.spawn(|| {
+                        while !is_done.load(Ordering::Relaxed) {
+                            is_open_elsewhere(&open_source(&path).unwrap()).unwrap();
+                        }
+                    });
+                }
+                let opened: Result<(), _> = (0..2000).try_for_each(|_| open(&path).map(drop));
+                is_done.store(true, Ordering::Relaxed);
+                opened.unwrap();
+            });
+        }
+        assert_eq!(is_open_elsewhere(&open_source(&path).unwrap()), Some(false));
+    }
 
     // Red when no lease is asked for.
     #[test]

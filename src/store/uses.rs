@@ -14,7 +14,7 @@ use super::{Store, check_store_file, each};
 use crate::entry::{Record, TOUCH_INTERVAL};
 use crate::error::{Error, Result};
 use crate::fs::lock::Wait;
-use crate::fs::{Durability, Kind, Root, current_user, meta_of, now_ms};
+use crate::fs::{Durability, Kind, Meta, Root, current_user, meta_of, now_ms};
 use crate::index::Change;
 use crate::layout::{self, Thing};
 use crate::observer::Event;
@@ -105,20 +105,25 @@ pub(super) fn note(root: &Root, id: &str) -> Result<()> {
     let mut refused = None;
     for number in 0..MOST {
         let name = layout::use_note(&key, number);
-        let noted = match root.open_private_file(&name) {
+        // Looked at before it is opened: another user's is not waited for, should they have a lease on it.
+        let noted = match root.meta(&name) {
             Ok(None) => match root.create_file(&name, 0o644) {
                 Ok(_) => return Ok(()),
                 Err(error) if error.is_already_there() => continue,
                 Err(error) => return Err(error),
             },
-            Ok(Some(file)) => {
-                let meta = meta_of(&file).map_err(|e| root.fail("look at", &name, e))?;
-                // Another name of the same file may be anything.
-                if meta.owner != current_user() || meta.links != 1 {
-                    continue;
+            Ok(Some(meta)) if !is_own(&meta) => continue,
+            Ok(Some(_)) => match root.open_private_file(&name) {
+                Ok(Some(file)) => {
+                    let meta = meta_of(&file).map_err(|e| root.fail("look at", &name, e))?;
+                    if !is_own(&meta) {
+                        continue;
+                    }
+                    file.set_modified(SystemTime::now()).map_err(|e| root.fail("set the time of", &name, e))
                 }
-                file.set_modified(SystemTime::now()).map_err(|e| root.fail("set the time of", &name, e))
-            }
+                Ok(None) => continue, // a collection has removed it
+                Err(error) => Err(error),
+            },
             Err(error) => Err(error),
         };
         match noted {
@@ -128,6 +133,11 @@ pub(super) fn note(root: &Root, id: &str) -> Result<()> {
     }
     let everywhere = || root.fail("note a use in", Path::new(layout::USES), io::ErrorKind::AlreadyExists.into());
     Err(refused.unwrap_or_else(everywhere))
+}
+
+/// Whether a note is this user's own. Another name of the same file may be anything.
+fn is_own(meta: &Meta) -> bool {
+    meta.owner == current_user() && meta.links == 1
 }
 
 /// When the newest note of each id was written, by its key.

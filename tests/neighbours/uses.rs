@@ -1,11 +1,13 @@
 //! Uses by those who cannot write the index, and what a collection makes of them.
 
+use std::io::{BufRead as _, BufReader};
+use std::process::Stdio;
 use std::time::{Duration, SystemTime};
 
 use catalog_core::FsCatalog;
 use serde_json::Value;
 
-use super::common::mount;
+use super::common::{has_tool, mount, skip};
 use super::*;
 
 /// Two models of a mebibyte; `a` was staged first.
@@ -95,6 +97,37 @@ fn a_note_that_is_something_else_is_left_alone() {
     place.does(READER, &["path", "a"]);
     assert_eq!(fs::metadata(&victim).unwrap().modified().unwrap(), before);
     assert!(last_used_ms(&place, "a").is_some());
+}
+
+// Red when a note is opened before it is looked at: `path` waits until the kernel takes the lease back, after 45 s.
+#[test]
+fn a_lease_on_anothers_note_is_not_waited_for() {
+    const HOLD: &str = "import fcntl, signal, sys
+signal.signal(signal.SIGIO, signal.SIG_IGN)
+note = open(sys.argv[1], 'r+')
+fcntl.fcntl(note, fcntl.F_SETLEASE, fcntl.F_WRLCK)
+print(flush=True)
+sys.stdin.read()
+print(fcntl.fcntl(note, fcntl.F_GETLEASE) == fcntl.F_WRLCK)";
+    if !has_tool("python3") {
+        return skip("python3 is not installed");
+    }
+    let Some(place) = Place::new(0o755) else { return };
+    two_models(&place);
+    place.does(OTHER_READER, &["path", "a"]);
+    set_times(&place, 2);
+    let note = notes(&place).remove(0);
+    set_mode(&note, 0o666);
+    let mut holder = Command::new("python3");
+    let mut holder = holder.args(["-c", HOLD]).arg(&note).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut said = BufReader::new(holder.stdout.take().unwrap());
+    said.read_line(&mut String::new()).unwrap();
+    place.does(READER, &["path", "a"]);
+    drop(holder.stdin.take());
+    let mut is_held_still = String::new();
+    said.read_line(&mut is_held_still).unwrap();
+    assert!(holder.wait().unwrap().success());
+    assert_eq!((is_held_still.trim(), notes(&place).len()), ("True", 2));
 }
 
 fn set_times_of_real_notes(place: &Place) {

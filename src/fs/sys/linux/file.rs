@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{self as rfs, AtFlags, FileType, Mode, OFlags};
 use rustix::io::Errno;
 
+use crate::fs::open_files::once_not_leased;
 use crate::fs::{Kind, Meta};
 
 /// A path that leads to an open file, whatever its names are by now. There is none without `/proc`.
@@ -130,7 +131,7 @@ pub(crate) fn write_all_at(file: &File, offset: u64, bytes: &[u8]) -> io::Result
 /// terminal when it is one.
 pub(crate) fn open_source(path: &Path) -> io::Result<File> {
     let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
-    Ok(File::from(rfs::open(path, flags, Mode::empty())?))
+    Ok(File::from(once_not_leased(|| rfs::open(path, flags, Mode::empty()))?))
 }
 
 /// `meta` of somebody else's path, following symlinks, without opening it: a socket cannot be opened.

@@ -11,6 +11,7 @@ use rustix::fs::{self as rfs, AtFlags, CWD, Dir, FileType, Mode, OFlags, RenameF
 use rustix::io::Errno;
 
 use super::file::{by_descriptor, change_mode, meta, meta_of};
+use crate::fs::open_files::once_not_leased;
 use crate::fs::sys::{Open, Replace};
 use crate::fs::{Kind, Meta};
 
@@ -77,25 +78,23 @@ impl Handle {
         let (parent, name) = self.parent(relative)?;
         // NONBLOCK: a FIFO in the place of a file must not hold us up.
         let common = OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
+        let open = |flags, mode| once_not_leased(|| rfs::openat(&parent, name, common | flags, mode));
         let file = match how {
-            Open::Read => rfs::openat(parent, name, common | OFlags::RDONLY, Mode::empty())?,
-            Open::Write => rfs::openat(parent, name, common | OFlags::RDWR, Mode::empty())?,
+            Open::Read => open(OFlags::RDONLY, Mode::empty())?,
+            Open::Write => open(OFlags::RDWR, Mode::empty())?,
             Open::CreateNew(mode) => {
-                let flags = common | OFlags::RDWR | OFlags::CREATE | OFlags::EXCL;
-                let file = rfs::openat(&parent, name, flags, Mode::from_raw_mode(mode))?;
+                let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL;
+                let file = open(flags, Mode::from_raw_mode(mode))?;
                 // The umask may have taken bits away.
                 change_mode(&file, mode).inspect_err(|_| {
                     let _ = rfs::unlinkat(&parent, name, AtFlags::empty()); // nobody else knows that it is there
                 })?;
                 file
             }
-            Open::Lock(mode) => match rfs::openat(&parent, name, common | OFlags::RDWR, Mode::empty()) {
-                Err(Errno::NOENT) => {
-                    let flags = common | OFlags::RDWR | OFlags::CREATE;
-                    rfs::openat(parent, name, flags, Mode::from_raw_mode(mode))?
-                }
+            Open::Lock(mode) => match open(OFlags::RDWR, Mode::empty()) {
+                Err(Errno::NOENT) => open(OFlags::RDWR | OFlags::CREATE, Mode::from_raw_mode(mode))?,
                 // flock needs no write permission.
-                Err(Errno::ACCESS) => rfs::openat(parent, name, common | OFlags::RDONLY, Mode::empty())?,
+                Err(Errno::ACCESS) => open(OFlags::RDONLY, Mode::empty())?,
                 other => other?,
             },
         };
