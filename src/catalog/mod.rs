@@ -99,7 +99,7 @@ impl FsCatalog {
     /// All records, sorted by id. Fails if any part of the index cannot be read.
     pub fn records(&self) -> Result<Vec<Record>> {
         let shards = self.store.index.all()?;
-        let uses = NotedUses::read(&self.store.root)?;
+        let uses = NotedUses::read(&self.store.root);
         let with_use = |record: &Record| {
             let last_used_ms = record.last_used_ms.max(uses.of(&record.entry.id));
             Record { last_used_ms, ..record.clone() }

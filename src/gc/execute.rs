@@ -132,7 +132,7 @@ impl Run<'_> {
     /// that comes now waits, and then finds the entry gone.
     fn evict(&mut self, steps: &[&GcStep], sweep: &mut Sweep<'_>) -> Result<()> {
         let store = self.store;
-        let uses = NotedUses::read(&store.root)?;
+        let uses = NotedUses::read(&store.root);
         // First, since a blob that leases are kept off is open here.
         let opened: BTreeSet<&str> =
             steps.iter().filter_map(|step| step.action.id()).filter(|id| self.is_open(id)).collect();

@@ -48,7 +48,7 @@ pub(super) fn gather(store: &Store) -> Result<Facts> {
     let mut facts = Facts { now_ms, space: space(root), ..Facts::default() };
     let mut roots = Roots::default();
     let mut names = OwnNames::default();
-    let uses = NotedUses::read(root)?;
+    let uses = NotedUses::read(root);
     store.for_each_record(&mut |record, needed| {
         roots.add(store.relative(&record.entry.local_path), &needed.blobs);
         names.add(record, &needed);

@@ -145,10 +145,15 @@ fn is_own(meta: &Meta) -> bool {
 pub(crate) struct NotedUses(BTreeMap<String, u64>);
 
 impl NotedUses {
-    pub(crate) fn read(root: &Root) -> Result<Self> {
+    /// Those that can be read: notes are advice, and one who may not look at them works without.
+    pub(crate) fn read(root: &Root) -> Self {
         let folder = Path::new(layout::USES);
         let mut newest: BTreeMap<String, u64> = BTreeMap::new();
-        for (name, meta) in root.entries(folder)? {
+        let notes = root.entries(folder).unwrap_or_else(|error| {
+            tracing::debug!(%error, "no use that was noted beside the index counts");
+            Vec::new()
+        });
+        for (name, meta) in notes {
             if let Thing::UseNote { key, .. } = layout::classify_in(folder, &name)
                 && meta.kind == Kind::File
             {
@@ -156,7 +161,7 @@ impl NotedUses {
                 *ms = (*ms).max(noted_ms(meta.mtime_ns));
             }
         }
-        Ok(NotedUses(newest))
+        NotedUses(newest)
     }
 
     /// The last use of an id of which the index may not know.
@@ -177,10 +182,13 @@ fn noted_ms(mtime_ns: i128) -> u64 {
 }
 
 /// Removes the notes of ids that have no entry, and that nobody wrote within `grace`. Returns how many; those that belong to
-/// another user stay, but for the owner of the root and the superuser.
+/// another user stay, but for the owner of the root and the superuser. Where this user may not look, all stay.
 pub(crate) fn remove_stray_notes(store: &Store, grace: Duration) -> Result<u64> {
     let folder = Path::new(layout::USES);
-    let notes = store.root.entries(folder)?;
+    let notes = match store.root.entries(folder) {
+        Err(error) if error.is_permission_denied() => return Ok(0),
+        notes => notes?,
+    };
     if notes.is_empty() {
         return Ok(0);
     }

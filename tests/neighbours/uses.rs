@@ -130,6 +130,31 @@ print(fcntl.fcntl(note, fcntl.F_GETLEASE) == fcntl.F_WRLCK)";
     assert_eq!((is_held_still.trim(), notes(&place).len()), ("True", 2));
 }
 
+/// Nobody is let in, or names can be listed and not looked at.
+// Red when `NotedUses::read` fails: so do `list`, `verify --all`, `gc`, and a `stage` that makes room; when
+// `remove_stray_notes` does, `gc` does.
+#[test]
+fn notes_that_cannot_be_read_stop_nobody() {
+    for mode in [0o700, 0o744] {
+        let Some(place) = Place::new(0o2775) else { return };
+        two_models(&place);
+        place.does(READER, &["path", "a"]);
+        set_mode(&place.host.root().join("uses"), mode);
+        for user in [READER, BOB] {
+            for args in [&["list"][..], &["verify", "--all"], &["path", "b"], &["du"], &["gc", "--dry-run"]] {
+                place.does(user, args);
+            }
+        }
+        place.does(BOB, &["config", "set", "max_bytes", "3MiB"]);
+        let third = place.file("c", "c".repeat(2 << 20));
+        let refused = stderr(&place.catalog_as(BOB, &["stage", &third, "--id", "c"]));
+        assert!(refused.contains("could not make room"), "both are too young: {refused}");
+        place.does(BOB, &MAKE_ROOM);
+        assert_eq!(ids(&place).len(), 1);
+        assert_eq!(notes(&place).len(), 1);
+    }
+}
+
 fn set_times_of_real_notes(place: &Place) {
     let real = notes(place).into_iter().filter(|note| fs::symlink_metadata(note).unwrap().is_file());
     for note in real {
