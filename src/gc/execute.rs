@@ -14,7 +14,7 @@ use crate::entry::ArtifactKind;
 use crate::error::{Error, Result};
 use crate::fs::Session;
 use crate::fs::lock::{Hold, try_lock_file};
-use crate::fs::{now_ms, reserve, spare_descriptors};
+use crate::fs::{now_ms, spare_descriptors};
 use crate::index::{Change, StoredRecord};
 use crate::ingest;
 use crate::layout::{self, LockFile, Thing};
@@ -54,7 +54,7 @@ pub(crate) fn execute(store: &Store, plan: &GcPlan) -> Result<GcReport> {
     run.remove_locks()?;
     run.report.leftovers += remove_stray_notes(store, plan.policy.grace)?;
     let mut report = run.report;
-    reserve::make_if_it_fits(&store.root);
+    store.complete();
     if report.skipped > 0 || !report.failed.is_empty() {
         // What the plan counted on did not come free.
         report.shortfall_bytes = shortfall(&gather(store)?, &plan.policy);

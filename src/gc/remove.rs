@@ -10,7 +10,7 @@ use crate::blob::manifest::TreeFile;
 use crate::digest::Digest;
 use crate::entry::{ArtifactKind, Pin};
 use crate::error::{Error, Result};
-use crate::fs::{now_ms, reserve};
+use crate::fs::now_ms;
 use crate::index::{Change, StoredRecord};
 use crate::layout;
 use crate::store::{Fate, Store, Sweep, each_once};
@@ -116,7 +116,7 @@ pub(crate) fn remove(store: &Store, id: &str, options: &RemoveOptions) -> Result
     if let Err(error) = files.and_then(|files| reclaim(store, id, &record, &files, &mut receipt)) {
         receipt.could_not(record.digest, record.size_bytes, &error);
     }
-    reserve::make_if_it_fits(&store.root);
+    store.complete();
     tracing::debug!(id, bytes = receipt.bytes_reclaimed, "removed");
     Ok(Some(receipt))
 }

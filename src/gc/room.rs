@@ -72,10 +72,8 @@ impl<'s> Room<'s> {
         if !self.disk_has(wanted) {
             return Ok(false);
         }
-        if self.reserve_bytes > 0
-            && self.available_bytes >= self.wanted_free_bytes(wanted).saturating_add(self.reserve_bytes)
-        {
-            reserve::make_if_it_fits(&self.store.root);
+        if self.available_bytes >= self.wanted_free_bytes(wanted).saturating_add(self.reserve_bytes) {
+            self.store.complete();
         }
         if self.config.max_bytes.is_none() {
             return Ok(true);

@@ -46,7 +46,7 @@ use std::time::Duration;
 use crate::entry::Record;
 use crate::error::{Error, Result};
 use crate::fs::lock::{Wait, locks_work};
-use crate::fs::{Durability, Root};
+use crate::fs::{Durability, Root, reserve};
 use crate::index::{Edit, Index};
 use crate::layout;
 use crate::observer::Observer;
@@ -130,6 +130,12 @@ impl Store {
 
     pub(crate) fn not_found(&self, id: &str) -> Error {
         Error::NotFound { id: id.to_owned(), root: self.path().to_path_buf() }
+    }
+
+    /// Makes what a store of an earlier version has not, or a full disk has taken, where it fits; best effort.
+    pub(crate) fn complete(&self) {
+        reserve::make_if_it_fits(&self.root);
+        uses::make_folder(&self.root);
     }
 
     /// Changes records that refer to nothing new, durably.

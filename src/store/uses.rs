@@ -140,6 +140,17 @@ fn is_own(meta: &Meta) -> bool {
     meta.owner == current_user() && meta.links == 1
 }
 
+/// Makes `uses/`, which a store of an earlier version has not; best effort. One that is there keeps the mode that its owner
+/// gave it.
+pub(crate) fn make_folder(root: &Root) {
+    let folder = Path::new(layout::USES);
+    let made =
+        root.meta(folder).and_then(|meta| if meta.is_none() { root.make_dirs(folder).map(drop) } else { Ok(()) });
+    if let Err(error) = made {
+        tracing::debug!(root = %root.path().display(), %error, "readers cannot note uses here");
+    }
+}
+
 /// When the newest note of each id was written, by its key.
 #[derive(Default)]
 pub(crate) struct NotedUses(BTreeMap<String, u64>);

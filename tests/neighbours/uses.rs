@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 use catalog_core::FsCatalog;
 use serde_json::Value;
 
-use super::common::{has_tool, mount, skip};
+use super::common::{has_tool, mode_of, mount, skip};
 use super::*;
 
 /// Two models of a mebibyte; `a` was staged first.
@@ -152,6 +152,34 @@ fn notes_that_cannot_be_read_stop_nobody() {
         place.does(BOB, &MAKE_ROOM);
         assert_eq!(ids(&place).len(), 1);
         assert_eq!(notes(&place).len(), 1);
+    }
+}
+
+/// An earlier version made none.
+// Red when only a new store gets `uses/`: no use by a reader is ever noted in one that is older. And when one that is there
+// gets its mode back.
+#[test]
+fn whoever_writes_to_an_older_store_makes_the_folder() {
+    let Some(place) = Place::new(0o755) else { return };
+    two_models(&place);
+    let uses = place.host.root().join("uses");
+    let third = place.file("c", "c");
+    for args in [&["stage", &third, "--id", "c"][..], &["gc"], &["remove", "c"]] {
+        fs::remove_dir_all(&uses).unwrap();
+        place.does(READER, &["path", "a"]);
+        assert!(!uses.exists(), "readers cannot make it");
+        place.does(ANN, args);
+        assert_eq!(mode_of(&uses), 0o1777, "{args:?}");
+        place.does(READER, &["path", "a"]);
+        assert_eq!(notes(&place).len(), 1);
+    }
+    fs::remove_file(notes(&place).remove(0)).unwrap();
+    for mode in [0o700, 0o755] {
+        set_mode(&uses, mode);
+        place.does(ANN, &["gc"]);
+        place.does(ANN, &["stage", &third, "--id", "c"]);
+        place.does(ANN, &["remove", "c"]);
+        assert_eq!(mode_of(&uses), mode, "Ann wants it so");
     }
 }
 
