@@ -27,7 +27,7 @@ def try_command(world, folder, command, inject):
     before = Store(root)
     had, files = summary(before.records()), {str(path) for path in files_below(root)}
     traced = strace.words(folder / "log", ["flock"], [inject], one_thread=False)
-    ended = catalog(root, *command.words(world.src, folder / "own"), before=traced)
+    ended = catalog(root, *world.words(command, folder), before=traced)
     problems = [ended.crash(), *Store(root).problems()]
     now = summary(Store(root).records())
     # `config` changes store.json under a lock, and nothing else.

@@ -61,7 +61,7 @@ def run(ground, root, args):
 def try_command(world, folder, command, ground):
     root = world.state(folder, command)
     damaged = command.damaged and Store(world.template).records()[command.damaged]["digest"]
-    ended = run(ground, root, command.words(world.src, folder / "own"))
+    ended = run(ground, root, world.words(command, folder))
     store = Store(root, [command.damaged, damaged.removeprefix("sha256:")] if damaged else [])
     problems = [ended.crash(), *store.problems()]
     if ended.code != command.code:
@@ -99,7 +99,7 @@ def try_file_size_limit(world, folder):
             continue
         root = world.state(folder, command)
         before = Store(root).records()
-        words = ["prlimit", "--fsize=300", binary(), *command.words(world.src, folder / "own")]
+        words = ["prlimit", "--fsize=300", binary(), *world.words(command, folder)]
         ended = finish(start(words, root))
         here = [ended.crash(), ended.unclean(), *Store(root).problems()]
         if "ulimit -f" not in ended.err:

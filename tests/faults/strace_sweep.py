@@ -26,7 +26,7 @@ import time
 from collections import Counter, defaultdict
 from pathlib import Path
 
-from lib import strace
+from lib import strace, web
 from lib.command import binary, catalog
 from lib.report import Report, say
 from lib.states import FAULTS, State, Trial, kinds, summary
@@ -85,13 +85,13 @@ def chosen(first, last, how, call, cell):
 _trials = {}
 
 
-def begin_worker(world_folder, folder, afters):
+def begin_worker(world, folder, afters):
     # The pool ends its workers so. One that ends by an exception, as report.py has it, may leave with the lock of the
     # queue that another one waits for, and the pool then waits for that one for ever.
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     own = Path(folder) / str(os.getpid())
     for number, after in afters.items():
-        _trials[number] = Trial(World(world_folder), own, COMMANDS[number], after)
+        _trials[number] = Trial(world, own, COMMANDS[number], after)
 
 
 def try_state(state):
@@ -101,22 +101,23 @@ def try_state(state):
 def main():
     how = options()
     report = Report("strace_sweep")
-    report.need(strace.missing())
+    report.need(strace.missing() or web.missing())
     folder = Path(scratch())
     try:
-        if how.state:
-            try_one(folder, *how.state)
-        else:
-            sweep(folder, how, report)
+        with web.serving(folder / "world/src") as served:
+            world = World(folder / "world", served)
+            world.prepare()
+            if how.state:
+                try_one(world, folder, *how.state)
+            else:
+                sweep(world, folder, how, report)
     finally:
         if not how.state:
             shutil.rmtree(folder)
     report.finish()
 
 
-def sweep(folder, how, report):
-    world = World(folder / "world")
-    world.prepare()
+def sweep(world, folder, how, report):
     say(f"seed {how.seed}, every {how.every}, at most {how.at_most}, in {folder}")
     states, afters = [], {}
     for number, command in enumerate(COMMANDS):
@@ -131,7 +132,7 @@ def sweep(folder, how, report):
                 states += [State(number, call, fault, n) for n in chosen(first, last, how, call, cell)]
     begin = time.monotonic()
     found = defaultdict(list)
-    with multiprocessing.Pool(how.jobs, begin_worker, (folder / "world", folder, afters)) as pool:
+    with multiprocessing.Pool(how.jobs, begin_worker, (world, folder, afters)) as pool:
         for number, (state, outcome) in enumerate(pool.imap_unordered(try_state, states, chunksize=8), 1):
             found[state.command, state.call, state.fault].append((state, outcome))
             if number % 1000 == 0:
@@ -166,10 +167,8 @@ def show(found, report):
         report.check(f"{COMMANDS[number].name}: {call}: {'; '.join(words)}", problems)
 
 
-def try_one(folder, name, call, fault, number):
+def try_one(world, folder, name, call, fault, number):
     index = next(index for index, command in enumerate(COMMANDS) if command.name == name)
-    world = World(folder / "world")
-    world.prepare()
     _, after = baseline(world, folder / "baseline", COMMANDS[index])
     outcome = Trial(world, folder / "state", COMMANDS[index], after).run(State(index, call, fault, int(number)))
     say(f"{outcome.ended}\n    {outcome.how}")

@@ -52,7 +52,7 @@ class Ended:
     def unclean(self):
         """Why this is no clean failure: one line that says what went wrong, and an exit code of the contract."""
         errors = [line for line in self.err.splitlines() if not line.startswith("note: ")]
-        if self.code not in (1, 3, 4, 5) or not errors:
+        if self.code not in (1, 3, 4, 5, 7) or not errors:
             return f"exit code {self.code}, stderr {self.err.strip()!r}"
         if any(not line.startswith("error: ") for line in errors):
             return f"not lines of errors: {self.err.strip()!r}"

@@ -33,6 +33,10 @@ FAULTS = {
     "fallocate": ["EIO", "ENOSPC", "EINTR"],
     "ftruncate": ["EIO", "ENOSPC", "EINTR"],
     "madvise": ["EIO"],
+    "socket": ["EMFILE"],
+    "connect": ["ECONNREFUSED", "EINTR"],
+    "sendto": ["ECONNRESET", "EINTR"],
+    "recvfrom": ["ECONNRESET", "EINTR"],
 }
 # A call that only looks does not change what a kill would find.
 ONLY_LOOKS = {"read", "getdents64", "madvise", "ioctl"}
@@ -83,7 +87,7 @@ class Trial:
             self.hurt = (command.damaged, before[command.damaged]["digest"].removeprefix("sha256:"))
 
     def words(self):
-        return [*self.command.words(self.world.src, self.folder / "own"), "--json"]
+        return [*self.world.words(self.command, self.folder), "--json"]
 
     def run(self, state):
         self.world.state(self.folder, self.command)

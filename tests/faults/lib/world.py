@@ -9,7 +9,7 @@ import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from lib import mounts
+from lib import mounts, web
 from lib.command import catalog
 from lib.copies import copy_root
 from lib.store import Store
@@ -20,7 +20,8 @@ CHUNK = 4 << 20  # how much is copied at once
 
 @dataclass(frozen=True)
 class Command:
-    """One verb on the prepared root. `{src}` is where the sources are, `{own}` a folder of this state alone."""
+    """One verb on the prepared root. `{src}` is where the sources are, `{web}` the server that has them too, `{own}` a folder of
+    this state alone."""
 
     name: str
     args: list
@@ -35,9 +36,6 @@ class Command:
     code: int = 0
     # What makes it stop for good when it is done already: exit codes of a second run that are no failure.
     again: tuple = (0,)
-
-    def words(self, src, own):
-        return [arg.format(src=src, own=own) for arg in self.args]
 
 
 BATCH = [f"{{src}}/batch/{number}" for number in range(9)]
@@ -58,6 +56,9 @@ COMMANDS = [
     Command("restage", ["stage", "{src}/old-2", "--id", "old"]),
     Command("restage, prev by copy", ["stage", "{src}/old-2", "--id", "old"],
             given=["linkat:error=EPERM:when=2+"]),
+    # Without threads, one worker fetches, and each run makes the same calls.
+    Command("stage fetched", ["stage", "http://{web}/fetched", "--id", "new", "--allow-net", "{web}", "--retries", "1"],
+            given=["clone,clone3:error=ENOSYS"], one_thread=False),
     Command("stage move", ["stage", "{own}/moved", "--id", "new", "--mode", "move"], again=(0, 3)),
     Command("retire", ["retire", "kept"]),
     Command("config", ["config", "set", "max_bytes", "1GB"]),
@@ -75,15 +76,15 @@ COMMANDS = [
 class World:
     """Sources that nobody changes, and a root that is copied for each state."""
 
-    def __init__(self, folder):
-        self.folder = Path(folder)
+    def __init__(self, folder, served):
+        self.folder, self.served = Path(folder), served
         self.src, self.template = self.folder / "src", self.folder / "template" / "root"
 
     def prepare(self):
         noise = random.Random(7)
         sizes = {"kept": 300_000, "old-1": 5_000, "old-2": 6_000, "gone": 40_000, "twin": 7_000, "trashed": 9_000,
-                 "stray": 8_000, "small": 20_000, "new": CHUNK + 100_000, "retired": 3_000, "moved": 50_000,
-                 "tree/a": 1_000, "tree/sub/b": 0, "tree/sub/c": 70_000,
+                 "stray": 8_000, "small": 20_000, "new": CHUNK + 100_000, "fetched": 2 * CHUNK + 100_000, "retired": 3_000,
+                 "moved": 50_000, "tree/a": 1_000, "tree/sub/b": 0, "tree/sub/c": 70_000,
                  "new-tree/a": 2_000, "new-tree/sub/b": 0, "new-tree/sub/c": 30_000}
         sizes |= {f"batch/{number}": 500 + number for number in range(9)}
         for name, size in sizes.items():
@@ -121,6 +122,9 @@ class World:
         blob.chmod(0o444)
         (root / "views/left-0123456789abcdef").mkdir()
 
+    def words(self, command, folder):
+        return [arg.format(src=self.src, own=folder / "own", web=self.served) for arg in command.args]
+
     def state(self, folder, command):
         """A root of its own, and a folder for a source that is moved."""
         shutil.rmtree(folder, ignore_errors=True)
@@ -136,8 +140,8 @@ class World:
 @contextlib.contextmanager
 def prepared():
     """A world, and a place for one state at a time."""
-    with mounts.folder() as folder:
-        world = World(folder / "world")
+    with mounts.folder() as folder, web.serving(folder / "world/src") as served:
+        world = World(folder / "world", served)
         world.prepare()
         yield world, folder / "state"
 
