@@ -12,10 +12,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use catalog_core::{
-    CatalogStore, Digest, Durability, Error, Event, FsCatalog, GcPolicy, RepairOptions, VerificationOutcome,
-    VerifyOptions, Wait,
+    CatalogStore, Digest, Durability, Error, Event, FsCatalog, GcPolicy, RepairOptions, StageOptions,
+    VerificationOutcome, VerifyOptions, Wait,
 };
 use common::*;
+use rstest::rstest;
 
 const NOBODY: u32 = 65534;
 
@@ -308,4 +309,49 @@ fn one_shard_that_cannot_be_written_keeps_no_other_use_out_of_the_index() {
     let is_noted = |id: &str| catalog.record(id).unwrap().unwrap().last_used_ms.is_some();
     assert_eq!(["a", "b", "c"].map(is_noted), [true; 3]);
     assert_eq!(files_below(&host.root().join("uses")).len(), 1, "its own is noted beside the index");
+}
+
+/// A batch finds more models unchanged than it notes at once, while a collection holds the store, or another batch all shards.
+// Red when the use of each is tried by itself: thousands of locks and looks at `store.json`, and of reads of `/proc/locks`;
+// and when each gets a note.
+#[rstest]
+#[case::the_store_is_busy(false)]
+#[case::all_shards_are_busy(true)]
+fn uses_that_cannot_be_recorded_cost_a_few_tries(#[case] of_shards: bool) {
+    if !has_tool("strace") {
+        return skip("this needs strace");
+    }
+    const MODELS: usize = 300;
+    const AT_ONCE: usize = 256;
+    let host = Host::new();
+    let catalog = host.catalog().with_durability(Durability::Relaxed);
+    let files: Vec<_> = (0..MODELS).map(|n| host.file(&format!("m{n}.gguf"), format!("{n}"))).collect();
+    let items: Vec<_> = files.iter().map(|file| (reference(file), StageOptions::default())).collect();
+    catalog.stage_many(&items).into_iter().for_each(|result| drop(result.unwrap()));
+    let shards = || (0..256).map(|number| format!("index/{number:02x}"));
+    let names: Vec<_> = if of_shards { shards().collect() } else { vec!["store".into()] };
+    let hold = |name: &String| {
+        let lock = fs::File::options().append(true).create(true).open(host.root().join("locks").join(name)).unwrap();
+        lock.lock().unwrap();
+        lock
+    };
+    let _held: Vec<_> = names.iter().map(hold).collect();
+    let opened = || {
+        let log = host.path("opened");
+        let mut command = Command::new("strace");
+        command.args(["-f", "-qq", "-e", "trace=open,openat,openat2", "-o"]).arg(&log);
+        command.arg(host.command().get_program()).args(["stage", "--quiet"]).args(&files);
+        command.env("CATALOG_ROOT", host.root()).env("HOME", host.path("home"));
+        run(command);
+        let opened = fs::read_to_string(log).unwrap();
+        [r#""store""#, r#""store.json""#, "/proc/locks"].map(|name| opened.matches(name).count())
+    };
+    let [stores, descriptions, holders] = opened();
+    assert_eq!(stores, 1);
+    assert!(holders <= usize::from(of_shards) && descriptions < 10, "{holders}, {descriptions}");
+    let notes = || files_below(&host.root().join("uses")).len();
+    assert_eq!(notes(), AT_ONCE);
+    // The next one notes the others.
+    opened();
+    assert_eq!(notes(), MODELS);
 }

@@ -29,6 +29,11 @@ impl Wait {
             other => other,
         }
     }
+
+    /// Whether other locks, which were waited for before, have left no time.
+    fn is_used_up(self) -> bool {
+        self == Wait::UpTo(Duration::ZERO)
+    }
 }
 
 /// With whom a lock is shared.
@@ -74,11 +79,13 @@ impl Drop for Lock {
     }
 }
 
-/// Locks the lock file at `path`, which is created when there is none. `what` names what it protects, for the error.
+/// Locks the lock file at `path`, which is created when there is none. `what` names what it protects, for the error. Who holds
+/// it is not looked for when no time was left to wait: that was done for the lock that took the time.
 pub(crate) fn lock(root: &Root, path: PathBuf, what: &'static str, hold: Hold, wait: Wait) -> Result<Lock> {
     let start = Instant::now();
     let lock = poll(root, &path, hold, wait)?;
-    lock.ok_or_else(|| busy(root, root.meta(&path).ok().flatten(), &path, what, start))
+    let file = || if wait.is_used_up() { None } else { root.meta(&path).ok().flatten() };
+    lock.ok_or_else(|| busy(root, file(), &path, what, start))
 }
 
 /// [`lock`] for whoever looks again and again: `None` when another still holds it after this wait. Who that is is not looked for,

@@ -7,28 +7,57 @@ use crate::layout;
 
 /// Changes the records of these ids in one write. If that fails, each shard by itself, and then each id: one shard that is
 /// damaged, or one edit that is refused, is not the failure of the others. `is_everybodys` tells the failures that are not
-/// tried again. Returns one result for each id.
+/// tried again, and a shard that is busy is busy for all of its ids. Returns one result for each id.
 pub(crate) fn each<'i>(
     ids: &[&'i str],
     is_everybodys: &dyn Fn(&Error) -> bool,
     change: &mut dyn FnMut(&[&'i str]) -> Result<()>,
 ) -> Vec<(&'i str, Result<()>)> {
-    match change(ids) {
-        Err(error) if ids.len() > 1 && !is_everybodys(&error) => {
-            parts(ids).iter().flat_map(|part| each(part, is_everybodys, change)).collect()
-        }
-        result => ids.iter().map(|id| (*id, result.clone())).collect(),
+    let result = change(ids);
+    let parts = match &result {
+        Err(error) if ids.len() > 1 && !is_everybodys(error) => parts(ids, error.is_busy()),
+        _ => Vec::new(),
+    };
+    match parts.is_empty() {
+        true => ids.iter().map(|id| (*id, result.clone())).collect(),
+        false => parts.iter().flat_map(|part| each(part, is_everybodys, change)).collect(),
     }
 }
 
-/// Ids by their shards; those of one shard one by one.
-fn parts<'i>(ids: &[&'i str]) -> Vec<Vec<&'i str>> {
+/// Ids by their shards; those of one shard one by one, unless it is busy.
+fn parts<'i>(ids: &[&'i str], is_busy: bool) -> Vec<Vec<&'i str>> {
     let mut shards: BTreeMap<u8, Vec<&str>> = BTreeMap::new();
     for id in ids {
         shards.entry(layout::shard_number(id)).or_default().push(id);
     }
     match shards.len() {
+        0 | 1 if is_busy => Vec::new(),
         0 | 1 => ids.iter().map(|id| vec![*id]).collect(),
         _ => shards.into_values().collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    // Red when the ids of a busy shard are tried one by one: each waits for the same lock.
+    #[test]
+    fn a_busy_shard_is_tried_once_more_and_no_other_is_kept_from_its_change() {
+        let ids: Vec<String> = (0..2000).map(|number| format!("m{number}")).collect();
+        let ids: Vec<&str> = ids.iter().map(|id| &**id).collect();
+        let busy = || Error::Busy { what: "", path: "".into(), waited: Duration::ZERO, holder: None };
+        for (is_everybodys, expected) in [(false, 1 + 256), (true, 1)] {
+            let mut calls = 0;
+            let results = each(&ids, &|_| is_everybodys, &mut |ids| {
+                calls += 1;
+                if ids.iter().any(|id| layout::shard_number(id) == 7) { Err(busy()) } else { Ok(()) }
+            });
+            assert_eq!((calls, results.len()), (expected, ids.len()));
+            let fails = |id: &str| is_everybodys || layout::shard_number(id) == 7;
+            assert!(results.iter().all(|(id, result)| result.is_err() == fails(id)));
+        }
     }
 }

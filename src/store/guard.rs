@@ -13,7 +13,7 @@ use crate::blob::{self, Published, Sealed, Touched};
 use crate::digest::Digest;
 use crate::error::{Error, Result};
 use crate::fs::Session;
-use crate::fs::lock::{Hold, Lock, lock};
+use crate::fs::lock::{Hold, Lock, Wait, lock, poll};
 use crate::fs::{Durability, Meta, atomic};
 use crate::index::{Edit, Flushed, Generation};
 use crate::layout;
@@ -29,6 +29,8 @@ pub(crate) struct Shared<'s> {
     trash: Option<BTreeMap<Digest, u64>>,
     /// Folders with new names, which are synced before anything that needs them is recorded.
     touched: Touched,
+    /// How long shards are waited for.
+    pub(super) shard_wait: Wait,
 }
 
 /// Held for a sweep, and for whatever else must be alone: no commit runs until it is dropped.
@@ -41,7 +43,21 @@ pub(crate) struct Exclusive<'s> {
 
 impl<'s> Shared<'s> {
     pub(crate) fn lock(store: &'s Store) -> Result<Self> {
-        Ok(Shared { store, lock: lock_store(store, Hold::Shared)?, trash: None, touched: Touched::default() })
+        Ok(Self::of(store, lock_store(store, Hold::Shared)?))
+    }
+
+    /// [`lock`](Shared::lock) for whoever can do without: `None` when it is busy for so long. Who holds it is not looked for.
+    pub(super) fn poll(store: &'s Store, wait: Wait) -> Result<Option<Self>> {
+        let begun = Instant::now();
+        let poll = |path: PathBuf| poll(&store.root, &path, Hold::Shared, wait.left_since(begun));
+        let Some(_gate) = poll(layout::lock_gate())? else { return Ok(None) };
+        let Some(lock) = poll(layout::lock_store())? else { return Ok(None) };
+        check_is_ours(store)?;
+        Ok(Some(Self::of(store, lock)))
+    }
+
+    fn of(store: &'s Store, lock: Lock) -> Self {
+        Shared { store, lock, trash: None, touched: Touched::default(), shard_wait: store.settings.lock_wait }
     }
 
     /// Gives a blob its name; one that is in `trash/` is moved back instead. It is durable once [`record`](Shared::record)
@@ -77,7 +93,7 @@ impl<'s> Shared<'s> {
             (true, true) if root.sync_file_system()? => Ok(Flushed::FileSystem),
             (true, _) => touched.sync(root).map(|()| Flushed::Nothing),
         };
-        record(self.store, ids, &mut make_durable, edit)
+        record(self.store, ids, self.shard_wait, &mut make_durable, edit)
     }
 
     /// Makes durable what was published or shown for records that are there already.
@@ -98,7 +114,7 @@ impl<'s> Exclusive<'s> {
 
     /// Changes records that refer to nothing new.
     pub(crate) fn record(&self, ids: &[&str], edit: &mut Edit<'_>) -> Result<()> {
-        record(self.store, ids, &mut || Ok(Flushed::Nothing), edit)
+        record(self.store, ids, self.store.settings.lock_wait, &mut || Ok(Flushed::Nothing), edit)
     }
 
     /// Moves a blob that nothing references and nobody leases to `trash/`.
@@ -150,21 +166,27 @@ impl<'s> Exclusive<'s> {
 fn record(
     store: &Store,
     ids: &[&str],
+    wait: Wait,
     make_durable: &mut dyn FnMut() -> Result<Flushed>,
     edit: &mut Edit<'_>,
 ) -> Result<()> {
-    store.index.update(ids, store.durability(), store.settings.lock_wait, make_durable, edit)
+    store.index.update(ids, store.durability(), wait, make_durable, edit)
 }
 
-/// Refused when a newer version has made the store its own since it was opened: it does so under this lock.
 fn lock_store(store: &Store, hold: Hold) -> Result<Lock> {
     let Store { root, settings, .. } = store;
     let begun = Instant::now();
     let lock = |path| lock(root, path, "the store", hold, settings.lock_wait.left_since(begun));
     let _gate = lock(layout::lock_gate())?;
     let lock = lock(layout::lock_store())?;
-    match open::check_store_file(root) {
+    check_is_ours(store)?;
+    Ok(lock)
+}
+
+/// Refuses when a newer version has made the store its own since it was opened: it does so under the lock of the store.
+fn check_is_ours(store: &Store) -> Result<()> {
+    match open::check_store_file(&store.root) {
         Err(error @ Error::UnsupportedFormat { .. }) => Err(error),
-        Ok(_) | Err(_) => Ok(lock), // one that is damaged or lost is for doctor, and does not keep others from working
+        Ok(_) | Err(_) => Ok(()), // one that is damaged or lost is for doctor, and does not keep others from working
     }
 }

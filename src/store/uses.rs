@@ -10,7 +10,7 @@ use std::io;
 use std::path::Path;
 use std::time::{Duration, Instant, SystemTime};
 
-use super::{Store, check_store_file, each};
+use super::{Shared, Store, check_store_file, each};
 use crate::entry::{Record, TOUCH_INTERVAL};
 use crate::error::{Error, Result};
 use crate::fs::lock::Wait;
@@ -21,6 +21,9 @@ use crate::observer::Event;
 
 /// How long noting a use may wait for a lock: whoever waits for a path does not wait for this.
 const TOUCH_PATIENCE: Duration = Duration::from_millis(50);
+
+/// The most notes that one call writes, each of which is a file: the uses that are left over are noted the next time.
+const NOTES_AT_ONCE: usize = 256;
 
 /// The most notes of one id.
 const MOST: u32 = 32;
@@ -40,22 +43,33 @@ impl Store {
             return 0;
         }
         let (touched, recorded) = self.record_uses(&ids);
-        let is_noted = |(id, result): &(&str, Result<()>)| match result {
-            Ok(()) => touched.contains(*id),
-            Err(error) => self.note_use(id, error),
-        };
-        recorded.iter().filter(|recorded| is_noted(recorded)).count()
+        let failed: Vec<(&str, &Error)> =
+            recorded.iter().filter_map(|(id, result)| Some((*id, result.as_ref().err()?))).collect();
+        let is_written = |(id, result): &&(&str, Result<()>)| result.is_ok() && touched.contains(*id);
+        recorded.iter().filter(is_written).count() + self.note_uses(&failed)
     }
 
     /// Writes uses into the index. Returns those that were due there too, and whether each could be written.
     fn record_uses<'i>(&self, ids: &[&'i str]) -> (BTreeSet<String>, Vec<(&'i str, Result<()>)>) {
         let begun = Instant::now();
+        // All of it waits no longer than that.
+        let left = || Wait::UpTo(TOUCH_PATIENCE.saturating_sub(begun.elapsed()));
+        let mut handle = self.clone();
+        handle.settings.durability = Durability::Relaxed;
         let mut touched = BTreeSet::new();
+        // Once for all: if the store is busy, it is so for each shard and each id.
+        let mut shared = match Shared::poll(&handle, left()) {
+            Ok(Some(shared)) => shared,
+            Ok(None) => {
+                let path = self.root.absolute(&layout::lock_store());
+                let busy = Error::Busy { what: "the store", path, waited: begun.elapsed(), holder: None };
+                return (touched, all_failed(ids, &busy));
+            }
+            Err(error) => return (touched, all_failed(ids, &error)),
+        };
         let recorded = each(ids, &Error::is_read_only, &mut |ids| {
-            // All of it waits no longer than that.
-            let mut handle = self.with_lock_wait(Wait::UpTo(TOUCH_PATIENCE.saturating_sub(begun.elapsed())));
-            handle.settings.durability = Durability::Relaxed;
-            handle.edit(ids, &mut |id, old| {
+            shared.shard_wait = left();
+            shared.record(ids, false, &mut |id, old| {
                 let now = now_ms();
                 touched.remove(id);
                 Ok(match old {
@@ -71,13 +85,21 @@ impl Store {
         (touched, recorded)
     }
 
-    /// Notes a use that could not be written into the index. Where that is not possible either, the observer is told once.
-    fn note_use(&self, id: &str, why: &Error) -> bool {
+    /// Notes uses that could not be written into the index, those that are due and not more than [`NOTES_AT_ONCE`]. Returns how
+    /// many were noted.
+    fn note_uses(&self, failed: &[(&str, &Error)]) -> usize {
         // In a store that a newer version has taken over, nothing is written.
-        let is_ours = matches!(check_store_file(&self.root), Ok(true));
-        if !is_ours || !is_due(last_noted(&self.root, id), now_ms()) {
-            return false;
+        if failed.is_empty() || !matches!(check_store_file(&self.root), Ok(true)) {
+            return 0;
         }
+        let (now, all) = (now_ms(), (failed.len() > NOTES_AT_ONCE).then(|| NotedUses::read(&self.root)));
+        let last = |id: &str| all.as_ref().map_or_else(|| last_noted(&self.root, id), |all| all.of(id));
+        let due = failed.iter().filter(|(id, _)| is_due(last(id), now));
+        due.take(NOTES_AT_ONCE).filter(|(id, why)| self.note_use(id, why)).count()
+    }
+
+    /// Where a use cannot be noted either, the observer is told once.
+    fn note_use(&self, id: &str, why: &Error) -> bool {
         let Err(error) = note(&self.root, id) else { return true };
         tracing::debug!(id, index = %why, %error, "its use was not noted");
         // What is only busy is noted the next time. Nothing is ever taken out of a root that is sealed.
@@ -92,6 +114,10 @@ impl Store {
         let record = self.record(id)?;
         Ok(record.map(|record| Record { last_used_ms: record.last_used_ms.max(last_noted(&self.root, id)), ..record }))
     }
+}
+
+fn all_failed<'i>(ids: &[&'i str], error: &Error) -> Vec<(&'i str, Result<()>)> {
+    ids.iter().map(|id| (*id, Err(error.clone()))).collect()
 }
 
 /// A use from the future was written by a clock that was wrong.
