@@ -17,22 +17,27 @@ use crate::threads::ready_for_rayon;
 
 /// How many names each inode has in some folders.
 #[derive(Debug, Default)]
-pub(super) struct Names(BTreeMap<(u64, u64), u64>);
+pub(super) struct Names {
+    of_inodes: BTreeMap<(u64, u64), u64>,
+    /// Folders that are counted elsewhere.
+    left_out: BTreeSet<PathBuf>,
+}
 
 impl Names {
     pub(super) fn of(&self, meta: &Meta) -> u64 {
-        self.0.get(&(meta.device, meta.inode)).copied().unwrap_or(0)
+        self.of_inodes.get(&(meta.device, meta.inode)).copied().unwrap_or(0)
     }
 
     /// Counts all files at or below a path.
     pub(super) fn add_below(&mut self, root: &Root, path: &Path) -> Result<()> {
         match root.meta(path)? {
+            Some(meta) if meta.kind == Kind::Dir && self.left_out.contains(path) => Ok(()),
             Some(meta) if meta.kind == Kind::Dir => match root.names(path) {
                 Err(error) if error.is_permission_denied() => Ok(()), // another user's: none of the store's files is there
                 names => names?.iter().try_for_each(|name| self.add_below(root, &path.join(name))),
             },
             Some(meta) => {
-                *self.0.entry((meta.device, meta.inode)).or_default() += 1;
+                *self.of_inodes.entry((meta.device, meta.inode)).or_default() += 1;
                 Ok(())
             }
             None => Ok(()),
@@ -61,8 +66,8 @@ pub(super) struct OwnNames {
     /// Names of the store that no entry has: views that a collection takes as well or that a lease holds, and what is, or
     /// was, being brought in.
     unnamed: Names,
-    /// All names in the views of those entries that show a blob with more names than `shown` says: an id that was given the
-    /// same bytes under another name has both.
+    /// All names in the views of those entries that show a blob with more names than `shown` says, except those that
+    /// `unnamed` has: an id that was given the same bytes under another name has both.
     in_views: Names,
     many: BTreeSet<Digest>,
 }
@@ -93,6 +98,7 @@ impl OwnNames {
         let has_more = |(digest, meta): &(&Digest, &Meta)| meta.links > self.of(digest, meta);
         let many: BTreeSet<Digest> = blobs.iter().filter(has_more).map(|(digest, _)| *digest).collect();
         if !many.is_empty() {
+            self.in_views.left_out = views.iter().cloned().collect();
             store.for_each_record(&mut |record, needed| {
                 let shows_one = needed.names.iter().any(|digest| many.contains(digest));
                 if shows_one { self.in_views.add_views(store, record) } else { Ok(()) }

@@ -154,6 +154,37 @@ fn what_frees_a_part_of_its_bytes_is_evicted_last() {
     assert_eq!((evicted(&plan), plan.shortfall_bytes), (vec!["own", "tree"], 0));
 }
 
+/// A file of a tree stays the same when the tree changes: what was shown before shows it as well, until a collection.
+// Red when the names in a view that no entry has are counted among those of the entry too: the file outside is not seen, and
+// the tree is evicted first.
+#[test]
+fn a_file_outside_is_seen_beside_a_view_of_the_tree_before() {
+    let Some(scene) = Shared::new(&["mkfs.ext4", "-q", "-m", "0"], IngestMode::Link) else { return };
+    let Shared { catalog, .. } = &scene;
+    let tree = scene.source("tree");
+    fs::create_dir(&tree).unwrap();
+    let stage = |name: &str, seed| {
+        fs::write(tree.join(name), noise(MODEL, seed)).unwrap();
+        catalog.stage(&reference(&tree), &options("tree").with_mode(IngestMode::Link)).unwrap();
+    };
+    stage("same", 1);
+    stage("before", 2);
+    fs::remove_file(tree.join("before")).unwrap();
+    stage("after", 3);
+    scene.add("own");
+    fs::remove_file(scene.source("own")).unwrap();
+    let size = MODEL as u64;
+    // Of the trees, the manifests are the store's alone.
+    assert_eq!(["tree", "own"].map(|id| scene.exclusive_bytes(id) / SLACK), [0, size / SLACK]);
+
+    let free = scene.free_bytes();
+    let plan = catalog.plan_gc(&now().with_min_free(MinFree::bytes(free + 3 * size / 2))).unwrap();
+    assert_eq!((evicted(&plan), plan.shortfall_bytes), (vec!["own"], 0), "{plan:?}");
+    let report = catalog.execute_gc(&plan).unwrap();
+    assert_eq!((report.physical_bytes / SLACK, report.shared_bytes), (2 * size / SLACK, 0), "{report:?}");
+    scene.assert_freed_since(free, 2 * size);
+}
+
 /// A process that is killed between the two leaves the private name of what it has published.
 // Red when names in `ingest/` and `partials/` count as files outside: nothing of them is evicted.
 #[test]
