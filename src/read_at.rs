@@ -15,6 +15,10 @@ pub trait ReadAt: Send + Sync {
 
     /// Reads a range in order. `take` gets it in pieces of the size of `buffer`, the last one as long as what is left; an error
     /// of it ends the reading, and is returned. A server can be asked for the range as a whole.
+    ///
+    /// [`Unsupported`](io::ErrorKind::Unsupported): what was taken is right, and the rest could not be had because there are no
+    /// ranges, which is known from then on. [`connections`](ReadAt::connections) is 1, and the next call reads from one stream:
+    /// for nothing, if its range begins where the one before has ended; else it skips forward, or begins anew.
     fn read_range(
         &self,
         range: Range<u64>,

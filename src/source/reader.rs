@@ -36,11 +36,13 @@ pub struct RemoteReader {
     streamed_bytes: AtomicU64,
 }
 
-/// A range that is being read.
-struct Open {
-    body: Body,
-    /// What comes is the range alone, and not all of the file from its beginning.
-    is_part: bool,
+/// What the bytes of a range come from.
+enum Way<'r> {
+    /// The answer to the range.
+    Part(Body),
+    /// The one stream. It is this range's until the range is read: another reader would skip forward in it, and this one would
+    /// have to begin it again.
+    Stream(MutexGuard<'r, Option<Stream>>),
 }
 
 struct Stream {
@@ -118,36 +120,56 @@ impl RemoteReader {
         Error::Net { url: shown(&self.url), source }
     }
 
-    /// Fills the buffer from the open range, which ends at `end`, and opens it where it is not, or has broken off. `Ok(n)`: the
-    /// server gives no ranges, and the rest after `n` bytes has to come from a stream.
-    fn read_on(&self, open: &mut Option<Open>, offset: u64, end: u64, buffer: &mut [u8]) -> Result<usize> {
+    /// Opens a way to a range. What an open answer gives is read to its end, so whether the server gives ranges is only looked
+    /// at here.
+    fn open_way(&self, start: u64, end: u64) -> io::Result<Way<'_>> {
+        if !self.has_ranges() {
+            return Ok(Way::Stream(lock(&self.stream)));
+        }
+        let opened = self.open(start, end).map_err(io::Error::other)?;
+        if opened.is_part {
+            return Ok(Way::Part(opened.body));
+        }
+        self.has_ranges.store(false, Ordering::Relaxed);
+        if start > 0 {
+            return Err(io::ErrorKind::Unsupported.into());
+        }
+        let mut place = lock(&self.stream);
+        self.check_that_it_may_begin().map_err(io::Error::other)?;
+        *place = Some(Stream { body: opened.body, at: 0 });
+        Ok(Way::Stream(place))
+    }
+
+    /// Fills the buffer from the way, which ends at `end`, and opens it where it is not, or has broken off.
+    fn fill<'r>(&'r self, open: &mut Option<Way<'r>>, offset: u64, end: u64, buffer: &mut [u8]) -> io::Result<()> {
         let (mut done, mut tries) = (0, Tries::default());
-        while done < buffer.len() {
+        while let Some(rest) = buffer.get_mut(done..).filter(|rest| !rest.is_empty()) {
             let start = offset + done as u64;
-            let Open { mut body, is_part } = match open.take() {
-                Some(open) => open,
-                None => {
-                    let opened = self.open(start, end)?;
-                    if !opened.is_part && start > 0 {
-                        self.has_ranges.store(false, Ordering::Relaxed);
-                        return Ok(done);
-                    }
-                    Open { body: opened.body, is_part: opened.is_part }
-                }
+            let way = match open.take() {
+                Some(way) => way,
+                None => self.open_way(start, end)?,
             };
-            let (read, outcome) = read_fully(&mut body, buffer.get_mut(done..).unwrap_or_default());
-            done += read;
-            match outcome {
-                Err(error) => tries.again(self, read, error)?,
-                Ok(()) => *open = Some(Open { body, is_part }),
+            match way {
+                Way::Part(mut body) => {
+                    let (read, outcome) = read_fully(&mut body, rest);
+                    done += read;
+                    match outcome {
+                        Err(error) => tries.again(self, read, error).map_err(io::Error::other)?,
+                        Ok(()) => *open = Some(Way::Part(body)),
+                    }
+                }
+                Way::Stream(mut place) => {
+                    self.read_stream(&mut place, start, rest).map_err(io::Error::other)?;
+                    done += rest.len();
+                    *open = Some(Way::Stream(place));
+                }
             }
         }
-        Ok(done)
+        Ok(())
     }
 
     /// Fills the buffer from the one stream.
-    fn read_stream(&self, offset: u64, buffer: &mut [u8]) -> Result<()> {
-        let mut place = lock(&self.stream);
+    fn read_stream(&self, place: &mut Option<Stream>, offset: u64, buffer: &mut [u8]) -> Result<()> {
         let (mut done, mut tries) = (0, Tries::default());
         while done < buffer.len() {
             let want = offset + done as u64;
@@ -171,14 +193,20 @@ impl RemoteReader {
         Ok(())
     }
 
-    /// The stream from its beginning. Once bytes of one were given out, only if another version would be noticed.
+    /// The stream from its beginning.
     fn restart(&self) -> Result<Stream> {
-        let is_told = self.validator().is_some() || self.file.expected != Expected::Nothing;
-        if self.streamed_bytes.load(Ordering::Relaxed) > 0 && !is_told {
-            return Err(self.fail(NetError::NoRanges));
-        }
+        self.check_that_it_may_begin()?;
         let opened = self.open(0, self.size_bytes)?;
         Ok(Stream { body: opened.body, at: opened.range.start })
+    }
+
+    /// Once bytes of one stream were given out, another one begins only if another version would be noticed.
+    fn check_that_it_may_begin(&self) -> Result<()> {
+        let is_told = self.validator().is_some() || self.file.expected != Expected::Nothing;
+        match self.streamed_bytes.load(Ordering::Relaxed) {
+            1.. if !is_told => Err(self.fail(NetError::NoRanges)),
+            _ => Ok(()),
+        }
     }
 }
 
@@ -193,7 +221,12 @@ impl ReadAt for RemoteReader {
 
     fn read_exact_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
         let end = offset.saturating_add(buffer.len() as u64);
-        self.read_range(offset..end, buffer, &mut |_| Ok(()))
+        let mut read = || self.read_range(offset..end, buffer, &mut |_| Ok(()));
+        match read() {
+            // The first time has found out that there are no ranges; the second one reads the stream.
+            Err(error) if error.kind() == io::ErrorKind::Unsupported => read(),
+            other => other,
+        }
     }
 
     /// Asks for the range as a whole, and for what is left of it when it breaks off.
@@ -212,26 +245,23 @@ impl ReadAt for RemoteReader {
             let length = left.min(buffer.len());
             let piece =
                 buffer.get_mut(..length).filter(|piece| !piece.is_empty()).ok_or(io::ErrorKind::InvalidInput)?;
-            let done = match self.has_ranges.load(Ordering::Relaxed) {
-                true => self.read_on(&mut open, offset, range.end, piece).map_err(io::Error::other)?,
-                false => 0,
-            };
-            if let Some(rest @ [_, ..]) = piece.get_mut(done..) {
-                self.read_stream(offset + done as u64, rest).map_err(io::Error::other)?;
-            }
+            self.fill(&mut open, offset, range.end, piece)?;
             take(piece)?;
             offset += length as u64;
         }
         // A connection is used again only if its answer was read to the end.
-        match open.is_some_and(|open: Open| open.is_part && is_longer(open.body)) {
-            true => Err(io::Error::other(self.fail(NetError::malformed("more bytes come than the range has")))),
-            false => Ok(()),
+        match open {
+            Some(Way::Part(mut body)) => match is_longer(&mut body) {
+                true => Err(io::Error::other(self.fail(NetError::malformed("more bytes come than the range has")))),
+                false => Ok(()),
+            },
+            _ => Ok(()),
         }
     }
 
     fn connections(&self) -> usize {
         // One stream is all that such a server gives.
-        if self.has_ranges.load(Ordering::Relaxed) { self.connections } else { 1 }
+        if self.has_ranges() { self.connections } else { 1 }
     }
 }
 
@@ -281,6 +311,6 @@ fn skip(body: &mut Body, mut bytes: u64) -> Result<()> {
     Ok(())
 }
 
-fn is_longer(mut body: Body) -> bool {
+fn is_longer(body: &mut Body) -> bool {
     matches!(body.read(&mut [0]), Ok(1))
 }

@@ -1,7 +1,7 @@
 //! A file by its parts, from servers that do not keep to what they say.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Barrier};
 
 use catalog_core::{Error, NetError, ReadAt as _, Validator};
 
@@ -218,6 +218,44 @@ fn from_a_server_without_parts_it_is_one_stream() {
 fn a_server_may_cease_to_give_parts() {
     let server = server(|_, content| Some(answer("200 OK", TAG, content)));
     assert_second(&outcome(&server).unwrap());
+}
+
+// Red when an answer that is all of the file is not read on by the next range (it is asked for again, four heads), or when the
+// second reader goes to the stream of the first and skips forward in it.
+#[test]
+fn two_readers_find_out_that_there_are_no_parts() {
+    let both_asked = Arc::new(Barrier::new(2));
+    let server = Server::new(move |asked, stream| match asked.number {
+        0 => send(stream, &part(asked, &content(), TAG)),
+        number => {
+            // The two know nothing of each other's answer when they ask.
+            if number < 3 {
+                both_asked.wait();
+            }
+            send(stream, &answer("200 OK", TAG, &content()));
+        }
+    });
+    let reader = reader(&client(&server.rule()), &server.url("/a"), &Told::default()).unwrap().with_connections(4);
+    let range = |start: u64, end: u64| {
+        let (mut bytes, mut buffer) = (Vec::new(), vec![0; 30_000]);
+        let outcome = reader.read_range(start..end, &mut buffer, &mut |piece| {
+            bytes.extend_from_slice(piece);
+            Ok(())
+        });
+        outcome.map(|()| bytes).map_err(|error| error.kind())
+    };
+    assert_eq!(reader.connections(), 4);
+    let (first, second) = std::thread::scope(|scope| {
+        let second = scope.spawn(|| range(100_000, 200_000));
+        (range(0, 100_000), second.join().unwrap())
+    });
+    assert_eq!((second, reader.connections()), (Err(std::io::ErrorKind::Unsupported), 1));
+    let (second, third) = std::thread::scope(|scope| {
+        let second = scope.spawn(|| range(100_000, 200_000)).join().unwrap();
+        (second, range(200_000, 300_000))
+    });
+    assert!([first, second, third].map(Result::unwrap).concat() == content(), "other bytes");
+    assert_eq!(server.heads().len(), 3, "one to resolve, and one for each reader");
 }
 
 // Red when a place that was sent to is kept for ever: after two parts, the third is denied.
