@@ -2,8 +2,14 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+#[cfg(feature = "net")]
+use std::time::{Duration, Instant};
 
 use crate::error::{Error, Result};
+
+/// What waits looks so often whether it was asked to end.
+#[cfg(feature = "net")]
+pub(crate) const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 /// Gives long work up. Clones are of one: whoever has one tells all who look at another.
 ///
@@ -30,15 +36,22 @@ impl Cancel {
         self.0.load(Ordering::Relaxed)
     }
 
-    /// Whether both are clones of one.
-    #[cfg(feature = "net")]
-    pub(crate) fn is_same(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.0, &other.0)
-    }
-
     /// An error once it was asked to. `what` is what is being done, "reading …".
     pub(crate) fn check(&self, what: impl FnOnce() -> String) -> Result<()> {
         if self.is_cancelled() { Err(Error::Cancelled { what: what() }) } else { Ok(()) }
+    }
+
+    /// Waits for this time; an error once it was asked to end.
+    #[cfg(feature = "net")]
+    pub(crate) fn wait(&self, time: Duration, what: impl Fn() -> String) -> Result<()> {
+        let until = Instant::now() + time;
+        loop {
+            self.check(&what)?;
+            match until.saturating_duration_since(Instant::now()) {
+                Duration::ZERO => return Ok(()),
+                left => std::thread::sleep(left.min(LOOK_EVERY)),
+            }
+        }
     }
 }
 

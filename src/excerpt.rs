@@ -1,5 +1,16 @@
 //! Text from outside, for a message.
 
+/// A URL, as far as it is one: without what may be secret in it, a user name, a password, a query.
+pub(crate) fn url(text: &str) -> String {
+    let (scheme, rest) = text.split_once("://").unwrap_or(("", text));
+    let (place, more) = rest.split_at(rest.find(['?', '#']).unwrap_or(rest.len()));
+    let (host, path) = place.split_at(place.find('/').unwrap_or(place.len()));
+    let host = host.rsplit_once('@').map_or(host, |(_, host)| host);
+    let slashes = if scheme.is_empty() { "" } else { "://" };
+    let query = if more.starts_with('?') { "?…" } else { "" };
+    excerpt(&format!("{scheme}{slashes}{host}{path}{query}"))
+}
+
 /// Cuts text from outside to a length that fits an error line.
 pub(crate) fn excerpt(text: &str) -> String {
     const LIMIT_CHARS: usize = 120;
@@ -7,4 +18,20 @@ pub(crate) fn excerpt(text: &str) -> String {
         return text.to_owned();
     }
     text.chars().take(LIMIT_CHARS).chain("…".chars()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    // Red when a query is let through where there is no URL for `net::shown` to read.
+    #[rstest]
+    #[case("https://a.example/x?secret", "https://a.example/x?…")]
+    #[case("https://user:secret@a.example:444/x@y#secret", "https://a.example:444/x@y")]
+    #[case("https://a:b:c/x?secret#d", "https://a:b:c/x?…")]
+    #[case("s3://bucket", "s3://bucket")]
+    #[case("/a?secret", "/a?…")]
+    fn a_url_without_what_is_secret(#[case] text: &str, #[case] shown: &str) {
+        assert_eq!(super::url(text), shown);
+    }
 }

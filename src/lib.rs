@@ -113,7 +113,7 @@ pub use repair::{RepairOptions, RepairReport};
 #[cfg(feature = "http")]
 pub use source::HttpSource;
 #[cfg(feature = "net")]
-pub use source::{Cx, Expected, Listing, Opened, Ranged, RemoteFile, RemoteReader, Source, Sources};
+pub use source::{Cx, Expected, Listing, Opened, RemoteFile, RemoteReader, Source, Sources};
 #[cfg(feature = "hf")]
 pub use source::{GitBlobReader, HfOptions, HfSource};
 pub use stage::{StageOptions, StageReceipt, UnmovedSource};

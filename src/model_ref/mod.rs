@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use crate::error::{Error, Result};
-use crate::excerpt::excerpt;
+use crate::excerpt::{self, excerpt};
 use crate::hint::Hint;
 
 pub(crate) use path::absolute;
@@ -37,7 +37,7 @@ pub(crate) use path::absolute;
 /// assert!(ModelRef::parse("ftp://host/q4.gguf").unwrap_err().is_invalid_input());
 /// # Ok::<(), catalog_core::Error>(())
 /// ```
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum ModelRef {
     /// A Hugging Face repository, or one path in it.
     Hf {
@@ -63,7 +63,10 @@ pub enum ModelRef {
 impl ModelRef {
     /// Reads a reference. It looks at the text only, never at the disk or the network.
     pub fn parse(text: &str) -> Result<Self> {
-        read(text).map_err(|reason| Error::InvalidRef { input: excerpt(text), reason })
+        read(text).map_err(|reason| {
+            let input = if text.contains("://") { excerpt::url(text) } else { excerpt(text) };
+            Error::InvalidRef { input, reason }
+        })
     }
 
     /// The revision of a Hugging Face reference: the part of `repo` after the `@`.
@@ -99,6 +102,30 @@ impl ModelRef {
         match path.to_str() {
             Some(text) => Ok(format!("file:{text}")),
             None => Err(Error::InvalidPath { path, reason: "it is not UTF-8 and cannot be an id", hint: Hint::GiveId }),
+        }
+    }
+}
+
+impl ModelRef {
+    /// For errors and events: as `Display` has it, but for the user name, the password and the query of a URL, which may be
+    /// secret.
+    pub(crate) fn shown(&self) -> String {
+        match self {
+            ModelRef::Url { url } => excerpt::url(url),
+            other => other.to_string(),
+        }
+    }
+}
+
+/// Without what may be secret in it.
+impl fmt::Debug for ModelRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ModelRef::Hf { org, repo, path } => {
+                f.debug_struct("Hf").field("org", org).field("repo", repo).field("path", path).finish()
+            }
+            ModelRef::File { path } => f.debug_struct("File").field("path", path).finish(),
+            ModelRef::Url { .. } => f.debug_struct("Url").field("url", &self.shown()).finish(),
         }
     }
 }

@@ -2,11 +2,14 @@
 //!
 //! This file alone names `ureq::unversioned`, which may change in any minor release: `Cargo.toml` holds ureq to one.
 
+use std::cell::RefCell;
 use std::fmt;
 use std::fs;
 use std::io;
-use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::net::{SocketAddr, ToSocketAddrs as _};
+use std::sync::{Arc, mpsc};
+use std::thread;
+use std::time::Instant;
 
 use ureq::http::Uri;
 use ureq::tls::{PemItem, RootCerts, TlsConfig, parse_pem};
@@ -21,17 +24,32 @@ use url::{Host, Url};
 use super::options::ClientOptions;
 use super::policy::Policy;
 use super::proxy::Proxies;
-use crate::cancel::Cancel;
+use crate::cancel::{Cancel, LOOK_EVERY};
 use crate::error::{Error, Refused, Result};
+
+/// Where curl looks for a proxy of every kind but https, if no port is named.
+const PROXY_PORT: u16 = 1080;
 
 /// The most that the header of an answer may have.
 pub(super) const MAX_HEADER_BYTES: usize = 64 << 10;
 
-/// A cancelled read ends after this.
-const LOOK_EVERY: Duration = Duration::from_millis(100);
+/// As many addresses as ureq takes.
+const MAX_ADDRESSES: usize = 16;
+
+thread_local! {
+    /// What ends the work of this thread. Connections are kept for later, and by then are of other work.
+    static CANCEL: RefCell<Cancel> = RefCell::default();
+}
+
+/// Does some work of connections, whose reads end when `cancel` is used.
+pub(super) fn ended_by<T>(cancel: &Cancel, work: impl FnOnce() -> T) -> T {
+    let before = CANCEL.replace(cancel.clone());
+    let outcome = work();
+    CANCEL.set(before);
+    outcome
+}
 
 /// One agent for each way out of this machine.
-#[derive(Debug)]
 pub(super) struct Agents {
     proxies: Proxies,
     direct: Agent,
@@ -44,7 +62,7 @@ impl Agents {
         let tls = tls(options)?;
         let agent = |proxy: Option<Proxy>| {
             let guard = Guard { policy: Arc::clone(policy), proxy: proxy.as_ref().map(|proxy| proxy.uri().clone()) };
-            Agent::with_parts(config(options, tls.clone(), proxy), connector(&options.cancel), guard)
+            Agent::with_parts(config(options, tls.clone(), proxy), connector(), guard)
         };
         let by = |name: &str, text: &Option<String>| {
             let proxy = text.as_ref().map(|text| read_proxy(text).ok_or_else(|| not_a_proxy(name)));
@@ -75,11 +93,14 @@ fn read_proxy(text: &str) -> Option<Proxy> {
     let text = if text.contains("://") { text.to_owned() } else { format!("http://{text}") };
     let url = Url::parse(&text).ok()?;
     let protocol = ProxyProtocol::try_from(url.scheme()).ok()?;
-    // ureq has already decoded nothing yet: what it builds, it encodes.
     let plain = Proxy::new(&text).ok()?;
     let mut proxy = Proxy::builder(protocol).host(url.host_str()?);
-    if let Some(port) = url.port() {
-        proxy = proxy.port(port);
+    // `Url` leaves out the port that is the scheme's own.
+    let is_default = protocol == ProxyProtocol::Https;
+    match plain.uri().port_u16() {
+        Some(port) => proxy = proxy.port(port),
+        None if is_default => {}
+        None => proxy = proxy.port(PROXY_PORT),
     }
     if let Some(user) = plain.username().filter(|user| !user.is_empty()) {
         proxy = proxy.username(user).password(plain.password().unwrap_or_default());
@@ -105,7 +126,7 @@ fn config(options: &ClientOptions, tls: TlsConfig, proxy: Option<Proxy>) -> ureq
         .timeout_resolve(Some(options.connect_timeout))
         .timeout_connect(Some(options.connect_timeout))
         .timeout_send_request(Some(options.idle_timeout))
-        .timeout_recv_response(Some(options.idle_timeout.saturating_mul(2)))
+        .timeout_recv_response(Some(options.idle_timeout))
         .timeout_per_read(Some(options.idle_timeout))
         .timeout_per_write(Some(options.idle_timeout))
         .build()
@@ -132,22 +153,30 @@ fn tls(options: &ClientOptions) -> Result<TlsConfig> {
 }
 
 /// The second gate: ureq connects to what it gets here and to nothing else, addresses in URLs included.
-#[derive(Debug)]
 struct Guard {
     policy: Arc<Policy>,
     /// Allowed by being set.
     proxy: Option<Uri>,
 }
 
+/// Without the proxy, which may have a password in it.
+impl fmt::Debug for Guard {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Guard").field("policy", &self.policy).finish_non_exhaustive()
+    }
+}
+
 impl Resolver for Guard {
     fn resolve(
         &self,
         uri: &Uri,
-        config: &ureq::config::Config,
+        _: &ureq::config::Config,
         timeout: NextTimeout,
     ) -> Result<ResolvedSocketAddrs, ureq::Error> {
+        let mut addresses = self.empty();
         if self.proxy.as_ref() == Some(uri) {
-            return DefaultResolver::default().resolve(uri, config, timeout);
+            look_up(uri, timeout)?.into_iter().take(MAX_ADDRESSES).for_each(|address| addresses.push(address));
+            return Ok(addresses);
         }
         let refuse = |refused: Refused| ureq::Error::Other(Box::new(refused));
         // Two parsers have read this URL by now. What the second has made of it goes through the first gate again.
@@ -158,52 +187,72 @@ impl Resolver for Guard {
             Some(address) => address.to_string(),
             None => return Err(ureq::Error::HostNotFound),
         };
-        let addresses = DefaultResolver::default().resolve(uri, config, timeout)?;
-        for address in &addresses {
-            self.policy.check_address(&host, *address).map_err(refuse)?;
+        for address in look_up(uri, timeout)?.into_iter().take(MAX_ADDRESSES) {
+            self.policy.check_address(&host, address).map_err(refuse)?;
+            addresses.push(address);
         }
         Ok(addresses)
     }
 }
 
+/// The addresses of a host, one at least. Only a name is looked up, on a thread that can be left when it takes too long.
+fn look_up(uri: &Uri, timeout: NextTimeout) -> Result<Vec<SocketAddr>, ureq::Error> {
+    let place = uri.scheme().zip(uri.authority()).and_then(|(s, a)| DefaultResolver::host_and_port(s, a));
+    let place = place.ok_or_else(|| ureq::Error::BadUri(String::new()))?;
+    if let Ok(address) = place.parse() {
+        return Ok(vec![address]);
+    }
+    let (sender, receiver) = mpsc::channel();
+    let name = place.clone();
+    let ask = move || {
+        let _ = sender.send(name.to_socket_addrs()); // nobody may wait any more
+    };
+    let found = match thread::Builder::new().spawn(ask) {
+        Ok(_) => receiver.recv_timeout(*timeout.after).map_err(|_| ureq::Error::Timeout(timeout.reason))?,
+        Err(error) => {
+            tracing::debug!(%error, "no thread can be started; the system says when a name takes too long");
+            place.to_socket_addrs()
+        }
+    };
+    let addresses: Vec<_> = found?.collect();
+    if addresses.is_empty() { Err(ureq::Error::HostNotFound) } else { Ok(addresses) }
+}
+
 /// ureq's own chain, with sockets whose reads end when the work is cancelled.
-fn connector(cancel: &Cancel) -> impl Connector {
+fn connector() -> impl Connector {
     ().chain(SocksConnector::default())
         .chain(ConnectProxyConnector::default())
         .chain(TcpConnector::default())
-        .chain(CancelledBy(cancel.clone()))
+        .chain(Cancellable)
         .chain(RustlsConnector::default())
 }
 
 #[derive(Debug)]
-struct CancelledBy(Cancel);
+struct Cancellable;
 
-impl<In: Transport> Connector<In> for CancelledBy {
+impl<In: Transport> Connector<In> for Cancellable {
     type Out = Cancelled<In>;
 
     fn connect(&self, _: &ConnectionDetails<'_>, socket: Option<In>) -> Result<Option<Self::Out>, ureq::Error> {
-        Ok(socket.map(|inner| Cancelled { inner, cancel: self.0.clone() }))
+        Ok(socket.map(Cancelled))
     }
 }
 
-struct Cancelled<T> {
-    inner: T,
-    cancel: Cancel,
-}
+struct Cancelled<T>(T);
 
 impl<T: Transport> fmt::Debug for Cancelled<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.inner.fmt(f)
+        self.0.fmt(f)
     }
 }
 
 impl<T: Transport> Transport for Cancelled<T> {
     fn buffers(&mut self) -> &mut dyn Buffers {
-        self.inner.buffers()
+        self.0.buffers()
     }
 
     fn transmit_output(&mut self, amount: usize, timeout: NextTimeout) -> Result<(), ureq::Error> {
-        self.inner.transmit_output(amount, timeout)
+        self.0.transmit_output(amount, timeout)
     }
 
     /// Waits in short steps, and looks between them.
@@ -211,13 +260,13 @@ impl<T: Transport> Transport for Cancelled<T> {
         let whole = timeout.for_read();
         let began = Instant::now();
         loop {
-            if self.cancel.is_cancelled() {
+            if CANCEL.with_borrow(Cancel::is_cancelled) {
                 return Err(io::Error::other(Error::Cancelled { what: "reading from a server".into() }).into());
             }
             let left = whole.after.saturating_sub(began.elapsed());
             let after = time::Duration::Exact(left.min(LOOK_EVERY));
             let step = NextTimeout { after, reason: whole.reason, ..NextTimeout::default() };
-            match self.inner.await_input(step) {
+            match self.0.await_input(step) {
                 Err(ureq::Error::Timeout(_)) if left > LOOK_EVERY => {}
                 Err(ureq::Error::Timeout(_)) => return Err(ureq::Error::Timeout(whole.reason)),
                 other => return other,
@@ -226,10 +275,10 @@ impl<T: Transport> Transport for Cancelled<T> {
     }
 
     fn is_open(&mut self) -> bool {
-        self.inner.is_open()
+        self.0.is_open()
     }
 
     fn is_tls(&self) -> bool {
-        self.inner.is_tls()
+        self.0.is_tls()
     }
 }

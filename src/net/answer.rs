@@ -2,11 +2,11 @@
 
 use std::io::{self, Read};
 use std::sync::Arc;
-use std::thread;
 use std::time::{Duration, Instant};
 
 use url::Url;
 
+use super::agent;
 use super::client::{ENDED_EARLY, fail, read_failure};
 use super::options::ClientOptions;
 use super::pace::{Bucket, Minimum};
@@ -16,28 +16,43 @@ use crate::cancel::Cancel;
 use crate::error::{Error, NetError, Result};
 use crate::excerpt::excerpt;
 
-/// The most that is read of the text of an error.
+/// The most that is read of the text of an error, and of what nobody needs.
 const MAX_REASON_BYTES: u64 = 4 << 10;
 
 /// An answer, with its body still to be read.
-#[derive(Debug)]
 pub struct Response {
     parts: ureq::http::response::Parts,
     body: Body,
+}
+
+/// Without the values of its headers: a cookie or a signed location may be among them.
+impl std::fmt::Debug for Response {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let names: Vec<_> = self.parts.headers.keys().map(|name| name.as_str()).collect();
+        f.debug_struct("Response")
+            .field("status", &self.status())
+            .field("headers", &names)
+            .field("body", &self.body)
+            .finish()
+    }
 }
 
 impl Response {
     pub(super) fn new(answer: ureq::http::Response<ureq::Body>, flow: Flow) -> Result<Self> {
         let (parts, body) = answer.into_parts();
         let response = Response { parts, body: Body { reader: Box::new(body.into_reader()), flow } };
-        match response.header("content-encoding") {
-            None | Some("" | "identity") => Ok(response),
-            // It was not asked for, and what it would be when it is decoded, nobody has said.
-            Some(coding) => {
+        match response.encoding() {
+            // It was not asked for, and what it would be when it is decoded, nobody has said. An error is one all the same.
+            Some(coding) if matches!(response.status(), 200 | 206) => {
                 let detail = format!("its bytes are encoded as {:?}, which was not asked for", excerpt(coding));
                 Err(fail(response.url(), NetError::Malformed { detail }))
             }
+            _ => Ok(response),
         }
+    }
+
+    fn encoding(&self) -> Option<&str> {
+        self.header("content-encoding").filter(|coding| !matches!(*coding, "" | "identity"))
     }
 
     /// The status.
@@ -134,7 +149,7 @@ impl Response {
             return Some(excerpt(message));
         }
         let is_plain = self.header("content-type").is_some_and(|kind| kind.starts_with("text/plain"));
-        if !is_plain {
+        if !is_plain || self.encoding().is_some() {
             return None;
         }
         let mut text = Vec::new();
@@ -143,6 +158,11 @@ impl Response {
         let line = String::from_utf8_lossy(&text);
         let line: String = line.lines().next().unwrap_or_default().chars().filter(|c| !c.is_control()).collect();
         (!line.trim().is_empty()).then(|| excerpt(line.trim()))
+    }
+
+    /// Reads what nobody needs, if it is short: a connection is used again only if its answer was read to the end.
+    pub(crate) fn drain(&mut self) {
+        let _ = io::copy(&mut (&mut self.body).take(MAX_REASON_BYTES), &mut io::sink());
     }
 
     /// Its body.
@@ -171,7 +191,6 @@ impl Response {
 }
 
 /// How the bytes of one answer flow.
-#[derive(Debug)]
 pub(super) struct Flow {
     url: Url,
     cancel: Cancel,
@@ -182,11 +201,11 @@ pub(super) struct Flow {
 }
 
 impl Flow {
-    pub(super) fn new(url: Url, options: &ClientOptions, bucket: Option<Arc<Bucket>>) -> Self {
+    pub(super) fn new(url: Url, options: &ClientOptions, cancel: Cancel, bucket: Option<Arc<Bucket>>) -> Self {
         let last = Instant::now();
         let rate = options.min_bytes_per_s;
         let minimum = (rate > 0).then(|| Minimum::new(rate, options.min_rate_window, last));
-        Flow { url, cancel: options.cancel.clone(), bucket, minimum, last }
+        Flow { url, cancel, bucket, minimum, last }
     }
 
     fn pardon(&mut self, time: Duration) {
@@ -198,14 +217,7 @@ impl Flow {
     /// Waits as long as the limit of the rate asks for.
     fn wait(&mut self, time: Duration) -> io::Result<()> {
         self.pardon(time);
-        let until = Instant::now() + time;
-        loop {
-            self.check_cancelled()?;
-            match until.saturating_duration_since(Instant::now()) {
-                Duration::ZERO => return Ok(()),
-                left => thread::sleep(left.min(Duration::from_millis(100))),
-            }
-        }
+        self.cancel.wait(time, || format!("fetching {}", shown(&self.url))).map_err(io::Error::other)
     }
 
     fn check_cancelled(&self) -> io::Result<()> {
@@ -243,7 +255,7 @@ impl Read for Body {
         let at_once = flow.bucket.as_ref().map_or(usize::MAX, |bucket| bucket.at_once()).min(buffer.len());
         let began = Instant::now();
         flow.pardon(began.saturating_duration_since(flow.last));
-        let read = reader.read(buffer.get_mut(..at_once).unwrap_or_default());
+        let read = agent::ended_by(&flow.cancel, || reader.read(buffer.get_mut(..at_once).unwrap_or_default()));
         let read = read.map_err(|e| match read_failure(e.into()) {
             Ok(source) => io::Error::other(fail(&flow.url, source)),
             Err(own) => io::Error::other(own),

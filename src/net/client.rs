@@ -1,13 +1,13 @@
 //! Requests: each hop goes through the first gate here, and through the second in `agent.rs`.
 
+use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
-use std::thread;
 use std::time::{Duration, Instant};
 
 use url::Url;
 
-use super::agent::{Agents, MAX_HEADER_BYTES};
+use super::agent::{self, Agents, MAX_HEADER_BYTES};
 use super::answer::{Flow, Response};
 use super::options::ClientOptions;
 use super::pace::Bucket;
@@ -16,32 +16,37 @@ use super::range::Validator;
 use super::request::Request;
 use super::retry::{self, random};
 use super::rule::Purpose;
-use super::{shown, shown_origin};
+use super::{shown, shown_origin, shown_text};
 use crate::cancel::Cancel;
 use crate::error::{Error, NetError, Refused, Result};
-use crate::excerpt::excerpt;
 use crate::observer::{Event, Observer};
 
 const MAX_REDIRECTS: u32 = 5;
 
 pub(super) const ENDED_EARLY: &str = "the connection ended early";
 
-/// While it waits, it looks so often whether it was cancelled.
-const LOOK_EVERY: Duration = Duration::from_millis(100);
-
 /// An HTTP client behind a [`Policy`]. Clones share connections, and the limit of the rate.
 ///
 /// It blocks, and starts no thread but for a name that is resolved; a program with an async runtime calls it in that
 /// runtime's `spawn_blocking`.
-#[derive(Clone, Debug)]
-pub struct Client(Arc<Inner>);
+#[derive(Clone)]
+pub struct Client {
+    inner: Arc<Inner>,
+    cancel: Cancel,
+}
 
-#[derive(Debug)]
 struct Inner {
     policy: Arc<Policy>,
     options: ClientOptions,
     agents: Agents,
     bucket: Option<Arc<Bucket>>,
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Inner { policy, options, .. } = &*self.inner;
+        f.debug_struct("Client").field("policy", policy).field("options", options).finish_non_exhaustive()
+    }
 }
 
 /// What came of one time.
@@ -66,7 +71,14 @@ impl Client {
         let policy = Arc::new(policy.narrow_by_machine()?);
         let agents = Agents::new(&policy, &options)?;
         let bucket = options.limit_bytes_per_s.map(|rate| Arc::new(Bucket::new(rate, Instant::now())));
-        Ok(Client(Arc::new(Inner { policy, options, agents, bucket })))
+        let cancel = options.cancel.clone();
+        Ok(Client { inner: Arc::new(Inner { policy, options, agents, bucket }), cancel })
+    }
+
+    /// The same client, for work that ends with another [`Cancel`].
+    #[must_use]
+    pub fn with_cancel(&self, cancel: &Cancel) -> Self {
+        Client { inner: Arc::clone(&self.inner), cancel: cancel.clone() }
     }
 
     /// The header of what a URL names.
@@ -87,13 +99,13 @@ impl Client {
     /// How it behaves.
     #[must_use]
     pub fn options(&self) -> &ClientOptions {
-        &self.0.options
+        &self.inner.options
     }
 
     /// What ends its work.
     #[must_use]
     pub fn cancel(&self) -> &Cancel {
-        &self.0.options.cancel
+        &self.cancel
     }
 
     pub(super) fn send(&self, request: &Request<'_>, observer: &dyn Observer) -> Result<Response> {
@@ -130,14 +142,7 @@ impl Client {
         };
         tracing::debug!(url, attempt, why, ?after, "asking again");
         observer.on(&Event::Retrying { what: &url, why, after });
-        let until = Instant::now() + after;
-        loop {
-            self.cancel().check(|| format!("fetching {url}"))?;
-            match until.saturating_duration_since(Instant::now()) {
-                Duration::ZERO => return Ok(()),
-                left => thread::sleep(left.min(LOOK_EVERY)),
-            }
-        }
+        self.cancel.wait(after, || format!("fetching {url}"))
     }
 
     /// One time, with its redirects.
@@ -145,10 +150,9 @@ impl Client {
         let (mut url, mut purpose, mut is_origin) = (first, request.purpose, true);
         for _ in 0..=MAX_REDIRECTS {
             url.set_fragment(None);
-            let response = self.once(request, &url, purpose, is_origin)?;
-            let Some(target) = response.redirect().filter(|_| request.follows) else {
-                return Ok(response);
-            };
+            let mut response = self.once(request, &url, purpose, is_origin)?;
+            let Some(target) = response.redirect() else { return Ok(response) };
+            response.drain();
             let target = target.map_err(|source| fail(&url, source))?;
             if url.scheme() == "https" && target.scheme() == "http" {
                 return Err(refuse(&url, Refused::Downgrade { origin: shown_origin(&target) }).into());
@@ -165,16 +169,17 @@ impl Client {
 
     /// One request to one server.
     fn once(&self, request: &Request<'_>, url: &Url, purpose: Purpose, is_origin: bool) -> Result<Response, Failure> {
-        let inner = &*self.0;
-        inner.options.cancel.check(|| format!("fetching {}", shown(url)))?;
+        let inner = &*self.inner;
+        self.cancel.check(|| format!("fetching {}", shown(url)))?;
         inner.policy.check_url(url, Some(purpose)).map_err(|refused| refuse(url, refused))?;
         let mut builder = ureq::http::Request::builder().method(request.method).uri(url.as_str());
         for (name, value) in request.headers(is_origin) {
             builder = builder.header(name, value);
         }
         let message = builder.body(()).map_err(|e| fail(url, NetError::malformed(format!("the request: {e}"))))?;
-        let answer = inner.agents.for_url(url).run(message).map_err(|e| failure(url, e))?;
-        let flow = Flow::new(url.clone(), &inner.options, inner.bucket.clone());
+        let answer = agent::ended_by(&self.cancel, || inner.agents.for_url(url).run(message));
+        let answer = answer.map_err(|e| failure(url, e))?;
+        let flow = Flow::new(url.clone(), &inner.options, self.cancel.clone(), inner.bucket.clone());
         let response = Response::new(answer, flow)?;
         if retry::is_passing(response.status()) {
             let wish = retry::wish(response.header("retry-after"), response.header("ratelimit"));
@@ -185,7 +190,7 @@ impl Client {
     }
 
     fn fail_text(&self, url: &str, detail: String) -> Error {
-        Error::Net { url: excerpt(url), source: NetError::Malformed { detail } }
+        Error::Net { url: shown_text(url), source: NetError::Malformed { detail } }
     }
 }
 

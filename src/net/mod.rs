@@ -50,6 +50,11 @@ pub(crate) fn shown(url: &Url) -> String {
     crate::excerpt::excerpt(&format!("{}{path}{query}", shown_origin(url)))
 }
 
+/// The same of a text that may be no URL.
+pub(crate) fn shown_text(text: &str) -> String {
+    Url::parse(text).map_or_else(|_| crate::excerpt::url(text), |url| shown(&url))
+}
+
 /// The same in full, with what tells one query from another: two URLs have two names.
 pub(crate) fn name_of(url: &Url) -> String {
     let query = url.query().map_or_else(String::new, |query| {

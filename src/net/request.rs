@@ -22,7 +22,6 @@ pub struct Request<'a> {
     pub(super) method: &'static str,
     pub(super) url: String,
     pub(super) purpose: Purpose,
-    pub(super) follows: bool,
     headers: Vec<(String, String)>,
 }
 
@@ -37,7 +36,7 @@ impl fmt::Debug for Request<'_> {
 impl<'a> Request<'a> {
     pub(super) fn new(client: &'a Client, method: &'static str, url: &str) -> Self {
         let (url, purpose) = (url.to_owned(), Purpose::Origin);
-        Request { client, method, url, purpose, follows: true, headers: Vec::new() }
+        Request { client, method, url, purpose, headers: Vec::new() }
     }
 
     /// Adds a header. What is not about the range, the validator or the type of the answer may be a credential: it goes to the
@@ -50,12 +49,6 @@ impl<'a> Request<'a> {
     /// Says what it is for. It is [`Purpose::Origin`] by itself; where the server sends it on to, [`Purpose::Content`].
     pub fn with_purpose(mut self, purpose: Purpose) -> Self {
         self.purpose = purpose;
-        self
-    }
-
-    /// Gives a redirect back as the answer.
-    pub fn without_redirects(mut self) -> Self {
-        self.follows = false;
         self
     }
 

@@ -4,11 +4,10 @@ use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use sha1::{Digest as _, Sha1};
-use url::Url;
 
 use super::{Expected, RemoteFile, RemoteReader, Source};
 use crate::error::{Error, NetError, Result};
-use crate::net::{Client, shown};
+use crate::net::{Client, shown_text};
 use crate::observer::Observer;
 use crate::read_at::ReadAt;
 
@@ -43,7 +42,7 @@ impl std::fmt::Debug for GitBlobReader {
 impl GitBlobReader {
     /// Reads a file of `source`, of which [`Expected::GitBlobSha1`] is expected. An error if it is larger than 64 MiB.
     pub fn new(source: Arc<dyn Source>, file: RemoteFile, client: Client, observer: Arc<dyn Observer>) -> Result<Self> {
-        let url = Url::parse(&file.url).map_or_else(|_| crate::excerpt::excerpt(&file.url), |url| shown(&url));
+        let url = shown_text(&file.url);
         let fail = |source| Err(Error::Net { url: url.clone(), source });
         let Expected::GitBlobSha1(expected) = file.expected else {
             return fail(NetError::malformed("no git blob is named for it"));

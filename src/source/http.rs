@@ -6,20 +6,18 @@ use std::ops::Range;
 
 use url::Url;
 
-use super::{Cx, Listing, Opened, Ranged, RemoteFile, Source};
+use super::{Cx, Listing, Opened, RemoteFile, Source};
 use crate::entry::ArtifactKind;
 use crate::error::{Error, NetError, Result};
 use crate::model_ref::ModelRef;
-use crate::net::shown;
+use crate::net::{Validator, shown};
 
 /// Files on web servers: `https://host/path`, and `http://` where the policy allows it.
 #[derive(Debug, Default)]
-pub struct HttpSource {
-    ranged: Ranged,
-}
+pub struct HttpSource(());
 
 impl HttpSource {
-    /// One that has asked nobody yet.
+    /// One for all of them.
     #[must_use]
     pub fn new() -> Self {
         HttpSource::default()
@@ -27,15 +25,15 @@ impl HttpSource {
 }
 
 impl Source for HttpSource {
-    /// Asks for the first byte. What is pinned is the file's validator, if the server gives one.
+    /// Asks for the first byte. What is pinned is the file's validator, if the server gives one; with its size, if that is a date.
     fn resolve(&self, reference: &ModelRef, cx: &Cx<'_>) -> Result<Listing> {
         let url = match reference {
             ModelRef::Url { url } if matches!(reference.scheme(), "http" | "https") => url,
             other => {
-                return Err(Error::NoFetcher { scheme: other.scheme().to_owned(), reference: other.to_string() });
+                return Err(Error::NoFetcher { scheme: other.scheme().to_owned(), reference: other.shown() });
             }
         };
-        let response = cx.client.get_range(url, 0..1, None).send(cx.observer)?;
+        let mut response = cx.client.get_range(url, 0..1, None).send(cx.observer)?;
         let size_bytes = match response.status() {
             200 => response.content_length(),
             206 => {
@@ -47,8 +45,15 @@ impl Source for HttpSource {
         let Some(size_bytes) = size_bytes else {
             return Err(Error::Net { url: shown(response.url()), source: NetError::NoSize });
         };
+        if response.status() == 206 {
+            response.drain();
+        }
         let validator = response.validator();
-        let pinned = validator.as_ref().map(|validator| validator.as_str().to_owned());
+        let pinned = validator.as_ref().map(|validator| match validator {
+            Validator::Etag(tag) => tag.clone(),
+            // Two versions may be of one second, or the date be that of another file that was put in its place.
+            Validator::LastModified(date) => format!("{size_bytes} {date}"),
+        });
         let name = name_of(url);
         let mut file = RemoteFile::new(name.clone(), url).with_size(size_bytes).with_validator(validator);
         // Without a validator, nothing tells whether two parts are of one version: then it is one stream.
@@ -57,7 +62,7 @@ impl Source for HttpSource {
     }
 
     fn open(&self, file: &RemoteFile, range: Range<u64>, cx: &Cx<'_>) -> Result<Opened> {
-        self.ranged.open(file, &[], range, cx)
+        cx.open_range(file, &[], range)
     }
 }
 

@@ -5,7 +5,7 @@
 //! hf/           the Hugging Face Hub
 //! selection.rs  which files of a repository; pattern.rs: one pattern of it
 //! git_blob.rs   a small file as something that is read by offset: checked as a whole before it is
-//! ranged.rs     one range of a file, with all that its answer has to say
+//! ranged.rs     one range of a file, with all that its answer has to say; where its URL has led to
 //! reader.rs     a file of a source as something that is read by offset
 //! sources.rs    all of them together, as staging asks
 //! ```
@@ -30,18 +30,19 @@ pub use git_blob::GitBlobReader;
 pub use hf::{HfOptions, HfSource};
 #[cfg(feature = "http")]
 pub use http::HttpSource;
-pub use ranged::Ranged;
 pub use reader::RemoteReader;
 pub use sources::Sources;
 
 use std::ops::Range;
 
+use crate::cancel::Cancel;
 use crate::digest::Digest;
 use crate::entry::ArtifactKind;
 use crate::error::Result;
 use crate::model_ref::ModelRef;
-use crate::net::{Body, Client, Validator};
+use crate::net::{Body, Client, Validator, shown_text};
 use crate::observer::Observer;
+use ranged::Place;
 
 /// Somewhere that models can be fetched from.
 pub trait Source: Send + Sync {
@@ -80,19 +81,32 @@ pub struct Cx<'a> {
     pub include: &'a [String],
     /// And none of the files that match one of these.
     pub exclude: &'a [String],
+    /// Where the URL of the file that is read has led to.
+    place: Option<&'a Place>,
 }
 
 impl<'a> Cx<'a> {
     /// With a client, and an observer that is told of what is asked again.
     #[must_use]
     pub fn new(client: &'a Client, observer: &'a dyn Observer) -> Self {
-        Cx { client, observer, include: &[], exclude: &[] }
+        Cx { client, observer, include: &[], exclude: &[], place: None }
+    }
+
+    /// What ends the work.
+    #[must_use]
+    pub fn cancel(&self) -> &'a Cancel {
+        self.client.cancel()
     }
 
     /// Sets [`include`](Cx::include) and [`exclude`](Cx::exclude).
     #[must_use]
     pub fn with_selection(mut self, include: &'a [String], exclude: &'a [String]) -> Self {
         (self.include, self.exclude) = (include, exclude);
+        self
+    }
+
+    fn with_place(mut self, place: &'a Place) -> Self {
+        self.place = Some(place);
         self
     }
 }
@@ -156,7 +170,7 @@ pub enum Expected {
 }
 
 /// A file of a source.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RemoteFile {
     /// Below the tree, with `/` between the parts; of one file, its name.
@@ -203,8 +217,17 @@ impl RemoteFile {
     }
 }
 
+/// Without the query of its URL, which may be a signature.
+impl std::fmt::Debug for RemoteFile {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let RemoteFile { path, url, size_bytes, expected, validator, has_ranges } = self;
+        let mut file = f.debug_struct("RemoteFile");
+        file.field("path", path).field("url", &shown_text(url)).field("size_bytes", size_bytes);
+        file.field("expected", expected).field("validator", validator).field("has_ranges", has_ranges).finish()
+    }
+}
+
 /// A range of a file that is being sent.
-#[derive(Debug)]
 #[non_exhaustive]
 pub struct Opened {
     /// Its bytes.
@@ -219,4 +242,14 @@ pub struct Opened {
     pub is_part: bool,
     /// The URL that has given it, after its redirects.
     pub url: String,
+}
+
+/// Without the query of its URL, which may be a signature.
+impl std::fmt::Debug for Opened {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Opened { body, range, size_bytes, validator, is_part, url } = self;
+        let mut opened = f.debug_struct("Opened");
+        opened.field("body", body).field("range", range).field("size_bytes", size_bytes);
+        opened.field("validator", validator).field("is_part", is_part).field("url", &shown_text(url)).finish()
+    }
 }

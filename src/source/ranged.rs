@@ -1,7 +1,7 @@
 //! One range of a file. A server may give another range, all of it, another version, or something else altogether: each is told
 //! here, so that nobody who reads has to think of it.
 
-use std::collections::HashMap;
+use std::fmt;
 use std::ops::Range;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -10,61 +10,73 @@ use url::Url;
 use super::{Cx, Opened, RemoteFile};
 use crate::error::{Error, NetError, Result};
 use crate::excerpt::excerpt;
-use crate::net::{Purpose, Request, Response, Validator, shown};
+use crate::net::{Purpose, Request, Response, Validator, shown, shown_text};
 
-/// Opens ranges, and remembers where a file's URL has led to: a hub that sends each request on to another server is asked once a
-/// file, and again when that other server no longer gives it.
-#[derive(Debug, Default)]
-pub struct Ranged {
-    /// By the URL of the file.
-    places: Mutex<HashMap<String, String>>,
+/// Where the URL of one file has led to. A hub that sends each request on to another server is asked once where the file is, and
+/// again when that server no longer gives it.
+#[derive(Default)]
+pub(super) struct Place(Mutex<Option<String>>);
+
+/// Without the URL, which may be a signed one.
+impl fmt::Debug for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Place").field(&self.known().map(|url| shown_text(&url))).finish()
+    }
 }
 
-impl Ranged {
-    /// Asks for a range. `headers` are the source's own, such as its token, and go to the server of the file's URL alone.
-    pub fn open(
-        &self,
-        file: &RemoteFile,
-        headers: &[(&str, String)],
-        range: Range<u64>,
-        cx: &Cx<'_>,
-    ) -> Result<Opened> {
-        self.open_or(file, headers, range, cx, &Response::into_error)
+impl Place {
+    fn known(&self) -> Option<String> {
+        self.lock().clone()
+    }
+
+    fn set(&self, url: &str) {
+        *self.lock() = Some(url.to_owned());
+    }
+
+    /// Forgets a URL that gives nothing any more. Another reader may have learnt a new one meanwhile, which stays.
+    fn forget(&self, failed: &str) {
+        self.lock().take_if(|url| url == failed);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<String>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Cx<'_> {
+    /// Opens a range of a file by HTTP, for [`Source::open`](super::Source::open). `headers` are the source's own, such as its
+    /// token, and go to the server of the file's URL alone.
+    pub fn open_range(&self, file: &RemoteFile, headers: &[(&str, String)], range: Range<u64>) -> Result<Opened> {
+        self.open_range_or(file, headers, range, &Response::into_error)
     }
 
     /// The same; `refusal` tells what the server of the file's URL means by an answer that is no success.
-    pub(super) fn open_or(
+    pub(super) fn open_range_or(
         &self,
         file: &RemoteFile,
         headers: &[(&str, String)],
         range: Range<u64>,
-        cx: &Cx<'_>,
         refusal: &dyn Fn(Response) -> Error,
     ) -> Result<Opened> {
-        let known = self.places().get(&file.url).cloned();
-        if let Some(place) = known {
-            let request = cx.client.get_range(&place, range.clone(), None).with_purpose(Purpose::Content);
-            match ask(file, request, &range, cx, &Response::into_error) {
+        let get = |url: &str| self.client.get_range(url, range.clone(), file.validator.as_ref());
+        if let Some(url) = self.place.and_then(Place::known) {
+            match ask(file, get(&url).with_purpose(Purpose::Content), &range, self, &Response::into_error) {
                 Err(error) if is_expired(&error) => {
-                    tracing::debug!(url = file.url, %error, "asking its own server again where it is");
-                    self.places().remove(&file.url);
+                    tracing::debug!(url = shown_text(&file.url), %error, "asking its own server again where it is");
+                    self.place.into_iter().for_each(|place| place.forget(&url));
                 }
                 other => return other,
             }
         }
-        let mut request = cx.client.get_range(&file.url, range.clone(), None);
+        let mut request = get(&file.url);
         for (name, value) in headers {
             request = request.with_header(name, value.as_str());
         }
-        let opened = ask(file, request, &range, cx, refusal)?;
+        let opened = ask(file, request, &range, self, refusal)?;
         if opened.is_part && is_elsewhere(&file.url, &opened.url) {
-            self.places().insert(file.url.clone(), opened.url.clone());
+            self.place.into_iter().for_each(|place| place.set(&opened.url));
         }
         Ok(opened)
-    }
-
-    fn places(&self) -> MutexGuard<'_, HashMap<String, String>> {
-        self.places.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -96,10 +108,6 @@ fn ask(
     cx: &Cx<'_>,
     refusal: &dyn Fn(Response) -> Error,
 ) -> Result<Opened> {
-    let request = match &file.validator {
-        Some(validator) => request.with_header("if-range", validator.as_str()),
-        None => request,
-    };
     let response = request.send(cx.observer)?;
     let fail = |source| Error::Net { url: shown(response.url()), source };
     let is_part = response.status() == 206;
@@ -174,5 +182,24 @@ fn same_version(file: &RemoteFile, response: &Response) -> Result<(), NetError> 
     match now {
         Some(now) if now != before => Err(NetError::changed(format!("it was {before} and is {}", excerpt(now)))),
         _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // Red when whatever is known is forgotten: the URL that another reader has just been given is gone, and is asked for again.
+    #[test]
+    fn a_url_that_is_known_since_stays() {
+        let place = Place::default();
+        place.set("https://a.example/?secret=1");
+        let failed = place.known().unwrap();
+        place.set("https://a.example/?secret=2");
+        place.forget(&failed);
+        assert_eq!(place.known().as_deref(), Some("https://a.example/?secret=2"));
+        assert!(!format!("{place:?}").contains("secret"));
+        place.forget("https://a.example/?secret=2");
+        assert_eq!(place.known(), None);
     }
 }

@@ -7,9 +7,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use url::Url;
 
+use super::ranged::Place;
 use super::{Cx, Expected, Opened, RemoteFile, Source};
 use crate::error::{Error, NetError, Result};
-use crate::net::{Body, Client, Validator, name_of, shown};
+use crate::net::{Body, Client, Validator, name_of, shown, shown_text};
 use crate::observer::Observer;
 use crate::read_at::ReadAt;
 
@@ -26,6 +27,8 @@ pub struct RemoteReader {
     observer: Arc<dyn Observer>,
     file: RemoteFile,
     url: Url,
+    /// For as long as this version is read: another reader, of another version, asks by itself.
+    place: Place,
     size_bytes: u64,
     /// What the first answer had, where the listing has none.
     learnt: Mutex<Option<Validator>>,
@@ -61,7 +64,7 @@ impl RemoteReader {
     pub fn new(source: Arc<dyn Source>, file: RemoteFile, client: Client, observer: Arc<dyn Observer>) -> Result<Self> {
         let url = Url::parse(&file.url).map_err(|e| {
             let source = NetError::malformed(format!("it is no URL: {e}"));
-            Error::Net { url: crate::excerpt::excerpt(&file.url), source }
+            Error::Net { url: shown_text(&file.url), source }
         })?;
         let size_bytes = file.size_bytes.ok_or_else(|| Error::Net { url: shown(&url), source: NetError::NoSize })?;
         let (has_ranges, learnt) = (AtomicBool::new(file.has_ranges), Mutex::new(file.validator.clone()));
@@ -72,6 +75,7 @@ impl RemoteReader {
             observer,
             file,
             url,
+            place: Place::default(),
             size_bytes,
             learnt,
             has_ranges,
@@ -102,7 +106,8 @@ impl RemoteReader {
 
     fn open(&self, start: u64, end: u64) -> Result<Opened> {
         let file = RemoteFile { validator: self.validator(), ..self.file.clone() };
-        let opened = self.source.open(&file, start..end, &Cx::new(&self.client, &*self.observer))?;
+        let opened =
+            self.source.open(&file, start..end, &Cx::new(&self.client, &*self.observer).with_place(&self.place))?;
         if file.validator.is_none() && file.expected == Expected::Nothing {
             let mut learnt = lock(&self.learnt);
             match (&*learnt, &opened.validator) {
@@ -186,6 +191,9 @@ impl RemoteReader {
                 self.streamed_bytes.fetch_max(want + read as u64, Ordering::Relaxed);
             }
             match outcome {
+                Ok(read) if want + read as u64 == self.size_bytes && is_longer(&mut body) => {
+                    return Err(self.fail(NetError::changed(format!("it had {} bytes and has more", self.size_bytes))));
+                }
                 Ok(read) => *place = Some(Stream { body, at: want + read as u64 }),
                 Err(error) => tries.again(self, 0, error)?,
             }

@@ -1,19 +1,20 @@
 //! All sources together, as staging asks them.
 
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 #[cfg(feature = "http")]
 use super::HttpSource;
 use super::{Cx, Expected, Listing, RemoteFile, RemoteReader, Source};
 #[cfg(feature = "hf")]
 use super::{GitBlobReader, HfOptions, HfSource};
-use crate::cancel::Cancel;
 use crate::digest::Digest;
 use crate::entry::ArtifactKind;
 use crate::error::{Error, Result};
 use crate::fetch::{Asking, Remote, RemoteContent, Resolver, Selection};
 use crate::model_ref::ModelRef;
+#[cfg(not(feature = "hf"))]
+use crate::net::shown_text;
 use crate::net::{Client, ClientOptions, Policy};
 
 /// Connections for one file, unless told otherwise.
@@ -24,10 +25,7 @@ const CONNECTIONS: usize = 4;
 /// It blocks. In a program with an async runtime, staging runs in that runtime's `spawn_blocking`.
 #[derive(Clone)]
 pub struct Sources {
-    policy: Policy,
-    options: ClientOptions,
-    /// The last client, which is used again for the same [`Cancel`].
-    client: Arc<Mutex<Client>>,
+    client: Client,
     connections: usize,
     /// By the schemes that each takes.
     by_schemes: Vec<(&'static [&'static str], Arc<dyn Source>)>,
@@ -42,9 +40,8 @@ impl Sources {
     /// The same, with a client that behaves as these options say. What ends a call is the call's own
     /// [`cancel`](crate::StageOptions::cancel).
     pub fn with_options(policy: Policy, options: ClientOptions) -> Result<Self> {
-        let client = Client::new(policy.clone(), options.clone())?;
-        let client = Arc::new(Mutex::new(client));
-        Ok(Sources { policy, options, client, connections: CONNECTIONS, by_schemes: Vec::new() })
+        let client = Client::new(policy, options)?;
+        Ok(Sources { client, connections: CONNECTIONS, by_schemes: Vec::new() })
     }
 
     /// How many connections one file is fetched over; 4, unless told otherwise.
@@ -68,20 +65,19 @@ impl Sources {
         self.with_source(&["hf"], HfSource::new(options))
     }
 
+    /// The same; what says which Hub, and who asks it, is read when it is first asked. An error of that is one of each reference
+    /// to the Hub, and of no other.
+    #[cfg(feature = "hf")]
+    #[must_use]
+    pub fn hf_with(self, read: impl FnOnce() -> Result<HfOptions> + Send + 'static) -> Self {
+        self.with_source(&["hf"], HfSource::with(read))
+    }
+
     /// Also a source of the caller's own, for references of these schemes.
     #[must_use]
     pub fn with_source(mut self, schemes: &'static [&'static str], source: impl Source + 'static) -> Self {
         self.by_schemes.push((schemes, Arc::new(source)));
         self
-    }
-
-    /// A client that ends with the work that it is for.
-    fn client(&self, cancel: &Cancel) -> Result<Client> {
-        let mut client = self.client.lock().unwrap_or_else(PoisonError::into_inner);
-        if !client.cancel().is_same(cancel) {
-            *client = Client::new(self.policy.clone(), self.options.clone().with_cancel(cancel.clone()))?;
-        }
-        Ok(client.clone())
     }
 
     fn of(&self, reference: &ModelRef) -> Option<&Arc<dyn Source>> {
@@ -110,7 +106,7 @@ impl Sources {
             #[cfg(not(feature = "hf"))]
             Expected::GitBlobSha1(_) => {
                 let detail = "its git blob cannot be checked without the feature hf".into();
-                Err(Error::Net { url: file.url, source: crate::error::NetError::Malformed { detail } })
+                Err(Error::Net { url: shown_text(&file.url), source: crate::error::NetError::Malformed { detail } })
             }
             _ => {
                 let expected = sha256_of(&file);
@@ -137,7 +133,7 @@ impl Resolver for Sources {
     }
 
     fn pin(&self, reference: &ModelRef, asking: &Asking) -> Result<Option<String>> {
-        let client = self.client(&asking.cancel)?;
+        let client = self.client.with_cancel(&asking.cancel);
         let cx = Cx::new(&client, &*asking.observer);
         self.of(reference).map_or(Ok(None), |source| source.pin(reference, &cx))
     }
@@ -148,10 +144,10 @@ impl Resolver for Sources {
 
     fn resolve(&self, reference: &ModelRef, selection: &Selection, asking: &Asking) -> Result<Remote> {
         let Some(source) = self.of(reference) else {
-            return Err(Error::NoFetcher { scheme: reference.scheme().to_owned(), reference: reference.to_string() });
+            return Err(Error::NoFetcher { scheme: reference.scheme().to_owned(), reference: reference.shown() });
         };
-        asking.cancel.check(|| format!("asking for {reference}"))?;
-        let client = self.client(&asking.cancel)?;
+        asking.cancel.check(|| format!("asking for {}", reference.shown()))?;
+        let client = self.client.with_cancel(&asking.cancel);
         let cx = Cx::new(&client, &*asking.observer).with_selection(&selection.include, &selection.exclude);
         let Listing { pinned, kind, files, name, named_by, .. } = source.resolve(reference, &cx)?;
         let files = files
@@ -165,6 +161,6 @@ impl Resolver for Sources {
 impl fmt::Debug for Sources {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let schemes: Vec<_> = self.by_schemes.iter().flat_map(|(schemes, _)| *schemes).collect();
-        f.debug_struct("Sources").field("policy", &self.policy).field("schemes", &schemes).finish_non_exhaustive()
+        f.debug_struct("Sources").field("client", &self.client).field("schemes", &schemes).finish_non_exhaustive()
     }
 }

@@ -103,6 +103,29 @@ fn an_encoding_that_was_not_asked_for_is_refused() {
     get(&client(&server.rule()), &server.url("/")).unwrap();
 }
 
+// Red when it is looked at before the status: an error that is encoded is then no answer at all, and a redirect goes nowhere.
+#[test]
+fn what_is_no_content_may_be_encoded() {
+    let server = Server::new(|asked, stream| {
+        let packed = "Content-Encoding: gzip\r\nContent-Type: text/plain\r\n";
+        send(
+            stream,
+            &match (asked.path(), asked.number) {
+                ("/sent", _) => answer("302 Found", &format!("{packed}Location: /none\r\n"), b"\x1f\x8b"),
+                ("/busy", 0) => answer("503 Busy", packed, b"\x1f\x8b"),
+                ("/busy", _) => answer("200 OK", "", b"here"),
+                _ => answer("404 Not Found", packed, b"\x1f\x8b"),
+            },
+        );
+    });
+    let client = client(&server.rule());
+    assert_eq!(get(&client, &server.url("/busy")).unwrap(), 200);
+    for path in ["/none", "/sent"] {
+        let error = client.get(&server.url(path)).send(&()).unwrap().ok().unwrap_err();
+        assert!(error.is_not_found() && !error.to_string().contains('\x1f'), "{error}");
+    }
+}
+
 // Red when `retry::is_passing` says no.
 #[test]
 fn what_passes_is_asked_again_and_told() {

@@ -1,9 +1,9 @@
 //! A file by its parts, from servers that do not keep to what they say.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Barrier};
 
-use catalog_core::{Error, NetError, ReadAt as _, Validator};
+use catalog_core::{Cancel, Cx, Error, HttpSource, ModelRef, NetError, ReadAt as _, RemoteReader, Source, Validator};
 
 use crate::common::noise;
 use crate::server::{Asked, Server, answer, part, redirect, send};
@@ -274,6 +274,102 @@ fn a_place_that_expires_is_asked_for_again() {
         assert!(read(&reader, offset, 100_000).unwrap() == content()[offset as usize..][..100_000]);
     }
     assert!(hub.connections() < store.connections(), "{} {}", hub.connections(), store.connections());
+}
+
+// Red when a place that was sent to outlives what was resolved: the second reader is sent to where the first one was.
+#[test]
+fn a_place_is_that_of_one_version() {
+    let store = Server::new(|asked, stream| {
+        let (seed, tag) = if asked.path() == "/one" { (7, "ETag: \"one\"\r\n") } else { (8, "ETag: \"two\"\r\n") };
+        send(stream, &part(asked, &noise(300_000, seed), tag));
+    });
+    let target = store.url("/");
+    let is_new = Arc::new(AtomicBool::new(false));
+    let now = Arc::clone(&is_new);
+    let hub = Server::new(move |_, stream| {
+        let name = if now.load(Ordering::SeqCst) { "two" } else { "one" };
+        send(stream, &redirect(&format!("{target}{name}")));
+    });
+    let client = client(&format!("{} {}", hub.rule(), store.rule()));
+    let source: Arc<dyn Source> = Arc::new(HttpSource::new());
+    for seed in [7, 8] {
+        is_new.store(seed == 8, Ordering::SeqCst);
+        let url = ModelRef::parse(&hub.url("/a")).unwrap();
+        let file = source.resolve(&url, &Cx::new(&client, &())).unwrap().files.remove(0);
+        let reader = RemoteReader::new(source.clone(), file, client.clone(), Arc::new(())).unwrap();
+        for offset in [0, 100_000] {
+            let bytes = read(&reader, offset, 100_000).unwrap();
+            assert!(bytes == noise(300_000, seed)[offset as usize..][..100_000], "{seed} {offset}");
+        }
+    }
+    // Once to resolve, once to read.
+    assert_eq!(hub.heads().len(), 4);
+}
+
+// Red when the end of a stream is not looked for: it has more bytes than the file had, and what was read is of neither version.
+#[test]
+fn a_stream_that_is_longer_has_changed() {
+    let longer = |more: &'static [u8]| {
+        Server::new(move |asked, stream| match asked.number {
+            0 => send(stream, &part(asked, &content(), TAG)),
+            // It ends with the connection.
+            _ => {
+                send(stream, format!("HTTP/1.1 200 OK\r\nConnection: close\r\n{TAG}\r\n").as_bytes());
+                send(stream, &[&content(), more].concat());
+            }
+        })
+    };
+    let read_all = |server: &Server| {
+        let client = client(&server.rule());
+        read(&reader(&client, &server.url("/a"), &Told::default())?, 0, 300_000)
+    };
+    assert!(read_all(&longer(b"")).unwrap() == content());
+    let error = read_all(&longer(b"x")).unwrap_err();
+    assert!(matches!(error.net(), Some(NetError::Changed { .. })), "{error}");
+}
+
+// Red when the date alone is what is pinned: another file of the same second, such as one that was moved there, is no other.
+#[test]
+fn a_date_is_pinned_with_the_size() {
+    let server = Server::new(|asked, stream| {
+        let length = if asked.number == 0 { 300 } else { 301 };
+        let dated = "Last-Modified: Mon, 02 Jan 2023 03:04:05 GMT\r\n";
+        send(stream, &part(asked, &content()[..length], dated));
+    });
+    let pinned = || resolve(&client(&server.rule()), &server.url("/a")).unwrap().pinned.unwrap();
+    assert_eq!([pinned(), pinned()], ["300 Mon, 02 Jan 2023 03:04:05 GMT", "301 Mon, 02 Jan 2023 03:04:05 GMT"]);
+}
+
+// Red when the first byte of a file, or what a redirect says, is not read: each is then the last of its connection.
+#[test]
+fn connections_are_used_again() {
+    let store = Server::keeping(|asked| part(asked, &content(), TAG));
+    let target = store.url("/a");
+    let hub = Server::keeping(move |_| answer("302 Found", &format!("Location: {target}\r\n"), b"it is elsewhere"));
+    let client = client(&format!("{} {}", hub.rule(), store.rule()));
+    for _ in 0..3 {
+        let reader = reader(&client, &hub.url("/a"), &Told::default()).unwrap();
+        assert_second(&read(&reader, 100_000, 100_000).unwrap());
+    }
+    assert_eq!((hub.heads().len(), store.heads().len()), (6, 6));
+    assert_eq!((hub.connections(), store.connections()), (1, 1));
+}
+
+// Red when each `Cancel` has a client of its own: two calls have two connections, and twice the rate.
+#[test]
+fn one_client_does_the_work_of_several_calls() {
+    let server = Server::keeping(|asked| part(asked, &content(), TAG));
+    let client = client(&server.rule());
+    let (one, two) = (Cancel::new(), Cancel::new());
+    for cancel in [&one, &two] {
+        resolve(&client.with_cancel(cancel), &server.url("/a")).unwrap();
+    }
+    assert_eq!(server.connections(), 1);
+    // What ends one does not end the other, on the connection that both have used.
+    one.cancel();
+    assert!(resolve(&client.with_cancel(&one), &server.url("/a")).unwrap_err().is_cancelled());
+    resolve(&client.with_cancel(&two), &server.url("/a")).unwrap();
+    assert_eq!(server.connections(), 1);
 }
 
 #[test]

@@ -14,7 +14,7 @@ struct Seen {
     is_over: AtomicBool,
 }
 
-/// Listens on 127.0.0.1, one request a connection, until it is dropped.
+/// Listens on 127.0.0.1 until it is dropped; one request a connection, unless it keeps them.
 pub(crate) struct Server {
     pub(crate) port: u16,
     seen: Arc<Seen>,
@@ -47,6 +47,19 @@ impl Asked<'_> {
 
 impl Server {
     pub(crate) fn new(answer: impl Fn(&Asked<'_>, &mut TcpStream) + Send + Sync + 'static) -> Self {
+        Server::start(false, answer)
+    }
+
+    /// One that keeps its connections for the next request.
+    pub(crate) fn keeping(answer: impl Fn(&Asked<'_>) -> Vec<u8> + Send + Sync + 'static) -> Self {
+        Server::start(true, move |asked, stream| {
+            let bytes = answer(asked);
+            let at = bytes.windows(CLOSE.len()).position(|part| part == CLOSE.as_bytes()).unwrap();
+            send(stream, &[&bytes[..at], &bytes[at + CLOSE.len()..]].concat());
+        })
+    }
+
+    fn start(keeps: bool, answer: impl Fn(&Asked<'_>, &mut TcpStream) + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
         let seen = Arc::new(Seen::default());
@@ -59,7 +72,7 @@ impl Server {
                 let Ok(stream) = stream else { continue };
                 own.connections.fetch_add(1, Ordering::SeqCst);
                 let (seen, answer) = (Arc::clone(&own), Arc::clone(&answer));
-                std::thread::spawn(move || serve(stream, &seen, &*answer));
+                std::thread::spawn(move || serve(stream, keeps, &seen, &*answer));
             }
         });
         Server { port, seen, thread: Some(thread) }
@@ -105,28 +118,36 @@ impl Drop for Server {
     }
 }
 
-fn serve(mut stream: TcpStream, seen: &Seen, answer: &(dyn Fn(&Asked<'_>, &mut TcpStream) + Send + Sync)) {
+fn serve(mut stream: TcpStream, keeps: bool, seen: &Seen, answer: &(dyn Fn(&Asked<'_>, &mut TcpStream) + Send + Sync)) {
+    while let Some(head) = read_head(&mut stream) {
+        let number = {
+            let mut heads = seen.heads.lock().unwrap();
+            heads.push(head.clone());
+            heads.len() - 1
+        };
+        answer(&Asked { head: &head, number }, &mut stream);
+        if !keeps {
+            break;
+        }
+    }
+    let _ = stream.shutdown(Shutdown::Write);
+    // The other side is let to read what was sent: a socket that is closed with something unread takes it back.
+    let _ = stream.set_read_timeout(Some(std::time::Duration::from_millis(200)));
+    while matches!(stream.read(&mut [0; 1024]), Ok(1..)) {}
+}
+
+fn read_head(stream: &mut TcpStream) -> Option<String> {
     let mut head = Vec::new();
     let mut byte = [0];
     while !head.ends_with(b"\r\n\r\n") {
         match stream.read(&mut byte) {
             Ok(1) => head.push(byte[0]),
-            _ => return,
+            _ => return None,
         }
     }
     let head = String::from_utf8_lossy(&head).into_owned();
     let (line, headers) = head.split_once("\r\n").unwrap();
-    let head = format!("{line}\n{}", headers.replace("\r\n", "\n").to_ascii_lowercase());
-    let number = {
-        let mut heads = seen.heads.lock().unwrap();
-        heads.push(head.clone());
-        heads.len() - 1
-    };
-    answer(&Asked { head: &head, number }, &mut stream);
-    let _ = stream.shutdown(Shutdown::Write);
-    // The other side is let to read what was sent: a socket that is closed with something unread takes it back.
-    let _ = stream.set_read_timeout(Some(std::time::Duration::from_millis(200)));
-    while matches!(stream.read(&mut [0; 1024]), Ok(1..)) {}
+    Some(format!("{line}\n{}", headers.replace("\r\n", "\n").to_ascii_lowercase()))
 }
 
 pub(crate) fn send(stream: &mut TcpStream, bytes: &[u8]) {
@@ -134,9 +155,11 @@ pub(crate) fn send(stream: &mut TcpStream, bytes: &[u8]) {
     let _ = stream.write_all(bytes);
 }
 
+const CLOSE: &str = "Connection: close\r\n";
+
 /// An answer with a body.
 pub(crate) fn answer(status: &str, headers: &str, body: &[u8]) -> Vec<u8> {
-    let mut bytes = format!("HTTP/1.1 {status}\r\nConnection: close\r\n{headers}").into_bytes();
+    let mut bytes = format!("HTTP/1.1 {status}\r\n{CLOSE}{headers}").into_bytes();
     bytes.extend_from_slice(format!("Content-Length: {}\r\n\r\n", body.len()).as_bytes());
     bytes.extend_from_slice(body);
     bytes

@@ -30,37 +30,56 @@ pub(crate) fn paths_of_page(text: &[u8]) -> Option<Vec<String>> {
     Some(files.into_iter().map(|file| file.path).collect())
 }
 
+use std::fmt;
 use std::ops::Range;
+use std::sync::LazyLock;
 
 use url::Url;
 
 use super::selection::Selection;
-use super::{Cx, Listing, Opened, Ranged, RemoteFile, Source};
+use super::{Cx, Listing, Opened, RemoteFile, Source};
 use crate::error::{Error, NetError, Result};
-use crate::excerpt::excerpt;
 use crate::model_ref::ModelRef;
-use crate::net::shown;
+use crate::net::{shown, shown_text};
 use api::Hub;
 
 /// A server that the Hub sends us to may deny what the Hub has just signed, when its clock is ahead. The Hub is asked so often.
 const SIGNATURES: u32 = 3;
 
 /// Repositories of the Hugging Face Hub.
-#[derive(Debug, Default)]
 pub struct HfSource {
-    options: HfOptions,
-    ranged: Ranged,
+    options: LazyLock<Result<HfOptions>, Box<dyn FnOnce() -> Result<HfOptions> + Send>>,
+}
+
+impl Default for HfSource {
+    fn default() -> Self {
+        HfSource::new(HfOptions::default())
+    }
+}
+
+impl fmt::Debug for HfSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HfSource").finish_non_exhaustive()
+    }
 }
 
 impl HfSource {
     /// One that has asked nobody yet.
     #[must_use]
     pub fn new(options: HfOptions) -> Self {
-        HfSource { options, ..HfSource::default() }
+        HfSource::with(|| Ok(options))
     }
 
-    fn check_online(&self, reference: impl FnOnce() -> String) -> Result<()> {
-        if self.options.is_offline() { Err(Error::Offline { reference: reference() }) } else { Ok(()) }
+    /// The same; the options are read when the Hub is first asked.
+    #[must_use]
+    pub fn with(read: impl FnOnce() -> Result<HfOptions> + Send + 'static) -> Self {
+        HfSource { options: LazyLock::new(Box::new(read)) }
+    }
+
+    /// The options, if the Hub may be asked.
+    fn online(&self, reference: impl FnOnce() -> String) -> Result<&HfOptions> {
+        let options = self.options.as_ref().map_err(Error::clone)?;
+        if options.is_offline() { Err(Error::Offline { reference: reference() }) } else { Ok(options) }
     }
 }
 
@@ -68,8 +87,8 @@ impl Source for HfSource {
     /// Pins the revision to a commit, and lists the file or the files below the folder that the reference names.
     fn resolve(&self, reference: &ModelRef, cx: &Cx<'_>) -> Result<Listing> {
         let repository = Repository::of(reference)?;
-        self.check_online(|| reference.to_string())?;
-        let hub = Hub::new(&self.options, &repository, cx);
+        let options = self.online(|| reference.shown())?;
+        let hub = Hub::new(options, &repository, cx);
         let fixed = self.fixed(reference);
         let commit = match &fixed {
             Some(commit) => commit.clone(),
@@ -81,7 +100,7 @@ impl Source for HfSource {
             let url = hub.file_url(&commit, &file.path);
             RemoteFile::new(file.name, url).with_size(file.size_bytes).with_expected(file.expected)
         });
-        let named_by = self.options.endpoint().host_str().map(str::to_owned);
+        let named_by = options.endpoint().host_str().map(str::to_owned);
         let listing = Listing::new(repository.label(), kind, files.collect()).with_named_by(named_by);
         Ok(listing.with_pinned(commit, fixed.is_some()))
     }
@@ -95,8 +114,8 @@ impl Source for HfSource {
         if let fixed @ Some(_) = self.fixed(reference) {
             return Ok(fixed);
         }
-        self.check_online(|| reference.to_string())?;
-        Hub::new(&self.options, &Repository::of(reference)?, cx).pin().map(Some)
+        let options = self.online(|| reference.shown())?;
+        Hub::new(options, &Repository::of(reference)?, cx).pin().map(Some)
     }
 
     fn at(&self, reference: &ModelRef, pinned: &str) -> ModelRef {
@@ -111,15 +130,15 @@ impl Source for HfSource {
 
     fn open(&self, file: &RemoteFile, range: Range<u64>, cx: &Cx<'_>) -> Result<Opened> {
         let url = Url::parse(&file.url).map_err(|e| Error::Net {
-            url: excerpt(&file.url),
+            url: shown_text(&file.url),
             source: NetError::malformed(format!("it is no URL: {e}")),
         })?;
-        self.check_online(|| shown(&url))?;
-        let headers = self.options.headers(&url);
-        let refusal = |response| refusal::read(response, &self.options);
+        let options = self.online(|| shown(&url))?;
+        let headers = options.headers(&url);
+        let refusal = |response| refusal::read(response, options);
         let mut times = 1;
         loop {
-            match self.ranged.open_or(file, &headers, range.clone(), cx, &refusal) {
+            match cx.open_range_or(file, &headers, range.clone(), &refusal) {
                 // What the Hub itself denies is a `NetError::Hub`.
                 Err(Error::Net { source: NetError::Denied { .. }, .. }) if times < SIGNATURES => times += 1,
                 other => return other,
@@ -140,7 +159,7 @@ impl<'a> Repository<'a> {
     fn of(reference: &'a ModelRef) -> Result<Self> {
         let ModelRef::Hf { org, repo, path } = reference else {
             let scheme = reference.scheme().to_owned();
-            return Err(Error::NoFetcher { scheme, reference: reference.to_string() });
+            return Err(Error::NoFetcher { scheme, reference: reference.shown() });
         };
         let (name, revision) = repo.split_once('@').unwrap_or((repo, "main"));
         Ok(Repository { org, name, revision, path: path.as_deref() })
