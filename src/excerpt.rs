@@ -11,6 +11,11 @@ pub(crate) fn url(text: &str) -> String {
     excerpt(&format!("{scheme}{slashes}{host}{path}{query}"))
 }
 
+/// A reference. One that is a URL as [`url`] has it.
+pub(crate) fn reference(text: &str) -> String {
+    if text.contains("://") { url(text) } else { text.to_owned() }
+}
+
 /// Cuts text from outside to a length that fits an error line.
 pub(crate) fn excerpt(text: &str) -> String {
     const LIMIT_CHARS: usize = 120;

@@ -823,3 +823,16 @@ fn rules_of_the_network_are_kept_and_checked() {
     assert!(error.contains("--allow-net models.example"), "{error}");
     assert_eq!(host.words("config unset allow_net --json").done().json_line()["value"], Value::Null);
 }
+
+// Red when an error names the whole reference.
+#[test]
+fn what_is_secret_in_a_reference_is_not_said() {
+    let host = Host::new();
+    for (words, code) in [("--offline", 7), ("--allow-net other.example", 6)] {
+        let words = format!("stage https://user:secret@models.example/a?X-Signature=secret --retries 0 {words}");
+        let error = host.words(&words).failed(code);
+        assert!(error.contains("models.example/a?…") && !error.contains("secret"), "{error}");
+    }
+    let error = host.words("stage ftp://user:secret@models.example/a?X-Signature=secret").failed(2);
+    assert!(!error.contains("secret"), "{error}");
+}

@@ -39,7 +39,7 @@ impl ModelFetcher for FileFetcher {
     fn ensure_present(&self, mr: &ModelRef) -> Result<ResolvedModel> {
         let id = mr.id()?;
         let ModelRef::File { path } = mr else {
-            return Err(Error::NoFetcher { scheme: mr.scheme().to_owned(), reference: id });
+            return Err(Error::NoFetcher { scheme: mr.scheme().to_owned(), reference: mr.shown() });
         };
         let local_path = absolute(path)?;
         source_meta(&local_path)?;

@@ -63,10 +63,7 @@ pub enum ModelRef {
 impl ModelRef {
     /// Reads a reference. It looks at the text only, never at the disk or the network.
     pub fn parse(text: &str) -> Result<Self> {
-        read(text).map_err(|reason| {
-            let input = if text.contains("://") { excerpt::url(text) } else { excerpt(text) };
-            Error::InvalidRef { input, reason }
-        })
+        read(text).map_err(|reason| Error::InvalidRef { input: excerpt(&excerpt::reference(text)), reason })
     }
 
     /// The revision of a Hugging Face reference: the part of `repo` after the `@`.

@@ -51,7 +51,7 @@ impl Question {
         self.files.get_or_init(|| {
             self.ask().unwrap_or_else(|error| {
                 // There may be another source.
-                let (what, why) = (self.reference.to_string(), error.to_string());
+                let (what, why) = (self.reference.shown(), error.to_string());
                 self.asking.observer.on(&Event::NotAsked { what: &what, why: &why });
                 Vec::new()
             })
@@ -73,7 +73,7 @@ pub(super) struct RemoteFile {
 
 impl ReadAt for RemoteFile {
     fn name(&self) -> String {
-        self.origin.reference.to_string()
+        self.origin.reference.shown()
     }
 
     fn size_bytes(&self) -> u64 {

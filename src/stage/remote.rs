@@ -73,7 +73,7 @@ pub(super) fn decide(
     let held = question.held(store, known)?;
     let Some(sources) = from.sources.filter(|sources| sources.takes(reference)) else {
         // One that nobody here can fetch is fine when the catalog holds it already.
-        let (scheme, reference) = (reference.scheme().to_owned(), question.name.clone());
+        let (scheme, reference) = (reference.scheme().to_owned(), reference.shown());
         return held
             .map_or_else(|| Err(Error::NoFetcher { scheme, reference }), |record| question.given(store, record, None));
     };
@@ -83,7 +83,7 @@ pub(super) fn decide(
             question.tell_not_asked("offline");
             question.given(store, record, None)
         }
-        None if options.offline => Err(Error::Offline { reference: question.name }),
+        None if options.offline => Err(Error::Offline { reference: reference.shown() }),
         _ => Ok(Decision::Ask(Box::new(question))),
     }
 }
@@ -168,7 +168,7 @@ impl Question {
 
     fn tell_not_asked(&self, why: &str) {
         if let Some(observer) = &self.options.observer {
-            observer.on(&Event::NotAsked { what: &self.name, why });
+            observer.on(&Event::NotAsked { what: &self.reference.shown(), why });
         }
     }
 

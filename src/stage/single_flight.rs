@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::cancel::Cancel;
 use crate::error::Result;
+use crate::excerpt;
 use crate::fs::lock::{Hold, Lock, Wait, busy, poll};
 use crate::layout;
 use crate::observer::{Event, Observer};
@@ -50,9 +51,10 @@ pub(super) fn begin(
     cancel: &Cancel,
 ) -> Result<SingleFlight> {
     let path = layout::lock_fetch(reference);
+    let what = excerpt::reference(reference);
     let start = Instant::now();
     loop {
-        cancel.check(|| format!("waiting for {reference}"))?;
+        cancel.check(|| format!("waiting for {what}"))?;
         let tick = match wait {
             Wait::Never => Wait::Never,
             Wait::UpTo(limit) => Wait::UpTo(limit.saturating_sub(start.elapsed()).min(TICK)),
@@ -65,7 +67,7 @@ pub(super) fn begin(
             flight.tell();
             return Ok(flight);
         }
-        show_progress_of_worker(store, reference, &path, observer);
+        show_progress_of_worker(store, &what, &path, observer);
         let is_over = match wait {
             Wait::Never => true,
             Wait::UpTo(limit) => start.elapsed() >= limit,
@@ -78,13 +80,13 @@ pub(super) fn begin(
     }
 }
 
-fn show_progress_of_worker(store: &Store, reference: &str, path: &Path, observer: &dyn Observer) {
+fn show_progress_of_worker(store: &Store, what: &str, path: &Path, observer: &dyn Observer) {
     // It may be half written: then it is shown next time.
     let Ok(Some(text)) = store.root.read_start(path, MAX_PROGRESS_BYTES) else { return };
     let progress = serde_json::from_slice::<Progress>(&text).ok();
     let (bytes_done, bytes_total, bytes_per_s) =
         progress.map_or((0, 0, 0), |progress| (progress.bytes_done, progress.bytes_total, progress.bytes_per_s));
-    observer.on(&Event::Waiting { what: reference, bytes_done, bytes_total, bytes_per_s });
+    observer.on(&Event::Waiting { what, bytes_done, bytes_total, bytes_per_s });
 }
 
 impl SingleFlight {
