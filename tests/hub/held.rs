@@ -10,6 +10,8 @@ use catalog_core::{
     StageOptions, UsedMode,
 };
 
+use serde_json::json;
+
 use crate::common::{self, Host, blob_path, noise, set_mode};
 use crate::server::{Hub, host as host_of};
 use crate::{LARGE, content, quick};
@@ -187,4 +189,20 @@ fn a_repair_from_a_good_file_asks_nobody() {
     let options = RepairOptions::default().with_from(vec![std::sync::Arc::new(good)]);
     let report = catalog.repair(&*receipt.id, &options).unwrap();
     assert_eq!((report.files, hub.counts()), (1, (0, 0)));
+}
+
+// Red when each worker of a server without ranges begins the file again: it sends it several times.
+#[test]
+fn a_server_without_ranges_sends_a_large_file_about_once() {
+    const SIZE_BYTES: usize = (34 << 20) + 5;
+    let bytes = noise(SIZE_BYTES, 7);
+    let Some(hub) = Hub::start_with(&[], &[("acme/large/a.gguf", &bytes)]) else { return };
+    for good_ranges in [0, 2] {
+        hub.rule(&json!({"kind": "no-range", "origin": "cdn", "skip": good_ranges}));
+        let host = Host::new();
+        let receipt = catalog(&host, &hub).stage(&reference("hf:acme/large/a.gguf"), &StageOptions::default()).unwrap();
+        assert_eq!(receipt.digest, Digest::sha256_of(&bytes));
+        let sent = hub.sent_by_cdn();
+        assert!(sent < 2 * SIZE_BYTES as u64, "{sent}: {:?}", hub.log());
+    }
 }
