@@ -28,6 +28,23 @@ def free_port():
         return probe.getsockname()[1]
 
 
+def private_bytes(command, env):
+    """The most anonymous memory that a process was seen with: it is looked at every 5 ms."""
+    process, most = subprocess.Popen(command, env={**os.environ, **env}, **QUIET), 0
+    while process.poll() is None:
+        with open(f"/proc/{process.pid}/status") as status:
+            sizes = [int(line.split()[1]) << 10 for line in status if line.startswith("RssAnon")]
+        most = max(most, *sizes, 0)
+        time.sleep(0.005)
+    if process.returncode != 0:
+        raise SystemExit(f"error: {command[:6]} ended with {process.returncode}")
+    return most
+
+
+def memory(work, command, env):
+    print(f"| {work} | catalog stage, private memory | {private_bytes(command, env) / (1 << 20):.0f} MiB | | | |", flush=True)
+
+
 def run(command, env=None, cwd=None):
     """Seconds of the wall and of the processor, of the process and its children."""
     before, start = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
@@ -91,6 +108,11 @@ def large(port, path):
     allow = ["--allow-net", f"127.0.0.1:{port}", "--digest", f"sha256:{digest}"]
     turns.add("catalog stage", lambda folder: staged(folder, url, *allow))
     turns.measure().show()
+    for connections in (4, 16):
+        os.makedirs(f"{FOLDER}/turn")
+        command, env = staged(f"{FOLDER}/turn", url, *allow, "--connections", str(connections))
+        memory(f"the same over {connections} connections", command, env)
+        shutil.rmtree(f"{FOLDER}/turn")
     again(url, allow)
 
 
@@ -149,6 +171,8 @@ def small():
                       lambda folder: ([client, "-c", script, f"{folder}/files"], {**env, "HF_HOME": f"{folder}/home"}))
         turns.add("catalog stage", lambda folder: staged(folder, "hf:acme/many", env=env))
         turns.measure().show()
+        os.makedirs(f"{FOLDER}/turn")
+        memory("the same", *staged(f"{FOLDER}/turn", "hf:acme/many", env=env))
     finally:
         process.kill()
         process.wait()

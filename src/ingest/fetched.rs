@@ -14,7 +14,7 @@ use crate::fs::Session;
 use crate::threads;
 
 /// How many are fetched at the same time. As many idle connections are kept to one host.
-const AT_ONCE: usize = 16;
+const AT_ONCE: usize = 32;
 
 /// How much memory they may take together.
 const MEMORY_BYTES: u64 = 32 << 20;

@@ -44,7 +44,7 @@ impl Sources {
         Ok(Sources { client, connections: CONNECTIONS, by_schemes: Vec::new() })
     }
 
-    /// How many connections one file is fetched over; 4, unless told otherwise.
+    /// How many connections one file is fetched over; 4, unless told otherwise, and never more than 16.
     #[must_use]
     pub fn with_connections(mut self, connections: usize) -> Self {
         self.connections = connections.max(1);

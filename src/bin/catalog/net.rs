@@ -27,7 +27,7 @@ pub(crate) struct Net {
     #[arg(long, value_name = "RATE", value_parser = amount::rate)]
     limit_rate: Option<u64>,
     /// How many connections one file is fetched over
-    #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u8).range(1..=64))]
+    #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u8).range(1..=16))]
     connections: u8,
     /// How often something is tried again that may pass
     #[arg(long, value_name = "N", default_value_t = 5)]

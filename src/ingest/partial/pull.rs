@@ -26,6 +26,9 @@ const SEGMENT_BYTES: u64 = 8 << 20;
 /// How far workers may be ahead of SHA-256, so that it finds in memory what it reads back.
 const AHEAD_BYTES: u64 = 128 << 20;
 
+/// More workers than that would wait for SHA-256, each with a buffer.
+const MOST_WORKERS: usize = (AHEAD_BYTES / SEGMENT_BYTES) as usize;
+
 /// How often one that waits looks whether it was cancelled.
 const TICK: Duration = Duration::from_millis(100);
 
@@ -79,7 +82,7 @@ impl<'a> Pull<'a> {
     pub(super) fn with_workers<T>(&self, work: impl FnOnce(bool) -> T) -> T {
         thread::scope(|scope| {
             let _over = Over(self); // also after a panic, or the workers would wait for ever
-            let wanted = self.way.source.connections().min(self.lock().segments.len());
+            let wanted = self.way.source.connections().min(MOST_WORKERS).min(self.lock().segments.len());
             let start = |number| threads::spawn(scope, move || self.work(number)).ok();
             let started = (0..wanted).map_while(start).count();
             work(started > 0 || wanted == 0)
