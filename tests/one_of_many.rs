@@ -240,6 +240,29 @@ fn a_collection_goes_on_past_what_it_cannot_remove() {
     assert!(report.failed.is_empty() && report.leftovers == 1 && !stuck.exists(), "{report:?}");
 }
 
+/// The last that a collection does is to remove lock files and notes of uses: here in a folder that is none, and one that is a
+/// folder.
+// Red when what fails there fails the collection: nobody hears what was evicted.
+#[test]
+fn a_collection_tells_what_it_has_evicted_whatever_fails_after_it() {
+    let host = Host::new();
+    let catalog = host.catalog();
+    stage(&catalog, &host.file("m", [1; 4096]), "m").unwrap();
+    let locks = host.root().join("locks/fetch");
+    fs::remove_dir_all(&locks).unwrap();
+    fs::write(&locks, "").unwrap();
+    let uses = host.root().join("uses");
+    let notes = ["0", "1"].map(|digit| uses.join(format!("{}.0", digit.repeat(32))));
+    fs::create_dir(&notes[0]).unwrap();
+    fs::write(&notes[1], "").unwrap();
+    let report = catalog.gc(&no_grace().with_max_bytes(Some(0))).unwrap();
+    assert_eq!((report.entries, report.blobs, report.physical_bytes), (1, 1, 4096), "{report:?}");
+    let failed: Vec<_> = report.failed.iter().map(|failure| failure.error.to_string()).collect();
+    let is_told = |name: &str| failed.iter().any(|error| error.contains(name));
+    assert!(failed.len() == 2 && is_told("locks/fetch") && is_told("uses/0000"), "{failed:?}");
+    assert!(!notes[1].exists(), "the other note");
+}
+
 /// Two entries of the same bytes: the folder of the one that was adopted leads out of the root by now.
 // Red when what cannot be shown again of another entry fails the repair of the one that was asked for.
 #[test]

@@ -18,7 +18,7 @@ use crate::fs::{now_ms, spare_descriptors};
 use crate::index::{Change, StoredRecord};
 use crate::ingest;
 use crate::layout::{self, LockFile, Thing};
-use crate::store::{Fate, NotedUses, Store, Sweep, each_once, remove_stray_notes};
+use crate::store::{Fate, NotedUses, Store, Sweep, each_once, stray_notes};
 
 /// The most entries that are evicted in one write of the index. Each holds a descriptor until its blobs are out of the way.
 const EVICTIONS_AT_ONCE: usize = 200;
@@ -51,13 +51,18 @@ pub(crate) fn execute(store: &Store, plan: &GcPlan) -> Result<GcReport> {
     swept.freed.iter().for_each(|freed| run.report.add(freed));
     run.report.failed.extend(swept.failed.into_iter().map(|error| GcFailure { action: None, error }));
     run.empty_trash(plan)?;
-    run.remove_locks()?;
-    run.report.leftovers += remove_stray_notes(store, plan.policy.grace)?;
+    // Everything above is done by now, and is told whatever comes of these.
+    for done in [run.remove_locks(), run.remove_stray_notes()] {
+        run.report.failed.extend(done.err().map(|error| GcFailure { action: None, error }));
+    }
     let mut report = run.report;
     store.complete();
     if report.skipped > 0 || !report.failed.is_empty() {
         // What the plan counted on did not come free.
-        report.shortfall_bytes = shortfall(&gather(store)?, &plan.policy);
+        match gather(store) {
+            Ok(facts) => report.shortfall_bytes = shortfall(&facts, &plan.policy),
+            Err(error) => report.failed.push(GcFailure { action: None, error }),
+        }
     }
     tracing::debug!(entries = report.entries, bytes = report.physical_bytes, "collected");
     Ok(report)
@@ -278,6 +283,18 @@ impl Run<'_> {
             match self.remove_lock(&path) {
                 Ok(is_removed) => self.report.locks += u64::from(is_removed),
                 Err(error) if error.is_permission_denied() => {} // another user's, who may work on it
+                Err(error) => self.report.failed.push(GcFailure { action: None, error }),
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes notes of uses that no entry needs. Those of another user stay, but for the owner of the root and the superuser.
+    fn remove_stray_notes(&mut self) -> Result<()> {
+        for note in stray_notes(self.store, self.policy.grace)? {
+            match self.store.root.remove_file(&note) {
+                Ok(is_removed) => self.report.leftovers += u64::from(is_removed),
+                Err(error) if error.is_permission_denied() => {}
                 Err(error) => self.report.failed.push(GcFailure { action: None, error }),
             }
         }

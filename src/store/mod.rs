@@ -36,7 +36,7 @@ pub(crate) use quarantine::Taken;
 pub(crate) use roots::{Needed, Roots, each_once};
 pub(crate) use sweep::{Fate, Sweep};
 pub(crate) use undo::undo;
-pub(crate) use uses::{NotedUses, remove_stray_notes};
+pub(crate) use uses::{NotedUses, stray_notes};
 
 use std::fmt;
 use std::path::Path;

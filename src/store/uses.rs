@@ -6,8 +6,9 @@
 //! users has one of their own, by its number.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsString;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
 use super::{Shared, Store, check_store_file, each};
@@ -218,30 +219,22 @@ fn noted_ms(mtime_ns: i128) -> u64 {
     u64::try_from(mtime_ns / 1_000_000).unwrap_or(0)
 }
 
-/// Removes the notes of ids that have no entry, and that nobody wrote within `grace`. Returns how many; those that belong to
-/// another user stay, but for the owner of the root and the superuser. Where this user may not look, all stay.
-pub(crate) fn remove_stray_notes(store: &Store, grace: Duration) -> Result<u64> {
+/// The notes of ids that have no entry, and that nobody wrote within `grace`. None where this user may not look.
+pub(crate) fn stray_notes(store: &Store, grace: Duration) -> Result<Vec<PathBuf>> {
     let folder = Path::new(layout::USES);
     let notes = match store.root.entries(folder) {
-        Err(error) if error.is_permission_denied() => return Ok(0),
+        Err(error) if error.is_permission_denied() => return Ok(Vec::new()),
         notes => notes?,
     };
     if notes.is_empty() {
-        return Ok(0);
+        return Ok(Vec::new());
     }
     let shards = store.index.all()?;
     let keys: BTreeSet<String> =
         shards.iter().flat_map(|shard| shard.all()).map(|record| layout::use_key(&record.entry.id)).collect();
-    let mut removed = 0;
-    for (name, meta) in notes {
-        let is_stray = matches!(layout::classify_in(folder, &name), Thing::UseNote { key, .. } if !keys.contains(&key));
-        if is_stray && meta.age() >= grace {
-            match store.root.remove_file(&folder.join(name)) {
-                Ok(is_removed) => removed += u64::from(is_removed),
-                Err(error) if error.is_permission_denied() => {}
-                Err(error) => return Err(error),
-            }
-        }
-    }
-    Ok(removed)
+    let is_stray = |(name, meta): &(OsString, Meta)| {
+        matches!(layout::classify_in(folder, name), Thing::UseNote { key, .. } if !keys.contains(&key))
+            && meta.age() >= grace
+    };
+    Ok(notes.into_iter().filter(is_stray).map(|(name, _)| folder.join(name)).collect())
 }

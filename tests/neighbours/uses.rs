@@ -132,7 +132,7 @@ print(fcntl.fcntl(note, fcntl.F_GETLEASE) == fcntl.F_WRLCK)";
 
 /// Nobody is let in, or names can be listed and not looked at.
 // Red when `NotedUses::read` fails: so do `list`, `verify --all`, `gc`, and a `stage` that makes room; when
-// `remove_stray_notes` does, `gc` does.
+// `stray_notes` does, `gc` does.
 #[test]
 fn notes_that_cannot_be_read_stop_nobody() {
     for mode in [0o700, 0o744] {
@@ -191,7 +191,7 @@ fn set_times_of_real_notes(place: &Place) {
     }
 }
 
-// Red when `remove_stray_notes` is not called, or takes those of entries.
+// Red when stray notes are not removed, and when those of entries are.
 #[test]
 fn notes_go_with_their_entries() {
     let Some(place) = Place::new(0o755) else { return };
