@@ -12,6 +12,14 @@ pub(super) fn canonical(address: IpAddr) -> IpAddr {
     }
 }
 
+/// The same of a net, if all of it is.
+pub(super) fn canonical_net(net: IpNet) -> IpNet {
+    match (canonical(net.addr()), net.prefix_len().checked_sub(96)) {
+        (v4 @ IpAddr::V4(_), Some(length)) if net.addr().is_ipv6() => IpNet::new(v4, length).unwrap_or(net),
+        _ => net,
+    }
+}
+
 /// What it is, if it is not of the public internet: by the special-purpose registries of IANA, with what is not global in
 /// them. Azure's metadata server has a public address.
 pub(super) fn kind_of(address: IpAddr) -> Option<&'static str> {

@@ -4,7 +4,6 @@
 
 use std::cell::RefCell;
 use std::fmt;
-use std::fs;
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs as _};
 use std::sync::{Arc, mpsc};
@@ -21,6 +20,7 @@ use ureq::unversioned::transport::{
 use ureq::{Agent, Proxy, ProxyProtocol};
 use url::{Host, Url};
 
+use super::file;
 use super::options::ClientOptions;
 use super::policy::Policy;
 use super::proxy::Proxies;
@@ -29,6 +29,9 @@ use crate::error::{Error, Refused, Result};
 
 /// Where curl looks for a proxy of every kind but https, if no port is named.
 const PROXY_PORT: u16 = 1080;
+
+/// All authorities that there are take a thirtieth of it.
+const MAX_CA_BYTES: u64 = 8 << 20;
 
 /// The most that the header of an answer may have.
 pub(super) const MAX_HEADER_BYTES: usize = 64 << 10;
@@ -138,7 +141,7 @@ fn tls(options: &ClientOptions) -> Result<TlsConfig> {
         return Ok(TlsConfig::builder().root_certs(RootCerts::PlatformVerifier).build());
     };
     let fail = |reason: String| Error::InvalidNetSetting { what: path.display().to_string(), reason };
-    let pem = fs::read(path).map_err(|e| fail(e.to_string()))?;
+    let pem = file::read(path, MAX_CA_BYTES).map_err(|e| fail(e.to_string()))?;
     let items: Result<Vec<_>, _> = parse_pem(&pem).collect();
     let items = items.map_err(|e| fail(format!("it is not PEM: {e}")))?;
     let of = |item| match item {
@@ -280,5 +283,35 @@ impl<T: Transport> Transport for Cancelled<T> {
 
     fn is_tls(&self) -> bool {
         self.0.is_tls()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    // Red when the port of a proxy that names none is that of its scheme.
+    #[rstest]
+    #[case("a.example", "a.example:1080")]
+    #[case("http://a.example", "a.example:1080")]
+    #[case("http://a.example:80", "a.example:80")]
+    #[case("a.example:8080", "a.example:8080")]
+    #[case("https://a.example", "a.example:443")]
+    #[case("https://a.example:443/", "a.example:443")]
+    #[case("socks5h://a.example", "a.example:1080")]
+    #[case("socks5://[::1]:9", "[::1]:9")]
+    fn where_a_proxy_is(#[case] text: &str, #[case] place: &str) {
+        assert_eq!(read_proxy(text).unwrap().uri().authority().unwrap().as_str(), place);
+    }
+
+    // Red when it is derived.
+    #[test]
+    fn the_guard_does_not_say_who_the_proxy_knows() {
+        let proxy = read_proxy("http://user:secret@a.example").map(|proxy| proxy.uri().clone());
+        assert!(proxy.as_ref().unwrap().to_string().contains("secret"));
+        let guard = Guard { policy: Arc::default(), proxy };
+        assert!(!format!("{guard:?}").contains("secret"));
     }
 }

@@ -232,7 +232,8 @@ pub(super) fn read_failure(error: ureq::Error) -> Result<NetError, Error> {
         ureq::Error::LargeResponseHeader(..) => large_header(),
         ureq::Error::Protocol(e) => NetError::malformed(e.to_string()),
         ureq::Error::Http(e) => NetError::malformed(e.to_string()),
-        ureq::Error::BadUri(e) => NetError::malformed(e),
+        // Its own words have the URL in them.
+        ureq::Error::BadUri(_) => NetError::malformed("it is no URL of a server"),
         ureq::Error::Timeout(phase) => NetError::unreachable(format!("it took too long ({phase})")),
         ureq::Error::HostNotFound => NetError::unreachable("the name of its host leads nowhere"),
         other => NetError::unreachable(other.to_string()),

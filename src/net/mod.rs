@@ -6,6 +6,7 @@
 //! machine.rs    a file of the administrator's that can only narrow
 //! address.rs    what an address is, if it is not of the public internet
 //! proxy.rs      proxies, by the rules of curl
+//! file.rs       a small file of settings
 //! options.rs    how a client behaves
 //! agent.rs      connections; the second gate
 //! client.rs     requests; the first gate, redirects, and asking again
@@ -20,6 +21,7 @@ mod address;
 mod agent;
 mod answer;
 mod client;
+pub(crate) mod file;
 mod machine;
 mod options;
 mod pace;
@@ -62,6 +64,11 @@ pub(crate) fn name_of(url: &Url) -> String {
         format!("?…{digest:.16x}")
     });
     format!("{}{}{query}", shown_origin(url), url.path())
+}
+
+/// The parts of a list that has commas or blanks between them.
+fn listed(text: &str) -> impl Iterator<Item = &str> {
+    text.split(|c: char| c == ',' || c.is_whitespace()).filter(|part| !part.is_empty())
 }
 
 /// Scheme, host and port, without the port that is the scheme's own.

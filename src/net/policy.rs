@@ -1,5 +1,6 @@
 //! The policy: which servers may be spoken to. Two gates, and every request goes through both at each hop.
 
+use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
 
@@ -8,7 +9,7 @@ use url::{Host, Url};
 use super::address::kind_of;
 use super::machine::{MACHINE_FILE, Machine};
 use super::rule::{self, Purpose, Rule, is_name, rule_for};
-use super::shown_origin;
+use super::{listed, shown_origin};
 use crate::error::{Error, Refused, Result};
 use crate::excerpt::excerpt;
 
@@ -42,8 +43,7 @@ impl Policy {
 
     /// Allows what each rule of a list names, as an environment variable has it: with commas or blanks between them.
     pub fn allow_list(self, text: &str) -> Result<Self> {
-        let mut rules = text.split(|c: char| c == ',' || c.is_whitespace()).filter(|rule| !rule.is_empty());
-        rules.try_fold(self, Policy::allow)
+        listed(text).try_fold(self, Policy::allow)
     }
 
     /// Takes away what a file of the machine does not allow. It can only narrow.
@@ -57,13 +57,19 @@ impl Policy {
 
     /// Takes away what the machine does not allow: `/etc/catalog/net.toml`, if it is there, and the file that
     /// `CATALOG_NET_POLICY` names.
-    pub fn narrow_by_machine(mut self) -> Result<Self> {
-        if Path::new(MACHINE_FILE).symlink_metadata().is_ok() {
-            self = self.narrow(MACHINE_FILE)?;
-        }
+    pub fn narrow_by_machine(self) -> Result<Self> {
+        let policy = self.narrow_if_there(Path::new(MACHINE_FILE))?;
         match std::env::var_os("CATALOG_NET_POLICY").filter(|path| !path.is_empty()) {
-            Some(path) => self.narrow(path),
-            None => Ok(self),
+            Some(path) => policy.narrow(path),
+            None => Ok(policy),
+        }
+    }
+
+    /// A file that cannot be looked at may be there.
+    fn narrow_if_there(self, file: &Path) -> Result<Self> {
+        match file.symlink_metadata() {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(self),
+            _ => self.narrow(file),
         }
     }
 

@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 use url::{Host, Url};
 
+use super::listed;
 use super::rule::plain;
 
 /// Which proxy is used for which URL. The default uses none.
@@ -42,7 +43,7 @@ impl Proxies {
     }
 
     fn of(get: impl Fn(&str) -> Option<String>) -> Self {
-        let first = |names: &[&str]| names.iter().find_map(|name| get(name)).filter(|value| !value.is_empty());
+        let first = |names: &[&str]| names.iter().find_map(|name| get(name).filter(|value| !value.is_empty()));
         let all = first(&["all_proxy", "ALL_PROXY"]);
         Proxies {
             http: first(&["http_proxy"]).or_else(|| all.clone()),
@@ -58,9 +59,8 @@ impl Proxies {
     }
 
     fn is_direct(&self, url: &Url) -> bool {
-        let mut entries = self.no_proxy.split(|c: char| c == ',' || c.is_whitespace()).filter(|e| !e.is_empty());
         let host = url.host();
-        entries.any(|entry| match (entry, &host) {
+        listed(&self.no_proxy).any(|entry| match (entry, &host) {
             ("*", _) => true,
             (entry, Some(Host::Domain(name))) => is_below(plain(name), entry),
             (entry, Some(Host::Ipv4(address))) => has_address(entry, IpAddr::V4(*address)),
@@ -106,6 +106,8 @@ mod tests {
     #[case(&[("ALL_PROXY", "q")], Some("q"), Some("q"))]
     #[case(&[("all_proxy", "q"), ("https_proxy", "p")], Some("q"), Some("p"))]
     #[case(&[("https_proxy", "")], None, None)]
+    // Red when the first that is set is taken, though there is nothing in it.
+    #[case(&[("https_proxy", ""), ("HTTPS_PROXY", "q")], None, Some("q"))]
     fn the_environment(#[case] set: &[(&str, &str)], #[case] http: Option<&str>, #[case] https: Option<&str>) {
         let proxies = of(set);
         assert_eq!((proxies.http.as_deref(), proxies.https.as_deref()), (http, https));

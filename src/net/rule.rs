@@ -6,7 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 use ipnet::IpNet;
 use url::{Host, Url};
 
-use super::address::{canonical, is_loopback_net};
+use super::address::{canonical, canonical_net, is_loopback_net};
 
 /// What a host is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -16,10 +16,6 @@ pub enum Purpose {
     Origin,
     /// The bytes of a file, where the origin has sent us for them.
     Content,
-    /// A token, where the origin has sent us for it.
-    Token,
-    /// The credentials of a cloud.
-    Credentials,
 }
 
 impl Purpose {
@@ -27,8 +23,6 @@ impl Purpose {
         match self {
             Purpose::Origin => "a model",
             Purpose::Content => "the content of a file",
-            Purpose::Token => "a token",
-            Purpose::Credentials => "credentials",
         }
     }
 }
@@ -51,12 +45,11 @@ pub(super) struct Rule {
 }
 
 /// The Hub, and where it keeps files.
-const HF: [(&str, Option<Purpose>); 5] = [
+const HF: [(&str, Option<Purpose>); 4] = [
     ("https://huggingface.co", None),
     ("https://hf.co", None),
     ("https://*.huggingface.co", Some(Purpose::Content)),
     ("https://*.hf.co", Some(Purpose::Content)),
-    ("https://*.xethub.hf.co", Some(Purpose::Content)),
 ];
 
 const FORM: &str = "write HOST, HOST:PORT, *.HOST, http://HOST, an address, a net such as 10.0.0.0/8, or hf";
@@ -83,7 +76,7 @@ fn parse_one(text: &str) -> Result<Rule, &'static str> {
     }
     let rule = |place, port| Rule { scheme, place, port, purpose: None };
     if let Ok(net) = rest.parse::<IpNet>() {
-        return Ok(rule(Place::Net(net.trunc()), None));
+        return Ok(rule(Place::Net(canonical_net(net).trunc()), None));
     }
     if let Ok(address) = rest.parse::<IpAddr>() {
         return Ok(rule(Place::Net(canonical(address).into()), None));

@@ -33,6 +33,10 @@ fn names(rule: &str, url: &str) -> bool {
 #[case("10.0.0.5", "https://10.0.0.5/")]
 #[case("10.0.0.0/8", "https://[::ffff:10.0.0.5]/")]
 #[case("http://10.0.0.5:81", "http://10.0.0.5:81/")]
+// Red when a net is compared as it is written: no address is, so that a machine's `deny` of it would be of nothing.
+#[case("::ffff:10.0.0.0/104", "https://10.1.2.3/")]
+#[case("::ffff:10.0.0.0/104", "https://[::ffff:10.1.2.3]/")]
+#[case("::ffff:0:0/96", "https://10.1.2.3/")]
 #[case("hf", "https://huggingface.co/api")]
 fn named(#[case] rule: &str, #[case] url: &str) {
     assert!(names(rule, url));
@@ -50,6 +54,7 @@ fn named(#[case] rule: &str, #[case] url: &str) {
 #[case("127.0.0.1:8080", "http://localhost:8080/")]
 #[case("localhost:8080", "http://127.0.0.1:8080/")]
 #[case("10.0.0.5", "http://10.0.0.5/")]
+#[case("::ffff:10.0.0.0/104", "https://11.1.2.3/")]
 #[case("0.0.0.0/0", "http://127.0.0.1/")]
 #[case("hf", "http://huggingface.co/")]
 #[case("hf", "https://huggingface.co.evil.example/")]

@@ -2,13 +2,13 @@
 
 use std::ffi::OsString;
 use std::fmt;
-use std::fs::File;
-use std::io::{self, Read as _};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use url::Url;
 
 use crate::error::{Error, Result};
+use crate::net::file;
 
 const HUGGING_FACE: &str = "https://huggingface.co";
 
@@ -134,10 +134,8 @@ impl Token {
     /// `None`: there is no such file.
     fn read_file(path: &Path) -> Result<Option<Self>> {
         let what = path.display().to_string();
-        let mut text = String::new();
-        match File::open(path).and_then(|file| file.take(MAX_TOKEN_BYTES + 1).read_to_string(&mut text)) {
-            Ok(_) if text.len() as u64 > MAX_TOKEN_BYTES => Err(unusable(&what, "it is too large for a token")),
-            Ok(_) => Token::read(&text, &what),
+        match file::read_text(path, MAX_TOKEN_BYTES) {
+            Ok(text) => Token::read(&text, &what),
             Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(e) => Err(unusable(&what, &e.to_string())),
         }
