@@ -22,12 +22,13 @@ pub use options::HfOptions;
 #[cfg(feature = "testing")]
 pub(crate) use link::next as next_page;
 
-/// The paths of the files of a page of a tree, if all of it can be believed.
+/// The files of a page of a tree that a reference with this path names, if all of it can be believed: the path of each in the
+/// repository, and its name below the reference.
 #[cfg(feature = "testing")]
-pub(crate) fn paths_of_page(text: &[u8]) -> Option<Vec<String>> {
+pub(crate) fn files_of_page(text: &[u8], path: Option<&str>) -> Option<(ArtifactKind, Vec<(String, String)>)> {
     let entries = serde_json::from_slice(text).ok()?;
-    let (_, files) = tree::select(entries, None, &Selection::new(&[], &[])).ok()?;
-    Some(files.into_iter().map(|file| file.path).collect())
+    let (kind, files) = tree::select(entries, path, &Selection::new(&[], &[])).ok()?;
+    Some((kind, files.into_iter().map(|file| (file.path, file.name)).collect()))
 }
 
 use std::fmt;
@@ -38,6 +39,8 @@ use url::Url;
 
 use super::selection::Selection;
 use super::{Cx, Listing, Opened, RemoteFile, Source};
+#[cfg(feature = "testing")]
+use crate::entry::ArtifactKind;
 use crate::error::{Error, NetError, Result};
 use crate::model_ref::ModelRef;
 use crate::net::{shown, shown_text};

@@ -73,12 +73,13 @@ pub(super) fn select(
         Some(path) if named.is_empty() => return Err(Trouble::Hub(HubProblem::NoFile { path: excerpt(path) })),
         _ => {}
     }
+    // Also what is not selected: of a file that is a folder as well, nobody knows which one a reference means.
+    check_apart(named.iter().map(|(_, entry)| entry.path.as_str()).collect())?;
     named.retain(|(_, entry)| selection.takes(&entry.path));
     if named.is_empty() {
         return Err(Trouble::Hub(HubProblem::NothingSelected));
     }
-    let files: Vec<TreeFile> = named.into_iter().map(|(name, entry)| read(name, entry)).collect::<Result<_, _>>()?;
-    check_apart(&files)?;
+    let files = named.into_iter().map(|(name, entry)| read(name, entry)).collect::<Result<_, _>>()?;
     Ok((kind, files))
 }
 
@@ -103,9 +104,10 @@ fn git_hash(digits: &str) -> Option<[u8; 20]> {
 }
 
 /// No two files have one path, and none has the path of another one's folder.
-fn check_apart(files: &[TreeFile]) -> Result<(), Trouble> {
-    let paths: BTreeSet<&str> = files.iter().map(|file| file.name.as_str()).collect();
-    if paths.len() < files.len() {
+fn check_apart(listed: Vec<&str>) -> Result<(), Trouble> {
+    let count = listed.len();
+    let paths: BTreeSet<&str> = listed.into_iter().collect();
+    if paths.len() < count {
         return Err(Trouble::Malformed("two files have the same path".into()));
     }
     let folders = paths.iter().flat_map(|path| path.match_indices('/').filter_map(|(at, _)| path.get(..at)));
@@ -174,6 +176,22 @@ mod tests {
         let lfs = json!({"type": "file", "oid": "0".repeat(40), "size": 3, "path": "a", "lfs": {"oid": "1".repeat(64), "size": 3}});
         let (_, files) = chosen(&[lfs], None, &all()).unwrap();
         assert_eq!(files[0].expected, Expected::Sha256(Digest::from_sha256([0x11; 32])));
+    }
+
+    // Red when the names below the reference are compared, of which one has none: it is one file with two contents. And, with the
+    // patterns, when only what is selected is compared: the folder's file is the one that the reference names.
+    #[rstest]
+    #[case::both(&[])]
+    #[case::the_other(&["a/b"])]
+    #[case::the_one(&["a"])]
+    fn a_file_that_is_a_folder_is_neither(#[case] include: &[&str]) {
+        let include: Vec<String> = include.iter().map(|text| (*text).to_owned()).collect();
+        let tree = [git("a"), git("a/b")];
+        match chosen(&tree, Some("a"), &Selection::new(&include, &[])) {
+            Err(Trouble::Malformed(detail)) => assert!(detail.contains("a file and a folder"), "{detail}"),
+            other => panic!("{other:?}"),
+        }
+        assert!(matches!(chosen(&[git("a"), git("a")], Some("a"), &all()), Err(Trouble::Malformed(_))));
     }
 
     // Each is red when its check is taken out of `read` or `check_apart`.
