@@ -15,6 +15,7 @@ mod engine;
 mod faults;
 mod held;
 mod listings;
+mod options;
 mod readme;
 mod refusals;
 mod server;

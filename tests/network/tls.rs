@@ -64,6 +64,24 @@ fn an_authority_has_to_be_known() {
     }
 }
 
+// Red when the command does not look at the variable.
+#[test]
+fn the_command_is_told_of_an_authority() {
+    let Some(nginx) = started() else { return };
+    let staged = |variable: &str, file: &str| {
+        let place = format!("127.0.0.1:{}", nginx.port);
+        let mut command = nginx.host.command();
+        command.args(["stage", &format!("https://{place}/a"), "--allow-net", &place, "--retries", "0"]);
+        let output = command.env(variable, nginx.host.path(file)).output().unwrap();
+        (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    let (code, said) = staged("IGNORED", "cert.pem");
+    assert!(code == Some(1) && said.contains("could not be trusted"), "{code:?} {said}");
+    let (code, said) = staged("CATALOG_CA_FILE", "none.pem");
+    assert!(code != Some(0) && said.contains("none.pem"), "{code:?} {said}");
+    assert_eq!(staged("CATALOG_CA_FILE", "cert.pem").0, Some(0));
+}
+
 #[test]
 fn plain_text_where_tls_is_expected_is_an_error() {
     let server = crate::server::Server::unvisited();

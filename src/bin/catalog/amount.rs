@@ -60,6 +60,15 @@ pub(crate) fn lifetime(text: &str) -> Result<Duration, &'static str> {
     }
 }
 
+/// How long a server may say nothing: a second at least, which every one may need, and a day at most.
+pub(crate) fn patience(text: &str) -> Result<Duration, &'static str> {
+    let (least, most) = (Duration::from_secs(1), Duration::from_secs(24 * 60 * 60));
+    duration(text).and_then(|time| match (least..=most).contains(&time) {
+        true => Ok(time),
+        false => Err("write a time from 1s to 1d"),
+    })
+}
+
 /// How long to wait for somebody else.
 pub(crate) fn wait(text: &str) -> Result<Wait, &'static str> {
     match text {
@@ -111,6 +120,10 @@ mod tests {
         }
         assert!(duration("18446744073709551615w").is_err());
         assert!(lifetime("0s").is_err() && lifetime("1s").is_ok());
+        for (text, is_ok) in [("0", false), ("0s", false), ("1s", true), ("1d", true), ("86401s", false), ("2w", false)]
+        {
+            assert_eq!(patience(text).is_ok(), is_ok, "{text}");
+        }
     }
 
     #[test]

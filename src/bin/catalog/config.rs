@@ -146,19 +146,11 @@ impl Key {
     }
 
     fn parse(self, value: &str) -> Result<Value, Failure> {
-        if let Key::AllowNet = self {
-            if Policy::default().allow_list(value)?.is_empty() {
-                return Err(Failure::Usage(
-                    "could not set allow_net to nothing: `config unset allow_net` does that".into(),
-                ));
-            }
-            let rules = value.split(|c: char| c == ',' || c.is_whitespace()).filter(|rule| !rule.is_empty());
-            return Ok(Value::Rules(rules.map(str::to_owned).collect()));
-        }
         let parsed = match self {
             Key::MaxBytes => amount::size(value).map(MinFree::bytes).map(Value::Amount),
             Key::MinFree => amount::min_free(value).map(Value::Amount),
-            Key::Sealed | Key::AllowNet => value.parse().map(Value::Flag).map_err(|_| "write true or false"),
+            Key::Sealed => value.parse().map(Value::Flag).map_err(|_| "write true or false"),
+            Key::AllowNet => return rules(value),
         };
         parsed.map_err(|how| Failure::Usage(format!("could not read {value:?} as {}: {how}", self.name())))
     }
@@ -181,6 +173,14 @@ impl Key {
         });
         Setting { key: self.name(), value }
     }
+}
+
+fn rules(value: &str) -> Result<Value, Failure> {
+    if Policy::default().allow_list(value)?.is_empty() {
+        return Err(Failure::Usage("could not set allow_net to nothing: `config unset allow_net` does that".into()));
+    }
+    let rules = value.split(|c: char| c == ',' || c.is_whitespace()).filter(|rule| !rule.is_empty());
+    Ok(Value::Rules(rules.map(str::to_owned).collect()))
 }
 
 impl Value {

@@ -32,8 +32,8 @@ pub(crate) struct Net {
     /// How often something is tried again that may pass
     #[arg(long, value_name = "N", default_value_t = 5)]
     retries: u32,
-    /// How long a server may say nothing
-    #[arg(long, value_name = "TIME", value_parser = amount::duration, default_value = "30s")]
+    /// How long a server may say nothing, from 1s to 1d
+    #[arg(long, value_name = "TIME", value_parser = amount::patience, default_value = "30s")]
     timeout: Duration,
 }
 
@@ -48,8 +48,7 @@ impl Net {
         (options.retries, options.idle_timeout) = (self.retries, self.timeout);
         options.limit_bytes_per_s = self.limit_rate;
         let sources = Sources::with_options(policy, options)?.with_connections(self.connections.into());
-        let sources = sources.http().hf(HfOptions::from_env()?);
-        Ok(catalog.with_sources(sources))
+        Ok(catalog.with_sources(sources.http().hf_with(HfOptions::from_env)))
     }
 
     pub(crate) fn is_offline(&self) -> bool {

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use catalog_core::{Key, LocalSource, RepairOptions, RepairSource};
+use catalog_core::{Key, LocalSource, ModelRef, Record, RepairOptions, RepairSource};
 
 use crate::app::App;
 use crate::args::OneModel;
@@ -43,7 +43,9 @@ impl Args {
         app.note_unknown_room(&catalog);
         let progress = Arc::new(Progress::new(app));
         let cancel = cancel_on_signal();
-        let catalog = if self.net.is_offline() { catalog } else { self.net.apply(catalog, &cancel)? };
+        // What was staged from here has no server to ask, and needs nothing of what the environment says of servers.
+        let has_server = catalog.record(Key::typed(&self.target.model))?.is_some_and(|record| is_remote(&record));
+        let catalog = if has_server && !self.net.is_offline() { self.net.apply(catalog, &cancel)? } else { catalog };
         let sources = self.from.into_iter().map(|path| Arc::new(LocalSource::new(path)) as Arc<dyn RepairSource>);
         let options =
             RepairOptions::default().with_from(sources.collect()).with_observer(progress.clone()).with_cancel(cancel);
@@ -82,4 +84,9 @@ impl Args {
         });
         Ok(())
     }
+}
+
+fn is_remote(record: &Record) -> bool {
+    let source = record.source.as_ref().map(|source| ModelRef::parse(&source.reference));
+    source.is_some_and(|reference| !matches!(reference, Ok(ModelRef::File { .. })))
 }
