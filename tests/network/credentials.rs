@@ -1,7 +1,11 @@
 //! What is secret goes to whom it is for, and to nobody else.
 
-use crate::client;
-use crate::server::{Server, answer, redirect, send};
+use std::sync::Arc;
+
+use catalog_core::{Client, Cx, HttpSource, ModelRef, RemoteReader, Source as _, Sources};
+
+use crate::server::{Server, answer, part, redirect, send};
+use crate::{client, policy, quick};
 
 // Red when `Request::headers` gives all headers to every hop: the other server gets them.
 #[test]
@@ -57,4 +61,38 @@ fn an_error_does_not_say_what_is_secret() {
     assert!(!error.contains("secret") && error.contains("/x?…"), "{error}");
     let error = client(&server.rule()).get("http://user:secret@127.0.0.1:1/").send(&()).unwrap_err().to_string();
     assert!(!error.contains("secret"), "{error}");
+}
+
+// Red when `Debug` of one of these is derived: each has a query, a password or a header.
+#[test]
+fn debug_does_not_say_what_is_secret() {
+    let server = Server::new(|asked, stream| {
+        send(stream, &part(asked, b"some bytes", "ETag: \"one\"\r\nSet-Cookie: a=secret\r\nLocation: /?secret\r\n"));
+    });
+    let url = server.url("/a?X-Signature=secret");
+    let mut options = quick();
+    options.proxies.https = Some("http://user:secret@127.0.0.1:1".into());
+    let client = Client::new(policy(&server.rule()), options.clone()).unwrap();
+    let sources = Sources::with_options(policy(&server.rule()), options.clone()).unwrap().http();
+    let (reference, cx) = (ModelRef::parse(&url).unwrap(), Cx::new(&client, &()));
+    let source = Arc::new(HttpSource::new());
+    let listing = source.resolve(&reference, &cx).unwrap();
+    let file = listing.files[0].clone();
+    let opened = source.open(&file, 0..5, &cx).unwrap();
+    let request = client.get(&url).with_header("authorization", "secret");
+    let response = request.send(&()).unwrap();
+    let (error, no_reference) = (
+        ModelRef::parse("ftp://user:secret@a.example/a?secret").unwrap_err(),
+        client.get("https://a b/?secret").send(&()).unwrap_err(),
+    );
+    let reader = RemoteReader::new(source.clone(), file.clone(), client.clone(), Arc::new(())).unwrap();
+    for words in [
+        format!("{options:?} {client:?} {sources:?} {cx:?}"),
+        format!("{reference:?} {listing:?} {file:?} {opened:?} {reader:?}"),
+        format!("{request:?} {response:?} {:?}", response.validator()),
+        format!("{error:?} {error} {no_reference:?} {no_reference}"),
+        format!("{:?}", response.into_body()),
+    ] {
+        assert!(!words.contains("secret"), "{words}");
+    }
 }
