@@ -17,6 +17,7 @@ mod proxies;
 mod redirects;
 mod server;
 mod spellings;
+mod threads;
 mod tls;
 
 use std::sync::{Arc, Mutex};
