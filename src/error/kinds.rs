@@ -73,7 +73,7 @@ impl Error {
         }
     }
 
-    /// A policy does not allow it: nothing was sent. The message says what would allow it.
+    /// A policy does not allow it, or what a server has sent on to: to that, nothing was sent. The message says what would allow it.
     #[must_use]
     pub fn is_refused(&self) -> bool {
         matches!(self.net(), Some(NetError::Refused(_)))

@@ -89,7 +89,7 @@ impl Refused {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum NetError {
-    /// The policy does not allow it. Nothing was sent.
+    /// The policy does not allow it. Nothing was sent to the server in question; one that was allowed may have sent on to it.
     #[error("refused: {0}")]
     Refused(#[from] Refused),
     /// The server does not let this user have it.
