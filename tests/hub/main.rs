@@ -14,6 +14,7 @@ mod client;
 mod engine;
 mod faults;
 mod held;
+mod kills;
 mod listings;
 mod options;
 mod readme;

@@ -89,8 +89,11 @@ fn connections() {
 
 #[test]
 fn timeout() {
-    let server = Server::new(|_, stream| {
+    // It has an answer after a while, unless the other side has left by then.
+    let server = Server::new(|asked, stream| {
+        stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
         let _ = std::io::Read::read(stream, &mut [0]);
+        send(stream, &part(asked, b"some bytes", TAG));
     });
     let args = ["--allow-net", &server.rule(), "--retries", "0", "--timeout", "1s"];
     let output = stage(&Host::new(), &server.url("/a"), &args, &[]);
