@@ -24,6 +24,7 @@ pub(crate) fn read_text(path: &Path, limit_bytes: u64) -> io::Result<String> {
 }
 
 #[cfg(test)]
+#[allow(clippy::disallowed_methods)]
 mod tests {
     use tempfile::TempDir;
 

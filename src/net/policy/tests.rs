@@ -99,7 +99,7 @@ fn a_file_that_cannot_be_looked_at_is_an_error() {
     let dir = tempfile::TempDir::new().unwrap();
     let file = dir.path().join("net.toml");
     assert!(policy("a.example").narrow_if_there(&file).unwrap().machine.is_empty());
-    std::fs::write(&file, "allow = []").unwrap();
+    fs_write(&file, "allow = []");
     assert_eq!(policy("a.example").narrow_if_there(&file).unwrap().machine.len(), 1);
     // Not a directory. Without the right to look, it is the same.
     policy("a.example").narrow_if_there(&file.join("net.toml")).unwrap_err();
