@@ -11,7 +11,7 @@ pub(crate) fn url(text: &str) -> String {
     excerpt(&format!("{scheme}{slashes}{host}{path}{query}"))
 }
 
-/// A reference. One that is a URL as [`url`] has it.
+/// A reference. One that is a URL as [`url()`] has it.
 pub(crate) fn reference(text: &str) -> String {
     if text.contains("://") { url(text) } else { text.to_owned() }
 }
