@@ -3,11 +3,14 @@
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Barrier};
 
-use catalog_core::{Cancel, Cx, Error, HttpSource, ModelRef, NetError, ReadAt as _, RemoteReader, Source, Validator};
+use catalog_core::{
+    Cancel, Cx, Error, HttpSource, ModelRef, NetError, ReadAt as _, RemoteReader, Source, Sources, StageOptions,
+    Validator,
+};
 
-use crate::common::noise;
+use crate::common::{Host, noise};
 use crate::server::{Asked, Server, answer, part, redirect, send};
-use crate::{Told, client, read, reader, resolve};
+use crate::{Told, client, policy, quick, read, reader, resolve};
 
 const TAG: &str = "ETag: \"one\"\r\n";
 
@@ -355,21 +358,25 @@ fn connections_are_used_again() {
     assert_eq!((hub.connections(), store.connections()), (1, 1));
 }
 
-// Red when each `Cancel` has a client of its own: two calls have two connections, and twice the rate.
+// Red when each call or each `Cancel` has a client of its own: two calls have two connections, and twice the rate.
 #[test]
 fn one_client_does_the_work_of_several_calls() {
     let server = Server::keeping(|asked| part(asked, &content(), TAG));
-    let client = client(&server.rule());
+    let host = Host::new();
+    let sources = Sources::with_options(policy(&server.rule()), quick()).unwrap().http();
+    let catalog = host.catalog().with_sources(sources);
+    let stage = |path: &str, cancel: &Cancel| {
+        let options = StageOptions::default().with_cancel(cancel.clone());
+        catalog.stage(&ModelRef::parse(&server.url(path)).unwrap(), &options)
+    };
     let (one, two) = (Cancel::new(), Cancel::new());
-    for cancel in [&one, &two] {
-        resolve(&client.with_cancel(cancel), &server.url("/a")).unwrap();
-    }
-    assert_eq!(server.connections(), 1);
+    stage("/a", &one).unwrap();
+    stage("/b", &two).unwrap();
     // What ends one does not end the other, on the connection that both have used.
     one.cancel();
-    assert!(resolve(&client.with_cancel(&one), &server.url("/a")).unwrap_err().is_cancelled());
-    resolve(&client.with_cancel(&two), &server.url("/a")).unwrap();
-    assert_eq!(server.connections(), 1);
+    assert!(stage("/c", &one).unwrap_err().is_cancelled());
+    stage("/d", &two).unwrap();
+    assert_eq!((server.connections(), server.heads().len()), (1, 6));
 }
 
 #[test]
