@@ -103,6 +103,8 @@ pub enum Hint {
         /// The rule.
         rule: String,
     },
+    /// The digest is named beforehand.
+    NameDigest,
     /// The server, or the way to it, was in the way.
     TryAgainLater,
     /// The server wants to know who asks, or to be asked for access first.
@@ -188,6 +190,7 @@ impl fmt::Display for Hint {
             Hint::UnsetLimit { name } => return write!(f, "unset {name}, to have no such limit"),
             Hint::MoveRoot => "stop every other process that uses this root, and move it to a local file system",
             Hint::TryAgain => "try again",
+            Hint::NameDigest => "give the digest that its bytes have to have",
             Hint::GoOnline => "ask for it when servers may be asked",
             Hint::AllowNet { rule } => return write!(f, "to allow it, add the rule {rule} to the network policy"),
             Hint::TryAgainLater => "try again later",

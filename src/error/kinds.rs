@@ -3,7 +3,7 @@
 use std::io;
 use std::path::Path;
 
-use super::{Error, HubProblem, NetError};
+use super::{Error, HubProblem, NetError, Refused};
 use crate::hint::Hint;
 
 impl Error {
@@ -197,6 +197,7 @@ fn hint_of_net(cause: &NetError) -> Option<Hint> {
         NetError::Untrusted { .. } => Some(Hint::NameAuthority),
         NetError::Changed { .. } => Some(Hint::TryAgain),
         NetError::Unreachable { .. } | NetError::WrongGitBlob { .. } => Some(Hint::TryAgainLater),
+        NetError::Refused(Refused::NoDigest) => Some(Hint::NameDigest),
         NetError::Refused(refused) => refused.rule().map(|rule| Hint::AllowNet { rule: rule.to_owned() }),
         NetError::Status { .. }
         | NetError::NoRanges

@@ -65,6 +65,18 @@ pub enum Refused {
         /// Scheme, host and port of the target.
         origin: String,
     },
+    /// The file is larger than the policy takes.
+    #[error("it has {size_bytes} bytes, and no file of more than {limit_bytes} may be fetched")]
+    #[non_exhaustive]
+    FileTooLarge {
+        /// Its size.
+        size_bytes: u64,
+        /// The most that the policy takes.
+        limit_bytes: u64,
+    },
+    /// The policy takes only files whose digest was named beforehand.
+    #[error("nobody names its digest, without which no file may be fetched")]
+    NoDigest,
     /// A redirect after a redirect after …
     #[error("it redirects more than {limit} times")]
     #[non_exhaustive]

@@ -67,6 +67,8 @@ pub(crate) struct Asking {
     pub(crate) observer: Arc<dyn Observer>,
     /// Gives it up when it is used.
     pub(crate) cancel: Cancel,
+    /// Whoever asks knows the digest of what comes.
+    pub(crate) has_digest: bool,
 }
 
 /// What a reference means now.

@@ -1,12 +1,13 @@
 //! A policy of the machine: a file of the administrator's that takes away what rules allow, and gives nothing.
 //!
 //! The file is the part of TOML that this needs: `allow` and `deny`, each an array of strings on one line or on several,
-//! comments, and nothing else. A parser for all of TOML would be a dozen crates for two arrays, and would read what means
-//! nothing here without a word.
+//! `max_file_bytes` and `digest_required`, comments, and nothing else. A parser for all of TOML would be a dozen crates for
+//! that, and would read what means nothing here without a word.
 
 use std::path::{Path, PathBuf};
 
 use super::file;
+use super::limits::Limits;
 use super::rule::{self, Rule};
 use crate::error::{Error, Result};
 
@@ -23,6 +24,7 @@ pub(super) struct Machine {
     pub(super) allow: Option<Vec<Rule>>,
     /// Nothing that one of these names.
     pub(super) deny: Vec<Rule>,
+    pub(super) limits: Limits,
 }
 
 impl Machine {
@@ -34,28 +36,69 @@ impl Machine {
     }
 
     fn parse(path: &Path, text: &str) -> Result<Self, String> {
-        let (mut allow, mut deny) = (None, None);
+        let mut machine =
+            Machine { path: path.to_path_buf(), allow: None, deny: Vec::new(), limits: Limits::default() };
+        let mut seen = Vec::new();
         let mut rest = skip(text);
         while !rest.is_empty() {
-            let end = rest.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(rest.len());
-            let (name, after) = rest.split_at(end);
-            let list = match name {
-                "allow" => &mut allow,
-                "deny" => &mut deny,
-                _ => return Err(format!("{:?} is neither `allow = [\"…\"]` nor `deny = [\"…\"]`", first_line(rest))),
-            };
-            if list.is_some() {
+            let (name, after) = word(rest);
+            if seen.contains(&name) {
                 return Err(format!("{name} is there twice"));
             }
-            let after = skip(after).strip_prefix('=').map(skip).and_then(|after| after.strip_prefix('['));
-            let (rules, after) = array(after.ok_or_else(|| format!("{name} is no array of strings"))?)
-                .ok_or_else(|| format!("{name} is no array of strings"))?;
-            let parsed: Result<Vec<_>, _> = rules.iter().map(|text| rule::parse(text)).collect();
-            *list = Some(parsed?.concat());
-            rest = skip(after);
+            seen.push(name);
+            let value = || {
+                let value = skip(after).strip_prefix('=').map(skip);
+                value.ok_or_else(|| format!("{name} has no value"))
+            };
+            rest = skip(match name {
+                "allow" => {
+                    let (rules, after) = rules(name, value()?)?;
+                    machine.allow = Some(rules);
+                    after
+                }
+                "deny" => {
+                    let (rules, after) = rules(name, value()?)?;
+                    machine.deny = rules;
+                    after
+                }
+                "max_file_bytes" => {
+                    let (digits, after) = word(value()?);
+                    let bytes = digits.replace('_', "").parse();
+                    machine.limits.max_file_bytes =
+                        Some(bytes.map_err(|_| format!("{name} is no number of bytes, such as 500_000_000_000"))?);
+                    after
+                }
+                "digest_required" => {
+                    let (value, after) = word(value()?);
+                    machine.limits.digest_required =
+                        value.parse().map_err(|_| format!("{name} is neither true nor false"))?;
+                    after
+                }
+                _ => {
+                    let line = crate::excerpt::excerpt(rest.lines().next().unwrap_or_default());
+                    return Err(format!(
+                        "{line:?} is none of `allow = [\"…\"]`, `deny = [\"…\"]`, `max_file_bytes = N` and \
+                         `digest_required = true`"
+                    ));
+                }
+            });
         }
-        Ok(Machine { path: path.to_path_buf(), allow, deny: deny.unwrap_or_default() })
+        Ok(machine)
     }
+}
+
+/// A name or a plain value, and what follows it.
+fn word(text: &str) -> (&str, &str) {
+    let end = text.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(text.len());
+    text.split_at(end)
+}
+
+/// The rules of an array, and what follows it.
+fn rules<'t>(name: &str, text: &'t str) -> Result<(Vec<Rule>, &'t str), String> {
+    let (texts, after) =
+        text.strip_prefix('[').and_then(array).ok_or_else(|| format!("{name} is no array of strings"))?;
+    let parsed: Result<Vec<_>, _> = texts.iter().map(|text| rule::parse(text)).collect();
+    Ok((parsed?.concat(), after))
 }
 
 /// What follows blanks, line breaks and comments.
@@ -88,10 +131,6 @@ fn array(mut text: &str) -> Option<(Vec<&str>, &str)> {
     }
 }
 
-fn first_line(text: &str) -> String {
-    crate::excerpt::excerpt(text.lines().next().unwrap_or_default())
-}
-
 #[cfg(test)]
 mod tests {
     use rstest::rstest;
@@ -112,6 +151,13 @@ mod tests {
         assert_eq!(parse("allow = []").unwrap().allow, Some(Vec::new()));
     }
 
+    #[test]
+    fn limits() {
+        let limits = parse("digest_required = true # ours\nmax_file_bytes=5_000\nallow = []").unwrap().limits;
+        assert_eq!((limits.max_file_bytes, limits.digest_required), (Some(5000), true));
+        assert!(!parse("digest_required = false").unwrap().limits.digest_required);
+    }
+
     // Red (the stack overflows) when each comment is skipped by a call of its own.
     #[test]
     fn many_comments() {
@@ -121,9 +167,15 @@ mod tests {
 
     // Red when a line that is not understood is skipped: it may be the one that forbids.
     #[rstest]
-    #[case("denny = []", "is neither")]
-    #[case("[net]\nallow = []", "is neither")]
-    #[case("allow", "is no array")]
+    #[case("denny = []", "is none of")]
+    #[case("[net]\nallow = []", "is none of")]
+    #[case("allow", "has no value")]
+    #[case("max_file_bytes = 5GB", "is no number")]
+    #[case("max_file_bytes = -1", "is no number")]
+    #[case("max_file_bytes = 1.5", "is none of")]
+    #[case("max_file_bytes = \"5\"", "is no number")]
+    #[case("max_file_bytes = 5\nmax_file_bytes = 6", "is there twice")]
+    #[case("digest_required = yes", "is neither")]
     #[case("allow = \"hf\"", "is no array")]
     #[case("allow = [\"hf\"", "is no array")]
     #[case("allow = [\"hf\" \"a\"]", "is no array")]

@@ -3,6 +3,7 @@
 //! ```text
 //! policy.rs     which servers may be spoken to: two gates
 //! rule.rs       one rule of it
+//! limits.rs     what it asks of a file
 //! machine.rs    a file of the administrator's that can only narrow
 //! address.rs    what an address is, if it is not of the public internet
 //! proxy.rs      proxies, by the rules of curl
@@ -22,6 +23,7 @@ mod agent;
 mod answer;
 mod client;
 pub(crate) mod file;
+mod limits;
 mod machine;
 mod options;
 mod pace;

@@ -7,6 +7,7 @@ use std::path::Path;
 use url::{Host, Url};
 
 use super::address::kind_of;
+use super::limits::Limits;
 use super::machine::{MACHINE_FILE, Machine};
 use super::rule::{self, Purpose, Rule, is_name, rule_for};
 use super::{listed, shown_origin};
@@ -30,6 +31,7 @@ use crate::excerpt::excerpt;
 #[derive(Clone, Debug, Default)]
 pub struct Policy {
     rules: Vec<Rule>,
+    limits: Limits,
     machine: Vec<Machine>,
 }
 
@@ -46,10 +48,25 @@ impl Policy {
         listed(text).try_fold(self, Policy::allow)
     }
 
+    /// Refuses files of more than so many bytes, before a byte of them is fetched. Of two limits the lower one holds.
+    #[must_use]
+    pub fn with_max_file_bytes(mut self, bytes: u64) -> Self {
+        self.limits = self.limits.and(Limits { max_file_bytes: Some(bytes), ..Limits::default() });
+        self
+    }
+
+    /// Refuses files whose digest nobody has named beforehand: neither the server, as the Hub does for every file, nor the caller
+    /// ([`StageOptions::digest`](crate::StageOptions::digest)).
+    #[must_use]
+    pub fn with_digest_required(mut self) -> Self {
+        self.limits.digest_required = true;
+        self
+    }
+
     /// Takes away what a file of the machine does not allow. It can only narrow.
     ///
     /// The file has `allow = ["RULE", …]`, without which everything is, and `deny = ["RULE", …]`, whose rules are for every
-    /// scheme and port that they do not name. A file that cannot be read or understood is an error.
+    /// scheme and port that they do not name; `max_file_bytes = N` and `digest_required = true` are the two limits. A file that cannot be read or understood is an error.
     pub fn narrow(mut self, file: impl AsRef<Path>) -> Result<Self> {
         self.machine.push(Machine::read(file.as_ref())?);
         Ok(self)
@@ -105,6 +122,12 @@ impl Policy {
             Some(machine) => Err(Refused::Machine { origin: origin(), path: machine.path.clone() }),
             None => Ok(()),
         }
+    }
+
+    /// Whether a file of this size may be fetched.
+    pub(crate) fn check_file(&self, size_bytes: u64, has_digest: bool) -> Result<(), Refused> {
+        let all = self.machine.iter().fold(self.limits, |limits, machine| limits.and(machine.limits));
+        all.check(size_bytes, has_digest)
     }
 
     /// The second gate: whether this address, which `host` leads to, may be connected to.

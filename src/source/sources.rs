@@ -95,6 +95,8 @@ impl Sources {
     ) -> Result<RemoteContent> {
         let path = if kind == ArtifactKind::File { String::new() } else { file.path.clone() };
         let observer = asking.observer.clone();
+        let has_digest = asking.has_digest || file.expected != Expected::Nothing;
+        client.check_file(&file.url, file.size_bytes.unwrap_or(0), has_digest)?;
         match file.expected {
             #[cfg(feature = "hf")]
             Expected::GitBlobSha1(hash) => {

@@ -118,6 +118,8 @@ pub fn error_samples() -> Vec<Error> {
         net(NetError::Refused(Refused::NotAHost { host: "a;b".into() })),
         net(NetError::Refused(Refused::Downgrade { origin: "http://models.example.org".into() })),
         net(NetError::Refused(Refused::TooManyRedirects { limit: 5 })),
+        net(NetError::Refused(Refused::FileTooLarge { size_bytes: 40, limit_bytes: 30 })),
+        net(NetError::Refused(Refused::NoDigest)),
         net(NetError::Denied {
             status: 403,
             reason: Some("Access to model acme/tiny is restricted".into()),

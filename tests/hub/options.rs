@@ -7,12 +7,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use catalog_core::{ModelRef, Policy, Sources, StageOptions};
 use serde_json::json;
 
 use crate::common::{Host, noise, set_mode};
 use crate::server::{FILES, Hub, host as host_of};
 use crate::wire::{Server, answer, part, send};
-use crate::{LARGE, LARGE_BYTES};
+use crate::{LARGE, LARGE_BYTES, quick};
 
 const TAG: &str = "ETag: \"one\"\r\n";
 
@@ -200,4 +201,42 @@ fn offline() {
     hub.forget();
     assert_eq!(code(&stage(&host, &reference, &["--offline"], &variables)), Some(0));
     assert_eq!(hub.counts(), (0, 0));
+}
+
+// Red when what a policy asks of a file is not looked at, or a digest that was given is not counted.
+#[test]
+fn a_policy_asks_for_small_files_and_for_digests() {
+    let server = file(10);
+    let digest = catalog_core::Digest::sha256_of(&noise(10, 7)).to_string();
+    let of_the_machine = |text: &str, args: &[&str]| {
+        let host = Host::new();
+        let path = host.file("net.toml", text);
+        let rule = server.rule();
+        let args = [&["--allow-net", &*rule], args].concat();
+        stage(&host, &server.url("/a"), &args, &[("CATALOG_NET_POLICY", path.to_str().unwrap())])
+    };
+    assert_eq!(code(&of_the_machine("max_file_bytes = 10", &[])), Some(0));
+    let refused = of_the_machine("max_file_bytes = 9", &[]);
+    assert_eq!(code(&refused), Some(6));
+    assert!(said(&refused).contains("it has 10 bytes, and no file of more than 9"), "{refused:?}");
+    let refused = of_the_machine("digest_required = true", &[]);
+    assert_eq!(code(&refused), Some(6));
+    assert!(said(&refused).contains("--digest"), "{refused:?}");
+    assert_eq!(code(&of_the_machine("digest_required = true", &["--digest", &digest])), Some(0));
+}
+
+// Red when the digests that the Hub names are not counted.
+#[test]
+fn the_hub_names_the_digest_of_each_file() {
+    let Some(hub) = Hub::start(&[]) else { return };
+    let catalog = |policy: Policy| {
+        let host = Host::new();
+        let sources = Sources::with_options(policy, quick()).unwrap().hf(hub.options());
+        let tiny = ModelRef::parse("hf:acme/tiny").unwrap();
+        host.catalog().with_sources(sources).stage(&tiny, &StageOptions::default())
+    };
+    catalog(hub.policy().with_digest_required()).unwrap();
+    hub.forget();
+    let error = catalog(hub.policy().with_max_file_bytes(LARGE_BYTES as u64 - 1)).unwrap_err();
+    assert!(error.is_refused() && hub.counts().1 == 0, "{error}");
 }

@@ -38,6 +38,7 @@ pub(crate) fn words(hint: &Hint, command: &str) -> String {
         Hint::FollowLinks => "--follow-links takes the files that such links lead to".to_owned(),
         Hint::GiveId => "give an id with --id".to_owned(),
         Hint::GoOnline => "stage it without --offline, HF_HUB_OFFLINE and TRANSFORMERS_OFFLINE".to_owned(),
+        Hint::NameDigest => "give its digest with --digest sha256:…".to_owned(),
         Hint::AllowNet { rule } => format!("to allow it, add --allow-net {}", word(rule)),
         Hint::RunDoctor => format!("`{command} doctor` says what can be restored"),
         Hint::MakeRoom => format!("make room, for example with `{command} remove`"),

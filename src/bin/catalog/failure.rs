@@ -148,7 +148,7 @@ mod tests {
             "DigestMismatch CorruptIndex CorruptBlob Damaged Occupied NoGoodSource NoGoodSource Net"
         );
         assert_eq!(of(Exit::Busy), "Busy Busy");
-        assert_eq!(of(Exit::Refused), ["Net"; 8].join(" "));
+        assert_eq!(of(Exit::Refused), ["Net"; 10].join(" "));
         assert_eq!(of(Exit::Unreachable), "Net Offline");
         assert_eq!(of(Exit::Denied), ["Net"; 6].join(" "));
         assert_eq!(of(Exit::Cancelled), "Cancelled");

@@ -65,7 +65,7 @@ Exit codes:
   3  not found: no such entry, file or catalog
   4  content is not what it should be: another digest, a damaged file of the store
   5  busy: timed out waiting for a lock, try again
-  6  refused: no rule of the network policy allows it, and the error ends with the option that would
+  6  refused: the network policy does not allow it; the error ends with the option that would
   7  unreachable: no whole answer from a server, try again later
   8  access denied: the server wants a token, or to be asked for access first
   130  ended by Ctrl-C or SIGTERM; a large copy goes on where it was when it is staged again
