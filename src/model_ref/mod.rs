@@ -3,6 +3,7 @@
 mod convert;
 mod hf;
 mod path;
+mod signed;
 mod url;
 
 use std::fmt;
@@ -86,7 +87,8 @@ impl ModelRef {
     }
 
     /// The id that the model has when nobody gives it another: `file:/abs/path` for a local file, and what `Display`
-    /// gives for the rest.
+    /// gives for the rest, but for what signs a URL (of S3, Google Cloud Storage, Azure, CloudFront): it is another one each
+    /// time, and gives access.
     ///
     /// The path is made absolute, and `.` and `..` are resolved, so that one file named from two directories has one
     /// id. Symlinks are kept, because a link such as `models/current` is a name of its own. The file need not exist.
@@ -94,8 +96,11 @@ impl ModelRef {
     /// A path that is not UTF-8 has no id: [`Error::InvalidPath`]. Whether the text is short enough for an id is for
     /// the catalog to say.
     pub fn id(&self) -> Result<String> {
-        let ModelRef::File { path } = self else { return Ok(self.to_string()) };
-        let path = absolute(path)?;
+        let path = match self {
+            ModelRef::File { path } => absolute(path)?,
+            ModelRef::Url { url } => return Ok(signed::unsigned(url).into_owned()),
+            other => return Ok(other.to_string()),
+        };
         match path.to_str() {
             Some(text) => Ok(format!("file:{text}")),
             None => Err(Error::InvalidPath { path, reason: "it is not UTF-8 and cannot be an id", hint: Hint::GiveId }),

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use catalog_core::{ModelRef, Policy, Sources, StageOptions};
 use serde_json::json;
 
-use crate::common::{Host, noise, set_mode};
+use crate::common::{Host, files_below, noise, set_mode};
 use crate::server::{FILES, Hub, host as host_of};
 use crate::wire::{Server, answer, part, send};
 use crate::{LARGE, LARGE_BYTES, quick};
@@ -239,4 +239,25 @@ fn the_hub_names_the_digest_of_each_file() {
     hub.forget();
     let error = catalog(hub.policy().with_max_file_bytes(LARGE_BYTES as u64 - 1)).unwrap_err();
     assert!(error.is_refused() && hub.counts().1 == 0, "{error}");
+}
+
+// Red when a signature is part of an id, or is written down anywhere else.
+#[test]
+fn what_signs_a_url_is_written_down_nowhere() {
+    let server = file(9 << 20);
+    let host = Host::new();
+    let args = ["--allow-net", &server.rule(), "--json"];
+    for (number, signature) in ["secret-1", "secret-2"].iter().enumerate() {
+        let url = server.url(&format!("/a?versionId=3&X-Amz-Date=1&X-Amz-Signature={signature}"));
+        let output = stage(&host, &url, &args, &[]);
+        let receipt: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!(receipt["id"], server.url("/a?versionId=3"));
+        assert_eq!(receipt["mode"], ["fetch", "unchanged"][number], "{receipt}");
+        let path = host.command().args(["path", &url]).output().unwrap();
+        assert_eq!(code(&path), Some(0), "{path:?}");
+    }
+    let has_secret = |path: &std::path::PathBuf| fs::read(path).unwrap().windows(6).any(|bytes| bytes == b"secret");
+    let files = files_below(&host.root());
+    assert!(files.len() > 5);
+    assert_eq!(files.into_iter().find(has_secret), None);
 }
