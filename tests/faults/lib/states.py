@@ -38,6 +38,9 @@ FAULTS = {
     "sendto": ["ECONNRESET", "EINTR"],
     "recvfrom": ["ECONNRESET", "EINTR"],
 }
+# What else is done with a socket than to talk to a server (a thread that waits for signals has one) never fails so.
+OF_SERVERS = {"socket", "connect", "sendto", "recvfrom"}
+
 # A call that only looks does not change what a kill would find.
 ONLY_LOOKS = {"read", "getdents64", "madvise", "ioctl"}
 
@@ -52,6 +55,8 @@ CLEANS_UP = {"unlinkat", "openat2", "openat", "flock", "getdents64"}
 def kinds(call, command):
     if call == "madvise" and command.damaged:
         return []  # so the kernel says that the disk has lost bytes: whoever looks for damage has found some
+    if call in OF_SERVERS and not command.fetches():
+        return []
     return ([] if call in ONLY_LOOKS else ["KILL"]) + FAULTS[call]
 
 

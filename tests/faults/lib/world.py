@@ -37,6 +37,9 @@ class Command:
     # What makes it stop for good when it is done already: exit codes of a second run that are no failure.
     again: tuple = (0,)
 
+    def fetches(self):
+        return any("{web}" in arg for arg in self.args)
+
 
 BATCH = [f"{{src}}/batch/{number}" for number in range(9)]
 
