@@ -191,19 +191,20 @@ fn make_old(root: &Root, name: &Path) -> Result<()> {
     file.set_modified(std::time::UNIX_EPOCH).map_err(|e| root.fail("set the time of", name, e))
 }
 
+/// A private file with these bytes that waits to be published.
+#[cfg(test)]
+pub(crate) fn sealed<'r>(session: &crate::fs::Session<'r>, bytes: &[u8], durability: Durability) -> Sealed<'r> {
+    let pending = Pending::create(session).unwrap();
+    crate::fs::atomic::write(pending.file(), bytes).unwrap();
+    let mut hasher = crate::hash::BothHasher::new(true);
+    hasher.update(bytes);
+    pending.hashed(hasher.finish()).seal(durability).unwrap()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::fs::Session;
-    use crate::hash::BothHasher;
-
-    fn sealed_bytes<'r>(session: &Session<'r>, durability: Durability) -> Sealed<'r> {
-        let pending = Pending::create(session).unwrap();
-        atomic::write(pending.file(), b"bytes").unwrap();
-        let mut hasher = BothHasher::new(true);
-        hasher.update(b"bytes");
-        pending.hashed(hasher.finish()).seal(durability).unwrap()
-    }
 
     // Red when `publish` takes its own word for it that the blob is there: the commit would then record a blob that is
     // gone.
@@ -215,7 +216,7 @@ mod tests {
             root.make_dirs(Path::new(folder)).unwrap();
         }
         let session = Session::begin(&root).unwrap();
-        let mut sealed = sealed_bytes(&session, Durability::Relaxed);
+        let mut sealed = sealed(&session, b"bytes", Durability::Relaxed);
         let name = layout::blob(&sealed.digest());
         for _ in 0..2 {
             let published = publish(&root, &mut sealed, &BTreeMap::new(), Durability::Relaxed, &mut Touched::default());
@@ -237,10 +238,10 @@ mod tests {
         let publish = |sealed: &mut Sealed<'_>| {
             publish(&root, sealed, &BTreeMap::new(), Durability::Full, &mut Touched::default()).unwrap()
         };
-        let mut first = sealed_bytes(&session, Durability::Full);
+        let mut first = sealed(&session, b"bytes", Durability::Full);
         assert!(first.is_synced());
         assert!(matches!(publish(&mut first), Published::New { .. }));
-        let mut second = sealed_bytes(&session, Durability::Full);
+        let mut second = sealed(&session, b"bytes", Durability::Full);
         assert!(!second.is_synced(), "its bytes are here: syncing a copy of them is for nothing");
         assert!(matches!(publish(&mut second), Published::Existing { .. }));
         to_trash(&root, &second.digest()).unwrap();

@@ -35,7 +35,8 @@ impl Chore {
         settled: &mut BTreeMap<Digest, Meta>,
     ) -> Result<()> {
         match self {
-            Chore::Check(digest) if settled.contains_key(&digest) => {} // for another unit, just now
+            // For another unit, just now. Another file may have the name since.
+            Chore::Check(digest) if as_settled(store, settled.get(&digest), &digest)?.is_some() => {}
             Chore::Check(digest) => settled.extend(store.settle(&digest)?.map(|good| (digest, good))),
             Chore::Sync(blob) => return unit.blobs.get_mut(blob).map_or(Ok(()), Sealed::sync),
             Chore::Copy => make_copies(store, session, unit, progress)?,

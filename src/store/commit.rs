@@ -306,6 +306,44 @@ mod tests {
 
     use super::*;
     use crate::FsCatalog;
+    use crate::fs::Durability;
+
+    // Red when what has taken the name of a blob, after that was checked, is checked by nobody: each round finds what the one
+    // before has found.
+    #[test]
+    fn what_takes_the_place_of_a_blob_that_was_checked_is_checked_too() {
+        let dir = tempfile::tempdir().unwrap();
+        let catalog = FsCatalog::new(dir.path()).unwrap();
+        let store = catalog.store();
+        let session = Session::begin(&store.root).unwrap();
+        let blob = store.root.absolute(&layout::blob(&Digest::sha256_of(b"bytes")));
+        std::fs::create_dir_all(blob.parent().unwrap()).unwrap();
+        // As another process leaves it that has staged it again, and has not written its outboard yet.
+        let staged_again = || {
+            let _ = std::fs::remove_file(&blob);
+            std::fs::write(blob.with_extension("new"), b"bytes").unwrap();
+            std::fs::rename(blob.with_extension("new"), &blob).unwrap();
+            let mode = std::os::unix::fs::PermissionsExt::from_mode(0o444);
+            std::fs::set_permissions(&blob, mode).unwrap();
+            for outboard in [layout::outboard, layout::outboard_groups] {
+                let _ = std::fs::remove_file(store.root.absolute(&outboard(&Digest::sha256_of(b"bytes"))));
+            }
+        };
+        let rounds = Cell::new(0);
+        let is_due = || {
+            rounds.set(rounds.get() + 1);
+            if rounds.get() <= 2 {
+                staged_again();
+            }
+            Ok(true)
+        };
+        let mut blobs = [crate::blob::sealed(&session, b"bytes", Durability::Relaxed)];
+        let unit =
+            Unit { id: "m", blobs: &mut blobs, exhibit: None, is_due: &is_due, record: Some(&|_, _| Ok(Change::Keep)) };
+        let [done] = commit(store, &session, &mut [unit], false).try_into().unwrap();
+        assert!(done.result.is_ok(), "{:?}", done.result);
+        assert_eq!(rounds.get(), 3);
+    }
 
     // Red when an attempt whose lock file is gone does not count: it never ends.
     #[test]
