@@ -5,26 +5,29 @@ use std::os::unix::process::ExitStatusExt as _;
 use std::path::Path;
 use std::process::{Child, Stdio};
 use std::thread::sleep;
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 use catalog_core::FsCatalog;
 
 use crate::common::{Host, noise};
 use crate::server::{Hub, host as host_of};
 
-const SIZE_BYTES: u64 = 64 << 20;
+/// How many kills, unless CATALOG_TEST_KILLS says another number.
+const KILLS: u64 = 8;
 
-/// Slower than every disk: a kill comes in the middle.
-const RATE: &str = "40MB/s";
+/// Of few kills, and of many.
+const SIZES_BYTES: [u64; 2] = [64 << 20, 256 << 20];
 
 const CONNECTIONS: u64 = 2;
 
 /// As much as a connection asks for at once. What has not come of it when it is killed is asked for again.
 const SEGMENT_BYTES: u64 = 8 << 20;
 
-fn run(host: &Host, hub: &Hub) -> Child {
+/// Slower than every disk: a kill comes in the middle.
+fn run(host: &Host, hub: &Hub, size_bytes: u64) -> Child {
     let mut command = host.command();
-    command.args(["stage", "hf:acme/big/model.gguf", "--json", "--limit-rate", RATE]);
+    let rate = format!("{}B/s", size_bytes * 2 / 3);
+    command.args(["stage", "hf:acme/big/model.gguf", "--json", "--limit-rate", &rate]);
     command.args(["--connections", &CONNECTIONS.to_string()]).env("HF_ENDPOINT", &hub.hub);
     command.env("CATALOG_ALLOW_NET", format!("{},{}", host_of(&hub.hub), host_of(&hub.cdn)));
     command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
@@ -65,32 +68,39 @@ fn asked_bytes(hub: &Hub) -> u64 {
 // Red when what was there before a kill is not believed (all is asked for again), or is believed though it is not there.
 #[test]
 fn a_fetch_that_is_killed_goes_on_where_it_was() {
-    let wanted: u64 = std::env::var("CATALOG_TEST_KILLS").ok().and_then(|kills| kills.parse().ok()).unwrap_or(8);
-    let bytes = noise(usize::try_from(SIZE_BYTES).unwrap(), 5);
+    let wanted = std::env::var("CATALOG_TEST_KILLS").ok().and_then(|kills| kills.parse().ok()).unwrap_or(KILLS);
+    let size_bytes = SIZES_BYTES[usize::from(wanted > KILLS)];
+    let seed = std::env::var("CATALOG_TEST_SEED").ok().and_then(|seed| seed.parse().ok());
+    let seed: u64 = seed.unwrap_or_else(|| UNIX_EPOCH.elapsed().unwrap().as_micros() as u64);
+    println!("{wanted} kills of {size_bytes} bytes, CATALOG_TEST_SEED={seed}");
+    let bytes = noise(usize::try_from(size_bytes).unwrap(), 5);
     let Some(hub) = Hub::start_with(&[], &[("acme/big/model.gguf", &bytes)]) else { return };
     let (mut kills, mut fetches) = (0, 0);
     while kills < wanted {
         let host = Host::new();
         let catalog = host.catalog();
         hub.forget();
-        // A few kills of one fetch, each later than the one before.
-        let targets = [1, 2, 3, 4].map(|fifths| fifths * SIZE_BYTES / 5);
-        let here: Vec<u64> =
-            targets.iter().map_while(|target| killed_at(*target, &catalog, run(&host, &hub))).collect();
-        let output = run(&host, &hub).wait_with_output().unwrap();
+        // A few kills of one fetch, at random places, each later than the one before.
+        let mut places = noise(4, seed + fetches);
+        places.sort_unstable();
+        let targets = places.iter().map(|place| u64::from(*place).max(4) * size_bytes / 256);
+        let run = || run(&host, &hub, size_bytes);
+        let here: Vec<u64> = targets.map_while(|target| killed_at(target, &catalog, run())).collect();
+        let output = run().wait_with_output().unwrap();
         assert!(output.status.success(), "{output:?}");
         let receipt: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
         let path = receipt["local_path"].as_str().unwrap();
         assert!(fs::read(Path::new(path)).unwrap() == bytes, "other bytes after a kill");
-        if here.len() == targets.len() {
+        if here.len() == places.len() {
             let number = |name: &str| receipt[name].as_u64().unwrap();
-            assert_eq!(number("resumed_bytes") + number("fetched_bytes"), SIZE_BYTES);
+            assert_eq!(number("resumed_bytes") + number("fetched_bytes"), size_bytes);
             assert!(Some(&number("resumed_bytes")) >= here.last(), "{receipt} {here:?}");
         }
-        let most = SIZE_BYTES + here.len() as u64 * CONNECTIONS * SEGMENT_BYTES;
+        let most = size_bytes + here.len() as u64 * CONNECTIONS * SEGMENT_BYTES;
         let asked = asked_bytes(&hub);
         assert!(asked <= most, "{asked} bytes were asked for, at most {most} were missing");
         (kills, fetches) = (kills + here.len() as u64, fetches + 1);
         assert!(fetches <= wanted, "it was never killed in time");
     }
+    println!("{kills} kills of {fetches} fetches");
 }
