@@ -1,10 +1,10 @@
-"""`catalog stage` beside curl, aria2c and the Hub's own client: the same bytes from nginx and from `tests/servers/hub.py`, on
-loopback, client and server on the same cores. `benches/peers/run` calls it.
+"""`catalog stage` beside curl, aria2c, the Hub's own client, skopeo and oras: the same bytes from nginx, from
+`tests/servers/hub.py` and from Debian's docker-registry, on loopback, client and server on the same cores. `benches/peers/run` calls it.
 
     fetch.py FOLDER ROUNDS DIVISOR
 
 Programs take turns, each with a new place to write to. DIVISOR makes the large file smaller. A table goes to standard output.
-HUB_CLIENT names a Python that has `huggingface_hub`; what is not installed is left out.
+HUB_CLIENT names a Python that has `huggingface_hub` and `oras`; what is not installed is left out.
 """
 import hashlib, json, os, resource, shutil, statistics, subprocess, sys, time
 
@@ -179,6 +179,46 @@ def small():
         shutil.rmtree(f"{FOLDER}/hub")
 
 
+def registry():
+    """Two models that oras has pushed: a large file, and many small ones."""
+    client = os.environ.get("HUB_CLIENT", "")
+    if not client or not shutil.which("docker-registry"):
+        return note("skipped: a registry needs docker-registry, and oras in HUB_CLIENT")
+    own, host = f"{FOLDER}/registry", f"127.0.0.1:{free_port()}"
+    os.makedirs(own)
+    with open(f"{own}/registry.yml", "w") as configuration:
+        configuration.write(f"version: 0.1\nlog: {{accesslog: {{disabled: true}}}}\n"
+                            f"storage: {{filesystem: {{rootdirectory: {own}/storage}}}}\nhttp: {{addr: '{host}'}}\n")
+    clean = {name: value for name, value in os.environ.items() if name != "AWS_CA_BUNDLE"}
+    process = subprocess.Popen(["docker-registry", "serve", f"{own}/registry.yml"], env=clean, **QUIET)
+    try:
+        time.sleep(1)
+        for name, count, size in (("one", 1, LARGE_BYTES), ("many", SMALL_FILES, SMALL_BYTES)):
+            make(f"{own}/{name}", count, size)
+            push = "import sys, os, oras.client as o; os.chdir(sys.argv[2]); o.OrasClient(insecure=True).push(" \
+                   "target=sys.argv[1], files=sorted(os.listdir('.')), disable_path_validation=True)"
+            subprocess.run([client, "-c", push, f"{host}/acme/{name}", f"{own}/{name}"], check=True, **QUIET)
+            shutil.rmtree(f"{own}/{name}")
+            pulled_by_all(client, f"{host}/acme/{name}", host,
+                          f"{count} files of {text(size)}" if count > 1 else text(size))
+    finally:
+        process.kill()
+        process.wait()
+        shutil.rmtree(own)
+
+
+def pulled_by_all(client, name, host, what):
+    turns = Turns(f"{what} from a registry")
+    pull = "import sys, oras.client as o; o.OrasClient(insecure=True).pull(target=sys.argv[1], outdir=sys.argv[2])"
+    turns.add("oras pull, which checks nothing",
+              lambda folder: ([client, "-c", pull, f"{name}:latest", f"{folder}/files"], {}), control=True)
+    if shutil.which("skopeo"):
+        turns.add("skopeo copy", lambda folder: (["skopeo", "copy", "--src-tls-verify=false", f"docker://{name}:latest",
+                                                  f"oci:{folder}/layout:latest"], {}))
+    turns.add("catalog stage", lambda folder: staged(folder, f"oci://{name}", "--allow-net", host))
+    turns.measure().show()
+
+
 def main():
     path, = make(f"{FOLDER}/www", 1, LARGE_BYTES)
     state, port = f"{FOLDER}/nginx", free_port()
@@ -197,6 +237,7 @@ def main():
         shutil.rmtree(f"{FOLDER}/www")
         shutil.rmtree(state)
     small()
+    registry()
 
 
 main()
