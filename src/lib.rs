@@ -116,6 +116,8 @@ pub use source::HttpSource;
 pub use source::{Cx, Expected, Listing, Opened, RemoteFile, RemoteReader, Source, Sources};
 #[cfg(feature = "hf")]
 pub use source::{GitBlobReader, HfOptions, HfSource};
+#[cfg(feature = "oci")]
+pub use source::{OciOptions, OciSource};
 pub use stage::{StageOptions, StageReceipt, UnmovedSource};
 pub use store::{Check, Config, InvalidMinFree, MinFree, default_model_cache_dir};
 pub use verify::{BadFile, VerifyDepth, VerifyOptions, VerifyReport};

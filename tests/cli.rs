@@ -514,7 +514,6 @@ fn a_missing_source() {
 
 #[rstest]
 #[case("s3://bucket/file.gguf", "s3:")]
-#[case("oci://host/repo:tag", "oci:")]
 fn a_reference_that_nothing_here_can_fetch(#[case] reference: &str, #[case] scheme: &str) {
     let error = Host::new().run(["stage", reference]).failed(1);
     assert!(error.contains(&format!("`{scheme}`")), "{error}");
@@ -524,6 +523,7 @@ fn a_reference_that_nothing_here_can_fetch(#[case] reference: &str, #[case] sche
 #[rstest]
 #[case("hf:org/repo/file.gguf", "huggingface.co")]
 #[case("https://models.example:8443/file.gguf", "models.example:8443")]
+#[case("oci://registry.example:5000/acme/tiny:v1", "registry.example:5000")]
 #[case("http://models.example/file.gguf", "http://models.example")]
 fn a_reference_that_no_rule_allows(#[case] reference: &str, #[case] rule: &str) {
     let error = Host::new().run(["stage", reference]).failed(6);

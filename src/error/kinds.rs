@@ -201,6 +201,7 @@ fn hint_of_net(cause: &NetError) -> Option<Hint> {
         NetError::Refused(refused) => refused.rule().map(|rule| Hint::AllowNet { rule: rule.to_owned() }),
         NetError::Status { .. }
         | NetError::NoRanges
+        | NetError::NoModel { .. }
         | NetError::NoSize
         | NetError::TooLarge { .. }
         | NetError::Malformed { .. } => None,

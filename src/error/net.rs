@@ -169,6 +169,13 @@ pub enum NetError {
         /// SHA-1, in hex.
         found: String,
     },
+    /// What is there is no model that can be fetched.
+    #[error("it is no model that can be fetched: {detail}")]
+    #[non_exhaustive]
+    NoModel {
+        /// Why.
+        detail: String,
+    },
     /// The server does not say how large it is.
     #[error("the server does not say how large it is")]
     NoSize,

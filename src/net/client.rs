@@ -102,6 +102,12 @@ impl Client {
         &self.inner.options
     }
 
+    /// Whether the policy lets this URL be asked for.
+    #[cfg(feature = "oci")]
+    pub(crate) fn may_ask(&self, url: &Url) -> bool {
+        self.inner.policy.check_url(url, Some(Purpose::Origin)).is_ok()
+    }
+
     /// Whether the policy lets a file be fetched. `has_digest`: what its bytes have to be is known.
     pub(crate) fn check_file(&self, url: &str, size_bytes: u64, has_digest: bool) -> Result<()> {
         let refuse = |refused: Refused| Error::Net { url: shown_text(url), source: refused.into() };

@@ -124,7 +124,7 @@ pub(super) fn plain(host: &str) -> &str {
 }
 
 /// A name that is this machine's own, by RFC 6761.
-fn is_localhost(name: &str) -> bool {
+pub(super) fn is_localhost(name: &str) -> bool {
     name == "localhost" || name.ends_with(".localhost")
 }
 

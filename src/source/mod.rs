@@ -3,6 +3,8 @@
 //! ```text
 //! http.rs       a file on a web server
 //! hf/           the Hugging Face Hub
+//! oci/          OCI registries
+//! paths.rs      paths that a server names
 //! selection.rs  which files of a repository; pattern.rs: one pattern of it
 //! git_blob.rs   a small file as something that is read by offset: checked as a whole before it is
 //! ranged.rs     one range of a file, with all that its answer has to say; where its URL has led to
@@ -16,11 +18,15 @@ mod git_blob;
 pub(crate) mod hf;
 #[cfg(feature = "http")]
 mod http;
-#[cfg(feature = "hf")]
+#[cfg(feature = "oci")]
+pub(crate) mod oci;
+#[cfg(any(feature = "hf", feature = "oci"))]
+mod paths;
+#[cfg(any(feature = "hf", feature = "oci"))]
 mod pattern;
 mod ranged;
 mod reader;
-#[cfg(feature = "hf")]
+#[cfg(any(feature = "hf", feature = "oci"))]
 mod selection;
 mod sources;
 
@@ -30,6 +36,8 @@ pub use git_blob::GitBlobReader;
 pub use hf::{HfOptions, HfSource};
 #[cfg(feature = "http")]
 pub use http::HttpSource;
+#[cfg(feature = "oci")]
+pub use oci::{OciOptions, OciSource};
 pub use reader::RemoteReader;
 pub use sources::Sources;
 

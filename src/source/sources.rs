@@ -8,6 +8,8 @@ use super::HttpSource;
 use super::{Cx, Expected, Listing, RemoteFile, RemoteReader, Source};
 #[cfg(feature = "hf")]
 use super::{GitBlobReader, HfOptions, HfSource};
+#[cfg(feature = "oci")]
+use super::{OciOptions, OciSource};
 use crate::digest::Digest;
 use crate::entry::ArtifactKind;
 use crate::error::{Error, Result};
@@ -71,6 +73,21 @@ impl Sources {
     #[must_use]
     pub fn hf_with(self, read: impl FnOnce() -> Result<HfOptions> + Send + 'static) -> Self {
         self.with_source(&["hf"], HfSource::with(read))
+    }
+
+    /// Also OCI registries: `oci:`.
+    #[cfg(feature = "oci")]
+    #[must_use]
+    pub fn oci(self, options: OciOptions) -> Self {
+        self.with_source(&["oci"], OciSource::new(options))
+    }
+
+    /// The same; who asks is read when a registry is first asked. An error of that is one of each reference to a registry, and of
+    /// no other.
+    #[cfg(feature = "oci")]
+    #[must_use]
+    pub fn oci_with(self, read: impl FnOnce() -> Result<OciOptions> + Send + 'static) -> Self {
+        self.with_source(&["oci"], OciSource::with(read))
     }
 
     /// Also a source of the caller's own, for references of these schemes.

@@ -130,6 +130,7 @@ pub fn error_samples() -> Vec<Error> {
         net(NetError::Status { status: 451, reason: Some("not here".into()), request_id: None }),
         net(NetError::changed("it had 5 bytes and has 6")),
         net(NetError::NoRanges),
+        net(NetError::NoModel { detail: "a layer is an archive".into() }),
         net(NetError::NoSize),
         net(NetError::TooLarge { what: "the answer", limit_bytes: 1 << 20 }),
         net(NetError::malformed("2 bytes come as the range 0 to 3")),

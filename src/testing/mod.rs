@@ -15,7 +15,7 @@ mod hostile;
 mod ids;
 mod memory;
 mod model;
-#[cfg(feature = "hf")]
+#[cfg(any(feature = "hf", feature = "oci"))]
 mod network;
 mod probe;
 
@@ -35,5 +35,5 @@ pub use hostile::{
 pub use ids::{accepted_ids, rejected_ids};
 pub use memory::MemoryCatalog;
 pub use model::{Operation, catalog_store_model};
-#[cfg(feature = "hf")]
+#[cfg(any(feature = "hf", feature = "oci"))]
 pub use network::fuzz_network;

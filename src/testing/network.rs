@@ -1,12 +1,18 @@
 //! What servers say, from an arbitrary one.
 
+use std::collections::BTreeSet;
+
 use crate::entry::ArtifactKind;
 use crate::layout;
 use crate::net::{ContentRange, Policy};
+#[cfg(feature = "hf")]
 use crate::source::hf;
+#[cfg(feature = "oci")]
+use crate::source::oci;
 
 /// What a server says, by the first byte: `R` a `Content-Range`, `L` a `Link`, `T` a page of a repository's tree, `F` the path
-/// of a reference and after a line break such a page, `J` the journal of a partial; and `P`, what an operator says, a rule of the policy. What is accepted makes sense.
+/// of a reference and after a line break such a page, `M` the manifest of a registry, `J` the journal of a partial; and, what an
+/// operator says, `P` a rule of the policy, `O` a reference to a registry. What is accepted makes sense.
 pub fn fuzz_network(bytes: &[u8]) -> bool {
     let Some((kind, rest)) = bytes.split_first() else { return false };
     let text = String::from_utf8_lossy(rest);
@@ -18,15 +24,23 @@ pub fn fuzz_network(bytes: &[u8]) -> bool {
             }
             true
         }),
+        #[cfg(feature = "hf")]
         b'L' => hf::next_page(&text).is_some_and(|target| {
             assert!(text.contains(&format!("<{target}>")), "{target:?} is not what was sent");
             true
         }),
+        #[cfg(feature = "hf")]
         b'T' => is_tree(rest, None),
+        #[cfg(feature = "hf")]
         b'F' => {
             let (path, page) = rest.split_at(rest.iter().position(|byte| *byte == b'\n').unwrap_or(rest.len()));
             std::str::from_utf8(path).is_ok_and(|path| is_tree(page, Some(path)))
         }
+        #[cfg(feature = "oci")]
+        b'M' => oci::files_of_manifest(rest).is_some_and(|(kind, files)| is_apart(kind, &files)),
+        #[cfg(feature = "oci")]
+        b'O' => oci::is_image(&text),
+        #[cfg(feature = "hf")]
         b'J' => crate::ingest::is_journal(rest),
         b'P' => Policy::default().allow(&text).is_ok_and(|policy| {
             assert!(!policy.is_empty(), "{text:?} was read as nothing");
@@ -36,21 +50,21 @@ pub fn fuzz_network(bytes: &[u8]) -> bool {
     }
 }
 
+#[cfg(feature = "hf")]
 fn is_tree(page: &[u8], path: Option<&str>) -> bool {
     hf::files_of_page(page, path).is_some_and(|(kind, files)| {
-        for (path, name) in &files {
-            for text in [path, name] {
-                assert!(layout::is_plain_path(text), "{text:?} leads out of the repository");
-                assert!(!text.contains(char::is_control), "{text:?} was let through");
-            }
-        }
-        for part in [|file: &(String, String)| file.0.clone(), |file: &(String, String)| file.1.clone()] {
-            let mut apart: Vec<String> = files.iter().map(part).collect();
-            apart.sort_unstable();
-            apart.dedup();
-            assert_eq!(apart.len(), files.len(), "one path twice");
-        }
-        assert!(kind == ArtifactKind::Tree || files.len() == 1, "one file that is {}", files.len());
-        true
+        let (paths, names): (Vec<_>, Vec<_>) = files.into_iter().unzip();
+        is_apart(kind, &paths) && is_apart(kind, &names)
     })
+}
+
+fn is_apart(kind: ArtifactKind, paths: &[String]) -> bool {
+    for path in paths {
+        assert!(layout::is_plain_path(path), "{path:?} leads out of the repository");
+        assert!(!path.contains(char::is_control), "{path:?} was let through");
+    }
+    let apart: BTreeSet<&String> = paths.iter().collect();
+    assert_eq!(apart.len(), paths.len(), "one path twice");
+    assert!(kind == ArtifactKind::Tree || paths.len() == 1, "one file that is {}", paths.len());
+    true
 }

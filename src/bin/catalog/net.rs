@@ -3,7 +3,7 @@
 use std::env;
 use std::time::Duration;
 
-use catalog_core::{Cancel, ClientOptions, FsCatalog, HfOptions, Policy, Sources};
+use catalog_core::{Cancel, ClientOptions, FsCatalog, HfOptions, OciOptions, Policy, Sources};
 
 use crate::amount;
 
@@ -48,7 +48,7 @@ impl Net {
         (options.retries, options.idle_timeout) = (self.retries, self.timeout);
         options.limit_bytes_per_s = self.limit_rate;
         let sources = Sources::with_options(policy, options)?.with_connections(self.connections.into());
-        Ok(catalog.with_sources(sources.http().hf_with(HfOptions::from_env)))
+        Ok(catalog.with_sources(sources.http().hf_with(HfOptions::from_env).oci_with(OciOptions::from_env)))
     }
 
     pub(crate) fn is_offline(&self) -> bool {

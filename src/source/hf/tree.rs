@@ -1,15 +1,13 @@
 //! The files of a commit: what the Hub lists, held against what can be a file of a model at all.
 
-use std::collections::BTreeSet;
-
 use serde::Deserialize;
 
 use crate::digest::Digest;
 use crate::entry::ArtifactKind;
 use crate::error::HubProblem;
 use crate::excerpt::excerpt;
-use crate::source::Expected;
 use crate::source::selection::Selection;
+use crate::source::{Expected, paths};
 
 /// One thing that the Hub lists.
 #[derive(Debug, Deserialize)]
@@ -74,7 +72,7 @@ pub(super) fn select(
         _ => {}
     }
     // Also what is not selected: of a file that is a folder as well, nobody knows which one a reference means.
-    check_apart(named.iter().map(|(_, entry)| entry.path.as_str()).collect())?;
+    paths::check_apart(named.iter().map(|(_, entry)| entry.path.as_str())).map_err(Trouble::Malformed)?;
     named.retain(|(_, entry)| selection.takes(&entry.path));
     if named.is_empty() {
         return Err(Trouble::Hub(HubProblem::NothingSelected));
@@ -85,10 +83,7 @@ pub(super) fn select(
 
 fn read(name: String, entry: Entry) -> Result<TreeFile, Trouble> {
     let fail = |problem: &str| Trouble::Malformed(format!("the file {:?} {problem}", excerpt(&entry.path)));
-    let is_plain = entry.path.split('/').all(|part| !matches!(part, "" | "." | ".."));
-    if !is_plain || entry.path.chars().any(char::is_control) {
-        return Err(fail("has a path that leads nowhere below the repository"));
-    }
+    paths::check(&entry.path).map_err(Trouble::Malformed)?;
     let expected = match &entry.lfs {
         Some(lfs) if lfs.size != entry.size => return Err(fail("has two sizes")),
         Some(lfs) => Digest::from_sha256_hex(&lfs.oid).map(Expected::Sha256),
@@ -101,20 +96,6 @@ fn read(name: String, entry: Entry) -> Result<TreeFile, Trouble> {
 fn git_hash(digits: &str) -> Option<[u8; 20]> {
     let mut bytes = [0; 20];
     hex::decode_to_slice(digits, &mut bytes).ok().map(|()| bytes)
-}
-
-/// No two files have one path, and none has the path of another one's folder.
-fn check_apart(listed: Vec<&str>) -> Result<(), Trouble> {
-    let count = listed.len();
-    let paths: BTreeSet<&str> = listed.into_iter().collect();
-    if paths.len() < count {
-        return Err(Trouble::Malformed("two files have the same path".into()));
-    }
-    let folders = paths.iter().flat_map(|path| path.match_indices('/').filter_map(|(at, _)| path.get(..at)));
-    match folders.into_iter().find(|folder| paths.contains(folder)) {
-        Some(folder) => Err(Trouble::Malformed(format!("{:?} is a file and a folder", excerpt(folder)))),
-        None => Ok(()),
-    }
 }
 
 #[cfg(test)]

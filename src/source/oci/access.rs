@@ -1,0 +1,112 @@
+//! Who may read what: what a registry asks for, and what it was given before.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::{Mutex, PoisonError};
+
+use serde::Deserialize;
+use url::Url;
+
+use super::image::Image;
+use super::options::OciOptions;
+use crate::error::{Error, NetError, Refused, Result};
+use crate::net::{shown, shown_text};
+use crate::source::Cx;
+
+/// More than this is no token.
+const MAX_TOKEN_BYTES: u64 = 1 << 20;
+
+/// What is sent as `Authorization`, by registry and repository.
+#[derive(Default)]
+pub(super) struct Access(Mutex<BTreeMap<(String, String), String>>);
+
+/// Without the tokens.
+impl fmt::Debug for Access {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Access(…)")
+    }
+}
+
+/// A registry names its token by one of the two.
+#[derive(Deserialize)]
+struct Token {
+    token: Option<String>,
+    access_token: Option<String>,
+}
+
+impl Access {
+    /// The headers for a repository.
+    pub(super) fn headers(&self, image: &Image) -> Vec<(&'static str, String)> {
+        let granted = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        granted.get(&key(image)).map(|value| ("authorization", value.clone())).into_iter().collect()
+    }
+
+    /// Gets what the challenge of a 401 asks for. `base` is the registry. `denied` is the error if there is nothing to give.
+    pub(super) fn grant(
+        &self,
+        challenge: &str,
+        image: &Image,
+        base: &Url,
+        options: &OciOptions,
+        cx: &Cx<'_>,
+        denied: Error,
+    ) -> Result<()> {
+        let malformed = |detail: String| Error::Net { url: shown(base), source: NetError::Malformed { detail } };
+        let challenges = http_auth::parse_challenges(challenge)
+            .map_err(|e| malformed(format!("what it asks for makes no sense: {e}")))?;
+        let login = options.login(&image.host, &image.name);
+        let named = |scheme: &str| challenges.iter().find(|challenge| challenge.scheme.eq_ignore_ascii_case(scheme));
+        let value = if let Some(bearer) = named("bearer") {
+            let parameter = |name: &str| {
+                let found = bearer.params.iter().find(|(known, _)| known.eq_ignore_ascii_case(name));
+                found.map(|(_, value)| value.to_unescaped())
+            };
+            let realm = parameter("realm").ok_or_else(|| malformed("it does not say where tokens are".into()))?;
+            let mut url =
+                base.join(&realm).map_err(|e| malformed(format!("it says that tokens are at what is no URL: {e}")))?;
+            if base.scheme() == "https" && url.scheme() != "https" {
+                let origin = url.origin().ascii_serialization();
+                return Err(Error::Net { url: shown(&url), source: Refused::Downgrade { origin }.into() });
+            }
+            let scope = parameter("scope").unwrap_or_else(|| format!("repository:{}:pull", image.name));
+            {
+                let mut query = url.query_pairs_mut();
+                if let Some(service) = parameter("service") {
+                    query.append_pair("service", &service);
+                }
+                query.append_pair("scope", &scope);
+            }
+            format!("Bearer {}", token(&url, login.map(super::options::Login::basic), cx)?)
+        } else if named("basic").is_some() {
+            match login {
+                Some(login) => login.basic(),
+                None => return Err(denied),
+            }
+        } else {
+            return Err(malformed("it asks for neither a token nor a password".into()));
+        };
+        // A line break in it could begin a header of its own.
+        if !value.bytes().all(|byte| byte == b' ' || byte.is_ascii_graphic()) {
+            return Err(malformed("its token is none".into()));
+        }
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(key(image), value);
+        Ok(())
+    }
+}
+
+fn key(image: &Image) -> (String, String) {
+    (image.host.clone(), image.name.clone())
+}
+
+fn token(url: &Url, basic: Option<String>, cx: &Cx<'_>) -> Result<String> {
+    let mut request = cx.client.get(url.as_str());
+    if let Some(basic) = basic {
+        request = request.with_header("authorization", basic);
+    }
+    let (_, bytes) = request.read_or(MAX_TOKEN_BYTES, cx.observer, &super::refusal)?;
+    let token = serde_json::from_slice(&bytes).ok().and_then(|Token { token, access_token }| token.or(access_token));
+    token.filter(|token| !token.is_empty()).ok_or_else(|| {
+        let source = NetError::malformed("there is no token in it");
+        Error::Net { url: shown_text(url.as_str()), source }
+    })
+}

@@ -1,0 +1,152 @@
+//! What a reference names: a registry, a repository in it, and a version of that.
+
+use crate::digest::Digest;
+
+/// The registry that `docker.io` means, which answers under another name.
+const DOCKER_HUB: (&str, &str) = ("docker.io", "registry-1.docker.io");
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Image {
+    /// As people write it, with the port.
+    pub(super) host: String,
+    /// `org/repository`, of any depth.
+    pub(super) name: String,
+    pub(super) version: Version,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Version {
+    /// It can come to mean something else.
+    Tag(String),
+    Digest(Digest),
+}
+
+impl Image {
+    /// Reads `oci://host[:port]/name[:tag][@sha256:…]`. Of a tag and a digest, the digest is what is meant. The error says what is
+    /// wrong with it.
+    pub(super) fn parse(url: &str) -> Result<Self, &'static str> {
+        let rest = url.strip_prefix("oci://").ok_or("it does not begin with oci://")?;
+        let (host, path) = rest.split_once('/').ok_or("it names no repository")?;
+        if host.contains('@') {
+            return Err("it has a user name in it");
+        }
+        let (path, digest) = match path.split_once('@') {
+            Some((path, digest)) => {
+                (path, Some(digest.parse().map_err(|_| "what stands after @ is no sha256 digest")?))
+            }
+            None => (path, None),
+        };
+        let (name, tag) = match path.rsplit_once(':') {
+            Some((name, tag)) => (name, Some(tag)),
+            None => (path, None),
+        };
+        if !tag.is_none_or(is_tag) {
+            return Err("its tag is none that a registry can have");
+        }
+        if !name.split('/').all(is_component) {
+            return Err(
+                "its name is none that a repository can have: lower case letters, digits, and . _ - between them",
+            );
+        }
+        let version = match digest {
+            Some(digest) => Version::Digest(digest),
+            None => Version::Tag(tag.unwrap_or("latest").to_owned()),
+        };
+        let is_official = host == DOCKER_HUB.0 && !name.contains('/');
+        let name = if is_official { format!("library/{name}") } else { name.to_owned() };
+        Ok(Image { host: host.to_owned(), name, version })
+    }
+
+    /// That of a blob, from the URL where it is.
+    pub(super) fn of_blob(server: &str, name: &str, digest: &str) -> Option<Self> {
+        let host = if server == DOCKER_HUB.1 { DOCKER_HUB.0 } else { server };
+        let version = Version::Digest(digest.parse().ok()?);
+        name.split('/').all(is_component).then(|| Image { host: host.to_owned(), name: name.to_owned(), version })
+    }
+
+    /// Who answers for it.
+    pub(super) fn server(&self) -> &str {
+        if self.host == DOCKER_HUB.0 { DOCKER_HUB.1 } else { &self.host }
+    }
+
+    /// What is called so is the model.
+    pub(super) fn label(&self) -> &str {
+        self.name.rsplit('/').next().unwrap_or(&self.name)
+    }
+
+    /// The same version, said for good.
+    pub(super) fn at(&self, digest: &str) -> String {
+        format!("oci://{}/{}@{digest}", self.host, self.name)
+    }
+}
+
+impl Version {
+    /// As the API names it.
+    pub(super) fn text(&self) -> String {
+        match self {
+            Version::Tag(tag) => tag.clone(),
+            Version::Digest(digest) => digest.to_string(),
+        }
+    }
+}
+
+/// `[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}`, of the OCI distribution specification.
+fn is_tag(text: &str) -> bool {
+    let is_word = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    text.len() <= 128 && text.starts_with(is_word) && text.chars().all(|c| is_word(c) || matches!(c, '.' | '-'))
+}
+
+/// `[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*`, of the same.
+fn is_component(text: &str) -> bool {
+    let is_word = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
+    let is_between = |between: &str| matches!(between, "." | "_" | "__") || between.chars().all(|c| c == '-');
+    let mut between = text.split(is_word).filter(|between| !between.is_empty());
+    text.starts_with(is_word) && text.ends_with(is_word) && between.all(is_between)
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    const DIGEST: &str = "sha256:1ef0bef1eb6c8ec311d53e18138501725116d829ab11914a811d72812a5253cd";
+
+    #[rstest]
+    #[case("oci://a.example/tiny", "a.example", "tiny", "latest")]
+    #[case("oci://127.0.0.1:5000/acme/models/tiny:q4_0", "127.0.0.1:5000", "acme/models/tiny", "q4_0")]
+    #[case("oci://docker.io/tiny", "registry-1.docker.io", "library/tiny", "latest")]
+    #[case("oci://docker.io/ai/tiny__a.b--c:V1", "registry-1.docker.io", "ai/tiny__a.b--c", "V1")]
+    fn what_is_named(#[case] url: &str, #[case] server: &str, #[case] name: &str, #[case] tag: &str) {
+        let image = Image::parse(url).unwrap();
+        assert_eq!((image.server(), image.name.as_str()), (server, name));
+        assert_eq!(image.version, Version::Tag(tag.into()));
+    }
+
+    // Red when the tag wins over the digest.
+    #[test]
+    fn a_digest_is_what_is_meant() {
+        let image = Image::parse(&format!("oci://a.example/b/tiny:v1@{DIGEST}")).unwrap();
+        assert_eq!(image.version.text(), DIGEST);
+        assert_eq!(Image::parse(&image.at(DIGEST)), Ok(image.clone()));
+        assert_eq!(image.label(), "tiny");
+    }
+
+    #[rstest]
+    #[case("oci://a.example")]
+    #[case("oci://a.example/")]
+    #[case("oci://u@a.example/tiny")]
+    #[case("oci://a.example/Tiny")]
+    #[case("oci://a.example/tiny:")]
+    #[case("oci://a.example/tiny:-v")]
+    #[case("oci://a.example/tiny@sha256:12")]
+    #[case("oci://a.example/../tiny")]
+    #[case("oci://a.example/a//b")]
+    #[case("oci://a.example/a___b")]
+    #[case("oci://a.example/a?b")]
+    #[case("oci://a.example/a#b")]
+    #[case("oci://a.example/a_-b")]
+    fn what_names_nothing(#[case] url: &str) {
+        assert!(Image::parse(url).is_err(), "{:?}", Image::parse(url));
+    }
+}

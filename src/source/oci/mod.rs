@@ -1,0 +1,350 @@
+//! OCI registries: `oci://host[:port]/name[:tag|@sha256:…]`.
+//!
+//! A model there is a manifest, which names each of its files by its digest. One request says all of it.
+//!
+//! ```text
+//! image.rs      what a reference names
+//! manifest.rs   the files that a manifest has
+//! access.rs     tokens, and what registries ask for before they give anything
+//! options.rs    who asks, and where users of other tools have said so
+//! ```
+
+mod access;
+mod image;
+mod manifest;
+mod options;
+
+pub use options::OciOptions;
+
+/// The paths of a manifest's files, if all of it can be believed.
+#[cfg(feature = "testing")]
+pub(crate) fn files_of_manifest(bytes: &[u8]) -> Option<(ArtifactKind, Vec<String>)> {
+    match manifest::read(bytes, &Selection::new(&[], &[])).ok()? {
+        Content::Files(kind, files) => Some((kind, files.into_iter().map(|file| file.path).collect())),
+        Content::Manifest(_) => None,
+    }
+}
+
+/// Whether it is a reference to a registry. One that is means the same when it is written out.
+#[cfg(feature = "testing")]
+pub(crate) fn is_image(text: &str) -> bool {
+    Image::parse(text).is_ok_and(|image| {
+        let digest = Digest::sha256_of(b"").to_string();
+        let named = Image::parse(&image.at(&digest)).expect("a reference that was written out is one");
+        assert_eq!((&named.host, &named.name), (&image.host, &image.name), "{text:?} means something else");
+        true
+    })
+}
+
+use std::cell::RefCell;
+use std::fmt;
+use std::ops::Range;
+use std::sync::LazyLock;
+
+use serde::Deserialize;
+use url::Url;
+
+use super::selection::Selection;
+use super::{Cx, Expected, Listing, Opened, RemoteFile, Source};
+use crate::digest::Digest;
+use crate::entry::ArtifactKind;
+use crate::error::{Error, NetError, Result};
+use crate::excerpt::excerpt;
+use crate::model_ref::ModelRef;
+use crate::net::{Response, is_local, shown, shown_text};
+use access::Access;
+use image::{Image, Version};
+use manifest::Content;
+
+/// Registries take no manifest of more than 4 MiB; of a tree of a hundred thousand files, this is enough.
+const MAX_MANIFEST_BYTES: u64 = 64 << 20;
+
+/// The most that is read of what a registry says of an error.
+const MAX_REASON_BYTES: u64 = 64 << 10;
+
+type Read = Box<dyn FnOnce() -> Result<OciOptions> + Send>;
+
+/// Registries. Tokens that one has given are used again.
+pub struct OciSource {
+    options: LazyLock<Result<OciOptions>, Read>,
+    access: Access,
+}
+
+impl fmt::Debug for OciSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("OciSource").finish_non_exhaustive()
+    }
+}
+
+impl OciSource {
+    /// For those who these options say.
+    #[must_use]
+    pub fn new(options: OciOptions) -> Self {
+        OciSource::with(move || Ok(options))
+    }
+
+    /// The same; who asks is read when a registry is first asked.
+    #[must_use]
+    pub fn with(read: impl FnOnce() -> Result<OciOptions> + Send + 'static) -> Self {
+        OciSource { options: LazyLock::new(Box::new(read)), access: Access::default() }
+    }
+
+    fn options(&self) -> Result<&OciOptions> {
+        self.options.as_ref().map_err(Clone::clone)
+    }
+
+    /// Does something at a registry, and once more with what it asks for first. `act` has the headers, and what an answer means
+    /// that is no success.
+    fn with_access<T>(
+        &self,
+        image: &Image,
+        cx: &Cx<'_>,
+        mut act: impl FnMut(&[(&'static str, String)], &dyn Fn(Response) -> Error) -> Result<T>,
+    ) -> Result<T> {
+        let base = base_of(image, cx)?;
+        let challenge = RefCell::new(None);
+        let refuse = |response: Response| {
+            if response.status() == 401 && response.url().origin() == base.origin() {
+                *challenge.borrow_mut() = response.header("www-authenticate").map(str::to_owned);
+            }
+            refusal(response)
+        };
+        let denied = match act(&self.access.headers(image), &refuse) {
+            Err(error) => error,
+            done => return done,
+        };
+        let Some(challenge) = challenge.take() else { return Err(denied) };
+        let options = self.options()?;
+        let name_helper = |error| match (options.login(&image.host, &image.name), options.helper(&image.host)) {
+            (None, Some(helper)) => no_login(error, helper),
+            _ => error,
+        };
+        self.access.grant(&challenge, image, &base, options, cx, denied).map_err(name_helper)?;
+        act(&self.access.headers(image), &refuse).map_err(name_helper)
+    }
+
+    /// A manifest, and the digest of its bytes.
+    fn manifest(&self, image: &Image, cx: &Cx<'_>) -> Result<(Digest, Vec<u8>)> {
+        let url = url_of(image, cx, &["manifests", &image.version.text()])?;
+        let (response, bytes) = self.with_access(image, cx, |headers, refuse| {
+            let mut request = cx.client.get(url.as_str()).with_header("accept", manifest::MEDIA_TYPES);
+            for (name, value) in headers {
+                request = request.with_header(name, value.as_str());
+            }
+            request.read_or(MAX_MANIFEST_BYTES, cx.observer, refuse)
+        })?;
+        let actual = Digest::sha256_of(&bytes);
+        let said = response.header("docker-content-digest").and_then(|text| text.parse().ok());
+        let expected = match &image.version {
+            Version::Digest(digest) => Some(*digest),
+            Version::Tag(_) => said,
+        };
+        match expected.filter(|expected| *expected != actual) {
+            Some(expected) => Err(Error::DigestMismatch { path: shown_text(&url).into(), expected, actual }),
+            None => Ok((actual, bytes)),
+        }
+    }
+}
+
+impl Source for OciSource {
+    fn resolve(&self, reference: &ModelRef, cx: &Cx<'_>) -> Result<Listing> {
+        let image = image_of(reference)?;
+        let selection = Selection::new(cx.include, cx.exclude);
+        let fail = |detail: String| Error::Net { url: reference.shown(), source: NetError::NoModel { detail } };
+        let (pinned, bytes) = self.manifest(&image, cx)?;
+        let (kind, files) = match manifest::read(&bytes, &selection).map_err(fail)? {
+            Content::Files(kind, files) => (kind, files),
+            Content::Manifest(digest) => {
+                let (_, bytes) = self.manifest(&Image { version: Version::Digest(digest), ..image.clone() }, cx)?;
+                match manifest::read(&bytes, &selection).map_err(fail)? {
+                    Content::Files(kind, files) => (kind, files),
+                    Content::Manifest(_) => return Err(fail("it is a list of lists".into())),
+                }
+            }
+        };
+        let name = match (kind, files.as_slice()) {
+            (ArtifactKind::File, [file]) => file.path.rsplit('/').next().unwrap_or(&file.path).to_owned(),
+            _ => image.label().to_owned(),
+        };
+        let file = |file: manifest::LayerFile| {
+            let url = url_of(&image, cx, &["blobs", &file.digest.to_string()])?;
+            Ok(RemoteFile::new(file.path, url).with_size(file.size_bytes).with_expected(Expected::Sha256(file.digest)))
+        };
+        let files = files.into_iter().map(file).collect::<Result<_>>()?;
+        let is_fixed = matches!(image.version, Version::Digest(_));
+        let listing = Listing::new(name, kind, files).with_named_by(Some(image.host));
+        Ok(listing.with_pinned(pinned.to_string(), is_fixed))
+    }
+
+    /// A digest.
+    fn fixed(&self, reference: &ModelRef) -> Option<String> {
+        match image_of(reference).ok()?.version {
+            Version::Digest(digest) => Some(digest.to_string()),
+            Version::Tag(_) => None,
+        }
+    }
+
+    fn pin(&self, reference: &ModelRef, cx: &Cx<'_>) -> Result<Option<String>> {
+        let image = image_of(reference)?;
+        let Version::Tag(tag) = &image.version else { return Ok(self.fixed(reference)) };
+        let url = url_of(&image, cx, &["manifests", tag])?;
+        self.with_access(&image, cx, |headers, refuse| {
+            let mut request = cx.client.head(url.as_str()).with_header("accept", manifest::MEDIA_TYPES);
+            for (name, value) in headers {
+                request = request.with_header(name, value.as_str());
+            }
+            let response = request.send(cx.observer)?;
+            match response.status() {
+                200 => Ok(response.header("docker-content-digest").map(str::to_owned)),
+                _ => Err(refuse(response)),
+            }
+        })
+    }
+
+    fn at(&self, reference: &ModelRef, pinned: &str) -> ModelRef {
+        match image_of(reference) {
+            Ok(image) => ModelRef::Url { url: image.at(pinned) },
+            Err(_) => reference.clone(),
+        }
+    }
+
+    fn open(&self, file: &RemoteFile, range: Range<u64>, cx: &Cx<'_>) -> Result<Opened> {
+        let image = image_of_blob(&file.url)?;
+        self.with_access(&image, cx, |headers, refuse| cx.open_range_or(file, headers, range.clone(), refuse))
+    }
+}
+
+fn image_of(reference: &ModelRef) -> Result<Image> {
+    let ModelRef::Url { url } = reference else {
+        return Err(Error::NoFetcher { scheme: reference.scheme().to_owned(), reference: reference.shown() });
+    };
+    Image::parse(url).map_err(|reason| Error::InvalidRef { input: excerpt(&reference.shown()), reason: reason.into() })
+}
+
+/// The registry and the repository of a URL that `resolve` has made.
+fn image_of_blob(text: &str) -> Result<Image> {
+    let fail = || Error::Net { url: shown_text(text), source: NetError::malformed("it is no blob of a registry") };
+    let url = Url::parse(text).map_err(|_| fail())?;
+    let host = url.as_str().split('/').nth(2).ok_or_else(fail)?;
+    let path = url.path().strip_prefix("/v2/").and_then(|path| path.rsplit_once("/blobs/"));
+    let (name, digest) = path.ok_or_else(fail)?;
+    Image::of_blob(host, name, digest).ok_or_else(fail)
+}
+
+/// Where a registry is: http on this machine, as other tools have it, and where only that is allowed.
+fn base_of(image: &Image, cx: &Cx<'_>) -> Result<Url> {
+    let parse = |scheme: &str| {
+        Url::parse(&format!("{scheme}://{}/", image.server())).map_err(|e| Error::Net {
+            url: shown_text(&image.host),
+            source: NetError::malformed(format!("it is no host: {e}")),
+        })
+    };
+    let (https, http) = (parse("https")?, parse("http")?);
+    let is_plain = cx.client.may_ask(&http) && (is_local(&http) || !cx.client.may_ask(&https));
+    Ok(if is_plain { http } else { https })
+}
+
+/// A URL of the registry's API.
+fn url_of(image: &Image, cx: &Cx<'_>, parts: &[&str]) -> Result<String> {
+    let mut url = base_of(image, cx)?;
+    let names = image.name.split('/').chain(parts.iter().copied());
+    url.path_segments_mut().expect("an http URL has a path").pop_if_empty().push("v2").extend(names);
+    Ok(url.into())
+}
+
+#[derive(Deserialize)]
+struct Errors {
+    errors: Vec<Reason>,
+}
+
+#[derive(Deserialize)]
+struct Reason {
+    #[serde(default)]
+    code: String,
+    #[serde(default)]
+    message: String,
+}
+
+/// The error that an answer is, in the registry's own words.
+fn refusal(response: Response) -> Error {
+    let (status, url, request_id) = (response.status(), shown(response.url()), response.request_id());
+    let said = response.bytes(MAX_REASON_BYTES).ok().and_then(|bytes| serde_json::from_slice::<Errors>(&bytes).ok());
+    let reason = said.and_then(|said| said.errors.into_iter().next()).map(|Reason { code, message }| {
+        let text = if message.is_empty() { code } else { message };
+        excerpt(&text.chars().filter(|c| !c.is_control()).collect::<String>())
+    });
+    let source = match status {
+        401 | 403 => NetError::Denied { status, reason, page: None, request_id },
+        404 => NetError::NotFound { status, reason, request_id },
+        _ => NetError::Status { status, reason, request_id },
+    };
+    Error::Net { url, source }
+}
+
+/// The login is there, for those who run programs for it.
+fn no_login(denied: Error, helper: &str) -> Error {
+    match denied {
+        Error::Net { url, source: NetError::Denied { status, page, request_id, .. } } => {
+            let reason =
+                format!("the login is with the helper docker-credential-{}, which is never run", excerpt(helper));
+            Error::Net { url, source: NetError::Denied { status, reason: Some(reason), page, request_id } }
+        }
+        other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+    use crate::net::{Client, ClientOptions, Policy};
+
+    fn client(rules: &[&str]) -> Client {
+        let policy = rules.iter().fold(Policy::default(), |policy, rule| policy.allow(rule).unwrap());
+        Client::new(policy, ClientOptions::default()).unwrap()
+    }
+
+    fn image(text: &str) -> Image {
+        Image::parse(text).unwrap()
+    }
+
+    // Red when http is spoken where https is allowed too, but on this machine.
+    #[rstest]
+    #[case(&["a.example"], "oci://a.example/b", "https://a.example/")]
+    #[case(&["http://a.example:5000"], "oci://a.example:5000/b", "http://a.example:5000/")]
+    #[case(&["http://a.example", "a.example"], "oci://a.example/b", "https://a.example/")]
+    #[case(&[], "oci://a.example/b", "https://a.example/")]
+    #[case(&["127.0.0.1:5000"], "oci://127.0.0.1:5000/b", "http://127.0.0.1:5000/")]
+    #[case(&["https://127.0.0.1:5000"], "oci://127.0.0.1:5000/b", "https://127.0.0.1:5000/")]
+    fn where_a_registry_is(#[case] rules: &[&str], #[case] reference: &str, #[case] base: &str) {
+        let client = client(rules);
+        assert_eq!(base_of(&image(reference), &Cx::new(&client, &())).unwrap().as_str(), base);
+    }
+
+    // Red when a login is sent to a place of tokens that anybody on the way can read.
+    #[test]
+    fn tokens_of_https_come_by_https() {
+        let client = client(&["a.example", "http://a.example"]);
+        let cx = Cx::new(&client, &());
+        let options = OciOptions::default().with_login("a.example", "user", "secret");
+        let (image, base) = (image("oci://a.example/b"), Url::parse("https://a.example/").unwrap());
+        let challenge = "Bearer realm=\"http://a.example/token\",service=\"a\"";
+        let denied = Error::Net { url: String::new(), source: NetError::NoSize };
+        let error = Access::default().grant(challenge, &image, &base, &options, &cx, denied).unwrap_err();
+        assert!(matches!(error.net(), Some(NetError::Refused(crate::error::Refused::Downgrade { .. }))), "{error}");
+    }
+
+    // Red when the path of a blob is not that of its image.
+    #[test]
+    fn a_blob_is_of_its_image() {
+        let client = client(&[]);
+        let cx = Cx::new(&client, &());
+        for reference in ["oci://a.example:444/b/c", "oci://docker.io/b"] {
+            let image = image(reference);
+            let digest = Digest::sha256_of(b"").to_string();
+            let of_blob = image_of_blob(&url_of(&image, &cx, &["blobs", &digest]).unwrap()).unwrap();
+            assert_eq!((of_blob.host, of_blob.name), (image.host, image.name));
+        }
+    }
+}

@@ -1,0 +1,256 @@
+//! Who asks a registry: by the program, or by the files in which the users of other tools have logged in.
+//!
+//! The files are those of containers-auth.json(5) and of Docker's `config.json`. A credential helper that they name is never run.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde::Deserialize;
+
+use crate::error::{Error, Result};
+use crate::net::file;
+
+/// More than this is no such file.
+const MAX_BYTES: u64 = 1 << 20;
+
+/// The key of `docker.io` in Docker's own file.
+const DOCKER_HUB_KEY: &str = "https://index.docker.io/v1/";
+
+/// Who asks registries. By default, nobody in particular.
+///
+/// ```
+/// # use catalog_core::OciOptions;
+/// let options = OciOptions::default().with_login("registry.example.org", "user", "secret");
+/// assert!(!format!("{options:?}").contains("secret"));
+/// ```
+#[derive(Clone, Debug, Default)]
+pub struct OciOptions {
+    /// By what they are for: a registry, or a part of one.
+    logins: BTreeMap<String, Login>,
+    /// By registry, those that only a helper has.
+    helpers: BTreeMap<String, String>,
+    /// What has all that is not named.
+    store: Option<String>,
+}
+
+/// A user and a password.
+#[derive(Clone, PartialEq, Eq)]
+pub(super) struct Login {
+    user: String,
+    password: String,
+}
+
+impl fmt::Debug for Login {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Login(…)")
+    }
+}
+
+impl Login {
+    /// The value of the header `Authorization`.
+    pub(super) fn basic(&self) -> String {
+        format!("Basic {}", STANDARD.encode(format!("{}:{}", self.user, self.password)))
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct AuthFile {
+    #[serde(default)]
+    auths: BTreeMap<String, Auth>,
+    #[serde(default)]
+    cred_helpers: BTreeMap<String, String>,
+    creds_store: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Auth {
+    auth: Option<String>,
+    username: Option<String>,
+    password: Option<String>,
+}
+
+impl OciOptions {
+    /// What the environment says: the file that `REGISTRY_AUTH_FILE` names; else what is there of
+    /// `$XDG_RUNTIME_DIR/containers/auth.json`, `containers/auth.json` in `$XDG_CONFIG_HOME` or `~/.config`, and `config.json` in
+    /// `$DOCKER_CONFIG` or `~/.docker`. Of two that have a login for the same registry, the first one counts.
+    pub fn from_env() -> Result<Self> {
+        from(&|name| std::env::var_os(name))
+    }
+
+    /// Says who asks a registry (`host` or `host:port`) or, with a path behind it, a part of one.
+    #[must_use]
+    pub fn with_login(mut self, place: &str, user: impl Into<String>, password: impl Into<String>) -> Self {
+        self.logins.insert(place.to_owned(), Login { user: user.into(), password: password.into() });
+        self
+    }
+
+    /// The login for a repository: that of the longest part of `host/name` that has one.
+    pub(super) fn login(&self, host: &str, name: &str) -> Option<&Login> {
+        let place = format!("{host}/{name}");
+        let mut parts = Some(place.as_str());
+        while let Some(part) = parts {
+            if let Some(login) = self.logins.get(part) {
+                return Some(login);
+            }
+            parts = part.rsplit_once('/').map(|(part, _)| part);
+        }
+        None
+    }
+
+    /// The helper that has the login for a registry.
+    pub(super) fn helper(&self, host: &str) -> Option<&str> {
+        self.helpers.get(host).or(self.store.as_ref()).map(String::as_str)
+    }
+
+    /// Adds what a file has, where nothing is known yet.
+    fn read(&mut self, path: &Path) -> Result<()> {
+        let fail = |reason: String| Error::InvalidNetSetting { what: path.display().to_string(), reason };
+        let text = match file::read_text(path, MAX_BYTES) {
+            Ok(text) => text,
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(e) => return Err(fail(e.to_string())),
+        };
+        // The place of an error, and not what stands there: it may be a password.
+        let AuthFile { auths, cred_helpers, creds_store } =
+            serde_json::from_str(&text).map_err(|e| fail(format!("it makes no sense at line {}", e.line())))?;
+        for (key, auth) in auths {
+            if let Some(login) =
+                read_login(auth).ok_or_else(|| fail(format!("the login for {key:?} makes no sense")))?
+            {
+                self.logins.entry(place_of(&key)).or_insert(login);
+            }
+        }
+        for (key, helper) in cred_helpers {
+            self.helpers.entry(place_of(&key)).or_insert(helper);
+        }
+        self.store = self.store.take().or(creds_store.filter(|store| !store.is_empty()));
+        Ok(())
+    }
+}
+
+/// `Some(None)`: there is none in it, as where a helper has it.
+fn read_login(auth: Auth) -> Option<Option<Login>> {
+    if let (Some(user), Some(password)) = (auth.username, auth.password) {
+        return Some(Some(Login { user, password }));
+    }
+    let Some(encoded) = auth.auth.filter(|encoded| !encoded.is_empty()) else { return Some(None) };
+    let text = String::from_utf8(STANDARD.decode(encoded.trim()).ok()?).ok()?;
+    let (user, password) = text.split_once(':')?;
+    // Docker's file may end it so.
+    Some(Some(Login { user: user.to_owned(), password: password.trim_end_matches('\0').to_owned() }))
+}
+
+/// A key may be a URL, in the way of older versions.
+fn place_of(key: &str) -> String {
+    if key == DOCKER_HUB_KEY {
+        return "docker.io".into();
+    }
+    let place = key.strip_prefix("https://").or_else(|| key.strip_prefix("http://")).unwrap_or(key);
+    let place = place.strip_suffix("/v1/").or_else(|| place.strip_suffix("/v2/")).unwrap_or(place);
+    place.trim_end_matches('/').to_owned()
+}
+
+fn from(variable: &dyn Fn(&str) -> Option<OsString>) -> Result<OciOptions> {
+    let folder = |name: &str| variable(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let home = |below: &str| Some(folder("HOME")?.join(below));
+    let mut options = OciOptions::default();
+    if let Some(path) = folder("REGISTRY_AUTH_FILE") {
+        options.read(&path)?;
+        return Ok(options);
+    }
+    let files = [
+        folder("XDG_RUNTIME_DIR").map(|folder| folder.join("containers/auth.json")),
+        folder("XDG_CONFIG_HOME").or_else(|| home(".config")).map(|folder| folder.join("containers/auth.json")),
+        folder("DOCKER_CONFIG").or_else(|| home(".docker")).map(|folder| folder.join("config.json")),
+    ];
+    files.iter().flatten().try_for_each(|path| options.read(path))?;
+    Ok(options)
+}
+
+#[cfg(test)]
+#[allow(clippy::disallowed_methods)]
+mod tests {
+    use std::fs;
+
+    use tempfile::TempDir;
+
+    use super::*;
+
+    fn login(user: &str) -> Login {
+        Login { user: user.into(), password: "secret".into() }
+    }
+
+    fn auth(user: &str) -> String {
+        STANDARD.encode(format!("{user}:secret"))
+    }
+
+    // Red when a later file wins, when `REGISTRY_AUTH_FILE` is one of several, or when a shorter place wins.
+    #[test]
+    fn where_users_have_logged_in() {
+        let dir = TempDir::new().unwrap();
+        let write = |name: &str, text: String| {
+            let path = dir.path().join(name);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        };
+        write("run/containers/auth.json", format!(r#"{{"auths": {{"a.example": {{"auth": "{}"}}}}}}"#, auth("first")));
+        let docker = format!(
+            r#"{{"auths": {{"a.example": {{"auth": "{}"}}, "a.example/deep/er": {{"auth": "{}"}}, "b.example": {{}},
+                "https://index.docker.io/v1/": {{"auth": "{}"}}, "https://c.example/v2/": {{"username": "c", "password": "secret"}}}},
+                "credHelpers": {{"b.example": "pass"}}, "credsStore": "desktop"}}"#,
+            auth("second"),
+            auth("deep"),
+            auth("hub")
+        );
+        write("home/.docker/config.json", docker);
+        let environment = |name: &str| match name {
+            "XDG_RUNTIME_DIR" => Some(dir.path().join("run").into_os_string()),
+            "HOME" => Some(dir.path().join("home").into_os_string()),
+            _ => None,
+        };
+        let options = from(&environment).unwrap();
+        for (host, name, user) in [
+            ("a.example", "x/y", "first"),
+            ("a.example", "deep/er/x", "deep"),
+            ("a.example", "deep/erx", "first"),
+            ("docker.io", "library/x", "hub"),
+            ("c.example", "x", "c"),
+        ] {
+            assert_eq!(options.login(host, name), Some(&login(user)), "{host}/{name}");
+        }
+        assert_eq!(options.login("b.example", "x"), None);
+        assert_eq!((options.helper("b.example"), options.helper("d.example")), (Some("pass"), Some("desktop")));
+        let one = from(&|name| match name {
+            "REGISTRY_AUTH_FILE" => Some(dir.path().join("run/containers/auth.json").into_os_string()),
+            other => environment(other),
+        });
+        assert_eq!(one.unwrap().login("docker.io", "library/x"), None);
+    }
+
+    // Red when an error repeats what it has read.
+    #[test]
+    fn a_file_that_makes_no_sense_is_an_error_without_its_secrets() {
+        let dir = TempDir::new().unwrap();
+        let path = dir.path().join("auth.json");
+        for text in [
+            r#"{"auths": {"a.example": {"auth": "c2VjcmV0"}}}"#,
+            r#"{"auths": {"a.example": {"auth": "se cret"}}}"#,
+            r#"{"auths": "secret"}"#,
+            r#"secret"#,
+        ] {
+            fs::write(&path, text).unwrap();
+            let error =
+                from(&|name| (name == "REGISTRY_AUTH_FILE").then(|| path.clone().into_os_string())).unwrap_err();
+            assert!(error.to_string().contains("auth.json") && !error.to_string().contains("cret\""), "{error}");
+            assert!(!error.to_string().contains("secret"), "{error}");
+        }
+        let there_is_none = from(&|name| (name == "HOME").then(|| dir.path().join("none").into_os_string())).unwrap();
+        assert!(there_is_none.logins.is_empty());
+    }
+}

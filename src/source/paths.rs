@@ -1,0 +1,28 @@
+//! Paths that a server names: its word, and what they have to be.
+
+use std::collections::BTreeSet;
+
+use crate::excerpt::excerpt;
+
+/// A path has to lead below its tree.
+pub(super) fn check(path: &str) -> Result<(), String> {
+    let is_plain = path.split('/').all(|part| !matches!(part, "" | "." | ".."));
+    if !is_plain || path.chars().any(char::is_control) {
+        return Err(format!("the file {:?} has a path that leads nowhere below the repository", excerpt(path)));
+    }
+    Ok(())
+}
+
+/// No two files have one path, and none has the path of another one's folder.
+pub(super) fn check_apart<'p>(listed: impl ExactSizeIterator<Item = &'p str>) -> Result<(), String> {
+    let count = listed.len();
+    let paths: BTreeSet<&str> = listed.collect();
+    if paths.len() < count {
+        return Err("two files have the same path".into());
+    }
+    let folders = paths.iter().flat_map(|path| path.match_indices('/').filter_map(|(at, _)| path.get(..at)));
+    match folders.into_iter().find(|folder| paths.contains(folder)) {
+        Some(folder) => Err(format!("{:?} is a file and a folder", excerpt(folder))),
+        None => Ok(()),
+    }
+}
