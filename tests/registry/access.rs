@@ -1,0 +1,86 @@
+//! Who may read what.
+
+use std::process::Command;
+
+use catalog_core::{OciOptions, StageOptions};
+
+use crate::common::{Host, noise};
+use crate::server::{Registry, skopeo};
+use crate::{catalog, reference};
+
+/// A registry that has these. What fills it is not ours: oras pushes to another one, and skopeo copies.
+fn filled(registry: Option<Registry>, names: &[&str]) -> Option<Registry> {
+    let (open, registry) = (Registry::open()?, registry?);
+    let host = Host::new();
+    host.file("a.gguf", noise(9 << 20, 6));
+    let fill = |name: &&str| open.push(name, host.dir.path(), &["a.gguf"]) && registry.copy(&open, name);
+    names.iter().all(fill).then_some(registry)
+}
+
+// Red when a challenge is not answered, or with another scope; when everybody's token is used for a user; and when the policy is
+// not asked about the place of tokens.
+#[test]
+fn tokens() {
+    let Some(registry) = filled(Registry::with_tokens(), &["public/a", "private/a"]) else { return };
+    let stage = |rules: &[&str], options: OciOptions, name: &str| {
+        let host = Host::new();
+        let receipt =
+            catalog(&host, rules, options).stage(&reference(&registry.reference(name)), &StageOptions::default());
+        receipt.map(drop)
+    };
+    let nobody = OciOptions::default;
+    let user = |password: &str| OciOptions::default().with_login(&registry.host(), "user", password);
+    let ports = registry.ports();
+    let rules: Vec<&str> = ports.iter().map(String::as_str).collect();
+    stage(&rules, nobody(), "public/a").unwrap();
+    stage(&rules, user("secret"), "private/a").unwrap();
+    let error = stage(&rules, nobody(), "private/a").unwrap_err();
+    assert!(error.is_denied(), "{error}");
+    let error = stage(&rules, user("wrong"), "public/a").unwrap_err();
+    assert!(error.is_denied() && !error.to_string().contains("wrong"), "{error}");
+    let error = stage(&rules[..1], nobody(), "public/a").unwrap_err();
+    assert!(error.is_refused(), "{error}");
+}
+
+// Red when a password is not given, or to whoever asks for another one.
+#[test]
+fn passwords() {
+    let Some(registry) = filled(Registry::with_password(), &["a"]) else { return };
+    let stage = |place: &str| {
+        let options = OciOptions::default().with_login(place, "user", "secret");
+        let (host, rule) = (Host::new(), registry.host());
+        let catalog = catalog(&host, &[&rule], options);
+        catalog.stage(&reference(&registry.reference("a")), &StageOptions::default()).map(drop)
+    };
+    stage(&registry.host()).unwrap();
+    stage(&format!("{}/a", registry.host())).unwrap();
+    for place in ["127.0.0.1:1".to_owned(), format!("{}/b", registry.host())] {
+        assert!(stage(&place).unwrap_err().is_denied());
+    }
+}
+
+// Red when the files of other tools are not read, or a login is given to another registry.
+#[test]
+fn where_skopeo_has_logged_in() {
+    let Some(registry) = filled(Registry::with_tokens(), &["private/a"]) else { return };
+    let host = Host::new();
+    let file = host.path("auth.json");
+    let login = ["login", "--tls-verify=false", "-u", "user", "-p", "secret", "--authfile", file.to_str().unwrap()];
+    skopeo(&[&login[..], &[&registry.host()]].concat());
+    let stage = |home: &Host| -> Command {
+        let mut command = home.command();
+        command.args(["stage", &registry.reference("private/a"), "--retries", "0"]);
+        command.env("CATALOG_ALLOW_NET", registry.ports().join(","));
+        command
+    };
+    let output = stage(&host).env("REGISTRY_AUTH_FILE", &file).output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    let other = Host::new();
+    let output = stage(&other).output().unwrap();
+    assert_eq!(output.status.code(), Some(8), "{output:?}");
+    // A helper is named, and not run.
+    let docker = other.file("config.json", r#"{"auths": {}, "credsStore": "nonesuch"}"#);
+    let output = stage(&other).env("DOCKER_CONFIG", docker.parent().unwrap()).output().unwrap();
+    assert_eq!(output.status.code(), Some(8), "{output:?}");
+    assert!(String::from_utf8_lossy(&output.stderr).contains("docker-credential-nonesuch"), "{output:?}");
+}

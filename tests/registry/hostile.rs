@@ -1,0 +1,108 @@
+//! A registry that says what no registry should.
+
+use std::sync::Arc;
+
+use catalog_core::{Digest, Error, NetError, OciOptions, StageOptions};
+use serde_json::{Value, json};
+
+use crate::common::{Host, noise};
+use crate::wire::{Asked, Server};
+use crate::{catalog, reference};
+
+fn reply(status: &str, headers: &str, body: &[u8]) -> Vec<u8> {
+    let head = format!("HTTP/1.1 {status}\r\n{headers}Content-Length: {}\r\nConnection: close\r\n\r\n", body.len());
+    [head.as_bytes(), body].concat()
+}
+
+fn stage(server: &Server, name: &str, rules: &[&str]) -> Result<(), Error> {
+    let host = Host::new();
+    let options = OciOptions::default().with_login(&format!("127.0.0.1:{}", server.port), "user", "secret");
+    let catalog = catalog(&host, &[rules, &[&server.rule()]].concat(), options);
+    let staged =
+        catalog.stage(&reference(&format!("oci://127.0.0.1:{}/{name}", server.port)), &StageOptions::default());
+    assert!(staged.is_ok() || catalog.records().unwrap().is_empty());
+    staged.map(drop)
+}
+
+fn with_manifest(manifest: &Value, headers: &'static str) -> Server {
+    let manifest = manifest.to_string();
+    Server::new(move |asked: &Asked<'_>, stream| {
+        let _ = asked;
+        crate::wire::send(stream, &reply("200 OK", headers, manifest.as_bytes()));
+    })
+}
+
+fn layer(name: &str) -> Value {
+    let digest = Digest::sha256_of(name.as_bytes()).to_string();
+    json!({"mediaType": "application/octet-stream", "digest": digest, "size": 3,
+           "annotations": {"org.opencontainers.image.title": name}})
+}
+
+// Each is red when its check is taken out.
+#[test]
+fn manifests_that_are_none() {
+    let problem = |manifest: &Value| match stage(&with_manifest(manifest, ""), "a", &[]).unwrap_err() {
+        Error::Net { source: NetError::NoModel { detail, .. }, .. } => detail,
+        other => panic!("{other}"),
+    };
+    let of = |layers: Vec<Value>| json!({"schemaVersion": 2, "layers": layers});
+    assert!(problem(&of(vec![layer("../../etc/passwd")])).contains("leads nowhere"));
+    assert!(problem(&of(vec![layer("a"), layer("a/b")])).contains("a file and a folder"));
+    assert!(problem(&of(Vec::new())).contains("no file"));
+    assert!(problem(&of((0..100_001).map(|i| layer(&i.to_string())).collect())).contains("more than 100000 layers"));
+    assert!(problem(&json!({"schemaVersion": 1})).contains("version 1"));
+    assert!(problem(&json!("a")).contains("no manifest"));
+    let list = json!({"schemaVersion": 2, "manifests": [{"digest": Digest::sha256_of(b""), "size": 1}]});
+    assert!(matches!(stage(&with_manifest(&list, ""), "a", &[]), Err(Error::DigestMismatch { .. })));
+}
+
+// Red when the bytes of a manifest are believed.
+#[test]
+fn a_manifest_of_another_digest() {
+    let manifest = json!({"schemaVersion": 2, "layers": [layer("a")]});
+    let other = Digest::sha256_of(&noise(3, 1));
+    let by_digest = stage(&with_manifest(&manifest, ""), &format!("a@{other}"), &[]).unwrap_err();
+    assert!(matches!(by_digest, Error::DigestMismatch { .. }), "{by_digest}");
+    const HEADER: &str =
+        "Docker-Content-Digest: sha256:1ef0bef1eb6c8ec311d53e18138501725116d829ab11914a811d72812a5253cd\r\n";
+    let by_tag = stage(&with_manifest(&manifest, HEADER), "a:v1", &[]).unwrap_err();
+    assert!(matches!(by_tag, Error::DigestMismatch { .. }), "{by_tag}");
+}
+
+// Red when a registry can send a login to where no rule leads, or when what is no token becomes a header.
+#[test]
+fn a_realm_is_the_registrys_word() {
+    let asks_for = |challenge: String| {
+        Server::new(move |_: &Asked<'_>, stream| {
+            let header = format!("WWW-Authenticate: {challenge}\r\n");
+            crate::wire::send(stream, &reply("401 Unauthorized", &header, b""));
+        })
+    };
+    let elsewhere = Arc::new(Server::unvisited());
+    let url = elsewhere.url("/token");
+    let error = stage(&asks_for(format!("Bearer realm=\"{url}\",service=\"a\"")), "a", &[]).unwrap_err();
+    assert!(error.is_refused(), "{error}");
+    assert_eq!(elsewhere.connections(), 0);
+    for (challenge, problem) in [
+        ("Bearer service=\"a\"", "where tokens are"),
+        ("Digest realm=\"a\",nonce=\"b\"", "neither a token nor a password"),
+        ("Bearer realm=\"http://169.254.169.254/latest\"", "no rule allows"),
+        ("Bearer realm=\"file:///etc/passwd\"", "never spoken"),
+        ("\"", "makes no sense"),
+    ] {
+        let error = stage(&asks_for(challenge.into()), "a", &[]).unwrap_err().to_string();
+        assert!(error.contains(problem), "{challenge}: {error}");
+    }
+    let tokens = Server::new(|_: &Asked<'_>, stream| {
+        crate::wire::send(stream, &reply("200 OK", "", br#"{"token": "a\r\nX-Evil: 1"}"#));
+    });
+    let asks = asks_for(format!("Bearer realm=\"{}\"", tokens.url("/")));
+    let error = stage(&asks, "a", &[&tokens.rule()]).unwrap_err().to_string();
+    assert!(error.contains("its token is none"), "{error}");
+    // The login went to where the rule leads, and to nobody else.
+    assert!(
+        tokens.heads().iter().all(|head| head.to_lowercase().contains("authorization: basic")),
+        "{:?}",
+        tokens.heads()
+    );
+}
