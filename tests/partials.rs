@@ -6,6 +6,7 @@
 
 mod common;
 
+use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{BufWriter, Read as _, Write as _};
 use std::path::{Path, PathBuf};
@@ -185,6 +186,43 @@ fn a_stage_that_is_killed_at_any_moment_goes_on_where_it_was() {
     resumed += usize::from(last > 0);
     assert!(resumed > 0, "no kill has left anything");
     println!("{killed} kills, {ended} ended before, {resumed} went on with something, {twice} MiB were copied twice");
+}
+
+// Red when a stage that finds everything here takes what a killed one has left for somebody else's.
+#[test]
+fn whatever_a_kill_has_left_goes_with_the_next_stage() {
+    if !has_tool("strace") {
+        return skip("this needs strace");
+    }
+    let host = host();
+    let source = source(host.dir.path(), 64);
+    let stage = |root: &Path, before: &[&str]| {
+        let program = host.command().get_program().to_owned();
+        let mut command = Command::new(before.first().map_or(program.as_os_str(), OsStr::new));
+        command.args(before.get(1..).unwrap_or_default());
+        if !before.is_empty() {
+            command.arg(program);
+        }
+        command.args(["stage", "--quiet", "--id", "large"]).arg(&source).env("CATALOG_ROOT", root);
+        command.env("HOME", host.path("home")).stderr(Stdio::null()).status().unwrap().success()
+    };
+    for call in ["renameat", "unlinkat"] {
+        for number in 1.. {
+            let root = host.path(&format!("{call}-{number}"));
+            let kill = format!("inject={call}:signal=KILL:when={number}");
+            let trace = format!("trace={call}");
+            let was_killed = !stage(&root, &["strace", "-f", "-qq", "-o", "/dev/null", "-e", &trace, "-e", &kill]);
+            assert!(stage(&root, &[]));
+            let left: Vec<_> =
+                fs::read_dir(root.join("partials")).map(|entries| entries.flatten().collect()).unwrap_or_default();
+            assert!(left.is_empty(), "killed at {call} {number}: {left:?}");
+            fs::remove_dir_all(&root).unwrap();
+            if !was_killed {
+                assert!(number > 3, "it makes only {number} calls of {call}");
+                break;
+            }
+        }
+    }
 }
 
 // Red when `excludes` is not asked: two processes would write to one file, and to what the other has published.

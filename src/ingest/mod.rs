@@ -32,9 +32,9 @@ mod target;
 pub(crate) use batch::{Job, ingest_all};
 #[cfg(all(feature = "testing", feature = "hf"))]
 pub(crate) use partial::is_journal;
-pub(crate) use partial::reserved;
 pub use partial::{PartialInfo, PartialState};
 pub(crate) use partial::{bytes_of_partials, partial, partials, remove_partial};
+pub(crate) use partial::{partials_of, remove_left, reserved};
 pub(crate) use present::{Candidates, Present};
 pub(crate) use target::PARTIAL_FROM_BYTES;
 

@@ -1,6 +1,7 @@
 //! Batches: what is ingested and committed together.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 use std::sync::OnceLock;
 
 use super::StageReceipt;
@@ -88,6 +89,9 @@ fn run(
             return results;
         }
     };
+    // What is here already is not brought, and so nobody takes up what a killed process has left of it.
+    let present = batch.iter().flat_map(|(_, item)| &item.contents).filter(|content| content.file.present.is_some());
+    let left: Vec<PathBuf> = present.flat_map(|content| ingest::partials_of(&content.file)).collect();
     let files: usize = batch.iter().map(|(_, item)| item.contents.len()).sum();
     let bytes: u64 = batch.iter().map(|(_, item)| item.size_bytes()).sum_bytes();
     // A batch is synced as a whole (and in the background while it is ingested). A few small files, or a single large one,
@@ -120,6 +124,7 @@ fn run(
         }
     }
     results.extend(artifact::commit(store, &session, artifacts, each != store.durability()));
+    left.iter().for_each(|folder| ingest::remove_left(&store.root, folder));
     results
 }
 

@@ -19,7 +19,7 @@ use crate::fs::Kind;
 use crate::fs::lock::Wait;
 use crate::fs::source::source_meta;
 use crate::hint::Hint;
-use crate::ingest::{ContentFile, Origin};
+use crate::ingest::{self, ContentFile, Origin};
 use crate::layout;
 use crate::model_ref::{ModelRef, absolute};
 use crate::store::Store;
@@ -120,7 +120,16 @@ pub(super) fn unchanged(store: &Store, item: &Item) -> Result<Option<StageReceip
     let same_source = record.kind == item.kind
         && record.source.as_ref().is_some_and(|source| source.reference == item.reference && item.fits(source));
     let is_here = same_source && has_facts(&record, item) && store.is_intact(&record)?;
+    if is_here {
+        remove_left(store, &item.contents);
+    }
     Ok(if is_here { receipt_of(record) } else { None })
+}
+
+/// Removes what a process has left that was killed when all of it was in the store already.
+pub(super) fn remove_left(store: &Store, contents: &[Content]) {
+    let folders = contents.iter().flat_map(|content| ingest::partials_of(&content.file));
+    folders.for_each(|folder| ingest::remove_left(&store.root, &folder));
 }
 
 /// Whether a record says of its content what staging the item would say: its name, its trust, and that it is in service.

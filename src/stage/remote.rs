@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::StageOptions;
-use super::item::{Content, Decision, Item, check_name, has_facts, receipt_of, view_name};
+use super::item::{Content, Decision, Item, check_name, has_facts, receipt_of, remove_left, view_name};
 use super::single_flight::{self, SingleFlight};
 use crate::blob::manifest::TreeFile;
 use crate::cancel::Cancel;
@@ -149,7 +149,11 @@ impl Question {
         let name = record.entry.local_path.file_name().map(|name| name.to_string_lossy().into_owned());
         let contents = files.into_iter().map(content).collect();
         let item = self.item(record.kind, &name.unwrap_or_default(), contents, fetched)?;
-        Ok(if has_facts(&record, &item) { unchanged(record) } else { Decision::Ingest(Box::new(item)) })
+        if !has_facts(&record, &item) {
+            return Ok(Decision::Ingest(Box::new(item)));
+        }
+        remove_left(store, &item.contents);
+        Ok(unchanged(record))
     }
 
     /// Whether something was fetched by this reference, and means the same still.

@@ -12,6 +12,7 @@ use crate::fs::freed::Freeing;
 use crate::fs::owned::OwnedFolder;
 use crate::fs::source::source_meta;
 use crate::fs::{Kind, Meta, Root};
+use crate::ingest::target::FETCH_PARTIAL_FROM_BYTES;
 use crate::ingest::{ContentFile, Origin};
 use crate::layout::{self, Thing};
 use crate::sum::SumBytes;
@@ -142,4 +143,27 @@ pub(crate) fn reserved(root: &Root, file: &ContentFile) -> Option<(PathBuf, u64)
     let data = root.meta(&dead.path().join(DATA)).ok()??;
     let is_usable = data.size_bytes == size_bytes && data.links == 1;
     is_usable.then(|| (dead.path().to_path_buf(), data.allocated_bytes))
+}
+
+/// The folders of the partials that there may be of a file. Small files have none, and cost nothing here.
+pub(crate) fn partials_of(file: &ContentFile) -> Vec<PathBuf> {
+    if file.size_bytes < FETCH_PARTIAL_FROM_BYTES {
+        return Vec::new();
+    }
+    let whats = match &file.origin {
+        Origin::Local { path, .. } => match source_meta(path) {
+            Ok(source) => vec![What::local(path, &source), What::local(path, &source).of_clone()],
+            Err(_) => Vec::new(),
+        },
+        Origin::Remote(ranges) => What::of_ranges(file.expected.as_ref(), ranges).into_iter().collect(),
+        Origin::Memory(_) => file.expected.iter().map(|digest| What::digest(digest, String::new())).collect(),
+    };
+    whats.iter().map(What::folder).collect()
+}
+
+/// Removes what a process that was killed has left of something that is in the store by now. If that fails, a collection does it.
+pub(crate) fn remove_left(root: &Root, folder: &Path) {
+    if let Ok(Some(dead)) = OwnedFolder::claim(root, folder) {
+        let _ = root.remove_all(dead.path()); // no lock is waited for: who works on it removes it
+    }
 }

@@ -26,7 +26,7 @@ mod stream;
 #[cfg(all(feature = "testing", feature = "hf"))]
 pub(crate) use inventory::is_journal;
 pub use inventory::{PartialInfo, PartialState};
-pub(crate) use inventory::{bytes_of_partials, partial, partials, remove_partial, reserved};
+pub(crate) use inventory::{bytes_of_partials, partial, partials, partials_of, remove_left, remove_partial, reserved};
 pub(super) use open::Begin;
 pub(super) use stream::Position;
 
