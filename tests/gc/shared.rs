@@ -174,7 +174,7 @@ fn a_file_outside_is_seen_beside_a_view_of_the_tree_before() {
     scene.add("own");
     fs::remove_file(scene.source("own")).unwrap();
     let size = MODEL as u64;
-    // Of the trees, the manifests are the store's alone.
+    // The manifests of the trees belong to the store alone.
     assert_eq!(["tree", "own"].map(|id| scene.exclusive_bytes(id) / SLACK), [0, size / SLACK]);
 
     let free = scene.free_bytes();

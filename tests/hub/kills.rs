@@ -15,7 +15,7 @@ use crate::server::{Hub, host as host_of};
 /// How many kills, unless CATALOG_TEST_KILLS says another number.
 const KILLS: u64 = 8;
 
-/// Of few kills, and of many.
+/// The sizes of the file: the first for a few kills, the second for many.
 const SIZES_BYTES: [u64; 2] = [64 << 20, 256 << 20];
 
 const CONNECTIONS: u64 = 2;

@@ -1,4 +1,4 @@
-//! Who may read what.
+//! Logins and tokens.
 
 use std::process::Command;
 

@@ -20,7 +20,7 @@ o.OrasClient(insecure=True).push(target=sys.argv[1], files=sys.argv[2:], disable
 pub(crate) struct Registry {
     pub(crate) dir: TempDir,
     port: u16,
-    /// Of the server of tokens.
+    /// The port of the server of tokens.
     token_port: Option<u16>,
     _servers: Vec<Running>,
 }

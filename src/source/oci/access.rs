@@ -1,4 +1,4 @@
-//! Who may read what: what a registry asks for, and what it was given before.
+//! Access to repositories: what a registry asks for, and the tokens that it has given.
 
 use std::collections::BTreeMap;
 use std::fmt;

@@ -64,7 +64,7 @@ impl Image {
         name.split('/').all(is_component).then(|| Image { host: host.to_owned(), name: name.to_owned(), version })
     }
 
-    /// Who answers for it.
+    /// The server that answers for it.
     pub(super) fn server(&self) -> &str {
         if self.host == DOCKER_HUB.0 { DOCKER_HUB.1 } else { &self.host }
     }

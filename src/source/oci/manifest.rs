@@ -47,7 +47,7 @@ struct Manifest {
     schema_version: u32,
     #[serde(default)]
     layers: Vec<Layer>,
-    /// Of an index.
+    /// An index has these, and no layers.
     #[serde(default)]
     manifests: Vec<Layer>,
 }

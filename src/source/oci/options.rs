@@ -1,4 +1,4 @@
-//! Who asks a registry: by the program, or by the files in which the users of other tools have logged in.
+//! Logins for registries: the program gives them, or the files have them in which users of other tools have logged in.
 //!
 //! The files are those of containers-auth.json(5) and of Docker's `config.json`. A credential helper that they name is never run.
 
@@ -21,7 +21,7 @@ const MAX_BYTES: u64 = 1 << 20;
 /// The key of `docker.io` in Docker's own file.
 const DOCKER_HUB_KEY: &str = "https://index.docker.io/v1/";
 
-/// Who asks registries. By default, nobody in particular.
+/// Logins for registries. By default there are none.
 ///
 /// ```
 /// # use catalog_core::OciOptions;

@@ -158,7 +158,7 @@ struct Worse {
     then: Then,
     /// How often each worker has asked.
     asked: Mutex<HashMap<ThreadId, usize>>,
-    /// Who was given something later on.
+    /// The workers that were given something later on.
     given: Mutex<HashSet<ThreadId>>,
 }
 
