@@ -79,8 +79,8 @@ impl Drop for Lock {
     }
 }
 
-/// Locks the lock file at `path`, which is created when there is none. `what` names what it protects, for the error. Who holds
-/// it is not looked for when no time was left to wait: that was done for the lock that took the time.
+/// Locks the lock file at `path`, which is created when there is none. `what` names what it protects, for the error. It does
+/// not look for the holder when no time was left to wait: that was done for the lock that took the time.
 pub(crate) fn lock(root: &Root, path: PathBuf, what: &'static str, hold: Hold, wait: Wait) -> Result<Lock> {
     let start = Instant::now();
     let lock = poll(root, &path, hold, wait)?;

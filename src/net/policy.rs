@@ -48,7 +48,7 @@ impl Policy {
         listed(text).try_fold(self, Policy::allow)
     }
 
-    /// Refuses files of more than so many bytes, before a byte of them is fetched. Of two limits the lower one holds.
+    /// Refuses files of more than so many bytes, before a byte of them is fetched. If there are two limits, the lower one holds.
     #[must_use]
     pub fn with_max_file_bytes(mut self, bytes: u64) -> Self {
         self.limits = self.limits.and(Limits { max_file_bytes: Some(bytes), ..Limits::default() });

@@ -82,7 +82,7 @@ impl Sources {
         self.with_source(&["oci"], OciSource::new(options))
     }
 
-    /// The same; who asks is read when a registry is first asked. An error of that is one of each reference to a registry, and of
+    /// The same; the logins are read when a registry first asks for one. If that fails, each reference to such a registry fails, and
     /// no other.
     #[cfg(feature = "oci")]
     #[must_use]

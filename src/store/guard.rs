@@ -46,7 +46,7 @@ impl<'s> Shared<'s> {
         Ok(Self::of(store, lock_store(store, Hold::Shared)?))
     }
 
-    /// [`lock`](Shared::lock) for whoever can do without: `None` when it is busy for so long. Who holds it is not looked for.
+    /// [`lock`](Shared::lock) for whoever can do without: `None` when it is busy for so long. It does not look for the holder.
     pub(super) fn poll(store: &'s Store, wait: Wait) -> Result<Option<Self>> {
         let begun = Instant::now();
         let poll = |path: PathBuf| poll(&store.root, &path, Hold::Shared, wait.left_since(begun));

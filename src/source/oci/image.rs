@@ -22,7 +22,7 @@ pub(super) enum Version {
 }
 
 impl Image {
-    /// Reads `oci://host[:port]/name[:tag][@sha256:…]`. Of a tag and a digest, the digest is what is meant. The error says what is
+    /// Reads `oci://host[:port]/name[:tag][@sha256:…]`. If there are a tag and a digest, the digest is meant. The error says what is
     /// wrong with it.
     pub(super) fn parse(url: &str) -> Result<Self, &'static str> {
         let rest = url.strip_prefix("oci://").ok_or("it does not begin with oci://")?;

@@ -83,7 +83,7 @@ impl OciSource {
         OciSource::with(move || Ok(options))
     }
 
-    /// The same; who asks is read when a registry is first asked.
+    /// The same; the logins are read when a registry first asks for one.
     #[must_use]
     pub fn with(read: impl FnOnce() -> Result<OciOptions> + Send + 'static) -> Self {
         OciSource { options: LazyLock::new(Box::new(read)), access: Access::default() }

@@ -78,7 +78,7 @@ struct Auth {
 impl OciOptions {
     /// What the environment says: the file that `REGISTRY_AUTH_FILE` names; else what is there of
     /// `$XDG_RUNTIME_DIR/containers/auth.json`, `containers/auth.json` in `$XDG_CONFIG_HOME` or `~/.config`, and `config.json` in
-    /// `$DOCKER_CONFIG` or `~/.docker`. Of two that have a login for the same registry, the first one counts.
+    /// `$DOCKER_CONFIG` or `~/.docker`. If two have a login for the same registry, the first one counts.
     pub fn from_env() -> Result<Self> {
         from(&|name| std::env::var_os(name))
     }
