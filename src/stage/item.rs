@@ -111,7 +111,8 @@ pub(super) fn decide(
     })
 }
 
-/// What staging would come to when everything is as it was staged last: then no byte has to be read.
+/// What staging would come to when everything is as it was staged last: then no byte has to be read, and what a killed process
+/// has left of it goes.
 pub(super) fn unchanged(store: &Store, item: &Item) -> Result<Option<StageReceipt>> {
     if item.in_place.is_some() || matches!(item.mode, IngestMode::Link | IngestMode::Move) {
         return Ok(None);

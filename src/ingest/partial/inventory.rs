@@ -12,7 +12,7 @@ use crate::fs::freed::Freeing;
 use crate::fs::owned::OwnedFolder;
 use crate::fs::source::source_meta;
 use crate::fs::{Kind, Meta, Root};
-use crate::ingest::target::FETCH_PARTIAL_FROM_BYTES;
+use crate::ingest::target::{FETCH_PARTIAL_FROM_BYTES, PARTIAL_FROM_BYTES};
 use crate::ingest::{ContentFile, Origin};
 use crate::layout::{self, Thing};
 use crate::sum::SumBytes;
@@ -147,7 +147,11 @@ pub(crate) fn reserved(root: &Root, file: &ContentFile) -> Option<(PathBuf, u64)
 
 /// The folders of the partials that there may be of a file. Small files have none, and cost nothing here.
 pub(crate) fn partials_of(file: &ContentFile) -> Vec<PathBuf> {
-    if file.size_bytes < FETCH_PARTIAL_FROM_BYTES {
+    let from_bytes = match &file.origin {
+        Origin::Local { .. } => PARTIAL_FROM_BYTES,
+        Origin::Remote(_) | Origin::Memory(_) => FETCH_PARTIAL_FROM_BYTES,
+    };
+    if file.size_bytes < from_bytes {
         return Vec::new();
     }
     let whats = match &file.origin {
