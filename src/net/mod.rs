@@ -49,9 +49,8 @@ use crate::digest::Digest;
 
 /// A URL for people: without what may be secret in it, a user name, a password, a signed query.
 pub(crate) fn shown(url: &Url) -> String {
-    let path = if url.cannot_be_a_base() { "" } else { url.path() };
-    let query = if url.query().is_some() { "?…" } else { "" };
-    crate::excerpt::excerpt(&format!("{}{path}{query}", shown_origin(url)))
+    // What follows its scheme may be anything.
+    if url.cannot_be_a_base() { shown_origin(url) } else { crate::excerpt::url(url.as_str()) }
 }
 
 /// The same of a text that may be no URL.

@@ -46,6 +46,11 @@ impl<'a> Request<'a> {
         self
     }
 
+    /// Adds several.
+    pub(crate) fn with_headers(self, headers: &[(&str, String)]) -> Self {
+        headers.iter().fold(self, |request, (name, value)| request.with_header(name, value.as_str()))
+    }
+
     /// Says what it is for. It is [`Purpose::Origin`] by itself; where the server sends it on to, [`Purpose::Content`].
     pub fn with_purpose(mut self, purpose: Purpose) -> Self {
         self.purpose = purpose;

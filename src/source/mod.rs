@@ -4,6 +4,7 @@
 //! http.rs       a file on a web server
 //! hf/           the Hugging Face Hub
 //! oci/          OCI registries
+//! lazy.rs       options that are read when they are first needed
 //! paths.rs      paths that a server names
 //! selection.rs  which files of a repository; pattern.rs: one pattern of it
 //! git_blob.rs   a small file as something that is read by offset: checked as a whole before it is
@@ -18,6 +19,8 @@ mod git_blob;
 pub(crate) mod hf;
 #[cfg(feature = "http")]
 mod http;
+#[cfg(any(feature = "hf", feature = "oci"))]
+mod lazy;
 #[cfg(feature = "oci")]
 pub(crate) mod oci;
 #[cfg(any(feature = "hf", feature = "oci"))]

@@ -68,11 +68,7 @@ impl Cx<'_> {
                 other => return other,
             }
         }
-        let mut request = get(&file.url);
-        for (name, value) in headers {
-            request = request.with_header(name, value.as_str());
-        }
-        let opened = ask(file, request, &range, self, refusal)?;
+        let opened = ask(file, get(&file.url).with_headers(headers), &range, self, refusal)?;
         if opened.is_part && is_elsewhere(&file.url, &opened.url) {
             self.place.into_iter().for_each(|place| place.set(&opened.url));
         }

@@ -26,8 +26,7 @@ fn stage(server: &Server, name: &str, rules: &[&str]) -> Result<(), Error> {
 
 fn with_manifest(manifest: &Value, headers: &'static str) -> Server {
     let manifest = manifest.to_string();
-    Server::new(move |asked: &Asked<'_>, stream| {
-        let _ = asked;
+    Server::new(move |_: &Asked<'_>, stream| {
         crate::wire::send(stream, &reply("200 OK", headers, manifest.as_bytes()));
     })
 }

@@ -97,10 +97,7 @@ impl<'a> Hub<'a> {
     }
 
     fn get(&self, url: &Url, limit_bytes: u64) -> Result<(Response, Vec<u8>)> {
-        let mut request = self.cx.client.get(url.as_str());
-        for (name, value) in self.options.headers(url) {
-            request = request.with_header(name, value);
-        }
+        let request = self.cx.client.get(url.as_str()).with_headers(&self.options.headers(url));
         request.read_or(limit_bytes, self.cx.observer, &|response| refusal::read(response, self.options))
     }
 }

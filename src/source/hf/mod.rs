@@ -31,12 +31,11 @@ pub(crate) fn files_of_page(text: &[u8], path: Option<&str>) -> Option<(Artifact
     Some((kind, files.into_iter().map(|file| (file.path, file.name)).collect()))
 }
 
-use std::fmt;
 use std::ops::Range;
-use std::sync::LazyLock;
 
 use url::Url;
 
+use super::lazy::Lazy;
 use super::selection::Selection;
 use super::{Cx, Listing, Opened, RemoteFile, Source};
 #[cfg(feature = "testing")]
@@ -50,19 +49,14 @@ use api::Hub;
 const SIGNATURES: u32 = 3;
 
 /// Repositories of the Hugging Face Hub.
+#[derive(Debug)]
 pub struct HfSource {
-    options: LazyLock<Result<HfOptions>, Box<dyn FnOnce() -> Result<HfOptions> + Send>>,
+    options: Lazy<HfOptions>,
 }
 
 impl Default for HfSource {
     fn default() -> Self {
         HfSource::new(HfOptions::default())
-    }
-}
-
-impl fmt::Debug for HfSource {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("HfSource").finish_non_exhaustive()
     }
 }
 
@@ -76,12 +70,12 @@ impl HfSource {
     /// The same; the options are read when the Hub is first asked.
     #[must_use]
     pub fn with(read: impl FnOnce() -> Result<HfOptions> + Send + 'static) -> Self {
-        HfSource { options: LazyLock::new(Box::new(read)) }
+        HfSource { options: Lazy::new(read) }
     }
 
     /// The options, if the Hub may be asked.
     fn online(&self, reference: impl FnOnce() -> String) -> Result<&HfOptions> {
-        let options = self.options.as_ref().map_err(Error::clone)?;
+        let options = self.options.get()?;
         if options.is_offline() { Err(Error::Offline { reference: reference() }) } else { Ok(options) }
     }
 }

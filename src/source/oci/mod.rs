@@ -37,13 +37,12 @@ pub(crate) fn is_image(text: &str) -> bool {
 }
 
 use std::cell::RefCell;
-use std::fmt;
 use std::ops::Range;
-use std::sync::LazyLock;
 
 use serde::Deserialize;
 use url::Url;
 
+use super::lazy::Lazy;
 use super::selection::Selection;
 use super::{Cx, Expected, Listing, Opened, RemoteFile, Source};
 use crate::digest::Digest;
@@ -62,22 +61,15 @@ const MAX_MANIFEST_BYTES: u64 = 64 << 20;
 /// The most that is read of what a registry says of an error.
 const MAX_REASON_BYTES: u64 = 64 << 10;
 
-type Read = Box<dyn FnOnce() -> Result<OciOptions> + Send>;
-
 /// Registries. Tokens that one has given are used again.
+#[derive(Debug)]
 pub struct OciSource {
-    options: LazyLock<Result<OciOptions>, Read>,
+    options: Lazy<OciOptions>,
     access: Access,
 }
 
-impl fmt::Debug for OciSource {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("OciSource").finish_non_exhaustive()
-    }
-}
-
 impl OciSource {
-    /// For those who these options say.
+    /// Registries, with these logins.
     #[must_use]
     pub fn new(options: OciOptions) -> Self {
         OciSource::with(move || Ok(options))
@@ -86,11 +78,7 @@ impl OciSource {
     /// The same; the logins are read when a registry first asks for one.
     #[must_use]
     pub fn with(read: impl FnOnce() -> Result<OciOptions> + Send + 'static) -> Self {
-        OciSource { options: LazyLock::new(Box::new(read)), access: Access::default() }
-    }
-
-    fn options(&self) -> Result<&OciOptions> {
-        self.options.as_ref().map_err(Clone::clone)
+        OciSource { options: Lazy::new(read), access: Access::default() }
     }
 
     /// Does something at a registry, and once more with what it asks for first. `act` has the headers, and what an answer means
@@ -114,7 +102,7 @@ impl OciSource {
             done => return done,
         };
         let Some(challenge) = challenge.take() else { return Err(denied) };
-        let options = self.options()?;
+        let options = self.options.get()?;
         let name_helper = |error| match (options.login(&image.host, &image.name), options.helper(&image.host)) {
             (None, Some(helper)) => no_login(error, helper),
             _ => error,
@@ -127,10 +115,7 @@ impl OciSource {
     fn manifest(&self, image: &Image, cx: &Cx<'_>) -> Result<(Digest, Vec<u8>)> {
         let url = url_of(image, cx, &["manifests", &image.version.text()])?;
         let (response, bytes) = self.with_access(image, cx, |headers, refuse| {
-            let mut request = cx.client.get(url.as_str()).with_header("accept", manifest::MEDIA_TYPES);
-            for (name, value) in headers {
-                request = request.with_header(name, value.as_str());
-            }
+            let request = cx.client.get(&url).with_header("accept", manifest::MEDIA_TYPES).with_headers(headers);
             request.read_or(MAX_MANIFEST_BYTES, cx.observer, refuse)
         })?;
         let actual = Digest::sha256_of(&bytes);
@@ -189,10 +174,7 @@ impl Source for OciSource {
         let Version::Tag(tag) = &image.version else { return Ok(self.fixed(reference)) };
         let url = url_of(&image, cx, &["manifests", tag])?;
         self.with_access(&image, cx, |headers, refuse| {
-            let mut request = cx.client.head(url.as_str()).with_header("accept", manifest::MEDIA_TYPES);
-            for (name, value) in headers {
-                request = request.with_header(name, value.as_str());
-            }
+            let request = cx.client.head(&url).with_header("accept", manifest::MEDIA_TYPES).with_headers(headers);
             let response = request.send(cx.observer)?;
             match response.status() {
                 200 => Ok(response.header("docker-content-digest").map(str::to_owned)),
