@@ -2,17 +2,12 @@
 
 use std::sync::Arc;
 
-use catalog_core::{Digest, Error, NetError, OciOptions, StageOptions};
+use catalog_core::{Digest, Error, NetError, OciOptions, StageOptions, UsedMode};
 use serde_json::{Value, json};
 
 use crate::common::{Host, noise};
-use crate::wire::{Asked, Server};
+use crate::wire::{Asked, Server, answer, part, send};
 use crate::{catalog, reference};
-
-fn reply(status: &str, headers: &str, body: &[u8]) -> Vec<u8> {
-    let head = format!("HTTP/1.1 {status}\r\n{headers}Content-Length: {}\r\nConnection: close\r\n\r\n", body.len());
-    [head.as_bytes(), body].concat()
-}
 
 fn stage(server: &Server, name: &str, rules: &[&str]) -> Result<(), Error> {
     let host = Host::new();
@@ -27,7 +22,7 @@ fn stage(server: &Server, name: &str, rules: &[&str]) -> Result<(), Error> {
 fn with_manifest(manifest: &Value, headers: &'static str) -> Server {
     let manifest = manifest.to_string();
     Server::new(move |_: &Asked<'_>, stream| {
-        crate::wire::send(stream, &reply("200 OK", headers, manifest.as_bytes()));
+        send(stream, &answer("200 OK", headers, manifest.as_bytes()));
     })
 }
 
@@ -74,7 +69,7 @@ fn a_realm_is_the_registrys_word() {
     let asks_for = |challenge: String| {
         Server::new(move |_: &Asked<'_>, stream| {
             let header = format!("WWW-Authenticate: {challenge}\r\n");
-            crate::wire::send(stream, &reply("401 Unauthorized", &header, b""));
+            send(stream, &answer("401 Unauthorized", &header, b""));
         })
     };
     let elsewhere = Arc::new(Server::unvisited());
@@ -93,7 +88,7 @@ fn a_realm_is_the_registrys_word() {
         assert!(error.contains(problem), "{challenge}: {error}");
     }
     let tokens = Server::new(|_: &Asked<'_>, stream| {
-        crate::wire::send(stream, &reply("200 OK", "", br#"{"token": "a\r\nX-Evil: 1"}"#));
+        send(stream, &answer("200 OK", "", br#"{"token": "a\r\nX-Evil: 1"}"#));
     });
     let asks = asks_for(format!("Bearer realm=\"{}\"", tokens.url("/")));
     let error = stage(&asks, "a", &[&tokens.rule()]).unwrap_err().to_string();
@@ -104,4 +99,29 @@ fn a_realm_is_the_registrys_word() {
         "{:?}",
         tokens.heads()
     );
+}
+
+// Red when what the registry calls a digest becomes part of a reference: the error would be one of the caller's.
+#[test]
+fn a_digest_that_is_none_is_not_named() {
+    let bytes = noise(5_000, 2);
+    let digest = Digest::sha256_of(&bytes);
+    let layer = json!({"mediaType": "application/octet-stream", "digest": digest, "size": bytes.len(),
+                       "annotations": {"org.opencontainers.image.title": "a.gguf"}});
+    let manifest = json!({"schemaVersion": 2, "layers": [layer]}).to_string();
+    let server = Server::new(move |asked: &Asked<'_>, stream| {
+        let bytes = match asked.path() {
+            path if path.contains("/blobs/") => part(asked, &bytes, ""),
+            _ if asked.head.starts_with("HEAD ") => answer("200 OK", "Docker-Content-Digest: sha256:../..\r\n", b""),
+            _ => answer("200 OK", "Docker-Content-Digest: none\r\n", manifest.as_bytes()),
+        };
+        send(stream, &bytes);
+    });
+    let host = Host::new();
+    let catalog = catalog(&host, &[&server.rule()], OciOptions::default());
+    let tag = reference(&format!("oci://127.0.0.1:{}/a:v1", server.port));
+    for mode in [UsedMode::Fetch, UsedMode::Unchanged] {
+        let receipt = catalog.stage(&tag, &StageOptions::default()).unwrap();
+        assert_eq!((receipt.digest, receipt.mode), (digest, mode));
+    }
 }

@@ -119,10 +119,9 @@ impl OciSource {
             request.read_or(MAX_MANIFEST_BYTES, cx.observer, refuse)
         })?;
         let actual = Digest::sha256_of(&bytes);
-        let said = response.header("docker-content-digest").and_then(|text| text.parse().ok());
         let expected = match &image.version {
             Version::Digest(digest) => Some(*digest),
-            Version::Tag(_) => said,
+            Version::Tag(_) => named_by(&response),
         };
         match expected.filter(|expected| *expected != actual) {
             Some(expected) => Err(Error::DigestMismatch { path: shown_text(&url).into(), expected, actual }),
@@ -177,7 +176,7 @@ impl Source for OciSource {
             let request = cx.client.head(&url).with_header("accept", manifest::MEDIA_TYPES).with_headers(headers);
             let response = request.send(cx.observer)?;
             match response.status() {
-                200 => Ok(response.header("docker-content-digest").map(str::to_owned)),
+                200 => Ok(named_by(&response).map(|digest| digest.to_string())),
                 _ => Err(refuse(response)),
             }
         })
@@ -194,6 +193,11 @@ impl Source for OciSource {
         let image = image_of_blob(&file.url)?;
         self.with_access(&image, cx, |headers, refuse| cx.open_range_or(file, headers, range.clone(), refuse))
     }
+}
+
+/// The digest of the manifest, if the registry names one.
+fn named_by(response: &Response) -> Option<Digest> {
+    response.header("docker-content-digest")?.parse().ok()
 }
 
 fn image_of(reference: &ModelRef) -> Result<Image> {
