@@ -106,14 +106,18 @@ pub use ingest::{PartialInfo, PartialState};
 pub use lease::{Lease, ModelMap, OwnedMap};
 pub use model_ref::ModelRef;
 #[cfg(feature = "net")]
-pub use net::{Body, Client, ClientOptions, ContentRange, Policy, Proxies, Purpose, Request, Response, Validator};
+pub use net::{
+    Body, Client, ClientOptions, ContentRange, Payload, Policy, Proxies, Purpose, Request, Response, Validator,
+};
 pub use observer::{Event, Observer};
 pub use read_at::ReadAt;
 pub use repair::{RepairOptions, RepairReport};
 #[cfg(feature = "http")]
 pub use source::HttpSource;
 #[cfg(feature = "net")]
-pub use source::{Cx, Expected, Listing, Opened, RemoteFile, RemoteReader, Source, Sources};
+pub use source::{
+    Cx, Expected, Listing, Opened, Outgoing, RemoteFile, RemoteReader, Sink, Source, Sources, UploadMemory,
+};
 #[cfg(feature = "hf")]
 pub use source::{GitBlobReader, HfOptions, HfSource};
 #[cfg(feature = "oci")]

@@ -95,9 +95,10 @@ impl Response {
         &self.body.flow.url
     }
 
-    /// Where it sends the request on to. `None`: it does not.
-    pub(super) fn redirect(&self) -> Option<Result<Url, NetError>> {
-        if !matches!(self.status(), 301 | 302 | 303 | 307 | 308) {
+    /// Where it sends the request on to. `None`: it does not. `has_payload`: there is something to send, which only some of them
+    /// send on.
+    pub(super) fn redirect(&self, has_payload: bool) -> Option<Result<Url, NetError>> {
+        if !matches!((self.status(), has_payload), (301..=303, false) | (307 | 308, _)) {
             return None;
         }
         // Without a location it is an answer like any other.

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use url::Url;
@@ -33,6 +34,8 @@ pub(super) const ENDED_EARLY: &str = "the connection ended early";
 pub struct Client {
     inner: Arc<Inner>,
     cancel: Cancel,
+    /// How many have been made for one piece of work.
+    requests: Arc<AtomicU64>,
 }
 
 struct Inner {
@@ -72,13 +75,19 @@ impl Client {
         let agents = Agents::new(&policy, &options)?;
         let bucket = options.limit_bytes_per_s.map(|rate| Arc::new(Bucket::new(rate, Instant::now())));
         let cancel = options.cancel.clone();
-        Ok(Client { inner: Arc::new(Inner { policy, options, agents, bucket }), cancel })
+        Ok(Client { inner: Arc::new(Inner { policy, options, agents, bucket }), cancel, requests: Arc::default() })
     }
 
-    /// The same client, for work that ends with another [`Cancel`].
+    /// The same client, for a piece of work that ends with another [`Cancel`], and whose requests are counted anew.
     #[must_use]
     pub fn with_cancel(&self, cancel: &Cancel) -> Self {
-        Client { inner: Arc::clone(&self.inner), cancel: cancel.clone() }
+        Client { inner: Arc::clone(&self.inner), cancel: cancel.clone(), requests: Arc::default() }
+    }
+
+    /// How many requests it has made, with those of redirects and those that were made again. Clones count together.
+    #[must_use]
+    pub fn requests(&self) -> u64 {
+        self.requests.load(Ordering::Relaxed)
     }
 
     /// The header of what a URL names.
@@ -94,6 +103,11 @@ impl Client {
     /// A part of what a URL names, if it is still what the validator was for.
     pub fn get_range(&self, url: &str, range: Range<u64>, validator: Option<&Validator>) -> Request<'_> {
         self.get(url).with_range(&range, validator)
+    }
+
+    /// A request of another method, such as `PUT`, to what a URL names.
+    pub fn request(&self, method: &'static str, url: &str) -> Request<'_> {
+        Request::new(self, method, url)
     }
 
     /// How it behaves.
@@ -127,6 +141,9 @@ impl Client {
             let (why, wish) = match self.follow(request, url.clone()) {
                 Ok(response) => return Ok(response),
                 Err(Failure::Final(error)) => return Err(error),
+                Err(Failure::Passing { why, .. }) if request.is_once => {
+                    return Err(fail(&url, NetError::unreachable(why)));
+                }
                 Err(Failure::Passing { why, wish }) => (why, wish),
             };
             self.pause(&url, attempt, &why, wish, observer)?;
@@ -163,7 +180,7 @@ impl Client {
         for _ in 0..=MAX_REDIRECTS {
             url.set_fragment(None);
             let mut response = self.once(request, &url, purpose, is_origin)?;
-            let Some(target) = response.redirect() else { return Ok(response) };
+            let Some(target) = response.redirect(request.payload.is_some()) else { return Ok(response) };
             response.drain();
             let target = target.map_err(|source| fail(&url, source))?;
             if url.scheme() == "https" && target.scheme() == "http" {
@@ -188,8 +205,29 @@ impl Client {
         for (name, value) in request.headers(is_origin) {
             builder = builder.header(name, value);
         }
+        if let Some(payload) = &request.payload {
+            builder = builder.header("content-length", payload.size_bytes());
+            if payload.asks_first() {
+                builder = builder.header("expect", "100-continue");
+            }
+        }
         let message = builder.body(()).map_err(|e| fail(url, NetError::malformed(format!("the request: {e}"))))?;
-        let answer = agent::ended_by(&self.cancel, || inner.agents.for_url(url).run(message));
+        let agent = inner.agents.for_url(url);
+        let message = match request.patience {
+            Some(patience) => {
+                let patience = Some(patience.max(inner.options.idle_timeout));
+                agent.configure_request(message).timeout_recv_response(patience).timeout_per_read(patience).build()
+            }
+            None => message,
+        };
+        self.requests.fetch_add(1, Ordering::Relaxed);
+        let answer = agent::ended_by(&self.cancel, || match &request.payload {
+            Some(payload) => {
+                let mut reader = payload.reader(&self.cancel, inner.bucket.clone());
+                agent.run(message.map(|()| ureq::SendBody::from_reader(&mut reader)))
+            }
+            None => agent.run(message),
+        });
         let answer = answer.map_err(|e| failure(url, e))?;
         let flow = Flow::new(url.clone(), &inner.options, self.cancel.clone(), inner.bucket.clone());
         let response = Response::new(answer, flow)?;

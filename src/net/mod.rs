@@ -12,6 +12,7 @@
 //! agent.rs      connections; the second gate
 //! client.rs     requests; the first gate, redirects, and asking again
 //! request.rs    what is asked for
+//! payload.rs    what is sent with it
 //! answer.rs     what a status means; the body
 //! retry.rs      when to ask again
 //! pace.rs       how fast bytes come
@@ -27,6 +28,7 @@ mod limits;
 mod machine;
 mod options;
 mod pace;
+mod payload;
 mod policy;
 mod proxy;
 mod range;
@@ -37,6 +39,7 @@ mod rule;
 pub use answer::{Body, Response};
 pub use client::Client;
 pub use options::ClientOptions;
+pub use payload::Payload;
 pub use policy::Policy;
 pub use proxy::Proxies;
 pub use range::{ContentRange, Validator};

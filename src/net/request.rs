@@ -2,9 +2,11 @@
 
 use std::fmt;
 use std::ops::Range;
+use std::time::Duration;
 
 use super::answer::Response;
 use super::client::Client;
+use super::payload::Payload;
 use super::range::{Validator, range_header};
 use super::rule::Purpose;
 use crate::error::{Error, NetError, Result};
@@ -23,6 +25,10 @@ pub struct Request<'a> {
     pub(super) url: String,
     pub(super) purpose: Purpose,
     headers: Vec<(String, String)>,
+    pub(super) payload: Option<Payload<'a>>,
+    /// How long the answer may take; as long as the server may say nothing, if it is not set.
+    pub(super) patience: Option<Duration>,
+    pub(super) is_once: bool,
 }
 
 /// Without the values of its headers, which may be credentials.
@@ -36,7 +42,7 @@ impl fmt::Debug for Request<'_> {
 impl<'a> Request<'a> {
     pub(super) fn new(client: &'a Client, method: &'static str, url: &str) -> Self {
         let (url, purpose) = (url.to_owned(), Purpose::Origin);
-        Request { client, method, url, purpose, headers: Vec::new() }
+        Request { client, method, url, purpose, headers: Vec::new(), payload: None, patience: None, is_once: false }
     }
 
     /// Adds a header. What is not about the range, the validator or the type of the answer may be a credential: it goes to the
@@ -54,6 +60,26 @@ impl<'a> Request<'a> {
     /// Says what it is for. It is [`Purpose::Origin`] by itself; where the server sends it on to, [`Purpose::Content`].
     pub fn with_purpose(mut self, purpose: Purpose) -> Self {
         self.purpose = purpose;
+        self
+    }
+
+    /// Sends this with it.
+    pub fn with_payload(mut self, payload: Payload<'a>) -> Self {
+        self.payload = Some(payload);
+        self
+    }
+
+    /// Waits so long for the answer. By itself it waits as long as a server may say nothing; one that hashes what it was sent
+    /// says nothing for longer.
+    pub fn with_patience(mut self, patience: Duration) -> Self {
+        self.patience = Some(patience);
+        self
+    }
+
+    /// Is made one time: what may pass is an error at once, for which [`is_unreachable`](Error::is_unreachable) holds. For what
+    /// does something else the second time.
+    pub fn once(mut self) -> Self {
+        self.is_once = true;
         self
     }
 

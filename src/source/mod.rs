@@ -11,6 +11,7 @@
 //! ranged.rs     one range of a file, with all that its answer has to say; where its URL has led to
 //! reader.rs     a file of a source as something that is read by offset
 //! sources.rs    all of them together, as staging asks
+//! sink.rs       where models can be pushed to
 //! ```
 
 #[cfg(feature = "hf")]
@@ -31,6 +32,7 @@ mod ranged;
 mod reader;
 #[cfg(any(feature = "hf", feature = "oci"))]
 mod selection;
+mod sink;
 mod sources;
 
 #[cfg(feature = "hf")]
@@ -42,6 +44,7 @@ pub use http::HttpSource;
 #[cfg(feature = "oci")]
 pub use oci::{OciOptions, OciSource};
 pub use reader::RemoteReader;
+pub use sink::{Outgoing, Sink, UploadMemory};
 pub use sources::Sources;
 
 use std::ops::Range;
@@ -79,6 +82,11 @@ pub trait Source: Send + Sync {
     /// Opens one range of a file, which has to lie inside it. What it gives may be the whole file, from a server that gives
     /// no parts.
     fn open(&self, file: &RemoteFile, range: Range<u64>, cx: &Cx<'_>) -> Result<Opened>;
+
+    /// The same as somewhere that models can be pushed to. `None`: it takes none.
+    fn sink(&self) -> Option<&dyn Sink> {
+        None
+    }
 }
 
 /// What a source works with.
