@@ -127,6 +127,25 @@ pub enum Error {
         reference: String,
     },
 
+    /// A target that takes no models.
+    #[error("could not push to {target}: this build pushes nothing to `{scheme}:`")]
+    #[non_exhaustive]
+    NoSink {
+        /// `hf`, `https`, `file`, …
+        scheme: String,
+        /// The target's own string.
+        target: String,
+    },
+    /// An entry that cannot be what a registry or a bucket has.
+    #[error("could not push {id:?}: {reason}")]
+    #[non_exhaustive]
+    NotPushable {
+        /// The entry's id.
+        id: String,
+        /// Why not.
+        reason: &'static str,
+    },
+
     /// A source that is neither a regular file nor a directory.
     #[error("could not read {}: it is a {kind}, which is never opened", path.display())]
     #[non_exhaustive]

@@ -52,6 +52,8 @@ pub enum Hint {
         /// The reference's own string.
         reference: String,
     },
+    /// Models are pushed to registries and buckets.
+    GiveRegistry,
     /// The source can be staged when its writer has ended.
     AwaitWriter,
     /// A copy can be made of a file that somebody may still write to.
@@ -164,6 +166,7 @@ impl fmt::Display for Hint {
             Hint::StageAgain => "stage the model again from a good source",
             Hint::GiveGoodCopy => "give a good copy",
             Hint::Download { .. } => "download the file and stage it with the reference as its id",
+            Hint::GiveRegistry => "give a registry or a bucket",
             Hint::AwaitWriter => "stage it again when its writer is done",
             Hint::UseCopyMode => "stage a copy of it",
             Hint::FollowLinks => "follow links, to take the files that they lead to",

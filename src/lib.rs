@@ -79,6 +79,8 @@ mod sum;
 #[cfg(feature = "testing")]
 pub mod testing;
 mod threads;
+#[cfg(feature = "net")]
+mod transfer;
 mod verify;
 mod view;
 mod words;
@@ -124,6 +126,8 @@ pub use source::{GitBlobReader, HfOptions, HfSource};
 pub use source::{OciOptions, OciSource};
 pub use stage::{StageOptions, StageReceipt, UnmovedSource};
 pub use store::{Check, Config, InvalidMinFree, MinFree, default_model_cache_dir};
+#[cfg(feature = "net")]
+pub use transfer::{PushOptions, PushReceipt};
 pub use verify::{BadFile, VerifyDepth, VerifyOptions, VerifyReport};
 pub use words::UnknownWord;
 

@@ -21,7 +21,7 @@ const LAYERS: [&[&str]; 15] = [
     &["store"],
     &["gc"],
     &["stage", "verify", "repair", "lease"],
-    &["doctor"],
+    &["doctor", "transfer"],
     &["catalog"],
     // The front page, and what is held against the public surface.
     &["lib", "testing"],

@@ -105,6 +105,14 @@ pub(crate) fn config(files: &[TreeFile]) -> Vec<u8> {
     format!(r#"{{"descriptor":{{}},"config":{{}},"modelfs":{{"type":"layers","diffIds":[{layers}]}}}}"#).into_bytes()
 }
 
+/// The configuration that a manifest of these files names, if it is one that follows from them: ours, or the empty one that earlier
+/// versions name.
+#[cfg(feature = "net")]
+pub(crate) fn named_config(bytes: &[u8], files: &[TreeFile]) -> Option<Vec<u8>> {
+    let named = serde_json::from_slice::<Manifest>(bytes).ok()?.config.digest;
+    [config(files), b"{}".to_vec()].into_iter().find(|config| Digest::sha256_of(config) == named)
+}
+
 /// Reads a manifest. The error says what is wrong with it. Its configuration may be another one than ours.
 pub(crate) fn decode(bytes: &[u8]) -> Result<Vec<TreeFile>, String> {
     let manifest: Manifest = serde_json::from_slice(bytes).map_err(|e| format!("it is not a manifest: {e}"))?;

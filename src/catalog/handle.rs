@@ -48,7 +48,12 @@ impl FsCatalog {
     }
 
     fn around(store: Store) -> Self {
-        FsCatalog { store, sources: None }
+        FsCatalog {
+            store,
+            sources: None,
+            #[cfg(feature = "net")]
+            pushes: None,
+        }
     }
 
     /// Where references may be fetched from.
@@ -68,7 +73,8 @@ impl FsCatalog {
     #[cfg(feature = "net")]
     #[must_use]
     pub fn with_sources(mut self, sources: Sources) -> Self {
-        self.sources = Some(Arc::new(sources));
+        self.sources = Some(Arc::new(sources.clone()));
+        self.pushes = Some(sources);
         self
     }
 

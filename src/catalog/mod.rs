@@ -3,6 +3,8 @@
 mod fs_store;
 mod handle;
 mod key;
+#[cfg(feature = "net")]
+mod share;
 mod store_trait;
 
 pub use key::Key;
@@ -20,6 +22,8 @@ use crate::ingest::{self, PartialInfo};
 use crate::lease::{self, Lease};
 use crate::model_ref::ModelRef;
 use crate::repair::{self, RepairOptions, RepairReport};
+#[cfg(feature = "net")]
+use crate::source::Sources;
 use crate::stage::{self, StageOptions, StageReceipt};
 use crate::store::{NotedUses, Store, is_there};
 use crate::verify::{self, VerifyOptions, VerifyReport};
@@ -32,6 +36,9 @@ pub struct FsCatalog {
     store: Store,
     /// The sources that are asked for what is not here.
     sources: Option<Arc<dyn Resolver>>,
+    /// The same ones, as what models are pushed with.
+    #[cfg(feature = "net")]
+    pushes: Option<Sources>,
 }
 
 /// Bringing models in.

@@ -244,6 +244,9 @@ pub struct Record {
     pub(crate) owners: BTreeSet<u32>,
     /// What asks for it to be kept, by name.
     pub pins: BTreeMap<String, Pin>,
+    /// Where its content is as well, by its places, such as `oci://registry.example.org/models/llama3`: when it was last seen there,
+    /// in milliseconds since the Unix epoch.
+    pub pushed: BTreeMap<String, u64>,
     /// The hash of the paths and stamps of a view's files when they were made or checked last, unless it is made of hardlinks.
     pub(crate) view_fingerprint: Option<String>,
 }

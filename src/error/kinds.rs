@@ -16,6 +16,7 @@ impl Error {
             | Error::InvalidId { .. }
             | Error::InvalidNetRule { .. }
             | Error::InvalidNetSetting { .. }
+            | Error::NotPushable { .. }
             | Error::Cancelled { .. } => return None,
             Error::Net { source, .. } => return hint_of_net(source),
             Error::Offline { .. } => Hint::GoOnline,
@@ -26,6 +27,7 @@ impl Error {
             Error::SourceMissing { .. } => Hint::CheckPath,
             Error::NoCatalog { .. } => Hint::StageFile,
             Error::NoFetcher { reference, .. } => Hint::Download { reference: reference.clone() },
+            Error::NoSink { .. } => Hint::GiveRegistry,
             Error::UnsupportedFileType { .. } => Hint::GiveFile,
             Error::SourceChanged { .. } => Hint::AwaitWriter,
             Error::SourceInUse { .. } => Hint::UseCopyMode,
@@ -167,6 +169,7 @@ impl Error {
                 | Error::InvalidId { .. }
                 | Error::InvalidLimit { .. }
                 | Error::InvalidNetRule { .. }
+                | Error::NoSink { .. }
         )
     }
 

@@ -35,6 +35,9 @@ pub(crate) struct StoredRecord {
     pub(crate) path: String,
     #[serde(default)]
     pub(crate) pins: BTreeMap<String, Pin>,
+    /// Where its content is as well, and when it was last seen there.
+    #[serde(default)]
+    pub(crate) pushed: BTreeMap<String, u64>,
     #[serde(default)]
     pub(crate) retired_ms: Option<u64>,
     pub(crate) size_bytes: u64,
@@ -63,6 +66,7 @@ impl StoredRecord {
             owners: BTreeSet::new(),
             path: path.into(),
             pins: BTreeMap::new(),
+            pushed: BTreeMap::new(),
             retired_ms: None,
             size_bytes: 0,
             source: None,
@@ -80,6 +84,7 @@ impl StoredRecord {
         let Some(old) = old else { return self };
         if self.digest.is_some() && self.digest == old.digest {
             self.needs.extend(old.needs);
+            self.pushed.extend(old.pushed);
         }
         StoredRecord {
             created_ms: old.created_ms,
@@ -150,11 +155,12 @@ impl StoredRecord {
             needs: self.needs,
             owners: self.owners,
             pins: self.pins,
+            pushed: self.pushed,
         }
     }
 }
 
-/// Adds to `new` what only `old` has, in objects inside it as well. A pin that is gone is not an unknown member.
+/// Adds to `new` what only `old` has, in objects inside it as well. A pin or a place that is gone is not an unknown member.
 fn keep_unknown(new: &RawValue, old: &RawValue, name: &str) -> serde_json::Result<Box<RawValue>> {
     type Members = BTreeMap<String, Box<RawValue>>;
     let parse = |value: &RawValue| serde_json::from_str::<Members>(value.get());
@@ -162,7 +168,7 @@ fn keep_unknown(new: &RawValue, old: &RawValue, name: &str) -> serde_json::Resul
     for (member, old) in old_members {
         match new_members.get_mut(&member) {
             Some(new) => *new = keep_unknown(new, &old, &member)?,
-            None if name == "pins" => {}
+            None if matches!(name, "pins" | "pushed") => {}
             None => drop(new_members.insert(member, old)),
         }
     }

@@ -45,6 +45,11 @@ impl<'a> Request<'a> {
         Request { client, method, url, purpose, headers: Vec::new(), payload: None, patience: None, is_once: false }
     }
 
+    #[cfg(feature = "oci")]
+    pub(crate) fn url(&self) -> &str {
+        &self.url
+    }
+
     /// Adds a header. What is not about the range, the validator or the type of the answer may be a credential: it goes to the
     /// server of the URL, and not to another one that the request is sent on to.
     pub fn with_header(mut self, name: &str, value: impl Into<String>) -> Self {

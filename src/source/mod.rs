@@ -45,6 +45,7 @@ pub use http::HttpSource;
 pub use oci::{OciOptions, OciSource};
 pub use reader::RemoteReader;
 pub use sink::{Outgoing, Sink, UploadMemory};
+pub(crate) use sources::Pusher;
 pub use sources::Sources;
 
 use std::ops::Range;

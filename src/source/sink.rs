@@ -14,6 +14,12 @@ pub trait Sink: Send + Sync {
     /// Where a target puts its blobs, without the names of versions: two targets of one place need each blob once.
     fn place(&self, target: &ModelRef) -> Result<String>;
 
+    /// The reference by which others stage this version.
+    fn reference(&self, target: &ModelRef, manifest: &Digest) -> Result<String>;
+
+    /// The target of one of several models that are pushed below one target. `id` is what the catalog calls it.
+    fn below(&self, target: &ModelRef, id: &str) -> Result<ModelRef>;
+
     /// Whether a manifest is there. With it is all that it names.
     fn holds(&self, target: &ModelRef, manifest: &Digest, cx: &Cx<'_>) -> Result<bool>;
 
@@ -25,8 +31,8 @@ pub trait Sink: Send + Sync {
     fn put(&self, target: &ModelRef, blob: Outgoing<'_>, cx: &Cx<'_>) -> Result<u64>;
 
     /// Makes a manifest, all of whose blobs are there, known under the name of the target and under these tags. A name that meant
-    /// something else means this from then on.
-    fn publish(&self, target: &ModelRef, manifest: &[u8], tags: &[String], cx: &Cx<'_>) -> Result<()>;
+    /// something else means this from then on. `id` is what the catalog calls it, for a place whose targets have no names.
+    fn publish(&self, target: &ModelRef, manifest: &[u8], id: &str, tags: &[String], cx: &Cx<'_>) -> Result<()>;
 }
 
 /// A blob that is pushed.
@@ -39,7 +45,7 @@ pub struct Outgoing<'a> {
     /// Other references that are known to have it: what has the same place for both need not be sent.
     pub elsewhere: &'a [ModelRef],
     /// Where an upload that was interrupted is remembered.
-    pub memory: &'a mut dyn UploadMemory,
+    pub memory: &'a dyn UploadMemory,
 }
 
 /// What is remembered of an upload, so that another process can go on with it. It is one of this blob and this place.
@@ -49,7 +55,7 @@ pub trait UploadMemory {
 
     /// Keeps this from now on, instead of what was kept before; `None`: nothing. What cannot be kept is sent again after an
     /// interruption, so it is no error.
-    fn keep(&mut self, text: Option<&str>);
+    fn keep(&self, text: Option<&str>);
 }
 
 /// Remembers nothing.
@@ -58,5 +64,5 @@ impl UploadMemory for () {
         None
     }
 
-    fn keep(&mut self, _: Option<&str>) {}
+    fn keep(&self, _: Option<&str>) {}
 }

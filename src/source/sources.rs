@@ -5,11 +5,12 @@ use std::sync::Arc;
 
 #[cfg(feature = "http")]
 use super::HttpSource;
-use super::{Cx, Expected, Listing, RemoteFile, RemoteReader, Source};
+use super::{Cx, Expected, Listing, RemoteFile, RemoteReader, Sink, Source};
 #[cfg(feature = "hf")]
 use super::{GitBlobReader, HfOptions, HfSource};
 #[cfg(feature = "oci")]
 use super::{OciOptions, OciSource};
+use crate::cancel::Cancel;
 use crate::digest::Digest;
 use crate::entry::ArtifactKind;
 use crate::error::{Error, Result};
@@ -102,6 +103,17 @@ impl Sources {
         self.by_schemes.iter().find(|(schemes, _)| schemes.contains(&scheme)).map(|(_, source)| source)
     }
 
+    /// What pushes to a target, for work that ends with this.
+    pub(crate) fn pusher(&self, target: &ModelRef, cancel: &Cancel) -> Result<Pusher> {
+        match self.of(target).filter(|source| source.sink().is_some()) {
+            Some(source) => {
+                let (source, client) = (Arc::clone(source), self.client.with_cancel(cancel));
+                Ok(Pusher { source, client, connections: self.connections })
+            }
+            None => Err(no_sink(target)),
+        }
+    }
+
     fn content(
         &self,
         source: &Arc<dyn Source>,
@@ -135,6 +147,24 @@ impl Sources {
                 Ok(RemoteContent { path, expected, validator, reader })
             }
         }
+    }
+}
+
+fn no_sink(target: &ModelRef) -> Error {
+    Error::NoSink { scheme: target.scheme().to_owned(), target: target.shown() }
+}
+
+/// What pushes to one target.
+pub(crate) struct Pusher {
+    source: Arc<dyn Source>,
+    pub(crate) client: Client,
+    /// How many blobs are sent at the same time.
+    pub(crate) connections: usize,
+}
+
+impl Pusher {
+    pub(crate) fn sink(&self, target: &ModelRef) -> Result<&dyn Sink> {
+        self.source.sink().ok_or_else(|| no_sink(target))
     }
 }
 

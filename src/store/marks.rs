@@ -34,6 +34,18 @@ impl Store {
         self.edit_record(id, &mut |record, _| record.pins.retain(|pin, _| name.is_some_and(|name| name != pin)))
     }
 
+    /// Notes that the content of a record is at a place as well; not of other content that its id has been given meanwhile.
+    #[cfg(feature = "net")]
+    pub(crate) fn note_pushed(&self, pushed: &Record, place: &str) -> Result<()> {
+        let id = pushed.entry.id.as_str();
+        self.edit_record(id, &mut |record, now_ms| {
+            if record.digest == pushed.entry.digest {
+                record.pushed.insert(place.to_owned(), now_ms);
+            }
+        })?;
+        Ok(())
+    }
+
     fn edit_record(&self, id: &str, edit: &mut dyn FnMut(&mut StoredRecord, u64)) -> Result<Record> {
         let mut edited = None;
         Shared::lock(self)?.record(&[id], false, &mut |_, old| {

@@ -50,6 +50,8 @@ pub fn error_samples() -> Vec<Error> {
         },
         Error::RootNotEmpty { root: path(""), name: "notes.txt".into() },
         Error::NoFetcher { scheme: "hf".into(), reference: "hf:org/repo/a.gguf".into() },
+        Error::NoSink { scheme: "hf".into(), target: "hf:org/repo".into() },
+        Error::NotPushable { id: "m".into(), reason: "its name is none that others could read" },
         Error::UnsupportedFileType { path: path("a.gguf"), kind: "FIFO" },
         Error::SourceChanged { path: path("a.gguf"), detail: "it was written to".into() },
         Error::SourceInUse { path: path("a.gguf"), reason: "process 7 (curl) has it open for writing".into() },

@@ -16,9 +16,28 @@ use crate::source::Cx;
 /// More than this is no token.
 const MAX_TOKEN_BYTES: u64 = 1 << 20;
 
-/// What is sent as `Authorization`, by registry and repository.
+/// What is sent as `Authorization`, by what it is for.
 #[derive(Default)]
-pub(super) struct Access(Mutex<BTreeMap<(String, String), String>>);
+pub(super) struct Access(Mutex<BTreeMap<For, String>>);
+
+/// What is asked for.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct For {
+    host: String,
+    name: String,
+    /// Another repository of the registry, from which something is taken over: one token has to be for both.
+    from: Option<String>,
+}
+
+impl For {
+    pub(super) fn image(image: &Image) -> Self {
+        For { host: image.host.clone(), name: image.name.clone(), from: None }
+    }
+
+    pub(super) fn with_from(self, from: Option<&Image>) -> Self {
+        For { from: from.map(|image| image.name.clone()), ..self }
+    }
+}
 
 /// Without the tokens.
 impl fmt::Debug for Access {
@@ -35,17 +54,16 @@ struct Token {
 }
 
 impl Access {
-    /// The headers for a repository.
-    pub(super) fn headers(&self, image: &Image) -> Vec<(&'static str, String)> {
+    pub(super) fn headers(&self, asked: &For) -> Vec<(&'static str, String)> {
         let granted = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        granted.get(&key(image)).map(|value| ("authorization", value.clone())).into_iter().collect()
+        granted.get(asked).map(|value| ("authorization", value.clone())).into_iter().collect()
     }
 
     /// Gets what the challenge of a 401 asks for. `base` is the registry. `denied` is the error if there is nothing to give.
     pub(super) fn grant(
         &self,
         challenge: &str,
-        image: &Image,
+        asked: &For,
         base: &Url,
         options: &OciOptions,
         cx: &Cx<'_>,
@@ -54,7 +72,7 @@ impl Access {
         let malformed = |detail: String| Error::Net { url: shown(base), source: NetError::Malformed { detail } };
         let challenges = http_auth::parse_challenges(challenge)
             .map_err(|e| malformed(format!("what it asks for makes no sense: {e}")))?;
-        let login = options.login(&image.host, &image.name);
+        let login = options.login(&asked.host, &asked.name);
         let named = |scheme: &str| challenges.iter().find(|challenge| challenge.scheme.eq_ignore_ascii_case(scheme));
         let value = if let Some(bearer) = named("bearer") {
             let parameter = |name: &str| {
@@ -68,13 +86,17 @@ impl Access {
                 let origin = url.origin().ascii_serialization();
                 return Err(Error::Net { url: shown(&url), source: Refused::Downgrade { origin }.into() });
             }
-            let scope = parameter("scope").unwrap_or_else(|| format!("repository:{}:pull", image.name));
+            let scope = parameter("scope").unwrap_or_else(|| format!("repository:{}:pull", asked.name));
+            let from = asked.from.as_ref().map(|from| format!("repository:{from}:pull"));
             {
                 let mut query = url.query_pairs_mut();
                 if let Some(service) = parameter("service") {
                     query.append_pair("service", &service);
                 }
                 query.append_pair("scope", &scope);
+                from.iter().for_each(|scope| {
+                    query.append_pair("scope", scope);
+                });
             }
             format!("Bearer {}", token(&url, login.map(super::options::Login::basic), cx)?)
         } else if named("basic").is_some() {
@@ -89,13 +111,9 @@ impl Access {
         if !value.bytes().all(|byte| byte == b' ' || byte.is_ascii_graphic()) {
             return Err(malformed("its token is none".into()));
         }
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(key(image), value);
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(asked.clone(), value);
         Ok(())
     }
-}
-
-fn key(image: &Image) -> (String, String) {
-    (image.host.clone(), image.name.clone())
 }
 
 fn token(url: &Url, basic: Option<String>, cx: &Cx<'_>) -> Result<String> {

@@ -40,9 +40,7 @@ impl Image {
             Some((name, tag)) => (name, Some(tag)),
             None => (path, None),
         };
-        if !tag.is_none_or(is_tag) {
-            return Err("its tag is none that a registry can have");
-        }
+        let tag = tag.map(Image::tag).transpose()?;
         if !name.split('/').all(is_component) {
             return Err(
                 "its name is none that a repository can have: lower case letters, digits, and . _ - between them",
@@ -50,11 +48,16 @@ impl Image {
         }
         let version = match digest {
             Some(digest) => Version::Digest(digest),
-            None => Version::Tag(tag.unwrap_or("latest").to_owned()),
+            None => Version::Tag(tag.unwrap_or_else(|| "latest".to_owned())),
         };
         let is_official = host == DOCKER_HUB.0 && !name.contains('/');
         let name = if is_official { format!("library/{name}") } else { name.to_owned() };
         Ok(Image { host: host.to_owned(), name, version })
+    }
+
+    /// A tag by itself.
+    pub(super) fn tag(text: &str) -> Result<String, &'static str> {
+        if is_tag(text) { Ok(text.to_owned()) } else { Err("its tag is none that a registry can have") }
     }
 
     /// That of a blob, from the URL where it is.

@@ -10,6 +10,9 @@ use crate::excerpt::excerpt;
 use crate::source::paths;
 use crate::source::selection::Selection;
 
+/// The type of a manifest that is pushed.
+pub(super) const OCI_MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
+
 /// What is asked for.
 pub(super) const MEDIA_TYPES: &str = "application/vnd.oci.image.manifest.v1+json, application/vnd.oci.image.index.v1+json, \
     application/vnd.docker.distribution.manifest.v2+json, application/vnd.docker.distribution.manifest.list.v2+json";

@@ -6,13 +6,19 @@
 //! image.rs      what a reference names
 //! manifest.rs   the files that a manifest has
 //! access.rs     tokens, and what registries ask for before they give anything
+//! names.rs      what a repository of a model is called
 //! options.rs    who asks, and where users of other tools have said so
+//! push.rs       the same registries as somewhere that models can be pushed to
+//! upload.rs     one blob on its way, which another process can go on with
 //! ```
 
 mod access;
 mod image;
 mod manifest;
+mod names;
 mod options;
+mod push;
+mod upload;
 
 pub use options::OciOptions;
 
@@ -44,14 +50,14 @@ use url::Url;
 
 use super::lazy::Lazy;
 use super::selection::Selection;
-use super::{Cx, Expected, Listing, Opened, RemoteFile, Source};
+use super::{Cx, Expected, Listing, Opened, RemoteFile, Sink, Source};
 use crate::digest::Digest;
 use crate::entry::ArtifactKind;
 use crate::error::{Error, NetError, Result};
 use crate::excerpt::excerpt;
 use crate::model_ref::ModelRef;
 use crate::net::{Response, is_local, shown, shown_text};
-use access::Access;
+use access::{Access, For};
 use image::{Image, Version};
 use manifest::Content;
 
@@ -87,9 +93,21 @@ impl OciSource {
         &self,
         image: &Image,
         cx: &Cx<'_>,
+        act: impl FnMut(&[(&'static str, String)], &dyn Fn(Response) -> Error) -> Result<T>,
+    ) -> Result<T> {
+        self.with_access_from(image, None, cx, act)
+    }
+
+    /// The same; something is taken over from another repository.
+    fn with_access_from<T>(
+        &self,
+        image: &Image,
+        from: Option<&Image>,
+        cx: &Cx<'_>,
         mut act: impl FnMut(&[(&'static str, String)], &dyn Fn(Response) -> Error) -> Result<T>,
     ) -> Result<T> {
         let base = base_of(image, cx)?;
+        let asked = For::image(image).with_from(from);
         let challenge = RefCell::new(None);
         let refuse = |response: Response| {
             if response.status() == 401 && response.url().origin() == base.origin() {
@@ -97,7 +115,7 @@ impl OciSource {
             }
             refusal(response)
         };
-        let denied = match act(&self.access.headers(image), &refuse) {
+        let denied = match act(&self.access.headers(&asked), &refuse) {
             Err(error) => error,
             done => return done,
         };
@@ -107,8 +125,8 @@ impl OciSource {
             (None, Some(helper)) => no_login(error, helper),
             _ => error,
         };
-        self.access.grant(&challenge, image, &base, options, cx, denied).map_err(name_helper)?;
-        act(&self.access.headers(image), &refuse).map_err(name_helper)
+        self.access.grant(&challenge, &asked, &base, options, cx, denied).map_err(name_helper)?;
+        act(&self.access.headers(&asked), &refuse).map_err(name_helper)
     }
 
     /// A manifest, and the digest of its bytes.
@@ -192,6 +210,10 @@ impl Source for OciSource {
     fn open(&self, file: &RemoteFile, range: Range<u64>, cx: &Cx<'_>) -> Result<Opened> {
         let image = image_of_blob(&file.url)?;
         self.with_access(&image, cx, |headers, refuse| cx.open_range_or(file, headers, range.clone(), refuse))
+    }
+
+    fn sink(&self) -> Option<&dyn Sink> {
+        Some(self)
     }
 }
 
@@ -314,10 +336,10 @@ mod tests {
         let client = client(&["a.example", "http://a.example"]);
         let cx = Cx::new(&client, &());
         let options = OciOptions::default().with_login("a.example", "user", "secret");
-        let (image, base) = (image("oci://a.example/b"), Url::parse("https://a.example/").unwrap());
+        let (asked, base) = (For::image(&image("oci://a.example/b")), Url::parse("https://a.example/").unwrap());
         let challenge = "Bearer realm=\"http://a.example/token\",service=\"a\"";
         let denied = Error::Net { url: String::new(), source: NetError::NoSize };
-        let error = Access::default().grant(challenge, &image, &base, &options, &cx, denied).unwrap_err();
+        let error = Access::default().grant(challenge, &asked, &base, &options, &cx, denied).unwrap_err();
         assert!(matches!(error.net(), Some(NetError::Refused(crate::error::Refused::Downgrade { .. }))), "{error}");
     }
 

@@ -1,0 +1,153 @@
+//! The same registries as somewhere that models can be pushed to.
+//!
+//! Source: the [OCI distribution specification](https://github.com/opencontainers/distribution-spec/blob/main/spec.md#push).
+
+use url::Url;
+
+use super::image::{Image, Version};
+use super::upload::Upload;
+use super::{OciSource, base_of, image_of, manifest, named_by, names, url_of};
+use crate::digest::Digest;
+use crate::error::{Error, NetError, Refused, Result};
+use crate::excerpt::excerpt;
+use crate::model_ref::ModelRef;
+use crate::net::{Payload, Request, Response, shown, shown_text};
+use crate::source::Cx;
+use crate::source::sink::{Outgoing, Sink};
+
+impl Sink for OciSource {
+    /// A repository.
+    fn place(&self, target: &ModelRef) -> Result<String> {
+        let image = image_of(target)?;
+        Ok(format!("oci://{}/{}", image.host, image.name))
+    }
+
+    fn reference(&self, target: &ModelRef, manifest: &Digest) -> Result<String> {
+        Ok(image_of(target)?.at(&manifest.to_string()))
+    }
+
+    /// A repository of its own, below a target that ends in `/`.
+    fn below(&self, target: &ModelRef, id: &str) -> Result<ModelRef> {
+        let fail = |reason: &str| Error::InvalidRef { input: excerpt(&target.shown()), reason: reason.into() };
+        let ModelRef::Url { url } = target else { return Err(fail("it is no registry")) };
+        let place = url.strip_suffix('/').ok_or_else(|| fail("several models are pushed below what ends in /"))?;
+        let name = names::of_id(id)
+            .ok_or_else(|| fail("an id has nothing in it of which a repository could have its name"))?;
+        Ok(ModelRef::Url { url: format!("{place}/{name}") })
+    }
+
+    /// Of a registry, which takes no manifest before all of its blobs are there.
+    fn holds(&self, target: &ModelRef, manifest: &Digest, cx: &Cx<'_>) -> Result<bool> {
+        let image = Image { version: Version::Digest(*manifest), ..image_of(target)? };
+        Ok(self.tagged(&image, cx)?.is_some())
+    }
+
+    fn has(&self, target: &ModelRef, blob: &Digest, size_bytes: u64, cx: &Cx<'_>) -> Result<bool> {
+        self.has_blob(&image_of(target)?, blob, size_bytes, cx)
+    }
+
+    fn put(&self, target: &ModelRef, blob: Outgoing<'_>, cx: &Cx<'_>) -> Result<u64> {
+        Upload::new(self, image_of(target)?, blob, cx).run()
+    }
+
+    fn publish(&self, target: &ModelRef, manifest: &[u8], _: &str, tags: &[String], cx: &Cx<'_>) -> Result<()> {
+        let image = image_of(target)?;
+        let digest = Digest::sha256_of(manifest);
+        let own = match &image.version {
+            Version::Digest(named) if *named != digest => {
+                let (expected, actual) = (*named, digest);
+                return Err(Error::DigestMismatch { path: target.shown().into(), expected, actual });
+            }
+            // The digest names it anyway.
+            Version::Digest(_) if !tags.is_empty() => None,
+            version => Some(version.clone()),
+        };
+        let tags = tags.iter().map(|tag| Image::tag(tag).map(Version::Tag).map_err(|reason| no_tag(tag, reason)));
+        let versions: Vec<Version> = own.map(Ok).into_iter().chain(tags).collect::<Result<_>>()?;
+        for version in versions {
+            let image = Image { version, ..image.clone() };
+            if self.tagged(&image, cx)? != Some(digest) {
+                self.put_manifest(&image, manifest, cx)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn no_tag(tag: &str, reason: &str) -> Error {
+    Error::InvalidRef { input: excerpt(tag), reason: reason.into() }
+}
+
+impl OciSource {
+    /// What a version means now; `None`: nothing.
+    fn tagged(&self, image: &Image, cx: &Cx<'_>) -> Result<Option<Digest>> {
+        let url = url_of(image, cx, &["manifests", &image.version.text()])?;
+        let response = self.ask(image, None, cx, &[200, 404], &|| {
+            Ok(cx.client.head(&url).with_header("accept", manifest::MEDIA_TYPES))
+        })?;
+        match (response.status(), &image.version) {
+            (404, _) => Ok(None),
+            // Some name none in such an answer.
+            (_, Version::Digest(digest)) => Ok(Some(*digest)),
+            (_, Version::Tag(_)) => Ok(named_by(&response)),
+        }
+    }
+
+    pub(super) fn has_blob(&self, image: &Image, blob: &Digest, size_bytes: u64, cx: &Cx<'_>) -> Result<bool> {
+        let url = url_of(image, cx, &["blobs", &blob.to_string()])?;
+        let response = self.ask(image, None, cx, &[200, 404], &|| Ok(cx.client.head(&url)))?;
+        let is_of_its_size = response.content_length().is_none_or(|length| length == size_bytes);
+        Ok(response.status() == 200 && is_of_its_size)
+    }
+
+    fn put_manifest(&self, image: &Image, bytes: &[u8], cx: &Cx<'_>) -> Result<()> {
+        let url = url_of(image, cx, &["manifests", &image.version.text()])?;
+        let response = self.ask(image, None, cx, &[201], &|| {
+            let request = cx.client.request("PUT", &url).with_header("content-type", manifest::OCI_MANIFEST);
+            Ok(request.with_payload(Payload::Bytes(bytes.to_vec())))
+        })?;
+        check_named(&response, &Digest::sha256_of(bytes))
+    }
+
+    /// Asks a registry for something, with what it asks for first. An answer of another status than these is an error.
+    pub(super) fn ask<'c>(
+        &self,
+        image: &Image,
+        from: Option<&Image>,
+        cx: &Cx<'c>,
+        statuses: &[u16],
+        request: &dyn Fn() -> Result<Request<'c>>,
+    ) -> Result<Response> {
+        let base = base_of(image, cx)?;
+        self.with_access_from(image, from, cx, |headers, refuse| {
+            let request = request()?;
+            // The place of an upload may be on another server, by the registry's word.
+            let is_its_own = Url::parse(request.url()).is_ok_and(|url| url.origin() == base.origin());
+            let response = request.with_headers(if is_its_own { headers } else { &[] }).send(cx.observer)?;
+            if statuses.contains(&response.status()) { Ok(response) } else { Err(refuse(response)) }
+        })
+    }
+}
+
+/// What a registry says that it has stored, if it says so, has to be what was sent.
+pub(super) fn check_named(response: &Response, expected: &Digest) -> Result<()> {
+    match named_by(response).filter(|actual| actual != expected) {
+        Some(actual) => Err(Error::DigestMismatch { path: shown(response.url()).into(), expected: *expected, actual }),
+        None => Ok(()),
+    }
+}
+
+/// Where an answer says that something is. Never http, where https has said so.
+pub(super) fn location_of(response: &Response) -> Result<String> {
+    let fail = |source| Error::Net { url: shown(response.url()), source };
+    let text = response.header("location").ok_or_else(|| fail(NetError::malformed("it does not say where")))?;
+    let url = response.url().join(text).map_err(|e| {
+        let detail = format!("it says that the upload is at what is no URL ({}): {e}", shown_text(text));
+        fail(NetError::Malformed { detail })
+    })?;
+    if response.url().scheme() == "https" && url.scheme() != "https" {
+        let origin = url.origin().ascii_serialization();
+        return Err(fail(Refused::Downgrade { origin }.into()));
+    }
+    Ok(url.into())
+}

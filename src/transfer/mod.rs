@@ -1,0 +1,19 @@
+//! Pushing: what the store has, to a registry or a bucket. What is there is sent once, and an upload that was interrupted is
+//! taken up.
+//!
+//! ```text
+//! options.rs    how a model is pushed, and what came of it
+//! package.rs    an entry as others see it: a manifest, and the blobs that it names
+//! memory.rs     where an upload stood
+//! push.rs       the order of a push
+//! workers.rs    several things at a time
+//! ```
+
+mod memory;
+mod options;
+mod package;
+mod push;
+mod workers;
+
+pub use options::{PushOptions, PushReceipt};
+pub(crate) use push::push;

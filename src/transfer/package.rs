@@ -1,0 +1,96 @@
+//! An entry as others see it: a manifest, and the blobs that it names.
+
+use std::io;
+use std::ops::Range;
+
+use crate::blob::manifest::{self, TreeFile};
+use crate::digest::Digest;
+use crate::entry::{ArtifactKind, Record};
+use crate::error::{Error, Result};
+use crate::fs::source::Foreign;
+use crate::layout;
+use crate::read_at::ReadAt;
+use crate::store::Store;
+
+/// The manifest of an entry with its blobs.
+pub(super) struct Package {
+    pub(super) manifest: Vec<u8>,
+    /// Of the manifest.
+    pub(super) digest: Digest,
+    /// Each once; the largest first.
+    pub(super) blobs: Vec<Part>,
+}
+
+/// A blob that the manifest names.
+pub(super) struct Part {
+    pub(super) digest: Digest,
+    pub(super) size_bytes: u64,
+    /// Its bytes, if the store has no blob of them.
+    made: Option<Vec<u8>>,
+}
+
+impl Package {
+    /// That of an entry whose artifact is leased. A file is pushed as a tree of one.
+    pub(super) fn of(store: &Store, record: &Record) -> Result<Self> {
+        let not_pushable = |reason| Error::NotPushable { id: record.entry.id.clone(), reason };
+        let not_staged = || Error::NotStaged { id: record.entry.id.clone(), path: record.entry.local_path.clone() };
+        let digest = record.entry.digest.ok_or_else(not_staged)?;
+        let mut files = store.files_of(record.kind, digest, record.size_bytes)?;
+        if record.kind == ArtifactKind::File {
+            let name = record.entry.local_path.file_name().and_then(|name| name.to_str());
+            let name = name.filter(|name| manifest::is_tree_path(name));
+            let name = name.ok_or_else(|| not_pushable("its name is none that others could read"))?;
+            files.iter_mut().for_each(|file| name.clone_into(&mut file.path));
+        }
+        let manifest = match record.kind {
+            ArtifactKind::Tree => {
+                store.root.read(&layout::blob(&digest), manifest::MAX_BYTES)?.ok_or_else(not_staged)?
+            }
+            _ => manifest::encode(&files).map_err(|_| not_pushable("its manifest would be too large"))?,
+        };
+        let config = manifest::named_config(&manifest, &files);
+        let config = config.ok_or_else(|| not_pushable("its manifest names a configuration that is not here"))?;
+        Ok(Package { digest: Digest::sha256_of(&manifest), manifest, blobs: parts(&files, config) })
+    }
+}
+
+fn parts(files: &[TreeFile], config: Vec<u8>) -> Vec<Part> {
+    let of_files = files.iter().map(|file| Part { digest: file.digest, size_bytes: file.size_bytes, made: None });
+    let mut parts: Vec<Part> = of_files.collect();
+    parts.sort_unstable_by_key(|part| part.digest);
+    parts.dedup_by_key(|part| part.digest);
+    parts.sort_by_key(|part| std::cmp::Reverse(part.size_bytes));
+    let digest = Digest::sha256_of(&config);
+    parts.push(Part { digest, size_bytes: config.len() as u64, made: Some(config) });
+    parts
+}
+
+impl Part {
+    /// Opens it. Whoever reads has a lease on the entry.
+    pub(super) fn open(&self, store: &Store) -> Result<Box<dyn ReadAt>> {
+        match &self.made {
+            Some(bytes) => Ok(Box::new(Made(self.digest, bytes.clone()))),
+            None => Ok(Box::new(Foreign::open(store.root.absolute(&layout::blob(&self.digest)))?)),
+        }
+    }
+}
+
+/// A document that is made from others.
+struct Made(Digest, Vec<u8>);
+
+impl ReadAt for Made {
+    fn name(&self) -> String {
+        self.0.to_string()
+    }
+
+    fn size_bytes(&self) -> u64 {
+        self.1.len() as u64
+    }
+
+    fn read_exact_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
+        let start = usize::try_from(offset).unwrap_or(usize::MAX);
+        let range: Range<usize> = start..start.saturating_add(buffer.len());
+        buffer.copy_from_slice(self.1.get(range).ok_or(io::ErrorKind::UnexpectedEof)?);
+        Ok(())
+    }
+}

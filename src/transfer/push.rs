@@ -1,0 +1,195 @@
+//! The order of a push: lease the entry, ask what is there, send the blobs that are missing, then the manifest, and note it.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
+
+use super::memory::Memory;
+use super::options::{PushOptions, PushReceipt};
+use super::package::{Package, Part};
+use super::workers;
+use crate::digest::Digest;
+use crate::entry::Record;
+use crate::error::Result;
+use crate::lease::lease;
+use crate::model_ref::ModelRef;
+use crate::observer::{Event, Observer};
+use crate::read_at::ReadAt;
+use crate::source::{Cx, Outgoing, Pusher, Sink, Sources};
+use crate::store::Store;
+
+/// Pushes an entry; see [`FsCatalog::push`](crate::FsCatalog::push).
+pub(crate) fn push(
+    store: &Store,
+    sources: &Sources,
+    id: &str,
+    target: &ModelRef,
+    options: &PushOptions,
+) -> Result<PushReceipt> {
+    let began = Instant::now();
+    let pusher = sources.pusher(target, &options.cancel)?;
+    let lease = lease(store, id)?;
+    let package = Package::of(store, lease.record())?;
+    let push = Push { store, id, target, options, sink: pusher.sink(target)?, pusher: &pusher };
+    let place = push.sink.place(target)?;
+    let (sent, all) = push.run(&place, &package)?;
+    if !options.is_dry_run {
+        push.note(lease.record(), &place);
+    }
+    let record = lease.record();
+    Ok(PushReceipt {
+        id: id.to_owned(),
+        digest: record.entry.digest.unwrap_or(package.digest),
+        reference: push.sink.reference(target, &package.digest)?,
+        place,
+        manifest: package.digest,
+        pushed_bytes: sent.bytes,
+        skipped_bytes: all.bytes.saturating_sub(sent.bytes),
+        pushed_blobs: sent.blobs,
+        skipped_blobs: all.blobs - sent.blobs,
+        requests: pusher.client.requests(),
+        dry_run: options.is_dry_run,
+        elapsed: began.elapsed(),
+    })
+}
+
+#[derive(Clone, Copy, Default)]
+struct Count {
+    blobs: u64,
+    bytes: u64,
+}
+
+struct Push<'p> {
+    store: &'p Store,
+    id: &'p str,
+    target: &'p ModelRef,
+    options: &'p PushOptions,
+    sink: &'p dyn Sink,
+    pusher: &'p Pusher,
+}
+
+impl Push<'_> {
+    fn cx(&self) -> Cx<'_> {
+        Cx::new(&self.pusher.client, &*self.options.observer)
+    }
+
+    /// What was sent, or would be, and all that there is.
+    fn run(&self, place: &str, package: &Package) -> Result<(Count, Count)> {
+        let (cx, blobs) = (self.cx(), &package.blobs);
+        let all = Count { blobs: blobs.len() as u64, bytes: blobs.iter().map(|part| part.size_bytes).sum() };
+        let missing = self.missing(package)?;
+        let bytes: u64 = missing.iter().map(|part| part.size_bytes).sum();
+        if self.options.is_dry_run {
+            return Ok((Count { blobs: missing.len() as u64, bytes }, all));
+        }
+        let mut sent = Count::default();
+        if !missing.is_empty() {
+            let what = self.target.shown();
+            self.options.observer.on(&Event::Started { what: &what, bytes_total: bytes });
+            let outcome = self.send(place, &missing);
+            self.options.observer.on(&Event::Finished);
+            sent = outcome?;
+        }
+        self.sink.publish(self.target, &package.manifest, self.id, &self.options.tags, &cx)?;
+        Ok((sent, all))
+    }
+
+    /// A manifest that is there is there with all of its blobs, and one question tells.
+    fn missing<'b>(&self, package: &'b Package) -> Result<Vec<&'b Part>> {
+        let cx = self.cx();
+        if self.sink.holds(self.target, &package.digest, &cx)? {
+            return Ok(Vec::new());
+        }
+        let has = workers::each(&package.blobs, self.pusher.connections, &|part: &Part| {
+            self.sink.has(self.target, &part.digest, part.size_bytes, &cx)
+        })?;
+        Ok(package.blobs.iter().zip(has).filter(|(_, has)| !has).map(|(part, _)| part).collect())
+    }
+
+    fn send(&self, place: &str, missing: &[&Part]) -> Result<Count> {
+        let elsewhere = self.elsewhere(place, missing)?;
+        let nowhere = Vec::new();
+        let sent = workers::each(missing, self.pusher.connections, &|part: &&Part| {
+            let memory = Memory::claim(self.store, place, &part.digest, &self.options.cancel)?;
+            let content = Told::new(part.open(self.store)?, &*self.options.observer);
+            let elsewhere = elsewhere.get(&part.digest).unwrap_or(&nowhere);
+            let blob = Outgoing { digest: part.digest, content: &content, elsewhere, memory: &memory };
+            let sent = self.sink.put(self.target, blob, &self.cx())?;
+            content.rest();
+            Ok(sent)
+        })?;
+        Ok(Count { blobs: sent.iter().filter(|bytes| **bytes > 0).count() as u64, bytes: sent.iter().sum() })
+    }
+
+    /// Other places that are known to have them: where entries that need them were pushed to, or came from.
+    fn elsewhere(&self, place: &str, missing: &[&Part]) -> Result<BTreeMap<Digest, Vec<ModelRef>>> {
+        let mut elsewhere: BTreeMap<Digest, Vec<ModelRef>> =
+            missing.iter().map(|part| (part.digest, Vec::new())).collect();
+        self.store.for_each_record(&mut |record, needed| {
+            let places = places_of(record).filter(|known| known.scheme() == self.target.scheme());
+            let places = places.filter(|known| self.sink.place(known).is_ok_and(|known| known != place));
+            let places: Vec<ModelRef> = places.collect();
+            if !places.is_empty() {
+                for digest in &needed.blobs {
+                    elsewhere.entry(*digest).and_modify(|known| known.extend(places.iter().cloned()));
+                }
+            }
+            Ok(())
+        })?;
+        Ok(elsewhere)
+    }
+
+    /// That it is not noted is no failure of a push.
+    fn note(&self, record: &Record, place: &str) {
+        if let Err(error) = self.store.note_pushed(record, place) {
+            tracing::debug!(id = record.entry.id, place, %error, "that it was pushed is not recorded");
+        }
+    }
+}
+
+fn places_of(record: &Record) -> impl Iterator<Item = ModelRef> {
+    let source = record.source.as_ref().map(|source| source.reference.as_str());
+    record.pushed.keys().map(String::as_str).chain(source).filter_map(|text| ModelRef::parse(text).ok())
+}
+
+/// Tells of what is read for the first time. What is sent again counts once.
+struct Told<'o> {
+    content: Box<dyn ReadAt>,
+    observer: &'o dyn Observer,
+    told_bytes: AtomicU64,
+}
+
+impl<'o> Told<'o> {
+    fn new(content: Box<dyn ReadAt>, observer: &'o dyn Observer) -> Self {
+        Told { content, observer, told_bytes: AtomicU64::new(0) }
+    }
+
+    fn tell(&self, to: u64) {
+        let before = self.told_bytes.fetch_max(to, Ordering::Relaxed);
+        if to > before {
+            self.observer.on(&Event::Advanced { bytes: to - before });
+        }
+    }
+
+    /// All of it is there: what was not sent had been there.
+    fn rest(&self) {
+        self.tell(self.content.size_bytes());
+    }
+}
+
+impl ReadAt for Told<'_> {
+    fn name(&self) -> String {
+        self.content.name()
+    }
+
+    fn size_bytes(&self) -> u64 {
+        self.content.size_bytes()
+    }
+
+    fn read_exact_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
+        self.content.read_exact_at(offset, buffer)?;
+        self.tell(offset + buffer.len() as u64);
+        Ok(())
+    }
+}
