@@ -356,6 +356,17 @@ pub enum Error {
         /// Why.
         source: NetError,
     },
+    /// A server did not take something.
+    #[error("could not push {id:?} to {url}: {source}")]
+    #[non_exhaustive]
+    Push {
+        /// The entry's id.
+        id: String,
+        /// Where it was to go, without what is secret in it.
+        url: String,
+        /// Why.
+        source: NetError,
+    },
     /// Text that is not a rule of the network policy.
     #[error("could not read {rule:?} as a rule of the network policy: {reason}")]
     #[non_exhaustive]

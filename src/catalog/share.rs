@@ -3,6 +3,7 @@
 use super::{FsCatalog, Key};
 use crate::error::{Error, Result};
 use crate::model_ref::ModelRef;
+use crate::source::Sources;
 use crate::transfer::{self, PushOptions, PushReceipt};
 
 /// Giving models to others.
@@ -29,8 +30,24 @@ impl FsCatalog {
     /// # }
     /// ```
     pub fn push<'a>(&self, key: impl Into<Key<'a>>, target: &ModelRef, options: &PushOptions) -> Result<PushReceipt> {
+        transfer::push(&self.store, self.pushes(target)?, &key.into().id(&self.store)?, target, options)
+    }
+
+    /// Pushes several entries below one target: in a registry each gets a repository of its own below a target that ends in `/`, a
+    /// bucket has them all. `each` is told of each as it is done. Two that would get the same name are not pushed over each other.
+    pub fn push_many<S: AsRef<str>>(
+        &self,
+        ids: &[S],
+        target: &ModelRef,
+        options: &PushOptions,
+        each: &mut dyn FnMut(Result<PushReceipt>),
+    ) -> Result<()> {
+        transfer::push_many(&self.store, self.pushes(target)?, ids, target, options, each);
+        Ok(())
+    }
+
+    fn pushes(&self, target: &ModelRef) -> Result<&Sources> {
         let no_sink = || Error::NoSink { scheme: target.scheme().to_owned(), target: target.shown() };
-        let sources = self.pushes.as_ref().ok_or_else(no_sink)?;
-        transfer::push(&self.store, sources, &key.into().id(&self.store)?, target, options)
+        self.pushes.as_ref().ok_or_else(no_sink)
     }
 }

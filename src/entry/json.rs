@@ -8,7 +8,7 @@ use super::Record;
 impl Serialize for Record {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let entry = &self.entry;
-        let mut object = serializer.serialize_struct("Record", 17)?;
+        let mut object = serializer.serialize_struct("Record", 18)?;
         object.serialize_field("id", &entry.id)?;
         object.serialize_field("digest", &entry.digest)?;
         object.serialize_field("local_path", &entry.local_path.to_string_lossy())?;
@@ -26,6 +26,7 @@ impl Serialize for Record {
         object.serialize_field("created_ms", &self.created_ms)?;
         object.serialize_field("updated_ms", &self.updated_ms)?;
         object.serialize_field("pins", &self.pins)?;
+        object.serialize_field("pushed", &self.pushed)?;
         object.end()
     }
 }

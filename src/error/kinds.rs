@@ -18,7 +18,7 @@ impl Error {
             | Error::InvalidNetSetting { .. }
             | Error::NotPushable { .. }
             | Error::Cancelled { .. } => return None,
-            Error::Net { source, .. } => return hint_of_net(source),
+            Error::Net { source, .. } | Error::Push { source, .. } => return hint_of_net(source),
             Error::Offline { .. } => Hint::GoOnline,
             Error::InvalidPath { hint, .. } | Error::InvalidRoot { hint, .. } => hint.clone(),
             Error::RootNotEmpty { .. } => Hint::InitRoot,
@@ -58,19 +58,16 @@ impl Error {
     pub fn is_not_found(&self) -> bool {
         matches!(
             self,
-            Error::NotFound { .. }
-                | Error::NotStaged { .. }
-                | Error::SourceMissing { .. }
-                | Error::NoCatalog { .. }
-                | Error::Net { source: NetError::NotFound { .. }, .. }
-        ) || self.hub().is_some_and(HubProblem::is_not_found)
+            Error::NotFound { .. } | Error::NotStaged { .. } | Error::SourceMissing { .. } | Error::NoCatalog { .. }
+        ) || matches!(self.net(), Some(NetError::NotFound { .. }))
+            || self.hub().is_some_and(HubProblem::is_not_found)
     }
 
     /// What a server, or the policy in front of it, has to do with it.
     #[must_use]
     pub fn net(&self) -> Option<&NetError> {
         match self {
-            Error::Net { source, .. } => Some(source),
+            Error::Net { source, .. } | Error::Push { source, .. } => Some(source),
             _ => None,
         }
     }

@@ -20,6 +20,9 @@ pub trait Sink: Send + Sync {
     /// The target of one of several models that are pushed below one target. `id` is what the catalog calls it.
     fn below(&self, target: &ModelRef, id: &str) -> Result<ModelRef>;
 
+    /// Whether a manifest can be published there under these tags, as far as that can be told without asking anybody.
+    fn check(&self, target: &ModelRef, manifest: &Digest, tags: &[String]) -> Result<()>;
+
     /// Whether a manifest is there. With it is all that it names.
     fn holds(&self, target: &ModelRef, manifest: &Digest, cx: &Cx<'_>) -> Result<bool>;
 

@@ -50,6 +50,11 @@ pub fn error_samples() -> Vec<Error> {
         },
         Error::RootNotEmpty { root: path(""), name: "notes.txt".into() },
         Error::NoFetcher { scheme: "hf".into(), reference: "hf:org/repo/a.gguf".into() },
+        Error::Push {
+            id: "m".into(),
+            url: "https://r.example/v2/m/blobs/uploads/".into(),
+            source: NetError::malformed("it does not say where"),
+        },
         Error::NoSink { scheme: "hf".into(), target: "hf:org/repo".into() },
         Error::NotPushable { id: "m".into(), reason: "its name is none that others could read" },
         Error::UnsupportedFileType { path: path("a.gguf"), kind: "FIFO" },

@@ -32,19 +32,22 @@ pub(super) struct Memory<'s> {
     path: PathBuf,
     /// `None`: nobody can lock or keep anything here. What is sent twice is stored once.
     lock: Option<Lock>,
+    /// Another process had the right: the blob may be there by now.
+    pub(super) has_waited: bool,
 }
 
 impl<'s> Memory<'s> {
-    /// Waits for the right; the blob may be there by then.
+    /// Waits for the right.
     pub(super) fn claim(store: &'s Store, place: &str, digest: &Digest, cancel: &Cancel) -> Result<Self> {
         let path = layout::lock_fetch(&format!("push {digest} {place}"));
+        let mut has_waited = false;
         loop {
             cancel.check(|| format!("waiting for another process that pushes to {place}"))?;
             match poll(&store.root, &path, Hold::Exclusive, Wait::UpTo(TICK)) {
-                Ok(None) => {}
-                Ok(lock) => return Ok(Memory { store, path, lock }),
+                Ok(None) => has_waited = true,
+                Ok(lock) => return Ok(Memory { store, path, lock, has_waited }),
                 Err(error) if error.is_read_only() || error.is_permission_denied() => {
-                    return Ok(Memory { store, path, lock: None });
+                    return Ok(Memory { store, path, lock: None, has_waited });
                 }
                 Err(error) => return Err(error),
             }

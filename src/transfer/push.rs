@@ -11,7 +11,7 @@ use super::package::{Package, Part};
 use super::workers;
 use crate::digest::Digest;
 use crate::entry::Record;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::lease::lease;
 use crate::model_ref::ModelRef;
 use crate::observer::{Event, Observer};
@@ -27,12 +27,27 @@ pub(crate) fn push(
     target: &ModelRef,
     options: &PushOptions,
 ) -> Result<PushReceipt> {
+    let pushed = push_unnamed(store, sources, id, target, options);
+    pushed.map_err(|error| match error {
+        Error::Net { url, source } => Error::Push { id: id.to_owned(), url, source },
+        other => other,
+    })
+}
+
+fn push_unnamed(
+    store: &Store,
+    sources: &Sources,
+    id: &str,
+    target: &ModelRef,
+    options: &PushOptions,
+) -> Result<PushReceipt> {
     let began = Instant::now();
     let pusher = sources.pusher(target, &options.cancel)?;
     let lease = lease(store, id)?;
     let package = Package::of(store, lease.record())?;
     let push = Push { store, id, target, options, sink: pusher.sink(target)?, pusher: &pusher };
     let place = push.sink.place(target)?;
+    push.sink.check(target, &package.digest, &options.tags)?;
     let (sent, all) = push.run(&place, &package)?;
     if !options.is_dry_run {
         push.note(lease.record(), &place);
@@ -113,6 +128,10 @@ impl Push<'_> {
         let sent = workers::each(missing, self.pusher.connections, &|part: &&Part| {
             let memory = Memory::claim(self.store, place, &part.digest, &self.options.cancel)?;
             let content = Told::new(part.open(self.store)?, &*self.options.observer);
+            if memory.has_waited && self.sink.has(self.target, &part.digest, part.size_bytes, &self.cx())? {
+                content.rest();
+                return Ok(0);
+            }
             let elsewhere = elsewhere.get(&part.digest).unwrap_or(&nowhere);
             let blob = Outgoing { digest: part.digest, content: &content, elsewhere, memory: &memory };
             let sent = self.sink.put(self.target, blob, &self.cx())?;

@@ -12,6 +12,7 @@ mod wire;
 mod access;
 mod hostile;
 mod pull;
+mod push;
 mod server;
 
 use std::time::Duration;

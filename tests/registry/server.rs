@@ -17,6 +17,10 @@ const PYTHON: &str = concat!(env!("CARGO_TARGET_TMPDIR"), "/../hub-client/bin/py
 const PUSH: &str = "import sys, oras.client as o
 o.OrasClient(insecure=True).push(target=sys.argv[1], files=sys.argv[2:], disable_path_validation=True)";
 
+/// Pulls them into a folder.
+const PULL: &str = "import sys, oras.client as o
+o.OrasClient(insecure=True).pull(target=sys.argv[1], outdir=sys.argv[2])";
+
 pub(crate) struct Registry {
     pub(crate) dir: TempDir,
     port: u16,
@@ -115,11 +119,14 @@ impl Registry {
 
     /// The requests so far that have this in their line.
     pub(crate) fn asked(&self, text: &str) -> usize {
+        self.asked_by(&["GET", "HEAD"], text)
+    }
+
+    /// The same of these methods.
+    pub(crate) fn asked_by(&self, methods: &[&str], text: &str) -> usize {
         let log = fs::read_to_string(self.dir.path().join("log")).unwrap();
-        log.lines()
-            .filter(|line| line.contains("\"GET ") || line.contains("\"HEAD "))
-            .filter(|line| line.contains(text))
-            .count()
+        let is_of = |line: &&str| methods.iter().any(|method| line.contains(&format!("\"{method} ")));
+        log.lines().filter(is_of).filter(|line| line.contains(text)).count()
     }
 
     /// Pushes the files of a folder with oras. `false`, with the reason said: it is not here.
@@ -133,6 +140,20 @@ impl Registry {
         let output = python.env("HOME", self.dir.path()).env("NO_PROXY", "127.0.0.1").output().unwrap();
         assert!(output.status.success(), "{output:?}");
         true
+    }
+
+    /// Pulls with oras. `None`, with the reason said: it is not here.
+    pub(crate) fn pull(&self, name: &str) -> Option<TempDir> {
+        if !Path::new(PYTHON).exists() {
+            skip("oras is not in target/hub-client");
+            return None;
+        }
+        let folder = TempDir::new().unwrap();
+        let mut python = Command::new(PYTHON);
+        python.args(["-c", PULL]).arg(format!("{}/{name}", self.host())).arg(folder.path());
+        let output = python.env("HOME", self.dir.path()).env("NO_PROXY", "127.0.0.1").output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        Some(folder)
     }
 
     /// Copies what another registry has, as the user who may, with skopeo. `false`, with the reason said: it is not here.

@@ -25,6 +25,7 @@ mod path;
 mod pin;
 mod pins;
 mod progress;
+mod push;
 mod remove;
 mod repair;
 mod retire;
@@ -112,6 +113,7 @@ verbs! {
     Remove => remove,
     Verify => verify,
     Repair => repair,
+    Push => push,
     Pin => pin,
     Unpin => unpin,
     Gc => gc,

@@ -78,6 +78,9 @@ fn lines(record: &Record) -> Vec<(&'static str, OsString)> {
     for digest in &record.needs {
         lines.push(("needs", digest.to_string().into()));
     }
+    for (place, seen_ms) in &record.pushed {
+        lines.push(("pushed to", format!("{place}, seen {}", human::moment(*seen_ms)).into()));
+    }
     for (name, pin) in &record.pins {
         lines.push(("pinned", format!("{name}, since {}, {}", human::moment(pin.created_ms), lasts(pin)).into()));
     }

@@ -36,6 +36,10 @@ impl Sink for OciSource {
         Ok(ModelRef::Url { url: format!("{place}/{name}") })
     }
 
+    fn check(&self, target: &ModelRef, manifest: &Digest, tags: &[String]) -> Result<()> {
+        versions(target, manifest, tags).map(drop)
+    }
+
     /// Of a registry, which takes no manifest before all of its blobs are there.
     fn holds(&self, target: &ModelRef, manifest: &Digest, cx: &Cx<'_>) -> Result<bool> {
         let image = Image { version: Version::Digest(*manifest), ..image_of(target)? };
@@ -51,20 +55,8 @@ impl Sink for OciSource {
     }
 
     fn publish(&self, target: &ModelRef, manifest: &[u8], _: &str, tags: &[String], cx: &Cx<'_>) -> Result<()> {
-        let image = image_of(target)?;
-        let digest = Digest::sha256_of(manifest);
-        let own = match &image.version {
-            Version::Digest(named) if *named != digest => {
-                let (expected, actual) = (*named, digest);
-                return Err(Error::DigestMismatch { path: target.shown().into(), expected, actual });
-            }
-            // The digest names it anyway.
-            Version::Digest(_) if !tags.is_empty() => None,
-            version => Some(version.clone()),
-        };
-        let tags = tags.iter().map(|tag| Image::tag(tag).map(Version::Tag).map_err(|reason| no_tag(tag, reason)));
-        let versions: Vec<Version> = own.map(Ok).into_iter().chain(tags).collect::<Result<_>>()?;
-        for version in versions {
+        let (image, digest) = (image_of(target)?, Digest::sha256_of(manifest));
+        for version in versions(target, &digest, tags)? {
             let image = Image { version, ..image.clone() };
             if self.tagged(&image, cx)? != Some(digest) {
                 self.put_manifest(&image, manifest, cx)?;
@@ -74,8 +66,20 @@ impl Sink for OciSource {
     }
 }
 
-fn no_tag(tag: &str, reason: &str) -> Error {
-    Error::InvalidRef { input: excerpt(tag), reason: reason.into() }
+/// What a manifest is to be known by: the version that the target names, and the tags.
+fn versions(target: &ModelRef, digest: &Digest, tags: &[String]) -> Result<Vec<Version>> {
+    let own = match image_of(target)?.version {
+        Version::Digest(named) if named != *digest => {
+            let reason = format!("it names another version than {digest}, which is pushed");
+            return Err(Error::InvalidRef { input: excerpt(&target.shown()), reason });
+        }
+        // The digest names it anyway.
+        Version::Digest(_) if !tags.is_empty() => None,
+        version => Some(version),
+    };
+    let no_tag = |tag: &str, reason: &str| Error::InvalidRef { input: excerpt(tag), reason: reason.into() };
+    let tags = tags.iter().map(|tag| Image::tag(tag).map(Version::Tag).map_err(|reason| no_tag(tag, reason)));
+    own.map(Ok).into_iter().chain(tags).collect()
 }
 
 impl OciSource {
@@ -132,7 +136,10 @@ impl OciSource {
 /// What a registry says that it has stored, if it says so, has to be what was sent.
 pub(super) fn check_named(response: &Response, expected: &Digest) -> Result<()> {
     match named_by(response).filter(|actual| actual != expected) {
-        Some(actual) => Err(Error::DigestMismatch { path: shown(response.url()).into(), expected: *expected, actual }),
+        Some(actual) => {
+            let source = NetError::malformed(format!("it says that it has stored {actual} and not {expected}"));
+            Err(Error::Net { url: shown(response.url()), source })
+        }
         None => Ok(()),
     }
 }

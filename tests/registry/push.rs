@@ -1,0 +1,171 @@
+//! What is pushed is what is stored: others read it, and nothing of it is sent twice.
+
+use std::fs;
+use std::process::Stdio;
+
+use catalog_core::{Digest, Error, FsCatalog, OciOptions, PushOptions, StageOptions};
+
+use crate::common::{Host, noise};
+use crate::server::{Registry, skopeo};
+use crate::{catalog, reference};
+
+/// More than goes in one part.
+const LARGE_BYTES: usize = (65 << 20) + 7;
+
+/// A catalog with a tree of which some files have the same bytes, and a file of which the tree has a copy.
+fn filled(host: &Host, rules: &[&str], options: OciOptions) -> FsCatalog {
+    let large = noise(LARGE_BYTES, 1);
+    for (name, bytes) in [
+        ("tree/a.safetensors", large.clone()),
+        ("tree/sub/b.json", noise(300, 2)),
+        ("tree/sub/same.json", noise(300, 2)),
+        ("tree/empty", Vec::new()),
+        ("one.gguf", large),
+    ] {
+        host.file(name, bytes);
+    }
+    let catalog = catalog(host, rules, options);
+    for (path, id) in [("tree", "tree"), ("one.gguf", "one")] {
+        let options = StageOptions::default().with_id(id.to_owned());
+        catalog.stage(&host.path(path).into(), &options).unwrap();
+    }
+    catalog
+}
+
+fn nobody() -> OciOptions {
+    OciOptions::default()
+}
+
+// Red when a manifest is made anew and not what is stored, when its configuration is not sent, when a blob is sent that is there,
+// or when a file that has no name of its own at the registry has none here either.
+#[test]
+fn others_read_what_was_pushed() {
+    let Some(registry) = Registry::open() else { return };
+    let host = Host::new();
+    let catalog = filled(&host, &[&registry.host()], nobody());
+    let target = reference(&registry.reference("acme/tree:v1"));
+    let options = PushOptions::default().with_tags(["stable".to_owned()]);
+    let plan = catalog.push("tree", &target, &options.clone().with_dry_run(true)).unwrap();
+    assert_eq!(registry.asked_by(&["POST", "PUT", "PATCH"], ""), 0, "a dry run sends nothing");
+    let pushed = catalog.push("tree", &target, &options).unwrap();
+    assert_eq!((plan.pushed_bytes, plan.pushed_blobs), (pushed.pushed_bytes, 4), "three files and the configuration");
+    let tree = catalog.record("tree").unwrap().unwrap();
+    assert_eq!(Some(pushed.manifest), tree.entry.digest);
+    assert_eq!(tree.pushed.keys().collect::<Vec<_>>(), [&registry.reference("acme/tree")]);
+
+    // Each of its names means it, nothing is sent again, and few requests say so.
+    let again = catalog.push("tree", &target, &options).unwrap();
+    assert_eq!((again.pushed_bytes, again.requests), (0, 3));
+    assert_eq!(again.skipped_bytes, pushed.pushed_bytes);
+    for tag in ["v1", "stable"] {
+        let place = format!("docker://{}/acme/tree:{tag}", registry.host());
+        let Some(raw) = skopeo(&["inspect", "--raw", "--tls-verify=false", &place]) else { return };
+        assert_eq!(Digest::sha256_of(&raw.stdout), pushed.manifest);
+    }
+    let layout = format!("oci:{}:v1", host.path("layout").display());
+    skopeo(&["copy", "--src-tls-verify=false", &format!("docker://{}/acme/tree:v1", registry.host()), &layout]);
+    let blob = |digest: &Digest| fs::read(host.path("layout/blobs/sha256").join(digest.to_hex())).unwrap();
+    assert!(blob(&Digest::sha256_of(&noise(LARGE_BYTES, 1))) == noise(LARGE_BYTES, 1));
+    if let Some(folder) = registry.pull("acme/tree:v1") {
+        for name in ["a.safetensors", "sub/b.json", "sub/same.json", "empty"] {
+            assert!(
+                fs::read(folder.path().join(name)).unwrap() == fs::read(host.path("tree").join(name)).unwrap(),
+                "{name}"
+            );
+        }
+    }
+
+    // Another host has the same digests.
+    let other = Host::new();
+    let other = crate::catalog(&other, &[&registry.host()], nobody());
+    let staged = other.stage(&reference(&pushed.reference), &StageOptions::default()).unwrap();
+    assert_eq!(Some(staged.digest), tree.entry.digest);
+    let one = catalog.push("one", &reference(&registry.reference("acme/one")), &PushOptions::default()).unwrap();
+    let staged = other.stage(&reference(&one.reference), &StageOptions::default()).unwrap();
+    assert_eq!((staged.digest, staged.fetched_bytes), (one.digest, 0), "its bytes came with the tree");
+    assert_eq!(staged.local_path.file_name().unwrap(), "one.gguf");
+}
+
+// Red when what the registry has in another repository is sent, or when the token is for one repository alone: the registry then
+// takes no blob over.
+#[test]
+fn what_another_repository_has_is_not_sent() {
+    let Some(registry) = Registry::with_tokens() else { return };
+    let host = Host::new();
+    let login = |password: &str| OciOptions::default().with_login(&registry.host(), "user", password);
+    let ports = registry.ports();
+    let rules: Vec<&str> = ports.iter().map(String::as_str).collect();
+    let catalog = filled(&host, &rules, login("secret"));
+    let push = |catalog: &FsCatalog, id: &str, name: &str| {
+        catalog.push(id, &reference(&registry.reference(name)), &PushOptions::default())
+    };
+    push(&catalog, "tree", "private/tree").unwrap();
+    let one = push(&catalog, "one", "private/one").unwrap();
+    assert_eq!((one.pushed_blobs, one.skipped_bytes), (1, LARGE_BYTES as u64), "its configuration");
+    // Nobody else may push, and nothing of a login is told.
+    let error = push(&crate::catalog(&host, &rules, login("wrong")), "tree", "private/other").unwrap_err();
+    assert!(error.is_denied() && !error.to_string().contains("wrong"), "{error}");
+    let error = push(&crate::catalog(&host, &rules, nobody()), "tree", "public/other").unwrap_err();
+    assert!(error.is_denied(), "{error}");
+    let error = push(&crate::catalog(&host, &rules[..1], login("secret")), "tree", "private/other").unwrap_err();
+    assert!(error.is_refused(), "{error}");
+}
+
+#[test]
+fn a_registry_that_asks_for_a_password() {
+    let Some(registry) = Registry::with_password() else { return };
+    let host = Host::new();
+    let options = OciOptions::default().with_login(&registry.host(), "user", "secret");
+    let catalog = filled(&host, &[&registry.host()], options);
+    catalog.push("tree", &reference(&registry.reference("a")), &PushOptions::default()).unwrap();
+}
+
+// Red when the second of two gets the name of the first.
+#[test]
+fn several_models_get_a_repository_each() {
+    let Some(registry) = Registry::open() else { return };
+    let host = Host::new();
+    let catalog = filled(&host, &[&registry.host()], nobody());
+    let stage = |path: &str, id: &str| {
+        catalog.stage(&host.path(path).into(), &StageOptions::default().with_id(id.to_owned())).unwrap()
+    };
+    stage("tree/sub/b.json", "Tree");
+    let below = |target: &str, ids: &[&str]| {
+        let mut results = Vec::new();
+        let target = reference(&registry.reference(target));
+        catalog.push_many(ids, &target, &PushOptions::default(), &mut |result| results.push(result)).unwrap();
+        results
+    };
+    let results = below("fleet/", &["tree", "Tree", "one", "none"]);
+    let [Ok(tree), Err(Error::NotPushable { .. }), Ok(one), Err(Error::NotFound { .. })] = &results[..] else {
+        panic!("{results:?}");
+    };
+    assert_eq!(tree.place, registry.reference("fleet/tree"));
+    assert_eq!(one.place, registry.reference("fleet/one"));
+    assert!(below("fleet", &["tree", "one"]).iter().all(|result| result.as_ref().is_err_and(Error::is_invalid_input)));
+}
+
+// Red when both send it: whoever comes second waits, and finds it there.
+#[test]
+fn two_processes_that_push_the_same_send_it_once() {
+    let Some(registry) = Registry::open() else { return };
+    let host = Host::new();
+    filled(&host, &[], nobody());
+    let push = || {
+        let mut command = host.command();
+        command.args(["push", "tree", &registry.reference("acme/tree"), "--json", "--limit-rate", "60MB/s"]);
+        command.env("CATALOG_ALLOW_NET", registry.host()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.spawn().unwrap()
+    };
+    let pushes = [push(), push()].map(|push| push.wait_with_output().unwrap());
+    let sent: u64 = pushes
+        .iter()
+        .map(|output| {
+            assert!(output.status.success(), "{output:?}");
+            let receipt: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+            receipt["pushed_bytes"].as_u64().unwrap()
+        })
+        .sum();
+    assert!(sent < 2 * LARGE_BYTES as u64 && sent >= LARGE_BYTES as u64, "{sent}");
+    assert_eq!(registry.asked_by(&["PATCH"], ""), 2, "the two parts of the large blob");
+}
