@@ -14,6 +14,7 @@ mod hostile;
 mod pull;
 mod push;
 mod server;
+mod uploads;
 
 use std::time::Duration;
 

@@ -122,9 +122,14 @@ impl Registry {
         self.asked_by(&["GET", "HEAD"], text)
     }
 
+    /// All that it has said so far.
+    pub(crate) fn log(&self) -> String {
+        fs::read_to_string(self.dir.path().join("log")).unwrap()
+    }
+
     /// The same of these methods.
     pub(crate) fn asked_by(&self, methods: &[&str], text: &str) -> usize {
-        let log = fs::read_to_string(self.dir.path().join("log")).unwrap();
+        let log = self.log();
         let is_of = |line: &&str| methods.iter().any(|method| line.contains(&format!("\"{method} ")));
         log.lines().filter(is_of).filter(|line| line.contains(text)).count()
     }

@@ -19,6 +19,9 @@ use crate::source::sink::Outgoing;
 /// A part: what is sent again at most after an interruption. A smaller blob goes in one piece.
 const PART_BYTES: u64 = 64 << 20;
 
+/// After so many bytes, what has failed before no longer counts.
+const PROGRESS_BYTES: u64 = PART_BYTES / 2;
+
 /// The most that a registry can ask for as its least part.
 const MOST_PART_BYTES: u64 = 1 << 30;
 
@@ -49,10 +52,9 @@ impl<'u> Upload<'u> {
 
     /// Returns how many bytes it has sent.
     pub(super) fn run(mut self) -> Result<u64> {
-        let mut known = match self.blob.memory.recall() {
-            Some(url) => self.status(&url, PART_BYTES)?,
-            None => None,
-        };
+        // What is wrong with that, such as a rule that is gone, is no reason not to begin anew.
+        let recalled = self.blob.memory.recall();
+        let mut known = recalled.and_then(|url| self.status(&url, PART_BYTES).ok().flatten());
         // What another process has sent may have been torn on its way: then it is begun anew.
         let (mut failures, mut may_begin_anew) = (0, true);
         loop {
@@ -73,7 +75,7 @@ impl<'u> Upload<'u> {
                 _ => return Err(error),
             };
             if let Some(why) = &why {
-                failures = if at.offset > before { 1 } else { failures + 1 };
+                failures = if at.offset >= before + PROGRESS_BYTES { 1 } else { failures + 1 };
                 let url = Url::parse(&at.url).map_err(|_| error.clone())?;
                 self.cx.client.pause(&url, failures, why, None, self.cx.observer)?;
             }
@@ -100,9 +102,9 @@ impl<'u> Upload<'u> {
                 let query = [("mount", self.blob.digest.to_string()), ("from", from.name.clone())];
                 let url = with_query(&uploads, &query)?;
                 // Who may not read there can send it all the same.
-                self.post(&url, Some(from)).map_or_else(|_| self.post(&uploads, None), Ok)?
+                self.post(&url, Some(from), &[201, 202]).map_or_else(|_| self.post(&uploads, None, &[202]), Ok)?
             }
-            None => self.post(&uploads, None)?,
+            None => self.post(&uploads, None, &[202])?,
         };
         if answer.status() == 201 {
             check_named(&answer, &self.blob.digest)?;
@@ -113,8 +115,8 @@ impl<'u> Upload<'u> {
         Ok(Some(At { url: location_of(&answer)?, offset: 0, part_bytes }))
     }
 
-    fn post(&self, url: &str, from: Option<&Image>) -> Result<Response> {
-        self.source.ask(&self.image, from, self.cx, &[201, 202], &|| {
+    fn post(&self, url: &str, from: Option<&Image>, statuses: &[u16]) -> Result<Response> {
+        self.source.ask(&self.image, from, self.cx, statuses, &|| {
             Ok(self.cx.client.request("POST", url).with_payload(Payload::Bytes(Vec::new())))
         })
     }
