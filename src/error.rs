@@ -365,7 +365,7 @@ pub enum Error {
         /// Where it was to go, without what is secret in it.
         url: String,
         /// Why.
-        source: NetError,
+        source: Box<NetError>,
     },
     /// Text that is not a rule of the network policy.
     #[error("could not read {rule:?} as a rule of the network policy: {reason}")]

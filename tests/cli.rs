@@ -204,7 +204,7 @@ fn the_keys_of_the_json() {
         "kind",
     ]
     .to_vec();
-    let more = ["files", "view", "source", "needs", "created_ms", "updated_ms", "pins"].to_vec();
+    let more = ["files", "view", "source", "needs", "created_ms", "updated_ms", "pins", "pushed"].to_vec();
     for (line, expected) in [
         (
             vec!["stage", fixture, "--id", "tiny"],

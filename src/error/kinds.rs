@@ -18,7 +18,8 @@ impl Error {
             | Error::InvalidNetSetting { .. }
             | Error::NotPushable { .. }
             | Error::Cancelled { .. } => return None,
-            Error::Net { source, .. } | Error::Push { source, .. } => return hint_of_net(source),
+            Error::Net { source, .. } => return hint_of_net(source),
+            Error::Push { source, .. } => return hint_of_net(source),
             Error::Offline { .. } => Hint::GoOnline,
             Error::InvalidPath { hint, .. } | Error::InvalidRoot { hint, .. } => hint.clone(),
             Error::RootNotEmpty { .. } => Hint::InitRoot,
@@ -67,7 +68,8 @@ impl Error {
     #[must_use]
     pub fn net(&self) -> Option<&NetError> {
         match self {
-            Error::Net { source, .. } | Error::Push { source, .. } => Some(source),
+            Error::Net { source, .. } => Some(source),
+            Error::Push { source, .. } => Some(source),
             _ => None,
         }
     }

@@ -49,6 +49,8 @@ pub(crate) struct EntryFacts {
     pub(crate) retired_ms: Option<u64>,
     pub(crate) staged_ms: u64,
     pub(crate) last_used_ms: Option<u64>,
+    /// A registry or a bucket has it as well, as far as is known.
+    pub(crate) is_pushed: bool,
     /// A pin that holds now.
     pub(crate) pin: Option<String>,
 }

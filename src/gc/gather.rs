@@ -12,7 +12,7 @@ use super::usage::{Measured, bytes_freed_below, disk_bytes_below};
 use super::{GcPlan, GcPolicy, GcReason};
 use crate::blob;
 use crate::digest::Digest;
-use crate::entry::{ArtifactKind, LinkMode, Record};
+use crate::entry::{ArtifactKind, LinkMode, Provenance, Record};
 use crate::error::Result;
 use crate::fs::Session;
 use crate::fs::freed::Freeing;
@@ -158,6 +158,13 @@ pub(super) fn entry_facts(record: &Record, blobs: Vec<Digest>, uses: &NotedUses,
         retired_ms: record.retired_ms,
         staged_ms: record.updated_ms,
         last_used_ms: record.last_used_ms.max(uses.of(&record.entry.id)),
+        is_pushed: !record.pushed.is_empty() || record.source.as_ref().is_some_and(came_from_origin),
         pin,
     }
+}
+
+/// Whether it came, by the digest of its manifest, from what keeps what was pushed to it.
+fn came_from_origin(source: &Provenance) -> bool {
+    let is_origin = ["oci:", "s3+catalog:"].iter().any(|scheme| source.reference.starts_with(scheme));
+    is_origin && source.pinned.is_some()
 }

@@ -235,7 +235,8 @@ impl<'a> Planner<'a> {
         let mut candidates: Vec<&'a EntryFacts> = self.facts.entries.iter().filter(candidate).collect();
         // What shares its bytes with files outside last. Retired ones first: they were said not to be wanted any more.
         candidates.sort_by_key(|entry| {
-            (self.shares_outside(entry), entry.retired_ms.is_none(), entry.used_ms(now_ms), &entry.id)
+            let is_here_alone = self.policy.pushed_first && !entry.is_pushed;
+            (self.shares_outside(entry), is_here_alone, entry.retired_ms.is_none(), entry.used_ms(now_ms), &entry.id)
         });
         let first = self.steps.len();
         for entry in candidates {

@@ -35,6 +35,10 @@ pub struct GcPolicy {
     /// protects nothing but what is leased or pinned.
     #[serde(rename = "grace_ms", serialize_with = "millis")]
     pub grace: Duration,
+    /// Of the entries that are evicted for room, those come first that can be had again: what was pushed to a registry or a bucket
+    /// ([`Record::pushed`](crate::Record::pushed)), and what came from one. Whether it is still there, nobody is asked.
+    #[serde(rename = "if_pushed")]
+    pub pushed_first: bool,
 }
 
 impl GcPolicy {
@@ -73,6 +77,13 @@ impl GcPolicy {
         self
     }
 
+    /// Sets [`pushed_first`](GcPolicy::pushed_first).
+    #[must_use]
+    pub fn with_pushed_first(mut self, pushed_first: bool) -> Self {
+        self.pushed_first = pushed_first;
+        self
+    }
+
     /// Sets [`grace`](GcPolicy::grace).
     #[must_use]
     pub fn with_grace(mut self, grace: Duration) -> Self {
@@ -90,6 +101,7 @@ impl Default for GcPolicy {
             retired_after: None,
             quarantine_after: None,
             grace: Duration::from_secs(3600),
+            pushed_first: false,
         }
     }
 }

@@ -199,6 +199,7 @@ mod tests {
         let mut old = record();
         old.pins.insert("kept".into(), Pin { created_ms: 1, expiry_ms: None });
         old.pins.insert("dropped".into(), Pin { created_ms: 1, expiry_ms: None });
+        old.pushed.insert("oci://a.example/b".into(), 1);
         let text = old.render(None).unwrap();
         // Numbers that no type of ours holds, and more depth than a parser goes down, are kept to the letter.
         let odd = format!(r#"{{"odd":[1e400,99999999999999999999999],"deep":{}{},"#, "[".repeat(500), "]".repeat(500));
@@ -212,6 +213,7 @@ mod tests {
         new.lifecycle = LifecycleState::Retired;
         new.digest = None;
         new.pins.remove("dropped");
+        new.pushed.clear();
         let text = new.render(Some(&later)).unwrap();
         assert_eq!(StoredRecord::parse(&text).unwrap(), new);
         assert!(text.get().contains("[1e400,99999999999999999999999]") && text.get().contains(&"[".repeat(500)));
@@ -220,6 +222,7 @@ mod tests {
         assert_eq!(value("later")["a"], 1);
         assert_eq!(value("pins")["kept"]["why"], "x");
         assert_eq!(value("pins").as_object().unwrap().len(), 1);
+        assert_eq!(value("pushed").as_object().unwrap().len(), 0);
         assert_eq!(value("digest"), Value::Null);
     }
 
@@ -273,6 +276,7 @@ mod tests {
             digest: Some(a),
             last_used_ms: Some(8),
             needs: BTreeSet::from([signature]),
+            pushed: BTreeMap::from([("oci://a.example/b".into(), 5)]),
             pins: BTreeMap::from([("p".into(), Pin { created_ms: 1, expiry_ms: None })]),
             retired_ms: Some(9),
             damaged_ms: Some(10),
@@ -281,18 +285,19 @@ mod tests {
         };
         let fresh = |digest| StoredRecord { digest, ..StoredRecord::new(20, "views/m/n", ArtifactKind::File) };
         assert_eq!(fresh(Some(a)).replacing(None), fresh(Some(a)));
-        let kept = |digest, needs| StoredRecord {
+        let kept = |digest, needs, pushed| StoredRecord {
             created_ms: old.created_ms,
             last_used_ms: Some(8),
             needs,
+            pushed,
             pins: old.pins.clone(),
             retired_ms: Some(9),
             ..fresh(digest)
         };
         let replacing = |digest| fresh(digest).replacing(Some(old.clone()));
-        assert_eq!(replacing(Some(a)), kept(Some(a), old.needs.clone()));
-        assert_eq!(replacing(Some(b)), kept(Some(b), BTreeSet::new()));
-        assert_eq!(replacing(None), kept(None, BTreeSet::new()));
+        assert_eq!(replacing(Some(a)), kept(Some(a), old.needs.clone(), old.pushed.clone()));
+        assert_eq!(replacing(Some(b)), kept(Some(b), BTreeSet::new(), BTreeMap::new()));
+        assert_eq!(replacing(None), kept(None, BTreeSet::new(), BTreeMap::new()));
     }
 
     #[test]

@@ -53,7 +53,7 @@ pub fn error_samples() -> Vec<Error> {
         Error::Push {
             id: "m".into(),
             url: "https://r.example/v2/m/blobs/uploads/".into(),
-            source: NetError::malformed("it does not say where"),
+            source: Box::new(NetError::malformed("it does not say where")),
         },
         Error::NoSink { scheme: "hf".into(), target: "hf:org/repo".into() },
         Error::NotPushable { id: "m".into(), reason: "its name is none that others could read" },

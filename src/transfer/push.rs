@@ -29,7 +29,7 @@ pub(crate) fn push(
 ) -> Result<PushReceipt> {
     let pushed = push_unnamed(store, sources, id, target, options);
     pushed.map_err(|error| match error {
-        Error::Net { url, source } => Error::Push { id: id.to_owned(), url, source },
+        Error::Net { url, source } => Error::Push { id: id.to_owned(), url, source: Box::new(source) },
         other => other,
     })
 }

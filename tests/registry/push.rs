@@ -2,8 +2,10 @@
 
 use std::fs;
 use std::process::Stdio;
+use std::thread::sleep;
+use std::time::Duration;
 
-use catalog_core::{Digest, Error, FsCatalog, OciOptions, PushOptions, StageOptions};
+use catalog_core::{Digest, Error, FsCatalog, GcPolicy, OciOptions, PushOptions, StageOptions};
 
 use crate::common::{Host, noise};
 use crate::server::{Registry, skopeo};
@@ -143,6 +145,31 @@ fn several_models_get_a_repository_each() {
     assert_eq!(tree.place, registry.reference("fleet/tree"));
     assert_eq!(one.place, registry.reference("fleet/one"));
     assert!(below("fleet", &["tree", "one"]).iter().all(|result| result.as_ref().is_err_and(Error::is_invalid_input)));
+}
+
+// Red when what was pushed is not recorded, is still recorded of other content, or does not go first.
+#[test]
+fn what_can_be_had_again_is_evicted_first() {
+    let Some(registry) = Registry::open() else { return };
+    let host = Host::new();
+    let catalog = catalog(&host, &[&registry.host()], nobody());
+    let stage = |id: &str, seed: u64| {
+        host.file(id, noise(1 << 20, seed));
+        catalog.stage(&host.path(id).into(), &StageOptions::default().with_id(id.to_owned())).unwrap();
+    };
+    let policy = GcPolicy::default().with_grace(Duration::ZERO).with_max_bytes(3 << 19);
+    let evicted = |policy: &GcPolicy| {
+        let plan = catalog.plan_gc(policy).unwrap();
+        plan.steps.iter().filter_map(|step| step.action.id().map(str::to_owned)).collect::<Vec<_>>()
+    };
+    stage("a", 1);
+    sleep(Duration::from_millis(5));
+    stage("b", 2);
+    catalog.push("b", &reference(&registry.reference("acme/b")), &PushOptions::default()).unwrap();
+    assert_eq!(evicted(&policy), ["a"], "the least recently used");
+    assert_eq!(evicted(&policy.clone().with_pushed_first(true)), ["b"]);
+    stage("b", 3);
+    assert_eq!(evicted(&policy.with_pushed_first(true)), ["a"], "nobody else has what b is now");
 }
 
 // Red when both send it: whoever comes second waits, and finds it there.

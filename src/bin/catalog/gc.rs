@@ -60,6 +60,9 @@ pub(crate) struct Args {
     /// 1h]
     #[arg(long, value_name = "TIME", value_parser = amount::duration)]
     grace: Option<Duration>,
+    /// For room, take first what can be had again: what was pushed to a registry or a bucket, or came from one
+    #[arg(long)]
+    if_pushed: bool,
     /// Then read what was copied or changed since its last full check, and record that it is good; exit code 4 if it is not
     #[arg(long, conflicts_with = "dry_run")]
     check: bool,
@@ -131,6 +134,7 @@ impl Args {
             .with_max_idle(self.max_idle)
             .with_retired_after(self.retired_after)
             .with_quarantine_after(self.quarantine_after)
+            .with_pushed_first(self.if_pushed)
             .with_grace(self.grace.unwrap_or(GcPolicy::default().grace)))
     }
 

@@ -30,7 +30,11 @@ fn part(text: &str) -> String {
             part.extend(between.take().filter(|_| !part.is_empty()));
             part.push(c);
         } else {
-            between.get_or_insert(if matches!(c, '.' | '_') { c } else { '-' });
+            between = Some(match (between, c) {
+                (Some(known @ ('.' | '_')), _) => known,
+                (_, '.' | '_') => c,
+                _ => '-',
+            });
         }
     }
     part
