@@ -48,6 +48,17 @@ pub trait ReadAt: Send + Sync {
 
     /// Told that all of it is read once more, because its bytes did not have the digest that was named.
     fn starts_over(&self) {}
+
+    /// What each MiB of it is, by the word of somebody who has read it before: the BLAKE3 chaining values of its groups, if it has
+    /// more than one. `None`: nobody has said it. Asked for once, when the first of its bytes are wanted.
+    ///
+    /// It is advice: a group that does not fit is read again, and the whole is checked against its digest whatever was said.
+    fn group_values(&self) -> Option<Vec<[u8; 32]>> {
+        None
+    }
+
+    /// Told that bytes that it has just given are not what [`group_values`](ReadAt::group_values) says, and are read again.
+    fn gave_wrong(&self, _range: Range<u64>) {}
 }
 
 impl<T: ReadAt + ?Sized> ReadAt for Arc<T> {
@@ -82,5 +93,13 @@ impl<T: ReadAt + ?Sized> ReadAt for Arc<T> {
 
     fn starts_over(&self) {
         (**self).starts_over();
+    }
+
+    fn group_values(&self) -> Option<Vec<[u8; 32]>> {
+        (**self).group_values()
+    }
+
+    fn gave_wrong(&self, range: Range<u64>) {
+        (**self).gave_wrong(range);
     }
 }

@@ -5,6 +5,7 @@
 //! hf/           the Hugging Face Hub
 //! oci/          OCI registries
 //! lazy.rs       options that are read when they are first needed
+//! outboards.rs  what each MiB of files is, beside a manifest
 //! paths.rs      paths that a server names
 //! selection.rs  which files of a repository; pattern.rs: one pattern of it
 //! git_blob.rs   a small file as something that is read by offset: checked as a whole before it is
@@ -24,6 +25,7 @@ mod http;
 mod lazy;
 #[cfg(feature = "oci")]
 pub(crate) mod oci;
+pub(crate) mod outboards;
 #[cfg(any(feature = "hf", feature = "oci"))]
 mod paths;
 #[cfg(any(feature = "hf", feature = "oci"))]
@@ -83,6 +85,11 @@ pub trait Source: Send + Sync {
     /// Opens one range of a file, which has to lie inside it. What it gives may be the whole file, from a server that gives
     /// no parts.
     fn open(&self, file: &RemoteFile, range: Range<u64>, cx: &Cx<'_>) -> Result<Opened>;
+
+    /// What each MiB of a file is, by the word of whoever has pushed it: see [`ReadAt::group_values`](crate::ReadAt::group_values).
+    fn group_values(&self, _file: &RemoteFile, _cx: &Cx<'_>) -> Option<Vec<[u8; 32]>> {
+        None
+    }
 
     /// The same as somewhere that models can be pushed to. `None`: it takes none.
     fn sink(&self) -> Option<&dyn Sink> {
@@ -205,6 +212,8 @@ pub struct RemoteFile {
     pub validator: Option<Validator>,
     /// The server gives parts of it.
     pub has_ranges: bool,
+    /// The manifest that has named it.
+    pub manifest: Option<Digest>,
 }
 
 impl RemoteFile {
@@ -212,7 +221,15 @@ impl RemoteFile {
     #[must_use]
     pub fn new(path: impl Into<String>, url: impl Into<String>) -> Self {
         let (path, url) = (path.into(), url.into());
-        RemoteFile { path, url, size_bytes: None, expected: Expected::Nothing, validator: None, has_ranges: true }
+        RemoteFile {
+            path,
+            url,
+            size_bytes: None,
+            expected: Expected::Nothing,
+            validator: None,
+            has_ranges: true,
+            manifest: None,
+        }
     }
 
     /// Sets [`size_bytes`](RemoteFile::size_bytes).
@@ -229,6 +246,13 @@ impl RemoteFile {
         self
     }
 
+    /// Sets [`manifest`](RemoteFile::manifest).
+    #[must_use]
+    pub fn with_manifest(mut self, manifest: impl Into<Option<Digest>>) -> Self {
+        self.manifest = manifest.into();
+        self
+    }
+
     /// Sets [`validator`](RemoteFile::validator).
     #[must_use]
     pub fn with_validator(mut self, validator: impl Into<Option<Validator>>) -> Self {
@@ -240,7 +264,7 @@ impl RemoteFile {
 /// Without the query of its URL, which may be a signature.
 impl std::fmt::Debug for RemoteFile {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let RemoteFile { path, url, size_bytes, expected, validator, has_ranges } = self;
+        let RemoteFile { path, url, size_bytes, expected, validator, has_ranges, manifest: _ } = self;
         let mut file = f.debug_struct("RemoteFile");
         file.field("path", path).field("url", &shown_text(url)).field("size_bytes", size_bytes);
         file.field("expected", expected).field("validator", validator).field("has_ranges", has_ranges).finish()

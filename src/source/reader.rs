@@ -267,6 +267,10 @@ impl ReadAt for RemoteReader {
         }
     }
 
+    fn group_values(&self) -> Option<Vec<[u8; 32]>> {
+        self.source.group_values(&self.file, &Cx::new(&self.client, &*self.observer))
+    }
+
     fn connections(&self) -> usize {
         // One stream is all that such a server gives.
         if self.has_ranges() { self.connections } else { 1 }

@@ -33,6 +33,10 @@ pub trait Sink: Send + Sync {
     /// than it has where an earlier attempt had sent some, none where the other end had it somewhere else.
     fn put(&self, target: &ModelRef, blob: Outgoing<'_>, cx: &Cx<'_>) -> Result<u64>;
 
+    /// Puts a document of the type `application/vnd.catalog-core.outboards.v1` beside a manifest that is published next: what each
+    /// MiB of its files is.
+    fn attach(&self, target: &ModelRef, manifest: &[u8], outboards: &[u8], cx: &Cx<'_>) -> Result<()>;
+
     /// Makes a manifest, all of whose blobs are there, known under the name of the target and under these tags. A name that meant
     /// something else means this from then on. `id` is what the catalog calls it, for a place whose targets have no names.
     fn publish(&self, target: &ModelRef, manifest: &[u8], id: &str, tags: &[String], cx: &Cx<'_>) -> Result<()>;
@@ -49,6 +53,14 @@ pub struct Outgoing<'a> {
     pub elsewhere: &'a [ModelRef],
     /// Where an upload that was interrupted is remembered.
     pub memory: &'a dyn UploadMemory,
+}
+
+impl<'a> Outgoing<'a> {
+    /// A blob that nobody else is known to have, and of whose upload nothing is remembered.
+    #[must_use]
+    pub fn new(digest: Digest, content: &'a dyn ReadAt) -> Self {
+        Outgoing { digest, content, elsewhere: &[], memory: &() }
+    }
 }
 
 /// What is remembered of an upload, so that another process can go on with it. It is one of this blob and this place.

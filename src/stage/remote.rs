@@ -347,4 +347,12 @@ impl ReadAt for Told {
         self.reader.starts_over();
         self.observer.on(&Event::Refetching { what: &self.name() });
     }
+
+    fn group_values(&self) -> Option<Vec<[u8; 32]>> {
+        self.reader.group_values()
+    }
+
+    fn gave_wrong(&self, range: Range<u64>) {
+        self.reader.gave_wrong(range);
+    }
 }

@@ -4,12 +4,14 @@ use std::io;
 use std::ops::Range;
 
 use crate::blob::manifest::{self, TreeFile};
+use crate::blob::outboard;
 use crate::digest::Digest;
 use crate::entry::{ArtifactKind, Record};
 use crate::error::{Error, Result};
 use crate::fs::source::Foreign;
 use crate::layout;
 use crate::read_at::ReadAt;
+use crate::source::outboards::Outboards;
 use crate::store::Store;
 
 /// The manifest of an entry with its blobs.
@@ -51,6 +53,21 @@ impl Package {
         let config = manifest::named_config(&manifest, &files);
         let config = config.ok_or_else(|| not_pushable("its manifest names a configuration that is not here"))?;
         Ok(Package { digest: Digest::sha256_of(&manifest), manifest, blobs: parts(&files, config) })
+    }
+}
+
+impl Package {
+    /// What each MiB of its files is, by what was found at their last full check. `None`: nothing is known of any.
+    pub(super) fn outboards(&self, store: &Store) -> Option<Vec<u8>> {
+        let mut outboards = Outboards::default();
+        for part in self.blobs.iter().filter(|part| part.made.is_none()) {
+            let known = outboard::read(&store.root, &part.digest);
+            let groups = known.and_then(|known| known.groups(&store.root, &part.digest));
+            if let Some(groups) = groups {
+                outboards.add(part.digest, part.size_bytes, groups.values().to_vec());
+            }
+        }
+        if outboards.is_empty() { None } else { outboards.encode() }
     }
 }
 

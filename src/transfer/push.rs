@@ -93,7 +93,9 @@ impl Push<'_> {
     fn run(&self, place: &str, package: &Package) -> Result<(Count, Count)> {
         let (cx, blobs) = (self.cx(), &package.blobs);
         let all = Count { blobs: blobs.len() as u64, bytes: blobs.iter().map(|part| part.size_bytes).sum() };
-        let missing = self.missing(package)?;
+        // A manifest that is there is there with all of its blobs, and one question tells.
+        let is_held = self.sink.holds(self.target, &package.digest, &cx)?;
+        let missing = if is_held { Vec::new() } else { self.missing(package)? };
         let bytes: u64 = missing.iter().map(|part| part.size_bytes).sum();
         if self.options.is_dry_run {
             return Ok((Count { blobs: missing.len() as u64, bytes }, all));
@@ -106,16 +108,15 @@ impl Push<'_> {
             self.options.observer.on(&Event::Finished);
             sent = outcome?;
         }
+        if !is_held {
+            self.attach(package)?;
+        }
         self.sink.publish(self.target, &package.manifest, self.id, &self.options.tags, &cx)?;
         Ok((sent, all))
     }
 
-    /// A manifest that is there is there with all of its blobs, and one question tells.
     fn missing<'b>(&self, package: &'b Package) -> Result<Vec<&'b Part>> {
         let cx = self.cx();
-        if self.sink.holds(self.target, &package.digest, &cx)? {
-            return Ok(Vec::new());
-        }
         let has = workers::each(&package.blobs, self.pusher.connections, &|part: &Part| {
             self.sink.has(self.target, &part.digest, part.size_bytes, &cx)
         })?;
@@ -139,6 +140,19 @@ impl Push<'_> {
             Ok(sent)
         })?;
         Ok(Count { blobs: sent.iter().filter(|bytes| **bytes > 0).count() as u64, bytes: sent.iter().sum() })
+    }
+
+    /// What each MiB of the files is goes with them, as far as it is known and the other end takes it: a fetch does without.
+    fn attach(&self, package: &Package) -> Result<()> {
+        let Some(outboards) = package.outboards(self.store) else { return Ok(()) };
+        match self.sink.attach(self.target, &package.manifest, &outboards, &self.cx()) {
+            Err(error) if error.is_unreachable() || error.is_cancelled() => Err(error),
+            Err(error) => {
+                tracing::warn!(target = self.target.shown(), %error, "what its parts are was not pushed with it");
+                Ok(())
+            }
+            Ok(()) => Ok(()),
+        }
     }
 
     /// Other places that are known to have them: where entries that need them were pushed to, or came from.

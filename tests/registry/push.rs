@@ -196,3 +196,35 @@ fn two_processes_that_push_the_same_send_it_once() {
     assert!(sent < 2 * LARGE_BYTES as u64 && sent >= LARGE_BYTES as u64, "{sent}");
     assert_eq!(registry.asked_by(&["PATCH"], ""), 2, "the two parts of the large blob");
 }
+
+// Red when what each MiB is does not go with a push, is not found by a fetch, or what is wrong is noticed only at the end: then all of
+// it would be fetched once more.
+#[test]
+fn what_each_part_is_goes_with_a_push() {
+    let Some(registry) = Registry::open() else { return };
+    let host = Host::new();
+    let catalog = filled(&host, &[&registry.host()], nobody());
+    let one = catalog.push("one", &reference(&registry.reference("acme/one")), &PushOptions::default()).unwrap();
+    let blob = registry.blob(&one.digest.to_hex());
+    let mut stored = fs::read(&blob).unwrap();
+    stored[9 << 20] ^= 1;
+    fs::write(&blob, &stored).unwrap();
+    let other = Host::new();
+    let fetching = crate::catalog(&other, &[&registry.host()], nobody());
+    let counts = || registry.asked_by(&["GET"], &format!("/blobs/{}", one.digest));
+    let error = fetching.stage(&reference(&one.reference), &StageOptions::default()).unwrap_err();
+    assert!(error.is_corrupt(), "{error}");
+    let (segments, again) = (LARGE_BYTES.div_ceil(8 << 20), 5);
+    assert_eq!(counts(), segments + again, "the one MiB twice more, and once more with two when the whole is wrong");
+    // The list of its referrers is that of the specification, so that others find it as well.
+    let list = format!("docker://{}/acme/one:{}", registry.host(), one.manifest.to_string().replace(':', "-"));
+    let Some(raw) = skopeo(&["inspect", "--raw", "--tls-verify=false", &list]) else { return };
+    let list: serde_json::Value = serde_json::from_slice(&raw.stdout).unwrap();
+    assert_eq!(list["manifests"][0]["artifactType"], "application/vnd.catalog-core.outboards.v1");
+    // What is right is fetched once.
+    stored[9 << 20] ^= 1;
+    fs::write(&blob, &stored).unwrap();
+    let before = counts();
+    fetching.stage(&reference(&one.reference), &StageOptions::default()).unwrap();
+    assert_eq!(counts(), before + segments);
+}

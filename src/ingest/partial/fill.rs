@@ -29,16 +29,24 @@ impl Partial<'_> {
         if let (Reader::Remote(source), 1..) = (reader, self.resumed_bytes) {
             source.resumes(self.resumed_bytes);
         }
+        if let (Reader::Remote(source), None, true) = (reader, &self.told, self.values.contains(&None)) {
+            let told = source.group_values().filter(|told| told.len() == self.values.len());
+            self.told = Some(told.unwrap_or_default());
+            if self.forget_what_differs() {
+                self.midstate = None; // it may be one of bytes that are brought anew
+            }
+        }
         // SHA-256 goes on from the last state that was written down, and reads back what has come since.
         let mut sha256 = self.midstate.map_or_else(Hasher::default, Hasher::resume);
         (options.advanced)(sha256.length_bytes());
-        let Partial { root, data, journal, size_bytes, is_clone, values, before, folder, .. } = self;
+        let Partial { root, data, journal, size_bytes, is_clone, values, before, told, folder, .. } = self;
+        let told = told.as_deref().unwrap_or_default();
         let (data, name) = (&*data, folder.path().join(super::DATA));
         let fail = |e| root.fail("write", &name, e);
         let pull = match reader {
             Reader::Local(_) => None,
             Reader::Remote(source) => {
-                let way = Way { source, data, journal, before, fail: &fail, writeback, cancelled };
+                let way = Way { source, data, journal, before, told, fail: &fail, writeback, cancelled };
                 Some(Pull::new(way, values, *size_bytes))
             }
         };

@@ -116,6 +116,8 @@ pub(super) struct Partial<'r> {
     values: Vec<Option<ChainingValue>>,
     /// What was in `data` when it had the wrong digest.
     before: Vec<Option<ChainingValue>>,
+    /// What each group is by the word of the source, once that was asked. It is advice.
+    told: Option<Vec<ChainingValue>>,
     midstate: Option<Midstate>,
     /// The SHA-256 of the whole file. Once it is known, nothing more is written.
     digest: Option<Digest>,
@@ -168,17 +170,32 @@ impl<'r> Partial<'r> {
         }
     }
 
-    /// Takes back that any of it is there, since the whole has the wrong digest: all of it is to be brought once more, and
-    /// written where it differs. `false`: it was whole when it was taken up, or this has been done before.
+    /// Takes back what is there, since the whole has the wrong digest: what is not as the source has told, or else all of it, is to
+    /// be brought once more, and written where it differs. `false`: it was whole when it was taken up, or this has been done before.
     pub(super) fn doubt(&mut self) -> Result<bool> {
         if self.digest.is_some() || !self.before.is_empty() {
             return Ok(false);
         }
         self.journal.forget().map_err(|e| self.fail("write the journal beside", e))?;
-        let nothing = vec![None; self.values.len()];
-        self.before = std::mem::replace(&mut self.values, nothing);
+        self.before.clone_from(&self.values);
+        if !self.forget_what_differs() {
+            self.values.fill(None);
+        }
+        let kept = self.values.iter().enumerate().filter_map(|(number, value)| Some((number as u64, (*value)?)));
+        let kept: Vec<Fact> = kept.map(|(number, value)| Fact::Group { number, value }).collect();
+        self.journal.append(&kept);
         (self.midstate, self.resumed_bytes) = (None, 0);
         Ok(true)
+    }
+
+    /// Takes back what is not as the source has told, if anything is.
+    fn forget_what_differs(&mut self) -> bool {
+        let told = self.told.as_deref().unwrap_or_default();
+        let mut is_any = false;
+        for (value, told) in self.values.iter_mut().zip(told) {
+            is_any |= value.take_if(|value| value != told).is_some();
+        }
+        is_any
     }
 
     /// The whole file, to be sealed and published from where it is. The partial stays until its bytes are recorded: if

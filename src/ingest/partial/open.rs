@@ -115,7 +115,20 @@ impl Found {
         let resumed_bytes = held.map(|(number, _)| bytes_of(number)).sum();
         let midstate = midstates.last().copied();
         let before = Vec::new();
-        Partial { root, folder, data, journal, size_bytes, is_clone, values, before, midstate, digest, resumed_bytes }
+        Partial {
+            root,
+            folder,
+            data,
+            journal,
+            size_bytes,
+            is_clone,
+            values,
+            before,
+            told: None,
+            midstate,
+            digest,
+            resumed_bytes,
+        }
     }
 }
 

@@ -1,7 +1,7 @@
 //! Bringing what a partial lacks of something remote: workers bring segments, each over a connection of its own, and SHA-256
 //! follows in order. What arrives is hashed in groups and written down before anybody waits for it.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::fs::File;
 use std::io;
 use std::ops::Range;
@@ -29,6 +29,10 @@ const AHEAD_BYTES: u64 = 128 << 20;
 /// More workers than that would wait for SHA-256, each with a buffer.
 const MOST_WORKERS: usize = (AHEAD_BYTES / SEGMENT_BYTES) as usize;
 
+/// How often a group is brought again that is not as the source has told. After that it is taken as it is: the source may have told
+/// something wrong, and what is right the digest of the whole says.
+const MOST_AGAIN: u32 = 2;
+
 /// How often one that waits looks whether it was cancelled.
 const TICK: Duration = Duration::from_millis(100);
 
@@ -39,6 +43,8 @@ pub(super) struct Way<'a> {
     pub(super) journal: &'a Journal,
     /// What `data` has from an earlier pull whose bytes had the wrong digest: a group that arrives the same is not written.
     pub(super) before: &'a [Option<ChainingValue>],
+    /// What each group is by the word of the source; nothing, if it has said nothing.
+    pub(super) told: &'a [ChainingValue],
     /// Makes the error of `data`.
     pub(super) fail: &'a (dyn Fn(io::Error) -> Error + Sync),
     pub(super) writeback: &'a Writeback,
@@ -65,6 +71,8 @@ struct State {
     ended: Option<Error>,
     /// Nobody wants more.
     is_over: bool,
+    /// How often each group was not as the source has told.
+    wrong: BTreeMap<usize, u32>,
 }
 
 impl<'a> Pull<'a> {
@@ -73,8 +81,15 @@ impl<'a> Pull<'a> {
         let missing = (0..values.len()).filter(|number| values.get(*number) == Some(&None));
         let segments = runs(missing, size_bytes).into_iter().flat_map(segments_of).collect();
         let values = values.to_vec();
-        let state =
-            State { segments, values, begin_before: AHEAD_BYTES, has_begun: false, ended: None, is_over: false };
+        let state = State {
+            segments,
+            values,
+            begin_before: AHEAD_BYTES,
+            has_begun: false,
+            ended: None,
+            is_over: false,
+            wrong: BTreeMap::new(),
+        };
         Pull { way, state: Mutex::new(state), changed: Condvar::new() }
     }
 
@@ -158,7 +173,7 @@ impl<'a> Pull<'a> {
 
     /// Writes a group, and writes down that it is there.
     fn keep(&self, offset: u64, bytes: &[u8]) -> Result<()> {
-        let Way { data, journal, before, fail, writeback, cancelled, .. } = &self.way;
+        let Way { source, data, journal, before, told, fail, writeback, cancelled } = &self.way;
         cancelled()?;
         if self.lock().is_over {
             return Err(fail(io::ErrorKind::Interrupted.into()));
@@ -166,6 +181,12 @@ impl<'a> Pull<'a> {
         let number = offset / GROUP_BYTES as u64;
         let place = usize::try_from(number).unwrap_or(usize::MAX);
         let value = value_of(number, bytes);
+        if told.get(place).is_some_and(|told| *told != value) && self.is_to_come_again(place) {
+            let range = offset..offset + bytes.len() as u64;
+            source.gave_wrong(range.clone());
+            self.give_back(range);
+            return Ok(());
+        }
         if before.get(place).copied().flatten() != Some(value) {
             atomic::write_at(data, offset, bytes).map_err(fail)?;
             writeback.wrote(bytes.len() as u64);
@@ -180,6 +201,14 @@ impl<'a> Pull<'a> {
         drop(state);
         self.changed.notify_all();
         Ok(())
+    }
+
+    /// Whether a group that is not as the source has told is brought again.
+    fn is_to_come_again(&self, place: usize) -> bool {
+        let mut state = self.lock();
+        let times = state.wrong.entry(place).or_default();
+        *times += 1;
+        *times <= MOST_AGAIN
     }
 
     /// Waits until a part is there, and returns the values of its groups.

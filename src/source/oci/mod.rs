@@ -8,6 +8,7 @@
 //! access.rs     tokens, and what registries ask for before they give anything
 //! names.rs      what a repository of a model is called
 //! options.rs    who asks, and where users of other tools have said so
+//! outboards.rs  what each MiB of a model's files is, beside its manifest
 //! push.rs       the same registries as somewhere that models can be pushed to
 //! upload.rs     one blob on its way, which another process can go on with
 //! ```
@@ -17,6 +18,7 @@ mod image;
 mod manifest;
 mod names;
 mod options;
+mod outboards;
 mod push;
 mod upload;
 
@@ -72,6 +74,7 @@ const MAX_REASON_BYTES: u64 = 64 << 10;
 pub struct OciSource {
     options: Lazy<OciOptions>,
     access: Access,
+    found: outboards::Found,
 }
 
 impl OciSource {
@@ -84,7 +87,7 @@ impl OciSource {
     /// The same; the logins are read when a registry first asks for one.
     #[must_use]
     pub fn with(read: impl FnOnce() -> Result<OciOptions> + Send + 'static) -> Self {
-        OciSource { options: Lazy::new(read), access: Access::default() }
+        OciSource { options: Lazy::new(read), access: Access::default(), found: outboards::Found::default() }
     }
 
     /// Does something at a registry, and once more with what it asks for first. `act` has the headers, and what an answer means
@@ -154,12 +157,12 @@ impl Source for OciSource {
         let selection = Selection::new(cx.include, cx.exclude);
         let fail = |detail: String| Error::Net { url: reference.shown(), source: NetError::NoModel { detail } };
         let (pinned, bytes) = self.manifest(&image, cx)?;
-        let (kind, files) = match manifest::read(&bytes, &selection).map_err(fail)? {
-            Content::Files(kind, files) => (kind, files),
+        let (kind, files, named_in) = match manifest::read(&bytes, &selection).map_err(fail)? {
+            Content::Files(kind, files) => (kind, files, pinned),
             Content::Manifest(digest) => {
                 let (_, bytes) = self.manifest(&Image { version: Version::Digest(digest), ..image.clone() }, cx)?;
                 match manifest::read(&bytes, &selection).map_err(fail)? {
-                    Content::Files(kind, files) => (kind, files),
+                    Content::Files(kind, files) => (kind, files, digest),
                     Content::Manifest(_) => return Err(fail("it is a list of lists".into())),
                 }
             }
@@ -170,7 +173,8 @@ impl Source for OciSource {
         };
         let file = |file: manifest::LayerFile| {
             let url = url_of(&image, cx, &["blobs", &file.digest.to_string()])?;
-            Ok(RemoteFile::new(file.path, url).with_size(file.size_bytes).with_expected(Expected::Sha256(file.digest)))
+            let remote = RemoteFile::new(file.path, url).with_size(file.size_bytes).with_manifest(named_in);
+            Ok(remote.with_expected(Expected::Sha256(file.digest)))
         };
         let files = files.into_iter().map(file).collect::<Result<_>>()?;
         let is_fixed = matches!(image.version, Version::Digest(_));
@@ -210,6 +214,10 @@ impl Source for OciSource {
     fn open(&self, file: &RemoteFile, range: Range<u64>, cx: &Cx<'_>) -> Result<Opened> {
         let image = image_of_blob(&file.url)?;
         self.with_access(&image, cx, |headers, refuse| cx.open_range_or(file, headers, range.clone(), refuse))
+    }
+
+    fn group_values(&self, file: &RemoteFile, cx: &Cx<'_>) -> Option<Vec<[u8; 32]>> {
+        self.values_of(file, &image_of_blob(&file.url).ok()?, cx)
     }
 
     fn sink(&self) -> Option<&dyn Sink> {

@@ -54,12 +54,16 @@ impl Sink for OciSource {
         Upload::new(self, image_of(target)?, blob, cx).run()
     }
 
+    fn attach(&self, target: &ModelRef, manifest: &[u8], outboards: &[u8], cx: &Cx<'_>) -> Result<()> {
+        self.attach_outboards(&image_of(target)?, manifest, outboards, cx)
+    }
+
     fn publish(&self, target: &ModelRef, manifest: &[u8], _: &str, tags: &[String], cx: &Cx<'_>) -> Result<()> {
         let (image, digest) = (image_of(target)?, Digest::sha256_of(manifest));
         for version in versions(target, &digest, tags)? {
             let image = Image { version, ..image.clone() };
             if self.tagged(&image, cx)? != Some(digest) {
-                self.put_manifest(&image, manifest, cx)?;
+                self.put_manifest(&image, manifest, manifest::OCI_MANIFEST, cx)?;
             }
         }
         Ok(())
@@ -104,13 +108,14 @@ impl OciSource {
         Ok(response.status() == 200 && is_of_its_size)
     }
 
-    fn put_manifest(&self, image: &Image, bytes: &[u8], cx: &Cx<'_>) -> Result<()> {
+    pub(super) fn put_manifest(&self, image: &Image, bytes: &[u8], media_type: &str, cx: &Cx<'_>) -> Result<Response> {
         let url = url_of(image, cx, &["manifests", &image.version.text()])?;
         let response = self.ask(image, None, cx, &[201], &|| {
-            let request = cx.client.request("PUT", &url).with_header("content-type", manifest::OCI_MANIFEST);
+            let request = cx.client.request("PUT", &url).with_header("content-type", media_type);
             Ok(request.with_payload(Payload::Bytes(bytes.to_vec())))
         })?;
-        check_named(&response, &Digest::sha256_of(bytes))
+        check_named(&response, &Digest::sha256_of(bytes))?;
+        Ok(response)
     }
 
     /// Asks a registry for something, with what it asks for first. An answer of another status than these is an error.

@@ -7,6 +7,7 @@ mod meddled;
 mod published;
 mod pulled;
 mod records;
+mod told;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

@@ -1,0 +1,174 @@
+//! What each MiB of a model's files is: a referrer of its manifest, as the OCI distribution specification has it. Where a registry
+//! keeps no list of referrers, it is under the tag that the specification has for that.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use serde_json::{Value, json};
+
+use super::image::{Image, Version};
+use super::upload::Upload;
+use super::{OciSource, manifest, url_of};
+use crate::digest::Digest;
+use crate::error::Result;
+use crate::net::Request;
+use crate::read_at::ReadAt;
+use crate::source::outboards::{MAX_BYTES, Outboards};
+use crate::source::sink::Outgoing;
+use crate::source::{Cx, RemoteFile};
+
+/// The type of the document.
+const MEDIA_TYPE: &str = "application/vnd.catalog-core.outboards.v1";
+const INDEX: &str = "application/vnd.oci.image.index.v1+json";
+const EMPTY: &str = "application/vnd.oci.empty.v1+json";
+
+/// More is no list of referrers.
+const MAX_LIST_BYTES: u64 = 4 << 20;
+
+/// Those of models that are fetched just now are kept.
+const MOST_KEPT: usize = 16;
+
+/// A registry, a repository, and a manifest in it.
+type Key = (String, String, Digest);
+
+/// What was found.
+#[derive(Debug, Default)]
+pub(super) struct Found(Mutex<BTreeMap<Key, Arc<OnceLock<Option<Outboards>>>>>);
+
+impl OciSource {
+    /// The values of a file, from what is beside its manifest. Nobody is asked twice, and who does not answer is no hindrance.
+    pub(super) fn values_of(&self, file: &RemoteFile, blob: &Image, cx: &Cx<'_>) -> Option<Vec<[u8; 32]>> {
+        let (Version::Digest(digest), Some(manifest)) = (&blob.version, file.manifest) else { return None };
+        let key = (blob.host.clone(), blob.name.clone(), manifest);
+        let found = {
+            let mut kept = self.found.0.lock().unwrap_or_else(PoisonError::into_inner);
+            if kept.len() >= MOST_KEPT && !kept.contains_key(&key) {
+                kept.clear();
+            }
+            Arc::clone(kept.entry(key).or_default())
+        };
+        let image = Image { version: Version::Digest(manifest), ..blob.clone() };
+        let found = found.get_or_init(|| {
+            let found = self.find(&image, cx);
+            found.inspect_err(|error| tracing::debug!(%error, "what its parts are is not known beforehand")).ok()?
+        });
+        found.as_ref()?.of(digest, file.size_bytes?).map(<[_]>::to_vec)
+    }
+
+    /// Asks for the list of referrers, for the one that is ours, and for the document that it names.
+    fn find(&self, image: &Image, cx: &Cx<'_>) -> Result<Option<Outboards>> {
+        let version = image.version.text();
+        let query = format!("{}?artifactType={MEDIA_TYPE}", url_of(image, cx, &["referrers", &version])?);
+        let lists = [query, url_of(image, cx, &["manifests", &tag_of(&version)])?];
+        for url in lists {
+            let Some(list) = self.read(image, cx, &url, INDEX, MAX_LIST_BYTES)? else { continue };
+            let Some(referrer) = ours(&list) else { continue };
+            let url = url_of(image, cx, &["manifests", &referrer.to_string()])?;
+            let text = self.read(image, cx, &url, manifest::OCI_MANIFEST, MAX_LIST_BYTES)?;
+            let text = text.filter(|text| Digest::sha256_of(text) == referrer);
+            let Some(document) = text.and_then(|text| document_of(&text, &version)) else { continue };
+            let url = url_of(image, cx, &["blobs", &document.to_string()])?;
+            let bytes = self.read(image, cx, &url, "*/*", MAX_BYTES)?;
+            return Ok(bytes.filter(|bytes| Digest::sha256_of(bytes) == document).and_then(|b| Outboards::decode(&b)));
+        }
+        Ok(None)
+    }
+
+    /// `None`: there is none.
+    fn read(&self, image: &Image, cx: &Cx<'_>, url: &str, accept: &str, limit_bytes: u64) -> Result<Option<Vec<u8>>> {
+        let get = || Ok::<Request<'_>, _>(cx.client.get(url).with_header("accept", accept).once());
+        let response = self.ask(image, None, cx, &[200, 400, 404, 405], &get)?;
+        if response.status() == 200 { response.bytes(limit_bytes).map(Some) } else { Ok(None) }
+    }
+
+    /// Puts the document and its referrer beside a manifest that need not be there yet.
+    pub(super) fn attach_outboards(&self, image: &Image, manifest: &[u8], outboards: &[u8], cx: &Cx<'_>) -> Result<()> {
+        let subject = Digest::sha256_of(manifest);
+        for document in [outboards, b"{}"] {
+            let digest = Digest::sha256_of(document);
+            if !self.has_blob(image, &digest, document.len() as u64, cx)? {
+                let content = Document(document);
+                Upload::new(self, image.clone(), Outgoing::new(digest, &content), cx).run()?;
+            }
+        }
+        let descriptor = |media_type: &str, bytes: &[u8]| json!({"mediaType": media_type, "digest": Digest::sha256_of(bytes), "size": bytes.len()});
+        let referrer = json!({
+            "schemaVersion": 2,
+            "mediaType": manifest::OCI_MANIFEST,
+            "artifactType": MEDIA_TYPE,
+            "config": descriptor(EMPTY, b"{}"),
+            "layers": [descriptor(MEDIA_TYPE, outboards)],
+            "subject": descriptor(manifest::OCI_MANIFEST, manifest),
+        });
+        let referrer = referrer.to_string().into_bytes();
+        let at = |version| Image { version, ..image.clone() };
+        let by_digest = at(Version::Digest(Digest::sha256_of(&referrer)));
+        let response = self.put_manifest(&by_digest, &referrer, manifest::OCI_MANIFEST, cx)?;
+        if response.header("oci-subject").is_some() {
+            return Ok(()); // it keeps the list
+        }
+        let tag = tag_of(&subject.to_string());
+        let listed = self.read(image, cx, &url_of(image, cx, &["manifests", &tag])?, INDEX, MAX_LIST_BYTES)?;
+        let (digest, size_bytes) = (Digest::sha256_of(&referrer), referrer.len());
+        let entry = json!({
+            "mediaType": manifest::OCI_MANIFEST, "artifactType": MEDIA_TYPE, "digest": digest, "size": size_bytes,
+        });
+        if let Some(list) = with_entry(listed.as_deref(), entry) {
+            self.put_manifest(&at(Version::Tag(tag)), list.to_string().as_bytes(), INDEX, cx)?;
+        }
+        Ok(())
+    }
+}
+
+/// `sha256-…`, under which a registry that keeps no list of referrers has one.
+fn tag_of(digest: &str) -> String {
+    digest.replacen(':', "-", 1)
+}
+
+/// The referrer that is ours, in a list of them.
+fn ours(list: &[u8]) -> Option<Digest> {
+    let list: Value = serde_json::from_slice(list).ok()?;
+    let is_ours = |entry: &&Value| entry.get("artifactType").and_then(Value::as_str) == Some(MEDIA_TYPE);
+    list.get("manifests")?.as_array()?.iter().find(is_ours)?.get("digest")?.as_str()?.parse().ok()
+}
+
+/// The document that a referrer of this manifest names.
+fn document_of(referrer: &[u8], subject: &str) -> Option<Digest> {
+    let referrer: Value = serde_json::from_slice(referrer).ok()?;
+    let text = |value: &Value, name: &str| value.get(name).and_then(Value::as_str).map(str::to_owned);
+    let is_of_it = text(referrer.get("subject")?, "digest").as_deref() == Some(subject);
+    let layer = referrer.get("layers")?.as_array()?.first()?;
+    let is_document = text(layer, "mediaType").as_deref() == Some(MEDIA_TYPE);
+    text(layer, "digest").filter(|_| is_of_it && is_document)?.parse().ok()
+}
+
+/// The list with an entry more. `None`: it has it. What is no list is replaced by one.
+fn with_entry(list: Option<&[u8]>, entry: Value) -> Option<Value> {
+    let list = list.and_then(|list| serde_json::from_slice::<Value>(list).ok());
+    let listed = list.and_then(|list| list.get("manifests")?.as_array().cloned());
+    let mut entries = listed.unwrap_or_default();
+    if entries.iter().any(|known| known.get("digest") == entry.get("digest")) {
+        return None;
+    }
+    entries.push(entry);
+    Some(json!({"schemaVersion": 2, "mediaType": INDEX, "manifests": entries}))
+}
+
+struct Document<'d>(&'d [u8]);
+
+impl ReadAt for Document<'_> {
+    fn name(&self) -> String {
+        Digest::sha256_of(self.0).to_string()
+    }
+
+    fn size_bytes(&self) -> u64 {
+        self.0.len() as u64
+    }
+
+    fn read_exact_at(&self, offset: u64, buffer: &mut [u8]) -> std::io::Result<()> {
+        let start = usize::try_from(offset).unwrap_or(usize::MAX);
+        let piece = self.0.get(start..start.saturating_add(buffer.len()));
+        buffer.copy_from_slice(piece.ok_or(std::io::ErrorKind::UnexpectedEof)?);
+        Ok(())
+    }
+}

@@ -1,0 +1,90 @@
+//! What each MiB of a model's files is, as one document beside its manifest: a fetch that has it checks each MiB as it arrives.
+//!
+//! For each file that has more than one group: its SHA-256 (32 bytes), its size (64 bits, little endian), and the BLAKE3 chaining
+//! value of each group (32 bytes). Files are sorted by their SHA-256.
+
+use std::collections::BTreeMap;
+
+use crate::digest::Digest;
+
+/// Files of 8 TiB.
+pub(super) const MAX_BYTES: u64 = 256 << 20;
+
+/// What is hashed by itself.
+const GROUP_BYTES: u64 = 1 << 20;
+
+/// The values of files, by their digests.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Outboards(BTreeMap<Digest, (u64, Vec<[u8; 32]>)>);
+
+impl Outboards {
+    /// Adds a file. One that has a single group is left out: nothing is told sooner of it.
+    pub(crate) fn add(&mut self, file: Digest, size_bytes: u64, values: Vec<[u8; 32]>) {
+        if values.len() > 1 && values.len() as u64 == size_bytes.div_ceil(GROUP_BYTES) {
+            self.0.insert(file, (size_bytes, values));
+        }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The document. `None`: it would be too large to be read.
+    pub(crate) fn encode(&self) -> Option<Vec<u8>> {
+        let mut bytes = Vec::new();
+        for (file, (size_bytes, values)) in &self.0 {
+            bytes.extend_from_slice(file.as_bytes());
+            bytes.extend_from_slice(&size_bytes.to_le_bytes());
+            bytes.extend_from_slice(values.as_flattened());
+        }
+        (bytes.len() as u64 <= MAX_BYTES).then_some(bytes)
+    }
+
+    /// Reads one. `None`: it is none.
+    #[cfg(feature = "oci")]
+    pub(super) fn decode(mut bytes: &[u8]) -> Option<Self> {
+        let mut files = BTreeMap::new();
+        while !bytes.is_empty() {
+            let (file, rest) = bytes.split_first_chunk::<32>()?;
+            let (size, rest) = rest.split_first_chunk::<8>()?;
+            let size_bytes = u64::from_le_bytes(*size);
+            let count = usize::try_from(size_bytes.div_ceil(GROUP_BYTES)).ok().filter(|count| *count > 1)?;
+            let (values, rest) = rest.split_at_checked(count.checked_mul(32)?)?;
+            files.insert(Digest::from_sha256(*file), (size_bytes, values.as_chunks().0.to_vec()));
+            bytes = rest;
+        }
+        Some(Outboards(files))
+    }
+
+    /// The values of a file of this size.
+    #[cfg(feature = "oci")]
+    pub(super) fn of(&self, file: &Digest, size_bytes: u64) -> Option<&[[u8; 32]]> {
+        self.0.get(file).filter(|(size, _)| *size == size_bytes).map(|(_, values)| values.as_slice())
+    }
+}
+
+#[cfg(all(test, feature = "oci"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_written_is_read_and_nothing_else() {
+        let [a, b] = ["a", "b"].map(|text| Digest::sha256_of(text.as_bytes()));
+        let mut outboards = Outboards::default();
+        outboards.add(a, (2 << 20) + 1, vec![[1; 32], [2; 32], [3; 32]]);
+        outboards.add(b, 1 << 20, vec![[4; 32]]);
+        outboards.add(b, 2 << 20, vec![[4; 32], [5; 32], [6; 32]]);
+        let bytes = outboards.encode().unwrap();
+        assert_eq!(bytes.len(), 40 + 3 * 32, "what has one group, or another number of them, is left out");
+        let read = Outboards::decode(&bytes).unwrap();
+        assert_eq!(read, outboards);
+        assert_eq!(read.of(&a, (2 << 20) + 1).unwrap()[1], [2; 32]);
+        assert_eq!((read.of(&a, 2 << 20), read.of(&b, 2 << 20)), (None, None));
+        for length in 1..bytes.len() {
+            assert_eq!(Outboards::decode(&bytes[..length]), None, "{length}");
+        }
+        let mut huge = bytes.clone();
+        huge[32..40].copy_from_slice(&u64::MAX.to_le_bytes());
+        assert_eq!(Outboards::decode(&huge), None);
+    }
+}
