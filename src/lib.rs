@@ -123,7 +123,7 @@ pub use source::{
 #[cfg(feature = "hf")]
 pub use source::{GitBlobReader, HfOptions, HfSource};
 #[cfg(feature = "oci")]
-pub use source::{OciOptions, OciSource};
+pub use source::{InvalidOciPlace, OciLogins, OciOptions, OciPlace, OciSource};
 pub use stage::{StageOptions, StageReceipt, UnmovedSource};
 pub use store::{Check, Config, InvalidMinFree, MinFree, default_model_cache_dir};
 #[cfg(feature = "net")]

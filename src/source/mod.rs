@@ -44,7 +44,7 @@ pub use hf::{HfOptions, HfSource};
 #[cfg(feature = "http")]
 pub use http::HttpSource;
 #[cfg(feature = "oci")]
-pub use oci::{OciOptions, OciSource};
+pub use oci::{InvalidOciPlace, OciLogins, OciOptions, OciPlace, OciSource};
 pub use reader::RemoteReader;
 pub use sink::{Outgoing, Sink, UploadMemory};
 pub(crate) use sources::Pusher;

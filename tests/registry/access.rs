@@ -9,7 +9,7 @@ use crate::server::{Registry, skopeo};
 use crate::{catalog, reference};
 
 /// A registry that has these. What fills it is not ours: oras pushes to another one, and skopeo copies.
-fn filled(registry: Option<Registry>, names: &[&str]) -> Option<Registry> {
+pub(crate) fn filled(registry: Option<Registry>, names: &[&str]) -> Option<Registry> {
     let (open, registry) = (Registry::open()?, registry?);
     let host = Host::new();
     host.file("a.gguf", noise(9 << 20, 6));

@@ -11,6 +11,7 @@ mod wire;
 
 mod access;
 mod hostile;
+mod login;
 mod pull;
 mod push;
 mod server;

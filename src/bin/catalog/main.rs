@@ -17,6 +17,8 @@ mod interrupt;
 mod lease;
 mod lifecycle;
 mod list;
+mod login;
+mod logout;
 mod man;
 mod net;
 mod output;
@@ -120,6 +122,8 @@ verbs! {
     Du => du,
     Partials => partials,
     Config => config,
+    Login => login,
+    Logout => logout,
     Doctor => doctor,
     Hash => hash,
     Completions => completions,

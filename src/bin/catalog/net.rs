@@ -3,9 +3,10 @@
 use std::env;
 use std::time::Duration;
 
-use catalog_core::{Cancel, ClientOptions, FsCatalog, HfOptions, OciOptions, Policy, Sources};
+use catalog_core::{Cancel, Client, ClientOptions, Config, FsCatalog, HfOptions, OciOptions, Policy, Sources};
 
 use crate::amount;
+use crate::app::App;
 
 /// Rules of the network policy for every run, with commas or blanks between them.
 const ALLOW_VARIABLE: &str = "CATALOG_ALLOW_NET";
@@ -40,15 +41,34 @@ pub(crate) struct Net {
 impl Net {
     /// The catalog, which fetches what the policy allows: that of the options, of the environment and of the root.
     pub(crate) fn apply(&self, catalog: FsCatalog, cancel: &Cancel) -> catalog_core::Result<FsCatalog> {
+        let policy = self.policy(&catalog.config()?)?;
+        let sources = Sources::with_options(policy, self.options(cancel))?.with_connections(self.connections.into());
+        Ok(catalog.with_sources(sources.http().hf_with(HfOptions::from_env).oci_with(OciOptions::from_env)))
+    }
+
+    /// A client of the same policy. There need be no root.
+    pub(crate) fn client(&self, app: &App, cancel: &Cancel) -> catalog_core::Result<Client> {
+        let config = match app.open() {
+            Ok(catalog) => catalog.config()?,
+            Err(error) if error.is_not_found() => Config::default(),
+            Err(error) => return Err(error),
+        };
+        Client::new(self.policy(&config)?, self.options(cancel))
+    }
+
+    fn policy(&self, config: &Config) -> catalog_core::Result<Policy> {
         let mut policy = Policy::default().allow_list(&env::var(ALLOW_VARIABLE).unwrap_or_default())?;
-        for rule in self.allow_net.iter().chain(&catalog.config()?.allow_net) {
+        for rule in self.allow_net.iter().chain(&config.allow_net) {
             policy = policy.allow_list(rule)?;
         }
+        Ok(policy)
+    }
+
+    fn options(&self, cancel: &Cancel) -> ClientOptions {
         let mut options = ClientOptions::from_env().with_cancel(cancel.clone());
         (options.retries, options.idle_timeout) = (self.retries, self.timeout);
         options.limit_bytes_per_s = self.limit_rate;
-        let sources = Sources::with_options(policy, options)?.with_connections(self.connections.into());
-        Ok(catalog.with_sources(sources.http().hf_with(HfOptions::from_env).oci_with(OciOptions::from_env)))
+        options
     }
 
     pub(crate) fn is_offline(&self) -> bool {

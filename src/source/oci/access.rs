@@ -8,7 +8,7 @@ use serde::Deserialize;
 use url::Url;
 
 use super::image::Image;
-use super::options::OciOptions;
+use super::options::{Login, OciOptions};
 use crate::error::{Error, NetError, Refused, Result};
 use crate::net::{shown, shown_text};
 use crate::source::Cx;
@@ -69,51 +69,61 @@ impl Access {
         cx: &Cx<'_>,
         denied: Error,
     ) -> Result<()> {
-        let malformed = |detail: String| Error::Net { url: shown(base), source: NetError::Malformed { detail } };
-        let challenges = http_auth::parse_challenges(challenge)
-            .map_err(|e| malformed(format!("what it asks for makes no sense: {e}")))?;
         let login = options.login(&asked.host, &asked.name);
-        let named = |scheme: &str| challenges.iter().find(|challenge| challenge.scheme.eq_ignore_ascii_case(scheme));
-        let value = if let Some(bearer) = named("bearer") {
-            let parameter = |name: &str| {
-                let found = bearer.params.iter().find(|(known, _)| known.eq_ignore_ascii_case(name));
-                found.map(|(_, value)| value.to_unescaped())
-            };
-            let realm = parameter("realm").ok_or_else(|| malformed("it does not say where tokens are".into()))?;
-            let mut url =
-                base.join(&realm).map_err(|e| malformed(format!("it says that tokens are at what is no URL: {e}")))?;
-            if base.scheme() == "https" && url.scheme() != "https" {
-                let origin = url.origin().ascii_serialization();
-                return Err(Error::Net { url: shown(&url), source: Refused::Downgrade { origin }.into() });
-            }
-            let scope = parameter("scope").unwrap_or_else(|| format!("repository:{}:pull", asked.name));
-            let from = asked.from.as_ref().map(|from| format!("repository:{from}:pull"));
-            {
-                let mut query = url.query_pairs_mut();
-                if let Some(service) = parameter("service") {
-                    query.append_pair("service", &service);
-                }
-                query.append_pair("scope", &scope);
-                from.iter().for_each(|scope| {
-                    query.append_pair("scope", scope);
-                });
-            }
-            format!("Bearer {}", token(&url, login.map(super::options::Login::basic), cx)?)
-        } else if named("basic").is_some() {
-            match login {
-                Some(login) => login.basic(),
-                None => return Err(denied),
-            }
-        } else {
-            return Err(malformed("it asks for neither a token nor a password".into()));
-        };
-        // A line break in it could begin a header of its own.
-        if !value.bytes().all(|byte| byte == b' ' || byte.is_ascii_graphic()) {
-            return Err(malformed("its token is none".into()));
-        }
+        let [own, from] =
+            [Some(&asked.name), asked.from.as_ref()].map(|name| name.map(|name| format!("repository:{name}:pull")));
+        let value = authorization(challenge, own, from, base, login, cx, denied)?;
         self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(asked.clone(), value);
         Ok(())
     }
+}
+
+/// The value of `Authorization` that a challenge asks for. `scope` is what a token has to be for, if the challenge does not say;
+/// and `more`, whatever it says.
+pub(super) fn authorization(
+    challenge: &str,
+    scope: Option<String>,
+    more: Option<String>,
+    base: &Url,
+    login: Option<&Login>,
+    cx: &Cx<'_>,
+    denied: Error,
+) -> Result<String> {
+    let malformed = |detail: String| Error::Net { url: shown(base), source: NetError::Malformed { detail } };
+    let challenges = http_auth::parse_challenges(challenge)
+        .map_err(|e| malformed(format!("what it asks for makes no sense: {e}")))?;
+    let named = |scheme: &str| challenges.iter().find(|challenge| challenge.scheme.eq_ignore_ascii_case(scheme));
+    let value = if let Some(bearer) = named("bearer") {
+        let parameter = |name: &str| {
+            let found = bearer.params.iter().find(|(known, _)| known.eq_ignore_ascii_case(name));
+            found.map(|(_, value)| value.to_unescaped())
+        };
+        let realm = parameter("realm").ok_or_else(|| malformed("it does not say where tokens are".into()))?;
+        let mut url =
+            base.join(&realm).map_err(|e| malformed(format!("it says that tokens are at what is no URL: {e}")))?;
+        if base.scheme() == "https" && url.scheme() != "https" {
+            let origin = url.origin().ascii_serialization();
+            return Err(Error::Net { url: shown(&url), source: Refused::Downgrade { origin }.into() });
+        }
+        let scope = parameter("scope").or(scope);
+        let parameters = [("service", parameter("service")), ("scope", scope), ("scope", more)];
+        for (name, value) in parameters {
+            value.into_iter().for_each(|value| _ = url.query_pairs_mut().append_pair(name, &value));
+        }
+        format!("Bearer {}", token(&url, login.map(Login::basic), cx)?)
+    } else if named("basic").is_some() {
+        match login {
+            Some(login) => login.basic(),
+            None => return Err(denied),
+        }
+    } else {
+        return Err(malformed("it asks for neither a token nor a password".into()));
+    };
+    // A line break in it could begin a header of its own.
+    if !value.bytes().all(|byte| byte == b' ' || byte.is_ascii_graphic()) {
+        return Err(malformed("its token is none".into()));
+    }
+    Ok(value)
 }
 
 fn token(url: &Url, basic: Option<String>, cx: &Cx<'_>) -> Result<String> {

@@ -69,7 +69,7 @@ impl Image {
 
     /// The server that answers for it.
     pub(super) fn server(&self) -> &str {
-        if self.host == DOCKER_HUB.0 { DOCKER_HUB.1 } else { &self.host }
+        server_of(&self.host)
     }
 
     /// What is called so is the model.
@@ -93,6 +93,11 @@ impl Version {
     }
 }
 
+/// The server that answers for a registry.
+pub(super) fn server_of(host: &str) -> &str {
+    if host == DOCKER_HUB.0 { DOCKER_HUB.1 } else { host }
+}
+
 /// `[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}`, of the OCI distribution specification.
 fn is_tag(text: &str) -> bool {
     let is_word = |c: char| c.is_ascii_alphanumeric() || c == '_';
@@ -100,7 +105,7 @@ fn is_tag(text: &str) -> bool {
 }
 
 /// `[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*`, of the same.
-fn is_component(text: &str) -> bool {
+pub(super) fn is_component(text: &str) -> bool {
     let is_word = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
     let is_between = |between: &str| matches!(between, "." | "_" | "__") || between.chars().all(|c| c == '-');
     let mut between = text.split(is_word).filter(|between| !between.is_empty());

@@ -11,10 +11,14 @@
 //! outboards.rs  what each MiB of a model's files is, beside its manifest
 //! push.rs       the same registries as somewhere that models can be pushed to
 //! upload.rs     one blob on its way, which another process can go on with
+//! login.rs      logins that are tried, and written where those tools read them too
+//! auth_file.rs  the file that has them, and what else is in it
 //! ```
 
 mod access;
+mod auth_file;
 mod image;
+mod login;
 mod manifest;
 mod names;
 mod options;
@@ -22,6 +26,7 @@ mod outboards;
 mod push;
 mod upload;
 
+pub use login::{InvalidOciPlace, OciLogins, OciPlace};
 pub use options::OciOptions;
 
 /// The paths of a manifest's files, if all of it can be believed.
@@ -249,9 +254,13 @@ fn image_of_blob(text: &str) -> Result<Image> {
 
 /// Where a registry is: http on this machine, as other tools have it, and where only that is allowed.
 fn base_of(image: &Image, cx: &Cx<'_>) -> Result<Url> {
+    base_at(image.server(), cx)
+}
+
+fn base_at(server: &str, cx: &Cx<'_>) -> Result<Url> {
     let parse = |scheme: &str| {
-        Url::parse(&format!("{scheme}://{}/", image.server())).map_err(|e| Error::Net {
-            url: shown_text(&image.host),
+        Url::parse(&format!("{scheme}://{server}/")).map_err(|e| Error::Net {
+            url: shown_text(server),
             source: NetError::malformed(format!("it is no host: {e}")),
         })
     };

@@ -16,10 +16,10 @@ use crate::error::{Error, Result};
 use crate::net::file;
 
 /// More than this is no such file.
-const MAX_BYTES: u64 = 1 << 20;
+pub(super) const MAX_BYTES: u64 = 1 << 20;
 
 /// The key of `docker.io` in Docker's own file.
-const DOCKER_HUB_KEY: &str = "https://index.docker.io/v1/";
+pub(super) const DOCKER_HUB_KEY: &str = "https://index.docker.io/v1/";
 
 /// Logins for registries. By default there are none.
 ///
@@ -41,8 +41,8 @@ pub struct OciOptions {
 /// A user and a password.
 #[derive(Clone, PartialEq, Eq)]
 pub(super) struct Login {
-    user: String,
-    password: String,
+    pub(super) user: String,
+    pub(super) password: String,
 }
 
 impl fmt::Debug for Login {
@@ -54,7 +54,12 @@ impl fmt::Debug for Login {
 impl Login {
     /// The value of the header `Authorization`.
     pub(super) fn basic(&self) -> String {
-        format!("Basic {}", STANDARD.encode(format!("{}:{}", self.user, self.password)))
+        format!("Basic {}", self.encoded())
+    }
+
+    /// As the files have it.
+    pub(super) fn encoded(&self) -> String {
+        STANDARD.encode(format!("{}:{}", self.user, self.password))
     }
 }
 
@@ -88,6 +93,11 @@ impl OciOptions {
     pub fn with_login(mut self, place: &str, user: impl Into<String>, password: impl Into<String>) -> Self {
         self.logins.insert(place.to_owned(), Login { user: user.into(), password: password.into() });
         self
+    }
+
+    /// The login for this very place.
+    pub(super) fn login_at(&self, place: &str) -> Option<&Login> {
+        self.logins.get(place)
     }
 
     /// The login for a repository: that of the longest part of `host/name` that has one.
@@ -147,7 +157,7 @@ fn read_login(auth: Auth) -> Option<Option<Login>> {
 }
 
 /// A key may be a URL, in the way of older versions.
-fn place_of(key: &str) -> String {
+pub(super) fn place_of(key: &str) -> String {
     if key == DOCKER_HUB_KEY {
         return "docker.io".into();
     }
@@ -156,19 +166,35 @@ fn place_of(key: &str) -> String {
     place.trim_end_matches('/').to_owned()
 }
 
-fn from(variable: &dyn Fn(&str) -> Option<OsString>) -> Result<OciOptions> {
-    let folder = |name: &str| variable(name).filter(|value| !value.is_empty()).map(PathBuf::from);
-    let home = |below: &str| Some(folder("HOME")?.join(below));
-    let mut options = OciOptions::default();
-    if let Some(path) = folder("REGISTRY_AUTH_FILE") {
-        options.read(&path)?;
-        return Ok(options);
+pub(super) type Variable<'a> = &'a dyn Fn(&str) -> Option<OsString>;
+
+/// The files that have logins, the first one first: those of the container tools, and Docker's.
+pub(super) struct Files {
+    pub(super) runtime: Option<PathBuf>,
+    pub(super) config: Option<PathBuf>,
+    pub(super) docker: Option<PathBuf>,
+    /// The one that is named, beside which none of the others counts.
+    pub(super) named: Option<PathBuf>,
+}
+
+impl Files {
+    pub(super) fn of(variable: Variable<'_>) -> Self {
+        let folder = |name: &str| variable(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+        let home = |below: &str| Some(folder("HOME")?.join(below));
+        let containers = |folder: PathBuf| folder.join("containers/auth.json");
+        Files {
+            runtime: folder("XDG_RUNTIME_DIR").map(containers),
+            config: folder("XDG_CONFIG_HOME").or_else(|| home(".config")).map(containers),
+            docker: folder("DOCKER_CONFIG").or_else(|| home(".docker")).map(|folder| folder.join("config.json")),
+            named: folder("REGISTRY_AUTH_FILE"),
+        }
     }
-    let files = [
-        folder("XDG_RUNTIME_DIR").map(|folder| folder.join("containers/auth.json")),
-        folder("XDG_CONFIG_HOME").or_else(|| home(".config")).map(|folder| folder.join("containers/auth.json")),
-        folder("DOCKER_CONFIG").or_else(|| home(".docker")).map(|folder| folder.join("config.json")),
-    ];
+}
+
+pub(super) fn from(variable: Variable<'_>) -> Result<OciOptions> {
+    let mut options = OciOptions::default();
+    let Files { runtime, config, docker, named } = Files::of(variable);
+    let files = if named.is_some() { [named, None, None] } else { [runtime, config, docker] };
     files.iter().flatten().try_for_each(|path| options.read(path))?;
     Ok(options)
 }

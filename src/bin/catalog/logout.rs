@@ -1,0 +1,49 @@
+//! `catalog logout`: takes a login away.
+
+use catalog_core::{OciLogins, OciOptions, OciPlace};
+use serde::Serialize;
+
+use crate::app::App;
+use crate::failure::Outcome;
+
+/// Take the login for a registry away
+///
+/// It is taken out of the file that `catalog login` writes: see there. That there was none is no error: what was asked for
+/// is so.
+#[derive(clap::Args)]
+#[command(after_help = "Examples:
+  catalog logout ghcr.io
+  catalog logout registry.example.org:5000/team")]
+pub(crate) struct Args {
+    /// The registry, or the part of one, as it was logged in to
+    #[arg(value_name = "HOST")]
+    place: OciPlace,
+}
+
+/// What was done.
+#[derive(Serialize)]
+struct Done {
+    registry: String,
+    path: String,
+    /// There was a login.
+    removed: bool,
+}
+
+impl Args {
+    pub(crate) fn run(self, app: &mut App) -> Outcome {
+        let (logins, place) = (OciLogins::from_env()?, self.place);
+        let removed = logins.remove(&place)?;
+        if let Some(user) = OciOptions::from_env()?.user(&place) {
+            app.note(&format!(
+                "another file still has the login of {user} for {place}, such as that of `docker login`"
+            ));
+        }
+        let path = logins.path().display().to_string();
+        let words = match removed {
+            true => format!("logged out of {place}, in {path}"),
+            false => format!("{path} had no login for {place}"),
+        };
+        app.receipt(&Done { registry: place.to_string(), path, removed }, |_| words.into_bytes());
+        Ok(())
+    }
+}
