@@ -124,6 +124,8 @@ pub use source::{
 pub use source::{GitBlobReader, HfOptions, HfSource};
 #[cfg(feature = "oci")]
 pub use source::{InvalidOciPlace, OciLogins, OciOptions, OciPlace, OciSource};
+#[cfg(feature = "s3")]
+pub use source::{S3Options, S3Source};
 pub use stage::{StageOptions, StageReceipt, UnmovedSource};
 pub use store::{Check, Config, InvalidMinFree, MinFree, default_model_cache_dir};
 #[cfg(feature = "net")]

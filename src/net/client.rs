@@ -202,7 +202,12 @@ impl Client {
         self.cancel.check(|| format!("fetching {}", shown(url)))?;
         inner.policy.check_url(url, Some(purpose)).map_err(|refused| refuse(url, refused))?;
         let mut builder = ureq::http::Request::builder().method(request.method).uri(url.as_str());
-        for (name, value) in request.headers(is_origin) {
+        let headers: Vec<_> = request.headers(is_origin).collect();
+        let signature = match request.signature.filter(|_| is_origin) {
+            Some(signature) => signature.sign(request.method, url, &headers)?,
+            None => Vec::new(),
+        };
+        for (name, value) in headers.into_iter().chain(signature.iter().map(|(name, value)| (&**name, &**value))) {
             builder = builder.header(name, value);
         }
         if let Some(payload) = &request.payload {

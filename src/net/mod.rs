@@ -44,6 +44,8 @@ pub use policy::Policy;
 pub use proxy::Proxies;
 pub use range::{ContentRange, Validator};
 pub use request::Request;
+#[cfg(feature = "s3")]
+pub(crate) use request::Sign;
 pub use rule::Purpose;
 
 use url::Url;

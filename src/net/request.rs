@@ -4,6 +4,8 @@ use std::fmt;
 use std::ops::Range;
 use std::time::Duration;
 
+use url::Url;
+
 use super::answer::Response;
 use super::client::Client;
 use super::payload::Payload;
@@ -29,6 +31,13 @@ pub struct Request<'a> {
     /// How long the answer may take; as long as the server may say nothing, if it is not set.
     pub(super) patience: Option<Duration>,
     pub(super) is_once: bool,
+    pub(super) signature: Option<&'a dyn Sign>,
+}
+
+/// Signs a request each time that it is made: a signature holds for some minutes, and asking again may take longer.
+pub(crate) trait Sign: Sync {
+    /// The headers to add. `headers` are those that it has.
+    fn sign(&self, method: &'static str, url: &Url, headers: &[(&str, &str)]) -> Result<Vec<(String, String)>>;
 }
 
 /// Without the values of its headers, which may be credentials.
@@ -42,7 +51,17 @@ impl fmt::Debug for Request<'_> {
 impl<'a> Request<'a> {
     pub(super) fn new(client: &'a Client, method: &'static str, url: &str) -> Self {
         let (url, purpose) = (url.to_owned(), Purpose::Origin);
-        Request { client, method, url, purpose, headers: Vec::new(), payload: None, patience: None, is_once: false }
+        Request {
+            client,
+            method,
+            url,
+            purpose,
+            headers: Vec::new(),
+            payload: None,
+            patience: None,
+            is_once: false,
+            signature: None,
+        }
     }
 
     #[cfg(feature = "oci")]
@@ -85,6 +104,13 @@ impl<'a> Request<'a> {
     /// does something else the second time.
     pub fn once(mut self) -> Self {
         self.is_once = true;
+        self
+    }
+
+    /// Has it signed for the server of the URL, and for no other one.
+    #[cfg(feature = "s3")]
+    pub(crate) fn with_signature(mut self, signature: &'a dyn Sign) -> Self {
+        self.signature = Some(signature);
         self
     }
 

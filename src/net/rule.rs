@@ -16,6 +16,8 @@ pub enum Purpose {
     Origin,
     /// The bytes of a file, where the origin has sent us for them.
     Content,
+    /// Who asks: a key that holds for a while, from a service of a cloud's.
+    Credentials,
 }
 
 impl Purpose {
@@ -23,6 +25,7 @@ impl Purpose {
         match self {
             Purpose::Origin => "a model",
             Purpose::Content => "the content of a file",
+            Purpose::Credentials => "credentials",
         }
     }
 }

@@ -4,6 +4,7 @@
 //! http.rs       a file on a web server
 //! hf/           the Hugging Face Hub
 //! oci/          OCI registries
+//! s3/           buckets
 //! lazy.rs       options that are read when they are first needed
 //! outboards.rs  what each MiB of files is, beside a manifest
 //! paths.rs      paths that a server names
@@ -21,18 +22,20 @@ mod git_blob;
 pub(crate) mod hf;
 #[cfg(feature = "http")]
 mod http;
-#[cfg(any(feature = "hf", feature = "oci"))]
+#[cfg(any(feature = "hf", feature = "oci", feature = "s3"))]
 mod lazy;
 #[cfg(feature = "oci")]
 pub(crate) mod oci;
 pub(crate) mod outboards;
-#[cfg(any(feature = "hf", feature = "oci"))]
+#[cfg(any(feature = "hf", feature = "oci", feature = "s3"))]
 mod paths;
-#[cfg(any(feature = "hf", feature = "oci"))]
+#[cfg(any(feature = "hf", feature = "oci", feature = "s3"))]
 mod pattern;
 mod ranged;
 mod reader;
-#[cfg(any(feature = "hf", feature = "oci"))]
+#[cfg(feature = "s3")]
+pub(crate) mod s3;
+#[cfg(any(feature = "hf", feature = "oci", feature = "s3"))]
 mod selection;
 mod sink;
 mod sources;
@@ -46,6 +49,8 @@ pub use http::HttpSource;
 #[cfg(feature = "oci")]
 pub use oci::{InvalidOciPlace, OciLogins, OciOptions, OciPlace, OciSource};
 pub use reader::RemoteReader;
+#[cfg(feature = "s3")]
+pub use s3::{S3Options, S3Source};
 pub use sink::{Outgoing, Sink, UploadMemory};
 pub(crate) use sources::Pusher;
 pub use sources::Sources;

@@ -41,7 +41,7 @@ impl Outboards {
     }
 
     /// Reads one. `None`: it is none.
-    #[cfg(feature = "oci")]
+    #[cfg(any(feature = "oci", feature = "s3"))]
     pub(super) fn decode(mut bytes: &[u8]) -> Option<Self> {
         let mut files = BTreeMap::new();
         while !bytes.is_empty() {
@@ -57,13 +57,13 @@ impl Outboards {
     }
 
     /// The values of a file of this size.
-    #[cfg(feature = "oci")]
+    #[cfg(any(feature = "oci", feature = "s3"))]
     pub(super) fn of(&self, file: &Digest, size_bytes: u64) -> Option<&[[u8; 32]]> {
         self.0.get(file).filter(|(size, _)| *size == size_bytes).map(|(_, values)| values.as_slice())
     }
 }
 
-#[cfg(all(test, feature = "oci"))]
+#[cfg(all(test, any(feature = "oci", feature = "s3")))]
 mod tests {
     use super::*;
 

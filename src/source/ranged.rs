@@ -97,7 +97,8 @@ fn is_expired(error: &Error) -> bool {
     )
 }
 
-fn ask(
+/// Asks for a range by a request of the source's own.
+pub(super) fn ask(
     file: &RemoteFile,
     request: Request<'_>,
     range: &Range<u64>,

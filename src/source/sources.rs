@@ -10,6 +10,8 @@ use super::{Cx, Expected, Listing, RemoteFile, RemoteReader, Sink, Source};
 use super::{GitBlobReader, HfOptions, HfSource};
 #[cfg(feature = "oci")]
 use super::{OciOptions, OciSource};
+#[cfg(feature = "s3")]
+use super::{S3Options, S3Source};
 use crate::cancel::Cancel;
 use crate::digest::Digest;
 use crate::entry::ArtifactKind;
@@ -89,6 +91,21 @@ impl Sources {
     #[must_use]
     pub fn oci_with(self, read: impl FnOnce() -> Result<OciOptions> + Send + 'static) -> Self {
         self.with_source(&["oci"], OciSource::with(read))
+    }
+
+    /// Also S3 buckets: `s3://bucket/key`.
+    #[cfg(feature = "s3")]
+    #[must_use]
+    pub fn s3(self, options: S3Options) -> Self {
+        self.with_source(&["s3"], S3Source::new(options))
+    }
+
+    /// The same; what says where buckets are, and who asks, is read when one is first asked. An error of that is one of each
+    /// reference to a bucket, and of no other.
+    #[cfg(feature = "s3")]
+    #[must_use]
+    pub fn s3_with(self, read: impl FnOnce() -> Result<S3Options> + Send + 'static) -> Self {
+        self.with_source(&["s3"], S3Source::with(read))
     }
 
     /// Also a source of the caller's own, for references of these schemes.

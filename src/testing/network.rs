@@ -9,10 +9,13 @@ use crate::net::{ContentRange, Policy};
 use crate::source::hf;
 #[cfg(feature = "oci")]
 use crate::source::oci;
+#[cfg(feature = "s3")]
+use crate::source::s3;
 
 /// What a server says, by the first byte: `R` a `Content-Range`, `L` a `Link`, `T` a page of a repository's tree, `F` the path
-/// of a reference and after a line break such a page, `M` the manifest of a registry, `J` the journal of a partial; and, what an
-/// operator says, `P` a rule of the policy, `O` a reference to a registry. What is accepted makes sense.
+/// of a reference and after a line break such a page, `M` the manifest of a registry, `B` a prefix and after a line break a
+/// page of a bucket's list, `J` the journal of a partial; and, what an operator says, `P` a rule of the policy, `O` a reference to
+/// a registry, `S` one to a bucket. What is accepted makes sense.
 pub fn fuzz_network(bytes: &[u8]) -> bool {
     let Some((kind, rest)) = bytes.split_first() else { return false };
     let text = String::from_utf8_lossy(rest);
@@ -40,6 +43,14 @@ pub fn fuzz_network(bytes: &[u8]) -> bool {
         b'M' => oci::files_of_manifest(rest).is_some_and(|(kind, files)| is_apart(kind, &files)),
         #[cfg(feature = "oci")]
         b'O' => oci::is_image(&text),
+        #[cfg(feature = "s3")]
+        b'B' => {
+            let (prefix, page) = rest.split_at(rest.iter().position(|byte| *byte == b'\n').unwrap_or(rest.len()));
+            let files = std::str::from_utf8(prefix).ok().and_then(|prefix| s3::files_of_page(page, prefix));
+            files.is_some_and(|files| is_apart(ArtifactKind::Tree, &files))
+        }
+        #[cfg(feature = "s3")]
+        b'S' => s3::is_place(&text),
         #[cfg(feature = "hf")]
         b'J' => crate::ingest::is_journal(rest),
         b'P' => Policy::default().allow(&text).is_ok_and(|policy| {

@@ -3,7 +3,9 @@
 use std::env;
 use std::time::Duration;
 
-use catalog_core::{Cancel, Client, ClientOptions, Config, FsCatalog, HfOptions, OciOptions, Policy, Sources};
+use catalog_core::{
+    Cancel, Client, ClientOptions, Config, FsCatalog, HfOptions, OciOptions, Policy, S3Options, Sources,
+};
 
 use crate::amount;
 use crate::app::App;
@@ -43,7 +45,8 @@ impl Net {
     pub(crate) fn apply(&self, catalog: FsCatalog, cancel: &Cancel) -> catalog_core::Result<FsCatalog> {
         let policy = self.policy(&catalog.config()?)?;
         let sources = Sources::with_options(policy, self.options(cancel))?.with_connections(self.connections.into());
-        Ok(catalog.with_sources(sources.http().hf_with(HfOptions::from_env).oci_with(OciOptions::from_env)))
+        let sources = sources.http().hf_with(HfOptions::from_env).oci_with(OciOptions::from_env);
+        Ok(catalog.with_sources(sources.s3_with(S3Options::from_env)))
     }
 
     /// A client of the same policy. There need be no root.

@@ -25,16 +25,18 @@ use crate::text::shell_word;
 /// When another process stages the same reference, this one waits for it, and then has nothing left to do. Where
 /// `catalog config` has set limits, models that were not used for long are evicted when room is needed.
 ///
-/// A REF is a path, `file:/path`, `https://…`, `http://…`, or `hf:org/repo[@revision][/path]` on the Hugging Face Hub. Nothing is fetched from a server that `--allow-net`,
-/// CATALOG_ALLOW_NET or `catalog config set allow_net` does not allow. What was fetched is right, or is not there. An
-/// interrupted fetch goes on where it was when the same is staged again.
+/// A REF is a path, `file:/path`, `https://…`, `http://…`, `hf:org/repo[@revision][/path]` on the Hugging Face Hub,
+/// `oci://host/name[:tag]` in a registry, or `s3://bucket/key` or `s3://bucket/prefix/` in a bucket. Nothing is fetched from a server that
+/// `--allow-net`, CATALOG_ALLOW_NET or `catalog config set allow_net` does not allow. What was fetched is right, or is not there.
+/// An interrupted fetch goes on where it was when the same is staged again.
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
   catalog stage ./llama3-8b.gguf --id llama3
   catalog stage --follow-links ~/.cache/huggingface/hub/models--org--repo/snapshots/3f2a/
   catalog stage /models/*.gguf --mode move
   catalog stage hf:org/repo --include '*Q4_K_M*.gguf' --allow-net hf
-  catalog stage https://models.example.org/llama3.gguf --allow-net models.example.org")]
+  catalog stage https://models.example.org/llama3.gguf --allow-net models.example.org
+  catalog stage s3://models/llama3/ --allow-net models.s3.eu-central-1.amazonaws.com")]
 pub(crate) struct Args {
     /// The files, directories and references to bring in
     #[arg(value_name = "REF", required = true)]

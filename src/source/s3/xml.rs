@@ -1,0 +1,118 @@
+//! What S3 says in XML: the objects below a prefix, and why something is not given.
+
+use quick_xml::de::from_str;
+use serde::Deserialize;
+
+use crate::excerpt::excerpt;
+
+/// One page of a list.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(super) struct Page {
+    #[serde(default)]
+    pub(super) contents: Vec<Object>,
+    /// What every page has, and no other document: one that is no list is not taken for an empty one.
+    pub(super) is_truncated: bool,
+    pub(super) next_continuation_token: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(super) struct Object {
+    pub(super) key: String,
+    pub(super) size: u64,
+    #[serde(rename = "ETag")]
+    pub(super) etag: Option<String>,
+    #[serde(default)]
+    pub(super) checksum_algorithm: Vec<String>,
+}
+
+impl Object {
+    /// The tag as a header has it: some servers leave out the quotation marks in a list.
+    pub(super) fn tag(&self) -> Option<String> {
+        let tag = self.etag.as_deref().map(str::trim).filter(|tag| !tag.is_empty())?;
+        Some(if tag.starts_with('"') { tag.to_owned() } else { format!("\"{tag}\"") })
+    }
+
+    /// A question about the object alone may be answered with its SHA-256.
+    pub(super) fn may_have_sha256(&self) -> bool {
+        self.checksum_algorithm.iter().any(|name| name == "SHA256")
+    }
+}
+
+/// Why something is not given.
+#[derive(Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(super) struct Refusal {
+    pub(super) code: String,
+    #[serde(default)]
+    pub(super) message: String,
+    /// Of the bucket, where it is another one than was asked.
+    pub(super) region: Option<String>,
+}
+
+pub(super) fn page(bytes: &[u8]) -> Result<Page, String> {
+    read(bytes)
+}
+
+/// `None`: it says nothing.
+pub(super) fn refusal(bytes: &[u8]) -> Option<Refusal> {
+    let refusal: Refusal = read(bytes).ok()?;
+    (!refusal.code.is_empty()).then_some(refusal)
+}
+
+impl Refusal {
+    /// For an error line.
+    pub(super) fn text(&self) -> String {
+        let plain = |text: &str| excerpt(text.chars().filter(|c| !c.is_control()).collect::<String>().trim());
+        match (plain(&self.code), plain(&self.message)) {
+            (code, message) if message.is_empty() => code,
+            (code, message) => format!("{code}: {message}"),
+        }
+    }
+}
+
+fn read<T: for<'de> Deserialize<'de>>(bytes: &[u8]) -> Result<T, String> {
+    let text = std::str::from_utf8(bytes).map_err(|_| "it is not UTF-8".to_owned())?;
+    from_str(text).map_err(|e| excerpt(&e.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_page() {
+        let text = r#"<?xml version="1.0" encoding="UTF-8"?>
+            <ListBucketResult xmlns="http://s3.amazonaws.com/doc/2006-03-01/"><Name>b</Name><Prefix>p/</Prefix>
+            <Contents><Key>p/a&amp;b c</Key><LastModified>2026-01-01T00:00:00Z</LastModified><ETag>&quot;x&quot;</ETag>
+            <ChecksumAlgorithm>CRC32</ChecksumAlgorithm><ChecksumAlgorithm>SHA256</ChecksumAlgorithm><Size>5</Size>
+            <Owner><ID>o</ID></Owner></Contents>
+            <Contents><Key>p/b</Key><ETag>y</ETag><Size>0</Size></Contents>
+            <IsTruncated>true</IsTruncated><NextContinuationToken>t</NextContinuationToken></ListBucketResult>"#;
+        let page = page(text.as_bytes()).unwrap();
+        let facts = |object: &Object| (object.key.clone(), object.size, object.tag(), object.may_have_sha256());
+        let objects: Vec<_> = page.contents.iter().map(facts).collect();
+        let tag = |text: &str| Some(text.to_owned());
+        assert_eq!(objects, [("p/a&b c".into(), 5, tag("\"x\""), true), ("p/b".into(), 0, tag("\"y\""), false)]);
+        assert_eq!((page.is_truncated, page.next_continuation_token.as_deref()), (true, Some("t")));
+    }
+
+    // Red when what is no list is one without objects.
+    #[test]
+    fn what_is_no_page() {
+        for text in ["", "<html/>", "<Error><Code>x</Code></Error>", "{}", "<ListBucketResult><IsTruncated>maybe"] {
+            page(text.as_bytes()).unwrap_err();
+        }
+    }
+
+    #[test]
+    fn why_something_is_not_given() {
+        let text = "<Error><Code>PermanentRedirect</Code><Message>Use\nit</Message><Region>eu-west-1</Region></Error>";
+        let found = refusal(text.as_bytes()).unwrap();
+        assert_eq!((found.text().as_str(), found.region.as_deref()), ("PermanentRedirect: Useit", Some("eu-west-1")));
+        for text in ["", "<Error/>", "<Error><Message>a</Message></Error>", "<html><body>no"] {
+            assert_eq!(refusal(text.as_bytes()), None, "{text}");
+        }
+    }
+}

@@ -1,0 +1,130 @@
+//! A server that says what no S3 should.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use catalog_core::{Digest, Error, NetError, S3Options, StageOptions};
+
+use crate::common::Host;
+use crate::wire::{Asked, Server, answer, part, send};
+use crate::{catalog, reference, user};
+
+fn stage(server: &Server, text: &str, options: impl FnOnce(&str) -> S3Options) -> Result<(), Error> {
+    let host = Host::new();
+    let catalog = catalog(&host, &[&server.rule()], options(&server.url("")));
+    let staged = catalog.stage(&reference(text), &StageOptions::default());
+    assert!(staged.is_ok() || catalog.records().unwrap().is_empty());
+    staged.map(drop)
+}
+
+fn page(body: String) -> Server {
+    Server::new(move |_: &Asked<'_>, stream| send(stream, &answer("200 OK", "", body.as_bytes())))
+}
+
+// Each is red when its check is taken out.
+#[test]
+fn lists_that_are_none() {
+    let problem = |body: &str| match stage(&page(body.into()), "s3://bucket/t/", user).unwrap_err() {
+        Error::Net { source: NetError::Malformed { detail, .. }, .. } => detail,
+        other => panic!("{other}"),
+    };
+    let list =
+        |contents: &str, more: &str| format!("<ListBucketResult>{contents}<IsTruncated>{more}</ListBucketResult>");
+    let object = |key: &str| format!("<Contents><Key>{key}</Key><Size>1</Size><ETag>x</ETag></Contents>");
+    let end = "false</IsTruncated>";
+    assert!(problem("<html/>").contains("no list"));
+    assert!(problem(&list(&object("u/a"), end)).contains("not below"));
+    assert!(problem(&list(&object("t/../../a"), end)).contains("leads nowhere"));
+    assert!(problem(&list(&(object("t/a") + &object("t/a/b")), end)).contains("a file and a folder"));
+    assert!(
+        problem(&list("", "true</IsTruncated><NextContinuationToken>x</NextContinuationToken>")).contains("empty page")
+    );
+    assert!(problem(&list(&object("t/a"), "true</IsTruncated>")).contains("no name"));
+    assert!(problem("<!DOCTYPE a [<!ENTITY b \"c\">]><ListBucketResult>&b;</ListBucketResult>").contains("no list"));
+}
+
+// Red when the pages never end.
+#[test]
+fn pages_without_end() {
+    let server = Server::new(|asked: &Asked<'_>, stream| {
+        let objects: String = (0..1000)
+            .map(|i| {
+                let key = format!("t/{}-{i}-{}", asked.number, "x".repeat(900));
+                format!("<Contents><Key>{key}</Key><Size>1</Size></Contents>")
+            })
+            .collect();
+        let end = "<IsTruncated>true</IsTruncated><NextContinuationToken>x</NextContinuationToken>";
+        send(stream, &answer("200 OK", "", format!("<L>{objects}{end}</L>").as_bytes()));
+    });
+    let error = stage(&server, "s3://bucket/t/", user).unwrap_err();
+    assert!(matches!(error, Error::Net { source: NetError::TooLarge { .. }, .. }), "{error}");
+}
+
+// Red when a key is sent on to another server with its signature.
+#[test]
+fn a_signature_stays_with_its_server() {
+    let elsewhere = Server::fixed("HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n");
+    let location = format!("Location: {}\r\n", elsewhere.url("/bucket/a"));
+    let server =
+        Server::new(move |_: &Asked<'_>, stream| send(stream, &answer("307 Temporary Redirect", &location, b"")));
+    let host = Host::new();
+    let catalog =
+        catalog(&host, &[&server.rule(), &elsewhere.rule()], user(&server.url("")).with_region("r-1").unwrap());
+    catalog.stage(&reference("s3://bucket/a"), &StageOptions::default()).unwrap_err();
+    let signed = |heads: Vec<String>| heads.iter().filter(|head| head.contains("authorization: ")).count();
+    assert!(signed(server.heads()) > 0);
+    assert!(!elsewhere.heads().is_empty());
+    assert_eq!(signed(elsewhere.heads()), 0);
+    assert!(elsewhere.heads().iter().all(|head| !head.contains("x-amz-")), "{:?}", elsewhere.heads());
+}
+
+// Red when a request that is made again is not signed again: by then, its signature may hold no longer.
+#[test]
+fn each_time_is_signed_anew() {
+    static TIMES: AtomicUsize = AtomicUsize::new(0);
+    let content = b"content";
+    let server = Server::new(|asked: &Asked<'_>, stream| {
+        let bytes = match TIMES.fetch_add(1, Ordering::SeqCst) {
+            0 => {
+                // A second is what a signature's time is counted in.
+                std::thread::sleep(std::time::Duration::from_millis(1100));
+                answer("503 Slow Down", "", b"<Error><Code>SlowDown</Code></Error>")
+            }
+            _ if asked.head.starts_with("HEAD ") => {
+                let headers = format!("ETag: \"x\"\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", content.len());
+                format!("HTTP/1.1 200 OK\r\n{headers}").into_bytes()
+            }
+            _ => part(asked, content, "ETag: \"x\"\r\n"),
+        };
+        send(stream, &bytes);
+    });
+    stage(&server, "s3://bucket/a", user).unwrap();
+    let heads = server.heads();
+    let date = |head: &String| head.lines().find_map(|line| line.strip_prefix("x-amz-date: ")).unwrap().to_owned();
+    let signature = |head: &String| head.lines().find(|line| line.starts_with("authorization: ")).unwrap().to_owned();
+    assert_ne!(date(&heads[0]), date(&heads[1]));
+    assert_ne!(signature(&heads[0]), signature(&heads[1]));
+    // What is sent is what is signed: range and tag too.
+    let last = heads.last().unwrap();
+    assert!(last.contains("if-match: \"x\"") && signature(last).contains("if-match;range;"), "{last}");
+}
+
+// Red when a sum is believed, or when that of the sums of parts is taken for the object's.
+#[test]
+fn a_sum_that_is_wrong() {
+    const SUM: &str = "ETag: \"x\"\r\nx-amz-checksum-sha256: LPJNul+wow4m6DsqxbninhsWHlwfp0JecwQzYpOLmCQ=\r\n"; // of "hello"
+    let with = |kind: &'static str| {
+        Server::new(move |asked: &Asked<'_>, stream| {
+            let bytes = match asked.head.starts_with("HEAD ") {
+                true => format!("HTTP/1.1 200 OK\r\n{SUM}{kind}Content-Length: 5\r\nConnection: close\r\n\r\n").into(),
+                false => part(asked, b"hullo", SUM),
+            };
+            send(stream, &bytes);
+        })
+    };
+    let error = stage(&with("x-amz-checksum-type: FULL_OBJECT\r\n"), "s3://bucket/a", user).unwrap_err();
+    assert!(
+        matches!(error, Error::DigestMismatch { expected, .. } if expected == Digest::sha256_of(b"hello")),
+        "{error}"
+    );
+    stage(&with("x-amz-checksum-type: COMPOSITE\r\n"), "s3://bucket/a", user).unwrap();
+}
