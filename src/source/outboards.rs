@@ -42,7 +42,7 @@ impl Outboards {
 
     /// Reads one. `None`: it is none.
     #[cfg(any(feature = "oci", feature = "s3"))]
-    pub(super) fn decode(mut bytes: &[u8]) -> Option<Self> {
+    pub(crate) fn decode(mut bytes: &[u8]) -> Option<Self> {
         let mut files = BTreeMap::new();
         while !bytes.is_empty() {
             let (file, rest) = bytes.split_first_chunk::<32>()?;

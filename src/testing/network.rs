@@ -9,13 +9,15 @@ use crate::net::{ContentRange, Policy};
 use crate::source::hf;
 #[cfg(feature = "oci")]
 use crate::source::oci;
+#[cfg(any(feature = "oci", feature = "s3"))]
+use crate::source::outboards::Outboards;
 #[cfg(feature = "s3")]
 use crate::source::s3;
 
 /// What a server says, by the first byte: `R` a `Content-Range`, `L` a `Link`, `T` a page of a repository's tree, `F` the path
 /// of a reference and after a line break such a page, `M` the manifest of a registry, `B` a prefix and after a line break a
-/// page of a bucket's list, `J` the journal of a partial; and, what an operator says, `P` a rule of the policy, `O` a reference to
-/// a registry, `S` one to a bucket. What is accepted makes sense.
+/// page of a bucket's list, `D` what each MiB of files is, `J` the journal of a partial; and, what an operator says, `P` a rule of the policy, `O` a reference to
+/// a registry, `I` the id of a model that is pushed to one, `S` one to a bucket. What is accepted makes sense.
 pub fn fuzz_network(bytes: &[u8]) -> bool {
     let Some((kind, rest)) = bytes.split_first() else { return false };
     let text = String::from_utf8_lossy(rest);
@@ -43,6 +45,14 @@ pub fn fuzz_network(bytes: &[u8]) -> bool {
         b'M' => oci::files_of_manifest(rest).is_some_and(|(kind, files)| is_apart(kind, &files)),
         #[cfg(feature = "oci")]
         b'O' => oci::is_image(&text),
+        #[cfg(feature = "oci")]
+        b'I' => oci::has_name(&text),
+        #[cfg(any(feature = "oci", feature = "s3"))]
+        b'D' => Outboards::decode(rest).is_some_and(|outboards| {
+            let again = outboards.encode().map(|bytes| Outboards::decode(&bytes));
+            assert_eq!(again, Some(Some(outboards)), "it is another one when it is written out");
+            true
+        }),
         #[cfg(feature = "s3")]
         b'B' => {
             let (prefix, page) = rest.split_at(rest.iter().position(|byte| *byte == b'\n').unwrap_or(rest.len()));

@@ -13,6 +13,7 @@ mod credentials;
 mod machine;
 mod nginx;
 mod parts;
+mod payloads;
 mod proxies;
 mod redirects;
 mod server;

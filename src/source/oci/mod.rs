@@ -49,6 +49,16 @@ pub(crate) fn is_image(text: &str) -> bool {
     })
 }
 
+/// Whether a repository can be called after an id. One that can has a name that is one.
+#[cfg(feature = "testing")]
+pub(crate) fn has_name(id: &str) -> bool {
+    names::of_id(id).is_some_and(|name| {
+        let image = Image::parse(&format!("oci://a.example/{name}"));
+        assert!(image.is_ok(), "{id:?} has the name {name:?}, which is none");
+        true
+    })
+}
+
 use std::cell::RefCell;
 use std::ops::Range;
 
