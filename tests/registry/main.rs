@@ -14,6 +14,7 @@ mod hostile;
 mod login;
 mod pull;
 mod push;
+mod readme;
 mod server;
 mod uploads;
 

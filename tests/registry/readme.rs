@@ -1,0 +1,41 @@
+//! "A fleet" of README.md, run as it is written: the first block on one host, the second on another.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use catalog_core::StageOptions;
+
+use crate::common::{Host, fixture, readme_commands};
+use crate::server::Registry;
+
+/// Red when a command prints something else than README.md says.
+#[test]
+fn it_prints_what_the_readme_says() {
+    let Some(registry) = Registry::with_password() else { return };
+    let hosts = [Host::new(), Host::new()];
+    hosts[0].catalog().stage(&fixture().into(), &StageOptions::default().with_id("tiny".to_owned())).unwrap();
+    let commands = readme_commands("A fleet");
+    assert!(commands.len() >= 6, "{commands:?}");
+    let mut host = &hosts[0];
+    for (command, expected) in commands {
+        if command.starts_with("catalog stage") {
+            host = &hosts[1]; // somebody has logged in there as well
+            drop(host.catalog());
+        }
+        let home = hosts[0].path("home");
+        fs::create_dir_all(&home).unwrap();
+        fs::write(home.join("password"), "secret\n").unwrap();
+        let binary = host.command().get_program().to_owned();
+        let path = format!("{}:/usr/bin:/bin", Path::new(&binary).parent().unwrap().display());
+        let here = command.replace("registry.example.org", &registry.host()).replace("-u fleet", "-u user");
+        let mut shell = Command::new("bash");
+        shell.args(["-c", &format!("{here} 2>&1")]).current_dir(&home);
+        shell.env_clear().env("PATH", &path).env("HOME", &home).env("CATALOG_ROOT", host.root());
+        let output = shell.env("CATALOG_ALLOW_NET", registry.host()).output().unwrap();
+        let printed = String::from_utf8(output.stdout).unwrap().replace(&registry.host(), "registry.example.org");
+        let printed = printed.replace(&*home.display().to_string(), "/home/you").replace("as user,", "as fleet,");
+        let printed = printed.replace(&*host.root().display().to_string(), "/srv/models");
+        assert_eq!(printed.lines().collect::<Vec<_>>(), expected, "$ {command}");
+    }
+}
