@@ -91,6 +91,14 @@ pub enum Event<'a> {
         /// How long it waits before.
         after: Duration,
     },
+    /// A server gives nothing that can be used, and another one is asked, which has to have the same: a mirror, or the origin.
+    #[non_exhaustive]
+    AskedElsewhere {
+        /// The server that is left.
+        what: &'a str,
+        /// What came of it.
+        why: &'a str,
+    },
     /// Every byte was read; what was brought in is being made durable.
     Syncing,
     /// The work that was started last has ended, well or not.

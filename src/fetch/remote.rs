@@ -69,6 +69,10 @@ pub(crate) struct Asking {
     pub(crate) cancel: Cancel,
     /// Whoever asks knows the digest of what comes.
     pub(crate) has_digest: bool,
+    /// The digest, of what is one file.
+    pub(crate) digest: Option<Digest>,
+    /// Others may be asked that have what a server has. What they give is checked as a whole, and asked for again if it is wrong.
+    pub(crate) mirrors: bool,
 }
 
 /// What a reference means now.

@@ -84,6 +84,13 @@ impl Client {
         Client { inner: Arc::clone(&self.inner), cancel: cancel.clone(), requests: Arc::default() }
     }
 
+    /// One that behaves in another way, behind the same policy, and within the same limit of the rate.
+    pub(crate) fn with_options(&self, options: ClientOptions) -> Result<Self> {
+        let Inner { policy, bucket, .. } = &*self.inner;
+        let (policy, bucket, agents) = (policy.clone(), bucket.clone(), Agents::new(policy, &options)?);
+        Ok(Client { inner: Arc::new(Inner { policy, options, agents, bucket }), ..self.clone() })
+    }
+
     /// How many requests it has made, with those of redirects and those that were made again. Clones count together.
     #[must_use]
     pub fn requests(&self) -> u64 {

@@ -36,7 +36,8 @@ impl RemoteOrigin {
             Some(pinned) => sources.at(&reference, pinned),
             None => reference,
         };
-        let (asking, files) = (Asking { observer, cancel, has_digest: true }, OnceLock::new());
+        let (asking, files) =
+            (Asking { observer, cancel, has_digest: true, digest: None, mirrors: false }, OnceLock::new());
         Some(RemoteOrigin(Arc::new(Question { sources, reference, asking, files })))
     }
 

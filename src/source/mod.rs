@@ -10,6 +10,7 @@
 //! paths.rs      paths that a server names
 //! selection.rs  which files of a repository; pattern.rs: one pattern of it
 //! git_blob.rs   a small file as something that is read by offset: checked as a whole before it is
+//! mirrors.rs    other servers that have the same
 //! ranged.rs     one range of a file, with all that its answer has to say; where its URL has led to
 //! reader.rs     a file of a source as something that is read by offset
 //! sources.rs    all of them together, as staging asks
@@ -24,6 +25,7 @@ pub(crate) mod hf;
 mod http;
 #[cfg(any(feature = "hf", feature = "oci", feature = "s3"))]
 mod lazy;
+mod mirrors;
 #[cfg(feature = "oci")]
 pub(crate) mod oci;
 pub(crate) mod outboards;
@@ -64,6 +66,7 @@ use crate::error::Result;
 use crate::model_ref::ModelRef;
 use crate::net::{Body, Client, Validator, shown_text};
 use crate::observer::Observer;
+use mirrors::Mirrors;
 use ranged::Place;
 
 /// Somewhere that models can be fetched from.
@@ -115,13 +118,14 @@ pub struct Cx<'a> {
     pub exclude: &'a [String],
     /// Where the URL of the file that is read has led to.
     place: Option<&'a Place>,
+    mirrors: Option<&'a Mirrors>,
 }
 
 impl<'a> Cx<'a> {
     /// With a client, and an observer that is told of what is asked again.
     #[must_use]
     pub fn new(client: &'a Client, observer: &'a dyn Observer) -> Self {
-        Cx { client, observer, include: &[], exclude: &[], place: None }
+        Cx { client, observer, include: &[], exclude: &[], place: None, mirrors: None }
     }
 
     /// What ends the work.
@@ -134,6 +138,11 @@ impl<'a> Cx<'a> {
     #[must_use]
     pub fn with_selection(mut self, include: &'a [String], exclude: &'a [String]) -> Self {
         (self.include, self.exclude) = (include, exclude);
+        self
+    }
+
+    fn with_mirrors(mut self, mirrors: Option<&'a Mirrors>) -> Self {
+        self.mirrors = mirrors;
         self
     }
 
@@ -219,6 +228,8 @@ pub struct RemoteFile {
     pub has_ranges: bool,
     /// The manifest that has named it.
     pub manifest: Option<Digest>,
+    /// The registry that it is a blob of, as references name it.
+    pub(crate) registry: Option<String>,
 }
 
 impl RemoteFile {
@@ -234,6 +245,7 @@ impl RemoteFile {
             validator: None,
             has_ranges: true,
             manifest: None,
+            registry: None,
         }
     }
 
@@ -269,7 +281,7 @@ impl RemoteFile {
 /// Without the query of its URL, which may be a signature.
 impl std::fmt::Debug for RemoteFile {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let RemoteFile { path, url, size_bytes, expected, validator, has_ranges, manifest: _ } = self;
+        let RemoteFile { path, url, size_bytes, expected, validator, has_ranges, manifest: _, registry: _ } = self;
         let mut file = f.debug_struct("RemoteFile");
         file.field("path", path).field("url", &shown_text(url)).field("size_bytes", size_bytes);
         file.field("expected", expected).field("validator", validator).field("has_ranges", has_ranges).finish()

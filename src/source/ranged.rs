@@ -7,10 +7,12 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use url::Url;
 
+use super::mirrors::Asked;
 use super::{Cx, Opened, RemoteFile};
 use crate::error::{Error, NetError, Result};
 use crate::excerpt::excerpt;
-use crate::net::{Purpose, Request, Response, Validator, shown, shown_text};
+use crate::net::{Body, Purpose, Request, Response, Validator, shown, shown_text};
+use crate::observer::Observer;
 
 /// Where the URL of one file has led to. A hub that sends each request on to another server is asked once where the file is, and
 /// again when that server no longer gives it.
@@ -73,6 +75,23 @@ impl Cx<'_> {
             self.place.into_iter().for_each(|place| place.set(&opened.url));
         }
         Ok(opened)
+    }
+}
+
+/// Opens a range at a mirror, for a file whose digest is known. It has to be the range and no more.
+pub(super) fn open_at_mirror(
+    file: &RemoteFile,
+    asked: &Asked<'_>,
+    range: Range<u64>,
+    observer: &dyn Observer,
+) -> Result<Body> {
+    // Its own validator is another one.
+    let file = RemoteFile { validator: None, ..file.clone() };
+    let request = asked.client.get_range(asked.url.as_str(), range.clone(), None).with_headers(asked.headers);
+    let opened = ask(&file, request, &range, &Cx::new(asked.client, observer), &Response::into_error)?;
+    match opened.is_part || opened.size_bytes == Some(range.end - range.start) {
+        true => Ok(opened.body),
+        false => Err(Error::Net { url: shown(asked.url), source: NetError::NoRanges }),
     }
 }
 

@@ -7,7 +7,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use url::Url;
 
-use super::ranged::Place;
+use super::mirrors::Chosen;
+use super::ranged::{Place, open_at_mirror};
 use super::{Cx, Expected, Opened, RemoteFile, Source};
 use crate::error::{Error, NetError, Result};
 use crate::net::{Body, Client, Validator, name_of, shown, shown_text};
@@ -34,6 +35,7 @@ pub struct RemoteReader {
     learnt: Mutex<Option<Validator>>,
     has_ranges: AtomicBool,
     connections: usize,
+    mirrors: Option<Chosen>,
     stream: Mutex<Option<Stream>>,
     /// How far the stream has been read by anybody.
     streamed_bytes: AtomicU64,
@@ -41,8 +43,8 @@ pub struct RemoteReader {
 
 /// What the bytes of a range come from.
 enum Way<'r> {
-    /// The answer to the range.
-    Part(Body),
+    /// The answer to the range, and the mirror that gives it.
+    Part(Body, Option<usize>),
     /// The one stream. It is this range's until the range is read: another reader would skip forward in it, and this one would
     /// have to begin it again.
     Stream(MutexGuard<'r, Option<Stream>>),
@@ -80,6 +82,7 @@ impl RemoteReader {
             learnt,
             has_ranges,
             connections: 1,
+            mirrors: None,
             stream,
             streamed_bytes,
         })
@@ -89,6 +92,12 @@ impl RemoteReader {
     #[must_use]
     pub fn with_connections(mut self, connections: usize) -> Self {
         self.connections = connections;
+        self
+    }
+
+    /// Says who has the file as well. One without a digest is asked of its own server alone.
+    pub(super) fn with_mirrors(mut self, mirrors: Option<Chosen>) -> Self {
+        self.mirrors = mirrors.filter(|_| matches!(self.file.expected, Expected::Sha256(_)));
         self
     }
 
@@ -121,6 +130,10 @@ impl RemoteReader {
         Ok(opened)
     }
 
+    pub(super) fn url(&self) -> &Url {
+        &self.url
+    }
+
     fn fail(&self, source: NetError) -> Error {
         Error::Net { url: shown(&self.url), source }
     }
@@ -128,12 +141,15 @@ impl RemoteReader {
     /// Opens a way to a range. What an open answer gives is read to its end, so whether the server gives ranges is only looked
     /// at here.
     fn open_way(&self, start: u64, end: u64) -> io::Result<Way<'_>> {
+        if let Some(way) = self.open_at_mirror(start..end).map_err(io::Error::other)? {
+            return Ok(way);
+        }
         if !self.has_ranges() {
             return Ok(Way::Stream(lock(&self.stream)));
         }
         let opened = self.open(start, end).map_err(io::Error::other)?;
         if opened.is_part {
-            return Ok(Way::Part(opened.body));
+            return Ok(Way::Part(opened.body, None));
         }
         self.has_ranges.store(false, Ordering::Relaxed);
         if start > 0 {
@@ -143,6 +159,22 @@ impl RemoteReader {
         self.check_that_it_may_begin().map_err(io::Error::other)?;
         *place = Some(Stream { body: opened.body, at: 0 });
         Ok(Way::Stream(place))
+    }
+
+    fn open_at_mirror(&self, range: Range<u64>) -> Result<Option<Way<'_>>> {
+        let Some(mirrors) = &self.mirrors else { return Ok(None) };
+        mirrors.ask(&*self.observer, |asked| {
+            let body = open_at_mirror(&self.file, &asked, range.clone(), &*self.observer)?;
+            Ok(Way::Part(body, Some(asked.number)))
+        })
+    }
+
+    /// A body broke off. Its mirror is left; its own server is asked again, as often as that may help.
+    fn broke_off(&self, mirror: Option<usize>, tries: &mut Tries, read: usize, error: Error) -> Result<()> {
+        match (&self.mirrors, mirror) {
+            (Some(mirrors), Some(number)) => mirrors.leave(number, error, &*self.observer),
+            _ => tries.again(self, read, error),
+        }
     }
 
     /// Fills the buffer from the way, which ends at `end`, and opens it where it is not, or has broken off.
@@ -155,12 +187,12 @@ impl RemoteReader {
                 None => self.open_way(start, end)?,
             };
             match way {
-                Way::Part(mut body) => {
+                Way::Part(mut body, mirror) => {
                     let (read, outcome) = read_fully(&mut body, rest);
                     done += read;
                     match outcome {
-                        Err(error) => tries.again(self, read, error).map_err(io::Error::other)?,
-                        Ok(()) => *open = Some(Way::Part(body)),
+                        Err(error) => self.broke_off(mirror, &mut tries, read, error).map_err(io::Error::other)?,
+                        Ok(()) => *open = Some(Way::Part(body, mirror)),
                     }
                 }
                 Way::Stream(mut place) => {
@@ -258,13 +290,27 @@ impl ReadAt for RemoteReader {
             offset += length as u64;
         }
         // A connection is used again only if its answer was read to the end.
-        match open {
-            Some(Way::Part(mut body)) => match is_longer(&mut body) {
-                true => Err(io::Error::other(self.fail(NetError::malformed("more bytes come than the range has")))),
-                false => Ok(()),
-            },
-            _ => Ok(()),
+        let Some(Way::Part(mut body, mirror)) = open else { return Ok(()) };
+        if !is_longer(&mut body) {
+            return Ok(());
         }
+        let error = self.fail(NetError::malformed("more bytes come than the range has"));
+        let outcome = match (&self.mirrors, mirror) {
+            // The digest tells whether what came is right.
+            (Some(mirrors), Some(number)) => mirrors.leave(number, error, &*self.observer),
+            _ => Err(error),
+        };
+        outcome.map_err(io::Error::other)
+    }
+
+    /// The next mirror may have the right ones.
+    fn gave_wrong(&self, _: Range<u64>) {
+        self.mirrors.iter().for_each(Chosen::leave_asked);
+    }
+
+    /// What a mirror has given may be wrong, and nothing tells which one it was: its own server is asked.
+    fn starts_over(&self) {
+        self.mirrors.iter().for_each(Chosen::leave_all);
     }
 
     fn group_values(&self) -> Option<Vec<[u8; 32]>> {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 #[cfg(feature = "http")]
 use super::HttpSource;
+use super::mirrors::{self, Mirrors};
 use super::{Cx, Expected, Listing, RemoteFile, RemoteReader, Sink, Source};
 #[cfg(feature = "hf")]
 use super::{GitBlobReader, HfOptions, HfSource};
@@ -34,6 +35,7 @@ pub struct Sources {
     connections: usize,
     /// By the schemes that each takes.
     by_schemes: Vec<(&'static [&'static str], Arc<dyn Source>)>,
+    mirrors: Mirrors,
 }
 
 impl Sources {
@@ -46,7 +48,7 @@ impl Sources {
     /// [`cancel`](crate::StageOptions::cancel).
     pub fn with_options(policy: Policy, options: ClientOptions) -> Result<Self> {
         let client = Client::new(policy, options)?;
-        Ok(Sources { client, connections: CONNECTIONS, by_schemes: Vec::new() })
+        Ok(Sources { client, connections: CONNECTIONS, by_schemes: Vec::new(), mirrors: Mirrors::default() })
     }
 
     /// How many connections one file is fetched over; 4, unless told otherwise, and never more than 16.
@@ -54,6 +56,22 @@ impl Sources {
     pub fn with_connections(mut self, connections: usize) -> Self {
         self.connections = connections.max(1);
         self
+    }
+
+    /// Also asks these servers for what has a digest, in this order and before `host` itself: each has what is at
+    /// `https://host/path` at its own URL with `/path` behind it. `host` is as in references, with its port: `docker.io`,
+    /// `huggingface.co`, `registry.example.org:5000`.
+    ///
+    /// The policy has to allow each. A mirror that is refused, is gone, is slow, or gives what cannot be used, is left in the
+    /// middle of a file, and the rest comes from the next one. An error if one is no URL of a server.
+    pub fn with_mirrors<S: AsRef<str>>(mut self, host: &str, urls: impl IntoIterator<Item = S>) -> Result<Self> {
+        self.mirrors.add(&self.client, host, urls)?;
+        Ok(self)
+    }
+
+    /// Whether [`with_mirrors`](Sources::with_mirrors) takes these.
+    pub fn check_mirrors<S: AsRef<str>>(host: &str, urls: impl IntoIterator<Item = S>) -> Result<()> {
+        mirrors::check(host, urls)
     }
 
     /// Also files on web servers: `https://…`, and `http://…` where the policy allows it.
@@ -120,6 +138,10 @@ impl Sources {
         self.by_schemes.iter().find(|(schemes, _)| schemes.contains(&scheme)).map(|(_, source)| source)
     }
 
+    fn mirrors_for(&self, asking: &Asking) -> Option<&Mirrors> {
+        asking.mirrors.then_some(&self.mirrors)
+    }
+
     /// What pushes to a target, for work that ends with this.
     pub(crate) fn pusher(&self, target: &ModelRef, cancel: &Cancel) -> Result<Pusher> {
         match self.of(target).filter(|source| source.sink().is_some()) {
@@ -135,10 +157,13 @@ impl Sources {
         &self,
         source: &Arc<dyn Source>,
         kind: ArtifactKind,
-        file: RemoteFile,
+        mut file: RemoteFile,
         client: Client,
         asking: &Asking,
     ) -> Result<RemoteContent> {
+        if let (Expected::Nothing, ArtifactKind::File, Some(digest)) = (file.expected, kind, asking.digest) {
+            file.expected = Expected::Sha256(digest);
+        }
         let path = if kind == ArtifactKind::File { String::new() } else { file.path.clone() };
         let observer = asking.observer.clone();
         let has_digest = asking.has_digest || file.expected != Expected::Nothing;
@@ -158,9 +183,13 @@ impl Sources {
             }
             _ => {
                 let expected = sha256_of(&file);
+                let registry = file.registry.clone();
                 let reader = RemoteReader::new(source.clone(), file, client, observer)?;
+                let mirrors = self
+                    .mirrors_for(asking)
+                    .and_then(|mirrors| mirrors.of(reader.url(), registry.as_deref(), &asking.cancel));
                 let validator = reader.validator().map(|validator| validator.as_str().to_owned());
-                let reader = Arc::new(reader.with_connections(self.connections));
+                let reader = Arc::new(reader.with_connections(self.connections).with_mirrors(mirrors));
                 Ok(RemoteContent { path, expected, validator, reader })
             }
         }
@@ -215,6 +244,7 @@ impl Resolver for Sources {
         asking.cancel.check(|| format!("asking for {}", reference.shown()))?;
         let client = self.client.with_cancel(&asking.cancel);
         let cx = Cx::new(&client, &*asking.observer).with_selection(&selection.include, &selection.exclude);
+        let cx = cx.with_mirrors(self.mirrors_for(asking));
         let Listing { pinned, kind, files, name, named_by, .. } = source.resolve(reference, &cx)?;
         let files = files
             .into_iter()
@@ -227,6 +257,10 @@ impl Resolver for Sources {
 impl fmt::Debug for Sources {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let schemes: Vec<_> = self.by_schemes.iter().flat_map(|(schemes, _)| *schemes).collect();
-        f.debug_struct("Sources").field("client", &self.client).field("schemes", &schemes).finish_non_exhaustive()
+        f.debug_struct("Sources")
+            .field("client", &self.client)
+            .field("schemes", &schemes)
+            .field("mirrors", &self.mirrors)
+            .finish_non_exhaustive()
     }
 }

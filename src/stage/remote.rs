@@ -194,8 +194,8 @@ impl Question {
         if let Some(record) = held.clone().filter(|record| self.needs_no_answer(sources, record)) {
             return self.given(store, record, flight);
         }
-        let has_digest = self.options.digest.is_some();
-        let asking = Asking { observer: observer.clone(), cancel: cancel.clone(), has_digest };
+        let (digest, has_digest) = (self.options.digest, self.options.digest.is_some());
+        let asking = Asking { observer: observer.clone(), cancel: cancel.clone(), has_digest, digest, mirrors: true };
         match (self.ask(sources, held.as_ref(), &asking), held) {
             (Ok(Some(remote)), _) => self.fetch(remote, flight, observer),
             (Ok(None), Some(record)) => self.given(store, record, flight),

@@ -1,5 +1,6 @@
 //! What is kept in `store.json` for everybody who uses the root: how much it may hold.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
@@ -28,6 +29,10 @@ pub struct Config {
     /// itself; the command does.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub allow_net: Vec<String>,
+    /// By host, the URLs of servers that have what it has: see `Sources::with_mirrors`. The library does not go by them by itself;
+    /// the command does.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub mirrors: BTreeMap<String, Vec<String>>,
 }
 
 impl Config {
@@ -79,7 +84,7 @@ impl Store {
             _ => Map::new(),
         };
         let new = serde_json::to_value(&config).map_err(|e| self.store_json_error(&e))?;
-        for absent in ["sealed", "allow_net"] {
+        for absent in ["sealed", "allow_net", "mirrors"] {
             quota.remove(absent); // what is not set is not written
         }
         quota.extend(new.as_object().cloned().unwrap_or_default());

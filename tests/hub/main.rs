@@ -16,6 +16,7 @@ mod faults;
 mod held;
 mod kills;
 mod listings;
+mod mirrors;
 mod options;
 mod readme;
 mod refusals;

@@ -11,6 +11,7 @@ mod addresses;
 mod answers;
 mod credentials;
 mod machine;
+mod mirrors;
 mod nginx;
 mod parts;
 mod payloads;

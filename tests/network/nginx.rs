@@ -13,7 +13,7 @@ use crate::{Told, client, read, reader, resolve};
 pub(crate) struct Nginx {
     pub(crate) port: u16,
     pub(crate) host: Host,
-    _running: Running,
+    pub(crate) running: Running,
 }
 
 impl Nginx {
@@ -49,14 +49,14 @@ impl Nginx {
             assert!(has_ended.is_none(), "{}", fs::read_to_string(host.path("error.log")).unwrap_or_default());
             TcpStream::connect(("127.0.0.1", port)).is_ok()
         });
-        Some(Nginx { port, host, _running: running })
+        Some(Nginx { port, host, running })
     }
 
-    fn url(&self, path: &str) -> String {
+    pub(crate) fn url(&self, path: &str) -> String {
         format!("http://127.0.0.1:{}{path}", self.port)
     }
 
-    fn rule(&self) -> String {
+    pub(crate) fn rule(&self) -> String {
         format!("127.0.0.1:{}", self.port)
     }
 }

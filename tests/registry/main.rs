@@ -12,6 +12,7 @@ mod wire;
 mod access;
 mod hostile;
 mod login;
+mod mirrors;
 mod pull;
 mod push;
 mod readme;

@@ -26,7 +26,7 @@ pub(crate) struct Registry {
     port: u16,
     /// The port of the server of tokens.
     token_port: Option<u16>,
-    _servers: Vec<Running>,
+    servers: Vec<Running>,
 }
 
 impl Registry {
@@ -100,7 +100,11 @@ impl Registry {
         let child = command.stdout(log.try_clone().unwrap()).stderr(log).stdin(Stdio::null()).spawn().unwrap();
         servers.push(Running(child));
         wait_until("the registry listens", || TcpStream::connect(("127.0.0.1", port)).is_ok());
-        Some(Registry { dir, port, token_port, _servers: servers })
+        Some(Registry { dir, port, token_port, servers })
+    }
+
+    pub(crate) fn stop(&mut self) {
+        self.servers.clear();
     }
 
     /// `127.0.0.1:PORT`

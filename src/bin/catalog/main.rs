@@ -7,6 +7,7 @@ mod app;
 mod args;
 mod completions;
 mod config;
+mod config_key;
 mod doctor;
 mod du;
 mod failure;

@@ -43,8 +43,11 @@ pub(crate) struct Net {
 impl Net {
     /// The catalog, which fetches what the policy allows: that of the options, of the environment and of the root.
     pub(crate) fn apply(&self, catalog: FsCatalog, cancel: &Cancel) -> catalog_core::Result<FsCatalog> {
-        let policy = self.policy(&catalog.config()?)?;
-        let sources = Sources::with_options(policy, self.options(cancel))?.with_connections(self.connections.into());
+        let config = catalog.config()?;
+        let sources = Sources::with_options(self.policy(&config)?, self.options(cancel))?;
+        let sources =
+            config.mirrors.iter().try_fold(sources, |sources, (host, urls)| sources.with_mirrors(host, urls))?;
+        let sources = sources.with_connections(self.connections.into());
         let sources = sources.http().hf_with(HfOptions::from_env).oci_with(OciOptions::from_env);
         Ok(catalog.with_sources(sources.s3_with(S3Options::from_env)))
     }

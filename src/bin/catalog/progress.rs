@@ -174,6 +174,7 @@ fn note_of(event: &Event<'_>) -> Option<String> {
         Event::NotAsked { what, why, .. } => {
             format!("nobody was asked what {what} means now ({why})")
         }
+        Event::AskedElsewhere { what, why, .. } => format!("{what}: {why}; another server is asked"),
         Event::UseNotNoted { what, .. } => format!(
             "that {what} is used cannot be noted here, so `gc` may take it for unused: hold it with `catalog lease`, or \
              let this user write to the folder uses/ of the root"

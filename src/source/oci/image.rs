@@ -94,7 +94,7 @@ impl Version {
 }
 
 /// The server that answers for a registry.
-pub(super) fn server_of(host: &str) -> &str {
+pub(crate) fn server_of(host: &str) -> &str {
     if host == DOCKER_HUB.0 { DOCKER_HUB.1 } else { host }
 }
 

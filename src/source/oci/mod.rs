@@ -26,6 +26,7 @@ mod outboards;
 mod push;
 mod upload;
 
+pub(crate) use image::server_of;
 pub use login::{InvalidOciPlace, OciLogins, OciPlace};
 pub use options::OciOptions;
 
@@ -74,6 +75,7 @@ use crate::error::{Error, NetError, Result};
 use crate::excerpt::excerpt;
 use crate::model_ref::ModelRef;
 use crate::net::{Response, is_local, shown, shown_text};
+use crate::observer::Event;
 use access::{Access, For};
 use image::{Image, Version};
 use manifest::Content;
@@ -147,23 +149,68 @@ impl OciSource {
         act(&self.access.headers(&asked), &refuse).map_err(name_helper)
     }
 
-    /// A manifest, and the digest of its bytes.
-    fn manifest(&self, image: &Image, cx: &Cx<'_>) -> Result<(Digest, Vec<u8>)> {
+    /// A manifest. By its digest it may come from anywhere. What a tag means is the registry's word, and a mirror's only if the
+    /// registry does not answer.
+    fn manifest(&self, image: &Image, cx: &Cx<'_>) -> Result<Manifest> {
+        let is_tag = matches!(image.version, Version::Tag(_));
+        if let Some(manifest) = if is_tag { None } else { manifest_at_mirror(image, cx)? } {
+            return Ok(manifest);
+        }
         let url = url_of(image, cx, &["manifests", &image.version.text()])?;
-        let (response, bytes) = self.with_access(image, cx, |headers, refuse| {
+        let answer = self.with_access(image, cx, |headers, refuse| {
             let request = cx.client.get(&url).with_header("accept", manifest::MEDIA_TYPES).with_headers(headers);
             request.read_or(MAX_MANIFEST_BYTES, cx.observer, refuse)
-        })?;
-        let actual = Digest::sha256_of(&bytes);
+        });
+        match answer {
+            Err(error) if is_tag && error.is_unreachable() => {
+                let Some(manifest) = manifest_at_mirror(image, cx)? else { return Err(error) };
+                tracing::warn!(url, %error, by = manifest.named_by, "a mirror has said what the tag means");
+                let why = format!("{error}; {} has said what the tag means", manifest.named_by);
+                cx.observer.on(&Event::AskedElsewhere { what: &shown_text(&url), why: &why });
+                Ok(manifest)
+            }
+            answer => Manifest::read(image, &url, image.host.clone(), answer?),
+        }
+    }
+}
+
+struct Manifest {
+    digest: Digest,
+    bytes: Vec<u8>,
+    /// The host by whose word the digest is the one that was asked for.
+    named_by: String,
+}
+
+impl Manifest {
+    fn read(image: &Image, url: &str, host: String, (response, bytes): (Response, Vec<u8>)) -> Result<Self> {
+        let digest = Digest::sha256_of(&bytes);
         let expected = match &image.version {
             Version::Digest(digest) => Some(*digest),
             Version::Tag(_) => named_by(&response),
         };
-        match expected.filter(|expected| *expected != actual) {
-            Some(expected) => Err(Error::DigestMismatch { path: shown_text(&url).into(), expected, actual }),
-            None => Ok((actual, bytes)),
+        match expected.filter(|expected| *expected != digest) {
+            Some(expected) => Err(Error::DigestMismatch { path: shown_text(url).into(), expected, actual: digest }),
+            None => Ok(Manifest { digest, bytes, named_by: host }),
         }
     }
+}
+
+/// What the first mirror has that has it.
+fn manifest_at_mirror(image: &Image, cx: &Cx<'_>) -> Result<Option<Manifest>> {
+    let url = url_of(image, cx, &["manifests", &image.version.text()])?;
+    let url = Url::parse(&url).map_err(|_| Error::Net { url, source: NetError::malformed("it is no URL") })?;
+    let Some(mirrors) = cx.mirrors.and_then(|mirrors| mirrors.of(&url, Some(&image.host), cx.cancel())) else {
+        return Ok(None);
+    };
+    mirrors.ask(cx.observer, |asked| {
+        let request = asked.client.get(asked.url.as_str()).with_header("accept", manifest::MEDIA_TYPES);
+        let answer = request.with_headers(asked.headers).read_or(MAX_MANIFEST_BYTES, cx.observer, &refusal)?;
+        let host = match image.version {
+            Version::Digest(_) => image.host.clone(),
+            Version::Tag(_) => asked.url.host_str().unwrap_or_default().to_owned(),
+        };
+        Manifest::read(image, asked.url.as_str(), host, answer)
+    })
 }
 
 impl Source for OciSource {
@@ -171,11 +218,12 @@ impl Source for OciSource {
         let image = image_of(reference)?;
         let selection = Selection::new(cx.include, cx.exclude);
         let fail = |detail: String| Error::Net { url: reference.shown(), source: NetError::NoModel { detail } };
-        let (pinned, bytes) = self.manifest(&image, cx)?;
-        let (kind, files, named_in) = match manifest::read(&bytes, &selection).map_err(fail)? {
-            Content::Files(kind, files) => (kind, files, pinned),
+        let named = self.manifest(&image, cx)?;
+        let (kind, files, named_in) = match manifest::read(&named.bytes, &selection).map_err(fail)? {
+            Content::Files(kind, files) => (kind, files, named.digest),
             Content::Manifest(digest) => {
-                let (_, bytes) = self.manifest(&Image { version: Version::Digest(digest), ..image.clone() }, cx)?;
+                let Manifest { bytes, .. } =
+                    self.manifest(&Image { version: Version::Digest(digest), ..image.clone() }, cx)?;
                 match manifest::read(&bytes, &selection).map_err(fail)? {
                     Content::Files(kind, files) => (kind, files, digest),
                     Content::Manifest(_) => return Err(fail("it is a list of lists".into())),
@@ -188,13 +236,14 @@ impl Source for OciSource {
         };
         let file = |file: manifest::LayerFile| {
             let url = url_of(&image, cx, &["blobs", &file.digest.to_string()])?;
-            let remote = RemoteFile::new(file.path, url).with_size(file.size_bytes).with_manifest(named_in);
-            Ok(remote.with_expected(Expected::Sha256(file.digest)))
+            let mut remote = RemoteFile::new(file.path, url).with_size(file.size_bytes).with_manifest(named_in);
+            (remote.expected, remote.registry) = (Expected::Sha256(file.digest), Some(image.host.clone()));
+            Ok(remote)
         };
         let files = files.into_iter().map(file).collect::<Result<_>>()?;
         let is_fixed = matches!(image.version, Version::Digest(_));
-        let listing = Listing::new(name, kind, files).with_named_by(Some(image.host));
-        Ok(listing.with_pinned(pinned.to_string(), is_fixed))
+        let listing = Listing::new(name, kind, files).with_named_by(Some(named.named_by));
+        Ok(listing.with_pinned(named.digest.to_string(), is_fixed))
     }
 
     /// A digest.
