@@ -46,6 +46,8 @@ pub use range::{ContentRange, Validator};
 pub use request::Request;
 #[cfg(feature = "s3")]
 pub(crate) use request::Sign;
+#[cfg(feature = "s3")]
+pub(crate) use retry::random;
 pub use rule::Purpose;
 
 use url::Url;

@@ -16,6 +16,7 @@ mod access;
 mod credentials;
 mod hostile;
 mod pull;
+mod push;
 
 use std::time::Duration;
 

@@ -59,6 +59,7 @@ impl Seaweed {
                     &format!("-s3.config={}", weed.users()),
                     "-s3.port.iceberg=0",
                     "-s3.port.lance=0",
+                    "-s3.autoCreateBucket=false",
                     "-master.volumeSizeLimitMB=64",
                     "-volume.max=100",
                     "-master.telemetry=false",
@@ -91,6 +92,7 @@ impl Seaweed {
                     &format!("-s3.config={}", weed.users()),
                     "-s3.port.iceberg=0",
                     "-s3.port.lance=0",
+                    "-s3.autoCreateBucket=false",
                 ],
             );
         })

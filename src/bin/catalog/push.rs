@@ -12,21 +12,23 @@ use crate::interrupt::cancel_on_signal;
 use crate::net::Net;
 use crate::progress::Progress;
 
-/// Push models to an OCI registry
+/// Push models to an OCI registry or an S3 bucket
 ///
 /// What is pushed is what is stored, under the same digests, so other tools read it, and a catalog elsewhere stages it with
 /// `catalog stage TARGET`. Nothing is sent that is there. A push that was interrupted goes on where it was when the same is
-/// pushed again. Logins are those of skopeo, podman and docker.
+/// pushed again. Logins are those of skopeo, podman and docker; credentials of buckets those of the AWS tools.
 ///
-/// Several models are pushed below a TARGET that ends in `/`, each into a repository that is called as its id is.
+/// Several models are pushed below a TARGET that ends in `/`, each into a repository that is called as its id is. In a bucket, what
+/// is below a prefix is an image layout, in which each model has its NAME, or that of its id.
 #[derive(clap::Args)]
 #[command(override_usage = "catalog push [OPTIONS] <ID|REF>... <TARGET>\n       catalog push [OPTIONS] --all <TARGET>")]
 #[command(after_help = "Examples:
   catalog push llama3 oci://registry.example.org/models/llama3:8b --allow-net registry.example.org
   catalog push llama3 oci://registry.example.org/models/llama3 --tag 8b --tag stable
-  catalog push --all oci://registry.example.org/models/ --dry-run")]
+  catalog push --all oci://registry.example.org/models/ --dry-run
+  catalog push llama3 s3://models/team --allow-net models.s3.eu-central-1.amazonaws.com")]
 pub(crate) struct Args {
-    /// The models, and last where they are pushed: oci://HOST[:PORT]/NAME[:TAG]
+    /// The models, and last where they are pushed: oci://HOST[:PORT]/NAME[:TAG] or s3://BUCKET/PREFIX[#NAME]
     #[arg(value_name = "ID|REF|TARGET", required = true)]
     args: Vec<String>,
     /// Every model that is here

@@ -46,7 +46,7 @@ pub(super) fn objects(bucket: &Bucket<'_>, url: &Url, prefix: &str, cx: &Cx<'_>)
 }
 
 /// A `+` is no blank to all servers.
-fn escape_blanks(url: &mut Url) {
+pub(super) fn escape_blanks(url: &mut Url) {
     if let Some(query) = url.query().map(|query| query.replace('+', "%20")) {
         url.set_query(Some(&query));
     }

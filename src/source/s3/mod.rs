@@ -2,6 +2,9 @@
 //!
 //! ```text
 //! place.rs        what a reference names
+//! push.rs         buckets as somewhere that models can be pushed to
+//! upload.rs       one object on its way; parts.rs: a large one
+//! layout.rs       what a bucket has below the prefix of models: an image layout
 //! bucket.rs       requests to a bucket, signed each time that they are made
 //! list.rs         the objects below a prefix
 //! xml.rs          what S3 says in XML
@@ -13,10 +16,14 @@
 mod bucket;
 mod credentials;
 mod environment;
+mod layout;
 mod list;
 mod options;
+mod parts;
 mod place;
 mod profile;
+mod push;
+mod upload;
 mod xml;
 
 pub use options::S3Options;
@@ -28,7 +35,7 @@ use base64::engine::general_purpose::STANDARD;
 
 use super::lazy::Lazy;
 use super::selection::Selection;
-use super::{Cx, Expected, Listing, Opened, RemoteFile, Source, ranged};
+use super::{Cx, Expected, Listing, Opened, RemoteFile, Sink, Source, ranged};
 use crate::digest::Digest;
 use crate::entry::ArtifactKind;
 use crate::error::{Error, NetError, Result};
@@ -123,7 +130,7 @@ impl S3Source {
         let pinned = list::fingerprint(&files);
         let file = |(path, object): (&str, &xml::Object)| {
             if object.may_have_sha256() {
-                let place = Place { key: object.key.clone(), version: None, ..place.clone() };
+                let place = Place { key: object.key.clone(), ..place.clone() };
                 return Ok(self.object(&place, cx)?.into_file(path));
             }
             let url = bucket.options.url(&place.bucket, &object.key)?;
@@ -195,6 +202,10 @@ impl Source for S3Source {
     /// A version of an object.
     fn fixed(&self, reference: &ModelRef) -> Option<String> {
         place_of(reference).ok()?.version
+    }
+
+    fn sink(&self) -> Option<&dyn Sink> {
+        Some(self)
     }
 
     /// S3 takes no notice of `If-Range`.

@@ -11,7 +11,7 @@ use super::profile::Profile;
 use crate::error::{Error, Result};
 
 /// What stands in a path as it is, by the rules for signatures.
-const ESCAPED: AsciiSet = NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b'/');
+pub(super) const ESCAPED: AsciiSet = NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b'/');
 
 /// The region of a server that is not AWS's, and of one that nobody has named a region for.
 const DEFAULT_REGION: &str = "us-east-1";

@@ -1,8 +1,11 @@
-//! What a reference names: `s3://bucket/key`, and `s3://bucket/prefix/` for all below it.
+//! What a reference names: `s3://bucket/key`; `s3://bucket/prefix/` for all below it; `s3://bucket/prefix#name` for a model that was
+//! pushed to there.
 //!
 //! The key is percent-decoded, once: `%20` is a blank, as in every other URL, and `%25` is a percent sign.
 
 use percent_encoding::percent_decode_str;
+
+use crate::digest::Digest;
 
 /// Before the version of an object.
 const VERSION: &str = "?versionId=";
@@ -17,15 +20,36 @@ pub(super) struct Place {
     pub(super) key: String,
     /// Of the object.
     pub(super) version: Option<String>,
+    /// Of a model that was pushed to below the key.
+    pub(super) name: Option<Name>,
+}
+
+/// What a pushed model is known by.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Name {
+    Tag(String),
+    /// Of its manifest.
+    Digest(Digest),
+}
+
+impl Name {
+    /// What stands after the `#`.
+    pub(super) fn parse(text: &str) -> Option<Self> {
+        match text.parse() {
+            Ok(digest) => Some(Name::Digest(digest)),
+            Err(_) => is_name(text).then(|| Name::Tag(text.to_owned())),
+        }
+    }
 }
 
 impl Place {
     /// Reads the URL of a reference. The error says why it names nothing.
     pub(super) fn parse(url: &str) -> Result<Self, &'static str> {
         let rest = url.strip_prefix("s3://").ok_or("it does not begin with s3://")?;
-        if rest.contains('#') {
-            return Err("it has a `#` in it; write %23 for one that is part of a key");
-        }
+        let (rest, name) = match rest.split_once('#') {
+            Some((rest, name)) => (rest, Some(Name::parse(name).ok_or("what follows the `#` is no name of a model")?)),
+            None => (rest, None),
+        };
         let (bucket, key) = rest.split_once('/').unwrap_or((rest, ""));
         if !is_bucket(bucket) {
             return Err(
@@ -42,9 +66,9 @@ impl Place {
         if !is_key(&key) {
             return Err("its key has a `.` or `..` between slashes, or a control character, or is too long");
         }
-        let place = Place { bucket: bucket.to_owned(), key, version };
+        let place = Place { bucket: bucket.to_owned(), key, version, name };
         match &place.version {
-            Some(_) if place.is_tree() => Err("only an object has versions"),
+            Some(_) if place.is_tree() || place.name.is_some() => Err("only an object has versions"),
             _ => Ok(place),
         }
     }
@@ -58,6 +82,44 @@ impl Place {
     pub(super) fn label(&self) -> &str {
         self.key.rsplit('/').find(|part| !part.is_empty()).unwrap_or(&self.bucket)
     }
+}
+
+/// By the rules of image layouts: words with one of `-._:@+` or `--` between them, and slashes between those. What looks like a
+/// digest is none.
+pub(super) fn is_name(text: &str) -> bool {
+    let is_between = |c: char| matches!(c, '-' | '.' | '_' | ':' | '@' | '+');
+    let is_word = |word: &str| !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    let is_part = |part: &str| part.replace("--", "-").split(is_between).all(is_word);
+    text.len() <= 255 && !text.starts_with("sha256:") && text.split('/').all(is_part)
+}
+
+/// What the model of an id is called, where the user has not said it: the id itself, if it can be a name, else what is left of
+/// it. `None`: nothing is.
+pub(super) fn name_of(id: &str) -> Option<String> {
+    if is_name(id) {
+        return Some(id.to_owned());
+    }
+    // One `.` or `-` for all that is between two words.
+    let part = |text: &str| {
+        let mut part = String::new();
+        let mut between = "";
+        for c in text.chars() {
+            match c {
+                c if c.is_ascii_alphanumeric() => {
+                    part.push_str(if part.is_empty() { "" } else { between });
+                    part.push(c);
+                    between = "";
+                }
+                '.' => between = ".",
+                _ if between.is_empty() => between = "-",
+                _ => {}
+            }
+        }
+        part
+    };
+    let text = id.split_once(":/").map_or(id, |(_, rest)| rest);
+    let name = text.split('/').map(part).filter(|part| !part.is_empty()).collect::<Vec<_>>().join("/");
+    is_name(&name).then_some(name)
 }
 
 /// It is the first label of a host, or the first part of a path, and can be no other thing there.
@@ -104,7 +166,7 @@ mod tests {
     ) {
         let place = Place::parse(url).unwrap();
         let version = version.map(str::to_owned);
-        assert_eq!(place, Place { bucket: bucket.into(), key: key.into(), version });
+        assert_eq!(place, Place { bucket: bucket.into(), key: key.into(), version, name: None });
         assert_eq!((place.label(), place.is_tree()), (label, key.is_empty() || key.ends_with('/')));
     }
 
@@ -124,9 +186,34 @@ mod tests {
     #[case("s3://b/k?versionId=", "id of a version")]
     #[case("s3://b/k?versionId=a&x=b", "id of a version")]
     #[case("s3://b/k/?versionId=a", "only an object")]
-    #[case("s3://b/k#x", "a `#`")]
+    #[case("s3://b/k#", "name of a model")]
+    #[case("s3://b/k#a b", "name of a model")]
+    #[case("s3://b/k#a/", "name of a model")]
+    #[case("s3://b/k#sha256:12", "name of a model")]
+    #[case("s3://b/k?versionId=a#x", "only an object")]
     fn what_names_nothing(#[case] url: &str, #[case] problem: &str) {
         let error = Place::parse(url).unwrap_err();
         assert!(error.contains(problem), "{error}");
+    }
+
+    #[test]
+    fn what_was_pushed() {
+        let name = |text: &str| Place::parse(text).unwrap().name.unwrap();
+        assert_eq!(name("s3://b/p#llama3"), Name::Tag("llama3".into()));
+        let digest = Digest::sha256_of(b"");
+        assert_eq!(name(&format!("s3://b#{digest}")), Name::Digest(digest));
+    }
+
+    #[rstest]
+    #[case("llama3:8b", Some("llama3:8b"))]
+    #[case("hf:Org/Repo-GGUF@3f2a", Some("hf:Org/Repo-GGUF@3f2a"))]
+    #[case("hf:org/repo/sub/A__b.gguf", Some("hf-org/repo/sub/A-b.gguf"))]
+    #[case("file:/Models/My model (1).gguf", Some("Models/My-model-1.gguf"))]
+    #[case("s3://bucket/a/#b", Some("bucket/a/b"))]
+    #[case("..", None)]
+    #[case("日本", None)]
+    fn what_a_model_is_called(#[case] id: &str, #[case] name: Option<&str>) {
+        assert_eq!(name_of(id).as_deref(), name);
+        assert!(name.is_none_or(is_name));
     }
 }

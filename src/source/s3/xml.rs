@@ -51,6 +51,53 @@ pub(super) struct Refusal {
     pub(super) region: Option<String>,
 }
 
+/// An upload in parts that has begun.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(super) struct Begun {
+    pub(super) upload_id: String,
+}
+
+/// What there is of one.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(super) struct Parts {
+    #[serde(default, rename = "Part")]
+    pub(super) parts: Vec<Part>,
+    pub(super) is_truncated: bool,
+    pub(super) next_part_number_marker: Option<String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub(super) struct Part {
+    #[serde(rename = "PartNumber")]
+    pub(super) number: u32,
+    #[serde(rename = "ETag")]
+    pub(super) etag: String,
+    #[serde(rename = "Size")]
+    pub(super) size: u64,
+    #[serde(rename = "ChecksumSHA256")]
+    pub(super) sha256: Option<String>,
+}
+
+/// One that is done. Errors come with the status of a success.
+#[derive(Debug, Deserialize)]
+pub(super) struct Completed {
+    #[serde(rename = "ETag")]
+    pub(super) etag: String,
+}
+
+/// What is said of a request to end one: of each part its number, its tag and its SHA-256, in base64.
+pub(super) fn completing<'p>(parts: impl Iterator<Item = (u32, &'p str, &'p str)>) -> String {
+    let part = |(number, etag, sha256): (u32, &str, &str)| {
+        let etag = quick_xml::escape::escape(etag);
+        format!(
+            "<Part><PartNumber>{number}</PartNumber><ETag>{etag}</ETag><ChecksumSHA256>{sha256}</ChecksumSHA256></Part>"
+        )
+    };
+    format!("<CompleteMultipartUpload>{}</CompleteMultipartUpload>", parts.map(part).collect::<String>())
+}
+
 pub(super) fn page(bytes: &[u8]) -> Result<Page, String> {
     read(bytes)
 }
@@ -72,7 +119,7 @@ impl Refusal {
     }
 }
 
-fn read<T: for<'de> Deserialize<'de>>(bytes: &[u8]) -> Result<T, String> {
+pub(super) fn read<T: for<'de> Deserialize<'de>>(bytes: &[u8]) -> Result<T, String> {
     let text = std::str::from_utf8(bytes).map_err(|_| "it is not UTF-8".to_owned())?;
     from_str(text).map_err(|e| excerpt(&e.to_string()))
 }

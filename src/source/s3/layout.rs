@@ -1,0 +1,205 @@
+//! What a bucket has below the prefix of models: an OCI image layout, so that the tools of images read it when it is copied to a
+//! disk.
+//!
+//! ```text
+//! PREFIX/oci-layout            which version of it
+//! PREFIX/index.json            manifests, each under its names; changed by compare and swap
+//! PREFIX/blobs/sha256/HEX      what hashes to that: manifests, and what they name
+//! PREFIX/outboards/sha256/HEX  what each MiB of the files of the manifest with this digest is; other tools pass it over
+//! ```
+//!
+//! Source: the [OCI image specification](https://github.com/opencontainers/image-spec/blob/main/image-layout.md).
+
+use percent_encoding::utf8_percent_encode;
+use serde_json::{Map, Value, json};
+
+use super::options::ESCAPED;
+use super::place::{Name, Place};
+use crate::digest::Digest;
+
+/// More than an index of a hundred thousand names has.
+pub(super) const MAX_INDEX_BYTES: u64 = 32 << 20;
+
+pub(super) const INDEX: &str = "index.json";
+
+/// The file that says what it is, and all that is in it.
+pub(super) const MARK: (&str, &str) = ("oci-layout", r#"{"imageLayoutVersion":"1.0.0"}"#);
+
+pub(super) const INDEX_TYPE: &str = "application/vnd.oci.image.index.v1+json";
+
+pub(super) const OUTBOARDS_TYPE: &str = "application/vnd.catalog-core.outboards.v1";
+
+const MANIFEST_TYPE: &str = "application/vnd.oci.image.manifest.v1+json";
+
+const NAME: &str = "org.opencontainers.image.ref.name";
+
+/// The layout below one prefix.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Layout {
+    pub(super) bucket: String,
+    /// Ends with a slash, or is empty.
+    prefix: String,
+    pub(super) name: Option<Name>,
+}
+
+impl Layout {
+    pub(super) fn of(place: Place) -> Self {
+        let Place { bucket, key, name, .. } = place;
+        let prefix = key.trim_end_matches('/');
+        let prefix = if prefix.is_empty() { String::new() } else { format!("{prefix}/") };
+        Layout { bucket, prefix, name }
+    }
+
+    pub(super) fn key(&self, below: &str) -> String {
+        format!("{}{below}", self.prefix)
+    }
+
+    pub(super) fn blob(&self, digest: &Digest) -> String {
+        self.key(&format!("blobs/sha256/{}", digest.to_hex()))
+    }
+
+    pub(super) fn outboards(&self, manifest: &Digest) -> String {
+        self.key(&format!("outboards/sha256/{}", manifest.to_hex()))
+    }
+
+    /// The reference to where it is, without a name.
+    pub(super) fn place(&self) -> String {
+        let prefix = utf8_percent_encode(self.prefix.trim_end_matches('/'), &ESCAPED);
+        format!("s3://{}/{prefix}", self.bucket).trim_end_matches('/').to_owned()
+    }
+
+    /// The reference to what it has under a name or a digest.
+    pub(super) fn reference(&self, name: &str) -> String {
+        format!("{}#{name}", self.place())
+    }
+}
+
+#[cfg(test)]
+/// What the index has under a name. The error says why that cannot be told.
+pub(super) fn find(index: &[u8], name: &str) -> Result<Option<Digest>, String> {
+    let index = read(index)?;
+    let mut found = manifests(&index).filter(|manifest| name_of(manifest) == Some(name)).map(digest_of);
+    match (found.next(), found.next()) {
+        (Some(_), Some(_)) => Err(format!("it has two manifests under the name {name:?}")),
+        (Some(digest), None) => digest.map(Some).ok_or_else(|| "it has a manifest without a digest".to_owned()),
+        (None, _) => Ok(None),
+    }
+}
+
+#[cfg(test)]
+/// Some names that the index has, for an error.
+pub(super) fn some_names(index: &[u8]) -> Vec<String> {
+    let Ok(index) = read(index) else { return Vec::new() };
+    let names = manifests(&index).filter_map(name_of).map(str::to_owned);
+    names.take(10).collect()
+}
+
+/// The index in which a manifest has these names, and nothing else has; `None`: it is that already. What is not understood stays.
+pub(super) fn with_names(
+    index: Option<&[u8]>,
+    digest: &Digest,
+    size_bytes: u64,
+    names: &[String],
+) -> Result<Option<Vec<u8>>, String> {
+    let mut index = match index {
+        Some(bytes) => read(bytes)?,
+        None => Map::from_iter([
+            ("schemaVersion".to_owned(), json!(2)),
+            ("mediaType".to_owned(), json!(INDEX_TYPE)),
+            ("manifests".to_owned(), json!([])),
+        ]),
+    };
+    let is_own = |manifest: &Value| digest_of(manifest) == Some(*digest);
+    let is_named = |name: &String| {
+        let mut named = manifests(&index).filter(|manifest| name_of(manifest) == Some(name));
+        named.next().is_some_and(is_own) && named.next().is_none()
+    };
+    let missing: Vec<&String> = names.iter().filter(|name| !is_named(name)).collect();
+    if missing.is_empty() {
+        return Ok(None);
+    }
+    let Some(Value::Array(all)) = index.get_mut("manifests") else { return Err("it has no manifests".into()) };
+    all.retain(|manifest| !missing.iter().any(|name| name_of(manifest) == Some(name)));
+    for name in missing {
+        let annotations = json!({ NAME: name });
+        let digest = digest.to_string();
+        all.push(json!({"mediaType": MANIFEST_TYPE, "digest": digest, "size": size_bytes, "annotations": annotations}));
+    }
+    serde_json::to_vec(&index).map(Some).map_err(|e| e.to_string())
+}
+
+fn read(bytes: &[u8]) -> Result<Map<String, Value>, String> {
+    let index: Map<String, Value> = serde_json::from_slice(bytes).map_err(|e| format!("it is no index: {e}"))?;
+    match (index.get("schemaVersion").and_then(Value::as_u64), index.get("manifests")) {
+        (Some(2), Some(Value::Array(_))) => Ok(index),
+        _ => Err("it is no index of version 2 with a list of manifests".into()),
+    }
+}
+
+fn manifests(index: &Map<String, Value>) -> impl Iterator<Item = &Value> {
+    index.get("manifests").and_then(Value::as_array).into_iter().flatten()
+}
+
+fn name_of(manifest: &Value) -> Option<&str> {
+    manifest.get("annotations")?.get(NAME)?.as_str()
+}
+
+fn digest_of(manifest: &Value) -> Option<Digest> {
+    manifest.get("digest")?.as_str()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(names: &[&str]) -> Vec<String> {
+        names.iter().map(|name| (*name).to_owned()).collect()
+    }
+
+    // Red when what somebody else has put there goes, when a name leads to two manifests, or when what is right is written again.
+    #[test]
+    fn names_are_added() {
+        let (one, two) = (Digest::sha256_of(b"1"), Digest::sha256_of(b"2"));
+        let first = with_names(None, &one, 1, &names(&["a", "b"])).unwrap().unwrap();
+        assert_eq!(with_names(Some(&first), &one, 1, &names(&["b", "a"])), Ok(None));
+        let mut index: Value = serde_json::from_slice(&first).unwrap();
+        index["other"] = json!("kept");
+        index["manifests"].as_array_mut().unwrap().push(json!({"digest": "blake3:0", "size": 1, "more": 2}));
+        let second = with_names(Some(index.to_string().as_bytes()), &two, 2, &names(&["b", "c"])).unwrap().unwrap();
+        let found = |name: &str| find(&second, name).unwrap();
+        assert_eq!([found("a"), found("b"), found("c"), found("d")], [Some(one), Some(two), Some(two), None]);
+        let index: Value = serde_json::from_slice(&second).unwrap();
+        assert_eq!((&index["other"], index["manifests"].as_array().unwrap().len()), (&json!("kept"), 4));
+        assert_eq!(index["manifests"][1]["more"], json!(2));
+        assert_eq!(some_names(&second), ["a", "b", "c"]);
+    }
+
+    // Red when what is no index is written over.
+    #[test]
+    fn what_is_no_index() {
+        for text in
+            ["", "[]", "{}", r#"{"schemaVersion": 1, "manifests": []}"#, r#"{"schemaVersion": 2, "manifests": {}}"#]
+        {
+            with_names(Some(text.as_bytes()), &Digest::sha256_of(b""), 0, &names(&["a"])).unwrap_err();
+            find(text.as_bytes(), "a").unwrap_err();
+        }
+        let twice =
+            json!({"schemaVersion": 2, "manifests": [{"annotations": {NAME: "a"}}, {"annotations": {NAME: "a"}}]});
+        find(twice.to_string().as_bytes(), "a").unwrap_err();
+    }
+
+    #[test]
+    fn where_it_is() {
+        let layout = |text: &str| Layout::of(Place::parse(text).unwrap());
+        for (text, place, key) in [
+            ("s3://b", "s3://b", "index.json"),
+            ("s3://b/", "s3://b", "index.json"),
+            ("s3://b/p%20q/r/#a", "s3://b/p%20q/r", "p q/r/index.json"),
+            ("s3://b/p#a", "s3://b/p", "p/index.json"),
+        ] {
+            let layout = layout(text);
+            assert_eq!((layout.place().as_str(), layout.key(INDEX).as_str()), (place, key), "{text}");
+            assert_eq!(Layout::of(Place::parse(&layout.place()).unwrap()).key(INDEX), key);
+        }
+    }
+}

@@ -1,0 +1,201 @@
+//! Buckets as somewhere that models can be pushed to: an image layout below the prefix.
+
+use std::time::Duration;
+
+use super::layout::{self, INDEX, INDEX_TYPE, Layout, MARK, OUTBOARDS_TYPE};
+use super::place::{self, Name};
+use super::upload::{self, If};
+use super::{S3Source, place_of};
+use crate::digest::Digest;
+use crate::error::{Error, NetError, Result};
+use crate::excerpt::excerpt;
+use crate::model_ref::ModelRef;
+use crate::net::{Payload, random, shown};
+use crate::source::Cx;
+use crate::source::sink::{Outgoing, Sink};
+
+/// How often the index is read again when others have changed it meanwhile. Each time, one of all that try is done.
+const TIMES: u32 = 64;
+
+impl Sink for S3Source {
+    /// A bucket, with the prefix.
+    fn place(&self, target: &ModelRef) -> Result<String> {
+        Ok(layout_of(target)?.place())
+    }
+
+    fn reference(&self, target: &ModelRef, manifest: &Digest) -> Result<String> {
+        Ok(layout_of(target)?.reference(&manifest.to_string()))
+    }
+
+    /// A name of its own, in the same index.
+    fn below(&self, target: &ModelRef, id: &str) -> Result<ModelRef> {
+        let layout = layout_of(target)?;
+        if layout.name.is_some() {
+            return Err(invalid(target, "it names one model; several are pushed to s3://bucket/prefix"));
+        }
+        Ok(ModelRef::Url { url: layout.reference(&own_name(target, id)?) })
+    }
+
+    fn check(&self, target: &ModelRef, manifest: &Digest, tags: &[String]) -> Result<()> {
+        let named = match layout_of(target)?.name {
+            Some(Name::Digest(digest)) => Some(digest),
+            _ => None,
+        };
+        if named.is_some_and(|named| named != *manifest) {
+            return Err(invalid(target, &format!("it names another version than {manifest}, which is pushed")));
+        }
+        match tags.iter().find(|tag| !place::is_name(tag) || tag.contains('/')) {
+            Some(tag) => {
+                let reason = "it is no tag: letters and digits, with one of -._:@+ between them".into();
+                Err(Error::InvalidRef { input: excerpt(tag), reason })
+            }
+            None => Ok(()),
+        }
+    }
+
+    fn holds(&self, target: &ModelRef, manifest: &Digest, cx: &Cx<'_>) -> Result<bool> {
+        let layout = layout_of(target)?;
+        let bucket = self.bucket(cx)?;
+        let url = bucket.options.url(&layout.bucket, &layout.blob(manifest))?;
+        Ok(upload::head(&bucket, &url, cx)?.is_some_and(|head| {
+            let size_bytes = head.size_bytes.unwrap_or(0);
+            head.is(manifest, size_bytes)
+        }))
+    }
+
+    fn has(&self, target: &ModelRef, blob: &Digest, size_bytes: u64, cx: &Cx<'_>) -> Result<bool> {
+        let layout = layout_of(target)?;
+        let bucket = self.bucket(cx)?;
+        let url = bucket.options.url(&layout.bucket, &layout.blob(blob))?;
+        Ok(upload::head(&bucket, &url, cx)?.is_some_and(|head| head.is(blob, size_bytes)))
+    }
+
+    fn put(&self, target: &ModelRef, blob: Outgoing<'_>, cx: &Cx<'_>) -> Result<u64> {
+        let layout = layout_of(target)?;
+        let bucket = self.bucket(cx)?;
+        let url = bucket.options.url(&layout.bucket, &layout.blob(&blob.digest))?;
+        upload::blob(&bucket, &url, &blob, cx)
+    }
+
+    fn attach(&self, target: &ModelRef, manifest: &[u8], outboards: &[u8], cx: &Cx<'_>) -> Result<()> {
+        let layout = layout_of(target)?;
+        let bucket = self.bucket(cx)?;
+        let url = bucket.options.url(&layout.bucket, &layout.outboards(&Digest::sha256_of(manifest)))?;
+        let (digest, payload) = (Digest::sha256_of(outboards), Payload::Bytes(outboards.to_vec()));
+        // Whoever has pushed the same has put the same there.
+        upload::put(&bucket, &url, payload, &digest, OUTBOARDS_TYPE, &If::Absent, cx).map(drop)
+    }
+
+    /// Under the name of the target, else the id, and under `NAME:TAG` for each tag: others have tags of the same words.
+    fn publish(&self, target: &ModelRef, manifest: &[u8], id: &str, tags: &[String], cx: &Cx<'_>) -> Result<()> {
+        let layout = layout_of(target)?;
+        let own = match &layout.name {
+            Some(Name::Tag(name)) => name.clone(),
+            _ => own_name(target, id)?,
+        };
+        let mut names: Vec<String> = tags.iter().map(|tag| format!("{own}:{tag}")).collect();
+        if !matches!(layout.name, Some(Name::Digest(_))) {
+            names.push(own);
+        }
+        let digest = Digest::sha256_of(manifest);
+        let content = Manifest(manifest);
+        self.put(target, Outgoing::new(digest, &content), cx)?;
+        self.name(&layout, &digest, manifest.len() as u64, &names, cx)
+    }
+}
+
+/// A manifest as something that is read by offset.
+struct Manifest<'m>(&'m [u8]);
+
+impl crate::read_at::ReadAt for Manifest<'_> {
+    fn name(&self) -> String {
+        "the manifest".into()
+    }
+
+    fn size_bytes(&self) -> u64 {
+        self.0.len() as u64
+    }
+
+    fn read_exact_at(&self, offset: u64, buffer: &mut [u8]) -> std::io::Result<()> {
+        let start = usize::try_from(offset).unwrap_or(usize::MAX);
+        let part = self.0.get(start..start.saturating_add(buffer.len()));
+        buffer.copy_from_slice(part.ok_or(std::io::ErrorKind::UnexpectedEof)?);
+        Ok(())
+    }
+}
+
+impl S3Source {
+    /// Gives a manifest its names in the index, which others may change at the same time: what was read is what is replaced, or
+    /// nothing is.
+    fn name(&self, layout: &Layout, digest: &Digest, size_bytes: u64, names: &[String], cx: &Cx<'_>) -> Result<()> {
+        if names.is_empty() {
+            return Ok(());
+        }
+        let bucket = self.bucket(cx)?;
+        let url = bucket.options.url(&layout.bucket, &layout.key(INDEX))?;
+        let fail = |detail: String| Error::Net { url: shown(&url), source: NetError::Malformed { detail } };
+        for attempt in 0..TIMES {
+            let before = self.index(layout, cx)?;
+            let (bytes, condition) = match &before {
+                Some((bytes, tag)) => (Some(bytes.as_slice()), If::Tag(tag.clone())),
+                None => (None, If::Absent),
+            };
+            let Some(after) = layout::with_names(bytes, digest, size_bytes, names).map_err(fail)? else {
+                return Ok(());
+            };
+            if before.is_none() {
+                let mark = bucket.options.url(&layout.bucket, &layout.key(MARK.0))?;
+                let (payload, digest) = (Payload::Bytes(MARK.1.into()), Digest::sha256_of(MARK.1.as_bytes()));
+                upload::put(&bucket, &mark, payload, &digest, "application/json", &If::Absent, cx)?;
+            }
+            let sum = Digest::sha256_of(&after);
+            if upload::put(&bucket, &url, Payload::Bytes(after), &sum, INDEX_TYPE, &condition, cx)? {
+                return Ok(());
+            }
+            // Those that were too late do not come back at once.
+            let most = Duration::from_millis(50).saturating_mul(1 << attempt.min(5));
+            cx.cancel().wait(most.mul_f64(random()), || format!("changing {}", shown(&url)))?;
+        }
+        Err(Error::Net {
+            url: shown(&url),
+            source: NetError::unreachable(format!("others have changed it {TIMES} times")),
+        })
+    }
+
+    /// The index, and its tag. `None`: there is none.
+    pub(super) fn index(&self, layout: &Layout, cx: &Cx<'_>) -> Result<Option<(Vec<u8>, String)>> {
+        let bucket = self.bucket(cx)?;
+        let url = bucket.options.url(&layout.bucket, &layout.key(INDEX))?;
+        let asked = bucket
+            .request("GET", &url)
+            .read_or(layout::MAX_INDEX_BYTES, cx.observer, &|response| bucket.refusal(response));
+        let (response, bytes) = match asked {
+            Err(Error::Net { source: NetError::NotFound { reason, .. }, .. })
+                if reason.as_ref().is_none_or(|reason| reason.contains("NoSuchKey")) =>
+            {
+                return Ok(None);
+            }
+            other => other?,
+        };
+        let tag = response.header("etag").map(str::to_owned);
+        let tag = tag.ok_or_else(|| Error::Net { url: shown(&url), source: NetError::malformed("it has no tag") })?;
+        Ok(Some((bytes, tag)))
+    }
+}
+
+fn own_name(target: &ModelRef, id: &str) -> Result<String> {
+    place::name_of(id)
+        .ok_or_else(|| invalid(target, "an id has nothing in it of which a name could be made; write one after a `#`"))
+}
+
+fn invalid(target: &ModelRef, reason: &str) -> Error {
+    Error::InvalidRef { input: excerpt(&target.shown()), reason: reason.into() }
+}
+
+pub(super) fn layout_of(target: &ModelRef) -> Result<Layout> {
+    let place = place_of(target)?;
+    match place.version {
+        Some(_) => Err(invalid(target, "a version of an object is no place for models")),
+        None => Ok(Layout::of(place)),
+    }
+}

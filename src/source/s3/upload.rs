@@ -1,0 +1,141 @@
+//! One object on its way to a bucket.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use url::Url;
+
+use super::bucket::Bucket;
+use super::parts;
+use crate::digest::Digest;
+use crate::error::{Error, NetError, Result};
+use crate::net::{Payload, Response, shown};
+use crate::source::Cx;
+use crate::source::sink::Outgoing;
+
+/// A larger object goes in parts, which can be sent again one by one.
+pub(super) const WHOLE_BYTES: u64 = 64 << 20;
+
+/// What is known of an object that is there.
+pub(super) struct Head {
+    pub(super) size_bytes: Option<u64>,
+    pub(super) etag: Option<String>,
+    /// As the server writes it: of the whole object, or with `-N` behind it, of the sums of N parts.
+    pub(super) sum: Option<String>,
+}
+
+impl Head {
+    /// Whether it is this blob, as far as that is said.
+    pub(super) fn is(&self, digest: &Digest, size_bytes: u64) -> bool {
+        let is_sum = self.sum.as_ref().is_none_or(|sum| sum.contains('-') || *sum == in_base64(digest));
+        self.size_bytes == Some(size_bytes) && is_sum
+    }
+}
+
+/// On what an object is put.
+#[derive(Clone, Debug)]
+pub(super) enum If {
+    /// Nothing is there.
+    Absent,
+    /// This version is there.
+    Tag(String),
+}
+
+impl If {
+    pub(super) fn header(&self) -> (&'static str, String) {
+        match self {
+            If::Absent => ("if-none-match", "*".to_owned()),
+            If::Tag(tag) => ("if-match", tag.clone()),
+        }
+    }
+}
+
+/// How S3 writes a SHA-256.
+pub(super) fn in_base64(digest: &Digest) -> String {
+    STANDARD.encode(digest)
+}
+
+/// `None`: nothing is there.
+pub(super) fn head(bucket: &Bucket<'_>, url: &Url, cx: &Cx<'_>) -> Result<Option<Head>> {
+    let response = bucket.request("HEAD", url).with_header("x-amz-checksum-mode", "ENABLED").send(cx.observer)?;
+    let text = |name: &str| response.header(name).map(str::to_owned);
+    match response.status() {
+        200 => Ok(Some(Head {
+            size_bytes: response.content_length(),
+            etag: text("etag"),
+            sum: text("x-amz-checksum-sha256"),
+        })),
+        404 => Ok(None),
+        _ => Err(bucket.refusal(response)),
+    }
+}
+
+/// Puts an object, whose SHA-256 is signed and is what the server has to have got. `false`: something else is there than was said,
+/// and nothing was changed.
+pub(super) fn put(
+    bucket: &Bucket<'_>,
+    url: &Url,
+    payload: Payload<'_>,
+    digest: &Digest,
+    kind: &str,
+    condition: &If,
+    cx: &Cx<'_>,
+) -> Result<bool> {
+    let (name, value) = condition.header();
+    let request = bucket.request("PUT", url).with_header("content-type", kind).with_header(name, value);
+    let request = request.with_header("x-amz-content-sha256", digest.to_hex());
+    let request = request.with_header("x-amz-checksum-sha256", in_base64(digest)).with_payload(payload);
+    let response = request.with_patience(parts::PATIENCE).send(cx.observer)?;
+    match response.status() {
+        200 | 201 | 204 => {
+            check_sum(&response, digest)?;
+            Ok(true)
+        }
+        409 | 412 => Ok(false),
+        // It was there to be compared with, and is gone.
+        404 if matches!(condition, If::Tag(_)) => Ok(false),
+        _ => Err(bucket.refusal(response)),
+    }
+}
+
+/// What a server says that it has stored, if it says so, has to be what was sent.
+pub(super) fn check_sum(response: &Response, digest: &Digest) -> Result<()> {
+    match response.header("x-amz-checksum-sha256") {
+        Some(sum) if sum != in_base64(digest) => {
+            let source = NetError::malformed(format!("it says that it has stored another SHA-256 than {digest}"));
+            Err(Error::Net { url: shown(response.url()), source })
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Brings a blob there. Returns how many bytes were sent.
+pub(super) fn blob(bucket: &Bucket<'_>, url: &Url, blob: &Outgoing<'_>, cx: &Cx<'_>) -> Result<u64> {
+    let size_bytes = blob.content.size_bytes();
+    // Others may push the same, and what is there may be something else, such as what an old tool has left half done.
+    for _ in 0..TIMES {
+        let condition = match head(bucket, url, cx)? {
+            Some(head) if head.is(&blob.digest, size_bytes) => return Ok(0),
+            Some(Head { etag: Some(etag), .. }) => If::Tag(etag),
+            Some(_) => {
+                let source = NetError::malformed("there is another object, which has no tag to tell it by".to_owned());
+                return Err(Error::Net { url: shown(url), source });
+            }
+            None => If::Absent,
+        };
+        if size_bytes > WHOLE_BYTES {
+            if let Some(sent_bytes) = parts::send(bucket, url, blob, &condition, cx)? {
+                return Ok(sent_bytes);
+            }
+            continue;
+        }
+        let payload = Payload::Part { of: blob.content, range: 0..size_bytes };
+        if put(bucket, url, payload, &blob.digest, "application/octet-stream", &condition, cx)? {
+            return Ok(size_bytes);
+        }
+    }
+    let source = NetError::changed(format!("it is another one each of {TIMES} times"));
+    Err(Error::Net { url: shown(url), source })
+}
+
+/// How often it may have changed since it was asked about.
+const TIMES: u32 = 4;
