@@ -1,0 +1,160 @@
+//! A fleet: many hosts, each with a root of its own, bring in the same models at the same time from one origin, of which a part dies.
+#![cfg(all(feature = "cli", target_os = "linux"))]
+#![allow(clippy::disallowed_methods, clippy::unwrap_used, clippy::indexing_slicing)]
+
+#[path = "../common/mod.rs"]
+mod common;
+
+#[path = "../registry/server.rs"]
+#[allow(dead_code)] // its own tests use all of it
+mod registry;
+
+#[path = "../servers/seaweed.rs"]
+#[allow(dead_code)]
+mod seaweed;
+
+mod counting;
+
+use std::fs;
+use std::process::{Child, Command, Stdio};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use catalog_core::{FsCatalog, ModelRef, Policy, PushOptions, Sources, StageOptions};
+use serde_json::Value;
+
+use common::{Host, noise};
+use counting::Counting;
+use registry::Registry;
+use seaweed::{KEY, SECRET, Seaweed};
+
+const HOSTS: usize = 40;
+const LARGE_BYTES: usize = 256 << 20;
+const SMALL_FILES: usize = 50;
+const SMALL_BYTES: usize = 60_000;
+
+/// What is promised: the origin sends each host's bytes once. For all that is not content, such as headers and manifests, and for what
+/// was on its way when a server died.
+const MORE_PERCENT: u64 = 1;
+
+/// More than any of it takes on a machine that does something else as well.
+const PATIENCE: Duration = Duration::from_secs(400);
+
+/// The models, by name.
+fn models() -> Vec<(String, Vec<u8>)> {
+    let small = (0..SMALL_FILES).map(|number| (format!("small-{number:02}"), noise(SMALL_BYTES, number as u64 + 1)));
+    small.chain([("large".to_owned(), noise(LARGE_BYTES, 100))]).collect()
+}
+
+/// All bytes of all hosts.
+fn all_bytes() -> u64 {
+    (HOSTS * (LARGE_BYTES + SMALL_FILES * SMALL_BYTES)) as u64
+}
+
+/// Hosts that fetch at the same time. `command` is told which host's it is.
+fn start(hosts: &[Host], set: impl Fn(&mut Command)) -> Vec<Child> {
+    let start = |host: &Host| {
+        let mut command = host.command();
+        set(&mut command);
+        command.args(["--json", "--retries", "20"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+    };
+    hosts.iter().map(start).collect()
+}
+
+/// Waits for all of them. Each has said that it has all models, with their bytes, which are compared.
+fn assert_all_right(hosts: &[Host], fetches: Vec<Child>, models: &[(String, Vec<u8>)]) {
+    for (host, fetch) in hosts.iter().zip(fetches) {
+        let output = fetch.wait_with_output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let receipts: Vec<Value> =
+            output.stdout.split(|byte| *byte == b'\n').filter_map(|line| serde_json::from_slice(line).ok()).collect();
+        assert_eq!(receipts.len(), models.len());
+        for receipt in &receipts {
+            let (id, path) = (receipt["id"].as_str().unwrap(), receipt["local_path"].as_str().unwrap());
+            let name = id.rsplit('/').next().unwrap();
+            let (_, bytes) = models.iter().find(|(known, _)| known == name).unwrap();
+            assert!(fs::read(path).unwrap() == *bytes, "{id}");
+        }
+        fs::remove_dir_all(host.root()).unwrap();
+    }
+}
+
+fn wait_for_bytes(count: &dyn Fn() -> u64, wanted: u64) {
+    let began = Instant::now();
+    while count() < wanted {
+        assert!(began.elapsed() < PATIENCE, "{} bytes of {wanted}", count());
+        sleep(Duration::from_millis(20));
+    }
+}
+
+fn assert_sent_once(sent_bytes: u64) {
+    let (least, most) = (all_bytes(), all_bytes() + all_bytes() / 100 * MORE_PERCENT);
+    println!("{HOSTS} hosts, {least} bytes of content, {sent_bytes} were sent");
+    assert!((least..=most).contains(&sent_bytes), "{sent_bytes} were sent, and at most {most} should be");
+}
+
+// Red when a host begins a file anew when a server has died, when one fetches it twice, or when one ends with other bytes.
+#[test]
+fn a_bucket_of_which_a_server_dies() {
+    let Some(mut weed) = Seaweed::cluster() else { return };
+    let models = models();
+    for (name, bytes) in &models {
+        weed.put("bucket", name, bytes, "ContentType='application/octet-stream'");
+    }
+    let way = Counting::before(&weed.host());
+    let hosts: Vec<Host> = (0..HOSTS).map(|_| Host::new()).collect();
+    let fetches = start(&hosts, |command| {
+        command.arg("stage").args(models.iter().map(|(name, _)| format!("s3://bucket/{name}")));
+        command.env("AWS_ENDPOINT_URL", format!("http://{}", way.host())).env("CATALOG_ALLOW_NET", way.host());
+        command.env("AWS_ACCESS_KEY_ID", KEY).env("AWS_SECRET_ACCESS_KEY", SECRET).env("AWS_REGION", "us-east-1");
+    });
+    wait_for_bytes(&|| way.sent_bytes(), all_bytes() / 4);
+    let server = &mut weed.servers[2].0;
+    server.kill().unwrap();
+    server.wait().unwrap();
+    assert_all_right(&hosts, fetches, &models);
+    assert_sent_once(way.sent_bytes());
+}
+
+/// Pushes all of them below `fleet/`.
+fn push(registry: &Registry, models: &[(String, Vec<u8>)]) {
+    let host = Host::new();
+    let policy = Policy::default().allow(&registry.host()).unwrap();
+    let catalog: FsCatalog = host.catalog().with_sources(Sources::new(policy).unwrap().oci(Default::default()));
+    for (name, bytes) in models {
+        let path = host.file(name, bytes);
+        catalog.stage(&path.into(), &StageOptions::default().with_id(name.clone())).unwrap();
+    }
+    let ids: Vec<&str> = models.iter().map(|(name, _)| name.as_str()).collect();
+    let target = ModelRef::parse(&registry.reference("fleet/")).unwrap();
+    catalog.push_many(&ids, &target, &PushOptions::default(), &mut |result| drop(result.unwrap())).unwrap();
+}
+
+// The same, and red when what a mirror has given is fetched again from the registry, or when a mirror that is gone is waited for by each
+// file.
+#[test]
+fn a_registry_whose_mirror_dies() {
+    let (Some(origin), Some(mirror)) = (Registry::open(), Registry::open()) else { return };
+    let models = models();
+    push(&origin, &models);
+    push(&mirror, &models);
+    let (way, near) = (Counting::before(&origin.host()), Counting::before(&mirror.host()));
+    let hosts: Vec<Host> = (0..HOSTS).map(|_| Host::new()).collect();
+    for host in &hosts {
+        host.catalog()
+            .change_config(|config| {
+                config.mirrors.insert(way.host(), vec![format!("http://{}", near.host())]);
+            })
+            .unwrap();
+    }
+    let fetches = start(&hosts, |command| {
+        command.arg("stage").args(models.iter().map(|(name, _)| format!("oci://{}/fleet/{name}", way.host())));
+        command.env("CATALOG_ALLOW_NET", format!("{},{}", way.host(), near.host()));
+    });
+    wait_for_bytes(&|| near.sent_bytes(), all_bytes() / 4);
+    drop(mirror);
+    assert_all_right(&hosts, fetches, &models);
+    println!("{} from the registry, {} from its mirror", way.sent_bytes(), near.sent_bytes());
+    assert!(near.sent_bytes() >= all_bytes() / 4);
+    assert_sent_once(way.sent_bytes() + near.sent_bytes());
+}
