@@ -165,6 +165,11 @@ pub(super) fn entry_facts(record: &Record, blobs: Vec<Digest>, uses: &NotedUses,
 
 /// Whether it came, by the digest of its manifest, from what keeps what was pushed to it.
 fn came_from_origin(source: &Provenance) -> bool {
-    let is_origin = ["oci:", "s3+catalog:"].iter().any(|scheme| source.reference.starts_with(scheme));
-    is_origin && source.pinned.is_some()
+    let is_pushed = |scheme: &str| match scheme {
+        "oci" => true,
+        // By a name; else it is a file of a bucket.
+        "s3" => source.reference.contains('#'),
+        _ => false,
+    };
+    source.pinned.is_some() && source.reference.split_once(':').is_some_and(|(scheme, _)| is_pushed(scheme))
 }

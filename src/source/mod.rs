@@ -6,6 +6,7 @@
 //! oci/          OCI registries
 //! s3/           buckets
 //! lazy.rs       options that are read when they are first needed
+//! manifest.rs   the files that a manifest of a model has
 //! outboards.rs  what each MiB of files is, beside a manifest
 //! paths.rs      paths that a server names
 //! selection.rs  which files of a repository; pattern.rs: one pattern of it
@@ -25,6 +26,8 @@ pub(crate) mod hf;
 mod http;
 #[cfg(any(feature = "hf", feature = "oci", feature = "s3"))]
 mod lazy;
+#[cfg(any(feature = "oci", feature = "s3"))]
+mod manifest;
 mod mirrors;
 #[cfg(feature = "oci")]
 pub(crate) mod oci;

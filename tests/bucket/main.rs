@@ -15,6 +15,7 @@ mod seaweed;
 mod access;
 mod credentials;
 mod hostile;
+mod model;
 mod pull;
 mod push;
 

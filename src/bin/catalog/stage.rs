@@ -26,9 +26,10 @@ use crate::text::shell_word;
 /// `catalog config` has set limits, models that were not used for long are evicted when room is needed.
 ///
 /// A REF is a path, `file:/path`, `https://…`, `http://…`, `hf:org/repo[@revision][/path]` on the Hugging Face Hub,
-/// `oci://host/name[:tag]` in a registry, or `s3://bucket/key` or `s3://bucket/prefix/` in a bucket. Nothing is fetched from a server that
-/// `--allow-net`, CATALOG_ALLOW_NET or `catalog config set allow_net` does not allow. What was fetched is right, or is not there.
-/// An interrupted fetch goes on where it was when the same is staged again.
+/// `oci://host/name[:tag]` in a registry, or in a bucket `s3://bucket/key`, `s3://bucket/prefix/`, or `s3://bucket/prefix#name` for
+/// what was pushed there. Nothing is fetched from a server that `--allow-net`, CATALOG_ALLOW_NET or `catalog config set allow_net`
+/// does not allow. What was fetched is right, or is not there. An interrupted fetch goes on where it was when the same is staged
+/// again.
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
   catalog stage ./llama3-8b.gguf --id llama3

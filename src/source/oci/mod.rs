@@ -4,7 +4,6 @@
 //!
 //! ```text
 //! image.rs      what a reference names
-//! manifest.rs   the files that a manifest has
 //! access.rs     tokens, and what registries ask for before they give anything
 //! names.rs      what a repository of a model is called
 //! options.rs    who asks, and where users of other tools have said so
@@ -19,7 +18,6 @@ mod access;
 mod auth_file;
 mod image;
 mod login;
-mod manifest;
 mod names;
 mod options;
 mod outboards;
@@ -67,6 +65,7 @@ use serde::Deserialize;
 use url::Url;
 
 use super::lazy::Lazy;
+use super::manifest::{self, Content};
 use super::selection::Selection;
 use super::{Cx, Expected, Listing, Opened, RemoteFile, Sink, Source};
 use crate::digest::Digest;
@@ -78,7 +77,6 @@ use crate::net::{Response, is_local, shown, shown_text};
 use crate::observer::Event;
 use access::{Access, For};
 use image::{Image, Version};
-use manifest::Content;
 
 /// Registries take no manifest of more than 4 MiB; of a tree of a hundred thousand files, this is enough.
 const MAX_MANIFEST_BYTES: u64 = 64 << 20;

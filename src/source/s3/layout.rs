@@ -16,6 +16,7 @@ use serde_json::{Map, Value, json};
 use super::options::ESCAPED;
 use super::place::{Name, Place};
 use crate::digest::Digest;
+use crate::source::manifest::OCI_MANIFEST;
 
 /// More than an index of a hundred thousand names has.
 pub(super) const MAX_INDEX_BYTES: u64 = 32 << 20;
@@ -28,8 +29,6 @@ pub(super) const MARK: (&str, &str) = ("oci-layout", r#"{"imageLayoutVersion":"1
 pub(super) const INDEX_TYPE: &str = "application/vnd.oci.image.index.v1+json";
 
 pub(super) const OUTBOARDS_TYPE: &str = "application/vnd.catalog-core.outboards.v1";
-
-const MANIFEST_TYPE: &str = "application/vnd.oci.image.manifest.v1+json";
 
 const NAME: &str = "org.opencontainers.image.ref.name";
 
@@ -59,7 +58,16 @@ impl Layout {
     }
 
     pub(super) fn outboards(&self, manifest: &Digest) -> String {
-        self.key(&format!("outboards/sha256/{}", manifest.to_hex()))
+        self.key(&outboards(manifest))
+    }
+
+    /// The last part of the name, or of the prefix, or the bucket.
+    pub(super) fn label(&self) -> &str {
+        let of_prefix = || self.prefix.split('/').rfind(|part| !part.is_empty()).unwrap_or(&self.bucket);
+        match &self.name {
+            Some(Name::Tag(name)) => name.rsplit('/').next().unwrap_or(name),
+            _ => of_prefix(),
+        }
     }
 
     /// The reference to where it is, without a name.
@@ -74,7 +82,11 @@ impl Layout {
     }
 }
 
-#[cfg(test)]
+/// What each MiB of the files of a manifest is.
+pub(super) fn outboards(manifest: &Digest) -> String {
+    format!("outboards/sha256/{}", manifest.to_hex())
+}
+
 /// What the index has under a name. The error says why that cannot be told.
 pub(super) fn find(index: &[u8], name: &str) -> Result<Option<Digest>, String> {
     let index = read(index)?;
@@ -86,7 +98,6 @@ pub(super) fn find(index: &[u8], name: &str) -> Result<Option<Digest>, String> {
     }
 }
 
-#[cfg(test)]
 /// Some names that the index has, for an error.
 pub(super) fn some_names(index: &[u8]) -> Vec<String> {
     let Ok(index) = read(index) else { return Vec::new() };
@@ -123,7 +134,7 @@ pub(super) fn with_names(
     for name in missing {
         let annotations = json!({ NAME: name });
         let digest = digest.to_string();
-        all.push(json!({"mediaType": MANIFEST_TYPE, "digest": digest, "size": size_bytes, "annotations": annotations}));
+        all.push(json!({"mediaType": OCI_MANIFEST, "digest": digest, "size": size_bytes, "annotations": annotations}));
     }
     serde_json::to_vec(&index).map(Some).map_err(|e| e.to_string())
 }

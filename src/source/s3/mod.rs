@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! place.rs        what a reference names
+//! model.rs        a model that was pushed to a bucket
 //! push.rs         buckets as somewhere that models can be pushed to
 //! upload.rs       one object on its way; parts.rs: a large one
 //! layout.rs       what a bucket has below the prefix of models: an image layout
@@ -18,6 +19,7 @@ mod credentials;
 mod environment;
 mod layout;
 mod list;
+mod model;
 mod options;
 mod parts;
 mod place;
@@ -44,7 +46,8 @@ use crate::model_ref::ModelRef;
 use crate::net::{Response, Validator, shown};
 use bucket::Bucket;
 use credentials::Credentials;
-use place::Place;
+use layout::Layout;
+use place::{Name, Place};
 
 /// The paths of a page of a list, below this prefix, if all of it can be believed; and the text of an error.
 #[cfg(feature = "testing")]
@@ -55,11 +58,18 @@ pub(crate) fn files_of_page(bytes: &[u8], prefix: &str) -> Option<Vec<String>> {
     Some(files.into_iter().map(|(path, _)| path.to_owned()).collect())
 }
 
-/// Whether it is a reference to an object, or to all below a prefix. One that is has a URL.
+/// Whether it is a reference to an object, to all below a prefix, or to a model. The URL of one that is leads to its bucket.
 #[cfg(feature = "testing")]
 pub(crate) fn is_place(text: &str) -> bool {
+    let url = |place: &Place| S3Options::default().with_path_style(true).url(&place.bucket, &place.key);
     Place::parse(text).is_ok_and(|place| {
-        S3Options::default().url(&place.bucket, &place.key).expect("what is named has a URL");
+        let url = url(&place).expect("what is named has a URL");
+        assert_eq!(url.path().split('/').nth(1), Some(place.bucket.as_str()), "{text:?} leads to another bucket");
+        if place.name.is_some() {
+            let layout = Layout::of(place);
+            let named = Place::parse(&layout.reference("a")).expect("a reference that was written out is one");
+            assert_eq!(Layout::of(named).place(), layout.place(), "{text:?} means something else");
+        }
         true
     })
 }
@@ -69,6 +79,7 @@ pub(crate) fn is_place(text: &str) -> bool {
 pub struct S3Source {
     options: Lazy<S3Options>,
     credentials: Credentials,
+    found: model::Found,
 }
 
 impl S3Source {
@@ -81,7 +92,7 @@ impl S3Source {
     /// The same; the options are read when a bucket is first asked.
     #[must_use]
     pub fn with(read: impl FnOnce() -> Result<S3Options> + Send + 'static) -> Self {
-        S3Source { options: Lazy::new(read), credentials: Credentials::default() }
+        S3Source { options: Lazy::new(read), credentials: Credentials::default(), found: model::Found::default() }
     }
 
     fn bucket<'a>(&'a self, cx: &Cx<'a>) -> Result<Bucket<'a>> {
@@ -183,9 +194,13 @@ fn place_of(reference: &ModelRef) -> Result<Place> {
 }
 
 impl Source for S3Source {
-    /// An object is pinned to its version, or else to its tag; a tree to all tags of its files.
+    /// An object is pinned to its version, or else to its tag; a tree to all tags of its files; a model to the digest of its
+    /// manifest.
     fn resolve(&self, reference: &ModelRef, cx: &Cx<'_>) -> Result<Listing> {
         let place = place_of(reference)?;
+        if place.name.is_some() {
+            return self.model(&Layout::of(place), cx);
+        }
         if place.is_tree() {
             return self.tree(&place, cx);
         }
@@ -199,9 +214,36 @@ impl Source for S3Source {
         Ok(listing.with_pinned(pinned, place.version.is_some()))
     }
 
-    /// A version of an object.
+    /// A version of an object, and a model by its digest.
     fn fixed(&self, reference: &ModelRef) -> Option<String> {
-        place_of(reference).ok()?.version
+        let place = place_of(reference).ok()?;
+        match place.name {
+            Some(Name::Digest(digest)) => Some(digest.to_string()),
+            Some(Name::Tag(_)) => None,
+            None => place.version,
+        }
+    }
+
+    /// Of a model that is named, what the index has under the name.
+    fn pin(&self, reference: &ModelRef, cx: &Cx<'_>) -> Result<Option<String>> {
+        let place = place_of(reference)?;
+        match place.name {
+            Some(_) => self.digest_of(&Layout::of(place), cx).map(|digest| Some(digest.to_string())),
+            None => Ok(None),
+        }
+    }
+
+    fn at(&self, reference: &ModelRef, pinned: &str) -> ModelRef {
+        match place_of(reference) {
+            Ok(place) if place.name.is_some() && pinned.parse::<Digest>().is_ok() => {
+                ModelRef::Url { url: Layout::of(place).reference(pinned) }
+            }
+            _ => reference.clone(),
+        }
+    }
+
+    fn group_values(&self, file: &RemoteFile, cx: &Cx<'_>) -> Option<Vec<[u8; 32]>> {
+        self.values_of(file, cx)
     }
 
     fn sink(&self) -> Option<&dyn Sink> {
