@@ -11,6 +11,7 @@ mod wire;
 
 mod access;
 mod hostile;
+mod kills;
 mod login;
 mod mirrors;
 mod pull;
@@ -21,7 +22,7 @@ mod uploads;
 
 use std::time::Duration;
 
-use catalog_core::{ClientOptions, FsCatalog, ModelRef, OciOptions, Policy, Sources};
+use catalog_core::{ClientOptions, FsCatalog, ModelRef, OciOptions, Policy, PushOptions, Sources, StageOptions};
 
 use common::Host;
 
@@ -41,4 +42,15 @@ fn catalog(host: &Host, rules: &[&str], options: OciOptions) -> FsCatalog {
 
 fn reference(text: &str) -> ModelRef {
     ModelRef::parse(text).unwrap()
+}
+
+/// A registry that lets everybody do everything, and has a model of these bytes that was pushed to it.
+fn registry_with(name: &str, bytes: &[u8], options: OciOptions) -> Option<server::Registry> {
+    let registry = server::Registry::open()?;
+    let host = Host::new();
+    let path = host.file("m.gguf", bytes);
+    let catalog = catalog(&host, &[&registry.host()], options);
+    catalog.stage(&path.into(), &StageOptions::default().with_id("m".to_owned())).unwrap();
+    catalog.push("m", &reference(&registry.reference(name)), &PushOptions::default()).unwrap();
+    Some(registry)
 }

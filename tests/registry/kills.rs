@@ -1,0 +1,69 @@
+//! A fetch from a registry that is killed goes on where it was.
+
+use std::fs;
+use std::os::unix::process::ExitStatusExt as _;
+use std::process::{Child, Stdio};
+use std::thread::sleep;
+use std::time::{Duration, Instant, UNIX_EPOCH};
+
+use catalog_core::OciOptions;
+use serde_json::Value;
+
+use crate::common::{Host, noise};
+use crate::registry_with;
+use crate::server::Registry;
+
+const SIZE_BYTES: u64 = (48 << 20) + 5;
+
+/// How many kills, unless CATALOG_TEST_KILLS says another number.
+const KILLS: u64 = 100;
+
+fn run(host: &Host, registry: &Registry) -> Child {
+    let mut command = host.command();
+    command.args(["stage", &registry.reference("acme/m"), "--json", "--limit-rate", "160MB/s"]);
+    command.env("CATALOG_ALLOW_NET", registry.host());
+    command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+}
+
+/// Kills a fetch after this time. `false`: it had ended.
+fn killed_after(time: Duration, mut fetch: Child) -> bool {
+    let began = Instant::now();
+    while began.elapsed() < time && fetch.try_wait().unwrap().is_none() {
+        sleep(Duration::from_millis(2));
+    }
+    fetch.kill().unwrap();
+    fetch.wait().unwrap().signal().is_some()
+}
+
+// Red when what was there before a kill is not believed, or is believed though it is not there.
+#[test]
+fn a_fetch_that_is_killed_goes_on_where_it_was() {
+    let bytes = noise(usize::try_from(SIZE_BYTES).unwrap(), 8);
+    let Some(registry) = registry_with("acme/m", &bytes, OciOptions::default()) else { return };
+    let wanted = std::env::var("CATALOG_TEST_KILLS").ok().and_then(|kills| kills.parse().ok()).unwrap_or(KILLS);
+    let seed = std::env::var("CATALOG_TEST_SEED").ok().and_then(|seed| seed.parse().ok());
+    let seed: u64 = seed.unwrap_or_else(|| UNIX_EPOCH.elapsed().unwrap().as_micros() as u64);
+    println!("{wanted} kills, CATALOG_TEST_SEED={seed}");
+    let (mut kills, mut fetches, mut resumed) = (0, 0, 0);
+    while kills < wanted {
+        let host = Host::new();
+        drop(host.catalog());
+        let mut killed = 0;
+        for place in noise(4, seed + fetches) {
+            let is_killed = killed_after(Duration::from_millis(u64::from(place) / 2), run(&host, &registry));
+            killed += u64::from(is_killed);
+            if !is_killed {
+                break;
+            }
+        }
+        let output = run(&host, &registry).wait_with_output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        let receipt: Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert!(fs::read(receipt["local_path"].as_str().unwrap()).unwrap() == bytes, "other bytes after a kill");
+        resumed += u64::from(receipt["resumed_bytes"].as_u64().unwrap() > 0);
+        (kills, fetches) = (kills + killed, fetches + 1);
+        assert!(fetches <= wanted, "it was never killed in time");
+    }
+    println!("{kills} kills of {fetches} fetches, {resumed} of which went on");
+    assert!(resumed > 0);
+}
