@@ -187,7 +187,8 @@ impl Client {
         for _ in 0..=MAX_REDIRECTS {
             url.set_fragment(None);
             let mut response = self.once(request, &url, purpose, is_origin)?;
-            let Some(target) = response.redirect(request.payload.is_some()) else { return Ok(response) };
+            let target = response.redirect(request.payload.is_some()).filter(|_| !request.stays);
+            let Some(target) = target else { return Ok(response) };
             response.drain();
             let target = target.map_err(|source| fail(&url, source))?;
             if url.scheme() == "https" && target.scheme() == "http" {

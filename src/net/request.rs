@@ -28,6 +28,7 @@ pub struct Request<'a> {
     pub(super) purpose: Purpose,
     headers: Vec<(String, String)>,
     pub(super) payload: Option<Payload<'a>>,
+    pub(super) stays: bool,
     /// How long the answer may take; as long as the server may say nothing, if it is not set.
     pub(super) patience: Option<Duration>,
     pub(super) is_once: bool,
@@ -58,6 +59,7 @@ impl<'a> Request<'a> {
             purpose,
             headers: Vec::new(),
             payload: None,
+            stays: false,
             patience: None,
             is_once: false,
             signature: None,
@@ -84,6 +86,13 @@ impl<'a> Request<'a> {
     /// Says what it is for. It is [`Purpose::Origin`] by itself; where the server sends it on to, [`Purpose::Content`].
     pub fn with_purpose(mut self, purpose: Purpose) -> Self {
         self.purpose = purpose;
+        self
+    }
+
+    /// Goes to the server of the URL alone: where it is sent on to is an answer like any other.
+    #[cfg(feature = "oci")]
+    pub(crate) fn staying(mut self) -> Self {
+        self.stays = true;
         self
     }
 

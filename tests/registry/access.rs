@@ -1,11 +1,14 @@
 //! Logins and tokens.
 
+use std::path::Path;
 use std::process::Command;
 
 use catalog_core::{OciOptions, StageOptions};
+use serde_json::json;
 
 use crate::common::{Host, noise};
 use crate::server::{Registry, skopeo};
+use crate::wire::{Asked, Server, answer, send};
 use crate::{catalog, reference};
 
 /// A registry that has these. What fills it is not ours: oras pushes to another one, and skopeo copies.
@@ -83,4 +86,52 @@ fn where_skopeo_has_logged_in() {
     let output = stage(&other).env("DOCKER_CONFIG", docker.parent().unwrap()).output().unwrap();
     assert_eq!(output.status.code(), Some(8), "{output:?}");
     assert!(String::from_utf8_lossy(&output.stderr).contains("docker-credential-nonesuch"), "{output:?}");
+}
+
+// Red when what `docker login` has been given in the place of a password is not used, or is sent on to another server.
+#[test]
+fn identity_tokens() {
+    let Some(registry) = filled(Registry::with_tokens(), &["private/a"]) else { return };
+    let host = Host::new();
+    let with = |place: &str, token: &str| {
+        let auth = json!({"auths": {place: {"auth": "dXNlcjo=", "identitytoken": token}}});
+        host.file("auth.json", auth.to_string())
+    };
+    let stage = |reference: &str, rules: &str, file: &Path| {
+        let own = Host::new();
+        let mut command = own.command();
+        command.args(["stage", reference, "--retries", "0"]).env("REGISTRY_AUTH_FILE", file);
+        command.env("CATALOG_ALLOW_NET", rules).output().unwrap()
+    };
+    let (private, rules) = (registry.reference("private/a"), registry.ports().join(","));
+    for (token, code) in [("identity", 0), ("secret", 8)] {
+        let output = stage(&private, &rules, &with(&registry.host(), token));
+        assert!(output.status.code() == Some(code) && !format!("{output:?}").contains("\"secret"), "{output:?}");
+        let image = format!("docker://{}/private/a", registry.host());
+        let mut others = Command::new("skopeo");
+        others
+            .args(["inspect", "--raw", "--tls-verify=false", &image])
+            .env("REGISTRY_AUTH_FILE", host.path("auth.json"));
+        let output = others.output().unwrap();
+        assert_eq!(output.status.success(), code == 0, "{output:?}");
+    }
+    let elsewhere = Server::unvisited();
+    let target = elsewhere.url("/token");
+    let liar = Server::new(move |asked: &Asked<'_>, stream| {
+        let challenge = "WWW-Authenticate: Bearer realm=\"/token\"\r\n";
+        match asked.path() {
+            "/token" => send(stream, &answer("307 Elsewhere", &format!("Location: {target}\r\n"), b"")),
+            _ => send(stream, &answer("401 Unauthorized", challenge, b"")),
+        }
+    });
+    let rules = format!("{},{}", liar.rule(), elsewhere.rule());
+    let output = stage(&format!("oci://{}/a", liar.rule()), &rules, &with(&liar.rule(), "identity"));
+    assert!(!output.status.success() && String::from_utf8_lossy(&output.stderr).contains("307"), "{output:?}");
+    assert_eq!((elsewhere.connections(), liar.heads().len()), (0, 2), "{:?}", liar.heads());
+    // Where a password is asked for, there is none.
+    let basic = Server::new(|_: &Asked<'_>, stream| {
+        send(stream, &answer("401 Unauthorized", "WWW-Authenticate: Basic realm=\"a\"\r\n", b""));
+    });
+    let output = stage(&format!("oci://{}/a", basic.rule()), &basic.rule(), &with(&basic.rule(), "identity"));
+    assert_eq!((output.status.code(), basic.heads().len()), (Some(8), 1), "{output:?}");
 }

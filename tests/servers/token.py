@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Tokens for `docker-registry` with token authentication: `token.py KEY CERTIFICATE`, both in PEM. It prints its port.
 
-It lets the user `user` with the password `secret` do what is asked for, and everybody else pull from `public/…`. The tokens are
+It lets the user `user` with the password `secret` do what is asked for, as by the refresh token `identity`, and everybody else
+pull from `public/…`. The tokens are
 signed by openssl (ES256), with the certificate in their header, as the registry's documentation has it.
 """
 
@@ -51,8 +52,27 @@ def token(query, login):
 class Handler(BaseHTTPRequestHandler):
     def do_GET(self):
         login = self.headers.get("Authorization")
-        is_wrong = login is not None and login != LOGIN
-        body = b"" if is_wrong else json.dumps({"token": token(parse_qs(urlsplit(self.path).query), login)}).encode()
+        self.answer("token", parse_qs(urlsplit(self.path).query), login, login is not None and login != LOGIN)
+
+    def do_POST(self):
+        form = parse_qs(self.body().decode())
+        is_known = form.get("grant_type") == ["refresh_token"] and form.get("refresh_token") == ["identity"]
+        self.answer("access_token", form, LOGIN, not is_known)
+
+    def body(self):
+        length = self.headers["Content-Length"]
+        if length is not None:
+            return self.rfile.read(int(length))
+        # In chunks, as skopeo sends it.
+        body = b""
+        while size := int(self.rfile.readline(), 16):
+            body += self.rfile.read(size)
+            self.rfile.readline()
+        self.rfile.readline()
+        return body
+
+    def answer(self, name, query, login, is_wrong):
+        body = b"" if is_wrong else json.dumps({name: token(query, login)}).encode()
         self.send_response(401 if is_wrong else 200)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()

@@ -5,12 +5,12 @@ use std::fmt;
 use std::sync::{Mutex, PoisonError};
 
 use serde::Deserialize;
-use url::Url;
+use url::{Url, form_urlencoded};
 
 use super::image::Image;
 use super::options::{Login, OciOptions};
 use crate::error::{Error, NetError, Refused, Result};
-use crate::net::{shown, shown_text};
+use crate::net::{Payload, Request, shown};
 use crate::source::Cx;
 
 /// More than this is no token.
@@ -99,20 +99,21 @@ pub(super) fn authorization(
             found.map(|(_, value)| value.to_unescaped())
         };
         let realm = parameter("realm").ok_or_else(|| malformed("it does not say where tokens are".into()))?;
-        let mut url =
+        let url =
             base.join(&realm).map_err(|e| malformed(format!("it says that tokens are at what is no URL: {e}")))?;
         if base.scheme() == "https" && url.scheme() != "https" {
             let origin = url.origin().ascii_serialization();
             return Err(Error::Net { url: shown(&url), source: Refused::Downgrade { origin }.into() });
         }
         let scope = parameter("scope").or(scope);
-        let parameters = [("service", parameter("service")), ("scope", scope), ("scope", more)];
-        for (name, value) in parameters {
-            value.into_iter().for_each(|value| _ = url.query_pairs_mut().append_pair(name, &value));
-        }
-        format!("Bearer {}", token(&url, login.map(Login::basic), cx)?)
+        let wanted = Wanted { url, service: parameter("service"), scopes: [scope, more] };
+        let token = match login.and_then(|login| login.identity_token.as_ref()) {
+            Some(identity_token) => wanted.exchange(identity_token, cx)?,
+            None => wanted.ask(login.map(Login::basic), cx)?,
+        };
+        format!("Bearer {token}")
     } else if named("basic").is_some() {
-        match login {
+        match login.filter(|login| !login.password.is_empty()) {
             Some(login) => login.basic(),
             None => return Err(denied),
         }
@@ -126,15 +127,45 @@ pub(super) fn authorization(
     Ok(value)
 }
 
-fn token(url: &Url, basic: Option<String>, cx: &Cx<'_>) -> Result<String> {
-    let mut request = cx.client.get(url.as_str());
-    if let Some(basic) = basic {
-        request = request.with_header("authorization", basic);
+/// A token that is wanted, and where tokens are.
+struct Wanted {
+    url: Url,
+    service: Option<String>,
+    scopes: [Option<String>; 2],
+}
+
+impl Wanted {
+    /// By a question, with the login if there is one.
+    fn ask(mut self, basic: Option<String>, cx: &Cx<'_>) -> Result<String> {
+        let [scope, more] = &self.scopes;
+        for (name, value) in [("service", &self.service), ("scope", scope), ("scope", more)] {
+            value.iter().for_each(|value| _ = self.url.query_pairs_mut().append_pair(name, value));
+        }
+        let mut request = cx.client.get(self.url.as_str());
+        if let Some(basic) = basic {
+            request = request.with_header("authorization", basic);
+        }
+        token(request, cx)
     }
-    let (_, bytes) = request.read_or(MAX_TOKEN_BYTES, cx.observer, &super::refusal)?;
+
+    /// By a refresh token, as OAuth2 has it. It is in what is sent, and so goes to no other place than this one.
+    fn exchange(self, identity_token: &str, cx: &Cx<'_>) -> Result<String> {
+        let mut form = form_urlencoded::Serializer::new(String::new());
+        form.append_pair("grant_type", "refresh_token").append_pair("client_id", "catalog");
+        self.service.iter().for_each(|service| _ = form.append_pair("service", service));
+        let scopes: Vec<&str> = self.scopes.iter().flatten().map(String::as_str).collect();
+        form.append_pair("scope", &scopes.join(" ")).append_pair("refresh_token", identity_token);
+        let request = cx.client.request("POST", self.url.as_str()).staying();
+        let request = request.with_header("content-type", "application/x-www-form-urlencoded");
+        token(request.with_payload(Payload::Bytes(form.finish().into_bytes())), cx)
+    }
+}
+
+fn token(request: Request<'_>, cx: &Cx<'_>) -> Result<String> {
+    let (response, bytes) = request.read_or(MAX_TOKEN_BYTES, cx.observer, &super::refusal)?;
     let token = serde_json::from_slice(&bytes).ok().and_then(|Token { token, access_token }| token.or(access_token));
     token.filter(|token| !token.is_empty()).ok_or_else(|| {
         let source = NetError::malformed("there is no token in it");
-        Error::Net { url: shown_text(url.as_str()), source }
+        Error::Net { url: shown(response.url()), source }
     })
 }

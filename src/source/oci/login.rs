@@ -107,7 +107,7 @@ impl OciLogins {
     /// The login goes to the registry, or to where that says that tokens are, if the policy allows it.
     pub fn check(place: &OciPlace, user: &str, password: &str, client: &Client) -> Result<bool> {
         let cx = Cx::new(client, &());
-        let login = Login { user: user.to_owned(), password: password.to_owned() };
+        let login = Login::new(user, password);
         let base = base_at(server_of(place.host()), &cx)?;
         let url = format!("{base}v2/");
         let first = client.get(&url).send(&())?;
@@ -125,7 +125,7 @@ impl OciLogins {
 
     /// Writes a login. What the file has else stays as it is; it and its folder are for its owner alone.
     pub fn add(&self, place: &OciPlace, user: &str, password: &str) -> Result<()> {
-        let login = Login { user: user.to_owned(), password: password.to_owned() };
+        let login = Login::new(user, password);
         let value = json!({"auth": login.encoded()});
         auth_file::change(&self.path, &options::place_of(place.key()), place.key(), Some(&value)).map(drop)
     }

@@ -38,11 +38,14 @@ pub struct OciOptions {
     store: Option<String>,
 }
 
-/// A user and a password.
+/// A user and a password, or what was given for them.
 #[derive(Clone, PartialEq, Eq)]
 pub(super) struct Login {
     pub(super) user: String,
+    /// Empty, if there is none.
     pub(super) password: String,
+    /// What a registry gives a token for, in the place of a password: an OAuth2 refresh token.
+    pub(super) identity_token: Option<String>,
 }
 
 impl fmt::Debug for Login {
@@ -52,6 +55,10 @@ impl fmt::Debug for Login {
 }
 
 impl Login {
+    pub(super) fn new(user: impl Into<String>, password: impl Into<String>) -> Self {
+        Login { user: user.into(), password: password.into(), identity_token: None }
+    }
+
     /// The value of the header `Authorization`.
     pub(super) fn basic(&self) -> String {
         format!("Basic {}", self.encoded())
@@ -78,6 +85,7 @@ struct Auth {
     auth: Option<String>,
     username: Option<String>,
     password: Option<String>,
+    identitytoken: Option<String>,
 }
 
 impl OciOptions {
@@ -91,7 +99,7 @@ impl OciOptions {
     /// Says who asks a registry (`host` or `host:port`) or, with a path behind it, a part of one.
     #[must_use]
     pub fn with_login(mut self, place: &str, user: impl Into<String>, password: impl Into<String>) -> Self {
-        self.logins.insert(place.to_owned(), Login { user: user.into(), password: password.into() });
+        self.logins.insert(place.to_owned(), Login::new(user, password));
         self
     }
 
@@ -146,14 +154,23 @@ impl OciOptions {
 
 /// `Some(None)`: there is none in it, as where a helper has it.
 fn read_login(auth: Auth) -> Option<Option<Login>> {
+    let identity_token = auth.identitytoken.clone().filter(|token| !token.is_empty());
+    let login = read_password(auth)?;
+    Some(match identity_token {
+        Some(_) => Some(Login { identity_token, ..login.unwrap_or_else(|| Login::new("", "")) }),
+        None => login,
+    })
+}
+
+fn read_password(auth: Auth) -> Option<Option<Login>> {
     if let (Some(user), Some(password)) = (auth.username, auth.password) {
-        return Some(Some(Login { user, password }));
+        return Some(Some(Login::new(user, password)));
     }
     let Some(encoded) = auth.auth.filter(|encoded| !encoded.is_empty()) else { return Some(None) };
     let text = String::from_utf8(STANDARD.decode(encoded.trim()).ok()?).ok()?;
     let (user, password) = text.split_once(':')?;
     // Docker's file may end it so.
-    Some(Some(Login { user: user.to_owned(), password: password.trim_end_matches('\0').to_owned() }))
+    Some(Some(Login::new(user, password.trim_end_matches('\0'))))
 }
 
 /// A key may be a URL, in the way of older versions.
@@ -209,7 +226,7 @@ mod tests {
     use super::*;
 
     fn login(user: &str) -> Login {
-        Login { user: user.into(), password: "secret".into() }
+        Login::new(user, "secret")
     }
 
     fn auth(user: &str) -> String {
