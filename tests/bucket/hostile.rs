@@ -2,9 +2,9 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use catalog_core::{Digest, Error, NetError, S3Options, StageOptions};
+use catalog_core::{Digest, Error, NetError, PushOptions, PushReceipt, S3Options, StageOptions};
 
-use crate::common::Host;
+use crate::common::{Host, noise};
 use crate::wire::{Asked, Server, answer, part, send};
 use crate::{catalog, reference, user};
 
@@ -127,4 +127,62 @@ fn a_sum_that_is_wrong() {
         "{error}"
     );
     stage(&with("x-amz-checksum-type: COMPOSITE\r\n"), "s3://bucket/a", user).unwrap();
+}
+
+/// A server that takes an upload in parts. `is_lost`: the answer to its last request. `sum` is what it says of the object then.
+fn taking(is_lost: bool, sum: &'static str) -> Server {
+    let is_done = AtomicUsize::new(0);
+    Server::new(move |asked: &Asked<'_>, stream| {
+        let (path, query) = asked.path().split_once('?').unwrap_or((asked.path(), ""));
+        let is_blob = path.contains("/blobs/") && path.contains(&Digest::sha256_of(&noise(65 << 20, 1)).to_hex());
+        let none = || answer("404 Not Found", "", b"<Error><Code>NoSuchKey</Code></Error>");
+        let bytes = match asked.head.split(' ').next().unwrap() {
+            "HEAD" if is_blob && is_done.load(Ordering::SeqCst) > 0 => {
+                let headers =
+                    format!("ETag: \"done\"\r\nx-amz-checksum-sha256: {sum}\r\nContent-Length: {}\r\n", 65 << 20);
+                format!("HTTP/1.1 200 OK\r\n{headers}Connection: close\r\n\r\n").into_bytes()
+            }
+            "HEAD" => b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n".to_vec(),
+            "POST" if query == "uploads=" => {
+                answer("200 OK", "", b"<R><Bucket>b</Bucket><UploadId>an-upload</UploadId></R>")
+            }
+            "POST" => match is_done.fetch_add(1, Ordering::SeqCst) {
+                0 if is_lost => return,
+                0 => answer("200 OK", "", b"<R><ETag>&quot;done&quot;</ETag></R>"),
+                _ => answer("404 Not Found", "", b"<Error><Code>NoSuchUpload</Code></Error>"),
+            },
+            "PUT" => answer("200 OK", "ETag: \"a-part\"\r\n", b""),
+            "DELETE" => answer("204 No Content", "", b""),
+            _ => none(),
+        };
+        send(stream, &bytes);
+    })
+}
+
+fn push(server: &Server) -> Result<PushReceipt, Error> {
+    let host = Host::new();
+    let catalog = catalog(&host, &[&server.rule()], user(&server.url("")));
+    let options = StageOptions::default().with_id("a".to_owned());
+    catalog.stage(&host.file("a", noise(65 << 20, 1)).into(), &options).unwrap();
+    catalog.push("a", &reference("s3://bucket/models"), &PushOptions::default())
+}
+
+// Red when what the server says of the object is not compared, or when an object that is wrong is left there.
+#[test]
+fn what_has_become_another_object_is_removed() {
+    let server = taking(false, "LPJNul+wow4m6DsqxbninhsWHlwfp0JecwQzYpOLmCQ=-5");
+    let error = push(&server).unwrap_err();
+    assert!(error.to_string().contains("not what was sent"), "{error}");
+    let is_removed = |head: &String| head.starts_with("DELETE ") && head.contains("if-match: \"done\"");
+    assert!(server.heads().iter().any(is_removed), "{:?}", server.heads());
+    assert!(server.heads().iter().all(|head| !head.contains("/index.json")), "{:?}", server.heads());
+}
+
+// Red when a lost answer is a failure, or when all is sent again for it.
+#[test]
+fn an_upload_whose_last_answer_is_lost_is_done() {
+    let server = taking(true, "its-5");
+    push(&server).unwrap();
+    let parts = server.heads().iter().filter(|head| head.contains("partNumber=")).count();
+    assert_eq!(parts, 5);
 }

@@ -13,6 +13,7 @@ mod wire;
 mod seaweed;
 
 mod access;
+mod cluster;
 mod credentials;
 mod hostile;
 mod model;

@@ -60,8 +60,12 @@ fn what_one_host_has_pushed_another_stages() {
     let second = pushed(&weed, 7);
     let moved = stage("tree").unwrap();
     assert_eq!((moved.digest, moved.replaced), (second, Some(digest)));
+    // Nobody is asked about a digest.
+    let source = S3Source::new(user(&weed.endpoint()));
+    assert_eq!(source.fixed(&at(&digest.to_string())), Some(digest.to_string()));
+    assert_eq!(source.fixed(&at("tree")), None);
     drop(weed);
-    assert_eq!(stage(&digest.to_string()).unwrap().mode, UsedMode::Unchanged, "nobody is asked about a digest");
+    assert_eq!(stage(&digest.to_string()).unwrap().mode, UsedMode::Unchanged);
 }
 
 // Red when what the bucket gives is believed, a manifest or a blob; or when what each MiB is does not travel with a push.

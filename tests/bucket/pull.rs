@@ -160,6 +160,9 @@ for body in (b'one', b'two'): print(s.put_object(Bucket='bucket', Key='a', Body=
         assert_eq!(source.pinned.as_deref(), Some(pinned));
     }
     let fixed = reference(&format!("s3://bucket/a?versionId={}", versions[0]));
+    let source = S3Source::new(user(&weed.endpoint()));
+    assert_eq!(source.fixed(&fixed).as_deref(), Some(versions[0]));
+    assert_eq!(source.fixed(&reference("s3://bucket/a")), None);
     drop(weed);
     assert_eq!(catalog.stage(&fixed, &StageOptions::default()).unwrap().mode, UsedMode::Unchanged);
 }

@@ -70,7 +70,6 @@ impl Seaweed {
 
     /// A master, three servers of volumes, each object on two of them, and a filer with the gateway. Any one server of volumes can
     /// be ended: `servers` 1 to 3.
-    #[allow(dead_code)] // not every program of tests needs one
     pub(crate) fn cluster() -> Option<Self> {
         Seaweed::start(|weed, [master, first, second, third, filer, s3]| {
             let own = weed.folder("mdir", "master");
