@@ -28,7 +28,7 @@ use crate::progress::Progress;
   catalog push --all oci://registry.example.org/models/ --dry-run
   catalog push llama3 s3://models/team --allow-net models.s3.eu-central-1.amazonaws.com")]
 pub(crate) struct Args {
-    /// The models, and last where they are pushed: oci://HOST[:PORT]/NAME[:TAG] or s3://BUCKET/PREFIX[#NAME]
+    /// The models, and last where they are pushed: `oci://HOST[:PORT]/NAME[:TAG]` or `s3://BUCKET/PREFIX[#NAME]`
     #[arg(value_name = "ID|REF|TARGET", required = true)]
     args: Vec<String>,
     /// Every model that is here
