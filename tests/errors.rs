@@ -78,6 +78,6 @@ fn callers_ask_for_the_kind() {
     );
     assert_eq!(of(Error::is_busy), "Busy Busy");
     assert_eq!(of(Error::is_cancelled), "Cancelled");
-    assert_eq!(of(Error::is_invalid_input), "InvalidDigest InvalidRef InvalidId InvalidLimit InvalidNetRule");
+    assert_eq!(of(Error::is_invalid_input), "InvalidDigest InvalidRef InvalidId NoSink InvalidLimit InvalidNetRule");
     assert_eq!(of(Error::is_no_space), "NoRoom Io Io");
 }
