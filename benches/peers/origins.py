@@ -5,7 +5,7 @@ loopback, client and server on the same cores. `benches/peers/run` calls it.
 
 Programs take turns, each with a new place to write to. A table goes to standard output.
 """
-import json, os, shutil, subprocess, time
+import json, os, random, shutil, subprocess, time
 
 from common import CATALOG, make, note, text
 from turns import CLIENT, FOLDER, LARGE_BYTES, QUIET, SMALL_BYTES, SMALL_FILES, Turns, free_port, staged
@@ -51,8 +51,7 @@ def registry():
     with open(f"{OWN}/registry.yml", "w") as configuration:
         configuration.write(f"version: 0.1\nlog: {{accesslog: {{disabled: true}}}}\n"
                             f"storage: {{filesystem: {{rootdirectory: {OWN}/storage}}}}\nhttp: {{addr: '{host}'}}\n")
-    clean = {name: value for name, value in os.environ.items() if name != "AWS_CA_BUNDLE"}
-    process = subprocess.Popen(["docker-registry", "serve", f"{OWN}/registry.yml"], env=clean, **QUIET)
+    process = subprocess.Popen(["docker-registry", "serve", f"{OWN}/registry.yml"], **QUIET)
     try:
         time.sleep(1)
         for name, count, size, what in MODELS:
@@ -114,7 +113,8 @@ def bucket():
     weed = tool("weed")
     if not weed:
         return note("skipped: a bucket needs SeaweedFS beside HUB_CLIENT")
-    master, volume, filer, s3 = (free_port() for _ in range(4))
+    # Each has a second one, 10,000 above.
+    master, volume, filer, s3 = random.sample(range(12_000, 22_000), 4)
     with open(f"{OWN}/s3.json", "w") as users:
         json.dump({"identities": [{"name": "t", "actions": ["Admin"],
                                    "credentials": [{"accessKey": "AKTEST", "secretKey": "SKTESTSECRET"}]}]}, users)
@@ -128,10 +128,12 @@ def bucket():
         env = {**S3, "AWS_ENDPOINT_URL": endpoint, "CATALOG_ALLOW_NET": f"127.0.0.1:{s3}", "RCLONE_CONFIG_W_TYPE": "s3",
                "RCLONE_CONFIG_W_PROVIDER": "SeaweedFS", "RCLONE_CONFIG_W_ENDPOINT": endpoint, "RCLONE_CONFIG_W_ENV_AUTH": "true"}
         for _ in range(100):
-            made = "import boto3, os; boto3.client('s3', endpoint_url=os.environ['AWS_ENDPOINT_URL']).create_bucket(Bucket='b')"
+            made = "import boto3, os; boto3.client('s3', endpoint_url=os.environ['AWS_ENDPOINT_URL']).create_bucket(Bucket='bucket')"
             if subprocess.run([CLIENT, "-c", made], env={**os.environ, **env}, **QUIET).returncode == 0:
                 break
             time.sleep(0.2)
+        else:
+            raise SystemExit("error: SeaweedFS makes no bucket")
         name, count, size, what = MODELS[0]
         path, = make(f"{OWN}/{name}", count, size)
         copy_to_bucket(env, path, what)
@@ -144,15 +146,15 @@ def bucket():
 def copy_to_bucket(env, path, what):
     turns = Turns(f"{what} to a bucket")
     if tool("aws"):
-        turns.add("aws s3 cp", lambda folder: ([tool("aws"), "s3", "cp", path, f"s3://b/{os.path.basename(path)}", "--no-progress"], env),
+        turns.add("aws s3 cp", lambda folder: ([tool("aws"), "s3", "cp", path, f"s3://bucket/{os.path.basename(path)}", "--no-progress"], env),
                   control=True)
     else:
-        script = "import boto3, os, sys; boto3.client('s3', endpoint_url=os.environ['AWS_ENDPOINT_URL']).upload_file(sys.argv[1], 'b', sys.argv[2])"
+        script = "import boto3, os, sys; boto3.client('s3', endpoint_url=os.environ['AWS_ENDPOINT_URL']).upload_file(sys.argv[1], 'bucket', sys.argv[2])"
         turns.add("boto3 upload_file", lambda folder: ([CLIENT, "-c", script, path, os.path.basename(path)], env), control=True)
 
     def by_catalog(folder):
         with_root(folder, path)
-        return push(folder, f"s3://b/{os.urandom(4).hex()}", env=env)
+        return push(folder, f"s3://bucket/{os.urandom(4).hex()}", env=env)
     turns.add("catalog push", by_catalog)
     turns.measure().show()
 
@@ -160,11 +162,12 @@ def copy_to_bucket(env, path, what):
 def copy_from_bucket(env, key, what):
     turns = Turns(f"{what} from a bucket")
     if tool("rclone"):
-        turns.add("rclone copy", lambda folder: ([tool("rclone"), "copy", f"w:b/{key}", f"{folder}/files"], env), control=True)
-    turns.add("catalog stage", lambda folder: staged(folder, f"s3://b/{key}", env=env), control=not turns.programs)
+        turns.add("rclone copy", lambda folder: ([tool("rclone"), "copy", f"w:bucket/{key}", f"{folder}/files"], env), control=True)
+    turns.add("catalog stage", lambda folder: staged(folder, f"s3://bucket/{key}", env=env), control=not turns.programs)
     turns.measure().show()
 
 
+os.environ.pop("AWS_CA_BUNDLE", None)  # tools refuse to start when what it names is not there
 emptied(OWN)
 try:
     print("| work | program | wall, s | CPU, s | wall : control | CPU : control |")

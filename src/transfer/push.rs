@@ -18,6 +18,7 @@ use crate::observer::{Event, Observer};
 use crate::read_at::ReadAt;
 use crate::source::{Cx, Outgoing, Pusher, Sink, Sources};
 use crate::store::Store;
+use crate::sum::SumBytes as _;
 
 /// Pushes an entry; see [`FsCatalog::push`](crate::FsCatalog::push).
 pub(crate) fn push(
@@ -92,11 +93,11 @@ impl Push<'_> {
     /// What was sent, or would be, and all that there is.
     fn run(&self, place: &str, package: &Package) -> Result<(Count, Count)> {
         let (cx, blobs) = (self.cx(), &package.blobs);
-        let all = Count { blobs: blobs.len() as u64, bytes: blobs.iter().map(|part| part.size_bytes).sum() };
+        let all = Count { blobs: blobs.len() as u64, bytes: blobs.iter().map(|part| part.size_bytes).sum_bytes() };
         // A manifest that is there is there with all of its blobs, and one question tells.
         let is_held = self.sink.holds(self.target, &package.digest, &cx)?;
         let missing = if is_held { Vec::new() } else { self.missing(package)? };
-        let bytes: u64 = missing.iter().map(|part| part.size_bytes).sum();
+        let bytes = missing.iter().map(|part| part.size_bytes).sum_bytes();
         if self.options.is_dry_run {
             return Ok((Count { blobs: missing.len() as u64, bytes }, all));
         }
@@ -139,7 +140,7 @@ impl Push<'_> {
             content.rest();
             Ok(sent)
         })?;
-        Ok(Count { blobs: sent.iter().filter(|bytes| **bytes > 0).count() as u64, bytes: sent.iter().sum() })
+        Ok(Count { blobs: sent.iter().filter(|bytes| **bytes > 0).count() as u64, bytes: sent.into_iter().sum_bytes() })
     }
 
     /// What each MiB of the files is goes with them, as far as it is known and the other end takes it: a fetch does without.
@@ -155,21 +156,21 @@ impl Push<'_> {
         }
     }
 
-    /// Other places that are known to have them: where entries that need them were pushed to, or came from.
+    /// Other places that are known to have them: where entries that need them were pushed to, or came from. Another entry that cannot
+    /// be read is no hindrance.
     fn elsewhere(&self, place: &str, missing: &[&Part]) -> Result<BTreeMap<Digest, Vec<ModelRef>>> {
-        let mut elsewhere: BTreeMap<Digest, Vec<ModelRef>> =
-            missing.iter().map(|part| (part.digest, Vec::new())).collect();
-        self.store.for_each_record(&mut |record, needed| {
+        let mut elsewhere: BTreeMap<_, Vec<_>> = missing.iter().map(|part| (part.digest, Vec::new())).collect();
+        for record in self.store.index.all()?.iter().flat_map(|shard| shard.all()) {
             let places = places_of(record).filter(|known| known.scheme() == self.target.scheme());
             let places = places.filter(|known| self.sink.place(known).is_ok_and(|known| known != place));
-            let places: Vec<ModelRef> = places.collect();
-            if !places.is_empty() {
-                for digest in &needed.blobs {
-                    elsewhere.entry(*digest).and_modify(|known| known.extend(places.iter().cloned()));
-                }
+            let (places, Some(digest)) = (places.collect::<Vec<_>>(), record.entry.digest) else { continue };
+            if places.is_empty() {
+                continue;
             }
-            Ok(())
-        })?;
+            for file in self.store.files_of(record.kind, digest, record.size_bytes).unwrap_or_default() {
+                elsewhere.entry(file.digest).and_modify(|known| known.extend(places.iter().cloned()));
+            }
+        }
         Ok(elsewhere)
     }
 
