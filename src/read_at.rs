@@ -61,6 +61,31 @@ pub trait ReadAt: Send + Sync {
     fn gave_wrong(&self, _range: Range<u64>) {}
 }
 
+/// Bytes in memory, with a name for messages.
+#[cfg(feature = "net")]
+pub(crate) struct InMemory<B> {
+    pub(crate) name: String,
+    pub(crate) bytes: B,
+}
+
+#[cfg(feature = "net")]
+impl<B: AsRef<[u8]> + Send + Sync> ReadAt for InMemory<B> {
+    fn name(&self) -> String {
+        self.name.clone()
+    }
+
+    fn size_bytes(&self) -> u64 {
+        self.bytes.as_ref().len() as u64
+    }
+
+    fn read_exact_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
+        let start = usize::try_from(offset).unwrap_or(usize::MAX);
+        let piece = self.bytes.as_ref().get(start..start.saturating_add(buffer.len()));
+        buffer.copy_from_slice(piece.ok_or(io::ErrorKind::UnexpectedEof)?);
+        Ok(())
+    }
+}
+
 impl<T: ReadAt + ?Sized> ReadAt for Arc<T> {
     fn name(&self) -> String {
         (**self).name()

@@ -1,8 +1,5 @@
 //! An entry as others see it: a manifest, and the blobs that it names.
 
-use std::io;
-use std::ops::Range;
-
 use crate::blob::manifest::{self, TreeFile};
 use crate::blob::outboard;
 use crate::digest::Digest;
@@ -10,7 +7,7 @@ use crate::entry::{ArtifactKind, Record};
 use crate::error::{Error, Result};
 use crate::fs::source::Foreign;
 use crate::layout;
-use crate::read_at::ReadAt;
+use crate::read_at::{InMemory, ReadAt};
 use crate::source::outboards::Outboards;
 use crate::store::Store;
 
@@ -86,28 +83,8 @@ impl Part {
     /// Opens it. Whoever reads has a lease on the entry.
     pub(super) fn open(&self, store: &Store) -> Result<Box<dyn ReadAt>> {
         match &self.made {
-            Some(bytes) => Ok(Box::new(Made(self.digest, bytes.clone()))),
+            Some(bytes) => Ok(Box::new(InMemory { name: self.digest.to_string(), bytes: bytes.clone() })),
             None => Ok(Box::new(Foreign::open(store.root.absolute(&layout::blob(&self.digest)))?)),
         }
-    }
-}
-
-/// A document that is made from others.
-struct Made(Digest, Vec<u8>);
-
-impl ReadAt for Made {
-    fn name(&self) -> String {
-        self.0.to_string()
-    }
-
-    fn size_bytes(&self) -> u64 {
-        self.1.len() as u64
-    }
-
-    fn read_exact_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
-        let start = usize::try_from(offset).unwrap_or(usize::MAX);
-        let range: Range<usize> = start..start.saturating_add(buffer.len());
-        buffer.copy_from_slice(self.1.get(range).ok_or(io::ErrorKind::UnexpectedEof)?);
-        Ok(())
     }
 }

@@ -4,6 +4,7 @@
 //!
 //! ```text
 //! image.rs      what a reference names
+//! api.rs        where things are at a registry, and what its answers mean
 //! access.rs     tokens, and what registries ask for before they give anything
 //! names.rs      what a repository of a model is called
 //! options.rs    who asks, and where users of other tools have said so
@@ -15,6 +16,7 @@
 //! ```
 
 mod access;
+mod api;
 mod auth_file;
 mod image;
 mod login;
@@ -61,7 +63,6 @@ pub(crate) fn has_name(id: &str) -> bool {
 use std::cell::RefCell;
 use std::ops::Range;
 
-use serde::Deserialize;
 use url::Url;
 
 use super::lazy::Lazy;
@@ -71,18 +72,15 @@ use super::{Cx, Expected, Listing, Opened, RemoteFile, Sink, Source};
 use crate::digest::Digest;
 use crate::entry::ArtifactKind;
 use crate::error::{Error, NetError, Result};
-use crate::excerpt::excerpt;
 use crate::model_ref::ModelRef;
-use crate::net::{Response, is_local, shown, shown_text};
+use crate::net::{Response, shown_text};
 use crate::observer::Event;
 use access::{Access, For};
+use api::{base_at, base_of, image_of, image_of_blob, named_by, no_login, refusal, url_of};
 use image::{Image, Version};
 
 /// Registries take no manifest of more than 4 MiB; of a tree of a hundred thousand files, this is enough.
 const MAX_MANIFEST_BYTES: u64 = 64 << 20;
-
-/// The most that is read of what a registry says of an error.
-const MAX_REASON_BYTES: u64 = 64 << 10;
 
 /// Registries. Tokens that one has given are used again.
 #[derive(Debug)]
@@ -287,146 +285,23 @@ impl Source for OciSource {
     }
 }
 
-/// The digest of the manifest, if the registry names one.
-fn named_by(response: &Response) -> Option<Digest> {
-    response.header("docker-content-digest")?.parse().ok()
-}
-
-fn image_of(reference: &ModelRef) -> Result<Image> {
-    let ModelRef::Url { url } = reference else {
-        return Err(Error::NoFetcher { scheme: reference.scheme().to_owned(), reference: reference.shown() });
-    };
-    Image::parse(url).map_err(|reason| Error::InvalidRef { input: excerpt(&reference.shown()), reason: reason.into() })
-}
-
-/// The registry and the repository of a URL that `resolve` has made.
-fn image_of_blob(text: &str) -> Result<Image> {
-    let fail = || Error::Net { url: shown_text(text), source: NetError::malformed("it is no blob of a registry") };
-    let url = Url::parse(text).map_err(|_| fail())?;
-    let host = url.as_str().split('/').nth(2).ok_or_else(fail)?;
-    let path = url.path().strip_prefix("/v2/").and_then(|path| path.rsplit_once("/blobs/"));
-    let (name, digest) = path.ok_or_else(fail)?;
-    Image::of_blob(host, name, digest).ok_or_else(fail)
-}
-
-/// Where a registry is: http on this machine, as other tools have it, and where only that is allowed.
-fn base_of(image: &Image, cx: &Cx<'_>) -> Result<Url> {
-    base_at(image.server(), cx)
-}
-
-fn base_at(server: &str, cx: &Cx<'_>) -> Result<Url> {
-    let parse = |scheme: &str| {
-        Url::parse(&format!("{scheme}://{server}/")).map_err(|e| Error::Net {
-            url: shown_text(server),
-            source: NetError::malformed(format!("it is no host: {e}")),
-        })
-    };
-    let (https, http) = (parse("https")?, parse("http")?);
-    let is_plain = cx.client.may_ask(&http) && (is_local(&http) || !cx.client.may_ask(&https));
-    Ok(if is_plain { http } else { https })
-}
-
-/// A URL of the registry's API.
-fn url_of(image: &Image, cx: &Cx<'_>, parts: &[&str]) -> Result<String> {
-    let mut url = base_of(image, cx)?;
-    let names = image.name.split('/').chain(parts.iter().copied());
-    url.path_segments_mut().expect("an http URL has a path").pop_if_empty().push("v2").extend(names);
-    Ok(url.into())
-}
-
-#[derive(Deserialize)]
-struct Errors {
-    errors: Vec<Reason>,
-}
-
-#[derive(Deserialize)]
-struct Reason {
-    #[serde(default)]
-    code: String,
-    #[serde(default)]
-    message: String,
-}
-
-/// The error that an answer is, in the registry's own words.
-fn refusal(response: Response) -> Error {
-    let (status, url, request_id) = (response.status(), shown(response.url()), response.request_id());
-    let said = response.bytes(MAX_REASON_BYTES).ok().and_then(|bytes| serde_json::from_slice::<Errors>(&bytes).ok());
-    let reason = said.and_then(|said| said.errors.into_iter().next()).map(|Reason { code, message }| {
-        let text = if message.is_empty() { code } else { message };
-        excerpt(&text.chars().filter(|c| !c.is_control()).collect::<String>())
-    });
-    let source = match status {
-        401 | 403 => NetError::Denied { status, reason, page: None, request_id },
-        404 => NetError::NotFound { status, reason, request_id },
-        _ => NetError::Status { status, reason, request_id },
-    };
-    Error::Net { url, source }
-}
-
-/// The login is there, for those who run programs for it.
-fn no_login(denied: Error, helper: &str) -> Error {
-    match denied {
-        Error::Net { url, source: NetError::Denied { status, page, request_id, .. } } => {
-            let reason =
-                format!("the login is with the helper docker-credential-{}, which is never run", excerpt(helper));
-            Error::Net { url, source: NetError::Denied { status, reason: Some(reason), page, request_id } }
-        }
-        other => other,
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use rstest::rstest;
-
     use super::*;
     use crate::net::{Client, ClientOptions, Policy};
-
-    fn client(rules: &[&str]) -> Client {
-        let policy = rules.iter().fold(Policy::default(), |policy, rule| policy.allow(rule).unwrap());
-        Client::new(policy, ClientOptions::default()).unwrap()
-    }
-
-    fn image(text: &str) -> Image {
-        Image::parse(text).unwrap()
-    }
-
-    // Red when http is spoken where https is allowed too, but on this machine.
-    #[rstest]
-    #[case(&["a.example"], "oci://a.example/b", "https://a.example/")]
-    #[case(&["http://a.example:5000"], "oci://a.example:5000/b", "http://a.example:5000/")]
-    #[case(&["http://a.example", "a.example"], "oci://a.example/b", "https://a.example/")]
-    #[case(&[], "oci://a.example/b", "https://a.example/")]
-    #[case(&["127.0.0.1:5000"], "oci://127.0.0.1:5000/b", "http://127.0.0.1:5000/")]
-    #[case(&["https://127.0.0.1:5000"], "oci://127.0.0.1:5000/b", "https://127.0.0.1:5000/")]
-    fn where_a_registry_is(#[case] rules: &[&str], #[case] reference: &str, #[case] base: &str) {
-        let client = client(rules);
-        assert_eq!(base_of(&image(reference), &Cx::new(&client, &())).unwrap().as_str(), base);
-    }
 
     // Red when a login is sent to a place of tokens that anybody on the way can read.
     #[test]
     fn tokens_of_https_come_by_https() {
-        let client = client(&["a.example", "http://a.example"]);
+        let policy = Policy::default().allow_list("a.example http://a.example").unwrap();
+        let client = Client::new(policy, ClientOptions::default()).unwrap();
         let cx = Cx::new(&client, &());
         let options = OciOptions::default().with_login("a.example", "user", "secret");
-        let (asked, base) = (For::image(&image("oci://a.example/b")), Url::parse("https://a.example/").unwrap());
+        let (asked, base) =
+            (For::image(&Image::parse("oci://a.example/b").unwrap()), Url::parse("https://a.example/").unwrap());
         let challenge = "Bearer realm=\"http://a.example/token\",service=\"a\"";
         let denied = Error::Net { url: String::new(), source: NetError::NoSize };
         let error = Access::default().grant(challenge, &asked, &base, &options, &cx, denied).unwrap_err();
         assert!(matches!(error.net(), Some(NetError::Refused(crate::error::Refused::Downgrade { .. }))), "{error}");
-    }
-
-    // Red when the path of a blob is not that of its image.
-    #[test]
-    fn a_blob_is_of_its_image() {
-        let client = client(&[]);
-        let cx = Cx::new(&client, &());
-        for reference in ["oci://a.example:444/b/c", "oci://docker.io/b"] {
-            let image = image(reference);
-            let digest = Digest::sha256_of(b"").to_string();
-            let of_blob = image_of_blob(&url_of(&image, &cx, &["blobs", &digest]).unwrap()).unwrap();
-            assert_eq!((of_blob.host, of_blob.name), (image.host, image.name));
-        }
     }
 }

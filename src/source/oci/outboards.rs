@@ -12,7 +12,7 @@ use super::{OciSource, manifest, url_of};
 use crate::digest::Digest;
 use crate::error::Result;
 use crate::net::Request;
-use crate::read_at::ReadAt;
+use crate::read_at::InMemory;
 use crate::source::outboards::{MAX_BYTES, Outboards};
 use crate::source::sink::Outgoing;
 use crate::source::{Cx, RemoteFile};
@@ -87,7 +87,7 @@ impl OciSource {
         for document in [outboards, b"{}"] {
             let digest = Digest::sha256_of(document);
             if !self.has_blob(image, &digest, document.len() as u64, cx)? {
-                let content = Document(document);
+                let content = InMemory { name: digest.to_string(), bytes: document };
                 Upload::new(self, image.clone(), Outgoing::new(digest, &content), cx).run()?;
             }
         }
@@ -152,23 +152,4 @@ fn with_entry(list: Option<&[u8]>, entry: Value) -> Option<Value> {
     }
     entries.push(entry);
     Some(json!({"schemaVersion": 2, "mediaType": INDEX, "manifests": entries}))
-}
-
-struct Document<'d>(&'d [u8]);
-
-impl ReadAt for Document<'_> {
-    fn name(&self) -> String {
-        Digest::sha256_of(self.0).to_string()
-    }
-
-    fn size_bytes(&self) -> u64 {
-        self.0.len() as u64
-    }
-
-    fn read_exact_at(&self, offset: u64, buffer: &mut [u8]) -> std::io::Result<()> {
-        let start = usize::try_from(offset).unwrap_or(usize::MAX);
-        let piece = self.0.get(start..start.saturating_add(buffer.len()));
-        buffer.copy_from_slice(piece.ok_or(std::io::ErrorKind::UnexpectedEof)?);
-        Ok(())
-    }
 }

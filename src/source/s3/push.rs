@@ -11,6 +11,7 @@ use crate::error::{Error, NetError, Result};
 use crate::excerpt::excerpt;
 use crate::model_ref::ModelRef;
 use crate::net::{Payload, random, shown};
+use crate::read_at::InMemory;
 use crate::source::Cx;
 use crate::source::sink::{Outgoing, Sink};
 
@@ -98,29 +99,9 @@ impl Sink for S3Source {
             names.push(own);
         }
         let digest = Digest::sha256_of(manifest);
-        let content = Manifest(manifest);
+        let content = InMemory { name: digest.to_string(), bytes: manifest };
         self.put(target, Outgoing::new(digest, &content), cx)?;
         self.name(&layout, &digest, manifest.len() as u64, &names, cx)
-    }
-}
-
-/// A manifest as something that is read by offset.
-struct Manifest<'m>(&'m [u8]);
-
-impl crate::read_at::ReadAt for Manifest<'_> {
-    fn name(&self) -> String {
-        "the manifest".into()
-    }
-
-    fn size_bytes(&self) -> u64 {
-        self.0.len() as u64
-    }
-
-    fn read_exact_at(&self, offset: u64, buffer: &mut [u8]) -> std::io::Result<()> {
-        let start = usize::try_from(offset).unwrap_or(usize::MAX);
-        let part = self.0.get(start..start.saturating_add(buffer.len()));
-        buffer.copy_from_slice(part.ok_or(std::io::ErrorKind::UnexpectedEof)?);
-        Ok(())
     }
 }
 
