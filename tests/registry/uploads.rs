@@ -252,3 +252,16 @@ fn a_part_that_was_taken_in_part() {
     let error = push(&short(true), PART_BYTES + 1, &[]).unwrap_err();
     assert!(error.is_unreachable() && error.to_string().contains("it has them to 10"), "{error}");
 }
+
+// Red when what has the name of a blob and another size is taken for it.
+#[test]
+fn a_blob_of_another_size_is_not_there() {
+    let of_size = |size_bytes: u64| {
+        lying(move |asked, method| {
+            let head = format!("HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: {size_bytes}\r\n\r\n");
+            (method == "HEAD" && asked.path().contains("/blobs/")).then(|| head.into_bytes())
+        })
+    };
+    assert_eq!(push(&of_size(1000), 1000, &[]).unwrap().pushed_blobs, 1, "the configuration");
+    assert_eq!(push(&of_size(999), 1000, &[]).unwrap().pushed_blobs, 2);
+}
