@@ -265,3 +265,24 @@ fn a_blob_of_another_size_is_not_there() {
     assert_eq!(push(&of_size(1000), 1000, &[]).unwrap().pushed_blobs, 1, "the configuration");
     assert_eq!(push(&of_size(999), 1000, &[]).unwrap().pushed_blobs, 2);
 }
+
+// Red when a token is asked for one repository alone, where the challenge names no other.
+#[test]
+fn a_token_is_for_both_repositories() {
+    let tokens = Server::new(|_: &Asked<'_>, stream| send(stream, &answer("200 OK", "", br#"{"token": "t"}"#)));
+    let challenge =
+        format!("WWW-Authenticate: Bearer realm=\"{}\",scope=\"repository:a:pull,push\"\r\n", tokens.url("/"));
+    let server = lying(move |asked, method| match method {
+        _ if asked.header("authorization").is_none() => Some(answer("401 Unauthorized", &challenge, b"")),
+        "POST" if asked.path().contains("mount=") => Some(answer("201 Created", "", b"")),
+        _ => None,
+    });
+    let host = Host::new();
+    let catalog = with_model(&host, 1000, &[&server.rule(), &tokens.rule()], OciOptions::default());
+    for name in ["b", "a"] {
+        let target = reference(&format!("oci://127.0.0.1:{}/{name}", server.port));
+        catalog.push("m", &target, &PushOptions::default()).unwrap();
+    }
+    let asked = tokens.heads();
+    assert!(asked.iter().any(|head| head.contains("scope=repository%3Ab%3Apull")), "{asked:?}");
+}
