@@ -17,6 +17,7 @@ mod counting;
 
 use std::fs;
 use std::process::{Child, Command, Stdio};
+use std::sync::{Mutex, PoisonError};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -86,6 +87,9 @@ fn assert_all_right(hosts: &[Host], fetches: Vec<Child>, models: &[(String, Vec<
     }
 }
 
+/// One fleet at a time: on a busy machine a mirror that says nothing for ten seconds is left before it dies.
+static ALONE: Mutex<()> = Mutex::new(());
+
 fn wait_for_bytes(count: &dyn Fn() -> u64, wanted: u64) {
     let began = Instant::now();
     while count() < wanted {
@@ -104,6 +108,7 @@ fn assert_sent_once(hosts: &[Host], sent_bytes: u64) {
 // Red when a host begins a file anew when a server has died, when one fetches it twice, or when one ends with other bytes.
 #[test]
 fn a_bucket_of_which_a_server_dies() {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     let Some(mut weed) = Seaweed::cluster() else { return };
     let models = models();
     for (name, bytes) in &models {
@@ -143,6 +148,7 @@ fn push(registry: &Registry, models: &[(String, Vec<u8>)]) {
 // file.
 #[test]
 fn a_registry_whose_mirror_dies() {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     let (Some(origin), Some(mirror)) = (Registry::open(), Registry::open()) else { return };
     let models = models();
     push(&origin, &models);
@@ -161,10 +167,10 @@ fn a_registry_whose_mirror_dies() {
         command.arg("stage").args(models.iter().map(|(name, _)| format!("oci://{}/fleet/{name}", way.host())));
         command.env("CATALOG_ALLOW_NET", format!("{},{}", way.host(), near.host()));
     });
-    wait_for_bytes(&|| near.sent_bytes(), all_bytes / 4);
+    wait_for_bytes(&|| near.sent_bytes(), all_bytes / 20);
     drop(mirror);
     assert_all_right(&hosts, fetches, &models);
     println!("{} from the registry, {} from its mirror", way.sent_bytes(), near.sent_bytes());
-    assert!(near.sent_bytes() >= all_bytes / 4);
+    assert!(near.sent_bytes() >= all_bytes / 20);
     assert_sent_once(&hosts, way.sent_bytes() + near.sent_bytes());
 }
