@@ -30,8 +30,8 @@ pub trait Sink: Send + Sync {
     fn has(&self, target: &ModelRef, blob: &Digest, size_bytes: u64, cx: &Cx<'_>) -> Result<bool>;
 
     /// Brings a blob there, where it is checked against its digest before it counts as there. Returns how many bytes were sent: less
-    /// than it has where an earlier attempt had sent some, none where the other end had it somewhere else.
-    fn put(&self, target: &ModelRef, blob: Outgoing<'_>, cx: &Cx<'_>) -> Result<u64>;
+    /// than it has where an earlier attempt had sent some. `None`: nothing had to be sent, since the other end has it.
+    fn put(&self, target: &ModelRef, blob: Outgoing<'_>, cx: &Cx<'_>) -> Result<Option<u64>>;
 
     /// Puts a document of the type `application/vnd.catalog-core.outboards.v1` beside a manifest that is published next: what each
     /// MiB of its files is.

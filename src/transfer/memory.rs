@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::cancel::Cancel;
-use crate::digest::Digest;
+use super::options::PushOptions;
+use super::package::Part;
 use crate::error::Result;
 use crate::fs::lock::{Hold, Lock, Wait, poll};
 use crate::layout;
@@ -17,6 +17,9 @@ use crate::store::Store;
 
 /// More than any server needs for the name of an upload.
 const MAX_BYTES: u64 = 64 << 10;
+
+/// To send a smaller one twice costs less than a lock file.
+const LOCKED_FROM_BYTES: u64 = 16 << 20;
 
 /// How often whoever waits looks whether it was cancelled.
 const TICK: Duration = Duration::from_millis(200);
@@ -30,24 +33,24 @@ struct Kept {
 pub(super) struct Memory<'s> {
     store: &'s Store,
     path: PathBuf,
-    /// `None`: nobody can lock or keep anything here. What is sent twice is stored once.
+    /// `None`: it is small, or nobody can lock or keep anything here. What is sent twice is stored once.
     lock: Option<Lock>,
-    /// Another process had the right: the blob may be there by now.
-    pub(super) has_waited: bool,
 }
 
 impl<'s> Memory<'s> {
     /// Waits for the right.
-    pub(super) fn claim(store: &'s Store, place: &str, digest: &Digest, cancel: &Cancel) -> Result<Self> {
-        let path = layout::lock_fetch(&format!("push {digest} {place}"));
-        let mut has_waited = false;
+    pub(super) fn claim(store: &'s Store, place: &str, part: &Part, options: &PushOptions) -> Result<Self> {
+        let path = layout::lock_fetch(&format!("push {} {place}", part.digest));
+        if options.is_dry_run || part.size_bytes < LOCKED_FROM_BYTES {
+            return Ok(Memory { store, path, lock: None });
+        }
         loop {
-            cancel.check(|| format!("waiting for another process that pushes to {place}"))?;
+            options.cancel.check(|| format!("waiting for another process that pushes to {place}"))?;
             match poll(&store.root, &path, Hold::Exclusive, Wait::UpTo(TICK)) {
-                Ok(None) => has_waited = true,
-                Ok(lock) => return Ok(Memory { store, path, lock, has_waited }),
+                Ok(None) => {}
+                Ok(lock) => return Ok(Memory { store, path, lock }),
                 Err(error) if error.is_read_only() || error.is_permission_denied() => {
-                    return Ok(Memory { store, path, lock: None, has_waited });
+                    return Ok(Memory { store, path, lock: None });
                 }
                 Err(error) => return Err(error),
             }

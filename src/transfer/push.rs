@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
@@ -28,45 +29,37 @@ pub(crate) fn push(
     target: &ModelRef,
     options: &PushOptions,
 ) -> Result<PushReceipt> {
-    let pushed = push_unnamed(store, sources, id, target, options);
-    pushed.map_err(|error| match error {
+    let began = Instant::now();
+    let pushed = || {
+        let pusher = sources.pusher(target, &options.cancel)?;
+        let lease = lease(store, id)?;
+        let package = Package::of(store, lease.record())?;
+        let sink = pusher.sink(target)?;
+        let place = sink.place(target)?;
+        sink.check(target, &package.digest, &options.tags)?;
+        let push = Push { store, id, target, place: &place, options, sink, pusher: &pusher };
+        let (sent, all) = push.run(&package)?;
+        if !options.is_dry_run {
+            push.note(lease.record());
+        }
+        Ok(PushReceipt {
+            id: id.to_owned(),
+            digest: lease.entry().digest.unwrap_or(package.digest),
+            reference: sink.reference(target, &package.digest)?,
+            manifest: package.digest,
+            pushed_bytes: sent.bytes,
+            skipped_bytes: all.bytes.saturating_sub(sent.bytes),
+            pushed_blobs: sent.blobs,
+            skipped_blobs: all.blobs - sent.blobs,
+            requests: pusher.client.requests(),
+            dry_run: options.is_dry_run,
+            elapsed: began.elapsed(),
+            place,
+        })
+    };
+    pushed().map_err(|error| match error {
         Error::Net { url, source } => Error::Push { id: id.to_owned(), url, source: Box::new(source) },
         other => other,
-    })
-}
-
-fn push_unnamed(
-    store: &Store,
-    sources: &Sources,
-    id: &str,
-    target: &ModelRef,
-    options: &PushOptions,
-) -> Result<PushReceipt> {
-    let began = Instant::now();
-    let pusher = sources.pusher(target, &options.cancel)?;
-    let lease = lease(store, id)?;
-    let package = Package::of(store, lease.record())?;
-    let push = Push { store, id, target, options, sink: pusher.sink(target)?, pusher: &pusher };
-    let place = push.sink.place(target)?;
-    push.sink.check(target, &package.digest, &options.tags)?;
-    let (sent, all) = push.run(&place, &package)?;
-    if !options.is_dry_run {
-        push.note(lease.record(), &place);
-    }
-    let record = lease.record();
-    Ok(PushReceipt {
-        id: id.to_owned(),
-        digest: record.entry.digest.unwrap_or(package.digest),
-        reference: push.sink.reference(target, &package.digest)?,
-        place,
-        manifest: package.digest,
-        pushed_bytes: sent.bytes,
-        skipped_bytes: all.bytes.saturating_sub(sent.bytes),
-        pushed_blobs: sent.blobs,
-        skipped_blobs: all.blobs - sent.blobs,
-        requests: pusher.client.requests(),
-        dry_run: options.is_dry_run,
-        elapsed: began.elapsed(),
     })
 }
 
@@ -80,10 +73,14 @@ struct Push<'p> {
     store: &'p Store,
     id: &'p str,
     target: &'p ModelRef,
+    place: &'p str,
     options: &'p PushOptions,
     sink: &'p dyn Sink,
     pusher: &'p Pusher,
 }
+
+/// Other places that are known to have a blob.
+type Elsewhere = BTreeMap<Digest, Vec<ModelRef>>;
 
 impl Push<'_> {
     fn cx(&self) -> Cx<'_> {
@@ -91,56 +88,48 @@ impl Push<'_> {
     }
 
     /// What was sent, or would be, and all that there is.
-    fn run(&self, place: &str, package: &Package) -> Result<(Count, Count)> {
-        let (cx, blobs) = (self.cx(), &package.blobs);
+    fn run(&self, package: &Package) -> Result<(Count, Count)> {
+        let blobs = &package.blobs;
         let all = Count { blobs: blobs.len() as u64, bytes: blobs.iter().map(|part| part.size_bytes).sum_bytes() };
         // A manifest that is there is there with all of its blobs, and one question tells.
-        let is_held = self.sink.holds(self.target, &package.digest, &cx)?;
-        let missing = if is_held { Vec::new() } else { self.missing(package)? };
-        let bytes = missing.iter().map(|part| part.size_bytes).sum_bytes();
-        if self.options.is_dry_run {
-            return Ok((Count { blobs: missing.len() as u64, bytes }, all));
+        let is_held = self.sink.holds(self.target, &package.digest, &self.cx())?;
+        let sent = if is_held { Count::default() } else { self.send(blobs, all.bytes)? };
+        if !self.options.is_dry_run {
+            if !is_held {
+                self.attach(package)?;
+            }
+            self.sink.publish(self.target, &package.manifest, self.id, &self.options.tags, &self.cx())?;
         }
-        let mut sent = Count::default();
-        if !missing.is_empty() {
-            let what = self.target.shown();
-            self.options.observer.on(&Event::Started { what: &what, bytes_total: bytes });
-            let outcome = self.send(place, &missing);
-            self.options.observer.on(&Event::Finished);
-            sent = outcome?;
-        }
-        if !is_held {
-            self.attach(package)?;
-        }
-        self.sink.publish(self.target, &package.manifest, self.id, &self.options.tags, &cx)?;
         Ok((sent, all))
     }
 
-    fn missing<'b>(&self, package: &'b Package) -> Result<Vec<&'b Part>> {
-        let cx = self.cx();
-        let has = workers::each(&package.blobs, self.pusher.connections, &|part: &Part| {
-            self.sink.has(self.target, &part.digest, part.size_bytes, &cx)
-        })?;
-        Ok(package.blobs.iter().zip(has).filter(|(_, has)| !has).map(|(part, _)| part).collect())
+    fn send(&self, blobs: &[Part], all_bytes: u64) -> Result<Count> {
+        self.options.observer.on(&Event::Started { what: &self.target.shown(), bytes_total: all_bytes });
+        let elsewhere = OnceLock::new();
+        let sent = workers::each(blobs, self.pusher.connections, &|part| self.send_one(part, &elsewhere));
+        self.options.observer.on(&Event::Finished);
+        let sent = sent?;
+        Ok(Count { blobs: sent.iter().flatten().count() as u64, bytes: sent.into_iter().flatten().sum_bytes() })
     }
 
-    fn send(&self, place: &str, missing: &[&Part]) -> Result<Count> {
-        let elsewhere = self.elsewhere(place, missing)?;
-        let nowhere = Vec::new();
-        let sent = workers::each(missing, self.pusher.connections, &|part: &&Part| {
-            let memory = Memory::claim(self.store, place, &part.digest, &self.options.cancel)?;
-            let content = Told::new(part.open(self.store)?, &*self.options.observer);
-            if memory.has_waited && self.sink.has(self.target, &part.digest, part.size_bytes, &self.cx())? {
-                content.rest();
-                return Ok(0);
+    /// How many bytes of a blob were sent, or would be. `None`: it is there, without having been sent.
+    fn send_one(&self, part: &Part, elsewhere: &OnceLock<Elsewhere>) -> Result<Option<u64>> {
+        // Before the question: what another process sends meanwhile is there by then.
+        let memory = Memory::claim(self.store, self.place, part, self.options)?;
+        let content = Told::new(part.open(self.store)?, &*self.options.observer);
+        let is_there = self.sink.has(self.target, &part.digest, part.size_bytes, &self.cx())?;
+        let sent = match (is_there, self.options.is_dry_run) {
+            (true, _) => None,
+            (false, true) => Some(part.size_bytes),
+            (false, false) => {
+                let elsewhere = elsewhere.get_or_init(|| self.elsewhere());
+                let elsewhere = elsewhere.get(&part.digest).map(Vec::as_slice).unwrap_or_default();
+                let blob = Outgoing { digest: part.digest, content: &content, elsewhere, memory: &memory };
+                self.sink.put(self.target, blob, &self.cx())?
             }
-            let elsewhere = elsewhere.get(&part.digest).unwrap_or(&nowhere);
-            let blob = Outgoing { digest: part.digest, content: &content, elsewhere, memory: &memory };
-            let sent = self.sink.put(self.target, blob, &self.cx())?;
-            content.rest();
-            Ok(sent)
-        })?;
-        Ok(Count { blobs: sent.iter().filter(|bytes| **bytes > 0).count() as u64, bytes: sent.into_iter().sum_bytes() })
+        };
+        content.rest();
+        Ok(sent)
     }
 
     /// What each MiB of the files is goes with them, as far as it is known and the other end takes it: a fetch does without.
@@ -156,35 +145,37 @@ impl Push<'_> {
         }
     }
 
-    /// Other places that are known to have them: where entries that need them were pushed to, or came from. Another entry that cannot
-    /// be read is no hindrance.
-    fn elsewhere(&self, place: &str, missing: &[&Part]) -> Result<BTreeMap<Digest, Vec<ModelRef>>> {
-        let mut elsewhere: BTreeMap<_, Vec<_>> = missing.iter().map(|part| (part.digest, Vec::new())).collect();
-        for record in self.store.index.all()?.iter().flat_map(|shard| shard.all()) {
-            let places = places_of(record).filter(|known| known.scheme() == self.target.scheme());
-            let places = places.filter(|known| self.sink.place(known).is_ok_and(|known| known != place));
-            let (places, Some(digest)) = (places.collect::<Vec<_>>(), record.entry.digest) else { continue };
+    /// Where entries were pushed to, or came from, by the blobs that they have. One that cannot be read is no hindrance.
+    fn elsewhere(&self) -> Elsewhere {
+        let mut elsewhere = Elsewhere::new();
+        let shards = self.store.index.all().unwrap_or_default();
+        for record in shards.iter().flat_map(|shard| shard.all()) {
+            let (places, Some(digest)) = (self.places_of(record), record.entry.digest) else { continue };
             if places.is_empty() {
                 continue;
             }
             for file in self.store.files_of(record.kind, digest, record.size_bytes).unwrap_or_default() {
-                elsewhere.entry(file.digest).and_modify(|known| known.extend(places.iter().cloned()));
+                elsewhere.entry(file.digest).or_default().extend(places.iter().cloned());
             }
         }
-        Ok(elsewhere)
+        elsewhere
+    }
+
+    /// Other places than this one, to which the target could be compared.
+    fn places_of(&self, record: &Record) -> Vec<ModelRef> {
+        let source = record.source.as_ref().map(|source| source.reference.as_str());
+        let known = record.pushed.keys().map(String::as_str).chain(source);
+        let known = known.filter(|text| text.split_once(':').is_some_and(|(scheme, _)| scheme == self.target.scheme()));
+        let known = known.filter_map(|text| ModelRef::parse(text).ok());
+        known.filter(|known| self.sink.place(known).is_ok_and(|known| known != self.place)).collect()
     }
 
     /// That it is not noted is no failure of a push.
-    fn note(&self, record: &Record, place: &str) {
-        if let Err(error) = self.store.note_pushed(record, place) {
-            tracing::debug!(id = record.entry.id, place, %error, "that it was pushed is not recorded");
+    fn note(&self, record: &Record) {
+        if let Err(error) = self.store.note_pushed(record, self.place) {
+            tracing::debug!(id = record.entry.id, place = self.place, %error, "that it was pushed is not recorded");
         }
     }
-}
-
-fn places_of(record: &Record) -> impl Iterator<Item = ModelRef> {
-    let source = record.source.as_ref().map(|source| source.reference.as_str());
-    record.pushed.keys().map(String::as_str).chain(source).filter_map(|text| ModelRef::parse(text).ok())
 }
 
 /// Tells of what is read for the first time. What is sent again counts once.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use catalog_core::{ModelRef, PushOptions, PushReceipt};
+use catalog_core::{ArtifactKind, ModelRef, PushOptions, PushReceipt};
 
 use crate::app::App;
 use crate::args::find;
@@ -67,7 +67,9 @@ impl Args {
 
         let (mut ids, mut first) = (Vec::new(), None);
         if self.all {
-            ids.extend(catalog.records()?.into_iter().map(|record| record.entry.id));
+            // What is only registered has nothing to push.
+            let records = catalog.records()?.into_iter().filter(|record| record.kind != ArtifactKind::Registered);
+            ids.extend(records.map(|record| record.entry.id));
         }
         for model in models {
             match find(&catalog, model) {

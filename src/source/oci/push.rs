@@ -50,7 +50,7 @@ impl Sink for OciSource {
         self.has_blob(&image_of(target)?, blob, size_bytes, cx)
     }
 
-    fn put(&self, target: &ModelRef, blob: Outgoing<'_>, cx: &Cx<'_>) -> Result<u64> {
+    fn put(&self, target: &ModelRef, blob: Outgoing<'_>, cx: &Cx<'_>) -> Result<Option<u64>> {
         Upload::new(self, image_of(target)?, blob, cx).run()
     }
 

@@ -50,8 +50,8 @@ impl<'u> Upload<'u> {
         Upload { source, image, blob, cx, size_bytes, sent_bytes: 0 }
     }
 
-    /// Returns how many bytes it has sent.
-    pub(super) fn run(mut self) -> Result<u64> {
+    /// Returns how many bytes it has sent; `None`: another repository of the registry has it.
+    pub(super) fn run(mut self) -> Result<Option<u64>> {
         // What is wrong with that, such as a rule that is gone, is no reason not to begin anew.
         let recalled = self.blob.memory.recall();
         let mut known = recalled.and_then(|url| self.status(&url, PART_BYTES).ok().flatten());
@@ -62,7 +62,7 @@ impl<'u> Upload<'u> {
                 Some(at) => at,
                 None => match self.begin()? {
                     Some(at) => at,
-                    None => return Ok(self.sent_bytes),
+                    None => return Ok(None),
                 },
             };
             let before = at.offset;
@@ -89,7 +89,7 @@ impl<'u> Upload<'u> {
             }
         }
         self.blob.memory.keep(None);
-        Ok(self.sent_bytes)
+        Ok(Some(self.sent_bytes))
     }
 
     /// Begins it. `None`: nothing has to be sent, since another repository of the registry has it.

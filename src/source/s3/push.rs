@@ -71,7 +71,7 @@ impl Sink for S3Source {
         Ok(upload::head(&bucket, &url, cx)?.is_some_and(|head| head.is(blob, size_bytes)))
     }
 
-    fn put(&self, target: &ModelRef, blob: Outgoing<'_>, cx: &Cx<'_>) -> Result<u64> {
+    fn put(&self, target: &ModelRef, blob: Outgoing<'_>, cx: &Cx<'_>) -> Result<Option<u64>> {
         let layout = layout_of(target)?;
         let bucket = self.bucket(cx)?;
         let url = bucket.options.url(&layout.bucket, &layout.blob(&blob.digest))?;
@@ -99,8 +99,10 @@ impl Sink for S3Source {
             names.push(own);
         }
         let digest = Digest::sha256_of(manifest);
-        let content = InMemory { name: digest.to_string(), bytes: manifest };
-        self.put(target, Outgoing::new(digest, &content), cx)?;
+        if !self.holds(target, &digest, cx)? {
+            let content = InMemory { name: digest.to_string(), bytes: manifest };
+            self.put(target, Outgoing::new(digest, &content), cx)?;
+        }
         self.name(&layout, &digest, manifest.len() as u64, &names, cx)
     }
 }

@@ -108,33 +108,44 @@ pub(super) fn check_sum(response: &Response, digest: &Digest) -> Result<()> {
     }
 }
 
-/// Brings a blob there. Returns how many bytes were sent.
-pub(super) fn blob(bucket: &Bucket<'_>, url: &Url, blob: &Outgoing<'_>, cx: &Cx<'_>) -> Result<u64> {
+/// Brings a blob there. Returns how many bytes were sent; `None`: it is there.
+pub(super) fn blob(bucket: &Bucket<'_>, url: &Url, blob: &Outgoing<'_>, cx: &Cx<'_>) -> Result<Option<u64>> {
     let size_bytes = blob.content.size_bytes();
-    // Others may push the same, and what is there may be something else, such as what an old tool has left half done.
+    // A small one is sent without a question. Others may push the same, and what is there may be something else, such as what an old
+    // tool has left half done.
+    let mut known = (size_bytes <= WHOLE_BYTES).then_some(If::Absent);
     for _ in 0..TIMES {
-        let condition = match head(bucket, url, cx)? {
-            Some(head) if head.is(&blob.digest, size_bytes) => return Ok(0),
-            Some(Head { etag: Some(etag), .. }) => If::Tag(etag),
-            Some(_) => {
-                let source = NetError::malformed("there is another object, which has no tag to tell it by".to_owned());
-                return Err(Error::Net { url: shown(url), source });
-            }
-            None => If::Absent,
+        let condition = match known.take() {
+            Some(condition) => Some(condition),
+            None => missing(bucket, url, &blob.digest, size_bytes, cx)?,
         };
-        if size_bytes > WHOLE_BYTES {
-            if let Some(sent_bytes) = parts::send(bucket, url, blob, &condition, cx)? {
-                return Ok(sent_bytes);
-            }
-            continue;
-        }
-        let payload = Payload::Part { of: blob.content, range: 0..size_bytes };
-        if put(bucket, url, payload, &blob.digest, "application/octet-stream", &condition, cx)? {
-            return Ok(size_bytes);
+        let Some(condition) = condition else { return Ok(None) };
+        let sent_bytes = if size_bytes > WHOLE_BYTES {
+            parts::send(bucket, url, blob, &condition, cx)?
+        } else {
+            let payload = Payload::Part { of: blob.content, range: 0..size_bytes };
+            let is_put = put(bucket, url, payload, &blob.digest, "application/octet-stream", &condition, cx)?;
+            is_put.then_some(size_bytes)
+        };
+        if sent_bytes.is_some() {
+            return Ok(sent_bytes);
         }
     }
     let source = NetError::changed(format!("it is another one each of {TIMES} times"));
     Err(Error::Net { url: shown(url), source })
+}
+
+/// What is there in the place of a blob. `None`: the blob is.
+fn missing(bucket: &Bucket<'_>, url: &Url, digest: &Digest, size_bytes: u64, cx: &Cx<'_>) -> Result<Option<If>> {
+    match head(bucket, url, cx)? {
+        Some(head) if head.is(digest, size_bytes) => Ok(None),
+        Some(Head { etag: Some(etag), .. }) => Ok(Some(If::Tag(etag))),
+        Some(_) => {
+            let source = NetError::malformed("there is another object, which has no tag to tell it by".to_owned());
+            Err(Error::Net { url: shown(url), source })
+        }
+        None => Ok(Some(If::Absent)),
+    }
 }
 
 /// How often it may have changed since it was asked about.
