@@ -6,12 +6,19 @@ use serde::Deserialize;
 
 use crate::digest::Digest;
 use crate::entry::ArtifactKind;
+use crate::error::{Error, Result};
 use crate::excerpt::excerpt;
-use crate::source::paths;
 use crate::source::selection::Selection;
+use crate::source::{Expected, RemoteFile, paths};
+
+/// The type of a list of manifests.
+pub(super) const OCI_INDEX: &str = "application/vnd.oci.image.index.v1+json";
 
 /// The type of a manifest that is pushed.
 pub(super) const OCI_MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
+
+/// Registries take no manifest of more than 4 MiB; of a tree of a hundred thousand files, this is enough.
+pub(super) const MAX_BYTES: u64 = 64 << 20;
 
 /// What is asked for.
 #[cfg(feature = "oci")]
@@ -86,6 +93,35 @@ pub(super) struct LayerFile {
     pub(super) path: String,
     pub(super) digest: Digest,
     pub(super) size_bytes: u64,
+}
+
+/// The model that a manifest names, or the one of a list's that is a model: what it is, what it is called, and its files. `first` is the
+/// manifest with its digest, and `next` gives another one; `url` is where a file is. `label` is what a tree is called.
+pub(super) fn model(
+    (digest, bytes): (Digest, &[u8]),
+    label: &str,
+    selection: &Selection,
+    fail: &dyn Fn(String) -> Error,
+    next: impl FnOnce(&Digest) -> Result<Vec<u8>>,
+    url: impl Fn(&Digest) -> Result<String>,
+) -> Result<(ArtifactKind, String, Vec<RemoteFile>)> {
+    let (kind, files, named_in) = match read(bytes, selection).map_err(fail)? {
+        Content::Files(kind, files) => (kind, files, digest),
+        Content::Manifest(digest) => match read(&next(&digest)?, selection).map_err(fail)? {
+            Content::Files(kind, files) => (kind, files, digest),
+            Content::Manifest(_) => return Err(fail("it is a list of lists".into())),
+        },
+    };
+    let name = match (kind, files.as_slice()) {
+        (ArtifactKind::File, [file]) => file.path.rsplit('/').next().unwrap_or(&file.path),
+        _ => label,
+    };
+    let name = name.to_owned();
+    let file = |LayerFile { path, digest, size_bytes }| {
+        let file = RemoteFile::new(path, url(&digest)?).with_size(size_bytes).with_manifest(named_in);
+        Ok(file.with_expected(Expected::Sha256(digest)))
+    };
+    Ok((kind, name, files.into_iter().map(file).collect::<Result<_>>()?))
 }
 
 /// Reads a manifest or a list of them. The error says why it is no model that can be fetched.

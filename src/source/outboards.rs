@@ -4,11 +4,22 @@
 //! value of each group (32 bytes). Files are sorted by their SHA-256.
 
 use std::collections::BTreeMap;
+#[cfg(any(feature = "oci", feature = "s3"))]
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use crate::digest::Digest;
+#[cfg(any(feature = "oci", feature = "s3"))]
+use crate::error::Result;
+
+/// The type of the document.
+#[cfg(any(feature = "oci", feature = "s3"))]
+pub(super) const MEDIA_TYPE: &str = "application/vnd.catalog-core.outboards.v1";
 
 /// Files of 8 TiB.
 pub(super) const MAX_BYTES: u64 = 256 << 20;
+
+#[cfg(any(feature = "oci", feature = "s3"))]
+const MOST_KEPT: usize = 16;
 
 /// What is hashed by itself.
 const GROUP_BYTES: u64 = 1 << 20;
@@ -60,6 +71,32 @@ impl Outboards {
     #[cfg(any(feature = "oci", feature = "s3"))]
     pub(super) fn of(&self, file: &Digest, size_bytes: u64) -> Option<&[[u8; 32]]> {
         self.0.get(file).filter(|(size, _)| *size == size_bytes).map(|(_, values)| values.as_slice())
+    }
+}
+
+/// What was found beside manifests, by where they are. Those of models that are fetched just now are kept.
+#[cfg(any(feature = "oci", feature = "s3"))]
+#[derive(Debug, Default)]
+pub(super) struct Found(Mutex<BTreeMap<String, Arc<OnceLock<Option<Outboards>>>>>);
+
+#[cfg(any(feature = "oci", feature = "s3"))]
+impl Found {
+    /// The values of a file. Nobody is asked twice, and whoever does not answer is no hindrance.
+    pub(super) fn values(
+        &self,
+        manifest: String,
+        (file, size_bytes): (&Digest, u64),
+        find: impl FnOnce() -> Result<Option<Outboards>>,
+    ) -> Option<Vec<[u8; 32]>> {
+        let found = {
+            let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            if kept.len() >= MOST_KEPT && !kept.contains_key(&manifest) {
+                kept.clear();
+            }
+            Arc::clone(kept.entry(manifest).or_default())
+        };
+        let find = || find().inspect_err(|error| tracing::debug!(%error, "what its parts are is not known beforehand"));
+        found.get_or_init(|| find().ok()?).as_ref()?.of(file, size_bytes).map(<[_]>::to_vec)
     }
 }
 

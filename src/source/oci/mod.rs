@@ -34,8 +34,8 @@ pub use options::OciOptions;
 #[cfg(feature = "testing")]
 pub(crate) fn files_of_manifest(bytes: &[u8]) -> Option<(ArtifactKind, Vec<String>)> {
     match manifest::read(bytes, &Selection::new(&[], &[])).ok()? {
-        Content::Files(kind, files) => Some((kind, files.into_iter().map(|file| file.path).collect())),
-        Content::Manifest(_) => None,
+        manifest::Content::Files(kind, files) => Some((kind, files.into_iter().map(|file| file.path).collect())),
+        manifest::Content::Manifest(_) => None,
     }
 }
 
@@ -66,9 +66,10 @@ use std::ops::Range;
 use url::Url;
 
 use super::lazy::Lazy;
-use super::manifest::{self, Content};
+use super::manifest;
+use super::outboards::Found;
 use super::selection::Selection;
-use super::{Cx, Expected, Listing, Opened, RemoteFile, Sink, Source};
+use super::{Cx, Listing, Opened, RemoteFile, Sink, Source};
 use crate::digest::Digest;
 use crate::entry::ArtifactKind;
 use crate::error::{Error, NetError, Result};
@@ -79,15 +80,12 @@ use access::{Access, For};
 use api::{base_at, base_of, image_of, image_of_blob, named_by, no_login, refusal, url_of};
 use image::{Image, Version};
 
-/// Registries take no manifest of more than 4 MiB; of a tree of a hundred thousand files, this is enough.
-const MAX_MANIFEST_BYTES: u64 = 64 << 20;
-
 /// Registries. Tokens that one has given are used again.
 #[derive(Debug)]
 pub struct OciSource {
     options: Lazy<OciOptions>,
     access: Access,
-    found: outboards::Found,
+    found: Found,
 }
 
 impl OciSource {
@@ -100,7 +98,7 @@ impl OciSource {
     /// The same; the logins are read when a registry first asks for one.
     #[must_use]
     pub fn with(read: impl FnOnce() -> Result<OciOptions> + Send + 'static) -> Self {
-        OciSource { options: Lazy::new(read), access: Access::default(), found: outboards::Found::default() }
+        OciSource { options: Lazy::new(read), access: Access::default(), found: Found::default() }
     }
 
     /// Does something at a registry, and once more with what it asks for first. `act` has the headers, and what an answer means
@@ -155,7 +153,7 @@ impl OciSource {
         let url = url_of(image, cx, &["manifests", &image.version.text()])?;
         let answer = self.with_access(image, cx, |headers, refuse| {
             let request = cx.client.get(&url).with_header("accept", manifest::MEDIA_TYPES).with_headers(headers);
-            request.read_or(MAX_MANIFEST_BYTES, cx.observer, refuse)
+            request.read_or(manifest::MAX_BYTES, cx.observer, refuse)
         });
         match answer {
             Err(error) if is_tag && error.is_unreachable() => {
@@ -200,7 +198,7 @@ fn manifest_at_mirror(image: &Image, cx: &Cx<'_>) -> Result<Option<Manifest>> {
     };
     mirrors.ask(cx.observer, |asked| {
         let request = asked.client.get(asked.url.as_str()).with_header("accept", manifest::MEDIA_TYPES);
-        let answer = request.with_headers(asked.headers).read_or(MAX_MANIFEST_BYTES, cx.observer, &refusal)?;
+        let answer = request.with_headers(asked.headers).read_or(manifest::MAX_BYTES, cx.observer, &refusal)?;
         let host = match image.version {
             Version::Digest(_) => image.host.clone(),
             Version::Tag(_) => asked.url.host_str().unwrap_or_default().to_owned(),
@@ -215,28 +213,14 @@ impl Source for OciSource {
         let selection = Selection::new(cx.include, cx.exclude);
         let fail = |detail: String| Error::Net { url: reference.shown(), source: NetError::NoModel { detail } };
         let named = self.manifest(&image, cx)?;
-        let (kind, files, named_in) = match manifest::read(&named.bytes, &selection).map_err(fail)? {
-            Content::Files(kind, files) => (kind, files, named.digest),
-            Content::Manifest(digest) => {
-                let Manifest { bytes, .. } =
-                    self.manifest(&Image { version: Version::Digest(digest), ..image.clone() }, cx)?;
-                match manifest::read(&bytes, &selection).map_err(fail)? {
-                    Content::Files(kind, files) => (kind, files, digest),
-                    Content::Manifest(_) => return Err(fail("it is a list of lists".into())),
-                }
-            }
+        let next = |digest: &Digest| {
+            let image = Image { version: Version::Digest(*digest), ..image.clone() };
+            self.manifest(&image, cx).map(|manifest| manifest.bytes)
         };
-        let name = match (kind, files.as_slice()) {
-            (ArtifactKind::File, [file]) => file.path.rsplit('/').next().unwrap_or(&file.path).to_owned(),
-            _ => image.label().to_owned(),
-        };
-        let file = |file: manifest::LayerFile| {
-            let url = url_of(&image, cx, &["blobs", &file.digest.to_string()])?;
-            let mut remote = RemoteFile::new(file.path, url).with_size(file.size_bytes).with_manifest(named_in);
-            (remote.expected, remote.registry) = (Expected::Sha256(file.digest), Some(image.host.clone()));
-            Ok(remote)
-        };
-        let files = files.into_iter().map(file).collect::<Result<_>>()?;
+        let url = |digest: &Digest| url_of(&image, cx, &["blobs", &digest.to_string()]);
+        let first = (named.digest, named.bytes.as_slice());
+        let (kind, name, mut files) = manifest::model(first, image.label(), &selection, &fail, next, url)?;
+        files.iter_mut().for_each(|file| file.registry = Some(image.host.clone()));
         let is_fixed = matches!(image.version, Version::Digest(_));
         let listing = Listing::new(name, kind, files).with_named_by(Some(named.named_by));
         Ok(listing.with_pinned(named.digest.to_string(), is_fixed))

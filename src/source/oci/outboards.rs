@@ -1,58 +1,31 @@
 //! What each MiB of a model's files is: a referrer of its manifest, as the OCI distribution specification has it. Where a registry
 //! keeps no list of referrers, it is under the tag that the specification has for that.
 
-use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
-
 use serde_json::{Value, json};
 
 use super::image::{Image, Version};
+use super::manifest::{self, OCI_INDEX};
 use super::upload::Upload;
-use super::{OciSource, manifest, url_of};
+use super::{OciSource, url_of};
 use crate::digest::Digest;
 use crate::error::Result;
 use crate::net::Request;
 use crate::read_at::InMemory;
-use crate::source::outboards::{MAX_BYTES, Outboards};
+use crate::source::outboards::{MAX_BYTES, MEDIA_TYPE, Outboards};
 use crate::source::sink::Outgoing;
 use crate::source::{Cx, RemoteFile};
 
-/// The type of the document.
-const MEDIA_TYPE: &str = "application/vnd.catalog-core.outboards.v1";
-const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 const EMPTY: &str = "application/vnd.oci.empty.v1+json";
 
 /// More is no list of referrers.
 const MAX_LIST_BYTES: u64 = 4 << 20;
 
-/// Those of models that are fetched just now are kept.
-const MOST_KEPT: usize = 16;
-
-/// A registry, a repository, and a manifest in it.
-type Key = (String, String, Digest);
-
-/// What was found.
-#[derive(Debug, Default)]
-pub(super) struct Found(Mutex<BTreeMap<Key, Arc<OnceLock<Option<Outboards>>>>>);
-
 impl OciSource {
-    /// The values of a file, from what is beside its manifest. Nobody is asked twice, and who does not answer is no hindrance.
+    /// The values of a file, from what is beside its manifest.
     pub(super) fn values_of(&self, file: &RemoteFile, blob: &Image, cx: &Cx<'_>) -> Option<Vec<[u8; 32]>> {
-        let (Version::Digest(digest), Some(manifest)) = (&blob.version, file.manifest) else { return None };
-        let key = (blob.host.clone(), blob.name.clone(), manifest);
-        let found = {
-            let mut kept = self.found.0.lock().unwrap_or_else(PoisonError::into_inner);
-            if kept.len() >= MOST_KEPT && !kept.contains_key(&key) {
-                kept.clear();
-            }
-            Arc::clone(kept.entry(key).or_default())
-        };
+        let (Version::Digest(digest), manifest) = (&blob.version, file.manifest?) else { return None };
         let image = Image { version: Version::Digest(manifest), ..blob.clone() };
-        let found = found.get_or_init(|| {
-            let found = self.find(&image, cx);
-            found.inspect_err(|error| tracing::debug!(%error, "what its parts are is not known beforehand")).ok()?
-        });
-        found.as_ref()?.of(digest, file.size_bytes?).map(<[_]>::to_vec)
+        self.found.values(image.at(&manifest.to_string()), (digest, file.size_bytes?), || self.find(&image, cx))
     }
 
     /// Asks for the list of referrers, for the one that is ours, and for the document that it names.
@@ -61,7 +34,7 @@ impl OciSource {
         let query = format!("{}?artifactType={MEDIA_TYPE}", url_of(image, cx, &["referrers", &version])?);
         let lists = [query, url_of(image, cx, &["manifests", &tag_of(&version)])?];
         for url in lists {
-            let Some(list) = self.read(image, cx, &url, INDEX, MAX_LIST_BYTES)? else { continue };
+            let Some(list) = self.read(image, cx, &url, OCI_INDEX, MAX_LIST_BYTES)? else { continue };
             let Some(referrer) = ours(&list) else { continue };
             let url = url_of(image, cx, &["manifests", &referrer.to_string()])?;
             let text = self.read(image, cx, &url, manifest::OCI_MANIFEST, MAX_LIST_BYTES)?;
@@ -108,13 +81,13 @@ impl OciSource {
             return Ok(()); // it keeps the list
         }
         let tag = tag_of(&subject.to_string());
-        let listed = self.read(image, cx, &url_of(image, cx, &["manifests", &tag])?, INDEX, MAX_LIST_BYTES)?;
+        let listed = self.read(image, cx, &url_of(image, cx, &["manifests", &tag])?, OCI_INDEX, MAX_LIST_BYTES)?;
         let (digest, size_bytes) = (Digest::sha256_of(&referrer), referrer.len());
         let entry = json!({
             "mediaType": manifest::OCI_MANIFEST, "artifactType": MEDIA_TYPE, "digest": digest, "size": size_bytes,
         });
         if let Some(list) = with_entry(listed.as_deref(), entry) {
-            self.put_manifest(&at(Version::Tag(tag)), list.to_string().as_bytes(), INDEX, cx)?;
+            self.put_manifest(&at(Version::Tag(tag)), list.to_string().as_bytes(), OCI_INDEX, cx)?;
         }
         Ok(())
     }
@@ -151,5 +124,5 @@ fn with_entry(list: Option<&[u8]>, entry: Value) -> Option<Value> {
         return None;
     }
     entries.push(entry);
-    Some(json!({"schemaVersion": 2, "mediaType": INDEX, "manifests": entries}))
+    Some(json!({"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": entries}))
 }

@@ -16,7 +16,7 @@ use serde_json::{Map, Value, json};
 use super::options::ESCAPED;
 use super::place::{Name, Place};
 use crate::digest::Digest;
-use crate::source::manifest::OCI_MANIFEST;
+use crate::source::manifest::{OCI_INDEX, OCI_MANIFEST};
 
 /// More than an index of a hundred thousand names has.
 pub(super) const MAX_INDEX_BYTES: u64 = 32 << 20;
@@ -25,10 +25,6 @@ pub(super) const INDEX: &str = "index.json";
 
 /// The file that says what it is, and all that is in it.
 pub(super) const MARK: (&str, &str) = ("oci-layout", r#"{"imageLayoutVersion":"1.0.0"}"#);
-
-pub(super) const INDEX_TYPE: &str = "application/vnd.oci.image.index.v1+json";
-
-pub(super) const OUTBOARDS_TYPE: &str = "application/vnd.catalog-core.outboards.v1";
 
 const NAME: &str = "org.opencontainers.image.ref.name";
 
@@ -116,7 +112,7 @@ pub(super) fn with_names(
         Some(bytes) => read(bytes)?,
         None => Map::from_iter([
             ("schemaVersion".to_owned(), json!(2)),
-            ("mediaType".to_owned(), json!(INDEX_TYPE)),
+            ("mediaType".to_owned(), json!(OCI_INDEX)),
             ("manifests".to_owned(), json!([])),
         ]),
     };

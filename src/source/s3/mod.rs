@@ -36,6 +36,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
 use super::lazy::Lazy;
+use super::outboards::Found;
 use super::selection::Selection;
 use super::{Cx, Expected, Listing, Opened, RemoteFile, Sink, Source, ranged};
 use crate::digest::Digest;
@@ -79,7 +80,7 @@ pub(crate) fn is_place(text: &str) -> bool {
 pub struct S3Source {
     options: Lazy<S3Options>,
     credentials: Credentials,
-    found: model::Found,
+    found: Found,
 }
 
 impl S3Source {
@@ -92,7 +93,7 @@ impl S3Source {
     /// The same; the options are read when a bucket is first asked.
     #[must_use]
     pub fn with(read: impl FnOnce() -> Result<S3Options> + Send + 'static) -> Self {
-        S3Source { options: Lazy::new(read), credentials: Credentials::default(), found: model::Found::default() }
+        S3Source { options: Lazy::new(read), credentials: Credentials::default(), found: Found::default() }
     }
 
     fn bucket<'a>(&'a self, cx: &Cx<'a>) -> Result<Bucket<'a>> {

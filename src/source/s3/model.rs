@@ -1,31 +1,17 @@
 //! A model that was pushed to a bucket: the index says which manifest its name means, the manifest says which files it has.
 
-use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
-
 use url::Url;
 
 use super::layout::{self, Layout};
 use super::place::Name;
 use super::{S3Source, host};
 use crate::digest::Digest;
-use crate::entry::ArtifactKind;
 use crate::error::{Error, NetError, Result};
 use crate::net::{shown, shown_text};
-use crate::source::manifest::{self, Content};
+use crate::source::manifest;
 use crate::source::outboards::{MAX_BYTES, Outboards};
 use crate::source::selection::Selection;
 use crate::source::{Cx, Expected, Listing, RemoteFile};
-
-/// Of a tree of a hundred thousand files, this is enough.
-const MAX_MANIFEST_BYTES: u64 = 64 << 20;
-
-/// Those of models that are fetched just now are kept.
-const MOST_KEPT: usize = 16;
-
-/// What each MiB of files is, by where that was asked for.
-#[derive(Debug, Default)]
-pub(super) struct Found(Mutex<BTreeMap<String, Arc<OnceLock<Option<Outboards>>>>>);
 
 impl S3Source {
     /// The manifest that a name means now, or a digest always.
@@ -49,34 +35,14 @@ impl S3Source {
         let bucket = self.bucket(cx)?;
         let pinned = self.digest_of(layout, cx)?;
         let selection = Selection::new(cx.include, cx.exclude);
-        let read = |digest: &Digest| {
-            let bytes = self.manifest(layout, digest, cx)?;
-            let fail = |detail| Error::Net {
-                url: layout.reference(&digest.to_string()),
-                source: NetError::NoModel { detail },
-            };
-            manifest::read(&bytes, &selection).map_err(fail)
+        let fail = |detail| {
+            let url = layout.reference(&pinned.to_string());
+            Error::Net { url, source: NetError::NoModel { detail } }
         };
-        let (kind, files, named_in) = match read(&pinned)? {
-            Content::Files(kind, files) => (kind, files, pinned),
-            Content::Manifest(digest) => match read(&digest)? {
-                Content::Files(kind, files) => (kind, files, digest),
-                Content::Manifest(_) => {
-                    let source = NetError::NoModel { detail: "it is a list of lists".into() };
-                    return Err(Error::Net { url: layout.reference(&pinned.to_string()), source });
-                }
-            },
-        };
-        let name = match (kind, files.as_slice()) {
-            (ArtifactKind::File, [file]) => file.path.rsplit('/').next().unwrap_or(&file.path).to_owned(),
-            _ => layout.label().to_owned(),
-        };
-        let file = |file: manifest::LayerFile| {
-            let url = bucket.options.url(&layout.bucket, &layout.blob(&file.digest))?;
-            let remote = RemoteFile::new(file.path, url).with_size(file.size_bytes).with_manifest(named_in);
-            Ok(remote.with_expected(Expected::Sha256(file.digest)))
-        };
-        let files = files.into_iter().map(file).collect::<Result<_>>()?;
+        let url = |digest: &Digest| Ok(bucket.options.url(&layout.bucket, &layout.blob(digest))?.into());
+        let next = |digest: &Digest| self.manifest(layout, digest, cx);
+        let first = next(&pinned)?;
+        let (kind, name, files) = manifest::model((pinned, &first), layout.label(), &selection, &fail, next, url)?;
         let is_fixed = matches!(layout.name, Some(Name::Digest(_)));
         let named_by = host(&bucket.options.url(&layout.bucket, "")?);
         Ok(Listing::new(name, kind, files).with_named_by(named_by).with_pinned(pinned.to_string(), is_fixed))
@@ -86,32 +52,23 @@ impl S3Source {
         let bucket = self.bucket(cx)?;
         let url = bucket.options.url(&layout.bucket, &layout.blob(digest))?;
         let request = bucket.request("GET", &url);
-        let (_, bytes) = request.read_or(MAX_MANIFEST_BYTES, cx.observer, &|response| bucket.refusal(response))?;
+        let (_, bytes) = request.read_or(manifest::MAX_BYTES, cx.observer, &|response| bucket.refusal(response))?;
         match Digest::sha256_of(&bytes) {
             actual if actual == *digest => Ok(bytes),
             actual => Err(Error::DigestMismatch { path: shown_text(url.as_str()).into(), expected: *digest, actual }),
         }
     }
 
-    /// The values of a file, from what is beside its manifest. Nobody is asked twice, and who does not answer is no hindrance.
+    /// The values of a file, from what is beside its manifest.
     pub(super) fn values_of(&self, file: &RemoteFile, cx: &Cx<'_>) -> Option<Vec<[u8; 32]>> {
-        let (Expected::Sha256(digest), Some(manifest)) = (file.expected, file.manifest) else { return None };
+        let (Expected::Sha256(digest), manifest) = (file.expected, file.manifest?) else { return None };
         let (before, _) = file.url.rsplit_once("blobs/sha256/")?;
         let url = Url::parse(&format!("{before}{}", layout::outboards(&manifest))).ok()?;
-        let found = {
-            let mut kept = self.found.0.lock().unwrap_or_else(PoisonError::into_inner);
-            if kept.len() >= MOST_KEPT && !kept.contains_key(url.as_str()) {
-                kept.clear();
-            }
-            Arc::clone(kept.entry(url.to_string()).or_default())
-        };
-        let found = found.get_or_init(|| {
-            let bucket = self.bucket(cx).ok()?;
+        self.found.values(url.to_string(), (&digest, file.size_bytes?), || {
+            let bucket = self.bucket(cx)?;
             let request = bucket.request("GET", &url).once();
-            let read = request.read_or(MAX_BYTES, cx.observer, &|response| bucket.refusal(response));
-            let read = read.inspect_err(|error| tracing::debug!(%error, "what its parts are is not known beforehand"));
-            Outboards::decode(&read.ok()?.1)
-        });
-        found.as_ref()?.of(&digest, file.size_bytes?).map(<[_]>::to_vec)
+            let (_, bytes) = request.read_or(MAX_BYTES, cx.observer, &|response| bucket.refusal(response))?;
+            Ok(Outboards::decode(&bytes))
+        })
     }
 }

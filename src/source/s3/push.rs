@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::layout::{self, INDEX, INDEX_TYPE, Layout, MARK, OUTBOARDS_TYPE};
+use super::layout::{self, INDEX, Layout, MARK};
 use super::place::{self, Name};
 use super::upload::{self, If};
 use super::{S3Source, place_of};
@@ -13,6 +13,8 @@ use crate::model_ref::ModelRef;
 use crate::net::{Payload, random, shown};
 use crate::read_at::InMemory;
 use crate::source::Cx;
+use crate::source::manifest::OCI_INDEX;
+use crate::source::outboards::MEDIA_TYPE;
 use crate::source::sink::{Outgoing, Sink};
 
 /// How often the index is read again when others have changed it meanwhile. Each time, one of all that try is done.
@@ -84,7 +86,7 @@ impl Sink for S3Source {
         let url = bucket.options.url(&layout.bucket, &layout.outboards(&Digest::sha256_of(manifest)))?;
         let (digest, payload) = (Digest::sha256_of(outboards), Payload::Bytes(outboards.to_vec()));
         // Whoever has pushed the same has put the same there.
-        upload::put(&bucket, &url, payload, &digest, OUTBOARDS_TYPE, &If::Absent, cx).map(drop)
+        upload::put(&bucket, &url, payload, &digest, MEDIA_TYPE, &If::Absent, cx).map(drop)
     }
 
     /// Under the name of the target, else the id, and under `NAME:TAG` for each tag: others have tags of the same words.
@@ -132,7 +134,7 @@ impl S3Source {
                 upload::put(&bucket, &mark, payload, &digest, "application/json", &If::Absent, cx)?;
             }
             let sum = Digest::sha256_of(&after);
-            if upload::put(&bucket, &url, Payload::Bytes(after), &sum, INDEX_TYPE, &condition, cx)? {
+            if upload::put(&bucket, &url, Payload::Bytes(after), &sum, OCI_INDEX, &condition, cx)? {
                 return Ok(());
             }
             // Those that were too late do not come back at once.
