@@ -35,7 +35,7 @@ pub struct GcPolicy {
     /// protects nothing but what is leased or pinned.
     #[serde(rename = "grace_ms", serialize_with = "millis")]
     pub grace: Duration,
-    /// Of the entries that are evicted for room, those come first that can be had again: what was pushed to a registry or a bucket
+    /// Entries that can be had again are the first that are evicted for room: what was pushed to a registry or a bucket
     /// ([`Record::pushed`](crate::Record::pushed)), and what came from one. Whether it is still there, nobody is asked.
     #[serde(rename = "if_pushed")]
     pub pushed_first: bool,

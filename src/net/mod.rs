@@ -74,6 +74,27 @@ pub(crate) fn name_of(url: &Url) -> String {
     format!("{}{}{query}", shown_origin(url), url.path())
 }
 
+/// Reads the URL of a server that is set: a scheme, a host, and perhaps a path. The error says what is wrong with it.
+#[cfg(any(feature = "hf", feature = "s3"))]
+pub(crate) fn endpoint(text: &str) -> Result<Url, String> {
+    let url = Url::parse(text.trim()).map_err(|e| format!("it is no URL: {e}"))?;
+    if !matches!(url.scheme(), "http" | "https") {
+        return Err("only https:// and http:// are spoken".into());
+    }
+    if !url.username().is_empty() || url.password().is_some() || url.query().is_some() || url.fragment().is_some() {
+        return Err("there is more in it than a host and a path".into());
+    }
+    Ok(url)
+}
+
+/// Whether a text is a host, perhaps with a port, as URLs write it. A port that is the scheme's own is one that `Url` leaves out.
+pub(crate) fn is_host(text: &str) -> bool {
+    ["https", "http"].iter().any(|scheme| {
+        let url = format!("{scheme}://{text}/");
+        Url::parse(&url).is_ok_and(|read| read.as_str() == url && read.path() == "/" && read.username().is_empty())
+    })
+}
+
 /// The parts of a list that has commas or blanks between them.
 fn listed(text: &str) -> impl Iterator<Item = &str> {
     text.split(|c: char| c == ',' || c.is_whitespace()).filter(|part| !part.is_empty())

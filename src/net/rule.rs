@@ -16,7 +16,7 @@ pub enum Purpose {
     Origin,
     /// The bytes of a file, where the origin has sent us for them.
     Content,
-    /// Who asks: a key that holds for a while, from a service of a cloud's.
+    /// A key that holds for a while, from a service of a cloud's.
     Credentials,
 }
 

@@ -16,7 +16,7 @@ use url::Url;
 use crate::cancel::Cancel;
 use crate::error::{Error, NetError, Result};
 use crate::excerpt::excerpt;
-use crate::net::{Client, ClientOptions, shown};
+use crate::net::{Client, ClientOptions, is_host, shown};
 use crate::observer::{Event, Observer};
 
 /// How long one may take to be connected to.
@@ -203,12 +203,7 @@ fn read<S: AsRef<str>>(host: &str, urls: impl IntoIterator<Item = S>) -> Result<
         what: format!("the mirrors of {}", excerpt(host)),
         reason: reason.to_owned(),
     };
-    // A port that is the scheme's own is one that `Url` leaves out.
-    let is_host = ["https", "http"].iter().any(|scheme| {
-        let text = format!("{scheme}://{host}/");
-        Url::parse(&text).is_ok_and(|url| url.as_str() == text && url.path() == "/" && url.username().is_empty())
-    });
-    if !is_host {
+    if !is_host(host) {
         return Err(fail(
             "they are of no host: write it as in references, such as docker.io or registry.example.org:5000",
         ));

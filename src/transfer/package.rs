@@ -14,7 +14,7 @@ use crate::store::Store;
 /// The manifest of an entry with its blobs.
 pub(super) struct Package {
     pub(super) manifest: Vec<u8>,
-    /// Of the manifest.
+    /// The digest of the manifest.
     pub(super) digest: Digest,
     /// Each once; the largest first.
     pub(super) blobs: Vec<Part>,

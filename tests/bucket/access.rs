@@ -1,4 +1,4 @@
-//! Who may have what.
+//! What each user may have.
 
 use catalog_core::{Error, NetError, S3Options, StageOptions};
 
@@ -22,7 +22,7 @@ fn keys() {
     let rule = weed.host();
     let as_user = |key: &str, secret: &str, text: &str| stage(&[&rule], at().with_credentials(key, secret, None), text);
     as_user(KEY, SECRET, "s3://bucket/a").unwrap();
-    // Who asks as nobody gets what everybody may have.
+    // A user without a key gets what everybody may have.
     stage(&[&rule], at(), "s3://open/a").unwrap();
     stage(&[&rule], at(), "s3://open/t/").unwrap();
     let error = stage(&[&rule], at(), "s3://bucket/a").unwrap_err();

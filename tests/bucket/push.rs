@@ -91,7 +91,7 @@ fn others_read_what_was_pushed() {
 
     let again = catalog.push("tree", &target, &options).unwrap();
     assert_eq!((again.pushed_bytes, again.requests), (0, 3));
-    // Of a file that the tree has as well, only the configuration and the manifest are new.
+    // The tree has the same file: only the configuration and the manifest are new.
     let one = catalog.push("one.gguf", &reference("s3://bucket/models/#one"), &PushOptions::default()).unwrap();
     assert!(one.pushed_bytes < 1000 && one.skipped_bytes == LARGE_BYTES as u64, "{one:?}");
     assert_eq!(names(&weed, "models/").len(), 3);

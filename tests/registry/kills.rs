@@ -25,14 +25,23 @@ fn run(host: &Host, registry: &Registry) -> Child {
     command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
 }
 
-/// Kills a fetch after this time. `false`: it had ended.
-fn killed_after(time: Duration, mut fetch: Child) -> bool {
+/// Kills a process after this time. `false`: it had ended.
+pub(crate) fn killed_after(time: Duration, mut process: Child) -> bool {
     let began = Instant::now();
-    while began.elapsed() < time && fetch.try_wait().unwrap().is_none() {
+    while began.elapsed() < time && process.try_wait().unwrap().is_none() {
         sleep(Duration::from_millis(2));
     }
-    fetch.kill().unwrap();
-    fetch.wait().unwrap().signal().is_some()
+    process.kill().unwrap();
+    process.wait().unwrap().signal().is_some()
+}
+
+/// How many kills there are to be, and a number to begin with, which is printed.
+pub(crate) fn kills_and_seed() -> (u64, u64) {
+    let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
+    let kills = number("CATALOG_TEST_KILLS").unwrap_or(KILLS);
+    let seed = number("CATALOG_TEST_SEED").unwrap_or_else(|| UNIX_EPOCH.elapsed().unwrap().as_micros() as u64);
+    println!("{kills} kills, CATALOG_TEST_SEED={seed}");
+    (kills, seed)
 }
 
 // Red when what was there before a kill is not believed, or is believed though it is not there.
@@ -40,10 +49,7 @@ fn killed_after(time: Duration, mut fetch: Child) -> bool {
 fn a_fetch_that_is_killed_goes_on_where_it_was() {
     let bytes = noise(usize::try_from(SIZE_BYTES).unwrap(), 8);
     let Some(registry) = registry_with("acme/m", &bytes, OciOptions::default()) else { return };
-    let wanted = std::env::var("CATALOG_TEST_KILLS").ok().and_then(|kills| kills.parse().ok()).unwrap_or(KILLS);
-    let seed = std::env::var("CATALOG_TEST_SEED").ok().and_then(|seed| seed.parse().ok());
-    let seed: u64 = seed.unwrap_or_else(|| UNIX_EPOCH.elapsed().unwrap().as_micros() as u64);
-    println!("{wanted} kills, CATALOG_TEST_SEED={seed}");
+    let (wanted, seed) = kills_and_seed();
     let (mut kills, mut fetches, mut resumed) = (0, 0, 0);
     while kills < wanted {
         let host = Host::new();

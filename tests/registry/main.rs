@@ -10,6 +10,7 @@ mod common;
 mod wire;
 
 mod access;
+mod command;
 mod hostile;
 mod kills;
 mod login;

@@ -3,17 +3,17 @@
 use std::fs;
 use std::io::Read as _;
 use std::net::TcpStream;
-use std::os::unix::process::ExitStatusExt as _;
 use std::process::{Child, Stdio};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::sleep;
-use std::time::{Duration, Instant, UNIX_EPOCH};
+use std::time::Duration;
 
 use catalog_core::{Digest, Error, FsCatalog, OciOptions, PushOptions, PushReceipt, StageOptions};
 use serde_json::Value;
 
 use crate::common::{Host, noise, wait_until};
+use crate::kills::{killed_after, kills_and_seed};
 use crate::server::Registry;
 use crate::wire::{Asked, Server, answer, send};
 use crate::{catalog, reference};
@@ -24,9 +24,6 @@ const PART_BYTES: u64 = 64 << 20;
 /// Two parts and a bit.
 const SIZE_BYTES: u64 = 2 * PART_BYTES + 5;
 
-/// How many kills, unless CATALOG_TEST_KILLS says another number.
-const KILLS: u64 = 100;
-
 fn run(host: &Host, registry: &Registry, rate: &str) -> Child {
     let mut command = host.command();
     command.args(["push", "m", &registry.reference("acme/m:v1"), "--json", "--limit-rate", rate]);
@@ -34,24 +31,11 @@ fn run(host: &Host, registry: &Registry, rate: &str) -> Child {
     command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
 }
 
-/// Kills a push after a part of the time that one takes. `false`: it had ended.
-fn killed_after(time: Duration, mut push: Child) -> bool {
-    let began = Instant::now();
-    while began.elapsed() < time && push.try_wait().unwrap().is_none() {
-        sleep(Duration::from_millis(2));
-    }
-    push.kill().unwrap();
-    push.wait().unwrap().signal().is_some()
-}
-
 // Red when an upload is gone on with where the registry does not stand: it refuses the digest then, or has other bytes.
 #[test]
 fn a_push_that_is_killed_ends_right() {
     let Some(registry) = Registry::open() else { return };
-    let wanted = std::env::var("CATALOG_TEST_KILLS").ok().and_then(|kills| kills.parse().ok()).unwrap_or(KILLS);
-    let seed = std::env::var("CATALOG_TEST_SEED").ok().and_then(|seed| seed.parse().ok());
-    let seed: u64 = seed.unwrap_or_else(|| UNIX_EPOCH.elapsed().unwrap().as_micros() as u64);
-    println!("{wanted} kills, CATALOG_TEST_SEED={seed}");
+    let (wanted, seed) = kills_and_seed();
     let (mut kills, mut pushes, mut taken_up) = (0, 0, 0);
     while kills < wanted {
         let host = Host::new();

@@ -38,7 +38,7 @@ pub(crate) struct Seaweed {
     pub(crate) dir: TempDir,
     /// All of them; the last is the gateway's.
     ports: Vec<u16>,
-    /// Of a cluster: the master, the volume servers, the filer with its gateway.
+    /// A cluster has the master, the volume servers, and the filer with its gateway.
     pub(crate) servers: Vec<Running>,
 }
 
@@ -46,20 +46,15 @@ impl Seaweed {
     /// One server. `None`, with the reason said: a tool is missing.
     pub(crate) fn single() -> Option<Self> {
         Seaweed::start(|weed, [master, volume, filer, s3]| {
-            weed.run(
+            weed.run_gateway(
                 "server",
+                s3,
                 &[
                     &weed.folder("dir", "data"),
                     &format!("-master.port={master}"),
                     &format!("-volume.port={volume}"),
                     "-filer",
                     &format!("-filer.port={filer}"),
-                    "-s3",
-                    &format!("-s3.port={s3}"),
-                    &format!("-s3.config={}", weed.users()),
-                    "-s3.port.iceberg=0",
-                    "-s3.port.lance=0",
-                    "-s3.autoCreateBucket=false",
                     "-master.volumeSizeLimitMB=64",
                     "-volume.max=100",
                     "-master.telemetry=false",
@@ -79,19 +74,14 @@ impl Seaweed {
             for (name, port) in [("first", first), ("second", second), ("third", third)] {
                 weed.run("volume", &[&weed.folder("dir", name), &format!("-port={port}"), &master, "-max=100"]);
             }
-            weed.run(
+            weed.run_gateway(
                 "filer",
+                s3,
                 &[
                     &weed.folder("defaultStoreDir", "filer"),
                     &format!("-port={filer}"),
                     &master,
                     "-defaultReplicaPlacement=001",
-                    "-s3",
-                    &format!("-s3.port={s3}"),
-                    &format!("-s3.config={}", weed.users()),
-                    "-s3.port.iceberg=0",
-                    "-s3.port.lance=0",
-                    "-s3.autoCreateBucket=false",
                 ],
             );
         })
@@ -136,6 +126,13 @@ impl Seaweed {
             });
             !is_gone
         }
+    }
+
+    /// One that has the gateway as well.
+    fn run_gateway(&mut self, what: &str, port: u16, args: &[&str]) {
+        let (port, users) = (format!("-s3.port={port}"), format!("-s3.config={}", self.users()));
+        let own = ["-s3", &port, &users, "-s3.port.iceberg=0", "-s3.port.lance=0", "-s3.autoCreateBucket=false"];
+        self.run(what, &[args, &own].concat());
     }
 
     fn run(&mut self, what: &str, args: &[&str]) {

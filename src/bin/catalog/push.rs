@@ -46,16 +46,21 @@ pub(crate) struct Args {
 
 impl Args {
     pub(crate) fn run(self, app: &mut App) -> Outcome {
-        let Some((target, models)) = self.args.split_last() else { return Ok(()) };
+        let Some((text, models)) = self.args.split_last() else { return Ok(()) };
         match (self.all, models) {
             (false, []) => {
-                return Err(usage(&format!("{target} is the target; name the models before it, or use --all")));
+                return Err(usage(&format!("{text} is the target; name the models before it, or use --all")));
             }
             (true, [_, ..]) => return Err(usage("--all is every model; name none, or leave it out")),
             _ if self.net.is_offline() => return Err(usage("a push asks a server; leave --offline out")),
             _ => {}
         }
-        let target = ModelRef::parse(target)?;
+        let target = ModelRef::parse(text)?;
+        if matches!(target, ModelRef::File { .. }) {
+            return Err(usage(&format!(
+                "{text} is no registry and no bucket; the target comes last, as oci://… or s3://…"
+            )));
+        }
         let progress = Arc::new(Progress::new(app));
         let cancel = cancel_on_signal();
         let catalog = self.net.apply(app.open_with_locks()?, &cancel)?;

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use url::Url;
 
 use crate::error::{Error, Result};
+use crate::net::endpoint;
 use crate::net::file;
 
 const HUGGING_FACE: &str = "https://huggingface.co";
@@ -95,14 +96,7 @@ impl HfOptions {
     }
 
     fn endpoint_of(mut self, text: &str, what: &str) -> Result<Self> {
-        let fail = |reason: &str| Error::InvalidNetSetting { what: what.into(), reason: reason.into() };
-        let url = Url::parse(text.trim()).map_err(|e| fail(&format!("it is no URL: {e}")))?;
-        if !matches!(url.scheme(), "http" | "https") {
-            return Err(fail("only https:// and http:// are spoken"));
-        }
-        if !url.username().is_empty() || url.password().is_some() || url.query().is_some() || url.fragment().is_some() {
-            return Err(fail("there is more in it than a host and a path"));
-        }
+        let url = endpoint(text).map_err(|reason| Error::InvalidNetSetting { what: what.into(), reason })?;
         self.endpoint = url;
         Ok(self)
     }

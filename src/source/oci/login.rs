@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use serde_json::json;
-use url::Url;
 
 use super::access::authorization;
 use super::auth_file;
@@ -14,7 +13,7 @@ use super::options::{self, DOCKER_HUB_KEY, Files, Login, Variable};
 use super::{base_at, refusal};
 use crate::error::{Error, NetError, Result};
 use crate::excerpt::excerpt;
-use crate::net::{Client, Response};
+use crate::net::{Client, Response, is_host};
 use crate::source::Cx;
 
 /// What a login is for: a registry, `host` or `host:port`, or with a path behind it a part of one.
@@ -44,12 +43,7 @@ impl FromStr for OciPlace {
     fn from_str(text: &str) -> Result<Self, InvalidOciPlace> {
         let (host, path) = text.split_once('/').map_or((text, None), |(host, path)| (host, Some(path)));
         let is_path = path.is_none_or(|path| path.split('/').all(is_component));
-        // A port that is the scheme's own is one that `Url` leaves out.
-        let is_host = ["https", "http"].iter().any(|scheme| {
-            let url = Url::parse(&format!("{scheme}://{host}/"));
-            url.is_ok_and(|url| url.username().is_empty() && url.as_str() == format!("{scheme}://{host}/"))
-        });
-        match is_host && is_path {
+        match is_host(host) && is_path {
             true => Ok(OciPlace { text: text.to_owned() }),
             false => Err(InvalidOciPlace { text: excerpt(text) }),
         }

@@ -32,7 +32,7 @@ pub use options::OciOptions;
 
 /// The paths of a manifest's files, if all of it can be believed.
 #[cfg(feature = "testing")]
-pub(crate) fn files_of_manifest(bytes: &[u8]) -> Option<(ArtifactKind, Vec<String>)> {
+pub(crate) fn files_of_manifest(bytes: &[u8]) -> Option<(crate::entry::ArtifactKind, Vec<String>)> {
     match manifest::read(bytes, &Selection::new(&[], &[])).ok()? {
         manifest::Content::Files(kind, files) => Some((kind, files.into_iter().map(|file| file.path).collect())),
         manifest::Content::Manifest(_) => None,
@@ -71,7 +71,6 @@ use super::outboards::Found;
 use super::selection::Selection;
 use super::{Cx, Listing, Opened, RemoteFile, Sink, Source};
 use crate::digest::Digest;
-use crate::entry::ArtifactKind;
 use crate::error::{Error, NetError, Result};
 use crate::model_ref::ModelRef;
 use crate::net::{Response, shown_text};

@@ -40,7 +40,7 @@ impl Sink for OciSource {
         versions(target, manifest, tags).map(drop)
     }
 
-    /// Of a registry, which takes no manifest before all of its blobs are there.
+    /// A registry takes no manifest before all of its blobs are there.
     fn holds(&self, target: &ModelRef, manifest: &Digest, cx: &Cx<'_>) -> Result<bool> {
         let image = Image { version: Version::Digest(*manifest), ..image_of(target)? };
         Ok(self.tagged(&image, cx)?.is_some())

@@ -101,7 +101,7 @@ impl<'u> Upload<'u> {
             Some(from) => {
                 let query = [("mount", self.blob.digest.to_string()), ("from", from.name.clone())];
                 let url = with_query(&uploads, &query)?;
-                // Who may not read there can send it all the same.
+                // A user who may not read there can send it all the same.
                 self.post(&url, Some(from), &[201, 202]).map_or_else(|_| self.post(&uploads, None, &[202]), Ok)?
             }
             None => self.post(&uploads, None, &[202])?,

@@ -1,4 +1,4 @@
-//! Who asks: found when a bucket is first asked, and again when what was found no longer holds.
+//! Credentials: found when a bucket is first asked, and again when what was found no longer holds.
 //!
 //! Where and how, reqsign knows; it gets its files, its variables and its answers from here, and no way to run a program.
 

@@ -225,7 +225,7 @@ impl Source for S3Source {
         }
     }
 
-    /// Of a model that is named, what the index has under the name.
+    /// What the index has under the name of a model.
     fn pin(&self, reference: &ModelRef, cx: &Cx<'_>) -> Result<Option<String>> {
         let place = place_of(reference)?;
         match place.name {

@@ -9,6 +9,7 @@ use url::Url;
 use super::environment::Environment;
 use super::profile::Profile;
 use crate::error::{Error, Result};
+use crate::net::endpoint;
 
 /// What stands in a path as it is, by the rules for signatures.
 pub(super) const ESCAPED: AsciiSet = NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b'/');
@@ -35,7 +36,7 @@ pub struct S3Options {
     pub(super) who: Who,
 }
 
-/// Who asks.
+/// The party that asks.
 #[derive(Clone, Default)]
 pub(super) enum Who {
     /// Nobody in particular.
@@ -139,14 +140,7 @@ impl S3Options {
     }
 
     fn endpoint_of(mut self, text: &str, what: &str) -> Result<Self> {
-        let fail = |reason: &str| Error::InvalidNetSetting { what: what.into(), reason: reason.into() };
-        let url = Url::parse(text.trim()).map_err(|e| fail(&format!("it is no URL: {e}")))?;
-        if !matches!(url.scheme(), "http" | "https") {
-            return Err(fail("only https:// and http:// are spoken"));
-        }
-        if !url.username().is_empty() || url.password().is_some() || url.query().is_some() || url.fragment().is_some() {
-            return Err(fail("there is more in it than a host and a path"));
-        }
+        let url = endpoint(text).map_err(|reason| Error::InvalidNetSetting { what: what.into(), reason })?;
         self.endpoint = Some(url);
         Ok(self)
     }

@@ -44,7 +44,7 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(3600);
 /// The most that is read of what the server says of an upload.
 const MAX_ANSWER_BYTES: u64 = 16 << 20;
 
-/// Of one that has begun.
+/// An upload that has begun.
 struct Upload<'u> {
     bucket: &'u Bucket<'u>,
     url: &'u Url,

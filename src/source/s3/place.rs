@@ -18,9 +18,9 @@ pub(super) struct Place {
     pub(super) bucket: String,
     /// That of the object, or what the keys of all objects begin with: then it ends with a slash, or is empty.
     pub(super) key: String,
-    /// Of the object.
+    /// The version of the object that is meant.
     pub(super) version: Option<String>,
-    /// Of a model that was pushed to below the key.
+    /// A model that was pushed to below the key.
     pub(super) name: Option<Name>,
 }
 
@@ -28,7 +28,7 @@ pub(super) struct Place {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Name {
     Tag(String),
-    /// Of its manifest.
+    /// The digest of its manifest.
     Digest(Digest),
 }
 

@@ -47,7 +47,7 @@ pub(super) struct Refusal {
     pub(super) code: String,
     #[serde(default)]
     pub(super) message: String,
-    /// Of the bucket, where it is another one than was asked.
+    /// Where the bucket is, if that is another region than was asked.
     pub(super) region: Option<String>,
 }
 
