@@ -8,7 +8,9 @@ pub(crate) fn url(text: &str) -> String {
     let host = host.rsplit_once('@').map_or(host, |(_, host)| host);
     let slashes = if scheme.is_empty() { "" } else { "://" };
     let query = if more.starts_with('?') { "?…" } else { "" };
-    excerpt(&format!("{scheme}{slashes}{host}{path}{query}"))
+    // Of a bucket it is the name of a model, and what tells it from the others there.
+    let name = more.find('#').filter(|_| scheme == "s3").and_then(|at| more.get(at..)).unwrap_or_default();
+    excerpt(&format!("{scheme}{slashes}{host}{path}{query}{name}"))
 }
 
 /// A reference. One that is a URL as [`url()`] has it.
@@ -35,6 +37,8 @@ mod tests {
     #[case("https://user:secret@a.example:444/x@y#secret", "https://a.example:444/x@y")]
     #[case("https://a:b:c/x?secret#d", "https://a:b:c/x?…")]
     #[case("s3://bucket", "s3://bucket")]
+    #[case("s3://bucket/p#llama3:8b", "s3://bucket/p#llama3:8b")]
+    #[case("s3://bucket/k?versionId=secret#n", "s3://bucket/k?…#n")]
     #[case("/a?secret", "/a?…")]
     fn a_url_without_what_is_secret(#[case] text: &str, #[case] shown: &str) {
         assert_eq!(super::url(text), shown);

@@ -77,7 +77,8 @@ fn what_is_typed_wrong() {
         ("push tiny oci://127.0.0.1:1/a --allow-net 127.0.0.1:1", 7, "could not push \"tiny\""),
         ("push tiny s3://b", 6, "could not push \"tiny\""),
         ("push tiny s3://-b/x", 2, "bucket"),
-        ("push tiny s3://b/x#a/", 2, "name of a model"),
+        ("push tiny s3://b/x#a/", 2, "\"s3://b/x#a/\""),
+        ("stage s3://b/x#a/", 2, "\"s3://b/x#a/\""),
     ] {
         let output = run(&host, &registry, words);
         let error = String::from_utf8_lossy(&output.stderr);
