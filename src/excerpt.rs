@@ -8,7 +8,7 @@ pub(crate) fn url(text: &str) -> String {
     let host = host.rsplit_once('@').map_or(host, |(_, host)| host);
     let slashes = if scheme.is_empty() { "" } else { "://" };
     let query = if more.starts_with('?') { "?…" } else { "" };
-    // Of a bucket it is the name of a model, and what tells it from the others there.
+    // In a bucket it is the name of a model, and what tells it from the others there.
     let name = more.find('#').filter(|_| scheme == "s3").and_then(|at| more.get(at..)).unwrap_or_default();
     excerpt(&format!("{scheme}{slashes}{host}{path}{query}{name}"))
 }
