@@ -15,8 +15,9 @@ use crate::progress::Progress;
 /// Push models to an OCI registry or an S3 bucket
 ///
 /// What is pushed is what is stored, under the same digests, so other tools read it, and a catalog elsewhere stages it with
-/// `catalog stage TARGET`. Nothing is sent that is there. A push that was interrupted goes on where it was when the same is
-/// pushed again. Logins are those of skopeo, podman and docker; credentials of buckets those of the AWS tools.
+/// `catalog stage TARGET`. Nothing is sent that is there. A push that was interrupted goes on when the same is pushed again, within
+/// a large file if the other end still has its upload. Logins are those of skopeo, podman and docker; credentials of buckets those
+/// of the AWS tools.
 ///
 /// Several models are pushed below a TARGET that ends in `/`, each into a repository that is called as its id is. In a bucket, what
 /// is below a prefix is an image layout, in which each model has its NAME, or that of its id.
