@@ -1,4 +1,4 @@
-//! New content appears whole or not at all: a private file, synced, then named.
+//! New content appears whole or not at all: it is written to a private file, synced, and only then given its name.
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -8,13 +8,13 @@ use super::sparse::Blocks;
 use super::{Meta, Root, fault, meta_of, space, sys};
 use crate::error::{Error, Result};
 
-/// When an operation returns: once what it did survives a power cut, or as soon as other processes see it.
+/// When an operation may return: once its effect survives a power cut, or as soon as other processes see it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Durability {
-    /// What was acknowledged survives a power cut.
+    /// Acknowledged work survives a power cut.
     #[default]
     Full,
-    /// What was acknowledged survives the end of the process, not a power cut: after one, the newest entries may be
+    /// Acknowledged work survives the end of the process but not a power cut: after one, the newest entries may be
     /// missing and the newest blobs may be damaged. For caches that can be filled again, and for tests.
     Relaxed,
 }
@@ -25,7 +25,7 @@ impl Durability {
     }
 }
 
-/// A file under a private name, removed when it is dropped before it was given its real one.
+/// A file under a private name. It is removed if it is dropped before it gets its real name.
 #[derive(Debug)]
 pub(crate) struct Temp<'r> {
     root: &'r Root,
@@ -42,10 +42,10 @@ impl<'r> Temp<'r> {
         if durability.is_full() {
             sync(root, &file, &temp.name)?;
         }
-        Ok(temp) // the descriptor is not kept: a batch has one of these for each shard
+        Ok(temp) // the descriptor is not kept: a batch has one of these per shard
     }
 
-    /// Creates `<folder>/.<random>.tmp` of this size, without content.
+    /// Creates `<folder>/.<random>.tmp` of this size with its blocks reserved; it has no content.
     pub(crate) fn reserved(root: &'r Root, folder: &Path, size_bytes: u64) -> Result<Self> {
         let name = folder.join(format!(".{}.tmp", random_name()));
         let file = root.create_file(&name, root.file_mode())?;
@@ -55,14 +55,14 @@ impl<'r> Temp<'r> {
         Ok(temp)
     }
 
-    /// Makes it durable, if it was written without that.
+    /// Makes the content durable, if it was written without `Durability::Full`.
     pub(crate) fn sync(&self) -> Result<()> {
         let missing = || self.root.fail("open", &self.name, io::ErrorKind::NotFound.into());
         let file = self.root.open_file(&self.name)?.ok_or_else(missing)?;
         sync(self.root, &file, &self.name)
     }
 
-    /// Gives it another private name, unless something has that already. Returns whether it did.
+    /// Gives it another private name, unless that name is taken. Returns whether it did.
     pub(crate) fn rename_new(&mut self, to: &Path) -> Result<bool> {
         match self.root.rename_new(&self.name, to) {
             Ok(()) => {
@@ -74,7 +74,7 @@ impl<'r> Temp<'r> {
         }
     }
 
-    /// Renames it over whatever is at `to`. Durable once the folder is synced. When it fails, it can be tried again.
+    /// Renames it over whatever is at `to`; durable once the folder is synced. The caller may retry after an error.
     pub(crate) fn publish_over(&mut self, to: &Path) -> Result<()> {
         self.root.rename_over(&self.name, to)?;
         self.name = PathBuf::new(); // it has its real name now: nothing to remove
@@ -85,7 +85,7 @@ impl<'r> Temp<'r> {
 impl Drop for Temp<'_> {
     fn drop(&mut self) {
         if !self.name.as_os_str().is_empty() {
-            // Best effort: what stays is removed by the next sweep.
+            // Best effort: the next sweep removes what is left.
             let _ = self.root.remove_file(&self.name);
         }
     }
@@ -101,33 +101,33 @@ pub(crate) fn replace(root: &Root, path: &Path, bytes: &[u8], durability: Durabi
     Ok(())
 }
 
-/// Syncs a file's data and metadata. After an error the descriptor must not be tried again: the kernel has dropped
-/// what it could not write, and a second sync would wrongly succeed.
+/// Syncs a file's data and metadata. After an error the caller must not sync this descriptor again: the kernel has
+/// dropped the pages that it could not write, so a second sync would wrongly succeed.
 pub(crate) fn sync(root: &Root, file: &File, name: &Path) -> Result<()> {
     fault::step("sync").and_then(|()| file.sync_all()).map_err(|e| root.fail_sync(name, e))
 }
 
-/// As [`sync`], of a file that is still being written: its size and times need not be on disk yet.
+/// Like [`sync`], for a file that is still being written: its size and times need not be on disk yet.
 pub(crate) fn sync_data(root: &Root, file: &File, name: &Path) -> Result<()> {
     fault::step("sync").and_then(|()| file.sync_data()).map_err(|e| root.fail_sync(name, e))
 }
 
-/// Writes all of it at where the file is.
+/// Writes all bytes at the file's current position.
 pub(crate) fn write(mut file: &File, bytes: &[u8]) -> io::Result<()> {
     fault::step("write")?;
     file.write_all(bytes)
 }
 
-/// Writes all of it from this offset on.
+/// Writes all bytes starting at `offset`.
 pub(crate) fn write_at(file: &File, offset: u64, bytes: &[u8]) -> io::Result<()> {
     fault::step("write")?;
     sys::write_all_at(file, offset, bytes)
 }
 
-/// Gives the private file `from` its real name `to`, unless something has it already. Returns whether it did.
+/// Gives the private file `from` its real name `to`, unless that name is taken. Returns whether it did.
 ///
-/// What is published is the inode `expected`, whatever `from` leads to by now: it is linked by descriptor where that
-/// works, and checked after a rename where it does not. Durable once the folder of `to` is synced.
+/// It publishes only the inode `expected`, whatever `from` leads to by now: it links the file by descriptor where the
+/// system can, and otherwise checks it just before the rename. Durable once the folder of `to` is synced.
 pub(crate) fn publish_new(root: &Root, from: &Path, expected: &Meta, to: &Path) -> Result<bool> {
     let changed = || Error::CorruptBlob {
         path: root.absolute(from),
@@ -150,7 +150,7 @@ pub(crate) fn publish_new(root: &Root, from: &Path, expected: &Meta, to: &Path) 
     }
 }
 
-/// The file system or its rules will not give this inode one more name; a copy may still be made.
+/// Whether the file system or a security rule refuses this inode another name; the caller can still make a copy.
 pub(crate) fn is_link_refusal(error: &io::Error) -> bool {
     matches!(
         error.kind(),
@@ -161,12 +161,12 @@ pub(crate) fn is_link_refusal(error: &io::Error) -> bool {
     )
 }
 
-/// Sets the mode of an open file, whatever the umask.
+/// Sets the mode of an open file, regardless of the umask.
 pub(crate) fn set_mode(root: &Root, file: &File, name: &Path, mode: u32) -> Result<()> {
     fault::step("chmod").and_then(|()| sys::set_mode(file, mode)).map_err(|e| root.fail("set the mode of", name, e))
 }
 
-/// 16 hex digits that no other process of this root has: the standard library seeds its hash keys from the system.
+/// 16 hex digits that no other process of this root uses: the standard library seeds its hash keys from the system.
 pub(crate) fn random_name() -> String {
     use std::hash::{BuildHasher, Hasher, RandomState};
     let mut hasher = RandomState::new().build_hasher();
@@ -192,7 +192,7 @@ mod tests {
         assert_eq!(root.names(Path::new("")).unwrap(), ["f"]);
     }
 
-    // Red when publish_new compares nothing: the file that was hashed is not the one that gets the name.
+    // Red when `publish_new` compares nothing: a file other than the hashed one would get the name.
     #[test]
     fn a_private_file_that_was_swapped_is_not_published() {
         let dir = tempfile::tempdir().unwrap();
@@ -218,7 +218,7 @@ mod tests {
         assert!(publish_new(&root, Path::new("private"), &hashed, Path::new("blob2")).unwrap());
     }
 
-    // Red when `publish_new` looks at the inode alone: what was hashed is not what gets the name.
+    // Red when `publish_new` compares only the inode: the content would have changed since it was hashed.
     #[test]
     fn a_private_file_that_was_changed_in_place_is_not_published() {
         let dir = tempfile::tempdir().unwrap();
@@ -231,7 +231,8 @@ mod tests {
         assert!(!dir.path().join("blob").exists());
     }
 
-    // Red when any failure is taken for "somebody has that name": the caller would wait for, or trust, what is not there.
+    // Red when any failure counts as "the name is taken": the caller would wait for, or trust, a file that does not
+    // exist.
     #[test]
     fn a_name_that_cannot_be_given_is_not_one_that_is_taken() {
         let dir = tempfile::tempdir().unwrap();
@@ -244,12 +245,12 @@ mod tests {
         temp.rename_new(nowhere).unwrap_err();
     }
 
-    // Red when the answer of the sync is not looked at, or there is none.
+    // Red when the result of the sync is ignored, or nothing is synced.
     #[test]
     fn what_cannot_be_synced_is_an_error() {
         let dir = tempfile::tempdir().unwrap();
         let root = Root::open(dir.path()).unwrap();
-        // A pipe has no disk to be synced to: EINVAL.
+        // A pipe cannot be synced: EINVAL.
         let (reader, _writer) = std::io::pipe().unwrap();
         let pipe = File::from(std::os::fd::OwnedFd::from(reader));
         sync(&root, &pipe, Path::new("f")).unwrap_err();

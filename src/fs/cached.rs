@@ -1,5 +1,5 @@
-//! Reading a file of the store through the page cache without disturbing it: what was in memory stays, what was brought in
-//! is let go again. A check of a whole store would otherwise push running models out of memory.
+//! Reads files of the store without disturbing the page cache: pages that were in memory stay, pages that the read
+//! brought in are dropped again. A check of a whole store would otherwise push running models out of memory.
 
 use std::fs::File;
 use std::io;
@@ -8,7 +8,7 @@ use std::ops::{Deref, Range};
 use super::map::{Map, page_bytes};
 use super::{current_user, meta_of, sys};
 
-/// A part of a file, in memory. When it is dropped, the pages that were read for it leave the page cache.
+/// A part of a file, in memory. Dropping it evicts the pages that were read for it from the page cache.
 #[derive(Debug)]
 pub(crate) struct Visit<'f> {
     bytes: Bytes,
@@ -23,22 +23,22 @@ enum Bytes {
 }
 
 impl<'f> Visit<'f> {
-    /// Reads a part of a file of the store. It is mapped (see [`Map::of_part`]) if nobody but this user can cut it, and read
-    /// into a buffer if not.
+    /// Reads a part of a file of the store. It maps the file (see [`Map::of_part`]) if only this user can truncate it,
+    /// and otherwise reads into a buffer.
     pub(crate) fn to(file: &'f File, part: Range<u64>) -> io::Result<Self> {
         let map = Map::of_part(file, part.clone())?;
         let brought_in = map.resident_pages().map_or_else(Vec::new, |pages| absent(&pages, &part));
         if !brought_in.is_empty() {
-            // Exactly this part, in large reads: what the kernel reads ahead of its own accord would look as if it had
-            // been there before, and would stay.
+            // Read exactly this part, in large requests: pages that the kernel reads ahead on its own would look as if
+            // they had been there before, and would stay.
             map.without_readahead();
             sys::will_need(file, &part);
         }
         let (length, is_mapped) = (map.len(), map.is_mapped());
-        // From here on its drop lets the pages go, also when reading fails.
+        // From here on the drop of `visit` evicts the pages, even if reading fails.
         let mut visit = Visit { bytes: Bytes::Mapped(map), file, brought_in };
         if is_mapped && can_be_cut(file)? {
-            // The map has told what is in memory, and none of its pages was touched.
+            // The map was only asked which pages are in memory; none of its pages was touched.
             visit.bytes = Bytes::Read(vec![0; length]);
         }
         match &mut visit.bytes {
@@ -49,7 +49,8 @@ impl<'f> Visit<'f> {
     }
 }
 
-/// Whether another user can write to it. When it is cut, to touch a page of a map that is gone ends the process.
+/// Whether another user can write to the file, and so truncate it: touching a mapped page beyond the new end kills the
+/// process.
 fn can_be_cut(file: &File) -> io::Result<bool> {
     let meta = meta_of(file)?;
     Ok(meta.owner != current_user() || meta.mode & 0o022 != 0)
@@ -68,7 +69,7 @@ impl Deref for Visit<'_> {
 
 impl Drop for Visit<'_> {
     fn drop(&mut self) {
-        // The kernel keeps what is mapped.
+        // The kernel does not evict mapped pages, so unmap first.
         self.bytes = Bytes::Read(Vec::new());
         for part in &self.brought_in {
             sys::wont_need(self.file, part);
@@ -76,7 +77,7 @@ impl Drop for Visit<'_> {
     }
 }
 
-/// The parts of a file, of which `part` was looked at, that were not in memory.
+/// The ranges of the file that were not in memory; `resident` describes the pages of `part`.
 fn absent(resident: &[bool], part: &Range<u64>) -> Vec<Range<u64>> {
     let page = page_bytes() as u64;
     let mut absent: Vec<Range<u64>> = Vec::new();
@@ -112,21 +113,22 @@ mod tests {
         Map::of_owned(file, part).unwrap().resident_pages().unwrap()
     }
 
-    // Red when `drop` or `sys::wont_need` lets nothing go; when it lets everything go; and when the kernel may read ahead.
+    // Red when `drop` or `sys::wont_need` evicts nothing, when it evicts everything, and when the kernel may read
+    // ahead.
     #[test]
     fn a_visit_leaves_the_page_cache_as_it_was() {
-        // Beside the test program: the usual place may be in memory altogether.
+        // Next to the test program: the usual temporary folder may be entirely in memory (tmpfs).
         let dir = tempfile::tempdir_in(std::env::current_exe().unwrap().parent().unwrap()).unwrap();
         let path = dir.path().join("file");
         std::fs::write(&path, vec![7; 16 * MIB as usize]).unwrap();
         let file = File::open(&path).unwrap();
         file.sync_all().unwrap();
-        // Not by `sys`, which is what is tested.
+        // Not through `sys`, which is under test.
         rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed).unwrap();
         if resident(&file, 0..16 * MIB).contains(&true) {
             return skip("this file system keeps everything in memory");
         }
-        // The third part is in memory, as an engine would have it.
+        // The third part is in memory, as if an engine used it.
         sys::will_need(&file, &(8 * MIB..12 * MIB));
         Map::of_owned(&file, 8 * MIB..12 * MIB).unwrap().populate().unwrap();
         let before = resident(&file, 0..16 * MIB);

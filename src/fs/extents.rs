@@ -1,4 +1,4 @@
-//! Which blocks of a file other files have as well, as Linux tells it. One of the four places with `unsafe`.
+//! Which blocks a file shares with other files, as Linux reports them. One of the four places with `unsafe`.
 
 use std::fs::File;
 use std::io;
@@ -11,7 +11,7 @@ const FS_IOC_FIEMAP: libc::Ioctl = 0xC020_660B_u32 as libc::Ioctl;
 const LAST: u32 = 0x1;
 const SHARED: u32 = 0x2000;
 
-/// Extents that are asked for at once.
+/// How many extents one call asks for.
 const AT_ONCE: usize = 128;
 
 /// `struct fiemap_extent`.
@@ -38,7 +38,7 @@ struct Query {
     extents: [Extent; AT_ONCE],
 }
 
-/// How many bytes of a file are in blocks that another file has as well: after a reflink, or in a snapshot.
+/// How many bytes of a file are in blocks that another file or a snapshot shares, for example after a reflink.
 pub(crate) fn shared_bytes(file: &File) -> io::Result<u64> {
     let (mut shared, mut start) = (0_u64, 0_u64);
     loop {
@@ -64,8 +64,8 @@ fn extents_from(file: &File, start: u64) -> io::Result<([Extent; AT_ONCE], usize
         reserved: 0,
         extents: [Extent::default(); AT_ONCE],
     };
-    // SAFETY: the kernel reads a `struct fiemap` at this address and writes at most `extent_count` extents behind it, for
-    // which `query` has room; the layout is that of `linux/fiemap.h`. It keeps no pointer. `file` is open.
+    // SAFETY: the kernel reads a `struct fiemap` at this address and writes at most `extent_count` extents after it,
+    // for which `query` has room; the layout is that of `linux/fiemap.h`. The kernel keeps no pointer. `file` is open.
     let answer = unsafe { libc::ioctl(file.as_raw_fd(), FS_IOC_FIEMAP, &raw mut query) };
     match answer {
         0 => Ok((query.extents, query.mapped_extents as usize)),
@@ -77,7 +77,7 @@ fn extents_from(file: &File, start: u64) -> io::Result<([Extent; AT_ONCE], usize
 mod tests {
     use super::*;
 
-    // The sizes are part of the number of the call, and of the kernel's interface.
+    // The sizes are part of the ioctl number, and of the kernel's interface.
     #[test]
     fn the_structures_have_the_sizes_of_the_kernel() {
         assert_eq!(size_of::<Extent>(), 56);

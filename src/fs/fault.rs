@@ -1,8 +1,8 @@
-//! Faults on purpose, for tests (feature `fault`): every step that changes something on disk can fail, or be the last
-//! thing that the process does.
+//! Injects faults for tests (feature `fault`): every step that changes something on disk can be made to fail, or to be
+//! the last thing that the process does.
 //!
-//! A step is announced just before it is done. What dies at step N has done all steps before it and nothing of N, so dying
-//! at every step leaves every state that can be left between two of them.
+//! A step is announced just before it happens. A process killed at step N has done all steps before N and nothing of N,
+//! so killing it at every step produces every state that can be left between two steps.
 
 #[cfg(not(feature = "fault"))]
 pub(crate) use off::step;
@@ -29,14 +29,14 @@ mod on {
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     #[non_exhaustive]
     pub enum Fault {
-        /// It is not done, and fails with this error number.
+        /// The step does not happen; it fails with this error number.
         Errno(i32),
-        /// The process is killed, as by `kill -9`.
+        /// The process is killed, as if by `kill -9`.
         Kill,
     }
 
     struct Plan {
-        /// Number of the step, from 0; `None`: the steps are only counted.
+        /// Number of the step, from 0; `None`: steps are only counted.
         at: Option<usize>,
         fault: Fault,
         steps: Vec<&'static str>,
@@ -48,19 +48,20 @@ mod on {
         PLAN.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Counts the steps of this process, of all its threads, until it is dropped.
+    /// Counts the steps of all threads of this process until it is dropped.
     #[must_use = "when it is dropped, nothing fails any more"]
     #[derive(Debug)]
     pub struct Injection(());
 
-    /// Lets step number `at`, from 0, fail once; with `None` all steps are done, and counted. One injection at a time.
+    /// Makes step `at` (counted from 0) fail once. `None`: nothing fails, steps are only counted. Only one injection at
+    /// a time.
     pub fn inject(at: Option<usize>, fault: Fault) -> Injection {
         *plan() = Some(Plan { at, fault, steps: Vec::new() });
         Injection(())
     }
 
     impl Injection {
-        /// What the steps were that have been announced, in order.
+        /// Returns the names of the steps announced so far, in order.
         #[must_use]
         pub fn steps(&self) -> Vec<&'static str> {
             plan().as_ref().map(|plan| plan.steps.clone()).unwrap_or_default()

@@ -1,4 +1,4 @@
-//! Ways to bring bytes from one place to another, the cheapest first.
+//! Ways to get bytes from one place to another, the cheapest first.
 
 use std::fs::File;
 use std::io::{self, Read as _, Seek as _, SeekFrom};
@@ -10,15 +10,15 @@ use super::{Meta, Root, atomic, fault, meta_of, space, sys};
 use crate::entry::{LinkMode, Stamp};
 use crate::error::Result;
 
-/// What became of an attempt to share blocks.
+/// The result of an attempt to share blocks.
 #[derive(Debug)]
 pub(crate) enum Reflink {
     Made,
-    /// These files cannot share blocks, or cannot just now. A copy can still be made: the target is empty.
+    /// These files cannot share blocks, at least not now. The caller can still copy: the target is empty.
     Refused(io::Error),
 }
 
-/// Makes `to`, which is empty, share all blocks of `from`.
+/// Makes the empty file `to` share all blocks of `from`.
 pub(crate) fn reflink(from: &File, to: &File) -> io::Result<Reflink> {
     let size_bytes = meta_of(from)?.size_bytes;
     match fault::step("reflink").and_then(|()| sys::reflink(from, to)) {
@@ -28,9 +28,10 @@ pub(crate) fn reflink(from: &File, to: &File) -> io::Result<Reflink> {
     }
 }
 
-/// Empties a clone that is shorter than its source. FICLONE names no length, so OpenZFS can stop early and report success.
+/// Empties a clone that is shorter than its source. FICLONE takes no length, so OpenZFS can stop early and report
+/// success.
 fn keep_if_whole(from: &File, to: &File, size_before_bytes: u64) -> io::Result<Reflink> {
-    // The source may change meanwhile. The clone is of a moment between the two looks.
+    // The source may change during the call: the clone shows it as it was at some moment between the two looks.
     let least_bytes = size_before_bytes.min(meta_of(from)?.size_bytes);
     if meta_of(to)?.size_bytes >= least_bytes {
         return Ok(Reflink::Made);
@@ -40,8 +41,8 @@ fn keep_if_whole(from: &File, to: &File, size_before_bytes: u64) -> io::Result<R
 }
 
 fn is_reflink_refusal(error: &io::Error) -> bool {
-    // EOPNOTSUPP, ENOSYS, EXDEV, EINVAL (alignment, or no reflink flag), ENOTTY (no such ioctl here),
-    // EPERM and ETXTBSY (swap files and the like), EAGAIN and EINTR (OpenZFS, of a file that was just written)
+    // EOPNOTSUPP, ENOSYS, EXDEV, EINVAL (alignment, or no reflink flag), ENOTTY (no such ioctl here), EPERM and ETXTBSY
+    // (swap files and the like), EAGAIN and EINTR (OpenZFS, for a file that was just written).
     matches!(
         error.kind(),
         io::ErrorKind::Unsupported
@@ -54,19 +55,19 @@ fn is_reflink_refusal(error: &io::Error) -> bool {
     ) || error.raw_os_error() == Some(25)
 }
 
-/// Puts the private file in the place of the file `there` at `at`, in one step, and removes that. `false`: something else
-/// is at `at` by now, and stays. Durable once the folder of `at` is synced.
+/// Replaces the file `there` at `at` with the private file in one step, and removes the old one. `false`: something
+/// else is at `at` by now, and stays. Durable once the folder of `at` is synced.
 pub(crate) fn replace(root: &Root, private: &Path, at: &Path, there: &Meta) -> Result<bool> {
     let is_it = |found: Option<Meta>| found.is_some_and(|now| now.same_inode(there) && now.stamp() == there.stamp());
     match root.exchange(private, at) {
-        // What was at `at` can be looked at now that nobody finds it there any more.
+        // The old file is now under our private name, so nobody can swap it between this look and the removal.
         Ok(()) if is_it(root.meta(private)?) => root.remove_file(private).map(|_| true),
         Ok(()) => {
             root.exchange(private, at).map_err(|e| root.fail("put back", at, e))?;
             Ok(false)
         }
         Err(e) if e.kind() == io::ErrorKind::NotFound && root.meta(private)?.is_some() => Ok(false),
-        // This file system cannot. Between the look and the rename, another file could still come.
+        // This file system cannot exchange names. Another file could still arrive between the look and the rename.
         Err(e) if matches!(e.kind(), io::ErrorKind::Unsupported | io::ErrorKind::InvalidInput) => {
             let is_there = is_it(root.meta(at)?);
             if is_there {
@@ -78,20 +79,20 @@ pub(crate) fn replace(root: &Root, private: &Path, at: &Path, there: &Meta) -> R
     }
 }
 
-/// Copies what a reader has to where the file is, in the kernel where it can.
+/// Copies everything from a reader to the file's current position, in the kernel where possible.
 pub(crate) fn copy_bytes(from: &mut (impl io::Read + ?Sized), mut to: &File) -> io::Result<u64> {
     fault::step("copy")?;
     io::copy(from, &mut to)
 }
 
-/// Copies a part of a file to the same place of another one. Returns how many bytes there were of it.
+/// Copies a part of a file to the same offset of another file. Returns how many bytes the source had there.
 pub(crate) fn copy_range(mut from: &File, mut to: &File, part: &Range<u64>) -> io::Result<u64> {
     from.seek(SeekFrom::Start(part.start))?;
     to.seek(SeekFrom::Start(part.start))?;
     copy_bytes(&mut from.take(part.end.saturating_sub(part.start)), to)
 }
 
-/// Makes a read-only file of its own from a stored one, by reflink where that is possible.
+/// Makes an independent read-only file from a blob, by reflink if possible.
 pub(crate) fn copy(root: &Root, blob: &Path, to: &Path, durability: atomic::Durability) -> Result<LinkMode> {
     let missing = || root.fail("open", blob, io::ErrorKind::NotFound.into());
     let from = root.open_file(blob)?.ok_or_else(missing)?;
@@ -114,10 +115,10 @@ pub(crate) fn copy(root: &Root, blob: &Path, to: &Path, durability: atomic::Dura
     Ok(mode)
 }
 
-/// Whether a file of the root can share blocks with this one, tried with a name that is free.
+/// Whether a file of the root can share blocks with `from`, found out by trying under the free name `name`.
 pub(crate) fn can_reflink(root: &Root, from: &File, name: &Path) -> bool {
     let works = root.create_file(name, 0o600).is_ok_and(|to| matches!(reflink(from, &to), Ok(Reflink::Made)));
-    let _ = root.remove_file(name); // the session's folder goes as a whole later
+    let _ = root.remove_file(name); // the session removes its whole folder later
     works
 }
 
@@ -134,13 +135,13 @@ pub(crate) fn remove_source(source: &Path, read: Option<Stamp>) -> io::Result<()
     std::fs::remove_file(source)
 }
 
-/// Whether [`remove_source`] is likely to do it: it is no symlink, and its folder can be written to.
+/// Whether [`remove_source`] is likely to succeed: the source is no symlink, and its folder is writable.
 pub(crate) fn can_remove_source(source: &Path) -> bool {
     let is_file = std::fs::symlink_metadata(source).is_ok_and(|meta| meta.is_file());
     is_file && source.parent().is_some_and(sys::may_write)
 }
 
-/// Removes the folders of a moved tree that are empty now.
+/// Removes the folders of a moved tree that are now empty.
 pub(crate) fn remove_empty_folders(tree: &Path) {
     for entry in walkdir::WalkDir::new(tree).contents_first(true).into_iter().flatten() {
         if entry.file_type().is_dir() {
@@ -155,7 +156,7 @@ pub(crate) fn remove_empty_folders(tree: &Path) {
 mod tests {
     use super::*;
 
-    // Red when `replace` does not look at what it has taken out of the place: the other file is gone.
+    // Red when `replace` does not check which file it took out: the other file would be lost.
     #[test]
     fn only_the_file_that_was_looked_at_is_replaced() {
         let dir = tempfile::tempdir().unwrap();
@@ -176,7 +177,8 @@ mod tests {
         assert!(!replace(&root, private, view, &there).unwrap());
     }
 
-    // Red when every failure of a reflink is taken for "not here": a disk that fails would be copied from and to.
+    // Red when every failure of a reflink counts as "not supported here": the code would go on copying on a failing
+    // disk.
     #[test]
     fn a_refused_reflink_is_told_from_a_failed_one() {
         let is_refusal = |errno| is_reflink_refusal(&io::Error::from_raw_os_error(errno));
@@ -198,10 +200,10 @@ mod tests {
         let path = dir.path().join("f");
         std::fs::write(&path, "bytes").unwrap();
         let file = File::open(&path).unwrap();
-        reflink(&file, &file).unwrap_err(); // EBADF: a mistake of ours, nothing that a copy would make good
+        reflink(&file, &file).unwrap_err(); // EBADF: a bug of ours, and a copy would not fix it
     }
 
-    // Red when the size of a clone is not looked at: its end would be missing, or zeros once the room is reserved.
+    // Red when the size of a clone is not checked: its end would be missing, or zeros once the room is reserved.
     #[test]
     fn a_clone_that_is_short_is_emptied_and_one_of_a_source_that_changes_is_not() {
         let file = |size_bytes| {
@@ -219,7 +221,7 @@ mod tests {
         }
     }
 
-    // Whatever the file system under the test can.
+    // Passes on any file system, with reflinks or without.
     #[test]
     fn whether_blocks_can_be_shared_is_tried() {
         let dir = tempfile::tempdir().unwrap();
@@ -232,7 +234,7 @@ mod tests {
         assert!(!can_reflink(&root, &one, Path::new("no folder/b")));
     }
 
-    // Red when anything is removed that is not the file that was read, or nothing is.
+    // Red when anything but the file that was read is removed, or nothing is.
     #[test]
     fn a_source_is_removed_only_while_it_is_what_was_read() {
         let dir = tempfile::tempdir().unwrap();
@@ -245,7 +247,7 @@ mod tests {
         let now = crate::fs::meta_of_path(&path).unwrap().stamp();
         let link = dir.path().join("link");
         std::os::unix::fs::symlink(&path, &link).unwrap();
-        remove_source(&link, Some(now)).unwrap_err(); // it leads to what was read, and is somebody's name for it
+        remove_source(&link, Some(now)).unwrap_err(); // it leads to what was read, but the link is the user's
         assert!(path.exists() && link.is_symlink());
         remove_source(&path, Some(now)).unwrap();
         assert!(!path.exists());

@@ -1,4 +1,4 @@
-//! Advisory whole-file locks on permanent lock files. The kernel drops them when their process ends.
+//! Advisory whole-file locks on permanent lock files. The kernel releases them when their process ends.
 
 use std::fs::File;
 use std::io;
@@ -22,7 +22,7 @@ pub enum Wait {
 }
 
 impl Wait {
-    /// What is left of it when the waiting began at `begun`.
+    /// What is left of this wait if waiting began at `begun`.
     pub(crate) fn left_since(self, begun: Instant) -> Wait {
         match self {
             Wait::UpTo(limit) => Wait::UpTo(limit.saturating_sub(begun.elapsed())),
@@ -30,13 +30,13 @@ impl Wait {
         }
     }
 
-    /// Whether other locks, which were waited for before, have left no time.
+    /// Whether waiting for earlier locks has used up all the time.
     fn is_used_up(self) -> bool {
         self == Wait::UpTo(Duration::ZERO)
     }
 }
 
-/// With whom a lock is shared.
+/// Whether others may hold the lock at the same time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Hold {
     Shared,
@@ -62,7 +62,8 @@ impl Lock {
         &self.file
     }
 
-    /// Whether the name still leads to the file that is locked. If not, whoever locks it now is excluded no more.
+    /// Whether the name still leads to the locked file. If not, this lock no longer excludes a process that locks it
+    /// now.
     pub(crate) fn is_named(&self, root: &Root, path: &Path) -> Result<bool> {
         let held = meta_of(&self.file).map_err(|e| root.fail("look at", path, e))?;
         Ok(root.meta(path)?.is_some_and(|named| named.same_inode(&held)))
@@ -71,16 +72,16 @@ impl Lock {
 
 impl Drop for Lock {
     fn drop(&mut self) {
-        // Explicitly, because a child process that was started a moment ago may still share the descriptor. But not by such a
-        // child, which has a copy of all this when it was forked: it would end the lock of its parent.
+        // Unlock explicitly, because a child process that was just started may still share the descriptor. But a forked
+        // child, which has a copy of this value, must not: it would release its parent's lock.
         if self.process == std::process::id() {
             let _ = fs2::FileExt::unlock(&self.file);
         }
     }
 }
 
-/// Locks the lock file at `path`, which is created when there is none. `what` names what it protects, for the error. It does
-/// not look for the holder when no time was left to wait: that was done for the lock that took the time.
+/// Locks the lock file at `path`, which is created if it does not exist. `what` names what the lock protects, for the
+/// error. If no time was left to wait, the error names no holder: the error of the lock that took the time names it.
 pub(crate) fn lock(root: &Root, path: PathBuf, what: &'static str, hold: Hold, wait: Wait) -> Result<Lock> {
     let start = Instant::now();
     let lock = poll(root, &path, hold, wait)?;
@@ -88,8 +89,8 @@ pub(crate) fn lock(root: &Root, path: PathBuf, what: &'static str, hold: Hold, w
     lock.ok_or_else(|| busy(root, file(), &path, what, start))
 }
 
-/// [`lock`] for whoever looks again and again: `None` when another still holds it after this wait. Who that is is not looked for,
-/// which takes a look at all locks of the system.
+/// Like [`lock`], for a caller that polls: `None` if another still holds the lock after this wait. It does not look for
+/// the holder, which would mean reading all locks of the system.
 pub(crate) fn poll(root: &Root, path: &Path, hold: Hold, wait: Wait) -> Result<Option<Lock>> {
     let start = Instant::now();
     loop {
@@ -98,26 +99,27 @@ pub(crate) fn poll(root: &Root, path: &Path, hold: Hold, wait: Wait) -> Result<O
             return Ok(None);
         }
         let lock = Lock::of(file);
-        // Somebody may have removed or replaced the file while we waited: a lock on the old inode excludes nobody.
+        // Another process may have removed or replaced the file while we waited: a lock on the old inode excludes
+        // nobody.
         if lock.is_named(root, path)? {
             return Ok(Some(lock));
         }
     }
 }
 
-/// Whether locks of this file system exclude anybody: on some network file systems, and in some sandboxes, taking one
-/// always succeeds or is not known at all. Tried once with two descriptors of one file. `true` when it cannot be tried.
+/// Whether locks exclude anybody on this file system: on some network file systems and in some sandboxes, locking
+/// always succeeds or is not supported. This tries it with two descriptors of one file. `true` if that cannot be tried.
 pub(crate) fn locks_work(root: &Root, path: &Path) -> bool {
-    // For writing, where that is possible: NFS gives no exclusive lock on what is open for reading alone.
+    // Open for writing if possible: NFS grants no exclusive lock on a file that is open only for reading.
     let open = || root.open_private_file(path).or_else(|_| root.open_file(path));
     let Ok(Some((first, second))) = open().and_then(|first| Ok(first.zip(open()?))) else {
         return true;
     };
     match fs2::FileExt::try_lock_exclusive(&first) {
         Ok(()) => fs2::FileExt::try_lock_exclusive(&second).is_err(),
-        // Another process tries the same just now, and excludes us.
+        // Another process is trying the same right now, and excludes us.
         Err(e) if is_contended(&e) => true,
-        // It is open for reading alone, and that is not enough here.
+        // It is open only for reading, which is not enough on this file system.
         Err(e) if e.raw_os_error() == Some(EBADF) => true,
         Err(_) => false,
     }
@@ -145,13 +147,13 @@ pub(crate) fn lock_open_file(
     Err(busy(root, meta_of(&file).ok(), name, what, start))
 }
 
-/// The error that a lock of this file was not free since `start`, with the processes that hold it.
+/// The error for a lock that has not been free since `start`; it names the processes that hold the lock.
 pub(crate) fn busy(root: &Root, file: Option<Meta>, name: &Path, what: &'static str, start: Instant) -> Error {
     let holder = file.and_then(|file| lock_holder::find_holder(&file));
     Error::Busy { what, path: root.absolute(name), waited: start.elapsed(), holder }
 }
 
-/// Locks a file or folder that is not a lock file, without waiting; `None`: another holds it.
+/// Locks a file or folder that is not a lock file, without waiting; `None`: another holder has it.
 pub(crate) fn try_lock_file(root: &Root, file: File, name: &Path, hold: Hold) -> Result<Option<Lock>> {
     let got = acquire(&file, hold, Wait::Never, Instant::now()).map_err(|e| root.fail("lock", name, e))?;
     Ok(got.then(|| Lock::of(file)))
@@ -166,7 +168,7 @@ fn acquire(file: &File, hold: Hold, wait: Wait, start: Instant) -> io::Result<bo
         .or_else(|e| if e.kind() == io::ErrorKind::Unsupported { Ok(()) } else { Err(e) })
         .map(|()| true);
     }
-    // flock has no time limit of its own. Commits hold their locks for milliseconds: begin with short naps.
+    // flock has no timeout. Commits hold their locks for milliseconds, so begin with short naps.
     let mut nap = Duration::from_micros(200);
     loop {
         let result = until_uninterrupted(|| match hold {
@@ -175,7 +177,7 @@ fn acquire(file: &File, hold: Hold, wait: Wait, start: Instant) -> io::Result<bo
         });
         match result {
             Ok(()) => return Ok(true),
-            // No locks here at all: what is done under one has to be right without it.
+            // There are no locks here at all: the work done under one must be correct without it.
             Err(e) if e.kind() == io::ErrorKind::Unsupported => return Ok(true),
             Err(e) if is_contended(&e) => {}
             Err(e) => return Err(e),
@@ -221,7 +223,7 @@ mod tests {
         drop(take(&root, Hold::Shared, Wait::Forever).unwrap());
     }
 
-    // Red when `lock` does not compare inodes: the waiter then holds a file that nobody else will ever lock.
+    // Red when `lock` does not compare inodes: the waiter would then hold a file that nobody else will ever lock.
     #[test]
     fn a_lock_file_that_was_replaced_is_noticed() {
         let (dir, root) = root();
@@ -237,7 +239,8 @@ mod tests {
         });
     }
 
-    // Red when `drop` leaves it to the kernel: a child that was started a moment ago has the descriptor, and the lock.
+    // Red when `drop` leaves unlocking to the kernel: a child that was just started still has the descriptor, and so
+    // the lock.
     #[test]
     fn a_dropped_lock_is_free_though_its_descriptor_was_copied() {
         let (_dir, root) = root();
@@ -259,7 +262,7 @@ mod tests {
         drop(other);
     }
 
-    // Red when a failure is taken for a lock that another holds, or for a file system without locks.
+    // Red when a failure counts as a lock that another process holds, or as a file system without locks.
     #[test]
     #[cfg(target_os = "linux")]
     fn a_lock_that_fails_is_neither_held_nor_contended() {
@@ -269,7 +272,7 @@ mod tests {
         std::fs::write(&path, "").unwrap();
         for wait in [Wait::Never, Wait::UpTo(Duration::from_millis(5)), Wait::Forever] {
             for hold in [Hold::Shared, Hold::Exclusive] {
-                // flock takes no descriptor that is only a path: EBADF.
+                // flock refuses an O_PATH descriptor: EBADF.
                 let file = File::options().read(true).custom_flags(libc::O_PATH).open(&path).unwrap();
                 let error = lock_open_file(&root, file, Path::new("l"), "the test", hold, wait).unwrap_err();
                 assert!(!error.is_busy(), "{error}");
@@ -277,7 +280,7 @@ mod tests {
         }
     }
 
-    // Red when an interruption is an error, as a signal handler of the program would make it.
+    // Red when EINTR is an error: a signal handler of the program can cause one.
     #[test]
     fn an_interrupted_call_is_made_again() {
         let mut calls = 0;

@@ -1,4 +1,4 @@
-//! The files that are locked: who may open them, and so who can keep others waiting.
+//! Lock files, and who may open them: anyone who can open one can keep others waiting.
 
 use std::fs::File;
 use std::path::Path;
@@ -6,28 +6,29 @@ use std::path::Path;
 use super::{Meta, Root, current_user, meta_of, sys};
 use crate::error::Result;
 
-/// The mode of lock files. `flock` asks for nothing but an open file, so whoever may read one can stop all who write to
-/// the store: only those may. Readers need none of these locks.
+/// The mode of lock files. `flock` needs only an open file, so a user who may read one can stop all writers of the
+/// store; only users who may write to the store may read it. Readers need none of these locks.
 pub(crate) fn mode(root: &Root) -> u32 {
     if root.is_shared() { 0o660 } else { 0o600 }
 }
 
-/// Opens a lock file, which is made when there is none.
+/// Opens a lock file, creating it if it does not exist.
 pub(crate) fn open(root: &Root, path: &Path) -> Result<File> {
     let file = root.open_lock_file(path, mode(root))?;
     finish(root, &file, mode(root));
     Ok(file)
 }
 
-/// Makes the file on which it is tried whether locks work. Readers try that, too; whoever keeps it locked shows that they do.
+/// Makes the file on which `lock::locks_work` tries whether locks work. Readers try it too; a process that keeps it
+/// locked only proves that locks work.
 pub(crate) fn make_probe(root: &Root, path: &Path) -> Result<()> {
     let file = root.open_lock_file(path, root.file_mode())?;
     finish(root, &file, root.file_mode());
     Ok(())
 }
 
-/// Gives a file of this user's the mode and the owner that it needs. It lacks them when it is new, when its maker was killed
-/// under a narrow umask, and when an older version has made it. Best effort: not every file system keeps them.
+/// Gives a file of this user the mode and the owner it needs. It lacks them if it is new, if its creator was killed
+/// under a restrictive umask, or if an older version created it. Best effort: not every file system keeps them.
 fn finish(root: &Root, file: &File, mode: u32) {
     let Ok(meta) = meta_of(file) else { return };
     if meta.owner != current_user() || meta.links != 1 {
@@ -37,7 +38,7 @@ fn finish(root: &Root, file: &File, mode: u32) {
     if meta.mode & 0o777 != mode {
         let _ = sys::set_mode(file, mode);
     }
-    // What the superuser makes must not keep the root's owner out.
+    // A file that the superuser creates must not lock out the root's owner.
     let owner = (meta.owner == 0 && root.owner() != 0).then(|| root.owner());
     let group = (meta.group != root.group() && (owner.is_some() || root.is_shared())).then(|| root.group());
     if owner.is_some() || group.is_some() {
@@ -45,8 +46,8 @@ fn finish(root: &Root, file: &File, mode: u32) {
     }
 }
 
-/// Whether more users may be let in to it: with a second name or with content it may be somebody's own file that another has
-/// put there. One whose maker was killed has neither.
+/// Whether more users may be given access: a file with a second name or with content may be a user's own file that
+/// another user put here. A lock file whose creator was killed has neither.
 pub(crate) fn may_be_opened_up(meta: &Meta) -> bool {
     meta.links == 1 && meta.size_bytes == 0
 }
@@ -76,8 +77,8 @@ mod tests {
         std::fs::metadata(folder.join("l")).unwrap().mode() & 0o7777
     }
 
-    // Red when a lock file that is there is taken as it is: one of an older version, or one whose maker was killed between
-    // `open` and `chmod`, under whatever umask.
+    // Red when an existing lock file is accepted as it is: an older version may have made it, or its creator may have
+    // been killed between `open` and `chmod`, under any umask.
     #[test]
     fn a_lock_file_is_for_those_who_write() {
         let (_dir, path) = folder();
@@ -94,7 +95,7 @@ mod tests {
         }
     }
 
-    // Red when the mode of whatever is there is changed: the superuser would open another's file to the group.
+    // Red when the mode of any file there is changed: the superuser would open another user's file to the group.
     #[test]
     fn a_file_that_was_put_in_the_place_of_a_lock_file_keeps_its_mode() {
         let (_dir, path) = folder();
@@ -115,7 +116,7 @@ mod tests {
         assert_eq!(mode_after_use(&path), 0o600, "it is another user's");
     }
 
-    // Red when a lock file that the superuser makes stays the superuser's: the root's owner cannot lock it.
+    // Red when a lock file that the superuser creates stays the superuser's: the root's owner could not lock it.
     #[test]
     fn a_lock_file_of_the_superuser_is_given_to_the_roots_owner() {
         if current_user() != 0 {

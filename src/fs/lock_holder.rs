@@ -1,16 +1,17 @@
-//! The processes that hold a lock, as far as the system tells: Linux lists all locks in `/proc/locks`.
+//! The processes that hold a lock, as far as the system reports them: Linux lists all locks in `/proc/locks`.
 
 use std::fs;
 use std::path::Path;
 
 use super::{Meta, process, sys};
 
-/// The processes that hold a lock on this inode: `process 12 (catalog)`, `process 12 (catalog) and 3 others`. `None`: the
-/// system does not tell. The process that took the lock is named, even if it has ended and left the descriptor to another.
+/// The processes that hold a lock on this inode: `process 12 (catalog)`, `process 12 (catalog) and 3 others`. `None` if
+/// the system does not say. It names the process that took the lock, even if that has ended and another inherited the
+/// descriptor.
 pub(super) fn find_holder(file: &Meta) -> Option<String> {
     let locks = fs::read_to_string("/proc/locks").ok()?;
     let device = sys::device_numbers(file.device);
-    // On btrfs the list has another device than `stat`; a process that has the very inode open is the one.
+    // On btrfs the list shows another device than `stat`, so a process that has this very inode open counts too.
     let is_of_file = |lock: &Listed<'_>| {
         lock.device == device || !process::descriptors(&Path::new("/proc").join(lock.pid.to_string()), file).is_empty()
     };
@@ -33,8 +34,8 @@ struct Listed<'l> {
     inode: u64,
 }
 
-/// A line is `1: FLOCK  ADVISORY  WRITE 1234 fd:00:5678 0 EOF`; for a lock that is waited for, it is `1: -> FLOCK …`. A
-/// process that cannot be seen from here has the number 0 or -1.
+/// A line is `1: FLOCK  ADVISORY  WRITE 1234 fd:00:5678 0 EOF`; a waiter's line is `1: -> FLOCK …`. A process that is
+/// not visible from here has the number 0 or -1.
 fn listed(line: &str) -> Option<Listed<'_>> {
     let mut words = line.split_ascii_whitespace().skip(1);
     if words.next()? != "FLOCK" {

@@ -8,8 +8,8 @@ use memmap2::{Advice, Mmap, MmapOptions};
 
 use super::sys;
 
-/// Whether reading failed because the bytes cannot be had: EIO, what `madvise` says of a page that would raise SIGBUS, and
-/// of one whose memory is broken; or the file was cut a moment ago.
+/// Whether a read failed because the bytes are lost: EIO, the `madvise` errors for a page that would raise SIGBUS and
+/// for one in broken memory, or an unexpected end because the file was just truncated.
 pub(crate) fn is_bad_medium(error: &io::Error) -> bool {
     const EIO: i32 = 5;
     const EFAULT: i32 = 14;
@@ -17,18 +17,18 @@ pub(crate) fn is_bad_medium(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(EIO | EFAULT | EHWPOISON)) || error.kind() == io::ErrorKind::UnexpectedEof
 }
 
-/// Whether files cannot be mapped here: ENODEV, and what a sandbox says.
+/// Whether files cannot be mapped here: ENODEV, or the error of a sandbox.
 fn is_map_refusal(error: &io::Error) -> bool {
     const ENODEV: i32 = 19;
     error.raw_os_error() == Some(ENODEV)
         || matches!(error.kind(), io::ErrorKind::Unsupported | io::ErrorKind::PermissionDenied)
 }
 
-/// A part of a file of the store, mapped: of a private file that is being brought in, of a blob or of a view.
+/// A mapped part of a file of the store: of a private file being ingested, a blob or a view.
 ///
-/// Its bytes are touched only of a file that is this user's, or of a leased blob on the caller's word: when another user
-/// cuts the file, touching the lost pages kills the process. Large files are mapped a
-/// part at a time, because the page tables of a whole one would grow with it.
+/// The bytes may be touched only if the file belongs to this user, or if it is a leased blob and the caller vouches for
+/// it: when another user truncates the file, touching the lost pages kills the process. Large files are mapped a part
+/// at a time, because the page tables of a whole one would grow with it.
 #[derive(Debug)]
 pub(crate) struct Map {
     bytes: Bytes,
@@ -36,15 +36,16 @@ pub(crate) struct Map {
 
 #[derive(Debug)]
 enum Bytes {
-    /// Nothing cannot be mapped.
+    /// An empty range, which cannot be mapped.
     None,
     Mapped(Mmap),
-    /// Where files cannot be mapped.
+    /// A copy, where files cannot be mapped.
     Read(Vec<u8>),
 }
 
 impl Map {
-    /// Maps a part of a file that the store owns. It begins at a multiple of the page size and ends within the file.
+    /// Maps a part of a file that the store owns. The part begins at a multiple of the page size and ends within the
+    /// file.
     #[allow(unsafe_code)]
     pub(crate) fn of_owned(file: &File, part: Range<u64>) -> io::Result<Self> {
         let length = usize::try_from(part.end.saturating_sub(part.start)).map_err(|_| io::ErrorKind::FileTooLarge)?;
@@ -52,15 +53,15 @@ impl Map {
             return Ok(Map { bytes: Bytes::None });
         }
         // SAFETY: the map is sound while nobody shrinks or changes the file. The caller guarantees that it is a file of
-        // the store: a private one is mode 0600 in a folder of mode 0700 and only grows before it is mapped to its
-        // full size; a blob or a view is mode 0444 and no code of this crate opens one for writing. What its owner or
-        // root does to it by hand is not covered, as for every program that maps its data.
+        // the store: a private file has mode 0600 in a folder of mode 0700 and only grows before it is mapped to its
+        // full size; a blob or a view has mode 0444 and no code of this crate opens one for writing. Changes that its
+        // owner or root makes by hand are not covered, as in every program that maps its data.
         let map = unsafe { MmapOptions::new().offset(part.start).len(length).map(file) }?;
         Ok(Map { bytes: Bytes::Mapped(map) })
     }
 
-    /// Maps a part of a file that the store owns, or reads it, where files cannot be mapped: some file systems in user space
-    /// (FUSE with direct I/O) refuse that, and some sandboxes. For small parts.
+    /// Maps a part of a file that the store owns, or reads it if it cannot be mapped: some file systems in user space
+    /// (FUSE with direct I/O) and some sandboxes refuse to map files. For small parts.
     pub(crate) fn of_part(file: &File, part: Range<u64>) -> io::Result<Self> {
         match Self::of_owned(file, part.clone()) {
             Err(e) if is_map_refusal(&e) => {
@@ -73,19 +74,19 @@ impl Map {
         }
     }
 
-    /// Maps a part of a file that the store owns, and reads it in. See [`of_part`](Map::of_part).
+    /// Maps a part of a file that the store owns and reads it in. See [`of_part`](Map::of_part).
     pub(crate) fn read_in(file: &File, part: Range<u64>) -> io::Result<Self> {
         let map = Self::of_part(file, part)?;
         map.populate()?;
         Ok(map)
     }
 
-    /// Reads all its pages in, so that a read error of the disk is an `Err` here and not a fatal signal later.
+    /// Reads all pages in, so that a disk error is an `Err` here and not a fatal signal later.
     pub(crate) fn populate(&self) -> io::Result<()> {
         let Bytes::Mapped(map) = &self.bytes else { return Ok(()) };
         #[cfg(target_os = "linux")]
         match map.advise(Advice::PopulateRead) {
-            // Kernels before 5.14 do not know it: there, a read error is a signal.
+            // Kernels before 5.14 do not know this advice: there, a read error is a signal.
             Err(e) if e.kind() == io::ErrorKind::InvalidInput => {}
             other => other?,
         }
@@ -94,28 +95,28 @@ impl Map {
         Ok(())
     }
 
-    /// Not where files cannot be mapped: nobody can cut what was read.
+    /// Whether this is a map, not a copy: nobody can truncate a copy.
     pub(crate) fn is_mapped(&self) -> bool {
         matches!(self.bytes, Bytes::Mapped(_))
     }
 
-    /// Keeps the kernel from reading ahead beyond what is asked for.
+    /// Keeps the kernel from reading ahead beyond the requested pages.
     pub(crate) fn without_readahead(&self) {
         #[cfg(unix)]
         if let Bytes::Mapped(map) = &self.bytes {
-            let _ = map.advise(Advice::Random); // it is advice
+            let _ = map.advise(Advice::Random); // it is only advice
         }
     }
 
-    /// Which pages are in memory now, in order, by `mincore(2)`. For a file that belongs to somebody else and that
-    /// this process may not write, the kernel says that all of them are. `None` where the system cannot tell.
+    /// Which pages are in memory now, in order, by `mincore(2)`. For a file that belongs to another user and that this
+    /// process may not write, the kernel reports all pages as resident. `None` if the system cannot tell.
     #[cfg(target_os = "linux")]
     #[allow(unsafe_code)]
     pub(crate) fn resident_pages(&self) -> Option<Vec<bool>> {
         let Bytes::Mapped(map) = &self.bytes else { return Some(Vec::new()) };
         let mut pages = vec![0_u8; map.len().div_ceil(page_bytes())];
-        // SAFETY: the range is that of a live map, which begins at a page; the kernel writes one byte for each page of it,
-        // and so many bytes are there.
+        // SAFETY: the range is that of a live map, which begins at a page; the kernel writes one byte per page, and
+        // `pages` has that many bytes.
         let answer = unsafe { libc::mincore(map.as_ptr().cast_mut().cast(), map.len(), pages.as_mut_ptr()) };
         (answer == 0).then(|| pages.iter().map(|page| page & 1 == 1).collect())
     }
@@ -126,7 +127,7 @@ impl Map {
     }
 }
 
-/// The unit in which the kernel keeps files in memory.
+/// The unit in which the kernel caches files.
 pub(crate) fn page_bytes() -> usize {
     #[cfg(unix)]
     return rustix::param::page_size();
@@ -137,7 +138,7 @@ pub(crate) fn page_bytes() -> usize {
 impl Deref for Map {
     type Target = [u8];
 
-    /// The bytes, read as they are touched unless they were [populated](Map::populate).
+    /// The bytes. Touching one reads its page, unless the map was [populated](Map::populate).
     fn deref(&self) -> &[u8] {
         match &self.bytes {
             Bytes::None => &[],
@@ -153,15 +154,15 @@ impl Deref for Map {
 mod tests {
     use super::*;
 
-    /// A file of holes, no page of which is in memory.
+    /// A file that is all holes, with no page in memory.
     fn holes(pages: u64) -> File {
         let file = tempfile::tempfile().unwrap();
         file.set_len(pages * page_bytes() as u64).unwrap();
         file
     }
 
-    // Red when any page is said to be in memory: a check then lets nothing go; and when none is: it lets go what an
-    // engine uses.
+    // Red when any page counts as resident (a check then evicts nothing), and when none does (it evicts what an engine
+    // uses).
     #[test]
     fn each_page_is_told_to_be_in_memory_or_not() {
         let page = page_bytes() as u64;
@@ -179,13 +180,13 @@ mod tests {
         assert_eq!(Map::of_owned(&file, 0..0).unwrap().resident_pages(), Some(Vec::new()));
     }
 
-    // Red when `populate` says that all went well: the next touch is a SIGBUS.
+    // Red when `populate` reports success: the next touch is a SIGBUS.
     #[test]
     fn a_page_that_cannot_be_read_is_an_error_and_no_signal() {
         let page = page_bytes() as u64;
         let file = holes(2);
         let map = Map::of_owned(&file, 0..2 * page).unwrap();
-        file.set_len(0).unwrap(); // as nobody but root could do to a blob
+        file.set_len(0).unwrap(); // as only root could do to a blob
         let error = map.populate().unwrap_err();
         assert!(is_bad_medium(&error), "{error}");
     }
@@ -202,8 +203,8 @@ mod tests {
         assert!(!is_bad_medium(&io::Error::other("no number")));
     }
 
-    // Red when a writer is only looked for among the open files, when one that reads is taken for a writer, and when another
-    // file's map is.
+    // Red when the search for writers covers only open files, when a reader counts as a writer, and when the map of
+    // another file does.
     #[cfg(target_os = "linux")]
     #[test]
     #[allow(unsafe_code)]
@@ -215,7 +216,7 @@ mod tests {
         // SAFETY: nobody else knows the file, and nothing is written through the map.
         let map = unsafe { memmap2::MmapMut::map_mut(mapped.as_file()).unwrap() };
         let (mapped, other) = (mapped.into_temp_path(), other.into_temp_path());
-        // Open for reading, which is no writing.
+        // Opened for reading, which must not count as writing.
         let (mapped, other) = (File::open(&mapped).unwrap(), File::open(&other).unwrap());
         let own = format!("process {} (", std::process::id());
         assert!(find_writer(&meta_of(&mapped).unwrap()).is_some_and(|reason| reason.starts_with(&own)));

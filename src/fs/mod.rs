@@ -1,5 +1,5 @@
-//! The file system as the store needs it: everything below one root, nothing through a symlink, nothing half done.
-//! It knows no digests and no index.
+//! The file system as the store needs it: everything below one root, nothing through a symlink, nothing half done. This
+//! module knows no digests and no index.
 
 pub(crate) mod atomic;
 pub(crate) mod cached;
@@ -52,7 +52,7 @@ pub(crate) enum Kind {
     Other(&'static str),
 }
 
-/// What `stat` says, as far as the store asks.
+/// The part of `stat` that the store needs.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Meta {
     pub(crate) kind: Kind,
@@ -60,13 +60,13 @@ pub(crate) struct Meta {
     pub(crate) inode: u64,
     pub(crate) size_bytes: u64,
     pub(crate) mtime_ns: i128,
-    /// The last change of anything about it, which nobody can set back.
+    /// The last change of content or metadata (ctime), which no user can set back.
     pub(crate) changed_ns: i128,
     pub(crate) mode: u32,
     pub(crate) links: u64,
     pub(crate) owner: u32,
     pub(crate) group: u32,
-    /// On disk, shared blocks counted in full.
+    /// Bytes on disk, with shared blocks counted in full.
     pub(crate) allocated_bytes: u64,
 }
 
@@ -75,12 +75,11 @@ impl Meta {
         Stamp { inode: self.inode, size_bytes: self.size_bytes, mtime_ns: self.mtime_ns }
     }
 
-    /// The stamp of a source, with its change time.
     pub(crate) fn source_stamp(&self) -> SourceStamp {
         SourceStamp { stamp: self.stamp(), changed_ns: self.changed_ns }
     }
 
-    /// How long ago it was changed; nothing when that is in the future.
+    /// How long ago the content was modified; zero if that is in the future.
     pub(crate) fn age(&self) -> Duration {
         let age_ns = unix_ns(SystemTime::now()).saturating_sub(self.mtime_ns);
         Duration::from_nanos(u64::try_from(age_ns).unwrap_or(0))
@@ -90,13 +89,13 @@ impl Meta {
         (self.device, self.inode) == (other.device, other.inode)
     }
 
-    /// Whether a write that came just after `read_began` could have left this modification time in place, because
-    /// the clock of the file system had not ticked since (git calls such a file racy).
+    /// Whether a write just after `read_began` could have left this modification time unchanged, because the clock of
+    /// the file system had not ticked yet (git calls such a file racy).
     pub(crate) fn is_racy(&self, read_began: SystemTime) -> bool {
         racy(self.mtime_ns, unix_ns(read_began))
     }
 
-    /// The same of the change time.
+    /// Like [`is_racy`](Meta::is_racy), for the change time.
     pub(crate) fn is_change_racy(&self, read_began: SystemTime) -> bool {
         racy(self.changed_ns, unix_ns(read_began))
     }
@@ -106,8 +105,8 @@ impl Meta {
 const TICK: Duration = Duration::from_millis(20);
 
 /// Local file systems tick with the kernel's timer, at worst every 10 ms; one that shows whole seconds ticks every
-/// second, FAT every two. A time that 64 bits of nanoseconds cannot hold, as of the year 1600, is not to be trusted
-/// either: nobody wrote then, and the index could not keep it.
+/// second, FAT every two. A time that does not fit in 64 bits of nanoseconds, such as the year 1600, is not trusted
+/// either: nobody wrote a file then, and the index could not store it.
 fn racy(mtime_ns: i128, read_began_ns: i128) -> bool {
     if i64::try_from(mtime_ns).is_err() {
         return true;
@@ -128,12 +127,12 @@ pub(crate) fn meta_of(file: &File) -> io::Result<Meta> {
     sys::meta_of(file)
 }
 
-/// Now, in milliseconds since the Unix epoch.
+/// The current time, in milliseconds since the Unix epoch.
 pub(crate) fn now_ms() -> u64 {
     u64::try_from(unix_ns(SystemTime::now()) / 1_000_000).unwrap_or(0)
 }
 
-/// Waits until a change of files with these modification times would show in them, when that is a matter of one tick.
+/// Waits until a change of these files would show in their modification times, if that takes only one tick.
 pub(crate) fn wait_for_a_tick(mtimes_ns: impl Iterator<Item = i128>) {
     let Some(youngest_ns) = mtimes_ns.max() else { return };
     let age_ns = unix_ns(SystemTime::now()).saturating_sub(youngest_ns);
@@ -156,17 +155,17 @@ mod tests {
     fn a_file_is_racy_until_its_clock_has_ticked() {
         const S: i128 = 1_000_000_000;
         assert!(racy(5 * S + 1, 5 * S + 1)); // the same tick
-        assert!(racy(5 * S + 1, 5 * S + 20_000_000)); // a tick that may not have come
+        assert!(racy(5 * S + 1, 5 * S + 20_000_000)); // the clock may not have ticked yet
         assert!(!racy(5 * S + 1, 5 * S + 20_000_002));
         assert!(racy(5 * S, 7 * S)); // whole seconds: FAT
         assert!(!racy(5 * S, 7 * S + 1));
-        assert!(racy(9 * S, 5 * S)); // from the future: never to be trusted
+        assert!(racy(9 * S, 5 * S)); // from the future: never trusted
         assert!(racy(i128::MAX, 0));
         assert!(racy(i128::from(i64::MIN) - 1, 5 * S)); // before 1677
         assert!(!racy(i128::from(i64::MIN), 5 * S));
     }
 
-    // Red when a time before 1970 is taken for one after it: a file of 1969 would be as young as one of 1971.
+    // Red when a time before 1970 counts as one after it: a file of 1969 would be as young as one of 1971.
     #[test]
     fn a_time_before_1970_is_a_negative_one() {
         let second = Duration::from_secs(1);

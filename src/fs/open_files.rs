@@ -1,4 +1,4 @@
-//! Whether anybody has a file open, as Linux tells the file's owner. One of the four places with `unsafe`.
+//! Whether any process has a file open, as Linux reports it to the file's owner. One of the four places with `unsafe`.
 
 use std::fs::File;
 use std::io;
@@ -11,21 +11,21 @@ use rustix::io::Errno;
 /// `F_SETSIG` of `asm-generic/fcntl.h`.
 const F_SETSIG: libc::c_int = 10;
 
-/// Whether another descriptor than this one is open for the file, or a map of it is there: of any process and any user, in
-/// any container of this machine and through any mount. `None` when the system does not tell: to nobody but the owner and
-/// root, not on every file system, and not over a network.
+/// Whether another descriptor or a map of this file exists, in any process of any user, in any container of this
+/// machine and through any mount. `None` if the system does not tell: it tells only the owner and root, not on every
+/// file system, and not over a network.
 ///
-/// A write lease is asked for, which the kernel grants on a file that nobody else has open (`F_SETLEASE` in `fcntl(2)`), and
-/// given back at once. Whoever opens the file in between waits that long; an open with `O_NONBLOCK`, as all of this crate's
-/// are, is refused instead, and is tried again ([`once_not_leased`]).
+/// It asks for a write lease, which the kernel grants only if nobody else has the file open (`F_SETLEASE` in
+/// `fcntl(2)`), and gives it back at once. A process that opens the file in between waits that long; an open with
+/// `O_NONBLOCK`, which this crate always uses, fails instead and is retried ([`once_not_leased`]).
 pub(crate) fn is_open_elsewhere(file: &File) -> Option<bool> {
     let descriptor = file.as_raw_fd();
-    // To one who opens the file in between, the kernel has us signalled: by default with SIGIO, which ends a process. SIGURG
-    // is ignored unless somebody asks for it.
+    // When a process opens the file in between, the kernel signals us: by default with SIGIO, which would end the
+    // process. SIGURG is ignored unless the program handles it.
     control(descriptor, F_SETSIG, libc::SIGURG)?;
     match control(descriptor, libc::F_SETLEASE, libc::F_WRLCK) {
         Some(()) => {
-            // Should it be refused, the lease ends with the descriptor.
+            // If this fails, the lease ends with the descriptor.
             let _ = control(descriptor, libc::F_SETLEASE, libc::F_UNLCK);
             Some(false)
         }
@@ -33,11 +33,11 @@ pub(crate) fn is_open_elsewhere(file: &File) -> Option<bool> {
     }
 }
 
-/// How long an open is tried again while another has a lease on the file. That is microseconds, unless the process that has
-/// it was stopped: then the kernel takes it back, after 45 s (`/proc/sys/fs/lease-break-time`).
+/// How long to retry an open while another process holds a lease on the file. A lease lasts microseconds, unless its
+/// holder is stopped: then the kernel breaks the lease after 45 s (`/proc/sys/fs/lease-break-time`).
 const LEASE_PATIENCE: Duration = Duration::from_secs(60);
 
-/// Opens a file with `O_NONBLOCK`, and again as long as another process, or another thread, has a lease on it.
+/// Opens a file with `O_NONBLOCK`, and retries while another process or thread holds a lease on it.
 pub(super) fn once_not_leased<T>(open: impl Fn() -> Result<T, Errno>) -> Result<T, Errno> {
     let begun = Instant::now();
     let mut nap = Duration::from_micros(50);
@@ -52,7 +52,7 @@ pub(super) fn once_not_leased<T>(open: impl Fn() -> Result<T, Errno>) -> Result<
 
 #[allow(unsafe_code)]
 fn control(descriptor: RawFd, command: libc::c_int, argument: libc::c_int) -> Option<()> {
-    // SAFETY: these commands take a number and touch no memory of this process; a descriptor that is none is an error.
+    // SAFETY: these commands take a number and touch no memory of this process; an invalid descriptor is an error.
     let done = unsafe { libc::fcntl(descriptor, command, argument) };
     (done >= 0).then_some(())
 }
@@ -65,7 +65,7 @@ mod tests {
     use super::*;
     use crate::fs::sys::{Handle, Open, open_source};
 
-    /// Each way in which this crate opens a file that is there.
+    /// Each way in which this crate opens an existing file.
     const WAYS: [fn(&Path) -> io::Result<File>; 4] = [
         |path| open_below(path, Open::Read),
         |path| open_below(path, Open::Write),
@@ -84,7 +84,7 @@ mod tests {
         kept != libc::F_WRLCK
     }
 
-    // Red when an open that finds a lease is not tried again: EAGAIN, "Resource temporarily unavailable".
+    // Red when an open that meets a lease is not retried: EAGAIN, "Resource temporarily unavailable".
     #[test]
     fn an_open_waits_for_a_lease_to_end() {
         let dir = tempfile::tempdir().unwrap();
@@ -97,7 +97,7 @@ mod tests {
             control(holder.as_raw_fd(), libc::F_SETLEASE, libc::F_WRLCK).unwrap();
             thread::scope(|scope| {
                 let opened = scope.spawn(|| open(&path));
-                // The kernel tells the holder once the other has been refused.
+                // The kernel tells the holder once it has refused the other open.
                 while !is_wanted_by_another(&holder) && !opened.is_finished() {
                     thread::yield_now();
                 }
@@ -107,7 +107,7 @@ mod tests {
         }
     }
 
-    // Red for the same reason, as a check would be of a model that a collection asks about.
+    // Red for the same reason: `verify` would fail to open a model that `gc` asks about.
     #[test]
     fn many_open_what_many_ask_about() {
         let dir = tempfile::tempdir().unwrap();
@@ -132,7 +132,7 @@ mod tests {
         assert_eq!(is_open_elsewhere(&open_source(&path).unwrap()), Some(false));
     }
 
-    // Red when no lease is asked for.
+    // Red when no lease is requested.
     #[test]
     fn what_is_open_or_mapped_is_seen() {
         let dir = tempfile::tempdir().unwrap();

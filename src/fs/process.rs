@@ -1,11 +1,11 @@
-//! Processes, as `/proc` shows them: those of other users only to root, those outside a container not at all.
+//! Processes as `/proc` shows them: those of other users only to root, those outside the container not at all.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::Meta;
 
-/// `process 12 (name)`, or without the name when that cannot be seen.
+/// `process 12 (name)`, or without the name if it is not visible.
 pub(super) fn named(pid: u32) -> String {
     match fs::read_to_string(Path::new("/proc").join(pid.to_string()).join("comm")) {
         Ok(name) => format!("process {pid} ({})", name.trim()),
@@ -13,7 +13,7 @@ pub(super) fn named(pid: u32) -> String {
     }
 }
 
-/// The descriptors, as links below `/proc/<pid>/fd`, by which a process has this inode open.
+/// The links in `/proc/<pid>/fd` by which a process has this inode open.
 #[cfg(unix)]
 pub(super) fn descriptors(process: &Path, file: &Meta) -> Vec<PathBuf> {
     use std::os::unix::fs::MetadataExt;

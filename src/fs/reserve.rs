@@ -1,7 +1,7 @@
-//! Room that is kept for removals: on a full disk, what makes room needs some itself.
+//! Room reserved for removals: on a full disk, even making room needs some.
 //!
-//! To take an entry out of the index its shard is written anew, which needs an inode, names, and blocks before it frees any.
-//! So a file of the store holds some of each, and is removed when a removal finds none.
+//! Taking an entry out of the index rewrites its shard, which needs an inode, names and blocks before it frees any. So
+//! a file of the store holds some of each; it is removed when a removal finds no room.
 
 use std::path::Path;
 
@@ -9,17 +9,18 @@ use super::{Kind, Root, Temp};
 use crate::error::Result;
 use crate::layout;
 
-/// More than a new file and its names cost anywhere: xfs makes inodes 64 at a time, btrfs rewrites the way down to each of
-/// its trees, and both take room by the extent. The text of a shard may be larger; its generation before gives its blocks.
+/// More than a new file and its names cost on any file system: xfs allocates inodes 64 at a time, btrfs rewrites the
+/// path to each of its trees, and both allocate by the extent. The text of a shard may be larger; its previous
+/// generation frees as many blocks.
 const SIZE_BYTES: u64 = 1 << 20;
 
-/// Whether the reserve is there, and whole.
+/// Whether the reserve exists with its full size.
 pub(crate) fn is_kept(root: &Root) -> Result<bool> {
     let meta = root.meta(Path::new(layout::RESERVE))?;
     Ok(meta.is_some_and(|meta| meta.kind == Kind::File && meta.size_bytes == SIZE_BYTES))
 }
 
-/// Makes it unless it is there. Returns whether it did.
+/// Makes the reserve unless it exists. Returns whether it did.
 pub(crate) fn make(root: &Root) -> Result<bool> {
     if is_kept(root)? {
         return Ok(false);
@@ -28,22 +29,22 @@ pub(crate) fn make(root: &Root) -> Result<bool> {
     Ok(true)
 }
 
-/// [`make`], where there may be no room for it: then it is made another time.
+/// Like [`make`], but if there is no room, the reserve is left for another time.
 pub(crate) fn make_if_it_fits(root: &Root) {
     if let Err(error) = make(root) {
         tracing::debug!(root = %root.path().display(), %error, "there is no reserve for removals");
     }
 }
 
-/// How much more room than this `make` needs.
+/// How many bytes `make` would need now.
 pub(crate) fn missing_bytes(root: &Root) -> Result<u64> {
     Ok(if is_kept(root)? { 0 } else { SIZE_BYTES })
 }
 
-/// Does a step of a removal; when there is no room for it, once more without the reserve.
+/// Does a step of a removal. If there is no room for it, gives up the reserve and tries once more.
 pub(crate) fn with_reserve<T>(root: &Root, mut step: impl FnMut() -> Result<T>) -> Result<T> {
     match step() {
-        // Also when there is none: another removal may have given it up just now.
+        // Retry even if there was no reserve: another removal may have just given it up.
         Err(error) if error.is_no_space() => match give_up(root) {
             Ok(was_there) => {
                 if was_there {
@@ -57,11 +58,11 @@ pub(crate) fn with_reserve<T>(root: &Root, mut step: impl FnMut() -> Result<T>) 
     }
 }
 
-/// Returns whether there was one.
+/// Removes the reserve. Returns whether it existed.
 fn give_up(root: &Root) -> Result<bool> {
     let name = Path::new(layout::RESERVE);
     match root.remove_file(name) {
-        // In a sticky root only its owner may remove it. Others of the group may cut it, which gives its blocks.
+        // In a sticky root only its owner may remove it. Others of the group can truncate it, which frees its blocks.
         Err(error) if error.is_permission_denied() => match root.open_private_file(name)? {
             Some(reserve) => reserve.set_len(0).map(|()| true).map_err(|e| root.fail("cut", name, e)),
             None => Ok(false),

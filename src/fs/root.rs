@@ -15,13 +15,13 @@ use crate::error::{Error, Result};
 use crate::hint::Hint;
 use crate::layout;
 
-/// The root of a store. Every path that its methods take is relative to it; a symlink anywhere on the way, the last
-/// name included, is an error and never followed.
+/// The root of a store. Every path that its methods take is relative to it. A symlink anywhere in that path, including
+/// the last name, is an error and never followed.
 #[derive(Debug)]
 pub(crate) struct Root {
     handle: Handle,
     path: PathBuf,
-    /// Bits that a root of a shared group hands down: group write and set-group-id.
+    /// Mode bits that a group-shared root passes on: group write and set-group-id.
     shared_mode: u32,
     owner: u32,
     group: u32,
@@ -39,32 +39,32 @@ impl Root {
         Ok(Root { handle, path, shared_mode: meta.mode & 0o2020, owner: meta.owner, group: meta.group, is_overlay })
     }
 
-    /// The root's own absolute path, free of symlinks at the time of opening.
+    /// The root's own absolute path, free of symlinks when it was opened.
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
-    /// The absolute path for a caller.
+    /// The absolute path, for messages and for callers outside the store.
     pub(crate) fn absolute(&self, relative: &Path) -> PathBuf {
         self.path.join(relative)
     }
 
-    /// Mode of the store's folders, but for `uses/`.
+    /// Mode of the store's folders, except `uses/`.
     pub(crate) fn dir_mode(&self) -> u32 {
         0o755 | self.shared_mode
     }
 
-    /// Mode of one of them: everybody may note a use, and nobody may remove another's note.
+    /// Mode of this folder. In `uses/` every user may note a use, and none may remove another user's note.
     fn dir_mode_of(&self, relative: &Path) -> u32 {
         if relative == Path::new(layout::USES) { self.dir_mode() | 0o1777 } else { self.dir_mode() }
     }
 
-    /// Mode of the store's own small files: never writable for everybody.
+    /// Mode of the store's own small files, never world-writable.
     pub(crate) fn file_mode(&self) -> u32 {
         0o644 | (self.shared_mode & 0o020)
     }
 
-    /// Whether a group may write to it.
+    /// Whether the root's group may write to the store.
     pub(crate) fn is_shared(&self) -> bool {
         self.shared_mode & 0o020 != 0
     }
@@ -79,35 +79,35 @@ impl Root {
         self.group
     }
 
-    /// Whether a file of this user is what this process may take somebody's word for: the superuser's, that of the root's
-    /// owner, its own, or that of one of these.
+    /// Whether this process may trust a file that belongs to `owner`: the superuser, the root's owner, this user, or
+    /// one of `named`.
     pub(crate) fn trusts(&self, owner: u32, named: &BTreeSet<u32>) -> bool {
         self.is_trusted_by_all(owner) || owner == current_user() || named.contains(&owner)
     }
 
-    /// Whether it is the superuser or the root's owner, who can change everything here.
+    /// Whether this is the superuser or the root's owner, who can change everything here.
     pub(crate) fn is_trusted_by_all(&self, owner: u32) -> bool {
         owner == 0 || owner == self.owner
     }
 
-    /// Whether the file system cannot be written to, by anybody. `false` when that cannot be asked.
+    /// Whether the file system is mounted read-only. `false` if the system does not tell.
     pub(crate) fn is_read_only(&self) -> bool {
         super::sys::is_read_only(&self.path)
     }
 
-    /// Whether the file system keeps the modes of files; `None` when that cannot be asked.
+    /// Whether the file system keeps the modes of files; `None` if the system does not tell.
     pub(crate) fn keeps_modes(&self) -> Option<bool> {
         self.handle.keeps_modes()
     }
 
-    /// Whether a new name of a file that is here already may first copy all of it: it may be in a lower layer of an overlay.
+    /// Whether linking or renaming a file may first copy all of it, because it may be in a lower layer of an overlay.
     pub(crate) fn copies_up(&self) -> bool {
         self.is_overlay
     }
 
     pub(crate) fn fail(&self, action: &'static str, relative: &Path, source: io::Error) -> Error {
         if source.kind() == io::ErrorKind::CrossesDevices && is_plain(relative) {
-            // Nothing leads out of the root, so it is the system's word for a file system that is mounted below it.
+            // The path stays below the root, so the error means that another file system is mounted there.
             let reason = "it is on another file system than the root, so nothing of the store can be moved there";
             return Error::InvalidPath { path: self.absolute(relative), reason, hint: Hint::Unmount };
         }
@@ -117,22 +117,22 @@ impl Root {
         Error::io(action, self.absolute(relative), source)
     }
 
-    /// What is at this name; `None` when nothing is.
+    /// The metadata of this name; `None` if there is nothing.
     pub(crate) fn meta(&self, relative: &Path) -> Result<Option<Meta>> {
         absent(self.handle.meta(relative)).map_err(|e| self.fail("look at", relative, e))
     }
 
-    /// [`meta`](Root::meta) in one system call, for "has it changed?" alone: a folder on the way may be a symlink.
+    /// Like [`meta`](Root::meta) in one system call, only for "has it changed?": a folder on the way may be a symlink.
     pub(crate) fn peek(&self, relative: &Path) -> Result<Option<Meta>> {
         absent(self.handle.peek(relative)).map_err(|e| self.fail("look at", relative, e))
     }
 
-    /// Opens a regular file for reading; `None` when there is nothing.
+    /// Opens a regular file for reading; `None` if there is nothing.
     pub(crate) fn open_file(&self, relative: &Path) -> Result<Option<File>> {
         absent(self.handle.open_file(relative, Open::Read)).map_err(|e| self.fail("open", relative, e))
     }
 
-    /// Opens a regular file that is private to this process for writing; `None` when there is nothing.
+    /// Opens a regular file that is private to this process for writing; `None` if there is nothing.
     pub(crate) fn open_private_file(&self, relative: &Path) -> Result<Option<File>> {
         absent(self.handle.open_file(relative, Open::Write)).map_err(|e| self.fail("open", relative, e))
     }
@@ -143,24 +143,24 @@ impl Root {
             .map_err(|e| self.fail("create", relative, e))
     }
 
-    /// Opens a file that is to be locked; see [`lock_file`](super::lock_file).
+    /// Opens a file to lock it; see [`lock_file`](super::lock_file).
     pub(super) fn open_lock_file(&self, relative: &Path, mode: u32) -> Result<File> {
         self.handle.open_file(relative, Open::Lock(mode)).map_err(|e| self.fail("open the lock file", relative, e))
     }
 
-    /// A second name for a file. Its kind of failure decides about fallbacks, so it is the system's own.
+    /// Makes a hardlink. Returns the system's own error, because callers choose a fallback by its kind.
     pub(crate) fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
         fault::step("link")?;
         self.handle.link(from, to)
     }
 
-    /// A symlink. Only an engine follows it: the store does so nowhere.
+    /// Makes a symlink. Only engines follow it; the store never does.
     pub(crate) fn symlink(&self, target: &Path, to: &Path) -> io::Result<()> {
         fault::step("link")?;
         self.handle.symlink(target, to)
     }
 
-    /// What the symlink at this name says; `None` when nothing is there, or no symlink.
+    /// The target of the symlink at this name; `None` if there is nothing, or no symlink.
     pub(crate) fn read_link(&self, relative: &Path) -> Result<Option<PathBuf>> {
         match self.handle.read_link(relative) {
             Err(e) if e.kind() == io::ErrorKind::InvalidInput => Ok(None),
@@ -168,7 +168,7 @@ impl Root {
         }
     }
 
-    /// A name for an open file: that very inode.
+    /// Gives an open file a name: exactly this inode.
     pub(crate) fn link_file(&self, file: &File, to: &Path) -> io::Result<()> {
         fault::step("link")?;
         self.handle.link_file(file, to)
@@ -180,31 +180,31 @@ impl Root {
         renamed.map_err(|e| self.fail("rename into place", to, e))
     }
 
-    /// Renames unless there is something at `to` already.
+    /// Renames, unless something is at `to` already.
     pub(crate) fn rename_new(&self, from: &Path, to: &Path) -> io::Result<()> {
         fault::step("rename")?;
         self.handle.rename(from, to, Replace::No)
     }
 
-    /// Lets two names change places, in one step.
+    /// Exchanges two names in one step.
     pub(crate) fn exchange(&self, one: &Path, other: &Path) -> io::Result<()> {
         fault::step("rename")?;
         self.handle.rename(one, other, Replace::Exchange)
     }
 
-    /// Removes a file; `false` when there was none.
+    /// Removes a file; `false` if there was none.
     pub(crate) fn remove_file(&self, relative: &Path) -> Result<bool> {
         let removed = fault::step("unlink").and_then(|()| self.handle.remove_file(relative));
         Ok(absent(removed).map_err(|e| self.fail("remove", relative, e))?.is_some())
     }
 
-    /// The error of a sync.
+    /// The error for a failed sync.
     pub(crate) fn fail_sync(&self, relative: &Path, source: io::Error) -> Error {
         Error::SyncFailed { path: self.absolute(relative), source: Arc::new(source) }
     }
 
-    /// Makes the names in a folder durable. Where the file system syncs no folders (EINVAL: some that are in user space or come
-    /// over a network), nothing more can be done for them.
+    /// Makes the names in a folder durable. If the file system cannot sync folders (EINVAL on some file systems in user
+    /// space or over a network), nothing more can be done for them.
     pub(crate) fn sync_dir(&self, relative: &Path) -> Result<()> {
         match fault::step("sync a folder").and_then(|()| self.handle.sync_dir(relative)) {
             Err(e) if matches!(e.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::Unsupported) => Ok(()),
@@ -212,8 +212,8 @@ impl Root {
         }
     }
 
-    /// One flush of the whole file system, in place of one a file. `false`: the system does not know the call, or a sandbox
-    /// refuses it, and nothing was synced.
+    /// Flushes the whole file system once, instead of every file. `false`: the system does not know the call or a
+    /// sandbox refuses it, and nothing was synced.
     pub(crate) fn sync_file_system(&self) -> Result<bool> {
         match fault::step("sync the file system").and_then(|()| self.handle.sync_file_system()) {
             Ok(()) => Ok(true),
@@ -231,12 +231,12 @@ fn absent<T>(result: io::Result<T>) -> io::Result<Option<T>> {
     }
 }
 
-/// Whether it leads down from the root at every step.
+/// Whether the path leads down from the root at every step.
 fn is_plain(relative: &Path) -> bool {
     relative.components().all(|part| matches!(part, Component::Normal(_)))
 }
 
-/// What the kernel says of a symlink that it was told not to follow, or of a path that leads out of the root.
+/// Whether the kernel refused to follow a symlink, or a path out of the root.
 fn is_symlink_refusal(error: &io::Error) -> bool {
     is_symlink_loop(error) || error.kind() == io::ErrorKind::CrossesDevices
 }

@@ -10,7 +10,7 @@ use crate::error::Result;
 use crate::layout;
 use crate::threads::ready_for_rayon;
 
-/// Removed with all that is in it when it is dropped, or by the next sweep when its owner was killed.
+/// The folder is removed with its content when this is dropped, or by the next sweep if its owner was killed.
 #[derive(Debug)]
 pub(crate) struct Session<'r> {
     root: &'r Root,
@@ -20,43 +20,43 @@ pub(crate) struct Session<'r> {
 
 impl<'r> Session<'r> {
     pub(crate) fn begin(root: &'r Root) -> Result<Self> {
-        ready_for_rayon(); // what is ingested comes on all cores
+        ready_for_rayon(); // ingesting uses all cores
         loop {
             let folder = Path::new(layout::INGEST).join(atomic::random_name());
             match root.make_private_dir(&folder) {
-                // Somebody has taken it for a dead process's between its making and its mode.
+                // A sweep took it for a dead process's between `mkdir` and `chmod`.
                 Err(error) if error.is_missing() && root.meta(Path::new(layout::INGEST))?.is_some() => continue,
                 made => made?,
             }
             if let Some(session) = Self::begin_in(root, &folder)? {
                 return Ok(session);
             }
-            // A collection that is only planned has looked at it just now, and leaves it where it is.
+            // A `gc` that only plans locks the folder for a moment and leaves it in place.
             root.remove_empty_dir(&folder)?;
         }
     }
 
-    /// `None`: a sweep has taken the folder for a dead one before it was locked.
+    /// `None`: a sweep claimed the folder as abandoned before we locked it.
     fn begin_in(root: &'r Root, folder: &Path) -> Result<Option<Self>> {
         let folder = OwnedFolder::claim(root, folder)?;
         Ok(folder.map(|folder| Session { root, folder, next: AtomicU64::new(0) }))
     }
 
-    /// Becomes the owner of a folder whose own owner has ended without removing it; `None`: it lives, or has removed it.
+    /// Becomes the owner of a folder whose owner ended without removing it. `None`: the owner lives, or has removed it.
     pub(crate) fn claim_dead(root: &Root, folder: &Path) -> Result<Option<OwnedFolder>> {
         OwnedFolder::claim(root, folder)
     }
 
-    /// A name that nothing in the folder has yet.
+    /// A name that is not yet used in the folder.
     pub(crate) fn next_name(&self) -> PathBuf {
         self.folder.path().join(self.next.fetch_add(1, Ordering::Relaxed).to_string())
     }
 
-    /// Whether files here can share blocks with others of this file system.
+    /// Whether files here can share blocks with other files of this file system.
     pub(crate) fn can_reflink(&self) -> bool {
         let (from, name) = (self.next_name(), self.next_name());
         let works = self.root.create_file(&from, 0o600).is_ok_and(|from| link::can_reflink(self.root, &from, &name));
-        let _ = self.root.remove_file(&from); // the folder goes as a whole later
+        let _ = self.root.remove_file(&from); // the whole folder is removed later
         works
     }
 
@@ -75,7 +75,7 @@ impl<'r> Session<'r> {
         works
     }
 
-    /// The device that files here are on.
+    /// The device of the files here.
     pub(crate) fn device(&self) -> Option<u64> {
         Some(self.root.meta(self.folder.path()).ok()??.device)
     }
@@ -87,7 +87,7 @@ impl<'r> Session<'r> {
 
 impl Drop for Session<'_> {
     fn drop(&mut self) {
-        // Best effort: what stays is removed by the next sweep.
+        // Best effort: the next sweep removes what is left.
         let _ = self.root.remove_all(self.folder.path());
     }
 }
@@ -96,8 +96,8 @@ impl Drop for Session<'_> {
 mod tests {
     use super::*;
 
-    // Red when `claim_dead` does not hold what it has found: the owner then locks a folder that is removed
-    // a moment later, with all that it has brought in by then.
+    // Red when `claim_dead` does not keep the lock on what it found: the owner would then lock a folder that is removed
+    // a moment later, with everything ingested by then.
     #[test]
     fn nobody_begins_in_a_folder_that_is_taken_for_dead() {
         let dir = tempfile::tempdir().unwrap();
@@ -114,7 +114,7 @@ mod tests {
         assert!(root.names(Path::new(layout::INGEST)).unwrap().is_empty());
     }
 
-    // Red when `begin` leaves a folder that it could not lock where it is.
+    // Red when `begin` leaves behind a folder that it could not lock.
     #[test]
     fn who_begins_anew_leaves_nothing_behind() {
         use std::sync::atomic::AtomicBool;

@@ -1,6 +1,6 @@
-//! Somebody else's files: what they are, and the one way to open one.
+//! Files that do not belong to the store: their metadata, and the one way to open one.
 //!
-//! A foreign file is read and never mapped: its owner may shrink it at any time.
+//! A foreign file is read and never mapped, because its owner may shrink it at any time.
 
 use std::fs::File;
 use std::io;
@@ -13,7 +13,8 @@ use crate::entry::Stamp;
 use crate::error::{Error, Result};
 use crate::read_at::ReadAt;
 
-/// What a source is, without opening it: opening a device can do things, and a FIFO would wait for a writer.
+/// The metadata of a source, without opening it: opening a device can have side effects, and opening a FIFO would wait
+/// for a writer.
 pub(crate) fn source_meta(source: &Path) -> Result<Meta> {
     let meta = meta_of_path(source).map_err(|e| source_error(source, e))?;
     match meta.kind {
@@ -23,7 +24,7 @@ pub(crate) fn source_meta(source: &Path) -> Result<Meta> {
     }
 }
 
-/// The error of a source that cannot be read.
+/// The error for a source that cannot be read.
 fn source_error(source: &Path, error: io::Error) -> Error {
     match error.kind() {
         io::ErrorKind::NotFound => Error::SourceMissing { path: source.to_path_buf() },
@@ -31,7 +32,7 @@ fn source_error(source: &Path, error: io::Error) -> Error {
     }
 }
 
-/// A regular file that belongs to somebody else, open for reading, and what it was when it was opened.
+/// An open regular file outside the store, with its metadata from when it was opened.
 #[derive(Debug)]
 pub(crate) struct Foreign {
     path: PathBuf,
@@ -41,7 +42,7 @@ pub(crate) struct Foreign {
 }
 
 impl Foreign {
-    /// Opens a regular file. Anything else is an error.
+    /// Opens a regular file. Any other file type is an error.
     pub(crate) fn open(path: impl Into<PathBuf>) -> Result<Self> {
         let path = path.into();
         let must_be_a_file = |meta: &Meta| match meta.kind {
@@ -55,12 +56,12 @@ impl Foreign {
         let opened = SystemTime::now();
         let file = sys::open_source(&path).map_err(|e| source_error(&path, e))?;
         let before = meta_of(&file).map_err(|e| Error::io("look at", &path, e))?;
-        // Another file may have come to the path between the look and the opening.
+        // Another file may have replaced it between the look and the open.
         must_be_a_file(&before)?;
         Ok(Foreign { path, file, before, opened })
     }
 
-    /// Opens the regular file at a path; `None` when there is nothing, or a directory.
+    /// Opens the regular file at a path; `None` if there is nothing, or a directory.
     pub(crate) fn find(path: impl Into<PathBuf>) -> Result<Option<Self>> {
         let path = path.into();
         match source_meta(&path) {
@@ -78,27 +79,27 @@ impl Foreign {
         &self.file
     }
 
-    /// What it was when it was opened.
+    /// The metadata from when it was opened.
     pub(crate) fn before(&self) -> &Meta {
         &self.before
     }
 
-    /// How a copy of it gets its blocks.
+    /// How a copy of the file gets its blocks.
     pub(crate) fn blocks(&self) -> Blocks {
         Blocks::of(&self.before)
     }
 
-    /// Whether a write since the opening could have left the modification time as it was.
+    /// Whether a write since the open could have left the modification time unchanged.
     pub(crate) fn is_racy(&self) -> bool {
         self.before.is_racy(self.opened)
     }
 
-    /// Whether a change since the opening need not show, be it one that has set the modification time back.
+    /// Whether a change since the open may be invisible, even if it set the modification time back.
     pub(crate) fn was_just_changed(&self) -> bool {
         self.is_racy() || self.before.is_change_racy(self.opened)
     }
 
-    /// The stamp, which has to be the one from the opening: else the file changed while it was read.
+    /// Returns the stamp. It must be the same as at the open; otherwise the file changed while it was read.
     pub(crate) fn stamp_after(&self) -> Result<Stamp> {
         let after = meta_of(&self.file).map_err(|e| self.fail("look at", e))?;
         if after.size_bytes != self.before.size_bytes {
@@ -112,8 +113,8 @@ impl Foreign {
         Ok(after.stamp())
     }
 
-    /// All bytes of its size were read: there must be no more. Files of /proc and some network file systems say 0 bytes
-    /// and have more.
+    /// To call after reading as many bytes as the size says: checks that there are no more. Files of /proc and of some
+    /// network file systems report 0 bytes and have more.
     pub(crate) fn check_ended(&self) -> Result<()> {
         match self.read_exact_at(self.before.size_bytes, &mut [0]) {
             Ok(()) => Err(self.changed(format!("it has more than the {} bytes of its size", self.before.size_bytes))),
@@ -184,7 +185,7 @@ mod tests {
         }
     }
 
-    // Red when the modification time alone is looked at: `cp -p` sets it back.
+    // Red when only the modification time is checked: `cp -p` sets it back.
     #[test]
     fn a_file_with_an_old_modification_time_may_have_been_changed_just_now() {
         let dir = tempfile::tempdir().unwrap();
@@ -200,7 +201,7 @@ mod tests {
         }
     }
 
-    // Red when a read goes through the position of the descriptor, which all threads share.
+    // Red when a read uses the descriptor's position, which all threads share.
     #[test]
     fn many_threads_read_their_parts_at_once() {
         let dir = tempfile::tempdir().unwrap();
@@ -223,7 +224,7 @@ mod tests {
         foreign.read_exact_at(bytes.len() as u64 - 1, &mut [0; 2]).unwrap_err();
     }
 
-    // Red when `check_ended` looks at where the descriptor stands, which nobody has moved.
+    // Red when `check_ended` looks at the descriptor's position, which nothing has moved.
     #[test]
     fn a_file_that_has_grown_has_not_ended() {
         let dir = tempfile::tempdir().unwrap();

@@ -1,7 +1,7 @@
-//! Files with holes: a copy of one has holes as well.
+//! Sparse files: the copy of a file with holes has holes too.
 //!
-//! Holes are found by reading. What `SEEK_HOLE` says has been wrong on a file system that had not yet written what was there
-//! (OpenZFS), and the copy then lacks data.
+//! Holes are found by reading. `SEEK_HOLE` has been wrong on a file system that had not yet written its data (OpenZFS),
+//! and the copy then lacked data.
 
 use std::fs::File;
 use std::io::{self, Read as _, Seek as _, SeekFrom};
@@ -9,28 +9,30 @@ use std::ops::Range;
 
 use super::{Meta, atomic, fault, link, sys};
 
-/// No file system has smaller holes that are worth it.
+/// Smaller holes are not worth it on any file system.
 const BLOCK_BYTES: usize = 4096;
 const BUFFER_BYTES: usize = 256 << 10;
 
-/// How a file that is filled gets its blocks.
+/// How a file gets its blocks while it is filled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Blocks {
-    /// All are reserved before the first byte comes, so that a full disk is known then.
+    /// All blocks are reserved before the first byte, so that a full disk is noticed then.
     Reserved,
-    /// Where there are only zeros it gets none.
+    /// Blocks of zeros get none.
     AsNeeded,
 }
 
 impl Blocks {
-    /// As those of the file that it becomes a copy of. One that is compressed is looked through for holes in vain.
+    /// How a copy of `source` gets its blocks. A compressed source looks sparse too, and is then searched for holes in
+    /// vain.
     pub(crate) fn of(source: &Meta) -> Self {
         let is_sparse = source.allocated_bytes.saturating_add(BLOCK_BYTES as u64) < source.size_bytes;
         if is_sparse { Blocks::AsNeeded } else { Blocks::Reserved }
     }
 }
 
-/// Copies a part of a file to the same place of another one, which has its full size. Returns how many bytes there were of it.
+/// Copies a part of a file to the same offset of another file, which has its full size. Returns how many bytes the
+/// source had there.
 pub(crate) fn copy_range(mut from: &File, to: &File, part: &Range<u64>, blocks: Blocks) -> io::Result<u64> {
     if blocks == Blocks::Reserved {
         return link::copy_range(from, to, part);
@@ -51,15 +53,15 @@ pub(crate) fn copy_range(mut from: &File, to: &File, part: &Range<u64>, blocks: 
     }
 }
 
-/// Writes all of it from this offset on; where blocks are given as needed, but for what the file has there already, which is zeros
-/// unless an earlier process has left something.
+/// Writes all bytes starting at `offset`. With `Blocks::AsNeeded` it skips blocks that the file has already: zeros,
+/// unless an earlier process left something.
 pub(crate) fn write_at(to: &File, offset: u64, bytes: &[u8], blocks: Blocks) -> io::Result<()> {
     let there = match blocks {
         Blocks::Reserved => None,
         Blocks::AsNeeded => read_at(to, offset, bytes.len())?,
     };
     let Some(there) = there else { return atomic::write_at(to, offset, bytes) };
-    // From here on it has to be written.
+    // Start of the bytes that still have to be written.
     let mut begin = 0;
     for (number, (new, old)) in bytes.chunks(BLOCK_BYTES).zip(there.chunks(BLOCK_BYTES)).enumerate() {
         if new == old {
@@ -71,7 +73,7 @@ pub(crate) fn write_at(to: &File, offset: u64, bytes: &[u8], blocks: Blocks) -> 
     write_part(to, offset, bytes, begin..bytes.len())
 }
 
-/// Writes these of the bytes, the first of which belongs at `offset`.
+/// Writes this part of `bytes`, whose first byte belongs at `offset`.
 fn write_part(to: &File, offset: u64, bytes: &[u8], part: Range<usize>) -> io::Result<()> {
     let at = offset.saturating_add(part.start as u64);
     match bytes.get(part) {
@@ -80,7 +82,7 @@ fn write_part(to: &File, offset: u64, bytes: &[u8], part: Range<usize>) -> io::R
     }
 }
 
-/// `None`: the file does not have so many bytes yet.
+/// `None`: the file does not have that many bytes yet.
 fn read_at(file: &File, offset: u64, length: usize) -> io::Result<Option<Vec<u8>>> {
     let mut there = vec![0; length];
     match sys::read_exact_at(file, offset, &mut there) {
@@ -102,7 +104,7 @@ mod tests {
 
     const MIB: u64 = 1 << 20;
 
-    // Red when zeros are left out where the file has something else, and when those of a hole are written.
+    // Red when zeros are skipped although the file has other bytes there, and when the zeros of a hole are written.
     #[test]
     fn a_copy_has_the_bytes_of_its_source_and_its_holes() {
         let source = tempfile::tempfile().unwrap();

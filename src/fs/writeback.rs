@@ -1,5 +1,5 @@
-//! Syncing what was written while more is written. The kernel begins to write on its own when a tenth of the memory is
-//! dirty; whoever syncs only at the end waits for all of it then.
+//! Syncs written data in the background while more is being written. The kernel starts writing on its own once a tenth
+//! of the memory is dirty; a program that syncs only at the end waits for all of it then.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{self, Sender};
@@ -8,7 +8,7 @@ use std::thread;
 use crate::error::Result;
 use crate::threads;
 
-/// Told how much was written.
+/// Counts the bytes written.
 #[derive(Debug)]
 pub(crate) struct Writeback {
     every_bytes: u64,
@@ -21,15 +21,15 @@ impl Writeback {
         let Some(wake) = &self.wake else { return };
         let before = self.written.fetch_add(bytes, Ordering::Relaxed);
         if before / self.every_bytes != (before + bytes) / self.every_bytes {
-            let _ = wake.send(()); // it has failed, which is told at the end
+            let _ = wake.send(()); // the sync has failed, which is reported at the end
         }
     }
 }
 
-/// Does `work`, and calls `sync` on another thread each time when so many bytes more were written. After the first error it
-/// is not called again, and the error is the answer: what was written cannot be relied on, and a later sync would not say
-/// so. `None`, or where no thread can be started: `sync` is not called at all. So the caller syncs in the end, whatever this
-/// has done.
+/// Does `work`, and calls `sync` on another thread each time `every_bytes` more have been written. After the first
+/// error it does not call `sync` again, and returns that error: the written data cannot be relied on, and a later sync
+/// would not say so. If `every_bytes` is `None` or no thread can be started, it never calls `sync`. So the caller must
+/// sync at the end in any case.
 pub(crate) fn sync_meanwhile<T>(
     every_bytes: Option<u64>,
     sync: impl Fn() -> Result<()> + Send,
@@ -41,7 +41,7 @@ pub(crate) fn sync_meanwhile<T>(
         let (wake, woken) = mpsc::channel();
         let syncing = threads::spawn(scope, move || {
             while woken.recv().is_ok() {
-                while woken.try_recv().is_ok() {} // one sync for all that came meanwhile
+                while woken.try_recv().is_ok() {} // one sync for all requests so far
                 sync()?;
             }
             Ok(())
@@ -76,7 +76,7 @@ mod tests {
         sync_meanwhile(None, count, write).1.unwrap();
         assert_eq!(calls.load(Ordering::Relaxed), 0);
 
-        // Red when the error is only logged: what could not be written would be acknowledged.
+        // Red when the error is only logged: data that could not be written would be acknowledged.
         let fail = || {
             calls.fetch_add(1, Ordering::Relaxed);
             Err(Error::io("write", "a file", std::io::ErrorKind::Other))

@@ -1,19 +1,19 @@
-//! Whether anybody has a file open for writing, as far as can be told.
+//! Whether any process has a file open for writing, as far as this can be known.
 
 use std::fs;
 use std::path::Path;
 
 use super::{Meta, process};
 
-/// Whether `/proc` is there to look through. On systems that never have one, nobody is seen.
+/// Whether `/proc` is available. On systems that never have one, no writer is seen.
 pub(crate) fn can_be_seen() -> bool {
     cfg!(not(target_os = "linux")) || Path::new("/proc/self/fd").exists()
 }
 
 /// Names a process that has this inode open for writing, or mapped for shared writing.
 ///
-/// Looks through `/proc`: other users' processes are only seen by root, a container sees only its own, and somebody
-/// may open the file a moment later. So `None` means "none was seen".
+/// It searches `/proc`: only root sees other users' processes, a container sees only its own, and a process may open
+/// the file a moment later. So `None` means "none was seen".
 pub(crate) fn find_writer(file: &Meta) -> Option<String> {
     let processes = fs::read_dir("/proc").ok()?;
     processes.flatten().map(|entry| entry.path()).find_map(|process| {
@@ -30,7 +30,7 @@ fn has_open_for_writing(process: &Path, file: &Meta) -> bool {
         .any(|number| fs::read_to_string(process.join("fdinfo").join(number)).is_ok_and(|info| is_writable(&info)))
 }
 
-/// `flags:` of `/proc/<pid>/fdinfo/<fd>` is octal; its last two bits are the access mode, 0 for read-only.
+/// `flags:` in `/proc/<pid>/fdinfo/<fd>` is octal; its last two bits are the access mode, 0 for read-only.
 fn is_writable(fdinfo: &str) -> bool {
     fdinfo
         .lines()
@@ -39,7 +39,7 @@ fn is_writable(fdinfo: &str) -> bool {
         .is_some_and(|flags| flags & 0o3 != 0)
 }
 
-/// A line of `/proc/<pid>/maps` is `range perms offset device inode path`; `s` among the perms is a shared map.
+/// A line of `/proc/<pid>/maps` is `range perms offset device inode path`; `s` in the perms means a shared map.
 fn has_mapped_for_writing(process: &Path, file: &Meta) -> bool {
     let Ok(maps) = fs::read_to_string(process.join("maps")) else { return false };
     maps.lines().any(|line| {

@@ -1,4 +1,4 @@
-//! Folders of the store: made with their modes, listed, and removed.
+//! Folders of the store: creating them with their modes, listing and removing them.
 
 use std::ffi::OsString;
 use std::fs::File;
@@ -14,15 +14,15 @@ impl Root {
         absent(self.handle.open_dir(relative)).map_err(|e| self.fail("open the folder", relative, e))
     }
 
-    /// Makes a folder that only this process should look into; it must not be there yet.
+    /// Makes a folder for this process alone; it must not exist yet.
     pub(crate) fn make_private_dir(&self, relative: &Path) -> Result<()> {
         fault::step("mkdir")
             .and_then(|()| self.handle.make_dir(relative, 0o700))
             .map_err(|e| self.fail("create the folder", relative, e))
     }
 
-    /// Makes the folder and those above it. Returns the folders that got a new name in them and must be synced for
-    /// what was made to be durable.
+    /// Makes the folder and those above it. Returns the folders in which a name was added; they must be synced to make
+    /// the new folders durable.
     pub(crate) fn make_dirs(&self, relative: &Path) -> Result<Vec<PathBuf>> {
         match self.handle.meta(relative) {
             Ok(meta) if meta.kind == Kind::Dir => {
@@ -40,14 +40,14 @@ impl Root {
         let mut changed = self.make_dirs(parent)?;
         let make = |mode| fault::step("mkdir").and_then(|()| self.handle.make_dir(relative, mode));
         let made = match make(self.dir_mode_of(relative)) {
-            // FAT has no such modes.
+            // FAT cannot store such a mode.
             Err(e) if e.kind() == io::ErrorKind::PermissionDenied && self.dir_mode_of(relative) != self.dir_mode() => {
                 make(self.dir_mode())
             }
             made => made,
         };
         match made {
-            // Another process made it just now, and may not have synced it yet.
+            // Another process has just made it, and may not have synced it yet.
             Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
             other => other.map_err(|e| self.fail("create the folder", relative, e))?,
         }
@@ -55,8 +55,8 @@ impl Root {
         Ok(changed)
     }
 
-    /// Sets the mode of a folder whose creator was killed between `mkdir` and `chmod`; until then it has the umask's mode.
-    /// Only while nothing is in it: a folder in use may have had reading taken away for a reason.
+    /// Sets the mode of a folder whose creator was killed between `mkdir` and `chmod`; until then it has the umask's
+    /// mode. Only an empty folder is touched: someone may have restricted a folder in use on purpose.
     fn finish_dir(&self, relative: &Path, meta: &Meta) {
         let is_unfinished = || -> Result<bool> {
             Ok([self.dir_mode_of(relative), self.dir_mode()].iter().all(|mode| meta.mode & 0o777 != mode & 0o777)
@@ -71,7 +71,7 @@ impl Root {
         }
     }
 
-    /// Removes a folder when it is empty; `false` when it is not, or not there.
+    /// Removes a folder if it is empty; `false` if it is not empty or not there.
     pub(crate) fn remove_empty_dir(&self, relative: &Path) -> Result<bool> {
         match fault::step("rmdir").and_then(|()| self.handle.remove_dir(relative)) {
             Ok(()) => Ok(true),
@@ -80,7 +80,7 @@ impl Root {
         }
     }
 
-    /// Removes a file or a folder with all that is in it; symlinks are removed, not followed.
+    /// Removes a file, or a folder with everything in it; symlinks are removed, not followed.
     pub(crate) fn remove_all(&self, relative: &Path) -> Result<()> {
         match self.meta(relative)?.map(|meta| meta.kind) {
             None => Ok(()),
@@ -94,7 +94,7 @@ impl Root {
         }
     }
 
-    /// The names in a folder, sorted; none when it is not there.
+    /// The names in a folder, sorted; empty if the folder does not exist.
     pub(crate) fn names(&self, relative: &Path) -> Result<Vec<OsString>> {
         let mut names =
             absent(self.handle.names(relative)).map_err(|e| self.fail("list", relative, e))?.unwrap_or_default();
@@ -102,7 +102,7 @@ impl Root {
         Ok(names)
     }
 
-    /// What is in a folder, sorted by name, each with what `stat` says of it; nothing when it is not there.
+    /// The names in a folder with their metadata, sorted; empty if the folder does not exist.
     pub(crate) fn entries(&self, relative: &Path) -> Result<Vec<(OsString, Meta)>> {
         let mut entries =
             absent(self.handle.entries(relative)).map_err(|e| self.fail("list", relative, e))?.unwrap_or_default();
@@ -120,8 +120,8 @@ mod tests {
     use super::*;
     use crate::fs::root::tests::root;
 
-    // Red when a folder that is there is taken as it is: after a kill under umask 077, nobody else could open what comes
-    // into it.
+    // Red when an existing folder is accepted as it is: after a kill under umask 077, no other user could open what is
+    // put into it.
     #[test]
     fn a_folder_whose_maker_was_killed_gets_its_mode() {
         let (dir, root) = root();
@@ -144,7 +144,7 @@ mod tests {
         assert!(root.make_dirs(Path::new("a/b/c")).unwrap().is_empty());
     }
 
-    // Red when whatever is at a folder's name is taken for the folder, or for a way out of the root.
+    // Red when anything at a folder's name counts as the folder, or as a way out of the root.
     #[test]
     fn a_file_in_the_place_of_a_folder_is_an_error_that_says_so() {
         let (dir, root) = root();
@@ -160,7 +160,7 @@ mod tests {
         assert!(root.remove_empty_dir(Path::new("full/sub")).unwrap());
     }
 
-    // Red when a folder that another has made between the look and the call is an error.
+    // Red when it is an error that another thread made the folder between the look and the call.
     #[test]
     fn many_make_the_same_folders_at_once() {
         let (_dir, root) = root();

@@ -1,4 +1,4 @@
-//! Reading small files of the store, each of which has a largest size.
+//! Reads small files of the store, each of which has a maximum size.
 
 use std::fs::File;
 use std::io::Read as _;
@@ -9,13 +9,13 @@ use crate::error::{Error, Result};
 use crate::fs::{Meta, meta_of};
 
 impl Root {
-    /// Reads a whole small file; `None` when there is nothing. See [`read_whole`](Root::read_whole).
+    /// Reads a whole small file; `None` if there is nothing. See [`read_whole`](Root::read_whole).
     pub(crate) fn read(&self, relative: &Path, max_bytes: u64) -> Result<Option<Vec<u8>>> {
         let Some(file) = self.open_file(relative)? else { return Ok(None) };
         self.read_whole(&file, relative, max_bytes).map(Some)
     }
 
-    /// The same, and what `stat` says of the very file.
+    /// Like [`read`](Root::read), with the metadata of the very file that was read.
     pub(crate) fn read_with_meta(&self, relative: &Path, max_bytes: u64) -> Result<Option<(Vec<u8>, Meta)>> {
         let Some(file) = self.open_file(relative)? else { return Ok(None) };
         let bytes = self.read_whole(&file, relative, max_bytes)?;
@@ -23,8 +23,8 @@ impl Root {
         Ok(Some((bytes, meta)))
     }
 
-    /// Reads a whole small file that is open. One that is larger than any of its kind is damaged, and nothing of it is read:
-    /// a file without a single block can have any size, and its bytes would be allocated.
+    /// Reads a whole small file that is open. A file larger than `max_bytes` is damaged, and nothing of it is read: a
+    /// file without a single block can claim any size, and that many bytes would be allocated.
     pub(crate) fn read_whole(&self, file: &File, relative: &Path, max_bytes: u64) -> Result<Vec<u8>> {
         let check = |size_bytes: u64| {
             let reason =
@@ -34,14 +34,14 @@ impl Root {
         };
         check(meta_of(file).map_err(|e| self.fail("look at", relative, e))?.size_bytes)?;
         let mut bytes = Vec::new();
-        // It may grow meanwhile, and some file systems do not know a size before the end.
+        // It may grow during the read, and some file systems do not know a size before the end.
         let limited = file.take(max_bytes.saturating_add(1)).read_to_end(&mut bytes);
         limited.map_err(|e| self.fail("read", relative, e))?;
         check(bytes.len() as u64)?;
         Ok(bytes)
     }
 
-    /// Reads what a file begins with, at most so many bytes; `None` when there is nothing.
+    /// Reads the start of a file, at most `max_bytes`; `None` if there is nothing.
     pub(crate) fn read_start(&self, relative: &Path, max_bytes: u64) -> Result<Option<Vec<u8>>> {
         let Some(file) = self.open_file(relative)? else { return Ok(None) };
         let mut bytes = Vec::new();
@@ -66,7 +66,7 @@ mod tests {
         assert!(root.read(path, 4).unwrap_err().is_corrupt());
         assert_eq!(root.read_start(path, 4).unwrap().unwrap(), b"1234");
         assert_eq!(root.read_start(path, 9).unwrap().unwrap(), b"12345");
-        // A file of /proc has no size before its end.
+        // A file of /proc has no size until it is read.
         let file = File::open("/proc/self/stat").unwrap();
         assert!(root.read_whole(&file, path, 4).unwrap_err().is_corrupt());
     }

@@ -1,4 +1,4 @@
-//! Linux: names below the root in `handle`, open files in `file`, and the rest in `system`.
+//! Linux: names below the root in `handle`, open files in `file`, everything else in `system`.
 
 mod file;
 mod handle;

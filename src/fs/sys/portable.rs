@@ -1,7 +1,8 @@
-//! Everywhere else: paths and the standard library. Compiled in CI on Linux, not tested on macOS or Windows.
+//! All other platforms: paths and the standard library. CI compiles it on Linux; it is not tested on macOS or Windows.
 //!
-//! Weaker than `linux.rs`: a folder that is swapped for a symlink between the check and the use is not noticed, a rename
-//! onto a name that appears meanwhile replaces it, there is no reflink and no flush of a whole file system in one call.
+//! Weaker than `linux.rs`: it does not notice a folder that is swapped for a symlink between the check and the use, a
+//! rename replaces a target that appears in between, and there is no reflink and no call that flushes a whole file
+//! system.
 
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
@@ -12,7 +13,7 @@ use std::path::{Path, PathBuf};
 use super::{Open, Replace};
 use crate::fs::{Kind, Meta};
 
-/// A directory that names are looked up below.
+/// A directory below which names are looked up.
 #[derive(Debug)]
 pub(crate) struct Handle(PathBuf);
 
@@ -25,7 +26,7 @@ impl Handle {
         Ok(Handle(path.to_path_buf()))
     }
 
-    /// The full path, whose folders are no symlinks just now.
+    /// The full path, after a check that none of its folders is a symlink now.
     fn path(&self, relative: &Path) -> io::Result<PathBuf> {
         let mut at = self.0.clone();
         for folder in relative.parent().into_iter().flat_map(Path::components) {
@@ -81,7 +82,7 @@ impl Handle {
     }
 
     pub(crate) fn symlink(&self, _: &Path, _: &Path) -> io::Result<()> {
-        Err(io::ErrorKind::Unsupported.into()) // only made where there are overlays
+        Err(io::ErrorKind::Unsupported.into()) // only made on overlays
     }
 
     pub(crate) fn read_link(&self, relative: &Path) -> io::Result<PathBuf> {
@@ -96,7 +97,7 @@ impl Handle {
         fs::hard_link(self.path(from)?, self.path(to)?)
     }
 
-    /// There is no way to link an open file: callers fall back to a rename or a copy.
+    /// An open file cannot be linked here: callers fall back to a rename or a copy.
     pub(crate) fn link_file(&self, _: &File, _: &Path) -> io::Result<()> {
         Err(io::ErrorKind::Unsupported.into())
     }
@@ -222,7 +223,7 @@ pub(crate) fn mount_id(_: &File) -> Option<u64> {
     None
 }
 
-/// Not known, and so any number.
+/// Unknown, so any number.
 pub(crate) fn descriptor_limit() -> Option<u64> {
     None
 }
@@ -233,12 +234,12 @@ pub(crate) fn open_descriptors() -> Option<usize> {
 
 pub(crate) fn raise_descriptor_limit() {}
 
-/// Not known: nobody is the owner, so that `--mode link` is refused.
+/// Unknown: no file belongs to this user, so `--mode link` is refused.
 pub(crate) fn current_user() -> u32 {
     u32::MAX
 }
 
-/// Not known before it is tried.
+/// Unknown until it is tried.
 pub(crate) fn may_write(_: &Path) -> bool {
     true
 }
@@ -279,12 +280,12 @@ pub(crate) fn allocate(_: &File, _: u64) -> io::Result<()> {
     Err(io::ErrorKind::Unsupported.into())
 }
 
-/// Nothing here tells.
+/// Unknown here.
 pub(crate) fn is_read_only(_: &Path) -> bool {
     false
 }
 
-/// Nothing here tells which blocks files share.
+/// Unknown here.
 pub(crate) fn may_share_blocks(_: &Path) -> bool {
     false
 }
@@ -335,8 +336,8 @@ pub(crate) fn open_source(path: &Path) -> io::Result<File> {
     File::open(path)
 }
 
-/// Advice that only Linux takes here.
+/// Only implemented on Linux.
 pub(crate) fn will_need(_: &File, _: &Range<u64>) {}
 
-/// Advice that only Linux takes here.
+/// Only implemented on Linux.
 pub(crate) fn wont_need(_: &File, _: &Range<u64>) {}

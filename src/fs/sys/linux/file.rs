@@ -1,4 +1,4 @@
-//! Files that are open, by their descriptors; and those of others, by their paths.
+//! Open files, by descriptor; and files outside the store, by path.
 
 use std::fs::File;
 use std::io;
@@ -13,7 +13,7 @@ use rustix::io::Errno;
 use crate::fs::open_files::once_not_leased;
 use crate::fs::{Kind, Meta};
 
-/// A path that leads to an open file, whatever its names are by now. There is none without `/proc`.
+/// A path that leads to an open file, whatever its names are by now. It needs `/proc`.
 pub(super) fn by_descriptor(file: BorrowedFd<'_>) -> PathBuf {
     use std::os::fd::AsRawFd;
     PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()))
@@ -62,7 +62,7 @@ pub(crate) fn meta_of(file: &File) -> io::Result<Meta> {
     Ok(meta(&rfs::fstat(file)?))
 }
 
-/// When the file was made, which no copy of it has; `None` where the file system does not keep it.
+/// When the file was created; a copy has its own time. `None` if the file system does not keep it.
 pub(crate) fn birth_ns(file: &File) -> Option<i128> {
     let told = rfs::statx(file, "", AtFlags::EMPTY_PATH, rfs::StatxFlags::BTIME).ok()?;
     let is_kept = rfs::StatxFlags::from_bits_retain(told.stx_mask).contains(rfs::StatxFlags::BTIME);
@@ -70,7 +70,7 @@ pub(crate) fn birth_ns(file: &File) -> Option<i128> {
     is_kept.then_some(birth_ns)
 }
 
-/// The mount that the file is reached by: a number that no later mount of this start of the machine has. `None` before
+/// The mount through which the file was opened: a number that no later mount until the next boot gets. `None` before
 /// Linux 6.8.
 pub(crate) fn mount_id(file: &File) -> Option<u64> {
     let unique = rfs::StatxFlags::from_bits_retain(0x4000); // STATX_MNT_ID_UNIQUE
@@ -87,54 +87,54 @@ pub(crate) fn set_owner(file: &File, owner: Option<u32>, group: Option<u32>) -> 
     Ok(rfs::fchown(file, owner.map(rfs::Uid::from_raw), group.map(rfs::Gid::from_raw))?)
 }
 
-/// Reserves blocks, and makes the file this long.
+/// Reserves blocks and sets the file's length.
 pub(crate) fn allocate(file: &File, size_bytes: u64) -> io::Result<()> {
     if size_bytes == 0 {
-        return Ok(()); // zero is no length to the call
+        return Ok(()); // the call refuses a length of zero
     }
     Ok(rfs::fallocate(file, rfs::FallocateFlags::empty(), 0, size_bytes)?)
 }
 
-/// Makes `to` share all blocks of `from`, as they are at this moment.
+/// Makes `to` share all blocks of `from` as they are at this moment.
 pub(crate) fn reflink(from: &File, to: &File) -> io::Result<()> {
     Ok(rfs::ioctl_ficlone(to, from)?)
 }
 
-/// Asks for a part of a file to be read into memory, and goes on.
+/// Asks the kernel to read a part of a file into memory, and does not wait.
 pub(crate) fn will_need(file: &File, part: &Range<u64>) {
     advise(file, part, rfs::Advice::WillNeed);
 }
 
-/// Lets a part of a file go from memory, but for what is mapped or not written yet.
+/// Evicts a part of a file from memory, except pages that are mapped or not written yet.
 pub(crate) fn wont_need(file: &File, part: &Range<u64>) {
     advise(file, part, rfs::Advice::DontNeed);
 }
 
-/// It is advice: where it is not taken, nothing is lost.
+/// It is only advice: nothing is lost if the kernel ignores it.
 fn advise(file: &File, part: &Range<u64>, advice: rfs::Advice) {
     if let Some(length) = NonZeroU64::new(part.end.saturating_sub(part.start)) {
         let _ = rfs::fadvise(file, part.start, Some(length), advice);
     }
 }
 
-/// Fills the buffer from this offset on. Where the descriptor stands does not matter and does not change.
+/// Fills the buffer starting at `offset`. It neither uses nor moves the descriptor's position.
 pub(crate) fn read_exact_at(file: &File, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
     std::os::unix::fs::FileExt::read_exact_at(file, buffer, offset)
 }
 
-/// Writes all of the bytes from this offset on. Where the descriptor stands does not matter and does not change.
+/// Writes all bytes starting at `offset`. It neither uses nor moves the descriptor's position.
 pub(crate) fn write_all_at(file: &File, offset: u64, bytes: &[u8]) -> io::Result<()> {
     std::os::unix::fs::FileExt::write_all_at(file, bytes, offset)
 }
 
-/// Opens somebody else's file for reading, without waiting for a writer when it is a FIFO and without becoming its
-/// terminal when it is one.
+/// Opens a file outside the store for reading. If it is a FIFO, this does not wait for a writer; if it is a terminal,
+/// it does not become the controlling terminal.
 pub(crate) fn open_source(path: &Path) -> io::Result<File> {
     let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
     Ok(File::from(once_not_leased(|| rfs::open(path, flags, Mode::empty()))?))
 }
 
-/// `meta` of somebody else's path, following symlinks, without opening it: a socket cannot be opened.
+/// The metadata of a path outside the store, following symlinks, without opening it: a socket cannot be opened.
 pub(crate) fn meta_of_path(path: &Path) -> io::Result<Meta> {
     Ok(meta(&rfs::stat(path)?))
 }
@@ -145,7 +145,8 @@ mod tests {
     use super::*;
     use crate::skip::skip;
 
-    // Red when the time of birth is another time: those are set back, or change while the file is written.
+    // Red when another time is returned as the birth time: the others can be set back, or change when the file is
+    // written.
     #[test]
     fn a_file_keeps_the_time_of_its_birth_and_a_copy_has_its_own() {
         let dir = tempfile::tempdir().unwrap();

@@ -15,7 +15,7 @@ use crate::fs::open_files::once_not_leased;
 use crate::fs::sys::{Open, Replace};
 use crate::fs::{Kind, Meta};
 
-/// A directory that names are looked up below.
+/// A directory below which names are looked up.
 #[derive(Debug)]
 pub(crate) struct Handle(OwnedFd);
 
@@ -25,7 +25,7 @@ impl Handle {
         Ok(Handle(rfs::open(path, flags, Mode::empty())?))
     }
 
-    /// Opens a directory below this one, through no symlink.
+    /// Opens a directory below this one, following no symlink.
     fn dir(&self, relative: &Path, flags: OFlags) -> io::Result<OwnedFd> {
         let flags = flags | OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
         if relative.as_os_str().is_empty() {
@@ -33,9 +33,9 @@ impl Handle {
         }
         let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
         match rfs::openat2(&self.0, relative, flags, Mode::empty(), resolve) {
-            // Kernels before 5.6 do not know it; some sandboxes forbid it.
+            // Kernels before 5.6 do not know openat2; some sandboxes forbid it.
             Err(Errno::NOSYS | Errno::PERM) => self.walk(relative, flags),
-            // NOFOLLOW with DIRECTORY says "not a directory" of a symlink.
+            // NOFOLLOW with DIRECTORY reports a symlink as "not a directory".
             Err(Errno::NOTDIR) if is_symlink(self.0.as_fd(), relative) => Err(Errno::LOOP.into()),
             other => Ok(other?),
         }
@@ -69,14 +69,14 @@ impl Handle {
         Ok(meta(&rfs::statat(parent, name, AtFlags::SYMLINK_NOFOLLOW)?))
     }
 
-    /// `meta` in one system call: a folder on the way may be a symlink, so this is for "has it changed?" alone.
+    /// `meta` in one system call, only for "has it changed?": a folder on the way may be a symlink.
     pub(crate) fn peek(&self, relative: &Path) -> io::Result<Meta> {
         Ok(meta(&rfs::statat(&self.0, relative, AtFlags::SYMLINK_NOFOLLOW)?))
     }
 
     pub(crate) fn open_file(&self, relative: &Path, how: Open) -> io::Result<File> {
         let (parent, name) = self.parent(relative)?;
-        // NONBLOCK: a FIFO in the place of a file must not hold us up.
+        // NONBLOCK: a FIFO in place of a file must not block us.
         let common = OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
         let open = |flags, mode| once_not_leased(|| rfs::openat(&parent, name, common | flags, mode));
         let file = match how {
@@ -85,9 +85,9 @@ impl Handle {
             Open::CreateNew(mode) => {
                 let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL;
                 let file = open(flags, Mode::from_raw_mode(mode))?;
-                // The umask may have taken bits away.
+                // The umask may have cleared bits.
                 change_mode(&file, mode).inspect_err(|_| {
-                    let _ = rfs::unlinkat(&parent, name, AtFlags::empty()); // nobody else knows that it is there
+                    let _ = rfs::unlinkat(&parent, name, AtFlags::empty()); // nobody else knows of it
                 })?;
                 file
             }
@@ -116,7 +116,7 @@ impl Handle {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
         let set_mode = |made: OwnedFd| change_mode(&made, mode);
         rfs::openat(&parent, name, flags, Mode::empty()).and_then(set_mode).inspect_err(|_| {
-            // Another process that finds it later would take it for one that has its mode.
+            // Another process that finds it later would assume that it has its final mode.
             let _ = rfs::unlinkat(&parent, name, AtFlags::REMOVEDIR);
         })?;
         Ok(())
@@ -133,13 +133,13 @@ impl Handle {
         Ok(rfs::symlinkat(target, parent, name)?)
     }
 
-    /// What a symlink says, which need not lead anywhere.
+    /// The target of a symlink, which need not exist.
     pub(crate) fn read_link(&self, relative: &Path) -> io::Result<PathBuf> {
         let (parent, name) = self.parent(relative)?;
         Ok(PathBuf::from(OsString::from_vec(rfs::readlinkat(parent, name, Vec::new())?.into_bytes())))
     }
 
-    /// Gives the open file another name: that very inode, whatever its old name leads to by now.
+    /// Gives the open file another name: exactly this inode, whatever its old name leads to by now.
     pub(crate) fn link_file(&self, file: &File, to: &Path) -> io::Result<()> {
         let (parent, name) = self.parent(to)?;
         Ok(rfs::linkat(CWD, by_descriptor(file.as_fd()), parent, name, AtFlags::SYMLINK_FOLLOW)?)
@@ -155,8 +155,8 @@ impl Handle {
             }
             Replace::No => {
                 match rfs::renameat_with(&from_parent, from_name, &to_parent, to_name, RenameFlags::NOREPLACE) {
-                    // Not known to this file system, as to most that are in user space and to NFS. To look first is not
-                    // the same: who comes between is replaced, by the same bytes where blobs are published.
+                    // NFS and most file systems in user space do not know NOREPLACE. Looking first is not the same: a
+                    // file that arrives in between is replaced, by identical bytes if a blob is published.
                     Err(Errno::INVAL | Errno::NOSYS) => {
                         match rfs::statat(&to_parent, to_name, AtFlags::SYMLINK_NOFOLLOW) {
                             Ok(_) => return Err(Errno::EXIST.into()),
@@ -185,7 +185,7 @@ impl Handle {
         read_names(&self.dir(relative, OFlags::RDONLY)?)
     }
 
-    /// What is in a folder, each with what `stat` says of it; what goes away meanwhile is left out.
+    /// The names in a folder with their metadata; a file that disappears during the call is left out.
     pub(crate) fn entries(&self, relative: &Path) -> io::Result<Vec<(OsString, Meta)>> {
         let folder = self.dir(relative, OFlags::RDONLY)?;
         let mut entries = Vec::new();
@@ -203,7 +203,7 @@ impl Handle {
         Ok(rfs::fsync(self.dir(relative, OFlags::RDONLY)?)?)
     }
 
-    /// Whether this file system keeps modes; `None` of one in user space, which says nothing of itself.
+    /// Whether this file system keeps modes; `None` for one in user space, which does not say.
     #[allow(clippy::useless_conversion)] // the kernel's types differ between architectures
     pub(crate) fn keeps_modes(&self) -> Option<bool> {
         let kind = u64::try_from(rfs::fstatfs(&self.0).ok()?.f_type).ok()?;
@@ -214,15 +214,15 @@ impl Handle {
         }
     }
 
-    /// Whether it is an overlay of several folders: of a file in a lower one, a hardlink or a rename first copies all of it
-    /// up. Which one a file is in is not told where all are of one file system.
+    /// Whether it is an overlay of several folders: linking or renaming a file of a lower one first copies all of it
+    /// up. If all layers are on one file system, the system does not tell which one a file is in.
     #[allow(clippy::useless_conversion)] // the kernel's types differ between architectures
     pub(crate) fn is_overlay(&self) -> bool {
         let kind = rfs::fstatfs(&self.0).ok().and_then(|stat| u64::try_from(stat.f_type).ok());
         kind.is_some_and(|kind| kind & 0xffff_ffff == 0x794c_7630)
     }
 
-    /// Makes everything that was written to this file system durable.
+    /// Makes everything written to this file system durable.
     pub(crate) fn sync_file_system(&self) -> io::Result<()> {
         Ok(rfs::syncfs(&self.0)?)
     }
@@ -252,7 +252,7 @@ mod tests {
     use super::*;
     use crate::fs::sys::{is_symlink_loop, open_source};
 
-    // Red when one of the two ways follows a symlink, or leaves the root: kernels before 5.6, and some sandboxes, have
+    // Red when one of the two ways follows a symlink or leaves the root: kernels before 5.6 and some sandboxes have
     // only `walk`.
     #[test]
     fn with_and_without_openat2_no_symlink_is_followed() {
@@ -282,7 +282,8 @@ mod tests {
         }
     }
 
-    // Red when a folder is not opened as one: a FIFO in its place, opened for reading, waits for a writer for ever.
+    // Red when a folder is not opened with DIRECTORY: opening a FIFO in its place for reading waits for a writer for
+    // ever.
     #[test]
     fn a_fifo_is_neither_a_folder_nor_a_file() {
         let dir = tempfile::tempdir().unwrap();
@@ -292,6 +293,6 @@ mod tests {
         let path = Path::new("fifo");
         handle.open_dir(path).unwrap_err();
         handle.open_file(path, Open::Read).unwrap_err();
-        open_source(&fifo).unwrap(); // without waiting; the caller looks at its kind
+        open_source(&fifo).unwrap(); // does not wait; the caller checks the kind
     }
 }

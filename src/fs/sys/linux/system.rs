@@ -1,4 +1,4 @@
-//! What the kernel and the file systems say of themselves, and of this process.
+//! What the kernel and the file systems report about themselves and about this process.
 
 use std::io;
 use std::path::Path;
@@ -6,12 +6,12 @@ use std::path::Path;
 use rustix::fs::{self as rfs, AtFlags, CWD};
 use rustix::io::Errno;
 
-/// What the kernel says of a symlink that it was told not to follow, and of symlinks that lead to each other.
+/// Whether the kernel refused to follow a symlink, or found symlinks that lead to each other.
 pub(crate) fn is_symlink_loop(error: &io::Error) -> bool {
     error.raw_os_error() == Some(Errno::LOOP.raw_os_error())
 }
 
-/// The kernel makes a new one each time that it starts.
+/// The boot ID, which the kernel generates at each boot.
 pub(crate) fn boot_id() -> Option<[u8; 16]> {
     let text = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
     let digits: String = text.trim().chars().filter(|c| *c != '-').collect();
@@ -20,16 +20,17 @@ pub(crate) fn boot_id() -> Option<[u8; 16]> {
     Some(id)
 }
 
-/// How many files a process may have open; `None`: any number.
+/// How many files this process may have open; `None`: any number.
 pub(crate) fn descriptor_limit() -> Option<u64> {
     rustix::process::getrlimit(rustix::process::Resource::Nofile).current
 }
 
-/// Lets the process have as many files open as it may allow itself.
+/// Raises the soft limit of open files to the hard limit.
 pub(crate) fn raise_descriptor_limit() {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let limit = getrlimit(Resource::Nofile);
-    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }); // else fewer are open at once
+    // Best effort: if it fails, fewer files are open at once.
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
 }
 
 /// How many files this process has open; `None` without `/proc`.
@@ -41,18 +42,18 @@ pub(crate) fn current_user() -> u32 {
     rustix::process::geteuid().as_raw()
 }
 
-/// A device as `/proc/locks` writes it.
+/// A device as `/proc/locks` prints it.
 pub(crate) fn device_numbers(device: u64) -> String {
     format!("{:02x}:{:02x}", rfs::major(device), rfs::minor(device))
 }
 
-/// Whether this process may make and remove names in a folder, the empty path being the current one.
+/// Whether this process may create and remove names in a folder; the empty path is the current one.
 pub(crate) fn may_write(folder: &Path) -> bool {
     let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
     rfs::accessat(CWD, folder, rfs::Access::WRITE_OK | rfs::Access::EXEC_OK, AtFlags::EACCESS).is_ok()
 }
 
-/// Whether what is mounted there is read only.
+/// Whether the mount there is read-only.
 pub(crate) fn is_read_only(path: &Path) -> bool {
     rfs::statvfs(path).is_ok_and(|stats| stats.f_flag.contains(rfs::StatVfsMountFlags::RDONLY))
 }
