@@ -1,4 +1,4 @@
-//! Giving long work up from another thread.
+//! Cancels long work from another thread.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -7,11 +7,11 @@ use std::time::{Duration, Instant};
 
 use crate::error::{Error, Result};
 
-/// What waits looks so often whether it was asked to end.
+/// How often a wait checks whether it was cancelled.
 #[cfg(feature = "net")]
 pub(crate) const LOOK_EVERY: Duration = Duration::from_millis(100);
 
-/// Gives long work up. Clones are of one: whoever has one tells all who look at another.
+/// Cancels long work. All clones share one state: cancelling one cancels the work that checks any other.
 ///
 /// The work ends at the next chunk of a few MiB, with an error for which
 /// [`is_cancelled`](crate::Error::is_cancelled) holds.
@@ -19,29 +19,29 @@ pub(crate) const LOOK_EVERY: Duration = Duration::from_millis(100);
 pub struct Cancel(Arc<AtomicBool>);
 
 impl Cancel {
-    /// One that nobody has used.
+    /// Returns one that is not cancelled.
     #[must_use]
     pub fn new() -> Self {
         Cancel::default()
     }
 
-    /// Asks the work to end. There is no way back.
+    /// Asks the work to end. This cannot be undone.
     pub fn cancel(&self) {
         self.0.store(true, Ordering::Relaxed);
     }
 
-    /// Whether it was asked to.
+    /// Whether [`cancel`](Cancel::cancel) was called.
     #[must_use]
     pub fn is_cancelled(&self) -> bool {
         self.0.load(Ordering::Relaxed)
     }
 
-    /// An error once it was asked to. `what` is what is being done, "reading …".
+    /// An error if it was cancelled. `what` describes the work, for example "reading …".
     pub(crate) fn check(&self, what: impl FnOnce() -> String) -> Result<()> {
         if self.is_cancelled() { Err(Error::Cancelled { what: what() }) } else { Ok(()) }
     }
 
-    /// Waits for this time; an error once it was asked to end.
+    /// Waits for this time; an error as soon as it is cancelled.
     #[cfg(feature = "net")]
     pub(crate) fn wait(&self, time: Duration, what: impl Fn() -> String) -> Result<()> {
         let until = Instant::now() + time;

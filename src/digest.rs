@@ -1,4 +1,4 @@
-//! Digests: the only way for outside text to become part of a blob path.
+//! Digests: the only way in which untrusted text can become part of a blob path.
 
 use std::fmt;
 use std::str::FromStr;
@@ -7,7 +7,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::excerpt::excerpt;
 
-/// Text that is not a digest.
+/// The error for text that is not a digest.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("could not read {input:?} as a digest: {reason}; a digest is sha256:<64 lowercase hex digits>")]
 pub struct DigestError {
@@ -65,10 +65,10 @@ impl FromStr for Algorithm {
 
 const UNKNOWN_ALGORITHM: &str = "the algorithm is not sha256";
 
-/// An algorithm and the bytes that it gave, written `sha256:<64 lowercase hex>` everywhere.
+/// An algorithm and its output, always written as `sha256:<64 lowercase hex>`.
 ///
-/// Parsing takes exactly that form: no upper case, no blanks, no other length, no other algorithm.
-/// A blob path is built from the parsed bytes, never from the text.
+/// Parsing accepts exactly that form: no upper case, no blanks, no other length, no other algorithm. A blob path is
+/// built from the parsed bytes, never from the text.
 ///
 /// ```
 /// # use catalog_core::Digest;
@@ -84,13 +84,13 @@ pub struct Digest {
 }
 
 impl Digest {
-    /// The digest that these SHA-256 output bytes are.
+    /// The digest with these SHA-256 output bytes.
     #[must_use]
     pub fn from_sha256(bytes: [u8; 32]) -> Self {
         Digest { algorithm: Algorithm::Sha256, bytes }
     }
 
-    /// What parses as the digest behind `sha256:`; `None` for anything else.
+    /// Parses the digits after `sha256:`; `None` if they are not a digest.
     pub(crate) fn from_sha256_hex(digits: &str) -> Option<Self> {
         sha256_of_digits(digits).ok()
     }
@@ -108,18 +108,18 @@ impl Digest {
         self.algorithm
     }
 
-    /// The bytes; of SHA-256, 32.
+    /// The bytes; 32 for SHA-256.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {
         &self.bytes
     }
 
-    /// The bytes of a SHA-256, which every digest of this version is.
+    /// The bytes of the SHA-256; every digest of this version is one.
     pub(crate) fn to_sha256(self) -> [u8; 32] {
         self.bytes
     }
 
-    /// The bytes in lowercase hex, without the algorithm; of SHA-256, 64 digits.
+    /// The bytes in lowercase hex, without the algorithm; 64 digits for SHA-256.
     #[must_use]
     pub fn to_hex(&self) -> String {
         hex::encode(self.bytes)
@@ -138,7 +138,7 @@ impl fmt::Display for Digest {
     }
 }
 
-/// As [`to_hex`](Digest::to_hex); with a precision, so many digits of it.
+/// Like [`to_hex`](Digest::to_hex); a precision limits the number of digits.
 impl fmt::LowerHex for Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(&self.to_hex())
@@ -196,22 +196,22 @@ impl<'de> Deserialize<'de> for Digest {
     }
 }
 
-/// What [`verify_digest`] found. Each outcome carries its reason, in words for a person.
+/// The result of [`verify_digest`]. Each outcome carries its reason as a sentence for people.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(tag = "outcome", rename_all = "lowercase")]
 #[must_use]
 pub enum VerificationOutcome {
-    /// Both digests are there and equal.
+    /// Both digests exist and are equal.
     Pass {
         /// Why.
         reason: String,
     },
-    /// Nothing to compare with.
+    /// There is no expected digest to compare with.
     Warn {
         /// Why.
         reason: String,
     },
-    /// The digests differ, or one was expected and there is none.
+    /// The digests differ, or one was expected and the content has none.
     Fail {
         /// Why.
         reason: String,
@@ -252,7 +252,7 @@ impl fmt::Display for VerificationOutcome {
     }
 }
 
-/// Compares what the content hashes to with what was expected of it.
+/// Compares the digest of the content with the expected one.
 pub fn verify_digest(actual: Option<&Digest>, expected: Option<&Digest>) -> VerificationOutcome {
     match (actual, expected) {
         (Some(a), Some(e)) if a == e => VerificationOutcome::Pass { reason: format!("the digest is {e} as expected") },
@@ -280,7 +280,7 @@ mod tests {
         assert_eq!(hex::encode(digest), digest.to_hex());
         assert_eq!(serde_json::to_string(&digest).unwrap(), format!("{EMPTY:?}"));
         assert_eq!(serde_json::from_str::<Digest>(&format!("{EMPTY:?}")).unwrap(), digest);
-        // An escaped character cannot be borrowed from the input: the parse must still work.
+        // An escaped character cannot be borrowed from the input: parsing must still work.
         assert_eq!(
             serde_json::from_str::<Digest>(&format!("{:?}", EMPTY.replace('a', "\\u0061")).replace("\\\\", "\\"))
                 .unwrap(),

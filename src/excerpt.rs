@@ -1,6 +1,6 @@
-//! Text from outside, for a message.
+//! Excerpts of untrusted text, for messages.
 
-/// A URL, as far as it is one: without what may be secret in it, a user name, a password, a query.
+/// A URL without its secrets: user name, password and query are left out. The text may be malformed.
 pub(crate) fn url(text: &str) -> String {
     let (scheme, rest) = text.split_once("://").unwrap_or(("", text));
     let (place, more) = rest.split_at(rest.find(['?', '#']).unwrap_or(rest.len()));
@@ -8,12 +8,12 @@ pub(crate) fn url(text: &str) -> String {
     let host = host.rsplit_once('@').map_or(host, |(_, host)| host);
     let slashes = if scheme.is_empty() { "" } else { "://" };
     let query = if more.starts_with('?') { "?…" } else { "" };
-    // In a bucket it is the name of a model, and what tells it from the others there.
+    // For a bucket, the fragment is the name of a model, which tells it from the others there.
     let name = more.find('#').filter(|_| scheme == "s3").and_then(|at| more.get(at..)).unwrap_or_default();
     excerpt(&format!("{scheme}{slashes}{host}{path}{query}{name}"))
 }
 
-/// A reference. One that is a URL as [`url()`] has it.
+/// A reference; if it is a URL, as by [`url()`].
 pub(crate) fn reference(text: &str) -> String {
     if text.contains("://") { url(text) } else { text.to_owned() }
 }
@@ -31,7 +31,7 @@ pub(crate) fn excerpt(text: &str) -> String {
 mod tests {
     use rstest::rstest;
 
-    // Red when a query is let through where there is no URL for `net::shown` to read.
+    // Red when a query gets through in text that is no URL which `net::shown` could parse.
     #[rstest]
     #[case("https://a.example/x?secret", "https://a.example/x?…")]
     #[case("https://user:secret@a.example:444/x@y#secret", "https://a.example:444/x@y")]

@@ -1,16 +1,16 @@
-//! How receipts and reports are written as JSON, where serde has no words of its own.
+//! Serializers for receipts and reports, for types that serde does not write as needed.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::{Serialize, Serializer};
 
-/// A path as text. What is not UTF-8 in it is replaced: JSON has nothing else.
+/// A path as text. Invalid UTF-8 is replaced, because JSON cannot represent it.
 pub(crate) fn lossy<S: Serializer>(path: &Path, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(&path.to_string_lossy())
 }
 
-/// Paths, as [`lossy`] has them.
+/// Paths, each as by [`lossy`].
 pub(crate) fn all_lossy<S: Serializer>(paths: &[PathBuf], serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_seq(paths.iter().map(|path| path.to_string_lossy()))
 }

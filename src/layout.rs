@@ -1,4 +1,4 @@
-//! The only place where paths of the store are joined. All are relative to the root.
+//! The only place where paths of the store are joined. All paths are relative to the root.
 //!
 //! ```text
 //! <root>/                               default ~/.cache/models
@@ -39,8 +39,8 @@ pub(crate) const FORMAT: u32 = 1;
 /// How many shards the index has.
 pub(crate) const SHARDS: usize = 256;
 
-/// How many hex digits of an artifact's digest name the folder of its view. 160 bits: with the 48 of 12 digits, two
-/// contents that agree in them cost seconds to find, and one would replace the other at a path that is in use.
+/// How many hex digits of an artifact's digest name the folder of its view: 160 bits. With the 48 bits of 12 digits,
+/// two contents that agree in them could be found in seconds, and one would replace the other at a path that is in use.
 const VIEW_DIGITS: usize = 40;
 
 pub(crate) const STORE_JSON: &str = "store.json";
@@ -54,26 +54,26 @@ pub(crate) const PARTIALS: &str = "partials";
 pub(crate) const VIEWS: &str = "views";
 pub(crate) const TRASH: &str = "trash";
 pub(crate) const QUARANTINE: &str = "quarantine";
-/// In `quarantine/`, before the random part of a name.
+/// In `quarantine/`, the part of the name before the random part.
 const STRANGER: &str = "stranger";
-/// Mode 1777: everybody may note a use, and nobody may remove another's.
+/// Mode 1777: every user may note a use, and none may remove another user's note.
 pub(crate) const USES: &str = "uses";
 pub(crate) const LOCKS: &str = "locks";
 /// In `locks/`.
 const FETCH: &str = "fetch";
-/// In a folder of `partials/`: the bytes, at their places.
+/// In a folder of `partials/`: the bytes, at their offsets.
 pub(crate) const DATA: &str = "data";
-/// In a folder of `partials/`: which of them are there.
+/// In a folder of `partials/`: which of the bytes are there.
 pub(crate) const JOURNAL: &str = "journal";
 /// In `blobs/` and `outboards/`.
 const SHA256: &str = Algorithm::Sha256.as_str();
 
-/// How many hex digits of a SHA-256 are a key, of `partials/`, `uses/` and `locks/fetch/`.
+/// How many hex digits of a SHA-256 form a key in `partials/`, `uses/` and `locks/fetch/`.
 const KEY_DIGITS: usize = 32;
 
 /// A `store.json` is far smaller.
 pub(crate) const MAX_STORE_JSON_BYTES: u64 = 1 << 20;
-/// A shard of some 100,000 entries, each with the longest paths. No larger one is written.
+/// A shard of some 100,000 entries, each with the longest paths, fits. No larger shard is written.
 pub(crate) const MAX_SHARD_BYTES: u64 = if cfg!(test) { 1 << 20 } else { 256 << 20 };
 /// The small file of an outboard.
 pub(crate) const MAX_OUTBOARD_BYTES: u64 = 64 << 10;
@@ -119,7 +119,7 @@ pub(crate) fn shard_prev(number: u8) -> PathBuf {
     PathBuf::from(format!("{INDEX}/{number:02x}.json.prev"))
 }
 
-/// What a writer calls a generation that it makes where locks do nothing: see `index/generation_claim.rs`.
+/// The name of a new generation while it is written where locks do not work: see `index/generation_claim.rs`.
 pub(crate) fn shard_claim(number: u8, generation: u64) -> PathBuf {
     PathBuf::from(format!("{INDEX}/.{number:02x}.{generation}.tmp"))
 }
@@ -128,7 +128,7 @@ pub(crate) fn blob(digest: &Digest) -> PathBuf {
     fan_out(BLOBS, digest, "")
 }
 
-/// What a symlink at `place` says that leads to a blob: a root that is moved as a whole keeps such links.
+/// The target of a symlink at `place` that leads to a blob. It is relative, so it survives a move of the whole root.
 pub(crate) fn blob_from(place: &Path, digest: &Digest) -> PathBuf {
     let up = place.components().skip(1).map(|_| "..");
     up.collect::<PathBuf>().join(blob(digest))
@@ -162,17 +162,17 @@ pub(crate) fn quarantine(digest: &Digest, tag: &str) -> PathBuf {
     Path::new(QUARANTINE).join(format!("{}.{tag}", digest.to_hex()))
 }
 
-/// Where something that is no blob is kept to look at: a damaged shard, `store.json`.
+/// Where a damaged file that is no blob is kept for inspection: a shard, `store.json`.
 pub(crate) fn quarantine_other(name: &str, tag: &str) -> PathBuf {
     Path::new(QUARANTINE).join(format!("{name}.{tag}"))
 }
 
-/// A file that stood in a view's folder and that no entry has there. Nothing says what it should have been.
+/// A file that was in a view's folder but belongs to no entry. Nothing says what it should have been.
 pub(crate) fn quarantine_stranger(tag: &str) -> PathBuf {
     quarantine_other(STRANGER, tag)
 }
 
-/// A blob in `trash/`, under its name and the time at which it was put there.
+/// A blob in `trash/`, named after its digest and the time it was put there.
 pub(crate) fn trash(digest: &Digest, trashed_ms: u64) -> PathBuf {
     Path::new(TRASH).join(format!("{}.{trashed_ms}", digest.to_hex()))
 }
@@ -182,39 +182,39 @@ pub(crate) fn fan_out_folders(folder: &str) -> impl Iterator<Item = PathBuf> {
     (0..=u8::MAX).map(move |first| PathBuf::from(format!("{folder}/{SHA256}/{first:02x}")))
 }
 
-/// The key of what is brought in, by what that is.
+/// The key of a partial, from the description of what is fetched.
 pub(crate) fn partial_key(what: &str) -> String {
     format!("{:.KEY_DIGITS$x}", Digest::sha256_of(what.as_bytes()))
 }
 
-/// What was brought so far under a [`partial_key`].
+/// The folder of a partial; `key` is a [`partial_key`].
 pub(crate) fn partial(key: &str) -> PathBuf {
     debug_assert!(is_hex(key, KEY_DIGITS), "{key:?} is no key");
     Path::new(PARTIALS).join(key)
 }
 
-/// The key of an id, under which its uses are noted.
+/// The key under which the uses of an id are noted.
 pub(crate) fn use_key(id: &str) -> String {
     format!("{:.KEY_DIGITS$x}", Digest::sha256_of(id.as_bytes()))
 }
 
-/// One of the notes that an id is used: there is more than one when their writers may not write each other's.
+/// A note that an id is used. There is more than one if their writers may not write each other's.
 pub(crate) fn use_note(key: &str, number: u32) -> PathBuf {
     debug_assert!(is_hex(key, KEY_DIGITS), "{key:?} is no key");
     PathBuf::from(format!("{USES}/{key}.{number}"))
 }
 
-/// Locked by the worker of a reference; says meanwhile how far it has come.
+/// The file that the worker of a reference locks, and in which it reports its progress.
 pub(crate) fn lock_fetch(reference: &str) -> PathBuf {
     PathBuf::from(format!("{LOCKS}/{FETCH}/{:.KEY_DIGITS$x}", Digest::sha256_of(reference.as_bytes())))
 }
 
-/// Where those are.
+/// The folder of these files.
 pub(crate) fn locks_fetch() -> PathBuf {
     PathBuf::from(format!("{LOCKS}/{FETCH}"))
 }
 
-/// Locked twice at open, to see whether locks work here.
+/// Locked twice at open, to find out whether locks work here.
 pub(crate) fn lock_probe() -> PathBuf {
     PathBuf::from("locks/probe")
 }
@@ -231,7 +231,7 @@ pub(crate) fn lock_shard(number: u8) -> PathBuf {
     PathBuf::from(format!("locks/index/{number:02x}"))
 }
 
-/// A readable folder name for an id: no two ids share one on any file system, because the hash of the id is in it.
+/// A readable folder name for an id. No two ids share one on any file system, because it contains the hash of the id.
 fn slug(id: &str) -> String {
     let hash = format!("{:.16x}", Digest::sha256_of(id.as_bytes()));
     let readable: String = id
@@ -249,7 +249,7 @@ fn slug(id: &str) -> String {
     }
 }
 
-/// Whether text is a plain path below something: names with one `/` between them, nothing that leads elsewhere.
+/// Whether the text is a plain relative path: names separated by single slashes, nothing that leads elsewhere.
 pub(crate) fn is_plain_path(text: &str) -> bool {
     let plain = |part: Component<'_>| matches!(part, Component::Normal(_));
     !text.contains('\0')
@@ -257,18 +257,18 @@ pub(crate) fn is_plain_path(text: &str) -> bool {
         && Path::new(text).components().all(plain)
 }
 
-/// What a path below the root is to the store.
+/// What a path below the root means to the store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Place {
-    /// Below `views/`, where the store shows artifacts.
+    /// Below `views/`, where engines open artifacts.
     Views,
-    /// The root itself, or the store's own: nobody else's paths go here.
+    /// The root itself, or a path that the store reserves for itself.
     Own,
-    /// Anywhere else: an artifact that somebody put below the root.
+    /// Anywhere else: for artifacts that users put below the root.
     Free,
 }
 
-/// Tells what a path relative to the root is to the store.
+/// Returns what a path relative to the root means to the store.
 pub(crate) fn place(relative: &Path) -> Place {
     match classify(relative) {
         Thing::Foreign => Place::Free,
@@ -310,9 +310,9 @@ mod tests {
             "trash/a",
             "CACHEDIR.TAG",
             "cachedir.tag",
-            "Views/a/b", // where upper case is lower case, a view that no sweep would know for one
+            "Views/a/b", // if the file system ignores case, a view that no sweep would recognize
             "partials/x",
-            ".0123456789abcdef.tmp", // which a collection removes
+            ".0123456789abcdef.tmp", // which a sweep removes
             "../x",
             "/x",
         ] {

@@ -1,4 +1,4 @@
-//! Leases: "in use now", for as long as the guard lives.
+//! Leases: an artifact is in use for as long as the guard lives.
 
 use std::ops::Deref;
 use std::path::Path;
@@ -14,15 +14,15 @@ use crate::layout;
 use crate::store::Store;
 
 /// Keeps an artifact from being removed, evicted or collected while it lives: its blobs, all files of a tree, and its
-/// view, also when the entry is given new content or is removed meanwhile.
+/// view, even if the entry is removed or gets new content in the meantime.
 ///
-/// It is a shared lock on the artifact's root blob, so the kernel ends it when the process ends, however it does. Clones are
-/// the same lease, which ends with the last of them.
+/// It is a shared lock on the artifact's root blob, so the kernel releases it when the process ends, however it ends.
+/// Clones share one lease, which ends when the last of them is dropped.
 ///
-/// A child process that is forked and calls no `exec` has a copy of the lease. To drop that does not end the lease; when the
-/// parent drops its own, or has ended by itself, the child's no longer protects anything, so a child takes a lease of its own.
-/// If the parent is killed, the lock stays until the child has ended too. A lease does not keep root from changing the
-/// file by hand.
+/// A child process that is forked without `exec` has a copy of the lease. Dropping the copy does not end the lease.
+/// Once the parent drops its own or exits normally, the child's copy no longer protects anything, so a child should
+/// take its own lease. If the parent is killed, the lock stays until the child has ended too. A lease does not keep
+/// root from changing the file by hand.
 #[must_use = "a dropped Lease no longer protects its model"]
 #[derive(Clone, Debug)]
 pub struct Lease {
@@ -42,9 +42,9 @@ pub(crate) fn lease(store: &Store, id: &str) -> Result<Lease> {
         let record = store.require(id)?;
         let not_staged = Error::NotStaged { id: id.to_owned(), path: record.entry.local_path.clone() };
         let taken = take(store, record.clone())?;
-        // Again, now that the lock is held. A sweep that has seen neither the record nor a lease may go on to take
-        // the view, or files of the tree; and the view of a tree that is being staged anew may be half made. A
-        // record that is there now is whole, and no sweep takes anything of it that does not see the lock.
+        // Read the record again, now that the lock is held. A sweep that saw neither the record nor a lease may still
+        // be removing the view or files of the tree, and the view of a tree that is being staged again may be
+        // incomplete. A record that exists now is complete, and any sweep that could remove parts of it sees the lock.
         let now = store.require(id)?;
         match taken {
             Some(lease) if now.is_same_content(&record) => {
@@ -53,19 +53,19 @@ pub(crate) fn lease(store: &Store, id: &str) -> Result<Lease> {
                 return Ok(lease);
             }
             _ if now == record => {
-                store.ensure_usable(&now)?; // which may know better why it cannot be used
+                store.ensure_usable(&now)?; // gives a better error if it can
                 return Err(not_staged);
             }
-            _ => {} // removed, given new content or used just now
+            _ => {} // just removed, used or given new content
         }
     }
 }
 
-/// Takes a lock on the root blob of what `record` names; `None` if there is no blob, or not any more. It protects the
-/// artifact if the record is still there afterwards.
+/// Locks the root blob of the artifact of `record`; `None` if there is no blob, or no longer one. The lock protects the
+/// artifact if the record still exists afterwards.
 fn take(store: &Store, record: Record) -> Result<Option<Lease>> {
     let root = &store.root;
-    // What a registered path shows is no blob, though one of the same digest may be here.
+    // A registered path has no blob, although a blob with the same digest may exist.
     let (ArtifactKind::File | ArtifactKind::Tree, Some(digest)) = (record.kind, record.entry.digest) else {
         return Ok(None);
     };
@@ -74,8 +74,8 @@ fn take(store: &Store, record: Record) -> Result<Option<Lease>> {
         let Some(file) = root.open_file(&name)? else { return Ok(None) };
         let opened = meta_of(&file).map_err(|e| root.fail("look at", &name, e))?;
         let lock = lock_open_file(root, file, &name, "a blob", Hold::Shared, store.settings.lock_wait)?;
-        // A sweep may have taken the blob while we opened or waited, and a stage may have brought it again: a lock on
-        // the old inode protects nothing.
+        // A sweep may have removed the blob while we opened it or waited, and a `stage` may have stored it again: a
+        // lock on the old inode protects nothing.
         if root.meta(&name)?.is_some_and(|named| named.same_inode(&opened)) {
             return Ok(Some(Lease { held: Arc::new(Held { store: store.clone(), record, _lock: lock }) }));
         }
@@ -83,7 +83,7 @@ fn take(store: &Store, record: Record) -> Result<Option<Lease>> {
 }
 
 impl Lease {
-    /// What an engine opens.
+    /// The path that an engine opens.
     #[must_use]
     pub fn local_path(&self) -> &Path {
         &self.record().entry.local_path
@@ -101,37 +101,38 @@ impl Lease {
         &self.held.record
     }
 
-    /// Notes that the model is still used, for the policies that go by it: at most once an hour, not durably, and never
-    /// failing. Taking the lease has noted it; a lease that lasted for weeks notes it again before it ends. Returns whether
-    /// it was recorded.
+    /// Records that the model is still used, for policies that depend on it: at most once an hour, not durably, and
+    /// without ever failing. Taking the lease already records a use; a lease that lasts for weeks should record one
+    /// again before it ends. Returns whether the use was recorded.
     pub fn touch(&self) -> bool {
         let store = &self.held.store;
         store.record(&self.entry().id).ok().flatten().is_some_and(|record| store.touch(&record))
     }
 
-    /// The bytes of a file artifact, mapped read-only. They are those of the blob, whatever happens to its view.
+    /// Maps the bytes of a file artifact read-only. They are the blob's bytes, whatever happens to its view.
     ///
-    /// Reading them cannot fail but by a read error of the disk, or if the blob is cut: by the user it belongs to, who in a
-    /// group's root may be another than this one, or by root. Both end the process with SIGBUS, as they do for every program
-    /// that maps its data. A lease keeps other processes of the catalog from taking the blob, but it keeps nobody from writing
-    /// to a file of their own: a caller that does not trust the owner reads the file at
+    /// Reading them fails only on a disk error or if the blob is truncated, by root or by the user who owns it, who may
+    /// be another user in a root shared by a group. Either ends the process with SIGBUS, as in every program that maps
+    /// its data. A lease keeps other processes of the catalog from removing the blob, but it does not keep users from
+    /// writing to their own files: a caller that does not trust the owner should read the file at
     /// [`local_path`](Lease::local_path) instead. A tree has no bytes of its own: see [`map_file`](Lease::map_file).
     pub fn map(&self) -> Result<ModelMap<'_>> {
         Ok(ModelMap { map: self.map_whole()?, _lease: self })
     }
 
-    /// The bytes of one file of a tree, as [`map`](Lease::map) has them. `path` is where the file is in the tree, with `/`
-    /// between the parts.
+    /// Maps the bytes of one file of a tree, like [`map`](Lease::map). `path` is the file's path in the tree, with `/`
+    /// as separator.
     pub fn map_file(&self, path: &str) -> Result<ModelMap<'_>> {
         Ok(ModelMap { map: self.map_part(path)?, _lease: self })
     }
 
-    /// [`map`](Lease::map) as a value that holds the lease: an engine keeps it in a struct of its own.
+    /// Like [`map`](Lease::map), but the returned value owns the lease, so that an engine can keep it in a struct.
     pub fn into_map(self) -> Result<OwnedMap> {
         Ok(OwnedMap { map: self.map_whole()?, lease: self })
     }
 
-    /// [`map_file`](Lease::map_file) as a value that holds the lease. For several files of a tree, clone the lease.
+    /// Like [`map_file`](Lease::map_file), but the returned value owns the lease. For several files of a tree, clone
+    /// the lease.
     pub fn into_map_file(self, path: &str) -> Result<OwnedMap> {
         Ok(OwnedMap { map: self.map_part(path)?, lease: self })
     }
@@ -171,7 +172,7 @@ impl AsRef<Path> for Lease {
     }
 }
 
-/// The bytes of a leased model; see [`Lease::map`].
+/// The mapped bytes of a leased model; see [`Lease::map`].
 #[derive(Debug)]
 pub struct ModelMap<'a> {
     map: Map,
@@ -192,10 +193,10 @@ impl AsRef<[u8]> for ModelMap<'_> {
     }
 }
 
-/// The bytes of a leased model, and the lease; see [`Lease::into_map`].
+/// The mapped bytes of a leased model, and its lease; see [`Lease::into_map`].
 #[derive(Debug)]
 pub struct OwnedMap {
-    map: Map, // dropped first: what is mapped stays protected
+    map: Map, // dropped before the lease, so mapped bytes are always protected
     lease: Lease,
 }
 
@@ -229,9 +230,9 @@ mod tests {
     use crate::fs::Durability;
     use crate::{FsCatalog, ModelRef, StageOptions};
 
-    /// A sweep takes the blob while a lease waits for it, and the same bytes are staged again under another inode: all
-    /// that the lease looks at by name is as it was, and its lock is on the inode that is gone.
-    // Red when `take` does not compare inodes: the next sweep then takes what is leased.
+    /// A sweep removes the blob while a lease waits for it, and the same bytes are staged again with another inode.
+    /// Everything that the lease looks up by name is as before, but its lock is on the inode that is gone.
+    // Red when `take` does not compare inodes: the next sweep then removes a leased blob.
     #[test]
     fn a_lease_that_waited_for_a_sweep_is_on_the_blob_that_is_there_now() {
         let dir = tempfile::tempdir().unwrap();
@@ -247,7 +248,7 @@ mod tests {
         };
         std::thread::scope(|scope| {
             let leasing = scope.spawn(|| catalog.lease("a").unwrap());
-            std::thread::sleep(Duration::from_millis(100)); // it has opened the blob by now, and waits
+            std::thread::sleep(Duration::from_millis(100)); // it has opened the blob by now and is waiting
             let trashed = blob::to_trash(&store.root, &digest).unwrap();
             store.root.remove_file(&trashed).unwrap();
             stage();

@@ -1,9 +1,9 @@
-//! Progress of long work, told while it goes on.
+//! Progress of long work, reported while it runs.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Told of the progress of long work. Called from worker threads, often: keep it short.
+/// Receives progress events of long work. It is called from worker threads, and often: keep it short.
 ///
 /// ```
 /// use catalog_core::{Event, ModelRef, StageOptions};
@@ -17,95 +17,95 @@ use std::time::Duration;
 /// # Ok::<(), catalog_core::Error>(())
 /// ```
 pub trait Observer: Send + Sync {
-    /// Something happened.
+    /// Handles an event.
     fn on(&self, event: &Event<'_>);
 }
 
-/// What an [`Observer`] is told.
+/// An event that an [`Observer`] receives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Event<'a> {
     /// Work begins.
     #[non_exhaustive]
     Started {
-        /// What is worked on: a reference or a path, or a count of them.
+        /// The work: a reference or a path, or a count of them.
         what: &'a str,
-        /// How much there is to read. A source that changes makes this wrong.
+        /// How many bytes there are to read. Wrong if the source changes.
         bytes_total: u64,
     },
-    /// This many more bytes were read and hashed, since the last call.
+    /// More bytes were read and hashed since the last event.
     #[non_exhaustive]
     Advanced {
         /// How many.
         bytes: u64,
     },
-    /// Another process works on the same reference, and is waited for. What it has said of itself; zeros when it has not
-    /// yet.
+    /// Another process works on the same reference, and this one waits for it. The numbers are what the other process
+    /// has reported; zero if it has not reported yet.
     #[non_exhaustive]
     Waiting {
         /// The reference.
         what: &'a str,
-        /// How much it has read.
+        /// How many bytes it has read.
         bytes_done: u64,
-        /// How much there is.
+        /// How many bytes there are in all.
         bytes_total: u64,
-        /// How fast it reads.
+        /// How fast it reads, in bytes per second.
         bytes_per_s: u64,
     },
-    /// An earlier attempt was interrupted; what it has brought is not fetched again.
+    /// An earlier attempt was interrupted; the bytes that it fetched are not fetched again.
     #[non_exhaustive]
     Resumed {
         /// The file.
         what: &'a str,
-        /// How much of it is here.
+        /// How many of its bytes are here.
         bytes: u64,
     },
-    /// Bytes that were fetched have another digest than was named: the file is fetched once more.
+    /// The fetched bytes do not have the expected digest: the file is fetched once more.
     #[non_exhaustive]
     Refetching {
         /// The file.
         what: &'a str,
     },
-    /// The source was not asked whether a reference means something else by now; what is here is given.
+    /// The source was not asked whether the reference has changed; the caller gets what is here.
     #[non_exhaustive]
     NotAsked {
         /// The reference.
         what: &'a str,
-        /// Why not.
+        /// The reason.
         why: &'a str,
     },
-    /// That a model is used cannot be noted here, by this user: a collection takes it for one that is not. Told once by a
-    /// handle.
+    /// This user may not note here that a model is used, so `gc` takes it for unused. Reported once per handle.
     #[non_exhaustive]
     UseNotNoted {
         /// Its id.
         what: &'a str,
     },
-    /// A server gave no answer, or half of one. It is asked again.
+    /// A server gave no response, or an incomplete one. It is asked again.
     #[non_exhaustive]
     Retrying {
-        /// What was asked for.
+        /// The request.
         what: &'a str,
-        /// What came of it.
+        /// What went wrong.
         why: &'a str,
-        /// How long it waits before.
+        /// How long the wait before the retry is.
         after: Duration,
     },
-    /// A server gives nothing that can be used, and another one is asked, which has to have the same: a mirror, or the origin.
+    /// A server returns nothing usable, and another that must have the same content is asked instead: a mirror, or the
+    /// origin.
     #[non_exhaustive]
     AskedElsewhere {
-        /// The server that is left.
+        /// The server that failed.
         what: &'a str,
-        /// What came of it.
+        /// What went wrong.
         why: &'a str,
     },
-    /// Every byte was read; what was brought in is being made durable.
+    /// Every byte was read; the ingested files are being made durable.
     Syncing,
-    /// The work that was started last has ended, well or not.
+    /// The work that was started last has ended, successfully or not.
     Finished,
 }
 
-/// Says nothing.
+/// Ignores all events.
 impl Observer for () {
     fn on(&self, _: &Event<'_>) {}
 }

@@ -1,24 +1,25 @@
-//! Bytes that can be read from anywhere: a file of this machine, a server that gives ranges.
+//! Bytes that can be read at any offset: a local file, or a file on a server that supports ranges.
 
 use std::io;
 use std::ops::Range;
 use std::sync::Arc;
 
-/// Something of a known size whose parts can be read in any order, by several threads at once.
+/// Content of a known size whose parts can be read in any order, by several threads at once.
 pub trait ReadAt: Send + Sync {
-    /// What it is called, for messages.
+    /// The name, for messages.
     fn name(&self) -> String;
-    /// How large it is, in bytes.
+    /// The size in bytes.
     fn size_bytes(&self) -> u64;
-    /// Fills the whole buffer with the bytes from this offset on. An end before that is an error.
+    /// Fills the whole buffer with the bytes starting at `offset`. It is an error if the content ends before that.
     fn read_exact_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()>;
 
-    /// Reads a range in order. `take` gets it in pieces of the size of `buffer`, the last one as long as what is left; an error
-    /// of it ends the reading, and is returned. A server can be asked for the range as a whole.
+    /// Reads a range in order. `take` gets it in pieces of the size of `buffer`, except the last, which may be shorter.
+    /// An error of `take` ends the read and is returned. An implementation may request the whole range from a server at
+    /// once.
     ///
-    /// [`Unsupported`](io::ErrorKind::Unsupported): what was taken is right, and the rest could not be had because there are no
-    /// ranges, which is known from then on. [`connections`](ReadAt::connections) is 1, and the next call reads from one stream:
-    /// for nothing, if its range begins where the one before has ended; else it skips forward, or begins anew.
+    /// [`Unsupported`](io::ErrorKind::Unsupported): the pieces so far are right, but the server turned out not to
+    /// support ranges. From then on [`connections`](ReadAt::connections) is 1, and the next call reads from one stream:
+    /// at no extra cost if its range begins where the previous one ended; otherwise it skips forward or starts over.
     fn read_range(
         &self,
         range: Range<u64>,
@@ -38,26 +39,28 @@ pub trait ReadAt: Send + Sync {
         Ok(())
     }
 
-    /// How many ranges are best read at the same time.
+    /// How many ranges to read at the same time for the best speed.
     fn connections(&self) -> usize {
         1
     }
 
-    /// Told that so many of its bytes are here already, from an earlier attempt, and are not asked for again.
+    /// Called when `bytes` of its bytes are here from an earlier attempt and will not be read again.
     fn resumes(&self, _bytes: u64) {}
 
-    /// Told that all of it is read once more, because its bytes did not have the digest that was named.
+    /// Called when all of it will be read once more, because the bytes did not have the expected digest.
     fn starts_over(&self) {}
 
-    /// What each MiB of it is, by the word of somebody who has read it before: the BLAKE3 chaining values of its groups, if it has
-    /// more than one. `None`: nobody has said it. Asked for once, when the first of its bytes are wanted.
+    /// The BLAKE3 chaining values of its groups of 1 MiB, if it has more than one group, as recorded by someone who
+    /// read it before. `None` if nobody recorded them. Called once, when the first bytes are needed.
     ///
-    /// It is advice: a group that does not fit is read again, and the whole is checked against its digest whatever was said.
+    /// They are only a hint: a group that does not match is read again, and the whole is checked against its digest in
+    /// any case.
     fn group_values(&self) -> Option<Vec<[u8; 32]>> {
         None
     }
 
-    /// Told that bytes that it has just given are not what [`group_values`](ReadAt::group_values) says, and are read again.
+    /// Called when bytes that it has just returned do not match [`group_values`](ReadAt::group_values) and will be read
+    /// again.
     fn gave_wrong(&self, _range: Range<u64>) {}
 }
 

@@ -1,10 +1,11 @@
-//! How tests say that they do nothing here: unit tests, and by `#[path]` those in `tests/`.
+//! How tests report that they are skipped: unit tests, and by `#[path]` the tests in `tests/`.
 
 use std::io::Write as _;
 
-/// Says why a test does nothing here. Where everything that the tests need is installed, that is a failure.
+/// Reports why a test is skipped. It fails the test if `CATALOG_TEST_NO_SKIP` promises that everything the tests need
+/// is installed.
 pub(crate) fn skip(why: &str) {
     assert!(std::env::var_os("CATALOG_TEST_NO_SKIP").is_none(), "skipped, and CATALOG_TEST_NO_SKIP is set: {why}");
-    // Not `println`, which the test harness keeps to itself when the test passes.
+    // Not `println`, which the test harness hides if the test passes.
     let _ = std::io::stderr().write_all(format!("skipped: {why}\n").as_bytes());
 }

@@ -1,10 +1,10 @@
-//! Sums of sizes. Those in records and manifests, and those of sparse files, may be near the largest number.
+//! Sums of sizes. The sizes in records and manifests, and of sparse files, may be close to the largest integer.
 
 use std::borrow::Borrow;
 
 /// Iterators of sizes.
 pub(crate) trait SumBytes: Iterator {
-    /// All of them together, or the largest number when they are more.
+    /// The sum, or `u64::MAX` if it does not fit.
     fn sum_bytes(self) -> u64;
 }
 

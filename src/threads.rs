@@ -1,5 +1,5 @@
-//! Threads, where the system may refuse them: a user's limit of processes (`ulimit -u`), a container's. The work is then
-//! done on the thread that asks for it.
+//! Threads, which the system may refuse to start: because of a user's process limit (`ulimit -u`) or a container's. The
+//! work then runs on the calling thread.
 
 use std::cell::Cell;
 use std::error::Error as _;
@@ -11,10 +11,10 @@ use std::time::Duration;
 
 use rayon::ThreadPoolBuilder;
 
-/// How long threads that somebody else has started may take to answer.
+/// How long to wait for an answer from threads that another part of the program started.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// Starts a thread. Unlike [`Scope::spawn`], it does not panic when there can be none; `work` is then gone.
+/// Starts a thread. Unlike [`Scope::spawn`], it returns an error if the system refuses; `work` is then dropped.
 pub(crate) fn spawn<'scope, T: Send + 'scope>(
     scope: &'scope Scope<'scope, '_>,
     work: impl FnOnce() -> T + Send + 'scope,
@@ -22,11 +22,11 @@ pub(crate) fn spawn<'scope, T: Send + 'scope>(
     Builder::new().spawn_scoped(scope, work).inspect_err(|error| tracing::debug!(%error, "no thread can be started"))
 }
 
-/// Has to come before whatever uses rayon on a thread: rayon starts its threads when it is first used, and panics, then and
-/// ever after, when it could not.
+/// Must be called on a thread before it uses rayon: rayon starts its threads at the first use and, if it cannot, panics
+/// then and at every later use.
 ///
-/// A thread that comes here when there are none becomes a pool of its own, of itself alone. Not one for all: what another
-/// thread gives to that would wait for this one to come back to rayon.
+/// If there are no rayon threads, the calling thread becomes a pool of just itself. There is no single fallback pool
+/// for all threads: work that another thread gives to it would wait until this thread calls rayon again.
 pub(crate) fn ready_for_rayon() {
     thread_local! {
         static IS_ALONE: Cell<bool> = const { Cell::new(false) };
@@ -35,35 +35,36 @@ pub(crate) fn ready_for_rayon() {
         return;
     }
     match ThreadPoolBuilder::new().num_threads(1).use_current_thread().build() {
-        // It would end with its handle; this thread may need it as long as it lives.
+        // Dropping the handle would end the pool; this thread may need it as long as it lives.
         Ok(pool) => std::mem::forget(pool),
         Err(error) => tracing::warn!(%error, "rayon cannot be made to do with one thread"),
     }
     IS_ALONE.set(true);
 }
 
-/// Whether this process has rayon's threads, which are started when there are none.
+/// Whether this process has rayon's threads; starts them if nobody has yet.
 fn has_pool() -> bool {
     static START: LazyLock<Start> = LazyLock::new(|| match ThreadPoolBuilder::new().build_global() {
         Ok(()) => Start::By(std::process::id()),
-        // One of the two ways to fail has a cause; the other is that it has been started already, if not by a parent.
+        // Of the two possible errors only "no thread" has a source; the other says that the pool exists already, in
+        // this process or inherited from a parent.
         Err(error) if error.source().is_some() => Start::Failed,
         Err(_) => Start::BySomebody,
     });
-    /// The process in which they have answered, or 0.
+    /// The ID of the process in which they have answered, or 0.
     static ANSWERED_IN: AtomicU32 = AtomicU32::new(0);
 
     let this = std::process::id();
     let known = match *START {
-        Start::Failed => return false, // rayon tries once
+        Start::Failed => return false, // rayon tries only once
         Start::By(process) => process,
         Start::BySomebody => ANSWERED_IN.load(Ordering::Relaxed),
     };
-    // A child that was forked from the process that has them has none, and would wait for ever.
+    // A child forked from the process that started them has none, and would wait for ever.
     if known != 0 {
         return known == this;
     }
-    // That they do not answer is not kept: they may be busy just now.
+    // Do not remember that they did not answer: they may only be busy.
     let is_there = answers();
     if is_there {
         ANSWERED_IN.store(this, Ordering::Relaxed);
@@ -73,20 +74,19 @@ fn has_pool() -> bool {
 
 /// How rayon's threads were started.
 enum Start {
-    /// By this process.
+    /// By the process with this ID.
     By(u32),
-    /// By the rest of the program, or by a parent.
+    /// By another part of the program, or by a parent process.
     BySomebody,
-    /// There was no room for a thread.
+    /// Not at all: the system refused a thread.
     Failed,
 }
 
-/// Whether rayon's threads are there. When they are very busy they may seem not to be, and the thread that asks does without
-/// them.
+/// Whether rayon's threads exist. If they are very busy they may seem not to, and the caller then works without them.
 fn answers() -> bool {
     let (sender, receiver) = mpsc::channel();
     rayon::spawn(move || {
-        let _ = sender.send(()); // nobody may wait any more
+        let _ = sender.send(()); // the receiver may have given up
     });
     receiver.recv_timeout(PATIENCE).is_ok()
 }

@@ -1,6 +1,6 @@
 //! Enums whose values are plain words: the same word in JSON, in tables, on the command line and in the index.
 
-/// Text that is none of the words that were possible.
+/// The error for text that is not one of the possible words.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{text:?} is no {what}; write {words}")]
 pub struct UnknownWord {
@@ -19,7 +19,7 @@ impl UnknownWord {
     }
 }
 
-/// Gives an enum `ALL`, `Display` and `FromStr`; and with `Variant => "word"` also `as_str`.
+/// Gives an enum `ALL`, `Display` and `FromStr`; with `Variant => "word"` also `as_str`.
 macro_rules! words {
     ($type:ident, $what:literal, { $($variant:ident => $word:literal),* $(,)? }) => {
         impl $type {
@@ -73,7 +73,7 @@ mod tests {
 
     use crate::*;
 
-    /// Every word is read back, and is the word in JSON.
+    /// Checks that every word parses back, and is the same in JSON.
     fn check<T: Copy + Debug + Display + FromStr<Err = UnknownWord> + PartialEq + Serialize>(all: &[T]) {
         assert!(all.len() > 1);
         for value in all {

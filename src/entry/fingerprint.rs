@@ -1,8 +1,9 @@
-//! What tells whether the files of a tree or of a view are still as they were.
+//! Detects whether the files of a tree or a view have changed.
 
 use super::{SourceStamp, Stamp};
 
-/// The hash of the paths of all files, each with the text of its stamp. It is recorded, so those texts stay as they are.
+/// The hash of the paths of all files, each with the text of its stamp. It is recorded on disk, so these texts must not
+/// change.
 pub(crate) fn fingerprint<'f>(files: impl IntoIterator<Item = (&'f str, String)>) -> String {
     let mut hasher = blake3::Hasher::new();
     for (path, stamp) in files {
@@ -28,7 +29,7 @@ impl SourceStamp {
 mod tests {
     use super::*;
 
-    // Red when any of it is written in another way: every tree that was staged before is read again, and every copied view.
+    // Red when any part is formatted differently: every tree staged before, and every copied view, would be read again.
     #[test]
     fn a_fingerprint_is_what_earlier_versions_have_recorded() {
         let stamp = Stamp { inode: 1, size_bytes: 2, mtime_ns: -3 };

@@ -1,4 +1,4 @@
-//! What the catalog knows of a model: the five-field entry that callers build, and the record that holds it.
+//! What the catalog knows about a model: the five-field entry that callers build, and the record that contains it.
 
 mod fingerprint;
 mod json;
@@ -16,7 +16,7 @@ use crate::error::{Error, Result};
 use crate::excerpt::excerpt;
 use crate::words::words;
 
-/// How exact a record knows when its entry was last used: a use within this time of the recorded one is not recorded.
+/// The precision of the last use in a record: a use within this time of the recorded one is not recorded.
 pub(crate) const TOUCH_INTERVAL: Duration = Duration::from_secs(3600);
 
 /// The longest id, in bytes of UTF-8.
@@ -29,7 +29,7 @@ pub enum LifecycleState {
     /// In use or ready for use.
     #[default]
     Active,
-    /// On its way out: still here, and the first that a policy takes.
+    /// On its way out: still here, but the first that a policy evicts.
     Retired,
 }
 
@@ -43,7 +43,7 @@ words!(LifecycleState, "lifecycle state", {
 pub struct CatalogEntry {
     /// Opaque UTF-8, 1 to 1024 bytes, no control characters, compared byte by byte.
     pub id: String,
-    /// The file or directory that an engine opens; absolute in what the catalog returns.
+    /// The file or directory that an engine opens; always absolute in entries that the catalog returns.
     pub local_path: PathBuf,
     /// Active or retired.
     pub lifecycle: LifecycleState,
@@ -62,7 +62,7 @@ pub enum ArtifactKind {
     File,
     /// A directory of files.
     Tree,
-    /// A path that was recorded before anything was staged there.
+    /// A path that was recorded although nothing was staged there.
     Registered,
 }
 
@@ -72,14 +72,14 @@ words!(ArtifactKind, "kind of artifact", {
     Registered => "registered",
 });
 
-/// How far the content can be trusted to be what it was said to be.
+/// How far the content can be trusted to be what it claims to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
 pub enum TrustState {
-    /// Its digest was given beforehand, and matched.
+    /// Its digest was known beforehand, and matched.
     Verified,
-    /// It was hashed, and there was nothing to compare the digest with.
+    /// It was hashed, but there was no expected digest.
     Warned,
     /// It was never hashed.
     Unverified,
@@ -91,18 +91,18 @@ words!(TrustState, "trust state", {
     Unverified => "unverified",
 });
 
-/// How bytes got to where they are.
+/// How a file was made from another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
 pub enum LinkMode {
-    /// A second name of the same inode: no bytes, no blocks.
+    /// A second name of the same inode: it needs no bytes and no blocks.
     Hardlink,
-    /// A symlink to the blob: on an overlay, where a hardlink of a file of a lower layer copies all of it up.
+    /// A symlink to the blob, used on an overlay, where hardlinking a file of a lower layer would copy all of it up.
     Symlink,
-    /// An inode of its own that shares its blocks until one of the two is written.
+    /// A new inode that shares its blocks until one of the two is written.
     Reflink,
-    /// An inode and blocks of its own.
+    /// A new inode with its own blocks.
     Copy,
 }
 
@@ -114,20 +114,20 @@ words!(LinkMode, "link mode", {
 });
 
 impl LinkMode {
-    /// Whether a view is the blob itself, whose stamp then speaks for both, and no file of its own.
+    /// Whether a view is the blob itself, so that the blob's stamp covers both, and not a separate file.
     pub(crate) fn is_the_blob(self) -> bool {
         matches!(self, LinkMode::Hardlink | LinkMode::Symlink)
     }
 }
 
-/// A file as it was when its bytes were last read in full: same stamp, same bytes, unless somebody set the clock of
-/// the file back on purpose.
+/// Identifies a file's state when its bytes were last read in full: the same stamp means the same bytes, unless someone
+/// set the modification time back on purpose.
 ///
-/// There is no change time in it, because every new hardlink changes that, and no device number, because that changes
+/// It contains no change time, because every new hardlink changes that, and no device number, because that changes
 /// between mounts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Stamp {
-    // Sorted by name, as in the text of a record; so are the fields of a source and of a pin.
+    // Sorted by name, as in the text of a record; so are the fields of `Provenance` and `Pin`.
     /// The inode number.
     pub inode: u64,
     /// The modification time in nanoseconds since the Unix epoch.
@@ -136,11 +136,12 @@ pub struct Stamp {
     pub size_bytes: u64,
 }
 
-/// A source as it was when it was read.
+/// Identifies a source's state when it was read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct SourceStamp {
     pub(crate) stamp: Stamp,
-    /// Its change time, which nobody can set back: other bytes with the same size and modification time show in it.
+    /// Its change time, which no user can set back: it shows that the bytes changed even if size and modification time
+    /// are the same.
     pub(crate) changed_ns: i128,
 }
 
@@ -148,34 +149,35 @@ pub(crate) struct SourceStamp {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Provenance {
-    // The first in the order of its name on disk.
-    /// The local file's change time when it was staged, in nanoseconds since the Unix epoch; `None` when there is no stamp.
+    // Comes first because the fields are sorted by their names on disk.
+    /// The local file's change time when it was staged, in nanoseconds since the Unix epoch; `None` if there is no
+    /// stamp.
     #[serde(default)]
     pub(crate) changed_ns: Option<i128>,
-    /// The BLAKE3 hash of the paths, stamps and change times of all files of a tree when they were staged; `None` for a
-    /// file, and when one of them was still young. Of something that was fetched, that of the patterns by which its files were
-    /// selected; `None` for all files.
+    /// For a tree: the BLAKE3 hash of the paths, stamps and change times of all files when they were staged; `None` if
+    /// one of them had just been changed. For something fetched: the hash of the patterns that selected its files;
+    /// `None` for all files. `None` for a local file.
     #[serde(default)]
     pub(crate) fingerprint: Option<String>,
-    /// The party that has named the digests of all its files beforehand, such as the server that it was fetched from.
+    /// The party that stated the digests of all its files beforehand, such as the server from which it was fetched.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub named_by: Option<String>,
-    /// What a reference that can move meant when it was staged: a commit, the digest of a manifest, a version. `None`
-    /// for one that has no such thing, such as a local path.
+    /// What a movable reference pointed to when it was staged: a commit, the digest of a manifest, a version. `None`
+    /// for a reference without such a thing, such as a local path.
     #[serde(default)]
     pub pinned: Option<String>,
     /// The reference's own string.
     pub reference: String,
-    /// The local file's stamp when it was staged; `None` for a tree, and for a file that was still young when it was
-    /// read, so that a later write could not be told apart.
+    /// The local file's stamp when it was staged; `None` for a tree, and for a file that had just been changed when it
+    /// was read, so that a later write might not show.
     pub stamp: Option<Stamp>,
-    /// What tells whether the origin still has this version, such as an `ETag`; `None` when it gave nothing of the kind.
+    /// A validator for whether the origin still has this version, such as an `ETag`; `None` if the origin gave none.
     #[serde(default)]
     pub validator: Option<String>,
 }
 
 impl Provenance {
-    /// From this reference, of which nothing more is known.
+    /// From this reference; nothing else is known.
     pub(crate) fn new(reference: impl Into<String>) -> Self {
         let reference = reference.into();
         Provenance {
@@ -194,35 +196,35 @@ impl Provenance {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Pin {
-    /// When it was set, in milliseconds since the Unix epoch.
+    /// When the pin was set, in milliseconds since the Unix epoch.
     pub created_ms: u64,
-    /// When it ends, in milliseconds since the Unix epoch; `None`: never.
+    /// When the pin expires, in milliseconds since the Unix epoch; `None`: never.
     pub expiry_ms: Option<u64>,
 }
 
 impl Pin {
-    /// Whether it holds at this time, in milliseconds since the Unix epoch.
+    /// Whether the pin holds at this time, in milliseconds since the Unix epoch.
     #[must_use]
     pub fn holds_at(&self, now_ms: u64) -> bool {
         self.expiry_ms.is_none_or(|expiry_ms| now_ms < expiry_ms)
     }
 }
 
-/// An entry and everything else that the catalog knows of it.
+/// An entry and everything else that the catalog knows about it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Record {
     /// The five fields of the contract.
     pub entry: CatalogEntry,
-    /// A file, a tree, or only a registered path.
+    /// Whether it is a file, a tree, or only a registered path.
     pub kind: ArtifactKind,
-    /// Bytes of all its files together, as an engine sees them.
+    /// The total size of its files in bytes, as an engine sees them.
     pub size_bytes: u64,
     /// How many files it has.
     pub files: u64,
-    /// How far the content is known to be right.
+    /// How far the content can be trusted.
     pub trust: TrustState,
-    /// How `local_path` was made from the blob; for a tree, the costliest way any of its files took.
+    /// How `local_path` was made from the blob; for a tree, the costliest mode that any of its files needed.
     pub view: Option<LinkMode>,
     /// Where it came from; `None` for a registered path.
     pub source: Option<Provenance>,
@@ -232,27 +234,28 @@ pub struct Record {
     pub updated_ms: u64,
     /// When it was retired, in milliseconds since the Unix epoch; `None` while it is active.
     pub retired_ms: Option<u64>,
-    /// When its path was last given out, in milliseconds since the Unix epoch, to the hour.
+    /// When its path was last handed out, in milliseconds since the Unix epoch, precise to the hour.
     pub last_used_ms: Option<u64>,
-    /// When a part of it was found to be damaged, in milliseconds since the Unix epoch; `None`: it is not known to be. It is
-    /// not given out until it was repaired or staged again.
+    /// When a part of it was found damaged, in milliseconds since the Unix epoch; `None`: no damage is known. A damaged
+    /// artifact is not handed out until it is repaired or staged again.
     pub damaged_ms: Option<u64>,
-    /// Further blobs that it needs, such as signatures of its content: they are kept as long as it is.
+    /// Further blobs that it needs, such as signatures of its content. They are kept as long as the record is.
     pub needs: BTreeSet<Digest>,
-    /// Users, beside the root's owner, to whom its blobs and its view belonged when they were stored or checked for it. What
-    /// an outboard says of a file of anybody else is not believed.
+    /// Users, besides the root's owner, who owned its blobs and its view when these were stored or checked. An outboard
+    /// that belongs to anyone else is not trusted.
     pub(crate) owners: BTreeSet<u32>,
-    /// What asks for it to be kept, by name.
+    /// The pins that keep it, by name.
     pub pins: BTreeMap<String, Pin>,
-    /// Where its content is as well, by its places, such as `oci://registry.example.org/models/llama3`: when it was last seen there,
-    /// in milliseconds since the Unix epoch.
+    /// Other places that have its content, such as `oci://registry.example.org/models/llama3`, and when it was last
+    /// seen there, in milliseconds since the Unix epoch.
     pub pushed: BTreeMap<String, u64>,
-    /// The hash of the paths and stamps of a view's files when they were made or checked last, unless it is made of hardlinks.
+    /// The hash of the paths and stamps of a view's files when they were last made or checked; `None` if the view
+    /// consists of hardlinks.
     pub(crate) view_fingerprint: Option<String>,
 }
 
 impl Record {
-    /// Whether both are of the same content at the same path; what is noted of it may differ.
+    /// Whether both describe the same content at the same path; other fields may differ.
     pub(crate) fn is_same_content(&self, other: &Record) -> bool {
         let content = |record: &Record| (record.kind, record.entry.digest);
         content(self) == content(other) && self.entry.local_path == other.entry.local_path

@@ -1,20 +1,20 @@
-//! Buffers that go from file to file: clearing a new one takes longer than hashing a small file.
+//! Buffers that are reused from file to file: clearing a new one takes longer than hashing a small file.
 
 use std::io::{self, Read};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// How much is read at a time. Larger reads cost no less, and the buffers of sixteen files stay in the processor's second
-/// cache.
+/// How much one read gets. Larger reads are no faster, and at this size the buffers of sixteen files stay in the
+/// processor's L2 cache.
 const CHUNK_BYTES: usize = 32 << 10;
 
-/// The buffers that no open file has. They are as large as was needed.
+/// The buffers that no open file uses. Their sizes differ.
 #[derive(Default)]
 pub(crate) struct Buffers(Mutex<Vec<Vec<u8>>>);
 
 impl Buffers {
-    /// For a file that has so many bytes, it is thought.
+    /// Returns a buffer for a file of about this size.
     pub(crate) fn take(&self, size_bytes: u64) -> Buffer<'_> {
-        // One more, so that the end of a small file shows in the first read.
+        // One byte more, so that the first read already shows the end of a small file.
         let wanted = usize::try_from(size_bytes).unwrap_or(usize::MAX).saturating_add(1).clamp(4 << 10, CHUNK_BYTES);
         let bytes = match self.lock().pop() {
             Some(bytes) if bytes.len() >= wanted => bytes,
@@ -28,7 +28,7 @@ impl Buffers {
     }
 }
 
-/// What was read last of a file.
+/// The bytes of a file that were read last.
 pub(crate) struct Buffer<'b> {
     buffers: &'b Buffers,
     bytes: Vec<u8>,
@@ -44,7 +44,7 @@ impl Buffer<'_> {
         self.bytes.get(..self.filled).unwrap_or_default()
     }
 
-    /// Replaces what it has by what a reader has next; by nothing at its end.
+    /// Replaces its content with the next bytes of a reader; empties it at the end.
     pub(crate) fn refill(&mut self, reader: &mut impl Read) -> io::Result<()> {
         self.filled = 0;
         self.filled = fill(reader, &mut self.bytes)?;
@@ -76,7 +76,7 @@ pub(super) fn fill(file: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize>
 mod tests {
     use super::*;
 
-    /// A reader that is interrupted, and gives less than it is asked for.
+    /// A reader that is interrupted and returns less than requested.
     struct Halting(Vec<io::Result<&'static [u8]>>);
 
     impl Read for Halting {
@@ -87,7 +87,7 @@ mod tests {
         }
     }
 
-    // Red when an interrupted read is an error, and when a short read is taken for the end.
+    // Red when an interrupted read is an error, and when a short read counts as the end.
     #[test]
     fn a_buffer_is_filled_by_short_and_interrupted_reads() {
         let interrupted = || Err(io::ErrorKind::Interrupted.into());

@@ -9,21 +9,21 @@ use super::{Hasher, chunks};
 use crate::digest::Digest;
 use crate::threads;
 
-/// What a file hashes to.
+/// The hashes of a file.
 #[derive(Clone, Debug)]
 pub(crate) struct Hashes {
     pub(crate) digest: Digest,
-    /// `None`: they were not wanted.
+    /// `None` if they were not requested.
     pub(crate) groups: Option<Groups>,
 }
 
-/// From what size on a second thread is worth its start.
+/// A second thread pays off from this size on.
 const OVERLAP_FROM_BYTES: u64 = 8 << 20;
 
-/// How many chunks may wait for SHA-256. They are in the processor's cache when they come.
+/// How many chunks may wait for SHA-256; few enough that they are still in the processor's cache.
 const QUEUED_CHUNKS: usize = 2;
 
-/// Both hashes of bytes that come one piece after the other.
+/// Computes both hashes of bytes that arrive piece by piece.
 pub(crate) struct BothHasher {
     sha256: Hasher,
     groups: Option<GroupHasher>,
@@ -46,8 +46,8 @@ impl BothHasher {
     }
 }
 
-/// Hashes a file of this size. `fetch` is asked for each part in turn, and may have to copy or read it first; `advanced` is
-/// told of what was hashed.
+/// Hashes a file of this size. It calls `fetch` for each part in order, which may have to copy or read it first, and
+/// `advanced` with the number of bytes hashed.
 pub(crate) fn hash_both<B: Deref<Target = [u8]> + Send, E: Send>(
     size_bytes: u64,
     with_groups: bool,
@@ -67,11 +67,11 @@ pub(crate) fn hash_both<B: Deref<Target = [u8]> + Send, E: Send>(
     Ok(Hashes { digest: sha256.finish(), groups: groups.map(GroupHasher::finish) })
 }
 
-/// Hashes what is left of a file of this size. `fetch` is asked for each part in turn, and may have to copy or read it
-/// first; `hashed` is told of what was hashed, and sees the hasher as it is then.
+/// Hashes the rest of a file of this size. It calls `fetch` for each part in order, which may have to copy or read it
+/// first, and `hashed` after each part, with the hasher's state at that point and the number of bytes hashed.
 ///
-/// SHA-256 is the slowest of what happens to a byte, and cannot be divided. So it has this thread for itself, and fetching,
-/// with BLAKE3, happens on another one meanwhile: both together take less.
+/// SHA-256 is the slowest step and cannot be parallelized. So it has this thread to itself, and another thread fetches
+/// and runs BLAKE3 at the same time.
 pub(crate) fn hash_in_order<B: Deref<Target = [u8]> + Send, E: Send>(
     sha256: &mut Hasher,
     size_bytes: u64,
@@ -86,7 +86,7 @@ pub(crate) fn hash_in_order<B: Deref<Target = [u8]> + Send, E: Send>(
     if rest.end.saturating_sub(rest.start) < OVERLAP_FROM_BYTES {
         return hash_here(rest, fetch, &mut hash);
     }
-    // The thread that does it takes it from here; one that could not be started has not.
+    // Whichever thread fetches takes the closure from here: a thread that could not be started has not taken it.
     let fetch = Mutex::new(Some(fetch));
     let take = || fetch.lock().unwrap_or_else(PoisonError::into_inner).take().expect("it is taken by one of two");
     thread::scope(|scope| {

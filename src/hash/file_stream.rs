@@ -1,4 +1,4 @@
-//! Somebody else's file as a stream: read, never mapped, since its owner may shrink it meanwhile.
+//! A file outside the store as a stream. It is read and never mapped, because its owner may shrink it at any time.
 
 use std::path::Path;
 
@@ -8,7 +8,7 @@ use super::streams::Stream;
 use crate::error::Result;
 use crate::fs::source::Foreign;
 
-/// A file that is opened when its first bytes are asked for.
+/// A file that is opened when its first bytes are requested.
 pub(super) struct FileStream<'a> {
     path: &'a Path,
     size_bytes: u64,
@@ -23,7 +23,7 @@ impl<'a> FileStream<'a> {
         FileStream { path, size_bytes, buffers, options, open: None, read_bytes: 0 }
     }
 
-    /// The result, when all of it was read.
+    /// The result, once the whole file was read.
     pub(super) fn hash(&self, value: HashValue) -> FileHash {
         FileHash::new(self.path, value, self.read_bytes)
     }

@@ -77,7 +77,7 @@ impl HashValue {
         }
     }
 
-    /// What names a blob of this content; `None` by a function that names none.
+    /// The digest that names a blob of this content; `None` for a function that names no blobs.
     #[must_use]
     pub fn digest(&self) -> Option<Digest> {
         match self {
@@ -114,13 +114,13 @@ impl From<blake3::Hash> for HashValue {
     }
 }
 
-/// How files are hashed.
+/// Options of [`hash_files`].
 #[derive(Clone, Default)]
 #[non_exhaustive]
 pub struct HashOptions {
-    /// Told of the progress.
+    /// Receives progress events.
     pub observer: Option<Arc<dyn Observer>>,
-    /// When it is used, each file whose hash is not yet known is an error.
+    /// Cancels the work: each file whose hash is not yet known is then an error.
     pub cancel: Option<Cancel>,
 }
 
@@ -145,7 +145,7 @@ impl HashOptions {
         }
     }
 
-    /// Tells of bytes that were hashed, of one of the files.
+    /// Reports that bytes of one of the files were hashed. An error if the work was cancelled.
     pub(super) fn advanced(&self, path: &Path, bytes: u64) -> Result<()> {
         if bytes > 0 {
             self.tell(&Event::Advanced { bytes });
@@ -161,11 +161,11 @@ impl fmt::Debug for HashOptions {
     }
 }
 
-/// Hashes files on all cores, of many files several at once on each. One result for each path, in their order; symlinks
-/// are followed.
+/// Hashes files on all cores, several at once per core if there are many. Returns one result per path, in the same
+/// order. Symlinks are followed.
 ///
-/// The files are read, never mapped: they belong to somebody else, who may shrink them meanwhile. A file that is
-/// written to while it is read gives the hash of what was read.
+/// The files are read, never mapped, because their owner may shrink them at any time. If a file is written to while it
+/// is read, its result is the hash of the bytes that were read.
 ///
 /// ```
 /// use catalog_core::{HashFunction, HashOptions, hash_files};
@@ -182,7 +182,7 @@ pub fn hash_files(
     options: &HashOptions,
 ) -> Vec<Result<FileHash>> {
     let paths: Vec<&Path> = paths.iter().map(AsRef::as_ref).collect();
-    // What cannot be looked at is an error when its turn comes.
+    // A path that cannot be looked at becomes an error when its turn comes.
     let sizes: Vec<u64> = paths.iter().map(|path| meta_of_path(path).map_or(0, |meta| meta.size_bytes)).collect();
     let what = match paths.as_slice() {
         [one] => one.display().to_string(),
@@ -249,10 +249,10 @@ fn blake3_of(mut file: FileStream<'_>) -> Result<FileHash> {
     }
 }
 
-/// From here on, one file is worth all cores.
+/// A single file of at least this size is hashed on all cores.
 const LARGE_BYTES: u64 = 8 << 20;
 
-/// How much of it is read at a time.
+/// How much of such a file one read gets.
 const PART_BYTES: usize = 2 << 20;
 
 fn blake3_of_large(path: &Path, options: &HashOptions) -> Result<FileHash> {
@@ -266,7 +266,8 @@ fn blake3_of_large(path: &Path, options: &HashOptions) -> Result<FileHash> {
     Ok(FileHash::new(path, hash.into(), size_bytes))
 }
 
-/// Hashes a part on all cores while the next one is read. `advanced` is told of every part, and may end it.
+/// Hashes one part on all cores while the next is read. It calls `advanced` after each part, which may end it with an
+/// error.
 fn blake3_ahead(
     file: &mut (impl Read + Send),
     fail: impl Fn(io::Error) -> Error,
@@ -339,13 +340,13 @@ mod tests {
             0,  // ends at once
             63, // less than a block
             4095,
-            4096, // around the smallest buffer, which has room for one byte more
+            4096, // around the smallest buffer, which has room for one more byte
             (32 << 10) - 1,
             32 << 10,
             (32 << 10) + 1, // around a full buffer
             3 << 20,        // a buffer many times
         ];
-        // More than one thread has lanes for; small ones after large ones, in their buffers.
+        // More files than one thread has lanes; small ones after large ones, so that they reuse their buffers.
         let files: Vec<_> = (0..40).map(|i| (dir.path().join(i.to_string()), vec![i as u8; sizes[i % 8]])).collect();
         files.iter().for_each(|(path, bytes)| std::fs::write(path, bytes).unwrap());
         let paths: Vec<_> = files.iter().map(|(path, _)| path.clone()).collect();
@@ -379,7 +380,7 @@ mod tests {
         }
     }
 
-    // Red when one of the three ways does not look: a large file by BLAKE3, files by BLAKE3, files by SHA-256.
+    // Red when one of the three ways does not check for it: a large file by BLAKE3, files by BLAKE3, files by SHA-256.
     #[test]
     fn what_is_cancelled_has_no_hash() {
         let dir = tempfile::tempdir().unwrap();
@@ -407,7 +408,7 @@ mod tests {
         }
     }
 
-    // Red when an error is taken for the end: the answer would be the hash of what came before.
+    // Red when an error counts as the end: the result would be the hash of the bytes before it.
     #[test]
     fn a_large_file_that_cannot_be_read_to_its_end_has_no_hash() {
         struct Bad;

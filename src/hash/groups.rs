@@ -1,28 +1,28 @@
-//! BLAKE3 of a blob in groups of 1 MiB: its root, and what each group adds to it, so that groups are checked in parallel
-//! and one by one.
+//! BLAKE3 of a blob in groups of 1 MiB: the root, and the chaining value of each group, so that groups can be checked
+//! in parallel and one at a time.
 //!
-//! A group is a whole subtree of the BLAKE3 tree, because it has a power of two of chunks (the [BLAKE3
-//! paper](https://github.com/BLAKE3-team/BLAKE3-specs/blob/master/blake3.pdf), section 2.1); its chaining value comes from
-//! `blake3::hazmat`. The root is the plain BLAKE3 of all bytes, what `b3sum` prints.
+//! A group is a whole subtree of the BLAKE3 tree, because its number of chunks is a power of two (the [BLAKE3
+//! paper](https://github.com/BLAKE3-team/BLAKE3-specs/blob/master/blake3.pdf), section 2.1); its chaining value comes
+//! from `blake3::hazmat`. The root is the plain BLAKE3 hash of all bytes, as `b3sum` prints it.
 
 use std::ops::Range;
 
 use blake3::hazmat::{ChainingValue, HasherExt as _, Mode, merge_subtrees_non_root, merge_subtrees_root};
 
-/// The unit in which damage is named and repaired.
+/// The unit in which damage is reported and repaired.
 pub(crate) const GROUP_BYTES: usize = 1 << 20;
 
-/// What a blob's bytes are checked against.
+/// The values against which a blob's bytes are checked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Groups {
     size_bytes: u64,
     root: blake3::Hash,
-    /// One for each group; none if there is just one, whose value is the root.
+    /// One per group; empty if there is only one group, whose value is the root.
     values: Vec<ChainingValue>,
 }
 
 impl Groups {
-    /// What somebody has written down, if it fits together.
+    /// Builds the groups from recorded values; `None` if these are not consistent.
     pub(crate) fn from_parts(size_bytes: u64, root: blake3::Hash, values: Vec<ChainingValue>) -> Option<Self> {
         let expected = usize::try_from(count(size_bytes)).ok()?;
         let fits = match values.as_slice() {
@@ -33,7 +33,8 @@ impl Groups {
         fits.then_some(Groups { size_bytes, root, values })
     }
 
-    /// The groups of a file that has more than one, by the value of each; `None` if the file has another number of groups.
+    /// Builds the groups of a file with more than one group from the value of each; `None` if the number of values is
+    /// wrong.
     pub(crate) fn from_values(size_bytes: u64, values: Vec<ChainingValue>) -> Option<Self> {
         let fits = values.len() > 1 && usize::try_from(count(size_bytes)).is_ok_and(|count| count == values.len());
         fits.then(|| Groups { size_bytes, root: merge(&values), values })
@@ -66,29 +67,29 @@ impl Groups {
     }
 }
 
-/// How many groups a file of this size has; an empty one has one.
+/// How many groups a file of this size has; an empty file has one.
 pub(crate) fn count(size_bytes: u64) -> u64 {
     size_bytes.div_ceil(GROUP_BYTES as u64).max(1)
 }
 
-/// The bytes of a group.
+/// The range of a group in the file.
 pub(crate) fn range(number: u64, size_bytes: u64) -> Range<u64> {
     let start = number.saturating_mul(GROUP_BYTES as u64).min(size_bytes);
     start..start.saturating_add(GROUP_BYTES as u64).min(size_bytes)
 }
 
-/// The chaining value of a group, which must not be the only one.
+/// The chaining value of a group, which must not be the file's only group.
 pub(crate) fn value_of(number: u64, bytes: &[u8]) -> ChainingValue {
     let mut hasher = blake3::Hasher::new();
     hasher.set_input_offset(number * GROUP_BYTES as u64).update(bytes).finalize_non_root()
 }
 
-/// What tells the first group of a file of this size from other ones: its chaining value, or the root if it is the only one.
+/// Identifies the first group of a file of this size: its chaining value, or the root if it is the only group.
 pub(crate) fn first_value(size_bytes: u64, bytes: &[u8]) -> ChainingValue {
     if count(size_bytes) == 1 { *blake3::hash(bytes).as_bytes() } else { value_of(0, bytes) }
 }
 
-/// The left subtree is the largest whole one that leaves something for the right.
+/// The left subtree is the largest complete one that leaves something for the right.
 fn merge(values: &[ChainingValue]) -> blake3::Hash {
     let (left, right) = halves(values);
     merge_subtrees_root(&subtree(left), &subtree(right), Mode::Hash)
@@ -108,11 +109,11 @@ fn halves(values: &[ChainingValue]) -> (&[ChainingValue], &[ChainingValue]) {
     values.split_at(values.len().div_ceil(2).next_power_of_two())
 }
 
-/// Makes [`Groups`] of bytes that come one piece after the other.
+/// Builds [`Groups`] from bytes that arrive piece by piece.
 #[derive(Default)]
 pub(crate) struct GroupHasher {
     size_bytes: u64,
-    /// The group that has begun and may not be full.
+    /// The group that has begun, and may not be full yet.
     group: blake3::Hasher,
     values: Vec<ChainingValue>,
 }
@@ -122,9 +123,9 @@ impl GroupHasher {
         while !bytes.is_empty() {
             let mut in_group = (self.size_bytes % GROUP_BYTES as u64) as usize;
             if in_group == 0 && self.size_bytes > 0 {
-                // Only now: the last group may be the only one, and is the root then.
+                // Only now, because the last group may be the only one, and is then the root.
                 self.values.push(self.group.finalize_non_root());
-                self.group = blake3::Hasher::new(); // one that was reset keeps its old offset
+                self.group = blake3::Hasher::new(); // a reset hasher would keep its old offset
                 self.group.set_input_offset(self.size_bytes);
             }
             in_group = bytes.len().min(GROUP_BYTES - in_group);
@@ -135,7 +136,7 @@ impl GroupHasher {
         }
     }
 
-    /// The values of the groups that are full and are not the last.
+    /// The values of the groups that are full, except the last group.
     pub(crate) fn values(&self) -> &[ChainingValue] {
         &self.values
     }
@@ -206,7 +207,7 @@ mod tests {
         }
     }
 
-    // Red when `from_parts` does not merge: a damaged list would call good bytes bad.
+    // Red when `from_parts` does not merge: with a damaged list, good bytes would count as bad.
     #[test]
     fn parts_that_do_not_fit_together_are_refused() {
         let size = 3 * GROUP_BYTES as u64;

@@ -1,4 +1,4 @@
-//! A stream on its way through SHA-256: what is hashed of it, and the blocks that are ready.
+//! A stream that is being hashed: its SHA-256 state, and the blocks that are ready.
 
 use super::kernel::{INITIAL, Run};
 use super::sha256::{self, BLOCK_BYTES};
@@ -6,18 +6,18 @@ use super::streams::Stream;
 use crate::digest::Digest;
 use crate::error::Result;
 
-/// What comes after a stream's bytes, at least: an empty one has this much to hash.
+/// The least that follows a stream's bytes: even an empty stream has this much to hash.
 const PADDING_BYTES: u64 = BLOCK_BYTES as u64;
 
 pub(super) struct Lane<S> {
     stream: S,
     state: [u32; 8],
-    /// How many of the stream's present bytes are taken.
+    /// How many of the stream's current bytes have been consumed.
     taken: usize,
-    /// What was left over when the present bytes ended: the next ones fill it up, or the padding does.
+    /// The bytes left over at the end of the current bytes; the next bytes or the padding complete the block.
     tail: [[u8; BLOCK_BYTES]; 2],
     tail_bytes: usize,
-    /// The blocks of the tail that are full, and go before any others.
+    /// The full blocks of the tail, which are hashed before any others.
     tail_ready: std::ops::Range<usize>,
     length_bytes: u64,
     is_padded: bool,
@@ -42,24 +42,24 @@ impl<S: Stream> Lane<S> {
         }
     }
 
-    /// The stream, and what became of it, once it is over.
+    /// The stream and its result, once it has ended.
     pub(super) fn finish(self) -> (S, Option<Result<Digest>>) {
         (self.stream, self.outcome)
     }
 
-    /// How much there is still to hash, it is thought: never nothing.
+    /// About how much is left to hash; never zero.
     pub(super) fn remaining_bytes(&self) -> u64 {
         self.remaining_bytes
     }
 
-    /// The blocks that are ready, for a kernel.
+    /// The blocks that are ready for a kernel.
     pub(super) fn run(&mut self) -> Run<'_> {
         let tail = self.tail.get(self.tail_ready.clone()).unwrap_or_default();
         let blocks = if tail.is_empty() { whole_blocks(self.stream.bytes(), self.taken) } else { tail };
         Run { state: &mut self.state, blocks }
     }
 
-    /// A kernel has hashed this many of the blocks of [`run`](Self::run).
+    /// Records that a kernel has hashed this many blocks of [`run`](Self::run).
     pub(super) fn hashed(&mut self, blocks: usize) {
         if self.tail_ready.is_empty() {
             self.taken += blocks * BLOCK_BYTES;
@@ -70,7 +70,7 @@ impl<S: Stream> Lane<S> {
         self.remaining_bytes = self.remaining_bytes.saturating_sub(hashed_bytes).max(PADDING_BYTES);
     }
 
-    /// Sees to it that there are blocks ready, or that the stream is over, well or not: then it says so.
+    /// Makes sure that blocks are ready. Returns whether the stream has ended instead, successfully or not.
     pub(super) fn refill(&mut self) -> bool {
         while self.outcome.is_none() && self.run().blocks.is_empty() {
             if self.is_padded {
@@ -96,7 +96,7 @@ impl<S: Stream> Lane<S> {
         Ok(())
     }
 
-    /// Takes what the stream has into the block that is not full: a block is in one piece for the kernels.
+    /// Moves bytes of the stream into the incomplete block, because kernels need each block in one piece.
     fn fill_tail(&mut self) {
         let [block, _] = &mut self.tail;
         let bytes = self.stream.bytes().get(self.taken..).unwrap_or_default();

@@ -1,16 +1,16 @@
-//! Hashing: of what the store owns through a memory map, of anybody's files by reading, of many streams at once.
+//! Hashing: files of the store through a memory map, files outside it by reading, and many streams at once.
 //!
 //! ```text
 //! dual.rs          SHA-256 and BLAKE3 of the same bytes
-//! groups.rs        BLAKE3 of a file's parts, each by itself
+//! groups.rs        BLAKE3 of a file's parts, each on its own
 //! files.rs         digests of many files, for `catalog hash`
-//! buffers.rs       what was read of a file, in memory that goes from file to file
-//! file_stream.rs   one of them as a stream
-//! streams.rs       many streams on all cores: which thread has which
-//! schedule.rs      how many a thread hashes at once, from their sizes
-//! sha256.rs        one stream of bytes, alone; its padding
-//! lane.rs          one of many streams: its blocks
-//! kernel/          the inner loops, and which of them this processor has
+//! buffers.rs       read buffers, reused from file to file
+//! file_stream.rs   one file as a stream
+//! streams.rs       many streams on all cores: which thread hashes which
+//! schedule.rs      how many streams a thread hashes at once, from their sizes
+//! sha256.rs        a single stream of bytes, and its padding
+//! lane.rs          one of many streams, and its blocks
+//! kernel/          the inner loops, and which of them this processor can run
 //! ```
 
 mod buffers;
@@ -33,7 +33,8 @@ pub(crate) use streams::{Stream, digest_streams};
 use std::io::{self, Read};
 use std::ops::Range;
 
-/// How much is handed on at a time: large enough for the read to cost nothing, small enough to stay in the cache.
+/// How much is passed on at a time: large enough that the cost per read is negligible, small enough to stay in the
+/// cache.
 pub(crate) const CHUNK_BYTES: usize = 4 << 20;
 
 /// The ranges of [`CHUNK_BYTES`] that make up a part of a file.
@@ -43,10 +44,10 @@ pub(crate) fn chunks(part: Range<u64>) -> impl Iterator<Item = Range<u64>> {
     part.step_by(CHUNK_BYTES).map(move |start| start..end_of(start))
 }
 
-/// Feeds everything that a reader has to `update`, and returns how many bytes that were; about `size_bytes`, it is
-/// thought.
+/// Feeds everything that a reader has to `update`, and returns the number of bytes. `size_bytes` is an estimate.
 pub(crate) fn read_all(reader: &mut impl Read, size_bytes: u64, mut update: impl FnMut(&[u8])) -> io::Result<u64> {
-    // One more, so that the end of a small file shows in the first read. Not more than is needed: it is filled first.
+    // One byte more, so that the first read already shows the end of a small file. No more than needed: it is zeroed
+    // first.
     let length = usize::try_from(size_bytes).unwrap_or(usize::MAX).saturating_add(1).clamp(4 << 10, 1 << 20);
     let mut buffer = vec![0; length];
     let mut total = 0;

@@ -1,34 +1,34 @@
-//! How many streams a thread hashes at once. Pure: from sizes to a mode.
+//! How many streams a thread hashes at once: pure functions from sizes to a mode.
 //!
-//! More streams at once are more bytes a second, and each of them is slower: of sixteen, each has a seventh of the speed
-//! that it has alone. So what is best depends on what there is. Many files of like size want all lanes. A file of 40 GB
-//! beside 500 small ones wants to be alone: in a lane among sixteen it would take seven times as long, and everything
-//! else would be done long before.
+//! More streams at once process more bytes per second, but each one is slower: of sixteen, each runs at a seventh of
+//! the speed that it has alone. So the best choice depends on the load. Many files of similar size should fill all
+//! lanes. A file of 40 GB next to 500 small ones should run alone: in one of sixteen lanes it would take seven times as
+//! long, and everything else would be done long before.
 //!
-//! The work cannot end before its longest stream does, nor before all threads together have hashed all bytes. Of both,
-//! the later is how long a mode would take at least, and the mode with the least of that is taken. It is asked for anew
-//! each time blocks were hashed, with what is left then.
+//! The work cannot end before its longest stream does, nor before all threads together have hashed all bytes. The later
+//! of the two is a lower bound for the time of a mode; the mode with the smallest bound is chosen. The choice is made
+//! again after each round of blocks, for what is left then.
 
 use super::kernel::Mode;
 
-/// What there is to hash.
+/// The work that is left.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Load {
     /// How many streams the thread could hash at once.
     pub(super) streams: usize,
     /// The longest of them.
     pub(super) longest_bytes: u64,
-    /// Everything that is not hashed yet, of all threads.
+    /// All bytes of all threads that are not hashed yet.
     pub(super) unfinished_bytes: u64,
     pub(super) threads: usize,
 }
 
-/// The mode to hash with. `None` when there is none at all.
+/// The mode to hash with. `None` if there is no mode at all.
 pub(super) fn choose<'m>(modes: &'m [Mode], load: &Load) -> Option<&'m Mode> {
     modes.iter().min_by_key(|mode| duration(mode, load))
 }
 
-/// How long all of it takes at least, in a unit of no meaning.
+/// A lower bound for the time that all of it takes, in an arbitrary unit.
 fn duration(mode: &Mode, load: &Load) -> u128 {
     const UNIT: u128 = 1 << 20;
     let at_once = (mode.streams.min(load.streams).max(1) * load.threads.max(1)) as u128;
@@ -36,7 +36,7 @@ fn duration(mode: &Mode, load: &Load) -> u128 {
     longest.max(load.unfinished_bytes.into()) * UNIT / (at_once * u128::from(mode.pace))
 }
 
-/// How many threads are worth it. Starting one takes as long as hashing some 100 KiB; opening a file, some 16 KiB.
+/// How many threads are worthwhile. Starting one takes as long as hashing some 100 KiB; opening a file, some 16 KiB.
 pub(super) fn threads(streams: usize, bytes: u64, cores: usize) -> usize {
     const WORTH_BYTES: u64 = 256 << 10;
     const OPENING_BYTES: u64 = 16 << 10;
@@ -45,13 +45,13 @@ pub(super) fn threads(streams: usize, bytes: u64, cores: usize) -> usize {
     cores.min(streams).min(worth).max(1)
 }
 
-/// How many streams may be open at once, if the process can open so many files more: one that is staged is up to four,
-/// with the partial that it is copied into.
+/// How many streams may be open at once if the process can open this many more files: a stream that is being staged
+/// uses up to four, including the partial that it is copied into.
 pub(super) fn streams_within(spare_descriptors: usize) -> usize {
     (spare_descriptors / 4).clamp(1, 256)
 }
 
-/// The modes that may be used on each of so many threads, with so many streams open at once.
+/// The modes that each of `threads` threads may use if `streams` streams may be open at once.
 pub(super) fn allowed(modes: &[Mode], threads: usize, streams: usize) -> &[Mode] {
     let allowed = modes.partition_point(|mode| mode.streams == 1 || mode.streams * threads <= streams);
     modes.get(..allowed).unwrap_or_default()
@@ -69,7 +69,8 @@ mod tests {
         [(1, 100), (2, 68), (4, 35), (16, 14)].map(|(streams, pace)| Mode { kernel: Kernel::Single, streams, pace })
     }
 
-    /// What a thread does that finds these sizes, the longest first, and has `elsewhere` on other threads.
+    /// How many streams a thread hashes at once if it finds these sizes, the longest first, and other threads have
+    /// `elsewhere` bytes left.
     fn chosen(sizes: &[u64], elsewhere: u64, threads: usize) -> usize {
         let unfinished_bytes = sizes.iter().sum::<u64>() + elsewhere;
         let load = Load { streams: sizes.len(), longest_bytes: sizes[0], unfinished_bytes, threads };
@@ -98,7 +99,7 @@ mod tests {
         }
     }
 
-    // Red when only the number of streams decides: then the long one is one of sixteen, and all wait for it.
+    // Red when only the number of streams decides: the long one is then one of sixteen, and all wait for it.
     #[test]
     fn a_long_file_beside_many_small_ones_is_alone() {
         let small = vec![10 * MIB; 500];
@@ -136,7 +137,7 @@ mod tests {
         assert_eq!(threads(usize::MAX, u64::MAX, 8), 8);
     }
 
-    // Red without the limit: 64 cores would have 1,024 files open, and no descriptor left for anything else.
+    // Red without the limit: 64 cores would open 1,024 files, leaving no descriptor for anything else.
     #[test]
     fn no_more_files_are_open_than_a_process_may_have() {
         for (cores, streams) in [(1, 16), (2, 16), (16, 16), (17, 4), (64, 4), (65, 2), (128, 2), (1000, 1)] {

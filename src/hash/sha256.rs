@@ -1,19 +1,19 @@
-//! SHA-256 of one stream of bytes, which can be written down at the end of a block and gone on with by another process.
+//! SHA-256 of one stream of bytes. The state can be saved at the end of a block and resumed by another process.
 
 use super::kernel::{INITIAL, Kernel, Run};
 use crate::digest::Digest;
 
 pub(super) const BLOCK_BYTES: usize = 64;
 
-/// What SHA-256 has made of the beginning of a file: all that is needed to go on from there.
+/// The state of SHA-256 after the beginning of a file: everything needed to continue from there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Midstate {
     pub(crate) state: [u32; 8],
-    /// How long that beginning is: whole blocks.
+    /// Length of that beginning, a whole number of blocks.
     pub(crate) length_bytes: u64,
 }
 
-/// The digest of bytes that come one chunk after the other.
+/// Computes the digest of bytes that arrive in chunks.
 pub(crate) struct Hasher {
     state: [u32; 8],
     length_bytes: u64,
@@ -28,13 +28,13 @@ impl Default for Hasher {
 }
 
 impl Hasher {
-    /// Goes on where another one was.
+    /// Continues where another hasher stopped.
     pub(crate) fn resume(from: Midstate) -> Self {
         let Midstate { state, length_bytes } = from;
         Hasher { state, length_bytes, ..Hasher::default() }
     }
 
-    /// Its state so far; `None` within a block.
+    /// The current state; `None` in the middle of a block.
     pub(crate) fn midstate(&self) -> Option<Midstate> {
         let Hasher { state, length_bytes, .. } = *self;
         (self.tail_bytes() == 0).then_some(Midstate { state, length_bytes })
@@ -78,15 +78,15 @@ fn compress(state: &mut [u32; 8], blocks: &[[u8; BLOCK_BYTES]]) {
     Kernel::Single.compress(&mut [Run { state, blocks }]);
 }
 
-/// Puts bytes into a block that has so many already. Those that find no room are left out.
+/// Copies bytes into a block that already has `from` bytes. Bytes that do not fit are left out.
 fn fill(block: &mut [u8; BLOCK_BYTES], from: usize, bytes: &[u8]) {
     if let Some(room) = block.get_mut(from..from + bytes.len()) {
         room.copy_from_slice(bytes);
     }
 }
 
-/// Ends a stream of this length: a one, zeros, and the length in bits in the last eight bytes of a block (FIPS 180-4,
-/// section 5.1.1). Returns how many blocks there are then.
+/// Pads a stream of this length: a one, zeros, and the length in bits in the last eight bytes of a block (FIPS 180-4,
+/// section 5.1.1). Returns the number of blocks in the tail.
 pub(super) fn pad(tail: &mut [[u8; BLOCK_BYTES]; 2], tail_bytes: usize, length_bytes: u64) -> usize {
     const LENGTH_BYTES: usize = 8;
     let blocks = if tail_bytes + 1 + LENGTH_BYTES <= BLOCK_BYTES { 1 } else { 2 };
@@ -102,7 +102,7 @@ pub(super) fn pad(tail: &mut [[u8; BLOCK_BYTES]; 2], tail_bytes: usize, length_b
     blocks
 }
 
-/// The digest that a state is when all is hashed.
+/// The digest, from the final state.
 pub(super) fn digest_of(state: &[u32; 8]) -> Digest {
     let mut bytes = [0; 32];
     for (to, word) in bytes.as_chunks_mut().0.iter_mut().zip(state) {
@@ -128,7 +128,7 @@ mod tests {
         }
     }
 
-    // Red when the length that was hashed before is forgotten: it is in the padding.
+    // Red when the length hashed before is lost: the padding contains it.
     #[test]
     fn another_hasher_goes_on_at_the_end_of_a_block() {
         let bytes: Vec<u8> = (0..1000).map(|i| (i % 251) as u8).collect();

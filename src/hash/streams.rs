@@ -14,24 +14,24 @@ use crate::fs::spare_descriptors;
 use crate::sum::SumBytes;
 use crate::threads;
 
-/// Bytes that come one part after the other: of a file that is read, or copied and then looked at.
+/// Bytes that arrive part by part: from a file that is read, or copied and then hashed.
 pub(crate) trait Stream: Send {
-    /// How many bytes it will have, as far as is known. Only the order of the work depends on it.
+    /// About how many bytes the stream has. Only the order of the work depends on it.
     fn size_bytes(&self) -> u64;
 
-    /// Gets the next bytes; none at the end. Those before are hashed by then. The first call opens what there is to
-    /// open: thousands of streams may wait, and few are begun at a time.
+    /// Gets the next bytes; none at the end. The previous bytes have been hashed by then. The first call opens the
+    /// stream's files: thousands of streams may wait, and only a few are open at a time.
     fn advance(&mut self) -> Result<()>;
 
-    /// The bytes that the last [`advance`](Self::advance) has got.
+    /// The bytes that the last [`advance`](Self::advance) got.
     fn bytes(&self) -> &[u8];
 }
 
-/// Hashes every stream, on all cores. `done` is told of each, on any thread and in any order. An error ends the stream
-/// that it is of, and no other.
+/// Hashes every stream, on all cores. It calls `done` for each stream, on any thread and in any order. An error ends
+/// only its own stream.
 ///
-/// The threads are its own and not rayon's: a stream may use rayon itself, and a thread that waits there takes other
-/// work meanwhile, which must not be this again.
+/// It does not use rayon's threads: a stream may itself use rayon, and a thread that waits in rayon takes other work,
+/// which must not be this function again.
 pub(crate) fn digest_streams<S: Stream>(streams: Vec<S>, done: impl Fn(S, Result<Digest>) + Sync) {
     static CORES: LazyLock<usize> = LazyLock::new(|| std::thread::available_parallelism().map_or(1, NonZero::get));
 
@@ -46,14 +46,14 @@ fn digest_on<S: Stream>(threads: usize, modes: &[Mode], streams: Vec<S>, done: i
     std::thread::scope(|scope| {
         for _ in 1..threads {
             if threads::spawn(scope, || work.work(&done)).is_err() {
-                break; // those that there are do all of it
+                break; // the threads that exist do all the work
             }
         }
         work.work(&done);
     });
 }
 
-/// What the threads share.
+/// The state that the threads share.
 struct Work<'m, S> {
     threads: usize,
     modes: &'m [Mode],
@@ -63,10 +63,10 @@ struct Work<'m, S> {
 }
 
 struct Queue<S> {
-    /// The streams that wait for a thread, the longest last.
+    /// The streams that wait for a thread, sorted so that the longest is last.
     lanes: Vec<Lane<S>>,
     unfinished_streams: usize,
-    /// Threads that have nothing to do, while others have.
+    /// Threads that have nothing to do while others still work.
     idle_threads: usize,
 }
 
@@ -84,10 +84,10 @@ impl<'m, S: Stream> Work<'m, S> {
         }
     }
 
-    /// What each thread does until every stream is done.
+    /// The loop of each thread, until every stream is done.
     fn work(&self, done: &impl Fn(S, Result<Digest>)) {
         let _leave = Leave(self);
-        threads::ready_for_rayon(); // for what a stream does when it advances
+        threads::ready_for_rayon(); // a stream may use rayon in `advance`
         let mut lanes = Vec::new();
         while let Some(mode) = self.deal(&mut lanes) {
             let over: Vec<_> = lanes.extract_if(.., Lane::refill).collect();
@@ -96,7 +96,8 @@ impl<'m, S: Stream> Work<'m, S> {
                 continue;
             }
             if lanes.len() > mode.streams {
-                // Those with the most left first, so that all end at about the same time and none alone.
+                // Those with the most bytes left first, so that all end at about the same time and none runs alone at
+                // the end.
                 lanes.sort_by_key(|lane| std::cmp::Reverse(lane.remaining_bytes()));
             }
             let mut runs: Vec<_> = lanes.iter_mut().take(mode.streams).map(Lane::run).collect();
@@ -109,7 +110,7 @@ impl<'m, S: Stream> Work<'m, S> {
         }
     }
 
-    /// Gives lanes to threads that have none, takes new ones, and chooses how to go on. `None` when all is done.
+    /// Gives lanes to idle threads, takes new ones, and chooses the next mode. `None` once everything is done.
     fn deal(&self, lanes: &mut Vec<Lane<S>>) -> Option<Mode> {
         let mut queue = self.lock();
         loop {
@@ -131,7 +132,7 @@ impl<'m, S: Stream> Work<'m, S> {
                 threads: self.threads,
             };
             let mode = *schedule::choose(self.modes, &load)?;
-            // What was given is for those who have nothing.
+            // Lanes that were given away are for the idle threads.
             if lanes.is_empty() || queue.idle_threads == 0 {
                 let free = mode.streams.saturating_sub(lanes.len());
                 let kept = queue.lanes.len().saturating_sub(free);
@@ -156,7 +157,7 @@ impl<'m, S: Stream> Work<'m, S> {
             done(stream, outcome);
         }
         let mut queue = self.lock();
-        // Nothing to take off when a thread has panicked.
+        // It is already 0 if a thread has panicked.
         queue.unfinished_streams = queue.unfinished_streams.saturating_sub(1);
         if queue.unfinished_streams == 0 {
             self.changed.notify_all();
@@ -168,7 +169,7 @@ impl<'m, S: Stream> Work<'m, S> {
     }
 }
 
-/// A thread that panics never finishes its streams: the others must not wait for that.
+/// A thread that panics never finishes its streams; this keeps the others from waiting for them.
 struct Leave<'w, 'm, S: Stream>(&'w Work<'m, S>);
 
 impl<S: Stream> Drop for Leave<'_, '_, S> {

@@ -1,4 +1,4 @@
-//! What lies where in a root, told from its path alone: the other direction of what [`layout`](super) joins.
+//! What a path in a root is, from the path alone: the inverse of what [`layout`](super) joins.
 
 use std::ffi::OsStr;
 #[cfg(any(test, feature = "testing"))]
@@ -11,7 +11,7 @@ use super::{
 };
 use crate::digest::Digest;
 
-/// What a path below the root stands for. Whether anything is there, and of which kind, is not known.
+/// What a path below the root stands for. It says nothing about whether anything exists there, or of which kind.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Thing {
     /// The root itself.
@@ -27,7 +27,7 @@ pub(crate) enum Thing {
         number: u8,
         generation: u64,
     },
-    /// A file on its way to its name in this folder.
+    /// A temporary file that will be renamed within this folder.
     Temporary,
     /// `blobs/sha256/<xx>`.
     BlobFolder(u8),
@@ -38,14 +38,14 @@ pub(crate) enum Thing {
     OutboardGroups(Digest),
     /// `views/<slug>`.
     ViewHome,
-    /// `views/<slug>/<40 hex>`, with the digits of the digest of what it shows; without, when somebody else has put it
-    /// there.
+    /// `views/<slug>/<40 hex>`, with the digits of the digest of its artifact; `None` for a folder that the store did
+    /// not make.
     ViewFolder(Option<String>),
-    /// Below that: the view itself, and what is in it.
+    /// Below that: the view itself, and the files in it.
     InView,
     Session,
     InSession,
-    /// By its key.
+    /// The key of the partial.
     Partial(String),
     PartialData(String),
     PartialJournal(String),
@@ -53,19 +53,19 @@ pub(crate) enum Thing {
         digest: Digest,
         trashed_ms: u64,
     },
-    /// With the digest that it should have had, unless it is no blob.
+    /// With the digest that the blob should have had; `None` if it is not a blob.
     Quarantined(Option<Digest>),
-    /// In a folder that was put there.
+    /// In a folder that was moved into quarantine.
     InQuarantined,
-    /// By the key of its id, and its number.
+    /// With the key of its id, and its number.
     UseNote {
         key: String,
         number: u32,
     },
     Lock(LockFile),
-    /// In a place of the store's own, under a name that the store gives to nothing there.
+    /// In a folder of the store, under a name that the store does not use there.
     Strange,
-    /// Nothing of the store's: somebody else's place below the root.
+    /// Not the store's: a path below the root that belongs to users.
     Foreign,
 }
 
@@ -80,12 +80,12 @@ pub(crate) enum LockFile {
 }
 
 impl Thing {
-    /// Whether a writer that ended before it was done can have left it: nothing reads it.
+    /// Whether it may be left over from a writer that did not finish; nothing reads it.
     pub(crate) fn is_unfinished(&self) -> bool {
         matches!(self, Thing::Temporary | Thing::ShardClaim { .. })
     }
 
-    /// The blob that a file of an outboard is about.
+    /// The blob to which a file of an outboard belongs.
     pub(crate) fn outboard_of(&self) -> Option<Digest> {
         match self {
             Thing::Outboard(digest) | Thing::OutboardGroups(digest) => Some(*digest),
@@ -93,7 +93,7 @@ impl Thing {
         }
     }
 
-    /// Where it lies, if that follows from what is known of it.
+    /// Its path, if what is known of it determines the path.
     #[cfg(any(test, feature = "testing"))]
     pub(crate) fn path(&self) -> Option<PathBuf> {
         let fan_out = |folder, first: u8| super::fan_out_folders(folder).nth(usize::from(first));
@@ -124,15 +124,15 @@ impl Thing {
     }
 }
 
-/// No name of the store has so many parts, but for what is below views, sessions and what is in quarantine.
+/// Only paths below views, sessions and quarantine have this many parts or more.
 const DEEPEST: usize = 5;
 
-/// Says what a path relative to the root is.
+/// Classifies a path relative to the root.
 pub(crate) fn classify(relative: &Path) -> Thing {
     thing(relative.components())
 }
 
-/// Says what a name in a folder is.
+/// Classifies a name in a folder.
 pub(crate) fn classify_in(folder: &Path, name: &OsStr) -> Thing {
     thing(folder.components().chain([Component::Normal(name)]))
 }
@@ -143,7 +143,7 @@ fn thing<'a>(components: impl Iterator<Item = Component<'a>>) -> Thing {
     for component in components {
         let Component::Normal(name) = component else { return Thing::Strange };
         if let Some(part) = parts.get_mut(depth) {
-            // No name of the store is empty, so what is not UTF-8 is none.
+            // No name of the store is empty, so an empty part stands for one that is not UTF-8.
             *part = name.to_str().unwrap_or_default();
             depth += 1;
         }
@@ -182,7 +182,7 @@ fn thing<'a>(components: impl Iterator<Item = Component<'a>>) -> Thing {
     found.unwrap_or(Thing::Strange)
 }
 
-/// Whether a name in the root is the store's. Upper case counts as lower, because on some file systems it is.
+/// Whether a name in the root is the store's. Case is ignored, because some file systems ignore it.
 fn is_own(name: &str) -> bool {
     let own = [STORE_JSON, RESERVE, CACHEDIR_TAG].into_iter().chain(FOLDERS);
     own.into_iter().any(|own| own.eq_ignore_ascii_case(name))
@@ -224,7 +224,7 @@ fn lock_file(below: &[&str]) -> Option<LockFile> {
     }
 }
 
-/// What a name in `trash/` says.
+/// Parses a name in `trash/`.
 fn trashed(name: &str) -> Option<(Digest, u64)> {
     let (digits, trashed_ms) = name.split_once('.')?;
     Some((Digest::from_sha256_hex(digits)?, decimal(trashed_ms)?))
@@ -236,7 +236,7 @@ fn use_note(name: &str) -> Option<Thing> {
     is_key(key).then(|| Thing::UseNote { key: key.to_owned(), number })
 }
 
-/// What a name in `quarantine/` says; `Some(None)` for what is no blob.
+/// Parses a name in `quarantine/`; `Some(None)` for something that is not a blob.
 fn quarantined(name: &str) -> Option<Option<Digest>> {
     let (what, tag) = name.rsplit_once('.')?;
     let is_other = matches!(what, STORE_JSON | STRANGER) || shard_name(what).is_some();
@@ -257,7 +257,7 @@ fn byte(digits: &str) -> Option<u8> {
     if is_hex(digits, 2) { u8::from_str_radix(digits, 16).ok() } else { None }
 }
 
-/// A number as it is written: no sign and no zero in front.
+/// A number in canonical form: no sign and no leading zero.
 fn decimal(digits: &str) -> Option<u64> {
     let number: u64 = digits.parse().ok()?;
     (number.to_string() == digits).then_some(number)
@@ -267,7 +267,7 @@ fn is_key(name: &str) -> bool {
     is_hex(name, KEY_DIGITS)
 }
 
-/// What nobody else is called: see `atomic::random_name`.
+/// Whether it is a name by `atomic::random_name`.
 fn is_random(name: &str) -> bool {
     is_hex(name, 16)
 }
@@ -276,7 +276,7 @@ fn is_random_temporary(name: &str) -> bool {
     name.strip_prefix('.').and_then(|name| name.strip_suffix(".tmp")).is_some_and(is_random)
 }
 
-/// Whether this is so many lowercase hex digits.
+/// Whether the text is exactly `digits` lowercase hex digits.
 pub(super) fn is_hex(text: &str, digits: usize) -> bool {
     text.len() == digits && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
 }

@@ -1,16 +1,16 @@
 //! SHA-256 of sixteen streams at once, one in each 32-bit lane of the 512-bit registers.
 //!
-//! One stream is a chain of dependent steps, of which no vector unit can be filled; sixteen are sixteen such chains in
-//! the same instructions. The rounds are those of FIPS 180-4, section 6.2.2, to the letter. AVX-512 has the two
-//! instructions that they are made of and that AVX2 lacks: a rotation, and any function of three bits (`vpternlogd`),
-//! which makes `Ch`, `Maj` and the sums of three one instruction each. Eight words of state and sixteen of the block fit
-//! into the 32 registers.
+//! One stream is a chain of dependent steps, which cannot fill a vector unit; sixteen streams are sixteen such chains
+//! in the same instructions. The rounds follow FIPS 180-4, section 6.2.2, to the letter. AVX-512 has the two operations
+//! that they consist of and that AVX2 lacks: a rotation, and any function of three bits (`vpternlogd`), so `Ch`, `Maj`
+//! and the three-way XORs are one instruction each. Eight words of state and sixteen of the block fit into the 32
+//! registers.
 //!
-//! A block's words are brought to their lanes by loading 64 bytes of each stream and transposing them in registers: 64
-//! shuffles for sixteen blocks. Sixteen gathers would load every word on its own, 256 loads.
+//! To bring a block's words to their lanes, the kernel loads 64 bytes of each stream and transposes them in registers:
+//! 64 shuffles for sixteen blocks. Sixteen gathers would load every word separately, 256 loads.
 //!
-//! That blocks of several messages go side by side is the idea of multi-buffer hashing: S. Gueron, V. Krasnov,
-//! "Simultaneous Hashing of Multiple Messages", Journal of Information Security 3 (2012).
+//! Hashing blocks of several messages side by side is called multi-buffer hashing: S. Gueron, V. Krasnov, "Simultaneous
+//! Hashing of Multiple Messages", Journal of Information Security 3 (2012).
 
 use std::arch::x86_64::*;
 
@@ -19,7 +19,7 @@ use super::constants::K;
 
 pub(super) const LANES: usize = 16;
 
-/// Proof that the processor, and the system with its registers, can do it.
+/// Proof that the processor supports it, and the operating system saves its registers.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::hash) struct Avx512(());
 
@@ -28,25 +28,26 @@ impl Avx512 {
         (is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512bw")).then_some(Avx512(()))
     }
 
-    /// Hashes as many blocks of each run as every run has, and returns how many that were. At most [`LANES`] runs.
+    /// Hashes the same number of blocks of each run, as many as the shortest has, and returns that number. At most
+    /// [`LANES`] runs.
     #[allow(unsafe_code)]
     pub(super) fn compress(self, runs: &mut [Run<'_>]) -> usize {
-        // SAFETY: `self` is only made by `detect`, which has seen both features.
+        // SAFETY: only `detect` makes `self`, and only if the processor has both features.
         unsafe { compress(runs) }
     }
 }
 
-/// How far ahead of a stream's present block memory is fetched.
+/// How far ahead of a stream's current block to prefetch.
 const AHEAD_BYTES: usize = 256;
 
-/// The arrays below are of one register each: a lane for each stream.
+/// One register per word, with one lane per stream.
 type Words = [__m512i; LANES];
 
 #[target_feature(enable = "avx512f,avx512bw")]
 fn compress(runs: &mut [Run<'_>]) -> usize {
     debug_assert!(runs.len() <= LANES, "a run without a lane would not be hashed");
     let Some(shortest) = runs.iter().map(|run| run.blocks).min_by_key(|blocks| blocks.len()) else { return 0 };
-    // A lane without a run hashes what another one does, and nobody looks at the result.
+    // A lane without a run hashes the same as another lane, and its result is ignored.
     let mut lanes = [shortest; LANES];
     let mut rows = [_mm512_setzero_si512(); LANES];
     for ((lane, row), run) in lanes.iter_mut().zip(&mut rows).zip(&*runs) {
@@ -77,10 +78,10 @@ fn compress(runs: &mut [Run<'_>]) -> usize {
 fn load_block(block: &[u8; 64]) -> __m512i {
     // The words of a message are big-endian.
     let swapped = _mm512_broadcast_i32x4(_mm_set_epi64x(0x0c0d_0e0f_0809_0a0b, 0x0405_0607_0001_0203));
-    // SAFETY: the reference is to the 64 bytes that are loaded; they need not be aligned. The prefetch touches nothing,
-    // whatever its address leads to.
+    // SAFETY: the reference covers the 64 bytes that are loaded; they need not be aligned. The prefetch accesses no
+    // memory that could fault, whatever its address.
     let bytes = unsafe {
-        // The blocks of sixteen streams do not fit into the first cache together, and all lanes wait for the last one.
+        // The blocks of sixteen streams together do not fit into the L1 cache, and all lanes wait for the last one.
         _mm_prefetch::<_MM_HINT_T0>(block.as_ptr().wrapping_add(AHEAD_BYTES).cast());
         _mm512_loadu_si512(block.as_ptr().cast())
     };
@@ -91,7 +92,7 @@ fn load_block(block: &[u8; 64]) -> __m512i {
 #[target_feature(enable = "avx512f")]
 #[allow(unsafe_code)]
 fn load_state(state: &[u32; 8]) -> __m512i {
-    // SAFETY: the reference is to the 32 bytes that are loaded; they need not be aligned.
+    // SAFETY: the reference covers the 32 bytes that are loaded; they need not be aligned.
     _mm512_zextsi256_si512(unsafe { _mm256_loadu_si256(state.as_ptr().cast()) })
 }
 
@@ -99,11 +100,11 @@ fn load_state(state: &[u32; 8]) -> __m512i {
 #[target_feature(enable = "avx512f")]
 #[allow(unsafe_code)]
 fn store_state(state: &mut [u32; 8], row: __m512i) {
-    // SAFETY: the reference is to the 32 bytes that are stored, and nobody else has it; they need not be aligned.
+    // SAFETY: the reference covers the 32 bytes that are stored and is exclusive; they need not be aligned.
     unsafe { _mm256_storeu_si256(state.as_mut_ptr().cast(), _mm512_castsi512_si256(row)) }
 }
 
-/// Word `j` of row `i` becomes word `i` of row `j`: first within each quarter of a register, then of the quarters.
+/// Word `j` of row `i` becomes word `i` of row `j`: first within each quarter of a register, then across quarters.
 #[inline]
 #[target_feature(enable = "avx512f")]
 fn transpose(rows: Words) -> Words {
@@ -149,9 +150,9 @@ fn transpose_quarters([a, b, c, d]: [__m512i; 4]) -> [__m512i; 4] {
     ]
 }
 
-/// The functions of three bits, as `vpternlogd` takes them: bit `4a + 2b + c` is the result for `a`, `b` and `c`.
+/// The functions of three bits, as `vpternlogd` encodes them: bit `4a + 2b + c` is the result for `a`, `b` and `c`.
 const XOR: i32 = 0x96;
-const CHOICE: i32 = 0xca; // b where a is 1, else c
+const CHOICE: i32 = 0xca; // b if a is 1, else c
 const MAJORITY: i32 = 0xe8;
 
 macro_rules! add {
@@ -177,11 +178,11 @@ macro_rules! sigma {
     };
 }
 
-/// One round. Instead of moving eight words on, the next round names them in another order.
+/// One round. Instead of shifting the eight words, the next round names them in a different order.
 ///
-/// `h` comes with the round's constant and word added to it, and `g` leaves with those of the next round, except from the
-/// last one. After that nobody needs `g` itself, and `Ch`, which overwrites one of its three inputs, has one to
-/// overwrite: 2 % fewer cycles than with a copy.
+/// On entry, `h` already includes the round's constant and word; on exit, `g` includes those of the next round, except
+/// in the last one. After that `g` itself is no longer needed, so `Ch`, which overwrites one of its three inputs, may
+/// overwrite it: 2 % fewer cycles than with a copy.
 macro_rules! round {
     ($a:ident $b:ident $c:ident $d:ident $e:ident $f:ident $g:ident $h:ident $(, $word:expr, $k:expr)?) => {
         let next = $g;
@@ -195,14 +196,14 @@ macro_rules! round {
     };
 }
 
-/// The word that takes the place of one sixteen rounds ago.
+/// Computes the word that replaces the one from sixteen rounds ago.
 macro_rules! next {
     ($w:ident, $ago16:literal, $ago15:literal, $ago7:literal, $ago2:literal) => {
         $w[$ago16] = add!($w[$ago16], $w[$ago7], sigma!($w[$ago15], 7, 18, >> 3), sigma!($w[$ago2], 17, 19, >> 10));
     };
 }
 
-/// Fifteen rounds, each after `$before` with the number of the next round's word.
+/// Fifteen rounds. Before each, `$before` gets the number of the next round's word.
 macro_rules! fifteen {
     ($a:ident $b:ident $c:ident $d:ident $e:ident $f:ident $g:ident $h:ident, $w:ident, $k:ident, $before:ident) => {
         $before!($w, 1, 2, 10, 15);
@@ -238,7 +239,7 @@ macro_rules! fifteen {
     };
 }
 
-/// The first sixteen rounds have the words of the block itself.
+/// The first sixteen rounds use the words of the block itself.
 macro_rules! nothing {
     ($($_:tt)*) => {};
 }
@@ -248,7 +249,7 @@ macro_rules! nothing {
 fn rounds(state: &mut [__m512i; 8], mut w: Words) {
     let [mut a, mut b, mut c, mut d, mut e, mut f, mut g, mut h] = *state;
     let [first, second, third, last] = &K;
-    // What the first round's `h` has to come with.
+    // The first round expects this in `h`.
     h = add!(h, _mm512_set1_epi32(first[0].cast_signed()), w[0]);
     fifteen!(a b c d e f g h, w, first, nothing);
     next!(w, 0, 1, 9, 14);

@@ -1,10 +1,10 @@
 //! The constants of SHA-256 (FIPS 180-4, sections 4.2.2 and 5.3.3).
 
-/// What a stream begins with.
+/// The initial state of a stream.
 pub(in crate::hash) const INITIAL: [u32; 8] =
     [0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a, 0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19];
 
-/// One for each round, in groups of 16: as many rounds use the words of a block before new ones are needed.
+/// One per round, in groups of 16: that many rounds use the words of a block before new words are needed.
 #[cfg(all(target_arch = "x86_64", not(catalog_portable)))]
 #[rustfmt::skip]
 pub(super) const K: [[u32; 16]; 4] = [

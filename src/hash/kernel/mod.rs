@@ -1,7 +1,7 @@
-//! The inner loops of SHA-256: whole blocks of several streams at once, each into its stream's state.
+//! The inner loops of SHA-256: they hash whole blocks of several streams at once, each into its stream's state.
 //!
-//! All do the same to the same bytes, and differ in how many streams they advance at once and how fast. What makes
-//! blocks of a stream, and the padding at its end, is in `lane.rs`; what chooses between them is in `schedule.rs`.
+//! All compute the same and differ in speed and in how many streams they advance at once. `lane.rs` splits a stream
+//! into blocks and pads its end; `schedule.rs` chooses between the kernels.
 
 #[cfg(all(target_arch = "x86_64", not(catalog_portable)))]
 mod avx512;
@@ -14,14 +14,14 @@ mod single;
 pub(super) use constants::INITIAL;
 pub(super) use modes::{Mode, modes};
 
-/// A stream's state, and whole blocks that it has ready.
+/// A stream's state, and the whole blocks that it has ready.
 #[derive(Debug)]
 pub(super) struct Run<'a> {
     pub(super) state: &'a mut [u32; 8],
     pub(super) blocks: &'a [[u8; 64]],
 }
 
-/// One of the inner loops, which this processor can run.
+/// An inner loop that this processor can run.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Kernel {
     #[cfg(all(target_arch = "x86_64", not(catalog_portable)))]
@@ -32,8 +32,8 @@ pub(super) enum Kernel {
 }
 
 impl Kernel {
-    /// Hashes as many blocks of each run as every run has, and returns how many that were. No more runs than the mode
-    /// has streams.
+    /// Hashes the same number of blocks of each run, as many as the shortest has, and returns that number. At most as
+    /// many runs as the mode has streams.
     pub(super) fn compress(self, runs: &mut [Run<'_>]) -> usize {
         match self {
             #[cfg(all(target_arch = "x86_64", not(catalog_portable)))]

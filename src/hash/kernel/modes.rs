@@ -1,4 +1,4 @@
-//! Which kernels this processor can run, and how fast they are beside each other.
+//! Which kernels this processor can run, and their relative speeds.
 
 use std::sync::LazyLock;
 
@@ -8,20 +8,21 @@ use super::Kernel;
 #[derive(Clone, Copy, Debug)]
 pub(in crate::hash) struct Mode {
     pub(in crate::hash) kernel: Kernel,
-    /// How many streams it advances at most.
+    /// The maximum number of streams that it advances.
     pub(in crate::hash) streams: usize,
-    /// How fast each of them goes when there are so many; a stream alone goes at 100.
+    /// The speed of each stream when all are in use, relative to 100 for a single stream.
     pub(in crate::hash) pace: u64,
 }
 
-/// For measurements: `avx512`, `sha-ni` or `portable` instead of all that there is.
+/// For measurements: `avx512`, `sha-ni` or `portable` restricts the kernels.
 const VARIABLE: &str = "CATALOG_HASH_KERNEL";
 
-/// The ways to hash on this machine, the fewest streams first. Found out once.
+/// The ways to hash on this machine, sorted by number of streams. Detected once.
 pub(in crate::hash) fn modes() -> &'static [Mode] {
     static MODES: LazyLock<Vec<Mode>> = LazyLock::new(|| {
         let wanted = std::env::var(VARIABLE);
-        // Not optimised, each instruction of a kernel is a call: 40 times slower than `sha2`, which is always optimised.
+        // Without optimisation each instruction of a kernel is a call: 40 times slower than `sha2`, which is always
+        // optimised.
         let default = if cfg!(debug_assertions) { PORTABLE } else { AVX512 };
         let found = find(wanted.as_deref().unwrap_or(default));
         tracing::debug!(?wanted, ?found, "SHA-256 kernels");
@@ -35,11 +36,11 @@ const PORTABLE: &str = "portable";
 
 const ALONE: Mode = Mode { kernel: Kernel::Single, streams: 1, pace: 100 };
 
-/// The modes of the kernel of this name, and of those that it needs for the few streams that are left at the end. What
-/// the processor has not, is left out.
+/// The modes of the named kernel, and of the kernels that it needs for the few streams left at the end. Modes that the
+/// processor cannot run are omitted.
 ///
-/// The paces are between those that were measured on Zen 5 (76, 41, 15) and on an Intel Xeon with AMX (60, 30, 13). How
-/// the work is shared out does not depend on a few percent.
+/// The paces lie between those measured on Zen 5 (76, 41, 15) and on an Intel Xeon with AMX (60, 30, 13). A few percent
+/// do not change how the work is distributed.
 #[cfg(all(target_arch = "x86_64", not(catalog_portable)))]
 pub(super) fn find(name: &str) -> Vec<Mode> {
     let sha_ni = super::sha_ni::ShaNi::detect().filter(|_| name != PORTABLE).map(Kernel::ShaNi);
@@ -50,7 +51,7 @@ pub(super) fn find(name: &str) -> Vec<Mode> {
         modes.push(Mode { kernel, streams: super::sha_ni::STREAMS, pace: 35 });
     }
     if let Some(kernel) = avx512 {
-        // Where a stream alone is hashed in software, it is three times slower, and these are not.
+        // If single streams are hashed in software, they are three times slower, but these are not.
         let pace = if sha_ni.is_some() { 14 } else { 42 };
         modes.push(Mode { kernel, streams: super::avx512::LANES, pace });
     }

@@ -1,12 +1,12 @@
-//! SHA-256 of up to four streams at once, with the processor's own SHA instructions.
+//! SHA-256 of up to four streams at once, with the processor's SHA instructions.
 //!
-//! `sha256rnds2` does two rounds and takes four cycles until the next one can use its result, while the unit could begin
-//! another one in half that time or less. One stream leaves it idle most of the time; the steps of several streams,
-//! written in turn, fill the gaps. The words of more than two streams do not fit into the sixteen registers that these
-//! instructions know; the processor's renaming makes three and four worth it all the same.
+//! `sha256rnds2` does two rounds. Its result is available after four cycles, while the unit could begin another one in
+//! half that time or less. One stream leaves it idle most of the time; interleaving the steps of several streams fills
+//! the gaps. The words of more than two streams do not fit into the sixteen registers that these instructions can
+//! address, but register renaming makes three and four streams worthwhile all the same.
 //!
-//! The steps of one stream are those of S. Gulley, V. Gopal and others, "Intel SHA Extensions" (2013): the state is held
-//! as ABEF and CDGH, and four words of the message schedule are made at a time.
+//! The steps of one stream follow S. Gulley, V. Gopal and others, "Intel SHA Extensions" (2013): the state is held as
+//! ABEF and CDGH, and four words of the message schedule are computed at a time.
 
 use std::arch::x86_64::*;
 
@@ -15,7 +15,7 @@ use super::constants::K;
 
 pub(super) const STREAMS: usize = 4;
 
-/// Proof that the processor can do it.
+/// Proof that the processor supports it.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::hash) struct ShaNi(());
 
@@ -24,11 +24,12 @@ impl ShaNi {
         (is_x86_feature_detected!("sha") && is_x86_feature_detected!("sse4.1")).then_some(ShaNi(()))
     }
 
-    /// Hashes as many blocks of each run as every run has, and returns how many that were. At most [`STREAMS`] runs.
+    /// Hashes the same number of blocks of each run, as many as the shortest has, and returns that number. At most
+    /// [`STREAMS`] runs.
     #[allow(unsafe_code)]
     pub(super) fn compress(self, runs: &mut [Run<'_>]) -> usize {
         debug_assert!(runs.len() <= STREAMS, "a run too many would not be hashed");
-        // SAFETY: `self` is only made by `detect`, which has seen the features.
+        // SAFETY: only `detect` makes `self`, and only if the processor has the features.
         unsafe {
             match runs {
                 [a, b, c, d, ..] => compress([a, b, c, d]),
@@ -41,7 +42,7 @@ impl ShaNi {
     }
 }
 
-/// The two halves of a stream's state, as the instructions have them.
+/// The two halves of a stream's state, as the instructions expect them.
 #[derive(Clone, Copy)]
 struct State {
     abef: __m128i,
@@ -82,7 +83,7 @@ fn compress<const N: usize>(mut runs: [&mut Run<'_>; N]) -> usize {
     blocks
 }
 
-/// Sixteen rounds of each stream, four at a time in turn. The first sixteen have the words of the block itself.
+/// Sixteen rounds of each stream, four at a time in turn. The first sixteen use the words of the block itself.
 #[inline]
 #[target_feature(enable = "sha,sse4.1")]
 fn sixteen_rounds<const N: usize, const NEW_WORDS: bool>(
@@ -116,7 +117,7 @@ fn sixteen_rounds<const N: usize, const NEW_WORDS: bool>(
 #[allow(unsafe_code)]
 fn load_constants(k: &[u32; 16], quarter: usize) -> __m128i {
     let (quarters, _) = k.as_chunks::<4>();
-    // SAFETY: the reference is to the 16 bytes that are loaded; they need not be aligned.
+    // SAFETY: the reference covers the 16 bytes that are loaded; they need not be aligned.
     quarters.get(quarter).map_or(_mm_setzero_si128(), |four| unsafe { _mm_loadu_si128(four.as_ptr().cast()) })
 }
 
@@ -128,7 +129,7 @@ fn load_block(block: &[u8; 64]) -> [__m128i; 4] {
     let swapped = _mm_set_epi64x(0x0c0d_0e0f_0809_0a0b, 0x0405_0607_0001_0203);
     let mut words = [_mm_setzero_si128(); 4];
     for (words, bytes) in words.iter_mut().zip(block.as_chunks::<16>().0) {
-        // SAFETY: the reference is to the 16 bytes that are loaded; they need not be aligned.
+        // SAFETY: the reference covers the 16 bytes that are loaded; they need not be aligned.
         let bytes = unsafe { _mm_loadu_si128(bytes.as_ptr().cast()) };
         *words = _mm_shuffle_epi8(bytes, swapped);
     }
@@ -140,7 +141,7 @@ fn load_block(block: &[u8; 64]) -> [__m128i; 4] {
 #[allow(unsafe_code)]
 fn load_state(state: &[u32; 8]) -> State {
     let state: *const __m128i = state.as_ptr().cast();
-    // SAFETY: the reference was to the 32 bytes that are loaded; they need not be aligned.
+    // SAFETY: the reference covered the 32 bytes that are loaded; they need not be aligned.
     let (dcba, hgfe) = unsafe { (_mm_loadu_si128(state), _mm_loadu_si128(state.add(1))) };
     let cdab = _mm_shuffle_epi32::<0xb1>(dcba);
     let efgh = _mm_shuffle_epi32::<0x1b>(hgfe);
@@ -154,7 +155,7 @@ fn store_state(state: &mut [u32; 8], State { abef, cdgh }: State) {
     let feba = _mm_shuffle_epi32::<0x1b>(abef);
     let dchg = _mm_shuffle_epi32::<0xb1>(cdgh);
     let state: *mut __m128i = state.as_mut_ptr().cast();
-    // SAFETY: the reference was to the 32 bytes that are stored, and nobody else has it; they need not be aligned.
+    // SAFETY: the reference covered the 32 bytes that are stored and was exclusive; they need not be aligned.
     unsafe {
         _mm_storeu_si128(state, _mm_blend_epi16::<0xf0>(feba, dchg));
         _mm_storeu_si128(state.add(1), _mm_alignr_epi8::<8>(dchg, feba));

@@ -1,9 +1,9 @@
-//! SHA-256 of one stream after the other, by the crate `sha2`: with the processor's SHA instructions where it has any,
-//! else in software. For a stream that is alone, and for every processor that no other kernel is for.
+//! SHA-256 of one stream after the other, by the crate `sha2`: with the processor's SHA instructions if it has any,
+//! otherwise in software. For a single stream, and for processors without another kernel.
 
 use super::Run;
 
-/// Hashes as many blocks of each run as every run has, and returns how many that were.
+/// Hashes the same number of blocks of each run, as many as the shortest has, and returns that number.
 pub(super) fn compress(runs: &mut [Run<'_>]) -> usize {
     let blocks = runs.iter().map(|run| run.blocks.len()).min().unwrap_or(0);
     for run in runs {

@@ -1,6 +1,6 @@
-//! Each kernel against `sha2`.
+//! Compares each kernel with `sha2`.
 //!
-//! Seen red for each of the two with one of its constants changed, and with one rotation changed by a bit; the AVX-512
+//! Seen red for both vector kernels with one constant changed and with one rotation off by one bit, and for the AVX-512
 //! kernel with two lanes of its transposition exchanged.
 
 use proptest::prelude::*;
@@ -9,7 +9,7 @@ use sha2::block_api::compress256;
 use super::modes::find;
 use super::*;
 
-/// A kernel alone: its widest mode. `None` says that this machine has it not.
+/// One kernel alone, in its widest mode. `None` if this machine does not have it.
 pub(in crate::hash) fn only(name: &str) -> Option<Mode> {
     let streams = match name {
         "avx512" => 16,
@@ -23,14 +23,14 @@ pub(in crate::hash) fn only(name: &str) -> Option<Mode> {
     found
 }
 
-/// Bytes that no two seeds share.
+/// Bytes that differ for every seed.
 fn bytes(seed: u64, len: usize) -> Vec<u8> {
     let mut bytes = vec![0; len];
     blake3::Hasher::new().update(&seed.to_le_bytes()).finalize_xof().fill(&mut bytes);
     bytes
 }
 
-/// Runs of so many blocks, each at this distance from the start of its allocation.
+/// Compresses runs of these numbers of blocks, each at this offset in its allocation.
 fn check(mode: Mode, blocks: &[usize], shift: usize, seed: u64) {
     let fewest = *blocks.iter().min().unwrap();
     let memory: Vec<_> =
@@ -55,10 +55,10 @@ fn check_all(name: &str) {
         for fewest in [
             0, // nothing to do
             1, // a stream's last block
-            2, // the next block takes over the state
+            2, // the next block starts from the state
             9,
         ] {
-            // Different lengths: what is beyond the shortest is not hashed.
+            // Different lengths: blocks beyond the shortest run are not hashed.
             let blocks: Vec<_> = (0..streams).map(|i| fewest + (i + streams / 2) % streams).collect();
             check(mode, &blocks, 1, streams as u64);
         }

@@ -8,7 +8,7 @@ use super::*;
 use crate::error::Error;
 use crate::hash::kernel::tests::only;
 
-/// Bytes in parts, and an error or a panic after them.
+/// Bytes in parts, optionally followed by an error or a panic.
 #[derive(Clone, Debug)]
 struct Parts {
     number: usize,
@@ -70,7 +70,7 @@ fn digests<S: Stream>(
     results.into_inner().unwrap()
 }
 
-/// Every stream has the digest of its bytes, or its own error.
+/// Checks that every stream gets the digest of its bytes, or its own error.
 fn check(threads: usize, modes: &[Mode], streams: &[Parts]) {
     let results = digests(threads, modes, streams.to_vec(), |stream| stream.number);
     assert_eq!(results.len(), streams.len());
@@ -120,15 +120,15 @@ fn the_messages_of_nist_have_their_digests() {
     }
 }
 
-/// Lengths at which something changes.
+/// Lengths around which the padding changes.
 fn length() -> impl Strategy<Value = usize> {
     prop_oneof![
         prop::sample::select(vec![
             0, // only padding
-            1, 55, // the longest with its padding in one block
-            56, // the length goes into a block of its own
+            1, 55, // 55 is the longest with its padding in one block
+            56, // the length needs a block of its own
             63, 64, 65, // around a block
-            119, 120, // as 55 and 56, after a block
+            119, 120, // like 55 and 56, after a block
             128, 640, // whole blocks
         ]),
         0..2000_usize,
@@ -138,7 +138,7 @@ fn length() -> impl Strategy<Value = usize> {
 fn parts() -> impl Strategy<Value = Parts> {
     let part_bytes = prop_oneof![prop::sample::select(vec![1, 63, 64, 65, 4096]), 1..300_usize];
     let end = prop_oneof![4 => Just(End::Well), 1 => Just(End::Error)];
-    // What a stream says of its size may be wrong, as for a file that grows, or is one of /proc.
+    // The size that a stream reports may be wrong, for example for a file that grows or a file of /proc.
     let size = prop_oneof![4 => Just(None), 1 => prop::sample::select(vec![Some(0), Some(1 << 40), Some(u64::MAX)])];
     (length(), part_bytes, end, size, any::<u8>()).prop_map(|(length, part_bytes, end, size, seed)| {
         let bytes: Vec<u8> = (0..length).map(|i| (i as u8).wrapping_mul(31) ^ seed).collect();
@@ -160,7 +160,7 @@ fn streams_of_any_sizes_have_their_digests_and_errors() {
     }
 }
 
-/// Sees which threads ask it for bytes, and has no end before there were two.
+/// Records which threads ask it for bytes, and does not end until there were two.
 struct Watched<'a> {
     seen: &'a Mutex<HashSet<ThreadId>>,
     until: Instant,
@@ -185,7 +185,7 @@ impl Stream for Watched<'_> {
     }
 }
 
-// Red when `deal` gives nothing away: the first thread has taken both streams.
+// Red when `deal` gives nothing away: the first thread would keep both streams.
 #[test]
 fn a_thread_without_streams_gets_some_of_another() {
     let seen = Mutex::new(HashSet::new());
@@ -195,7 +195,7 @@ fn a_thread_without_streams_gets_some_of_another() {
     digest_on(2, &[mode], streams, |_, digest| assert!(digest.is_ok()));
 }
 
-// Red, by never ending, without `Leave`.
+// Red without `Leave`: the test never ends.
 #[test]
 fn a_stream_that_panics_does_not_leave_the_others_waiting() {
     let mut streams: Vec<_> = (0..8).map(|number| Parts::new(number, vec![0; 1000], 64)).collect();

@@ -1,4 +1,4 @@
-//! Both directions against each other.
+//! Checks both directions against each other.
 
 use std::path::PathBuf;
 
@@ -10,8 +10,8 @@ use crate::layout::{self, place};
 const TAG: &str = "0123456789abcdef";
 
 proptest! {
-    // Red when a function of `layout` and this file do not agree: what the store makes is then strange to doctor, or
-    // taken by nobody.
+    // Red when a function of `layout` disagrees with `classify.rs`: what the store creates would then be strange to
+    // `doctor`, or never removed.
     #[test]
     fn what_is_joined_is_told_apart(
         bytes: [u8; 32], number: u8, generation: u64, trashed_ms: u64, id in "\\PC{1,80}", key in "[0-9a-f]{32}",
@@ -70,7 +70,7 @@ proptest! {
     }
 }
 
-/// What is told apart lies where it is joined, and nowhere else.
+/// Checks that a classified path is exactly where `layout` joins it.
 fn check(path: &Path) {
     let thing = classify(path);
     if let Some(right) = thing.path() {
@@ -89,8 +89,8 @@ fn check(path: &Path) {
     assert_eq!(place(path) == layout::Place::Views, is_in_views, "{}", path.display());
 }
 
-// Red when a number is read with a sign or a zero in front, or a digest in another's folder: what is then done to the
-// thing is done somewhere else.
+// Red when a number with a sign or a leading zero is accepted, or a digest in another digest's folder: an action on the
+// thing would then hit another path.
 #[test]
 fn names_of_the_store_anywhere_are_what_lies_there() {
     const HEX: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
@@ -176,7 +176,7 @@ fn a_name_that_is_not_utf_8_is_none_of_the_stores() {
     }
 }
 
-// Red when a line is drawn in the head of layout.rs for which there is no thing.
+// Red when the head of layout.rs draws a line for which there is no `Thing`.
 #[test]
 fn the_drawing_has_only_what_is_told_apart() {
     let drawing = include_str!("../../layout.rs").lines().filter_map(|line| line.strip_prefix("//!   "));
