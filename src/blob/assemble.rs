@@ -1,4 +1,4 @@
-//! Making a blob whole again: what is good of the remains is kept, the rest is read from sources that have it.
+//! Repairs a blob: the good parts of its remains are kept, and the rest is read from sources that have it.
 
 use std::fs::File;
 use std::io;
@@ -17,26 +17,26 @@ use crate::hash::hash_both;
 use crate::layout;
 use crate::read_at::ReadAt;
 
-/// How a blob is put together again.
+/// How to put a blob together again.
 pub(crate) struct Assembly<'a> {
     pub(crate) digest: Digest,
-    /// Files of the store that should have its bytes and may have some of them, the best first.
+    /// Files of the store that should have the blob's bytes and may still have some of them, the best first.
     pub(crate) remains: Vec<PathBuf>,
     pub(crate) sources: Vec<Box<dyn ReadAt>>,
     pub(crate) advanced: &'a (dyn Fn(u64) + Sync),
 }
 
-/// What it took.
+/// What the repair took.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Assembled {
     /// Bytes that were replaced.
     pub(crate) repaired_bytes: u64,
-    /// Bytes that were read from the sources; more, when one of them was bad in the same place.
+    /// Bytes that were read from the sources. More than `repaired_bytes` if a source was bad in the same place.
     pub(crate) source_bytes: u64,
 }
 
 impl Assembly<'_> {
-    /// Puts the blob together under a private name, and checks it as a whole against its name. It waits to be published.
+    /// Puts the blob together under a private name, and checks the whole against its digest. The caller publishes it.
     pub(crate) fn run<'r>(mut self, session: &Session<'r>, durability: Durability) -> Result<(Sealed<'r>, Assembled)> {
         let root = session.root();
         let groups = outboard::read(root, &self.digest).and_then(|outboard| outboard.groups(root, &self.digest));
@@ -59,11 +59,11 @@ impl Assembly<'_> {
             Some(remains) => self.take_over(root, remains, size_bytes, &pending)?,
             None => vec![0..size_bytes],
         };
-        // What is left of the others may be good where this one is not.
+        // The other remains may be good where the first one is bad.
         let readers = self.readers(root, 1)?;
         let mut assembled = Assembled::default();
         let mut buffer = vec![0; GROUP_BYTES];
-        // What lies behind the blob's end is only left out.
+        // Bytes beyond the blob's end are simply left out.
         for range in bad.iter().filter(|range| range.start < size_bytes) {
             for number in range.start / GROUP_BYTES as u64..groups::count(range.end.min(size_bytes)) {
                 let group = groups::range(number, size_bytes);
@@ -92,8 +92,8 @@ impl Assembly<'_> {
         Ok((sealed, assembled))
     }
 
-    /// What bytes can be read from: the store's own remains but for the first few, then the sources, each with whether it
-    /// is one of those.
+    /// The readers to try: the store's own remains except the first `without`, then the sources. The flag says whether
+    /// a reader is a source.
     fn readers(&mut self, root: &Root, without: usize) -> Result<Vec<(bool, Box<dyn ReadAt>)>> {
         let mut readers: Vec<(bool, Box<dyn ReadAt>)> = Vec::new();
         for path in self.remains.iter().skip(without) {
@@ -106,7 +106,8 @@ impl Assembly<'_> {
         Ok(readers)
     }
 
-    /// Brings what is good of a file into the private one, by reflink where that is possible. Returns what is still missing.
+    /// Brings the good parts of a file into the private one, by reflink if possible. Returns the ranges that are still
+    /// missing.
     fn take_over(
         &self,
         root: &Root,
@@ -136,7 +137,7 @@ impl Assembly<'_> {
         Ok(bad)
     }
 
-    /// Without an outboard nothing tells good parts from bad ones, so one file has to have all of it.
+    /// Without an outboard, good parts cannot be told from bad ones, so a single file must have all bytes.
     fn as_a_whole<'r>(&mut self, session: &Session<'r>, durability: Durability) -> Result<(Sealed<'r>, Assembled)> {
         let root = session.root();
         let readers = self.readers(root, 0)?;
@@ -175,7 +176,7 @@ impl Assembly<'_> {
     }
 }
 
-/// A file of the store that should have the bytes of the blob.
+/// A file of the store that should have the blob's bytes.
 struct Remains {
     file: File,
     path: PathBuf,
@@ -206,7 +207,7 @@ fn copy_part(from: &File, to: &File, part: Range<u64>, blocks: Blocks) -> io::Re
     }
 }
 
-/// `false`: it could not be read to its end.
+/// Copies everything; `false` if it could not be read to its end.
 fn copy_all(reader: &dyn ReadAt, to: &File) -> io::Result<bool> {
     let mut buffer = vec![0; GROUP_BYTES];
     for number in 0..groups::count(reader.size_bytes()) {

@@ -1,5 +1,5 @@
-//! A blob that is here already, held for an artifact that needs it: by a private name of its inode, which takes no room, or,
-//! where a name may cost a copy, by a lease.
+//! A blob that is here already, held for an artifact that needs it: by a private name for its inode, which takes no
+//! room, or by a lease if another name might cost a copy.
 
 use super::pending::{PrivateName, Provenance};
 use super::{NOBODY_ELSE, Sealed, SourceFacts, UsedMode, outboard};
@@ -11,12 +11,12 @@ use crate::fs::{Durability, Root, Session, spare_descriptors};
 use crate::hash::Hashes;
 use crate::layout;
 
-/// Each blob that is held by a lease costs a descriptor; so many are left for the rest of the work.
+/// Each leased blob costs a descriptor; this many are left for the rest of the work.
 const SPARE_DESCRIPTORS: usize = 64;
 
-/// Holds a blob that was found to have the bytes of a source. Published like any private file, it is found there; or it is
-/// there again, when a sweep has taken it meanwhile. `None`: it is gone, was changed since its last full check, or can
-/// get no further name.
+/// Holds a blob that has the bytes of a source. Publishing it like any private file finds the blob in place, or brings
+/// it back if a sweep has removed it in the meantime. `None`: it is gone, has changed since its last full check, or
+/// cannot get another name.
 pub(crate) fn hold<'r>(session: &Session<'r>, digest: &Digest, source: SourceFacts) -> Result<Option<Sealed<'r>>> {
     let root = session.root();
     let private = if root.copies_up() { leased(root, digest)? } else { named(session, digest)? };
@@ -40,13 +40,13 @@ fn named<'r>(session: &Session<'r>, digest: &Digest) -> Result<Option<PrivateNam
     }
 }
 
-/// Keeps sweeps off the blob under its own name.
+/// Holds the blob under its own name by a lease, which keeps sweeps away.
 fn leased<'r>(root: &'r Root, digest: &Digest) -> Result<Option<PrivateName<'r>>> {
     let name = layout::blob(digest);
     let file = if spare_descriptors() > SPARE_DESCRIPTORS { root.open_file(&name)? } else { None };
     let Some(file) = file else { return Ok(None) };
     let lock = try_lock_file(root, file, &name, Hold::Shared)?;
-    // A sweep may have taken it between the two, and a stage may have brought it again.
+    // Between the open and the lock, a sweep may have removed it and a `stage` may have stored it again.
     let is_named = lock.as_ref().map_or(Ok(false), |lock| lock.is_named(root, &name))?;
     Ok(lock.filter(|_| is_named).map(|lock| PrivateName::leased(root, name, lock)))
 }

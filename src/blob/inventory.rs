@@ -1,4 +1,4 @@
-//! What blobs there are: in `blobs/`, and in `trash/`.
+//! Lists the blobs in `blobs/` and in `trash/`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{OsStr, OsString};
@@ -12,7 +12,7 @@ use crate::fs::{Kind, Meta, Root};
 use crate::layout::{self, Thing};
 use crate::threads::ready_for_rayon;
 
-/// All that is in `trash/`, by digest. If a blob is there twice, the later one counts.
+/// All blobs in `trash/`, with the time when they were put there. If a blob is there twice, the later time counts.
 pub(crate) fn trash(root: &Root) -> Result<BTreeMap<Digest, u64>> {
     let folder = Path::new(layout::TRASH);
     let trashed = |name: &OsString| match layout::classify_in(folder, name) {
@@ -34,7 +34,7 @@ pub(crate) fn all(root: &Root) -> Result<Vec<Digest>> {
     Ok(all?.into_iter().flatten().collect())
 }
 
-/// Those blobs in `blobs/` whose names start with these digits, of which there are at least two; none without digits.
+/// The blobs in `blobs/` whose names start with these digits, at least two; empty without digits.
 pub(crate) fn starting_with(root: &Root, digits: Option<&str>) -> Result<Vec<Digest>> {
     let Some((digits, first)) = digits.and_then(|digits| Some((digits, digits.get(..2)?))) else {
         return Ok(Vec::new());
@@ -46,7 +46,7 @@ pub(crate) fn starting_with(root: &Root, digits: Option<&str>) -> Result<Vec<Dig
     Ok(theirs.filter_map(|name| blob_in(&folder, name)).collect())
 }
 
-/// The blobs in `blobs/` with what `stat` says of them.
+/// The blobs in `blobs/` with their metadata.
 pub(crate) fn all_with_meta(root: &Root) -> Result<BTreeMap<Digest, Meta>> {
     let folders: Vec<PathBuf> = layout::fan_out_folders(layout::BLOBS).collect();
     ready_for_rayon();

@@ -1,11 +1,11 @@
-//! A tree as a blob: an OCI image manifest of the ModelPack artifact type, one `raw` layer a file.
+//! A tree as a blob: an OCI image manifest of the ModelPack artifact type, with one `raw` layer per file.
 //!
 //! Sources: the [OCI image manifest](https://github.com/opencontainers/image-spec/blob/main/manifest.md) and the
 //! [CNCF model specification](https://github.com/modelpack/model-spec). Nothing in it depends on time or machine, and
 //! every file has the same media type whatever its name, so that equal trees have equal digests in every version.
 //!
-//! The manifest names a configuration by its digest. That document says nothing that the layers do not say, so it is no
-//! blob: [`config`] makes it from them.
+//! The manifest names a configuration by its digest. That document says nothing that the layers do not say, so it is
+//! not stored as a blob: [`config`] computes it from them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -20,9 +20,9 @@ const MEDIA_TYPE: &str = "application/vnd.oci.image.manifest.v1+json";
 const ARTIFACT_TYPE: &str = "application/vnd.cncf.model.manifest.v1+json";
 const CONFIG_MEDIA_TYPE: &str = "application/vnd.cncf.model.config.v1+json";
 const RAW_MEDIA_TYPE: &str = "application/vnd.cncf.model.weight.v1.raw";
-/// Where a file is in its tree, by the CNCF model specification.
+/// The annotation with a file's path in its tree, by the CNCF model specification.
 const FILE_PATH: &str = "org.cncf.model.filepath";
-/// The same, by the OCI image specification: other tools give a file its name by this one.
+/// The same by the OCI image specification: other tools name a file by this one.
 const TITLE: &str = "org.opencontainers.image.title";
 
 /// More than any model has; a manifest of this many files is about 45 MB.
@@ -34,14 +34,14 @@ pub(crate) const MAX_BYTES: u64 = 128 << 20;
 /// A file of a tree.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct TreeFile {
-    /// Relative, with `/` between the parts; empty when it is an artifact by itself.
+    /// Relative, with `/` as separator; empty if the artifact is a single file.
     pub(crate) path: String,
     pub(crate) digest: Digest,
     pub(crate) size_bytes: u64,
 }
 
 impl TreeFile {
-    /// Where it is when the artifact is at `at`: the same place, when it is the artifact itself.
+    /// The file's path if the artifact is at `at`: that same path if the file is the artifact itself.
     pub(crate) fn below(&self, at: &Path) -> PathBuf {
         if self.path.is_empty() { at.to_path_buf() } else { at.join(&self.path) }
     }
@@ -67,7 +67,8 @@ struct Descriptor {
     annotations: BTreeMap<String, String>,
 }
 
-/// The manifest's bytes. `files` is sorted by path. More than [`MAX_BYTES`] are an error: nobody would read them again.
+/// Returns the manifest's bytes. `files` must be sorted by path. More than [`MAX_BYTES`] is an error, because no reader
+/// would accept it.
 pub(crate) fn encode(files: &[TreeFile]) -> serde_json::Result<Vec<u8>> {
     encode_within(MAX_BYTES, files)
 }
@@ -98,22 +99,22 @@ fn encode_within(max_bytes: u64, files: &[TreeFile]) -> serde_json::Result<Vec<u
     Ok(bytes)
 }
 
-/// The configuration that the manifest of these files names: that of a model of which nothing is known but its layers.
+/// The configuration that the manifest of these files names: that of a model about which only its layers are known.
 pub(crate) fn config(files: &[TreeFile]) -> Vec<u8> {
     let layers: Vec<String> = files.iter().map(|file| format!("\"{}\"", file.digest)).collect();
     let layers = layers.join(",");
     format!(r#"{{"descriptor":{{}},"config":{{}},"modelfs":{{"type":"layers","diffIds":[{layers}]}}}}"#).into_bytes()
 }
 
-/// The configuration that a manifest of these files names, if it is one that follows from them: ours, or the empty one that earlier
-/// versions name.
+/// The configuration that a manifest of these files names, if it can be computed from them: ours, or the empty one that
+/// earlier versions name.
 #[cfg(feature = "net")]
 pub(crate) fn named_config(bytes: &[u8], files: &[TreeFile]) -> Option<Vec<u8>> {
     let named = serde_json::from_slice::<Manifest>(bytes).ok()?.config.digest;
     [config(files), b"{}".to_vec()].into_iter().find(|config| Digest::sha256_of(config) == named)
 }
 
-/// Reads a manifest. The error says what is wrong with it. Its configuration may be another one than ours.
+/// Parses a manifest. The error says what is wrong with it. Its configuration need not be ours.
 pub(crate) fn decode(bytes: &[u8]) -> Result<Vec<TreeFile>, String> {
     let manifest: Manifest = serde_json::from_slice(bytes).map_err(|e| format!("it is not a manifest: {e}"))?;
     if manifest.schema_version != 2 || manifest.artifact_type != ARTIFACT_TYPE {
@@ -146,7 +147,7 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<Vec<TreeFile>, String> {
     Ok(files)
 }
 
-/// Whether a path stays in its tree: only plain names, one `/` between them, no control characters.
+/// Whether a path stays in its tree: only plain names separated by single slashes, no control characters.
 pub(crate) fn is_tree_path(path: &str) -> bool {
     layout::is_plain_path(path) && !path.chars().any(char::is_control)
 }
@@ -166,7 +167,7 @@ mod tests {
         assert_eq!(decode(&bytes).unwrap(), [file("a.gguf"), file("sub/b.json")]);
     }
 
-    // The schema is schema/config-schema.json of the specification: nothing but these members, and each of them.
+    // The schema is schema/config-schema.json of the specification: it has exactly these members.
     #[test]
     fn the_configuration_names_the_layers_and_is_named_by_the_manifest() {
         let files = [file("a.gguf"), file("sub/b.json")];
@@ -183,14 +184,14 @@ mod tests {
         assert!(text.contains(&title));
         let of = |title: &str| decode(text.replace(&format!(r#","{TITLE}":"a""#), title).as_bytes());
         assert_eq!(of("").unwrap(), [file("a")], "as others write it");
-        // Red when the title is not looked at: other tools would write another tree than this one.
+        // Red when the title is ignored: other tools would write a different tree.
         of(&title.replace(":\"a\"", ":\"b\"")).unwrap_err();
         decode(text.replace(FILE_PATH, "other").as_bytes()).unwrap_err();
         let foreign = text.replace(CONFIG_MEDIA_TYPE, "application/vnd.oci.empty.v1+json");
         assert_eq!(decode(foreign.as_bytes()).unwrap(), [file("a")]);
     }
 
-    // Red when `encode` does not refuse it: a sweep would not read it, and take the files of a tree that is leased.
+    // Red when `encode` does not refuse it: a sweep could not read it, and would remove the files of a leased tree.
     #[test]
     fn a_manifest_that_nobody_would_read_is_not_written() {
         let files = [file("a")];

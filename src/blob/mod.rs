@@ -32,34 +32,34 @@ use crate::error::Result;
 use crate::fs::{Durability, Meta, Root, atomic};
 use crate::layout;
 
-/// Where no record names any owners.
+/// The owners, if no record names any.
 pub(crate) const NOBODY_ELSE: &BTreeSet<u32> = &BTreeSet::new();
 
-/// What publishing a blob came to.
+/// The outcome of publishing a blob.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Published {
     /// It was stored.
     New {
-        /// The user that the very file belongs to.
+        /// The owner of this file.
         owner: u32,
     },
-    /// It was here already, and is good.
+    /// It was already here, and is good.
     Existing {
-        /// The user that the very file that was judged belongs to.
+        /// The owner of the file that was found good.
         owner: u32,
     },
-    /// It was thought to be here, so it was not synced: that has to be done first, without any lock.
+    /// It was thought to be here already, so the private file is not synced. That has to be done first, without any
+    /// lock.
     Unsynced,
-    /// Something is here under its name that has to be checked first, without any lock: see [`Checker`].
+    /// A file under its name has to be checked first, without any lock: see [`Checker`].
     Doubtful,
 }
 
-/// What a commit has given names to. The folders of those names are to be synced before anything that needs them is
-/// acknowledged.
+/// The names that a commit has made. Their folders must be synced before anything that needs the names is acknowledged.
 #[derive(Debug, Default)]
 pub(crate) struct Touched {
     folders: BTreeSet<PathBuf>,
-    /// Those that are there, with all that are above them, and whose parents are among `folders`.
+    /// Folders that exist together with all their ancestors, and whose parents are in `folders`.
     made: BTreeSet<PathBuf>,
     published: BTreeSet<Digest>,
 }
@@ -72,20 +72,20 @@ impl Touched {
     pub(crate) fn make_parents(&mut self, root: &Root, path: &Path) -> Result<()> {
         let folder = path.parent().unwrap_or(Path::new(""));
         if self.made.contains(folder) {
-            return Ok(()); // a tree has many files in a folder, and many folders in each other
+            return Ok(()); // a tree may have many files per folder, and deeply nested folders
         }
         root.make_dirs(folder)?;
         for folder in folder.ancestors() {
             if !self.made.insert(folder.to_path_buf()) {
                 break;
             }
-            // Also of those that were there: another process may have made one just now, and not have synced it yet.
+            // Also for folders that existed: another process may have just made one and not have synced it yet.
             self.folders.extend(folder.parent().map(Path::to_path_buf));
         }
         Ok(())
     }
 
-    /// Whether this blob is one that has just come.
+    /// Whether this commit has just published the blob.
     pub(crate) fn has_published(&self, digest: &Digest) -> bool {
         self.published.contains(digest)
     }
@@ -95,8 +95,8 @@ impl Touched {
     }
 }
 
-/// Gives a private file its name among the blobs; one that is in `trash` is moved back instead. Called by the guard of a
-/// commit, which syncs `touched` before it records anything.
+/// Gives a private file its name in `blobs/`; if the blob is in `trash`, it is moved back instead. The guard of a
+/// commit calls this, and syncs `touched` before it records anything.
 pub(crate) fn publish(
     root: &Root,
     sealed: &mut Sealed<'_>,
@@ -106,7 +106,7 @@ pub(crate) fn publish(
 ) -> Result<Published> {
     let name = layout::blob(&sealed.digest());
     touched.make_parents(root, &name)?;
-    // Also when it was here already: who published it may not have synced the folder yet.
+    // Also if it was here already: the process that published it may not have synced the folder yet.
     touched.folder_of(&name);
     if let Some(trashed_ms) = trash.get(&sealed.digest()) {
         remove::restore(root, &sealed.digest(), &layout::trash(&sealed.digest(), *trashed_ms), touched)?;
@@ -118,7 +118,8 @@ pub(crate) fn publish(
         touched.published.insert(sealed.digest());
         let written = outboard::write(root, &sealed.digest(), &sealed.meta().stamp(), sealed.groups(), durability);
         if let Err(error) = written {
-            // It is advice. As a failure of the commit it would leave behind a blob of which the commit knows nothing.
+            // The outboard is only a hint. Failing the commit here would leave behind a blob that the commit does not
+            // know of.
             tracing::debug!(digest = %sealed.digest(), %error, "that the blob is good is not recorded");
         }
         return Ok(Published::New { owner: sealed.meta().owner });
@@ -131,8 +132,9 @@ pub(crate) fn publish(
     }
 }
 
-/// Whether a blob is here, was not changed since its last full check, and is as durable as this: one `stat` and one small
-/// read. `owners` are the users that the record names, see [`Outboard::speaks_for`](outboard::Outboard::speaks_for).
+/// Whether a blob is here, unchanged since its last full check, and at least as durable as `durability`: one `stat` and
+/// one small read. `owners` are the users that the record names, see
+/// [`Outboard::speaks_for`](outboard::Outboard::speaks_for).
 pub(crate) fn is_good_by_stamp(
     root: &Root,
     digest: &Digest,
@@ -142,8 +144,8 @@ pub(crate) fn is_good_by_stamp(
     Ok(root.meta(&layout::blob(digest))?.is_some_and(|meta| outboard::fits(root, digest, &meta, durability, owners)))
 }
 
-/// Moves a file that should have the bytes of a blob, and was found bad, to where an operator can look at it, durably.
-/// `false`: it has been replaced since it was looked at, and stays. A blob is moved by the guard that excludes commits.
+/// Durably moves a bad file that should have the bytes of a blob to `quarantine/`, for inspection. `false`: it was
+/// replaced since it was checked, and stays. If it is a blob, the caller is the guard that excludes commits.
 pub(crate) fn quarantine(
     root: &Root,
     digest: &Digest,
@@ -156,7 +158,7 @@ pub(crate) fn quarantine(
     }
     if from == layout::blob(digest) {
         match outboard::distrust(root, digest) {
-            // The file's own time needs no room: no stamp fits it any more, under whatever name.
+            // Changing the file's time needs no room; then no stamp matches it, under any name.
             Err(error) if error.is_no_space() => make_old(root, from)?,
             other => other?,
         }
@@ -165,8 +167,8 @@ pub(crate) fn quarantine(
     move_aside(root, from, &layout::quarantine(digest, &atomic::random_name()), durability).map(|()| true)
 }
 
-/// Moves a file that is in a view's folder, and that no entry has there, to where an operator can look at it, durably.
-/// `false`: it has been replaced since it was looked at, and stays.
+/// Durably moves a file in a view's folder that belongs to no entry to `quarantine/`, for inspection. `false`: it was
+/// replaced since it was looked at, and stays.
 pub(crate) fn quarantine_stranger(root: &Root, from: &Path, found: &Meta, durability: Durability) -> Result<bool> {
     if !root.meta(from)?.is_some_and(|now| now.same_inode(found)) {
         return Ok(false);
@@ -191,7 +193,7 @@ fn make_old(root: &Root, name: &Path) -> Result<()> {
     file.set_modified(std::time::UNIX_EPOCH).map_err(|e| root.fail("set the time of", name, e))
 }
 
-/// A private file with these bytes that waits to be published.
+/// A private file with these bytes, ready to be published.
 #[cfg(test)]
 pub(crate) fn sealed<'r>(session: &crate::fs::Session<'r>, bytes: &[u8], durability: Durability) -> Sealed<'r> {
     let pending = Pending::create(session).unwrap();
@@ -206,7 +208,7 @@ mod tests {
     use super::*;
     use crate::fs::Session;
 
-    // Red when `publish` takes its own word for it that the blob is there: the commit would then record a blob that is
+    // Red when `publish` assumes that the blob it published is still there: the commit would then record a blob that is
     // gone.
     #[test]
     fn what_was_removed_between_two_rounds_is_published_again() {
@@ -226,7 +228,7 @@ mod tests {
         }
     }
 
-    // Red when `publish` does not ask whether it was synced: a power cut could leave a name with other bytes.
+    // Red when `publish` does not check whether the file was synced: a power cut could leave a name with other bytes.
     #[test]
     fn what_was_not_synced_because_it_was_here_is_synced_when_it_is_gone() {
         let dir = tempfile::tempdir().unwrap();

@@ -1,4 +1,4 @@
-//! How bytes are ingested: as it was asked for, and as it was done.
+//! How bytes are ingested: the requested mode, and the mode that was used.
 
 use serde::{Deserialize, Serialize};
 
@@ -9,18 +9,18 @@ use crate::words::words;
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
 pub enum IngestMode {
-    /// Reflink where the file system can, else copy.
+    /// Reflink if the file system can, otherwise copy.
     #[default]
     Auto,
-    /// Share the source's blocks until one of the two is written; fail where the file system cannot.
+    /// Share the source's blocks until one of the two is written; fail if the file system cannot.
     Reflink,
     /// Copy the bytes.
     Copy,
-    /// Take the source's own inode as the blob, by one more name. The source becomes read-only. Somebody who could not
-    /// be seen to have it open for writing can still change the blob. A source that not everybody may read is refused, since
-    /// its own name would become readable.
+    /// Make the source's own inode the blob, by another name. The source becomes read-only. A process that has the
+    /// source open for writing but cannot be seen can still change the blob. A source that is not readable by everyone
+    /// is refused, because its own name would become readable.
     Link,
-    /// As `Link` where possible, else as `Auto`; then remove the source.
+    /// Like `Link` if possible, otherwise like `Auto`; then remove the source.
     Move,
 }
 
@@ -32,14 +32,14 @@ words!(IngestMode, "ingest mode", {
     Move => "move",
 });
 
-/// How the bytes of an artifact were really ingested.
+/// How the bytes of an artifact were actually ingested.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
 pub enum UsedMode {
-    /// Nothing was read: the source is as it was when it was staged last, or the catalog held the reference already.
+    /// Nothing was read: the source is unchanged since it was last staged, or the catalog already had the reference.
     Unchanged,
-    /// The bytes were in the store: the source was compared with them and not brought in.
+    /// The bytes were already in the store: the source was compared with them and not ingested.
     Present,
     /// The source's inode became the blob; the source is still there.
     Link,

@@ -1,5 +1,5 @@
-//! The outboard of a blob, in `outboards/`: the stamp of its last full check, and what its bytes are checked against. It
-//! is advice: without it, or when it does not fit, the blob is checked against its name.
+//! The outboard of a blob, in `outboards/`: the stamp of its last full check, and the hashes of its groups. It is only
+//! a hint: if it is missing or does not match, the blob is checked against its digest.
 
 use std::collections::BTreeSet;
 
@@ -13,31 +13,31 @@ use crate::fs::{Durability, Kind, Meta, Root, atomic, current_user, now_ms};
 use crate::hash::groups::{self, GROUP_BYTES, Groups};
 use crate::layout;
 
-/// The small file. The chaining values of the groups are in one beside it, when there is more than one group.
+/// The small file. If there is more than one group, their chaining values are in a second file next to it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Outboard {
     format: u32,
     pub(crate) stamp: Stamp,
     pub(crate) checked_ms: u64,
-    /// Whether its bytes are known to have reached the disk.
+    /// Whether the blob's bytes are known to have reached the disk.
     #[serde(default)]
     pub(crate) is_durable: bool,
-    /// `None` until they are made, by the next full check.
+    /// `None` until the next full check computes it.
     #[serde(default)]
     blake3: Option<Tree>,
-    /// The user to whom the file belongs that says all this.
+    /// The owner of the outboard file.
     #[serde(skip)]
     owner: u32,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
 struct Tree {
-    /// The blob's size: the file may have another by now.
+    /// The blob's size; the file may have another size by now.
     size_bytes: u64,
-    /// 64 hex digits: the plain BLAKE3 of the blob.
+    /// 64 hex digits: the plain BLAKE3 hash of the blob.
     root: String,
     group_bytes: u64,
-    /// Over all of the above and the blob's name. The list of groups has the root for that.
+    /// Covers all of the above and the blob's digest. The list of groups is covered by the root.
     #[serde(default)]
     checksum: String,
 }
@@ -49,7 +49,7 @@ impl Tree {
         Tree { checksum: tree.checksum_for(digest), ..tree }
     }
 
-    /// What tells one that was torn, or is another blob's, from one that says the truth: good bytes would be called bad.
+    /// Detects an outboard that is torn or belongs to another blob: with it, good bytes would count as bad.
     fn checksum_for(&self, digest: &Digest) -> String {
         let Tree { size_bytes, root, group_bytes, .. } = self;
         let hash = blake3::hash(format!("{digest} {size_bytes} {root} {group_bytes}").as_bytes());
@@ -57,7 +57,7 @@ impl Tree {
     }
 }
 
-/// Records that the blob was checked in full while it had this stamp, and is as durable as this.
+/// Records that the blob was checked in full while it had this stamp, and is as durable as `durability`.
 pub(crate) fn write(
     root: &Root,
     digest: &Digest,
@@ -68,7 +68,7 @@ pub(crate) fn write(
     let path = layout::outboard(digest);
     root.make_dirs(path.parent().unwrap_or(&path))?;
     if let Some(groups) = groups.filter(|groups| !groups.values().is_empty()) {
-        // None of it is synced: when a power cut takes or tears it, the next check is one against the blob's name.
+        // Nothing is synced here: if a power cut loses or tears it, the next check is against the blob's digest.
         atomic::replace(root, &layout::outboard_groups(digest), &groups.values().concat(), Durability::Relaxed)?;
     }
     let blake3 = groups.map(|groups| Tree::new(digest, groups));
@@ -86,8 +86,8 @@ pub(crate) fn write(
     atomic::replace(root, &path, &text, Durability::Relaxed)
 }
 
-/// Takes the stamp away from a blob that was found bad, durably: whoever comes before it is out of the way checks it again.
-/// What its bytes are checked against stays.
+/// Durably clears the stamp of a bad blob, so that a process that finds the blob before it is moved away checks it
+/// again. The hashes of its groups stay.
 pub(crate) fn distrust(root: &Root, digest: &Digest) -> Result<()> {
     let Some(known) = read(root, digest) else { return Ok(()) };
     let path = layout::outboard(digest);
@@ -97,7 +97,7 @@ pub(crate) fn distrust(root: &Root, digest: &Digest) -> Result<()> {
     atomic::replace(root, &path, &text, Durability::Full)
 }
 
-/// What is known of a blob; `None`: nothing, or nothing that can be read.
+/// Reads the outboard of a blob; `None` if there is none that can be read.
 pub(crate) fn read(root: &Root, digest: &Digest) -> Option<Outboard> {
     let (text, meta) = root.read_with_meta(&layout::outboard(digest), layout::MAX_OUTBOARD_BYTES).ok()??;
     Some(Outboard { owner: meta.owner, ..decode(&text)? })
@@ -109,7 +109,8 @@ fn decode(text: &[u8]) -> Option<Outboard> {
 }
 
 impl Outboard {
-    /// Whether a file is as it was at the last full check of the blob, and the owners of both are trusted.
+    /// Whether a file is unchanged since the last full check of the blob, and the owners of the file and the outboard
+    /// are trusted.
     pub(crate) fn fits(&self, root: &Root, file: &Meta, owners: &BTreeSet<u32>) -> bool {
         self.has_stamp_of(file) && self.speaks_for(root, file, owners)
     }
@@ -123,18 +124,18 @@ impl Outboard {
         self.is_durable
     }
 
-    /// Whether what it says of this file is to be believed: whoever owns one of the two could have made it say anything. In
-    /// a group's root each member can put both there. `owners` are those that the record names.
+    /// Whether to trust what it says about this file: the owner of either could have made it say anything, and in a
+    /// root shared by a group every member can put both there. `owners` are the users that the record names.
     pub(crate) fn speaks_for(&self, root: &Root, file: &Meta, owners: &BTreeSet<u32>) -> bool {
         root.trusts(self.owner, owners) && root.trusts(file.owner, owners)
     }
 
-    /// Whether groups were ever made.
+    /// Whether it has groups.
     pub(crate) fn has_groups(&self) -> bool {
         self.blake3.is_some()
     }
 
-    /// What the bytes are checked against; `None`: it is not there, or does not fit together.
+    /// The hashes of the blob's groups; `None` if they are missing or not consistent.
     pub(crate) fn groups(&self, root: &Root, digest: &Digest) -> Option<Groups> {
         let is_its_own = |tree: &&Tree| tree.checksum == tree.checksum_for(digest);
         let tree = self.blake3.as_ref().filter(is_its_own)?;
@@ -148,11 +149,11 @@ impl Outboard {
 
 const ONE_GROUP: u64 = GROUP_BYTES as u64;
 
-/// The list of a blob of 16 TiB, which is the largest file that ext4 can have.
+/// The size of the list of a 16 TiB blob, the largest file that ext4 supports.
 const MAX_LIST_BYTES: u64 = (16 << 40) / ONE_GROUP * VALUE_BYTES;
 const VALUE_BYTES: u64 = size_of::<ChainingValue>() as u64;
 
-/// How long the list of a blob of this size is; `None`: no blob is so large, whatever the outboard says.
+/// The length of the list of a blob of this size; `None`: no blob is that large, whatever the outboard says.
 fn list_bytes(size_bytes: u64) -> Option<u64> {
     groups::count(size_bytes).checked_mul(VALUE_BYTES).filter(|bytes| *bytes <= MAX_LIST_BYTES)
 }
@@ -160,13 +161,13 @@ fn list_bytes(size_bytes: u64) -> Option<u64> {
 fn join(tree: &Tree, values: &[u8]) -> Option<Groups> {
     let (values, rest) = values.as_chunks::<{ size_of::<ChainingValue>() }>();
     let hash = blake3::Hash::from_hex(&tree.root).ok()?;
-    // Groups of another size are another list.
+    // With another group size it is a different list.
     let is_ours = rest.is_empty() && tree.group_bytes == ONE_GROUP;
     if is_ours { Groups::from_parts(tree.size_bytes, hash, values.to_vec()) } else { None }
 }
 
-/// Whether the blob is as it was at its last full check, and as durable as this. Anything that cannot be read means
-/// "not known".
+/// Whether the blob is unchanged since its last full check and at least as durable as `durability`. `false` if anything
+/// cannot be read.
 pub(crate) fn fits(root: &Root, digest: &Digest, blob: &Meta, durability: Durability, owners: &BTreeSet<u32>) -> bool {
     let is_durable = |outboard: &Outboard| outboard.is_durable || !durability.is_full();
     read(root, digest).is_some_and(|outboard| is_durable(&outboard) && outboard.fits(root, blob, owners))
@@ -177,7 +178,7 @@ pub(crate) fn remove(root: &Root, digest: &Digest) -> Result<()> {
     root.remove_file(&layout::outboard_groups(digest)).map(drop)
 }
 
-/// Reads both files of an outboard as they would be found, for whoever holds hostile bytes against it.
+/// Parses both files of an outboard as if they had been found, for tests with hostile bytes.
 #[cfg(feature = "testing")]
 pub(crate) fn probe(text: &[u8], values: &[u8]) -> Option<(u64, Vec<ChainingValue>)> {
     let groups = join(decode(text)?.blake3.as_ref()?, values)?;
@@ -219,7 +220,7 @@ mod tests {
         assert!(read(&root, &digest).is_none() && root.read(&list, 1000).unwrap().is_none());
     }
 
-    // Red when the size that an outboard claims is believed: its list would be read whatever its size.
+    // Red when the size that an outboard claims is trusted: its list would be read whatever its size.
     #[test]
     fn no_list_is_longer_than_that_of_the_largest_blob() {
         assert_eq!(list_bytes(3 * ONE_GROUP + 1), Some(4 * VALUE_BYTES));

@@ -1,11 +1,11 @@
-//! A private file that is being filled, and what it is once it is hashed.
+//! A private file that is being filled, and what it becomes once it is hashed.
 //!
 //! ```text
 //! Pending  -- hashed -->  Hashed  -- seal -->  Sealed  -- publish -->  a blob
 //! ```
 //!
-//! What is hashed is what is published: all three are one inode that nobody else knows. Dropped on the way, it is removed,
-//! unless a [`Keeper`] keeps it for a later process.
+//! The file that was hashed is the file that is published: all three are one inode that nobody else knows. If it is
+//! dropped on the way, it is removed, unless a [`Keeper`] keeps it for a later process.
 
 use std::fmt::Debug;
 use std::fs::File;
@@ -24,16 +24,16 @@ use crate::layout;
 /// The mode of a blob, and so of every hardlinked view.
 pub(crate) const BLOB_MODE: u32 = 0o444;
 
-/// What the file was that the bytes came from.
+/// Facts about the file that the bytes came from.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct SourceFacts {
-    /// Its stamp while it was read; `None` when it changed meanwhile, or there was no file.
+    /// Its stamp while it was read; `None` if it changed during the read, or there was no file.
     pub(crate) stamp: Option<Stamp>,
     /// Its change time when it was opened.
     changed_ns: i128,
-    /// A later write to it may not show in the stamp and the change time.
+    /// Whether a later write to it might not show in the stamp and the change time.
     pub(crate) is_racy: bool,
-    /// Its mode when its inode was taken as it is, to give back if that becomes no blob after all.
+    /// Its mode before its inode was taken, to restore if the inode does not become a blob.
     pub(crate) borrowed_mode: Option<u32>,
 }
 
@@ -71,20 +71,20 @@ pub(crate) struct Pending<'r> {
 }
 
 impl<'r> Pending<'r> {
-    /// An empty one.
+    /// Creates an empty private file.
     pub(crate) fn create(session: &Session<'r>) -> Result<Self> {
         let (root, name) = (session.root(), session.next_name());
         let file = root.create_file(&name, 0o600)?;
         Ok(Self::around(root, name, file, UsedMode::Copy))
     }
 
-    /// The open file that has this private name.
+    /// Wraps the open file that has this private name.
     pub(crate) fn around(root: &'r Root, name: PathBuf, file: File, mode: UsedMode) -> Self {
         let private = PrivateName::of_session(root, name);
         Pending { private, file, mode, source: SourceFacts::default(), resumed_bytes: 0 }
     }
 
-    /// The same, in the care of `keeper`: dropping it leaves the file where it is. An earlier process has left so many of
+    /// The same, owned by `keeper`: dropping it leaves the file in place. An earlier process left `resumed_bytes` of
     /// its bytes.
     pub(crate) fn kept_by(mut self, keeper: Box<dyn Keeper + 'r>, resumed_bytes: u64) -> Self {
         self.private.home = Home::Kept(keeper);
@@ -104,7 +104,7 @@ impl<'r> Pending<'r> {
         &self.private.name
     }
 
-    /// How its bytes come into it.
+    /// Sets how its bytes are ingested.
     pub(crate) fn set_mode(&mut self, mode: UsedMode) {
         self.mode = mode;
     }
@@ -113,18 +113,18 @@ impl<'r> Pending<'r> {
         self.source = source;
     }
 
-    /// All of its bytes are here.
+    /// To call once all of its bytes are here.
     pub(crate) fn hashed(self, hashes: Hashes) -> Hashed<'r> {
         Hashed { pending: self, hashes }
     }
 
-    /// The error of this file.
+    /// An error about this file.
     pub(crate) fn fail(&self, action: &'static str, error: io::Error) -> Error {
         self.private.root.fail(action, &self.private.name, error)
     }
 }
 
-/// A private file that has all of its bytes, and what they hash to.
+/// A private file with all of its bytes, and their hashes.
 #[derive(Debug)]
 pub(crate) struct Hashed<'r> {
     pending: Pending<'r>,
@@ -132,20 +132,20 @@ pub(crate) struct Hashed<'r> {
 }
 
 impl<'r> Hashed<'r> {
-    /// Makes the file what a blob is: read-only, its metadata final, and durable, unless its bytes are here already, so
-    /// that it will not be needed.
+    /// Turns the file into what a blob has to be: read-only, with final metadata, and durable. The sync is skipped if
+    /// its bytes are in the store already, because the file will then not be needed.
     pub(crate) fn seal(self, durability: Durability) -> Result<Sealed<'r>> {
         let Hashed { pending: Pending { mut private, file, mode, source, resumed_bytes }, hashes } = self;
         let root = private.root;
         let blob = layout::blob(&hashes.digest);
         private.give_back = source.borrowed_mode.map(|mode| GiveBack { mode, blob });
         atomic::set_mode(root, &file, &private.name, BLOB_MODE)?;
-        // Writing what another process has left may have failed since that process ended. Only a sync of this very file
-        // tells, and not one of the whole file system, which tells the first to ask.
+        // Writeback of the bytes that another process left may have failed since that process ended. Only a sync of
+        // this very file reports that: a sync of the whole file system reports it only to the first caller.
         let is_wanted = durability.is_full() || resumed_bytes > 0;
         let must_sync = is_wanted && !is_good_by_stamp(root, &hashes.digest, durability, NOBODY_ELSE)?;
         if must_sync {
-            // The kernel has dropped what it could not write, and a later sync would succeed.
+            // The kernel has dropped what it could not write, and a later sync would wrongly succeed.
             atomic::sync(root, &file, &private.name).inspect_err(|_| private.let_go())?;
         }
         let synced = if must_sync { Durability::Full } else { Durability::Relaxed };
@@ -154,7 +154,7 @@ impl<'r> Hashed<'r> {
     }
 }
 
-/// How a file's bytes came into it.
+/// How a file got its bytes.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Provenance {
     pub(super) mode: UsedMode,
@@ -162,26 +162,26 @@ pub(super) struct Provenance {
     pub(super) resumed_bytes: u64,
 }
 
-/// Keeps a private file beyond the process that fills it, for another process to go on with.
+/// Keeps a private file beyond the process that fills it, so that another process can continue.
 pub(crate) trait Keeper: Debug + Send + Sync {
-    /// Removes the file and all that belongs to it: it is a blob by now, or its bytes cannot be relied on.
+    /// Removes the file and everything that belongs to it: it is a blob now, or its bytes cannot be relied on.
     fn remove(self: Box<Self>);
 }
 
-/// The party that removes a private file.
+/// Decides who removes a private file.
 #[derive(Debug)]
 enum Home<'r> {
-    /// Its session's: its name goes with this process.
+    /// The session: its name is removed when this is dropped.
     Session,
-    /// Its keeper's: it stays.
+    /// The keeper: it stays for another process.
     Kept(Box<dyn Keeper + 'r>),
-    /// It is a blob already, which no sweep takes while this is held.
+    /// Nobody: it is a blob already, which no sweep removes while this lock is held.
     Leased(#[expect(dead_code, reason = "held for its drop")] Lock),
-    /// Nobody's: its name is gone, and may be another file's by now.
+    /// Nobody: its name is gone, and may belong to another file by now.
     Gone,
 }
 
-/// The private name of a file, which goes when this is dropped, unless it is kept.
+/// The private name of a file. It is removed when this is dropped, unless it is kept.
 #[derive(Debug)]
 pub(super) struct PrivateName<'r> {
     pub(super) root: &'r Root,
@@ -190,7 +190,7 @@ pub(super) struct PrivateName<'r> {
     give_back: Option<GiveBack>,
 }
 
-/// What a source's inode that was taken as it is gets back, unless it is a blob by then.
+/// The mode that a source's inode gets back, unless it has become a blob by then.
 #[derive(Debug)]
 struct GiveBack {
     mode: u32,
@@ -202,19 +202,19 @@ impl<'r> PrivateName<'r> {
         PrivateName { root, name, home: Home::Session, give_back: None }
     }
 
-    /// The name of a blob, which stays.
+    /// The name of a leased blob, which stays.
     pub(super) fn leased(root: &'r Root, name: PathBuf, lock: Lock) -> Self {
         PrivateName { root, name, home: Home::Leased(lock), give_back: None }
     }
 }
 
 impl PrivateName<'_> {
-    /// The file is a blob now, and stays read-only.
+    /// To call when the file has become a blob, so that it stays read-only.
     pub(super) fn keep(&mut self) {
         self.give_back = None;
     }
 
-    /// A file that is kept goes.
+    /// Gives up a kept file: its keeper removes it.
     pub(super) fn let_go(&mut self) {
         if let Home::Kept(_) = &self.home
             && let Home::Kept(keeper) = std::mem::replace(&mut self.home, Home::Gone)
@@ -232,8 +232,8 @@ impl PrivateName<'_> {
 
 impl Drop for PrivateName<'_> {
     fn drop(&mut self) {
-        // Best effort: the session's folder goes as a whole later.
-        // Not when it is a blob all the same, of another artifact: that keeps a blob's mode.
+        // Best effort: the session removes its whole folder later. The mode is not restored if the inode became a blob
+        // after all, for another artifact: it then keeps a blob's mode.
         if let Some(GiveBack { mode, blob }) = self.give_back.take()
             && !self.is_at(&blob).unwrap_or(true)
             && let Ok(Some(file)) = self.root.open_file(&self.name)

@@ -1,4 +1,4 @@
-//! The way of a blob out of the store, through `trash/`, and back; and what keeps leases off it meanwhile.
+//! How a blob leaves the store through `trash/`, and comes back; and how leases on it are blocked while it leaves.
 
 use std::path::{Path, PathBuf};
 
@@ -17,11 +17,11 @@ pub(crate) enum LeaseBlock {
     Gone,
     /// A live process holds a lease on it.
     Leased,
-    /// It is here, and while this lives nobody gets a lease on it.
+    /// It is here, and no process can lease it while this lives.
     Free(Lock),
 }
 
-/// Keeps new leases off a blob, unless one is held already.
+/// Blocks new leases on a blob, unless one is held already.
 pub(crate) fn block_leases(root: &Root, digest: &Digest) -> Result<LeaseBlock> {
     let name = layout::blob(digest);
     let Some(file) = root.open_file(&name)? else { return Ok(LeaseBlock::Gone) };
@@ -31,14 +31,14 @@ pub(crate) fn block_leases(root: &Root, digest: &Digest) -> Result<LeaseBlock> {
     })
 }
 
-/// Moves a blob to `trash/` that nothing references, with leases kept off it. Called by the guard of a sweep.
+/// Moves an unreferenced blob to `trash/`. The guard of a sweep calls this, with leases blocked.
 pub(crate) fn to_trash(root: &Root, digest: &Digest) -> Result<PathBuf> {
     let to = layout::trash(digest, now_ms());
     root.rename_over(&layout::blob(digest), &to)?;
     Ok(to)
 }
 
-/// Moves a blob back that is needed again.
+/// Moves back a blob that is needed again.
 pub(super) fn restore(root: &Root, digest: &Digest, from: &Path, touched: &mut Touched) -> Result<()> {
     let name = layout::blob(digest);
     match root.rename_new(from, &name) {
@@ -46,27 +46,27 @@ pub(super) fn restore(root: &Root, digest: &Digest, from: &Path, touched: &mut T
             touched.folder_of(&name);
             Ok(())
         }
-        // It was removed for good just now, or is back already.
+        // It has just been removed for good, or is back already.
         Err(e) if matches!(e.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::AlreadyExists) => Ok(()),
         Err(e) => Err(root.fail("restore", &name, e)),
     }
 }
 
-/// What removing a file for good brought.
+/// What removing a file for good freed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Freed {
-    /// Whether it was still there.
+    /// Whether the file was still there.
     pub(crate) removed: bool,
-    /// Its size, without what other files have as well.
+    /// Its size without the bytes that other files share.
     pub(crate) size_bytes: u64,
-    /// Its bytes on disk, without what other files have as well.
+    /// Its bytes on disk without those that other files share.
     pub(crate) disk_bytes: u64,
-    /// What other files have as well: it did not come free.
+    /// Bytes that other files share and that were therefore not freed.
     pub(crate) shared_bytes: u64,
 }
 
-/// Removes a blob from `trash/` for good. Needs no lock: whoever wants it back renames it, and one of the two comes
-/// first.
+/// Removes a blob from `trash/` for good. It needs no lock: a process that needs the blob again renames it, and one of
+/// the two comes first.
 pub(crate) fn empty_trash(root: &Root, digest: &Digest, trashed: &Path) -> Result<Freed> {
     let Some(meta) = root.meta(trashed)? else { return Ok(Freed::default()) };
     let freed = would_free(root, trashed, &meta, 1);
@@ -79,7 +79,7 @@ pub(crate) fn empty_trash(root: &Root, digest: &Digest, trashed: &Path) -> Resul
     Ok(freed)
 }
 
-/// What comes free when these many names of a file are removed, of which `path` is one. Another name of the inode, such as a
+/// What removing `names` names of a file would free, `path` being one of them. Another name of the inode, such as a
 /// source that was staged with `link`, keeps its blocks.
 pub(crate) fn would_free(root: &Root, path: &Path, meta: &Meta, names: u64) -> Freed {
     let disk_bytes = Freeing::of(root).bytes(path, meta, names);
@@ -95,7 +95,7 @@ pub(crate) fn would_free(root: &Root, path: &Path, meta: &Meta, names: u64) -> F
 mod tests {
     use super::*;
 
-    // Red when a blob that has gone from `trash/` just now is an error, and when any failure is taken for that.
+    // Red when it is an error that a blob has just disappeared from `trash/`, and when any failure counts as that.
     #[test]
     fn what_is_no_longer_in_the_trash_is_not_restored_and_what_fails_is_an_error() {
         let dir = tempfile::tempdir().unwrap();

@@ -1,4 +1,4 @@
-//! Where good bytes of a damaged blob can be read from.
+//! Sources of good bytes for a damaged blob.
 
 use std::path::{Path, PathBuf};
 
@@ -9,22 +9,22 @@ use crate::fs::source::{Foreign, source_meta};
 use crate::layout;
 use crate::read_at::ReadAt;
 
-/// Somewhere that may have the bytes of blobs. Nothing that it gives is believed: every part is checked.
+/// A place that may have the bytes of blobs. Its bytes are not trusted: every part is checked.
 pub trait RepairSource: Send + Sync {
-    /// Opens the file that should have the bytes of this blob. `path` is where it is in its tree, with `/` between the
-    /// parts; empty when the artifact is one file, for the manifest of a tree, and for a document that the entry needs
-    /// beside its content. `None`: it has no such file.
+    /// Opens the file that should have the bytes of this blob. `path` is the file's path in its tree, with `/` as
+    /// separator; it is empty if the artifact is one file, for the manifest of a tree, and for a document that the
+    /// entry needs besides its content. `None`: the source has no such file.
     fn open(&self, digest: &Digest, path: &str) -> Result<Option<Box<dyn ReadAt>>>;
 }
 
-/// A path of this machine: a file, a directory that has the files of a tree, or the root of another catalog.
+/// A local path: a file, a directory with the files of a tree, or the root of another catalog.
 #[derive(Clone, Debug)]
 pub struct LocalSource {
     path: PathBuf,
 }
 
 impl LocalSource {
-    /// The source at this path. It is looked at when it is needed.
+    /// The source at this path, which is only accessed when it is needed.
     pub fn new(path: impl Into<PathBuf>) -> Self {
         LocalSource { path: path.into() }
     }
@@ -42,7 +42,7 @@ impl RepairSource for LocalSource {
             (true, "") => return Ok(None),
             (true, path) => self.path.join(path),
             (false, "") => self.path.clone(),
-            // One file cannot stand for all of a tree.
+            // A single file cannot stand for every file of a tree.
             (false, path) if Path::new(path).file_name() == self.path.file_name() => self.path.clone(),
             (false, _) => return Ok(None),
         };

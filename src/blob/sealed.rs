@@ -1,4 +1,4 @@
-//! A private file that waits to be published as a blob.
+//! A private file that is ready to be published as a blob.
 
 use std::path::Path;
 
@@ -19,15 +19,15 @@ enum Standing {
     Published,
 }
 
-/// A private file that is what a blob is: complete, hashed, read-only. Dropped before it is published, it leaves nothing
-/// behind, but for what is kept so that another process can take it up.
+/// A private file that is what a blob has to be: complete, hashed and read-only. If it is dropped before it is
+/// published, it leaves nothing behind, except a partial that another process can continue.
 #[derive(Debug)]
 pub(crate) struct Sealed<'r> {
     private: PrivateName<'r>,
     meta: Meta,
     hashes: Hashes,
     provenance: Provenance,
-    /// `Full`: its bytes have reached the disk.
+    /// `Full` if its bytes have reached the disk.
     synced: Durability,
     standing: Standing,
 }
@@ -51,17 +51,17 @@ impl<'r> Sealed<'r> {
         self.meta.size_bytes
     }
 
-    /// How its bytes came into it.
+    /// How it got its bytes.
     pub(crate) fn mode(&self) -> UsedMode {
         self.provenance.mode
     }
 
-    /// How many of its bytes an earlier process had left. They were not copied again.
+    /// How many of its bytes an earlier process left, so that they were not copied again.
     pub(crate) fn resumed_bytes(&self) -> u64 {
         self.provenance.resumed_bytes
     }
 
-    /// The source's stamp while it was read; `None` when it changed meanwhile, or there was no source.
+    /// The source's stamp while it was read; `None` if it changed during the read, or there was no source.
     pub(crate) fn source_stamp(&self) -> Option<Stamp> {
         self.provenance.source.stamp
     }
@@ -81,13 +81,12 @@ impl<'r> Sealed<'r> {
         &self.meta
     }
 
-    /// What the blob will be checked against; `None` when that is made by its first check.
+    /// The hashes of the blob's groups; `None` if its first check has to compute them.
     pub(crate) fn groups(&self) -> Option<&Groups> {
         self.hashes.groups.as_ref()
     }
 
-    /// The same file once more, under another private name: for a second place that has these bytes. `None`: it can get no
-    /// further name.
+    /// Another private name for the same file, for a second place with these bytes. `None`: it cannot get another name.
     pub(crate) fn twin(&self, session: &Session<'r>) -> Result<Option<Self>> {
         let (root, name) = (session.root(), session.next_name());
         match root.link(&self.private.name, &name) {
@@ -100,9 +99,11 @@ impl<'r> Sealed<'r> {
         Ok(Some(Sealed::new(private, self.meta, self.hashes.clone(), provenance, self.synced)))
     }
 
-    /// Gives it the name `to` as well, or instead, unless there is something else already. Returns whether it has it.
+    /// Gives it the name `to`, besides or instead of its private name, unless something else is there. Returns whether
+    /// it now has that name.
     pub(super) fn publish(&mut self, to: &Path) -> Result<bool> {
-        // In a second round as well: between the two nothing held the store, and a removal may have taken the blob.
+        // Also checked in a second round: nothing held the store lock between the rounds, so a sweep may have removed
+        // the blob.
         if self.standing == Standing::Private || !self.is_at(to)? {
             let is_new = atomic::publish_new(self.private.root, &self.private.name, &self.meta, to)?;
             self.standing = if is_new { Standing::Published } else { Standing::Private };
@@ -115,12 +116,12 @@ impl<'r> Sealed<'r> {
         self.synced.is_full()
     }
 
-    /// The whole file system was synced.
+    /// To call after the whole file system was synced.
     pub(crate) fn was_synced(&mut self) {
         self.synced = Durability::Full;
     }
 
-    /// Makes its bytes durable, when they are not.
+    /// Makes its bytes durable, unless they already are.
     pub(crate) fn sync(&mut self) -> Result<()> {
         let (root, name) = (self.private.root, &self.private.name);
         if !self.is_synced()
@@ -132,8 +133,8 @@ impl<'r> Sealed<'r> {
         Ok(())
     }
 
-    /// Its bytes are recorded now. A source that was taken as it is stays a blob, and read-only; a partial is no longer
-    /// needed.
+    /// To call once its bytes are recorded. A source whose inode was taken stays a read-only blob; a partial is no
+    /// longer needed.
     pub(crate) fn keep(&mut self) {
         if self.standing == Standing::Published {
             self.private.keep();
@@ -141,8 +142,7 @@ impl<'r> Sealed<'r> {
         self.private.let_go();
     }
 
-    /// A sync that was to make its bytes durable has failed. No process may rely on them, though a later sync may
-    /// succeed.
+    /// To call after a sync of its bytes failed: no process may rely on them, even if a later sync succeeds.
     pub(crate) fn distrust(&mut self) {
         self.private.let_go();
     }

@@ -1,4 +1,4 @@
-//! Full checks of files that should have a blob's bytes: of many at once, each in parts, on all cores.
+//! Full checks of files that should have a blob's bytes: many at once, each in parts, on all cores.
 
 use std::cell::RefCell;
 use std::collections::{BTreeSet, VecDeque};
@@ -20,18 +20,18 @@ use crate::hash::{Hashes, hash_both};
 use crate::layout;
 use crate::threads;
 
-/// How much one thread takes at a time: enough for a disk to read at full speed, and not so much that the threads wait
-/// for each other at the end.
+/// How much one thread takes at a time: enough for a disk to read at full speed, but not so much that threads wait for
+/// each other at the end.
 const PART_BYTES: u64 = 8 * GROUP_BYTES as u64;
 
-/// A file of the store that should have the bytes of a blob: the blob itself, or a view of it that is a copy.
+/// A file of the store that should have the bytes of a blob: the blob itself, or a view that is a copy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Subject {
     pub(crate) path: PathBuf,
     pub(crate) digest: Digest,
-    /// What its size should be, as far as that is known. Decides the order: the largest first.
+    /// Its expected size, if known. The largest files are checked first.
     pub(crate) size_bytes: Option<u64>,
-    /// The users that its record names: what is known of files of others is not believed.
+    /// The users that its record names. What is recorded about files of other users is not trusted.
     pub(crate) owners: BTreeSet<u32>,
 }
 
@@ -40,29 +40,29 @@ impl Subject {
         Subject { path: layout::blob(digest), digest: *digest, size_bytes, owners: BTreeSet::new() }
     }
 
-    /// With the owners that a record names.
+    /// The same, with the owners that a record names.
     pub(crate) fn owned_by(self, owners: &BTreeSet<u32>) -> Self {
         Subject { owners: owners.clone(), ..self }
     }
 
-    /// Whether it is the blob itself, and not a view of it.
+    /// Whether it is the blob itself and not a view.
     pub(crate) fn is_blob(&self) -> bool {
         self.path == layout::blob(&self.digest)
     }
 }
 
-/// What a check found.
+/// The result of a check.
 #[derive(Clone, Debug)]
 pub(crate) enum Verdict {
     /// It has the blob's bytes.
     Good,
-    /// There is none.
+    /// The file does not exist.
     Missing,
-    /// It has other bytes, or the disk cannot give them back.
+    /// It has other bytes, or the disk cannot read them.
     Bad {
-        /// The file that was looked at.
+        /// The file that was checked.
         file: Meta,
-        /// Where, to the group; all of it when there is nothing to tell the parts by.
+        /// The bad ranges, in whole groups; the whole file if its parts cannot be told apart.
         ranges: Vec<Range<u64>>,
     },
 }
@@ -70,25 +70,25 @@ pub(crate) enum Verdict {
 /// How files are checked.
 pub(crate) struct Checker<'a> {
     pub(crate) root: &'a Root,
-    /// Against the blob's name, and not by its outboard alone.
+    /// Whether to check against the blob's digest and not only by its outboard.
     pub(crate) by_name: bool,
-    /// What was checked has to be as durable as this.
+    /// A file that was found good is made at least this durable.
     pub(crate) durability: Durability,
     pub(crate) pace: Option<&'a Pace>,
-    /// Ends the work early.
+    /// Cancels the work.
     pub(crate) cancel: Option<&'a Cancel>,
-    /// Told of what was read.
+    /// Called with the number of bytes read.
     pub(crate) advanced: &'a (dyn Fn(u64) + Sync),
 }
 
-/// What is still to be done, and by whom.
+/// The work that is left.
 #[derive(Default)]
 struct Queue {
-    /// Numbers of subjects, the largest first.
+    /// Indices of subjects, the largest first.
     waiting: VecDeque<usize>,
-    /// In parts, which any thread may take.
+    /// Files that are checked in parts, which any thread may take.
     shared: Vec<Arc<InParts>>,
-    /// Threads that may bring something to share in a moment.
+    /// Threads that are opening a file and may soon share it.
     opening: usize,
 }
 
@@ -104,7 +104,7 @@ struct InParts {
 }
 
 impl<'a> Checker<'a> {
-    /// A check of what is about to be used: at full speed, telling nobody.
+    /// A checker for a file that is about to be used: at full speed, without progress.
     pub(crate) fn quiet(root: &'a Root, durability: Durability) -> Self {
         let advanced = &|_| {};
         Checker { root, by_name: false, durability, pace: None, cancel: None, advanced }
@@ -117,7 +117,7 @@ impl<'a> Checker<'a> {
         verdict
     }
 
-    /// Checks files on all cores; returns each with what was found, in their order. Fails with the first error.
+    /// Checks files on all cores. Returns each with its verdict, in the same order, or the first error.
     pub(crate) fn all<'s>(&self, subjects: &'s [Subject]) -> Result<Vec<(&'s Subject, Verdict)>> {
         let mut found: Vec<Option<Result<Verdict>>> = subjects.iter().map(|_| None).collect();
         self.run(subjects, &mut |number, verdict| {
@@ -127,8 +127,8 @@ impl<'a> Checker<'a> {
         told.map(|(subject, verdict)| Ok((subject, verdict?))).collect()
     }
 
-    /// Checks files on all cores. `done` is told of each, by its number, as soon as it is known, on the calling thread; when
-    /// the work is cancelled, not of all. Holds no lock: this may read terabytes.
+    /// Checks files on all cores. It calls `done` on the calling thread with the index and verdict of each file as soon
+    /// as it is known; if the work is cancelled, not for all files. It holds no lock, because it may read terabytes.
     pub(crate) fn run(&self, subjects: &[Subject], done: &mut dyn FnMut(usize, Result<Verdict>)) {
         let mut order: Vec<usize> = (0..subjects.len()).collect();
         order.sort_by_key(|number| {
@@ -143,12 +143,12 @@ impl<'a> Checker<'a> {
                 let (sender, queue, changed) = (sender.clone(), &queue, &changed);
                 let started = threads::spawn(scope, move || {
                     self.work(subjects, queue, changed, &|number, verdict| {
-                        let _ = sender.send((number, verdict)); // the receiver lives as long as this
+                        let _ = sender.send((number, verdict)); // the receiver outlives this thread
                     });
                 });
                 match started {
                     Ok(_) => {}
-                    Err(_) if number > 0 => break, // those that there are do all of it
+                    Err(_) if number > 0 => break, // the threads that exist do all the work
                     Err(_) => {
                         let done = RefCell::new(&mut *done);
                         return self
@@ -210,7 +210,7 @@ impl<'a> Checker<'a> {
         changed.notify_all();
     }
 
-    /// Opens a file; does all of it when it is small or cannot be checked in parts.
+    /// Opens a file. If it cannot be checked in parts, checks all of it.
     fn begin(&self, number: usize, subject: &Subject) -> Result<Begun> {
         let Some(file) = self.root.open_file(&subject.path)? else { return Ok(Begun::Done(Verdict::Missing)) };
         let before = meta_of(&file).map_err(|e| self.root.fail("look at", &subject.path, e))?;
@@ -222,7 +222,7 @@ impl<'a> Checker<'a> {
             .filter(|groups| subject.size_bytes.is_none_or(|size| size == groups.size_bytes()));
         match groups {
             Some(groups) if is_believed && !self.by_name => {
-                // What lies behind the blob's end is damage too.
+                // Bytes beyond the blob's end are damage too.
                 let size_bytes = groups.size_bytes().max(before.size_bytes);
                 let file = InParts {
                     subject: number,
@@ -239,7 +239,7 @@ impl<'a> Checker<'a> {
         }
     }
 
-    /// Works on parts of a file until there are none left to take.
+    /// Checks parts of a file until none are left to take.
     fn help(&self, file: &InParts, subjects: &[Subject], tell: &dyn Fn(usize, Result<Verdict>)) {
         while let Some(part) = file.take_part() {
             if self.is_cancelled() {
@@ -263,20 +263,20 @@ impl<'a> Checker<'a> {
         }
     }
 
-    /// The bad groups of a part.
+    /// Returns the bad groups of a part.
     fn check_part(&self, file: &InParts, part: Range<u64>, subjects: &[Subject]) -> Result<Vec<Range<u64>>> {
         let name = subjects.get(file.subject).map_or(Path::new(""), |subject| &subject.path);
         let fail = |e| self.root.fail("read", name, e);
         let size_bytes = file.groups.size_bytes();
         let mut bad = Vec::new();
-        // What should not be there, or is not there, needs no reading.
+        // Bytes beyond the blob's end, and groups beyond the file's end, need no reading.
         let beyond = part.start.max(size_bytes)..part.end.max(size_bytes);
         bad.extend((!beyond.is_empty()).then_some(beyond));
         let readable = part.start.min(file.before.size_bytes)..part.end.min(file.before.size_bytes).min(size_bytes);
         self.wait(readable.end.saturating_sub(readable.start));
         let visit = match Visit::to(&file.file, readable.clone()) {
             Ok(visit) => Some(visit),
-            Err(e) if is_bad_medium(&e) => None, // group by group: most can still be read
+            Err(e) if is_bad_medium(&e) => None, // go group by group: most can still be read
             Err(e) => return Err(fail(e)),
         };
         let first = part.start / GROUP_BYTES as u64;
@@ -309,13 +309,13 @@ impl<'a> Checker<'a> {
             return Ok(Verdict::Good);
         }
         if file.groups.values().is_empty() {
-            // For a single group, nothing else tells whether it is the outboard that is damaged.
+            // For a single group, only the digest can tell whether it is the outboard that is damaged.
             return self.check_by_name(&file.file, file.before, subject, None);
         }
         Ok(Verdict::Bad { file: file.before, ranges: joined(bad) })
     }
 
-    /// Reads all of it, and compares it with the blob's name.
+    /// Reads the whole file and compares it with the blob's digest.
     fn check_by_name(&self, file: &File, before: Meta, subject: &Subject, known: Option<&Groups>) -> Result<Verdict> {
         let fetch = |part: Range<u64>| {
             if self.is_cancelled() {
@@ -340,7 +340,7 @@ impl<'a> Checker<'a> {
         }
     }
 
-    /// Records the stamp of what was checked, and what it can be checked against next time.
+    /// Records the stamp of the checked file, and the hashes of its groups for the next check.
     fn note_good(&self, file: &File, meta: &Meta, subject: &Subject, groups: Option<&Groups>) -> Result<()> {
         if !subject.is_blob() {
             return Ok(());
@@ -348,12 +348,12 @@ impl<'a> Checker<'a> {
         let (root, digest) = (self.root, &subject.digest);
         let was_durable = outboard::fits(root, digest, meta, Durability::Full, &subject.owners);
         if self.durability.is_full() && !was_durable {
-            // It may have been stored with `Relaxed`, and never have reached the disk.
+            // It may have been stored with `Relaxed` and never have reached the disk.
             atomic::sync(root, file, &subject.path)?;
         }
         let durability = if was_durable { Durability::Full } else { self.durability };
         if let Err(error) = outboard::write(root, digest, &meta.stamp(), groups, durability) {
-            // It is advice; the root may be read-only, and a collection may take its unfinished file.
+            // The outboard is only a hint: the root may be read-only, or a sweep may have removed its temporary file.
             tracing::debug!(%digest, %error, "that the blob was checked is not recorded");
         }
         Ok(())
@@ -412,7 +412,7 @@ fn differences(known: &Groups, now: &Groups) -> Vec<Range<u64>> {
     joined(bad.map(|number| groups::range(number, size_bytes)).collect())
 }
 
-/// Sorted, and one where the next begins.
+/// Sorts the ranges and merges adjacent ones.
 fn joined(mut ranges: Vec<Range<u64>>) -> Vec<Range<u64>> {
     ranges.sort_by_key(|range| range.start);
     let mut joined: Vec<Range<u64>> = Vec::new();

@@ -10,8 +10,8 @@ use crate::error::Result;
 use crate::layout;
 
 /// More than a new file and its names cost on any file system: xfs allocates inodes 64 at a time, btrfs rewrites the
-/// path to each of its trees, and both allocate by the extent. The text of a shard may be larger; its previous
-/// generation frees as many blocks.
+/// path to each of its trees, and both allocate by the extent. The text of a shard may be larger; its `.prev` is
+/// replaced first, which frees the blocks of the previous generation.
 const SIZE_BYTES: u64 = 1 << 20;
 
 /// Whether the reserve exists with its full size.

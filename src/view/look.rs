@@ -1,4 +1,4 @@
-//! Looking at views: whether they are as they were, and what is there that should not be.
+//! Inspects views: whether they are unchanged, and which files in them do not belong there.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -10,8 +10,8 @@ use crate::error::Result;
 use crate::fs::{Kind, Meta, Root};
 use crate::layout;
 
-/// How `at` shows this very blob, by a hardlink or a symlink to it, so that the stamp of the blob speaks for both. `None`: it
-/// is a file of its own, something else, or nothing.
+/// Whether `at` is a hardlink of this blob or a symlink to it, so that the blob's stamp covers both. `None`: it is a
+/// separate file, something else, or nothing.
 pub(crate) fn link_to_blob(root: &Root, digest: &Digest, at: &Path) -> Result<Option<LinkMode>> {
     let (Some(view), Some(blob)) = (root.meta(at)?, root.meta(&layout::blob(digest))?) else { return Ok(None) };
     Ok(match view.kind {
@@ -26,19 +26,19 @@ pub(crate) fn shows_blob(root: &Root, digest: &Digest, at: &Path) -> Result<bool
     link_to_blob(root, digest, at).map(|link| link.is_some())
 }
 
-/// Whether it is the symlink that the store makes to this blob, which need not be there.
+/// Whether it is the symlink that the store would make to this blob, which need not exist.
 pub(crate) fn is_symlink_to(root: &Root, digest: &Digest, at: &Path) -> Result<bool> {
     Ok(root.read_link(at)?.is_some_and(|target| target == layout::blob_from(at, digest)))
 }
 
-/// The same of any blob.
+/// Whether it is the symlink that the store would make to some blob.
 pub(crate) fn is_symlink_to_some_blob(root: &Root, at: &Path) -> Result<bool> {
     let target = root.read_link(at)?;
     let digest = target.as_deref().and_then(Path::file_name).and_then(|name| Digest::from_sha256_hex(name.to_str()?));
     digest.map_or(Ok(false), |digest| is_symlink_to(root, &digest, at))
 }
 
-/// What an engine opens at this place of a view: where that is a symlink to the blob, the blob.
+/// The file that an engine opens at this path of a view: the blob, if the path is a symlink to it.
 pub(crate) fn opened(root: &Root, digest: &Digest, at: &Path) -> Result<Option<Meta>> {
     match root.meta(at)? {
         Some(view) if view.kind == Kind::Symlink && is_symlink_to(root, digest, at)? => {
@@ -48,13 +48,13 @@ pub(crate) fn opened(root: &Root, digest: &Digest, at: &Path) -> Result<Option<M
     }
 }
 
-/// The fingerprint of a view as it is; `None` if it is made of links, for which the stamps of the blobs speak, and
-/// if a file of it is not there.
+/// The fingerprint of a view as it is now; `None` if it consists of links, which the stamps of the blobs cover, or if
+/// one of its files is missing.
 pub(crate) fn fingerprint_of(root: &Root, files: &[TreeFile], at: &Path, view: LinkMode) -> Result<Option<String>> {
     fingerprint_if(root, files, at, view, &|_| true)
 }
 
-/// The same, if all of its files are so.
+/// The same, but `None` unless `is_so` holds for all of its files.
 pub(crate) fn fingerprint_if(
     root: &Root,
     files: &[TreeFile],
@@ -75,7 +75,7 @@ pub(crate) fn fingerprint_if(
     Ok(Some(fingerprint(stamps)))
 }
 
-/// The folders of a tree, each with the names that it should have.
+/// The folders of a tree, each with the names that belong in it.
 fn folders<'f>(files: &'f [TreeFile], at: &Path) -> BTreeMap<PathBuf, BTreeSet<&'f str>> {
     let mut expected: BTreeMap<PathBuf, BTreeSet<&str>> = BTreeMap::new();
     for file in files {
@@ -83,15 +83,15 @@ fn folders<'f>(files: &'f [TreeFile], at: &Path) -> BTreeMap<PathBuf, BTreeSet<&
             let (above, name) = path.rsplit_once('/').unwrap_or(("", path));
             let folder = if above.is_empty() { at.to_path_buf() } else { at.join(above) };
             if !expected.entry(folder).or_default().insert(name) {
-                break; // so is everything above it
+                break; // everything above it is there too
             }
         }
     }
     expected
 }
 
-/// Finds a name that the file system took for another one of the same tree: a folder then has fewer names than it was
-/// given. (The names themselves may come back in another Unicode form.)
+/// Finds a name that the file system merged with another name of the same tree: a folder then has fewer names than it
+/// was given. (The names themselves may be listed in another Unicode form.)
 pub(super) fn collision(root: &Root, files: &[TreeFile], at: &Path) -> Result<Option<PathBuf>> {
     for (folder, names) in folders(files, at) {
         let found = root.names(&folder)?;
@@ -103,7 +103,7 @@ pub(super) fn collision(root: &Root, files: &[TreeFile], at: &Path) -> Result<Op
     Ok(None)
 }
 
-/// Paths of a tree, in lower case, that differ from another one of it by case alone.
+/// Paths of a tree, in lower case, that differ from another of its paths only in case.
 pub(super) fn case_twins(files: &[TreeFile]) -> BTreeSet<String> {
     let mut spelled: BTreeMap<String, &str> = BTreeMap::new();
     let mut twins = BTreeSet::new();
@@ -111,7 +111,7 @@ pub(super) fn case_twins(files: &[TreeFile]) -> BTreeSet<String> {
         for path in and_above(&file.path) {
             let lower = path.to_lowercase();
             match spelled.insert(lower.clone(), path) {
-                Some(other) if other == path => break, // so is everything above it
+                Some(other) if other == path => break, // everything above it is there too
                 Some(_) => drop(twins.insert(lower)),
                 None => {}
             }
@@ -120,7 +120,7 @@ pub(super) fn case_twins(files: &[TreeFile]) -> BTreeSet<String> {
     twins
 }
 
-/// Whether a file, or a folder above it, is one of those.
+/// Whether a file, or a folder above it, is one of `twins`.
 pub(super) fn has_twin(twins: &BTreeSet<String>, file: &TreeFile) -> bool {
     !twins.is_empty() && and_above(&file.path).any(|path| twins.contains(&path.to_lowercase()))
 }
@@ -130,8 +130,8 @@ fn and_above(path: &str) -> impl Iterator<Item = &str> {
     std::iter::successors(Some(path), |path| path.rsplit_once('/').map(|(above, _)| above))
 }
 
-/// Whether what is there at a place is another file of the same tree, whose name the file system took this one for. (Not
-/// by inode: FUSE has one for each spelling.)
+/// Whether the file at a place is another file of the same tree, which the file system found under this name. (Not by
+/// inode: FUSE has one for each spelling.)
 pub(super) fn is_folded(root: &Root, files: &[TreeFile], at: &Path, place: &Path) -> Result<bool> {
     let mut folder = at.to_path_buf();
     for name in place.strip_prefix(at).unwrap_or(Path::new("")) {
@@ -144,11 +144,11 @@ pub(super) fn is_folded(root: &Root, files: &[TreeFile], at: &Path, place: &Path
         }
         folder.push(name);
     }
-    Ok(false) // it is listed, so it is no other
+    Ok(false) // it is listed under its own name
 }
 
-/// What is in the folders of a shown tree and belongs to none of its files. An engine that reads the whole folder would
-/// read it too.
+/// Files in the folders of a shown tree that do not belong to it. An engine that reads the whole folder would read them
+/// too.
 pub(crate) fn extras(root: &Root, files: &[TreeFile], at: &Path) -> Result<Vec<(PathBuf, Meta)>> {
     let mut extras = Vec::new();
     for (folder, names) in folders(files, at) {
@@ -156,7 +156,7 @@ pub(crate) fn extras(root: &Root, files: &[TreeFile], at: &Path) -> Result<Vec<(
         if found.len() <= names.len() {
             continue;
         }
-        // By inode, since a name may come back in another Unicode form than it was given.
+        // By inode, because a name may be listed in another Unicode form than it was given.
         let own: Result<Vec<Option<Meta>>> = names.iter().map(|name| root.meta(&folder.join(name))).collect();
         let own: Vec<Meta> = own?.into_iter().flatten().collect();
         for name in found.iter().filter(|name| !name.to_str().is_some_and(|name| names.contains(name))) {

@@ -1,4 +1,4 @@
-//! Removing what was shown.
+//! Removes views.
 
 use std::path::Path;
 
@@ -9,7 +9,7 @@ use crate::entry::LinkMode;
 use crate::error::Result;
 use crate::fs::Root;
 
-/// What comes free when those files of a view are removed that are copies.
+/// What removing those files of a view that are copies would free.
 pub(crate) fn copies_of(root: &Root, at: &Path, files: &[TreeFile]) -> Result<Freed> {
     let mut freed = Freed::default();
     for file in files {
@@ -24,9 +24,9 @@ pub(crate) fn copies_of(root: &Root, at: &Path, files: &[TreeFile]) -> Result<Fr
     Ok(freed)
 }
 
-/// Removes what an artifact shows at a place of the user's own: the files that are the catalog's, and the folders that
-/// are empty then. A file that somebody has put there since stays, and so does one that is `needed`, because another
-/// entry shows it. Copies are known by `fingerprint`, which covers all of them.
+/// Removes the view of an artifact at a path of the user's own: the files that belong to the catalog, and the folders
+/// that are then empty. A file that a user has put there since stays, and so does one that is `needed` because another
+/// entry shows it. Copies are recognized by `fingerprint`, which covers all of them.
 pub(crate) fn remove_in_place(
     root: &Root,
     at: &Path,

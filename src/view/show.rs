@@ -1,5 +1,5 @@
-//! Making a view: the one place that decides about something else at a view's place. Below `views/` it is kept in
-//! `quarantine/`; at a place of the user's own nothing is moved or replaced, except the very file that was just read.
+//! Makes views, and alone decides what happens to another file at a view's path. Below `views/`, that file is kept in
+//! `quarantine/`; at a path of the user's own nothing is moved or replaced, except the very file that was just read.
 
 use std::cell::LazyCell;
 use std::collections::BTreeMap;
@@ -16,72 +16,73 @@ use crate::fs::atomic::is_link_refusal;
 use crate::fs::{Durability, Kind, Meta, Root, Session, link};
 use crate::layout;
 
-/// An artifact's files, and where they are to be shown.
+/// An artifact's files, and where to show them.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Exhibit<'a> {
     pub(crate) id: &'a str,
     pub(crate) files: &'a [TreeFile],
-    /// The file, or the folder of a tree; relative to the root.
+    /// The path of the file, or of the tree's folder, relative to the root.
     pub(crate) at: &'a Path,
     pub(crate) occupied: Occupied<'a>,
     pub(crate) durability: Durability,
 }
 
-/// What becomes of something else at a place where a file is to be shown.
+/// What to do with another file at a path where a file is to be shown.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Occupied<'a> {
-    /// Below `views/`: it is moved to `quarantine/`, unless it has the blob's bytes.
+    /// Below `views/`: move it to `quarantine/`, unless it has the blob's bytes.
     Quarantine,
-    /// At a place of the user's own: nothing is moved or replaced.
+    /// At a path of the user's own: move and replace nothing.
     Refuse,
-    /// It is the source that was just read, one stamp a file: it is replaced if it still is what was read.
+    /// It is the source that was just read, with one stamp per file: replace it if it is unchanged since.
     Replace(&'a [Option<Stamp>]),
 }
 
 impl Occupied<'_> {
-    /// What holds at this place for everybody but the one who has just read it.
+    /// What applies at this path, except to a caller that has just read the file there.
     pub(crate) fn at(place: &Path) -> Self {
         if place.starts_with(layout::VIEWS) { Occupied::Quarantine } else { Occupied::Refuse }
     }
 }
 
-/// Files that stand at places of views and are no hardlinks: what each was when it was read in full, and whether it has
-/// the bytes that belong there.
+/// Files that are at paths of views and are not links to blobs: the metadata of each from when it was read in full, and
+/// whether it has the right bytes.
 pub(crate) type Judged = BTreeMap<PathBuf, (Meta, bool)>;
 
-/// What [`show`] came to.
+/// The outcome of [`show`].
 #[derive(Debug)]
 pub(crate) enum Shown {
-    /// All files are at their places.
+    /// All files are in place.
     Whole(View),
-    /// The file system refuses a hardlink, and there are no copies: they have to be made first, without any lock.
+    /// The file system refuses a hardlink and there are no copies. They have to be made first, without any lock.
     NeedsCopies,
-    /// These files have to be read first, without any lock: they may have the right bytes.
+    /// These files have to be read first, without any lock, because they may have the right bytes.
     NeedsJudgement(Vec<Subject>),
 }
 
 /// A view that was made.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct View {
-    /// The costliest way that any of its files took.
+    /// The costliest mode that any of its files needed.
     pub(crate) mode: LinkMode,
     /// `None` for a view of hardlinks.
     pub(crate) fingerprint: Option<String>,
 }
 
-/// What [`show`] has changed on the way, in all rounds together.
+/// What [`show`] has changed, in all rounds together.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Tally {
-    /// Names that were made or replaced.
+    /// Number of names that were made or replaced.
     pub(crate) made: u64,
-    /// Bytes of those that are copies.
+    /// Bytes of the copies among them.
     pub(crate) copied_bytes: u64,
-    /// Other files that went to `quarantine/`.
+    /// Number of other files that were moved to `quarantine/`.
     pub(crate) quarantined: u64,
 }
 
-/// Shows an artifact's files by hardlinks, or by `copies` when there are some. New names are noted in `touched`. On an
-/// overlay, a blob that is not among those that have just come, by `touched`, is shown by a symlink: it may be in a lower layer.
+/// Shows an artifact's files by hardlinks, or by `copies` if there are any. It adds new names to `touched`. On an
+/// overlay, a blob that `touched` does not list as just published is shown by a symlink, because it may be in a lower
+/// layer.
 pub(crate) fn show(
     root: &Root,
     exhibit: &Exhibit<'_>,
@@ -142,30 +143,30 @@ pub(crate) fn show(
     Ok(Shown::Whole(View { mode, fingerprint }))
 }
 
-/// One file of an exhibit and its place.
+/// One file of an exhibit, and its place.
 struct Place<'a> {
     root: &'a Root,
     exhibit: &'a Exhibit<'a>,
     session: &'a Session<'a>,
     number: usize,
     file: &'a TreeFile,
-    /// A hardlink of the blob may first copy all of it, and leave its other names behind.
+    /// Whether a hardlink of the blob might first copy all of it and detach its other names.
     copies_up: bool,
     at: PathBuf,
 }
 
-/// What became of one place.
+/// The outcome for one place.
 enum Filled {
-    /// It has a new name of the blob, or a copy.
+    /// It now has a new link to the blob, or a copy.
     Made(LinkMode),
-    /// A file of its own that has the right bytes stays.
+    /// A separate file that has the right bytes stays.
     Kept,
     NeedsCopy,
     NeedsJudgement,
 }
 
 impl Place<'_> {
-    /// Makes the folders above the place. Below `views/`, other files in their places go to `quarantine/`.
+    /// Makes the folders above the place. Below `views/`, files that are in the way go to `quarantine/`.
     fn make_folders(&self, touched: &mut Touched, tally: &mut Tally) -> Result<()> {
         let Err(error) = touched.make_parents(self.root, &self.at) else { return Ok(()) };
         let may_move = matches!(self.exhibit.occupied, Occupied::Quarantine);
@@ -184,7 +185,7 @@ impl Place<'_> {
         touched.make_parents(self.root, &self.at)
     }
 
-    /// `has_twin` is asked only when something is at the place: it takes a look at all names of the tree.
+    /// `has_twin` is called only if something is at the place, because it looks at all names of the tree.
     fn fill(
         &self,
         copy: Option<&PrivateCopy>,
@@ -195,9 +196,9 @@ impl Place<'_> {
         if let Some(filled) = self.give_name(copy)? {
             return Ok(filled);
         }
-        // Gone again: the next round finds the place free.
+        // It is gone again: the next round will find the place free.
         let Some(there) = self.root.meta(&self.at)? else { return Ok(Filled::NeedsJudgement) };
-        // Neither is in the way of the other, so that nothing is moved.
+        // Two names of the same tree collide, so nothing is moved.
         if has_twin() && is_folded(self.root, self.exhibit.files, self.exhibit.at, &self.at)? {
             return Err(Error::NameCollision { path: self.root.absolute(&self.at) });
         }
@@ -219,7 +220,7 @@ impl Place<'_> {
             (Occupied::Refuse, Some(false)) => {
                 Err(Error::Occupied { id: self.exhibit.id.to_owned(), path: self.root.absolute(&self.at) })
             }
-            // Where hardlinks are refused, or cost a copy, it is as good as a new one.
+            // If hardlinks are refused or cost a copy, it is as good as a new file.
             (Occupied::Quarantine, Some(true)) if copy.is_some() || self.copies_up => Ok(Filled::Kept),
             (Occupied::Quarantine, Some(true)) => Ok(self.replace(None, &there)?.unwrap_or(Filled::NeedsJudgement)),
             (Occupied::Quarantine, Some(false)) => {
@@ -244,7 +245,7 @@ impl Place<'_> {
         match result {
             Ok(()) => Ok(Some(done)),
             Err(e) if e.kind() == io::ErrorKind::AlreadyExists => Ok(None),
-            // In an earlier round the copy went to its place, and somebody has taken it away or put another file there.
+            // An earlier round put the copy in place, and since then it was removed or replaced.
             Err(e) if copy.is_some() && e.kind() == io::ErrorKind::NotFound => {
                 Ok(if self.root.meta(&self.at)?.is_some() { None } else { Some(Filled::NeedsCopy) })
             }
@@ -258,7 +259,7 @@ impl Place<'_> {
         Error::SourceChanged { path: self.root.absolute(&self.at), detail }
     }
 
-    /// Puts the blob, or the copy, in the place of the file `there`, in one step. `None`: another file is there by now.
+    /// Replaces the file `there` with the blob, or the copy, in one step. `None`: another file is there by now.
     fn replace(&self, copy: Option<&PrivateCopy>, there: &Meta) -> Result<Option<Filled>> {
         if let Some(copy) = copy {
             return Ok(link::replace(self.root, &copy.path, &self.at, there)?.then_some(Filled::Made(copy.mode)));
@@ -297,7 +298,8 @@ mod tests {
     use super::*;
     use crate::digest::Digest;
 
-    // Red when it is asked before the place is known to be taken: each view of a tree then takes a set of all its names.
+    // Red when it is called before the place is known to be taken: each view of a tree would then build a set of all
+    // its names.
     #[test]
     fn whether_a_name_has_a_twin_is_asked_only_where_something_is_there() {
         let dir = tempfile::tempdir().unwrap();
@@ -321,9 +323,9 @@ mod tests {
         }
     }
 
-    /// The first round has put its copies into place, and was not recorded: its lock file was gone.
-    // Red when a copy at its place is taken for somebody else's file: in place of its source it is called changed, and
-    // elsewhere it is read once more.
+    /// The first round has put its copies in place but was not recorded, because its lock file was gone.
+    // Red when a copy at its place counts as another file: in place of its source it would count as changed, and
+    // elsewhere it would be read once more.
     #[test]
     fn a_second_round_finds_its_own_copies() {
         let dir = tempfile::tempdir().unwrap();
