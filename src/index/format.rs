@@ -1,6 +1,7 @@
 //! The text of a shard: `{"format":1,"generation":N,"checksum":"blake3:…","entries":{…}}`.
 //!
-//! The text of every entry is kept as it is, so that a rewrite changes only what it means to change. One entry a line.
+//! The text of every entry is kept unchanged, so that a rewrite changes only what it means to change. One entry per
+//! line.
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
@@ -15,25 +16,25 @@ use crate::layout::FORMAT;
 
 const KNOWN: [&str; 4] = ["format", "generation", "checksum", "entries"];
 
-/// A shard as it is on disk. The default is one that was never written.
+/// A shard as it is on disk. The default is a shard that was never written.
 #[derive(Debug, Default)]
 pub(crate) struct ShardText {
     pub(crate) generation: u64,
     pub(crate) entries: BTreeMap<String, Box<RawValue>>,
-    /// Members that a later version added.
+    /// Members from a later version.
     extra: BTreeMap<String, Box<RawValue>>,
 }
 
 /// Why a shard cannot be used.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Unusable {
-    /// A newer version wrote it, in this format.
+    /// A newer version wrote it in this format.
     Newer(u64),
-    /// It is damaged, in this way.
+    /// It is damaged; the text says how.
     Damaged(String),
 }
 
-/// The members of a shard's text, whose checksum is right. Its entries are not looked at yet.
+/// The members of a shard's text, after its checksum was verified. Its entries are not parsed yet.
 pub(super) struct Members<'t> {
     pub(super) generation: u64,
     entries: &'t RawValue,
@@ -59,7 +60,7 @@ impl<'t> Members<'t> {
         Ok(Members { generation, entries, extra: members.0 })
     }
 
-    /// The entries, each read as a `V`, by their ids.
+    /// The entries by id, each parsed as a `V`.
     pub(super) fn entries<V: Deserialize<'t>>(&self) -> Result<BTreeMap<String, V>, Unusable> {
         Ok(read::<UniqueMap<V>>(self.entries)?.0)
     }
@@ -108,7 +109,7 @@ fn damaged(reason: String) -> Unusable {
     Unusable::Damaged(excerpt(&reason))
 }
 
-/// A JSON object in which a key that is there twice is an error: which of the two is meant cannot be known.
+/// A JSON object in which a duplicate key is an error, because it is unknown which of the two is meant.
 struct UniqueMap<V>(BTreeMap<String, V>);
 
 impl<'de, V: Deserialize<'de>> Deserialize<'de> for UniqueMap<V> {
@@ -167,7 +168,7 @@ mod tests {
     fn every_truncation_and_every_flipped_bit_is_noticed() {
         let text = sample().render();
         for length in 0..text.len() - 1 {
-            // without its last byte, the newline, it is still whole
+            // without its last byte, the newline, it is still complete
             assert!(ShardText::parse(&text[..length]).is_err(), "cut to {length}");
         }
         for at in 0..text.len() - 1 {
@@ -175,7 +176,7 @@ mod tests {
                 let mut flipped = text.clone();
                 flipped[at] ^= 1 << bit;
                 if let Ok(shard) = ShardText::parse(&flipped) {
-                    // The generation, members of later versions and white space are outside the checksum.
+                    // The checksum does not cover the generation, members of later versions and white space.
                     assert_eq!(
                         shard.render().split(|b| *b == b'\n').skip(1).collect::<Vec<_>>(),
                         text.split(|b| *b == b'\n').skip(1).collect::<Vec<_>>(),
@@ -202,7 +203,7 @@ mod tests {
         assert!(damage(&text.replace("\"b\":{}", "\"b\":[]")).contains("checksum"));
         assert!(damage(&(text.clone() + "x")).contains("trailing"));
         assert_eq!(ShardText::parse(b"{\"format\":2}").unwrap_err(), Unusable::Newer(2));
-        // Twice the same id under a right checksum.
+        // The same id twice, with a correct checksum.
         let entries = r#"{"a":{},"a":{}}"#;
         let twice =
             format!(r#"{{"format":1,"generation":1,"checksum":"{}","entries":{entries}}}"#, checksum_of(entries));

@@ -1,9 +1,10 @@
-//! Writers of one shard without file locks: the one that names the next generation first writes it.
+//! Coordinates writers of one shard without file locks: the first to name the next generation writes it.
 //!
-//! Used only where locks exclude nobody. A writer gives its new text the name of the generation that it makes, which
-//! only one can have, then looks that the shard is still of the generation before, and renames. A writer that finds the
-//! name taken waits and begins again; when the name has been taken for so long that its owner must be dead, it finishes
-//! the owner's work. A writer that is held up for longer than that between two system calls can still undo a change.
+//! This is used only where locks do not work. A writer first renames its new text to the name of the generation it is
+//! about to write; only one writer can. It then checks that the shard is still at the previous generation and renames
+//! the text over it. A writer that finds the name taken waits and retries; once the name is old enough for its owner to
+//! be dead, it completes that owner's write. A writer that stalls for longer than that between two system calls can
+//! still undo a change.
 
 use std::path::Path;
 use std::thread;
@@ -16,10 +17,11 @@ use crate::error::Result;
 use crate::fs::{Durability, Root, Temp};
 use crate::layout::{self, MAX_SHARD_BYTES};
 
-/// After this long, a writer that has claimed a generation and not made it is dead: it takes two system calls.
+/// A writer that has claimed a generation this long ago and not published it is dead: publishing takes two system
+/// calls.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Gives the new text the name of its generation. `false`: another writer has it, and may be done now.
+/// Gives the new text the name of its generation. `false`: another writer has the name, and may have finished by now.
 pub(super) fn claim(
     root: &Root,
     number: u8,
@@ -39,8 +41,8 @@ pub(super) fn claim(
     Ok(false)
 }
 
-/// Whether the shard is still of the generation before this one. Its stamp would not do: inodes come back, and many
-/// generations fit one tick of the clock.
+/// Whether the shard is still at the generation before this one. Its stamp is not enough: inode numbers are reused, and
+/// many generations fit into one tick of the clock.
 pub(super) fn precedes(root: &Root, number: u8, generation: u64) -> Result<bool> {
     Ok(load_text(root, number)?.value.generation.checked_add(1) == Some(generation))
 }
@@ -49,7 +51,7 @@ fn finish(root: &Root, number: u8, generation: u64, claimed: &Path, durability: 
     let Some(text) = root.read(claimed, MAX_SHARD_BYTES)? else { return Ok(()) }; // its owner has just finished
     let is_whole = ShardText::parse(&text).is_ok_and(|shard| shard.generation == generation);
     if !is_whole {
-        // A power cut leaves such a one, with `Relaxed`.
+        // A power cut can leave such a text with `Relaxed`.
         return root.remove_file(claimed).map(drop);
     }
     if !precedes(root, number, generation)? {
@@ -88,14 +90,14 @@ mod tests {
         (0..).map(|n| format!("id{n}")).filter(|id| layout::shard_number(id) == 7).take(64).collect()
     }
 
-    // Red when `replace` neither claims nor compares: of two writers that have read the same generation, one is undone.
+    // Red when `replace` neither claims nor compares: if two writers have read the same generation, one change is lost.
     #[test]
     fn without_locks_no_change_of_another_writer_is_lost() {
         let (_dir, root) = root();
         let ids = ids();
         std::thread::scope(|scope| {
             for some in ids.chunks(8) {
-                // Each with lock files of its own: that is what locks that exclude nobody come to.
+                // `without_locks` simulates locks that exclude nobody.
                 let root = root.clone();
                 scope.spawn(move || {
                     let index = Index::without_locks(root);
@@ -117,14 +119,14 @@ mod tests {
         let ids = ids();
         let index = Index::without_locks(root.clone());
         put(&index, &ids[0]).unwrap();
-        // A whole claim of generation 2, made elsewhere.
+        // A complete claim of generation 2, made elsewhere.
         let other_index = Index::new(other_root, true);
         put(&other_index, &ids[0]).unwrap();
         put(&other_index, &ids[1]).unwrap();
         let claimed = dir.path().join(layout::shard_claim(7, 2));
         std::fs::copy(other.path().join(layout::shard(7)), &claimed).unwrap();
         make_old(&claimed);
-        // Red when `finish` keeps no generation before, which is all that is left when the new one is damaged.
+        // Red when `finish` does not keep the previous generation, which is all that is left if the new one is damaged.
         let mut new = Temp::write(&root, Path::new(layout::INDEX), b"{}", Durability::Relaxed).unwrap();
         assert!(!claim(&root, 7, 2, &mut new, Durability::Relaxed).unwrap());
         let generation =
@@ -134,12 +136,12 @@ mod tests {
         for id in &ids[..3] {
             assert!(index.get(id).unwrap().is_some(), "{id}");
         }
-        // Red when a claim is finished or removed however young it is: its owner is about to rename it.
+        // Red when a young claim is finished or removed: its owner is about to rename it.
         let claimed = dir.path().join(layout::shard_claim(7, 4));
         std::fs::write(&claimed, "{").unwrap();
         assert!(!claim(&root, 7, 4, &mut new, Durability::Relaxed).unwrap());
         assert!(claimed.exists());
-        // A torn one.
+        // A torn claim.
         let claimed = dir.path().join(layout::shard_claim(7, 4));
         std::fs::write(&claimed, "{").unwrap();
         make_old(&claimed);

@@ -1,4 +1,4 @@
-//! Reading shards, and the cache of parsed ones.
+//! Reads shards, and caches the parsed ones.
 
 use std::path::Path;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -17,7 +17,7 @@ use crate::fs::{Kind, Root};
 use crate::layout::{self, FORMAT, MAX_SHARD_BYTES, SHARDS};
 use crate::threads::ready_for_rayon;
 
-/// The index below one root. One `stat` tells whether a shard that was parsed before has changed since.
+/// The index of one root. One `stat` shows whether a cached shard has changed.
 #[derive(Debug)]
 pub(crate) struct Index {
     pub(super) root: Arc<Root>,
@@ -39,7 +39,7 @@ impl Index {
         Index { root, locks_work, shards: (0..SHARDS).map(|_| RwLock::new(None)).collect() }
     }
 
-    /// As if no lock excluded anybody.
+    /// An index that acts as if locks did not work.
     #[cfg(test)]
     pub(super) fn without_locks(root: Arc<Root>) -> Self {
         Index::new(root, false)
@@ -50,7 +50,7 @@ impl Index {
         self.get_as(id, Record::clone)
     }
 
-    /// What is wanted of the record of this id.
+    /// Applies `take` to the record of this id.
     pub(crate) fn get_as<T>(&self, id: &str, take: impl FnOnce(&Record) -> T) -> Result<Option<T>> {
         let hash = layout::id_hash(id);
         let number = layout::shard_of_hash(hash);
@@ -67,13 +67,14 @@ impl Index {
         }
     }
 
-    /// Every shard. Fails when any of them cannot be read: what it holds is then unknown, which is not "nothing".
+    /// Every shard. An error if any of them cannot be read: its content is then unknown, which is not the same as
+    /// empty.
     pub(crate) fn all(&self) -> Result<Vec<Arc<Records>>> {
         ready_for_rayon();
         (0..=u8::MAX).into_par_iter().map(|number| self.shard(number)).collect()
     }
 
-    /// Those shards that can be read, for work that is done for each entry and not for all or none.
+    /// The shards that can be read, for work that is done per entry and not all or nothing.
     pub(crate) fn readable(&self) -> Vec<Arc<Records>> {
         ready_for_rayon();
         (0..=u8::MAX).into_par_iter().filter_map(|number| self.shard(number).ok()).collect()
@@ -96,28 +97,28 @@ impl Index {
         self.shards.get(usize::from(number)).expect("there are 256 shards and a number below 256")
     }
 
-    /// The stamp of the shard as it is now.
+    /// The current stamp of the shard.
     fn stamp(&self, number: u8) -> Result<Option<Stamp>> {
         Ok(self.root.peek(&layout::shard(number))?.map(|meta| meta.stamp()))
     }
 
-    /// What is in the cache, if the shard has not changed since.
+    /// The cached content, if the shard has not changed since.
     fn cached(&self, number: u8, stamp: Option<Stamp>) -> Result<Option<Cached>> {
         let slot = self.slot(number).read().unwrap_or_else(PoisonError::into_inner);
         let Some(cached) = slot.as_ref().filter(|cached| cached.stamp == stamp) else { return Ok(None) };
-        // One that was not there may have been written and lost since: then its `.prev` tells.
+        // A shard that did not exist may have been written and lost since: then there is a `.prev`.
         let is_current = stamp.is_some() || self.root.peek(&layout::shard_prev(number))?.is_none();
         Ok(is_current.then(|| cached.clone()))
     }
 
-    /// A shard so young that a change in the same tick of the clock would not show is read again next time.
+    /// Caches a shard, unless it is so young that a change in the same tick of the clock would not show.
     fn keep(&self, number: u8, stamp: Option<Stamp>, is_racy: bool, records: Option<Arc<Records>>) {
         let cached = (!is_racy).then_some(Cached { stamp, records });
         *self.slot(number).write().unwrap_or_else(PoisonError::into_inner) = cached;
     }
 }
 
-/// What was read of a shard, and the stamp of the file that it was read from.
+/// The content read from a shard, and the stamp of the file that it came from.
 pub(super) struct Loaded<T> {
     pub(super) value: T,
     pub(super) stamp: Option<Stamp>,
@@ -130,7 +131,7 @@ impl<T> Loaded<T> {
     }
 }
 
-/// How the text of a shard is read.
+/// A parser of a shard's text.
 type Parse<'p, T> = &'p dyn Fn(&[u8]) -> std::result::Result<T, Unusable>;
 
 /// All records of a shard's text.
@@ -138,7 +139,7 @@ pub(super) fn parse_records(root: &Root, number: u8, text: &[u8]) -> std::result
     let members = Members::parse(text)?;
     let records: std::result::Result<_, Unusable> = match members.entries::<StoredRecord>() {
         Ok(entries) => entries.into_iter().map(|(id, stored)| record(root, number, id, stored.checked())).collect(),
-        // Again one by one: which of them it is, and why.
+        // Parse one by one to find out which entry is unreadable, and why.
         Err(_) => {
             let entries = members.entries::<&RawValue>()?.into_iter();
             entries.map(|(id, text)| record(root, number, id, StoredRecord::parse(text))).collect()
@@ -170,7 +171,7 @@ fn record(
     Ok((hash, stored.into_record(id, root)))
 }
 
-/// What is said of an entry that cannot be read.
+/// The message about an entry that cannot be read.
 pub(super) fn unreadable(id: &str, reason: &str) -> String {
     format!("the entry {:?} cannot be read: {}", excerpt(id), excerpt(reason))
 }
@@ -180,19 +181,19 @@ pub(super) fn load_records(root: &Root, number: u8) -> Result<Loaded<Records>> {
     load(root, number, &|text| parse_records(root, number, text))
 }
 
-/// Reads a shard's text, to change it.
+/// Reads a shard's text in order to change it.
 pub(super) fn load_text(root: &Root, number: u8) -> Result<Loaded<ShardText>> {
     load(root, number, &ShardText::parse)
 }
 
-/// Reads a shard. One that was never written is empty; one that is gone is an error.
+/// Reads a shard. A shard that was never written is empty; one that is lost is an error.
 fn load<T: Default>(root: &Root, number: u8, parse: Parse<'_, T>) -> Result<Loaded<T>> {
     let path = layout::shard(number);
     let corrupt = |reason: String| Error::CorruptIndex { path: root.absolute(&path), reason };
     if let Some(loaded) = load_file(root, &path, parse)? {
         return Ok(loaded);
     }
-    // Every write leaves a `.prev` beside the shard, the first one too.
+    // Every write, including the first, leaves a `.prev` next to the shard.
     match root.meta(&layout::shard_prev(number))? {
         None if root.meta(Path::new(layout::INDEX))?.is_some_and(|meta| meta.kind == Kind::Dir) => {
             Ok(Loaded { value: T::default(), stamp: None, meta: None })
@@ -204,7 +205,7 @@ fn load<T: Default>(root: &Root, number: u8, parse: Parse<'_, T>) -> Result<Load
     }
 }
 
-/// Reads a shard, or the generation before one; `None`: there is no such file.
+/// Reads a shard or its previous generation; `None` if there is no such file.
 pub(super) fn load_file<T>(root: &Root, path: &Path, parse: Parse<'_, T>) -> Result<Option<Loaded<T>>> {
     let Some(file) = root.open_file(path)? else { return Ok(None) };
     let meta = crate::fs::meta_of(&file).map_err(|e| root.fail("look at", path, e))?;
@@ -231,7 +232,7 @@ mod tests {
     const RECORD: &str = r#"{"path":"views/m/a/m","kind":"registered","digest":null,"size_bytes":0,"files":0,
         "lifecycle":"active","trust":"unverified","created_ms":1,"updated_ms":1}"#;
 
-    /// Writes the shard of "m" in place, so that nothing but its time can tell the new text from the old.
+    /// Writes the shard of "m" in place, so that only its time can tell the new text from the old.
     fn write(root: &Root, record: &str, modified: SystemTime) {
         let mut shard = ShardText::default();
         shard.entries.insert("m".into(), RawValue::from_string(record.into()).unwrap());
@@ -241,25 +242,25 @@ mod tests {
         std::fs::File::open(&path).unwrap().set_modified(modified).unwrap();
     }
 
-    /// What a handle says after the text has changed under the same stamp: when the record was made.
+    /// What a handle returns before and after the text changed under the same stamp: the record's creation times.
     fn read_twice(modified: SystemTime, read: impl Fn(&Index) -> Option<Record>) -> [u64; 2] {
         let (_dir, root) = root();
         let index = Index::new(root.clone(), true);
         write(&root, RECORD, modified);
-        // The second look keeps the whole shard, the first only that it is unchanged.
+        // The first read caches only the stamp, the second the whole shard.
         let first = read(&index).and(read(&index)).unwrap();
         write(&root, &RECORD.replace(r#""created_ms":1"#, r#""created_ms":2"#), modified);
         [first.created_ms, read(&index).unwrap().created_ms]
     }
 
-    // Red when a shard is kept however young it is, and when none is kept.
+    // Red when a shard is cached although it is too young, and when none is cached.
     #[test]
     fn a_shard_is_read_once_unless_it_is_too_young_for_its_stamp() {
         let get = |index: &Index| index.get("m").unwrap();
         let all = |index: &Index| {
             index.all().unwrap().iter().find_map(|records| records.get("m", layout::id_hash("m")).cloned())
         };
-        // As if written after the look, by whatever clock: however long the test takes, it stays young.
+        // As if written after the look by any clock: it stays young however long the test takes.
         let young = SystemTime::now() + Duration::from_secs(60);
         assert_eq!(read_twice(young, get), [1, 2]);
         assert_eq!(read_twice(young, all), [1, 2]);
@@ -276,7 +277,7 @@ mod tests {
             let mut shard = ShardText::default();
             shard.entries.insert(id.into(), RawValue::from_string(text.into()).unwrap());
             let text = shard.render();
-            // The one way says the same as the other.
+            // Both ways report the same.
             let one = parse_one(&root, number, id, &text).unwrap_err();
             assert_eq!(parse_records(&root, number, &text).unwrap_err(), one);
             match one {
@@ -285,14 +286,14 @@ mod tests {
             }
         };
         assert!(reason("of another shard", RECORD).contains("does not belong there"));
-        // One with a control character, in its own shard.
+        // An id with a control character, in its own shard.
         let illegal = (0..).map(|n| format!("\n{n}")).find(|id| layout::shard_number(id) == number).unwrap();
         assert!(reason(&illegal, RECORD).contains("does not belong there"));
         let unreadable = reason("m", &RECORD.replace("registered", "unheard of"));
         assert!(unreadable.contains(r#"the entry "m" cannot be read: "#) && unreadable.contains("unheard of"));
     }
 
-    // Red when an index whose folder is gone is an empty one: a collection would take everything.
+    // Red when an index whose folder is gone counts as empty: `gc` would remove everything.
     #[test]
     fn without_its_folder_or_after_a_loss_an_index_is_not_empty() {
         let (dir, root) = root();

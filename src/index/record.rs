@@ -1,4 +1,4 @@
-//! One entry's JSON, and how it becomes a `Record`.
+//! The JSON of one entry, and its conversion to a `Record`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -11,11 +11,11 @@ use crate::entry::{ArtifactKind, CatalogEntry, LifecycleState, LinkMode, Pin, Pr
 use crate::fs::Root;
 use crate::layout;
 
-/// A record as it is on disk. Every field is always written, so that what is in the old text and not in the new one
-/// is known to come from a later version.
+/// A record as it is on disk. Every field is always written, so that a member that is in the old text but not in the
+/// new one is known to come from a later version.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct StoredRecord {
-    // Sorted by name, as the members of its text are.
+    // Sorted by name, like the members of its text.
     pub(crate) created_ms: u64,
     #[serde(default)]
     pub(crate) damaged_ms: Option<u64>,
@@ -25,17 +25,17 @@ pub(crate) struct StoredRecord {
     pub(crate) last_used_ms: Option<u64>,
     pub(crate) last_verified_ms: Option<u64>,
     pub(crate) lifecycle: LifecycleState,
-    /// Blobs that it needs beside those of its content.
+    /// Blobs that it needs besides those of its content.
     #[serde(default)]
     pub(crate) needs: BTreeSet<Digest>,
-    /// Users, beside the root's owner, to whom its blobs and its view belonged when they were stored or checked for it.
+    /// Users, besides the root's owner, who owned its blobs and its view when these were stored or checked.
     #[serde(default)]
     pub(crate) owners: BTreeSet<u32>,
-    /// Relative to the root, with `/` between the parts.
+    /// Relative to the root, with `/` as separator.
     pub(crate) path: String,
     #[serde(default)]
     pub(crate) pins: BTreeMap<String, Pin>,
-    /// Where its content is as well, and when it was last seen there.
+    /// Other places that have its content, and when it was last seen there.
     #[serde(default)]
     pub(crate) pushed: BTreeMap<String, u64>,
     #[serde(default)]
@@ -45,13 +45,13 @@ pub(crate) struct StoredRecord {
     pub(crate) trust: TrustState,
     pub(crate) updated_ms: u64,
     pub(crate) view: Option<LinkMode>,
-    // In the order of its name on disk.
+    // Sorted by its name on disk.
     #[serde(rename = "view_fingerprint", default)]
     pub(crate) view_fingerprint: Option<String>,
 }
 
 impl StoredRecord {
-    /// The first record of an id: active, and nothing is known of its content.
+    /// The first record of an id: active, with nothing known about its content.
     pub(crate) fn new(now_ms: u64, path: impl Into<String>, kind: ArtifactKind) -> Self {
         StoredRecord {
             created_ms: now_ms,
@@ -77,8 +77,8 @@ impl StoredRecord {
         }
     }
 
-    /// With what is kept when a record of its id is replaced: what belongs to the id, and, while the content stays the same,
-    /// what belongs to that. Its lifecycle is its own: set it after this.
+    /// Takes over what is kept when a record of its id is replaced: what belongs to the id and, if the content is the
+    /// same, what belongs to the content. The lifecycle is not taken over: set it afterwards.
     #[must_use]
     pub(crate) fn replacing(mut self, old: Option<StoredRecord>) -> Self {
         let Some(old) = old else { return self };
@@ -99,7 +99,7 @@ impl StoredRecord {
         serde_json::from_str::<Self>(text.get()).map_err(|e| e.to_string())?.checked()
     }
 
-    /// What its types do not say.
+    /// Checks what the types do not guarantee.
     pub(super) fn checked(self) -> Result<Self, String> {
         match layout::is_plain_path(&self.path) {
             true => Ok(self),
@@ -107,14 +107,14 @@ impl StoredRecord {
         }
     }
 
-    /// Its text, with what a later version has written into `old` kept, to the letter. Members are sorted by name: the
-    /// text of equal records is equal.
+    /// Returns its text; members that a later version wrote into `old` are kept verbatim. Members are sorted by name,
+    /// so equal records have equal texts.
     pub(crate) fn render(&self, old: Option<&RawValue>) -> serde_json::Result<Box<RawValue>> {
         let new = RawValue::from_string(serde_json::to_string(self)?)?;
         old.map_or(Ok(new.clone()), |old| keep_unknown(&new, old, ""))
     }
 
-    /// Changes the lifecycle; when it was retired is the time of the change.
+    /// Changes the lifecycle. The time of retirement is the time of the change.
     pub(crate) fn set_lifecycle(&mut self, state: LifecycleState, now_ms: u64) {
         self.retired_ms = match state {
             LifecycleState::Active => None,
@@ -124,12 +124,12 @@ impl StoredRecord {
         self.updated_ms = now_ms;
     }
 
-    /// The path below the root; `None` when it is not one.
+    /// The path below the root; `None` if it is not a plain one.
     pub(crate) fn relative_path(&self) -> Option<PathBuf> {
         layout::is_plain_path(&self.path).then(|| PathBuf::from(&self.path))
     }
 
-    /// The record with the absolute path for a caller.
+    /// Converts it to a record with an absolute path, for callers.
     pub(crate) fn into_record(self, id: String, root: &Root) -> Record {
         let local_path = root.absolute(Path::new(&self.path));
         Record {
@@ -160,7 +160,8 @@ impl StoredRecord {
     }
 }
 
-/// Adds to `new` what only `old` has, in objects inside it as well. A pin or a place that is gone is not an unknown member.
+/// Adds to `new` the members that only `old` has, in nested objects too. A removed pin or place is not an unknown
+/// member.
 fn keep_unknown(new: &RawValue, old: &RawValue, name: &str) -> serde_json::Result<Box<RawValue>> {
     type Members = BTreeMap<String, Box<RawValue>>;
     let parse = |value: &RawValue| serde_json::from_str::<Members>(value.get());
@@ -175,7 +176,7 @@ fn keep_unknown(new: &RawValue, old: &RawValue, name: &str) -> serde_json::Resul
     serde_json::value::to_raw_value(&new_members)
 }
 
-/// A path below the root as records hold it; `None` when it is not UTF-8.
+/// A path below the root in the form that records store; `None` if it is not UTF-8.
 pub(crate) fn encode_path(relative: &Path) -> Option<String> {
     let parts: Option<Vec<&str>> = relative.components().map(|part| part.as_os_str().to_str()).collect();
     Some(parts?.join("/"))
@@ -201,7 +202,7 @@ mod tests {
         old.pins.insert("dropped".into(), Pin { created_ms: 1, expiry_ms: None });
         old.pushed.insert("oci://a.example/b".into(), 1);
         let text = old.render(None).unwrap();
-        // Numbers that no type of ours holds, and more depth than a parser goes down, are kept to the letter.
+        // Numbers that none of our types can hold, and deeper nesting than the parser accepts, are kept verbatim.
         let odd = format!(r#"{{"odd":[1e400,99999999999999999999999],"deep":{}{},"#, "[".repeat(500), "]".repeat(500));
         let later = text
             .get()
@@ -226,7 +227,7 @@ mod tests {
         assert_eq!(value("digest"), Value::Null);
     }
 
-    // Red when a field of a record, a source, a stamp or a pin does not stand in the order of its name.
+    // Red when a field of a record, a provenance, a stamp or a pin is not sorted by name.
     #[test]
     fn the_text_of_a_record_is_the_same_whether_it_is_new_or_not() {
         let mut record = record();
@@ -238,7 +239,7 @@ mod tests {
         assert_eq!(new.get(), again.get());
     }
 
-    // What is written is always there; what an older version did not write is nothing.
+    // Every member is always written; a member that an older version did not write is empty.
     #[test]
     fn a_record_without_the_newer_members_has_nothing_in_them() {
         let record = StoredRecord { source: Some(Provenance::new("m")), ..record() };

@@ -2,19 +2,19 @@
 
 use crate::entry::Record;
 
-/// The records of one shard. The default is one that was never written.
+/// The records of one shard. The default is a shard that was never written.
 #[derive(Debug, Default)]
 pub(crate) struct Records {
     pub(super) generation: u64,
     /// Sorted by id.
     records: Vec<Record>,
-    /// The hash of each id, sorted, and where its record is. To find one of many records, little memory is looked at: the
-    /// ids themselves are anywhere.
+    /// The hash of each id, sorted, and the index of its record. A binary search over hashes touches little memory; the
+    /// id strings are scattered over the heap.
     places: Vec<(u64, usize)>,
 }
 
 impl Records {
-    /// Takes records that are sorted by id, no two of which have the same, each with the hash of its id.
+    /// Takes records that are sorted by id, without duplicates, each with the hash of its id.
     pub(super) fn new(generation: u64, hashed: Vec<(u64, Record)>) -> Self {
         let (hashes, records): (Vec<u64>, Vec<Record>) = hashed.into_iter().unzip();
         let mut places: Vec<(u64, usize)> = hashes.into_iter().zip(0..).collect();
@@ -22,15 +22,15 @@ impl Records {
         Records { generation, records, places }
     }
 
-    /// The record of an id that has this hash.
+    /// The record of an id with this hash.
     pub(crate) fn get(&self, id: &str, hash: u64) -> Option<&Record> {
         let first = self.places.partition_point(|(other, _)| *other < hash);
-        // More than one only when somebody has looked long for ids of the same hash.
+        // There is more than one only if someone deliberately searched for ids with the same hash.
         let candidates = self.places.get(first..)?.iter().take_while(|(other, _)| *other == hash);
         candidates.filter_map(|(_, place)| self.records.get(*place)).find(|record| record.entry.id == id)
     }
 
-    /// All of them, sorted by id.
+    /// All records, sorted by id.
     pub(crate) fn all(&self) -> &[Record] {
         &self.records
     }
@@ -42,7 +42,7 @@ mod tests {
     use crate::index::testing;
     use crate::layout;
 
-    // Red when the first record of a hash is taken without a look at its id.
+    // Red when the first record with the hash is returned without comparing its id.
     #[test]
     fn a_record_is_found_by_its_id_also_among_others_of_its_hash() {
         let (_dir, root) = testing::root();

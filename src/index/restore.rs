@@ -1,4 +1,4 @@
-//! Looking at shards one by one, damaged ones too, and taking the generation before where a shard is lost.
+//! Inspects shards one by one, including damaged ones, and restores the previous generation of a shard that is lost.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use crate::fs::lock::{Hold, Lock, Wait, lock};
 use crate::fs::{Durability, atomic};
 use crate::layout::{self, MAX_SHARD_BYTES};
 
-/// What `.prev` of a shard holds.
+/// What the `.prev` of a shard contains.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Generation {
     pub(crate) generation: u64,
@@ -24,7 +24,7 @@ impl Index {
         self.shard(number)
     }
 
-    /// The generation before a shard's; `None`: there is none. Every record of it can be read.
+    /// The previous generation of a shard; `None` if there is none. All of its records are readable.
     pub(crate) fn previous(&self, number: u8) -> Result<Option<Generation>> {
         let path = layout::shard_prev(number);
         let loaded = load_file(&self.root, &path, &|text| parse_records(&self.root, number, text))?;
@@ -32,8 +32,8 @@ impl Index {
         Ok(loaded.map(|loaded| generation(loaded.value)))
     }
 
-    /// Puts the generation before in the place of a shard that is damaged or lost; what is there is moved to
-    /// `quarantine/`, never removed. Called by the guard that excludes commits. `None`: the shard can be read by now.
+    /// Replaces a damaged or lost shard with its previous generation. A damaged shard is moved to `quarantine/`, never
+    /// removed. The guard that excludes commits calls this. `None`: the shard is readable by now.
     pub(crate) fn restore_previous(
         &self,
         number: u8,
@@ -44,10 +44,10 @@ impl Index {
         let (path, prev) = (layout::shard(number), layout::shard_prev(number));
         match load_records(&self.root, number) {
             Err(error) if error.is_corrupt() => {}
-            Err(error) => return Err(error), // a newer format above all
+            Err(error) => return Err(error), // above all if it has a newer format
             Ok(_) => return Ok(None),
         }
-        // Again, now that nobody writes: it takes the place of the shard.
+        // Read it again now that nobody writes: it will replace the shard.
         let lost = |reason: String| Error::CorruptIndex { path: self.root.absolute(&prev), reason };
         let before = self.previous(number)?.ok_or_else(|| lost("it is not there".into()))?;
         if self.root.meta(&path)?.is_some() {
@@ -69,10 +69,10 @@ impl Index {
         Ok(Some(before))
     }
 
-    /// Gives a good shard the second name `.prev`, where that is missing or cannot be read. `false`: it can be read by now.
+    /// Makes a good shard its own `.prev`, if that is missing or unreadable. `false`: it is readable by now.
     pub(crate) fn renew_previous(&self, number: u8, durability: Durability, wait: Wait) -> Result<bool> {
         let _lock = self.lock_one(number, wait)?;
-        load_records(&self.root, number)?; // whatever is cached
+        load_records(&self.root, number)?; // bypasses the cache
         if matches!(self.previous(number), Ok(Some(_))) {
             return Ok(false);
         }
@@ -96,7 +96,7 @@ mod tests {
     use super::*;
     use crate::index::testing::root;
 
-    // Red when `lock_one` locks nothing: a writer's new shard would be put in quarantine, or replaced by the old one.
+    // Red when `lock_one` does not lock: a writer's new shard would be moved to quarantine, or replaced by the old one.
     #[test]
     fn a_shard_that_is_being_written_is_left_alone() {
         let (_dir, root) = root();

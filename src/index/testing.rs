@@ -1,4 +1,4 @@
-//! What the unit tests of the index share.
+//! Helpers of the unit tests of the index.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -7,7 +7,7 @@ use super::StoredRecord;
 use crate::entry::ArtifactKind;
 use crate::fs::Root;
 
-/// A root that has all that the index needs, and no shard.
+/// A root with everything that the index needs, and no shard.
 pub(super) fn root() -> (tempfile::TempDir, Arc<Root>) {
     let dir = tempfile::tempdir().unwrap();
     let root = Arc::new(Root::open(dir.path()).unwrap());

@@ -1,4 +1,4 @@
-//! Changing shards: locked, written beside the old one, synced, renamed over it.
+//! Changes shards: a shard is locked, written next to the old one, synced, and renamed over it.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -16,13 +16,13 @@ use crate::fs::reserve::with_reserve;
 use crate::fs::{Durability, Root, Temp, atomic, spare_descriptors};
 use crate::layout::{self, MAX_SHARD_BYTES};
 
-/// From how many shards on one flush of the file system is cheaper than one a file.
+/// From this many shards on, one flush of the file system is cheaper than one sync per file.
 const FLUSH_ONCE_FROM: usize = 8;
 
-/// How often a writer begins again where locks do nothing.
+/// How often a writer retries where locks do not work.
 const ATTEMPTS: usize = 1000;
 
-/// What becomes of a record.
+/// What to do with a record.
 #[derive(Debug)]
 pub(crate) enum Change {
     Keep,
@@ -35,33 +35,34 @@ pub(crate) enum Change {
 pub(crate) enum Flushed {
     /// Nothing, or only what it wrote itself.
     Nothing,
-    /// The whole file system, the new shards with it.
+    /// The whole file system, including the new shards.
     FileSystem,
 }
 
-/// Decides on the new record of an id, given the one that it has.
+/// Decides on the new record of an id, given its current record.
 pub(crate) type Edit<'a> = dyn FnMut(&str, Option<StoredRecord>) -> Result<Change> + 'a;
 
-/// A shard that is locked and written beside its old self.
+/// A locked shard whose new text is written but not in place.
 struct Pending<'r> {
-    /// `None` where locks do nothing.
+    /// `None` where locks do not work.
     lock: Option<Lock>,
     number: u8,
     generation: u64,
     old_stamp: Option<Stamp>,
     new: Temp<'r>,
-    /// For a first write, the generation before.
+    /// For the first write of a shard: its `.prev`.
     first_previous: Option<Temp<'r>>,
-    /// It only takes entries out: so it may use the reserve.
+    /// Whether the change only removes entries, so that it may use the reserve.
     only_removes: bool,
 }
 
 impl Index {
-    /// Changes the records of `ids`. If a step fails, the records of some shards may be changed and those of others not, but
-    /// in each shard all or none. Durable, with `Durability::Full`, when it returns. Called by the guards of the store lock.
+    /// Changes the records of `ids`. If a step fails, some shards may have been changed and others not, but each shard
+    /// completely or not at all. With `Durability::Full`, the change is durable when this returns. Only the guards of
+    /// the store lock call it.
     ///
-    /// `flush` is called once the new shards are written and before any of them can be seen: what they refer to has to
-    /// be durable when it returns.
+    /// It calls `flush` once the new shards are written and before any of them is visible; when `flush` returns,
+    /// everything that they refer to must be durable.
     pub(crate) fn update(
         &self,
         ids: &[&str],
@@ -75,7 +76,8 @@ impl Index {
             by_shard.entry(layout::shard_number(id)).or_default().push(id);
         }
         let by_shard: Vec<(u8, Vec<&str>)> = by_shard.into_iter().collect();
-        // Each shard is locked until all are durable, with a descriptor of its own. To count what is open takes a list of it.
+        // Each shard stays locked, with its own descriptor, until all are durable. Counting the open descriptors is not
+        // free, as it lists a directory, so a single shard does without.
         let at_once = if by_shard.len() > 1 { (spare_descriptors() / 2).max(1) } else { 1 };
         for some in by_shard.chunks(at_once) {
             self.update_some(some, durability, wait, flush, edit)?;
@@ -91,12 +93,12 @@ impl Index {
         flush: &mut dyn FnMut() -> Result<Flushed>,
         edit: &mut Edit<'_>,
     ) -> Result<()> {
-        // With any durability a shard's text is on disk before it replaces the one before: it holds other entries, too,
-        // which were acknowledged as durable, and some file systems show an empty file after a power cut otherwise.
+        // With any durability, a shard's text must be on disk before it replaces the old one: it also contains entries
+        // that were acknowledged as durable, and otherwise some file systems show an empty file after a power cut.
         let flush_once = by_shard.len() >= FLUSH_ONCE_FROM;
         let each = if flush_once { Durability::Relaxed } else { Durability::Full };
         let mut pending = Vec::new();
-        // Ascending, as every writer does: so no two of them wait for each other.
+        // In ascending order, like every writer, so that no two writers deadlock.
         for (number, ids) in by_shard {
             if let Some(shard) = self.prepare(*number, ids, each, wait, edit)? {
                 pending.push((ids, shard));
@@ -108,7 +110,7 @@ impl Index {
         let changed = !pending.is_empty();
         let mut locks = Vec::with_capacity(pending.len());
         for (ids, mut shard) in pending {
-            // Again only where locks do nothing, when another writer came between.
+            // Retry if another writer came in between: where locks do not work, or because the lock file was removed.
             let mut attempts = 0..ATTEMPTS;
             loop {
                 let number = shard.number;
@@ -162,23 +164,23 @@ impl Index {
         let generation = text.generation;
         let (text, old_bytes) = (text.render(), loaded.stamp.map_or(0, |stamp| stamp.size_bytes));
         if text.len() as u64 > MAX_SHARD_BYTES {
-            // Nobody would read it again.
+            // No reader would accept it.
             return Err(self.root.fail("write", &layout::shard(number), io::ErrorKind::FileTooLarge.into()));
         }
         let write = || Temp::write(&self.root, Path::new(layout::INDEX), &text, durability);
         let new = match write() {
-            // What makes the index smaller has to work on a full disk, or else room could never be made. The
-            // generation before gives its inode and its blocks; the shard as it is now takes its place. That first: the
-            // reserve is one inode, and on tmpfs each of the two steps takes one.
+            // A change that shrinks the index must work on a full disk, or room could never be made. Making the current
+            // shard the `.prev` frees the inode and the blocks of the previous generation. It comes first: the reserve
+            // is one inode, and on tmpfs each of the two steps needs one.
             Err(error) if error.is_no_space() && text.len() as u64 <= old_bytes => {
                 self.in_room(only_removes, || keep_previous(&self.root, number, durability))?;
                 self.in_room(only_removes, write)?
             }
             other => other?,
         };
-        // The generation before a first write is an empty shard, so that a shard that is lost later is told from one
-        // that was never written. Its content matters to nobody, so it is not synced. It is written before the shard can be
-        // seen: a write that finds no room must not have recorded.
+        // The `.prev` of a first write is an empty shard, so that a shard that is lost later can be told from one that
+        // was never written. Its content does not matter, so it is not synced. It is written before the shard is
+        // visible, because a write that fails for lack of room must not have recorded anything.
         let first_previous = match loaded.stamp {
             None => {
                 let empty = ShardText::default().render();
@@ -189,13 +191,13 @@ impl Index {
         Ok(Some(Pending { lock, number, generation, old_stamp: loaded.stamp, new, first_previous, only_removes }))
     }
 
-    /// A step of a change. If the change only takes entries out, the step may use the reserve when there is no room.
+    /// Does a step of a change. If the change only removes entries, the step may use the reserve when there is no room.
     fn in_room<T>(&self, only_removes: bool, mut step: impl FnMut() -> Result<T>) -> Result<T> {
         if only_removes { with_reserve(&self.root, step) } else { step() }
     }
 
-    /// The lock is given back, to be held until all shards are in place and synced. `None`: another writer came between,
-    /// and must not be undone.
+    /// Puts the new shard in place. Returns the lock, to be held until all shards are in place and synced. `None`:
+    /// another writer came in between, and its change must not be undone.
     fn replace(&self, mut shard: Pending<'_>, durability: Durability) -> Result<Option<Option<Lock>>> {
         let path = layout::shard(shard.number);
         let is_current = if self.locks_work {
@@ -210,7 +212,8 @@ impl Index {
         if shard.old_stamp.is_some() {
             self.in_room(shard.only_removes, || keep_previous(&self.root, shard.number, durability))?;
         }
-        // Again, and last of all: when somebody has removed the lock file meanwhile, another writer has the lock, too.
+        // Check again, as the last step: if the lock file was removed in the meantime, another writer may hold the lock
+        // too.
         if let Some(lock) = &shard.lock
             && !(lock.is_named(&self.root, &layout::lock_shard(shard.number))?
                 && self.root.meta(&path)?.map(|meta| meta.stamp()) == shard.old_stamp)
@@ -218,14 +221,14 @@ impl Index {
             return Ok(None);
         }
         match self.in_room(shard.only_removes, || shard.new.publish_over(&path)) {
-            // Another writer has finished our work.
+            // Another writer has completed our write.
             Err(error) if !self.locks_work && error.is_missing() => {}
             other => other?,
         }
         if let Some(mut previous) = shard.first_previous {
-            // After it: a `.prev` alone would say that the shard is lost.
+            // Only after the shard: a `.prev` alone would mean that the shard is lost.
             previous.publish_over(&layout::shard_prev(shard.number)).inspect_err(|_| {
-                // With the lock, nobody has built on what is about to be called failed.
+                // We hold the lock, so no writer has built on the change that is about to be reported as failed.
                 if self.locks_work {
                     let _ = self.root.remove_file(&path);
                 }
@@ -260,23 +263,24 @@ fn apply(root: &Root, number: u8, text: &mut ShardText, id: &str, edit: &mut Edi
     }
 }
 
-/// Gives the shard its second name `.prev`, so that it is never absent.
+/// Makes the current shard the `.prev`, by a second name and not by a rename, so that the shard is never absent.
 pub(super) fn keep_previous(root: &Root, number: u8, durability: Durability) -> Result<()> {
     let (path, prev) = (layout::shard(number), layout::shard_prev(number));
     if let (Some(now), Some(before)) = (root.meta(&path)?, root.meta(&prev)?)
         && now.same_inode(&before)
     {
-        return Ok(()); // as a removal without room has left it: on tmpfs, one more name would cost an inode
+        // A removal on a full disk left it like this. On tmpfs, another name would cost an inode.
+        return Ok(());
     }
     let private = path.with_file_name(format!(".{}.tmp", atomic::random_name()));
     match root.link(&path, &private) {
         Ok(()) => {
             let renamed = root.rename_over(&private, &prev);
-            // When both names are one inode already, the rename leaves the private one where it is.
+            // If both names are the same inode already, the rename does nothing and leaves the private name.
             let removed = root.remove_file(&private);
             renamed.and(removed.map(drop))
         }
-        // Where locks do nothing: another writer has replaced it in the middle of the call.
+        // Where locks do not work, another writer may replace the shard during the call.
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
         Err(e) if atomic::is_link_refusal(&e) => {
             let old = root.read(&path, MAX_SHARD_BYTES)?.unwrap_or_default();

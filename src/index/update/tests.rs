@@ -1,7 +1,8 @@
 use super::*;
 use crate::index::testing::{record, root};
 
-/// Puts "m"; `between` is called when the new shard is written and not yet in its place. How often the edit was asked.
+/// Puts "m", and calls `between` when the new shard is written but not yet in place. Returns how often the edit was
+/// called.
 fn put(index: &Index, between: &mut dyn FnMut()) -> Result<usize> {
     let mut asked = 0;
     let mut flush = || {
@@ -15,8 +16,8 @@ fn put(index: &Index, between: &mut dyn FnMut()) -> Result<usize> {
     Ok(asked)
 }
 
-// Red when a lock whose file is gone is taken for one as long as the shard is the old one: whoever makes the file anew has
-// the lock, too, and reads the same shard a moment before it is replaced.
+// Red when a lock whose file is gone counts as held as long as the shard is the old one: a writer that recreates the
+// file has the lock too, and reads the same shard a moment before it is replaced.
 #[test]
 fn a_writer_whose_lock_file_is_gone_begins_again() {
     let (dir, root) = root();
@@ -27,8 +28,8 @@ fn a_writer_whose_lock_file_is_gone_begins_again() {
     assert!(lock_file.exists());
 }
 
-// Red when a new shard that is gone is taken for one that another writer has put in its place, which only is where locks do
-// nothing: what was never recorded would be acknowledged.
+// Red when a missing new shard always counts as put in place by another writer, which is true only where locks do not
+// work: a change that was never recorded would be acknowledged.
 #[test]
 fn a_new_shard_that_is_gone_is_an_error() {
     let (dir, root) = root();
@@ -46,7 +47,7 @@ fn a_new_shard_that_is_gone_is_an_error() {
     put(&index, &mut || {}).unwrap();
 }
 
-// Red when it is an error: where locks do nothing, another writer replaces the shard in the middle of the call.
+// Red when it is an error: where locks do not work, another writer may replace the shard during the call.
 #[test]
 fn of_a_shard_that_is_not_there_nothing_is_kept() {
     let (dir, root) = root();
@@ -54,7 +55,7 @@ fn of_a_shard_that_is_not_there_nothing_is_kept() {
     assert_eq!(std::fs::read_dir(dir.path().join(layout::INDEX)).unwrap().count(), 0);
 }
 
-// Red when a shard is written that is larger than what is read again: all of its entries would be lost.
+// Red when a shard is written that is larger than readers accept: all of its entries would be lost.
 #[test]
 fn a_shard_that_nobody_would_read_again_is_not_written() {
     let (_dir, root) = root();
