@@ -1,4 +1,5 @@
-//! What a round of a commit finds missing: done without the store lock, since it may read or write hundreds of gigabytes.
+//! Work that a round of a commit finds missing. It is done without the store lock, because it may read or write
+//! hundreds of gigabytes.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -12,20 +13,20 @@ use crate::fs::{Meta, Session};
 use crate::layout;
 use crate::view::{self, Judged};
 
-/// One thing to do before the next round.
+/// A piece of work to do before the next round.
 pub(super) enum Chore {
-    /// Check a blob that is here and that nobody trusts.
+    /// Check a blob that is here but not known to be good.
     Check(Digest),
-    /// Sync a private file: it is the blob of this number.
+    /// Sync a private file: the unit's blob with this index.
     Sync(usize),
-    /// Make files that stand in for hardlinks.
+    /// Make copies to use in place of hardlinks.
     Copy,
     /// Read files that are in the way.
     Judge(Vec<Subject>),
 }
 
 impl Chore {
-    /// `settled` has the blobs that were read in full, and what they were then.
+    /// `settled` contains the blobs that were read in full, with their metadata from then.
     pub(super) fn run(
         self,
         store: &Store,
@@ -35,7 +36,7 @@ impl Chore {
         settled: &mut BTreeMap<Digest, Meta>,
     ) -> Result<()> {
         match self {
-            // For another unit, just now. Another file may have the name since.
+            // It was just checked for another unit, and is still the same file.
             Chore::Check(digest) if as_settled(store, settled.get(&digest), &digest)?.is_some() => {}
             Chore::Check(digest) => settled.extend(store.settle(&digest)?.map(|good| (digest, good))),
             Chore::Sync(blob) => return unit.blobs.get_mut(blob).map_or(Ok(()), Sealed::sync),
@@ -45,7 +46,7 @@ impl Chore {
         Ok(())
     }
 
-    /// What it is about, relative to the root.
+    /// The path that it concerns, relative to the root.
     pub(super) fn place(&self, unit: Option<&Unit<'_, '_>>) -> Option<PathBuf> {
         match self {
             Chore::Check(digest) => Some(layout::blob(digest)),
@@ -55,7 +56,7 @@ impl Chore {
     }
 }
 
-/// A blob as it was when it was read in full a moment ago, if it still is that very file.
+/// The metadata of a blob from when it was read in full, if it is still the same unchanged file.
 pub(super) fn as_settled<'m>(store: &Store, settled: Option<&'m Meta>, digest: &Digest) -> Result<Option<&'m Meta>> {
     let Some(then) = settled else { return Ok(None) };
     let now = store.root.meta(&layout::blob(digest))?;
@@ -69,7 +70,7 @@ fn make_copies(store: &Store, session: &Session<'_>, unit: &Unit<'_, '_>, progre
     Ok(())
 }
 
-/// Reads files that stand at places of views, and notes whether they have the bytes that belong there.
+/// Reads files at paths of views, and records whether they have the right bytes.
 fn judge(store: &Store, subjects: Vec<Subject>, judged: &mut Judged) -> Result<()> {
     for subject in subjects {
         let Some(before) = store.root.meta(&subject.path)? else { continue }; // the place is free by now
@@ -84,7 +85,8 @@ fn judge(store: &Store, subjects: Vec<Subject>, judged: &mut Judged) -> Result<(
 }
 
 impl Store {
-    /// Checks a blob that is here already, and takes a bad one out of the way. Returns what a good one was before.
+    /// Checks a blob that is here already, and takes a bad one out of service. Returns a good one's metadata from
+    /// before the check.
     fn settle(&self, digest: &Digest) -> Result<Option<Meta>> {
         let before = self.root.meta(&layout::blob(digest))?;
         match Checker::quiet(&self.root, self.durability()).one(Subject::blob(digest, None))? {

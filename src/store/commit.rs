@@ -1,15 +1,19 @@
-//! The one commit: blobs get names, views are made, records are written; all durable before anything is acknowledged.
+//! The only commit: it publishes blobs, makes views and writes records, and all of it is durable before anything is
+//! acknowledged.
 //!
-//! Staging, repair and doctor hand over [`Unit`]s. In one round, under the store lock shared:
+//! Staging, repair and doctor pass in [`Unit`]s. In each round, with the store lock held shared, a commit does the
+//! following:
 //!
 //! 1. **publish** each unit's blobs,
 //! 2. **show** its files at their places,
-//! 3. **record** all units together, once what they refer to is durable,
-//! 4. look that the lock file is still the one that was locked; if not, a sweep may have run beside this: again from 1.
+//! 3. **record** all units together, once everything that they refer to is durable,
+//! 4. check that the lock file is still the one that was locked; if not, a sweep may have run at the same time, and the
+//!    commit starts again at 1.
 //!
-//! What a round finds missing is done without the lock, since it may read or write hundreds of gigabytes, and the next
-//! round begins: a blob that nobody trusts is checked, a private file is synced, copies are made where hardlinks are
-//! refused, a file in the way is read. Each unit has its own result: what fails for one does not fail the others.
+//! If a round finds work missing, that work is done without the lock, because it may read or write hundreds of
+//! gigabytes, and the next round begins: a blob that is not known to be good is checked, a private file is synced,
+//! copies are made if hardlinks are refused, a file in the way is read. Each unit has its own result: the failure of
+//! one does not fail the others.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -26,38 +30,40 @@ use crate::index::{Change, StoredRecord};
 use crate::layout;
 use crate::view::{Copies, Exhibit, Judged, Shown, Tally, View};
 
-/// Rounds before giving up: more than a few only if somebody damages blobs, or replaces files, all the time.
+/// Rounds before giving up. More than a few are needed only if another process keeps damaging blobs or replacing files.
 const ROUNDS: usize = 8;
 
-/// How often the lock file may be gone when a round is over.
+/// How many rounds may end with the lock file gone.
 const LOST_LOCKS: usize = 1000;
 
-/// What is committed, independent of the other units of the same commit. Ids differ within one commit.
+/// A unit of a commit, independent of its other units. No two units of a commit have the same id.
 pub(crate) struct Unit<'a, 'r> {
     pub(crate) id: &'a str,
-    /// Private, hashed files that get their names.
+    /// Private, hashed files to publish.
     pub(crate) blobs: &'a mut [Sealed<'r>],
-    /// What is shown, and where.
+    /// The files to show, and where.
     pub(crate) exhibit: Option<Exhibit<'a>>,
-    /// Asked in each round, under the lock: whether the work is still to be done.
+    /// Called in each round, under the lock: returns whether the work still has to be done.
     pub(crate) is_due: &'a dyn Fn() -> Result<bool>,
-    /// Decides on the record, given the view that was made and the record that the id has. `None`: nothing is recorded.
+    /// Decides on the new record, given the view that was made and the current record of the id. `None`: nothing is
+    /// recorded.
     pub(crate) record: Option<&'a RecordEdit<'a>>,
 }
 
 pub(crate) type RecordEdit<'a> = dyn Fn(Option<&View>, Option<StoredRecord>) -> Result<Change> + 'a;
 
-/// What became of a unit.
+/// The outcome of a unit.
 #[derive(Debug)]
 pub(crate) struct Done {
-    /// The view that was made; `Ok(None)`: there was none to make, or the work was not due any more.
+    /// The view that was made; `Ok(None)`: there was none to make, or the work was no longer due.
     pub(crate) result: Result<Option<View>>,
-    /// Blobs that were not in the store before, whatever the result.
+    /// Blobs that this commit added to the store, whatever the result.
     pub(crate) stored: BTreeSet<Digest>,
     pub(crate) tally: Tally,
 }
 
-/// Commits units, each with its own result. With `flush`, their blobs were not synced yet and the whole file system is.
+/// Commits units and returns one outcome per unit. With `flush`, their blobs are not synced yet, and the whole file
+/// system is synced.
 pub(crate) fn commit(store: &Store, session: &Session<'_>, units: &mut [Unit<'_, '_>], flush: bool) -> Vec<Done> {
     let mut commit = Commit {
         store,
@@ -77,24 +83,24 @@ pub(crate) fn commit(store: &Store, session: &Session<'_>, units: &mut [Unit<'_,
     commit.progress.into_iter().map(done).collect()
 }
 
-/// What a round without recording came to.
+/// The outcome of publishing and showing in one round.
 struct Round {
     chores: Vec<(usize, Chore)>,
-    /// Units that failed, unless the lock was lost meanwhile.
+    /// Units that failed. If the lock was lost, they are tried again.
     failed: Vec<(usize, Error)>,
 }
 
-/// How far one unit is.
+/// The progress of one unit.
 #[derive(Default)]
 pub(super) struct Progress {
     result: Option<Result<Option<View>>>,
     stored: BTreeSet<Digest>,
     pub(super) copies: Option<Copies>,
-    /// The users, beside the root's owner, to whom what was published, found good or shown belongs.
+    /// The users, besides the root's owner, who own files that were published, found good or shown.
     owners: BTreeSet<u32>,
     pub(super) judged: Judged,
     tally: Tally,
-    /// Made in this round.
+    /// The view made in this round.
     view: Option<View>,
 }
 
@@ -109,23 +115,23 @@ impl Progress {
 struct Commit<'c> {
     store: &'c Store,
     session: &'c Session<'c>,
-    /// One for each unit.
+    /// One per unit.
     progress: Vec<Progress>,
-    /// Blobs that were read in full a moment ago and found good, and what they were then. Where the outboard cannot be
-    /// written, as on a full disk, only this says so.
+    /// Blobs that were just read in full and found good, with their metadata from then. If an outboard cannot be
+    /// written, for example on a full disk, only this says that the blob is good.
     settled: BTreeMap<Digest, Meta>,
     flush: bool,
 }
 
 impl Commit<'_> {
-    /// An error is that of all units that have no result yet.
+    /// An error applies to all units that have no result yet.
     fn run(&mut self, units: &mut [Unit<'_, '_>]) -> Result<()> {
-        // Before any of it gets a name: a power cut must not leave a name with other bytes. Where there is no such call, each
-        // blob is synced by itself, as the first round finds.
+        // Sync before anything gets a name, because a power cut must not leave a name with other bytes. If the system
+        // has no such call, the first round finds the blobs unsynced, and each is synced on its own.
         if self.flush && self.store.root.sync_file_system()? {
             units.iter_mut().flat_map(|unit| &mut *unit.blobs).for_each(Sealed::was_synced);
         }
-        // The place that the last round's chores are about.
+        // A path that the last round's chores concern, for the error.
         let mut unsettled: Option<PathBuf> = None;
         let (mut rounds, mut lost_locks) = (0, 0);
         while rounds < ROUNDS && lost_locks < LOST_LOCKS {
@@ -142,10 +148,10 @@ impl Commit<'_> {
                 };
                 let results: Vec<_> =
                     failed.into_iter().map(|(number, error)| (number, Err(error))).chain(recorded).collect();
-                // What could not be synced cannot be relied on, however often it is done again.
+                // A failed sync is final: the data cannot be relied on, even if a later sync succeeds.
                 let is_final = results.iter().any(|(_, result)| result.as_ref().is_err_and(Error::is_failed_sync));
                 if !is_final && !shared.is_named()? {
-                    unsettled = Some(layout::lock_store()); // somebody has removed it
+                    unsettled = Some(layout::lock_store()); // another process has removed it
                     lost_locks += 1;
                     continue;
                 }
@@ -167,7 +173,7 @@ impl Commit<'_> {
         }
     }
 
-    /// Gives all units that are still open their names, each by itself.
+    /// Publishes and shows all open units, each on its own.
     fn publish_and_show(&mut self, shared: &mut Shared<'_>, units: &mut [Unit<'_, '_>]) -> Round {
         let mut round = Round { chores: Vec::new(), failed: Vec::new() };
         for (number, (unit, progress)) in units.iter_mut().zip(&mut self.progress).enumerate() {
@@ -183,7 +189,8 @@ impl Commit<'_> {
         round
     }
 
-    /// Records what is published and shown; returns the result of each open unit that has not failed in this round.
+    /// Records the units that are published and shown. Returns a result for each open unit that has not failed in this
+    /// round.
     fn record(
         &self,
         shared: &mut Shared<'_>,
@@ -216,7 +223,7 @@ impl Commit<'_> {
         recorded.into_iter().filter_map(|(id, result)| Some((by_id.get(id)?.0, result))).collect()
     }
 
-    /// What becomes of the record of an open unit.
+    /// Returns the change of an open unit's record.
     fn edit(&self, number: usize, unit: &Unit<'_, '_>, old: Option<StoredRecord>) -> Result<Change> {
         let progress = self.progress.get(number);
         let view = progress.and_then(|progress| progress.view.as_ref());
@@ -254,7 +261,7 @@ impl Commit<'_> {
     }
 }
 
-/// Publishes and shows one unit, as far as that can be done under the lock.
+/// Publishes and shows one unit as far as that is possible under the lock. Returns the work that is missing.
 fn attempt(
     shared: &mut Shared<'_>,
     session: &Session<'_>,
@@ -271,7 +278,7 @@ fn attempt(
     for (number, incoming) in unit.blobs.iter_mut().enumerate() {
         let digest = incoming.digest();
         match shared.publish(incoming)? {
-            // The owner of what was judged, and not of what has the name by now.
+            // Note the owner of the file that was judged, not of the file that has the name by now.
             Published::New { owner } => {
                 progress.stored.insert(digest);
                 progress.note_owner(store, owner);
@@ -308,8 +315,8 @@ mod tests {
     use crate::FsCatalog;
     use crate::fs::Durability;
 
-    // Red when what has taken the name of a blob, after that was checked, is checked by nobody: each round finds what the one
-    // before has found.
+    // Red when a file that takes a blob's name after the blob was checked is never checked: each round would find the
+    // same as the one before.
     #[test]
     fn what_takes_the_place_of_a_blob_that_was_checked_is_checked_too() {
         let dir = tempfile::tempdir().unwrap();
@@ -318,7 +325,7 @@ mod tests {
         let session = Session::begin(&store.root).unwrap();
         let blob = store.root.absolute(&layout::blob(&Digest::sha256_of(b"bytes")));
         std::fs::create_dir_all(blob.parent().unwrap()).unwrap();
-        // As another process leaves it that has staged it again, and has not written its outboard yet.
+        // As if another process had staged it again and not yet written its outboard.
         let staged_again = || {
             let _ = std::fs::remove_file(&blob);
             std::fs::write(blob.with_extension("new"), b"bytes").unwrap();
@@ -345,7 +352,7 @@ mod tests {
         assert_eq!(rounds.get(), 3);
     }
 
-    // Red when an attempt whose lock file is gone does not count: it never ends.
+    // Red when an attempt whose lock file is gone does not count: the commit would never end.
     #[test]
     fn a_commit_whose_lock_file_is_removed_each_time_ends() {
         let dir = tempfile::tempdir().unwrap();

@@ -1,4 +1,4 @@
-//! What is kept in `store.json` for everybody who uses the root: how much it may hold.
+//! Settings in `store.json` for everyone who uses the root, such as how much it may hold.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -11,26 +11,27 @@ use crate::error::{Error, Result};
 use crate::fs::space::space;
 use crate::layout;
 
-/// The store's own limits. Staging keeps within them, by evicting what is least recently used where it may.
+/// The store's own settings. Staging keeps within the limits by evicting the least recently used entries, if it may
+/// evict.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 #[non_exhaustive]
 pub struct Config {
-    /// The most that the store's blobs may occupy, in bytes on disk.
+    /// The maximum that the store's blobs may occupy, in bytes on disk.
     pub max_bytes: Option<u64>,
-    /// What has to stay free on the file system. No limit where the file system does not tell its room.
+    /// How much must stay free on the file system. There is no limit if the file system does not report its free space.
     pub min_free: Option<MinFree>,
-    /// The root will be read only: baked into an image, or mounted so. While its file system cannot be written to, content is
-    /// given out when it has its size at its place, though it was copied since its last full check and no stamp can be
-    /// written. A `verify` reads it all the same.
+    /// The root is meant to be read-only: baked into an image, or mounted read-only. While its file system is
+    /// read-only, content is handed out if its size is right, even if it was copied since its last full check, because
+    /// no stamp can be written. `verify` reads it all the same.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub sealed: bool,
-    /// Rules of the network policy for all who fetch into the root: see `Policy::allow`. The library does not go by them by
-    /// itself; the command does.
+    /// Rules of the network policy for everyone who fetches into the root: see `Policy::allow`. The command applies
+    /// them; the library does not apply them by itself.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub allow_net: Vec<String>,
-    /// By host, the URLs of servers that have what it has: see `Sources::with_mirrors`. The library does not go by them by itself;
-    /// the command does.
+    /// For each host, the URLs of servers that have the same content: see `Sources::with_mirrors`. The command applies
+    /// them; the library does not apply them by itself.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub mirrors: BTreeMap<String, Vec<String>>,
 }
@@ -58,11 +59,11 @@ impl Config {
     }
 }
 
-/// The member of `store.json` that holds it.
+/// The member of `store.json` that contains the settings.
 const QUOTA: &str = "quota";
 
 impl Store {
-    /// The limits that hold now. Reads `store.json` each time: another process may have changed them.
+    /// The current settings. It reads `store.json` each time, because another process may have changed them.
     pub(crate) fn config(&self) -> Result<Config> {
         match self.read_store_json()?.remove(QUOTA) {
             None | Some(Value::Null) => Ok(Config::default()),
@@ -70,8 +71,8 @@ impl Store {
         }
     }
 
-    /// Changes some of the limits, durably, and returns all. Two processes that change different ones at the same time do
-    /// not undo each other.
+    /// Changes settings durably and returns all of them. Two processes that change different settings at the same time
+    /// do not undo each other.
     pub(crate) fn change_config(&self, change: impl FnOnce(&mut Config)) -> Result<Config> {
         let store_lock = Exclusive::lock(self)?;
         let before = self.config()?;
@@ -80,12 +81,12 @@ impl Store {
         self.check_limits(&before, &config)?;
         let mut members = self.read_store_json()?;
         let mut quota = match members.remove(QUOTA) {
-            Some(Value::Object(quota)) => quota, // with what a later version keeps there
+            Some(Value::Object(quota)) => quota, // with members of a later version
             _ => Map::new(),
         };
         let new = serde_json::to_value(&config).map_err(|e| self.store_json_error(&e))?;
         for absent in ["sealed", "allow_net", "mirrors"] {
-            quota.remove(absent); // what is not set is not written
+            quota.remove(absent); // unset members are not written
         }
         quota.extend(new.as_object().cloned().unwrap_or_default());
         members.insert(QUOTA.to_owned(), Value::Object(quota));
@@ -95,8 +96,9 @@ impl Store {
         Ok(config)
     }
 
-    /// Refuses new limits under which nothing could stay: elsewhere, 0 is no limit. One that an older version has taken, or
-    /// that a smaller disk has made too large, does not keep anybody from changing another.
+    /// Refuses new limits under which nothing could stay; elsewhere, 0 often means no limit. A limit that an older
+    /// version accepted, or that is too large since the disk became smaller, does not prevent changes of other
+    /// settings.
     fn check_limits(&self, before: &Config, config: &Config) -> Result<()> {
         let total_bytes = space(&self.root).map_or(u64::MAX, |space| space.total_bytes);
         let takes_all = |min_free: &MinFree| min_free.bytes_of(total_bytes) >= total_bytes;
@@ -113,7 +115,7 @@ impl Store {
         }
     }
 
-    /// Whether the root says that it is sealed, and cannot be written to.
+    /// Whether the root is marked as sealed and its file system is read-only.
     pub(crate) fn is_sealed(&self) -> Result<bool> {
         Ok(self.root.is_read_only() && self.config()?.sealed)
     }

@@ -1,13 +1,13 @@
-//! A change of many records, where one that cannot be changed does not keep the others from it.
+//! Changes many records, so that one that cannot be changed does not block the others.
 
 use std::collections::BTreeMap;
 
 use crate::error::{Error, Result};
 use crate::layout;
 
-/// Changes the records of these ids in one write. If that fails, each shard by itself, and then each id: one shard that is
-/// damaged, or one edit that is refused, is not the failure of the others. `is_everybodys` tells the failures that are not
-/// tried again, and a shard that is busy is busy for all of its ids. Returns one result for each id.
+/// Changes the records of these ids in one write. If that fails, it changes each shard on its own, and then each id, so
+/// that one damaged shard or one refused edit does not fail the others. Failures for which `is_everybodys` holds are
+/// not retried, and a busy shard is busy for all of its ids. Returns one result per id.
 pub(crate) fn each<'i>(
     ids: &[&'i str],
     is_everybodys: &dyn Fn(&Error) -> bool,
@@ -24,7 +24,7 @@ pub(crate) fn each<'i>(
     }
 }
 
-/// Ids by their shards; those of one shard one by one, unless it is busy.
+/// Splits ids by shard; if all are of one shard, one by one, unless it is busy.
 fn parts<'i>(ids: &[&'i str], is_busy: bool) -> Vec<Vec<&'i str>> {
     let mut shards: BTreeMap<u8, Vec<&str>> = BTreeMap::new();
     for id in ids {
@@ -43,7 +43,7 @@ mod tests {
 
     use super::*;
 
-    // Red when the ids of a busy shard are tried one by one: each waits for the same lock.
+    // Red when the ids of a busy shard are tried one by one: each would wait for the same lock.
     #[test]
     fn a_busy_shard_is_tried_once_more_and_no_other_is_kept_from_its_change() {
         let ids: Vec<String> = (0..2000).map(|number| format!("m{number}")).collect();

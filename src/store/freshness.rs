@@ -1,4 +1,5 @@
-//! Whether what is given out is what was checked: by stamps, which takes no reading, and in full where they do not fit.
+//! Checks that content that is handed out is what was checked before: by stamps, which needs no reading, and in full if
+//! they do not match.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -19,21 +20,23 @@ use crate::sum::SumBytes;
 use crate::threads::ready_for_rayon;
 use crate::view::{self, View};
 
-/// Whether content is looked at before it is given out.
+/// Whether content is checked before it is handed out.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Check {
-    /// One `stat` a file tells whether it is as it was at its last full check; what is not is checked in full first.
+    /// One `stat` per file shows whether it has changed since its last full check; a changed file is checked in full
+    /// first.
     #[default]
     IfChanged,
-    /// Not at all: what is given out may be damaged. What is known to be damaged is not given out all the same.
+    /// Nothing is checked: content that is handed out may be damaged. Content that is known to be damaged is still not
+    /// handed out.
     Never,
 }
 
 impl Store {
-    /// Makes sure that an engine can open what the record promises: it is there, and it is what was staged.
+    /// Makes sure that an engine can open what the record promises: it exists, and is what was staged.
     pub(crate) fn ensure_usable(&self, record: &Record) -> Result<()> {
-        // First, since the path of what is damaged is gone.
+        // Check this first, because the path of a damaged artifact is gone.
         self.ensure_intact(record)?;
         if is_there(record)? {
             return Ok(());
@@ -41,7 +44,7 @@ impl Store {
         Err(Error::NotStaged { id: record.entry.id.clone(), path: record.entry.local_path.clone() })
     }
 
-    /// Makes sure that what an engine is about to open is what was staged, as far as the handle's [`Check`] asks for it.
+    /// Makes sure that the content is what was staged, as far as the handle's [`Check`] asks for it.
     fn ensure_intact(&self, record: &Record) -> Result<()> {
         let (Some(digest), false) = (record.entry.digest, record.kind == ArtifactKind::Registered) else {
             return Ok(());
@@ -66,11 +69,11 @@ impl Store {
         }
     }
 
-    /// What of the view has to be read before it is given out.
+    /// The files of the view that must be read before it is handed out.
     fn files_to_check(&self, record: &Record, files: &[TreeFile]) -> Result<Vec<Subject>> {
         let mut doubtful = self.doubtful_views(record, files)?;
         if !doubtful.is_empty() && self.is_sealed()? {
-            // It would be read in full each time, since no stamp can be written.
+            // They would be read in full each time, because no stamp can be written.
             doubtful.retain(|subject| !self.has_its_size(subject));
         }
         Ok(doubtful)
@@ -81,8 +84,9 @@ impl Store {
         meta.is_some_and(|meta| meta.kind == Kind::File && Some(meta.size_bytes) == subject.size_bytes)
     }
 
-    /// Reads what is not known to be as it was checked last. What is to be read is found after the look at the whole view: a
-    /// file that is changed later than that does not fit it, and one that was changed sooner is read.
+    /// Reads the files that may have changed since their last check. It looks at the whole view first, and only then
+    /// decides which files to read: a file that changes after that no longer matches the view, and one that changed
+    /// before is read.
     fn check_changed(&self, record: &Record, files: &[TreeFile]) -> Result<()> {
         let before = self.view_now(record, files);
         let doubtful = self.files_to_check(record, files)?;
@@ -101,7 +105,7 @@ impl Store {
         Ok(())
     }
 
-    /// Whether everything that a record promises is here and was not changed since it was checked: no bytes are read.
+    /// Whether everything that a record promises is here and unchanged since its check. It reads no content.
     pub(crate) fn is_intact(&self, record: &Record) -> Result<bool> {
         let (Some(digest), Some(view), None) = (record.entry.digest, record.view, record.damaged_ms) else {
             return Ok(false);
@@ -112,11 +116,11 @@ impl Store {
         }
         let files = match self.files_of(record.kind, digest, record.size_bytes) {
             Ok(files) => files,
-            // Evicted just now.
+            // It has just been evicted.
             Err(_) if self.root.meta(&layout::blob(&digest))?.is_none() => return Ok(false),
             Err(error) => return Err(error),
         };
-        // Each blob too where views are copies: another entry may show it.
+        // Check the blobs too if the view consists of copies: another entry may show them.
         let blobs = files.iter().map(|file| &file.digest);
         if !view.is_the_blob() {
             return Ok(self.is_listed(record, &files, at)? && self.are_good_by_stamp(blobs, &record.owners)?);
@@ -129,7 +133,7 @@ impl Store {
         self.are_good_by_stamp(blobs, &record.owners)
     }
 
-    /// Whether these blobs are here, and were not changed since they were checked. `owners` are those that the record names.
+    /// Whether these blobs are here and unchanged since their check. `owners` are the users that the record names.
     pub(crate) fn are_good_by_stamp<'d>(
         &self,
         digests: impl IntoIterator<Item = &'d Digest>,
@@ -143,17 +147,18 @@ impl Store {
         Ok(true)
     }
 
-    /// A file in the folders of a tree's view that no file of it has: an engine that reads the folder reads it too.
+    /// A file in the folders of a tree's view that does not belong to the tree: an engine that reads the whole folder
+    /// would read it too.
     pub(crate) fn extra_file(&self, record: &Record, files: &[TreeFile]) -> Result<Option<PathBuf>> {
         let at = self.relative(&record.entry.local_path);
-        // In a folder of the user's own, anything may be.
+        // A folder of the user's own may contain anything.
         if record.kind != ArtifactKind::Tree || layout::place(at) != Place::Views {
             return Ok(None);
         }
         Ok(view::extras(&self.root, files, at)?.into_iter().map(|(path, _)| path).next())
     }
 
-    /// Those files of the record's view that are not known to be as they were when they were checked last.
+    /// The files of the record's view that may have changed since their last check.
     pub(crate) fn doubtful_views(&self, record: &Record, files: &[TreeFile]) -> Result<Vec<Subject>> {
         let at = self.relative(&record.entry.local_path);
         if self.is_listed(record, files, at)? {
@@ -183,7 +188,7 @@ impl Store {
             .is_some_and(|outboard| outboard.fits(&self.root, shown, &record.owners))
     }
 
-    /// Whether a view that is made of copies is as it was when it was made or checked last.
+    /// Whether a view of copies is unchanged since it was last made or checked.
     pub(crate) fn is_listed(&self, record: &Record, files: &[TreeFile], at: &Path) -> Result<bool> {
         let (Some(view), Some(listing)) = (record.view, &record.view_fingerprint) else { return Ok(false) };
         let is_trusted = |file: &Meta| self.root.trusts(file.owner, &record.owners);
@@ -203,7 +208,7 @@ impl Store {
         }
     }
 
-    /// A record's view as it is now; `None` if that cannot be told.
+    /// A record's view as it is now; `None` if it cannot be examined.
     pub(crate) fn view_now(&self, record: &Record, files: &[TreeFile]) -> Option<View> {
         let told = self.try_view_now(record, files);
         told.inspect_err(|error| tracing::debug!(id = %record.entry.id, %error, "the view cannot be looked at")).ok()
@@ -214,7 +219,7 @@ impl Store {
         let mut mode = record.view.filter(|view| view.is_the_blob()).unwrap_or(LinkMode::Hardlink);
         for (file, path) in shown_files(record, files, at) {
             if !view::shows_blob(&self.root, &file.digest, &path)? {
-                // A root that was copied file by file has copies where hardlinks were.
+                // If the root was copied file by file, its hardlinks have become copies.
                 mode = record.view.filter(|view| !view.is_the_blob()).unwrap_or(LinkMode::Copy);
             }
         }
@@ -222,8 +227,8 @@ impl Store {
         Ok(View { mode, fingerprint })
     }
 
-    /// Notes how a view is that was just checked in full, so that it need not be checked again: as it was `before` that, if
-    /// it still is so. Best effort.
+    /// Records the state of a view that was just checked in full, so that it need not be checked again: its state
+    /// `before` the check, if that is still the same. Best effort.
     pub(crate) fn note_checked_views(&self, record: &Record, files: &[TreeFile], before: Option<View>) {
         let Some(View { mode, fingerprint }) = before else { return };
         let is_known = record.view_fingerprint == fingerprint;
@@ -248,13 +253,13 @@ pub(crate) fn damaged(record: &Record) -> Error {
     Error::Damaged { id: record.entry.id.clone(), path: record.entry.local_path.clone() }
 }
 
-/// What an engine opens of an artifact, file by file; the manifest of a tree is shown nowhere.
+/// The files of an artifact that an engine opens, with their paths. The manifest of a tree is not one of them.
 pub(crate) fn shown_files<'f>(record: &Record, files: &'f [TreeFile], at: &Path) -> Vec<(&'f TreeFile, PathBuf)> {
     let is_shown = record.kind != ArtifactKind::Registered && layout::place(at) != Place::Own;
     files.iter().filter(|_| is_shown).map(|file| (file, file.below(at))).collect()
 }
 
-/// Whether what the record promises is at its path: a file of its size, or a folder.
+/// Whether what the record promises exists at its path: a file of its size, or a folder.
 pub(crate) fn is_there(record: &Record) -> Result<bool> {
     let path = &record.entry.local_path;
     match std::fs::metadata(path) {
@@ -282,13 +287,13 @@ mod tests {
         (catalog, path)
     }
 
-    /// As a root that was copied file by file has it.
+    /// Replaces a hardlink with a copy, as copying a root file by file does.
     fn make_a_copy(of: &Path, at: &Path) {
         std::fs::remove_file(at).unwrap();
         std::fs::copy(of, at).unwrap();
     }
 
-    // Red when what is noted is how the view is after the check: bytes that came meanwhile would count as checked.
+    // Red when the state after the check is recorded: bytes written during the check would count as checked.
     #[test]
     fn what_was_written_while_a_view_was_checked_does_not_count_as_checked() {
         let dir = tempfile::tempdir().unwrap();
@@ -311,9 +316,9 @@ mod tests {
         }
     }
 
-    /// One file of a tree is a copy, so that it is read. Another one is changed between the look that has found this and the
-    /// check itself.
-    // Red when what was found by that look is all that is read: the other file is part of the view that is then noted as
+    /// One file of a tree is a copy, so it is read. Another file is changed between the look that found the copy and
+    /// the check itself.
+    // Red when only the files found by that look are read: the other file is part of the view that is then recorded as
     // checked.
     #[test]
     fn what_was_written_before_a_view_was_checked_is_read_as_well() {

@@ -1,8 +1,8 @@
 //! The store lock as types: what may only be done while it is held is a method of its guard.
 //!
-//! A [`Shared`] guard excludes sweeps, an [`Exclusive`] one excludes commits and other sweeps. `locks/gate` is held only
-//! while the store lock is waited for: commits that come later wait behind a sweep that waits, which they would otherwise
-//! overtake for ever.
+//! A [`Shared`] guard excludes sweeps; an [`Exclusive`] guard excludes commits and other sweeps. A process holds
+//! `locks/gate` only while it waits for the store lock: later commits then queue behind a waiting sweep, which they
+//! could otherwise overtake for ever.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -25,15 +25,15 @@ use crate::view::{self, Copies, Exhibit, Judged, Shown, Tally};
 pub(crate) struct Shared<'s> {
     store: &'s Store,
     lock: Lock,
-    /// What lies in `trash/`; read when the first blob is published.
+    /// The content of `trash/`, read when the first blob is published.
     trash: Option<BTreeMap<Digest, u64>>,
-    /// Folders with new names, which are synced before anything that needs them is recorded.
+    /// Folders with new names, to be synced before anything that needs those names is recorded.
     touched: Touched,
-    /// How long shards are waited for.
+    /// How long to wait for the lock of a shard.
     pub(super) shard_wait: Wait,
 }
 
-/// Held for a sweep, and for whatever else must be alone: no commit runs until it is dropped.
+/// Held for a sweep, and for anything else that must run alone: no commit runs until it is dropped.
 #[must_use = "a dropped guard excludes no commit"]
 #[derive(Debug)]
 pub(crate) struct Exclusive<'s> {
@@ -46,7 +46,8 @@ impl<'s> Shared<'s> {
         Ok(Self::of(store, lock_store(store, Hold::Shared)?))
     }
 
-    /// [`lock`](Shared::lock) for whoever can do without: `None` when it is busy for so long. It does not look for the holder.
+    /// Like [`lock`](Shared::lock), for a caller that can do without: `None` if the lock is busy for this long. It does
+    /// not look for the holder.
     pub(super) fn poll(store: &'s Store, wait: Wait) -> Result<Option<Self>> {
         let begun = Instant::now();
         let poll = |path: PathBuf| poll(&store.root, &path, Hold::Shared, wait.left_since(begun));
@@ -60,8 +61,8 @@ impl<'s> Shared<'s> {
         Shared { store, lock, trash: None, touched: Touched::default(), shard_wait: store.settings.lock_wait }
     }
 
-    /// Gives a blob its name; one that is in `trash/` is moved back instead. It is durable once [`record`](Shared::record)
-    /// or [`sync`](Shared::sync) has returned.
+    /// Gives a blob its name; if it is in `trash/`, it is moved back instead. The name is durable once
+    /// [`record`](Shared::record) or [`sync`](Shared::sync) has returned.
     pub(super) fn publish(&mut self, incoming: &mut Sealed<'_>) -> Result<Published> {
         let (root, durability) = (&self.store.root, self.store.durability());
         let trash = match &mut self.trash {
@@ -71,7 +72,7 @@ impl<'s> Shared<'s> {
         blob::publish(root, incoming, trash, durability, &mut self.touched)
     }
 
-    /// Makes a view of blobs that are here.
+    /// Makes a view of blobs that are in the store.
     pub(super) fn show(
         &mut self,
         session: &Session<'_>,
@@ -83,8 +84,8 @@ impl<'s> Shared<'s> {
         view::show(&self.store.root, exhibit, session, judged, copies, &mut self.touched, tally)
     }
 
-    /// Changes records, once everything that they refer to is durable. With `flush`, the whole file system is synced for
-    /// that and not each folder by itself.
+    /// Changes records once everything that they refer to is durable. With `flush`, it syncs the whole file system for
+    /// that, and not each folder.
     pub(super) fn record(&mut self, ids: &[&str], flush: bool, edit: &mut Edit<'_>) -> Result<()> {
         let (root, touched) = (&self.store.root, &self.touched);
         let is_full = self.store.durability().is_full();
@@ -96,12 +97,13 @@ impl<'s> Shared<'s> {
         record(self.store, ids, self.shard_wait, &mut make_durable, edit)
     }
 
-    /// Makes durable what was published or shown for records that are there already.
+    /// Makes durable what was published or shown for records that exist already.
     pub(super) fn sync(&self) -> Result<()> {
         if self.store.durability().is_full() { self.touched.sync(&self.store.root) } else { Ok(()) }
     }
 
-    /// Whether the lock file is still the one that is locked. If somebody has removed it, a sweep may have run beside this.
+    /// Whether the lock file is still the one that is locked. If another process has removed it, a sweep may have run
+    /// at the same time.
     pub(super) fn is_named(&self) -> Result<bool> {
         self.lock.is_named(&self.store.root, &layout::lock_store())
     }
@@ -117,30 +119,30 @@ impl<'s> Exclusive<'s> {
         record(self.store, ids, self.store.settings.lock_wait, &mut || Ok(Flushed::Nothing), edit)
     }
 
-    /// Moves a blob that nothing references and nobody leases to `trash/`.
+    /// Moves a blob that is neither referenced nor leased to `trash/`.
     pub(super) fn retire(&self, digest: &Digest) -> Result<PathBuf> {
         blob::to_trash(&self.store.root, digest)
     }
 
-    /// Moves a file that should have the bytes of a blob, and was found bad, to `quarantine/`, durably. `false`: it was
-    /// replaced since it was looked at, and stays.
+    /// Durably moves a bad file that should have the bytes of a blob to `quarantine/`. `false`: it was replaced since
+    /// it was checked, and stays.
     pub(super) fn quarantine(&self, digest: &Digest, from: &Path, bad: &Meta) -> Result<bool> {
         blob::quarantine(&self.store.root, digest, from, bad, self.store.durability())
     }
 
-    /// Moves a file that is in a view's folder, and that no entry has there, to `quarantine/`, durably. `false`: it was
-    /// replaced since it was looked at, and stays.
+    /// Durably moves a file in a view's folder that belongs to no entry to `quarantine/`. `false`: it was replaced
+    /// since it was looked at, and stays.
     pub(super) fn quarantine_stranger(&self, from: &Path, found: &Meta) -> Result<bool> {
         blob::quarantine_stranger(&self.store.root, from, found, self.store.durability())
     }
 
-    /// Puts the generation before in the place of a shard that is damaged or lost. `None`: the shard can be read by now.
+    /// Replaces a damaged or lost shard with its previous generation. `None`: the shard is readable by now.
     pub(crate) fn restore_shard(&self, number: u8) -> Result<Option<Generation>> {
         let Store { index, settings, .. } = self.store;
         index.restore_previous(number, settings.durability, settings.lock_wait)
     }
 
-    /// Gives a good shard the second name `.prev`. `false`: it has a good one by now.
+    /// Makes a good shard its own `.prev`. `false`: it has a good one by now.
     pub(crate) fn renew_previous(&self, number: u8) -> Result<bool> {
         let Store { index, settings, .. } = self.store;
         index.renew_previous(number, settings.durability, settings.lock_wait)
@@ -151,12 +153,13 @@ impl<'s> Exclusive<'s> {
         atomic::replace(&self.store.root, Path::new(layout::STORE_JSON), text, Durability::Full)
     }
 
-    /// Writes a `store.json` without limits, in the place of one that is lost or was moved away.
+    /// Writes a `store.json` without limits, to replace one that is lost or was moved away.
     pub(crate) fn write_default_store_file(&self) -> Result<()> {
         open::write_store_file(&self.store.root)
     }
 
-    /// Whether the lock file is still the one that is locked. If somebody has removed it, commits run beside this.
+    /// Whether the lock file is still the one that is locked. If another process has removed it, commits may run at the
+    /// same time.
     pub(super) fn is_named(&self) -> Result<bool> {
         self.lock.is_named(&self.store.root, &layout::lock_store())
     }
@@ -183,10 +186,11 @@ fn lock_store(store: &Store, hold: Hold) -> Result<Lock> {
     Ok(lock)
 }
 
-/// Refuses when a newer version has made the store its own since it was opened: it does so under the lock of the store.
+/// An error if a newer version has taken over the store since it was opened, which it does under the store lock.
 fn check_is_ours(store: &Store) -> Result<()> {
     match open::check_store_file(&store.root) {
         Err(error @ Error::UnsupportedFormat { .. }) => Err(error),
-        Ok(_) | Err(_) => Ok(()), // one that is damaged or lost is for doctor, and does not keep others from working
+        // A damaged or lost `store.json` is for `doctor`, and does not stop other work.
+        Ok(_) | Err(_) => Ok(()),
     }
 }

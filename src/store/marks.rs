@@ -1,4 +1,4 @@
-//! What is noted of an entry without touching its content: that it is wanted, retired.
+//! Changes to an entry that do not touch its content, such as pins and retirement.
 
 use std::time::Duration;
 
@@ -29,12 +29,12 @@ impl Store {
         })
     }
 
-    /// `None`: all pins.
+    /// `None` removes all pins.
     pub(crate) fn unpin(&self, id: &str, name: Option<&str>) -> Result<Record> {
         self.edit_record(id, &mut |record, _| record.pins.retain(|pin, _| name.is_some_and(|name| name != pin)))
     }
 
-    /// Notes that the content of a record is at a place as well; not of other content that its id has been given meanwhile.
+    /// Records that the content of a record is also at `place`, unless the id has got other content in the meantime.
     #[cfg(feature = "net")]
     pub(crate) fn note_pushed(&self, pushed: &Record, place: &str) -> Result<()> {
         let id = pushed.entry.id.as_str();

@@ -1,4 +1,4 @@
-//! How much of a file system has to stay free.
+//! How much of a file system must stay free.
 
 use std::fmt;
 use std::str::FromStr;
@@ -7,7 +7,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::excerpt::excerpt;
 
-/// How much of a file system has to stay free. Written as bytes, or as a percentage of its size: `50000000000`, `10%`.
+/// How much of a file system must stay free. Written as bytes or as a percentage of its size: `50000000000`, `10%`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct MinFree(Amount);
 
@@ -25,13 +25,13 @@ impl MinFree {
         MinFree(Amount::Bytes(bytes))
     }
 
-    /// This many hundredths of its size; `None` for more than 100.
+    /// This percentage of its size; `None` if it is more than 100.
     #[must_use]
     pub const fn percent(percent: u8) -> Option<Self> {
         if percent <= 100 { Some(MinFree(Amount::Percent(percent))) } else { None }
     }
 
-    /// The bytes, unless it is a percentage.
+    /// The bytes; `None` for a percentage.
     #[must_use]
     pub const fn as_bytes(self) -> Option<u64> {
         match self.0 {
@@ -40,12 +40,12 @@ impl MinFree {
         }
     }
 
-    /// In bytes, on a file system of this size.
+    /// The amount in bytes on a file system of `total_bytes`.
     #[must_use]
     pub fn bytes_of(self, total_bytes: u64) -> u64 {
         match self.0 {
             Amount::Bytes(bytes) => bytes,
-            // In 128 bits: a size times a hundred may not fit 64.
+            // In 128 bits, because a size times a hundred may not fit in 64.
             Amount::Percent(percent) => {
                 u64::try_from(u128::from(total_bytes) * u128::from(percent) / 100).unwrap_or(u64::MAX)
             }
@@ -62,7 +62,7 @@ impl fmt::Display for MinFree {
     }
 }
 
-/// Text that is neither bytes nor a percentage.
+/// The error for text that is neither bytes nor a percentage.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{text:?} is neither bytes nor a percentage; write 50000000000, or a whole number from 0% to 100%")]
 pub struct InvalidMinFree {

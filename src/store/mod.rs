@@ -1,11 +1,11 @@
 //! The core: one root, its index, and the lock guards under which the two change.
 //!
 //! Three things change a store, and each has one place: [`commit()`] publishes blobs, shows them and records them; a
-//! [`Sweep`] takes out of service what nothing needs; [`quarantine`] takes out of service what is damaged. All of them work
+//! [`Sweep`] takes unneeded files out of service; [`quarantine`] takes damaged files out of service. All of them work
 //! through the guards [`Shared`] and [`Exclusive`], which alone can publish, show, record or retire. The engines above
 //! (staging, collection, checks, repair, doctor) borrow a [`Store`] and hold no lock of their own.
 //!
-//! `docs/concurrency.md` tells the protocol step by step, and what a crash leaves after each.
+//! `docs/concurrency.md` describes the protocol step by step, and what a crash leaves behind after each step.
 
 mod chores;
 mod commit;
@@ -59,14 +59,14 @@ pub(crate) struct Store {
     pub(crate) settings: Settings,
     /// Whether file locks exclude anybody here.
     pub(crate) locks_work: bool,
-    /// Whether opening it has made it.
+    /// Whether opening it has created it.
     pub(crate) is_new: bool,
     pub(crate) observer: CheckObserver,
-    /// Whether the observer was told that uses cannot be noted.
+    /// Set once the observer was told that uses cannot be noted.
     has_told_of_uses: Arc<Once>,
 }
 
-/// Told of checks that have to read content before it is given out, and of uses that cannot be noted.
+/// Receives events of checks that have to read content before it is handed out, and of uses that cannot be noted.
 #[derive(Clone)]
 pub(crate) struct CheckObserver(pub(crate) Arc<dyn Observer>);
 
@@ -76,13 +76,13 @@ impl fmt::Debug for CheckObserver {
     }
 }
 
-/// What differs from handle to handle.
+/// The settings of one handle.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Settings {
     pub(crate) durability: Durability,
-    /// For the locks of commits and sweeps.
+    /// How long to wait for the locks of commits and sweeps.
     pub(crate) lock_wait: Wait,
-    /// Whether content is checked before it is given out.
+    /// Whether content is checked before it is handed out.
     pub(crate) check: Check,
 }
 
@@ -100,7 +100,7 @@ impl Store {
         Store { root, index, settings, locks_work, is_new: false, observer, has_told_of_uses: Arc::new(Once::new()) }
     }
 
-    /// The same store, whose locks are waited for differently.
+    /// The same store with another waiting time for locks.
     pub(crate) fn with_lock_wait(&self, lock_wait: Wait) -> Store {
         Store { settings: Settings { lock_wait, ..self.settings }, ..self.clone() }
     }
@@ -123,7 +123,7 @@ impl Store {
         self.index.get(id)
     }
 
-    /// The record of an id that has to be there.
+    /// The record of an id; an error if there is none.
     pub(crate) fn require(&self, id: &str) -> Result<Record> {
         self.record(id)?.ok_or_else(|| self.not_found(id))
     }
@@ -132,7 +132,7 @@ impl Store {
         Error::NotFound { id: id.to_owned(), root: self.path().to_path_buf() }
     }
 
-    /// Makes what a store of an earlier version has not, or a full disk has taken, where it fits; best effort.
+    /// Creates what a store of an earlier version lacks, or what a full disk took away, if there is room. Best effort.
     pub(crate) fn complete(&self) {
         reserve::make_if_it_fits(&self.root);
         uses::make_folder(&self.root);

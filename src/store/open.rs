@@ -1,4 +1,4 @@
-//! Opening a root, and making one.
+//! Opens a root, or creates one.
 
 use std::ffi::OsString;
 use std::fs::DirBuilder;
@@ -12,11 +12,11 @@ use crate::fs::{Durability, Root, atomic, lock_file, reserve};
 use crate::hint::Hint;
 use crate::layout::{self, FORMAT, Thing};
 
-/// The [Cache Directory Tagging Specification](https://bford.info/cachedir/) asks for exactly this first line.
+/// The [Cache Directory Tagging Specification](https://bford.info/cachedir/) requires exactly this first line.
 const CACHEDIR_TAG: &str = "Signature: 8a477f597d28d172789f06886806bc55\n\
     # Models that catalog-core keeps here can be staged again. Backup tools skip this directory.\n";
 
-/// `store.json`. Members that a later version added do not matter, unless it says so in `incompatible`.
+/// The content of `store.json`. Members from a later version do not matter, unless `incompatible` lists them.
 #[derive(Serialize, Deserialize)]
 struct StoreFile {
     format: u64,
@@ -35,7 +35,7 @@ struct Features {
 }
 
 impl Store {
-    /// Opens the store at `root`, which is made when there is none. Opening an existing one writes nothing.
+    /// Opens the store at `path`, creating it if there is none. Opening an existing store writes nothing.
     pub(crate) fn create(path: &Path, others: Others) -> Result<Self> {
         if !is_there(path)? {
             make_root(path)?;
@@ -51,7 +51,7 @@ impl Store {
         Ok(Store { is_new: true, ..Store::around(root) })
     }
 
-    /// Opens the store at `root`; where there is none, nothing is made.
+    /// Opens the store at `path`; an error if there is none.
     pub(crate) fn open(path: &Path) -> Result<Self> {
         let root = existing_root(path)?;
         if !check_store_file(&root)? {
@@ -61,16 +61,16 @@ impl Store {
     }
 }
 
-/// What becomes of a root that is no store and has somebody else's things in it.
+/// What to do with a root that is not a store but contains other files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Others {
-    /// An error: it was probably a mistake.
+    /// Fail, because it is probably a mistake.
     Refuse,
-    /// A store is made beside them.
+    /// Create the store next to them.
     Keep,
 }
 
-/// What file systems have in their topmost folder, which is as good as empty.
+/// Names in the topmost folder of a new file system, which counts as empty.
 const OF_FILE_SYSTEMS: [&str; 2] = ["lost+found", "System Volume Information"];
 
 fn check_no_others(root: &Root) -> Result<()> {
@@ -83,12 +83,13 @@ fn check_no_others(root: &Root) -> Result<()> {
     }
 }
 
-/// Opens a folder in which a store may be.
+/// Opens a folder that may contain a store.
 pub(crate) fn existing_root(path: &Path) -> Result<Root> {
     if is_there(path)? { Root::open(path) } else { Err(no_catalog(path)) }
 }
 
-/// Whether there is anything at a root's path. What cannot be meant as one is an error, before anything is made there.
+/// Whether anything exists at a root's path. A path that cannot be meant as a root is an error, before anything is
+/// created there.
 fn is_there(path: &Path) -> Result<bool> {
     let invalid = |root: &Path, reason, hint| Err(Error::InvalidRoot { root: root.to_path_buf(), reason, hint });
     let Some(first) = path.components().next() else {
@@ -103,7 +104,7 @@ fn is_there(path: &Path) -> Result<bool> {
             Some(link) if !link.exists() => invalid(link, "it is a symlink that leads nowhere", Hint::FixSymlink),
             _ => Ok(false),
         },
-        _ => Ok(true), // if it cannot be looked at, opening it says why
+        _ => Ok(true), // if it cannot be accessed, opening it says why
     }
 }
 
@@ -111,18 +112,17 @@ pub(crate) fn no_catalog(path: &Path) -> Error {
     Error::NoCatalog { root: path.to_path_buf() }
 }
 
-/// Where models are kept unless told otherwise: `$XDG_CACHE_HOME/models` when that is set and absolute, else
-/// `~/.cache/models`.
+/// The default root: `$XDG_CACHE_HOME/models` if that variable is set and absolute, otherwise `~/.cache/models`.
 ///
-/// An empty path when there is no home directory either (no `HOME`, no entry in the system's list of users): to open that
-/// is an [`InvalidRoot`](Error::InvalidRoot).
+/// Returns an empty path if there is no home directory either (no `HOME`, no entry in the system's list of users);
+/// opening that is an [`InvalidRoot`](Error::InvalidRoot) error.
 #[must_use]
 pub fn default_model_cache_dir() -> PathBuf {
     cache_dir(std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from), std::env::home_dir())
 }
 
-/// The [XDG Base Directory Specification](https://specifications.freedesktop.org/basedir-spec/latest/) has relative
-/// paths ignored.
+/// The [XDG Base Directory Specification](https://specifications.freedesktop.org/basedir-spec/latest/) says to ignore
+/// relative paths.
 fn cache_dir(xdg: Option<PathBuf>, home: Option<PathBuf>) -> PathBuf {
     let absolute = |path: &PathBuf| path.is_absolute();
     let cache = xdg.filter(absolute).or_else(|| Some(home.filter(absolute)?.join(".cache")));
@@ -133,12 +133,12 @@ fn make_root(path: &Path) -> Result<()> {
     let mut builder = DirBuilder::new();
     builder.recursive(true);
     #[cfg(unix)]
-    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o755); // never writable for everybody, whatever the umask
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o755); // never world-writable, whatever the umask
     builder.create(path).map_err(|e| Error::io("create the catalog's root", path, e))?;
-    // The root's own name, and those of the folders above it that may be new too.
+    // Sync the name of the root, and of the folders above it that may be new too.
     for above in path.ancestors().skip(1).take(3).filter(|above| !above.as_os_str().is_empty()) {
         if let Ok(folder) = Root::open(above) {
-            // Folders that are not ours need not be syncable.
+            // It may fail: a folder that is not ours need not be syncable.
             let _ = folder.sync_dir(Path::new(""));
         }
     }
@@ -158,7 +158,7 @@ pub(crate) fn check_store_file(root: &Root) -> Result<bool> {
     let text = match read()? {
         Some(text) => text,
         None if !has_entries(root)? => return Ok(false),
-        // Another process may have made the store and put something in between the two looks.
+        // Another process may have created the store and staged something between the two looks.
         None => read()?.ok_or_else(|| {
             let reason = "it is not there, though the index has entries".into();
             Error::CorruptIndex { path: path(), reason }
@@ -176,8 +176,8 @@ pub(crate) fn check_store_file(root: &Root) -> Result<bool> {
     }
 }
 
-/// Makes the folders first and `store.json` last: a store with a `store.json` is whole. Two processes may do this at
-/// the same time.
+/// Creates the folders first and `store.json` last, so a store with a `store.json` is complete. Two processes may do
+/// this at the same time.
 fn initialise(root: &Root) -> Result<()> {
     for folder in layout::FOLDERS {
         for changed in root.make_dirs(Path::new(folder))? {
@@ -195,7 +195,7 @@ pub(crate) fn write_tag(root: &Root) -> Result<()> {
     atomic::replace(root, Path::new(layout::CACHEDIR_TAG), CACHEDIR_TAG.as_bytes(), Durability::Full)
 }
 
-/// Whether `CACHEDIR.TAG` says what backup tools look for.
+/// Whether `CACHEDIR.TAG` has the signature that backup tools look for.
 pub(crate) fn has_tag(root: &Root) -> Result<bool> {
     let signature = CACHEDIR_TAG.lines().next().unwrap_or_default().as_bytes();
     let text = root.read_start(Path::new(layout::CACHEDIR_TAG), signature.len() as u64)?;

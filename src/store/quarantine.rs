@@ -1,5 +1,5 @@
-//! Taking damage out of service: the file goes to `quarantine/`, the entries that need it are marked, and their views of it
-//! are removed, so that no engine opens it any more.
+//! Takes damaged files out of service: the file goes to `quarantine/`, the entries that need it are marked, and their
+//! views of it are removed, so that no engine opens it any more.
 
 use std::path::{Path, PathBuf};
 
@@ -13,30 +13,30 @@ use crate::index::Change;
 use crate::layout::{self, Place, Thing};
 use crate::view;
 
-/// What became of a bad file.
+/// What happened to a bad file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Taken {
     /// It is in `quarantine/`.
     Quarantined,
-    /// It stays: it was replaced since it was looked at, or the root is read-only.
+    /// It stays: it was replaced since it was checked, or the root is read-only.
     Left,
-    /// It stays: it is another file at a place of the user's own, and the store's bytes are not the bad ones.
+    /// It stays: it is another file at a path of the user's own, and the store's bytes are not damaged.
     Occupied,
 }
 
 impl Store {
-    /// Takes a blob that was found bad out of service. `false`: it was replaced since, and is another one now.
+    /// Takes a bad blob out of service. `false`: it was replaced since, and is another file now.
     ///
-    /// Processes that have it open or mapped keep it. Nothing is lost: repairing uses what is good of it.
+    /// Processes that have it open or mapped keep it. Nothing is lost: `repair` uses its good parts.
     pub(crate) fn take_out_of_service(&self, digest: &Digest, bad: &Meta) -> Result<bool> {
         let name = layout::blob(digest);
-        // Exclusive, so that nobody can publish a good blob here that would then be taken, and so that every entry that
-        // uses it is already recorded.
+        // Exclusive, so that no process can publish a good blob here that would then be removed, and so that every
+        // entry that uses it is already recorded.
         let alone = Exclusive::lock(self)?;
         if !alone.quarantine(digest, &name, bad)? {
             return Ok(false);
         }
-        // Entries of a shard that cannot be read find the damage when they are used: no stamp fits any more.
+        // Entries in a shard that cannot be read find the damage when they are used, because no stamp matches any more.
         let (mut damaged, mut views) = (Vec::new(), Vec::new());
         let shards = self.index.readable();
         for record in shards.iter().flat_map(|shard| shard.all()) {
@@ -48,14 +48,14 @@ impl Store {
             }
         }
         let marked = mark_damaged(&alone, &damaged);
-        // Also when the disk has no room for the mark: what is not there is not given out.
+        // Remove the views even if the disk has no room for the mark: a missing file is not handed out.
         self.remove_shown(&views, digest, bad).and(marked).map(|()| true)
     }
 
-    /// Removes those of these views that are the inode that was found bad, or lead to where it was.
+    /// Removes those of these views that are the bad inode, or symlinks to where it was.
     fn remove_shown(&self, views: &[PathBuf], digest: &Digest, bad: &Meta) -> Result<()> {
         let remove = |path: &PathBuf| {
-            // A view that is a copy has bytes of its own, which may well be good.
+            // A view that is a copy has its own bytes, which may well be good.
             let is_it = self.root.meta(path)?.is_some_and(|view| view.same_inode(bad));
             match is_it || view::is_symlink_to(&self.root, digest, path)? {
                 true => self.root.remove_file(path).map(drop),
@@ -85,7 +85,7 @@ impl Store {
         }
     }
 
-    /// Takes a view out of service that is a file of its own and was found bad.
+    /// Takes a bad view out of service that is a separate file.
     fn take_view_out_of_service(&self, id: &str, view: &Subject, bad: &Meta) -> Result<bool> {
         let alone = Exclusive::lock(self)?;
         if !alone.quarantine(&view.digest, &view.path, bad)? {
@@ -95,12 +95,12 @@ impl Store {
         Ok(true)
     }
 
-    /// Marks an entry whose blob somebody else has taken out of service.
+    /// Marks an entry whose blob another process has taken out of service.
     pub(crate) fn mark_unmarked(&self, id: &str) -> Result<()> {
         let alone = Exclusive::lock(self)?;
         // It may have been repaired or removed since.
         match self.record(id)? {
-            // A document that it needs is not what an engine opens.
+            // Only the content counts: an engine does not open a document that the entry needs besides it.
             Some(record) if self.content_of(&record).is_ok_and(|blobs| self.are_here(&blobs)) => Ok(()),
             Some(_) => mark_damaged(&alone, &[id]),
             None => Ok(()),
@@ -111,9 +111,9 @@ impl Store {
         blobs.iter().all(|digest| matches!(self.root.meta(&layout::blob(digest)), Ok(Some(_))))
     }
 
-    /// Where a record shows this blob; `None` if it does not, or if that is not known.
+    /// The paths at which a record shows this blob; `None` if it does not, or if that is unknown.
     fn shown(&self, record: &Record, digest: &Digest) -> Option<Vec<PathBuf>> {
-        // A tree whose manifest cannot be read names nothing that could be found.
+        // If the manifest of a tree cannot be read, its files are unknown.
         let files = self.files_of(record.kind, record.entry.digest?, record.size_bytes).ok()?;
         let at = self.relative(&record.entry.local_path);
         let paths: Vec<PathBuf> =
@@ -121,7 +121,7 @@ impl Store {
         (!paths.is_empty()).then_some(paths)
     }
 
-    /// The files that are in quarantine under this digest, the newest first.
+    /// The files in quarantine under this digest, newest first.
     pub(crate) fn quarantined(&self, digest: &Digest) -> Result<Vec<PathBuf>> {
         let mut files = Vec::new();
         let folder = Path::new(layout::QUARANTINE);

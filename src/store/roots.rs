@@ -1,4 +1,4 @@
-//! What the records need: the roots that no sweep may take.
+//! What the records need: the roots that no sweep may remove.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
@@ -13,15 +13,15 @@ use crate::entry::{ArtifactKind, Record};
 use crate::error::{Error, Result};
 use crate::layout;
 
-/// Every blob and every path that a record names, and how many do.
+/// Every blob and every path that records name, each with the number of records.
 #[derive(Default)]
 pub(crate) struct Roots {
     digests: BTreeMap<Digest, usize>,
-    /// By [`key`].
+    /// Keyed by [`key`].
     paths: BTreeMap<Vec<u8>, usize>,
 }
 
-/// A plain path as bytes, which are compared many times faster than the components of a path.
+/// A plain path as bytes, which compare many times faster than path components.
 fn key(relative: &Path) -> Vec<u8> {
     let separator = |byte: &u8| if char::from(*byte) == MAIN_SEPARATOR { b'/' } else { *byte };
     relative.as_os_str().as_encoded_bytes().iter().map(separator).collect()
@@ -30,9 +30,9 @@ fn key(relative: &Path) -> Vec<u8> {
 /// What a record needs.
 #[derive(Debug)]
 pub(crate) struct Needed {
-    /// Its blobs, the manifest of a tree and further documents among them, each once.
+    /// Its blobs without duplicates, including the manifest of a tree and further documents.
     pub(crate) blobs: Vec<Digest>,
-    /// The blobs of the files that it shows, one for each name.
+    /// The blobs of the files that it shows, one per name.
     pub(crate) names: Vec<Digest>,
 }
 
@@ -41,7 +41,7 @@ impl Roots {
         self.digests.contains_key(digest)
     }
 
-    /// Whether a record shows something here: its path is this one, below it, or a folder that this is in.
+    /// Whether a record shows something here: at this path, below it, or in a folder that contains it.
     pub(crate) fn needs_path(&self, relative: &Path) -> bool {
         let mut key = key(relative);
         let ends = key.iter().enumerate().filter(|(_, byte)| **byte == b'/').map(|(end, _)| end);
@@ -49,7 +49,8 @@ impl Roots {
         if above.any(|above| self.paths.contains_key(above)) {
             return true;
         }
-        // All that is below it comes one after the other: what has its name and more, such as `a-b` for `a`, does not count.
+        // Its descendants are contiguous in the map. Siblings that merely share the prefix, such as `a-b` for `a`, do
+        // not count.
         key.push(b'/');
         let mut from = self.paths.range::<[u8], _>((Bound::Included(key.as_slice()), Bound::Unbounded));
         from.next().is_some_and(|(path, _)| path.starts_with(&key))
@@ -62,7 +63,7 @@ impl Roots {
         }
     }
 
-    /// Takes back what a record that is removed now has added.
+    /// Takes back what a record added that is now removed.
     pub(crate) fn release(&mut self, path: &Path, blobs: &[Digest]) {
         release_one(&mut self.paths, key(path).as_slice());
         for digest in blobs {
@@ -82,8 +83,8 @@ fn release_one<K: Ord + std::borrow::Borrow<Q>, Q: Ord + ?Sized>(counts: &mut BT
 }
 
 impl Store {
-    /// Reads the whole index, and the manifest of every tree. Fails when any of it cannot be read: what it names is then
-    /// unknown, and nothing may be taken.
+    /// Reads the whole index, and the manifest of every tree. An error if anything cannot be read: what it names is
+    /// then unknown, and nothing may be removed.
     pub(crate) fn roots(&self) -> Result<Roots> {
         let mut roots = Roots::default();
         self.for_each_record(&mut |record, needed| {
@@ -93,10 +94,10 @@ impl Store {
         Ok(roots)
     }
 
-    /// Reads the whole index, and hands on each record with what it needs.
+    /// Reads the whole index and passes each record with what it needs to `take`.
     ///
-    /// Without the store lock, a record can be removed, and its manifest be taken, between the look at the one and at
-    /// the other: that is no damage. It is when the record still names what cannot be read.
+    /// Without the store lock, a record and its manifest can be removed between the two looks at them: that is not
+    /// damage. It is damage if the record still names what cannot be read.
     pub(crate) fn for_each_record(&self, take: &mut dyn FnMut(&Record, Needed) -> Result<()>) -> Result<()> {
         for shard in self.index.all()? {
             for record in shard.all() {
@@ -122,13 +123,13 @@ impl Store {
         Ok(Needed { blobs, names })
     }
 
-    /// The blobs of its content alone: what an engine can open, and the manifest of a tree.
+    /// The blobs of its content alone: the files that an engine can open, and the manifest of a tree.
     pub(crate) fn content_of(&self, record: &Record) -> Result<Vec<Digest>> {
         let (root, names) = self.root_and_names(record)?;
         Ok(each_once(root.into_iter().chain(names)))
     }
 
-    /// The blob that a record names, and those of the files that it shows, one for each name.
+    /// The blob that a record names, and those of the files that it shows, one per name.
     fn root_and_names(&self, record: &Record) -> Result<(Option<Digest>, Vec<Digest>)> {
         match record.entry.digest {
             Some(digest) if record.kind != ArtifactKind::Registered => {
@@ -148,8 +149,8 @@ impl Store {
         }
     }
 
-    /// Blobs that no record references and that a live process needs all the same: it leased them while a record did.
-    /// For a tree that is its manifest, and with it all its files.
+    /// Blobs that no record references but that a live process still needs, because it leased them while a record did.
+    /// A lease on the manifest of a tree covers all its files.
     pub(crate) fn leased_orphans(&self, roots: &Roots) -> Result<BTreeSet<Digest>> {
         let mut leased = BTreeSet::new();
         for digest in blob::all(&self.root)?.into_iter().filter(|digest| !roots.references(digest)) {
@@ -157,7 +158,7 @@ impl Store {
                 continue;
             }
             leased.insert(digest);
-            // What reads as a manifest is one: at worst, a few blobs stay a little longer.
+            // Whatever parses as a manifest counts as one: at worst, a few blobs stay a little longer.
             if let Some(files) = self.read_if_tree(digest)? {
                 leased.extend(files.into_iter().map(|file| file.digest));
             }
@@ -165,11 +166,11 @@ impl Store {
         Ok(leased)
     }
 
-    /// The files of a blob that reads as a manifest.
+    /// The files of a blob that parses as a manifest.
     pub(super) fn read_if_tree(&self, digest: Digest) -> Result<Option<Vec<TreeFile>>> {
         let name = layout::blob(&digest);
         if self.root.read_start(&name, 1)?.as_deref() != Some(b"{") {
-            return Ok(None); // a model is not read for that
+            return Ok(None); // do not read a whole model for this
         }
         let bytes = match self.root.read(&name, manifest::MAX_BYTES) {
             Err(Error::CorruptIndex { .. }) => None, // it is larger than any manifest
@@ -178,7 +179,7 @@ impl Store {
         Ok(bytes.and_then(|bytes| manifest::decode(&bytes).ok()))
     }
 
-    /// Reads a tree's manifest, which is checked against its name each time: it is small.
+    /// Reads a tree's manifest. It is checked against its digest each time, because it is small.
     fn read_tree(&self, digest: Digest) -> Result<Vec<TreeFile>> {
         let name = layout::blob(&digest);
         let corrupt = |reason: String| Error::CorruptBlob { path: self.root.absolute(&name), reason };
@@ -193,7 +194,7 @@ impl Store {
     }
 }
 
-/// These blobs in their order, each once.
+/// These blobs, sorted and without duplicates.
 pub(crate) fn each_once(blobs: impl Iterator<Item = Digest>) -> Vec<Digest> {
     let mut blobs: Vec<Digest> = blobs.collect();
     blobs.sort_unstable();
@@ -221,7 +222,7 @@ mod tests {
         {
             assert!(needs_path(path), "{path}");
         }
-        // Red when the text is compared and not its parts: `a-1` begins with `a`, and stands before `a/`.
+        // Red when the text is compared and not its parts: `a-1` begins with `a`, and sorts before `a/`.
         for path in ["view", "views/a", "views/a-1/ab", "views/a-1/abc/m", "views/b-", "views/b/abcd", "index"] {
             assert!(!needs_path(path), "{path}");
         }
@@ -229,7 +230,7 @@ mod tests {
         assert!(!roots.needs_path(Path::new("views/b")) && roots.needs_path(Path::new("views/b-1")));
     }
 
-    // Red when `for_each_record` does not look at a record once more whose manifest is not there.
+    // Red when `for_each_record` does not read a record again whose manifest is missing.
     #[test]
     fn a_tree_that_is_removed_while_the_index_is_read_is_no_damage() {
         let dir = tempfile::tempdir().unwrap();
@@ -253,7 +254,7 @@ mod tests {
             .unwrap();
         assert_eq!(seen.len(), 1);
 
-        // It is damage when a record still names it.
+        // It is damage if a record still names it.
         let [left] = catalog.records().unwrap().try_into().unwrap();
         std::fs::remove_file(catalog.root().join(layout::blob(&left.entry.digest.unwrap()))).unwrap();
         assert!(catalog.store().for_each_record(&mut |_, _| Ok(())).unwrap_err().is_corrupt());

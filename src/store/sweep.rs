@@ -1,4 +1,4 @@
-//! A sweep: what is taken out of service while no commit runs, and removed for good afterwards.
+//! A sweep: files are taken out of service while no commit runs, and removed for good afterwards.
 
 use std::cell::OnceCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -16,28 +16,28 @@ use crate::index::{Edit, StoredRecord};
 use crate::layout::{self, Place, Thing};
 use crate::view;
 
-/// Owns the store lock, exclusive, and knows all roots: what is referenced and what is leased cannot grow while it lives.
+/// Holds the store lock exclusively and knows all roots: no new references and no new leases can appear while it lives.
 #[must_use = "what was taken out of service is removed for good by `finish`"]
 pub(crate) struct Sweep<'s> {
     store: &'s Store,
-    /// `None` only while it is taken again.
+    /// `None` only while the lock is taken again.
     guard: Option<Exclusive<'s>>,
-    /// How often it was taken again.
+    /// How often the lock was taken again.
     pub(crate) relocked: usize,
     pub(crate) roots: Roots,
     /// See [`Store::leased_orphans`].
     orphans: BTreeSet<Digest>,
-    /// Blobs that nobody can lease until this is dropped.
+    /// Blobs that no process can lease until this is dropped.
     blocked: BTreeMap<Digest, Lock>,
-    /// In `trash/` now, to be removed for good when the store lock is free again.
+    /// Blobs in `trash/` that will be removed for good once the store lock is released.
     doomed: Vec<(Digest, PathBuf)>,
-    /// The inodes of all blobs, once they are asked for.
+    /// The inodes of all blobs, once they are needed.
     blobs: OnceCell<BTreeSet<(u64, u64)>>,
-    /// Removed for good already: a name in `trash/` could not be had, or would have cost a copy.
+    /// Blobs that are already removed for good, because a name in `trash/` was not possible or would have cost a copy.
     freed: Vec<Freed>,
 }
 
-/// What became of a blob.
+/// What happened to a blob.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fate {
     /// It stays: a record references it.
@@ -48,11 +48,11 @@ pub(crate) enum Fate {
     Gone,
     /// It is in `trash/`.
     Trashed,
-    /// It was removed for good, where it was.
+    /// It was removed for good, directly from its place.
     Removed,
 }
 
-/// What a sweep has removed for good, and what it could not.
+/// What a sweep has removed for good, and what it could not remove.
 #[derive(Debug, Default)]
 pub(crate) struct Swept {
     pub(crate) freed: Vec<Freed>,
@@ -60,12 +60,12 @@ pub(crate) struct Swept {
 }
 
 impl<'s> Sweep<'s> {
-    /// Begins a sweep. Refuses where file locks do nothing: neither leases nor commits would be seen.
+    /// Begins a sweep. An error if file locks do not work: the sweep would see neither leases nor commits.
     pub(crate) fn begin(store: &'s Store) -> Result<Self> {
         if !store.locks_work {
             return Err(Error::LocksDoNothing { root: store.path().to_path_buf() });
         }
-        // The scan warms the cache, so that the store is locked for less.
+        // This scan warms the cache, so that the store is locked for less time.
         store.roots()?;
         let mut sweep = Sweep {
             store,
@@ -89,8 +89,9 @@ impl<'s> Sweep<'s> {
         Ok(())
     }
 
-    /// The guard, before each step. If somebody has removed the lock file, commits run beside this, and the roots are no
-    /// more all that there are: then it is locked anew. Blocked leases are let go for that, in the order in which locks are taken.
+    /// Returns the guard, before each step. If another process has removed the lock file, commits may run at the same
+    /// time and the roots may be incomplete, so it locks the store again. It unblocks leases first, to keep to the lock
+    /// order.
     fn alone(&mut self) -> Result<&Exclusive<'s>> {
         if !self.guard.as_ref().map_or(Ok(false), Exclusive::is_named)? {
             self.blocked.clear();
@@ -110,8 +111,8 @@ impl<'s> Sweep<'s> {
         self.alone()?.record(ids, edit)
     }
 
-    /// Keeps new leases off an artifact's root blob until [`unblock_leases`](Sweep::unblock_leases). `false`: it is
-    /// leased, and has to stay as a whole.
+    /// Blocks new leases on an artifact's root blob until [`unblock_leases`](Sweep::unblock_leases). `false`: it is
+    /// leased, and the whole artifact must stay.
     pub(crate) fn block_leases(&mut self, digest: &Digest) -> Result<bool> {
         if self.blocked.contains_key(digest) {
             return Ok(true);
@@ -126,12 +127,12 @@ impl<'s> Sweep<'s> {
         }
     }
 
-    /// Each blob that leases are kept off costs a descriptor.
+    /// Unblocks all leases. Each blob with blocked leases costs a descriptor.
     pub(crate) fn unblock_leases(&mut self) {
         self.blocked.clear();
     }
 
-    /// Puts a blob into `trash/` that nothing needs; with `at_once` it is removed for good when the sweep ends.
+    /// Moves an unneeded blob to `trash/`; with `at_once` it is removed for good when the sweep ends.
     pub(crate) fn remove_blob(&mut self, digest: &Digest, at_once: bool) -> Result<Fate> {
         self.alone()?;
         if self.roots.references(digest) {
@@ -157,20 +158,20 @@ impl<'s> Sweep<'s> {
             }
         };
         if !was_blocked {
-            self.blocked.remove(digest); // a tree may have more files than a process may have open
+            self.blocked.remove(digest); // a tree may have more files than a process may open
         }
         Ok(fate)
     }
 
-    /// Commits wait while a large file is removed, but on a full disk there is no other way, and on an overlay the rename into
-    /// `trash/` would first copy all of it.
+    /// Commits wait while a large file is removed. But on a full disk there is no other way, and on an overlay the
+    /// rename to `trash/` would first copy all of it.
     fn remove_for_good(&mut self, digest: &Digest) -> Result<Fate> {
         self.freed.push(blob::empty_trash(&self.store.root, digest, &layout::blob(digest))?);
         Ok(Fate::Removed)
     }
 
-    /// Removes what was ever shown under an id that has no record any more, also at a place of the user's own. Returns
-    /// what the copies among them bring.
+    /// Removes all views of an id that no longer has a record, including one at a path of the user's own. Returns what
+    /// removing the copies among them frees.
     pub(crate) fn remove_views(&mut self, id: &str, record: &StoredRecord, files: &[TreeFile]) -> Result<Freed> {
         self.alone()?;
         let path = record.relative_path();
@@ -192,7 +193,7 @@ impl<'s> Sweep<'s> {
         Ok(copies)
     }
 
-    /// Removes the views in the folder of an id that no record names and no lease holds.
+    /// Removes the views in the folder of an id that no record names and no lease protects.
     fn remove_stray_views(&mut self, home: &Path) -> Result<()> {
         for name in self.store.root.names(home)? {
             self.remove_stray_view(&home.join(name))?;
@@ -200,20 +201,21 @@ impl<'s> Sweep<'s> {
         self.store.root.remove_empty_dir(home).map(drop)
     }
 
-    /// One of them, `views/<slug>/<40 hex>`, or the folder `views/<slug>` of an id when it is empty.
+    /// Removes one of them, `views/<slug>/<40 hex>`, or the folder `views/<slug>` of an id if it is empty.
     pub(crate) fn remove_stray_view(&mut self, folder: &Path) -> Result<bool> {
         self.alone()?;
         let root = &self.store.root;
         let digits = match layout::classify(folder) {
-            Thing::ViewHome => return root.remove_empty_dir(folder), // never with what may have come into it since
+            Thing::ViewHome => return root.remove_empty_dir(folder), // never with files that may have been added since
             Thing::ViewFolder(digits) => digits,
             _ => return Ok(false),
         };
         if self.roots.needs_path(folder) {
             return Ok(false);
         }
-        // A lease on what this id had before is on a blob that may well be another entry's too, so the blob being needed
-        // says nothing about the view. A lease that comes now waits, and does not find the view half removed.
+        // A lease on the previous content of this id is a lock on a blob that another entry may need too, so whether
+        // the blob is needed says nothing about the view. A lease that is requested now waits, so it does not find a
+        // half-removed view.
         let shown = blob::starting_with(root, digits.as_deref())?;
         for digest in &shown {
             if !self.block_leases(digest)? {
@@ -231,7 +233,7 @@ impl<'s> Sweep<'s> {
         Ok(true)
     }
 
-    /// Removes a view's folder with all that the catalog has put there. A stranger's file goes to `quarantine/`.
+    /// Removes a view's folder with everything that the catalog has put there. Any other file goes to `quarantine/`.
     fn clear(&self, path: &Path, view: &Path, expected: &Expected) -> Result<()> {
         let root = &self.store.root;
         match root.meta(path)? {
@@ -256,8 +258,8 @@ impl<'s> Sweep<'s> {
         Ok(!matches!(expected, Expected::Nothing) && view::is_symlink_to_some_blob(&self.store.root, path)?)
     }
 
-    /// Whether the catalog may have put a file there: what it shows has this name and size, or it is a name of some blob, as
-    /// when a manifest cannot be read.
+    /// Whether the catalog may have put a file there: the view has a file with this path and size, or the file is a
+    /// link to some blob, which matters if a manifest cannot be read.
     fn is_expected(&self, view: &Path, path: &Path, meta: &Meta, expected: &Expected) -> Result<bool> {
         if expected.has(view, path, meta) {
             return Ok(true);
@@ -275,7 +277,7 @@ impl<'s> Sweep<'s> {
         Ok(blobs.contains(&(meta.device, meta.inode)))
     }
 
-    /// Lets commits run again, then removes for good what was taken at once.
+    /// Lets commits run again, then removes the blobs for good that were removed `at_once`.
     pub(crate) fn finish(self) -> Result<Swept> {
         let Sweep { store, guard, doomed, freed, blocked, .. } = self;
         drop((guard, blocked));
@@ -292,22 +294,22 @@ impl<'s> Sweep<'s> {
 
 /// What the catalog has put into the folder of a view.
 enum Expected {
-    /// Somebody else has made the folder.
+    /// Nothing: the catalog did not make the folder.
     Nothing,
-    /// What it shows is not here any more, so its files cannot be told from others but by their mode.
+    /// Unknown, because its blob is gone: its files can be told from others only by their mode.
     Unknown,
-    /// A tree's files by their [`folded`] paths, with their sizes; a file's size alone.
+    /// For a tree, its files' [`folded`] paths and sizes; for a file, only the size.
     Files { by_path: BTreeSet<(String, u64)>, sizes_bytes: BTreeSet<u64> },
 }
 
 impl Expected {
-    /// The files as which blobs, one of them the artifact, can be shown in this folder.
+    /// The files that the folder of a view may contain if its artifact is one of these blobs.
     fn of(store: &Store, folder: &Path, shown: &[Digest]) -> Result<Self> {
         if shown.is_empty() {
             return Ok(Expected::Unknown);
         }
         let (mut by_path, mut sizes_bytes) = (BTreeSet::new(), BTreeSet::new());
-        // Only a tree has a folder in its view, and only then a blob is read.
+        // Only the view of a tree has folders; only then is a blob read.
         let is_tree = store.root.entries(folder)?.iter().any(|(_, meta)| meta.kind == Kind::Dir);
         for digest in shown {
             sizes_bytes.extend(store.root.meta(&layout::blob(digest))?.map(|meta| meta.size_bytes));
@@ -319,7 +321,7 @@ impl Expected {
     }
 
     fn has(&self, view: &Path, path: &Path, meta: &Meta) -> bool {
-        // Below the name that it was staged by.
+        // The path below the name under which it was staged.
         let mut below = path.strip_prefix(view).unwrap_or(path).components();
         let is_named = below.next().is_some();
         match self {
@@ -333,13 +335,13 @@ impl Expected {
     }
 }
 
-/// A name may come back in another case or Unicode form than it was given.
+/// A name may be listed in another case or Unicode form than it was given.
 fn folded(path: &Path) -> String {
     path.to_string_lossy().to_lowercase().chars().filter(char::is_ascii).collect()
 }
 
-/// The files of a view have mode 0444, as blobs have; what somebody else puts there mostly has not. Where modes are not
-/// kept, nothing tells them apart.
+/// The files of a view have mode 0444, like blobs; files from elsewhere mostly have another mode. If the file system
+/// does not keep modes, they cannot be told apart.
 fn is_ours(meta: &Meta, keeps_modes: Option<bool>) -> bool {
     meta.kind == Kind::File && (meta.mode & 0o777 == 0o444 || keeps_modes != Some(true))
 }

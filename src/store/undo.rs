@@ -1,4 +1,4 @@
-//! What a commit that failed has left, taken back by one sweep.
+//! Takes back what a failed commit left, by one sweep.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -9,10 +9,10 @@ use crate::digest::Digest;
 use crate::error::Result;
 use crate::fs::lock::Wait;
 
-/// What stays is taken by the next collection, so nobody waits for long.
+/// The next `gc` removes what stays, so there is no need to wait long.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// Removes blobs that nothing references, and views that no record names. Without any there is no sweep.
+/// Removes unreferenced blobs, and views that no record names. If there are none of either, there is no sweep.
 pub(crate) fn undo(store: &Store, stored: &BTreeSet<Digest>, views: &[PathBuf]) {
     if stored.is_empty() && views.is_empty() {
         return;

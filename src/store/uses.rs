@@ -1,9 +1,9 @@
-//! Uses: that a model was asked for, at most once an hour.
+//! Uses: when a model was last requested, to the hour.
 //!
-//! A use is written into the index, or, by those who cannot write that (an engine under another user, one that sees the root
-//! read-only and `uses/` mounted writable), as a note: an empty file in `uses/`, which everybody may write to (mode 1777, as
-//! `/tmp`), and whose modification time is the use. A note that belongs to somebody else cannot be renewed, so each of several
-//! users has one of their own, by its number.
+//! A use is written into the index. A user who cannot write the index (an engine under another user, or one that sees
+//! the root read-only and `uses/` mounted writable) writes a note instead: an empty file in `uses/`, a folder in which
+//! everyone may create files (mode 1777, like `/tmp`). Its modification time is the time of the use. A user cannot
+//! renew a note of another user, so each has one of their own, told apart by a number.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
@@ -20,22 +20,23 @@ use crate::index::Change;
 use crate::layout::{self, Thing};
 use crate::observer::Event;
 
-/// How long noting a use may wait for a lock: whoever waits for a path does not wait for this.
+/// How long noting a use may wait for a lock: a caller that wants a path must not wait for this.
 const TOUCH_PATIENCE: Duration = Duration::from_millis(50);
 
-/// The most notes that one call writes, each of which is a file: the uses that are left over are noted the next time.
+/// The maximum number of notes that one call writes, each of which is a file. The rest are noted the next time.
 const NOTES_AT_ONCE: usize = 256;
 
-/// The most notes of one id.
+/// The maximum number of notes per id.
 const MOST: u32 = 32;
 
 impl Store {
-    /// Notes that an entry is used now: at most once an hour, not durably, and never failing. Returns whether it was noted.
+    /// Notes that an entry is used now: at most once an hour, not durably, and without ever failing. Returns whether it
+    /// was noted.
     pub(crate) fn touch(&self, record: &Record) -> bool {
         self.touch_all(std::slice::from_ref(record)) > 0
     }
 
-    /// The same for several entries, in one write for each shard; one that cannot be written loses the others nothing.
+    /// The same for several entries, in one write per shard. One that cannot be written does not affect the others.
     /// Returns how many were noted.
     pub(crate) fn touch_all(&self, records: &[Record]) -> usize {
         let due = records.iter().filter(|record| is_due(record.last_used_ms, now_ms()));
@@ -50,15 +51,15 @@ impl Store {
         recorded.iter().filter(is_written).count() + self.note_uses(&failed)
     }
 
-    /// Writes uses into the index. Returns those that were due there too, and whether each could be written.
+    /// Writes uses into the index. Returns those that were due in the index too, and whether each could be written.
     fn record_uses<'i>(&self, ids: &[&'i str]) -> (BTreeSet<String>, Vec<(&'i str, Result<()>)>) {
         let begun = Instant::now();
-        // All of it waits no longer than that.
+        // All waits together take no longer than this.
         let left = || Wait::UpTo(TOUCH_PATIENCE.saturating_sub(begun.elapsed()));
         let mut handle = self.clone();
         handle.settings.durability = Durability::Relaxed;
         let mut touched = BTreeSet::new();
-        // Once for all: if the store is busy, it is so for each shard and each id.
+        // Lock once for all: if the store is busy, it is busy for each shard and each id.
         let mut shared = match Shared::poll(&handle, left()) {
             Ok(Some(shared)) => shared,
             Ok(None) => {
@@ -86,10 +87,10 @@ impl Store {
         (touched, recorded)
     }
 
-    /// Notes uses that could not be written into the index, those that are due and not more than [`NOTES_AT_ONCE`]. Returns how
+    /// Notes those uses that could not be written into the index and are due, at most [`NOTES_AT_ONCE`]. Returns how
     /// many were noted.
     fn note_uses(&self, failed: &[(&str, &Error)]) -> usize {
-        // In a store that a newer version has taken over, nothing is written.
+        // Write nothing into a store that a newer version has taken over.
         if failed.is_empty() || !matches!(check_store_file(&self.root), Ok(true)) {
             return 0;
         }
@@ -99,18 +100,18 @@ impl Store {
         due.take(NOTES_AT_ONCE).filter(|(id, why)| self.note_use(id, why)).count()
     }
 
-    /// Where a use cannot be noted either, the observer is told once.
+    /// Writes a note for a use. If that fails too, the observer is told once.
     fn note_use(&self, id: &str, why: &Error) -> bool {
         let Err(error) = note(&self.root, id) else { return true };
         tracing::debug!(id, index = %why, %error, "its use was not noted");
-        // What is only busy is noted the next time. Nothing is ever taken out of a root that is sealed.
+        // If the index was only busy, the use is noted the next time. A sealed root never loses an entry.
         if why.is_read_only() && !self.is_sealed().unwrap_or(false) {
             self.has_told_of_uses.call_once(|| self.observer.0.on(&Event::UseNotNoted { what: id }));
         }
         false
     }
 
-    /// The record of an id, with the last use that anybody has noted.
+    /// The record of an id, with the last use according to the index and all notes.
     pub(crate) fn record_with_uses(&self, id: &str) -> Result<Option<Record>> {
         let record = self.record(id)?;
         Ok(record.map(|record| Record { last_used_ms: record.last_used_ms.max(last_noted(&self.root, id)), ..record }))
@@ -121,7 +122,7 @@ fn all_failed<'i>(ids: &[&'i str], error: &Error) -> Vec<(&'i str, Result<()>)> 
     ids.iter().map(|id| (*id, Err(error.clone()))).collect()
 }
 
-/// A use from the future was written by a clock that was wrong.
+/// A use in the future was written under a wrong clock, and counts as none.
 fn is_due(last_used_ms: Option<u64>, now_ms: u64) -> bool {
     last_used_ms.is_none_or(|ms| ms > now_ms || now_ms - ms >= TOUCH_INTERVAL.as_millis() as u64)
 }
@@ -132,7 +133,7 @@ pub(super) fn note(root: &Root, id: &str) -> Result<()> {
     let mut refused = None;
     for number in 0..MOST {
         let name = layout::use_note(&key, number);
-        // Looked at before it is opened: another user's is not waited for, should they have a lease on it.
+        // Look before opening: opening another user's file would block if they hold a lease on it.
         let noted = match root.meta(&name) {
             Ok(None) => match root.create_file(&name, 0o644) {
                 Ok(_) => return Ok(()),
@@ -148,7 +149,7 @@ pub(super) fn note(root: &Root, id: &str) -> Result<()> {
                     }
                     file.set_modified(SystemTime::now()).map_err(|e| root.fail("set the time of", &name, e))
                 }
-                Ok(None) => continue, // a collection has removed it
+                Ok(None) => continue, // a sweep has removed it
                 Err(error) => Err(error),
             },
             Err(error) => Err(error),
@@ -162,13 +163,13 @@ pub(super) fn note(root: &Root, id: &str) -> Result<()> {
     Err(refused.unwrap_or_else(everywhere))
 }
 
-/// Whether a note is this user's own. Another name of the same file may be anything.
+/// Whether a note belongs to this user. A file with another name may be anything.
 fn is_own(meta: &Meta) -> bool {
     meta.owner == current_user() && meta.links == 1
 }
 
-/// Makes `uses/`, which a store of an earlier version has not; best effort. One that is there keeps the mode that its owner
-/// gave it.
+/// Creates `uses/`, which a store of an earlier version lacks. Best effort. An existing folder keeps the mode that its
+/// owner gave it.
 pub(crate) fn make_folder(root: &Root) {
     let folder = Path::new(layout::USES);
     let made =
@@ -178,12 +179,12 @@ pub(crate) fn make_folder(root: &Root) {
     }
 }
 
-/// When the newest note of each id was written, by its key.
+/// The time of the newest note of each id, by its key.
 #[derive(Default)]
 pub(crate) struct NotedUses(BTreeMap<String, u64>);
 
 impl NotedUses {
-    /// Those that can be read: notes are advice, and one who may not look at them works without.
+    /// Reads the notes that can be read. They are only hints: a user who may not read them works without.
     pub(crate) fn read(root: &Root) -> Self {
         let folder = Path::new(layout::USES);
         let mut newest: BTreeMap<String, u64> = BTreeMap::new();
@@ -202,13 +203,13 @@ impl NotedUses {
         NotedUses(newest)
     }
 
-    /// The last use of an id of which the index may not know.
+    /// The last use of an id according to the notes.
     pub(crate) fn of(&self, id: &str) -> Option<u64> {
         if self.0.is_empty() { None } else { self.0.get(&layout::use_key(id)).copied() }
     }
 }
 
-/// The same of one id: those notes are looked at that come one after the other.
+/// The same for one id. It looks at the notes with consecutive numbers only.
 pub(super) fn last_noted(root: &Root, id: &str) -> Option<u64> {
     let key = layout::use_key(id);
     let notes = (0..MOST).map_while(|number| root.meta(&layout::use_note(&key, number)).ok().flatten());
@@ -219,7 +220,7 @@ fn noted_ms(mtime_ns: i128) -> u64 {
     u64::try_from(mtime_ns / 1_000_000).unwrap_or(0)
 }
 
-/// The notes of ids that have no entry, and that nobody wrote within `grace`. None where this user may not look.
+/// The notes of ids that have no entry, except those written within `grace`. Empty if this user may not look.
 pub(crate) fn stray_notes(store: &Store, grace: Duration) -> Result<Vec<PathBuf>> {
     let folder = Path::new(layout::USES);
     let notes = match store.root.entries(folder) {
