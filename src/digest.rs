@@ -35,7 +35,7 @@ pub enum Algorithm {
 impl Algorithm {
     const ALL: [Algorithm; 1] = [Algorithm::Sha256];
 
-    /// The name in front of the colon.
+    /// The name before the colon of a digest.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -225,7 +225,7 @@ impl VerificationOutcome {
         matches!(self, VerificationOutcome::Pass { .. })
     }
 
-    /// The word for it: `pass`, `warn` or `fail`.
+    /// The word for this outcome: `pass`, `warn` or `fail`.
     #[must_use]
     pub fn as_str(&self) -> &'static str {
         match self {

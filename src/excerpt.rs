@@ -18,7 +18,7 @@ pub(crate) fn reference(text: &str) -> String {
     if text.contains("://") { url(text) } else { text.to_owned() }
 }
 
-/// Cuts text from outside to a length that fits an error line.
+/// Truncates untrusted text to a length that fits an error line.
 pub(crate) fn excerpt(text: &str) -> String {
     const LIMIT_CHARS: usize = 120;
     if text.chars().nth(LIMIT_CHARS).is_none() {

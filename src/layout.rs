@@ -119,7 +119,7 @@ pub(crate) fn shard_prev(number: u8) -> PathBuf {
     PathBuf::from(format!("{INDEX}/{number:02x}.json.prev"))
 }
 
-/// The name of a new generation while it is written where locks do not work: see `index/generation_claim.rs`.
+/// The name under which a writer claims a new generation where locks do not work: see `index/generation_claim.rs`.
 pub(crate) fn shard_claim(number: u8, generation: u64) -> PathBuf {
     PathBuf::from(format!("{INDEX}/.{number:02x}.{generation}.tmp"))
 }
@@ -148,7 +148,7 @@ fn fan_out(folder: &str, digest: &Digest, ending: &str) -> PathBuf {
     PathBuf::from(format!("{folder}/{}/{hex:.2}/{hex}{ending}", digest.algorithm()))
 }
 
-/// `views/<slug>`: everything that was ever shown under this id.
+/// `views/<slug>`: all views of this id.
 pub(crate) fn view_home(id: &str) -> PathBuf {
     Path::new(VIEWS).join(slug(id))
 }

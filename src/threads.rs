@@ -42,7 +42,7 @@ pub(crate) fn ready_for_rayon() {
     IS_ALONE.set(true);
 }
 
-/// Whether this process has rayon's threads; starts them if nobody has yet.
+/// Whether this process has rayon's threads. It starts them if they were not started yet.
 fn has_pool() -> bool {
     static START: LazyLock<Start> = LazyLock::new(|| match ThreadPoolBuilder::new().build_global() {
         Ok(()) => Start::By(std::process::id()),

@@ -23,7 +23,7 @@ impl UnknownWord {
 macro_rules! words {
     ($type:ident, $what:literal, { $($variant:ident => $word:literal),* $(,)? }) => {
         impl $type {
-            /// The word for it: in JSON, in tables and on the command line.
+            /// The word for this value in JSON, in tables and on the command line.
             #[must_use]
             pub const fn as_str(self) -> &'static str {
                 match self {

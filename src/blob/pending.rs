@@ -175,9 +175,9 @@ enum Home<'r> {
     Session,
     /// The keeper: it stays for another process.
     Kept(Box<dyn Keeper + 'r>),
-    /// Nobody: it is a blob already, which no sweep removes while this lock is held.
+    /// No one: it is a blob already, which no sweep removes while this lock is held.
     Leased(#[expect(dead_code, reason = "held for its drop")] Lock),
-    /// Nobody: its name is gone, and may belong to another file by now.
+    /// No one: its name is gone, and may belong to another file by now.
     Gone,
 }
 

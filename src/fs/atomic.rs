@@ -33,7 +33,7 @@ pub(crate) struct Temp<'r> {
 }
 
 impl<'r> Temp<'r> {
-    /// Creates `<folder>/.<random>.tmp`, writes `bytes` to it and makes them durable.
+    /// Creates `<folder>/.<random>.tmp`, writes `bytes` to it, and syncs it with `Durability::Full`.
     pub(crate) fn write(root: &'r Root, folder: &Path, bytes: &[u8], durability: Durability) -> Result<Self> {
         let name = folder.join(format!(".{}.tmp", random_name()));
         let file = root.create_file(&name, root.file_mode())?;

@@ -81,7 +81,7 @@ impl Drop for Lock {
 }
 
 /// Locks the lock file at `path`, which is created if it does not exist. `what` names what the lock protects, for the
-/// error. If no time was left to wait, the error names no holder: the error of the lock that took the time names it.
+/// error. If no time was left to wait, it does not look for the holder: that was done for the lock that took the time.
 pub(crate) fn lock(root: &Root, path: PathBuf, what: &'static str, hold: Hold, wait: Wait) -> Result<Lock> {
     let start = Instant::now();
     let lock = poll(root, &path, hold, wait)?;

@@ -1,4 +1,4 @@
-//! The store lock as types: what may only be done while it is held is a method of its guard.
+//! The store lock as types: operations that require the lock are methods of its guard.
 //!
 //! A [`Shared`] guard excludes sweeps; an [`Exclusive`] guard excludes commits and other sweeps. A process holds
 //! `locks/gate` only while it waits for the store lock: later commits then queue behind a waiting sweep, which they

@@ -1,4 +1,4 @@
-//! Views: the paths that engines open, made of names for blobs.
+//! Views: the paths that engines open, made of links to blobs or copies of them.
 
 mod copies;
 mod look;

@@ -1,7 +1,7 @@
 //! The differences between platforms, behind one set of names.
 //!
-//! Linux is built and tested. `portable.rs` uses only the standard library and should work on macOS and Windows; `--cfg
-//! catalog_portable` builds it on Linux, so that it does not rot.
+//! Linux is built and tested. `portable.rs` uses only the standard library and should work on macOS and Windows;
+//! `--cfg catalog_portable` builds it on Linux, so that it does not rot.
 
 #[cfg(all(target_os = "linux", not(catalog_portable)))]
 mod linux;
