@@ -189,6 +189,9 @@ impl Serialize for Digest {
     }
 }
 
+#[cfg(feature = "schema")]
+crate::json::schema_of_text!(Digest, "A SHA-256 digest.", "^sha256:[0-9a-f]{64}$");
+
 impl<'de> Deserialize<'de> for Digest {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;

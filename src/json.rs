@@ -17,10 +17,62 @@ pub(crate) fn all_lossy<S: Serializer>(paths: &[PathBuf], serializer: S) -> Resu
 
 /// A duration in whole milliseconds.
 pub(crate) fn millis<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
-    duration.as_millis().serialize(serializer)
+    to_millis(*duration).serialize(serializer)
 }
 
 /// A duration in whole milliseconds, if there is one.
 pub(crate) fn maybe_millis<S: Serializer>(duration: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {
-    duration.map(|duration| duration.as_millis()).serialize(serializer)
+    duration.map(to_millis).serialize(serializer)
 }
+
+/// A duration in whole milliseconds, which every reader of JSON can hold.
+pub(crate) fn to_millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// Writes a type as another one, which borrows from it.
+macro_rules! json_as {
+    ($type:ident, $json:ident) => {
+        impl serde::Serialize for $type {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+                serde::Serialize::serialize(&$json::from(self), serializer)
+            }
+        }
+
+        #[cfg(feature = "schema")]
+        impl schemars::JsonSchema for $type {
+            fn schema_name() -> std::borrow::Cow<'static, str> {
+                stringify!($type).into()
+            }
+
+            fn json_schema(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
+                <$json<'static> as schemars::JsonSchema>::json_schema(generator)
+            }
+        }
+    };
+}
+
+pub(crate) use json_as;
+
+/// Gives a type that is written as text the schema of a string of this pattern.
+#[cfg(feature = "schema")]
+macro_rules! schema_of_text {
+    ($type:ident, $description:literal, $pattern:literal) => {
+        impl schemars::JsonSchema for $type {
+            fn schema_name() -> std::borrow::Cow<'static, str> {
+                stringify!($type).into()
+            }
+
+            fn inline_schema() -> bool {
+                true
+            }
+
+            fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+                schemars::json_schema!({ "type": "string", "description": $description, "pattern": $pattern })
+            }
+        }
+    };
+}
+
+#[cfg(feature = "schema")]
+pub(crate) use schema_of_text;

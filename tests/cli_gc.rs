@@ -151,12 +151,12 @@ fn the_keys_of_the_json() {
     let host = Host::new();
     stage_one_mib(&host, "m");
     for (line, expected) in [
-        ("pin m", "id pins"),
-        ("unpin m", "id pins"),
-        ("lease m", "id local_path"),
-        ("config set max_bytes 1GB", "key value"),
-        ("config get max_bytes", "key value"),
-        ("config unset max_bytes", "key value"),
+        ("pin m", "type id pins"),
+        ("unpin m", "type id pins"),
+        ("lease m", "type id local_path"),
+        ("config set max_bytes 1GB", "type key value"),
+        ("config get max_bytes", "type key value"),
+        ("config unset max_bytes", "type key value"),
     ] {
         let run = words(&host, &format!("--json {line}")).done();
         assert_eq!(keys(run.text.trim_end()), expected, "{line}");
@@ -164,8 +164,8 @@ fn the_keys_of_the_json() {
     }
     let du = words(&host, "du --json").done();
     let du: Vec<_> = du.text.lines().collect();
-    assert_eq!(keys(du[0]), "id size exclusive_bytes");
-    let summary = "logical_bytes physical_bytes shared_bytes saved_bytes copied_view_bytes trash_bytes quarantine_bytes \
+    assert_eq!(keys(du[0]), "type id size_bytes exclusive_bytes");
+    let summary = "type logical_bytes physical_bytes shared_bytes saved_bytes copied_view_bytes trash_bytes quarantine_bytes \
                    ingest_bytes partial_bytes lock_bytes unreferenced_bytes entries blobs";
     assert_eq!(keys(du[1]), summary);
 
@@ -173,8 +173,8 @@ fn the_keys_of_the_json() {
         let gc = words(&host, line).done();
         let gc: Vec<_> = gc.text.lines().collect();
         assert_eq!(gc.len(), 2, "{gc:?}");
-        assert_eq!(keys(gc[0]), "action id reason bytes", "{line}");
-        let summary = "action dry_run entries blobs trashed leftovers quarantined locks logical_bytes physical_bytes shared_bytes \
+        assert_eq!(keys(gc[0]), "type action id reason bytes", "{line}");
+        let summary = "type action dry_run entries blobs trashed leftovers quarantined locks logical_bytes physical_bytes shared_bytes \
                        removed_shared_bytes used_bytes shortfall_bytes skipped failed";
         assert_eq!(keys(gc[1]), summary, "{line}");
     }
@@ -281,8 +281,8 @@ fn limits_are_kept_for_everybody() {
     assert_eq!(words(&host, "config get max_bytes").done().text, "200000000000\n");
     assert_eq!(words(&host, "config get min_free").done().text, "10%\n");
     let all = words(&host, "config get --json").done().json_lines();
-    assert_eq!(all[0], serde_json::json!({"key": "max_bytes", "value": 200_000_000_000_u64}));
-    assert_eq!(all[1], serde_json::json!({"key": "min_free", "value": "10%"}));
+    assert_eq!(all[0], serde_json::json!({"type": "setting", "key": "max_bytes", "value": 200_000_000_000_u64}));
+    assert_eq!(all[1], serde_json::json!({"type": "setting", "key": "min_free", "value": "10%"}));
 
     assert_eq!(words(&host, "config unset max_bytes --json").json_line()["value"], Value::Null);
     let unset = words(&host, "config get max_bytes").done();
@@ -586,7 +586,7 @@ fn staging_keeps_within_the_limit() {
 
     // Both are young, so nothing can be evicted.
     let c = host.file("c", vec![3; usize::try_from(MIB).unwrap()]);
-    let error = words(&host, "stage c --id c").failed(1);
+    let error = words(&host, "stage c --id c").failed(9);
     for number in [format!("{MIB} bytes are needed"), "0 are available".into(), "0 can be evicted".into()] {
         assert!(error.contains(&number), "{error}");
     }
@@ -692,7 +692,7 @@ fn du_says_what_is_here_and_what_is_saved() {
     let (summary, entries) = lines.split_last().unwrap();
     let shown: Vec<_> = entries
         .iter()
-        .map(|e| (e["id"].as_str().unwrap(), e["size"].as_u64().unwrap(), e["exclusive_bytes"].as_u64().unwrap()))
+        .map(|e| (e["id"].as_str().unwrap(), e["size_bytes"].as_u64().unwrap(), e["exclusive_bytes"].as_u64().unwrap()))
         .collect();
     assert_eq!(shown, [("again", MIB, 0), ("m", MIB, 0), ("small", 4096, 4096)]);
     for (key, value) in [

@@ -126,7 +126,8 @@ fn a_new_catalog_is_named_by_its_absolute_path() {
     let stage = |words: &[&str]| catalog(&host, &[], &[&["stage", "a.gguf"], words].concat());
     assert_eq!(stderr(&stage(&["--root", "one"])), note("one"));
     assert_eq!(stderr(&stage(&["--root", "one"])), "");
-    assert_eq!(stderr(&stage(&["--root", "./two/three", "--json"])), note("two/three"));
+    let json = note("two/three").replace("note: ", "{\"type\":\"note\",\"message\":\"").replace('\n', "\"}\n");
+    assert_eq!(stderr(&stage(&["--root", "./two/three", "--json"])), json);
     assert_eq!(stderr(&stage(&["--root", "four", "--quiet"])), "");
     assert_eq!(stderr(&catalog(&host, &[], &["config", "set", "max_bytes", "1GB", "--root", "five"])), note("five"));
     assert!(!FsCatalog::new(host.path("five")).unwrap().is_new());

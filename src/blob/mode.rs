@@ -34,6 +34,7 @@ words!(IngestMode, "ingest mode", {
 
 /// How the bytes of an artifact were actually ingested.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
 pub enum UsedMode {

@@ -1,21 +1,46 @@
 //! A finding as JSON: what it holds, with what its kind means.
 
-use serde::ser::SerializeStruct as _;
-use serde::{Serialize, Serializer};
+use std::borrow::Cow;
 
-use super::Finding;
+use serde::Serialize;
 
-impl Serialize for Finding {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut object = serializer.serialize_struct("Finding", 8)?;
-        object.serialize_field("kind", &self.kind)?;
-        object.serialize_field("severity", &self.severity())?;
-        object.serialize_field("path", &self.path.to_string_lossy())?;
-        object.serialize_field("id", &self.id)?;
-        object.serialize_field("what", &self.what)?;
-        object.serialize_field("meaning", self.meaning())?;
-        object.serialize_field("remedy", &self.remedy)?;
-        object.serialize_field("advice", &self.advice)?;
-        object.end()
+use super::{Finding, FindingKind, Remedy, Severity};
+use crate::json::json_as;
+
+#[derive(Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+struct FindingJson<'a> {
+    /// What was found.
+    kind: FindingKind,
+    /// How bad it is.
+    severity: Severity,
+    /// Where, absolute.
+    path: Cow<'a, str>,
+    /// The entry that it concerns.
+    id: Option<&'a str>,
+    /// What is wrong there, for a person.
+    what: &'a str,
+    /// What follows from it, for a person.
+    meaning: &'static str,
+    /// What puts it right.
+    remedy: Remedy,
+    /// What to do, for a person.
+    advice: &'a str,
+}
+
+impl<'a> From<&'a Finding> for FindingJson<'a> {
+    fn from(finding: &'a Finding) -> Self {
+        FindingJson {
+            kind: finding.kind,
+            severity: finding.severity(),
+            path: finding.path.to_string_lossy(),
+            id: finding.id.as_deref(),
+            what: &finding.what,
+            meaning: finding.meaning(),
+            remedy: finding.remedy,
+            advice: &finding.advice,
+        }
     }
 }
+
+json_as!(Finding, FindingJson);

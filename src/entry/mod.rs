@@ -24,6 +24,7 @@ pub const MAX_ID_BYTES: usize = 1024;
 
 /// Whether a model is offered to engines.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum LifecycleState {
     /// In use or ready for use.
@@ -55,6 +56,7 @@ pub struct CatalogEntry {
 
 /// What an id names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
 pub enum ArtifactKind {
@@ -74,6 +76,7 @@ words!(ArtifactKind, "kind of artifact", {
 
 /// How far the content can be trusted to be what it claims to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
 pub enum TrustState {
@@ -93,6 +96,7 @@ words!(TrustState, "trust state", {
 
 /// How a file was made from another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
 pub enum LinkMode {
@@ -194,6 +198,7 @@ impl Provenance {
 
 /// A reason to keep an entry, recorded on disk under a name.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct Pin {
     /// When the pin was set, in milliseconds since the Unix epoch.

@@ -15,11 +15,13 @@ use crate::model_ref::{ModelRef, absolute};
 
 /// An artifact that is here.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct ResolvedModel {
     /// The reference's own string.
     pub id: String,
     /// Where it is, absolute.
     #[serde(serialize_with = "lossy")]
+    #[cfg_attr(feature = "schema", schemars(with = "String"))]
     pub local_path: PathBuf,
 }
 

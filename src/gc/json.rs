@@ -1,12 +1,13 @@
 //! Plans as JSON: each step is one object that says what is done to which id, digest or path.
 
+use std::borrow::Cow;
 use std::path::Path;
 
-use serde::ser::SerializeMap as _;
 use serde::{Serialize, Serializer};
 
 use super::{GcAction, GcFailure, GcKept, GcReason, GcStep};
 use crate::digest::Digest;
+use crate::json::json_as;
 
 impl GcAction {
     /// The word for what is done; for a blob it depends on whether it goes `at_once`.
@@ -50,20 +51,6 @@ impl GcAction {
             _ => None,
         }
     }
-
-    fn write<M: serde::ser::SerializeMap>(&self, at_once: bool, map: &mut M) -> Result<(), M::Error> {
-        map.serialize_entry("action", self.word(at_once))?;
-        if let Some(id) = self.id() {
-            map.serialize_entry("id", id)?;
-        }
-        if let Some(digest) = self.digest() {
-            map.serialize_entry("digest", digest)?;
-        }
-        if let Some(path) = self.path() {
-            map.serialize_entry("path", &path.to_string_lossy())?;
-        }
-        Ok(())
-    }
 }
 
 impl GcStep {
@@ -81,40 +68,82 @@ impl Serialize for GcReason {
     }
 }
 
-impl Serialize for GcAction {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut map = serializer.serialize_map(None)?;
-        self.write(true, &mut map)?;
-        map.end()
+/// A step, and what it is about.
+#[derive(Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+struct StepJson<'a> {
+    #[serde(flatten)]
+    action: ActionJson<'a>,
+    /// Why, for a person; stable for scripts but for the name of a pin.
+    #[cfg_attr(feature = "schema", schemars(with = "String"))]
+    reason: &'a GcReason,
+    /// Bytes on disk that this brings, as far as can be told beforehand.
+    bytes: u64,
+}
+
+#[derive(Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+struct ActionJson<'a> {
+    /// `evict`, `remove_blob`, `trash_blob`, `empty_trash`, `remove_view`, `remove_leftover` or `remove_quarantined`.
+    action: &'static str,
+    /// The entry that it is about.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    id: Option<&'a str>,
+    /// The blob that it is about.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    digest: Option<&'a Digest>,
+    /// The place that it is about, relative to the root.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    path: Option<Cow<'a, str>>,
+}
+
+impl GcAction {
+    fn to_json(&self, at_once: bool) -> ActionJson<'_> {
+        let path = self.path().map(Path::to_string_lossy);
+        ActionJson { action: self.word(at_once), id: self.id(), digest: self.digest(), path }
     }
 }
 
-impl Serialize for GcStep {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut map = serializer.serialize_map(None)?;
-        self.action.write(self.at_once, &mut map)?;
-        map.serialize_entry("reason", &self.reason)?;
-        map.serialize_entry("bytes", &self.bytes)?;
-        map.end()
+impl<'a> From<&'a GcStep> for StepJson<'a> {
+    fn from(step: &'a GcStep) -> Self {
+        StepJson { action: step.action.to_json(step.at_once), reason: &step.reason, bytes: step.bytes }
     }
 }
 
-impl Serialize for GcKept {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut map = serializer.serialize_map(None)?;
-        map.serialize_entry("action", "keep")?;
-        map.serialize_entry("id", &self.id)?;
-        map.serialize_entry("reason", &self.reason)?;
-        map.serialize_entry("bytes", &self.bytes)?;
-        map.end()
+json_as!(GcStep, StepJson);
+
+/// An entry that stays.
+#[derive(Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+struct KeptJson<'a> {
+    /// `keep`.
+    action: &'static str,
+    /// The entry.
+    id: &'a str,
+    /// Why it stays, for a person; stable for scripts but for the name of a pin.
+    #[cfg_attr(feature = "schema", schemars(with = "String"))]
+    reason: &'a GcReason,
+    /// Its bytes on disk.
+    bytes: u64,
+}
+
+impl<'a> From<&'a GcKept> for KeptJson<'a> {
+    fn from(kept: &'a GcKept) -> Self {
+        KeptJson { action: "keep", id: &kept.id, reason: &kept.reason, bytes: kept.bytes }
     }
 }
+
+json_as!(GcKept, KeptJson);
 
 impl Serialize for GcFailure {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut map = serializer.serialize_map(None)?;
-        map.serialize_entry("action", &self.action)?;
-        map.serialize_entry("error", &self.error.to_string())?;
-        map.end()
+        #[derive(Serialize)]
+        struct FailureJson<'a> {
+            action: Option<ActionJson<'a>>,
+            error: String,
+        }
+
+        let action = self.action.as_ref().map(|action| action.to_json(true));
+        FailureJson { action, error: self.error.to_string() }.serialize(serializer)
     }
 }

@@ -2,8 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde::ser::SerializeStruct as _;
-use serde::{Serialize, Serializer};
+use serde::Serialize;
 
 use super::remove_plan;
 use crate::blob::manifest::TreeFile;
@@ -43,7 +42,8 @@ impl RemoveOptions {
 }
 
 /// What [`FsCatalog::remove`](crate::FsCatalog::remove) did, or would do.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct RemoveReceipt {
     /// The entry.
@@ -60,26 +60,15 @@ pub struct RemoveReceipt {
     pub kept: Vec<KeptBlob>,
 }
 
-impl Serialize for RemoveReceipt {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut object = serializer.serialize_struct("RemoveReceipt", 6)?;
-        object.serialize_field("id", &self.id)?;
-        object.serialize_field("removed", &self.removed)?;
-        object.serialize_field("bytes_reclaimed", &self.bytes_reclaimed)?;
-        object.serialize_field("shared_bytes", &self.shared_bytes)?;
-        object.serialize_field("blobs_removed", &self.blobs_removed)?;
-        object.serialize_field("kept", &self.kept)?;
-        object.end()
-    }
-}
-
 /// A blob that stays after its entry was removed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct KeptBlob {
     /// Which.
     pub digest: Digest,
     /// Its size.
+    #[serde(rename = "size_bytes")]
     pub bytes: u64,
     /// Why, for a person.
     pub reason: String,

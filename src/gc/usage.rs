@@ -56,12 +56,12 @@ pub struct DiskUsage {
 
 /// What an entry holds.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct EntryUsage {
     /// Which.
     pub id: String,
     /// Bytes of its files, as an engine sees them.
-    #[serde(rename = "size")]
     pub size_bytes: u64,
     /// Bytes on disk of blobs that no other entry references, and no file outside the store has as well: what removing it
     /// would free.

@@ -38,16 +38,17 @@ words!(HashFunction, "hash function", { Sha256 => "sha256", Blake3 => "blake3" }
 
 /// The hash of one file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct FileHash {
     /// The path as it was given.
     #[serde(serialize_with = "lossy")]
+    #[cfg_attr(feature = "schema", schemars(with = "String"))]
     pub path: PathBuf,
     /// Its hash.
     #[serde(rename = "digest")]
     pub value: HashValue,
     /// How many bytes were hashed.
-    #[serde(rename = "size")]
     pub size_bytes: u64,
 }
 
@@ -107,6 +108,9 @@ impl Serialize for HashValue {
         serializer.collect_str(self)
     }
 }
+
+#[cfg(feature = "schema")]
+crate::json::schema_of_text!(HashValue, "A digest, with its function.", "^(sha256|blake3):[0-9a-f]{64}$");
 
 impl From<blake3::Hash> for HashValue {
     fn from(hash: blake3::Hash) -> Self {

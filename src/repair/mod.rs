@@ -76,11 +76,13 @@ impl fmt::Debug for RepairOptions {
 
 /// What a repair did.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct RepairReport {
     /// The entry.
     pub id: String,
     /// How many of its files, and of the documents that it needs, were damaged or missing, and are whole again.
+    #[serde(rename = "repaired_files")]
     pub files: u64,
     /// Bytes that were replaced: whole groups of 1 MiB, or whole files where nothing tells their parts apart.
     pub repaired_bytes: u64,
@@ -89,10 +91,12 @@ pub struct RepairReport {
     /// Every entry whose path was made anew, or whose mark was taken away; this one among them, if it was.
     pub shown: Vec<String>,
     /// Other files that stood at places below `views/`, and are in `quarantine/` now.
+    #[serde(rename = "quarantined_files")]
     pub quarantined: u64,
     /// Paths of the user's own that hold other files than the entry's. They were left alone, and the entry has a view of
     /// its own instead.
     #[serde(serialize_with = "all_lossy")]
+    #[cfg_attr(feature = "schema", schemars(with = "Vec<String>"))]
     pub occupied: Vec<PathBuf>,
 }
 

@@ -166,6 +166,7 @@ impl fmt::Debug for StageOptions {
 
 /// What staging did.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct StageReceipt {
     /// The entry's id.
@@ -174,11 +175,11 @@ pub struct StageReceipt {
     pub digest: Digest,
     /// The path that an engine opens, absolute.
     #[serde(serialize_with = "lossy")]
+    #[cfg_attr(feature = "schema", schemars(with = "String"))]
     pub local_path: PathBuf,
     /// A file or a tree.
     pub kind: ArtifactKind,
     /// Bytes of all its files together.
-    #[serde(rename = "size")]
     pub size_bytes: u64,
     /// How many files it has.
     pub files: u64,
@@ -204,15 +205,18 @@ pub struct StageReceipt {
     pub unmoved: Vec<UnmovedSource>,
     /// From the call to durability; the same for all artifacts that are staged together.
     #[serde(rename = "elapsed_ms", serialize_with = "millis")]
+    #[cfg_attr(feature = "schema", schemars(with = "u64"))]
     pub elapsed: Duration,
 }
 
 /// A source that is still there after a move.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct UnmovedSource {
     /// Where it is.
     #[serde(serialize_with = "lossy")]
+    #[cfg_attr(feature = "schema", schemars(with = "String"))]
     pub path: PathBuf,
     /// Why, for a person.
     pub reason: String,

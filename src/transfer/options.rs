@@ -71,6 +71,7 @@ impl PushOptions {
 
 /// What a push has come to, or would.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct PushReceipt {
     /// The entry.
@@ -97,5 +98,6 @@ pub struct PushReceipt {
     pub dry_run: bool,
     /// How long it took.
     #[serde(rename = "elapsed_ms", serialize_with = "millis")]
+    #[cfg_attr(feature = "schema", schemars(with = "u64"))]
     pub elapsed: Duration,
 }

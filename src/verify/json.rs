@@ -2,42 +2,71 @@
 
 use std::ops::Range;
 
-use serde::ser::SerializeStruct as _;
-use serde::{Serialize, Serializer};
+use serde::Serialize;
 
 use super::{BadFile, VerifyReport};
 use crate::digest::Digest;
+use crate::json::{json_as, to_millis};
 
-/// A part of a file that is not what it should be.
 #[derive(Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+struct ReportJson<'a> {
+    /// The entry.
+    id: &'a str,
+    /// The digest that its content should have; null if it was never hashed.
+    digest: Option<&'a Digest>,
+    /// `pass`, `warn` or `fail`.
+    outcome: &'static str,
+    /// Why, for a person.
+    reason: &'a str,
+    /// What is damaged, to the MiB.
+    bad_ranges: Vec<BadRange<'a>>,
+    /// What is damaged was moved to `quarantine/`.
+    quarantined: bool,
+    /// How many files it has, the manifest of a tree among them.
+    files: u64,
+    /// Bytes of it that were read. Bytes that several entries share are counted by each.
+    bytes_read: u64,
+    /// How long the check took.
+    elapsed_ms: u64,
+}
+
+/// A part of a file that is damaged.
+#[derive(Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 struct BadRange<'a> {
     /// The file of a tree that has it.
-    #[serde(skip_serializing_if = "str::is_empty")]
-    path: &'a str,
-    /// The blob of a document that is needed and has it: no range of the content.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    path: Option<&'a str>,
+    /// The blob of a document that the entry needs: the range is not part of the content.
     #[serde(skip_serializing_if = "Option::is_none")]
     needs: Option<&'a Digest>,
-    #[serde(flatten)]
-    range: &'a Range<u64>,
+    /// The first byte.
+    start: u64,
+    /// The byte after the last.
+    end: u64,
 }
 
 fn ranges(bad: &BadFile) -> impl Iterator<Item = BadRange<'_>> {
+    let path = Some(bad.path.as_str()).filter(|path| !path.is_empty());
     let needs = bad.is_needed.then_some(&bad.digest);
-    bad.ranges.iter().map(move |range| BadRange { path: &bad.path, needs, range })
+    bad.ranges.iter().map(move |&Range { start, end }| BadRange { path, needs, start, end })
 }
 
-impl Serialize for VerifyReport {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut object = serializer.serialize_struct("VerifyReport", 9)?;
-        object.serialize_field("id", &self.id)?;
-        object.serialize_field("digest", &self.digest)?;
-        object.serialize_field("outcome", self.outcome.as_str())?;
-        object.serialize_field("reason", self.outcome.reason())?;
-        object.serialize_field("bad_ranges", &self.bad.iter().flat_map(ranges).collect::<Vec<_>>())?;
-        object.serialize_field("quarantined", &self.bad.iter().any(|bad| bad.quarantined))?;
-        object.serialize_field("files", &self.files)?;
-        object.serialize_field("bytes_read", &self.bytes_read)?;
-        object.serialize_field("elapsed_ms", &self.elapsed.as_millis())?;
-        object.end()
+impl<'a> From<&'a VerifyReport> for ReportJson<'a> {
+    fn from(report: &'a VerifyReport) -> Self {
+        ReportJson {
+            id: &report.id,
+            digest: report.digest.as_ref(),
+            outcome: report.outcome.as_str(),
+            reason: report.outcome.reason(),
+            bad_ranges: report.bad.iter().flat_map(ranges).collect(),
+            quarantined: report.bad.iter().any(|bad| bad.quarantined),
+            files: report.files,
+            bytes_read: report.bytes_read,
+            elapsed_ms: to_millis(report.elapsed),
+        }
     }
 }
+
+json_as!(VerifyReport, ReportJson);

@@ -25,10 +25,11 @@ fn plain() -> Store {
 #[test]
 fn a_sound_store_is_said_to_be_on_standard_error_alone() {
     let store = plain();
-    for words in [&[] as &[&str], &["--json"]] {
+    let json = "{\"type\":\"note\",\"message\":\"nothing is wrong\"}\n";
+    for (words, said) in [(&[] as &[&str], "note: nothing is wrong\n"), (&["--json"], json)] {
         let output = doctor(&store, words);
         assert_eq!((output.status.code(), output.stdout.len()), (Some(0), 0), "{output:?}");
-        assert_eq!(String::from_utf8_lossy(&output.stderr), "note: nothing is wrong\n");
+        assert_eq!(String::from_utf8_lossy(&output.stderr), said);
     }
     assert_eq!(doctor(&store, &["--quiet"]).stderr, b"");
 }
@@ -57,7 +58,7 @@ fn a_finding_says_all_that_there_is_to_say() {
     for member in ["what", "meaning", "advice"] {
         assert!(finding[member].as_str().unwrap().len() > 5, "{finding}");
     }
-    assert_eq!(summary["kind"], "summary");
+    assert_eq!(summary["type"], "doctor_summary");
     assert_eq!((&summary["errors"], &summary["repaired"]), (&1.into(), &0.into()));
     let text = String::from_utf8(doctor(&store, &[]).stdout).unwrap();
     assert!(text.starts_with(&format!("error view_missing: {} of file\n", view.display())), "{text}");

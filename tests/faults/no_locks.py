@@ -17,7 +17,7 @@ from lib.store import Store, files_below
 from lib.world import COMMANDS, prepared
 
 LOCKS = [("flock does nothing", "flock:retval=0"), ("flock is not known", "flock:error=ENOSYS")]
-NOTE = "note: file locks do nothing"
+NOTE = "file locks do nothing on the file system of"
 ROUNDS, TOGETHER = 5, 4
 
 

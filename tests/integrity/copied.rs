@@ -66,7 +66,7 @@ fn a_collection_that_reads_tells_what_the_copy_has_damaged() {
     let told = run_on(&root, &host, "gc --check");
     assert_eq!(told.code, 4, "{}", told.errors);
     for id in ["flipped", "short"] {
-        assert!(told.errors.contains(&format!("could not verify {id:?}")), "{}", told.errors);
+        assert!(told.errors.contains(&format!("{{\"type\":\"error\",\"id\":{id:?},")), "{}", told.errors);
         assert_eq!(run_on(&root, &host, &format!("path {id}")).code, 4);
     }
     assert_eq!(run_on(&root, &host, "path good").code, 0);

@@ -130,7 +130,7 @@ fn the_command_says_the_same_with_its_exit_codes() {
         fs::remove_file(kept).unwrap();
     }
     let whole = run(&host, &["repair", "m"]);
-    assert_eq!((whole.code, &whole.object()["files"]), (0, &0.into()), "there was nothing to repair");
+    assert_eq!((whole.code, &whole.object()["repaired_files"]), (0, &0.into()), "there was nothing to repair");
 }
 
 // Red when neighbouring groups are told one by one.

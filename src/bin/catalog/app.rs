@@ -1,17 +1,19 @@
 //! What every verb has at hand: the global options, the catalog, and the two output streams.
 
 use std::env;
-use std::io::{self, IsTerminal as _, Write as _};
+use std::io::{self, IsTerminal as _};
 use std::path::PathBuf;
 
 use catalog_core::{FsCatalog, default_model_cache_dir};
-use serde::Serialize;
 
 use crate::NAME;
 use crate::args::Init;
 use crate::failure::{Exit, Failure, Outcome, tell};
+use crate::json::Line;
+use crate::log::{self, LogFormat};
 use crate::output::Output;
-use crate::text::{shell_word, visible};
+use crate::stderr;
+use crate::text::shell_word;
 
 const ROOT_VARIABLE: &str = "CATALOG_ROOT";
 
@@ -26,9 +28,31 @@ pub(crate) struct Global {
     /// Print one JSON object a line
     #[arg(long, global = true)]
     json: bool,
-    /// Print neither receipts, notes nor progress
+    /// Print neither receipts, notes nor progress; of `list`, only the ids
     #[arg(short, long, global = true)]
     quiet: bool,
+    /// Say more; -vv says still more, and draws no bar [env: RUST_LOG]
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    verbose: u8,
+    /// How what -v and RUST_LOG ask for is written
+    #[arg(long, global = true, value_enum, value_name = "FORMAT", default_value_t, hide_possible_values = true)]
+    #[arg(long_help = "How the messages are written that -v and RUST_LOG ask for: text or json")]
+    log_format: LogFormat,
+    /// How progress is shown: auto (a bar on a terminal), json (an object a second on standard error) or none
+    #[arg(long, global = true, value_enum, value_name = "HOW", default_value_t, hide_possible_values = true)]
+    progress: ProgressMode,
+}
+
+/// How progress is shown.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+enum ProgressMode {
+    /// A bar on a terminal
+    #[default]
+    Auto,
+    /// An object a second on standard error
+    Json,
+    /// Not at all
+    None,
 }
 
 /// One run of the command.
@@ -39,6 +63,10 @@ pub(crate) struct App {
 
 impl App {
     pub(crate) fn new(global: Global) -> Self {
+        if global.json {
+            stderr::use_json();
+        }
+        log::start(global.verbose, global.log_format);
         App { global, out: Output::stdout() }
     }
 
@@ -102,9 +130,20 @@ impl App {
         }
     }
 
-    /// Whether somebody watches who would like to see how far long work has come.
+    /// Whether a person watches, who would like to see how far long work has come.
     pub(crate) fn wants_progress(&self) -> bool {
-        !self.global.json && !self.global.quiet && io::stderr().is_terminal()
+        let Global { json, quiet, verbose, progress, .. } = &self.global;
+        *progress == ProgressMode::Auto && !json && !quiet && *verbose == 0 && io::stderr().is_terminal()
+    }
+
+    /// Whether a program wants to know how far long work has come.
+    pub(crate) fn wants_progress_lines(&self) -> bool {
+        self.global.progress == ProgressMode::Json
+    }
+
+    /// Whether `-v` asks for more than what is wrong, and the sums.
+    pub(crate) fn is_verbose(&self) -> bool {
+        self.global.verbose > 0
     }
 
     pub(crate) fn wants_notes(&self) -> bool {
@@ -114,54 +153,49 @@ impl App {
     /// Says on standard error something that is good to know and no error.
     pub(crate) fn note(&self, text: &str) {
         if self.wants_notes() {
-            note(text);
+            stderr::note(text);
         }
     }
 
     /// Prints what was done: the object with `--json`, else the words, unless `--quiet`.
-    pub(crate) fn receipt(&mut self, object: &impl Serialize, words: impl FnOnce(&App) -> Vec<u8>) {
+    pub(crate) fn receipt<'a>(&mut self, line: impl Into<Line<'a>>, words: impl FnOnce(&App) -> Vec<u8>) {
         if self.global.json {
-            self.out.json(object);
+            self.out.json(&line.into());
         } else if !self.global.quiet {
             let words = words(self);
             self.out.line(words);
         }
     }
 
-    /// Does `work` for each item, tells of each failure as it comes, and ends with the exit code of the first.
-    pub(crate) fn each<T>(
+    /// Does `work` for each item, tells of each failure as it comes, and ends with the exit code of the first. Each item comes
+    /// with the argument that it stands for.
+    pub(crate) fn each<N: AsRef<str>, T>(
         &mut self,
-        items: impl IntoIterator<Item = T>,
+        items: impl IntoIterator<Item = (N, T)>,
         mut work: impl FnMut(&mut App, T) -> Outcome,
     ) -> Outcome {
         let mut first = None;
-        for item in items {
+        for (about, item) in items {
             let outcome = work(self, item);
             // What was done is seen at once, and before the error that follows it.
             self.out.flush();
             if let Err(failure) = outcome {
-                first.get_or_insert(self.tell(&failure));
+                first.get_or_insert(self.tell(Some(about.as_ref()), &failure));
             }
         }
         first.map_or(Ok(()), |exit| Err(Failure::Told(exit)))
     }
 
-    /// Tells of a failure, and says what to do in terms of the root that is in use.
-    pub(crate) fn tell(&self, failure: &Failure) -> Exit {
-        tell(failure, &self.command())
+    /// Tells of a failure, and says what to do in terms of the root that is in use. `about` is the argument that has failed.
+    pub(crate) fn tell(&self, about: Option<&str>, failure: &Failure) -> Exit {
+        tell(failure, about, &self.command())
     }
 
     /// Ends the run.
     pub(crate) fn finish(self, outcome: Outcome) -> Exit {
         let command = self.command();
         let ends = [outcome, self.out.finish().map_err(Failure::Output)];
-        let exits = ends.map(|end| end.err().map(|failure| tell(&failure, &command)));
+        let exits = ends.map(|end| end.err().map(|failure| tell(&failure, None, &command)));
         exits.into_iter().flatten().next().unwrap_or(Exit::Done)
     }
-}
-
-/// For code that has no [`App`] at hand, such as another thread.
-pub(crate) fn note(text: &str) {
-    // Nobody is left to be told when standard error itself cannot be written.
-    let _ = writeln!(io::stderr(), "note: {}", visible(text));
 }

@@ -60,6 +60,11 @@ pub(crate) struct Models {
     pub(crate) models: Vec<String>,
 }
 
+/// Arguments, each as it was given and as it is used.
+pub(crate) fn named(args: &[String]) -> impl Iterator<Item = (&String, &String)> {
+    args.iter().map(|arg| (arg, arg))
+}
+
 /// Reads one of the library's words, and shows all of them in the help, each with what it means.
 pub(crate) fn word<T>(
     all: &[(T, &'static str)],

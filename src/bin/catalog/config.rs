@@ -11,6 +11,7 @@ use crate::args::Init;
 use crate::config_key::{KEYS, Key, KeyParser};
 use crate::failure::{Failure, Outcome};
 use crate::human;
+use crate::json::Line;
 
 /// Show and set the limits of the store, and what it may be fetched from
 ///
@@ -71,8 +72,11 @@ enum Value {
 }
 
 #[derive(Serialize)]
-struct Setting {
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(crate) struct Setting {
+    /// `max_bytes`, `min_free`, `sealed`, `allow_net` or `mirror.HOST`.
     key: String,
+    /// A number of bytes, a percentage such as `10%`, true, or a list; null if it is not set.
     value: Json,
 }
 
@@ -99,7 +103,7 @@ fn get(app: &mut App, key: Option<Key>) -> Outcome {
     for one in key.clone().map_or_else(all, |key| vec![key]) {
         let value = one.of(&config);
         if app.json() {
-            app.out.json(&one.setting(value.as_ref()));
+            app.out.json(&Line::Setting(one.setting(value.as_ref())));
         } else if key.is_none() {
             app.out.line(format!("{:10} {}", format!("{}:", one.name()), words(value.as_ref())));
         } else if let Some(value) = value {
@@ -126,7 +130,7 @@ fn set(app: &mut App, catalog: &catalog_core::FsCatalog, key: Key, value: Option
         },
     })?;
     let value = value.as_ref();
-    app.receipt(&key.setting(value), |_| format!("{} is {}", key.name(), words(value)).into_bytes());
+    app.receipt(Line::Setting(key.setting(value)), |_| format!("{} is {}", key.name(), words(value)).into_bytes());
     Ok(())
 }
 
@@ -139,7 +143,7 @@ impl Key {
             Key::AllowNet => return rules(value),
             Key::Mirror(host) => return mirrors(host, value),
         };
-        parsed.map_err(|how| Failure::Usage(format!("could not read {value:?} as {}: {how}", self.name())))
+        parsed.map_err(|how| Failure::usage(format!("could not read {value:?} as {}: {how}", self.name())))
     }
 
     fn of(&self, config: &Config) -> Option<Value> {
@@ -165,14 +169,14 @@ impl Key {
 
 fn rules(value: &str) -> Result<Value, Failure> {
     if Policy::default().allow_list(value)?.is_empty() {
-        return Err(Failure::Usage("could not set allow_net to nothing: `config unset allow_net` does that".into()));
+        return Err(Failure::usage("could not set allow_net to nothing: `config unset allow_net` does that"));
     }
     Ok(Value::List(listed(value)))
 }
 
 fn mirrors(host: &str, value: &str) -> Result<Value, Failure> {
     let urls = listed(value);
-    Sources::check_mirrors(host, &urls).map_err(|error| Failure::Usage(error.to_string()))?;
+    Sources::check_mirrors(host, &urls).map_err(|error| Failure::usage(error.to_string()))?;
     Ok(Value::List(urls))
 }
 

@@ -9,6 +9,7 @@ use serde::Serialize;
 use crate::advice::with_root;
 use crate::app::App;
 use crate::failure::{Failure, Outcome, with_hint};
+use crate::json;
 use crate::progress::Progress;
 
 /// How often what was repaired may bring to light something else that can be.
@@ -38,22 +39,28 @@ pub(crate) struct Args {
 }
 
 #[derive(Serialize)]
-struct Line {
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(crate) struct Line {
     #[serde(flatten)]
     finding: Finding,
     /// With --repair: `repaired`, `gone`, `failed`, `left`.
     #[serde(skip_serializing_if = "Option::is_none")]
     outcome: Option<&'static str>,
+    /// With --repair: what was done, or why it failed, for a person.
     #[serde(skip_serializing_if = "Option::is_none")]
     detail: Option<String>,
 }
 
 #[derive(Serialize)]
-struct Summary {
-    kind: &'static str,
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(crate) struct Summary {
+    /// Findings that are errors, and are left.
     errors: usize,
+    /// Findings that are warnings, and are left.
     warnings: usize,
+    /// Notes.
     notes: usize,
+    /// Findings that were repaired.
     repaired: usize,
 }
 
@@ -75,7 +82,7 @@ impl Args {
             progress.clear();
             match doctor.probe() {
                 Ok(notes) => found.extend(notes),
-                Err(error) => drop(app.tell(&error.into())),
+                Err(error) => drop(app.tell(None, &error.into())),
             }
         } else {
             found.iter().for_each(|finding| show(app, finding, None));
@@ -94,12 +101,12 @@ impl Args {
         let count = |wanted| tally.left.iter().filter(|(severity, _)| *severity == wanted).count();
         let (errors, warnings, notes) = (count(Severity::Error), count(Severity::Warning), count(Severity::Note));
         if errors + warnings + notes + tally.repaired > 0 {
-            let summary = Summary { kind: "summary", errors, warnings, notes, repaired: tally.repaired };
+            let summary = Summary { errors, warnings, notes, repaired: tally.repaired };
             let repaired = if tally.repaired > 0 { format!(", {} repaired", tally.repaired) } else { String::new() };
             let some = |count: usize, what| format!("{count} {what}{}", if count == 1 { "" } else { "s" });
             let [e, w, n] = [some(errors, "error"), some(warnings, "warning"), some(notes, "note")];
             let words = format!("{e}, {w}, {n}{repaired}");
-            print(app, &summary, words.into_bytes());
+            print(app, &json::Line::DoctorSummary(&summary), words.into_bytes());
         }
         if errors + warnings == 0 {
             app.note("nothing is wrong");
@@ -109,12 +116,12 @@ impl Args {
             false => format!("`{} doctor --repair` repairs what can be repaired", app.command()),
             true => "docs/recovery.md says what to do about what is left".to_owned(),
         };
-        let why = |what: &str| format!("could not vouch for the store at {root}: {what}; {next}");
+        let why = |what: &str| format!("could not vouch for the store at {root}: {what}");
         if errors > 0 {
-            return Err(Failure::Corrupt(why("content or index are not as they should be")));
+            return Err(Failure::corrupt(why("content or index are not as they should be")).with_hint(next));
         }
         match tally.left.iter().any(|(_, needs_attention)| *needs_attention) {
-            true => Err(Failure::Failed(why("something needs attention"))),
+            true => Err(Failure::failed(why("something needs attention")).with_hint(next)),
             false => Ok(()),
         }
     }
@@ -160,7 +167,7 @@ fn show(app: &mut App, finding: &Finding, outcome: Option<(&'static str, Option<
     finding.advice = with_root(&finding.advice, &app.command());
     let line = Line { finding, outcome, detail };
     let words = words(app, &line);
-    print(app, &line, words);
+    print(app, &json::Line::Finding(&line), words);
 }
 
 fn words(app: &App, line: &Line) -> Vec<u8> {
@@ -187,9 +194,9 @@ fn words(app: &App, line: &Line) -> Vec<u8> {
 }
 
 /// What doctor says is data, also with `--quiet`.
-fn print(app: &mut App, object: &impl Serialize, words: Vec<u8>) {
+fn print(app: &mut App, line: &json::Line<'_>, words: Vec<u8>) {
     match app.json() {
-        true => app.out.json(object),
+        true => app.out.json(line),
         false => app.out.line(words),
     }
 }

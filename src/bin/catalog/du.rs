@@ -8,6 +8,7 @@ use crate::advice::with_root;
 use crate::app::App;
 use crate::failure::Outcome;
 use crate::human;
+use crate::json::Line;
 
 /// Show what the models take on disk, and what storing them once saves
 ///
@@ -27,8 +28,10 @@ pub(crate) struct Args {
 /// What fits a screen with the sums above it and the prompt below.
 const ROWS: usize = 20;
 
+/// The sums of `du`, in bytes on disk but for `logical_bytes`.
 #[derive(Serialize)]
-struct Summary {
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(crate) struct Summary {
     logical_bytes: u64,
     physical_bytes: u64,
     shared_bytes: u64,
@@ -83,9 +86,9 @@ impl Args {
 
 fn print_json(app: &mut App, usage: &DiskUsage) {
     for entry in &usage.entries {
-        app.out.json(entry);
+        app.out.json(&Line::Usage(entry));
     }
-    app.out.json(&Summary {
+    app.out.json(&Line::UsageSummary(Summary {
         logical_bytes: usage.logical_bytes,
         physical_bytes: usage.physical_bytes,
         shared_bytes: usage.shared_bytes,
@@ -99,7 +102,7 @@ fn print_json(app: &mut App, usage: &DiskUsage) {
         unreferenced_bytes: usage.unreferenced_bytes,
         entries: usage.entries.len(),
         blobs: usage.blobs,
-    });
+    }));
 }
 
 fn print_numbers(app: &mut App, usage: &DiskUsage) {

@@ -1,13 +1,13 @@
 //! What went wrong with a verb, and the exit code that says so.
 
 use std::error::Error as StdError;
-use std::io::{self, Write as _};
+use std::io;
 use std::process::ExitCode;
 
 use catalog_core::Error;
 
 use crate::advice;
-use crate::text::visible;
+use crate::stderr;
 
 /// What a verb ends with. What it found or did is printed by then.
 pub(crate) type Outcome = Result<(), Failure>;
@@ -25,8 +25,28 @@ pub(crate) enum Exit {
     Refused = 6,
     Unreachable = 7,
     Denied = 8,
+    NoRoom = 9,
     /// As a shell says of SIGINT: 128 and its number.
     Cancelled = 130,
+}
+
+impl Exit {
+    /// The word for it in the JSON of an error.
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Exit::Done => "done",
+            Exit::Failed => "failed",
+            Exit::Usage => "usage",
+            Exit::NotFound => "not_found",
+            Exit::Corrupt => "corrupt",
+            Exit::Busy => "busy",
+            Exit::Refused => "refused",
+            Exit::Unreachable => "unreachable",
+            Exit::Denied => "denied",
+            Exit::NoRoom => "no_room",
+            Exit::Cancelled => "cancelled",
+        }
+    }
 }
 
 impl From<Exit> for ExitCode {
@@ -38,20 +58,49 @@ impl From<Exit> for ExitCode {
 /// Why a verb, or one of its arguments, was not done.
 #[derive(Debug)]
 pub(crate) enum Failure {
-    /// The library's answer.
+    /// The library's error.
     Library(Error),
-    /// Arguments that make no sense, or none together.
-    Usage(String),
-    /// What was named is not there.
-    NotFound(String),
-    /// What was asked for could be done only in part.
-    Failed(String),
-    /// Content is not what it should be.
-    Corrupt(String),
+    /// What the command itself has to say.
+    Stated { exit: Exit, message: String, hint: Option<String> },
     /// Standard output could not be written.
     Output(io::Error),
     /// Every failure was told when it came; the code is that of the first.
     Told(Exit),
+}
+
+/// What the command itself has to say, with nothing to do about it so far.
+impl Failure {
+    fn stated(exit: Exit, message: impl Into<String>) -> Self {
+        Failure::Stated { exit, message: message.into(), hint: None }
+    }
+
+    /// The arguments make no sense, or none together.
+    pub(crate) fn usage(message: impl Into<String>) -> Self {
+        Failure::stated(Exit::Usage, message)
+    }
+
+    /// What was named is not there.
+    pub(crate) fn not_found(message: impl Into<String>) -> Self {
+        Failure::stated(Exit::NotFound, message)
+    }
+
+    /// What was asked for was not done, or only in part.
+    pub(crate) fn failed(message: impl Into<String>) -> Self {
+        Failure::stated(Exit::Failed, message)
+    }
+
+    /// Content is not what it should be.
+    pub(crate) fn corrupt(message: impl Into<String>) -> Self {
+        Failure::stated(Exit::Corrupt, message)
+    }
+
+    /// What to do about it.
+    pub(crate) fn with_hint(mut self, text: impl Into<String>) -> Self {
+        if let Failure::Stated { hint, .. } = &mut self {
+            *hint = Some(text.into());
+        }
+        self
+    }
 }
 
 impl From<Error> for Failure {
@@ -71,46 +120,43 @@ impl Failure {
             Failure::Library(error) if error.is_unreachable() => Exit::Unreachable,
             Failure::Library(error) if error.is_denied() => Exit::Denied,
             Failure::Library(error) if error.is_cancelled() => Exit::Cancelled,
-            Failure::Library(_) | Failure::Output(_) | Failure::Failed(_) => Exit::Failed,
-            Failure::Usage(_) => Exit::Usage,
-            Failure::NotFound(_) => Exit::NotFound,
-            Failure::Corrupt(_) => Exit::Corrupt,
-            Failure::Told(exit) => *exit,
-        }
-    }
-
-    /// What is wrong, and what to do: `command` calls this command again for the same root.
-    fn message(&self, command: &str) -> Option<String> {
-        match self {
-            Failure::Library(error) => Some(with_hint(error, command)),
-            Failure::Usage(message)
-            | Failure::NotFound(message)
-            | Failure::Failed(message)
-            | Failure::Corrupt(message) => Some(message.clone()),
-            Failure::Output(error) => Some(format!(
-                "could not write to standard output: {error}; what was printed is not complete, what was done is done"
-            )),
-            Failure::Told(_) => None,
+            Failure::Library(error) if error.is_no_space() => Exit::NoRoom,
+            Failure::Library(_) | Failure::Output(_) => Exit::Failed,
+            Failure::Stated { exit, .. } | Failure::Told(exit) => *exit,
         }
     }
 }
 
-/// Tells of a failure in one line on standard error. `command` calls this command again for the same root.
-pub(crate) fn tell(failure: &Failure, command: &str) -> Exit {
-    if let Some(message) = failure.message(command) {
-        // Nobody is left to be told when standard error itself cannot be written.
-        let _ = writeln!(io::stderr(), "error: {}", visible(&message));
+/// Tells of a failure on standard error. `about` is the argument that has failed; `command` calls this command again for the
+/// same root.
+pub(crate) fn tell(failure: &Failure, about: Option<&str>, command: &str) -> Exit {
+    let exit = failure.exit();
+    let say = |message: &str, hint: Option<&str>| stderr::error(about, exit.word(), message, hint);
+    match failure {
+        Failure::Library(error) => say(&with_causes(error), hint_of(error, command).as_deref()),
+        Failure::Stated { message, hint, .. } => say(message, hint.as_deref()),
+        Failure::Output(error) => say(
+            &format!(
+                "could not write to standard output: {error}; what was printed is not complete, what was done is done"
+            ),
+            None,
+        ),
+        Failure::Told(_) => {}
     }
-    failure.exit()
+    exit
 }
 
 /// The error in words, and what to do about it.
 pub(crate) fn with_hint(error: &Error, command: &str) -> String {
     let words = with_causes(error);
-    match error.hint() {
-        Some(hint) => format!("{words}; {}", advice::words(&hint, command)),
+    match hint_of(error, command) {
+        Some(hint) => format!("{words}; {hint}"),
         None => words,
     }
+}
+
+fn hint_of(error: &Error, command: &str) -> Option<String> {
+    error.hint().map(|hint| advice::words(&hint, command))
 }
 
 /// The error's own words, and those of its causes that it has not said itself.
@@ -153,10 +199,10 @@ mod tests {
         assert_eq!(of(Exit::Denied), ["Net"; 6].join(" "));
         assert_eq!(of(Exit::Cancelled), "Cancelled");
         assert_eq!(of(Exit::Done), "");
-        let text = || "x".to_owned();
-        assert_eq!(Failure::Usage(text()).exit(), Exit::Usage);
-        assert_eq!(Failure::NotFound(text()).exit(), Exit::NotFound);
-        assert_eq!(Failure::Failed(text()).exit(), Exit::Failed);
+        assert_eq!(of(Exit::NoRoom), "NoRoom Io Io");
+        assert_eq!(Failure::usage("x").exit(), Exit::Usage);
+        assert_eq!(Failure::not_found("x").with_hint("y").exit(), Exit::NotFound);
+        assert_eq!(Failure::failed("x").exit(), Exit::Failed);
         assert_eq!(Failure::Output(io::ErrorKind::StorageFull.into()).exit(), Exit::Failed);
         assert_eq!(Failure::Told(Exit::Busy).exit(), Exit::Busy);
     }

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use catalog_core::{
-    ArtifactKind, FsCatalog, GcAction, GcKept, GcPlan, GcPolicy, GcReason, GcReport, GcStep, MinFree, Record,
-    VerificationOutcome, VerifyDepth, VerifyOptions,
+    ArtifactKind, FsCatalog, GcAction, GcFailure, GcKept, GcPlan, GcPolicy, GcReason, GcReport, GcStep, MinFree,
+    Record, VerificationOutcome, VerifyDepth, VerifyOptions,
 };
 use serde::Serialize;
 
@@ -13,6 +13,7 @@ use crate::amount;
 use crate::app::App;
 use crate::failure::{Failure, Outcome};
 use crate::human;
+use crate::json::Line;
 use crate::verify::{self, Listed};
 
 /// Free room: what nothing needs, and by policy what was not used for long
@@ -68,25 +69,41 @@ pub(crate) struct Args {
     check: bool,
 }
 
+/// The sums of `gc`. Numbers that are known only once it is done are null in a dry run.
 #[derive(Serialize)]
-struct Summary {
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(crate) struct Summary {
+    /// `summary`.
     action: &'static str,
+    /// Nothing was done; the sums are what would be.
     dry_run: bool,
+    /// Models that were evicted.
     entries: u64,
+    /// Blobs that were removed for good.
     blobs: Option<u64>,
+    /// Blobs that were put into the trash.
     trashed: Option<u64>,
+    /// Leftovers and views that were removed.
     leftovers: u64,
+    /// Files that were removed from quarantine.
     quarantined: u64,
+    /// Lock files that were removed.
     locks: Option<u64>,
+    /// Bytes of the evicted models, as engines saw them.
     logical_bytes: u64,
+    /// Bytes on disk that came free.
     physical_bytes: u64,
-    /// What the whole store shares, before; not in `used_bytes`.
+    /// What the whole store shares with files outside, before; not in `used_bytes`.
     shared_bytes: u64,
     /// The part of that which was removed and did not come free.
     removed_shared_bytes: Option<u64>,
+    /// What the store occupied, before.
     used_bytes: u64,
+    /// What is missing to what the policy asks for.
     shortfall_bytes: u64,
+    /// Steps that were not taken, because something came into use.
     skipped: u64,
+    /// Steps that failed.
     failed: u64,
 }
 
@@ -96,10 +113,10 @@ impl Args {
         app.note_unknown_room(&catalog);
         let plan = catalog.plan_gc(&self.policy(&catalog)?)?;
         for step in &plan.steps {
-            self.tell(app, step, |app| step_words(step, app));
+            self.tell(app, Line::GcStep(step), |app| step_words(step, app));
         }
         for kept in &plan.kept {
-            self.tell(app, kept, |app| kept_words(kept, app));
+            self.tell(app, Line::GcKept(kept), |app| kept_words(kept, app));
         }
         let report = if self.dry_run {
             expected(&catalog, &plan)?
@@ -116,7 +133,7 @@ impl Args {
         }
         let failed = tell_failures(app, &report);
         let summary = self.summary(&plan, &report);
-        self.tell(app, &summary, |_| summary.words(&plan).into_bytes());
+        self.tell(app, Line::GcSummary(&summary), |_| summary.words(&plan).into_bytes());
         let collected = failed.and_then(|()| match summary.shortfall_bytes {
             0 => Ok(()),
             missing => Err(self.shortfall(&catalog, missing, &app.command())),
@@ -139,12 +156,12 @@ impl Args {
     }
 
     /// A plan that is asked for is data; what is done is told unless `--quiet`.
-    fn tell(&self, app: &mut App, object: &impl Serialize, words: impl FnOnce(&App) -> Vec<u8>) {
+    fn tell(&self, app: &mut App, line: Line<'_>, words: impl FnOnce(&App) -> Vec<u8>) {
         if self.dry_run && !app.json() {
             let words = words(app);
             app.out.line(words);
         } else {
-            app.receipt(object, words);
+            app.receipt(line, words);
         }
     }
 
@@ -172,13 +189,13 @@ impl Args {
 
     fn shortfall(&self, catalog: &FsCatalog, missing: u64, command: &str) -> Failure {
         let verb = if self.dry_run { "would be" } else { "are" };
-        Failure::Failed(format!(
+        Failure::failed(format!(
             "could not free as much as is asked for at {}: {} {verb} missing, and what is left is pinned, leased, \
-             open, shared with files outside the store, or was used within the grace; `{command} unpin`, `{command} remove` and \
-             a shorter --grace give more",
+             open, shared with files outside the store, or was used within the grace",
             catalog.root().display(),
             human::exact_size(missing),
         ))
+        .with_hint(format!("`{command} unpin`, `{command} remove` and a shorter --grace give more"))
     }
 }
 
@@ -209,7 +226,13 @@ fn check_changed(app: &mut App, catalog: &FsCatalog) -> Outcome {
 
 /// Tells of each step that could not be done: the rest was.
 fn tell_failures(app: &mut App, report: &GcReport) -> Outcome {
-    app.each(&report.failed, |_, failure| Err(failure.error.clone().into()))
+    let about = |failure: &GcFailure| {
+        let action = failure.action.as_ref()?;
+        let digest = action.digest().map(ToString::to_string);
+        action.id().map(str::to_owned).or(digest).or_else(|| Some(action.path()?.to_string_lossy().into_owned()))
+    };
+    let failed = report.failed.iter().map(|failure| (about(failure).unwrap_or_default(), failure));
+    app.each(failed, |_, failure| Err(failure.error.clone().into()))
 }
 
 /// What executing the plan would report if nothing changed meanwhile, as far as a plan knows.

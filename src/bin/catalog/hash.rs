@@ -7,6 +7,7 @@ use catalog_core::{HashFunction, HashOptions, hash_files};
 
 use crate::app::App;
 use crate::failure::Outcome;
+use crate::json::Line;
 use crate::progress::Progress;
 
 /// Hash files, many at once, as sha256sum prints them
@@ -32,10 +33,11 @@ impl Args {
         let options = HashOptions::default().with_observer(progress.clone());
         let hashes = hash_files(&self.paths, function, &options);
         progress.clear();
-        app.each(hashes, |app, hash| {
+        let names = self.paths.iter().map(|path| path.to_string_lossy());
+        app.each(names.zip(hashes), |app, hash| {
             let hash = hash?;
             if app.json() {
-                app.out.json(&hash);
+                app.out.json(&Line::Hash(&hash));
             } else {
                 app.out.line(checksum_line(&hash.value.to_hex(), &hash.path));
             }

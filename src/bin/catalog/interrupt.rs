@@ -21,7 +21,7 @@ pub(crate) fn cancel_on_signal() -> Cancel {
                     let _ = emulate_default_handler(signal);
                 }
                 told.cancel();
-                crate::app::note("ending; what was done so far is kept. Again to end at once");
+                crate::stderr::note("ending; what was done so far is kept. Again to end at once");
             }
         };
         // Where no thread can be started, nobody is told of a signal: then the handlers go with `signals`.

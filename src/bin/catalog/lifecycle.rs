@@ -4,22 +4,29 @@ use catalog_core::{CatalogStore as _, LifecycleState};
 use serde::Serialize;
 
 use crate::app::App;
-use crate::args::{Models, find};
+use crate::args::{Models, find, named};
 use crate::failure::Outcome;
+use crate::json::Line;
 
+/// The JSON of `retire` and `activate`.
 #[derive(Serialize)]
-struct Changed<'a> {
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(crate) struct Changed<'a> {
+    /// The entry.
     id: &'a str,
+    /// The state that it has now.
     lifecycle: LifecycleState,
 }
 
 /// Gives each model the state, and says so with `done`.
 pub(crate) fn set(app: &mut App, targets: &Models, lifecycle: LifecycleState, done: &str) -> Outcome {
     let catalog = app.open_with_locks()?;
-    app.each(&targets.models, |app, model| {
+    app.each(named(&targets.models), |app, model| {
         let id = find(&catalog, model)?.entry.id;
         catalog.set_state(&id, lifecycle)?;
-        app.receipt(&Changed { id: &id, lifecycle }, |app| format!("{done} {}", app.out.shown(&id)).into_bytes());
+        app.receipt(Line::Lifecycle(Changed { id: &id, lifecycle }), |app| {
+            format!("{done} {}", app.out.shown(&id)).into_bytes()
+        });
         Ok(())
     })
 }

@@ -1,15 +1,13 @@
 //! `catalog list`: what is here.
 
-use std::borrow::Cow;
-
-use catalog_core::{ArtifactKind, Digest, LifecycleState, Record, TrustState};
+use catalog_core::{LifecycleState, Record};
 use comfy_table::{CellAlignment, ColumnConstraint, ContentArrangement, Table, Width};
-use serde::Serialize;
 
 use crate::app::App;
 use crate::args::word;
 use crate::failure::Outcome;
 use crate::human;
+use crate::json::Line;
 use crate::output::Output;
 
 /// List the models that are here
@@ -29,39 +27,6 @@ pub(crate) struct Args {
 const STATES: [(LifecycleState, &str); 2] =
     [(LifecycleState::Active, "In use or ready for use"), (LifecycleState::Retired, "On their way out")];
 
-/// What JSON says of a model here; `show` says more.
-#[derive(Serialize)]
-struct Listed<'a> {
-    id: &'a str,
-    digest: Option<Digest>,
-    local_path: Cow<'a, str>,
-    size: u64,
-    lifecycle: LifecycleState,
-    trust: TrustState,
-    last_verified_ms: Option<u64>,
-    last_used_ms: Option<u64>,
-    damaged: bool,
-    kind: ArtifactKind,
-}
-
-impl<'a> From<&'a Record> for Listed<'a> {
-    fn from(record: &'a Record) -> Self {
-        let entry = &record.entry;
-        Listed {
-            id: &entry.id,
-            digest: entry.digest,
-            local_path: entry.local_path.to_string_lossy(),
-            size: record.size_bytes,
-            lifecycle: entry.lifecycle,
-            trust: record.trust,
-            last_verified_ms: entry.last_verified_ms,
-            last_used_ms: record.last_used_ms,
-            damaged: record.damaged_ms.is_some(),
-            kind: record.kind,
-        }
-    }
-}
-
 impl Args {
     pub(crate) fn run(self, app: &mut App) -> Outcome {
         let catalog = app.open()?;
@@ -70,7 +35,7 @@ impl Args {
         records.retain(|record| self.state.is_none_or(|state| record.entry.lifecycle == state));
         if app.json() {
             for record in &records {
-                app.out.json(&Listed::from(record));
+                app.out.json(&Line::from(record));
             }
         } else if !records.is_empty() {
             let table = table(&records, &app.out);

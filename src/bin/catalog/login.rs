@@ -8,6 +8,7 @@ use serde::Serialize;
 use crate::app::App;
 use crate::failure::{Failure, Outcome};
 use crate::interrupt::cancel_on_signal;
+use crate::json::Line;
 use crate::net::Net;
 
 /// No password or token is that long.
@@ -43,9 +44,13 @@ pub(crate) struct Args {
 
 /// What was done.
 #[derive(Serialize)]
-struct Done<'a> {
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(crate) struct Done<'a> {
+    /// The registry, or the part of one.
     registry: String,
+    /// The user.
     user: &'a str,
+    /// The file that has the login.
     path: String,
     /// The registry has said that it takes the login.
     checked: bool,
@@ -59,12 +64,12 @@ impl Args {
             (Some(user), _) => user.clone(),
             (None, Some(user)) => user.to_owned(),
             (None, None) => {
-                return Err(Failure::Usage(format!("nobody is logged in to {place}: name the user with -u")));
+                return Err(Failure::usage(format!("nobody is logged in to {place}: name the user with -u")));
             }
         };
         // What stands before the first colon is the user.
         if user.is_empty() || user.contains(':') || user.contains(char::is_control) {
-            return Err(Failure::Usage(format!("could not use {user:?} as a user of a registry")));
+            return Err(Failure::usage(format!("could not use {user:?} as a user of a registry")));
         }
         let password = self.password(&user)?;
         let checked = if self.net.is_offline() {
@@ -85,13 +90,15 @@ impl Args {
         }
         let path = logins.path().display().to_string();
         let words = format!("logged in to {place} as {user}, in {path}");
-        app.receipt(&Done { registry: place.to_string(), user: &user, path, checked }, |_| words.into_bytes());
+        app.receipt(Line::Login(Done { registry: place.to_string(), user: &user, path, checked }), |_| {
+            words.into_bytes()
+        });
         Ok(())
     }
 
     fn password(&self, user: &str) -> Result<String, Failure> {
         let fail = |why: &str| {
-            Failure::Usage(format!(
+            Failure::usage(format!(
                 "could not read the password: {why}; give it on standard input, as in `printf %s \"$TOKEN\" | catalog login {} -u \
                  {user} --password-stdin`",
                 self.place

@@ -5,6 +5,7 @@ use serde::Serialize;
 
 use crate::app::App;
 use crate::failure::Outcome;
+use crate::json::Line;
 
 /// Take the login for a registry away
 ///
@@ -22,8 +23,11 @@ pub(crate) struct Args {
 
 /// What was done.
 #[derive(Serialize)]
-struct Done {
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(crate) struct Done {
+    /// The registry, or the part of one.
     registry: String,
+    /// The file that had the login.
     path: String,
     /// There was a login.
     removed: bool,
@@ -43,7 +47,7 @@ impl Args {
             true => format!("logged out of {place}, in {path}"),
             false => format!("{path} had no login for {place}"),
         };
-        app.receipt(&Done { registry: place.to_string(), path, removed }, |_| words.into_bytes());
+        app.receipt(Line::Logout(Done { registry: place.to_string(), path, removed }), |_| words.into_bytes());
         Ok(())
     }
 }

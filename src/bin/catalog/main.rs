@@ -15,9 +15,11 @@ mod gc;
 mod hash;
 mod human;
 mod interrupt;
+mod json;
 mod lease;
 mod lifecycle;
 mod list;
+mod log;
 mod login;
 mod logout;
 mod man;
@@ -28,12 +30,14 @@ mod path;
 mod pin;
 mod pins;
 mod progress;
+mod progress_lines;
 mod push;
 mod remove;
 mod repair;
 mod retire;
 mod show;
 mod stage;
+mod stderr;
 mod text;
 mod unpin;
 mod verify;
@@ -147,11 +151,18 @@ fn main() -> ExitCode {
 
 /// Prints what clap has to say: the help or the version that was asked for, or what is wrong with the arguments.
 fn print_clap_answer(answer: &clap::Error) -> Exit {
+    // Where no arguments were understood, nobody else has looked for it.
+    if answer.use_stderr() && std::env::args_os().any(|arg| arg == "--json") {
+        stderr::use_json();
+        let text = answer.to_string();
+        let message = text.split("\n\n").next().unwrap_or_default().trim_start_matches("error: ");
+        return tell(&Failure::usage(message.replace('\n', " ")), None, NAME);
+    }
     // Standard output keeps what follows its last line break until it is flushed, and at exit nobody hears of an error.
     let printed = answer.print().and_then(|()| io::stdout().flush());
     match printed {
         _ if answer.use_stderr() => Exit::Usage,
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => tell(&Failure::Output(error), NAME),
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => tell(&Failure::Output(error), None, NAME),
         _ => Exit::Done,
     }
 }

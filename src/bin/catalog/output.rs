@@ -4,8 +4,7 @@ use std::borrow::Cow;
 use std::io::{self, BufWriter, IsTerminal as _, StdoutLock, Write};
 use std::path::Path;
 
-use serde::Serialize;
-
+use crate::json::Line;
 use crate::text::visible;
 
 /// Buffered lines to standard output.
@@ -56,9 +55,9 @@ impl<W: Write> Output<W> {
     }
 
     /// Writes one object on one line.
-    pub(crate) fn json(&mut self, object: &impl Serialize) {
+    pub(crate) fn json(&mut self, line: &Line<'_>) {
         self.attempt(|writer| {
-            serde_json::to_writer(&mut *writer, object)?;
+            serde_json::to_writer(&mut *writer, line)?;
             writer.write_all(b"\n")
         });
     }
@@ -110,7 +109,7 @@ mod tests {
         let mut out = Output::new(Failing(kind), false);
         out.line("a line");
         out.flush();
-        out.json(&"another");
+        out.json(&Line::Note(crate::json::Note { message: "another" }));
         out.finish()
     }
 

@@ -3,8 +3,10 @@
 use catalog_core::{PartialInfo, PartialState};
 
 use crate::app::App;
+use crate::args::named;
 use crate::failure::{Failure, Outcome};
 use crate::human;
+use crate::json::Line;
 
 /// List what interrupted copies and fetches have left, and remove it
 ///
@@ -25,28 +27,29 @@ impl Args {
         let catalog = app.open()?;
         let partials = catalog.partials()?;
         let Some(keys) = self.remove else { return list(app, &partials) };
-        let (named, chosen): (bool, Vec<String>) = match keys.as_slice() {
+        let (is_named, chosen): (bool, Vec<String>) = match keys.as_slice() {
             [] => {
                 let dead = partials.iter().filter(|partial| partial.state == PartialState::Dead);
                 (false, dead.map(|partial| partial.key.clone()).collect())
             }
             keys => (true, keys.to_vec()),
         };
-        app.each(chosen, |app, key| {
-            let Some(partial) = partials.iter().find(|partial| partial.key == key) else {
-                return Err(Failure::NotFound(format!(
+        app.each(named(&chosen), |app, key| {
+            let Some(partial) = partials.iter().find(|partial| partial.key == *key) else {
+                return Err(Failure::not_found(format!(
                     "could not remove the partial {key:?}: there is none of this key"
                 )));
             };
-            match catalog.remove_partial(&key)? {
+            match catalog.remove_partial(key)? {
                 Some(bytes) => {
                     let words = || format!("removed {}: {} freed", name(partial), human::size(bytes)).into_bytes();
-                    app.receipt(&Removed { key: &key, disk_bytes: bytes }, |_| words());
+                    app.receipt(Line::PartialRemoved(Removed { key, disk_bytes: bytes }), |_| words());
                     Ok(())
                 }
-                None if named => Err(Failure::Failed(format!(
-                    "could not remove the partial {key}: a process works on it; end that first"
-                ))),
+                None if is_named => {
+                    Err(Failure::failed(format!("could not remove the partial {key}: a process works on it"))
+                        .with_hint("end that process first"))
+                }
                 None => Ok(()),
             }
         })
@@ -54,8 +57,11 @@ impl Args {
 }
 
 #[derive(serde::Serialize)]
-struct Removed<'a> {
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(crate) struct Removed<'a> {
+    /// Its name in `partials/`.
     key: &'a str,
+    /// Bytes on disk that came free.
     disk_bytes: u64,
 }
 
@@ -65,7 +71,7 @@ fn name(partial: &PartialInfo) -> String {
 
 fn list(app: &mut App, partials: &[PartialInfo]) -> Outcome {
     if app.json() {
-        partials.iter().for_each(|partial| app.out.json(partial));
+        partials.iter().for_each(|partial| app.out.json(&Line::Partial(partial)));
         return Ok(());
     }
     if partials.is_empty() {

@@ -5,6 +5,7 @@ use catalog_core::{CatalogEntry, Key, LifecycleState, ResolvedModel};
 use crate::app::App;
 use crate::args::{OneModel, Unchecked};
 use crate::failure::Outcome;
+use crate::json::Line;
 use crate::text::shell_word;
 
 /// Print the path of a model, and nothing else
@@ -40,7 +41,7 @@ pub(crate) fn print(app: &mut App, entry: &CatalogEntry) {
         app.note(&format!("{} is retired; `{command} activate {id}` takes that back", entry.id));
     }
     if app.json() {
-        app.out.json(&ResolvedModel { id: entry.id.clone(), local_path: entry.local_path.clone() });
+        app.out.json(&Line::Path(&ResolvedModel { id: entry.id.clone(), local_path: entry.local_path.clone() }));
     } else {
         app.out.line(entry.local_path.as_os_str().as_encoded_bytes());
     }

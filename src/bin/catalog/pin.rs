@@ -6,8 +6,9 @@ use catalog_core::{Key, Record};
 
 use crate::amount;
 use crate::app::App;
-use crate::args::Models;
+use crate::args::{Models, named};
 use crate::failure::Outcome;
+use crate::json::Line;
 use crate::pins::{Pinned, lasts};
 
 /// Keep models, whatever `gc` is asked for
@@ -34,9 +35,9 @@ pub(crate) struct Args {
 impl Args {
     pub(crate) fn run(self, app: &mut App) -> Outcome {
         let catalog = app.open_with_locks()?;
-        app.each(&self.targets.models, |app, model| {
+        app.each(named(&self.targets.models), |app, model| {
             let record = catalog.pin(Key::typed(model), &self.name, self.lifetime)?;
-            app.receipt(&Pinned::from(&record), |app| self.words(&record, app));
+            app.receipt(Line::Pins(Pinned::from(&record)), |app| self.words(&record, app));
             Ok(())
         })
     }

@@ -10,8 +10,11 @@ use crate::human;
 
 /// The JSON of `pin` and `unpin`.
 #[derive(Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub(crate) struct Pinned<'a> {
+    /// The entry.
     id: &'a str,
+    /// Its pins, by name.
     pins: &'a BTreeMap<String, Pin>,
 }
 

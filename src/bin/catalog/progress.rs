@@ -7,8 +7,10 @@ use std::time::{Duration, Instant};
 use catalog_core::{Event, Observer};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use crate::app::{self, App};
+use crate::app::App;
 use crate::human;
+use crate::progress_lines::ProgressLines;
+use crate::stderr;
 use crate::text::visible;
 
 // Work that is over sooner than somebody can read a bar shows none.
@@ -35,6 +37,7 @@ pub(crate) struct Progress {
     wants_notes: bool,
     /// Nobody has asked for this work: content has to be read before it is given out.
     is_check: bool,
+    lines: Option<ProgressLines>,
 }
 
 impl Progress {
@@ -50,6 +53,7 @@ impl Progress {
             may_note: AtomicBool::new(app.wants_notes()),
             wants_notes: app.wants_notes(),
             is_check: false,
+            lines: app.wants_progress_lines().then(ProgressLines::new),
         }
     }
 
@@ -61,7 +65,7 @@ impl Progress {
     fn note_check(&self, what: &str, bytes_total: u64) {
         if self.is_check && bytes_total >= LITTLE_BYTES && self.may_note.swap(false, Ordering::Relaxed) {
             let size = human::size(bytes_total);
-            app::note(&format!("{what} is not known to be as it was checked last; reading {size} to check it now"));
+            stderr::note(&format!("{what} is not known to be as it was checked last; reading {size} to check it now"));
         }
     }
 
@@ -90,7 +94,7 @@ impl Progress {
     fn note_waiting(&self, what: &str) {
         let since = self.waiting_since.get_or_init(Instant::now);
         if since.elapsed() >= PATIENCE && self.may_note.swap(false, Ordering::Relaxed) {
-            app::note(&format!("waiting for another process that stages {what}; --wait limits that"));
+            stderr::note(&format!("waiting for another process that stages {what}; --wait limits that"));
         }
     }
 
@@ -120,7 +124,10 @@ impl Progress {
 impl Observer for Progress {
     fn on(&self, event: &Event<'_>) {
         if let Some(text) = note_of(event).filter(|_| self.wants_notes) {
-            self.suspend(|| app::note(&text));
+            self.suspend(|| stderr::note(&text));
+        }
+        if let Some(lines) = &self.lines {
+            return lines.on(event);
         }
         if !self.wanted {
             match event {

@@ -9,6 +9,7 @@ use crate::args::find;
 use crate::failure::{Failure, Outcome};
 use crate::human;
 use crate::interrupt::cancel_on_signal;
+use crate::json::Line;
 use crate::net::Net;
 use crate::progress::Progress;
 
@@ -80,14 +81,14 @@ impl Args {
         for model in models {
             match find(&catalog, model) {
                 Ok(record) => ids.push(record.entry.id),
-                Err(error) => drop(first.get_or_insert(app.tell(&error.into()))),
+                Err(error) => drop(first.get_or_insert(app.tell(Some(model), &error.into()))),
             }
         }
         let mut tell = |result: catalog_core::Result<PushReceipt>| {
             progress.clear();
             match result {
-                Ok(receipt) => app.receipt(&receipt, |app| words(&receipt, app)),
-                Err(error) => drop(first.get_or_insert(app.tell(&error.into()))),
+                Ok(receipt) => app.receipt(Line::Pushed(&receipt), |app| words(&receipt, app)),
+                Err(error) => drop(first.get_or_insert(app.tell(None, &error.into()))),
             }
             app.out.flush();
         };
@@ -100,7 +101,7 @@ impl Args {
 }
 
 fn usage(text: &str) -> Failure {
-    Failure::Usage(text.to_owned())
+    Failure::usage(text.to_owned())
 }
 
 fn words(receipt: &PushReceipt, app: &App) -> Vec<u8> {

@@ -3,9 +3,10 @@
 use catalog_core::{Error, Key, RemoveOptions, RemoveReceipt};
 
 use crate::app::App;
-use crate::args::Models;
+use crate::args::{Models, named};
 use crate::failure::Outcome;
 use crate::human;
+use crate::json::Line;
 
 /// Remove models, and free what only they needed
 ///
@@ -31,10 +32,10 @@ impl Args {
     pub(crate) fn run(self, app: &mut App) -> Outcome {
         let catalog = app.open_with_locks()?;
         let options = RemoveOptions::default().with_force(self.force).with_dry_run(self.dry_run);
-        app.each(&self.targets.models, |app, model| {
+        app.each(named(&self.targets.models), |app, model| {
             let receipt = catalog.remove_with(Key::typed(model), &options)?;
             let receipt = receipt.ok_or_else(|| Error::not_found(model, catalog.root()))?;
-            app.receipt(&receipt, |app| words(&receipt, app));
+            app.receipt(Line::Removed(&receipt), |app| words(&receipt, app));
             Ok(())
         })
     }

@@ -10,6 +10,7 @@ use crate::args::OneModel;
 use crate::failure::Outcome;
 use crate::human;
 use crate::interrupt::cancel_on_signal;
+use crate::json::Line;
 use crate::net::Net;
 use crate::progress::Progress;
 
@@ -58,7 +59,7 @@ impl Args {
         if report.quarantined > 0 {
             app.note(&format!("{} other files that stood in the model's place are in quarantine", report.quarantined));
         }
-        app.receipt(&report, |app| {
+        app.receipt(Line::Repaired(&report), |app| {
             let id = app.out.shown(&report.id);
             let others: Vec<String> = report
                 .shown

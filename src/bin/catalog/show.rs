@@ -8,6 +8,7 @@ use crate::app::App;
 use crate::args::{OneModel, find};
 use crate::failure::Outcome;
 use crate::human;
+use crate::json::Line;
 use crate::pins::lasts;
 
 /// Show everything that is known of a model
@@ -26,7 +27,7 @@ impl Args {
     pub(crate) fn run(self, app: &mut App) -> Outcome {
         let record = find(&app.open()?, &self.target.model)?;
         if app.json() {
-            app.out.json(&record);
+            app.out.json(&Line::from(&record));
             return Ok(());
         }
         let lines = lines(&record);

@@ -103,7 +103,8 @@ impl Args {
         progress.clear();
 
         let mut receipts = receipts.into_iter();
-        app.each(parsed, |app, parsed| {
+        let names = self.refs.iter().map(|text| text.to_string_lossy());
+        app.each(names.zip(parsed), |app, parsed| {
             parsed?;
             let receipt = receipts.next().expect("stage_many answers for each item")?;
             app.receipt(&receipt, |app| words(&receipt, app));
@@ -115,7 +116,7 @@ impl Args {
     fn check_that_options_fit_the_refs(&self) -> Outcome {
         for (option, is_given) in [("--id", self.id.is_some()), ("--digest", self.digest.is_some())] {
             if is_given && self.refs.len() > 1 {
-                return Err(Failure::Usage(format!(
+                return Err(Failure::usage(format!(
                     "could not use {option} for {} references: it belongs to one; stage them one at a time",
                     self.refs.len()
                 )));
@@ -153,9 +154,9 @@ fn parse(text: &OsStr) -> catalog_core::Result<ModelRef> {
 fn told_of_unmoved(app: &App, receipt: &StageReceipt) -> Outcome {
     let failures = receipt.unmoved.iter().map(|source| {
         let path = source.path.display();
-        Failure::Failed(format!("could not remove {path}: {}; its bytes are staged as {:?}", source.reason, receipt.id))
+        Failure::failed(format!("could not remove {path}: {}; its bytes are staged as {:?}", source.reason, receipt.id))
     });
-    let exits: Vec<_> = failures.map(|failure| app.tell(&failure)).collect();
+    let exits: Vec<_> = failures.map(|failure| app.tell(Some(&receipt.id), &failure)).collect();
     exits.into_iter().next().map_or(Ok(()), |exit| Err(Failure::Told(exit)))
 }
 

@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use catalog_core::{Pin, Record};
 
 use crate::app::App;
-use crate::args::{Models, find};
+use crate::args::{Models, find, named};
 use crate::failure::Outcome;
+use crate::json::Line;
 use crate::pins::{Pinned, holds};
 
 /// Take pins away, so that `gc` may take the models again
@@ -27,10 +28,10 @@ pub(crate) struct Args {
 impl Args {
     pub(crate) fn run(self, app: &mut App) -> Outcome {
         let catalog = app.open_with_locks()?;
-        app.each(&self.targets.models, |app, model| {
+        app.each(named(&self.targets.models), |app, model| {
             let before = find(&catalog, model)?;
             let record = catalog.unpin(&before.entry.id, self.name.as_deref())?;
-            app.receipt(&Pinned::from(&record), |app| words(&before.pins, &record, app));
+            app.receipt(Line::Pins(Pinned::from(&record)), |app| words(&before.pins, &record, app));
             Ok(())
         })
     }

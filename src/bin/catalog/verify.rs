@@ -11,7 +11,9 @@ use crate::args::find;
 use crate::failure::{Exit, Failure, Outcome};
 use crate::human;
 use crate::interrupt::cancel_on_signal;
+use crate::json::Line;
 use crate::progress::Progress;
+use crate::text::shell_word;
 
 /// Check that the content of models is what was staged
 ///
@@ -57,7 +59,7 @@ impl Args {
         for model in &self.models {
             match find(&catalog, model) {
                 Ok(record) => ids.push(record.entry.id),
-                Err(error) => drop(first.get_or_insert(app.tell(&error.into()))),
+                Err(error) => drop(first.get_or_insert(app.tell(Some(model), &error.into()))),
             }
         }
         let options = VerifyOptions::default()
@@ -129,29 +131,27 @@ pub(crate) fn check(
 
 /// Prints what was found of one model, and says what is wrong. Returns how much was read.
 fn show(app: &mut App, answer: catalog_core::Result<VerifyReport>, quick: bool) -> Result<u64, Exit> {
-    let report = answer.map_err(|error| app.tell(&error.into()))?;
+    let report = answer.map_err(|error| app.tell(None, &error.into()))?;
     let id = app.out.shown(&report.id).into_owned();
-    app.receipt(&report, |_| {
+    app.receipt(Line::Verified(&report), |_| {
         let digest = report.digest.as_ref().map(human::short_digest).unwrap_or_default();
         format!("{}  {id}  {digest}", report.outcome.as_str()).into_bytes()
     });
     app.out.flush();
-    let (command, reason) = (app.command(), report.outcome.reason());
+    let (command, reason, word) = (app.command(), report.outcome.reason(), shell_word(&report.id));
     match &report.outcome {
         VerificationOutcome::Pass { .. } => Ok(report.bytes_read),
-        VerificationOutcome::Warn { .. } if quick => Err(app.tell(&Failure::Failed(format!(
-            "could not vouch for {:?}: {reason}: `{command} verify {}`",
-            report.id,
-            crate::text::shell_word(&report.id)
-        )))),
+        VerificationOutcome::Warn { .. } if quick => {
+            let failure = Failure::failed(format!("could not vouch for {:?}: {reason}", report.id));
+            Err(app.tell(Some(&report.id), &failure.with_hint(format!("`{command} verify {word}` reads it"))))
+        }
         VerificationOutcome::Warn { .. } => {
             app.note(&format!("{}: {reason}", report.id));
             Ok(report.bytes_read)
         }
-        VerificationOutcome::Fail { .. } => Err(app.tell(&Failure::Corrupt(format!(
-            "could not verify {:?}: {reason}; `{command} repair {}` repairs it",
-            report.id,
-            crate::text::shell_word(&report.id)
-        )))),
+        VerificationOutcome::Fail { .. } => {
+            let failure = Failure::corrupt(format!("could not verify {:?}: {reason}", report.id));
+            Err(app.tell(Some(&report.id), &failure.with_hint(format!("`{command} repair {word}` repairs it"))))
+        }
     }
 }

@@ -19,6 +19,7 @@ use crate::sum::SumBytes;
 
 /// Whether a process works on an unfinished copy or fetch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
 pub enum PartialState {
@@ -32,6 +33,7 @@ pub enum PartialState {
 
 /// What an interrupted copy or fetch has left, or one that goes on.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct PartialInfo {
     /// Its name in `partials/`.

@@ -51,10 +51,11 @@ class Ended:
 
     def unclean(self):
         """Why this is no clean failure: one line that says what went wrong, and an exit code of the contract."""
-        errors = [line for line in self.err.splitlines() if not line.startswith("note: ")]
-        if self.code not in (1, 3, 4, 5, 7) or not errors:
+        notes = ("note: ", '{"type":"note",')
+        errors = [line for line in self.err.splitlines() if not line.startswith(notes)]
+        if self.code not in (1, 3, 4, 5, 7, 9) or not errors:
             return f"exit code {self.code}, stderr {self.err.strip()!r}"
-        if any(not line.startswith("error: ") for line in errors):
+        if any(not line.startswith(("error: ", '{"type":"error",')) for line in errors):
             return f"not lines of errors: {self.err.strip()!r}"
         return None
 

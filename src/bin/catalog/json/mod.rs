@@ -1,0 +1,121 @@
+//! What is printed with `--json`: each line is one of these, and says in `type` which.
+//!
+//! `docs/json.md` and `docs/json.schema.json` are made from these types, and a test holds them to each other.
+
+use catalog_core::{
+    EntryUsage, FileHash, GcKept, GcStep, PartialInfo, PushReceipt, Record, RemoveReceipt, RepairReport, ResolvedModel,
+    StageReceipt, VerifyReport,
+};
+use serde::Serialize;
+
+use crate::{config, doctor, du, gc, lifecycle, login, logout, partials, pins, progress_lines};
+
+/// One line.
+#[derive(Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub(crate) enum Line<'a> {
+    /// `stage`: what staging did.
+    Staged(Sized<&'a StageReceipt>),
+    /// `path` and `lease`: where a model is.
+    Path(&'a ResolvedModel),
+    /// `list` and `show`: everything that is known of a model.
+    Model(Sized<&'a Record>),
+    /// `retire` and `activate`: the state that a model has.
+    Lifecycle(lifecycle::Changed<'a>),
+    /// `remove`: what was removed, or would be.
+    Removed(&'a RemoveReceipt),
+    /// `verify`: what checking a model found.
+    Verified(&'a VerifyReport),
+    /// `repair`: what a repair did.
+    Repaired(&'a RepairReport),
+    /// `push`: what was sent.
+    Pushed(&'a PushReceipt),
+    /// `pin` and `unpin`: the pins that a model has.
+    Pins(pins::Pinned<'a>),
+    /// `gc`: a step of a collection.
+    GcStep(&'a GcStep),
+    /// `gc`: a model that the policy would have taken, and that stays.
+    GcKept(&'a GcKept),
+    /// `gc`: the sums, last.
+    GcSummary(&'a gc::Summary),
+    /// `du`: what a model takes.
+    Usage(&'a EntryUsage),
+    /// `du`: the sums, last.
+    UsageSummary(du::Summary),
+    /// `partials`: what an interrupted copy or fetch has left.
+    Partial(&'a PartialInfo),
+    /// `partials --remove`: what was removed.
+    PartialRemoved(partials::Removed<'a>),
+    /// `config`: a setting.
+    Setting(config::Setting),
+    /// `login`: the login that was written.
+    Login(login::Done<'a>),
+    /// `logout`: the login that was taken away.
+    Logout(logout::Done),
+    /// `doctor`: a finding.
+    Finding(&'a doctor::Line),
+    /// `doctor`: the sums, last.
+    DoctorSummary(&'a doctor::Summary),
+    /// `hash`: the hash of a file.
+    Hash(&'a FileHash),
+    /// On standard error: a verb, or one of its arguments, that was not done.
+    Error(ErrorLine<'a>),
+    /// On standard error: something that is good to know and no error.
+    Note(Note<'a>),
+    /// On standard error, with `--progress json`: how far long work has come, once a second.
+    Progress(progress_lines::Line<'a>),
+}
+
+/// An object whose size is also there as `size`.
+#[derive(Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(crate) struct Sized<T> {
+    #[serde(flatten)]
+    object: T,
+    /// The same as `size_bytes`; scripts of the first version read this name.
+    size: u64,
+}
+
+impl<'a> From<&'a Record> for Line<'a> {
+    fn from(record: &'a Record) -> Self {
+        Line::Model(Sized { object: record, size: record.size_bytes })
+    }
+}
+
+impl<'a> From<&'a StageReceipt> for Line<'a> {
+    fn from(receipt: &'a StageReceipt) -> Self {
+        Line::Staged(Sized { object: receipt, size: receipt.size_bytes })
+    }
+}
+
+#[derive(Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(crate) struct ErrorLine<'a> {
+    /// The argument that it is about, as it was given; null if it is about none alone.
+    pub(crate) id: Option<&'a str>,
+    pub(crate) error: ErrorInfo<'a>,
+}
+
+/// What is wrong.
+#[derive(Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(crate) struct ErrorInfo<'a> {
+    /// The word for the exit code: `failed`, `usage`, `not_found`, `corrupt`, `busy`, `refused`, `unreachable`, `denied`,
+    /// `no_room` or `cancelled`.
+    pub(crate) kind: &'static str,
+    /// What was being done, to what, and why it failed, for a person.
+    pub(crate) message: &'a str,
+    /// What to do about it, for a person; null if nothing is known.
+    pub(crate) hint: Option<&'a str>,
+}
+
+#[derive(Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(crate) struct Note<'a> {
+    /// For a person.
+    pub(crate) message: &'a str,
+}
+
+#[cfg(test)]
+mod schema;
