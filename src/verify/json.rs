@@ -1,4 +1,4 @@
-//! A report as JSON: one list of what is damaged.
+//! A report as JSON: one list of all damage.
 
 use std::ops::Range;
 
@@ -8,13 +8,13 @@ use serde::{Serialize, Serializer};
 use super::{BadFile, VerifyReport};
 use crate::digest::Digest;
 
-/// A part of a file that is not what it should be.
+/// A damaged part of a file.
 #[derive(Serialize)]
 struct BadRange<'a> {
-    /// The file of a tree that has it.
+    /// The path of the damaged file, if the entry is a tree.
     #[serde(skip_serializing_if = "str::is_empty")]
     path: &'a str,
-    /// The blob of a document that is needed and has it: no range of the content.
+    /// The damaged blob, if it is a needed document: the range is then not one of the content.
     #[serde(skip_serializing_if = "Option::is_none")]
     needs: Option<&'a Digest>,
     #[serde(flatten)]
