@@ -29,7 +29,7 @@ impl Look<'_> {
         let policy = GcPolicy { grace: std::time::Duration::ZERO, ..GcPolicy::default() };
         let plan = match plan_gc(self.store, &policy) {
             Ok(plan) => plan,
-            // The record or shard was damaged in the meantime: the next run finds that.
+            // The record or the shard was damaged in the meantime: the next run finds that.
             Err(error) if error.is_corrupt() => return,
             Err(error) => {
                 let finding = self.not_examined(Path::new(""), known, &error);

@@ -61,7 +61,7 @@ impl std::fmt::Debug for Doctor {
 enum Stillness {
     /// None can, while this lock is held.
     Held(#[expect(dead_code, reason = "held for its drop")] Lock),
-    /// There are no locks to tell.
+    /// Without working locks, nothing tells.
     Unknown,
     /// Some process holds the store lock all the time.
     Busy,

@@ -128,7 +128,7 @@ pub enum NetError {
         /// The id by which the server's operators can find this request.
         request_id: Option<String>,
     },
-    /// The server responded with another error status.
+    /// The server responded with a status that none of the other variants covers.
     #[error("the server says {status}{}{}", text(": ", reason), place(&None, request_id))]
     #[non_exhaustive]
     Status {

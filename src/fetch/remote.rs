@@ -21,7 +21,7 @@ pub(crate) trait Resolver: fmt::Debug + Send + Sync {
     /// server has to be asked.
     fn fixed(&self, reference: &ModelRef) -> Option<String>;
 
-    /// Returns the reference, fixed to a version that it was pinned to.
+    /// Returns the reference fixed to the version that it was pinned to.
     fn at(&self, reference: &ModelRef, pinned: &str) -> ModelRef;
 
     /// Asks only which version a reference stands for now. Returns `None` if only [`resolve`](Resolver::resolve) can

@@ -1,9 +1,8 @@
-//! Garbage collection: gathers facts, makes a plan from them and a policy, and executes it by a sweep.
+//! Garbage collection: gathers facts, makes a plan from them and a policy, and executes it in a sweep.
 //!
 //! `gather` reads the disk; `make_plan` decides from facts alone, without I/O; `execute` works down the plan under the
 //! store lock, and checks before each step whether it is still right. `room` does the same before bytes are ingested,
-//! and `remove` does it for one entry. The sweep itself, with its locks and roots, belongs to the store:
-//! `store/sweep.rs`.
+//! and `remove` for one entry. The sweep itself, with its locks and roots, belongs to the store: `store/sweep.rs`.
 
 mod execute;
 mod facts;

@@ -113,7 +113,7 @@ impl<'a> Planner<'a> {
         for (path, bytes) in &self.facts.leftovers {
             self.step(GcAction::RemoveLeftover { path: path.clone() }, GcReason::DeadOwner, *bytes, true);
         }
-        // During its grace period, a process that stages the same file resumes it.
+        // During its grace period, a process that stages the same file can resume it.
         for partial in &self.facts.partials {
             if self.is_older_than(partial.changed_ms, self.policy.grace) {
                 let action = GcAction::RemoveLeftover { path: partial.path.clone() };

@@ -14,7 +14,7 @@
 //! partial/       a private file that outlives its process
 //! ```
 //!
-//! Nothing here creates a name that another module looks at, and nothing here holds a store lock: see
+//! Nothing here has a name that another process looks at, and nothing here holds a store lock: see
 //! `docs/concurrency.md`, "Stage".
 
 mod batch;

@@ -289,7 +289,8 @@ pub(super) fn read_failure(error: ureq::Error) -> Result<NetError, Error> {
         },
         ureq::Error::Rustls(e) => NetError::Untrusted { detail: e.to_string() },
         ureq::Error::Tls(e) => NetError::Untrusted { detail: e.to_owned() },
-        // Too many short headers can also exceed the limit. Which error comes first depends on how they arrive.
+        // ureq also limits the number of headers, to about as many short ones as fit into the size limit. Which limit
+        // is hit first depends on how they arrive.
         ureq::Error::Protocol(e) if e.to_string().contains("too many headers") => large_header(),
         ureq::Error::LargeResponseHeader(..) => large_header(),
         ureq::Error::Protocol(e) => NetError::malformed(e.to_string()),

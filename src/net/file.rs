@@ -4,8 +4,8 @@ use std::fs::{self, File};
 use std::io::{self, Read as _};
 use std::path::Path;
 
-/// Reads a file of at most `limit_bytes`. Fails for anything but a regular file: reading a device or a pipe may never
-/// end, or never return.
+/// Reads a file of at most `limit_bytes`. Fails for anything but a regular file: reading a device or a pipe may block,
+/// or never end.
 pub(crate) fn read(path: &Path, limit_bytes: u64) -> io::Result<Vec<u8>> {
     if !fs::metadata(path)?.is_file() {
         return Err(io::Error::other("it is no regular file"));

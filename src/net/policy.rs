@@ -64,7 +64,7 @@ impl Policy {
         self
     }
 
-    /// Restricts the policy by a file. It can only take away.
+    /// Restricts the policy to what a file allows. It can only take away.
     ///
     /// The file may contain `allow = ["RULE", …]` (everything is allowed without it) and `deny = ["RULE", …]`, whose
     /// rules apply to all schemes and ports unless they name one. `max_file_bytes = N` and `digest_required = true` are
@@ -74,7 +74,7 @@ impl Policy {
         Ok(self)
     }
 
-    /// Restricts the policy by the machine's: `/etc/catalog/net.toml`, if it exists, and the file that
+    /// Restricts the policy to what the machine allows: `/etc/catalog/net.toml`, if it exists, and the file that
     /// `CATALOG_NET_POLICY` names.
     pub fn narrow_by_machine(self) -> Result<Self> {
         let policy = self.narrow_if_there(Path::new(MACHINE_FILE))?;

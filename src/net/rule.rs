@@ -113,8 +113,8 @@ fn parse_one(text: &str) -> Result<Rule, &'static str> {
     }
 }
 
-/// Whether a host consists of the characters of names. A URL may contain others, which a refusal would print for a
-/// shell.
+/// Whether a host has only characters that names consist of. A URL may contain others, which a refusal would print for
+/// a shell.
 pub(super) fn is_name(host: &str) -> bool {
     let name = plain(host);
     !name.is_empty()

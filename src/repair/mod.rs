@@ -281,7 +281,7 @@ impl Repair<'_> {
         }
         if part.is_needed {
             // A source of the model's own size is the model itself: a large one is not copied only to find that it is
-            // no document.
+            // not the document.
             let is_model = |source: &dyn ReadAt| source.size_bytes() == self.record.size_bytes;
             sources.retain(|source| source.size_bytes() < LARGE_BYTES || !is_model(&**source));
             return Ok(sources);

@@ -90,7 +90,7 @@ pub trait Source: Send + Sync {
         Ok(None)
     }
 
-    /// Returns the reference, fixed to a version that it was pinned to. Returns it unchanged if that is not possible.
+    /// Returns the reference fixed to the version that it was pinned to. Returns it unchanged if that is not possible.
     fn at(&self, reference: &ModelRef, _pinned: &str) -> ModelRef {
         reference.clone()
     }

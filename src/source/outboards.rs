@@ -1,5 +1,5 @@
-//! The values of each MiB of a model's files, as one document next to its manifest, so that a fetch can check each MiB
-//! as it arrives.
+//! The BLAKE3 value of each MiB of a model's files, as one document next to its manifest, so that a fetch can check
+//! each MiB as it arrives.
 //!
 //! For each file with more than one group: its SHA-256 (32 bytes), its size (64 bits, little endian), and the BLAKE3
 //! chaining value of each group (32 bytes). Files are sorted by their SHA-256.

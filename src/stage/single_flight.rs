@@ -81,7 +81,7 @@ pub(super) fn begin(
 }
 
 fn show_progress_of_worker(store: &Store, what: &str, path: &Path, observer: &dyn Observer) {
-    // A half-written text does not parse; it is read again at the next tick.
+    // A half-written text does not parse; the next tick reads it again.
     let Ok(Some(text)) = store.root.read_start(path, MAX_PROGRESS_BYTES) else { return };
     let progress = serde_json::from_slice::<Progress>(&text).ok();
     let (bytes_done, bytes_total, bytes_per_s) =

@@ -80,7 +80,7 @@ fn each_file_has_its_own_bytes_and_hashes() {
     }
 }
 
-// Red when `Duplicate::finish` does not check the stamp: only the last change fails then.
+// Red (for the last change) when `Duplicate::finish` does not check the stamp.
 #[test]
 fn a_source_that_changes_while_it_is_read_is_an_error_of_its_own() {
     type Change = fn(&std::fs::File);

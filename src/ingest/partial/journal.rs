@@ -17,8 +17,8 @@
 //! ```
 //!
 //! A record is appended after the bytes that it describes. The journal is never synced: the next process decides what
-//! each record is worth after a kill or a power cut. A journal ends at its first record with a wrong check, for example
-//! a torn one. The check of a record also fails at another position or in another partial.
+//! each record is worth after a kill or a power cut. A journal ends at the first record whose checksum is wrong, for
+//! example a torn one. The checksum of a record is also wrong at another position or in another partial.
 
 use std::fs::File;
 use std::io::{self, BufReader, Read};
@@ -247,7 +247,7 @@ impl<R: Read> Records<R> {
         Records { file: BufReader::with_capacity(64 << 10, file), read: 0, limit }
     }
 
-    /// `None`: the next record has a wrong check, cannot be read, or does not exist.
+    /// `None`: the next record has a wrong checksum, cannot be read, or does not exist.
     fn next(&mut self, identity: &Identity) -> Option<Fact> {
         if self.read >= self.limit {
             return None;

@@ -45,7 +45,7 @@ use crate::model_ref::ModelRef;
 use crate::net::{shown, shown_text};
 use api::Hub;
 
-/// How often to ask the Hub for a new signed URL: a storage server whose clock is ahead may reject one that was just
+/// How often to ask the Hub for a signed URL: a storage server whose clock is ahead may reject one that was just
 /// signed.
 const SIGNATURES: u32 = 3;
 

@@ -92,7 +92,7 @@ pub(super) fn refusal(response: Response) -> Error {
     Error::Net { url, source }
 }
 
-/// Adds that a login exists, but only in a helper program.
+/// Explains in the error that only a helper program has the login.
 pub(super) fn no_login(denied: Error, helper: &str) -> Error {
     match denied {
         Error::Net { url, source: NetError::Denied { status, page, request_id, .. } } => {

@@ -67,7 +67,7 @@ impl OciPlace {
     }
 }
 
-/// The file that logins are written to: the first file of the container tools that
+/// The file that logins are written to. It is the first file of the container tools that
 /// [`OciOptions::from_env`](crate::OciOptions::from_env) reads, so that skopeo, podman and oras can read it, too
 /// (containers-auth.json(5)).
 ///
@@ -84,7 +84,7 @@ impl OciLogins {
         from(&|name| std::env::var_os(name))
     }
 
-    /// Uses another file.
+    /// Uses the file at this path.
     #[must_use]
     pub fn at(path: impl Into<PathBuf>) -> Self {
         OciLogins { path: path.into() }

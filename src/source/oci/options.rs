@@ -1,4 +1,4 @@
-//! Logins for registries: given by the program, or read from the files that other tools log in to.
+//! Logins for registries: given by the program, or read from the files in which other tools store them.
 //!
 //! The files are those of containers-auth.json(5) and Docker's `config.json`. A credential helper that they name is
 //! never run.

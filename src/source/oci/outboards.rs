@@ -1,4 +1,4 @@
-//! The values of each MiB of a model's files, stored as a referrer of its manifest, by the OCI distribution
+//! The BLAKE3 values of each MiB of a model's files, stored as a referrer of its manifest, by the OCI distribution
 //! specification. If a registry keeps no list of referrers, it is under the tag that the specification defines for
 //! that.
 
