@@ -1,4 +1,4 @@
-//! What went wrong: the action, the path, the cause; and, apart from the message, what to do about it.
+//! Errors: what was being done, to which path, and why it failed; and, separate from the message, what to do about it.
 
 mod hub;
 mod kinds;
@@ -20,15 +20,14 @@ use crate::hint::{Collection, Hint};
 /// `Result` with this crate's [`enum@Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// Every way in which an operation of this crate fails.
+/// Every way in which an operation of this crate can fail.
 ///
-/// Callers that only need the kind ask [`is_not_found`](Error::is_not_found),
-/// [`is_corrupt`](Error::is_corrupt), [`is_busy`](Error::is_busy),
-/// [`is_invalid_input`](Error::is_invalid_input) or [`is_no_space`](Error::is_no_space); of what a server has to do with,
-/// [`is_refused`](Error::is_refused), [`is_unreachable`](Error::is_unreachable) or [`is_denied`](Error::is_denied).
-/// Each message is one line: what was being done, to what, why it failed. What to do about it is
-/// [`hint`](Error::hint). A variant may get further fields, so programs make no values of it but by
-/// [`not_found`](Error::not_found) and [`io`](Error::io), which implementors of this crate's traits need.
+/// Callers that only need the kind ask [`is_not_found`](Error::is_not_found), [`is_corrupt`](Error::is_corrupt),
+/// [`is_busy`](Error::is_busy), [`is_invalid_input`](Error::is_invalid_input) or [`is_no_space`](Error::is_no_space);
+/// for errors that concern servers, [`is_refused`](Error::is_refused), [`is_unreachable`](Error::is_unreachable) or
+/// [`is_denied`](Error::is_denied). Each message is one line: what was being done, to what, and why it failed.
+/// [`hint`](Error::hint) returns what to do about it. Variants may get more fields, so other crates cannot construct
+/// them. Implementors of this crate's traits use [`not_found`](Error::not_found) and [`io`](Error::io).
 #[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -65,7 +64,7 @@ pub enum Error {
         hint: Hint,
     },
 
-    /// The catalog has no entry of this name.
+    /// The catalog has no entry with this id.
     #[error("could not find {id:?} in the catalog at {}: no such entry", root.display())]
     #[non_exhaustive]
     NotFound {
@@ -74,30 +73,30 @@ pub enum Error {
         /// The catalog's root.
         root: PathBuf,
     },
-    /// The entry is there, its file is not.
+    /// The entry exists, but its file does not.
     #[error("could not resolve {id:?}: {} is not there", path.display())]
     #[non_exhaustive]
     NotStaged {
-        /// The entry.
+        /// The entry's id.
         id: String,
         /// The recorded `local_path`.
         path: PathBuf,
     },
-    /// A source file or directory that is not there.
+    /// A source file or directory does not exist.
     #[error("could not read {}: no such file or directory", path.display())]
     #[non_exhaustive]
     SourceMissing {
         /// The source as it was looked up.
         path: PathBuf,
     },
-    /// No catalog at this root, and the operation does not make one.
+    /// There is no catalog at this root, and the operation does not create one.
     #[error("could not open a catalog at {}: there is none", root.display())]
     #[non_exhaustive]
     NoCatalog {
-        /// Where it was looked for.
+        /// Where it was expected.
         root: PathBuf,
     },
-    /// A root that cannot be meant as it is written, or that leads nowhere. Nothing was made.
+    /// The root, as it is written, is probably a mistake, or leads nowhere. Nothing was created.
     #[error("could not use {root:?} as the catalog's root: {reason}")]
     #[non_exhaustive]
     InvalidRoot {
@@ -108,13 +107,13 @@ pub enum Error {
         /// What to do about it.
         hint: Hint,
     },
-    /// A directory with somebody else's things in it, where a catalog was to be made. Nothing was made.
+    /// The directory for a new catalog already has other content. Nothing was created.
     #[error("could not make a catalog at {}: it has other things in it, such as {name:?}, and is no catalog", root.display())]
     #[non_exhaustive]
     RootNotEmpty {
         /// The directory.
         root: PathBuf,
-        /// The first of those things.
+        /// The first name found there.
         name: OsString,
     },
     /// A reference whose scheme this build cannot fetch.
@@ -127,7 +126,7 @@ pub enum Error {
         reference: String,
     },
 
-    /// A target that takes no models.
+    /// A target that models cannot be pushed to.
     #[error("could not push to {target}: this build pushes nothing to `{scheme}:`")]
     #[non_exhaustive]
     NoSink {
@@ -136,7 +135,7 @@ pub enum Error {
         /// The target's own string.
         target: String,
     },
-    /// An entry that cannot be what a registry or a bucket has.
+    /// An entry that a registry or a bucket cannot represent.
     #[error("could not push {id:?}: {reason}")]
     #[non_exhaustive]
     NotPushable {
@@ -161,10 +160,10 @@ pub enum Error {
     SourceChanged {
         /// The source.
         path: PathBuf,
-        /// What was seen to change.
+        /// What has changed.
         detail: String,
     },
-    /// `link` or `move` of a file that somebody could still write to.
+    /// `link` or `move` of a file that another process or user could still write to.
     #[error("could not take {} as it is: {reason}", path.display())]
     #[non_exhaustive]
     SourceInUse {
@@ -182,16 +181,16 @@ pub enum Error {
         /// Where it leads.
         target: PathBuf,
     },
-    /// A tree that cannot be walked to its end.
+    /// A tree that cannot be staged as a whole.
     #[error("could not stage the tree {}: {reason}", path.display())]
     #[non_exhaustive]
     UnusableTree {
-        /// The place in the tree.
+        /// The path in the tree.
         path: PathBuf,
-        /// A loop, a dangling symlink, no file at all.
+        /// A loop, a dangling symlink, or no file at all.
         reason: &'static str,
     },
-    /// Two names of a tree that the root's file system holds to be one.
+    /// Two names of a tree that the root's file system treats as equal.
     #[error("could not make the view {}: this file system cannot keep the name apart from another of the same tree (case or Unicode form)", path.display())]
     #[non_exhaustive]
     NameCollision {
@@ -206,7 +205,7 @@ pub enum Error {
         /// The path as it was given.
         path: PathBuf,
     },
-    /// A path that starts under the root and leaves it, or a folder of the store that has become a symlink.
+    /// A path that starts below the root and leaves it, or a folder of the store that was replaced by a symlink.
     #[error("could not use {}: it leads out of the root {}", path.display(), root.display())]
     #[non_exhaustive]
     PathEscapesRoot {
@@ -216,18 +215,18 @@ pub enum Error {
         root: PathBuf,
     },
 
-    /// The content is not what the caller said it would be. Nothing was recorded.
+    /// The content does not have the expected digest. Nothing was recorded.
     #[error("could not accept {}: its digest is {actual}, expected {expected}", path.display())]
     #[non_exhaustive]
     DigestMismatch {
         /// The source.
         path: PathBuf,
-        /// What the caller gave.
+        /// The digest that the caller gave.
         expected: Digest,
-        /// What the bytes hash to.
+        /// The digest of the bytes.
         actual: Digest,
     },
-    /// A file of the store that cannot be read as what it should be. It is never taken for an empty one.
+    /// A damaged file of the store. It never counts as an empty one.
     #[error("could not read {}: {reason}", path.display())]
     #[non_exhaustive]
     CorruptIndex {
@@ -236,7 +235,7 @@ pub enum Error {
         /// What is wrong with it.
         reason: String,
     },
-    /// A blob that is not its name.
+    /// A blob whose bytes do not match its name.
     #[error("could not trust {}: {reason}", path.display())]
     #[non_exhaustive]
     CorruptBlob {
@@ -245,87 +244,88 @@ pub enum Error {
         /// What is wrong with it.
         reason: String,
     },
-    /// An entry whose content was found to be damaged. The damaged file is in `quarantine/`, and the entry's path is gone.
+    /// An entry with damaged content. The damaged file is in `quarantine/`, and the entry's path is gone.
     #[error("could not use {id:?}: its content at {} is damaged", path.display())]
     #[non_exhaustive]
     Damaged {
-        /// The entry.
+        /// The entry's id.
         id: String,
         /// Its `local_path`.
         path: PathBuf,
     },
-    /// Another file stands where the entry's should be. It was not moved; the entry's own content is whole in the store.
+    /// Another file is at the entry's path. It was not moved, and the entry's content in the store is intact.
     #[error("could not use {id:?}: {} is another file than the one that was staged", path.display())]
     #[non_exhaustive]
     Occupied {
-        /// The entry.
+        /// The entry's id.
         id: String,
         /// Where the other file is.
         path: PathBuf,
     },
-    /// A repair found no good bytes. Nothing was changed, but that what is damaged is out of service.
+    /// A repair found no good bytes. Nothing was changed, except that the damaged file is now in quarantine.
     #[error("could not repair {}: no source has good data for {}{}", path.display(), part(range), tried_text(tried))]
     #[non_exhaustive]
     NoGoodSource {
         /// The blob.
         path: PathBuf,
-        /// Which of its bytes; empty: all of it, since nothing tells its parts apart.
+        /// The range of bad bytes; empty if its parts cannot be told apart, so that all of it is bad.
         range: Range<u64>,
-        /// What was tried.
+        /// The sources that were tried.
         tried: Vec<String>,
     },
-    /// The store was written by a newer version. Nothing was touched.
+    /// The store was written by a newer version. Nothing was changed.
     #[error("could not open {}: it needs {found}, this version knows {supported}", path.display())]
     #[non_exhaustive]
     UnsupportedFormat {
-        /// The file that says so.
+        /// The file that requires it.
         path: PathBuf,
-        /// The format or feature that is asked for.
+        /// The required format or feature.
         found: String,
-        /// What this version has.
+        /// What this version supports.
         supported: String,
     },
 
-    /// Somebody has asked for the entry to be kept.
+    /// The entry is pinned.
     #[error("could not remove {id:?}: it is pinned as {}", quoted(pins))]
     #[non_exhaustive]
     Pinned {
-        /// The entry.
+        /// The entry's id.
         id: String,
         /// The names of its pins.
         pins: Vec<String>,
     },
-    /// Neither the quota nor the disk has room, and no more can be made.
+    /// Neither the quota nor the disk has enough room, and no more can be made.
     #[error("could not make room at {}: {needed_bytes} bytes are needed, {available_bytes} are available and {evictable_bytes} can be evicted{}", root.display(), kept_text(*young_bytes, *quarantine_bytes))]
     #[non_exhaustive]
     NoRoom {
         /// The catalog's root.
         root: PathBuf,
-        /// What the operation needs.
+        /// Bytes that the operation needs.
         needed_bytes: u64,
-        /// What quota and file system have.
+        /// Bytes that the quota and the file system have left.
         available_bytes: u64,
-        /// What a collection could bring: the rest is leased, open, pinned, young, or shared with files outside the store.
+        /// Bytes that a collection could free. The rest is leased, open, pinned, young, or shared with files outside
+        /// the store.
         evictable_bytes: u64,
-        /// What entries have that stay because they were staged or used within the grace, an hour.
+        /// Bytes of entries that stay because they were staged or used within the grace period of an hour.
         young_bytes: u64,
-        /// What is in `quarantine/`, which no collection takes by itself.
+        /// Bytes in `quarantine/`, which no collection removes by default.
         quarantine_bytes: u64,
-        /// The collection that makes the room, if one can: it evicts what nobody has allowed to be evicted by itself.
+        /// A collection that makes enough room, if there is one. It evicts entries that automatic eviction may not.
         collection: Option<Collection>,
     },
-    /// Under this limit nothing could stay in the store.
+    /// With this limit, nothing could stay in the store.
     #[error("could not set {name} to {value} at {}: nothing could stay in the store then", root.display())]
     #[non_exhaustive]
     InvalidLimit {
         /// The catalog's root.
         root: PathBuf,
-        /// Which limit.
+        /// The name of the limit.
         name: &'static str,
-        /// What it was to be.
+        /// The rejected value.
         value: String,
     },
-    /// Collecting needs file locks, and here they exclude nobody.
+    /// Collecting needs file locks, and they are not exclusive here.
     #[error("could not collect at {}: file locks do nothing on this file system, so what is in use cannot be seen", root.display())]
     #[non_exhaustive]
     LocksDoNothing {
@@ -343,26 +343,26 @@ pub enum Error {
         path: PathBuf,
         /// How long it was tried.
         waited: Duration,
-        /// The processes that hold it, in words, where the system tells.
+        /// The processes that hold it, for humans, if the system reports them.
         holder: Option<String>,
     },
 
-    /// Something on a server could not be had.
+    /// A request to a server failed.
     #[error("could not fetch {url}: {source}")]
     #[non_exhaustive]
     Net {
-        /// What was asked for, without what is secret in it.
+        /// What was requested, without secrets.
         url: String,
         /// Why.
         source: NetError,
     },
-    /// A server did not take something.
+    /// A push to a server failed.
     #[error("could not push {id:?} to {url}: {source}")]
     #[non_exhaustive]
     Push {
         /// The entry's id.
         id: String,
-        /// Where it was to go, without what is secret in it.
+        /// The target, without secrets.
         url: String,
         /// Why.
         source: Box<NetError>,
@@ -376,17 +376,17 @@ pub enum Error {
         /// What is wrong with it and how to write it.
         reason: String,
     },
-    /// What the environment or this machine says of the network cannot be used. Nothing was sent.
+    /// A network setting of the environment or of this machine is invalid. Nothing was sent.
     #[error("could not use {what}: {reason}")]
     #[non_exhaustive]
     InvalidNetSetting {
-        /// A file, or an environment variable.
+        /// The file or the environment variable.
         what: String,
         /// What is wrong with it.
         reason: String,
     },
 
-    /// Nobody was to be asked, and the catalog does not hold it.
+    /// No server was to be contacted, and the catalog does not hold the model.
     #[error("could not fetch {reference}: it is not here, and no server is asked while offline")]
     #[non_exhaustive]
     Offline {
@@ -394,7 +394,7 @@ pub enum Error {
         reference: String,
     },
 
-    /// It was asked to end, by a [`Cancel`](crate::Cancel).
+    /// Cancelled by a [`Cancel`](crate::Cancel).
     #[error("cancelled: {what}")]
     #[non_exhaustive]
     Cancelled {
@@ -402,25 +402,26 @@ pub enum Error {
         what: String,
     },
 
-    /// A sync has failed: what was written may not be on the disk, and no later sync would say so. Nothing was acknowledged.
+    /// A sync failed: written data may not be on the disk, and no later sync would report that. Nothing was
+    /// acknowledged.
     #[error("could not make {} durable: {source}", path.display())]
     #[non_exhaustive]
     SyncFailed {
         /// What was to be synced.
         path: PathBuf,
-        /// The system's answer; shared, because one failed sync can be the failure of many entries.
+        /// The system's error. Shared, because one failed sync can fail many entries.
         source: Arc<io::Error>,
     },
 
-    /// The operating system said no.
+    /// The operating system reported an error.
     #[error("could not {action} {}: {source}", path.display())]
     #[non_exhaustive]
     Io {
-        /// What was being done.
+        /// The action, a verb such as "read".
         action: &'static str,
-        /// To what.
+        /// The path that it was done to.
         path: PathBuf,
-        /// The system's answer; shared, because one failed sync can be the failure of many entries.
+        /// The system's error. Shared, because one failed operation can fail many entries.
         source: Arc<io::Error>,
     },
 }
@@ -449,17 +450,18 @@ fn tried_text(tried: &[String]) -> String {
 }
 
 impl Error {
-    /// The operating system's answer to `action`, a verb such as "read", that was done to `path`.
+    /// The operating system's error for `action`, a verb such as "read", on `path`.
     pub fn io(action: &'static str, path: impl AsRef<Path>, source: impl Into<io::Error>) -> Self {
         Error::Io { action, path: path.as_ref().to_path_buf(), source: Arc::new(source.into()) }
     }
 
-    /// The catalog at `root` has no entry of this id.
+    /// The catalog at `root` has no entry with this id.
     pub fn not_found(id: impl Into<String>, root: impl AsRef<Path>) -> Self {
         Error::NotFound { id: id.into(), root: root.as_ref().to_path_buf() }
     }
 
-    /// The error in `source`, from something that gives bytes, read as a file: this crate's own error where it is one.
+    /// Converts an error of a reader: returns this crate's own error if `source` contains one, otherwise a read error
+    /// for `path`.
     pub(crate) fn of_reader(path: impl AsRef<Path>, source: io::Error) -> Self {
         match source.get_ref().and_then(|inner| inner.downcast_ref::<Error>()) {
             Some(error) => error.clone(),

@@ -1,82 +1,82 @@
-//! What to do about an error: apart from its message, so that each program can say it in its own terms.
+//! What to do about an error. It is separate from the message, so that each program can phrase it in its own terms.
 
 use std::fmt;
 
 /// What to do about an [`Error`](enum@crate::Error); see [`Error::hint`](crate::Error::hint).
 ///
-/// `Display` says it for the user of the library and names no command. A program that knows how it was called, such as the
-/// command `catalog`, says it in its own way.
+/// `Display` phrases it for users of the library and names no command. A program with commands of its own, such as
+/// `catalog`, phrases it differently.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Hint {
-    /// A list of the entries shows what is here.
+    /// List the entries to see what the catalog has.
     ListEntries,
-    /// The path was misspelt, or its file is gone.
+    /// The path is misspelt, or its file is gone.
     CheckPath,
-    /// Staging a file makes a catalog.
+    /// Staging a file creates a catalog.
     StageFile,
-    /// A root is needed: there is no home directory to have one in.
+    /// Set a root: there is no home directory for a default one.
     GiveRoot,
-    /// The root's path has to be written in full.
+    /// The root's path must be written in full.
     WriteRootInFull,
-    /// The symlink leads nowhere.
+    /// The symlink is dangling.
     FixSymlink,
-    /// A catalog is made beside other things only on request.
+    /// A catalog is created among other files only on request.
     InitRoot,
     /// The entry can be repaired from its source or from a good copy.
     Repair {
-        /// The entry.
+        /// The entry's id.
         id: String,
     },
-    /// A repair gives the entry a view of its own.
+    /// A repair gives the entry a view below `views/`.
     MakeOwnView {
-        /// The entry.
+        /// The entry's id.
         id: String,
     },
     /// The model can be staged again under its id.
     Restage {
-        /// The entry.
+        /// The entry's id.
         id: String,
     },
-    /// The pins can be taken off first, or be disregarded.
+    /// Remove the pins first, or remove the entry by force.
     Unpin {
-        /// The entry.
+        /// The entry's id.
         id: String,
     },
-    /// The model can be staged again, from a source that is good.
+    /// The model can be staged again from a good source.
     StageAgain,
-    /// A good copy is needed.
+    /// A repair needs a good copy.
     GiveGoodCopy,
-    /// The file can be downloaded by other means, and staged under the reference as its id.
+    /// The file can be downloaded by other means, and staged with the reference as its id.
     Download {
         /// The reference's own string.
         reference: String,
     },
-    /// Models are pushed to registries and buckets.
+    /// Models can be pushed only to registries and buckets.
     GiveRegistry,
-    /// The source can be staged when its writer has ended.
+    /// The source can be staged once its writer is done.
     AwaitWriter,
-    /// A copy can be made of a file that somebody may still write to.
+    /// Copy the file, because others may still write to it.
     UseCopyMode,
-    /// The files that symlinks lead to can be taken.
+    /// Staging can follow symlinks that lead out of the tree.
     FollowLinks,
-    /// The tree has to be fixed.
+    /// The tree must be fixed.
     FixTree,
-    /// Only regular files and directories are taken.
+    /// Only regular files and directories can be staged.
     GiveFile,
-    /// Another path is needed.
+    /// Use another path.
     GiveOtherPath,
-    /// An id is needed.
+    /// Set an id.
     GiveId,
-    /// One plain file name is needed.
+    /// Set a plain file name.
     GiveName,
-    /// Something has to be renamed.
+    /// Rename the file.
     Rename,
-    /// What is mounted below the root is in the way.
+    /// Something mounted below the root is in the way.
     Unmount,
-    /// The file is another one than the digest says, or the digest is wrong.
+    /// The file or the expected digest is wrong.
     CheckDigest,
-    /// The doctor says what can be restored.
+    /// `Doctor` can tell what can be restored.
     RunDoctor,
     /// The store was written by a newer version.
     UseNewerVersion,
@@ -84,66 +84,66 @@ pub enum Hint {
     MakeRoom,
     /// The store's own limits, or the disk, leave no room.
     RaiseLimits {
-        /// A collection that gives the room.
+        /// A collection that makes enough room.
         collection: Option<Collection>,
-        /// Emptying quarantine gives more.
+        /// Whether emptying the quarantine would help.
         has_quarantine: bool,
     },
-    /// Without the limit, everything may stay.
+    /// Unset the limit to allow everything.
     UnsetLimit {
-        /// Which limit.
+        /// The name of the limit.
         name: &'static str,
     },
-    /// The file system has no locks that work.
+    /// The file system has no working locks.
     MoveRoot,
     /// Another process was in the way.
     TryAgain,
-    /// Servers were not to be asked.
+    /// No server was to be contacted.
     GoOnline,
     /// A rule of the network policy would allow it.
     AllowNet {
         /// The rule.
         rule: String,
     },
-    /// The digest is named beforehand.
+    /// Pass the expected digest.
     NameDigest,
-    /// The server, or the way to it, was in the way.
+    /// The server was unavailable, or the connection to it failed.
     TryAgainLater,
-    /// The server wants to know who asks, or to be asked for access first.
+    /// The server requires a login, or access must be requested first.
     GetAccess,
-    /// The reference was misspelt, or what it names is gone.
+    /// The reference is misspelt, or what it names is gone.
     CheckReference,
-    /// A gated repository: the Hub has to know who asks.
+    /// A gated repository: the Hub requires a token.
     GiveToken,
-    /// A gated repository: its owner lets accounts in.
+    /// A gated repository: its owner must grant access to the account.
     AskForAccess,
-    /// The Hub does not know the token.
+    /// The Hub rejects the token.
     GiveOtherToken,
-    /// The repository was misspelt, or is private.
+    /// The repository's name is misspelt, or the repository is private.
     CheckRepository,
-    /// No file is selected by the patterns.
+    /// The patterns select no file.
     CheckPatterns,
-    /// The certificates of an authority are needed.
+    /// The certificates of the server's authority must be configured.
     NameAuthority,
-    /// The system does not let this user do it.
+    /// The system denies this user access.
     CheckOwner,
-    /// Neither the process nor the file system may have so large a file.
+    /// The process or the file system does not allow files of this size.
     AllowLargerFiles,
-    /// The file system can only be read.
+    /// The file system is read-only.
     ReadOnly,
-    /// Something else stands where a directory should.
+    /// Something else is where a directory should be.
     GiveDirectory,
 }
 
-/// A collection that makes the room that is missing: what it keeps to.
+/// The limits of a collection that would make enough room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct Collection {
-    /// The most that the store may occupy afterwards, if its quota is short.
+    /// The most that the store may occupy afterwards, in bytes, if its quota is too small.
     pub max_bytes: Option<u64>,
-    /// What has to be free on the file system afterwards, if the disk is short.
+    /// How much must be free on the file system afterwards, in bytes, if the disk is too full.
     pub min_free_bytes: Option<u64>,
-    /// It has to take models that were staged or used within the grace.
+    /// Whether it must also evict models that were staged or used within the grace period.
     pub without_grace: bool,
 }
 

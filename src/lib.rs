@@ -1,6 +1,6 @@
 //! A model catalog on a content-addressable store of blobs, for hosts that run LLM engines.
 //!
-//! A provisioner stages a file, an engine opens it, a collection takes what is not used:
+//! A provisioner stages a file, an engine opens it, and a collection removes what is no longer used:
 //!
 //! ```
 //! use std::time::Duration;
@@ -32,18 +32,18 @@
 //! # Ok::<(), catalog_core::Error>(())
 //! ```
 //!
-//! [`ensure`](FsCatalog::ensure) stages what is not here and says where it is, in one call. [`FsCatalog`] has an example of
-//! each of its methods.
+//! [`ensure`](FsCatalog::ensure) stages a model unless the store has it, and returns its path, in one call.
+//! [`FsCatalog`] has an example for each of its methods.
 //!
-//! Several processes may work on one root, and any of them may be killed at any moment. What
-//! [`stage`](FsCatalog::stage) and [`put`](CatalogStore::put) have acknowledged survives that, and a power cut. The
-//! format on disk is in `docs/format.md`, the protocols between processes are in `docs/concurrency.md`.
+//! Several processes can use one root, and any of them may be killed at any time. Everything that
+//! [`stage`](FsCatalog::stage) and [`put`](CatalogStore::put) have acknowledged survives that, and a power cut.
+//! `docs/format.md` describes the format on disk, and `docs/concurrency.md` the protocols between processes.
 //!
-//! A child process that is forked without `exec` may use a catalog, also one that its parent has opened, if no other thread
-//! of the parent was using one at the moment of the fork. It works on one thread where its parent has used many.
+//! A child process that is forked without `exec` may use a catalog, even one that its parent has opened, if no other
+//! thread of the parent was using one at the time of the fork. It uses a single thread where its parent used several.
 //!
-//! Not promised: that a file system which lies about `fsync` loses nothing; that root does not change a blob by hand;
-//! that an old version can work with a store that a newer one has written in a newer format (it refuses).
+//! Not guaranteed: that nothing is lost on a file system that does not honour `fsync`; that the root user cannot change
+//! a blob; that an old version works with a store in a newer format (it refuses to open it).
 
 mod blob;
 mod cancel;

@@ -1,4 +1,4 @@
-//! The traits, as they are done on a file system.
+//! The traits, implemented on a file system.
 
 use super::{CatalogStore, FsCatalog, sorted};
 use crate::entry::{CatalogEntry, LifecycleState};
@@ -12,8 +12,8 @@ impl CatalogStore for FsCatalog {
         self.store.index.get_as(id, |record| record.entry.clone())
     }
 
-    /// A path outside the root is staged; one below it becomes a blob where it is, and when nothing is there yet, it is
-    /// recorded ahead of staging.
+    /// Stages a path outside the root. An existing path below the root becomes a blob in place; a missing one is only
+    /// recorded, for staging later.
     ///
     /// ```
     /// use catalog_core::{CatalogEntry, CatalogStore, LifecycleState};
@@ -29,7 +29,7 @@ impl CatalogStore for FsCatalog {
         self.put_many(std::slice::from_ref(entry))
     }
 
-    /// A retired model still resolves, and is the first to go when room is needed.
+    /// A retired model still resolves, and is the first to be evicted when room is needed.
     ///
     /// ```
     /// use catalog_core::{CatalogStore, LifecycleState};
@@ -52,7 +52,7 @@ impl CatalogStore for FsCatalog {
     }
 }
 
-/// Over the sources that the handle has (`with_sources`). The id is the reference's own string.
+/// Uses the sources of the handle (`with_sources`). The id is the reference's own string.
 impl ModelFetcher for FsCatalog {
     fn ensure_present(&self, mr: &ModelRef) -> Result<ResolvedModel> {
         self.ensure(mr, &StageOptions::default())

@@ -1,4 +1,4 @@
-//! Opening a catalog, and the settings of a handle.
+//! Opens a catalog, and sets the options of a handle.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -16,17 +16,18 @@ use crate::store::{Check, CheckObserver, Config, Others, Store};
 
 /// Opening, and the settings of a handle.
 impl FsCatalog {
-    /// Opens the catalog at `root`, which is made when there is none; [`is_new`](FsCatalog::is_new) tells.
+    /// Opens the catalog at `root`, and creates it if there is none; [`is_new`](FsCatalog::is_new) tells which.
     ///
-    /// A directory that is no catalog and has other things in it is an error
-    /// ([`RootNotEmpty`](crate::Error::RootNotEmpty)): it was probably a mistake. [`init`](FsCatalog::init) takes it.
+    /// A directory that is not a catalog and has other content is an error
+    /// ([`RootNotEmpty`](crate::Error::RootNotEmpty)), because it is probably a mistake. [`init`](FsCatalog::init)
+    /// accepts it.
     ///
-    /// Opening an existing one writes nothing, so it works on a read-only root.
+    /// Opening an existing catalog writes nothing, so it works on a read-only root.
     pub fn new(root: impl AsRef<Path>) -> Result<Self> {
         Store::create(root.as_ref(), Others::Refuse).map(Self::around)
     }
 
-    /// As [`new`](FsCatalog::new), also in a directory that has other things in it. They stay as they are.
+    /// Like [`new`](FsCatalog::new), but also accepts a directory with other content, which stays as it is.
     ///
     /// ```
     /// # let dir = tempfile::tempdir()?;
@@ -41,8 +42,8 @@ impl FsCatalog {
         Store::create(root.as_ref(), Others::Keep).map(Self::around)
     }
 
-    /// Opens the catalog at `root`. If there is none, the error is one for which
-    /// [`is_not_found`](crate::Error::is_not_found) holds, and nothing is made.
+    /// Opens the catalog at `root`. If there is none, creates nothing and returns an error that satisfies
+    /// [`is_not_found`](crate::Error::is_not_found).
     pub fn open(root: impl AsRef<Path>) -> Result<Self> {
         Store::open(root.as_ref()).map(Self::around)
     }
@@ -61,7 +62,7 @@ impl FsCatalog {
         stage::From { sources: self.sources.as_deref(), ..stage::From::default() }
     }
 
-    /// The same catalog, which fetches what it does not hold from these sources. Without them it speaks to nobody.
+    /// Sets the sources to fetch from what the catalog does not hold. Without sources it contacts no server.
     ///
     /// ```
     /// use catalog_core::{Policy, Sources};
@@ -78,71 +79,71 @@ impl FsCatalog {
         self
     }
 
-    /// The same catalog, with another durability for what is done through this handle.
+    /// Sets the durability of everything done through this handle.
     #[must_use]
     pub fn with_durability(mut self, durability: Durability) -> Self {
         self.store.settings.durability = durability;
         self
     }
 
-    /// The same catalog, with another patience for the locks of commits, which are held for milliseconds. The default is
-    /// 30 seconds; after that the error is one for which [`is_busy`](crate::Error::is_busy) holds.
+    /// Sets how long to wait for the locks of commits, which are held for milliseconds. The default is 30 seconds;
+    /// after that the error satisfies [`is_busy`](crate::Error::is_busy).
     #[must_use]
     pub fn with_lock_wait(mut self, wait: Wait) -> Self {
         self.store.settings.lock_wait = wait;
         self
     }
 
-    /// The same catalog, which checks content before it gives it out as this says: for [`resolve`](FsCatalog::resolve),
-    /// [`lease`](FsCatalog::lease) and [`ensure`](FsCatalog::ensure).
+    /// Sets how [`resolve`](FsCatalog::resolve), [`lease`](FsCatalog::lease) and [`ensure`](FsCatalog::ensure) check
+    /// content before they return it.
     #[must_use]
     pub fn with_check(mut self, check: Check) -> Self {
         self.store.settings.check = check;
         self
     }
 
-    /// The same catalog, which tells `observer` of the checks that it makes before it gives content out: what has to be read
-    /// in full can take a while.
+    /// Sets an observer for the checks that run before content is returned: reading a large file in full can take a
+    /// while.
     #[must_use]
     pub fn with_observer(mut self, observer: impl Observer + 'static) -> Self {
         self.store.observer = CheckObserver(Arc::new(observer));
         self
     }
 
-    /// Whether file locks exclude anybody on the root's file system; tried once when it was opened. Where they do not, work
-    /// may be done twice but nothing is damaged, and nothing is collected: see
+    /// Whether file locks are exclusive on the root's file system; tested once when the catalog was opened. Without
+    /// them, work may be done twice but nothing is damaged, and nothing is collected: see
     /// [`Error::LocksDoNothing`](crate::Error::LocksDoNothing).
     #[must_use]
     pub fn locks_work(&self) -> bool {
         self.store.locks_work
     }
 
-    /// Whether opening it has made it, through this handle.
+    /// Whether this handle created the catalog when it opened it.
     #[must_use]
     pub fn is_new(&self) -> bool {
         self.store.is_new
     }
 
-    /// What this user can still write to the root's file system. `None` where that does not tell (some FUSE file systems,
-    /// ramfs): then no `min_free` can be kept, and a full disk shows only when it is written to.
+    /// Bytes that this user can still write to the root's file system. `None` if it does not report them (some FUSE
+    /// file systems, ramfs): then `min_free` has no effect, and a full disk is noticed only by a failed write.
     #[must_use]
     pub fn free_bytes(&self) -> Option<u64> {
         space(&self.store.root).map(|space| space.available_bytes)
     }
 
-    /// The root, absolute and free of symlinks when it was opened.
+    /// The root, as an absolute path without symlinks when it was opened.
     #[must_use]
     pub fn root(&self) -> &Path {
         self.store.path()
     }
 
-    /// The limits that hold now. Reads `store.json` each time: another process may have changed them.
+    /// The current limits. Reads `store.json` each time, because another process may have changed them.
     pub fn config(&self) -> Result<Config> {
         self.store.config()
     }
 
-    /// Changes some of the limits, durably, and returns all. Two processes that change different ones at the same time do
-    /// not undo each other. Nothing is evicted by this; the next staging or collection does that.
+    /// Changes some of the limits durably, and returns all of them. Two processes that change different limits at the
+    /// same time do not undo each other's change. This evicts nothing; the next staging or collection does.
     ///
     /// ```
     /// use catalog_core::MinFree;

@@ -9,7 +9,7 @@ use crate::store::Store;
 
 /// What an entry is looked up by: an id, a reference, or what a person typed.
 ///
-/// A `&str` is an id and nothing else. Text that may be either is [`typed`](Key::typed):
+/// A `&str` is always an id. Use [`typed`](Key::typed) for text that may be either:
 ///
 /// ```
 /// use catalog_core::{Key, ModelRef, StageOptions};
@@ -27,18 +27,19 @@ pub enum Key<'a> {
     Id(&'a str),
     /// A reference, whose own string is the id.
     Ref(&'a ModelRef),
-    /// Text of a person: an id that exists wins, else it is parsed as a reference.
+    /// Text that a person typed: an existing id wins, otherwise it is parsed as a reference.
     Typed(&'a str),
 }
 
 impl<'a> Key<'a> {
-    /// What a person typed: an id that exists wins, else the text is parsed as a reference, and its own string is looked up.
+    /// Text that a person typed: an existing id wins, otherwise it is parsed as a reference, and its own string is
+    /// looked up.
     #[must_use]
     pub fn typed(text: &'a str) -> Self {
         Key::Typed(text)
     }
 
-    /// The id that it means; `None`: of what a person typed, neither is there.
+    /// The id that it stands for. Returns `None` for typed text if there is no such entry.
     pub(super) fn find(self, store: &Store) -> Result<Option<Cow<'a, str>>> {
         match self {
             Key::Id(id) => Ok(Some(id.into())),
@@ -54,7 +55,7 @@ impl<'a> Key<'a> {
         }
     }
 
-    /// The id that it means. An error names what was typed, and not what it would have been as a reference.
+    /// The id that it stands for. Errors name the text as it was typed, not the reference that it was parsed as.
     pub(super) fn id(self, store: &Store) -> Result<Cow<'a, str>> {
         self.find(store)?.ok_or_else(|| match self {
             Key::Id(text) | Key::Typed(text) => store.not_found(text),

@@ -1,4 +1,5 @@
-//! `FsCatalog`: the façade. Each method is a line over the store and its engines; what they promise is written here.
+//! `FsCatalog`: the façade. Each method is one line over the store and its engines; its doc comment says what it
+//! promises.
 
 mod fs_store;
 mod handle;
@@ -28,15 +29,15 @@ use crate::stage::{self, StageOptions, StageReceipt};
 use crate::store::{NotedUses, Store, is_there};
 use crate::verify::{self, VerifyOptions, VerifyReport};
 
-/// A catalog in a directory: ids, and the models they name, on a content-addressable store of blobs.
+/// A catalog in a directory: maps ids to models in a content-addressable store of blobs.
 ///
-/// Clones are cheap and share one cache. Any number of processes work on one root at the same time.
+/// Clones are cheap and share one cache. Any number of processes can use one root at the same time.
 #[derive(Clone, Debug)]
 pub struct FsCatalog {
     store: Store,
-    /// The sources that are asked for what is not here.
+    /// The sources that are asked for what the store does not have.
     sources: Option<Arc<dyn Resolver>>,
-    /// The same ones, as what models are pushed with.
+    /// The same sources, for pushing models.
     #[cfg(feature = "net")]
     pushes: Option<Sources>,
 }
@@ -45,12 +46,12 @@ pub struct FsCatalog {
 impl FsCatalog {
     /// Stages the file or directory that `reference` names, under `options.id` or the reference's own string.
     ///
-    /// When it returns, the entry is durable (see [`Durability`](crate::Durability)), its view reads the bytes that hash to its digest, and
-    /// nothing that happens to the source changes that. A file that was staged under this id before and has not
-    /// changed since is not read again. When it fails, nothing is recorded and nothing is left behind; an entry that had
-    /// this id is as it was.
+    /// On success, the entry is durable (see [`Durability`](crate::Durability)), its view reads the bytes that hash to
+    /// its digest, and later changes of the source do not affect it. A file that was staged under this id before and
+    /// has not changed since is not read again. On failure, nothing is recorded and nothing is left behind, and an
+    /// existing entry with this id is unchanged.
     ///
-    /// Something else that stands at the view's place is kept in `quarantine/`.
+    /// A different file at the view's path is moved to `quarantine/`.
     ///
     /// ```
     /// use catalog_core::{Digest, ModelRef, StageOptions, TrustState};
@@ -67,14 +68,15 @@ impl FsCatalog {
         stage::stage(&self.store, self.from(), reference, options)
     }
 
-    /// Stages several artifacts, made durable together. Returns one result for each, in their order; one that fails does
-    /// not hinder the others.
+    /// Stages several artifacts, made durable together. Returns one result each, in the same order. A failed artifact
+    /// does not affect the others.
     pub fn stage_many(&self, items: &[(ModelRef, StageOptions)]) -> Vec<Result<StageReceipt>> {
         stage::stage_many(&self.store, self.from(), items)
     }
 
-    /// Makes sure that the artifact of a reference is here, and says where: [`stage`](FsCatalog::stage) for a local file or
-    /// directory; what a server gives is fetched when it is not here, and nobody is asked when it is. Its use is noted.
+    /// Makes sure that the artifact of a reference is in the store, and returns where. Does the same as
+    /// [`stage`](FsCatalog::stage) for a local file or directory. Fetches a remote artifact if it is missing; contacts
+    /// no server if it is there. Records its use.
     ///
     /// ```
     /// use catalog_core::{ModelRef, StageOptions};
@@ -88,17 +90,17 @@ impl FsCatalog {
         stage::ensure(&self.store, self.from(), reference, options)
     }
 
-    /// [`put`](CatalogStore::put) of several entries, made durable together. The first error is returned;
-    /// entries that could be recorded are recorded all the same.
+    /// [`put`](CatalogStore::put) for several entries, made durable together. Returns the first error, but still
+    /// records every entry that can be recorded.
     pub fn put_many(&self, entries: &[CatalogEntry]) -> Result<()> {
         stage::put_many(&self.store, entries)
     }
 }
 
-/// Looking things up: reads only, so all of it works on a read-only root.
+/// Looking things up. These methods only read, so they work on a read-only root.
 impl FsCatalog {
-    /// Everything that the catalog knows of an entry. Asks the index alone: whether its file is there, and is what was
-    /// staged, [`resolve`](FsCatalog::resolve) says.
+    /// Everything that the catalog knows about an entry. Reads only the index: [`resolve`](FsCatalog::resolve) checks
+    /// whether the file is there and is what was staged.
     pub fn record<'a>(&self, key: impl Into<Key<'a>>) -> Result<Option<Record>> {
         key.into().find(&self.store)?.map_or(Ok(None), |id| self.store.record_with_uses(&id))
     }
@@ -114,36 +116,36 @@ impl FsCatalog {
         Ok(sorted(&shards).into_iter().map(with_use).collect())
     }
 
-    /// Whether there is an entry of this id, or of this reference's own string. It may be one that was registered ahead
-    /// of staging: [`locate`](FsCatalog::locate) says whether the artifact is there.
+    /// Whether there is an entry with this id or this reference's own string. It may only be registered for staging
+    /// later: [`locate`](FsCatalog::locate) tells whether the artifact is there.
     pub fn exists<'a>(&self, key: impl Into<Key<'a>>) -> Result<bool> {
         Ok(self.record(key)?.is_some())
     }
 
-    /// Where the artifact of this reference is. `None` if the catalog has no entry for it, and if the entry's
-    /// `local_path` is not there: in both cases it is to be staged. What was found to be damaged is not there; whether it
-    /// was changed is not looked at, which [`resolve`](FsCatalog::resolve) does.
+    /// Returns where the artifact of this reference is. `None` if the catalog has no entry for it, if the entry's
+    /// `local_path` does not exist, or if it is known to be damaged: it then has to be staged. Does not check whether
+    /// the content has changed; [`resolve`](FsCatalog::resolve) does.
     pub fn locate(&self, reference: &ModelRef) -> Result<Option<ResolvedModel>> {
         let Some(record) = self.record(reference)? else { return Ok(None) };
-        // The folder of a damaged tree is there, and other files in it.
+        // The folder of a damaged tree still exists, with its other files.
         let here = record.damaged_ms.is_none() && is_there(&record)?;
         Ok(here.then_some(ResolvedModel { id: record.entry.id, local_path: record.entry.local_path }))
     }
 
-    /// What interrupted copies and fetches have left, sorted by key, and those that go on. The next process that stages the
-    /// same goes on with it; a collection removes what was not written to within its grace.
+    /// Unfinished copies and fetches, interrupted or still running, sorted by key. The next process that stages the
+    /// same source resumes them; a collection removes those not written to within its grace period.
     pub fn partials(&self) -> Result<Vec<PartialInfo>> {
         ingest::partials(&self.store.root)
     }
 
-    /// Removes one of them, by its key. `None`: there is none, or a process works on it. Otherwise how many bytes on disk
-    /// came free.
+    /// Removes a partial by its key, and returns how many bytes that freed on disk. Returns `None` if there is no such
+    /// partial, or if a process is working on it.
     pub fn remove_partial(&self, key: &str) -> Result<Option<u64>> {
         let is_there = ingest::partials(&self.store.root)?.iter().any(|partial| partial.key == key);
         if is_there { ingest::remove_partial(&self.store.root, key) } else { Ok(None) }
     }
 
-    /// Measures the store. Looks at every entry and every blob.
+    /// Measures the store. Inspects every entry and every blob.
     pub fn disk_usage(&self) -> Result<DiskUsage> {
         gc::disk_usage(&self.store)
     }
@@ -151,12 +153,12 @@ impl FsCatalog {
 
 /// Using models.
 impl FsCatalog {
-    /// The record of an entry whose `local_path` an engine can open: it is there, and it is what was staged. Its use is
-    /// noted, at most once an hour, where that is possible: this also works on a read-only root.
+    /// Returns the record of an entry whose `local_path` an engine can open: the file is there and is what was staged.
+    /// Records its use at most once an hour, if that is possible, so this also works on a read-only root.
     ///
-    /// If its files are not as they were at their last full check, they are checked in full first (see
-    /// [`with_check`](FsCatalog::with_check)); what is damaged is not given out, and gives [`Error::Damaged`](crate::Error::Damaged). Another file
-    /// at a path of the user's own is not moved, and gives [`Error::Occupied`](crate::Error::Occupied).
+    /// Files that have changed since their last full check are first checked in full (see
+    /// [`with_check`](FsCatalog::with_check)). Damaged content is [`Error::Damaged`](crate::Error::Damaged). A
+    /// different file at a path outside `views/` is not moved, and is [`Error::Occupied`](crate::Error::Occupied).
     ///
     /// ```
     /// use catalog_core::Key;
@@ -176,7 +178,7 @@ impl FsCatalog {
 
     /// Leases the artifact of an entry: until the guard is dropped, nothing of it is removed, evicted or collected.
     ///
-    /// Works on a read-only root. Fails as [`resolve`](FsCatalog::resolve) does if the artifact is not there.
+    /// Works on a read-only root. Fails like [`resolve`](FsCatalog::resolve) if the artifact is not there.
     ///
     /// ```
     /// # let (_dir, catalog, _file) = catalog_core::testing::example();
@@ -194,8 +196,8 @@ impl FsCatalog {
 
 /// Keeping models, and letting them go.
 impl FsCatalog {
-    /// Pins an entry under a name, so that no policy takes it, for this long or for good. A pin of the same name is
-    /// replaced. Returns the record as it is then.
+    /// Pins an entry under a name, for `lifetime` or for ever, so that no policy evicts it. Replaces a pin with the
+    /// same name. Returns the new record.
     ///
     /// ```
     /// use std::time::Duration;
@@ -209,23 +211,23 @@ impl FsCatalog {
         self.store.pin(&key.into().id(&self.store)?, name, lifetime)
     }
 
-    /// Takes the pin of this name, or all pins, from an entry. Returns the record as it is then; a pin that is not there
-    /// is no error.
+    /// Removes the pin with this name, or all pins, from an entry. Returns the new record. A pin that does not exist is
+    /// not an error.
     pub fn unpin<'a>(&self, key: impl Into<Key<'a>>, name: Option<&str>) -> Result<Record> {
         self.store.unpin(&key.into().id(&self.store)?, name)
     }
 
-    /// Removes an entry, its views, and the blobs that no other entry references and nobody leases. `None`: there was
-    /// no such entry. One that is pinned is [`Error::Pinned`](crate::Error::Pinned); [`remove_with`](Self::remove_with) can
-    /// remove it all the same.
+    /// Removes an entry, its views, and the blobs that no other entry references and no process leases. Returns `None`
+    /// if there was no such entry. A pinned entry is [`Error::Pinned`](crate::Error::Pinned);
+    /// [`remove_with`](Self::remove_with) can remove it anyway.
     ///
-    /// Once the entry is gone, durably, the rest is best effort: what could not be removed is named in the receipt and
-    /// is found again by a sweep. Nothing outside the root is touched, and nothing of a path that was only registered.
+    /// The entry is removed durably, the rest best effort: the receipt names what could not be removed, and a sweep
+    /// finds it again. Nothing outside the root is touched, nor any path that was only registered.
     pub fn remove<'a>(&self, key: impl Into<Key<'a>>) -> Result<Option<RemoveReceipt>> {
         self.remove_with(key, &RemoveOptions::default())
     }
 
-    /// [`remove`](Self::remove) with options: also of what is pinned, or as a dry run.
+    /// [`remove`](Self::remove) with options: removes pinned entries, too, or only reports what would be removed.
     ///
     /// ```
     /// use catalog_core::RemoveOptions;
@@ -242,8 +244,9 @@ impl FsCatalog {
         key.into().find(&self.store)?.map_or(Ok(None), |id| gc::remove(&self.store, &id, options))
     }
 
-    /// Says what a collection by this policy would do now, and why. Writes nothing, so it works on a read-only root.
-    /// Fails if any part of the index or any tree's manifest cannot be read: what they name is unknown then.
+    /// Plans what a collection with this policy would do now, and why. Writes nothing, so it works on a read-only root.
+    /// Fails if any part of the index or the manifest of any tree cannot be read, because what they reference is then
+    /// unknown.
     ///
     /// ```
     /// use catalog_core::GcPolicy;
@@ -265,19 +268,21 @@ impl FsCatalog {
         self.execute_gc(&self.plan_gc(policy)?)
     }
 
-    /// Does what a plan says, except to what has been leased, pinned, used or staged since it was made. A plan that is done
-    /// twice does nothing the second time. A step that fails is in [`GcReport::failed`], and the rest is done.
+    /// Does what a plan says, except for anything that was leased, pinned, used or staged since the plan was made.
+    /// Executing a plan twice does nothing the second time. A failed step is listed in [`GcReport::failed`], and the
+    /// rest is still done.
     pub fn execute_gc(&self, plan: &GcPlan) -> Result<GcReport> {
         gc::execute(&self.store, plan)
     }
 }
 
-/// Checking content, and making it whole.
+/// Checking and repairing content.
 impl FsCatalog {
-    /// Checks the content of an entry. What is damaged is taken out of service: see [`Error::Damaged`](crate::Error::Damaged).
+    /// Checks the content of an entry. Damaged content is taken out of service: see
+    /// [`Error::Damaged`](crate::Error::Damaged).
     ///
-    /// Reads the store's own files; works on a read-only root, where nothing is recorded or moved. What was not in memory
-    /// before does not stay there.
+    /// Reads the store's own files. On a read-only root it works, but records and moves nothing. File pages that were
+    /// not cached before are dropped from the page cache afterwards.
     ///
     /// ```
     /// use catalog_core::VerifyOptions;
@@ -293,8 +298,8 @@ impl FsCatalog {
         verify::verify(&self.store, &key.into().id(&self.store)?, options)
     }
 
-    /// Checks the content of several entries, on all cores, the largest files first; bytes that several need are read once.
-    /// `each` is told of every entry as soon as it is checked and that is recorded.
+    /// Checks the content of several entries on all cores, largest files first. Bytes that several entries need are
+    /// read once. Calls `each` for every entry as soon as its result is recorded.
     pub fn verify_many<S: AsRef<str>>(
         &self,
         ids: &[S],
@@ -304,15 +309,16 @@ impl FsCatalog {
         verify::verify_many(&self.store, ids, options, each);
     }
 
-    /// Checks the content of an entry in full, repairs what is damaged or missing from a good source, and makes its path
-    /// anew; the same for all other entries that needed the same bytes.
+    /// Checks the content of an entry in full, repairs what is damaged or missing from a good source, and rebuilds its
+    /// path. Does the same for all other entries that needed the same bytes.
     ///
-    /// Only damaged groups of 1 MiB are read from a source, the rest is reused; the whole is checked against its name
-    /// before it is published. A source that is damaged in the same place is not used there: if there is no other, the
-    /// error is [`Error::NoGoodSource`](crate::Error::NoGoodSource), and all is as it was. What was found damaged stays in `quarantine/`.
+    /// Reads only damaged groups of 1 MiB from a source and reuses the rest. The whole blob is checked against its name
+    /// before it is published. A source that is damaged in the same place is not used there: if there is no other
+    /// source, the error is [`Error::NoGoodSource`](crate::Error::NoGoodSource), and nothing is changed. Damaged files
+    /// stay in `quarantine/`.
     ///
-    /// Another file at a place below `views/` goes to `quarantine/`. At a place of the user's own it is left alone, and the
-    /// entry gets a view of its own: see [`RepairReport::occupied`].
+    /// A different file at a path below `views/` is moved to `quarantine/`. At any other path it is left alone, and the
+    /// entry gets a view below `views/`: see [`RepairReport::occupied`].
     ///
     /// ```
     /// use catalog_core::{Digest, LocalSource, ReadAt, RepairOptions, RepairSource};
@@ -331,7 +337,7 @@ impl FsCatalog {
     }
 }
 
-/// Sorts before anything is copied: a record is large.
+/// Sorts before anything is copied, because a record is large.
 fn sorted(shards: &[Arc<Records>]) -> Vec<&Record> {
     let mut records: Vec<&Record> = shards.iter().flat_map(|shard| shard.all()).collect();
     records.sort_unstable_by(|a, b| a.entry.id.cmp(&b.entry.id));

@@ -1,4 +1,4 @@
-//! What a catalog gives to others.
+//! Shares models of a catalog with others.
 
 use super::{FsCatalog, Key};
 use crate::error::{Error, Result};
@@ -6,17 +6,18 @@ use crate::model_ref::ModelRef;
 use crate::source::Sources;
 use crate::transfer::{self, PushOptions, PushReceipt};
 
-/// Giving models to others.
+/// Sharing models.
 impl FsCatalog {
-    /// Pushes an entry to a registry or a bucket, with the sources of [`with_sources`](FsCatalog::with_sources): its policy, its
-    /// connections, its logins.
+    /// Pushes an entry to a registry or a bucket, using the policy, connections and logins of the handle's sources
+    /// ([`with_sources`](FsCatalog::with_sources)).
     ///
-    /// What is pushed is what is stored: the manifest of a tree and its blobs, under the same digests. A file is pushed as a tree
-    /// of one. Blobs that are there are not sent, and an upload that was interrupted is taken up, also by another process. The
-    /// other end checks each blob against its digest. The manifest comes last: when it is there, all is.
+    /// Pushes exactly what is stored: the manifest of a tree and its blobs, under the same digests. A file is pushed as
+    /// a tree of one file. Blobs that the target already has are not sent, and an interrupted upload is resumed, even
+    /// by another process. The target checks each blob against its digest. The manifest comes last, so once it is
+    /// there, everything is.
     ///
-    /// The entry is leased meanwhile. That it was pushed is recorded ([`Record::pushed`](crate::Record::pushed)), where this user can
-    /// write.
+    /// The entry is leased during the push. The push is recorded ([`Record::pushed`](crate::Record::pushed)) if this
+    /// user can write to the store.
     ///
     /// ```no_run
     /// use catalog_core::{FsCatalog, ModelRef, OciOptions, Policy, PushOptions, Sources};
@@ -33,8 +34,9 @@ impl FsCatalog {
         transfer::push(&self.store, self.pushes(target)?, &key.into().id(&self.store)?, target, options)
     }
 
-    /// Pushes several entries below one target: in a registry each gets a repository of its own below a target that ends in `/`, a
-    /// bucket has them all. `each` is told of each as it is done. Two that would get the same name are not pushed over each other.
+    /// Pushes several entries below one target. In a registry, the target ends in `/` and each entry gets its own
+    /// repository below it; a bucket holds them all. Calls `each` for every entry as it is done. Of two entries that
+    /// would get the same name, neither overwrites the other.
     pub fn push_many<S: AsRef<str>>(
         &self,
         ids: &[S],

@@ -1,4 +1,4 @@
-//! Blobs against their outboards.
+//! Compares blobs with their outboards.
 
 use std::collections::BTreeSet;
 
@@ -14,7 +14,7 @@ use crate::layout;
 use crate::threads::ready_for_rayon;
 
 impl Look<'_> {
-    /// Those that somebody needs; all, when it is not known which.
+    /// Inspects the blobs that entries need, or all blobs if that is unknown.
     pub(super) fn look_at_blobs(&mut self, known: &Known) {
         let is_due = |digest: &Digest| {
             (!known.is_whole || known.needed.contains_key(digest))

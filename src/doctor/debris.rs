@@ -1,4 +1,4 @@
-//! What a collection takes: asked of the collection itself. And what lies in `trash/` and `quarantine/`.
+//! Finds what a collection would remove, by planning one, and what is in `trash/` and `quarantine/`.
 
 use std::path::Path;
 
@@ -13,7 +13,7 @@ use crate::layout::{self, Thing};
 impl Look<'_> {
     pub(super) fn look_at_debris(&mut self, known: &Known) {
         let kinds = [K::DeadSession, K::UnfinishedFile, K::StrayOutboard, K::StrayView, K::UnreferencedBlob];
-        // What a damaged index or manifest names is unknown: then nothing is debris.
+        // What a damaged index or manifest references is unknown, so then nothing is debris.
         if self.wants_one_of(&kinds) && known.is_whole && known.broken.is_empty() {
             self.look_at_plan(known);
         }
@@ -29,7 +29,7 @@ impl Look<'_> {
         let policy = GcPolicy { grace: std::time::Duration::ZERO, ..GcPolicy::default() };
         let plan = match plan_gc(self.store, &policy) {
             Ok(plan) => plan,
-            // The record or the shard was damaged just now: the next run finds it.
+            // The record or the shard was damaged in the meantime: the next run finds that.
             Err(error) if error.is_corrupt() => return,
             Err(error) => {
                 let finding = self.not_examined(Path::new(""), known, &error);
@@ -46,7 +46,7 @@ impl Look<'_> {
                     thing if thing.is_unfinished() => {
                         self.find(K::UnfinishedFile, path, format!("its writer has ended; {bytes} bytes"));
                     }
-                    Thing::Partial(_) => {} // it has its time: see `private.rs`
+                    Thing::Partial(_) => {} // it may stay for a while: see `private.rs`
                     _ => self.find(K::StrayOutboard, path, "there is no such blob"),
                 },
                 GcAction::RemoveView { path } => {

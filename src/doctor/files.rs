@@ -1,4 +1,4 @@
-//! The store's own folders: what is missing, what is strange, whose it is, and who may write it.
+//! The store's own folders: what is missing or strange, who owns it, and who may write to it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -11,13 +11,13 @@ use crate::layout::{self, Thing};
 
 pub(super) const STRANGE: &str = "the catalog makes nothing of this name";
 
-/// What the walk gathers of all files.
+/// What the walk gathers about all files.
 #[derive(Default)]
 pub(super) struct Tally {
     pub(super) wrong_modes: Vec<Finding>,
     /// The modes of regular files.
     modes: BTreeSet<u32>,
-    /// By folder and owner: how many, and one of them.
+    /// By folder and owner: the number of files, and one of them.
     others: BTreeMap<(PathBuf, u32), (u64, PathBuf)>,
 }
 
@@ -86,9 +86,9 @@ impl Look<'_> {
         self.tell(tally, known);
     }
 
-    /// Looks at what is in a folder, but not below.
+    /// Inspects the entries of a folder, without descending.
     fn walk(&mut self, folder: &Path, known: &mut Known, tally: &mut Tally) {
-        // A partial has something below it.
+        // Findings in a partial lie one level deeper.
         let is_wanted = self.wants_in(folder) || (folder == Path::new(layout::PARTIALS) && self.wants_below(folder));
         if !is_wanted || known.broken.iter().any(|broken| folder.starts_with(broken)) {
             return;
@@ -96,14 +96,14 @@ impl Look<'_> {
         if let Thing::BlobFolder(first) = layout::classify(folder) {
             known.blobs.retain(|digest, _| digest.as_bytes().first() != Some(&first));
         }
-        // A file in the place of a folder was found by the walk of the folder that it is in.
+        // The walk of the parent folder has already reported a file in place of this folder.
         if self.root.meta(folder).is_ok_and(|meta| meta.is_none_or(|meta| meta.kind != Kind::Dir)) {
             return;
         }
         let entries = self.root.entries(folder);
         for (name, meta) in self.or_say(folder, known, entries).unwrap_or_default() {
             match layout::classify_in(folder, &name) {
-                Thing::Folder => continue, // looked at before
+                Thing::Folder => continue, // inspected before
                 Thing::Blob(digest) => drop(known.blobs.insert(digest, meta)),
                 _ => {}
             }
@@ -131,7 +131,7 @@ impl Look<'_> {
             }
             let shown = self.root.entries(&home);
             for (name, meta) in self.or_say(&home, known, shown).unwrap_or_default() {
-                // What is no folder here is a stray view to a collection.
+                // A file here is a stray view, which a collection reports.
                 if meta.kind == Kind::Dir {
                     self.check_entry(&home.join(name), &meta, tally);
                 }
@@ -159,7 +159,7 @@ impl Look<'_> {
             | Thing::Outboard(_)
             | Thing::OutboardGroups(_)
             | Thing::Lock(_) => Kind::File,
-            // In trash, in quarantine or on its way: its mode does not matter.
+            // In trash, in quarantine or being ingested: its mode does not matter.
             _ => return,
         };
         if meta.kind != belongs {
@@ -172,10 +172,10 @@ impl Look<'_> {
         self.check_mode(path, &thing, meta, tally);
     }
 
-    /// Something else is where a folder or a file of the store belongs.
+    /// Something else is where a folder or file of the store belongs.
     fn find_misfit(&mut self, path: &Path, thing: &Thing) {
         let (kind, what) = match thing {
-            // Said already: as a folder of the store, as a shard, as `store.json`.
+            // Already reported: as a folder of the store, as a shard, or as `store.json`.
             Thing::Folder | Thing::Shard(_) | Thing::PreviousShard(_) | Thing::StoreJson | Thing::CachedirTag => return,
             Thing::Lock(_) => (K::LockFileReplaced, "it is not a regular file"),
             Thing::BlobFolder(_) | Thing::OutboardFolder(_) => (K::StrangeFile, "a folder belongs there"),
@@ -184,7 +184,7 @@ impl Look<'_> {
         self.find(kind, path, what);
     }
 
-    /// In the root of a group, members' files are their own.
+    /// In a group's root, members own the files that they create.
     fn count_owner(&self, path: &Path, meta: &Meta, tally: &mut Tally) {
         let Ok(Some(root)) = self.root.meta(Path::new("")) else { return };
         if meta.owner != root.owner && root.mode & 0o020 == 0 {
@@ -194,7 +194,7 @@ impl Look<'_> {
     }
 
     fn tell(&mut self, tally: Tally, known: &mut Known) {
-        // In user space it cannot be asked for; blobs and small files that are all alike say so.
+        // File systems in user space do not tell, but blobs and small files with equal modes do.
         let all_alike = !known.blobs.is_empty() && tally.modes.len() == 1;
         if self.is_first() {
             known.no_modes = match self.root.keeps_modes() {

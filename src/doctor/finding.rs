@@ -1,4 +1,4 @@
-//! A finding, and what became of it.
+//! A finding, and what happened to it.
 
 use std::path::{Path, PathBuf};
 
@@ -7,19 +7,19 @@ use crate::digest::Digest;
 use crate::error::Error;
 use crate::fs::Root;
 
-/// Something in a store that is not as it should be, or that is good to know.
+/// Something in a store that is wrong or worth knowing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Finding {
-    /// What kind of thing.
+    /// The kind of the finding.
     pub kind: FindingKind,
-    /// Where, absolute.
+    /// The absolute path that it concerns.
     pub path: PathBuf,
-    /// Which entry, when it is one's.
+    /// The id of the entry that it concerns, if any.
     pub id: Option<String>,
     /// What is wrong, in one line.
     pub what: String,
-    /// What puts it right.
+    /// What fixes it.
     pub remedy: Remedy,
     /// What [`Doctor::repair`](super::Doctor::repair) would do, or what to do instead.
     pub advice: String,
@@ -36,7 +36,7 @@ pub(super) enum Fix {
     WriteStoreJson,
     RestoreShard(u8),
     RenewPrevious(u8),
-    /// With the digest of the bytes that the file should have, if it should have some.
+    /// With the digest of the bytes that the file must have, if it has to match one.
     SetMode {
         path: PathBuf,
         mode: u32,
@@ -50,7 +50,7 @@ impl Finding {
     pub(super) fn new(root: &Root, kind: FindingKind, path: &Path, what: impl Into<String>) -> Self {
         Finding {
             kind,
-            // Joined to nothing, it would end in a slash.
+            // `absolute` of an empty path would end in a slash.
             path: if path.as_os_str().is_empty() { root.path().to_path_buf() } else { root.absolute(path) },
             id: None,
             what: what.into(),
@@ -65,7 +65,7 @@ impl Finding {
         self
     }
 
-    /// One that `repair` repairs, as its kind says.
+    /// Marks it as one that `repair` repairs, as its kind says.
     pub(super) fn fixed_by(mut self, fix: Fix) -> Self {
         self.remedy = Remedy::Repair;
         self.fix = Some(fix);
@@ -77,7 +77,7 @@ impl Finding {
         self
     }
 
-    /// One that `repair` leaves alone, though it repairs most of its kind.
+    /// Marks it as one that `repair` leaves alone, although it repairs most findings of this kind.
     pub(super) fn left_to_the_operator(mut self, advice: impl Into<String>) -> Self {
         self.remedy = Remedy::Operator;
         self.fix = None;
@@ -96,34 +96,34 @@ impl Finding {
         self.kind.meaning()
     }
 
-    /// Whether [`Doctor::repair`](super::Doctor::repair) does something about it.
+    /// Whether [`Doctor::repair`](super::Doctor::repair) can fix it.
     #[must_use]
     pub fn is_repairable(&self) -> bool {
         self.fix.is_some()
     }
 
-    /// Whether a person has to do something about it: it is neither a note nor what a collection takes.
+    /// Whether a person has to act on it: it is not a note, and no collection takes care of it.
     #[must_use]
     pub fn needs_attention(&self) -> bool {
         self.severity() != Severity::Note && self.remedy != Remedy::Collection
     }
 
-    /// What tells it from others when it is looked for a second time.
+    /// Identifies the finding in the second look.
     pub(super) fn key(&self) -> (FindingKind, PathBuf, Option<String>) {
         (self.kind, self.path.clone(), self.id.clone())
     }
 }
 
-/// What became of a finding.
+/// What happened to a finding.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum RepairOutcome {
-    /// It was repaired; says what was done.
+    /// It was repaired. The text says what was done.
     Repaired(String),
-    /// It is no longer so: somebody else was faster, or it went with another one.
+    /// It no longer holds: another process was faster, or another repair fixed it, too.
     Gone,
-    /// Nothing can be done automatically; the finding's advice says what to do.
+    /// It cannot be fixed automatically. The finding's advice says what to do.
     NotOffered,
-    /// It could not be repaired.
+    /// The repair failed.
     Failed(Error),
 }

@@ -1,4 +1,4 @@
-//! A finding as JSON: what it holds, with what its kind means.
+//! A finding as JSON: its fields, and what its kind means.
 
 use std::borrow::Cow;
 

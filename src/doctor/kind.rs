@@ -1,4 +1,4 @@
-//! The kinds of findings, how bad they are, and what helps. `kind_table.rs` says what each means.
+//! The kinds of findings, their severity, and their remedy. `kind_table.rs` says what each means.
 
 use serde::Serialize;
 
@@ -11,11 +11,11 @@ use crate::words::words;
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
 pub enum Severity {
-    /// A property of the store or its file system that is good to know.
+    /// A property of the store or its file system that is worth knowing.
     Note,
-    /// It works, but worse than it could, or less safely; or a collection takes it.
+    /// The store works, but worse or less safely than it could, or a collection will remove something.
     Warning,
-    /// Content or index is not as it should be.
+    /// Content or index is damaged.
     Error,
 }
 
@@ -25,7 +25,7 @@ words!(Severity, "severity", {
     Error => "error",
 });
 
-/// What puts it right.
+/// What fixes a finding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
@@ -36,7 +36,7 @@ pub enum Remedy {
     /// The next collection.
     #[serde(rename = "gc")]
     Collection,
-    /// Nobody but a person.
+    /// Only a person.
     Operator,
     /// Nothing has to be done.
     #[serde(rename = "none")]
@@ -56,95 +56,95 @@ words!(Remedy, "remedy", {
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum FindingKind {
-    /// Without it the store is refused by every verb; its limits (`catalog config`) are lost.
+    /// Every command refuses the store without it. Its limits (`catalog config`) are lost.
     StoreJsonMissing,
-    /// The store is refused by every verb; its limits (`catalog config`) are lost.
+    /// Every command refuses the store. Its limits (`catalog config`) are lost.
     StoreJsonDamaged,
-    /// No entry can be found, and what the blobs are needed for is not known, so nothing is collected.
+    /// No entry can be found. What needs the blobs is unknown, so nothing is collected.
     IndexMissing,
     /// Its entries are unknown, so `list` and `gc` refuse to run, and nothing that they may need is judged here.
     ShardDamaged,
     /// Its entries are lost with it, so `list` and `gc` refuse to run, and nothing that they may need is judged here.
     ShardMissing,
-    /// A newer version has written it; what it holds is unknown to this one, and is not touched.
+    /// A newer version wrote it. Its content is unknown to this version, which leaves it alone.
     ShardNewer,
-    /// Were the shard lost now, there would be nothing to restore it from, and the loss would not be noticed.
+    /// If the shard were lost now, there would be nothing to restore it from, and nothing would notice the loss.
     PrevMissing,
-    /// Were the shard lost now, there would be nothing to restore it from.
+    /// If the shard were lost now, there would be nothing to restore it from.
     PrevDamaged,
     /// `path` and `lease` refuse this entry; the damaged bytes are in quarantine.
     EntryDamaged,
-    /// Which files the tree has is unknown, so `gc` refuses to run, and its view is not judged.
+    /// The files of the tree are unknown, so `gc` refuses to run, and its view is not judged.
     ManifestMissing,
-    /// Which files the tree has is unknown, so `gc` refuses to run, and its view is not judged.
+    /// The files of the tree are unknown, so `gc` refuses to run, and its view is not judged.
     ManifestDamaged,
     /// The entry cannot be shown again, copied or checked; what its path shows may still be good.
     BlobMissing,
-    /// A document that the entry needs beside its content, such as a signature, is lost; the model can still be used.
+    /// A document that the entry needs besides its content, such as a signature, is lost. The model can still be used.
     NeededBlobMissing,
-    /// It was cut or grew, so its bytes are not what its name says.
+    /// The blob was truncated or has grown, so its bytes do not match its name.
     BlobSize,
-    /// It was written to, copied or restored since its last full check: whether its bytes are good is not known.
+    /// It was written to, copied or restored since its last full check, so its bytes may be bad.
     BlobChanged,
-    /// A member of the group can have put both there: whether its bytes are good is not known, and each use reads all of it.
+    /// A member of the group could have put both there, so the bytes may be bad, and each use reads all of them.
     UntrustedBlob,
-    /// The blob can only be checked by its SHA-256, which is slower and does not say where damage is.
+    /// The blob can only be checked by its SHA-256, which is slower and does not locate damage.
     OutboardMissing,
-    /// The blob can only be checked by its SHA-256, which is slower and does not say where damage is.
+    /// The blob can only be checked by its SHA-256, which is slower and does not locate damage.
     OutboardDamaged,
     /// `path` fails for this entry, or an engine does not find all of its files.
     ViewMissing,
     /// An engine that opens the entry's path gets another file than the one that was staged and is checked.
     ViewReplaced,
-    /// The copies at the entry's path were written to or restored since they were made or checked last.
+    /// The copies at the entry's path were written to or restored since they were made or last checked.
     ViewChanged,
     /// An engine that reads the folder sees a file that was not staged.
     ViewExtra,
-    /// Operations that need it fail, or make it without its being durable.
+    /// Operations that need it fail, or create it without making it durable.
     FolderMissing,
-    /// The store never goes through it: what should be below is out of reach.
+    /// The store never follows it, so nothing below it can be reached.
     FolderReplaced,
-    /// Backup tools do not know that this is a cache, and copy it.
+    /// Backup tools cannot tell that this is a cache, and copy it.
     CachedirTagMissing,
-    /// A removal may find no room when the disk is full, which nothing but a removal would end.
+    /// On a full disk, a removal may find no room, and only a removal would free some.
     ReserveMissing,
-    /// Whether file locks work here cannot be tried, so they are taken to.
+    /// File locks cannot be tested here; they are assumed to work.
     ProbeMissing,
-    /// A lock cannot be taken on it, so what needs it fails.
+    /// It cannot be locked, so operations that need the lock fail.
     LockFileReplaced,
     /// Work may be done twice, a lease protects nothing, and nothing is collected.
     LocksDoNothing,
-    /// Somebody can change or lock what the catalog relies on, or its owner or its group cannot use it.
+    /// Someone else can change or lock a file that the catalog relies on, or its owner or group cannot use it.
     WrongMode,
-    /// Every user of this host can put other files in the place of models and of the index.
+    /// Every user of this host can replace models and the index with other files.
     RootWritable,
-    /// The root's owner may not be able to link, repair or remove it, and somebody else can change it.
+    /// The root's owner may be unable to link, repair or remove it, and the user who owns it can change it.
     OtherOwner,
-    /// The catalog has not made it and never looks at it; it can stand in the way of what is made there.
+    /// The catalog did not create it and never reads it; it can be in the way of a file that the catalog creates.
     StrangeFile,
-    /// What is there could not be looked at, so nothing is said of it.
+    /// It could not be inspected, so nothing is known about it.
     NotExamined,
-    /// An operation that was killed has left it; nothing needs it.
+    /// An operation that was killed left it behind; nothing needs it.
     DeadSession,
     /// A small file whose writer was killed; nothing reads it.
     UnfinishedFile,
     /// Its blob is gone; nothing reads it.
     StrayOutboard,
-    /// It shows what an id had before, or an entry that is gone; who was told this path can still open it.
+    /// It shows what an id had before, or a removed entry. A process that still has this path can open it.
     StrayView,
     /// No entry needs it: its entry was removed, or an operation was killed before it recorded one.
     UnreferencedBlob,
-    /// A fetch or a large copy was stopped longer than a day ago; the same one, run again, resumes it.
+    /// A fetch or a large copy was stopped more than a day ago. Running it again resumes it.
     StalePartial,
-    /// Blobs that nothing needs lie there for longer than the default grace.
+    /// Unneeded blobs have been there for longer than the default grace period.
     TrashOverdue,
-    /// What was found damaged is kept to look at, and for `catalog repair` to reuse what is good of it.
+    /// Damaged content is kept for inspection, and so that `catalog repair` can reuse its good parts.
     QuarantineNotEmpty,
-    /// The file system gave no hardlink for them, so views are files of their own, which are checked by themselves.
+    /// The file system did not allow hardlinks, so views are separate files that are checked separately.
     NoHardlinks,
     /// Staging copies bytes that it could otherwise share with their source.
     NoReflinks,
-    /// The file system keeps no modes, so nothing keeps the owner of a model from editing it.
+    /// The file system stores no modes, so nothing keeps the owner of a model from editing it.
     NoModes,
 }
 
@@ -152,7 +152,7 @@ impl FindingKind {
     /// Every kind that this version knows.
     pub const ALL: &[FindingKind] = &all();
 
-    /// Its name in JSON and in `docs/recovery.md`; it stays the same.
+    /// Its name in JSON and in `docs/recovery.md`. It never changes.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         self.info().name
@@ -192,7 +192,7 @@ words!(FindingKind, "kind of finding");
 mod tests {
     use super::*;
 
-    // Red when a kind has no row, or two; or when two kinds have one name.
+    // Red when a kind has no row or two rows, or when two kinds share a name.
     #[test]
     fn every_kind_has_its_row() {
         let source = include_str!("kind.rs");

@@ -3,20 +3,20 @@
 use super::kind::FindingKind as K;
 use super::kind::{FindingKind, Remedy, Severity};
 
-/// What is known of a kind of finding.
+/// What is known about a kind of finding.
 pub(super) struct KindInfo {
     pub(super) kind: FindingKind,
-    /// In JSON and in `docs/recovery.md`.
+    /// Its name in JSON and in `docs/recovery.md`.
     pub(super) name: &'static str,
     pub(super) severity: Severity,
-    /// Unless the finding knows better, as for the advice.
+    /// The default remedy; a finding may have another one. The same goes for the advice.
     pub(super) remedy: Remedy,
     pub(super) meaning: &'static str,
     /// What the remedy does, or what to do instead.
     pub(super) advice: &'static str,
 }
 
-/// A row for each kind.
+/// One row per kind.
 pub(super) const KINDS: &[KindInfo] = &[
     KindInfo {
         kind: K::StoreJsonMissing,

@@ -1,4 +1,4 @@
-//! One look at a store, or a second one at what the first has found.
+//! One look at a store, or a second look at what the first one found.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -11,28 +11,28 @@ use crate::fs::{Meta, Root};
 use crate::layout;
 use crate::store::{Roots, Store};
 
-/// What the first look has come to know, and the second one goes by.
+/// What the first look learned, for use by the second.
 #[derive(Default)]
 pub(super) struct Known {
-    /// Blobs that records need, each with one of them.
+    /// Blobs that records need, each with the id of one such record.
     pub(super) needed: BTreeMap<Digest, String>,
     /// What records show.
     pub(super) roots: Roots,
-    /// The whole index and every manifest could be read, so what is not needed is known.
+    /// Whether the whole index and every manifest could be read, so that unneeded blobs are known.
     pub(super) is_whole: bool,
-    /// Every blob that is here.
+    /// Every blob in the store.
     pub(super) blobs: BTreeMap<Digest, Meta>,
-    /// Folders of the store that are not there, or are no folders: what is below was not looked at.
+    /// Folders of the store that are missing or are not folders: nothing below them was inspected.
     pub(super) broken: Vec<PathBuf>,
-    /// Blobs that are known to be bad by their size or their bytes.
+    /// Blobs known to be bad by their size or their bytes.
     pub(super) bad: BTreeSet<Digest>,
-    /// The file system keeps no modes.
+    /// The file system stores no modes.
     pub(super) no_modes: bool,
-    /// How many entries are shown by files of their own, and their bytes.
+    /// The number of entries shown by separate files, and their bytes.
     pub(super) copied: (u64, u64),
 }
 
-/// What the second look is at.
+/// What the second look inspects.
 pub(super) struct Suspects {
     kinds: BTreeSet<FindingKind>,
     ids: BTreeSet<String>,
@@ -91,9 +91,9 @@ impl<'d> Look<'d> {
         self.only.is_none_or(|only| only.paths.contains(relative))
     }
 
-    /// Whether something directly in this folder is wanted.
+    /// Whether anything directly in this folder is wanted.
     pub(super) fn wants_in(&self, folder: &Path) -> bool {
-        // An outboard that was suspected is judged by its blob.
+        // A suspected outboard is judged together with its blob.
         let blobs = folder.strip_prefix(layout::BLOBS).map(|below| Path::new(layout::OUTBOARDS).join(below));
         let folders = [Some(folder.to_path_buf()), blobs.ok()];
         self.only.is_none_or(|only| {
@@ -116,13 +116,13 @@ impl<'d> Look<'d> {
         Finding::new(self.root, kind, path, what)
     }
 
-    /// Says of what could not be looked at that it was not, unless it is known why.
+    /// Reports that something could not be inspected, unless the reason is already known.
     pub(super) fn or_say<T>(&mut self, path: &Path, known: &Known, result: Result<T>) -> Option<T> {
         result.map_err(|error| self.found.extend(self.not_examined(path, known, &error))).ok()
     }
 
     pub(super) fn not_examined(&self, path: &Path, known: &Known, error: &Error) -> Option<Finding> {
-        // What could not be read may be something else than what was being looked at.
+        // The unreadable path may be another one than the path being inspected.
         let path = error.path().and_then(|path| path.strip_prefix(self.root.path()).ok()).unwrap_or(path);
         let is_known = known.broken.iter().any(|broken| path.starts_with(broken));
         (!is_known).then(|| self.finding(FindingKind::NotExamined, path, error.to_string()))

@@ -1,7 +1,7 @@
-//! `doctor`: the store checked against itself, without a write; and what it finds repaired, where that can be done.
+//! `doctor`: checks the store against itself without writing, and repairs findings where possible.
 //!
-//! A store is looked at while others work on it, so everything is looked at twice. The second look is at what the first
-//! has found, and happens while no commit and no sweep can run: what it still finds is so.
+//! Other processes use the store meanwhile, so everything is inspected twice. The second look inspects what the first
+//! one found, while no commit and no sweep can run: what it still finds is real.
 
 mod blobs;
 mod debris;
@@ -37,14 +37,14 @@ use crate::layout;
 use crate::observer::Observer;
 use crate::store::{Store, check_store_file, existing_root, has_entries, no_catalog};
 
-/// How long a moment is waited for in which no commit runs.
+/// How long to wait for a moment without commits.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// Under no lock, the files of an outboard are written, and removed after their blob, and a folder below `ingest/` is made
-/// and locked then: each in less than this.
+/// Three things happen without a lock: writing the files of an outboard, removing them after their blob, and creating a
+/// folder below `ingest/` before locking it. Each takes less time than this.
 const A_WRITE: Duration = Duration::from_millis(50);
 
-/// Looks at a store, also at one that [`FsCatalog::open`](crate::FsCatalog::open) refuses because its own files are damaged.
+/// Checks a store, even one that [`FsCatalog::open`](crate::FsCatalog::open) refuses because its own files are damaged.
 #[derive(Clone)]
 pub struct Doctor {
     store: Store,
@@ -57,19 +57,19 @@ impl std::fmt::Debug for Doctor {
     }
 }
 
-/// Whether anybody can commit or collect during the second look.
+/// Whether any process can commit or collect during the second look.
 enum Stillness {
-    /// Nobody, while this is held.
+    /// None can, while this lock is held.
     Held(#[expect(dead_code, reason = "held for its drop")] Lock),
-    /// There are no locks that would tell.
+    /// Without working locks, nothing tells.
     Unknown,
-    /// Somebody, all the time.
+    /// Some process holds the store lock all the time.
     Busy,
 }
 
 impl Doctor {
-    /// Opens the store at `root`, damaged or not. Where there is none, the error is one for which
-    /// [`is_not_found`](Error::is_not_found) holds; one of a newer format is refused.
+    /// Opens the store at `root`, damaged or not. If there is none, the error satisfies
+    /// [`is_not_found`](Error::is_not_found). Fails if the store has a newer format.
     pub fn open(root: impl AsRef<Path>) -> Result<Self> {
         let path = root.as_ref();
         let root = existing_root(path)?;
@@ -79,42 +79,42 @@ impl Doctor {
                 return Err(no_catalog(path));
             }
             Err(error @ Error::UnsupportedFormat { .. }) => return Err(error),
-            Ok(false) | Err(_) => {} // found again by the look
+            Ok(false) | Err(_) => {} // `examine` finds it again
         }
         Ok(Doctor { store: Store::around(root), observer: Arc::new(()) })
     }
 
-    /// The same, with another durability for what is repaired.
+    /// Sets the durability of repairs.
     #[must_use]
     pub fn with_durability(mut self, durability: Durability) -> Self {
         self.store.settings.durability = durability;
         self
     }
 
-    /// The same, with another patience for the locks that a repair takes.
+    /// Sets how long a repair waits for locks.
     #[must_use]
     pub fn with_lock_wait(mut self, wait: Wait) -> Self {
         self.store.settings.lock_wait = wait;
         self
     }
 
-    /// The same, which tells of the blobs that a repair reads.
+    /// Sets an observer that receives an event for each blob that a repair reads.
     #[must_use]
     pub fn with_observer(mut self, observer: impl Observer + 'static) -> Self {
         self.observer = Arc::new(observer);
         self
     }
 
-    /// The root, absolute.
+    /// The root as an absolute path.
     #[must_use]
     pub fn root(&self) -> &Path {
         self.store.path()
     }
 
-    /// Looks at everything but the bytes of blobs, which [`FsCatalog::verify`](crate::FsCatalog::verify) reads. Writes nothing, waits for no lock,
-    /// works on a read-only root. The worst comes first.
+    /// Checks everything except the bytes of blobs, which [`FsCatalog::verify`](crate::FsCatalog::verify) reads.
+    /// Returns the worst findings first. Writes nothing, waits for no lock, and works on a read-only root.
     ///
-    /// What cannot be looked at is a finding too. So this fails only when the root itself cannot be read.
+    /// What cannot be inspected is a finding, too, so this fails only if the root itself cannot be read.
     ///
     /// ```
     /// use catalog_core::{Doctor, Severity};
@@ -157,7 +157,8 @@ impl Doctor {
         second
     }
 
-    /// Takes the store lock as a sweep does, but only tries, and makes no lock file. Commits wait for it meanwhile.
+    /// Tries to take the store lock like a sweep, without waiting for it or creating the lock file. Commits wait while
+    /// it is held.
     fn wait_for_stillness(&self) -> Stillness {
         let (root, name) = (&self.store.root, layout::lock_store());
         if !self.store.locks_work {
@@ -181,7 +182,8 @@ impl Doctor {
         }
     }
 
-    /// Tries what the file system can, with two small files in `ingest/` that are removed again: hardlinks and reflinks.
+    /// Tests whether the file system supports hardlinks and reflinks, with two small files in `ingest/` that it removes
+    /// again.
     pub fn probe(&self) -> Result<Vec<Finding>> {
         let root = &self.store.root;
         let session = Session::begin(root)?;
@@ -200,7 +202,7 @@ impl Doctor {
     }
 }
 
-/// Kinds that no operation makes and takes away again while it runs.
+/// Kinds that no running operation causes for a moment.
 fn is_settled(kind: FindingKind) -> bool {
     use FindingKind as K;
     matches!(
@@ -216,12 +218,12 @@ fn is_settled(kind: FindingKind) -> bool {
     )
 }
 
-/// Kinds that are there for a moment while no lock says so.
+/// Kinds that exist for a moment without any lock being held.
 fn is_under_no_lock(kind: FindingKind) -> bool {
     matches!(kind, FindingKind::UnfinishedFile | FindingKind::StrayOutboard | FindingKind::DeadSession)
 }
 
-/// Kinds that are there for a moment whenever something is staged.
+/// Kinds that exist for a moment whenever something is staged.
 fn is_made_by_commits(kind: FindingKind) -> bool {
     use FindingKind as K;
     matches!(

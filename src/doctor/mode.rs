@@ -1,7 +1,7 @@
-//! Modes: what they should be, and how they are set on nothing but the store's own.
+//! Modes: what they should be, and how to set them only on the store's own files.
 //!
-//! Whoever can write to the root can put a file of another user there, by a second name or by renaming it. So bits are
-//! only added to what belongs to the user that repairs, and a file that should have a blob's bytes is read first.
+//! Anyone who can write to the root can put another user's file there, by a hardlink or a rename. So bits are only
+//! added to files of the user who runs the repair, and a file that should have a blob's bytes is read first.
 
 use std::io;
 use std::path::Path;
@@ -17,12 +17,12 @@ use crate::error::{Error, Result};
 use crate::fs::{Kind, Meta, Root, atomic, current_user, lock_file, meta_of};
 use crate::layout::{self, LockFile, Thing};
 
-/// What is asked of a mode.
+/// What a mode must look like.
 struct Right {
     mode: u32,
-    /// Bits that have to be there.
+    /// Bits that must be set.
     needed: u32,
-    /// Bits that may be there as well.
+    /// Bits that may be set.
     allowed: u32,
 }
 
@@ -34,15 +34,16 @@ impl Right {
                 let mode = lock_file::mode(root);
                 Right { mode, needed: mode, allowed: mode }
             }
-            // An owner who takes writing away from others wants no notes of theirs. Without the sticky bit, users could remove
-            // each other's.
+            // An owner who has removed write access for others wants no notes from them. Without the sticky bit, users
+            // could remove each other's notes.
             (Thing::Folder, _) if path == Path::new(layout::USES) => {
                 let mode = root.dir_mode() | 0o1777;
                 let needed = if meta.mode & 0o002 == 0 { 0o700 } else { 0o1700 };
                 Right { mode, needed, allowed: mode }
             }
-            // Whoever takes reading away from others has a reason; writing is for the owner, and for the group if the root
-            // is the group's. If a folder of a group's root is closed to the group, its maker was killed.
+            // An owner who has removed read access for others has a reason. Only the owner may write, and the group if
+            // the root belongs to one. If a folder of such a root is closed to the group, the process that created it
+            // was killed.
             (_, Kind::Dir) => {
                 // The sticky bit keeps members from replacing each other's files, such as a shard.
                 let (needed, sticky) = if root.is_shared() { (0o770, 0) } else { (0o700, 0o1000) };
@@ -63,7 +64,7 @@ impl Look<'_> {
             Thing::Blob(digest) => (right.mode, Some(*digest)),
             Thing::Lock(_) => (right.mode, None),
             _ if meta.kind == Kind::Dir => (right.mode, None),
-            // A small file: only its owner gets rights that are missing.
+            // A small file: only its owner gets missing rights.
             _ => ((meta.mode | right.needed) & right.allowed, None),
         };
         tally.wrong_modes.push(self.wrong_mode(path, meta, mode, digest));
@@ -124,7 +125,7 @@ impl Doctor {
         }
     }
 
-    /// Fails unless this very file has the bytes that it should have, by their SHA-256.
+    /// Fails unless this very file has the expected bytes, by their SHA-256.
     fn ensure_bytes(&self, path: &Path, digest: Digest, file: &Meta) -> Result<()> {
         let root = &self.store.root;
         let subject = Subject { path: path.to_path_buf(), ..Subject::blob(&digest, Some(file.size_bytes)) };
@@ -137,7 +138,7 @@ impl Doctor {
         Err(Error::CorruptBlob { path: root.absolute(path), reason: reason.into() })
     }
 
-    /// In a view's folder the names are the artifact's.
+    /// In the folder of a view, names belong to the artifact.
     fn has_strange_names(&self, folder: &Path) -> Result<bool> {
         let names = self.store.root.names(folder)?;
         Ok(names.iter().any(|name| layout::classify_in(folder, name) == Thing::Strange))

@@ -1,4 +1,4 @@
-//! Private folders: sessions, each with a process that works in it, and partials, which outlive theirs.
+//! Private folders: sessions, each with a process that works in it, and partials, which outlive their process.
 
 use std::path::Path;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use crate::fs::{Kind, Meta, Session};
 use crate::ingest;
 use crate::layout::{self, Thing};
 
-/// Whoever began a partial has a day to go on with it before it is spoken of.
+/// A partial is reported only if it was not resumed for a day.
 const YOUNG: Duration = Duration::from_secs(24 * 3600);
 
 impl Look<'_> {
@@ -18,7 +18,7 @@ impl Look<'_> {
         if meta.kind != Kind::Dir {
             return self.find(K::StrangeFile, path, "only operations that run have something here, each a folder");
         }
-        // One of a dead process is a finding of its own.
+        // The session of a dead process is a separate finding.
         if meta.mode & 0o777 != 0o700 && matches!(Session::claim_dead(self.root, path), Ok(None)) {
             tally.wrong_modes.push(self.wrong_mode(path, meta, 0o700, None));
         }
@@ -35,7 +35,7 @@ impl Look<'_> {
         if meta.mode & 0o777 != 0o700 {
             tally.wrong_modes.push(self.wrong_mode(path, meta, 0o700, None));
         }
-        // Another user's cannot be read, and is left alone.
+        // Another user's partial cannot be read, and is left alone.
         let entries = self.root.entries(path).unwrap_or_default();
         for (name, _) in &entries {
             if layout::classify_in(path, name) == Thing::Strange {

@@ -1,4 +1,4 @@
-//! Rebuilding the view of an entry from its blobs.
+//! Rebuilds the view of an entry from its blobs.
 
 use super::Doctor;
 use crate::blob::manifest::TreeFile;
@@ -9,7 +9,8 @@ use crate::repair::{Again, show_again};
 use crate::store::damaged;
 
 impl Doctor {
-    /// Makes the view of an entry what its record says, of blobs that are good. `None`: it is by now, or the entry is gone.
+    /// Rebuilds the view of an entry as its record says, from good blobs. Returns `None` if it is right by now, or the
+    /// entry is gone.
     pub(super) fn rebuild_view(&self, id: &str) -> Result<Option<String>> {
         let store = &self.store;
         let Some(record) = store.record(id)? else { return Ok(None) };
@@ -26,7 +27,7 @@ impl Doctor {
         }))
     }
 
-    /// Checks those blobs in full that were changed since they were checked last.
+    /// Checks in full those blobs that have changed since their last check.
     fn ensure_good_blobs(&self, record: &Record, files: &[TreeFile]) -> Result<()> {
         let store = &self.store;
         let mut doubtful = Vec::new();

@@ -1,4 +1,4 @@
-//! Repairing what was found: what each finding says, in an order in which one makes the next possible, and nothing else.
+//! Repairs findings: does exactly what each finding says, in an order in which one repair enables the next.
 
 use std::path::Path;
 
@@ -15,12 +15,12 @@ use crate::store::{Exclusive, check_store_file, has_tag, write_tag};
 use crate::sum::SumBytes;
 
 impl Doctor {
-    /// Repairs what can be repaired of these findings, and says what became of each, in their order. Durable, with
-    /// [`Durability::Full`](crate::Durability::Full), when it returns. What is taken out of the way is moved to
-    /// `quarantine/`; nothing is removed, and nothing outside the root is touched.
+    /// Repairs those findings that can be repaired, and returns what happened to each, in their order. With
+    /// [`Durability::Full`](crate::Durability::Full), the repairs are durable when it returns. Files that are in the
+    /// way are moved to `quarantine/`. Nothing is removed, and nothing outside the root is touched.
     ///
-    /// What one finding hides, such as the views of a lost shard's entries, is only seen by another
-    /// [`examine`](Doctor::examine).
+    /// One finding can hide others, such as the views of a lost shard's entries. Call [`examine`](Doctor::examine)
+    /// again to find those.
     pub fn repair(&self, findings: &[Finding]) -> Vec<RepairOutcome> {
         let mut outcomes: Vec<Option<RepairOutcome>> = findings
             .iter()
@@ -36,7 +36,7 @@ impl Doctor {
                 continue;
             };
             if let (None, Fix::RebuildView(id)) = (&outcome, fix) {
-                // Once for all of its files.
+                // Once for all files of the entry.
                 *outcome = Some(rebuilt.entry(id.clone()).or_insert_with(|| self.do_one(fix)).clone());
             } else if outcome.is_none() {
                 *outcome = Some(self.do_one(fix));
@@ -56,7 +56,7 @@ impl Doctor {
             Fix::RenewPrevious(number) => self.renew_previous(*number),
             Fix::SetMode { path, mode, digest } => self.set_mode(path, *mode, *digest),
             Fix::RebuildView(id) => self.rebuild_view(id),
-            Fix::CheckBlob(_) => Ok(None), // done before, all at once
+            Fix::CheckBlob(_) => Ok(None), // all were checked before
         };
         outcome_of(done)
     }
@@ -64,7 +64,7 @@ impl Doctor {
     fn make_folder(&self, folder: &Path) -> Result<Option<String>> {
         let root = &self.store.root;
         let mut is_new = false;
-        // A folder that is missing mostly takes those with it that belong in it.
+        // A missing folder usually means that the folders below it are missing, too.
         for below in layout::FOLDERS.map(Path::new).into_iter().filter(|below| below.starts_with(folder)) {
             for changed in root.make_dirs(below)? {
                 root.sync_dir(&changed)?;
@@ -97,7 +97,7 @@ impl Doctor {
             Err(error @ Error::UnsupportedFormat { .. }) => return Err(error),
             Ok(false) | Err(_) => {}
         }
-        // Nothing else says which format the store has: the index must read as format 1.
+        // Only the index shows which format the store has: it must be readable as format 1.
         store.index.all()?;
         if root.meta(name)?.is_some() {
             let to = layout::quarantine_other(layout::STORE_JSON, &atomic::random_name());
@@ -118,7 +118,8 @@ impl Doctor {
         Ok(is_new.then(|| "it is a second name of the shard now".into()))
     }
 
-    /// Reads blobs in full, on all cores, under no lock. A good one gets a new outboard; a bad one goes to quarantine.
+    /// Reads blobs in full, on all cores, without a lock. A good one gets a new outboard; a bad one is moved to
+    /// quarantine.
     fn check_blobs(&self, findings: &[Finding], outcomes: &mut [Option<RepairOutcome>]) {
         let store = &self.store;
         let due: Vec<(usize, Digest)> = findings

@@ -1,4 +1,4 @@
-//! `store.json` and what lies beside it, and the shards of the index.
+//! `store.json` and the files next to it, and the shards of the index.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -38,7 +38,7 @@ impl Look<'_> {
                 };
                 Some(fixed(self.finding(kind, name, reason)))
             }
-            // No file at all, or one of another user.
+            // It is not a file, or it belongs to another user.
             Err(error) => {
                 let is_file = self.root.meta(name).is_ok_and(|meta| meta.is_some_and(|meta| meta.kind == Kind::File));
                 Some(match is_file {
@@ -64,7 +64,7 @@ impl Look<'_> {
     fn look_at_reserve(&mut self) {
         let name = Path::new(layout::RESERVE);
         match self.root.meta(name) {
-            Ok(Some(meta)) if meta.kind != Kind::File => {} // a strange file
+            Ok(Some(meta)) if meta.kind != Kind::File => {} // reported as a strange file
             _ => match reserve::is_kept(self.root) {
                 Ok(true) => {}
                 Ok(false) => {
@@ -76,7 +76,7 @@ impl Look<'_> {
         }
     }
 
-    /// Reads every shard that can be read.
+    /// Reads every readable shard.
     pub(super) fn look_at_shards(&mut self, known: &mut Known) -> Vec<Arc<Records>> {
         let mut all = Vec::new();
         let is_lost = known.broken.iter().any(|broken| broken == Path::new(layout::INDEX));
@@ -138,7 +138,7 @@ impl Look<'_> {
         let finding = self.finding(kind, &path, what);
         Some(match self.store.index.previous(number) {
             Ok(Some(before)) => offer(finding, number, &before),
-            // A `.prev` of a newer version, or none: the kind's own advice.
+            // `.prev` is from a newer version or missing: keep the kind's own advice.
             _ => finding,
         })
     }
@@ -160,7 +160,7 @@ pub(super) fn named(Generation { generation, entries }: &Generation) -> String {
     }
 }
 
-/// What is wrong with a file of the index, without the path that is said already.
+/// The problem with an index file, without its path, which the finding already has.
 fn reason(error: &Error) -> String {
     match error {
         Error::CorruptIndex { reason, .. } => reason.clone(),

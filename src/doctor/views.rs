@@ -1,4 +1,4 @@
-//! Each record against its blobs and its view.
+//! Compares each record with its blobs and its view.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -21,16 +21,16 @@ use crate::store::shown_files;
 use crate::threads::ready_for_rayon;
 use crate::view;
 
-/// How often a record that changes while it is looked at is looked at again.
+/// How often a record is inspected again if it changes meanwhile.
 const ATTEMPTS: usize = 8;
 
-/// What a look at a record has shown.
+/// The results of inspecting a record.
 #[derive(Default)]
 struct Seen {
     found: Vec<Finding>,
     blobs: Vec<Digest>,
     bad: Vec<Digest>,
-    /// Its manifest cannot be read.
+    /// Whether its manifest cannot be read.
     is_lost: bool,
     copied_bytes: Option<u64>,
 }
@@ -64,8 +64,8 @@ impl Look<'_> {
         }
     }
 
-    /// A record is written after what it names is there, and taken out before that goes: so what is missing while the
-    /// record stays the same is missing.
+    /// A record is written after what it names exists, and removed before that goes. So if something is missing while
+    /// the record stays the same, it is really missing.
     fn look_at_record(&self, record: &Record, known: &Known) -> Seen {
         let mut record = record.clone();
         let mut seen = Seen::default();
@@ -81,7 +81,7 @@ impl Look<'_> {
                 Ok(Some(now)) if now == record => break,
                 Ok(Some(now)) => record = now,
                 Ok(None) => return Seen::default(),
-                Err(_) => break, // its shard is a finding of its own
+                Err(_) => break, // its shard is a separate finding
             }
         }
         seen
@@ -121,7 +121,7 @@ impl Look<'_> {
                 } else {
                     self.finding(K::ManifestMissing, &manifest, self.missing(&digest)?)
                 };
-                // An entry that is marked is known to be damaged.
+                // A marked entry is already known to be damaged.
                 seen.found.extend((record.damaged_ms.is_none() || is_there).then(|| finding.of(id)));
                 return Ok(seen);
             }
@@ -205,7 +205,7 @@ impl Look<'_> {
                     let what = "it is not a regular file";
                     seen.found.push(rebuilt(self.finding(K::ViewReplaced, &path, what)));
                 }
-                // Whether it is the blob that somebody has removed cannot be told without it.
+                // Without the blob, nothing tells whether this is the same file.
                 Some(_) if is_linked && missing.contains(&file.digest) => {}
                 Some(shown) if is_linked => {
                     let what = match shown.size_bytes == file.size_bytes {
@@ -237,7 +237,8 @@ impl Look<'_> {
         Ok(())
     }
 
-    /// Names in the view that no file of the artifact has. In somebody's own folder, shown in place, anything may be.
+    /// Reports names in the view that are no file of the artifact. A user's own folder, shown in place, may hold
+    /// anything.
     fn look_for_extra(&self, record: &Record, files: &[TreeFile], at: &Path, seen: &mut Seen) -> Result<()> {
         let paths: BTreeSet<PathBuf> = files.iter().map(|file| file.below(at)).collect();
         let mut folders = vec![at.to_path_buf()];
@@ -261,7 +262,7 @@ impl Look<'_> {
         let Some(home) = at.parent().filter(|folder| folder.parent() == Some(&home)) else { return Ok(()) };
         for (name, meta) in self.root.entries(home)? {
             let path = home.join(name);
-            // What the same content was called before, under this id.
+            // An earlier name of the same content under this id.
             let was_shown = meta.kind == if record.kind == ArtifactKind::Tree { Kind::Dir } else { Kind::File }
                 && (meta.kind == Kind::Dir || (meta.mode == 0o444 && meta.size_bytes == record.size_bytes));
             if path != at && !was_shown && !view::is_symlink_to_some_blob(self.root, &path)? {

@@ -1,48 +1,48 @@
-//! What the Hugging Face Hub does not give, and why.
+//! What the Hugging Face Hub refuses, and why.
 
 use crate::hint::Hint;
 
-/// Why the Hugging Face Hub does not give something.
+/// Why the Hugging Face Hub refuses a request.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum HubProblem {
     /// The repository is gated, and no token was given.
     #[error("access to the repository is granted on request, and no token says who asks")]
     GatedWithoutToken,
-    /// The repository is gated, and the token's account has not been let in.
+    /// The repository is gated, and the token's account has no access.
     #[error("access to the repository is granted on request, and this account has not been granted it")]
     NotGranted,
-    /// The Hub does not tell a private repository from one that does not exist.
+    /// There is no such repository, or it is private; the Hub does not say which.
     #[error("there is no such repository, or it is private and {}", who(*had_token))]
     #[non_exhaustive]
     NoRepository {
-        /// A token was sent.
+        /// Whether a token was sent.
         had_token: bool,
     },
-    /// The Hub does not accept the token, which it checks for public repositories too.
+    /// The Hub rejects the token. It checks the token even for public repositories.
     #[error("the Hub does not accept the token")]
     BadToken,
-    /// The repository is there, and has no such branch, tag or commit.
+    /// The repository exists, but has no such branch, tag or commit.
     #[error("the repository has no revision {revision:?}")]
     #[non_exhaustive]
     NoRevision {
         /// The branch, tag or commit, cut to a printable length.
         revision: String,
     },
-    /// The revision is there, and has no such file or folder.
+    /// The revision exists, but has no such file or folder.
     #[error("the repository has no file or folder {path:?}")]
     #[non_exhaustive]
     NoFile {
         /// The path in the repository, cut to a printable length.
         path: String,
     },
-    /// There are files, and the patterns leave none of them.
+    /// The repository has files, but the patterns select none of them.
     #[error("no file of the repository is selected")]
     NothingSelected,
-    /// The Hub has taken the repository out of service.
+    /// The Hub has disabled the repository.
     #[error("the Hub has disabled access to it")]
     Disabled,
-    /// Another refusal of the Hub's.
+    /// Another refusal of the Hub.
     #[error("the Hub denies access ({status}{})", super::net::text(": ", reason))]
     #[non_exhaustive]
     Denied {
@@ -77,7 +77,7 @@ impl HubProblem {
         )
     }
 
-    /// Every other one is about who asks.
+    /// All other problems deny access.
     pub(super) fn is_denied(&self) -> bool {
         !self.is_not_found()
     }

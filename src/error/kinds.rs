@@ -1,4 +1,4 @@
-//! What is asked of an error: of which kind it is, and what to do about it.
+//! Queries on an error: its kind, and what to do about it.
 
 use std::io;
 use std::path::Path;
@@ -7,7 +7,7 @@ use super::{Error, HubProblem, NetError, Refused};
 use crate::hint::Hint;
 
 impl Error {
-    /// What to do about it. `None`: the message says all that is known.
+    /// What to do about the error. `None`: the message says all that is known.
     #[must_use]
     pub fn hint(&self) -> Option<Hint> {
         Some(match self {
@@ -54,7 +54,7 @@ impl Error {
         })
     }
 
-    /// What was asked for is not here: an entry, its file, a source, the catalog itself.
+    /// Something does not exist: an entry, its file, a source, or the catalog itself.
     #[must_use]
     pub fn is_not_found(&self) -> bool {
         matches!(
@@ -64,7 +64,7 @@ impl Error {
             || self.hub().is_some_and(HubProblem::is_not_found)
     }
 
-    /// What a server, or the policy in front of it, has to do with it.
+    /// The network error, if a server or the policy caused it.
     #[must_use]
     pub fn net(&self) -> Option<&NetError> {
         match self {
@@ -74,19 +74,21 @@ impl Error {
         }
     }
 
-    /// A policy does not allow it, or what a server has sent on to: to that, nothing was sent. The message says what would allow it.
+    /// The policy does not allow the server, or a redirect target. Nothing was sent there. The message says what would
+    /// allow it.
     #[must_use]
     pub fn is_refused(&self) -> bool {
         matches!(self.net(), Some(NetError::Refused(_)))
     }
 
-    /// No server gave a whole answer, however often it was asked, or none was to be asked: the same call may succeed later.
+    /// No server gave a complete response despite retries, or no server was to be contacted: the same call may succeed
+    /// later.
     #[must_use]
     pub fn is_unreachable(&self) -> bool {
         matches!(self.net(), Some(NetError::Unreachable { .. })) || matches!(self, Error::Offline { .. })
     }
 
-    /// The server does not let this user have it.
+    /// The server denies this user access.
     #[must_use]
     pub fn is_denied(&self) -> bool {
         matches!(self.net(), Some(NetError::Denied { .. })) || self.hub().is_some_and(HubProblem::is_denied)
@@ -116,28 +118,28 @@ impl Error {
         matches!(self, Error::Io { source, .. } if source.kind() == io::ErrorKind::NotFound)
     }
 
-    /// The system does not let this user look or write there.
+    /// The system denies this user access to the path.
     pub(crate) fn is_permission_denied(&self) -> bool {
         matches!(self, Error::Io { source, .. } if source.kind() == io::ErrorKind::PermissionDenied)
     }
 
-    /// Nothing can be written there by this user, now or later.
+    /// This user cannot write there, now or later.
     pub(crate) fn is_read_only(&self) -> bool {
         self.is_permission_denied()
             || matches!(self, Error::Io { source, .. } if source.kind() == io::ErrorKind::ReadOnlyFilesystem)
     }
 
-    /// Something has that name already.
+    /// The name already exists.
     pub(crate) fn is_already_there(&self) -> bool {
         matches!(self, Error::Io { source, .. } if source.kind() == io::ErrorKind::AlreadyExists)
     }
 
-    /// A sync has failed: the kernel has dropped what it could not write, and what comes later would not say so.
+    /// A sync failed: the kernel has dropped what it could not write, and would not report that again.
     pub(crate) fn is_failed_sync(&self) -> bool {
         matches!(self, Error::SyncFailed { .. })
     }
 
-    /// Content is not what it should be: a digest that does not match, a damaged blob or index file.
+    /// Content is damaged or not as expected: a wrong digest, a damaged blob or index file.
     #[must_use]
     pub fn is_corrupt(&self) -> bool {
         matches!(
@@ -158,7 +160,7 @@ impl Error {
         matches!(self, Error::Busy { .. })
     }
 
-    /// The caller's text cannot mean anything: a malformed id, digest or reference.
+    /// The caller's text is invalid: a malformed id, digest or reference.
     #[must_use]
     pub fn is_invalid_input(&self) -> bool {
         matches!(
@@ -172,7 +174,7 @@ impl Error {
         )
     }
 
-    /// The work was given up because somebody asked for that.
+    /// The work was cancelled.
     #[must_use]
     pub fn is_cancelled(&self) -> bool {
         matches!(self, Error::Cancelled { .. })

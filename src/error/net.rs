@@ -4,22 +4,22 @@ use std::net::IpAddr;
 
 use super::hub::HubProblem;
 
-/// Why a request was not made: no rule of the policy allows it. [`rule`](Refused::rule) is the one that would.
+/// Why a request was not sent: no rule of the policy allows it. [`rule`](Refused::rule) returns the one that would.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Refused {
-    /// No rule names the host, with this scheme and port.
+    /// No rule names the host with this scheme and port.
     #[error("no rule allows {origin} for {purpose}")]
     #[non_exhaustive]
     Host {
         /// Scheme, host and port.
         origin: String,
-        /// What it was to be asked for.
+        /// What it was to be contacted for.
         purpose: &'static str,
         /// The rule that would allow it.
         rule: String,
     },
-    /// The host is, or its name leads to, an address that is not of the public internet, and no rule names that.
+    /// The host is, or resolves to, an address outside the public internet, and no rule names that address.
     #[error("{host} has the address {address}, which is {kind}, and no rule names that")]
     #[non_exhaustive]
     Address {
@@ -38,20 +38,20 @@ pub enum Refused {
     Machine {
         /// Scheme, host and port, or an address.
         origin: String,
-        /// The file that says so.
+        /// The policy file.
         path: std::path::PathBuf,
     },
-    /// Neither http nor https.
+    /// The scheme is neither http nor https.
     #[error("`{scheme}:` is never spoken, only https and http are")]
     #[non_exhaustive]
     Scheme {
         /// The scheme.
         scheme: String,
     },
-    /// The URL has a user name or a password in it.
+    /// The URL contains a user name or a password.
     #[error("the URL has a user name or password in it, which would be stored and logged")]
     UserInfo,
-    /// Text that is no host.
+    /// The text is not a host.
     #[error("{host:?} is not the name of a host")]
     #[non_exhaustive]
     NotAHost {
@@ -65,23 +65,23 @@ pub enum Refused {
         /// Scheme, host and port of the target.
         origin: String,
     },
-    /// The file is larger than the policy takes.
+    /// The file is larger than the policy allows.
     #[error("it has {size_bytes} bytes, and no file of more than {limit_bytes} may be fetched")]
     #[non_exhaustive]
     FileTooLarge {
-        /// Its size.
+        /// Its size in bytes.
         size_bytes: u64,
-        /// The most that the policy takes.
+        /// The largest size that the policy allows, in bytes.
         limit_bytes: u64,
     },
-    /// The policy takes only files whose digest was named beforehand.
+    /// The policy requires a digest, and none is known beforehand.
     #[error("nobody names its digest, without which no file may be fetched")]
     NoDigest,
-    /// A redirect after a redirect after …
+    /// Too many redirects in a row.
     #[error("it redirects more than {limit} times")]
     #[non_exhaustive]
     TooManyRedirects {
-        /// The most that are followed.
+        /// The most redirects that are followed.
         limit: u32,
     },
 }
@@ -97,70 +97,70 @@ impl Refused {
     }
 }
 
-/// Why something could not be fetched.
+/// Why a request to a server failed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum NetError {
-    /// The policy does not allow it. Nothing was sent to the server in question; one that was allowed may have sent on to it.
+    /// The policy does not allow it. Nothing was sent to that server, but an allowed one may have redirected to it.
     #[error("refused: {0}")]
     Refused(#[from] Refused),
-    /// The server does not let this user have it.
+    /// The server denies this user access.
     #[error("the server denies access ({status}{}){}", text(": ", reason), place(page, request_id))]
     #[non_exhaustive]
     Denied {
         /// 401 or 403.
         status: u16,
-        /// The server's own words.
+        /// The server's own explanation.
         reason: Option<String>,
-        /// Where to ask for access.
+        /// The page on which to ask for access.
         page: Option<String>,
-        /// What the server's operators can find this request by.
+        /// The id by which the server's operators can find this request.
         request_id: Option<String>,
     },
-    /// The server has no such thing.
+    /// The server does not have it.
     #[error("the server has no such thing ({status}{}){}", text(": ", reason), place(&None, request_id))]
     #[non_exhaustive]
     NotFound {
         /// 404 or 410.
         status: u16,
-        /// The server's own words.
+        /// The server's own explanation.
         reason: Option<String>,
-        /// What the server's operators can find this request by.
+        /// The id by which the server's operators can find this request.
         request_id: Option<String>,
     },
-    /// The server gives an answer that means none of the others.
+    /// The server responded with a status that none of the other variants covers.
     #[error("the server says {status}{}{}", text(": ", reason), place(&None, request_id))]
     #[non_exhaustive]
     Status {
         /// The status.
         status: u16,
-        /// The server's own words.
+        /// The server's own explanation.
         reason: Option<String>,
-        /// What the server's operators can find this request by.
+        /// The id by which the server's operators can find this request.
         request_id: Option<String>,
     },
-    /// It is another file than when the fetch began.
+    /// The file has changed since the fetch began.
     #[error("it changed on the server while it was fetched ({detail})")]
     #[non_exhaustive]
     Changed {
-        /// What was seen to change.
+        /// What has changed.
         detail: String,
     },
-    /// The server gives the file only from its beginning, and the fetch has to go on from somewhere else.
+    /// The server sends the file only from its start, but the fetch has to resume in the middle.
     #[error("the server does not give parts of it, and says nothing by which another version could be told")]
     NoRanges,
-    /// The Hugging Face Hub has it not, or does not give it to this user.
+    /// The Hugging Face Hub does not have it, or denies this user access.
     #[error("{problem}{}", in_brackets(page, request_id))]
     #[non_exhaustive]
     Hub {
         /// Why.
         problem: HubProblem,
-        /// The page of the repository, where access is asked for.
+        /// The page of the repository, on which to ask for access.
         page: String,
-        /// What the Hub's operators can find this request by.
+        /// The id by which the Hub's operators can find this request.
         request_id: Option<String>,
     },
-    /// Its bytes are not what the server names, however often it was asked.
+    /// The bytes have the wrong hash, even after retries.
     #[error("its bytes are the git blob {found}, and {expected} was named")]
     #[non_exhaustive]
     WrongGitBlob {
@@ -169,17 +169,17 @@ pub enum NetError {
         /// SHA-1, in hex.
         found: String,
     },
-    /// What is there is no model that can be fetched.
+    /// The reference leads to something that is not a model that can be fetched.
     #[error("it is no model that can be fetched: {detail}")]
     #[non_exhaustive]
     NoModel {
         /// Why.
         detail: String,
     },
-    /// The server does not say how large it is.
+    /// The server does not report the size.
     #[error("the server does not say how large it is")]
     NoSize,
-    /// More than is accepted.
+    /// It is larger than accepted.
     #[error("{what} is larger than {limit_bytes} bytes")]
     #[non_exhaustive]
     TooLarge {
@@ -188,7 +188,7 @@ pub enum NetError {
         /// The limit.
         limit_bytes: u64,
     },
-    /// The answer is not what the protocol asks for.
+    /// The response violates the protocol.
     #[error("the answer makes no sense: {detail}")]
     #[non_exhaustive]
     Malformed {
@@ -199,16 +199,16 @@ pub enum NetError {
     #[error("the server could not be trusted: {detail}")]
     #[non_exhaustive]
     Untrusted {
-        /// What TLS says.
+        /// The explanation from TLS.
         detail: String,
     },
-    /// No answer, or only half of one, however often it was asked.
+    /// No response, or only part of one, even after retries.
     #[error("{detail}{}", tried(*attempts))]
     #[non_exhaustive]
     Unreachable {
-        /// How often it was asked.
+        /// Number of attempts.
         attempts: u32,
-        /// What came of the last time.
+        /// The outcome of the last attempt.
         detail: String,
     },
 }

@@ -1,4 +1,4 @@
-//! Fetchers: from a reference to a path. They know nothing of the store.
+//! Fetchers: from a reference to a path. They know nothing about the store.
 
 mod remote;
 
@@ -13,13 +13,13 @@ use crate::fs::source::source_meta;
 use crate::json::lossy;
 use crate::model_ref::{ModelRef, absolute};
 
-/// An artifact that is here.
+/// An artifact that is available locally.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct ResolvedModel {
     /// The reference's own string.
     pub id: String,
-    /// Where it is, absolute.
+    /// Its absolute path.
     #[serde(serialize_with = "lossy")]
     #[cfg_attr(feature = "schema", schemars(with = "String"))]
     pub local_path: PathBuf,
@@ -27,17 +27,18 @@ pub struct ResolvedModel {
 
 /// Makes sure that the artifact of a reference is on this machine.
 pub trait ModelFetcher: Send + Sync {
-    /// Brings it when it is not here, and says where it is.
+    /// Fetches the artifact if it is missing, and returns where it is.
     fn ensure_present(&self, mr: &ModelRef) -> Result<ResolvedModel>;
 }
 
-/// Finds local files and directories; brings nothing.
+/// Finds local files and directories; fetches nothing.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct FileFetcher;
 
 impl ModelFetcher for FileFetcher {
-    /// The id is `file:/abs/path`. A reference that is not a file gives [`Error::NoFetcher`], a path at which nothing
-    /// is [`Error::SourceMissing`], a FIFO, socket or device [`Error::UnsupportedFileType`].
+    /// The id is `file:/abs/path`. Fails with [`Error::NoFetcher`] if the reference is not a file, with
+    /// [`Error::SourceMissing`] if the path does not exist, and with [`Error::UnsupportedFileType`] for a FIFO, socket
+    /// or device.
     fn ensure_present(&self, mr: &ModelRef) -> Result<ResolvedModel> {
         let id = mr.id()?;
         let ModelRef::File { path } = mr else {

@@ -1,5 +1,5 @@
-//! What staging asks of whoever speaks to servers. It is here, and not where they are spoken to, so that staging needs no network
-//! code: a build without one has nobody to ask.
+//! The interface between staging and the code that talks to servers. It is separate from that code so that staging
+//! needs no network code: a build without the network simply has no resolver.
 
 use std::fmt;
 use std::sync::Arc;
@@ -12,36 +12,37 @@ use crate::model_ref::ModelRef;
 use crate::observer::Observer;
 use crate::read_at::ReadAt;
 
-/// Finds out what references mean, and reads what they lead to.
+/// Finds out what references stand for, and reads the files that they lead to.
 pub(crate) trait Resolver: fmt::Debug + Send + Sync {
-    /// Whether it knows references of this kind.
+    /// Whether it handles references of this kind.
     fn takes(&self, reference: &ModelRef) -> bool;
 
-    /// What a reference is pinned to by itself, such as a commit: it can never come to mean something else, so nobody has to be
-    /// asked about it.
+    /// The version that a reference pins by itself, such as a commit. It can never stand for anything else, so no
+    /// server has to be asked.
     fn fixed(&self, reference: &ModelRef) -> Option<String>;
 
-    /// The reference to what another one was pinned to.
+    /// Returns the reference fixed to the version that it was pinned to.
     fn at(&self, reference: &ModelRef, pinned: &str) -> ModelRef;
 
-    /// Asks what a reference is pinned to now, and nothing more. `None`: only [`resolve`](Resolver::resolve) tells.
+    /// Asks only which version a reference stands for now. Returns `None` if only [`resolve`](Resolver::resolve) can
+    /// tell.
     fn pin(&self, reference: &ModelRef, asking: &Asking) -> Result<Option<String>>;
 
-    /// Asks what a reference means now.
+    /// Asks what a reference stands for now.
     fn resolve(&self, reference: &ModelRef, selection: &Selection, asking: &Asking) -> Result<Remote>;
 }
 
-/// Which files of a repository are wanted. Patterns are those of Python's `fnmatch`: `*` also crosses `/`.
+/// Which files of a repository are wanted. Patterns work like Python's `fnmatch`: `*` also matches `/`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Selection {
-    /// Files that match one of these; all, if there is none.
+    /// Files that match one of these patterns; all files if it is empty.
     pub(crate) include: Vec<String>,
-    /// And none of these.
+    /// But no files that match one of these.
     pub(crate) exclude: Vec<String>,
 }
 
 impl Selection {
-    /// What tells it from another one; `None` for all files.
+    /// Distinguishes selections; `None` for all files.
     pub(crate) fn fingerprint(&self) -> Option<String> {
         if self.include.is_empty() && self.exclude.is_empty() {
             return None;
@@ -59,40 +60,40 @@ impl Selection {
     }
 }
 
-/// What a question is asked with.
+/// The context of a question.
 #[derive(Clone)]
 #[cfg_attr(not(feature = "net"), expect(dead_code, reason = "nobody is asked in a build without the network"))]
 pub(crate) struct Asking {
-    /// Told of what is tried again.
+    /// Receives an event for each retry.
     pub(crate) observer: Arc<dyn Observer>,
-    /// Gives it up when it is used.
+    /// Cancels the question.
     pub(crate) cancel: Cancel,
-    /// Whoever asks knows the digest of what comes.
+    /// Whether the caller knows the digest of the result.
     pub(crate) has_digest: bool,
-    /// The digest, of what is one file.
+    /// The digest, if the result is a single file.
     pub(crate) digest: Option<Digest>,
-    /// Others may be asked that have what a server has. What they give is checked as a whole, and asked for again if it is wrong.
+    /// Whether mirrors may be asked. What they send is checked as a whole, and fetched again if it is wrong.
     pub(crate) mirrors: bool,
 }
 
-/// What a reference means now.
+/// What a reference stands for now.
 pub(crate) struct Remote {
-    /// A commit, the digest of a manifest, a version.
+    /// A commit, the digest of a manifest, or a version.
     pub(crate) pinned: Option<String>,
     pub(crate) kind: ArtifactKind,
-    /// What it is called: the name of its view.
+    /// Its name, which becomes the name of the view.
     pub(crate) name: String,
-    /// The party that has named the digests of all its files; `None`: at least one has none.
+    /// Who vouches for the digests of all its files; `None` if at least one file has none.
     pub(crate) named_by: Option<String>,
     pub(crate) files: Vec<RemoteContent>,
 }
 
-/// One of its files.
+/// A file of the artifact.
 pub(crate) struct RemoteContent {
-    /// Below the tree, with `/` between the parts; empty when it is the one file.
+    /// Path below the tree, with `/` between the parts. Empty if it is the only file.
     pub(crate) path: String,
     pub(crate) expected: Option<Digest>,
-    /// What its origin promises to change with every byte.
+    /// A value that the origin promises to change with every byte.
     pub(crate) validator: Option<String>,
     pub(crate) reader: Arc<dyn ReadAt>,
 }

@@ -1,4 +1,4 @@
-//! A plan, done. Each step is judged again when it is done, and a step that fails does not keep the others from it.
+//! Executes a plan. Each step is judged again when its turn comes, and a step that fails does not stop the others.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -20,10 +20,10 @@ use crate::ingest;
 use crate::layout::{self, LockFile, Thing};
 use crate::store::{Fate, NotedUses, Store, Sweep, each_once, stray_notes};
 
-/// The most entries that are evicted in one write of the index. Each holds a descriptor until its blobs are out of the way.
+/// The most entries that one write of the index evicts. Each holds a descriptor until its blobs are removed.
 const EVICTIONS_AT_ONCE: usize = 200;
 
-/// Does what a plan says, except to what has been leased, pinned, used or staged since it was made.
+/// Does what a plan says, except for anything that was leased, pinned, used or staged since the plan was made.
 pub(crate) fn execute(store: &Store, plan: &GcPlan) -> Result<GcReport> {
     let mut run = Run {
         store,
@@ -35,7 +35,7 @@ pub(crate) fn execute(store: &Store, plan: &GcPlan) -> Result<GcReport> {
     for step in &plan.steps {
         match &step.action {
             GcAction::EvictEntry { .. } => evictions.push(step),
-            GcAction::EmptyTrash { .. } => {} // below, when commits may run again
+            GcAction::EmptyTrash { .. } => {} // done below, when commits may run again
             _ => {
                 let done = run.take(step, &mut sweep);
                 run.note(&step.action, done)?;
@@ -51,14 +51,14 @@ pub(crate) fn execute(store: &Store, plan: &GcPlan) -> Result<GcReport> {
     swept.freed.iter().for_each(|freed| run.report.add(freed));
     run.report.failed.extend(swept.failed.into_iter().map(|error| GcFailure { action: None, error }));
     run.empty_trash(plan)?;
-    // Everything above is done by now, and is told whatever comes of these.
+    // All steps above are done by now, and are reported even if these fail.
     for done in [run.remove_locks(), run.remove_stray_notes()] {
         run.report.failed.extend(done.err().map(|error| GcFailure { action: None, error }));
     }
     let mut report = run.report;
     store.complete();
     if report.skipped > 0 || !report.failed.is_empty() {
-        // What the plan counted on did not come free.
+        // Less was freed than the plan counted on.
         match gather(store) {
             Ok(facts) => report.shortfall_bytes = shortfall(&facts, &plan.policy),
             Err(error) => report.failed.push(GcFailure { action: None, error }),
@@ -75,7 +75,7 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
-    /// One step that is no eviction.
+    /// Does one step that is not an eviction.
     fn take(&mut self, step: &GcStep, sweep: &mut Sweep<'_>) -> Result<()> {
         match &step.action {
             GcAction::RemoveLeftover { path } => self.remove_leftover(path),
@@ -95,8 +95,8 @@ impl Run<'_> {
         }
     }
 
-    /// Notes what a step came to. What cannot be removed is said and stays; a store that cannot be swept any more, because
-    /// its roots cannot be read or its lock is not to be had, ends the collection.
+    /// Records the result of a step. What cannot be removed is reported and stays. If the store cannot be swept any
+    /// more, because its roots cannot be read or its lock cannot be taken, the collection ends.
     fn note(&mut self, action: &GcAction, done: Result<()>) -> Result<()> {
         match done {
             Err(error) if error.is_of_one_file() => {
@@ -108,8 +108,8 @@ impl Run<'_> {
         }
     }
 
-    /// Evicts these entries in one write of the index, or, when that fails, one by one: each that is out makes room for the
-    /// next one, and what is at fault with one is no failure of the others.
+    /// Evicts these entries in one write of the index. If that fails, evicts them one by one: each eviction makes room
+    /// for the next, and the fault of one entry does not fail the others.
     fn evict_some(&mut self, steps: &[&GcStep], sweep: &mut Sweep<'_>) -> Result<()> {
         match (self.evict(steps, sweep), steps) {
             (Err(error), [_, _, ..]) if error.is_of_one_file() => {
@@ -133,12 +133,12 @@ impl Run<'_> {
         matches!(self.store.record(id), Ok(Some(record)) if is_open(self.store, &record))
     }
 
-    /// Removes entries whose eviction is still due, and what only they needed. Their root blobs are claimed first: a lease
-    /// that comes now waits, and then finds the entry gone.
+    /// Removes entries whose eviction is still due, and what only they needed. Blocks leases on their root blobs first:
+    /// a new lease then waits, and finds the entry gone.
     fn evict(&mut self, steps: &[&GcStep], sweep: &mut Sweep<'_>) -> Result<()> {
         let store = self.store;
         let uses = NotedUses::read(&store.root);
-        // First, since a blob that leases are kept off is open here.
+        // Ask before leases are blocked, because that opens the blob here.
         let opened: BTreeSet<&str> =
             steps.iter().filter_map(|step| step.action.id()).filter(|id| self.is_open(id)).collect();
         let mut due: BTreeMap<&str, &GcStep> = BTreeMap::new();
@@ -167,7 +167,7 @@ impl Run<'_> {
         });
         match &recorded {
             Ok(()) => self.report.skipped += (steps.len() - evicted.len()) as u64,
-            // Some shards may be written. Nothing is taken of an entry that a power cut would bring back.
+            // Some shards may be written. Remove nothing of an entry that a power cut could bring back.
             Err(error) if error.is_failed_sync() || store.root.sync_dir(Path::new(layout::INDEX)).is_err() => {
                 evicted.clear();
             }
@@ -183,8 +183,8 @@ impl Run<'_> {
         recorded
     }
 
-    /// Removes the views and blobs of an entry whose record is gone. `is_known`: the sweep has read its roots before that,
-    /// and still counts the record among them.
+    /// Removes the views and blobs of an entry whose record is gone. `is_known`: the sweep read its roots while the
+    /// record was still there, and counts it among them.
     fn remove_evicted(
         &mut self,
         id: &str,
@@ -197,8 +197,8 @@ impl Run<'_> {
         self.report.entries += 1;
         self.report.logical_bytes = self.report.logical_bytes.saturating_add(stored.size_bytes);
         let digest = stored.digest.filter(|_| stored.kind != ArtifactKind::Registered);
-        // The sweep may have let go of what it kept leases off, to lock the store again: what is leased now stays for a later
-        // collection.
+        // If the sweep has locked the store again, it may have stopped blocking leases in between: an entry that is
+        // leased by now is left for a later collection.
         if let Some(digest) = digest
             && !sweep.block_leases(&digest)?
         {
@@ -214,7 +214,7 @@ impl Run<'_> {
         if is_known && let Some(path) = stored.relative_path() {
             sweep.roots.release(&path, &blobs);
         }
-        // A view that cannot be removed is no reason to keep the blobs.
+        // Remove the blobs even if a view cannot be removed.
         let views = sweep
             .remove_views(id, stored, &files)
             .map(|freed| self.report.physical_bytes = self.report.physical_bytes.saturating_add(freed.disk_bytes));
@@ -235,12 +235,12 @@ impl Run<'_> {
                     self.report.leftovers += 1;
                     self.report.physical_bytes = self.report.physical_bytes.saturating_add(bytes);
                 }
-                None => self.report.skipped += 1, // somebody goes on with it
+                None => self.report.skipped += 1, // another process continues with it
             }
             return Ok(());
         }
-        // A folder of an operation that lives is locked; a file of one is gone by now, since no commit runs.
-        // The lock is held until it is gone: an owner that has made it and not locked it yet then begins again.
+        // The folder of a live operation is locked, and its unfinished files are gone by now, since no commit runs.
+        // Keep the lock until the folder is gone: an owner that has created it and not yet locked it then starts over.
         let dead = if thing == Thing::Session { Session::claim_dead(root, path)? } else { None };
         let is_leftover = match thing.outboard_of() {
             Some(digest) => !self.has_blob(&digest)?,
@@ -271,8 +271,8 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Removes the lock files of references that nobody holds. This needs no lock of the store: a process that is about
-    /// to lock one finds its name gone, and makes another one.
+    /// Removes the lock files of references that no process holds. This needs no store lock: a process that is about to
+    /// lock such a file finds its name gone, and creates another one.
     fn remove_locks(&mut self) -> Result<()> {
         let folder = layout::locks_fetch();
         for (name, meta) in self.store.root.entries(&folder)? {
@@ -282,14 +282,15 @@ impl Run<'_> {
             }
             match self.remove_lock(&path) {
                 Ok(is_removed) => self.report.locks += u64::from(is_removed),
-                Err(error) if error.is_permission_denied() => {} // another user's, who may work on it
+                Err(error) if error.is_permission_denied() => {} // another user's, who may be working on it
                 Err(error) => self.report.failed.push(GcFailure { action: None, error }),
             }
         }
         Ok(())
     }
 
-    /// Removes notes of uses that no entry needs. Those of another user stay, but for the owner of the root and the superuser.
+    /// Removes notes of uses that no entry needs. Only the root's owner and the superuser can remove those of other
+    /// users.
     fn remove_stray_notes(&mut self) -> Result<()> {
         for note in stray_notes(self.store, self.policy.grace)? {
             match self.store.root.remove_file(&note) {
@@ -310,7 +311,7 @@ impl Run<'_> {
         }
     }
 
-    /// Whether a blob is here, or in quarantine, where it is repaired with the help of its outboard.
+    /// Whether the blob is in the store, or in quarantine, where `repair` still needs its outboard.
     fn has_blob(&self, digest: &Digest) -> Result<bool> {
         Ok(self.store.root.meta(&layout::blob(digest))?.is_some() || !self.store.quarantined(digest)?.is_empty())
     }
@@ -326,7 +327,7 @@ impl Run<'_> {
                     let freed = blob::empty_trash(root, digest, &path).map(|freed| self.report.add(&freed));
                     self.note(&step.action, freed)?;
                 }
-                None => self.report.skipped += 1, // it was needed again, or somebody else was faster
+                None => self.report.skipped += 1, // it was needed again, or another process was faster
             }
         }
         Ok(())
@@ -337,7 +338,7 @@ fn count(fate: Fate, step: &GcStep, report: &mut GcReport) {
     match fate {
         Fate::Trashed if !step.at_once => report.trashed += 1,
         Fate::Trashed | Fate::Gone | Fate::Removed => {}
-        // An evicted entry may share some of its blobs with another one.
+        // An evicted entry may share some of its blobs with other entries.
         Fate::Referenced | Fate::Leased if matches!(step.action, GcAction::EvictEntry { .. }) => {}
         Fate::Referenced | Fate::Leased => report.skipped += 1,
     }
@@ -352,7 +353,7 @@ impl GcReport {
 }
 
 impl Error {
-    /// Whether it says something of one file, and nothing of the store as a whole.
+    /// Whether the error concerns one file and not the store as a whole.
     fn is_of_one_file(&self) -> bool {
         !self.is_failed_sync()
             && (matches!(self, Error::Io { .. } | Error::PathEscapesRoot { .. } | Error::InvalidPath { .. })

@@ -1,4 +1,4 @@
-//! What a plan is made from.
+//! The facts that a plan is made from.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -8,30 +8,31 @@ use crate::digest::Digest;
 use crate::entry::TOUCH_INTERVAL;
 use crate::fs::space::Space;
 
-/// What is on disk, at one moment.
+/// What is on disk at one moment.
 #[derive(Debug, Default)]
 pub(crate) struct Facts {
     pub(crate) now_ms: u64,
     pub(crate) entries: Vec<EntryFacts>,
     /// Every blob in `blobs/`.
     pub(crate) blobs: BTreeMap<Digest, BlobFacts>,
-    /// Blobs that stay whether an entry references them or not: a leased artifact, or one that comes in, needs them.
+    /// Blobs that stay even if no entry references them: a leased artifact, or one being staged or repaired, needs
+    /// them.
     pub(crate) held: BTreeSet<Digest>,
     pub(crate) trash: Vec<TrashFacts>,
-    /// What dead processes left.
+    /// What dead processes left behind.
     pub(crate) leftovers: Vec<(PathBuf, u64)>,
-    /// What interrupted copies have left, and nobody works on.
+    /// Partials of interrupted copies that no process is working on.
     pub(crate) partials: Vec<PartialFacts>,
     /// Views that no entry names.
     pub(crate) views: Vec<ViewFacts>,
-    /// Bytes on disk of views that are copies, and of what is in quarantine.
+    /// Bytes on disk of views that are copies, and of everything in quarantine.
     pub(crate) other_bytes: u64,
     pub(crate) quarantine_bytes: u64,
-    /// What is in quarantine.
+    /// The files in quarantine.
     pub(crate) quarantined: Vec<QuarantineFacts>,
-    /// What belongs to another user and cannot be looked into: left alone.
+    /// Folders of another user that cannot be read, and are left alone.
     pub(crate) unreadable: Vec<PathBuf>,
-    /// `None`: the file system does not tell.
+    /// `None`: the file system does not report it.
     pub(crate) space: Option<Space>,
 }
 
@@ -39,27 +40,27 @@ pub(crate) struct Facts {
 pub(crate) struct EntryFacts {
     pub(crate) id: String,
     pub(crate) digest: Option<Digest>,
-    /// All blobs that it needs, the manifest of a tree among them.
+    /// All blobs that it needs, including the manifest of a tree.
     pub(crate) blobs: Vec<Digest>,
-    /// The blob that is its manifest, if it is a tree.
+    /// The blob of its manifest, if it is a tree.
     pub(crate) manifest: Option<Digest>,
     pub(crate) size_bytes: u64,
-    /// Bytes on disk of its view, when that is a copy.
+    /// Bytes on disk of its view if that is a copy.
     pub(crate) view_bytes: u64,
     pub(crate) retired_ms: Option<u64>,
     pub(crate) staged_ms: u64,
     pub(crate) last_used_ms: Option<u64>,
-    /// A registry or a bucket has it as well, as far as is known.
+    /// Whether a registry or a bucket is known to have it as well.
     pub(crate) is_pushed: bool,
-    /// A pin that holds now.
+    /// The name of a pin that currently holds.
     pub(crate) pin: Option<String>,
 }
 
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct BlobFacts {
-    /// Bytes on disk that come free when it goes with all of its names in the store.
+    /// Bytes on disk that are freed when it is removed with all of its names in the store.
     pub(crate) bytes: u64,
-    /// Further bytes that it has on disk and that do not come free: files outside the store have them as well.
+    /// Bytes on disk that are not freed, because files outside the store share them.
     pub(crate) shared_bytes: u64,
 }
 
@@ -79,18 +80,18 @@ pub(crate) struct TrashFacts {
 #[derive(Debug)]
 pub(crate) struct PartialFacts {
     pub(crate) path: PathBuf,
-    /// On disk.
+    /// Bytes on disk.
     pub(crate) bytes: u64,
-    /// When it was written to last.
+    /// Time of the last write.
     pub(crate) changed_ms: u64,
 }
 
 #[derive(Debug)]
 pub(crate) struct QuarantineFacts {
     pub(crate) path: PathBuf,
-    /// On disk.
+    /// Bytes on disk.
     pub(crate) bytes: u64,
-    /// When it came there.
+    /// When it was moved there.
     pub(crate) since_ms: u64,
 }
 
@@ -98,12 +99,12 @@ pub(crate) struct QuarantineFacts {
 pub(crate) struct ViewFacts {
     pub(crate) path: PathBuf,
     pub(crate) changed_ms: u64,
-    /// A lease holds it.
+    /// Whether a lease holds it.
     pub(crate) is_leased: bool,
 }
 
 impl EntryFacts {
-    /// The last moment at which it may have been used. A time in the future, from a clock that was wrong, counts as now.
+    /// The last time at which it may have been used. A time in the future, from a wrong clock, counts as now.
     pub(super) fn used_ms(&self, now_ms: u64) -> u64 {
         let touched = self.last_used_ms.map(|ms| ms.saturating_add(millis(TOUCH_INTERVAL)));
         self.staged_ms.max(touched.unwrap_or(0)).min(now_ms)

@@ -1,4 +1,4 @@
-//! The facts that a plan is made from, read without a lock and without a write.
+//! Gathers the facts for a plan, without locks or writes.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -23,12 +23,12 @@ use crate::layout::{self, Thing};
 use crate::store::{NotedUses, Roots, Store};
 use crate::sum::SumBytes;
 
-/// Says what a collection by this policy would do now, and why.
+/// Plans what a collection with this policy would do now, and why.
 pub(crate) fn plan_gc(store: &Store, policy: &GcPolicy) -> Result<GcPlan> {
     plan_of(store, &gather(store)?, policy)
 }
 
-/// The plan for these facts; what is used now is asked of the store.
+/// Makes the plan from these facts; asks the store which entries are in use now.
 pub(super) fn plan_of(store: &Store, facts: &Facts, policy: &GcPolicy) -> Result<GcPlan> {
     let mut failed = None;
     let plan = make_plan(facts, policy, &mut |entry| {
@@ -40,8 +40,8 @@ pub(super) fn plan_of(store: &Store, facts: &Facts, policy: &GcPolicy) -> Result
     failed.map_or(Ok(plan), Err)
 }
 
-/// Fails if any part of the index or any tree's manifest cannot be read: what they name is unknown then. Other files that
-/// cannot be read are counted as unknown and left alone.
+/// Fails if any part of the index or the manifest of any tree cannot be read, because what they reference is then
+/// unknown. Other files that cannot be read are counted as unknown and left alone.
 pub(super) fn gather(store: &Store) -> Result<Facts> {
     let now_ms = now_ms();
     let root = &store.root;
@@ -97,15 +97,15 @@ fn quarantined(root: &Root) -> Result<Vec<QuarantineFacts>> {
     known
         .map(|(path, meta)| {
             let bytes = bytes_freed_below(root, &path)?.bytes;
-            // A rename changes it, and nobody can set it back.
+            // The rename into quarantine sets the change time, and no user can set it back.
             let since_ms = u64::try_from(meta.changed_ns / 1_000_000).unwrap_or(0);
             Ok(QuarantineFacts { path, bytes, since_ms })
         })
         .collect()
 }
 
-/// What dead processes have left: their folders below `ingest/`, unfinished small files, outboards without a blob.
-/// A small file that is being written just now is among them; it is gone when a sweep looks again.
+/// What dead processes left behind: their folders below `ingest/`, unfinished small files, outboards without a blob.
+/// May include a small file that is being written right now; a sweep looks again, and it is gone by then.
 fn leftovers(store: &Store, facts: &mut Facts) -> Result<Vec<PathBuf>> {
     let root = &store.root;
     let mut found = Vec::new();
@@ -116,7 +116,7 @@ fn leftovers(store: &Store, facts: &mut Facts) -> Result<Vec<PathBuf>> {
         match Session::claim_dead(root, &folder) {
             Ok(Some(_)) => found.push(folder),
             Ok(None) => {}
-            // Another user's folder: whether its owner lives cannot be told.
+            // Another user's folder: nothing tells whether its owner is alive.
             Err(error) if error.is_permission_denied() => facts.unreadable.push(folder),
             Err(error) => return Err(error),
         }
@@ -126,7 +126,7 @@ fn leftovers(store: &Store, facts: &mut Facts) -> Result<Vec<PathBuf>> {
         let unfinished = names.iter().filter(|name| layout::classify_in(folder, name).is_unfinished());
         found.extend(unfinished.map(|name| folder.join(name)));
     }
-    // What is in quarantine is repaired with the help of its outboard.
+    // `repair` uses the outboard of a blob in quarantine.
     let quarantine = Path::new(layout::QUARANTINE);
     let quarantined = root.names(quarantine)?.into_iter().filter_map(|name| {
         if let Thing::Quarantined(digest) = layout::classify_in(quarantine, &name) { digest } else { None }
@@ -163,11 +163,11 @@ pub(super) fn entry_facts(record: &Record, blobs: Vec<Digest>, uses: &NotedUses,
     }
 }
 
-/// Whether it came, by the digest of its manifest, from what keeps what was pushed to it.
+/// Whether it came, by its manifest digest, from a registry or bucket that keeps what is pushed to it.
 fn came_from_origin(source: &Provenance) -> bool {
     let is_pushed = |scheme: &str| match scheme {
         "oci" => true,
-        // By a name; else it is a file of a bucket.
+        // A name means a pushed model; otherwise it is a single file of a bucket.
         "s3" => source.reference.contains('#'),
         _ => false,
     };

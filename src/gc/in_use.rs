@@ -1,4 +1,4 @@
-//! What keeps an entry from being evicted, whatever the policy says: it is used now.
+//! What protects an entry from eviction under any policy: current use.
 
 use std::path::Path;
 
@@ -21,8 +21,8 @@ pub(super) fn used_by(store: &Store, entry: &EntryFacts) -> Result<Option<GcReas
     Ok(record.filter(|record| is_open(store, record)).map(|_| GcReason::Open))
 }
 
-/// Whether a process has a file of an entry open, or mapped: an engine that was given the path and took no lease. Views are
-/// mostly its blobs themselves. `false` also where that cannot be told.
+/// Whether a process has a file of an entry open or mapped, such as an engine that was given the path and took no
+/// lease. A view usually is the blob itself. Returns `false` if this cannot be determined.
 pub(super) fn is_open(store: &Store, record: &Record) -> bool {
     let blobs = store.content_of(record).unwrap_or_default();
     let copy = (record.view == Some(LinkMode::Copy)).then(|| store.relative(&record.entry.local_path));
@@ -30,7 +30,7 @@ pub(super) fn is_open(store: &Store, record: &Record) -> bool {
         || copy.is_some_and(|path| is_any_open(&store.root, path))
 }
 
-/// A file, or any below a folder.
+/// Checks a file, or all files below a folder.
 fn is_any_open(root: &Root, path: &Path) -> bool {
     match root.meta(path) {
         Ok(Some(meta)) if meta.kind == Kind::Dir => {

@@ -10,7 +10,7 @@ use crate::digest::Digest;
 use crate::json::json_as;
 
 impl GcAction {
-    /// The word for what is done; for a blob it depends on whether it goes `at_once`.
+    /// The word for what is done. For a blob it depends on `at_once`.
     fn word(&self, at_once: bool) -> &'static str {
         match self {
             GcAction::RemoveLeftover { .. } => "remove_leftover",
@@ -23,7 +23,7 @@ impl GcAction {
         }
     }
 
-    /// The entry that it is about.
+    /// The entry that the action affects.
     #[must_use]
     pub fn id(&self) -> Option<&str> {
         match self {
@@ -32,7 +32,7 @@ impl GcAction {
         }
     }
 
-    /// The blob that it is about.
+    /// The blob that the action affects.
     #[must_use]
     pub fn digest(&self) -> Option<&Digest> {
         match self {
@@ -41,7 +41,7 @@ impl GcAction {
         }
     }
 
-    /// The place that it is about, relative to the root.
+    /// The path that the action affects, relative to the root.
     #[must_use]
     pub fn path(&self) -> Option<&Path> {
         match self {
@@ -54,8 +54,8 @@ impl GcAction {
 }
 
 impl GcStep {
-    /// The word for what is done: `evict`, `remove_blob`, `trash_blob`, `empty_trash`, `remove_view`, `remove_leftover`,
-    /// `remove_quarantined`.
+    /// The word for what is done: `evict`, `remove_blob`, `trash_blob`, `empty_trash`, `remove_view`, `remove_leftover`
+    /// or `remove_quarantined`.
     #[must_use]
     pub fn word(&self) -> &'static str {
         self.action.word(self.at_once)

@@ -1,8 +1,8 @@
-//! Garbage collection: what is here is gathered, a plan is made from that and a policy, and a sweep does it.
+//! Garbage collection: gathers facts, makes a plan from them and a policy, and executes it in a sweep.
 //!
 //! `gather` reads the disk; `make_plan` decides from facts alone, without I/O; `execute` works down the plan under the
-//! store lock and asks before each step whether it is still right. `room` does the same before bytes come in, and
-//! `remove` for one entry. The sweep itself, with its locks and roots, is the store's: `store/sweep.rs`.
+//! store lock, and checks before each step whether it is still right. `room` does the same before bytes are ingested,
+//! and `remove` for one entry. The sweep itself, with its locks and roots, belongs to the store: `store/sweep.rs`.
 
 mod execute;
 mod facts;

@@ -1,4 +1,4 @@
-//! Which names of a blob's inode are the store's own: all others are of files outside, which keep its bytes.
+//! Counts which names of a blob's inode belong to the store. All others belong to files outside, which keep its bytes.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -33,7 +33,7 @@ impl Names {
         match root.meta(path)? {
             Some(meta) if meta.kind == Kind::Dir && self.left_out.contains(path) => Ok(()),
             Some(meta) if meta.kind == Kind::Dir => match root.names(path) {
-                Err(error) if error.is_permission_denied() => Ok(()), // another user's: none of the store's files is there
+                Err(error) if error.is_permission_denied() => Ok(()), // another user's: no file of the store is in it
                 names => names?.iter().try_for_each(|name| self.add_below(root, &path.join(name))),
             },
             Some(meta) => {
@@ -44,7 +44,7 @@ impl Names {
         }
     }
 
-    /// Counts all that is shown under an id, and what its record shows elsewhere.
+    /// Counts all files in the views of an id, and the files that its record shows elsewhere.
     pub(super) fn add_views(&mut self, store: &Store, record: &Record) -> Result<()> {
         let home = layout::view_home(&record.entry.id);
         self.add_below(&store.root, &home)?;
@@ -58,16 +58,16 @@ impl Names {
 /// Gathered record by record.
 #[derive(Debug, Default)]
 pub(super) struct OwnNames {
-    /// How many places of entries show each blob. Which of them are hardlinks is not looked at: where one is missing, a
-    /// name outside the store takes its place in the sum.
+    /// How many places of entries show each blob. This does not check which of them are hardlinks: for each that is
+    /// not, a name outside the store takes its place in the sum.
     shown: BTreeMap<Digest, u64>,
-    /// Shown by a reflink, so that shared blocks say nothing of files outside.
+    /// Blobs shown by a reflink: shared blocks then do not prove that a file outside has them.
     reflinked: BTreeSet<Digest>,
-    /// Names of the store that no entry has: views that a collection takes as well or that a lease holds, and what is, or
-    /// was, being brought in.
+    /// Names in the store that belong to no entry: views that a collection removes or a lease holds, and files that are
+    /// or were being ingested.
     unnamed: Names,
-    /// All names in the views of those entries that show a blob with more names than `shown` says, except those that
-    /// `unnamed` has: an id that was given the same bytes under another name has both.
+    /// All names in the views of entries that show a blob with more names than `shown` says, except those in `unnamed`.
+    /// An id that received the same bytes under another name has both.
     in_views: Names,
     many: BTreeSet<Digest>,
 }
@@ -75,7 +75,7 @@ pub(super) struct OwnNames {
 impl OwnNames {
     pub(super) fn add(&mut self, record: &Record, needed: &Needed) {
         for digest in &needed.names {
-            // If some files of a tree are hardlinks, the names in its view are counted then.
+            // If only some files of a tree are hardlinks, the names in its view are counted exactly.
             *self.shown.entry(*digest).or_default() += u64::from(record.view != Some(LinkMode::Symlink));
             if record.view == Some(LinkMode::Reflink) {
                 self.reflinked.insert(*digest);
@@ -83,7 +83,7 @@ impl OwnNames {
         }
     }
 
-    /// What the removal of each of these blobs brings, when all records are added. `views` are those that no entry names.
+    /// What the removal of each blob frees. Call it after all records are added. `views` are those that no entry names.
     pub(super) fn blob_facts(
         &mut self,
         store: &Store,
@@ -111,7 +111,7 @@ impl OwnNames {
         Ok(facts.collect())
     }
 
-    /// How many names of the store a file in `blobs/` or `trash/` has.
+    /// How many names in the store a file in `blobs/` or `trash/` has.
     pub(super) fn of(&self, digest: &Digest, meta: &Meta) -> u64 {
         let shown = match self.many.contains(digest) {
             true => self.in_views.of(meta),

@@ -1,4 +1,4 @@
-//! Making a plan: from facts to steps, without I/O.
+//! Makes a plan: from facts to steps, without I/O.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -12,12 +12,12 @@ pub(super) fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// A time in the future counts as now, so that nothing is taken because a clock was set back.
+/// A time in the future counts as now, so that nothing is removed because a clock was set back.
 fn is_older_than(now_ms: u64, ms: u64, limit: Duration) -> bool {
     now_ms.saturating_sub(ms) >= millis(limit)
 }
 
-/// Why the policy takes an entry whether there is room or not, if it does.
+/// Returns why the policy evicts an entry whether or not there is room; `None` if it does not.
 fn expiry(entry: &EntryFacts, policy: &GcPolicy, now_ms: u64) -> Option<GcReason> {
     let is_past = |since_ms, limit: Option<Duration>| limit.is_some_and(|limit| is_older_than(now_ms, since_ms, limit));
     if entry.retired_ms.is_some_and(|since_ms| is_past(since_ms, policy.retired_after)) {
@@ -27,12 +27,12 @@ fn expiry(entry: &EntryFacts, policy: &GcPolicy, now_ms: u64) -> Option<GcReason
     (entry.digest.is_some() && is_past(entry.idle_since_ms(now_ms), policy.max_idle)).then_some(GcReason::IdleTooLong)
 }
 
-/// Whether the entry was staged or used within the grace.
+/// Whether the entry was staged or used within the grace period.
 fn is_young(entry: &EntryFacts, policy: &GcPolicy, now_ms: u64) -> bool {
     !policy.grace.is_zero() && !is_older_than(now_ms, entry.used_ms(now_ms), policy.grace)
 }
 
-/// Whether an eviction that was planned for this reason is still right, as the entry is now.
+/// Whether an eviction planned for this reason is still due, given the entry's current state.
 pub(crate) fn is_due(entry: &EntryFacts, reason: &GcReason, policy: &GcPolicy, now_ms: u64) -> bool {
     entry.pin.is_none()
         && match reason {
@@ -41,10 +41,10 @@ pub(crate) fn is_due(entry: &EntryFacts, reason: &GcReason, policy: &GcPolicy, n
         }
 }
 
-/// Says why an entry is used now, if it is.
+/// Returns why an entry is in use; `None` if it is not.
 pub(crate) type UsedBy<'a> = dyn FnMut(&EntryFacts) -> Option<GcReason> + 'a;
 
-/// Decides what to take. `used_by` is asked of those entries alone that would be taken.
+/// Decides what to remove. Calls `used_by` only for entries that would be evicted.
 pub(crate) fn make_plan(facts: &Facts, policy: &GcPolicy, used_by: &mut UsedBy<'_>) -> GcPlan {
     let mut planner = Planner::new(facts, policy);
     planner.take_leftovers();
@@ -54,7 +54,7 @@ pub(crate) fn make_plan(facts: &Facts, policy: &GcPolicy, used_by: &mut UsedBy<'
     planner.finish()
 }
 
-/// Bytes that are missing to what the policy asks for, as things are.
+/// Number of bytes that the policy still demands in the current state.
 pub(crate) fn shortfall(facts: &Facts, policy: &GcPolicy) -> u64 {
     Planner::new(facts, policy).missing_bytes()
 }
@@ -62,12 +62,12 @@ pub(crate) fn shortfall(facts: &Facts, policy: &GcPolicy) -> u64 {
 struct Planner<'a> {
     facts: &'a Facts,
     policy: &'a GcPolicy,
-    /// How many entries need each blob, those that are to be evicted not counted.
+    /// How many entries need each blob, not counting those to be evicted.
     references: BTreeMap<Digest, usize>,
     evicted: BTreeSet<&'a str>,
     kept: BTreeMap<&'a str, GcKept>,
     steps: Vec<GcStep>,
-    /// In `trash/` within its grace, oldest first.
+    /// Blobs in `trash/` within their grace period, oldest first.
     young_trash: Vec<&'a TrashFacts>,
     used_bytes: u64,
     freed_bytes: u64,
@@ -81,7 +81,7 @@ impl<'a> Planner<'a> {
         }
         let blobs = facts.blobs.values().map(|blob| blob.bytes);
         let trash = facts.trash.iter().map(|trash| trash.bytes);
-        // What their removal brings is in `freed_bytes`: left out here, it would stand for room that the blobs need.
+        // They count as used because `freed_bytes` counts their removal; otherwise that removal would make room twice.
         let leftovers = facts.leftovers.iter().map(|(_, bytes)| *bytes);
         let partials = facts.partials.iter().map(|partial| partial.bytes);
         let used_bytes = blobs.chain(trash).chain(leftovers).chain(partials).chain([facts.other_bytes]).sum_bytes();
@@ -113,7 +113,7 @@ impl<'a> Planner<'a> {
         for (path, bytes) in &self.facts.leftovers {
             self.step(GcAction::RemoveLeftover { path: path.clone() }, GcReason::DeadOwner, *bytes, true);
         }
-        // Until its grace is over, whoever stages the same goes on with it.
+        // During its grace period, a process that stages the same file can resume it.
         for partial in &self.facts.partials {
             if self.is_older_than(partial.changed_ms, self.policy.grace) {
                 let action = GcAction::RemoveLeftover { path: partial.path.clone() };
@@ -163,7 +163,7 @@ impl<'a> Planner<'a> {
         }
     }
 
-    /// What no policy overrides.
+    /// What protects an entry from any policy.
     fn protection(&self, entry: &EntryFacts, used_by: &mut UsedBy<'_>) -> Option<GcReason> {
         match &entry.pin {
             Some(name) => Some(GcReason::Pinned(name.clone())),
@@ -191,7 +191,7 @@ impl<'a> Planner<'a> {
         self.step(action, reason, bytes, at_once);
     }
 
-    /// Bytes that are missing to what the policy asks for, when what is in `trash/` by these steps stays there.
+    /// Number of bytes that the policy still demands, if what these steps put into `trash/` stays there.
     fn missing_bytes(&self) -> u64 {
         let over =
             self.policy.max_bytes.map_or(0, |max| self.used_bytes.saturating_sub(self.freed_bytes).saturating_sub(max));
@@ -202,7 +202,8 @@ impl<'a> Planner<'a> {
         over.max(short)
     }
 
-    /// First what is in `trash/`, then what these steps would put there, then entries, the least recently used first.
+    /// Empties `trash/` first, then removes at once what these steps would put there, then evicts entries, least
+    /// recently used first.
     fn make_room(&mut self, used_by: &mut UsedBy<'_>) {
         for trash in std::mem::take(&mut self.young_trash) {
             if self.missing_bytes() == 0 {
@@ -233,7 +234,8 @@ impl<'a> Planner<'a> {
                 && !self.kept.contains_key(entry.id.as_str())
         };
         let mut candidates: Vec<&'a EntryFacts> = self.facts.entries.iter().filter(candidate).collect();
-        // What shares its bytes with files outside last. Retired ones first: they were said not to be wanted any more.
+        // Entries that share bytes with files outside come last. Retired ones come first: someone has declared them
+        // unwanted.
         candidates.sort_by_key(|entry| {
             let is_here_alone = self.policy.pushed_first && !entry.is_pushed;
             (self.shares_outside(entry), is_here_alone, entry.retired_ms.is_none(), entry.used_ms(now_ms), &entry.id)
@@ -258,7 +260,7 @@ impl<'a> Planner<'a> {
         self.spare_what_frees_nothing(first);
     }
 
-    /// The blobs of an entry that make it large.
+    /// The blobs that make up an entry's size.
     fn content(&self, entry: &'a EntryFacts) -> impl Iterator<Item = &'a BlobFacts> {
         let content = entry.blobs.iter().filter(|digest| entry.manifest != Some(**digest));
         content.filter_map(|digest| self.facts.blobs.get(digest))
@@ -268,12 +270,12 @@ impl<'a> Planner<'a> {
         self.content(entry).any(|blob| blob.shared_bytes > 0)
     }
 
-    /// Whether files outside the store have all of its bytes as well.
+    /// Whether files outside the store share all of its bytes.
     fn is_worth_nothing(&self, entry: &'a EntryFacts) -> bool {
         entry.view_bytes == 0 && self.shares_outside(entry) && self.content(entry).all(|blob| blob.bytes == 0)
     }
 
-    /// An entry whose bytes are all needed by entries that stay was evicted in vain.
+    /// Spares entries whose bytes are all needed by entries that stay: evicting them would free nothing.
     fn spare_what_frees_nothing(&mut self, first: usize) {
         let by_id: BTreeMap<&str, &'a EntryFacts> =
             self.facts.entries.iter().map(|entry| (entry.id.as_str(), entry)).collect();

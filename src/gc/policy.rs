@@ -1,4 +1,4 @@
-//! What garbage collection may take, and how much room it has to make.
+//! What garbage collection may remove, and how much room it has to make.
 
 use std::time::Duration;
 
@@ -7,36 +7,37 @@ use serde::Serialize;
 use crate::json::{maybe_millis, millis};
 use crate::store::MinFree;
 
-/// What [`plan_gc`](crate::FsCatalog::plan_gc) goes by. The default takes no entry at all: only leftovers and blobs
-/// that nothing references.
+/// The rules for [`plan_gc`](crate::FsCatalog::plan_gc). The default evicts no entry: it removes only leftovers and
+/// unreferenced blobs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct GcPolicy {
-    /// The most that the store's blobs may occupy, in bytes on disk; entries are evicted, least recently used first,
-    /// until they do. Bytes that files outside the store have as well do not count.
+    /// The most disk space, in bytes, that the store's blobs may occupy. Entries are evicted, least recently used
+    /// first, until they fit. Bytes shared with files outside the store do not count.
     pub max_bytes: Option<u64>,
-    /// What has to stay free on the file system; entries are evicted in the same order until it is. It asks for nothing where
-    /// the file system does not tell its room: see [`FsCatalog::free_bytes`](crate::FsCatalog::free_bytes).
+    /// How much must stay free on the file system. Entries are evicted in the same order until it is. Has no effect if
+    /// the file system does not report its free space: see [`FsCatalog::free_bytes`](crate::FsCatalog::free_bytes).
     pub min_free: Option<MinFree>,
-    /// Entries that were not used for this long are evicted, whether there is room or not.
+    /// Evict entries that have not been used for this long, even if there is room.
     #[serde(rename = "max_idle_ms", serialize_with = "maybe_millis")]
     pub max_idle: Option<Duration>,
-    /// Entries that were retired this long ago are evicted, whether there is room or not.
+    /// Evict entries that were retired this long ago, even if there is room.
     #[serde(rename = "retired_after_ms", serialize_with = "maybe_millis")]
     pub retired_after: Option<Duration>,
-    /// What has been in `quarantine/` for this long is removed for good: damaged content, and files of somebody else that
-    /// stood in the place of a view. Never unless told.
+    /// Permanently remove what has been in `quarantine/` for this long: damaged content, and foreign files that stood
+    /// in the place of a view. `None`: never.
     #[serde(rename = "quarantine_after_ms", serialize_with = "maybe_millis")]
     pub quarantine_after: Option<Duration>,
-    /// Entries that were staged or used within this time are not evicted for room; what is put into `trash/` stays
-    /// there for this long unless the room is needed. One hour unless told otherwise.
+    /// Entries staged or used within this time are not evicted for room. What is moved to `trash/` stays there for this
+    /// long, unless the room is needed. The default is one hour.
     ///
     /// Use is recorded at most once an hour, so an entry counts as used until an hour after its recorded use. Zero
-    /// protects nothing but what is leased or pinned.
+    /// protects only leased and pinned entries.
     #[serde(rename = "grace_ms", serialize_with = "millis")]
     pub grace: Duration,
-    /// Entries that can be had again are the first that are evicted for room: what was pushed to a registry or a bucket
-    /// ([`Record::pushed`](crate::Record::pushed)), and what came from one. Whether it is still there, nobody is asked.
+    /// When room is needed, first evict entries that can be fetched again: those pushed to a registry or a bucket
+    /// ([`Record::pushed`](crate::Record::pushed)), and those that came from one. Does not ask whether they are still
+    /// there.
     #[serde(rename = "if_pushed")]
     pub pushed_first: bool,
 }

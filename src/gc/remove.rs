@@ -1,4 +1,4 @@
-//! `remove`: the entry first, then its views, then the blobs that nothing else needs.
+//! `remove`: removes the entry first, then its views, then the blobs that nothing else needs.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,25 +15,25 @@ use crate::layout;
 use crate::store::{Fate, Store, Sweep, each_once};
 use crate::sum::SumBytes;
 
-/// How an entry is removed.
+/// How to remove an entry.
 #[derive(Clone, Copy, Debug, Default)]
 #[non_exhaustive]
 pub struct RemoveOptions {
-    /// Also when it is pinned.
+    /// Remove it even if it is pinned.
     pub force: bool,
-    /// Only says what would be removed. Writes nothing.
+    /// Only report what would be removed. Writes nothing.
     pub dry_run: bool,
 }
 
 impl RemoveOptions {
-    /// Removes it also when it is pinned.
+    /// Sets [`force`](RemoveOptions::force).
     #[must_use]
     pub fn with_force(mut self, force: bool) -> Self {
         self.force = force;
         self
     }
 
-    /// Only says what would be removed.
+    /// Sets [`dry_run`](RemoveOptions::dry_run).
     #[must_use]
     pub fn with_dry_run(mut self, dry_run: bool) -> Self {
         self.dry_run = dry_run;
@@ -46,17 +46,17 @@ impl RemoveOptions {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct RemoveReceipt {
-    /// The entry.
+    /// The entry's id.
     pub id: String,
-    /// Whether it is gone; `false` of a dry run.
+    /// Whether it is gone; `false` for a dry run.
     pub removed: bool,
-    /// Bytes of the files that are gone. Removing a name of an inode that has others frees nothing and counts nothing.
+    /// Bytes of the removed files. Removing one of several names of an inode frees nothing and counts nothing.
     pub bytes_reclaimed: u64,
-    /// Bytes of the files that are gone and did not come free: files outside the store have them as well.
+    /// Bytes of the removed files that were not freed, because files outside the store share them.
     pub shared_bytes: u64,
-    /// How many blobs were removed.
+    /// Number of removed blobs.
     pub blobs_removed: u64,
-    /// What stays, and why.
+    /// The blobs that stay, and why.
     pub kept: Vec<KeptBlob>,
 }
 
@@ -65,22 +65,22 @@ pub struct RemoveReceipt {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct KeptBlob {
-    /// Which.
+    /// Its digest.
     pub digest: Digest,
-    /// Its size.
+    /// Its size in bytes.
     #[serde(rename = "size_bytes")]
     pub bytes: u64,
-    /// Why, for a person.
+    /// The reason, for humans.
     pub reason: String,
 }
 
 pub(super) const REFERENCED: &str = "another entry references it";
 pub(super) const LEASED: &str = "a live process leases it; the next gc takes it when that has ended";
 
-/// Removes an entry, durably; then, best effort, its views and the blobs that nothing else needs. `None`: there was none.
-/// One that is pinned is an error, unless it is forced.
+/// Removes an entry durably, then, best effort, its views and the blobs that nothing else needs. Returns `None` if
+/// there is no such entry. A pinned entry is an error, unless `force` is set.
 pub(crate) fn remove(store: &Store, id: &str, options: &RemoveOptions) -> Result<Option<RemoveReceipt>> {
-    let Some(record) = store.record(id)? else { return Ok(None) }; // also on a read-only root
+    let Some(record) = store.record(id)? else { return Ok(None) }; // works on a read-only root, too
     let mut receipt = RemoveReceipt { id: id.to_owned(), removed: !options.dry_run, ..RemoveReceipt::default() };
     if options.dry_run {
         refuse_pinned(id, &record.pins, options)?;
@@ -96,7 +96,7 @@ pub(crate) fn remove(store: &Store, id: &str, options: &RemoveOptions) -> Result
         if let Some(record) = &old {
             refuse_pinned(id, &record.pins, options)?;
         }
-        // The files while no sweep runs: once the record is gone, one may take a tree's manifest.
+        // Read the files while no sweep runs: once the record is gone, a sweep may remove the manifest of a tree.
         let files = |record: &StoredRecord| files_of(store, record.kind, record.digest, record.size_bytes);
         removed = old.map(|record| (files(&record), record));
         Ok(if removed.is_some() { Change::Remove } else { Change::Keep })
@@ -123,7 +123,7 @@ fn files_of(store: &Store, kind: ArtifactKind, digest: Option<Digest>, size_byte
     digest.map_or(Ok(Vec::new()), |digest| store.files_of(kind, digest, size_bytes))
 }
 
-/// The blobs that may go with an entry: its root, its files, what it needs beside them.
+/// The blobs that may go with an entry: its root, its files, and the documents it needs.
 pub(super) fn candidates(root: Digest, files: &[TreeFile], needs: &BTreeSet<Digest>) -> Vec<Digest> {
     each_once(files.iter().map(|file| file.digest).chain([root]).chain(needs.iter().copied()))
 }
@@ -139,12 +139,12 @@ fn reclaim(
         return Ok(());
     };
     let mut sweep = Sweep::begin(store)?;
-    // First of all, so that no lease is taken on what is half removed.
+    // Block leases first, so that none is taken on a half-removed entry.
     if !sweep.block_leases(&digest)? {
         receipt.keep(digest, record.size_bytes, LEASED);
         return Ok(());
     }
-    // What cannot be removed stays and is said; the rest goes on.
+    // What cannot be removed stays and is reported; the rest goes on.
     match sweep.remove_views(id, record, files) {
         Ok(freed) => receipt.bytes_reclaimed = freed.size_bytes,
         Err(error) => receipt.could_not(record.digest, record.size_bytes, &error),

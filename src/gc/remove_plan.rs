@@ -13,7 +13,7 @@ use crate::layout;
 use crate::store::Store;
 use crate::view;
 
-/// Fills the receipt with what a removal of this entry would bring now.
+/// Fills the receipt with what removing this entry would free now.
 pub(super) fn plan(store: &Store, record: &Record, files: &[TreeFile], receipt: &mut RemoveReceipt) -> Result<()> {
     let (Some(digest), ArtifactKind::File | ArtifactKind::Tree) = (record.entry.digest, record.kind) else {
         return Ok(());
@@ -40,11 +40,11 @@ pub(super) fn plan(store: &Store, record: &Record, files: &[TreeFile], receipt: 
             receipt.keep(digest, meta.size_bytes, LEASED);
         } else {
             receipt.blobs_removed += 1;
-            // Its own name, and those of the entry's views, go; another one keeps its bytes.
+            // Its own name and those of the entry's views go. Any other name keeps its bytes.
             let going = names.of(&meta).saturating_add(1);
             let mut freed = blob::would_free(&store.root, &layout::blob(&digest), &meta, going);
             if record.view == Some(LinkMode::Reflink) && meta.links <= going {
-                // What it shares its blocks with goes too.
+                // The files that share its blocks go, too.
                 (freed.size_bytes, freed.shared_bytes) = (meta.size_bytes, 0);
             }
             receipt.bytes_reclaimed = receipt.bytes_reclaimed.saturating_add(freed.size_bytes);

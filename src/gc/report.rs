@@ -10,78 +10,78 @@ use crate::digest::Digest;
 use crate::error::Error;
 use crate::json::all_lossy;
 
-/// What happens to something.
+/// What happens to an item.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum GcAction {
-    /// A file or folder that an operation left behind when its process died is removed.
+    /// Remove a file or folder left behind by an operation whose process died.
     RemoveLeftover {
         /// Relative to the root.
         path: PathBuf,
     },
-    /// A view that no entry names is removed.
+    /// Remove a view that no entry names.
     RemoveView {
         /// Relative to the root.
         path: PathBuf,
     },
-    /// What is in `quarantine/` is removed for good.
+    /// Permanently remove something in `quarantine/`.
     RemoveQuarantined {
         /// Relative to the root.
         path: PathBuf,
     },
-    /// A blob in `trash/` is removed for good.
+    /// Permanently remove a blob in `trash/`.
     EmptyTrash {
-        /// Which.
+        /// The blob's digest.
         digest: Digest,
     },
-    /// A blob that nothing references goes to `trash/`, or, when room is needed or there is no grace, away at once.
+    /// Move an unreferenced blob to `trash/`, or remove it at once if room is needed or there is no grace period.
     RemoveBlob {
-        /// Which.
+        /// The blob's digest.
         digest: Digest,
     },
-    /// An entry is removed with its views; the blobs that only it needed go as in `RemoveBlob`.
+    /// Remove an entry with its views. The blobs that only it needed go as in `RemoveBlob`.
     EvictEntry {
-        /// Which.
+        /// The entry's id.
         id: String,
-        /// Its content.
+        /// The digest of its content.
         digest: Option<Digest>,
     },
 }
 
-/// Why something is taken, or kept.
+/// Why an item is removed or kept.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum GcReason {
-    /// Its owner died in the middle of its work.
+    /// Its owner died while working on it.
     DeadOwner,
     /// No entry names it.
     Unreferenced,
-    /// It lay in `trash/` longer than the grace.
+    /// It was in `trash/` for longer than the grace period.
     GraceOver,
-    /// It lay in `quarantine/` longer than the policy keeps what is there.
+    /// It was in `quarantine/` for longer than the policy allows.
     QuarantinedTooLong,
-    /// It was retired longer ago than the policy keeps retired entries.
+    /// It was retired for longer than the policy allows.
     RetiredTooLong,
-    /// It was not used for longer than the policy keeps idle entries.
+    /// It was idle for longer than the policy allows.
     IdleTooLong,
     /// Room is needed, and it is the least recently used.
     RoomNeeded,
     /// Kept: a live process leases it.
     Leased,
-    /// Kept: a process has one of its files open or mapped, without a lease. Seen where the kernel tells it to whom the file
-    /// belongs: on Linux, on local file systems.
+    /// Kept: a process has one of its files open or mapped without a lease. Detected on local file systems of Linux,
+    /// where the kernel reports it only to the owner of the file.
     Open,
     /// Kept: it is pinned, under this name.
     Pinned(String),
-    /// Kept: it was staged or used within the grace.
+    /// Kept: it was staged or used within the grace period.
     Young,
-    /// Kept: other entries need the same bytes, so that taking it would free nothing.
+    /// Kept: other entries need the same bytes, so evicting it would free nothing.
     Shared,
-    /// Kept: files outside the store have the same bytes, by a hardlink or a reflink, so that taking it would free nothing.
+    /// Kept: files outside the store share its bytes through hardlinks or reflinks, so evicting it would free nothing.
     SharedOutside,
 }
 
-/// For a person, and stable for scripts but for a pin's name.
+/// For humans. Stable for scripts, except for the name of a pin.
 impl fmt::Display for GcReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -106,62 +106,62 @@ impl fmt::Display for GcReason {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct GcStep {
-    /// What is done.
+    /// What to do.
     pub action: GcAction,
     /// Why.
     pub reason: GcReason,
-    /// Bytes on disk that this brings, as far as can be told beforehand.
+    /// Bytes on disk that this frees, as far as can be known beforehand.
     pub bytes: u64,
-    /// The blobs go away at once, not to `trash/` first.
+    /// Remove blobs at once instead of moving them to `trash/` first.
     pub at_once: bool,
 }
 
-/// An entry that the policy would have taken, and that stays.
+/// An entry that stays although the policy selects it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct GcKept {
-    /// Which.
+    /// The entry's id.
     pub id: String,
-    /// Why.
+    /// Why it stays.
     pub reason: GcReason,
-    /// Its bytes.
+    /// Its size in bytes.
     pub bytes: u64,
 }
 
-/// What [`execute_gc`](crate::FsCatalog::execute_gc) would do now. Making one writes nothing.
+/// What [`execute_gc`](crate::FsCatalog::execute_gc) would do now. Making a plan writes nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[must_use = "a plan does nothing by itself"]
 #[non_exhaustive]
 pub struct GcPlan {
-    /// What it was made from.
+    /// The policy that it was made from.
     pub policy: GcPolicy,
-    /// In the order in which they are done.
+    /// The steps, in the order of their execution.
     pub steps: Vec<GcStep>,
-    /// What the policy would have taken, and why it stays.
+    /// Entries that the policy selects, and why they stay.
     pub kept: Vec<GcKept>,
-    /// Bytes on disk that the store's blobs occupy before, what lies in `trash/` and `quarantine/`, views that are copies
-    /// and what dead processes left among them.
+    /// Bytes on disk that the store's blobs occupy before the collection, including `trash/`, `quarantine/`, views that
+    /// are copies, and leftovers of dead processes.
     pub used_bytes: u64,
-    /// Further bytes on disk of blobs, which files outside the store have as well: they count for no limit, and removing
-    /// them here frees nothing.
+    /// Bytes on disk of blobs that files outside the store share. They count towards no limit, and removing them here
+    /// frees nothing.
     pub shared_bytes: u64,
-    /// Bytes that the steps bring, as far as can be told beforehand.
+    /// Bytes that the steps free, as far as can be known beforehand.
     pub freed_bytes: u64,
-    /// Bytes that are missing to what the policy asks for, because the rest is leased, open, pinned, young, or shared
-    /// with entries that stay or with files outside the store.
+    /// Bytes that the policy demands and the plan cannot free, because the rest is leased, open, pinned, young, or
+    /// shared with entries that stay or with files outside the store.
     pub shortfall_bytes: u64,
-    /// Folders of another user that cannot be looked into, relative to the root: they are left alone.
+    /// Folders of another user that cannot be read, relative to the root. They are left alone.
     #[serde(serialize_with = "all_lossy")]
     pub unreadable: Vec<PathBuf>,
 }
 
-/// A step that could not be done. What it was about stays, and the next collection tries again.
+/// A step that failed. What it was about stays, and the next collection tries again.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct GcFailure {
-    /// What was to be done; `None`: a blob that was in `trash/` already, or a lock file, could not be removed.
+    /// The failed action. `None`: a lock file, or a blob that was already in `trash/`, could not be removed.
     pub action: Option<GcAction>,
-    /// Why it was not.
+    /// Why it failed.
     pub error: Error,
 }
 
@@ -170,28 +170,28 @@ pub struct GcFailure {
 #[must_use = "it says what could not be done"]
 #[non_exhaustive]
 pub struct GcReport {
-    /// Entries that were evicted.
+    /// Number of evicted entries.
     pub entries: u64,
-    /// Blobs that were removed for good.
+    /// Number of blobs removed for good.
     pub blobs: u64,
-    /// Blobs that were put into `trash/`.
+    /// Number of blobs moved to `trash/`.
     pub trashed: u64,
-    /// Leftovers and views that were removed.
+    /// Number of leftovers and views removed.
     pub leftovers: u64,
-    /// Files that were removed from `quarantine/`.
+    /// Number of files removed from `quarantine/`.
     pub quarantined: u64,
-    /// Lock files of references that nobody worked on within the grace, which were removed. No plan names them.
+    /// Number of removed lock files of references that were not used within the grace period. Plans do not list them.
     pub locks: u64,
     /// Bytes of the evicted entries, as engines saw them.
     pub logical_bytes: u64,
-    /// Bytes on disk that came free, counted by inode: a file that has another name elsewhere frees nothing.
+    /// Bytes freed on disk, counted by inode: removing one of several names of a file frees nothing.
     pub physical_bytes: u64,
-    /// Bytes of blobs that were removed and did not come free: files outside the store have them as well.
+    /// Bytes of removed blobs that were not freed, because files outside the store share them.
     pub shared_bytes: u64,
-    /// Steps that were not taken, because since the plan was made something was leased, pinned, used or staged.
+    /// Number of steps skipped because something was leased, pinned, used or staged after the plan was made.
     pub skipped: u64,
-    /// Steps that could not be done: the rest was done all the same.
+    /// Steps that failed. All other steps were still done.
     pub failed: Vec<GcFailure>,
-    /// Bytes that are missing to what the policy asks for.
+    /// Bytes that the policy demands and the collection could not free.
     pub shortfall_bytes: u64,
 }

@@ -1,4 +1,4 @@
-//! Room for what is about to come in.
+//! Makes room for what is about to be ingested.
 
 use std::cell::OnceCell;
 use std::collections::BTreeSet;
@@ -19,17 +19,17 @@ use crate::layout::{self, Thing};
 use crate::store::{Config, MinFree, Store};
 use crate::sum::SumBytes;
 
-/// What is about to come in.
+/// What is about to be ingested.
 #[derive(Debug, Default)]
 pub(crate) struct Wanted<'a> {
-    /// Bytes that the store will have more.
+    /// Bytes by which the store will grow.
     pub(crate) stored_bytes: u64,
-    /// Those of them that take room on the file system, since they share it with nothing.
+    /// The part of these bytes that needs room on the file system, because it is not shared with anything.
     pub(crate) copied_bytes: u64,
-    /// Blobs that are here already and are needed: no entry that has one is evicted.
+    /// Blobs that the store has and the new content needs: no entry that uses one is evicted.
     pub(crate) held: BTreeSet<Digest>,
-    /// The entry that is repaired: it is not evicted for its own repair, and what is in quarantine, of which it is repaired,
-    /// does not count.
+    /// The entry being repaired. It is not evicted for its own repair, and the quarantined bytes that it is repaired
+    /// from do not count.
     pub(crate) repaired: Option<&'a str>,
 }
 
@@ -40,14 +40,15 @@ impl Wanted<'_> {
     }
 }
 
-/// What room there is: measured once, and asked as often as needed.
+/// The available room: measured once, asked as often as needed.
 pub(crate) struct Room<'s> {
     store: &'s Store,
     config: Config,
-    /// What is free on the file system; as good as all where it does not tell: only the quota is a limit then.
+    /// Free bytes on the file system. If it does not report them, practically unlimited: then only the quota is a
+    /// limit.
     available_bytes: u64,
     min_free_bytes: u64,
-    /// What `store.reserve` needs, which an older version or a full disk has not made.
+    /// Bytes that `store.reserve` still needs, if an older version or a full disk has left it out.
     reserve_bytes: u64,
     used_at_most: OnceCell<u64>,
 }
@@ -66,8 +67,8 @@ impl<'s> Room<'s> {
         })
     }
 
-    /// Whether all of it fits as things are: within the quota that `store.json` keeps, and on the file system. It need not
-    /// know what all entries need: it works with a damaged shard or manifest too.
+    /// Whether everything fits in the current state: within the quota in `store.json`, and on the file system. Does not
+    /// need to know what all entries reference, so it works with a damaged shard or manifest, too.
     pub(crate) fn fits(&self, wanted: &Wanted<'_>) -> Result<bool> {
         if !self.disk_has(wanted) {
             return Ok(false);
@@ -88,7 +89,7 @@ impl<'s> Room<'s> {
         Ok(self.quota_has(used_bytes, wanted))
     }
 
-    /// What has to be free before anything comes.
+    /// How many bytes must be free before anything is written.
     fn wanted_free_bytes(&self, wanted: &Wanted<'_>) -> u64 {
         wanted.copied_bytes.saturating_add(self.min_free_bytes)
     }
@@ -101,11 +102,11 @@ impl<'s> Room<'s> {
         self.config.max_bytes.is_none_or(|max| used_bytes.saturating_add(wanted.stored_bytes) <= max)
     }
 
-    /// Makes room for all of it, before any of it is written. Takes what dead processes have left, and evicts by the quota
-    /// where that is needed and allowed.
+    /// Makes room for everything before any of it is written. Removes what dead processes left behind, and evicts
+    /// entries by the quota if that is needed and allowed.
     ///
-    /// Two processes that stage at the same time may both find room where only one fits: the quota is then exceeded until
-    /// the next collection, and a disk that fills up fails the slower one.
+    /// Two processes that stage at the same time may both find room where only one fits: the quota is then exceeded
+    /// until the next collection, and a disk that fills up fails the slower one.
     pub(crate) fn make(&self, wanted: &Wanted<'_>) -> Result<()> {
         let store = self.store;
         let mut facts = gather(store)?;
@@ -117,11 +118,11 @@ impl<'s> Room<'s> {
         };
         let mut plan = plan_of(store, &facts, &policy)?;
         if self.disk_has(wanted) && self.quota_has(plan.used_bytes, wanted) {
-            return Ok(()); // files outside the store have the rest as well
+            return Ok(()); // files outside the store share the rest
         }
         let no_room = self.no_room(&plan, &facts, wanted);
         if self.config.max_bytes.is_none() && self.config.min_free.is_none() {
-            // Nobody has allowed evictions. What is nobody's any more can go all the same.
+            // Nobody has allowed evictions. Leftovers that no longer belong to anyone may still go.
             plan.steps.retain(|step| !matches!(step.action, GcAction::EvictEntry { .. }));
             plan.freed_bytes = plan.steps.iter().filter(|step| step.at_once).map(|step| step.bytes).sum_bytes();
             let free_bytes = self.available_bytes.saturating_add(plan.freed_bytes);
@@ -136,14 +137,15 @@ impl<'s> Room<'s> {
         execute(store, &plan).map(drop)
     }
 
-    /// The error, with what `plan` could free if evictions were allowed, and the collection that gives the room if any does.
+    /// Builds the error. It says what `plan` could free if evictions were allowed, and which collection would give
+    /// enough room, if any would.
     fn no_room(&self, plan: &GcPlan, facts: &Facts, wanted: &Wanted<'_>) -> Error {
         let quota_bytes = self.config.max_bytes.map_or(u64::MAX, |max| max.saturating_sub(plan.used_bytes));
         let disk_bytes = self.available_bytes.saturating_sub(self.min_free_bytes);
         let young = plan.kept.iter().filter(|kept| kept.reason == GcReason::Young);
         let young_bytes = young.map(|kept| kept.bytes).sum_bytes();
         let is_possible = self.store.locks_work
-            // A collection by hand does not know what has to stay for this.
+            // A manual collection would not know what has to stay for this.
             && wanted.repaired.is_none()
             && wanted.held.is_empty()
             && self.config.max_bytes.is_none_or(|max| wanted.stored_bytes <= max)
@@ -159,7 +161,7 @@ impl<'s> Room<'s> {
             available_bytes: disk_bytes.min(quota_bytes),
             evictable_bytes: plan.freed_bytes,
             young_bytes,
-            // A repair reads what is good of it.
+            // A repair reads the good parts of it.
             quarantine_bytes: if wanted.repaired.is_some() { 0 } else { facts.quarantine_bytes },
             collection: is_possible.then_some(collection),
         }
@@ -167,8 +169,8 @@ impl<'s> Room<'s> {
 }
 
 impl Facts {
-    /// What has to stay for what comes in: the blobs that it holds, and the entries that have them or are repaired. What is
-    /// in quarantine does not count against a repair.
+    /// Protects what the new content needs: the blobs that it holds, and the entries that use them or are being
+    /// repaired. What is in quarantine does not count against a repair.
     fn protect(&mut self, wanted: &Wanted<'_>) {
         self.held.extend(&wanted.held);
         for entry in &mut self.entries {
@@ -184,21 +186,23 @@ impl Facts {
     }
 }
 
-/// Removes what processes that have died were bringing in, best effort: whoever comes next would need the room once more.
+/// Removes what dead processes were ingesting, best effort, because their next attempt would need the room a second
+/// time.
 pub(crate) fn remove_dead_sessions(store: &Store) {
     if !store.locks_work {
-        return; // nothing tells which are dead
+        return; // without locks, nothing tells which are dead
     }
     let ingest = Path::new(layout::INGEST);
     for name in store.root.names(ingest).unwrap_or_default() {
         let folder = ingest.join(&name);
-        // One that was made this moment may not be locked yet.
+        // A folder created a moment ago may not be locked yet.
         let is_old = |meta: &Meta| meta.age() >= Duration::from_secs(1);
         if layout::classify(&folder) == Thing::Session
             && matches!(store.root.meta(&folder), Ok(Some(meta)) if is_old(&meta))
             && let Ok(Some(dead)) = Session::claim_dead(&store.root, &folder)
         {
-            // The lock is held until it is gone: an owner that has made it and not locked it yet then begins again.
+            // Keep the lock until the folder is gone: an owner that has created it and not yet locked it then starts
+            // over.
             let removed = store.root.remove_all(dead.path());
             tracing::debug!(folder = %folder.display(), ?removed, "left by a process that died");
         }

@@ -1,4 +1,4 @@
-//! Views that no entry names: a collection takes them, unless a lease holds them.
+//! Views that no entry names. A collection removes them, unless a lease holds them.
 
 use std::path::{Path, PathBuf};
 
@@ -12,7 +12,8 @@ use crate::layout::{self, Thing};
 use crate::store::{Roots, Store};
 use crate::threads::ready_for_rayon;
 
-/// Folders `views/<slug>/<40 hex>` that no record names, and folders `views/<slug>` without any. Takes no lock.
+/// Returns folders `views/<slug>/<40 hex>` that no record names, and folders `views/<slug>` without any view. Takes no
+/// lock.
 pub(super) fn unnamed_views(store: &Store, roots: &Roots) -> Result<Vec<PathBuf>> {
     let homes = store.root.entries(Path::new(layout::VIEWS))?;
     ready_for_rayon();
@@ -21,10 +22,10 @@ pub(super) fn unnamed_views(store: &Store, roots: &Roots) -> Result<Vec<PathBuf>
         .map(|(slug, meta)| {
             let home = Path::new(layout::VIEWS).join(slug);
             if meta.kind != Kind::Dir {
-                return Ok(Vec::new()); // nothing that this crate has put there
+                return Ok(Vec::new()); // this crate did not create it
             }
-            // A directory has two links and one more for each folder in it, so 3 means a single view; if a record owns
-            // it, there is nothing to collect. File systems that count differently are looked into.
+            // A directory has two links plus one per subdirectory, so 3 means a single view; if a record owns it, there
+            // is nothing to collect. On file systems that count differently, the directory is read.
             let has_only_its_own = meta.links == 3 && roots.needs_path(&home);
             if has_only_its_own { Ok(Vec::new()) } else { unnamed_views_in(store, &home, roots) }
         })
@@ -42,7 +43,7 @@ fn unnamed_views_in(store: &Store, home: &Path, roots: &Roots) -> Result<Vec<Pat
     Ok(folders.filter(|folder| !roots.needs_path(folder)).collect())
 }
 
-/// What a plan has to know of one of them.
+/// What a plan has to know about a view.
 pub(super) fn view_facts(store: &Store, path: PathBuf) -> Result<ViewFacts> {
     let mtime_ns = store.root.meta(&path)?.map_or(0, |meta| meta.mtime_ns);
     let changed_ms = u64::try_from(mtime_ns / 1_000_000).unwrap_or(0);

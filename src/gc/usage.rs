@@ -19,38 +19,38 @@ use crate::layout::{self, Thing};
 use crate::store::{Roots, Store};
 use crate::sum::SumBytes;
 
-/// What the store holds. All in bytes; "on disk" counts the blocks of each inode once.
+/// What the store holds. All values are in bytes; "on disk" counts the blocks of each inode once.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct DiskUsage {
     /// Sum of all entries' sizes, as engines see them.
     pub logical_bytes: u64,
-    /// Blobs, views that are copies, trash, quarantine and what is being brought in, on disk.
+    /// Bytes on disk of blobs, views that are copies, trash, quarantine and unfinished ingestions.
     pub physical_bytes: u64,
-    /// The part of them that files outside the store have as well, by a hardlink or a reflink: removing it frees nothing.
+    /// The part of them that files outside the store share through hardlinks or reflinks. Removing it frees nothing.
     pub shared_bytes: u64,
-    /// What the entries would take more if each had its own copy.
+    /// Bytes saved compared with a separate copy for each entry.
     pub saved_bytes: u64,
-    /// Views that are copies because the file system gave no link.
+    /// Views that are copies because the file system did not allow links.
     pub copied_view_bytes: u64,
     /// In `trash/`, on disk.
     pub trash_bytes: u64,
     /// In `quarantine/`, on disk.
     pub quarantine_bytes: u64,
-    /// Being brought in, or left by a process that died, on disk.
+    /// Being ingested, or left behind by a dead process, on disk.
     pub ingest_bytes: u64,
-    /// What interrupted copies have left, on disk: the next stage of the same goes on with it.
+    /// Partials of interrupted copies, on disk. The next stage of the same source resumes them.
     pub partial_bytes: u64,
-    /// Lock files of references, on disk; `gc` takes those that nobody holds.
+    /// Lock files of references, on disk. `gc` removes those that no process holds.
     pub lock_bytes: u64,
     /// Blobs that no entry references, on disk.
     pub unreferenced_bytes: u64,
-    /// How many blobs there are.
+    /// Number of blobs.
     pub blobs: u64,
-    /// Folders of another user that could not be looked into: their bytes are counted nowhere.
+    /// Folders of another user that could not be read. Their bytes are not counted.
     #[serde(serialize_with = "all_lossy")]
     pub unreadable: Vec<PathBuf>,
-    /// Every entry, the largest first.
+    /// All entries, largest first.
     pub entries: Vec<EntryUsage>,
 }
 
@@ -59,22 +59,22 @@ pub struct DiskUsage {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct EntryUsage {
-    /// Which.
+    /// The entry's id.
     pub id: String,
     /// Bytes of its files, as an engine sees them.
     pub size_bytes: u64,
-    /// Bytes on disk of blobs that no other entry references, and no file outside the store has as well: what removing it
+    /// Bytes on disk of blobs that neither another entry nor a file outside the store shares: what removing the entry
     /// would free.
     pub exclusive_bytes: u64,
 }
 
-/// Measures the store: looks at every entry and every blob.
+/// Measures the store: inspects every entry and every blob.
 pub(crate) fn disk_usage(store: &Store) -> Result<DiskUsage> {
     let mut needed_by: BTreeMap<Digest, usize> = BTreeMap::new();
     let mut usage = DiskUsage::default();
     let (mut names, mut roots) = (OwnNames::default(), Roots::default());
     let mut entries = Vec::new();
-    // Blobs of contents, and not of documents beside them: those have no size in a record.
+    // Blobs of contents, without the documents next to them: a record has no size for those.
     let mut shown: BTreeSet<Digest> = BTreeSet::new();
     let mut unique_bytes = 0_u64;
     store.for_each_record(&mut |record, needed| {
@@ -117,7 +117,7 @@ pub(crate) fn disk_usage(store: &Store) -> Result<DiskUsage> {
     let quarantine_bytes = measure(Path::new(layout::QUARANTINE))?;
     let ingest_bytes = measure(Path::new(layout::INGEST))?;
     (usage.trash_bytes, usage.quarantine_bytes, usage.ingest_bytes) = (trash_bytes, quarantine_bytes, ingest_bytes);
-    // The others are never taken.
+    // Other lock files are never removed.
     usage.lock_bytes = measure(&layout::locks_fetch())?;
     usage.partial_bytes = ingest::bytes_of_partials(&store.root)?;
     let views_bytes = usage.copied_view_bytes;
@@ -137,7 +137,8 @@ pub(crate) fn disk_usage(store: &Store) -> Result<DiskUsage> {
     Ok(usage)
 }
 
-/// Bytes, and what of them could not be read: another user's folder is unknown, and stops nobody.
+/// A number of bytes, and the folders that could not be read: another user's folder is unknown, and does not fail the
+/// sum.
 #[derive(Debug, Default)]
 pub(crate) struct Measured {
     pub(crate) bytes: u64,
@@ -151,7 +152,7 @@ pub(crate) fn disk_bytes_below(root: &Root, path: &Path) -> Result<Measured> {
     sum_below(root, path, &|file| file.allocated_bytes, &mut measured).map(|()| measured)
 }
 
-/// Bytes on disk that come free when all at or below a path is removed: none of a file that has another name.
+/// Bytes on disk that are freed when everything at or below a path is removed. A file with another name frees nothing.
 pub(super) fn bytes_freed_below(root: &Root, path: &Path) -> Result<Measured> {
     let mut measured = Measured::default();
     let freed = |file: &Meta| if file.links == 1 { file.allocated_bytes } else { 0 };
@@ -176,9 +177,9 @@ fn sum_below(root: &Root, path: &Path, bytes_of: &dyn Fn(&Meta) -> u64, sum: &mu
     }
 }
 
-/// The most that the quota may count: blobs, trash, quarantine, views that are copies, and what dead processes left; what
-/// files outside the store have as well is not left out. Asks no manifest and takes a shard that cannot be read for one
-/// without copies.
+/// The most that the quota may count: blobs, trash, quarantine, views that are copies, and leftovers of dead processes,
+/// including what files outside the store share. Reads no manifest, and treats an unreadable shard as one without
+/// copies.
 pub(super) fn used_bytes_at_most(store: &Store) -> Result<u64> {
     let root = &store.root;
     let blobs: u64 = blob::all_with_meta(root)?.values().map(|meta| meta.allocated_bytes).sum_bytes();

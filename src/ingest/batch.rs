@@ -1,4 +1,4 @@
-//! Many files ingested at once, several on each core.
+//! Ingests many files at once, several per core.
 
 use std::num::NonZero;
 use std::sync::OnceLock;
@@ -16,11 +16,12 @@ use crate::fs::Session;
 use crate::hash::{Buffers, Stream, digest_streams};
 use crate::sum::SumBytes;
 
-/// A file that is to be ingested.
+/// A file to ingest.
 pub(crate) struct Job<'a> {
     pub(crate) file: ContentFile,
     pub(crate) options: Options<'a>,
-    /// The first error of the files that are of no use without each other. The others are not begun then, or given up.
+    /// The first error of this artifact's files. The rest are skipped or abandoned, since an artifact needs all of
+    /// them.
     pub(crate) failed: &'a OnceLock<Error>,
 }
 
@@ -30,14 +31,14 @@ impl Job<'_> {
     }
 }
 
-/// Ingests files. One result for each, in their order.
+/// Ingests files. Returns one result each, in the same order.
 pub(crate) fn ingest_all<'r>(session: &Session<'r>, jobs: Vec<Job<'_>>) -> Vec<Result<Sealed<'r>>> {
     let results: Vec<OnceLock<Result<Sealed<'r>>>> = jobs.iter().map(|_| OnceLock::new()).collect();
     let keep = |job: &Job<'_>, result: &OnceLock<_>, sealed: Result<Sealed<'r>>| {
         if let Err(error) = &sealed {
-            let _ = job.failed.set(error.clone()); // the first one counts
+            let _ = job.failed.set(error.clone()); // the first error wins
         }
-        let _ = result.set(sealed); // each is told of once
+        let _ = result.set(sealed); // a job ends once
     };
     let is_alone = alone(&jobs, available_parallelism().map_or(1, NonZero::get));
     let (fetched, local): (Vec<_>, Vec<_>) = jobs.into_iter().zip(&results).partition(|(job, _)| is_fetched(job));
@@ -51,7 +52,7 @@ pub(crate) fn ingest_all<'r>(session: &Session<'r>, jobs: Vec<Job<'_>>) -> Vec<R
     };
     let ingest_alone = |alone: Vec<_>| alone.into_par_iter().for_each(ingest_job);
     fetch_all(session, fetched, &ingest_job, &keep);
-    // One file stays on this thread: no pool is started for it.
+    // A single file stays on this thread, so no pool has to start.
     if streams.is_empty() {
         drop(streams);
         ingest_alone(alone);
@@ -69,9 +70,10 @@ pub(crate) fn ingest_all<'r>(session: &Session<'r>, jobs: Vec<Job<'_>>) -> Vec<R
     results.into_iter().map(|result| result.into_inner().expect("each file is told of once")).collect()
 }
 
-/// Which of these are ingested by themselves, with a thread for SHA-256 and another one for the rest: when there is one
-/// alone; what is in memory, or is here already; what is taken as it is, since its owner may still change it; and a file that is more
-/// than its share of the cores' work: it decides how long all of it takes, and as one of many streams it would take longer.
+/// Selects the files that get one thread for SHA-256 and another for the rest: the only file of a batch; bytes in
+/// memory or already in the store; an inode that is taken over, because its owner can still change it; and a file
+/// larger than its share of the cores' work, because it determines the total time and would be slower as one of many
+/// streams.
 fn alone(jobs: &[Job<'_>], cores: usize) -> impl Fn(&Job<'_>) -> bool + use<> {
     let total_bytes = jobs.iter().map(|job| job.file.size_bytes).sum_bytes();
     let (is_only, share_bytes) = (jobs.len() == 1, total_bytes / cores.max(1) as u64);
@@ -85,18 +87,18 @@ fn alone(jobs: &[Job<'_>], cores: usize) -> impl Fn(&Job<'_>) -> bool + use<> {
     }
 }
 
-/// A local file that is one of many streams.
+/// A local file that is ingested as one of many streams.
 struct LocalStream<'a, 'r> {
     session: &'a Session<'r>,
     job: Job<'a>,
     result: &'a OnceLock<Result<Sealed<'r>>>,
     buffers: &'a Buffers,
-    /// `None` until its turn comes.
+    /// `None` before its turn.
     begun: Option<DuplicateStream<'a, 'r>>,
 }
 
 impl<'r> LocalStream<'_, 'r> {
-    /// It has ended, well or not.
+    /// Finishes the stream, whether it succeeded or failed.
     fn finish(&mut self, digest: Result<Digest>) -> Result<Sealed<'r>> {
         let Job { file, options, .. } = &self.job;
         let sealed = match (self.begun.take(), digest) {

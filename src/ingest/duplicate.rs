@@ -1,4 +1,4 @@
-//! A local file, in a private inode of its own: a clone, or a copy.
+//! Ingests a local file into its own private inode: a clone or a copy.
 
 use std::ops::Range;
 use std::path::Path;
@@ -16,10 +16,10 @@ use crate::fs::source::Foreign;
 use crate::fs::{Session, link, meta_of, will_need};
 use crate::hash::{Hashes, hash_both};
 
-/// So much of a clone is on its way from the disk while what comes before is hashed.
+/// While one part of a clone is hashed, this many bytes after it are read ahead from the disk.
 const READ_AHEAD_BYTES: u64 = 16 << 20;
 
-/// Ingests a regular file of this machine. `None`: see [`Target::seal`].
+/// Ingests a regular local file. `None`: see [`Target::seal`].
 pub(super) fn ingest_local<'r>(
     session: &Session<'r>,
     file: &ContentFile,
@@ -53,7 +53,7 @@ pub(super) struct Duplicate<'r> {
 }
 
 impl<'r> Duplicate<'r> {
-    /// Makes the private file: a clone where `mode` lets it be one and the file system can, else one that is to be filled.
+    /// Creates the private file: a clone if `mode` and the file system allow it, otherwise a file to be filled.
     pub(super) fn begin(
         session: &Session<'r>,
         source: Foreign,
@@ -78,7 +78,7 @@ impl<'r> Duplicate<'r> {
         Ok(Duplicate { source, target })
     }
 
-    /// Gives a copy the size that it will have.
+    /// Gives a copy its final size.
     pub(super) fn set_size(&self) -> Result<()> {
         self.target.set_size(self.source.before().size_bytes, self.source.blocks())
     }
@@ -98,11 +98,11 @@ impl<'r> Duplicate<'r> {
         }
     }
 
-    /// All of it is here and hashed. `None`: see [`Target::seal`].
+    /// Seals the file once all bytes are there and hashed. `None`: see [`Target::seal`].
     pub(super) fn finish(self, file: &ContentFile, hashes: Hashes, options: Options<'_>) -> Result<Option<Sealed<'r>>> {
         let Duplicate { source, target } = self;
         let (stamp, used) = match (target.is_clone(), source.stamp_after()) {
-            // What happens to the source is nothing to a clone.
+            // A later change of the source does not affect a clone.
             (true, stamp) => (stamp.ok(), UsedMode::Reflink),
             (false, Ok(stamp)) => (Some(stamp), UsedMode::Copy),
             (false, Err(error)) => return target.give_up(error),
@@ -111,11 +111,11 @@ impl<'r> Duplicate<'r> {
     }
 }
 
-/// Names the bytes of a source, if another process that finds the same name is sure to find the same bytes.
+/// Names the bytes of a source if another process that computes the same name is certain to find the same bytes.
 ///
-/// Never by a digest that is expected: bytes that are here already would be taken for those of a source that has others.
+/// Never uses the expected digest: bytes in the store would then pass for those of a source that has different ones.
 fn what(source: &Foreign) -> Option<What> {
-    // A later write to a racy source might not show in its times.
+    // A later write to a racy source might not change its times.
     (!source.is_racy()).then(|| What::local(source.path(), source.before()))
 }
 
@@ -124,12 +124,12 @@ fn hash_clone(
     options: Options<'_>,
     cancelled: &(dyn Fn() -> Result<()> + Sync),
 ) -> Result<Hashes> {
-    // The clone is of one moment; its size may not be what was seen before.
+    // The clone is a snapshot; its size may differ from what was seen before.
     let size_bytes = meta_of(pending.file()).map_err(|e| pending.fail("look at", e))?.size_bytes;
     let mut asked = 0;
     let fetch = |part: Range<u64>| {
         cancelled()?;
-        // Nothing of a clone is in memory, though all of its source may be.
+        // No page of the clone is cached, even if the whole source is.
         let wanted = size_bytes.min(part.end.saturating_add(READ_AHEAD_BYTES));
         will_need(pending.file(), &(asked..wanted));
         asked = wanted;

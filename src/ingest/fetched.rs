@@ -1,5 +1,5 @@
-//! Files of a batch that come from servers. What each of them does most is to wait for an answer, so there are more at once than
-//! cores, on threads of their own: on rayon's they would keep all others waiting.
+//! Files of a batch that come from servers. Such a job mostly waits for responses, so more of them run at once than
+//! there are cores, on their own threads: on rayon's threads they would block all other work.
 
 use std::collections::BTreeMap;
 use std::sync::{Condvar, Mutex, OnceLock, PoisonError};
@@ -13,13 +13,13 @@ use crate::error::Result;
 use crate::fs::Session;
 use crate::threads;
 
-/// How many are fetched at the same time. As many idle connections are kept to one host.
+/// How many files are fetched at once. The HTTP agent keeps this many idle connections per host.
 const AT_ONCE: usize = 32;
 
-/// How much memory they may take together.
+/// How much memory they may use together.
 const MEMORY_BYTES: u64 = 32 << 20;
 
-/// A job, and where its result goes.
+/// A job, and where to put its result.
 type Due<'a, 'j, 'r> = (Job<'j>, &'a OnceLock<Result<Sealed<'r>>>);
 
 /// Whether its bytes come from a server.
@@ -27,7 +27,7 @@ pub(super) fn is_fetched(job: &Job<'_>) -> bool {
     matches!(job.file.origin, Origin::Remote(_)) && job.file.present.is_none()
 }
 
-/// Fetches them, what is named twice once. `ingest` does one, and `keep` takes a result.
+/// Fetches the jobs, and identical files only once. `ingest` runs a job, and `keep` stores a result.
 pub(super) fn fetch_all<'a, 'j, 'r>(
     session: &Session<'r>,
     jobs: Vec<Due<'a, 'j, 'r>>,
@@ -50,7 +50,7 @@ pub(super) fn fetch_all<'a, 'j, 'r>(
     for (job, result, first) in again {
         let twin = match first.get() {
             Some(Ok(sealed)) => sealed.twin(session),
-            _ => Ok(None), // it fails for a reason of its own, or is not wanted any more
+            _ => Ok(None), // the first one has nothing to share: run this job by itself
         };
         match twin {
             Ok(None) => ingest((job, result)),
@@ -63,14 +63,14 @@ pub(super) fn fetch_all<'a, 'j, 'r>(
     }
 }
 
-/// Two that have the same have the same bytes.
+/// Jobs with equal names have equal bytes.
 fn what(job: &Job<'_>) -> Option<String> {
     let Origin::Remote(ranges) = &job.file.origin else { return None };
     What::of_ranges(job.file.expected.as_ref(), ranges).map(What::into_text)
 }
 
-/// How much memory it may take: all of a small file twice, as it arrives and as it is copied; a large one is read by several
-/// workers, a group at a time.
+/// How much memory a job may use: twice the size of a small file, for its arrival and the copy. A large file is read by
+/// several workers, one group at a time.
 fn memory_bytes(job: &Job<'_>) -> u64 {
     match job.file.size_bytes {
         large if large >= target::FETCH_PARTIAL_FROM_BYTES => MEMORY_BYTES / 2,
@@ -90,7 +90,7 @@ fn on_threads<'a, 'j, 'r>(jobs: Vec<Due<'a, 'j, 'r>>, ingest: &(impl Fn(Due<'a, 
         }
     };
     thread::scope(|scope| {
-        // Where no more threads can be started, this one does all that is left.
+        // If no more threads can be started, this one does the remaining work.
         let _ = (1..workers).try_for_each(|_| threads::spawn(scope, work).map(drop));
         work();
     });
@@ -107,7 +107,7 @@ struct Held<'m> {
 }
 
 impl Memory {
-    /// Waits until there is so much. What asks for more than there is gets all of it.
+    /// Waits until this much is free. A request for more than the total gets all of it.
     fn take(&self, bytes: u64) -> Held<'_> {
         let bytes = bytes.min(MEMORY_BYTES);
         let left = self.left_bytes.lock().unwrap_or_else(PoisonError::into_inner);

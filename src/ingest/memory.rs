@@ -1,4 +1,4 @@
-//! Bytes that are in memory: a tree's manifest.
+//! Ingests bytes in memory, such as a tree's manifest.
 
 use super::{ContentFile, Options};
 use crate::blob::{Pending, Sealed};

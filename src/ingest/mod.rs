@@ -1,4 +1,4 @@
-//! Ingestion: the bytes of any origin, in a private file that is hashed, checked and sealed, ready to be published.
+//! Ingestion: puts the bytes of any origin into a private file, then hashes, checks and seals it for publishing.
 //!
 //! ```text
 //! batch.rs       many files at once, several on each core
@@ -14,7 +14,7 @@
 //! partial/       a private file that outlives its process
 //! ```
 //!
-//! Nothing here has a name that anybody else looks at, and nothing here holds a lock of the store: see
+//! Nothing here has a name that another process looks at, and nothing here holds a store lock: see
 //! `docs/concurrency.md`, "Stage".
 
 mod batch;
@@ -49,14 +49,14 @@ use crate::fs::{Durability, Session};
 use crate::hash::Hashes;
 use crate::read_at::ReadAt;
 
-/// Where bytes come from.
+/// Where the bytes of a file come from.
 #[derive(Clone)]
 pub(crate) enum Origin {
-    /// A file of this machine, and how its bytes get into the store.
+    /// A local file, and how its bytes get into the store.
     Local { path: PathBuf, mode: IngestMode },
-    /// Something whose parts can be read by offset.
+    /// A source whose parts can be read by offset.
     Remote(Ranges),
-    /// Bytes that are here.
+    /// Bytes in memory.
     Memory(Vec<u8>),
 }
 
@@ -64,41 +64,41 @@ pub(crate) enum Origin {
 #[derive(Clone)]
 pub(crate) struct Ranges {
     pub(crate) reader: Arc<dyn ReadAt>,
-    /// What its origin promises to change with every byte, such as a strong entity tag.
+    /// A value that the origin promises to change with every byte, such as a strong entity tag.
     pub(crate) validator: Option<String>,
 }
 
 /// A file of an artifact, and where to get it.
 #[derive(Clone)]
 pub(crate) struct ContentFile {
-    /// Below the tree, with `/` between the parts; empty when the artifact is this one file.
+    /// Path below the tree, with `/` between the parts. Empty if the artifact is this one file.
     pub(crate) path: String,
-    /// As it was planned. A local file has the size that it has when it is opened.
+    /// The planned size. For a local file, its size when it is opened counts.
     pub(crate) size_bytes: u64,
-    /// What its bytes have to hash to. Other bytes are an error, and nothing of them stays.
+    /// The digest that the bytes must have. Other bytes are an error, and none of them are kept.
     pub(crate) expected: Option<Digest>,
     pub(crate) origin: Origin,
-    /// The store has its bytes.
+    /// Set if the store already has the bytes.
     pub(crate) present: Option<Present>,
 }
 
 /// How a file is ingested.
 #[derive(Clone, Copy)]
 pub(crate) struct Options<'a> {
-    /// With `Full` it is synced here, before any lock is taken; a batch passes `Relaxed` and syncs the file system once.
+    /// `Full`: sync the file here, before any lock is taken. A batch passes `Relaxed` and syncs the file system once.
     pub(crate) durability: Durability,
-    /// Make the BLAKE3 groups on the way.
+    /// Compute the BLAKE3 groups along the way.
     pub(crate) with_groups: bool,
-    /// From this size on, what is copied outlives this process: [`PARTIAL_FROM_BYTES`].
+    /// A copy of at least this size outlives this process: [`PARTIAL_FROM_BYTES`].
     pub(crate) partial_from_bytes: u64,
-    /// Looked at before every chunk.
+    /// Checked before every chunk.
     pub(crate) cancel: &'a Cancel,
-    /// Told of every hashed chunk.
+    /// Called for every hashed chunk with its size.
     pub(crate) advanced: &'a (dyn Fn(u64) + Sync),
 }
 
 impl ContentFile {
-    /// What it is called in an error.
+    /// The name of the file in errors.
     fn label(&self) -> PathBuf {
         match &self.origin {
             Origin::Local { path, .. } => path.clone(),
@@ -111,7 +111,7 @@ impl ContentFile {
         options.cancel.check(|| format!("reading {}", self.label().display()))
     }
 
-    /// Whether these are the bytes that were wanted.
+    /// Checks that the bytes have the expected digest.
     fn check(&self, actual: Digest) -> Result<()> {
         match self.expected {
             Some(expected) if expected != actual => Err(Error::DigestMismatch { path: self.label(), expected, actual }),
@@ -119,14 +119,14 @@ impl ContentFile {
         }
     }
 
-    /// The last step of every ingestion: what is not what was wanted is never sealed, nor synced.
+    /// The last step of every ingestion: bytes other than the expected ones are never sealed or synced.
     fn accept<'r>(&self, pending: Pending<'r>, hashes: Hashes, options: Options<'_>) -> Result<Sealed<'r>> {
         self.check(hashes.digest)?;
         pending.hashed(hashes).seal(options.durability)
     }
 }
 
-/// Ingests one file, with all cores for itself.
+/// Ingests one file, using all cores.
 pub(crate) fn ingest_one<'r>(session: &Session<'r>, file: &ContentFile, options: Options<'_>) -> Result<Sealed<'r>> {
     if let Some(sealed) = try_ingest(session, file, options)? {
         return Ok(sealed);
@@ -158,18 +158,18 @@ mod tests {
 
     static NEVER: std::sync::LazyLock<Cancel> = std::sync::LazyLock::new(Cancel::new);
 
-    /// The options of a small batch, with the same partials as everywhere.
+    /// The options of a small batch, with the usual threshold for partials.
     pub(super) fn options<'a>(advanced: &'a (dyn Fn(u64) + Sync)) -> Options<'a> {
         let partial_from_bytes = PARTIAL_FROM_BYTES;
         Options { durability: Durability::Relaxed, with_groups: true, partial_from_bytes, cancel: &NEVER, advanced }
     }
 
-    /// Bytes of which no two parts are alike.
+    /// Bytes without repetition.
     pub(super) fn noise(size_bytes: usize) -> Vec<u8> {
         (0..size_bytes as u64).map(|i| (i.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 56) as u8).collect()
     }
 
-    /// A root in which files can be ingested.
+    /// A root that files can be ingested into.
     pub(super) fn root() -> (tempfile::TempDir, Root) {
         let dir = tempfile::tempdir().unwrap();
         let root = Root::open(dir.path()).unwrap();

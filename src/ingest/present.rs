@@ -1,4 +1,4 @@
-//! Bytes of a local file that the store has already: compared where they are, and not brought in again.
+//! Finds out that the store already has the bytes of a local file. They are compared in place and not ingested again.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -17,22 +17,22 @@ use crate::layout;
 use crate::read_at::ReadAt as _;
 use crate::threads::ready_for_rayon;
 
-/// A blob that has all bytes of a file.
+/// A blob that has exactly the bytes of a file.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Present {
     pub(crate) digest: Digest,
-    /// The file's facts while it was compared.
+    /// The state of the file while it was compared.
     pub(super) source: SourceFacts,
 }
 
-/// Blobs that a file may be the same as, by their size and their first group.
+/// Blobs that a file may be equal to, by their size and first group.
 pub(crate) struct Candidates<'r> {
     root: &'r Root,
     by_first: BTreeMap<(u64, ChainingValue), Vec<Digest>>,
 }
 
 impl<'r> Candidates<'r> {
-    /// A blob that was changed since its last full check, or has no groups, is never a match.
+    /// Leaves out blobs that have changed since their last full check, and blobs without groups.
     pub(crate) fn of(root: &'r Root, digests: impl IntoIterator<Item = Digest>) -> Self {
         let mut by_first: BTreeMap<_, Vec<Digest>> = BTreeMap::new();
         for digest in digests {
@@ -47,15 +47,15 @@ impl<'r> Candidates<'r> {
         self.by_first.is_empty()
     }
 
-    /// The one of this digest, as what something that was not looked at has to be.
+    /// Returns the blob with this digest for a file that was not read and is expected to have it.
     pub(crate) fn by_digest(&self, digest: &Digest) -> Option<Present> {
         let is_here = self.by_first.values().any(|digests| digests.contains(digest));
         is_here.then(|| Present { digest: *digest, source: SourceFacts::default() })
     }
 
-    /// Finds the one that has the bytes of a local file, group by group, on all cores: equal groups to the end mean equal
-    /// content, since BLAKE3 has no known collisions. `None` also if the file cannot be read, which is told when it is
-    /// ingested.
+    /// Finds the blob that has the bytes of a local file, group by group, on all cores: if all groups are equal, so is
+    /// the content, since BLAKE3 has no known collisions. Also returns `None` if the file cannot be read; ingesting it
+    /// reports that.
     pub(crate) fn find(&self, path: &Path, cancel: &Cancel, advanced: &(dyn Fn(u64) + Sync)) -> Option<Present> {
         let found = self.try_find(path, cancel, advanced);
         found.inspect_err(|error| tracing::debug!(path = %path.display(), %error, "it was not compared")).ok()?
@@ -81,14 +81,14 @@ impl<'r> Candidates<'r> {
     }
 }
 
-/// What a blob's bytes are checked against, if it is as it was at its last full check.
+/// The groups to check a blob against, if the blob is unchanged since its last full check.
 fn groups_of(root: &Root, digest: &Digest) -> Option<Groups> {
     let blob = root.meta(&layout::blob(digest)).ok()??;
     let outboard = outboard::read(root, digest)?;
     if outboard.fits(root, &blob, NOBODY_ELSE) { outboard.groups(root, digest) } else { None }
 }
 
-/// Whether a file has all groups but the first; ends at the first that differs.
+/// Whether a file has all groups after the first. Stops at the first that differs.
 fn has_the_rest(source: &Foreign, groups: &Groups, cancel: &Cancel) -> Result<bool> {
     ready_for_rayon();
     let differs = (1..groups::count(source.size_bytes())).into_par_iter().map_init(Vec::new, |buffer, number| {

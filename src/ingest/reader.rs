@@ -1,4 +1,4 @@
-//! Where the parts of a file that is copied are read from.
+//! Where the parts of a copy are read from.
 
 use std::fs::File;
 use std::io;
@@ -11,7 +11,7 @@ use crate::fs::source::Foreign;
 use crate::fs::sparse::{self, Blocks};
 use crate::read_at::ReadAt;
 
-/// A foreign file, or something remote.
+/// A foreign local file, or a remote one.
 #[derive(Clone, Copy)]
 pub(super) enum Reader<'a> {
     Local(&'a Foreign),
@@ -27,11 +27,11 @@ impl Reader<'_> {
         }
     }
 
-    /// Copies a part, at most a chunk, to the same place of `to`. `fail` makes the error of that file.
+    /// Copies a part of at most one chunk to the same offset of `to`. `fail` builds errors that name that file.
     pub(super) fn copy(&self, part: &Range<u64>, to: &File, fail: impl Fn(io::Error) -> Error) -> Result<()> {
         let wanted = part.end - part.start;
         match self {
-            // The kernel copies without passing the bytes through this process, where it can.
+            // Where possible, the kernel copies without passing the bytes through this process.
             Reader::Local(source) => {
                 match sparse::copy_range(source.file(), to, part, source.blocks()).map_err(fail)? {
                     copied if copied == wanted => Ok(()),

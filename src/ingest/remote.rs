@@ -1,4 +1,4 @@
-//! Something remote: read range by range into a private file, and hashed as it arrives.
+//! Ingests a remote file: reads it range by range into a private file, and hashes it as it arrives.
 
 use super::partial::What;
 use super::reader::Reader;
@@ -9,8 +9,8 @@ use crate::error::Result;
 use crate::fs::Session;
 use crate::fs::sparse::Blocks;
 
-/// Reads all of it, and once more if it has the wrong digest: a proxy or a server may have given a wrong part. `None`: see
-/// [`Target::seal`].
+/// Reads the whole file, and once more if it has the wrong digest, because a proxy or the server may have sent a wrong
+/// part. `None`: see [`Target::seal`].
 pub(super) fn ingest_ranges<'r>(
     session: &Session<'r>,
     file: &ContentFile,
@@ -35,7 +35,7 @@ pub(super) fn ingest_ranges<'r>(
         }
         tracing::info!(path = %reader.name(), "it has the wrong digest: all of it is fetched once more");
         reader.starts_over();
-        // What was counted was not what was wanted, and progress never goes back.
+        // Progress never goes back, and these bytes have been counted already.
         fill(&mut target, Options { advanced: &|_| {}, ..options })
     });
     match filled {

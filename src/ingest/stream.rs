@@ -1,4 +1,4 @@
-//! One of many local files: a part of it is read, written to its copy, and hashed from the same buffer.
+//! One of many local files: each part is read, written to the copy, and hashed, all from the same buffer.
 
 use std::path::Path;
 
@@ -15,7 +15,7 @@ use crate::fs::sparse::{self, Blocks};
 use crate::hash::groups::GroupHasher;
 use crate::hash::{Buffer, Buffers, Hashes};
 
-/// A file that was begun.
+/// A file whose ingestion has begun.
 pub(super) struct DuplicateStream<'a, 'r> {
     duplicate: Duplicate<'r>,
     state: State,
@@ -24,11 +24,11 @@ pub(super) struct DuplicateStream<'a, 'r> {
 
 /// How far it has come.
 enum State {
-    /// From the beginning to the end.
+    /// From start to end.
     Straight { groups: Option<GroupHasher>, read_bytes: u64 },
-    /// In a partial, which has some of it.
+    /// In a partial that has some of the bytes.
     InPartial(Position),
-    /// In a partial, which has all of it: nothing is read.
+    /// In a partial that has all of the bytes: nothing is read.
     Whole(Hashes),
 }
 
@@ -43,7 +43,7 @@ impl<'a, 'r> DuplicateStream<'a, 'r> {
         let duplicate = Duplicate::begin(session, Foreign::open(path)?, mode, options)?;
         let size_bytes = duplicate.source.before().size_bytes;
         let buffer = buffers.take(size_bytes);
-        // What is written in one piece needs no size before.
+        // A file written in one piece does not need its size set before.
         if size_bytes > buffer.capacity_bytes() || duplicate.source.blocks() == Blocks::AsNeeded {
             duplicate.set_size()?;
         }
@@ -66,7 +66,7 @@ impl<'a, 'r> DuplicateStream<'a, 'r> {
         self.buffer.bytes()
     }
 
-    /// Gets the next bytes, and writes them to the copy; none at the end.
+    /// Reads the next bytes and writes them to the copy. The buffer is empty at the end.
     pub(super) fn advance(&mut self) -> Result<()> {
         let DuplicateStream { duplicate: Duplicate { source, target, .. }, state, buffer } = self;
         match (target, state) {
@@ -92,7 +92,7 @@ impl<'a, 'r> DuplicateStream<'a, 'r> {
         }
     }
 
-    /// All of it was read and hashed. `None`: see [`Target::seal`].
+    /// Finishes after all bytes were read and hashed. `None`: see [`Target::seal`].
     pub(super) fn finish(self, file: &ContentFile, digest: Digest, options: Options<'_>) -> Result<Option<Sealed<'r>>> {
         let DuplicateStream { mut duplicate, state, .. } = self;
         let hashes = match (state, &mut duplicate.target) {

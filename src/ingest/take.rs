@@ -1,4 +1,4 @@
-//! A source whose own inode becomes the blob (`--mode link` and `--mode move`).
+//! Ingests a source whose own inode becomes the blob (`--mode link` and `--mode move`).
 
 use super::{ContentFile, Options};
 use crate::blob::{BLOB_MODE, Pending, Sealed, SourceFacts, UsedMode};
@@ -11,12 +11,13 @@ use crate::hash::{BothHasher, read_all};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Taking {
     Link,
-    /// It is removed once its bytes are recorded.
+    /// The source is removed once its bytes are recorded.
     Move,
 }
 
-/// Takes the source's inode as it is; `None` where that needs a link that the file systems do not give, and where it
-/// would let others read a name of it that stays. A move gives `None` also where nothing tells who can still write to it.
+/// Takes over the source's inode. Returns `None` if that needs a link that the file systems do not allow, or if it
+/// would make a remaining name readable to others. A move also returns `None` if nothing shows who can still write to
+/// the inode.
 pub(super) fn take<'r>(
     session: &Session<'r>,
     file: &ContentFile,
@@ -26,7 +27,7 @@ pub(super) fn take<'r>(
 ) -> Result<Option<Sealed<'r>>> {
     let root = session.root();
     let (source_mode, links) = (source.before().mode, source.before().links);
-    // The inode gets the mode of a blob under all of its names, those outside the root among them.
+    // The inode gets the mode of a blob under all of its names, including those outside the root.
     let is_private = source_mode & BLOB_MODE != BLOB_MODE;
     if is_private && taking == Taking::Link {
         return Err(source.in_use(&format!(
@@ -48,7 +49,7 @@ pub(super) fn take<'r>(
     }
     let handle = source.file().try_clone().map_err(|e| source.fail("read", e))?;
     let mut pending = Pending::around(root, name, handle, UsedMode::Link);
-    // It may still be changed by its owner, so it is read and not mapped.
+    // Its owner can still change it, so it is read and not mapped.
     let mut hasher = BothHasher::new(options.with_groups);
     let size_bytes = source.before().size_bytes;
     let read_bytes = read_all(&mut source.file(), size_bytes, |bytes| {
@@ -61,7 +62,7 @@ pub(super) fn take<'r>(
     }
     pending.set_source(SourceFacts::of_taken(source, source.stamp_after()?));
     let sealed = file.accept(pending, hasher.finish(), options)?;
-    // Again: now that it is read-only, nobody new can come.
+    // Check again: now that the file is read-only, no new writer can open it.
     source.check_nobody_writes()?;
     source.stamp_after()?;
     Ok(Some(sealed))

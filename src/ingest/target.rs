@@ -16,29 +16,29 @@ use crate::fs::writeback::{Writeback, sync_meanwhile};
 use crate::fs::{Session, atomic, space};
 use crate::hash::{Hashes, hash_both};
 
-/// A large file is written to disk in parts of this size while it is copied.
+/// While a large file is copied, it is written to disk in parts of this size.
 const SYNC_EVERY_BYTES: u64 = 64 << 20;
 
-/// From this size on a copy outlives its process: below, copying again costs less than a tenth of a second.
+/// A copy of at least this size outlives its process. Copying a smaller file again takes less than a tenth of a second.
 pub(crate) const PARTIAL_FROM_BYTES: u64 = 64 << 20;
 
-/// From this size on what is fetched outlives its process. A network is slower than a disk.
+/// A fetch of at least this size outlives its process. The limit is lower because a network is slower than a disk.
 pub(super) const FETCH_PARTIAL_FROM_BYTES: u64 = 8 << 20;
 
-/// No size is so large that it outlives its process: for what is begun anew.
+/// A limit that no file reaches, so that a restarted copy uses no partial.
 pub(super) const NO_PARTIAL: u64 = u64::MAX;
 
 /// A private file that is being filled.
 pub(super) enum Target<'r> {
-    /// It has all of its bytes, and shares them with the source.
+    /// It shares all its bytes with the source.
     Clone(Pending<'r>),
     Private(Pending<'r>),
     Partial(Partial<'r>),
 }
 
 impl<'r> Target<'r> {
-    /// One that a copy goes into: a partial if the bytes can be named and are enough to be worth one, else `empty` if there
-    /// is such a file.
+    /// Creates a target for a copy: a partial if the bytes can be named and the file is large enough, otherwise `empty`
+    /// if given, otherwise a new private file.
     pub(super) fn copy(
         session: &Session<'r>,
         empty: Option<Pending<'r>>,
@@ -54,8 +54,8 @@ impl<'r> Target<'r> {
         }
     }
 
-    /// One that shares the source's bytes, as `clone` does: a partial where a copy would be one, so that what is hashed of it
-    /// outlives this process.
+    /// Creates a target that shares the source's bytes, as `clone` does. Where a copy would be a partial, so is the
+    /// clone: its hashes then outlive this process.
     pub(super) fn clone_of(clone: Pending<'r>, what: Option<What>, source: &Foreign, options: Options<'_>) -> Self {
         let size_bytes = source.before().size_bytes;
         let what = what.filter(|_| size_bytes >= options.partial_from_bytes).map(What::of_clone);
@@ -80,7 +80,7 @@ impl<'r> Target<'r> {
         }
     }
 
-    /// The error of this file.
+    /// Builds an error that names this file.
     pub(super) fn fail(&self, action: &'static str, error: io::Error) -> Error {
         match self {
             Target::Clone(pending) | Target::Private(pending) => pending.fail(action, error),
@@ -88,18 +88,18 @@ impl<'r> Target<'r> {
         }
     }
 
-    /// Gives it its final size.
+    /// Gives the file its final size.
     pub(super) fn set_size(&self, size_bytes: u64, blocks: Blocks) -> Result<()> {
         match self {
             Target::Private(pending) => {
                 space::set_size(pending.file(), size_bytes, blocks).map_err(|e| pending.fail("write", e))
             }
-            // It has it.
+            // They already have it.
             Target::Clone(_) | Target::Partial(_) => Ok(()),
         }
     }
 
-    /// Copies a chunk, then hashes it where it has arrived while it is still in the processor's cache.
+    /// Copies each chunk, then hashes it in its new place while it is still in the processor's cache.
     pub(super) fn fill(
         &mut self,
         reader: Reader<'_>,
@@ -107,7 +107,7 @@ impl<'r> Target<'r> {
         options: Options<'_>,
         cancelled: &(dyn Fn() -> Result<()> + Sync),
     ) -> Result<Hashes> {
-        // The full size first: a map reaches no further than the file. Nothing is written past it.
+        // Set the full size first: a map reaches no further than the file. Nothing is written past it.
         self.set_size(size_bytes, reader.blocks())?;
         let handle = self.file().try_clone().map_err(|e| self.fail("write", e))?;
         let (root, name) = match self {
@@ -127,7 +127,8 @@ impl<'r> Target<'r> {
         hashes
     }
 
-    /// Makes it ready to be filled once more, since the whole has the wrong digest. `false`: that would change nothing.
+    /// Prepares to fill the file again because the whole has the wrong digest. Returns `false` if that would change
+    /// nothing.
     pub(super) fn doubt(&mut self) -> Result<bool> {
         match self {
             Target::Clone(_) => Ok(false),
@@ -136,8 +137,8 @@ impl<'r> Target<'r> {
         }
     }
 
-    /// Seals it, complete. `None`: an earlier process had left wrong bytes in the partial. The partial is gone, and the
-    /// caller has to begin again.
+    /// Seals the complete file. `None`: an earlier process had left wrong bytes in the partial. The partial is gone,
+    /// and the caller has to start over.
     pub(super) fn seal(
         self,
         file: &ContentFile,
@@ -162,10 +163,10 @@ impl<'r> Target<'r> {
         file.accept(pending, hashes, options).map(Some)
     }
 
-    /// Ends it unfinished. A partial stays for the next process, unless it can never be completed or a failed sync makes its
-    /// bytes doubtful.
+    /// Ends the file unfinished. A partial stays for the next process, unless it can never be completed or a failed
+    /// sync makes its bytes doubtful.
     ///
-    /// `Ok(None)`: an earlier process had left wrong bytes in it, as of [`seal`](Target::seal).
+    /// `Ok(None)`: an earlier process had left wrong bytes in it, as for [`seal`](Target::seal).
     pub(super) fn give_up<T>(self, error: Error) -> Result<Option<T>> {
         let Target::Partial(partial) = self else { return Err(error) };
         let has_wrong_bytes = matches!(error, Error::CorruptBlob { .. });

@@ -1,4 +1,4 @@
-//! References made of paths and of text, and written as JSON.
+//! Conversion of references from paths and text, and their form in JSON.
 
 use std::path::{Path, PathBuf};
 
@@ -21,7 +21,7 @@ impl From<&Path> for ModelRef {
     }
 }
 
-/// As [`ModelRef::parse`].
+/// Like [`ModelRef::parse`].
 impl TryFrom<&str> for ModelRef {
     type Error = Error;
 
@@ -30,7 +30,7 @@ impl TryFrom<&str> for ModelRef {
     }
 }
 
-/// As [`ModelRef::parse`].
+/// Like [`ModelRef::parse`].
 impl TryFrom<String> for ModelRef {
     type Error = Error;
 
@@ -39,7 +39,7 @@ impl TryFrom<String> for ModelRef {
     }
 }
 
-/// The text that `Display` gives. A path that is not UTF-8 cannot be written.
+/// Writes the text of `Display`. Fails for a path that is not UTF-8.
 impl Serialize for ModelRef {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self {

@@ -4,10 +4,10 @@ use super::ModelRef;
 
 const FORM: &str = "write hf:org/repo[@revision][/path]";
 
-/// Reads what follows `hf:`.
+/// Parses the text after `hf:`.
 ///
-/// The names follow the rule of the Hugging Face Hub, so that a name which no repository can have is caught before
-/// anything is asked of a server.
+/// The names follow the rules of the Hugging Face Hub, so that a name which no repository can have fails before any
+/// request.
 pub(super) fn read(rest: &str) -> Result<ModelRef, String> {
     if rest.starts_with("//") {
         return Err(format!("`hf:` is not followed by slashes; {FORM}"));

@@ -16,7 +16,7 @@ use crate::hint::Hint;
 
 pub(crate) use path::absolute;
 
-/// Where a model comes from, as a person writes it.
+/// Where a model comes from, as a user writes it.
 ///
 /// | text | reference |
 /// | --- | --- |
@@ -24,10 +24,10 @@ pub(crate) use path::absolute;
 /// | `http://…`, `https://…`, `s3://…`, `oci://…` | [`Url`](ModelRef::Url) |
 /// | `file:/abs`, `file:///abs`, `file://localhost/abs`, `file:rel`, any other text without a foreign `scheme://` | [`File`](ModelRef::File) |
 ///
-/// Schemes may be written in any case. Nothing is percent-decoded: `%2e%2e` is a name of six characters, here and in
-/// everything that follows, so that no two parts of a program can read one reference in two ways.
+/// Schemes may be written in any case. Nothing is percent-decoded: `%2e%2e` is a name of six characters, here and
+/// everywhere else, so that no two parts of a program can interpret a reference differently.
 ///
-/// `Display` gives a string that parses to the same value, for every value that [`parse`](ModelRef::parse) returns.
+/// `Display` returns a string that parses to the same value, for every value that [`parse`](ModelRef::parse) returns.
 ///
 /// ```
 /// use catalog_core::ModelRef;
@@ -46,23 +46,23 @@ pub enum ModelRef {
         org: String,
         /// The repository, with the revision if one was given: `repo` or `repo@revision`.
         repo: String,
-        /// A file or folder in the repository; `None`: all of it.
+        /// A file or folder in the repository. `None`: the whole repository.
         path: Option<String>,
     },
-    /// A file or directory of this machine.
+    /// A file or directory on this machine.
     File {
-        /// The path as it was written: relative ones stay relative.
+        /// The path as it was written: a relative path stays relative.
         path: PathBuf,
     },
-    /// Something that a server gives.
+    /// Something on a server.
     Url {
-        /// The URL as it was written, its scheme in lower case.
+        /// The URL as it was written, except for its lower-case scheme.
         url: String,
     },
 }
 
 impl ModelRef {
-    /// Reads a reference. It looks at the text only, never at the disk or the network.
+    /// Parses a reference. Looks only at the text, never at the disk or the network.
     pub fn parse(text: &str) -> Result<Self> {
         read(text).map_err(|reason| Error::InvalidRef { input: excerpt(&excerpt::reference(text)), reason })
     }
@@ -76,7 +76,7 @@ impl ModelRef {
         }
     }
 
-    /// `hf`, `file`, or what stands before the `://` of a URL.
+    /// `hf`, `file`, or the part of a URL before `://`.
     #[must_use]
     pub fn scheme(&self) -> &str {
         match self {
@@ -86,15 +86,14 @@ impl ModelRef {
         }
     }
 
-    /// The id that the model has when nobody gives it another: `file:/abs/path` for a local file, and what `Display`
-    /// gives for the rest, but for what signs a URL (of S3, Google Cloud Storage, Azure, CloudFront): it is another one each
-    /// time, and gives access.
+    /// The default id of the model: `file:/abs/path` for a local file, and otherwise the text of `Display` without the
+    /// signature of a URL (S3, Google Cloud Storage, Azure, CloudFront), which differs each time and grants access.
     ///
-    /// The path is made absolute, and `.` and `..` are resolved, so that one file named from two directories has one
-    /// id. Symlinks are kept, because a link such as `models/current` is a name of its own. The file need not exist.
+    /// The path is made absolute, and `.` and `..` are resolved, so that a file named from two directories has one id.
+    /// Symlinks are kept, because a link such as `models/current` is a name of its own. The file need not exist.
     ///
-    /// A path that is not UTF-8 has no id: [`Error::InvalidPath`]. Whether the text is short enough for an id is for
-    /// the catalog to say.
+    /// Fails with [`Error::InvalidPath`] for a path that is not UTF-8. Does not check whether the text is short enough
+    /// for an id; the catalog does.
     pub fn id(&self) -> Result<String> {
         let path = match self {
             ModelRef::File { path } => absolute(path)?,
@@ -109,8 +108,8 @@ impl ModelRef {
 }
 
 impl ModelRef {
-    /// For errors and events: as `Display` has it, but for the user name, the password and the query of a URL, which may be
-    /// secret.
+    /// For errors and events: the text of `Display` without the user name, the password and the query of a URL, which
+    /// may be secret.
     pub(crate) fn shown(&self) -> String {
         match self {
             ModelRef::Url { url } => excerpt::url(url),
@@ -119,7 +118,7 @@ impl ModelRef {
     }
 }
 
-/// Without what may be secret in it.
+/// Omits what may be secret.
 impl fmt::Debug for ModelRef {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -149,7 +148,7 @@ impl fmt::Display for ModelRef {
             ModelRef::File { path } => {
                 let text = path.to_string_lossy();
                 let prefix = if text.starts_with("//") {
-                    "file://" // with `file:` alone, the first name would be taken for a host
+                    "file://" // after `file:` alone, the first name would be read as a host
                 } else if path.is_absolute() || split_scheme(&text).is_some() {
                     "file:"
                 } else {
@@ -181,7 +180,7 @@ fn read(text: &str) -> Result<ModelRef, String> {
     }
 }
 
-/// Splits `scheme:rest`. One letter is no scheme: `C:\models` is a path.
+/// Splits `scheme:rest`. A single letter is not a scheme: `C:\models` is a path.
 fn split_scheme(text: &str) -> Option<(&str, &str)> {
     let (scheme, rest) = text.split_once(':')?;
     let legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '+' | '.' | '-');
@@ -190,7 +189,7 @@ fn split_scheme(text: &str) -> Option<(&str, &str)> {
     is_scheme.then_some((scheme, rest))
 }
 
-/// The reason of the error that `text` gives, for tables of rejected texts.
+/// The reason why `text` is rejected, for tables of rejected texts.
 #[cfg(test)]
 fn reason_of(text: &str) -> String {
     match ModelRef::parse(text) {

@@ -1,11 +1,11 @@
-//! `file:` references, and paths made absolute.
+//! `file:` references, and absolute paths.
 
 use std::io;
 use std::path::{Component, Path, PathBuf};
 
 use crate::error::{Error, Result};
 
-/// Reads what follows `file:`.
+/// Parses the text after `file:`.
 pub(super) fn read(rest: &str) -> Result<PathBuf, &'static str> {
     let path = match rest.strip_prefix("//") {
         Some(after) => {
@@ -27,8 +27,8 @@ pub(super) fn read(rest: &str) -> Result<PathBuf, &'static str> {
 
 /// Makes a path absolute: relative to the current directory, without `.` and `..`. The file need not exist.
 ///
-/// A symlink before a `..` is followed, since the parent of where it leads is what the system would open; other
-/// symlinks are kept.
+/// A symlink before a `..` is followed, because the system would open the parent of its target. Other symlinks are
+/// kept.
 pub(crate) fn absolute(path: &Path) -> Result<PathBuf> {
     let fail = |error| Error::io("resolve", path, error);
     let start = if path.is_absolute() { PathBuf::new() } else { std::env::current_dir().map_err(fail)? };
@@ -46,8 +46,8 @@ pub(crate) fn absolute(path: &Path) -> Result<PathBuf> {
     Ok(resolved)
 }
 
-/// Follows the symlinks in `prefix`. What does not exist stays as it is; a dangling symlink is an error, because its
-/// parent cannot be told.
+/// Follows the symlinks in `prefix`. Leaves a path that does not exist unchanged. A dangling symlink is an error,
+/// because its parent is unknown.
 fn follow(prefix: PathBuf) -> io::Result<PathBuf> {
     match prefix.canonicalize() {
         Err(error) if error.kind() == io::ErrorKind::NotFound && !prefix.is_symlink() => Ok(prefix),
@@ -77,7 +77,7 @@ mod tests {
     fn read_and_shown(#[case] text: &str, #[case] path: &str, #[case] shown: &str) {
         let parsed = ModelRef::parse(text).unwrap();
         let ModelRef::File { path: found } = &parsed else { panic!("{parsed:?}") };
-        assert_eq!(found.as_os_str(), path); // `Path` itself compares without regard to doubled slashes
+        assert_eq!(found.as_os_str(), path); // comparing as `Path` would ignore doubled slashes
         assert_eq!(parsed.to_string(), shown);
         assert_eq!(ModelRef::parse(shown).unwrap(), parsed);
     }

@@ -1,12 +1,12 @@
-//! Signed URLs: what gives access for a while is no part of a model's name, and is a secret besides.
+//! Signed URLs: a signature grants temporary access. It is not part of a model's name, and it is a secret.
 
 use std::borrow::Cow;
 
-/// A parameter that signs a URL, and those that come with it. A `*` stands for the rest of a name.
+/// Query parameters that sign a URL, and those that accompany them. A `*` stands for the rest of a name.
 ///
-/// From the manuals of the stores: Amazon S3 and all that speak like it ("Authenticating requests: using query parameters", and
-/// the older "Query string authentication"), Google Cloud Storage ("Signed URLs"), Azure ("Create a service SAS", "Create a user
-/// delegation SAS"), CloudFront ("Using signed URLs").
+/// From the documentation of the stores: Amazon S3 and compatible ones ("Authenticating requests: using query
+/// parameters", and the older "Query string authentication"), Google Cloud Storage ("Signed URLs"), Azure ("Create a
+/// service SAS", "Create a user delegation SAS"), CloudFront ("Using signed URLs").
 const SIGNATURES: [(&str, &[&str]); 4] = [
     ("x-amz-signature", &["x-amz-*"]),
     ("x-goog-signature", &["x-goog-*"]),
@@ -23,7 +23,7 @@ const SIGNATURES: [(&str, &[&str]); 4] = [
     ),
 ];
 
-/// A URL without what signs it. The rest of its query is as it was.
+/// A URL without its signature. The rest of its query is unchanged.
 pub(super) fn unsigned(url: &str) -> Cow<'_, str> {
     let (before, fragment) = url.split_at(url.find('#').unwrap_or(url.len()));
     let Some((place, query)) = before.split_once('?') else { return url.into() };
@@ -44,7 +44,7 @@ pub(super) fn unsigned(url: &str) -> Cow<'_, str> {
 mod tests {
     use rstest::rstest;
 
-    // Red when a signature stays, or when a parameter that says what is meant goes with it.
+    // Red when a signature stays, or when a parameter that identifies the content is removed with it.
     #[rstest]
     #[case(
         "https://s3.example/b/a.gguf?X-Amz-Algorithm=AWS4&X-Amz-Credential=k%2F1&X-Amz-Signature=ab",

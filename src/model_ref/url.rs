@@ -2,9 +2,9 @@
 
 use std::net::Ipv6Addr;
 
-/// Reads what follows `scheme:` and gives the whole URL back.
+/// Parses the text after `scheme:` and returns the whole URL.
 ///
-/// Only what no server could be asked for is rejected. What stands after the host is for the server to judge.
+/// Rejects only what no server could be asked for. The server judges everything after the host.
 pub(super) fn read(scheme: &str, rest: &str) -> Result<String, String> {
     let form = format!("write {scheme}://host/path");
     let Some(after) = rest.strip_prefix("//") else {

@@ -1,10 +1,10 @@
-//! What an address is: of the public internet, or of something that a server on it should not make this machine speak to.
+//! Classifies addresses: of the public internet, or one that a server there must not make this machine connect to.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::IpNet;
 
-/// An IPv4 address that is written as an IPv6 one is meant as IPv4.
+/// Converts an IPv4-mapped IPv6 address to the IPv4 address that it stands for.
 pub(super) fn canonical(address: IpAddr) -> IpAddr {
     match address {
         IpAddr::V6(v6) => v6.to_ipv4_mapped().map_or(address, IpAddr::V4),
@@ -12,7 +12,7 @@ pub(super) fn canonical(address: IpAddr) -> IpAddr {
     }
 }
 
-/// The same of a net, if all of it is.
+/// The same for a net, if all of it is IPv4-mapped.
 pub(super) fn canonical_net(net: IpNet) -> IpNet {
     match (canonical(net.addr()), net.prefix_len().checked_sub(96)) {
         (v4 @ IpAddr::V4(_), Some(length)) if net.addr().is_ipv6() => IpNet::new(v4, length).unwrap_or(net),
@@ -20,8 +20,8 @@ pub(super) fn canonical_net(net: IpNet) -> IpNet {
     }
 }
 
-/// What it is, if it is not of the public internet: by the special-purpose registries of IANA, with what is not global in
-/// them. Azure's metadata server has a public address.
+/// Returns what kind of address it is, or `None` if it belongs to the public internet. Follows the special-purpose
+/// registries of IANA, including the entries in them that are not global. Azure's metadata server has a public address.
 pub(super) fn kind_of(address: IpAddr) -> Option<&'static str> {
     match canonical(address) {
         IpAddr::V4(v4) => kind_of_v4(v4),
@@ -57,7 +57,7 @@ fn kind_of_v4(address: Ipv4Addr) -> Option<&'static str> {
 }
 
 fn kind_of_v6(address: Ipv6Addr) -> Option<&'static str> {
-    // The first two groups tell, but of a few that are meant as a whole.
+    // The first two groups decide, except for a few addresses that are compared as a whole.
     const SPECIAL: [(u32, u8, &str); 13] = [
         (0x0064_ff9b, 32, "a NAT64 translation"),
         (0x0100_0000, 16, "a discarded address"),
@@ -81,13 +81,13 @@ fn kind_of_v6(address: Ipv6Addr) -> Option<&'static str> {
     let special = SPECIAL.into_iter().find(|(net, length, _)| is_in(*net, *length));
     match special {
         Some((.., kind)) => Some(kind),
-        // Global unicast; what is outside it has not been given to anybody yet.
+        // Global unicast. Nothing outside it has been assigned yet.
         None if is_in(0x2000_0000, 3) => None,
         None => Some("a reserved address"),
     }
 }
 
-/// Whether every address of a net is one of this machine alone.
+/// Whether every address of a net is a loopback address.
 pub(super) fn is_loopback_net(net: &IpNet) -> bool {
     match net {
         IpNet::V4(net) => net.addr().is_loopback() && net.prefix_len() >= 8,

@@ -1,6 +1,6 @@
-//! The connections: where they may lead, by which proxy, whom they trust, how long they wait.
+//! Connections: where they may lead, through which proxy, whom they trust, and how long they wait.
 //!
-//! This file alone names `ureq::unversioned`, which may change in any minor release: `Cargo.toml` holds ureq to one.
+//! Only this file names `ureq::unversioned`, which may change in any minor release, so `Cargo.toml` pins ureq to one.
 
 use std::cell::RefCell;
 use std::fmt;
@@ -27,24 +27,24 @@ use super::proxy::Proxies;
 use crate::cancel::{Cancel, LOOK_EVERY};
 use crate::error::{Error, Refused, Result};
 
-/// Where curl looks for a proxy of every kind but https, if no port is named.
+/// The port that curl uses for a proxy that names none, unless it is an https proxy.
 const PROXY_PORT: u16 = 1080;
 
-/// All authorities that there are take a thirtieth of it.
+/// Thirty times the size of all existing authorities.
 const MAX_CA_BYTES: u64 = 8 << 20;
 
-/// The most that the header of an answer may have.
+/// The largest header that a response may have.
 pub(super) const MAX_HEADER_BYTES: usize = 64 << 10;
 
-/// As many addresses as ureq takes.
+/// The most addresses that ureq accepts.
 const MAX_ADDRESSES: usize = 16;
 
 thread_local! {
-    /// What ends the work of this thread. Connections are kept for later, and by then are of other work.
+    /// What cancels the work of this thread. Connections are pooled, so a later read on one may belong to other work.
     static CANCEL: RefCell<Cancel> = RefCell::default();
 }
 
-/// Does some work of connections, whose reads end when `cancel` is used.
+/// Runs some network work, whose reads end once `cancel` is used.
 pub(super) fn ended_by<T>(cancel: &Cancel, work: impl FnOnce() -> T) -> T {
     let before = CANCEL.replace(cancel.clone());
     let outcome = work();
@@ -85,20 +85,20 @@ impl Agents {
     }
 }
 
-/// The proxy's text may have a password in it, and is not repeated.
+/// The text of the proxy may contain a password, so the error does not repeat it.
 fn not_a_proxy(name: &str) -> Error {
     let reason = "it is not the URL of an http, https or socks proxy".into();
     Error::InvalidNetSetting { what: format!("the proxy for {name}"), reason }
 }
 
-/// Reads a proxy as curl does: `socks4` and `socks5` have the name resolved here, where the policy sees the address.
+/// Reads a proxy as curl does, but resolves names here for `socks4` and `socks5`, so that the policy sees the address.
 fn read_proxy(text: &str) -> Option<Proxy> {
     let text = if text.contains("://") { text.to_owned() } else { format!("http://{text}") };
     let url = Url::parse(&text).ok()?;
     let protocol = ProxyProtocol::try_from(url.scheme()).ok()?;
     let plain = Proxy::new(&text).ok()?;
     let mut proxy = Proxy::builder(protocol).host(url.host_str()?);
-    // `Url` leaves out the port that is the scheme's own.
+    // `Url` omits the default port of a scheme.
     let is_default = protocol == ProxyProtocol::Https;
     match plain.uri().port_u16() {
         Some(port) => proxy = proxy.port(port),
@@ -115,10 +115,10 @@ fn read_proxy(text: &str) -> Option<Proxy> {
 fn config(options: &ClientOptions, tls: TlsConfig, proxy: Option<Proxy>) -> ureq::config::Config {
     Agent::config_builder()
         .http_status_as_error(false)
-        // Redirects go through the policy, so each is a request of our own.
+        // Redirects must pass the policy, so each one becomes a request of our own.
         .max_redirects(0)
         .max_redirects_will_error(false)
-        // Never by itself: the default is what the environment says.
+        // Always set: ureq's default reads the environment by itself.
         .proxy(proxy)
         .tls_config(tls)
         .user_agent(concat!("catalog-core/", env!("CARGO_PKG_VERSION")))
@@ -135,7 +135,8 @@ fn config(options: &ClientOptions, tls: TlsConfig, proxy: Option<Proxy>) -> ureq
         .build()
 }
 
-/// Whom to trust: the system, as its verifier finds it (`SSL_CERT_FILE` is obeyed there), or the authorities of a file alone.
+/// Whom to trust: the system's authorities as its verifier finds them (it honours `SSL_CERT_FILE`), or only those of a
+/// file.
 fn tls(options: &ClientOptions) -> Result<TlsConfig> {
     let Some(path) = &options.ca_file else {
         return Ok(TlsConfig::builder().root_certs(RootCerts::PlatformVerifier).build());
@@ -155,14 +156,14 @@ fn tls(options: &ClientOptions) -> Result<TlsConfig> {
     Ok(TlsConfig::builder().root_certs(RootCerts::new_with_certs(&certificates)).build())
 }
 
-/// The second gate: ureq connects to what it gets here and to nothing else, addresses in URLs included.
+/// The second gate: ureq connects only to the addresses returned here, even for a URL that contains an address.
 struct Guard {
     policy: Arc<Policy>,
-    /// Allowed by being set.
+    /// Allowed because it is configured.
     proxy: Option<Uri>,
 }
 
-/// Without the proxy, which may have a password in it.
+/// Omits the proxy, which may contain a password.
 impl fmt::Debug for Guard {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Guard").field("policy", &self.policy).finish_non_exhaustive()
@@ -182,7 +183,7 @@ impl Resolver for Guard {
             return Ok(addresses);
         }
         let refuse = |refused: Refused| ureq::Error::Other(Box::new(refused));
-        // Two parsers have read this URL by now. What the second has made of it goes through the first gate again.
+        // Two parsers have read this URL by now. The second one's result passes the first gate again.
         let url = Url::parse(&uri.to_string()).map_err(|_| ureq::Error::BadUri(String::new()))?;
         self.policy.check_url(&url, None).map_err(refuse)?;
         let host = match url.host() {
@@ -198,7 +199,8 @@ impl Resolver for Guard {
     }
 }
 
-/// The addresses of a host, one at least. Only a name is looked up, on a thread that can be left when it takes too long.
+/// Returns the addresses of a host, at least one. Names are resolved on a separate thread, which can be abandoned if it
+/// takes too long.
 fn look_up(uri: &Uri, timeout: NextTimeout) -> Result<Vec<SocketAddr>, ureq::Error> {
     let place = uri.scheme().zip(uri.authority()).and_then(|(s, a)| DefaultResolver::host_and_port(s, a));
     let place = place.ok_or_else(|| ureq::Error::BadUri(String::new()))?;
@@ -208,7 +210,7 @@ fn look_up(uri: &Uri, timeout: NextTimeout) -> Result<Vec<SocketAddr>, ureq::Err
     let (sender, receiver) = mpsc::channel();
     let name = place.clone();
     let ask = move || {
-        let _ = sender.send(name.to_socket_addrs()); // nobody may wait any more
+        let _ = sender.send(name.to_socket_addrs()); // the receiver may be gone
     };
     let found = match thread::Builder::new().spawn(ask) {
         Ok(_) => receiver.recv_timeout(*timeout.after).map_err(|_| ureq::Error::Timeout(timeout.reason))?,
@@ -258,7 +260,7 @@ impl<T: Transport> Transport for Cancelled<T> {
         self.0.transmit_output(amount, timeout)
     }
 
-    /// Waits in short steps, and looks between them.
+    /// Waits in short steps, and checks for cancellation between them.
     fn await_input(&mut self, timeout: NextTimeout) -> Result<bool, ureq::Error> {
         let whole = timeout.for_read();
         let began = Instant::now();
@@ -292,7 +294,7 @@ mod tests {
 
     use super::*;
 
-    // Red when the port of a proxy that names none is that of its scheme.
+    // Red when a proxy without a port gets the default port of its scheme.
     #[rstest]
     #[case("a.example", "a.example:1080")]
     #[case("http://a.example", "a.example:1080")]
@@ -306,7 +308,7 @@ mod tests {
         assert_eq!(read_proxy(text).unwrap().uri().authority().unwrap().as_str(), place);
     }
 
-    // Red when it is derived.
+    // Red when `Debug` is derived.
     #[test]
     fn the_guard_does_not_say_who_the_proxy_knows() {
         let proxy = read_proxy("http://user:secret@a.example").map(|proxy| proxy.uri().clone());

@@ -1,4 +1,4 @@
-//! What a server answers.
+//! Responses of a server.
 
 use std::io::{self, Read};
 use std::sync::Arc;
@@ -16,16 +16,16 @@ use crate::cancel::Cancel;
 use crate::error::{Error, NetError, Result};
 use crate::excerpt::excerpt;
 
-/// The most that is read of the text of an error, and of what nobody needs.
+/// How much to read at most of an error's text, or of a body that is not needed.
 const MAX_REASON_BYTES: u64 = 4 << 10;
 
-/// An answer, with its body still to be read.
+/// A response whose body is still to be read.
 pub struct Response {
     parts: ureq::http::response::Parts,
     body: Body,
 }
 
-/// Without the values of its headers: a cookie or a signed location may be among them.
+/// Omits the values of headers: one may be a cookie or a signed location.
 impl std::fmt::Debug for Response {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let names: Vec<_> = self.parts.headers.keys().map(|name| name.as_str()).collect();
@@ -42,7 +42,8 @@ impl Response {
         let (parts, body) = answer.into_parts();
         let response = Response { parts, body: Body { reader: Box::new(body.into_reader()), flow } };
         match response.encoding() {
-            // It was not asked for, and what it would be when it is decoded, nobody has said. An error is one all the same.
+            // No encoding was requested, so it is unclear what the decoded bytes should be. An error response is an
+            // error anyway.
             Some(coding) if matches!(response.status(), 200 | 206) => {
                 let detail = format!("its bytes are encoded as {:?}, which was not asked for", excerpt(coding));
                 Err(fail(response.url(), NetError::Malformed { detail }))
@@ -55,37 +56,37 @@ impl Response {
         self.header("content-encoding").filter(|coding| !matches!(*coding, "" | "identity"))
     }
 
-    /// The status.
+    /// The status code.
     #[must_use]
     pub fn status(&self) -> u16 {
         self.parts.status.as_u16()
     }
 
-    /// A header, if it is there and is text. The name is in lower case.
+    /// Returns a header if it exists and is text. `name` must be in lower case.
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&str> {
         self.parts.headers.get(name)?.to_str().ok()
     }
 
-    /// `Content-Length`, as a number.
+    /// `Content-Length` as a number.
     #[must_use]
     pub fn content_length(&self) -> Option<u64> {
         self.header("content-length")?.parse().ok()
     }
 
-    /// By what another version is told.
+    /// The value that identifies this version of the file.
     #[must_use]
     pub fn validator(&self) -> Option<Validator> {
         Validator::of(self.header("etag"), self.header("last-modified"))
     }
 
-    /// `Content-Range`, if it is there and makes sense.
+    /// `Content-Range`, if it exists and is valid.
     #[must_use]
     pub fn content_range(&self) -> Option<ContentRange> {
         ContentRange::parse(self.header("content-range")?)
     }
 
-    /// The URL that has given this answer, after its redirects.
+    /// The URL that gave this response, after redirects.
     #[must_use]
     pub fn final_url(&self) -> &str {
         self.url().as_str()
@@ -95,13 +96,13 @@ impl Response {
         &self.body.flow.url
     }
 
-    /// Where it sends the request on to. `None`: it does not. `has_payload`: there is something to send, which only some of them
-    /// send on.
+    /// The target of a redirect; `None` if this is not one. `has_payload`: the request has a body, which only some
+    /// redirects forward.
     pub(super) fn redirect(&self, has_payload: bool) -> Option<Result<Url, NetError>> {
         if !matches!((self.status(), has_payload), (301..=303, false) | (307 | 308, _)) {
             return None;
         }
-        // Without a location it is an answer like any other.
+        // Without a location, it is an ordinary response.
         let location = self.parts.headers.get("location")?;
         let text = location.to_str().map_err(|_| NetError::malformed("it redirects to what is no text"));
         Some(text.and_then(|text| {
@@ -109,7 +110,7 @@ impl Response {
         }))
     }
 
-    /// This answer, if it is a success; else the error that it is.
+    /// Returns this response if it is a success, and otherwise its error.
     pub fn ok(self) -> Result<Self> {
         if self.is_success() { Ok(self) } else { Err(self.into_error()) }
     }
@@ -118,7 +119,7 @@ impl Response {
         self.parts.status.is_success()
     }
 
-    /// The error that an answer is which is no success.
+    /// Converts an unsuccessful response to an error.
     #[must_use]
     pub fn into_error(mut self) -> Error {
         let status = self.status();
@@ -132,19 +133,19 @@ impl Response {
         fail(self.url(), source)
     }
 
-    /// Status and reason, for an error that may pass.
+    /// Status and reason, for an error that may be temporary.
     pub(super) fn error_text(mut self) -> String {
         let reason = self.reason().map_or_else(String::new, |reason| format!(": {reason}"));
         format!("the server says {}{reason}", self.status())
     }
 
-    /// What the server's operators can find this request by.
+    /// The id by which the server's operators can find this request.
     #[must_use]
     pub fn request_id(&self) -> Option<String> {
         ["x-request-id", "x-amz-request-id", "x-amz-cf-id"].iter().find_map(|name| self.header(name)).map(excerpt)
     }
 
-    /// The server's own words: the Hub's header, or the body where it is plain text.
+    /// The server's own explanation: the Hub's header, or the body if it is plain text.
     fn reason(&mut self) -> Option<String> {
         if let Some(message) = self.header("x-error-message") {
             return Some(excerpt(message));
@@ -154,25 +155,26 @@ impl Response {
             return None;
         }
         let mut text = Vec::new();
-        // A body that breaks off has said what it has said.
+        // If the body breaks off, use what has arrived.
         let _ = (&mut self.body).take(MAX_REASON_BYTES).read_to_end(&mut text);
         let line = String::from_utf8_lossy(&text);
         let line: String = line.lines().next().unwrap_or_default().chars().filter(|c| !c.is_control()).collect();
         (!line.trim().is_empty()).then(|| excerpt(line.trim()))
     }
 
-    /// Reads what nobody needs, if it is short: a connection is used again only if its answer was read to the end.
+    /// Reads the rest of the body if it is short, because a connection is reused only if its response was read to the
+    /// end.
     pub(crate) fn drain(&mut self) {
         let _ = io::copy(&mut (&mut self.body).take(MAX_REASON_BYTES), &mut io::sink());
     }
 
-    /// Its body.
+    /// Returns the body.
     #[must_use]
     pub fn into_body(self) -> Body {
         self.body
     }
 
-    /// All of its body, if it has no more than so many bytes.
+    /// Reads the whole body. Fails if it has more than `limit_bytes`.
     pub fn bytes(mut self, limit_bytes: u64) -> Result<Vec<u8>> {
         self.read_body(limit_bytes)
     }
@@ -191,13 +193,13 @@ impl Response {
     }
 }
 
-/// How the bytes of one answer flow.
+/// How the bytes of one response flow.
 pub(super) struct Flow {
     url: Url,
     cancel: Cancel,
     bucket: Option<Arc<Bucket>>,
     minimum: Option<Minimum>,
-    /// When the last read was done: what the caller does between two is its own time.
+    /// The end of the last read. What the caller does between two reads does not count against the server.
     last: Instant,
 }
 
@@ -215,7 +217,7 @@ impl Flow {
         }
     }
 
-    /// Waits as long as the limit of the rate asks for.
+    /// Waits as long as the rate limit requires.
     fn wait(&mut self, time: Duration) -> io::Result<()> {
         self.pardon(time);
         self.cancel.wait(time, || format!("fetching {}", shown(&self.url))).map_err(io::Error::other)
@@ -226,15 +228,15 @@ impl Flow {
     }
 }
 
-/// The body of an answer. Its errors have an [`Error`](enum@Error) in them: [`is_unreachable`](Error::is_unreachable) holds
-/// of one that may pass.
+/// The body of a response. Its I/O errors contain an [`Error`](enum@Error), for which
+/// [`is_unreachable`](Error::is_unreachable) holds if it may be temporary.
 pub struct Body {
     reader: Box<dyn Read + Send>,
     flow: Flow,
 }
 
 impl Body {
-    /// The error of a body that ends before all is there that was to come.
+    /// The error for a body that ends before all expected bytes have arrived.
     pub(crate) fn ended_early(&self) -> Error {
         fail(&self.flow.url, NetError::unreachable(ENDED_EARLY))
     }

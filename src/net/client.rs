@@ -1,4 +1,4 @@
-//! Requests: each hop goes through the first gate here, and through the second in `agent.rs`.
+//! Requests: each hop passes the first gate here, and the second one in `agent.rs`.
 
 use std::fmt;
 use std::ops::Range;
@@ -26,15 +26,15 @@ const MAX_REDIRECTS: u32 = 5;
 
 pub(super) const ENDED_EARLY: &str = "the connection ended early";
 
-/// An HTTP client behind a [`Policy`]. Clones share connections, and the limit of the rate.
+/// An HTTP client behind a [`Policy`]. Clones share connections and the rate limit.
 ///
-/// It blocks, and starts no thread but for a name that is resolved; a program with an async runtime calls it in that
-/// runtime's `spawn_blocking`.
+/// It blocks, and starts threads only to resolve names. An async program should call it in its runtime's
+/// `spawn_blocking`.
 #[derive(Clone)]
 pub struct Client {
     inner: Arc<Inner>,
     cancel: Cancel,
-    /// How many have been made for one piece of work.
+    /// Number of requests made for one piece of work.
     requests: Arc<AtomicU64>,
 }
 
@@ -52,11 +52,11 @@ impl fmt::Debug for Client {
     }
 }
 
-/// What came of one time.
+/// The outcome of a failed attempt.
 enum Failure {
-    /// It would be the same another time.
+    /// Another attempt would fail the same way.
     Final(Error),
-    /// It may be another one later, and not before what the server asks for.
+    /// A later attempt may succeed, but not before the time that the server asks for.
     Passing { why: String, wish: Option<Duration> },
 }
 
@@ -67,9 +67,9 @@ impl From<Error> for Failure {
 }
 
 impl Client {
-    /// A client that may do what `policy` allows, which is nothing by default. Nothing is connected yet.
+    /// Creates a client that may do what `policy` allows; the default policy allows nothing. Opens no connection yet.
     ///
-    /// The policy is narrowed by what the machine does not allow: see [`Policy::narrow_by_machine`].
+    /// The policy is narrowed by that of the machine: see [`Policy::narrow_by_machine`].
     pub fn new(policy: Policy, options: ClientOptions) -> Result<Self> {
         let policy = Arc::new(policy.narrow_by_machine()?);
         let agents = Agents::new(&policy, &options)?;
@@ -78,64 +78,64 @@ impl Client {
         Ok(Client { inner: Arc::new(Inner { policy, options, agents, bucket }), cancel, requests: Arc::default() })
     }
 
-    /// The same client, for a piece of work that ends with another [`Cancel`], and whose requests are counted anew.
+    /// The same client for another piece of work, with its own [`Cancel`] and its own count of requests.
     #[must_use]
     pub fn with_cancel(&self, cancel: &Cancel) -> Self {
         Client { inner: Arc::clone(&self.inner), cancel: cancel.clone(), requests: Arc::default() }
     }
 
-    /// One that behaves in another way, behind the same policy, and within the same limit of the rate.
+    /// The same client with other options, behind the same policy and rate limit.
     pub(crate) fn with_options(&self, options: ClientOptions) -> Result<Self> {
         let Inner { policy, bucket, .. } = &*self.inner;
         let (policy, bucket, agents) = (policy.clone(), bucket.clone(), Agents::new(policy, &options)?);
         Ok(Client { inner: Arc::new(Inner { policy, options, agents, bucket }), ..self.clone() })
     }
 
-    /// How many requests it has made, with those of redirects and those that were made again. Clones count together.
+    /// Number of requests made so far, including redirects and retries. Clones share the count.
     #[must_use]
     pub fn requests(&self) -> u64 {
         self.requests.load(Ordering::Relaxed)
     }
 
-    /// The header of what a URL names.
+    /// Requests only the headers of a URL.
     pub fn head(&self, url: &str) -> Request<'_> {
         Request::new(self, "HEAD", url)
     }
 
-    /// What a URL names.
+    /// Requests the content of a URL.
     pub fn get(&self, url: &str) -> Request<'_> {
         Request::new(self, "GET", url)
     }
 
-    /// A part of what a URL names, if it is still what the validator was for.
+    /// Requests a range of the content of a URL, if it still matches the validator.
     pub fn get_range(&self, url: &str, range: Range<u64>, validator: Option<&Validator>) -> Request<'_> {
         self.get(url).with_range(&range, validator)
     }
 
-    /// A request of another method, such as `PUT`, to what a URL names.
+    /// A request with another method, such as `PUT`.
     pub fn request(&self, method: &'static str, url: &str) -> Request<'_> {
         Request::new(self, method, url)
     }
 
-    /// How it behaves.
+    /// The options of the client.
     #[must_use]
     pub fn options(&self) -> &ClientOptions {
         &self.inner.options
     }
 
-    /// Whether the policy lets this URL be asked for.
+    /// Whether the policy allows requests to this URL.
     #[cfg(feature = "oci")]
     pub(crate) fn may_ask(&self, url: &Url) -> bool {
         self.inner.policy.check_url(url, Some(Purpose::Origin)).is_ok()
     }
 
-    /// Whether the policy lets a file be fetched. `has_digest`: what its bytes have to be is known.
+    /// Checks whether the policy allows a file to be fetched. `has_digest`: its digest is known beforehand.
     pub(crate) fn check_file(&self, url: &str, size_bytes: u64, has_digest: bool) -> Result<()> {
         let refuse = |refused: Refused| Error::Net { url: shown_text(url), source: refused.into() };
         self.inner.policy.check_file(size_bytes, has_digest).map_err(refuse)
     }
 
-    /// What ends its work.
+    /// What cancels the work of this client.
     #[must_use]
     pub fn cancel(&self) -> &Cancel {
         &self.cancel
@@ -158,8 +158,7 @@ impl Client {
         }
     }
 
-    /// Waits before something is tried again that has failed for the `attempt`-th time; an error when it was tried often
-    /// enough.
+    /// Waits before a retry after the `attempt`-th failure. Returns an error if there were enough attempts.
     pub(crate) fn pause(
         &self,
         url: &Url,
@@ -181,7 +180,7 @@ impl Client {
         self.cancel.wait(after, || format!("fetching {url}"))
     }
 
-    /// One time, with its redirects.
+    /// One attempt, with its redirects.
     fn follow(&self, request: &Request<'_>, first: Url) -> Result<Response, Failure> {
         let (mut url, mut purpose, mut is_origin) = (first, request.purpose, true);
         for _ in 0..=MAX_REDIRECTS {
@@ -194,7 +193,7 @@ impl Client {
             if url.scheme() == "https" && target.scheme() == "http" {
                 return Err(refuse(&url, Refused::Downgrade { origin: shown_origin(&target) }).into());
             }
-            // Once it has left its origin, a request does not get its credentials back.
+            // Once a request has left its origin, it never gets its credentials back.
             is_origin &= url.origin() == target.origin();
             if purpose == Purpose::Origin && !is_origin {
                 purpose = Purpose::Content;
@@ -273,7 +272,7 @@ fn failure(url: &Url, error: ureq::Error) -> Failure {
     }
 }
 
-/// What an error of ureq's means. `Unreachable` may pass; an error of this crate's own was made below ureq.
+/// Converts an error of ureq. `Unreachable` may be temporary. An error of this crate came from a layer below ureq.
 pub(super) fn read_failure(error: ureq::Error) -> Result<NetError, Error> {
     use std::io::ErrorKind;
     Ok(match error {
@@ -283,19 +282,20 @@ pub(super) fn read_failure(error: ureq::Error) -> Result<NetError, Error> {
         },
         ureq::Error::Io(e) => match e.get_ref().and_then(|inner| inner.downcast_ref::<Error>()) {
             Some(own) => return Err(own.clone()),
-            // This is how rustls speaks of certificates, and nothing else speaks so.
+            // rustls reports certificate problems this way, and nothing else does.
             None if e.kind() == ErrorKind::InvalidData => NetError::Untrusted { detail: e.to_string() },
             None if e.kind() == ErrorKind::UnexpectedEof => NetError::unreachable(ENDED_EARLY),
             None => NetError::unreachable(e.to_string()),
         },
         ureq::Error::Rustls(e) => NetError::Untrusted { detail: e.to_string() },
         ureq::Error::Tls(e) => NetError::Untrusted { detail: e.to_owned() },
-        // As many headers as fit into that, if they are short. Which of the two is noticed first depends on how they arrive.
+        // ureq also limits the number of headers, to about as many short ones as fit into the size limit. Which limit
+        // is hit first depends on how they arrive.
         ureq::Error::Protocol(e) if e.to_string().contains("too many headers") => large_header(),
         ureq::Error::LargeResponseHeader(..) => large_header(),
         ureq::Error::Protocol(e) => NetError::malformed(e.to_string()),
         ureq::Error::Http(e) => NetError::malformed(e.to_string()),
-        // Its own words have the URL in them.
+        // The text of ureq's error includes the URL.
         ureq::Error::BadUri(_) => NetError::malformed("it is no URL of a server"),
         ureq::Error::Timeout(phase) => NetError::unreachable(format!("it took too long ({phase})")),
         ureq::Error::HostNotFound => NetError::unreachable("the name of its host leads nowhere"),

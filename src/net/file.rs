@@ -1,11 +1,11 @@
-//! A small file of settings.
+//! Reads small configuration files.
 
 use std::fs::{self, File};
 use std::io::{self, Read as _};
 use std::path::Path;
 
-/// Reads one that has no more than so many bytes. An error for everything but a regular file: what a device or a pipe has to say
-/// may never end, or never come.
+/// Reads a file of at most `limit_bytes`. Fails for anything but a regular file: reading a device or a pipe may block,
+/// or never end.
 pub(crate) fn read(path: &Path, limit_bytes: u64) -> io::Result<Vec<u8>> {
     if !fs::metadata(path)?.is_file() {
         return Err(io::Error::other("it is no regular file"));
@@ -18,7 +18,7 @@ pub(crate) fn read(path: &Path, limit_bytes: u64) -> io::Result<Vec<u8>> {
     }
 }
 
-/// The same as text.
+/// Reads the file as text.
 pub(crate) fn read_text(path: &Path, limit_bytes: u64) -> io::Result<String> {
     String::from_utf8(read(path, limit_bytes)?).map_err(|_| io::Error::other("it is not UTF-8"))
 }
@@ -30,7 +30,7 @@ mod tests {
 
     use super::*;
 
-    // Red (the device is never read to its end) when only the size that the file system names is compared.
+    // Red (the device never ends) when only the reported size is compared with the limit.
     #[test]
     fn what_is_no_small_file() {
         let dir = TempDir::new().unwrap();

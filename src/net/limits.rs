@@ -1,4 +1,4 @@
-//! What a policy asks of a file before a byte of it is fetched.
+//! What a policy requires of a file before any byte of it is fetched.
 
 use crate::error::Refused;
 
@@ -9,7 +9,7 @@ pub(super) struct Limits {
 }
 
 impl Limits {
-    /// What two policies ask for together.
+    /// The combined requirements of two policies.
     pub(super) fn and(self, other: Limits) -> Limits {
         Limits {
             max_file_bytes: self.max_file_bytes.into_iter().chain(other.max_file_bytes).min(),

@@ -1,8 +1,8 @@
-//! A policy of the machine: a file of the administrator's that takes away what rules allow, and gives nothing.
+//! The machine's policy: a file by the administrator that can only take away what rules allow.
 //!
-//! The file is the part of TOML that this needs: `allow` and `deny`, each an array of strings on one line or on several,
-//! `max_file_bytes` and `digest_required`, comments, and nothing else. A parser for all of TOML would be a dozen crates for
-//! that, and would read what means nothing here without a word.
+//! The file is a small subset of TOML: `allow` and `deny`, each an array of strings on one or several lines,
+//! `max_file_bytes`, `digest_required`, and comments. A full TOML parser would add a dozen crates, and would silently
+//! accept settings that mean nothing here.
 
 use std::path::{Path, PathBuf};
 
@@ -11,24 +11,24 @@ use super::limits::Limits;
 use super::rule::{self, Rule};
 use crate::error::{Error, Result};
 
-/// Where an administrator puts it.
+/// Where the administrator puts the file.
 pub(super) const MACHINE_FILE: &str = "/etc/catalog/net.toml";
 
-/// More than this is no policy.
+/// A larger file is not a policy.
 const MAX_BYTES: u64 = 1 << 20;
 
 #[derive(Clone, Debug)]
 pub(super) struct Machine {
     pub(super) path: PathBuf,
-    /// If it is there, only what one of these names.
+    /// If set, only what one of these rules names is allowed.
     pub(super) allow: Option<Vec<Rule>>,
-    /// Nothing that one of these names.
+    /// What one of these rules names is denied.
     pub(super) deny: Vec<Rule>,
     pub(super) limits: Limits,
 }
 
 impl Machine {
-    /// Reads one. A file that cannot be read, or not be understood, is an error: it would have forbidden something.
+    /// Reads a policy file. One that cannot be read or parsed is an error, because it might have denied something.
     pub(super) fn read(path: &Path) -> Result<Self> {
         let fail = |reason: String| Error::InvalidNetSetting { what: path.display().to_string(), reason };
         let text = file::read_text(path, MAX_BYTES).map_err(|e| fail(e.to_string()))?;
@@ -87,13 +87,13 @@ impl Machine {
     }
 }
 
-/// A name or a plain value, and what follows it.
+/// A name or a plain value, and the text after it.
 fn word(text: &str) -> (&str, &str) {
     let end = text.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(text.len());
     text.split_at(end)
 }
 
-/// The rules of an array, and what follows it.
+/// The rules of an array, and the text after it.
 fn rules<'t>(name: &str, text: &'t str) -> Result<(Vec<Rule>, &'t str), String> {
     let (texts, after) =
         text.strip_prefix('[').and_then(array).ok_or_else(|| format!("{name} is no array of strings"))?;
@@ -101,7 +101,7 @@ fn rules<'t>(name: &str, text: &'t str) -> Result<(Vec<Rule>, &'t str), String> 
     Ok((parsed?.concat(), after))
 }
 
-/// What follows blanks, line breaks and comments.
+/// The text after white space and comments.
 fn skip(text: &str) -> &str {
     let mut text = text.trim_start();
     while let Some(comment) = text.strip_prefix('#') {
@@ -110,7 +110,7 @@ fn skip(text: &str) -> &str {
     text
 }
 
-/// The strings up to the closing bracket, and what follows it.
+/// The strings up to the closing bracket, and the text after it.
 fn array(mut text: &str) -> Option<(Vec<&str>, &str)> {
     let mut strings = Vec::new();
     loop {
@@ -119,7 +119,7 @@ fn array(mut text: &str) -> Option<(Vec<&str>, &str)> {
             return Some((strings, rest));
         }
         let quote = text.chars().next().filter(|c| matches!(c, '"' | '\''))?;
-        // No rule has a backslash in it, so an escape is no rule either.
+        // No rule contains a backslash, so a string with an escape is not a rule either.
         let (string, rest) = text.get(1..)?.split_once(quote)?;
         strings.push(string);
         text = skip(rest);
@@ -158,14 +158,14 @@ mod tests {
         assert!(!parse("digest_required = false").unwrap().limits.digest_required);
     }
 
-    // Red (the stack overflows) when each comment is skipped by a call of its own.
+    // Red (the stack overflows) when each comment is skipped by a recursive call.
     #[test]
     fn many_comments() {
         let text = "#\n".repeat(500_000) + "deny = [\"b.example\"]";
         assert_eq!(parse(&text).unwrap().deny.len(), 1);
     }
 
-    // Red when a line that is not understood is skipped: it may be the one that forbids.
+    // Red when an unknown line is skipped: it may be the one that denies something.
     #[rstest]
     #[case("denny = []", "is none of")]
     #[case("[net]\nallow = []", "is none of")]

@@ -1,4 +1,4 @@
-//! The network: one HTTP engine, behind a policy that allows nothing by itself. It knows nothing of the store.
+//! The network: one HTTP engine behind a policy that allows nothing by default. It knows nothing about the store.
 //!
 //! ```text
 //! policy.rs     which servers may be spoken to: two gates
@@ -54,18 +54,18 @@ use url::Url;
 
 use crate::digest::Digest;
 
-/// A URL for people: without what may be secret in it, a user name, a password, a signed query.
+/// A URL for humans, without parts that may be secret: a user name, a password, a signed query.
 pub(crate) fn shown(url: &Url) -> String {
-    // What follows its scheme may be anything.
+    // The part after the scheme may be anything.
     if url.cannot_be_a_base() { shown_origin(url) } else { crate::excerpt::url(url.as_str()) }
 }
 
-/// The same of a text that may be no URL.
+/// The same for a text that may not be a URL.
 pub(crate) fn shown_text(text: &str) -> String {
     Url::parse(text).map_or_else(|_| crate::excerpt::url(text), |url| shown(&url))
 }
 
-/// The same in full, with what tells one query from another: two URLs have two names.
+/// The full URL with a hash instead of its query, so that different URLs have different names.
 pub(crate) fn name_of(url: &Url) -> String {
     let query = url.query().map_or_else(String::new, |query| {
         let digest = Digest::sha256_of(query.as_bytes());
@@ -74,7 +74,7 @@ pub(crate) fn name_of(url: &Url) -> String {
     format!("{}{}{query}", shown_origin(url), url.path())
 }
 
-/// Reads the URL of a server that is set: a scheme, a host, and perhaps a path. The error says what is wrong with it.
+/// Parses the configured URL of a server: a scheme, a host, and perhaps a path. The error says what is wrong with it.
 #[cfg(any(feature = "hf", feature = "s3"))]
 pub(crate) fn endpoint(text: &str) -> Result<Url, String> {
     let url = Url::parse(text.trim()).map_err(|e| format!("it is no URL: {e}"))?;
@@ -87,7 +87,7 @@ pub(crate) fn endpoint(text: &str) -> Result<Url, String> {
     Ok(url)
 }
 
-/// Whether a text is a host, perhaps with a port, as URLs write it. A port that is the scheme's own is one that `Url` leaves out.
+/// Whether a text is a host with an optional port, as URLs write it. `Url` omits the default port of a scheme.
 pub(crate) fn is_host(text: &str) -> bool {
     ["https", "http"].iter().any(|scheme| {
         let url = format!("{scheme}://{text}/");
@@ -95,12 +95,12 @@ pub(crate) fn is_host(text: &str) -> bool {
     })
 }
 
-/// The parts of a list that has commas or blanks between them.
+/// Splits a list at commas or white space.
 fn listed(text: &str) -> impl Iterator<Item = &str> {
     text.split(|c: char| c == ',' || c.is_whitespace()).filter(|part| !part.is_empty())
 }
 
-/// Whether it is on this machine, by its own words.
+/// Whether the URL's own host names this machine.
 #[cfg(feature = "oci")]
 pub(crate) fn is_local(url: &Url) -> bool {
     match url.host() {
@@ -111,7 +111,7 @@ pub(crate) fn is_local(url: &Url) -> bool {
     }
 }
 
-/// Scheme, host and port, without the port that is the scheme's own.
+/// Scheme, host and port, without the scheme's default port.
 fn shown_origin(url: &Url) -> String {
     let port = url.port().map_or_else(String::new, |port| format!(":{port}"));
     format!("{}://{}{port}", url.scheme(), url.host_str().unwrap_or_default())

@@ -1,4 +1,4 @@
-//! How a client behaves, apart from what it may do.
+//! How a client behaves, apart from what its policy allows.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -7,34 +7,34 @@ use super::proxy::Proxies;
 use super::retry::Retry;
 use crate::cancel::Cancel;
 
-/// How a [`Client`](crate::Client) connects, waits, tries again and keeps to a rate.
+/// How a [`Client`](crate::Client) connects, waits, retries and limits its rate.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct ClientOptions {
-    /// How often a request is made again that may succeed later.
+    /// How often to retry a request that may succeed later.
     pub retries: u32,
-    /// The most that it waits before the first of those; it doubles each time, up to 20 s.
+    /// The longest wait before the first retry. It doubles each time, up to 20 s.
     pub retry_delay: Duration,
-    /// How long a name may take to be resolved, and a connection to be made.
+    /// How long resolving a name, and making a connection, may take.
     pub connect_timeout: Duration,
-    /// How long a server may say nothing.
+    /// How long a server may send nothing.
     pub idle_timeout: Duration,
-    /// A server that sends less than this, over `min_rate_window`, is given up. 0: none is.
+    /// Give up on a server that sends less than this over `min_rate_window`. 0: no minimum.
     pub min_bytes_per_s: u64,
     /// See `min_bytes_per_s`.
     pub min_rate_window: Duration,
-    /// All connections together take no more than this.
+    /// Limit for all connections together.
     pub limit_bytes_per_s: Option<u64>,
-    /// Which proxies are used.
+    /// The proxies to use.
     pub proxies: Proxies,
-    /// The certificates, as PEM, of the authorities that are trusted instead of the system's.
+    /// A PEM file with the certificates of the authorities to trust instead of the system's.
     pub ca_file: Option<PathBuf>,
-    /// Ends what the client does.
+    /// Cancels the work of the client.
     pub cancel: Cancel,
 }
 
 impl Default for ClientOptions {
-    /// No proxy, the system's authorities, five retries, 10 s to connect, 30 s without a word, 1 kB/s over 30 s.
+    /// No proxy, the system's authorities, five retries, 10 s to connect, 30 s of silence, 1 kB/s over 30 s.
     fn default() -> Self {
         ClientOptions {
             retries: 5,
@@ -52,7 +52,8 @@ impl Default for ClientOptions {
 }
 
 impl ClientOptions {
-    /// With the proxies of the environment, and the authorities of the file that `CATALOG_CA_FILE` names.
+    /// The default options with the proxies of the environment, and the authorities of the file that `CATALOG_CA_FILE`
+    /// names.
     #[must_use]
     pub fn from_env() -> Self {
         let ca_file = std::env::var_os("CATALOG_CA_FILE").filter(|path| !path.is_empty()).map(PathBuf::from);

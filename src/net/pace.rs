@@ -1,9 +1,9 @@
-//! How fast bytes come: never faster than a limit, over all connections, and not for long slower than a minimum.
+//! The rate at which bytes arrive: never above a limit for all connections, and not below a minimum for long.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// A bucket of bytes that fills at a rate, and from which all connections take.
+/// A token bucket of bytes that all connections draw from.
 #[derive(Debug)]
 pub(super) struct Bucket {
     bytes_per_s: u64,
@@ -12,7 +12,7 @@ pub(super) struct Bucket {
 
 #[derive(Debug)]
 struct State {
-    /// Below zero: so much was taken ahead.
+    /// Negative if more was taken than had accumulated.
     bytes: f64,
     at: Instant,
 }
@@ -22,18 +22,18 @@ impl Bucket {
         Bucket { bytes_per_s: bytes_per_s.max(1), state: Mutex::new(State { bytes: 0.0, at: now }) }
     }
 
-    /// The most that should be taken at once, so that the rate is smooth: a tenth of a second's.
+    /// How much should be taken at once for a smooth rate: a tenth of a second's worth.
     pub(super) fn at_once(&self) -> usize {
         usize::try_from(self.bytes_per_s / 10).unwrap_or(usize::MAX).clamp(1024, 1 << 20)
     }
 
-    /// Takes what has come. The answer is how long to wait before more is taken.
+    /// Takes bytes that have arrived. Returns how long to wait before taking more.
     #[must_use = "without the wait there is no limit"]
     pub(super) fn take(&self, bytes: usize, now: Instant) -> Duration {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let rate = self.bytes_per_s as f64;
         let filled = now.saturating_duration_since(state.at).as_secs_f64() * rate;
-        // What nobody has taken for longer than that is lost: a pause gives no burst.
+        // The bucket holds no more than this, so that a pause does not allow a burst.
         let most = rate / 10.0;
         state.bytes = (state.bytes + filled).min(most) - bytes as f64;
         state.at = state.at.max(now);
@@ -41,8 +41,8 @@ impl Bucket {
     }
 }
 
-/// Whether a connection is too slow to be waited for: a server that sends a byte now and then never comes to an end, and no
-/// time-out of a single read sees it.
+/// Detects connections that are too slow. A server that sends a byte now and then never finishes, and no timeout of a
+/// single read notices.
 #[derive(Debug)]
 pub(super) struct Minimum {
     bytes_per_s: u64,
@@ -56,7 +56,7 @@ impl Minimum {
         Minimum { bytes_per_s, window, since: now, bytes: 0 }
     }
 
-    /// Counts what has come, and says whether it is too little. `waited` is how long nobody has read.
+    /// Counts arrived bytes, and returns whether the rate is too low.
     pub(super) fn is_too_slow(&mut self, bytes: usize, now: Instant) -> bool {
         self.bytes += bytes as u64;
         let elapsed = now.saturating_duration_since(self.since);
@@ -68,7 +68,7 @@ impl Minimum {
         is_too_slow
     }
 
-    /// Time that the server is not to blame for: this side was waiting.
+    /// Excludes time in which this side was waiting.
     pub(super) fn pardon(&mut self, time: Duration) {
         self.since += time;
     }
@@ -78,7 +78,7 @@ impl Minimum {
 mod tests {
     use super::*;
 
-    // Red when the bucket is one for each connection, or when a pause fills it without end.
+    // Red when each connection has its own bucket, or when a pause fills it without limit.
     #[test]
     fn a_limit_holds_over_all_who_take() {
         let start = Instant::now();
@@ -86,7 +86,7 @@ mod tests {
         assert_eq!(bucket.take(500, start), Duration::from_millis(500));
         assert_eq!(bucket.take(500, start), Duration::from_millis(1000));
         assert_eq!(bucket.take(0, start + Duration::from_secs(1)), Duration::ZERO);
-        // After a long pause there is a tenth of a second's, and no more.
+        // Even after a long pause, it holds only a tenth of a second's worth.
         let wait = bucket.take(1000, start + Duration::from_secs(100));
         assert_eq!(wait, Duration::from_millis(900));
         assert_eq!((bucket.at_once(), Bucket::new(0, start).at_once()), (1024, 1024));

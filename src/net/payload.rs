@@ -1,4 +1,4 @@
-//! What a request sends: bytes, or a part of something that is read by offset. It can be sent again from its beginning.
+//! What a request sends: bytes, or a part of a source that is read by offset. It can be sent again from its start.
 
 use std::fmt;
 use std::io::{self, Read};
@@ -11,7 +11,7 @@ use crate::cancel::Cancel;
 use crate::error::Error;
 use crate::read_at::ReadAt;
 
-/// From so many bytes on, a server is asked whether it takes them before they are sent: if it refuses, none is.
+/// From this size on, the server is asked whether it accepts the bytes before any are sent.
 const ASK_FIRST_BYTES: u64 = 1 << 20;
 
 /// What a [`Request`](crate::Request) sends.
@@ -20,16 +20,16 @@ const ASK_FIRST_BYTES: u64 = 1 << 20;
 pub enum Payload<'a> {
     /// These bytes.
     Bytes(Vec<u8>),
-    /// A part of something.
+    /// A part of a source.
     Part {
-        /// What it is a part of.
+        /// The source.
         of: &'a dyn ReadAt,
-        /// Which part. It has to lie inside.
+        /// The range of the part. It must lie within the source.
         range: Range<u64>,
     },
 }
 
-/// Without the bytes.
+/// Omits the bytes.
 impl fmt::Debug for Payload<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -40,7 +40,7 @@ impl fmt::Debug for Payload<'_> {
 }
 
 impl Payload<'_> {
-    /// How many bytes.
+    /// Number of bytes.
     #[must_use]
     pub fn size_bytes(&self) -> u64 {
         match self {
@@ -65,7 +65,7 @@ impl Payload<'_> {
                 buffer.copy_from_slice(piece);
                 Ok(())
             }
-            // What is wrong with a file of this machine is nothing that passes, as what is wrong with a connection may.
+            // Unlike a connection problem, a problem with a local file is not temporary.
             Payload::Part { of, range } => {
                 of.read_exact_at(range.start + at, buffer).map_err(|e| io::Error::other(Error::of_reader(of.name(), e)))
             }
@@ -73,7 +73,7 @@ impl Payload<'_> {
     }
 }
 
-/// One time that it is sent.
+/// One attempt to send it.
 pub(super) struct Sending<'p> {
     payload: &'p Payload<'p>,
     at: u64,

@@ -1,4 +1,4 @@
-//! The policy: which servers may be spoken to. Two gates, and every request goes through both at each hop.
+//! The policy: which servers may be contacted. It has two gates, and every request passes both at each hop.
 
 use std::io;
 use std::net::SocketAddr;
@@ -14,12 +14,12 @@ use super::{listed, shown_origin};
 use crate::error::{Error, Refused, Result};
 use crate::excerpt::excerpt;
 
-/// Which servers may be spoken to. The default allows none.
+/// Which servers may be contacted. The default allows none.
 ///
-/// A rule is `HOST[:PORT]` or `*.HOST[:PORT]`, which mean https; either with `http://` before it, which means http; an address
-/// or a net; or `hf`, the Hugging Face Hub with its stores. Without a port it is the scheme's own. Addresses that are not of
-/// the public internet (private, loopback, link-local, …) need a rule that names them or their net, also where the name that
-/// leads to them is allowed. A rule that names a loopback address, or `localhost`, is for http too.
+/// A rule is `HOST[:PORT]` or `*.HOST[:PORT]` for https; the same after `http://` for http; an address or a net; or
+/// `hf`, the Hugging Face Hub with its stores. The default port is that of the scheme. Addresses outside the public
+/// internet (private, loopback, link-local, …) need a rule that names them or their net, even if the name that resolves
+/// to them is allowed. A rule that names a loopback address or `localhost` allows http, too.
 ///
 /// ```
 /// # use catalog_core::Policy;
@@ -36,43 +36,45 @@ pub struct Policy {
 }
 
 impl Policy {
-    /// Allows what a rule names, too.
+    /// Also allows what a rule names.
     pub fn allow(mut self, text: &str) -> Result<Self> {
         let rules = rule::parse(text).map_err(|reason| Error::InvalidNetRule { rule: excerpt(text), reason })?;
         self.rules.extend(rules);
         Ok(self)
     }
 
-    /// Allows what each rule of a list names, as an environment variable has it: with commas or blanks between them.
+    /// Also allows what each rule of a list names. The rules are separated by commas or white space, as in an
+    /// environment variable.
     pub fn allow_list(self, text: &str) -> Result<Self> {
         listed(text).try_fold(self, Policy::allow)
     }
 
-    /// Refuses files of more than so many bytes, before a byte of them is fetched. If there are two limits, the lower one holds.
+    /// Refuses files of more than this size before any byte of them is fetched. The lowest limit applies.
     #[must_use]
     pub fn with_max_file_bytes(mut self, bytes: u64) -> Self {
         self.limits = self.limits.and(Limits { max_file_bytes: Some(bytes), ..Limits::default() });
         self
     }
 
-    /// Refuses files whose digest nobody has named beforehand: neither the server, as the Hub does for every file, nor the caller
-    /// ([`StageOptions::digest`](crate::StageOptions::digest)).
+    /// Refuses files whose digest is not known beforehand, either from the server, as the Hub provides for every file,
+    /// or from the caller ([`StageOptions::digest`](crate::StageOptions::digest)).
     #[must_use]
     pub fn with_digest_required(mut self) -> Self {
         self.limits.digest_required = true;
         self
     }
 
-    /// Takes away what a file of the machine does not allow. It can only narrow.
+    /// Restricts the policy to what a file allows. It can only take away.
     ///
-    /// The file has `allow = ["RULE", …]`, without which everything is, and `deny = ["RULE", …]`, whose rules are for every
-    /// scheme and port that they do not name; `max_file_bytes = N` and `digest_required = true` are the two limits. A file that cannot be read or understood is an error.
+    /// The file may contain `allow = ["RULE", …]` (everything is allowed without it) and `deny = ["RULE", …]`, whose
+    /// rules apply to all schemes and ports unless they name one. `max_file_bytes = N` and `digest_required = true` are
+    /// the two limits. A file that cannot be read or parsed is an error.
     pub fn narrow(mut self, file: impl AsRef<Path>) -> Result<Self> {
         self.machine.push(Machine::read(file.as_ref())?);
         Ok(self)
     }
 
-    /// Takes away what the machine does not allow: `/etc/catalog/net.toml`, if it is there, and the file that
+    /// Restricts the policy to what the machine allows: `/etc/catalog/net.toml`, if it exists, and the file that
     /// `CATALOG_NET_POLICY` names.
     pub fn narrow_by_machine(self) -> Result<Self> {
         let policy = self.narrow_if_there(Path::new(MACHINE_FILE))?;
@@ -82,7 +84,7 @@ impl Policy {
         }
     }
 
-    /// A file that cannot be looked at may be there.
+    /// A file that cannot be inspected may exist, so it is read.
     fn narrow_if_there(self, file: &Path) -> Result<Self> {
         match file.symlink_metadata() {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(self),
@@ -96,7 +98,7 @@ impl Policy {
         self.rules.is_empty()
     }
 
-    /// The first gate: whether this URL may be asked for. `purpose` is `None` where only the host is in question.
+    /// The first gate: whether this URL may be requested. `purpose` is `None` if only the host matters.
     pub(super) fn check_url(&self, url: &Url, purpose: Option<Purpose>) -> Result<(), Refused> {
         if !matches!(url.scheme(), "http" | "https") {
             return Err(Refused::Scheme { scheme: excerpt(url.scheme()) });
@@ -130,7 +132,7 @@ impl Policy {
         all.check(size_bytes, has_digest)
     }
 
-    /// The second gate: whether this address, which `host` leads to, may be connected to.
+    /// The second gate: whether this address, which `host` resolves to, may be connected to.
     pub(super) fn check_address(&self, host: &str, address: SocketAddr) -> Result<(), Refused> {
         let covers = |rules: &[Rule]| rules.iter().any(|rule| rule.covers(host, address));
         let kind = kind_of(address.ip());

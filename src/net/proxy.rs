@@ -1,4 +1,4 @@
-//! Proxies, by the rules of curl: who has set them for curl has set them for us.
+//! Proxies by the rules of curl, so that a setup for curl works here, too.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -9,22 +9,22 @@ use url::{Host, Url};
 use super::listed;
 use super::rule::plain;
 
-/// Which proxy is used for which URL. The default uses none.
+/// Which proxy to use for which URL. The default uses none.
 ///
-/// A proxy's own address is allowed by being set here. Where a proxy resolves the target's name, the policy sees the name
-/// alone and no address.
+/// Setting a proxy here also allows its address. If a proxy resolves the target's name, the policy sees only the name
+/// and no address.
 #[derive(Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Proxies {
-    /// For `http:`, as a URL or `HOST:PORT`.
+    /// The proxy for `http:`, as a URL or `HOST:PORT`.
     pub http: Option<String>,
-    /// For `https:`.
+    /// The proxy for `https:`.
     pub https: Option<String>,
-    /// Hosts, domains, addresses and nets that are spoken to directly, with commas or blanks between them; `*` for all.
+    /// Hosts, domains, addresses and nets to contact directly, separated by commas or white space; `*` for all.
     pub no_proxy: String,
 }
 
-/// Without the proxies themselves, which may have a password in them.
+/// Omits the proxies themselves, which may contain passwords.
 impl fmt::Debug for Proxies {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let is_set = |proxy: &Option<String>| proxy.as_ref().map(|_| "…");
@@ -35,8 +35,8 @@ impl fmt::Debug for Proxies {
 }
 
 impl Proxies {
-    /// As the environment has them: `http_proxy` in lower case alone, since a CGI script's client can set `HTTP_PROXY`;
-    /// `https_proxy`, `all_proxy` and `no_proxy` in both.
+    /// Reads the environment: `http_proxy` only in lower case, because the client of a CGI script can set `HTTP_PROXY`;
+    /// `https_proxy`, `all_proxy` and `no_proxy` in both cases.
     #[must_use]
     pub fn from_env() -> Self {
         Proxies::of(|name| std::env::var(name).ok())
@@ -70,7 +70,7 @@ impl Proxies {
     }
 }
 
-/// Whether a name is that of an entry, or of a host below it.
+/// Whether a name is that of an entry, or a host below it.
 fn is_below(name: &str, entry: &str) -> bool {
     let entry = plain(entry.strip_prefix('.').unwrap_or(entry)).to_ascii_lowercase();
     match name.strip_suffix(entry.as_str()) {
@@ -106,7 +106,7 @@ mod tests {
     #[case(&[("ALL_PROXY", "q")], Some("q"), Some("q"))]
     #[case(&[("all_proxy", "q"), ("https_proxy", "p")], Some("q"), Some("p"))]
     #[case(&[("https_proxy", "")], None, None)]
-    // Red when the first that is set is taken, though there is nothing in it.
+    // Red when the first variable that is set is used although it is empty.
     #[case(&[("https_proxy", ""), ("HTTPS_PROXY", "q")], None, Some("q"))]
     fn the_environment(#[case] set: &[(&str, &str)], #[case] http: Option<&str>, #[case] https: Option<&str>) {
         let proxies = of(set);

@@ -1,19 +1,19 @@
-//! Parts of a file: what is asked for, what the answer says that it is, and by what another version is told.
+//! Ranges of a file: the request header, the range of a response, and the validator that identifies a version.
 
 use std::ops::Range;
 
-/// What an origin gives anew with every change of a file.
+/// A value that an origin changes with every change of a file.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Validator {
     /// A strong entity tag, with its quotation marks.
     Etag(String),
-    /// The time of the last change, as the server writes it. Together with the size, it is all that some servers say.
+    /// The time of the last change as the server writes it. Some servers provide only this and the size.
     LastModified(String),
 }
 
 impl Validator {
-    /// The best that an answer has. A weak tag is none.
+    /// The best validator of a response. A weak tag is none.
     #[must_use]
     pub fn of(etag: Option<&str>, last_modified: Option<&str>) -> Option<Self> {
         let strong = etag.filter(|tag| tag.len() >= 2 && tag.starts_with('"') && tag.ends_with('"'));
@@ -24,7 +24,7 @@ impl Validator {
         }
     }
 
-    /// The text that `If-Range` takes, and by which two are compared.
+    /// The text for `If-Range`, and for comparing two validators.
     #[must_use]
     pub fn as_str(&self) -> &str {
         match self {
@@ -38,18 +38,18 @@ pub(super) fn range_header(range: &Range<u64>) -> String {
     format!("bytes={}-{}", range.start, range.end.saturating_sub(1))
 }
 
-/// `Content-Range`, read whole.
+/// A parsed `Content-Range`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ContentRange {
-    /// `None`: the range was not one of the file's.
+    /// `None`: the requested range lies outside the file.
     pub range: Option<Range<u64>>,
-    /// The size of the whole file, if it is known.
+    /// The size of the whole file, if known.
     pub size_bytes: Option<u64>,
 }
 
 impl ContentRange {
-    /// Reads `bytes 0-99/1000`, `bytes 0-99/*` or `bytes */1000`.
+    /// Parses `bytes 0-99/1000`, `bytes 0-99/*` or `bytes */1000`.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let (range, size) = text.trim().strip_prefix("bytes ")?.trim_start().split_once('/')?;
@@ -64,7 +64,7 @@ impl ContentRange {
     }
 }
 
-/// Digits alone: `parse` would take a sign as well.
+/// Accepts only digits; `parse` alone would also accept a sign.
 fn number(text: &str) -> Option<u64> {
     text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok())?
 }

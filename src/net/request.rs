@@ -1,4 +1,4 @@
-//! What is asked for.
+//! What to request.
 
 use std::fmt;
 use std::ops::Range;
@@ -14,11 +14,11 @@ use super::rule::Purpose;
 use crate::error::{Error, NetError, Result};
 use crate::observer::Observer;
 
-/// Headers that go along when the request is sent on to another server. Every other one may be a credential.
+/// Headers that are kept when a redirect leads to another server. Any other header may be a credential.
 const TRAVELLING: [&str; 7] =
     ["accept", "range", "if-range", "if-match", "if-none-match", "if-modified-since", "if-unmodified-since"];
 
-/// A request that [`send`](Request::send) makes.
+/// A request to be sent with [`send`](Request::send).
 #[derive(Clone)]
 #[must_use = "nothing is asked for until it is sent"]
 pub struct Request<'a> {
@@ -29,19 +29,19 @@ pub struct Request<'a> {
     headers: Vec<(String, String)>,
     pub(super) payload: Option<Payload<'a>>,
     pub(super) stays: bool,
-    /// How long the answer may take; as long as the server may say nothing, if it is not set.
+    /// How long the response may take. `None`: as long as the server may send nothing.
     pub(super) patience: Option<Duration>,
     pub(super) is_once: bool,
     pub(super) signature: Option<&'a dyn Sign>,
 }
 
-/// Signs a request each time that it is made: a signature holds for some minutes, and asking again may take longer.
+/// Signs a request each time it is sent: a signature is valid for minutes, and retries may take longer.
 pub(crate) trait Sign: Sync {
-    /// The headers to add. `headers` are those that it has.
+    /// Returns the headers to add. `headers` are those that the request already has.
     fn sign(&self, method: &'static str, url: &Url, headers: &[(&str, &str)]) -> Result<Vec<(String, String)>>;
 }
 
-/// Without the values of its headers, which may be credentials.
+/// Omits the values of headers, which may be credentials.
 impl fmt::Debug for Request<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let names: Vec<_> = self.headers.iter().map(|(name, _)| name).collect();
@@ -71,52 +71,52 @@ impl<'a> Request<'a> {
         &self.url
     }
 
-    /// Adds a header. What is not about the range, the validator or the type of the answer may be a credential: it goes to the
-    /// server of the URL, and not to another one that the request is sent on to.
+    /// Adds a header. Unless it concerns the range, the validator or the type of the response, it may be a credential,
+    /// and is sent only to the server of the URL, not to one that a redirect leads to.
     pub fn with_header(mut self, name: &str, value: impl Into<String>) -> Self {
         self.headers.push((name.to_ascii_lowercase(), value.into()));
         self
     }
 
-    /// Adds several.
+    /// Adds several headers.
     pub(crate) fn with_headers(self, headers: &[(&str, String)]) -> Self {
         headers.iter().fold(self, |request, (name, value)| request.with_header(name, value.as_str()))
     }
 
-    /// Says what it is for. It is [`Purpose::Origin`] by itself; where the server sends it on to, [`Purpose::Content`].
+    /// Sets the purpose. The default is [`Purpose::Origin`], and [`Purpose::Content`] after a redirect.
     pub fn with_purpose(mut self, purpose: Purpose) -> Self {
         self.purpose = purpose;
         self
     }
 
-    /// Goes to the server of the URL alone: where it is sent on to is an answer like any other.
+    /// Contacts only the server of the URL: a redirect is an ordinary response.
     #[cfg(feature = "oci")]
     pub(crate) fn staying(mut self) -> Self {
         self.stays = true;
         self
     }
 
-    /// Sends this with it.
+    /// Sets the body to send.
     pub fn with_payload(mut self, payload: Payload<'a>) -> Self {
         self.payload = Some(payload);
         self
     }
 
-    /// Waits so long for the answer. By itself it waits as long as a server may say nothing; one that hashes what it was sent
-    /// says nothing for longer.
+    /// Sets how long to wait for the response. The default is as long as a server may send nothing; a server that
+    /// hashes what it received is silent for longer.
     pub fn with_patience(mut self, patience: Duration) -> Self {
         self.patience = Some(patience);
         self
     }
 
-    /// Is made one time: what may pass is an error at once, for which [`is_unreachable`](Error::is_unreachable) holds. For what
-    /// does something else the second time.
+    /// Makes only one attempt. A temporary failure is then an error at once, for which
+    /// [`is_unreachable`](Error::is_unreachable) holds. For requests whose repetition would have another effect.
     pub fn once(mut self) -> Self {
         self.is_once = true;
         self
     }
 
-    /// Has it signed for the server of the URL, and for no other one.
+    /// Signs the request for the server of the URL, and for no other one.
     #[cfg(feature = "s3")]
     pub(crate) fn with_signature(mut self, signature: &'a dyn Sign) -> Self {
         self.signature = Some(signature);
@@ -131,25 +131,25 @@ impl<'a> Request<'a> {
         }
     }
 
-    /// The headers for a server; `is_origin`: it is the one that was asked first.
+    /// The headers for a server. `is_origin`: it is the first server that was asked.
     pub(super) fn headers(&self, is_origin: bool) -> impl Iterator<Item = (&str, &str)> {
         let all = self.headers.iter().map(|(name, value)| (name.as_str(), value.as_str()));
         all.filter(move |(name, _)| is_origin || TRAVELLING.contains(name))
     }
 
-    /// Makes the request, follows where it is sent on to, and makes it again as long as that may help. An answer of any
-    /// status that does not pass is given back: see [`Response::ok`].
+    /// Sends the request, follows redirects, and retries as long as that may help. Returns a response with any status
+    /// that is not temporary: see [`Response::ok`].
     pub fn send(&self, observer: &dyn Observer) -> Result<Response> {
         self.client.send(self, observer)
     }
 
-    /// Does the same and reads the body of a success, if it has no more than so many bytes. What breaks off is asked for again.
-    /// The answer that is given back is without its body.
+    /// Also reads the body of a success, if it has at most `limit_bytes`. Retries if it breaks off. The returned
+    /// response has no body.
     pub fn read(&self, limit_bytes: u64, observer: &dyn Observer) -> Result<(Response, Vec<u8>)> {
         self.read_or(limit_bytes, observer, &Response::into_error)
     }
 
-    /// The same; `refusal` tells what an answer means that is no success.
+    /// The same, but `refusal` converts an unsuccessful response to an error.
     pub(crate) fn read_or(
         &self,
         limit_bytes: u64,

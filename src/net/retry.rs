@@ -1,26 +1,27 @@
-//! Asking again: when, and after how long.
+//! Retries: when, and after how long.
 
 use std::time::Duration;
 
-/// How often, and how long it waits between.
+/// How often to retry, and how long to wait between attempts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Retry {
-    /// So often after the first time.
+    /// Number of retries after the first attempt.
     pub(crate) times: u32,
-    /// Before the second time at most this, then twice as long each time.
+    /// The longest wait before the second attempt. It doubles each time.
     pub(crate) first_delay: Duration,
-    /// Never longer by itself.
+    /// The longest wait that this side chooses.
     pub(crate) longest_delay: Duration,
 }
 
-/// A server that wants to be left alone for longer is given up: whoever waits can be told so now.
+/// If a server asks for a longer pause, give up, so that the caller learns of it now.
 pub(super) const LONGEST_WISH: Duration = Duration::from_secs(300);
 
 impl Retry {
-    /// How long to wait after the `attempt`-th time (from 1). `wish` is what the server asks for; `random` is from 0 to 1.
-    /// `None`: give up.
+    /// How long to wait after the `attempt`-th attempt (from 1). `wish` is what the server asks for; `random` is
+    /// between 0 and 1. `None`: give up.
     ///
-    /// The whole delay is random ("full jitter"): many clients that were cut off at once do not come back at once.
+    /// The whole delay is random ("full jitter"), so that many clients that lost their connections together do not
+    /// return together.
     pub(crate) fn delay(&self, attempt: u32, wish: Option<Duration>, random: f64) -> Option<Duration> {
         if attempt > self.times {
             return None;
@@ -35,13 +36,13 @@ impl Retry {
     }
 }
 
-/// Whether the answer to the same request may be another one later.
+/// Whether the same request may get another response later.
 pub(super) fn is_passing(status: u16) -> bool {
     matches!(status, 408 | 425 | 429 | 500 | 502 | 503 | 504)
 }
 
-/// How long the server asks to be left alone: `Retry-After` in seconds, else what `RateLimit` says of the window that is used
-/// up, as `"api";r=0;t=55`.
+/// How long the server asks clients to wait: `Retry-After` in seconds, otherwise the reset time of an exhausted window
+/// in `RateLimit`, such as `"api";r=0;t=55`.
 pub(super) fn wish(retry_after: Option<&str>, rate_limit: Option<&str>) -> Option<Duration> {
     let seconds = |text: &str| text.trim().parse::<u32>().ok().map(|s| Duration::from_secs(s.into()));
     retry_after.and_then(seconds).or_else(|| {
@@ -55,7 +56,7 @@ pub(super) fn wish(retry_after: Option<&str>, rate_limit: Option<&str>) -> Optio
     })
 }
 
-/// A number from 0 to 1 that two processes seldom have in common.
+/// A number between 0 and 1 that two processes rarely share.
 pub(crate) fn random() -> f64 {
     use std::hash::{BuildHasher as _, RandomState};
     RandomState::new().hash_one(std::process::id()) as f64 / u64::MAX as f64

@@ -1,4 +1,4 @@
-//! One rule of the policy: `HOST[:PORT]`, `*.HOST`, either with `http://` or `https://` before it, an address, a net, or `hf`.
+//! One rule of the policy: `HOST[:PORT]`, `*.HOST`, either after `http://` or `https://`, an address, a net, or `hf`.
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
@@ -8,15 +8,15 @@ use url::{Host, Url};
 
 use super::address::{canonical, canonical_net, is_loopback_net};
 
-/// What a host is asked for.
+/// Why a host is contacted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Purpose {
-    /// What a reference names, and what its server says of it.
+    /// For what a reference names, and what its server says about it.
     Origin,
-    /// The bytes of a file, where the origin has sent us for them.
+    /// For the bytes of a file, after a redirect from the origin.
     Content,
-    /// A key that holds for a while, from a service of a cloud's.
+    /// For a temporary key, from a service of a cloud provider.
     Credentials,
 }
 
@@ -33,7 +33,7 @@ impl Purpose {
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Place {
     Name(String),
-    /// Every name that ends in a dot and this.
+    /// Every name that ends in a dot followed by this one.
     Below(String),
     Net(IpNet),
 }
@@ -43,7 +43,7 @@ pub(super) struct Rule {
     scheme: Option<&'static str>,
     place: Place,
     port: Option<u16>,
-    /// `None`: for all.
+    /// `None`: for any purpose.
     purpose: Option<Purpose>,
 }
 
@@ -57,7 +57,7 @@ const HF: [(&str, Option<Purpose>); 4] = [
 
 const FORM: &str = "write HOST, HOST:PORT, *.HOST, http://HOST, an address, a net such as 10.0.0.0/8, or hf";
 
-/// Reads a rule; `hf` is several.
+/// Parses a rule; `hf` stands for several.
 pub(super) fn parse(text: &str) -> Result<Vec<Rule>, String> {
     let text = text.trim();
     if text == "hf" {
@@ -87,7 +87,7 @@ fn parse_one(text: &str) -> Result<Rule, &'static str> {
     if rest.contains(['/', '?', '#', '@', '\\', '%']) || rest.contains(char::is_whitespace) {
         return Err("there is more in it than a host and a port");
     }
-    // The colons of an IPv6 address are in brackets here.
+    // The colons of an IPv6 address are inside brackets here.
     let (host, port) = match rest.rsplit_once(':') {
         Some((host, digits)) if !digits.ends_with(']') => match digits.parse::<u16>() {
             Ok(port @ 1..) if digits.bytes().all(|byte| byte.is_ascii_digit()) => (host, Some(port)),
@@ -113,7 +113,8 @@ fn parse_one(text: &str) -> Result<Rule, &'static str> {
     }
 }
 
-/// Whether a host is of what names are made of. A URL may have more in it, which a refusal would print for a shell.
+/// Whether a host has only characters that names consist of. A URL may contain others, which a refusal would print for
+/// a shell.
 pub(super) fn is_name(host: &str) -> bool {
     let name = plain(host);
     !name.is_empty()
@@ -121,12 +122,12 @@ pub(super) fn is_name(host: &str) -> bool {
         && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.'))
 }
 
-/// The host without the dot of the root, which means the same.
+/// The host without a trailing dot, which means the same.
 pub(super) fn plain(host: &str) -> &str {
     host.strip_suffix('.').unwrap_or(host)
 }
 
-/// A name that is this machine's own, by RFC 6761.
+/// Whether the name stands for this machine, by RFC 6761.
 pub(super) fn is_localhost(name: &str) -> bool {
     name == "localhost" || name.ends_with(".localhost")
 }
@@ -146,7 +147,7 @@ impl Rule {
         is_scheme && is_port && is_purpose && self.has(url)
     }
 
-    /// Whether the host of a URL is in it, whatever the scheme and, if it names none, the port.
+    /// Whether it names the host of a URL, under any scheme or port that the rule leaves open.
     pub(super) fn touches(&self, url: &Url) -> bool {
         let is_scheme = self.scheme.is_none_or(|own| own == url.scheme());
         let is_port = self.port.is_none() || self.port == url.port_or_known_default();
@@ -165,8 +166,8 @@ impl Rule {
         }
     }
 
-    /// Whether it names this address, which `host` leads to. A rule without a port is for all: the rule of the host has
-    /// its own.
+    /// Whether it names this address, which `host` resolves to. A rule without a port covers all ports: the rule of the
+    /// host has one of its own.
     pub(super) fn covers(&self, host: &str, address: SocketAddr) -> bool {
         let is_port = self.port.is_none_or(|port| port == address.port());
         let ip = canonical(address.ip());
@@ -187,7 +188,7 @@ impl Rule {
     }
 }
 
-/// As [`parse`] reads it.
+/// In the form that [`parse`] reads.
 impl fmt::Display for Rule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(scheme) = self.scheme {

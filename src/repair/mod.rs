@@ -1,7 +1,7 @@
-//! `repair`: damaged content made whole from a good source, and shown again.
+//! `repair`: restores damaged content from a good source, and shows it again.
 //!
-//! Every blob of the entry is checked in full. What is lost is put together from good parts (`blob/assemble.rs`) and committed
-//! as any blob is; then the entry, and every other one that needed the same bytes, is shown again by [`show_again()`].
+//! Checks every blob of the entry in full. A lost blob is assembled from good parts (`blob/assemble.rs`) and committed
+//! like any other blob. Then [`show_again()`] shows the entry, and every other entry that needed the same bytes.
 
 mod origin;
 mod show_again;
@@ -31,17 +31,17 @@ pub(crate) use show_again::{Again, show_again};
 
 use origin::RemoteOrigin;
 
-/// How content is repaired.
+/// How to repair content.
 #[derive(Clone, Default)]
 #[non_exhaustive]
 pub struct RepairOptions {
-    /// Sources to read good bytes from, in order of preference. After these, repair tries the store's own copies and what the
-    /// entry was staged from: a path, or a server, if the handle has sources that may ask it
+    /// Sources to read good bytes from, in order of preference. After these, repair tries the store's own copies and
+    /// the place that the entry was staged from: a path, or a server if the handle has sources that may contact it
     /// ([`with_sources`](crate::FsCatalog::with_sources)).
     pub from: Vec<Arc<dyn RepairSource>>,
-    /// Gives the work up when it is used. What was repaired by then stays repaired.
+    /// Cancels the work. Content that is already repaired stays repaired.
     pub cancel: Option<Cancel>,
-    /// Told of the progress.
+    /// Receives progress events.
     pub observer: Option<Arc<dyn Observer>>,
 }
 
@@ -79,31 +79,31 @@ impl fmt::Debug for RepairOptions {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct RepairReport {
-    /// The entry.
+    /// The entry's id.
     pub id: String,
-    /// How many of its files, and of the documents that it needs, were damaged or missing, and are whole again.
+    /// How many damaged or missing files, including the documents that the entry needs, are intact again.
     #[serde(rename = "repaired_files")]
     pub files: u64,
-    /// Bytes that were replaced: whole groups of 1 MiB, or whole files where nothing tells their parts apart.
+    /// Bytes that were replaced: groups of 1 MiB, or whole files if their parts could not be checked separately.
     pub repaired_bytes: u64,
     /// Bytes that were read from the sources.
     pub source_bytes: u64,
-    /// Every entry whose path was made anew, or whose mark was taken away; this one among them, if it was.
+    /// The ids of all entries whose path was rebuilt or whose damage mark was cleared, including this one.
     pub shown: Vec<String>,
-    /// Other files that stood at places below `views/`, and are in `quarantine/` now.
+    /// Number of other files that stood below `views/` in the way, and are now in `quarantine/`.
     #[serde(rename = "quarantined_files")]
     pub quarantined: u64,
-    /// Paths of the user's own that hold other files than the entry's. They were left alone, and the entry has a view of
-    /// its own instead.
+    /// Paths outside `views/` that hold other files than the entry's. They were left alone, and the entry has a view
+    /// below `views/` instead.
     #[serde(serialize_with = "all_lossy")]
     #[cfg_attr(feature = "schema", schemars(with = "Vec<String>"))]
     pub occupied: Vec<PathBuf>,
 }
 
-/// From this size on a source is looked at twice before it is read for a document.
+/// A source of at least this size is checked more closely before it is read for a document.
 const LARGE_BYTES: u64 = 64 << 20;
 
-/// Checks the content of an entry in full, repairs what is damaged or missing, and makes its path anew.
+/// Checks the content of an entry in full, repairs what is damaged or missing, and rebuilds its path.
 pub(crate) fn repair(
     store: &Store,
     from: Option<&Arc<dyn Resolver>>,
@@ -138,7 +138,7 @@ impl Repair<'_> {
     fn run(mut self, digest: Digest) -> Result<RepairReport> {
         let (store, record) = (self.store, self.record);
         if record.kind == ArtifactKind::Tree {
-            // It says what else there is.
+            // The manifest says which other files there are.
             self.repair_blobs(&[Part::of_unknown_size(digest, false)])?;
         }
         let files = store.files_of(record.kind, digest, record.size_bytes)?;
@@ -150,18 +150,18 @@ impl Repair<'_> {
             if other.damaged_ms.is_none() || other.entry.id == record.entry.id {
                 continue;
             }
-            // What is at fault with another entry is no failure of this one.
+            // A problem with another entry does not fail this repair.
             if let Err(error) = self.show_other(other, &repaired) {
                 tracing::warn!(id = %other.entry.id, %error, "an entry that needs the same bytes is not shown again");
             }
         }
-        // Last: the model can be used without them.
+        // Documents come last: the model can be used without them.
         let documents: Vec<Part> = record.needs.iter().map(|needed| Part::of_unknown_size(*needed, true)).collect();
         self.repair_blobs(&documents)?;
         Ok(self.report)
     }
 
-    /// Shows another entry again, if what was repaired has made it whole.
+    /// Shows another entry again if the repair has made it complete.
     fn show_other(&mut self, other: &Record, repaired: &BTreeSet<Digest>) -> Result<()> {
         let blobs = self.store.content_of(other)?;
         if blobs.iter().any(|digest| repaired.contains(digest))
@@ -185,7 +185,7 @@ impl Repair<'_> {
         self.options.cancel.as_ref().map_or(Ok(()), |cancel| cancel.check(what))
     }
 
-    /// Checks these blobs, and makes those whole that are not.
+    /// Checks these blobs, and repairs the damaged ones.
     fn repair_blobs(&mut self, parts: &[Part]) -> Result<()> {
         let store = self.store;
         let by_digest: BTreeMap<Digest, &Part> = parts.iter().map(|part| (part.digest, part)).collect();
@@ -206,7 +206,7 @@ impl Repair<'_> {
             }
             lost.insert(subject.digest);
         }
-        self.check_cancelled()?; // what was not checked is not known to be good
+        self.check_cancelled()?; // a blob that was not checked is not known to be good
         if lost.is_empty() {
             return Ok(());
         }
@@ -232,8 +232,8 @@ impl Repair<'_> {
         Ok(())
     }
 
-    /// Makes room for all that is lost, before any of it is written: for a part of it nobody is evicted. What has no size here,
-    /// a manifest or a document, is small.
+    /// Makes room for everything that is lost before any of it is written: evicting for only a part would be pointless.
+    /// Manifests and documents have no known size here, and are small.
     fn make_room<'d>(
         &self,
         lost: impl Iterator<Item = (&'d Digest, u64)>,
@@ -242,7 +242,7 @@ impl Repair<'_> {
     ) -> Result<()> {
         let mut wanted = Wanted { repaired: Some(&self.record.entry.id), ..Wanted::default() };
         for (digest, size_bytes) in lost {
-            // What is good of the remains is shared where that is possible, and nobody is evicted for it.
+            // The good parts of the remains are shared if possible, so nothing is evicted for them.
             let is_shared = remains.contains_key(digest) && session.can_reflink();
             wanted.add(size_bytes, if is_shared { 0 } else { size_bytes });
         }
@@ -253,8 +253,8 @@ impl Repair<'_> {
         if room.fits(&wanted)? { Ok(()) } else { room.make(&wanted) }
     }
 
-    /// What the store still has of these blobs: in quarantine, and where entries show them, since a view that is a copy may be
-    /// good.
+    /// Returns what the store still has of these blobs: files in quarantine, and files shown by entries, since a view
+    /// that is a copy may be good.
     fn remains_of(&self, lost: &BTreeSet<Digest>) -> Result<Remains> {
         let store = self.store;
         let mut places = Remains::new();
@@ -266,10 +266,10 @@ impl Repair<'_> {
         }
         for record in store.index.readable().iter().flat_map(|shard| shard.all()) {
             let Some(digest) = record.entry.digest else { continue };
-            // A tree whose manifest is lost itself names nothing.
+            // If its manifest is lost, a tree names no files.
             let Ok(files) = store.files_of(record.kind, digest, record.size_bytes) else { continue };
             for (file, path) in shown_files(record, &files, store.relative(&record.entry.local_path)) {
-                // One that cannot be looked at is of no use.
+                // A file that cannot be inspected is of no use.
                 if lost.contains(&file.digest) && matches!(store.root.meta(&path), Ok(Some(_))) {
                     places.entry(file.digest).or_default().push(path);
                 }
@@ -284,17 +284,19 @@ impl Repair<'_> {
             sources.extend(source.open(&part.digest, &part.path)?);
         }
         if part.is_needed {
-            // The model itself: a large one is not copied to see that it is no document.
+            // A source of the model's own size is the model itself: a large one is not copied only to find that it is
+            // not the document.
             let is_model = |source: &dyn ReadAt| source.size_bytes() == self.record.size_bytes;
             sources.retain(|source| source.size_bytes() < LARGE_BYTES || !is_model(&**source));
             return Ok(sources);
         }
-        // It may be gone, or something else by now.
+        // The file may be gone or different by now.
         let recorded = self.record.source.as_ref().and_then(|source| source.reference.strip_prefix("file:"));
         if let Some(path) = recorded {
             sources.extend(LocalSource::new(path).open(&part.digest, &part.path).ok().flatten());
         }
-        // Last: nobody is asked for what is here. What has no size is of no server: a manifest is the store's own.
+        // The server comes last: it is not asked for bytes that are available locally. It has no manifest: that is the
+        // store's own.
         if let (Some(origin), Some(size_bytes)) = (&self.origin, part.size_bytes) {
             sources.push(Box::new(origin.file(&part.path, size_bytes)));
         }
@@ -302,17 +304,17 @@ impl Repair<'_> {
     }
 }
 
-/// Files that may have good bytes of a lost blob, the better ones first.
+/// Files that may have good bytes of a lost blob, better ones first.
 type Remains = BTreeMap<Digest, Vec<PathBuf>>;
 
 /// A blob that an entry needs.
 struct Part {
     digest: Digest,
-    /// In the tree.
+    /// Path in the tree.
     path: String,
-    /// `None`: nothing says how long it is.
+    /// `None`: its size is not recorded.
     size_bytes: Option<u64>,
-    /// Beside the content.
+    /// Whether it is a needed document and not part of the content.
     is_needed: bool,
 }
 

@@ -1,4 +1,4 @@
-//! The server that an entry was fetched from, as a source of what is damaged: only the bad parts are asked for.
+//! The server that an entry was fetched from, as a source for repairs: only the damaged parts are requested.
 
 use std::io;
 use std::sync::{Arc, OnceLock};
@@ -11,8 +11,8 @@ use crate::model_ref::ModelRef;
 use crate::observer::{Event, Observer};
 use crate::read_at::ReadAt;
 
-/// What the entry's reference means, in the version that it was pinned to. The server is asked at the first read that no
-/// better source has had.
+/// The files that the entry's reference names in its pinned version. The server is asked at the first read that no
+/// better source could satisfy.
 pub(super) struct RemoteOrigin(Arc<Question>);
 
 struct Question {
@@ -23,7 +23,7 @@ struct Question {
 }
 
 impl RemoteOrigin {
-    /// `None`: it was not fetched, or by nobody that this handle has.
+    /// `None`: the entry was not fetched, or this handle has no source for it.
     pub(super) fn of(
         record: &Record,
         sources: Option<&Arc<dyn Resolver>>,
@@ -41,7 +41,7 @@ impl RemoteOrigin {
         Some(RemoteOrigin(Arc::new(Question { sources, reference, asking, files })))
     }
 
-    /// The file that is at this place in its tree.
+    /// The file at this path in the tree.
     pub(super) fn file(&self, path: &str, size_bytes: u64) -> RemoteFile {
         RemoteFile { origin: self.0.clone(), path: path.to_owned(), size_bytes }
     }
@@ -51,7 +51,7 @@ impl Question {
     fn files(&self) -> &[RemoteContent] {
         self.files.get_or_init(|| {
             self.ask().unwrap_or_else(|error| {
-                // There may be another source.
+                // Another source may still have the bytes.
                 let (what, why) = (self.reference.shown(), error.to_string());
                 self.asking.observer.on(&Event::NotAsked { what: &what, why: &why });
                 Vec::new()
@@ -65,7 +65,7 @@ impl Question {
     }
 }
 
-/// A file of the server, of which nothing is known before it is read but how large it has to be.
+/// A file on the server. Before it is read, only its expected size is known.
 pub(super) struct RemoteFile {
     origin: Arc<Question>,
     path: String,

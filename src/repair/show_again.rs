@@ -1,4 +1,4 @@
-//! Making the view of an entry anew, of blobs that are good: for `repair`, and for `doctor --repair`.
+//! Rebuilds the view of an entry from good blobs, for `repair` and `doctor --repair`.
 
 use std::path::{Path, PathBuf};
 
@@ -12,27 +12,27 @@ use crate::layout;
 use crate::store::{self, Store, Unit};
 use crate::view::{Exhibit, Occupied, View};
 
-/// For whom a view is made anew.
+/// For whom a view is rebuilt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Again {
-    /// All blobs were just read or repaired: the entry is whole again, and its mark goes.
+    /// All blobs were just checked or repaired: the entry is whole again, and its damage mark is cleared.
     ByRepair,
-    /// Only the view is at fault. An entry that is marked, or has changed since it was looked at, is left alone.
+    /// Only the view is wrong. An entry that is marked, or has changed since it was inspected, is left alone.
     ByDoctor,
 }
 
-/// What it came to.
+/// The outcome.
 #[derive(Debug, Default)]
 pub(crate) struct Outcome {
-    /// A name was made or replaced, or the entry has another path now.
+    /// Whether a name was made or replaced, or the entry now has another path.
     pub(crate) changed: bool,
-    /// Other files that went to `quarantine/`.
+    /// Number of other files that were moved to `quarantine/`.
     pub(crate) quarantined: u64,
-    /// The path of the user's own that holds another file. It was left alone, and the entry has a view of its own.
+    /// A path outside `views/` that holds another file. It was left alone, and the entry has a view below `views/`.
     pub(crate) occupied: Option<PathBuf>,
 }
 
-/// Shows the files of a record at its path. At a place of the user's own that holds something else, nothing is moved or
+/// Shows the files of a record at its path. If a path outside `views/` holds something else, nothing is moved or
 /// replaced: the entry gets a view below `views/`.
 pub(crate) fn show_again(store: &Store, record: &Record, again: &Again) -> Result<Outcome> {
     let at = store.relative(&record.entry.local_path);
@@ -61,7 +61,7 @@ fn show_at(store: &Store, record: &Record, at: &Path, again: &Again) -> Result<O
     let session = Session::begin(&store.root)?;
     let is_due = || is_as_looked_at(store, record, again);
     let edit = |view: Option<&View>, old: Option<StoredRecord>| {
-        // It may have been given other content since it was read.
+        // It may have received other content since it was read.
         let same = old.zip(view).filter(|(old, _)| old.digest == record.entry.digest);
         let Some((mut now, view)) = same else { return Ok(Change::Keep) };
         let before = now.clone();
@@ -94,8 +94,8 @@ fn show_at(store: &Store, record: &Record, at: &Path, again: &Again) -> Result<O
     Ok(outcome)
 }
 
-/// Asked under the store lock: whether the entry still has the content that was looked at. For doctor, also whether it is
-/// not marked, with all blobs good: between the check and the lock, somebody may have taken one.
+/// Checks under the store lock whether the entry still has the inspected content. For `doctor`, it must also be
+/// unmarked with all blobs good: another process may have removed one before the lock was taken.
 fn is_as_looked_at(store: &Store, record: &Record, again: &Again) -> Result<bool> {
     let Some(now) = store.record(&record.entry.id)? else { return Ok(false) };
     Ok(match again {
@@ -115,8 +115,8 @@ mod tests {
     use crate::model_ref::ModelRef;
     use crate::{Durability, FsCatalog, StageOptions};
 
-    // Red when `show_at` does not ask under the lock whether the entry is still the one that was looked at: its path then
-    // comes back without a record, of a blob that happens to be there.
+    // Red when `show_at` does not check under the lock that the entry is still the inspected one: its path then
+    // reappears without a record, from a blob that happens to be there.
     #[test]
     fn an_entry_that_is_gone_by_then_is_not_shown() {
         let dir = tempfile::tempdir().unwrap();
@@ -131,7 +131,7 @@ mod tests {
         catalog.remove("m").unwrap().unwrap();
         let shown = show_again(catalog.store(), &record, &Again::ByDoctor).unwrap();
         assert!(!shown.changed && !record.entry.local_path.exists(), "{shown:?}");
-        // It is when the entry is there.
+        // It is shown when the entry is there.
         let record = catalog.record("same").unwrap().unwrap();
         std::fs::remove_file(&record.entry.local_path).unwrap();
         assert!(show_again(catalog.store(), &record, &Again::ByDoctor).unwrap().changed);

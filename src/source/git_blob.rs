@@ -1,4 +1,5 @@
-//! A small file of a git repository. Its hash is one over all of it, so nothing of it is given out before all of it was checked.
+//! A small file of a git repository. Its hash covers the whole file, so no byte is returned before the whole file was
+//! checked.
 
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -11,14 +12,15 @@ use crate::net::{Client, shown_text};
 use crate::observer::Observer;
 use crate::read_at::ReadAt;
 
-/// A larger file is held in memory by nobody: the Hub has it in LFS, under its SHA-256.
+/// The limit for files that are held in memory. The Hub stores larger ones in LFS, with their SHA-256.
 const LIMIT_BYTES: u64 = 64 << 20;
 
-/// After wrong bytes, once more: what was wrong may have been a proxy or a cache on the way.
+/// After wrong bytes, fetch once more: a proxy or a cache on the way may have caused them.
 const TIMES: u32 = 2;
 
-/// A file whose source names its git blob SHA-1. The first read fetches and checks all of it, and the others are from memory,
-/// until as many bytes were read as it has: what is brought in once is not held for as long as a whole repository takes.
+/// A file whose source names its git blob SHA-1. The first read fetches and checks the whole file. Later reads come
+/// from memory until as many bytes were read as the file has; then its memory is freed, so that a whole repository need
+/// not fit.
 pub struct GitBlobReader {
     inner: RemoteReader,
     url: String,
@@ -29,7 +31,7 @@ pub struct GitBlobReader {
 #[derive(Default)]
 struct Checked {
     bytes: Vec<u8>,
-    /// So many are still to be read. 0: nothing is held.
+    /// How many bytes are still to be read. 0: nothing is held.
     left_bytes: usize,
 }
 
@@ -40,7 +42,7 @@ impl std::fmt::Debug for GitBlobReader {
 }
 
 impl GitBlobReader {
-    /// Reads a file of `source`, of which [`Expected::GitBlobSha1`] is expected. An error if it is larger than 64 MiB.
+    /// Creates a reader for a file of `source` with [`Expected::GitBlobSha1`]. Fails if the file is larger than 64 MiB.
     pub fn new(source: Arc<dyn Source>, file: RemoteFile, client: Client, observer: Arc<dyn Observer>) -> Result<Self> {
         let url = shown_text(&file.url);
         let fail = |source| Err(Error::Net { url: url.clone(), source });
@@ -54,7 +56,7 @@ impl GitBlobReader {
         Ok(GitBlobReader { inner, url, expected, checked: Mutex::default() })
     }
 
-    /// Fetches all of it, and checks it.
+    /// Fetches the whole file, and checks it.
     fn fetch(&self) -> io::Result<Vec<u8>> {
         let mut bytes = vec![0; usize::try_from(self.inner.size_bytes()).map_err(io::Error::other)?];
         let mut found = [0; 20];
@@ -81,7 +83,7 @@ impl ReadAt for GitBlobReader {
     }
 
     fn read_exact_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
-        // Held meanwhile: whoever else reads waits for the same bytes.
+        // Hold the lock during the fetch: other readers wait for the same bytes.
         let mut checked = self.checked.lock().unwrap_or_else(PoisonError::into_inner);
         if checked.left_bytes == 0 {
             let bytes = self.fetch()?;
@@ -98,7 +100,7 @@ impl ReadAt for GitBlobReader {
     }
 }
 
-/// As `git hash-object` has it.
+/// Computes the hash like `git hash-object`.
 fn git_blob_sha1(bytes: &[u8]) -> [u8; 20] {
     let mut hasher = Sha1::new();
     hasher.update(format!("blob {}\0", bytes.len()));

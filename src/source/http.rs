@@ -1,6 +1,7 @@
 //! A file on a web server.
 //!
-//! A `HEAD` may lie or be refused, so nothing is believed but what the first part says: it has the size and the validator.
+//! A `HEAD` response may be wrong or refused, so only the first part of the file counts: its response has the size and
+//! the validator.
 
 use std::borrow::Cow;
 use std::ops::Range;
@@ -14,12 +15,12 @@ use crate::error::{Error, NetError, Result};
 use crate::model_ref::ModelRef;
 use crate::net::{Validator, shown};
 
-/// Files on web servers: `https://host/path`, and `http://` where the policy allows it.
+/// Files on web servers: `https://host/path`, and `http://` if the policy allows it.
 #[derive(Debug, Default)]
 pub struct HttpSource(());
 
 impl HttpSource {
-    /// One for all of them.
+    /// Creates one source for all web servers.
     #[must_use]
     pub fn new() -> Self {
         HttpSource::default()
@@ -27,7 +28,8 @@ impl HttpSource {
 }
 
 impl Source for HttpSource {
-    /// Asks for the first byte. What is pinned is the file's validator, if the server gives one; with its size, if that is a date.
+    /// Requests the first byte. Pins the file's validator if the server provides one, combined with the size if it is a
+    /// date.
     fn resolve(&self, reference: &ModelRef, cx: &Cx<'_>) -> Result<Listing> {
         let url = match reference {
             ModelRef::Url { url } if matches!(reference.scheme(), "http" | "https") => url,
@@ -53,12 +55,12 @@ impl Source for HttpSource {
         let validator = response.validator();
         let pinned = validator.as_ref().map(|validator| match validator {
             Validator::Etag(tag) => tag.clone(),
-            // Two versions may be of one second, or the date be that of another file that was put in its place.
+            // Two versions may be from the same second, or the date may be that of another file put in its place.
             Validator::LastModified(date) => format!("{size_bytes} {date}"),
         });
         let name = name_of(url);
         let mut file = RemoteFile::new(name.clone(), url).with_size(size_bytes).with_validator(validator);
-        // Without a validator, nothing tells whether two parts are of one version: then it is one stream.
+        // Without a validator, nothing shows whether two parts belong to the same version, so read it as one stream.
         file.has_ranges = response.status() != 200 && file.validator.is_some();
         Ok(Listing::new(name, ArtifactKind::File, vec![file]).with_pinned(pinned, false))
     }
@@ -68,7 +70,7 @@ impl Source for HttpSource {
     }
 }
 
-/// The last part of the path that can be the name of a file, else the name of the host.
+/// The last path component that can be a file name, otherwise the name of the host.
 fn name_of(url: &str) -> String {
     let Ok(url) = Url::parse(url) else { return "file".into() };
     let last = url.path_segments().and_then(|mut parts| parts.rfind(|part| !part.is_empty()));
@@ -82,7 +84,7 @@ fn name_of(url: &str) -> String {
     decoded.unwrap_or_else(|| url.host_str().unwrap_or("file").to_owned())
 }
 
-/// As it is, if what it would be is no text.
+/// Leaves the text unchanged if the decoded bytes are not UTF-8.
 fn percent_decoded(text: &str) -> String {
     percent_decode_str(text).decode_utf8().map_or_else(|_| text.to_owned(), Cow::into_owned)
 }

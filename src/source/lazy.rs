@@ -1,4 +1,4 @@
-//! Options that are read when they are first needed: what is wrong with them fails nothing that needs none.
+//! Options that are read when they are first needed, so that an error in them affects only what needs them.
 
 use std::fmt;
 use std::sync::LazyLock;
@@ -19,7 +19,7 @@ impl<T> Lazy<T> {
     }
 }
 
-/// Without the options, which it does not read.
+/// Does not print the options, so that it need not read them.
 impl<T> fmt::Debug for Lazy<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Lazy(…)")

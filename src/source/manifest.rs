@@ -1,4 +1,4 @@
-//! What a manifest has: the files of a model, with the names that they carry, or that their types mean.
+//! The content of a manifest: the files of a model, named explicitly or by their media types.
 
 use std::collections::BTreeMap;
 
@@ -11,27 +11,28 @@ use crate::excerpt::excerpt;
 use crate::source::selection::Selection;
 use crate::source::{Expected, RemoteFile, paths};
 
-/// The type of a list of manifests.
+/// The media type of a list of manifests.
 pub(super) const OCI_INDEX: &str = "application/vnd.oci.image.index.v1+json";
 
-/// The type of a manifest that is pushed.
+/// The media type of a pushed manifest.
 pub(super) const OCI_MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 
-/// Registries take no manifest of more than 4 MiB; of a tree of a hundred thousand files, this is enough.
+/// Registries accept manifests of up to 4 MiB. This limit is enough for a tree of a hundred thousand files.
 pub(super) const MAX_BYTES: u64 = 64 << 20;
 
-/// What is asked for.
+/// The media types to request.
 #[cfg(feature = "oci")]
 pub(super) const MEDIA_TYPES: &str = "application/vnd.oci.image.manifest.v1+json, application/vnd.oci.image.index.v1+json, \
     application/vnd.docker.distribution.manifest.v2+json, application/vnd.docker.distribution.manifest.list.v2+json";
 
-/// Where a file is in its tree: by the CNCF model specification, and by the OCI image specification.
+/// Annotations with the path of a file in its tree: of the CNCF model specification, and of the OCI image
+/// specification.
 const NAMES: [&str; 2] = ["org.cncf.model.filepath", "org.opencontainers.image.title"];
 
-/// What ORAS marks a packed folder by.
+/// The annotation by which ORAS marks a packed folder.
 const UNPACK: &str = "io.deis.oras.content.unpack";
 
-/// What layers without a name are: those of Ollama, and of Docker Model Runner.
+/// The file names of unnamed layers, by media type: those of Ollama and of Docker Model Runner.
 const TYPES: [(&str, &str); 14] = [
     ("application/vnd.ollama.image.model", "model.gguf"),
     ("application/vnd.ollama.image.projector", "projector.gguf"),
@@ -49,7 +50,7 @@ const TYPES: [(&str, &str); 14] = [
     ("application/vnd.docker.ai.chat.template.file", "template.jinja"),
 ];
 
-/// More than any model has.
+/// More layers than any model has.
 const MAX_LAYERS: usize = 100_000;
 
 #[derive(Deserialize)]
@@ -58,7 +59,7 @@ struct Manifest {
     schema_version: u32,
     #[serde(default)]
     layers: Vec<Layer>,
-    /// An index has these, and no layers.
+    /// An index has manifests instead of layers.
     #[serde(default)]
     manifests: Vec<Layer>,
 }
@@ -84,7 +85,7 @@ struct Platform {
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Content {
     Files(ArtifactKind, Vec<LayerFile>),
-    /// A list that has this one alone.
+    /// A list that contains only this manifest.
     Manifest(Digest),
 }
 
@@ -95,8 +96,9 @@ pub(super) struct LayerFile {
     pub(super) size_bytes: u64,
 }
 
-/// The model that a manifest names, or the one of a list's that is a model: what it is, what it is called, and its files. `first` is the
-/// manifest with its digest, and `next` gives another one; `url` is where a file is. `label` is what a tree is called.
+/// Returns the model that a manifest names, or the only model in a list of manifests: its kind, its name and its files.
+/// `first` is the manifest with its digest, `next` fetches another manifest, `url` is where a file is, and `label` is
+/// the name of a tree.
 pub(super) fn model(
     (digest, bytes): (Digest, &[u8]),
     label: &str,
@@ -124,7 +126,7 @@ pub(super) fn model(
     Ok((kind, name, files.into_iter().map(file).collect::<Result<_>>()?))
 }
 
-/// Reads a manifest or a list of them. The error says why it is no model that can be fetched.
+/// Parses a manifest or a list of manifests. The error says why it is not a model that can be fetched.
 pub(super) fn read(bytes: &[u8], selection: &Selection) -> Result<Content, String> {
     let manifest: Manifest = serde_json::from_slice(bytes).map_err(|e| format!("it is no manifest: {e}"))?;
     if manifest.schema_version != 2 {
@@ -136,7 +138,7 @@ pub(super) fn read(bytes: &[u8], selection: &Selection) -> Result<Content, Strin
     if manifest.layers.len() > MAX_LAYERS {
         return Err(format!("it has more than {MAX_LAYERS} layers"));
     }
-    // What is one file by itself; more of them are a tree, however many are selected.
+    // A single layer is a file. Several layers are a tree, no matter how many are selected.
     let kind = if manifest.layers.len() == 1 { ArtifactKind::File } else { ArtifactKind::Tree };
     let mut files = Vec::with_capacity(manifest.layers.len());
     let mut unnamed: BTreeMap<&str, u32> = BTreeMap::new();
@@ -153,7 +155,7 @@ pub(super) fn read(bytes: &[u8], selection: &Selection) -> Result<Content, Strin
     Ok(Content::Files(kind, files))
 }
 
-/// Signatures and the like have no operating system, or an unknown one, in the lists of Docker's tools.
+/// In lists by Docker's tools, signatures and the like have no operating system or an unknown one.
 fn only_one(manifests: &[Layer]) -> Result<Content, String> {
     let is_known = |manifest: &&Layer| manifest.platform.as_ref().is_none_or(|platform| platform.os != "unknown");
     let mut known = manifests.iter().filter(is_known);
@@ -191,8 +193,8 @@ fn path_of(layer: &Layer, unnamed: &mut BTreeMap<&'static str, u32>) -> Result<S
     }
 }
 
-/// What has to be unpacked. ORAS gives this type, that of an archive, to every file by itself, with its name; a folder that it has
-/// packed is marked.
+/// Whether the layer has to be unpacked. ORAS gives this archive type to every single file, together with its name, and
+/// marks folders that it has packed.
 fn is_archive(layer: &Layer) -> bool {
     let kind = layer.media_type.split(';').next().unwrap_or_default().trim_end();
     let is_packed = layer.annotations.get(UNPACK).is_some_and(|unpack| unpack == "true");
@@ -240,14 +242,14 @@ mod tests {
         );
     }
 
-    // Red when each file that ORAS has pushed is taken for an archive.
+    // Red when every file pushed by ORAS is taken for an archive.
     #[test]
     fn a_file_of_oras() {
         let kind = "application/vnd.oci.image.layer.v1.tar";
         assert_eq!(paths(&[layer(kind, json!({"org.opencontainers.image.title": "a"}))]), ["a"]);
     }
 
-    // Red when a tree of one file that is left is taken for a file.
+    // Red when a tree with one selected file is taken for a file.
     #[test]
     fn one_layer_is_a_file() {
         assert!(matches!(read_layers(&[named("a")]), Ok(Content::Files(ArtifactKind::File, _))));

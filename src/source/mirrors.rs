@@ -1,9 +1,9 @@
-//! Mirrors: other servers that have what a server has, each under the same path. Only what has a digest comes from one, by which
-//! any server is as good as the one that named it.
+//! Mirrors: servers that have the same files as another server, under the same paths. Only files with a known digest
+//! are fetched from them, because the digest makes all servers equally trustworthy.
 //!
-//! A mirror that gives nothing that can be used is left, and the next one is asked, and in the end the server itself. One that
-//! has not this file, or another one in its place, is asked for the next file. One that does not answer is left alone for a
-//! while by everybody, so that many files do not wait for it many times.
+//! If a mirror provides nothing usable, the next one is asked, and finally the server itself. A mirror that lacks a
+//! file, or has a different one in its place, is asked again for the next file. A mirror that does not respond is not
+//! asked for a while by any reader, so that many files do not wait for it many times.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -19,24 +19,24 @@ use crate::excerpt::excerpt;
 use crate::net::{Client, ClientOptions, is_host, shown};
 use crate::observer::{Event, Observer};
 
-/// How long one may take to be connected to.
+/// How long connecting to a mirror may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// How long one may say nothing, and over how long its rate has to be the least that a server may have.
+/// How long a mirror may send nothing, and the window over which its minimum rate is measured.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// One that does not answer is left alone for so long.
+/// How long a mirror that does not respond is not asked again.
 const LEFT_FOR: Duration = Duration::from_secs(60);
 
-/// One that the policy does not allow; a policy does not change.
+/// The same for a mirror that the policy does not allow, because a policy does not change.
 const REFUSED_FOR: Duration = Duration::from_secs(24 * 3600);
 
 /// The mirrors of all servers that have some.
 #[derive(Clone, Default)]
 pub(super) struct Mirrors {
-    /// Waits for nobody for long: what it asks for can be had elsewhere.
+    /// A client with short timeouts: everything that it requests is available elsewhere.
     client: Option<Client>,
-    /// By host and port, as URLs have them.
+    /// By host and port, as URLs write them.
     by_server: BTreeMap<String, Arc<[Mirror]>>,
 }
 
@@ -56,7 +56,7 @@ impl Mirror {
         self.left_until.lock().unwrap_or_else(PoisonError::into_inner).is_some_and(|until| now < until)
     }
 
-    /// `false`: it was left already.
+    /// Returns `false` if the mirror was already left.
     fn leave(&self, now: Instant, time: Duration) -> bool {
         let before = self.left_until.lock().unwrap_or_else(PoisonError::into_inner).replace(now + time);
         before.is_none_or(|until| until <= now)
@@ -73,7 +73,7 @@ impl Mirror {
 }
 
 impl Mirrors {
-    /// Adds those of a host, which is written as people write it. `client` is the one that asks the host itself.
+    /// Adds the mirrors of a host, which is written as in references. `client` is the one for the host itself.
     pub(super) fn add<S: AsRef<str>>(
         &mut self,
         client: &Client,
@@ -93,9 +93,11 @@ impl Mirrors {
         Ok(())
     }
 
-    /// Those that may have what is at a URL; `registry`: it is of a registry of this name. `None`: there are none.
+    /// Returns the mirrors that may have the content of a URL, or `None` if there are none. `registry` is set for a URL
+    /// of a registry with this name.
     ///
-    /// What a query asks for may be there by its word alone, and the word may be a secret between the server and the user.
+    /// A URL with a query has no mirrors: the query may be all that grants access, and may be a secret between server
+    /// and user.
     pub(super) fn of(&self, url: &Url, registry: Option<&str>, cancel: &Cancel) -> Option<Chosen> {
         let server = url.as_str().split('/').nth(2)?;
         let mirrors = self.by_server.get(server).filter(|_| url.query().is_none())?;
@@ -112,26 +114,26 @@ impl Mirrors {
 pub(super) struct Chosen {
     client: Client,
     mirrors: Arc<[Mirror]>,
-    /// Where the file is at each.
+    /// The URL of the file at each mirror.
     urls: Vec<Url>,
     headers: Vec<(&'static str, String)>,
-    /// Those that are no use for this file.
+    /// Which mirrors are no use for this file.
     left: Vec<AtomicBool>,
-    /// Those that have given something of it.
+    /// Which mirrors have provided something of it.
     asked: Vec<AtomicBool>,
 }
 
-/// One mirror that is asked.
+/// A mirror that is being asked.
 pub(super) struct Asked<'a> {
     pub(super) client: &'a Client,
     pub(super) url: &'a Url,
     pub(super) headers: &'a [(&'static str, String)],
-    /// Which one.
+    /// Its index.
     pub(super) number: usize,
 }
 
 impl Chosen {
-    /// What the first one gives that is of use. `None`: none is. An error only if the work was cancelled.
+    /// Returns the first usable result of a mirror, or `None` if there is none. Fails only if the work was cancelled.
     pub(super) fn ask<T>(
         &self,
         observer: &dyn Observer,
@@ -154,7 +156,7 @@ impl Chosen {
         Ok(None)
     }
 
-    /// Leaves one for what came of it.
+    /// Stops asking a mirror because of this error.
     pub(super) fn leave(&self, number: usize, error: Error, observer: &dyn Observer) -> Result<()> {
         if error.is_cancelled() {
             return Err(error);
@@ -174,13 +176,14 @@ impl Chosen {
         Ok(())
     }
 
-    /// Leaves those that have given something, for this file: a part of it was wrong.
+    /// Stops asking, for this file, the mirrors that provided bytes: a part of them was wrong.
     pub(super) fn leave_asked(&self) {
         let asked = self.left.iter().zip(&self.asked).filter(|(_, asked)| asked.load(Ordering::Relaxed));
         asked.for_each(|(left, _)| set(Some(left)));
     }
 
-    /// Leaves all, for this file: the whole was wrong, and what another one has may be of the same origin.
+    /// Stops asking all mirrors for this file: the whole was wrong, and another mirror may have it from the same
+    /// origin.
     pub(super) fn leave_all(&self) {
         self.left.iter().for_each(|left| set(Some(left)));
     }
@@ -190,14 +193,14 @@ fn set(flag: Option<&AtomicBool>) {
     flag.into_iter().for_each(|flag| flag.store(true, Ordering::Relaxed));
 }
 
-/// The server that answers for a host.
+/// The server that handles a host.
 fn server_of(host: &str) -> &str {
     #[cfg(feature = "oci")]
     let host = super::oci::server_of(host);
     host
 }
 
-/// Reads the mirrors of a host.
+/// Parses the mirrors of a host.
 fn read<S: AsRef<str>>(host: &str, urls: impl IntoIterator<Item = S>) -> Result<Vec<Mirror>> {
     let fail = |reason: &str| Error::InvalidNetSetting {
         what: format!("the mirrors of {}", excerpt(host)),
@@ -220,7 +223,7 @@ fn read<S: AsRef<str>>(host: &str, urls: impl IntoIterator<Item = S>) -> Result<
     if mirrors.is_empty() { Err(fail("there are none")) } else { Ok(mirrors) }
 }
 
-/// Whether these can be the mirrors of a host.
+/// Checks whether these can be the mirrors of a host.
 pub(super) fn check<S: AsRef<str>>(host: &str, urls: impl IntoIterator<Item = S>) -> Result<()> {
     read(host, urls).map(drop)
 }
@@ -248,7 +251,7 @@ mod tests {
         assert!(chosen.headers.is_empty());
     }
 
-    // Red when the registry is named as the server that answers for it: what keeps blobs by registry knows it by its other name.
+    // Red when the registry is named by its server: a mirror that stores blobs by registry knows it by its other name.
     #[cfg(feature = "oci")]
     #[test]
     fn a_registry_is_named() {
@@ -259,7 +262,7 @@ mod tests {
         assert_eq!(chosen.headers, [("x-dragonfly-registry", "https://registry-1.docker.io".to_owned())]);
     }
 
-    // Red when a query goes along: it may be what signs the URL.
+    // Red when a query is sent along: it may be what signs the URL.
     #[rstest]
     #[case("https://a.example/b?X-Signature=secret")]
     #[case("https://b.example/b")]
@@ -284,7 +287,8 @@ mod tests {
         assert!(!error.contains("secret"), "{error}");
     }
 
-    // Red when what is wrong with one file is held against the mirror, or when a mirror that is gone is asked by the next file.
+    // Red when a problem with one file counts against the mirror, or when the next file still asks a mirror that is
+    // gone.
     #[test]
     fn why_a_mirror_is_left() {
         let mirrors = mirrors("a.example", "https://m.example");

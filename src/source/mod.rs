@@ -1,4 +1,5 @@
-//! Where models come from: a source pins a reference, lists its files, and opens ranges of them. It knows nothing of the store.
+//! Where models come from: a source pins a reference, lists its files, and opens ranges of them. It knows nothing about
+//! the store.
 //!
 //! ```text
 //! http.rs       a file on a web server
@@ -72,66 +73,68 @@ use crate::observer::Observer;
 use mirrors::Mirrors;
 use ranged::Place;
 
-/// Somewhere that models can be fetched from.
+/// A place that models can be fetched from.
 pub trait Source: Send + Sync {
-    /// Metadata alone: pins a reference that can come to mean something else, and lists its files.
+    /// Pins a reference that may change its meaning, and lists its files. Requests only metadata.
     fn resolve(&self, reference: &ModelRef, cx: &Cx<'_>) -> Result<Listing>;
 
-    /// What a reference is pinned to by itself, such as a commit: it can never come to mean something else, and nobody has to be
-    /// asked about it. `None`: it can.
+    /// The version that a reference pins by itself, such as a commit: it can never stand for anything else, so no
+    /// server has to be asked. `None`: the reference may change its meaning.
     fn fixed(&self, _reference: &ModelRef) -> Option<String> {
         None
     }
 
-    /// What a reference is pinned to now: less than [`resolve`](Source::resolve) asks. `None`: that alone tells.
+    /// Asks only which version a reference stands for now, with fewer requests than [`resolve`](Source::resolve).
+    /// `None`: only `resolve` can tell.
     fn pin(&self, _reference: &ModelRef, _cx: &Cx<'_>) -> Result<Option<String>> {
         Ok(None)
     }
 
-    /// The reference to the version that another one was pinned to. The same, where there is no such thing.
+    /// Returns the reference fixed to the version that it was pinned to. Returns it unchanged if that is not possible.
     fn at(&self, reference: &ModelRef, _pinned: &str) -> ModelRef {
         reference.clone()
     }
 
-    /// Opens one range of a file, which has to lie inside it. What it gives may be the whole file, from a server that gives
-    /// no parts.
+    /// Opens one range of a file, which must lie within the file. A server without range support may send the whole
+    /// file.
     fn open(&self, file: &RemoteFile, range: Range<u64>, cx: &Cx<'_>) -> Result<Opened>;
 
-    /// What each MiB of a file is, by the word of whoever has pushed it: see [`ReadAt::group_values`](crate::ReadAt::group_values).
+    /// The value of each MiB of a file as reported by whoever pushed it: see
+    /// [`ReadAt::group_values`](crate::ReadAt::group_values).
     fn group_values(&self, _file: &RemoteFile, _cx: &Cx<'_>) -> Option<Vec<[u8; 32]>> {
         None
     }
 
-    /// The same as somewhere that models can be pushed to. `None`: it takes none.
+    /// The same place as a target for pushes. `None`: it accepts none.
     fn sink(&self) -> Option<&dyn Sink> {
         None
     }
 }
 
-/// What a source works with.
+/// The context that a source works with.
 #[derive(Clone, Copy)]
 pub struct Cx<'a> {
-    /// What speaks to servers.
+    /// The client for requests to servers.
     pub client: &'a Client,
-    /// Told of what is asked again.
+    /// Receives an event for each retry.
     pub observer: &'a dyn Observer,
-    /// Only the files of a repository that match one of these patterns are wanted; all, if there is none.
+    /// Take only files of a repository that match one of these patterns; all files if it is empty.
     pub include: &'a [String],
-    /// And none of the files that match one of these.
+    /// Skip files that match one of these patterns.
     pub exclude: &'a [String],
-    /// Where the URL of the file that is read has led to.
+    /// Where the URL of the file being read has redirected to.
     place: Option<&'a Place>,
     mirrors: Option<&'a Mirrors>,
 }
 
 impl<'a> Cx<'a> {
-    /// With a client, and an observer that is told of what is asked again.
+    /// Creates a context with a client, and an observer that receives an event for each retry.
     #[must_use]
     pub fn new(client: &'a Client, observer: &'a dyn Observer) -> Self {
         Cx { client, observer, include: &[], exclude: &[], place: None, mirrors: None }
     }
 
-    /// What ends the work.
+    /// What cancels the work.
     #[must_use]
     pub fn cancel(&self) -> &'a Cancel {
         self.client.cancel()
@@ -161,26 +164,26 @@ impl std::fmt::Debug for Cx<'_> {
     }
 }
 
-/// What a reference means now.
+/// What a reference stands for now.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Listing {
-    /// What it was pinned to: a commit, a digest, a version; of a web server, the validator of the file.
+    /// The version that it was pinned to: a commit, a digest, a version, or for a web server the validator of the file.
     pub pinned: Option<String>,
-    /// The reference cannot come to mean something else.
+    /// Whether the reference can never stand for anything else.
     pub immutable: bool,
-    /// What the artifact is called: a file name.
+    /// The name of the artifact: a file name.
     pub name: String,
-    /// The party that has named the digests of all files, such as a host; `None`: at least one has none.
+    /// Who vouches for the digests of all files, such as a host; `None` if at least one file has none.
     pub named_by: Option<String>,
-    /// One file, or a tree of them.
+    /// One file, or a tree of files.
     pub kind: ArtifactKind,
     /// Its files.
     pub files: Vec<RemoteFile>,
 }
 
 impl Listing {
-    /// One whose reference can come to mean something else.
+    /// Creates a listing whose reference may change its meaning.
     #[must_use]
     pub fn new(name: impl Into<String>, kind: ArtifactKind, files: Vec<RemoteFile>) -> Self {
         Listing { name: name.into(), pinned: None, immutable: false, named_by: None, kind, files }
@@ -201,13 +204,13 @@ impl Listing {
     }
 }
 
-/// What the bytes of a file have to be, by the word of its source.
+/// What the bytes of a file must be, according to its source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Expected {
-    /// They hash to this.
+    /// They have this SHA-256.
     Sha256(Digest),
-    /// As a blob of git's, they hash to this.
+    /// They have this hash as a git blob.
     GitBlobSha1([u8; 20]),
     /// The source does not say.
     Nothing,
@@ -217,26 +220,26 @@ pub enum Expected {
 #[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RemoteFile {
-    /// Below the tree, with `/` between the parts; of one file, its name.
+    /// Path below the tree, with `/` between the parts. A single file has its file name.
     pub path: String,
-    /// Where it is asked for. What that redirects to may change from one time to the next.
+    /// The URL to request. It may redirect to a different place each time.
     pub url: String,
-    /// How large it is, if the source says so.
+    /// The size of the file, if the source reports it.
     pub size_bytes: Option<u64>,
-    /// What its bytes have to be.
+    /// What its bytes must be.
     pub expected: Expected,
-    /// By what another version is told.
+    /// The value that identifies this version of the file.
     pub validator: Option<Validator>,
-    /// The server gives parts of it.
+    /// Whether the server supports ranges of it.
     pub has_ranges: bool,
-    /// The manifest that has named it.
+    /// The manifest that names it.
     pub manifest: Option<Digest>,
     /// The registry that it is a blob of, as references name it.
     pub(crate) registry: Option<String>,
 }
 
 impl RemoteFile {
-    /// A file of which nothing is known but where it is, and that its server gives parts.
+    /// Creates a file with a known URL, whose server supports ranges. Nothing else is known about it.
     #[must_use]
     pub fn new(path: impl Into<String>, url: impl Into<String>) -> Self {
         let (path, url) = (path.into(), url.into());
@@ -281,7 +284,7 @@ impl RemoteFile {
     }
 }
 
-/// Without the query of its URL, which may be a signature.
+/// Omits the query of its URL, which may be a signature.
 impl std::fmt::Debug for RemoteFile {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let RemoteFile { path, url, size_bytes, expected, validator, has_ranges, manifest: _, registry: _ } = self;
@@ -291,24 +294,24 @@ impl std::fmt::Debug for RemoteFile {
     }
 }
 
-/// A range of a file that is being sent.
+/// A range of a file that is being received.
 #[non_exhaustive]
 pub struct Opened {
     /// Its bytes.
     pub body: Body,
-    /// Which bytes of the file they are. The end may be past what was asked for: what is not needed need not be read.
+    /// Which bytes of the file these are. The range may extend past the requested end; the rest need not be read.
     pub range: Range<u64>,
-    /// How large the file is, if the server has said so.
+    /// The size of the file, if the server reported it.
     pub size_bytes: Option<u64>,
-    /// By what another version is told, if the server has said so.
+    /// The validator of this version, if the server reported it.
     pub validator: Option<Validator>,
-    /// The server has given what was asked for, and not all from the beginning.
+    /// Whether the server sent the requested range, and not everything from the start.
     pub is_part: bool,
-    /// The URL that has given it, after its redirects.
+    /// The URL that sent it, after redirects.
     pub url: String,
 }
 
-/// Without the query of its URL, which may be a signature.
+/// Omits the query of its URL, which may be a signature.
 impl std::fmt::Debug for Opened {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Opened { body, range, size_bytes, validator, is_part, url } = self;

@@ -1,7 +1,8 @@
-//! What each MiB of a model's files is, as one document beside its manifest: a fetch that has it checks each MiB as it arrives.
+//! The BLAKE3 value of each MiB of a model's files, as one document next to its manifest, so that a fetch can check
+//! each MiB as it arrives.
 //!
-//! For each file that has more than one group: its SHA-256 (32 bytes), its size (64 bits, little endian), and the BLAKE3 chaining
-//! value of each group (32 bytes). Files are sorted by their SHA-256.
+//! For each file with more than one group: its SHA-256 (32 bytes), its size (64 bits, little endian), and the BLAKE3
+//! chaining value of each group (32 bytes). Files are sorted by their SHA-256.
 
 use std::collections::BTreeMap;
 #[cfg(any(feature = "oci", feature = "s3"))]
@@ -11,25 +12,25 @@ use crate::digest::Digest;
 #[cfg(any(feature = "oci", feature = "s3"))]
 use crate::error::Result;
 
-/// The type of the document.
+/// The media type of the document.
 #[cfg(any(feature = "oci", feature = "s3"))]
 pub(super) const MEDIA_TYPE: &str = "application/vnd.catalog-core.outboards.v1";
 
-/// Files of 8 TiB.
+/// Enough for files of 8 TiB in total.
 pub(super) const MAX_BYTES: u64 = 256 << 20;
 
 #[cfg(any(feature = "oci", feature = "s3"))]
 const MOST_KEPT: usize = 16;
 
-/// What is hashed by itself.
+/// The size of a group, which is hashed separately.
 const GROUP_BYTES: u64 = 1 << 20;
 
-/// The values of files, by their digests.
+/// The values of files, by digest.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Outboards(BTreeMap<Digest, (u64, Vec<[u8; 32]>)>);
 
 impl Outboards {
-    /// Adds a file. One that has a single group is left out: nothing is told sooner of it.
+    /// Adds a file. Skips a file with a single group, because its value would not reveal damage any earlier.
     pub(crate) fn add(&mut self, file: Digest, size_bytes: u64, values: Vec<[u8; 32]>) {
         if values.len() > 1 && values.len() as u64 == size_bytes.div_ceil(GROUP_BYTES) {
             self.0.insert(file, (size_bytes, values));
@@ -40,7 +41,7 @@ impl Outboards {
         self.0.is_empty()
     }
 
-    /// The document. `None`: it would be too large to be read.
+    /// Encodes the document. `None`: readers would reject it as too large.
     pub(crate) fn encode(&self) -> Option<Vec<u8>> {
         let mut bytes = Vec::new();
         for (file, (size_bytes, values)) in &self.0 {
@@ -51,7 +52,7 @@ impl Outboards {
         (bytes.len() as u64 <= MAX_BYTES).then_some(bytes)
     }
 
-    /// Reads one. `None`: it is none.
+    /// Decodes a document. `None`: it is not valid.
     #[cfg(any(feature = "oci", feature = "s3"))]
     pub(crate) fn decode(mut bytes: &[u8]) -> Option<Self> {
         let mut files = BTreeMap::new();
@@ -74,14 +75,14 @@ impl Outboards {
     }
 }
 
-/// What was found beside manifests, by where they are. Those of models that are fetched just now are kept.
+/// Documents found next to manifests, by URL. Keeps a few, for models that are being fetched.
 #[cfg(any(feature = "oci", feature = "s3"))]
 #[derive(Debug, Default)]
 pub(super) struct Found(Mutex<BTreeMap<String, Arc<OnceLock<Option<Outboards>>>>>);
 
 #[cfg(any(feature = "oci", feature = "s3"))]
 impl Found {
-    /// The values of a file. Nobody is asked twice, and whoever does not answer is no hindrance.
+    /// The values of a file. Each document is requested only once, and a failed request is not an error.
     pub(super) fn values(
         &self,
         manifest: String,

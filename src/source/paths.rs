@@ -1,10 +1,10 @@
-//! Paths that a server names: its word, and what they have to be.
+//! Checks paths that a server names.
 
 use std::collections::BTreeSet;
 
 use crate::excerpt::excerpt;
 
-/// A path has to lead below its tree.
+/// Checks that a path leads below its tree.
 pub(super) fn check(path: &str) -> Result<(), String> {
     let is_plain = path.split('/').all(|part| !matches!(part, "" | "." | ".."));
     if !is_plain || path.chars().any(char::is_control) {
@@ -13,7 +13,7 @@ pub(super) fn check(path: &str) -> Result<(), String> {
     Ok(())
 }
 
-/// No two files have one path, and none has the path of another one's folder.
+/// Checks that no two files have the same path, and no file has the path of another one's folder.
 pub(super) fn check_apart<'p>(listed: impl ExactSizeIterator<Item = &'p str>) -> Result<(), String> {
     let count = listed.len();
     let paths: BTreeSet<&str> = listed.collect();

@@ -1,4 +1,4 @@
-//! Patterns for paths, as Python's `fnmatch.fnmatchcase` reads them.
+//! Path patterns, as Python's `fnmatch.fnmatchcase` interprets them.
 
 /// One pattern.
 #[derive(Debug)]
@@ -6,7 +6,7 @@ pub(super) struct Pattern(Vec<Part>);
 
 #[derive(Debug)]
 enum Part {
-    /// `*`: any text, `/` included.
+    /// `*`: any text, including `/`.
     Text,
     /// `?`
     Any,
@@ -19,7 +19,7 @@ enum Part {
 }
 
 impl Pattern {
-    /// Every text is a pattern: a `[` that nothing closes is one itself.
+    /// Every text is a valid pattern: an unclosed `[` stands for itself.
     pub(super) fn parse(text: &str) -> Self {
         let mut parts = Vec::new();
         let mut rest = text.chars();
@@ -40,7 +40,8 @@ impl Pattern {
         Pattern(parts)
     }
 
-    /// Whether it matches all of a text. After a mismatch only the last `*` takes one character more, which is enough.
+    /// Whether it matches the whole text. After a mismatch, only the last `*` takes one more character, which is
+    /// enough.
     pub(super) fn matches(&self, text: &str) -> bool {
         let (mut parts, mut rest) = (self.0.as_slice(), text.chars());
         let mut last: Option<(&[Part], std::str::Chars<'_>)> = None;
@@ -80,7 +81,8 @@ impl Part {
     }
 }
 
-/// The set that begins after a `[`, and what follows its `]`. The first character is never the `]` that closes it.
+/// Parses the set after a `[`, and returns it with the rest after its `]`. A `]` that comes first does not close the
+/// set.
 fn set(text: &str) -> Option<(Part, &str)> {
     let (is_negated, body) = match text.strip_prefix('!') {
         Some(body) => (true, body),
@@ -94,7 +96,7 @@ fn set(text: &str) -> Option<(Part, &str)> {
     while let Some(low) = rest.next() {
         let mut ahead = rest.clone();
         match (ahead.next(), ahead.next()) {
-            // A range from high to low has nothing in it.
+            // A range from high to low is empty.
             (Some('-'), Some(high)) => {
                 ranges.push((low, high));
                 rest = ahead;
@@ -141,7 +143,7 @@ mod tests {
         assert_eq!(Pattern::parse(pattern).matches(text), is);
     }
 
-    // Red when a star is tried at one place only, or when a `]` that comes first closes its set.
+    // Red when a star is tried in only one place, or when a `]` that comes first closes its set.
     #[test]
     fn python_says_the_same() {
         let ask = "import fnmatch, json, sys\n\
@@ -152,7 +154,7 @@ mod tests {
             eprintln!("skipped: there is no python3");
             return;
         };
-        // Python takes a `!` that follows an empty range at the beginning of a set for a negation, which nobody can mean.
+        // Python takes a `!` after an empty range at the start of a set for a negation, which nobody can intend.
         let pattern = "([abc/*?\\-\\]^]|\\[!?[abc\\-\\]^]{0,5}|\\[!?[abc\\-^]{1,4}\\]){0,6}";
         let cases = (pattern, "[abc/\\-\\]\\[^]{0,8}");
         let mut runner = TestRunner::deterministic();

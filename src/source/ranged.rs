@@ -1,5 +1,5 @@
-//! One range of a file. A server may give another range, all of it, another version, or something else altogether: each is told
-//! here, so that nobody who reads has to think of it.
+//! One range of a file. A server may send another range, the whole file, another version, or something else entirely.
+//! All of these are detected here, so that readers need not care.
 
 use std::fmt;
 use std::ops::Range;
@@ -14,12 +14,12 @@ use crate::excerpt::excerpt;
 use crate::net::{Body, Purpose, Request, Response, Validator, shown, shown_text};
 use crate::observer::Observer;
 
-/// Where the URL of one file has led to. A hub that sends each request on to another server is asked once where the file is, and
-/// again when that server no longer gives it.
+/// Where the URL of one file redirects to. A hub that redirects each request is asked once where the file is, and again
+/// when the other server no longer provides it.
 #[derive(Default)]
 pub(super) struct Place(Mutex<Option<String>>);
 
-/// Without the URL, which may be a signed one.
+/// Omits the URL, which may be signed.
 impl fmt::Debug for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Place").field(&self.known().map(|url| shown_text(&url))).finish()
@@ -35,7 +35,7 @@ impl Place {
         *self.lock() = Some(url.to_owned());
     }
 
-    /// Forgets a URL that gives nothing any more. Another reader may have learnt a new one meanwhile, which stays.
+    /// Forgets a URL that no longer works. If another reader has learned a new one since, keeps that.
     fn forget(&self, failed: &str) {
         self.lock().take_if(|url| url == failed);
     }
@@ -46,13 +46,13 @@ impl Place {
 }
 
 impl Cx<'_> {
-    /// Opens a range of a file by HTTP, for [`Source::open`](super::Source::open). `headers` are the source's own, such as its
-    /// token, and go to the server of the file's URL alone.
+    /// Opens a range of a file by HTTP, for [`Source::open`](super::Source::open). `headers` are the source's own, such
+    /// as its token, and are sent only to the server of the file's URL.
     pub fn open_range(&self, file: &RemoteFile, headers: &[(&str, String)], range: Range<u64>) -> Result<Opened> {
         self.open_range_or(file, headers, range, &Response::into_error)
     }
 
-    /// The same; `refusal` tells what the server of the file's URL means by an answer that is no success.
+    /// The same, but `refusal` converts an unsuccessful response of the file's own server to an error.
     pub(super) fn open_range_or(
         &self,
         file: &RemoteFile,
@@ -78,14 +78,14 @@ impl Cx<'_> {
     }
 }
 
-/// Opens a range at a mirror, for a file whose digest is known. It has to be the range and no more.
+/// Opens a range at a mirror, for a file whose digest is known. The mirror must send exactly that range.
 pub(super) fn open_at_mirror(
     file: &RemoteFile,
     asked: &Asked<'_>,
     range: Range<u64>,
     observer: &dyn Observer,
 ) -> Result<Body> {
-    // Its own validator is another one.
+    // The mirror has a validator of its own.
     let file = RemoteFile { validator: None, ..file.clone() };
     let request = asked.client.get_range(asked.url.as_str(), range.clone(), None).with_headers(asked.headers);
     let opened = ask(&file, request, &range, &Cx::new(asked.client, observer), &Response::into_error)?;
@@ -95,7 +95,7 @@ pub(super) fn open_at_mirror(
     }
 }
 
-/// Whether another server has given it. What its own server gives, it may give for the headers alone that go with each request.
+/// Whether another server sent it. The file's own server may do so only because of the headers sent with each request.
 fn is_elsewhere(first: &str, last: &str) -> bool {
     match (Url::parse(first), Url::parse(last)) {
         (Ok(first), Ok(last)) => first.origin() != last.origin(),
@@ -103,7 +103,7 @@ fn is_elsewhere(first: &str, last: &str) -> bool {
     }
 }
 
-/// A signed URL ends with its time, and a server that was sent to may go away: the one that sent there knows another.
+/// A signed URL expires, and the server it leads to may go away; the original server knows a new URL.
 fn is_expired(error: &Error) -> bool {
     matches!(
         error.net(),
@@ -116,7 +116,7 @@ fn is_expired(error: &Error) -> bool {
     )
 }
 
-/// Asks for a range by a request of the source's own.
+/// Requests a range with a request built by the source.
 pub(super) fn ask(
     file: &RemoteFile,
     request: Request<'_>,
@@ -140,7 +140,8 @@ pub(super) fn ask(
     Ok(Opened { body: response.into_body(), range, size_bytes, validator, is_part, url })
 }
 
-/// A 206 has to be of the range that was asked for, of a file of the same size and version: some servers ignore `If-Range`.
+/// Checks a 206: it must have the requested range, of a file with the same size and version. Some servers ignore
+/// `If-Range`.
 fn check_part(file: &RemoteFile, asked: &Range<u64>, response: &Response) -> Result<Option<u64>, NetError> {
     let given = response.content_range().and_then(|given| Some((given.range?, given.size_bytes)));
     let Some((range, size_bytes)) = given else {
@@ -162,7 +163,7 @@ fn check_part(file: &RemoteFile, asked: &Range<u64>, response: &Response) -> Res
     Ok(size_bytes)
 }
 
-/// A 200 is the whole file. If its version is not the one that was asked for, that is why; else the server gives no parts.
+/// Checks a 200, which is the whole file: either the version has changed, or the server does not support ranges.
 fn check_whole(file: &RemoteFile, response: &Response) -> Result<Option<u64>, NetError> {
     let size_bytes = response.content_length();
     same_size(file, size_bytes)?;
@@ -170,7 +171,7 @@ fn check_whole(file: &RemoteFile, response: &Response) -> Result<Option<u64>, Ne
     Ok(size_bytes)
 }
 
-/// The file does not reach to where the range begins.
+/// The error for a range that begins after the end of the file.
 fn outside(file: &RemoteFile, response: &Response) -> NetError {
     let size_bytes = response.content_range().and_then(|given| given.size_bytes);
     match same_size(file, size_bytes) {
@@ -188,7 +189,7 @@ fn same_size(file: &RemoteFile, size_bytes: Option<u64>) -> Result<(), NetError>
     }
 }
 
-/// What was the validator has to be there still. A server that does not repeat it has said by the 206 that it is.
+/// Checks that the validator is unchanged. A server that does not repeat it has confirmed it by sending a 206.
 fn same_version(file: &RemoteFile, response: &Response) -> Result<(), NetError> {
     let (before, now) = match &file.validator {
         Some(Validator::Etag(before)) => (before, response.header("etag")),
@@ -205,7 +206,7 @@ fn same_version(file: &RemoteFile, response: &Response) -> Result<(), NetError> 
 mod tests {
     use super::*;
 
-    // Red when whatever is known is forgotten: the URL that another reader has just been given is gone, and is asked for again.
+    // Red when any known URL is forgotten: the URL that another reader just received is lost, and requested again.
     #[test]
     fn a_url_that_is_known_since_stays() {
         let place = Place::default();

@@ -1,4 +1,4 @@
-//! A file of a source, read by offset: what breaks off is asked for again, from where it was.
+//! Reads a file of a source by offset. If a response breaks off, requests the rest again.
 
 use std::io::{self, Read as _};
 use std::ops::Range;
@@ -15,38 +15,38 @@ use crate::net::{Body, Client, Validator, name_of, shown, shown_text};
 use crate::observer::Observer;
 use crate::read_at::ReadAt;
 
-/// Bytes that show that a server still gives something: after so many, what has failed before no longer counts.
+/// After this many bytes, the server counts as working again, and earlier failures no longer count.
 const PROGRESS_BYTES: u64 = 64 << 10;
 
-/// A file of a source that is read by offset, by several threads at once.
+/// A file of a source that several threads can read by offset at once.
 ///
-/// Each read asks for the range that it wants. From a server that gives no ranges it reads one stream, and can only go on in
-/// it: reading back begins a new one, if there is a validator or a digest by which another version is told.
+/// Each read requests the range that it needs. A server without range support is read as one stream that only goes
+/// forward: reading back begins a new stream, if a validator or a digest would reveal a different version.
 pub struct RemoteReader {
     source: Arc<dyn Source>,
     client: Client,
     observer: Arc<dyn Observer>,
     file: RemoteFile,
     url: Url,
-    /// For as long as this version is read: another reader, of another version, asks by itself.
+    /// Valid while this version is read. A reader of another version learns its own.
     place: Place,
     size_bytes: u64,
-    /// What the first answer had, where the listing has none.
+    /// The validator of the first response, if the listing has none.
     learnt: Mutex<Option<Validator>>,
     has_ranges: AtomicBool,
     connections: usize,
     mirrors: Option<Chosen>,
     stream: Mutex<Option<Stream>>,
-    /// How far the stream has been read by anybody.
+    /// How far any reader has read the stream.
     streamed_bytes: AtomicU64,
 }
 
-/// What the bytes of a range come from.
+/// Where the bytes of a range come from.
 enum Way<'r> {
-    /// The answer to the range, and the mirror that gives it.
+    /// The response to the range, and the mirror that sent it.
     Part(Body, Option<usize>),
-    /// The one stream. It is this range's until the range is read: another reader would skip forward in it, and this one would
-    /// have to begin it again.
+    /// The single stream. It is locked until the range is read: another reader would skip forward in it, and this one
+    /// would have to restart it.
     Stream(MutexGuard<'r, Option<Stream>>),
 }
 
@@ -62,7 +62,7 @@ impl std::fmt::Debug for RemoteReader {
 }
 
 impl RemoteReader {
-    /// Reads a file of `source`. An error if its size is not known.
+    /// Creates a reader for a file of `source`. Fails if its size is unknown.
     pub fn new(source: Arc<dyn Source>, file: RemoteFile, client: Client, observer: Arc<dyn Observer>) -> Result<Self> {
         let url = Url::parse(&file.url).map_err(|e| {
             let source = NetError::malformed(format!("it is no URL: {e}"));
@@ -88,26 +88,26 @@ impl RemoteReader {
         })
     }
 
-    /// Says how many ranges are best read at the same time; 1, unless told otherwise.
+    /// Sets how many ranges are best read at the same time. The default is 1.
     #[must_use]
     pub fn with_connections(mut self, connections: usize) -> Self {
         self.connections = connections;
         self
     }
 
-    /// Says who has the file as well. One without a digest is asked of its own server alone.
+    /// Sets the mirrors of the file. Without a digest, only the file's own server is asked.
     pub(super) fn with_mirrors(mut self, mirrors: Option<Chosen>) -> Self {
         self.mirrors = mirrors.filter(|_| matches!(self.file.expected, Expected::Sha256(_)));
         self
     }
 
-    /// By what another version of the file is told: the listing's, or what the first answer had.
+    /// The value that identifies this version of the file: that of the listing, or of the first response.
     #[must_use]
     pub fn validator(&self) -> Option<Validator> {
         lock(&self.learnt).clone()
     }
 
-    /// Whether its server gives ranges, as far as is known. If not, it should be read by one thread, in its order.
+    /// Whether the server supports ranges, as far as is known. If not, one thread should read the file in order.
     #[must_use]
     pub fn has_ranges(&self) -> bool {
         self.has_ranges.load(Ordering::Relaxed)
@@ -138,8 +138,8 @@ impl RemoteReader {
         Error::Net { url: shown(&self.url), source }
     }
 
-    /// Opens a way to a range. What an open answer gives is read to its end, so whether the server gives ranges is only looked
-    /// at here.
+    /// Opens a way to read a range. An open response is read to its end, so this is the only place that checks whether
+    /// the server supports ranges.
     fn open_way(&self, start: u64, end: u64) -> io::Result<Way<'_>> {
         if let Some(way) = self.open_at_mirror(start..end).map_err(io::Error::other)? {
             return Ok(way);
@@ -169,7 +169,7 @@ impl RemoteReader {
         })
     }
 
-    /// A body broke off. Its mirror is left; its own server is asked again, as often as that may help.
+    /// Handles a body that broke off. A mirror is left; the file's own server is asked again as long as that may help.
     fn broke_off(&self, mirror: Option<usize>, tries: &mut Tries, read: usize, error: Error) -> Result<()> {
         match (&self.mirrors, mirror) {
             (Some(mirrors), Some(number)) => mirrors.leave(number, error, &*self.observer),
@@ -177,7 +177,8 @@ impl RemoteReader {
         }
     }
 
-    /// Fills the buffer from the way, which ends at `end`, and opens it where it is not, or has broken off.
+    /// Fills the buffer from the open response or stream, which ends at `end`. Opens one if there is none, or if it
+    /// broke off.
     fn fill<'r>(&'r self, open: &mut Option<Way<'r>>, offset: u64, end: u64, buffer: &mut [u8]) -> io::Result<()> {
         let (mut done, mut tries) = (0, Tries::default());
         while let Some(rest) = buffer.get_mut(done..).filter(|rest| !rest.is_empty()) {
@@ -205,7 +206,7 @@ impl RemoteReader {
         Ok(())
     }
 
-    /// Fills the buffer from the one stream.
+    /// Fills the buffer from the single stream.
     fn read_stream(&self, place: &mut Option<Stream>, offset: u64, buffer: &mut [u8]) -> Result<()> {
         let (mut done, mut tries) = (0, Tries::default());
         while done < buffer.len() {
@@ -233,14 +234,14 @@ impl RemoteReader {
         Ok(())
     }
 
-    /// The stream from its beginning.
+    /// Starts the stream from the beginning.
     fn restart(&self) -> Result<Stream> {
         self.check_that_it_may_begin()?;
         let opened = self.open(0, self.size_bytes)?;
         Ok(Stream { body: opened.body, at: opened.range.start })
     }
 
-    /// Once bytes of one stream were given out, another one begins only if another version would be noticed.
+    /// Once bytes of one stream were returned, another one may begin only if a different version would be noticed.
     fn check_that_it_may_begin(&self) -> Result<()> {
         let is_told = self.validator().is_some() || self.file.expected != Expected::Nothing;
         match self.streamed_bytes.load(Ordering::Relaxed) {
@@ -263,13 +264,13 @@ impl ReadAt for RemoteReader {
         let end = offset.saturating_add(buffer.len() as u64);
         let mut read = || self.read_range(offset..end, buffer, &mut |_| Ok(()));
         match read() {
-            // The first time has found out that there are no ranges; the second one reads the stream.
+            // The first attempt found out that there are no ranges; the second one reads the stream.
             Err(error) if error.kind() == io::ErrorKind::Unsupported => read(),
             other => other,
         }
     }
 
-    /// Asks for the range as a whole, and for what is left of it when it breaks off.
+    /// Requests the range as a whole, and the rest of it if it breaks off.
     fn read_range(
         &self,
         range: Range<u64>,
@@ -289,26 +290,26 @@ impl ReadAt for RemoteReader {
             take(piece)?;
             offset += length as u64;
         }
-        // A connection is used again only if its answer was read to the end.
+        // A connection is reused only if its response was read to the end.
         let Some(Way::Part(mut body, mirror)) = open else { return Ok(()) };
         if !is_longer(&mut body) {
             return Ok(());
         }
         let error = self.fail(NetError::malformed("more bytes come than the range has"));
         let outcome = match (&self.mirrors, mirror) {
-            // The digest tells whether what came is right.
+            // The digest shows whether the received bytes are right.
             (Some(mirrors), Some(number)) => mirrors.leave(number, error, &*self.observer),
             _ => Err(error),
         };
         outcome.map_err(io::Error::other)
     }
 
-    /// The next mirror may have the right ones.
+    /// The next mirror may have the right bytes.
     fn gave_wrong(&self, _: Range<u64>) {
         self.mirrors.iter().for_each(Chosen::leave_asked);
     }
 
-    /// What a mirror has given may be wrong, and nothing tells which one it was: its own server is asked.
+    /// A mirror may have sent wrong bytes, and nothing shows which one, so the file's own server is asked.
     fn starts_over(&self) {
         self.mirrors.iter().for_each(Chosen::leave_all);
     }
@@ -318,7 +319,7 @@ impl ReadAt for RemoteReader {
     }
 
     fn connections(&self) -> usize {
-        // One stream is all that such a server gives.
+        // Such a server provides only one stream.
         if self.has_ranges() { self.connections } else { 1 }
     }
 }
@@ -330,7 +331,7 @@ struct Tries {
 }
 
 impl Tries {
-    /// Waits before it is tried again; an error if that would not help, or was done often enough.
+    /// Waits before a retry. Returns an error if a retry would not help, or if there were enough.
     fn again(&mut self, reader: &RemoteReader, read: usize, error: Error) -> Result<()> {
         let why = match error.net() {
             Some(NetError::Unreachable { detail, .. }) => detail.clone(),
@@ -345,7 +346,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Reads until the buffer is full; how much was read, also when that fails.
+/// Reads until the buffer is full. Returns how much was read, even on failure.
 fn read_fully(body: &mut Body, buffer: &mut [u8]) -> (usize, Result<()>) {
     let mut done = 0;
     while let Some(rest) = buffer.get_mut(done..).filter(|rest| !rest.is_empty()) {

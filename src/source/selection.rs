@@ -1,17 +1,17 @@
-//! Which files of a repository: patterns as the Hub's own tools have them.
+//! Which files of a repository to take: patterns like those of the Hub's own tools.
 
 use super::pattern::Pattern;
 
-/// Which files of a repository are taken.
+/// Which files of a repository to take.
 ///
-/// A pattern is compared with the whole path in the repository. `dir/` means `dir/*`.
+/// A pattern is compared with the whole path in the repository. `dir/` stands for `dir/*`.
 pub(super) struct Selection {
     include: Vec<Pattern>,
     exclude: Vec<Pattern>,
 }
 
 impl Selection {
-    /// Those that a pattern of `include` matches, or all if there is none; without those that one of `exclude` matches.
+    /// Takes files that match a pattern in `include`, or all if it is empty, except those that match one in `exclude`.
     pub(super) fn new(include: &[String], exclude: &[String]) -> Self {
         let read_all = |patterns: &[String]| patterns.iter().map(|text| read(text)).collect();
         Selection { include: read_all(include), exclude: read_all(exclude) }
@@ -33,7 +33,7 @@ mod tests {
 
     use super::*;
 
-    // Red when `dir/` is not `dir/*`, when a missing list includes nothing, or when an include wins over an exclude.
+    // Red when `dir/` is not `dir/*`, when an empty list includes nothing, or when an include wins over an exclude.
     #[rstest]
     #[case(&[], &[], "a", true)]
     #[case(&["*.gguf"], &[], "a/b/c.gguf", true)]

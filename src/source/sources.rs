@@ -1,4 +1,4 @@
-//! All sources together, as staging asks them.
+//! All sources together, as staging uses them.
 
 use std::fmt;
 use std::sync::Arc;
@@ -23,110 +23,111 @@ use crate::model_ref::ModelRef;
 use crate::net::shown_text;
 use crate::net::{Client, ClientOptions, Policy};
 
-/// Connections for one file, unless told otherwise.
+/// The default number of connections for one file.
 const CONNECTIONS: usize = 4;
 
-/// Where a catalog fetches from: see [`FsCatalog::with_sources`](crate::FsCatalog::with_sources). Clones share their connections.
+/// Where a catalog fetches from: see [`FsCatalog::with_sources`](crate::FsCatalog::with_sources). Clones share their
+/// connections.
 ///
-/// It blocks. In a program with an async runtime, staging runs in that runtime's `spawn_blocking`.
+/// Its methods block. An async program should stage in its runtime's `spawn_blocking`.
 #[derive(Clone)]
 pub struct Sources {
     client: Client,
     connections: usize,
-    /// By the schemes that each takes.
+    /// The sources, by the schemes that they handle.
     by_schemes: Vec<(&'static [&'static str], Arc<dyn Source>)>,
     mirrors: Mirrors,
 }
 
 impl Sources {
-    /// No source yet, and a client that may speak to what `policy` allows.
+    /// Creates an empty set of sources, with a client that may contact what `policy` allows.
     pub fn new(policy: Policy) -> Result<Self> {
         Self::with_options(policy, ClientOptions::default())
     }
 
-    /// The same, with a client that behaves as these options say. What ends a call is the call's own
-    /// [`cancel`](crate::StageOptions::cancel).
+    /// Like `new`, with these options for the client. A call is cancelled by its own
+    /// [`cancel`](crate::StageOptions::cancel), not by that of the options.
     pub fn with_options(policy: Policy, options: ClientOptions) -> Result<Self> {
         let client = Client::new(policy, options)?;
         Ok(Sources { client, connections: CONNECTIONS, by_schemes: Vec::new(), mirrors: Mirrors::default() })
     }
 
-    /// How many connections one file is fetched over; 4, unless told otherwise, and never more than 16.
+    /// Sets how many connections one file is fetched over. The default is 4; more than 16 are never used.
     #[must_use]
     pub fn with_connections(mut self, connections: usize) -> Self {
         self.connections = connections.max(1);
         self
     }
 
-    /// Also asks these servers for what has a digest, in this order and before `host` itself: each has what is at
-    /// `https://host/path` at its own URL with `/path` behind it. `host` is as in references, with its port: `docker.io`,
-    /// `huggingface.co`, `registry.example.org:5000`.
+    /// Also asks these servers for files with a known digest, in this order and before `host` itself. Each has the
+    /// content of `https://host/path` at its own URL followed by `/path`. `host` is written as in references, with its
+    /// port: `docker.io`, `huggingface.co`, `registry.example.org:5000`.
     ///
-    /// The policy has to allow each. A mirror that is refused, is gone, is slow, or gives what cannot be used, is left in the
-    /// middle of a file, and the rest comes from the next one. An error if one is no URL of a server.
+    /// The policy must allow each mirror. If a mirror is refused, gone or slow, or sends something unusable, it is left
+    /// in the middle of a file, and the rest comes from the next one. Fails if a URL is not that of a server.
     pub fn with_mirrors<S: AsRef<str>>(mut self, host: &str, urls: impl IntoIterator<Item = S>) -> Result<Self> {
         self.mirrors.add(&self.client, host, urls)?;
         Ok(self)
     }
 
-    /// Whether [`with_mirrors`](Sources::with_mirrors) takes these.
+    /// Checks whether [`with_mirrors`](Sources::with_mirrors) accepts these.
     pub fn check_mirrors<S: AsRef<str>>(host: &str, urls: impl IntoIterator<Item = S>) -> Result<()> {
         mirrors::check(host, urls)
     }
 
-    /// Also files on web servers: `https://…`, and `http://…` where the policy allows it.
+    /// Adds files on web servers: `https://…`, and `http://…` if the policy allows it.
     #[cfg(feature = "http")]
     #[must_use]
     pub fn http(self) -> Self {
         self.with_source(&["http", "https"], HttpSource::new())
     }
 
-    /// Also repositories of the Hugging Face Hub: `hf:org/repo`.
+    /// Adds repositories of the Hugging Face Hub: `hf:org/repo`.
     #[cfg(feature = "hf")]
     #[must_use]
     pub fn hf(self, options: HfOptions) -> Self {
         self.with_source(&["hf"], HfSource::new(options))
     }
 
-    /// The same; what says which Hub, and who asks it, is read when it is first asked. An error of that is one of each reference
-    /// to the Hub, and of no other.
+    /// Like `hf`, but reads the options when the Hub is first contacted. If that fails, every reference to the Hub
+    /// fails, and no other.
     #[cfg(feature = "hf")]
     #[must_use]
     pub fn hf_with(self, read: impl FnOnce() -> Result<HfOptions> + Send + 'static) -> Self {
         self.with_source(&["hf"], HfSource::with(read))
     }
 
-    /// Also OCI registries: `oci:`.
+    /// Adds OCI registries: `oci:`.
     #[cfg(feature = "oci")]
     #[must_use]
     pub fn oci(self, options: OciOptions) -> Self {
         self.with_source(&["oci"], OciSource::new(options))
     }
 
-    /// The same; the logins are read when a registry first asks for one. If that fails, each reference to such a registry fails, and
-    /// no other.
+    /// Like `oci`, but reads the logins when a registry first asks for one. If that fails, every reference to such a
+    /// registry fails, and no other.
     #[cfg(feature = "oci")]
     #[must_use]
     pub fn oci_with(self, read: impl FnOnce() -> Result<OciOptions> + Send + 'static) -> Self {
         self.with_source(&["oci"], OciSource::with(read))
     }
 
-    /// Also S3 buckets: `s3://bucket/key`.
+    /// Adds S3 buckets: `s3://bucket/key`.
     #[cfg(feature = "s3")]
     #[must_use]
     pub fn s3(self, options: S3Options) -> Self {
         self.with_source(&["s3"], S3Source::new(options))
     }
 
-    /// The same; what says where buckets are, and who asks, is read when one is first asked. An error of that is one of each
-    /// reference to a bucket, and of no other.
+    /// Like `s3`, but reads the options when a bucket is first contacted. If that fails, every reference to a bucket
+    /// fails, and no other.
     #[cfg(feature = "s3")]
     #[must_use]
     pub fn s3_with(self, read: impl FnOnce() -> Result<S3Options> + Send + 'static) -> Self {
         self.with_source(&["s3"], S3Source::with(read))
     }
 
-    /// Also a source of the caller's own, for references of these schemes.
+    /// Adds a source of the caller's own, for references with these schemes.
     #[must_use]
     pub fn with_source(mut self, schemes: &'static [&'static str], source: impl Source + 'static) -> Self {
         self.by_schemes.push((schemes, Arc::new(source)));
@@ -142,7 +143,7 @@ impl Sources {
         asking.mirrors.then_some(&self.mirrors)
     }
 
-    /// What pushes to a target, for work that ends with this.
+    /// Returns what pushes to a target, for work that `cancel` ends.
     pub(crate) fn pusher(&self, target: &ModelRef, cancel: &Cancel) -> Result<Pusher> {
         match self.of(target).filter(|source| source.sink().is_some()) {
             Some(source) => {
@@ -175,7 +176,7 @@ impl Sources {
                 let validator = Some(format!("git blob {}", hex::encode(hash)));
                 Ok(RemoteContent { path, expected: None, validator, reader: Arc::new(reader) })
             }
-            // Only sources of the caller's own name one in such a build.
+            // In such a build, only the caller's own sources name git blobs.
             #[cfg(not(feature = "hf"))]
             Expected::GitBlobSha1(_) => {
                 let detail = "its git blob cannot be checked without the feature hf".into();
@@ -200,11 +201,11 @@ fn no_sink(target: &ModelRef) -> Error {
     Error::NoSink { scheme: target.scheme().to_owned(), target: target.shown() }
 }
 
-/// What pushes to one target.
+/// Pushes to one target.
 pub(crate) struct Pusher {
     source: Arc<dyn Source>,
     pub(crate) client: Client,
-    /// How many blobs are sent at the same time.
+    /// Number of blobs sent at the same time.
     pub(crate) connections: usize,
 }
 

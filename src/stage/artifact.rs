@@ -1,4 +1,4 @@
-//! Artifacts that were ingested: their commit, their record, their receipt.
+//! Commits ingested artifacts and builds their records and receipts.
 
 use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -24,30 +24,30 @@ use crate::store::{self, Done, Store, Unit};
 use crate::sum::SumBytes;
 use crate::view::{Exhibit, Occupied, View};
 
-/// An artifact that was ingested: private, hashed, as durable as its batch asks.
+/// An ingested artifact: private, hashed, and as durable as its batch requires.
 pub(super) struct Artifact<'r> {
     pub(super) item: Item,
-    /// The root blob's: the file's, or the manifest's.
+    /// Digest of the root blob: the file itself, or the manifest of a tree.
     pub(super) digest: Digest,
-    /// Its files; one with an empty path when it is a file.
+    /// The artifact's files. A single file has an empty path.
     pub(super) tree: Vec<TreeFile>,
-    /// One for each of `tree`, in its order, then the manifest of a tree.
+    /// One per entry of `tree`, in the same order, followed by the manifest if the artifact is a tree.
     pub(super) incoming: Vec<Sealed<'r>>,
     pub(super) mode: UsedMode,
 }
 
-/// What does not change from round to round of a commit.
+/// What stays the same across the rounds of a commit.
 struct Prepared {
     path: PathBuf,
     stored_path: String,
-    /// What each file was while it was read.
+    /// The stamp of each file at the time it was read.
     stamps: Vec<Option<Stamp>>,
     source: Provenance,
-    /// What the id had before, if that was other content; known once it is recorded.
+    /// The digest that the id had before, if the content was different. Known once the new record is written.
     replaced: Rc<Cell<Option<Digest>>>,
 }
 
-/// Publishes, shows and records artifacts whose ids all differ. With `flush`, what was ingested was not synced yet.
+/// Publishes, shows and records artifacts with distinct ids. `flush` means that the ingested files are not yet synced.
 pub(super) fn commit(
     store: &Store,
     session: &Session<'_>,
@@ -86,7 +86,7 @@ pub(super) fn commit(
             }
         });
     }
-    // Before what was ingested is dropped: a source's inode that is no blob after all gets its mode back then.
+    // Undo before the artifacts are dropped: the drop restores the mode of a source inode that did not become a blob.
     store::undo(store, &stored, &views);
     results
 }
@@ -174,10 +174,11 @@ impl Facts {
         }
     }
 
-    /// The record of a staged artifact. What belongs to the id and not to the content is kept from the old one.
+    /// Builds the record of a staged artifact. Keeps from the old record what belongs to the id rather than to the
+    /// content.
     fn record(&self, view: &View, old: Option<StoredRecord>) -> StoredRecord {
         let now = now_ms();
-        // A second round finds what the first one has recorded.
+        // A second round finds the record that the first one wrote.
         if let Some(replaced) = old.as_ref().and_then(|old| old.digest).filter(|digest| *digest != self.digest) {
             self.replaced.set(Some(replaced));
         }
@@ -232,8 +233,8 @@ fn receipt(
     }
 }
 
-/// Where the artifact came from, with what tells later whether it is still the same. A place of the user's own has become
-/// a view, and a moved source is gone.
+/// Describes where the artifact came from, with stamps that show later whether the source has changed. There are no
+/// stamps if the source became a view in place, or was moved and is gone.
 fn source(artifact: &Artifact<'_>) -> Provenance {
     let item = &artifact.item;
     let mut source = Provenance::new(item.reference.clone());
@@ -258,8 +259,9 @@ fn source(artifact: &Artifact<'_>) -> Provenance {
     source
 }
 
-/// Removes the sources of `--mode move`, now that their bytes are recorded. A source that has changed since stays, and
-/// so does one below the root, to which a symlink in the tree has led: it may be another entry's. Returns what stays.
+/// Removes the sources of `--mode move` after their bytes are recorded. Returns the sources that it did not remove:
+/// those that have changed since, and those that a symlink in the tree leads to below the root, because another entry
+/// may own them.
 fn remove_moved(root: &Path, artifact: &Artifact<'_>) -> Vec<UnmovedSource> {
     let mut unmoved = Vec::new();
     if artifact.item.mode != IngestMode::Move || artifact.item.in_place.is_some() {

@@ -1,4 +1,4 @@
-//! Batches: what is ingested and committed together.
+//! Batches: items that are ingested and committed together.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -23,15 +23,15 @@ use crate::observer::{Event, Observer};
 use crate::store::Store;
 use crate::sum::SumBytes;
 
-/// A batch ends when it has this many bytes or files: what came before is acknowledged then, and any number of items
-/// needs only so much memory and can only lose so much work.
+/// A batch ends at this many bytes or files. Finished batches are acknowledged, so that a call with any number of items
+/// needs bounded memory and can lose only a bounded amount of work.
 const BATCH_BYTES: u64 = 4 << 30;
 const BATCH_FILES: usize = 16 << 10;
 
-/// From how many files on one flush of the file system is cheaper than one a file.
+/// From this many files on, one flush of the file system is cheaper than one per file.
 const FLUSH_ONCE_FROM: usize = 8;
 
-/// This much of a batch is written to disk at a time while more is ingested.
+/// While a batch is ingested, it is written to disk in steps of this size.
 const SYNC_EVERY_BYTES: u64 = 256 << 20;
 
 /// Files in a batch get a lock file of their own from this size on.
@@ -75,7 +75,7 @@ fn run(
             flight.advance(bytes);
         }
     };
-    // So that the stamps of files that were written just now can be relied on later.
+    // Wait, so that the stamps of files written a moment ago can be trusted later.
     let stamps = batch.iter().flat_map(|(_, item)| &item.contents).filter_map(|content| content.stamp);
     wait_for_a_tick(stamps.flat_map(|SourceStamp { stamp, changed_ns }| [stamp.mtime_ns, changed_ns]));
     let begun = Session::begin(&store.root).and_then(|session| {
@@ -89,7 +89,8 @@ fn run(
             return results;
         }
     };
-    // What is here already is not brought, and so nobody takes up what a killed process has left of it.
+    // A file that is already in the store is not ingested, so nothing would reuse the partial that a killed process
+    // left of it.
     let present = batch.iter().flat_map(|(_, item)| &item.contents).filter(|content| content.file.present.is_some());
     let left: Vec<PathBuf> = present.flat_map(|content| ingest::partials_of(&content.file)).collect();
     let files: usize = batch.iter().map(|(_, item)| item.contents.len()).sum();
@@ -109,7 +110,7 @@ fn run(
     });
     if let Err(error) = synced {
         for (number, artifact) in brought {
-            // What was not written to disk must not be gone on with.
+            // A later attempt must not continue from bytes that never reached the disk.
             artifact.into_iter().flat_map(|artifact| artifact.incoming).for_each(|mut sealed| sealed.distrust());
             results.push((number, Err(error.clone())));
         }
@@ -128,10 +129,11 @@ fn run(
     results
 }
 
-/// Takes the right to work on each reference, and finds out which of them another process has staged meanwhile.
+/// Claims the right to work on each reference, and finds the references that another process has staged in the
+/// meantime.
 ///
-/// The order is that of the lock files, so that no two processes wait for each other. Small files of a batch go
-/// without: to read one twice costs less than a lock file.
+/// Claims in the order of the lock files, so that two processes cannot deadlock. Skips small files of a batch: reading
+/// one twice costs less than a lock file.
 fn claim_references(
     store: &Store,
     mut batch: Vec<(usize, Item)>,
@@ -144,7 +146,7 @@ fn claim_references(
     let mut flights: BTreeMap<String, SingleFlight> = BTreeMap::new();
     let mut work = Vec::with_capacity(batch.len());
     for (number, mut item) in batch {
-        // Something that is fetched has it from before anybody was asked.
+        // A fetched item claimed its flight before its source was asked.
         if let Some(flight) = item.fetched.as_mut().and_then(|fetched| fetched.flight.take()) {
             flights.insert(item.reference.clone(), flight);
             work.push((number, item));
@@ -156,7 +158,7 @@ fn claim_references(
             continue;
         }
         let begun = single_flight::begin(store, &item.reference, item.size_bytes(), item.wait, observer, cancel);
-        // Look again: whoever had it before may have done the work.
+        // Look again: the previous holder may have done the work.
         match begun.and_then(|flight| Ok((flight, super::item::unchanged(store, &item)?))) {
             Ok((_, Some(receipt))) => results.push((number, Ok(receipt))),
             Ok((flight, None)) => {
@@ -169,7 +171,7 @@ fn claim_references(
     (flights, work)
 }
 
-/// Ingests all files of all items. `advanced` is told of the reference whose bytes were hashed, and of how many.
+/// Ingests all files of all items. Calls `advanced` with the reference whose bytes were hashed, and their number.
 fn ingest_all<'r>(
     session: &Session<'r>,
     batch: Vec<(usize, Item)>,
@@ -197,14 +199,14 @@ fn ingest_all<'r>(
     drop(told);
     let artifacts = batch.into_iter().zip(&failed).map(|((number, item), failed)| {
         let files: Result<_> = sealed.by_ref().take(item.contents.len()).collect();
-        // The first error, and not what came of it for the other files.
+        // Report the first error, not the aborts that it caused for the other files.
         let files = failed.get().map_or(files, |error| Err(error.clone()));
         (number, files.and_then(|files| artifact(session, item, files, durability)))
     });
     artifacts.collect()
 }
 
-/// The artifact that these files are, with its manifest when it is a tree.
+/// Builds the artifact from its ingested files. A tree also gets its manifest.
 fn artifact<'r>(
     session: &Session<'r>,
     item: Item,
@@ -250,12 +252,13 @@ fn artifact<'r>(
     }
 }
 
-/// Splits items into batches. An id is in a batch once: what is given last wins, as it would one after the other.
+/// Splits items into batches. An id occurs once per batch, so the last of several items with the same id wins, as if
+/// they were staged one after the other.
 fn batches(items: Vec<(usize, Item)>) -> Vec<Vec<(usize, Item)>> {
     let mut batches: Vec<Vec<(usize, Item)>> = Vec::new();
     let mut current = Vec::new();
     let mut ids = BTreeSet::new();
-    // Each reference that is claimed costs a descriptor until its batch is recorded.
+    // Each claimed reference holds a file descriptor until its batch is recorded.
     let max_claimed = (spare_descriptors() / 4).max(1);
     let (mut bytes, mut files, mut claimed) = (0_u64, 0, 0);
     for (number, item) in items {

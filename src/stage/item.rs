@@ -1,4 +1,4 @@
-//! What is to be staged, and whether it has to be.
+//! Decides what to stage, and whether it needs staging at all.
 //!
 //! An item is a list of named contents, each with an origin: a local file, ranges of something remote, bytes in memory.
 //! Only [`Item::local`] and [`unchanged`] know that an origin may be a path.
@@ -25,46 +25,46 @@ use crate::model_ref::{ModelRef, absolute};
 use crate::store::Store;
 use crate::sum::SumBytes;
 
-/// An artifact that is to be ingested.
+/// An artifact to ingest.
 pub(super) struct Item {
     pub(super) id: String,
     pub(super) reference: String,
-    /// What its view is called.
+    /// The name of its view.
     pub(super) name: String,
     pub(super) kind: ArtifactKind,
     /// Sorted by path; for a file, the file itself with an empty path.
     pub(super) contents: Vec<Content>,
     pub(super) mode: IngestMode,
     pub(super) expected: Option<Digest>,
-    /// The artifact is below the root and its path, relative, stays.
+    /// The path of an artifact that already lies below the root, relative to it. The artifact keeps this path.
     pub(super) in_place: Option<PathBuf>,
     pub(super) lifecycle: LifecycleState,
     pub(super) last_verified_ms: Option<u64>,
     pub(super) wait: Wait,
     pub(super) defer_outboard: bool,
-    /// What it is called in messages; the local path where it has one.
+    /// Names the item in messages: the local path, if it has one.
     pub(super) source: PathBuf,
-    /// What is known of something that is fetched.
+    /// Set if the item is fetched.
     pub(super) fetched: Option<Fetched>,
 }
 
 /// One file of an artifact.
 pub(super) struct Content {
     pub(super) file: ContentFile,
-    /// A local file's, as it was looked at.
+    /// The stamp of a local file when it was inspected.
     pub(super) stamp: Option<SourceStamp>,
 }
 
-/// What comes of a look at a source.
+/// The outcome of inspecting a source.
 pub(super) enum Decision {
     Ingest(Box<Item>),
-    /// Everything is as it was staged last.
+    /// Source and entry are unchanged since the last staging.
     Unchanged(Box<StageReceipt>),
-    /// Its source has to be asked first.
+    /// The source must be asked first.
     Ask(Box<Question>),
 }
 
-/// `earlier` are the ids that items before this one will have brought: what is here of them will not stay.
+/// `earlier` holds the ids that earlier items of the call replace, so what the store has under them now does not count.
 pub(super) fn decide(
     store: &Store,
     from: &From<'_>,
@@ -77,8 +77,8 @@ pub(super) fn decide(
         None => reference.id()?,
     };
     check_id(&id)?;
-    // Also when it is not asked for anything: a shard that cannot be read fails this item here and not all of them
-    // in the end.
+    // Read the record even if it is not needed: an unreadable shard then fails this item here, and not the whole call
+    // at the end.
     let known = store.record(&id)?;
     let ModelRef::File { path } = reference else {
         return remote::decide(store, from, reference, known.filter(|_| !earlier.contains(&id)), id, options);
@@ -86,7 +86,7 @@ pub(super) fn decide(
     let source = absolute(path)?;
     let reference = source.to_str().map_or_else(|| id.clone(), |path| format!("file:{path}"));
     let in_place = match target::locate(&store.root, &source)? {
-        // Moving a view away would take it from the entry that it belongs to.
+        // Moving a view away would take it from its entry.
         Target::InPlace(view) if view.starts_with(layout::VIEWS) && options.mode == IngestMode::Move => {
             return Err(Error::ReservedPath { path: source });
         }
@@ -105,14 +105,14 @@ pub(super) fn decide(
         item.name.clone_from(name);
     }
     Ok(match unchanged(store, &item)? {
-        // What an earlier item of the same call is about to stage under this id is not what is here now.
+        // An earlier item of the same call replaces what this id has now.
         Some(receipt) if !earlier.contains(&item.id) => Decision::Unchanged(Box::new(receipt)),
         _ => Decision::Ingest(Box::new(item)),
     })
 }
 
-/// What staging would come to when everything is as it was staged last: then no byte has to be read, and what a killed process
-/// has left of it goes.
+/// Returns the receipt of the last staging if neither the source nor the entry has changed since, so no byte has to be
+/// read. Also removes the partials that a killed process left of it.
 pub(super) fn unchanged(store: &Store, item: &Item) -> Result<Option<StageReceipt>> {
     if item.in_place.is_some() || matches!(item.mode, IngestMode::Link | IngestMode::Move) {
         return Ok(None);
@@ -127,13 +127,13 @@ pub(super) fn unchanged(store: &Store, item: &Item) -> Result<Option<StageReceip
     Ok(if is_here { receipt_of(record) } else { None })
 }
 
-/// Removes what a process has left that was killed when all of it was in the store already.
+/// Removes the partials of contents that are all in the store by now; a killed process left them.
 pub(super) fn remove_left(store: &Store, contents: &[Content]) {
     let folders = contents.iter().flat_map(|content| ingest::partials_of(&content.file));
     folders.for_each(|folder| ingest::remove_left(&store.root, &folder));
 }
 
-/// Whether a record says of its content what staging the item would say: its name, its trust, and that it is in service.
+/// Whether the record already has what staging the item would write: its name, its trust, and its active lifecycle.
 pub(super) fn has_facts(record: &Record, item: &Item) -> bool {
     let same_name = record.entry.local_path.file_name() == Some(item.name.as_ref());
     let as_expected = match item.expected {
@@ -144,7 +144,7 @@ pub(super) fn has_facts(record: &Record, item: &Item) -> bool {
 }
 
 impl Item {
-    /// An artifact of these contents, active and not expected to be anything.
+    /// Creates an active artifact with these contents and no expected digest.
     pub(super) fn new(
         id: String,
         reference: String,
@@ -170,7 +170,7 @@ impl Item {
         }
     }
 
-    /// The item to stage `source`, a regular file or a directory, as it is.
+    /// Creates the item that stages `source`, a regular file or a directory, as it is now.
     pub(super) fn local(
         root: &Path,
         id: String,
@@ -199,12 +199,12 @@ impl Item {
         self.contents.iter().map(|content| content.file.size_bytes).sum_bytes()
     }
 
-    /// What one of its contents has to hash to. The digest that is expected of a tree is the manifest's.
+    /// The digest that one of the contents must have. The digest expected of a tree is that of its manifest.
     pub(super) fn expected_of(&self, content: &Content) -> Option<Digest> {
         content.file.expected.or(self.expected.filter(|_| self.kind == ArtifactKind::File))
     }
 
-    /// Whether the source is as it was when it was staged.
+    /// Whether the source is unchanged since it was staged.
     fn fits(&self, source: &Provenance) -> bool {
         let stamps: Option<Vec<(&str, SourceStamp)>> =
             self.contents.iter().map(|content| Some((content.file.path.as_str(), content.stamp?))).collect();
@@ -221,7 +221,7 @@ impl Item {
     }
 }
 
-/// Whether a view can be called this: one plain name.
+/// Checks that a view can have this name: one plain path component.
 pub(super) fn check_name(name: &str) -> Result<()> {
     let is_plain = layout::is_plain_path(name) && !name.contains('/') && !name.chars().any(char::is_control);
     match is_plain {
@@ -234,7 +234,7 @@ pub(super) fn check_name(name: &str) -> Result<()> {
     }
 }
 
-/// The file's own name, because engines look at it; what a path or a terminal cannot bear is replaced.
+/// Keeps the file's own name, because engines look at it, but replaces characters that break paths or terminals.
 pub(super) fn view_name(source: &Path) -> String {
     let name = source.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     let name: String =
@@ -242,7 +242,7 @@ pub(super) fn view_name(source: &Path) -> String {
     if name.is_empty() { "model".into() } else { name }
 }
 
-/// The receipt of what was staged before; `None` when the record is of something that was not.
+/// Returns the receipt of an earlier staging; `None` if the record is not of a staged artifact.
 pub(super) fn receipt_of(record: Record) -> Option<StageReceipt> {
     Some(StageReceipt {
         id: record.entry.id,

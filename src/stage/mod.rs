@@ -1,7 +1,7 @@
 //! `stage`: ingest an artifact, show it, record it.
 //!
-//! [`item`] decides what is to be ingested and whether it has to be; [`single_flight`] keeps two processes from doing the
-//! same work; [`batch`] ingests files and hands [`artifact`]s to the one commit of the store.
+//! [`item`] decides what to ingest, and whether that is needed at all; [`single_flight`] keeps two processes from doing
+//! the same work; [`batch`] ingests files and hands [`artifact`]s to the store's commit.
 
 mod artifact;
 mod batch;
@@ -43,34 +43,36 @@ pub(crate) use remote::From;
 #[derive(Clone, Default)]
 #[non_exhaustive]
 pub struct StageOptions {
-    /// The entry's id; the reference's own string when `None`.
+    /// The entry's id. `None`: the reference's own string.
     pub id: Option<String>,
-    /// What the view is called: one plain name. The source's own name when `None`.
+    /// The name of the view: one plain path component. `None`: the source's own name.
     pub name: Option<String>,
-    /// What the content has to hash to: of a file its SHA-256, of a directory that of its manifest. Other content is an
+    /// The expected SHA-256 of the content: of the file, or of the manifest if it is a directory. Other content is an
     /// error, and nothing is recorded.
     pub digest: Option<Digest>,
-    /// How the bytes are brought in.
+    /// How to bring the bytes into the store.
     pub mode: IngestMode,
-    /// Take the files that symlinks in a directory lead to, also outside it.
+    /// Follow symlinks in a directory even if they lead out of it.
     pub follow_links: bool,
-    /// Only the files of a repository that match one of these patterns are wanted. They are those of Python's `fnmatch`: `*` crosses
-    /// `/`, and `dir/` means all that is below it. All files, if there is none.
+    /// Take only those files of a repository that match one of these patterns. They work like Python's `fnmatch`: `*`
+    /// also matches `/`, and `dir/` matches everything below that directory. Empty: all files.
     pub include: Vec<String>,
-    /// And none of the files that match one of these.
+    /// Skip files that match one of these patterns.
     pub exclude: Vec<String>,
-    /// Ask no server anything. What is here is given; what is not is [`Error::Offline`](crate::Error::Offline).
+    /// Contact no server. A reference that the store holds is resolved; any other is
+    /// [`Error::Offline`](crate::Error::Offline).
     pub offline: bool,
-    /// Leave it to the first check to make what the bytes are checked against in parallel and by range. It is made beside
-    /// the SHA-256 otherwise, on another core; only with a single core this saves time.
+    /// Leave the outboard, which allows parallel checks and checks of ranges, to the first check. Otherwise it is
+    /// computed alongside the SHA-256 on another core, so this saves time only on a single core.
     pub defer_outboard: bool,
-    /// How long to wait for another process that stages the same reference; for as long as it takes unless told
-    /// otherwise. What it has done is then not done again.
+    /// How long to wait for another process that stages the same reference; for ever by default. This call then reuses
+    /// what the other process staged.
     pub wait: Wait,
-    /// Gives the work up when it is used; a large copy goes on where it was when it is staged again. If several artifacts are
-    /// staged together, the first one's counts for all.
+    /// Cancels the work. When a large copy is staged again, it resumes where it stopped. If several artifacts are
+    /// staged together, the first `cancel` among them applies to all.
     pub cancel: Option<Cancel>,
-    /// Told of the progress. If several artifacts are staged together, the first one's is told of all.
+    /// Receives progress events. If several artifacts are staged together, the first observer among them receives all
+    /// events.
     pub observer: Option<Arc<dyn Observer>>,
 }
 
@@ -171,39 +173,39 @@ impl fmt::Debug for StageOptions {
 pub struct StageReceipt {
     /// The entry's id.
     pub id: String,
-    /// The file's digest, or that of a tree's manifest.
+    /// The digest of the file, or of the tree's manifest.
     pub digest: Digest,
-    /// The path that an engine opens, absolute.
+    /// The absolute path that an engine opens.
     #[serde(serialize_with = "lossy")]
     #[cfg_attr(feature = "schema", schemars(with = "String"))]
     pub local_path: PathBuf,
     /// A file or a tree.
     pub kind: ArtifactKind,
-    /// Bytes of all its files together.
+    /// Total size of all its files.
     pub size_bytes: u64,
-    /// How many files it has.
+    /// Number of files.
     pub files: u64,
-    /// How the bytes were brought in; for a tree, the costliest way any file took.
+    /// How the bytes were brought in; for a tree, the costliest way that any file took.
     pub mode: UsedMode,
-    /// How `local_path` was made; for a tree, the costliest way any file took.
+    /// How `local_path` was made; for a tree, the costliest way that any file took.
     pub view: LinkMode,
-    /// What the id had before, if that was other content.
+    /// The digest that the id had before, if the content was different.
     pub replaced: Option<Digest>,
-    /// Every byte of it was in the store already.
+    /// Whether every byte was in the store already.
     pub deduplicated: bool,
-    /// Bytes of it that were not in the store before.
+    /// Bytes that were new to the store.
     pub stored_bytes: u64,
-    /// Bytes of it that an earlier attempt, which was interrupted, had copied or fetched already: they were not brought again.
+    /// Bytes that an interrupted attempt had already copied or fetched, and that were not brought in again.
     pub resumed_bytes: u64,
-    /// Bytes that servers have sent for it.
+    /// Bytes that servers sent for it.
     pub fetched_bytes: u64,
-    /// What a reference that can move meant: a commit, a version.
+    /// The commit or version that a movable reference stood for.
     pub pinned: Option<String>,
-    /// Bytes that were copied for `local_path` where no hardlink could be made: they are on the disk a second time.
+    /// Bytes copied for `local_path` because hardlinks were not possible. They take up disk space a second time.
     pub view_copied_bytes: u64,
-    /// Sources of [`IngestMode::Move`] that could not be removed. Their bytes are in the store all the same.
+    /// Sources of [`IngestMode::Move`] that could not be removed. Their bytes are in the store nevertheless.
     pub unmoved: Vec<UnmovedSource>,
-    /// From the call to durability; the same for all artifacts that are staged together.
+    /// Time from the call until the result was durable; the same for all artifacts staged together.
     #[serde(rename = "elapsed_ms", serialize_with = "millis")]
     #[cfg_attr(feature = "schema", schemars(with = "u64"))]
     pub elapsed: Duration,
@@ -218,7 +220,7 @@ pub struct UnmovedSource {
     #[serde(serialize_with = "lossy")]
     #[cfg_attr(feature = "schema", schemars(with = "String"))]
     pub path: PathBuf,
-    /// Why, for a person.
+    /// The reason, for humans.
     pub reason: String,
 }
 
@@ -233,7 +235,7 @@ pub(crate) fn stage(
     results.pop().expect("there is one result for each item")
 }
 
-/// Stages an artifact unless it is here, and notes its use.
+/// Stages an artifact unless the store has it, and records its use.
 pub(crate) fn ensure(
     store: &Store,
     from: From<'_>,
@@ -247,7 +249,7 @@ pub(crate) fn ensure(
     Ok(ResolvedModel { id: staged.id, local_path: staged.local_path })
 }
 
-/// Stages several artifacts; one result for each, in their order.
+/// Stages several artifacts. Returns one result each, in the same order.
 pub(crate) fn stage_many(
     store: &Store,
     from: From<'_>,
@@ -259,7 +261,7 @@ pub(crate) fn stage_many(
     let observer = items.iter().find_map(|(_, options)| options.observer.clone()).unwrap_or_else(|| Arc::new(()));
     let cancel = items.iter().find_map(|(_, options)| options.cancel.clone()).unwrap_or_default();
     let mut call = Call { results: items.iter().map(|_| None).collect(), ..Call::default() };
-    // Each question costs a descriptor until its answer is recorded, and others wait that long for the reference.
+    // Each question holds a descriptor, and its reference's lock against other processes, until its answer is recorded.
     let at_once = (spare_descriptors() / 4).max(1);
     for (number, (reference, options)) in items.iter().enumerate() {
         let decision = item::decide(store, &from, reference, options, &call.ids);
@@ -281,7 +283,7 @@ pub(crate) fn stage_many(
         .collect()
 }
 
-/// What becomes of the items of one call, by their numbers.
+/// The state of one call's items, by their numbers.
 #[derive(Default)]
 struct Call {
     results: Vec<Option<Result<StageReceipt>>>,
@@ -289,7 +291,7 @@ struct Call {
     questions: Vec<(usize, Question)>,
     /// The ids of `due`.
     ids: BTreeSet<String>,
-    /// The ids of what is as it was.
+    /// The ids of unchanged items.
     unchanged: Vec<String>,
 }
 
@@ -315,7 +317,7 @@ impl Call {
         }
     }
 
-    /// Does all that has been taken so far.
+    /// Processes everything taken so far.
     fn work_off(&mut self, store: &Store, from: From<'_>, observer: &Arc<dyn Observer>, cancel: &Cancel) {
         if let Some(sources) = from.sources {
             self.ask(store, sources, observer, cancel);
@@ -330,7 +332,7 @@ impl Call {
         }
     }
 
-    /// Asks what has to be asked, in the order of the lock files.
+    /// Asks the open questions, in the order of their lock files.
     fn ask(&mut self, store: &Store, sources: &dyn Resolver, observer: &Arc<dyn Observer>, cancel: &Cancel) {
         let mut questions = std::mem::take(&mut self.questions);
         questions.sort_by_cached_key(|(_, question)| question.lock_file());
@@ -339,7 +341,7 @@ impl Call {
             let decision = question.settle(store, sources, &mut claimed, observer, cancel);
             self.take(number, decision);
         }
-        // If two items have one id, the later one counts, as if they came one after the other.
+        // If two items have the same id, the later one wins, as if they were staged one after the other.
         self.due.sort_by_key(|(number, _)| *number);
     }
 }

@@ -1,5 +1,5 @@
-//! What a batch needs room for: nothing for what is here already, nothing on the disk for what is cloned or linked, and twice
-//! the size where a view cannot be a hardlink.
+//! How much room a batch needs: none for content that is already in the store, none on the disk for what is cloned or
+//! linked, and twice the size if a view cannot be a hardlink.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -17,8 +17,9 @@ use crate::layout;
 use crate::store::Store;
 use crate::sum::SumBytes;
 
-/// Finds out what of a batch is here already, and makes room for the rest. Large files, and files whose digest is given and
-/// here, are compared in any case, which is faster than a copy; all others before anything is evicted for them.
+/// Finds out which contents of a batch the store already has, and makes room for the rest. Always compares large files,
+/// and files whose known digest is in the store, because that is faster than a copy. Compares the others only before it
+/// would evict anything for them.
 pub(super) fn make_room_for(
     store: &Store,
     session: &Session<'_>,
@@ -31,7 +32,7 @@ pub(super) fn make_room_for(
     check_unfetched(store, batch, &known, cancel)?;
     let is_large = |content: &Content| content.file.size_bytes >= ingest::PARTIAL_FROM_BYTES;
     compare(store, batch, &known, &|content, known| known.is_some() || is_large(content), cancel, advanced)?;
-    // Twice the size is the most that it can be: where there is that much, nothing has to be tried.
+    // A batch never needs more than twice its size: if that much is free, there is nothing more to find out.
     let size_bytes = batch.iter().map(|(_, item)| item.size_bytes()).sum_bytes();
     let at_most = size_bytes.saturating_mul(2);
     let most = Wanted { stored_bytes: at_most, copied_bytes: at_most, ..Wanted::default() };
@@ -44,8 +45,8 @@ pub(super) fn make_room_for(
     if room.fits(&wanted)? { Ok(()) } else { room.make(&wanted) }
 }
 
-/// Compares those contents that `is_due` names with the blob that they have to be, if that is known, and else with all of
-/// their size. Blobs that cannot be looked at are none.
+/// Compares each content for which `is_due` holds with the blob that it must be, if that is known, and otherwise with
+/// every blob of its size. Ignores blobs that cannot be inspected.
 fn compare(
     store: &Store,
     batch: &mut [(usize, Item)],
@@ -72,7 +73,7 @@ fn compare(
     }
     let candidates = Candidates::of(&store.root, digests);
     if candidates.is_empty() {
-        return Ok(()); // without a look at any source
+        return Ok(()); // do not even open a source
     }
     for ((_, item), known) in batch.iter_mut().zip(known) {
         for number in 0..item.contents.len() {
@@ -81,7 +82,7 @@ fn compare(
                 continue;
             }
             let Origin::Local { path, .. } = &content.file.origin else {
-                // Nobody is asked for what is here by its digest.
+                // A digest in the store is enough: the remote source is not asked.
                 let present = known.and_then(|digest| candidates.by_digest(&digest));
                 if let Some(content) = item.contents.get_mut(number) {
                     content.file.present = present;
@@ -90,7 +91,7 @@ fn compare(
             };
             let told = |bytes| advanced(&item.reference, bytes);
             let found = candidates.find(path, cancel, &told);
-            // What was not compared because of that is not known to be new, and nobody is evicted for it.
+            // A cancelled comparison does not prove that the content is new, so nothing may be evicted for it.
             cancel.check(|| format!("comparing {}", path.display()))?;
             let present = found.filter(|present| known.is_none_or(|digest| digest == present.digest));
             if let Some(content) = item.contents.get_mut(number) {
@@ -101,7 +102,7 @@ fn compare(
     Ok(())
 }
 
-/// Reads blobs that nobody has checked since they were copied or changed, if that spares fetching them.
+/// Checks blobs whose stamp does not vouch for them if that could save a fetch.
 fn check_unfetched(
     store: &Store,
     batch: &[(usize, Item)],
@@ -123,16 +124,16 @@ fn check_unfetched(
     }
     let subjects: Vec<Subject> = wanted.iter().map(|(digest, size)| Subject::blob(digest, Some(*size))).collect();
     let checker = Checker { cancel: Some(cancel), ..Checker::quiet(&store.root, store.durability()) };
-    // What is bad is fetched, and found to be bad again where it is published.
+    // A bad blob is fetched, and the publish finds it bad again.
     checker.all(&subjects).map(drop)
 }
 
-/// A file whose own inode is to be the blob is not compared.
+/// A file whose own inode is to become the blob is not compared.
 fn is_comparable(item: &Item, content: &Content) -> bool {
     content.file.present.is_none() && item.mode != IngestMode::Link
 }
 
-/// What each content has to hash to, as far as that is known: also by the manifest that is expected of a tree and is here.
+/// Returns the known digest of each content, including those listed by an expected tree manifest that the store has.
 fn expected(store: &Store, item: &Item) -> Vec<Option<Digest>> {
     let manifest = item.expected.filter(|_| item.kind == ArtifactKind::Tree);
     let files = manifest.and_then(|digest| store.files_of(item.kind, digest, 0).ok()).unwrap_or_default();
@@ -156,7 +157,8 @@ fn wanted(store: &Store, session: &Session<'_>, batch: &[(usize, Item)]) -> Want
                 None if item.mode == IngestMode::Link => {}
                 None if cloning.takes_no_room(content) => wanted.add(size_bytes, 0),
                 None => {
-                    // What an interrupted copy or fetch has left has its room already. What is named twice has one partial.
+                    // An interrupted copy or fetch already has its room reserved. Contents with the same key share one
+                    // partial.
                     let file = ContentFile { expected: item.expected_of(content), ..content.file.clone() };
                     let may_be_left =
                         size_bytes >= ingest::PARTIAL_FROM_BYTES || matches!(file.origin, Origin::Remote(_));
@@ -172,11 +174,11 @@ fn wanted(store: &Store, session: &Session<'_>, batch: &[(usize, Item)]) -> Want
     wanted
 }
 
-/// Which sources share their blocks, or their inode, with the store, so that the disk needs no room for them.
+/// Which sources share their blocks or their inode with the store, and so need no room on the disk.
 struct Cloning<'s, 'r> {
     session: &'s Session<'r>,
     can_hardlink: bool,
-    /// Whether a file of this device can be cloned into the root: some file systems do so across devices, as btrfs does
+    /// Whether files of a device can be cloned into the root. Some file systems clone across devices, as btrfs does
     /// across its subvolumes.
     by_device: BTreeMap<u64, bool>,
 }

@@ -1,4 +1,4 @@
-//! `put`: the trait's way to stage and record.
+//! `put`: the trait method that stages or records an entry.
 
 use std::collections::BTreeSet;
 
@@ -14,14 +14,14 @@ use crate::hint::Hint;
 use crate::index::{Change, StoredRecord, encode_path};
 use crate::store::Store;
 
-/// [`put`](crate::CatalogStore::put) of several entries, made durable together. The first error is returned;
-/// entries that could be recorded are recorded all the same.
+/// [`put`](crate::CatalogStore::put) for several entries, made durable together. Returns the first error, but still
+/// records every entry that can be recorded.
 pub(crate) fn put_many(store: &Store, entries: &[CatalogEntry]) -> Result<()> {
     let results = rounds(entries).into_iter().map(|round| put_round(store, round)).collect::<Vec<_>>();
     results.into_iter().collect()
 }
 
-/// Puts entries whose ids all differ.
+/// Puts entries with distinct ids.
 fn put_round(store: &Store, entries: &[CatalogEntry]) -> Result<()> {
     let mut failed = None;
     let mut items = Vec::new();
@@ -51,8 +51,8 @@ fn put_round(store: &Store, entries: &[CatalogEntry]) -> Result<()> {
 
 fn plan_put(store: &Store, entry: &CatalogEntry) -> Result<Put> {
     check_id(&entry.id)?;
-    // Also when it is not asked for anything: a shard that cannot be read fails this entry here and not all of
-    // them in the end.
+    // Read the record even if it is not needed: an unreadable shard then fails this entry here, and not all of them at
+    // the end.
     let known = store.record(&entry.id)?;
     let (source, in_place) = match target::locate(&store.root, &entry.local_path)? {
         Target::Outside(source) => (source, None),
@@ -81,7 +81,7 @@ fn plan_put(store: &Store, entry: &CatalogEntry) -> Result<Put> {
     })))
 }
 
-/// Whether the entry is one that `get` gave out, perhaps with another lifecycle: then no byte has to be read.
+/// Whether `get` could have returned this entry, apart from its lifecycle: then no byte has to be read.
 fn shows_already(store: &Store, known: Option<Record>, entry: &CatalogEntry, path: &std::path::Path) -> Result<bool> {
     let Some(record) = known else { return Ok(false) };
     let same_path = record.entry.local_path == store.root.absolute(path);
@@ -92,8 +92,8 @@ fn shows_already(store: &Store, known: Option<Record>, entry: &CatalogEntry, pat
 fn refresh(store: &Store, entry: &CatalogEntry) -> Result<()> {
     store.edit(&[&entry.id], &mut |id, old| {
         let mut record = old.ok_or_else(|| store.not_found(id))?;
-        // The caller knew its digest, and it is the one that was computed. Compared here, under the lock: since it
-        // was looked at, the id may have been given other content.
+        // The caller knew the digest that the store computed. Compare under the lock: the id may have received other
+        // content since it was inspected.
         if entry.digest.is_some() && entry.digest == record.digest {
             record.trust = TrustState::Verified;
         }
@@ -105,7 +105,7 @@ fn refresh(store: &Store, entry: &CatalogEntry) -> Result<()> {
     })
 }
 
-/// Records paths at which nothing is yet.
+/// Records paths that do not exist yet.
 fn register(store: &Store, records: &[(&CatalogEntry, String)]) -> Result<()> {
     if records.is_empty() {
         return Ok(());
@@ -127,7 +127,8 @@ fn register(store: &Store, records: &[(&CatalogEntry, String)]) -> Result<()> {
     })
 }
 
-/// Splits entries into rounds. An id is in a round once: what is given last wins, as it would one after the other.
+/// Splits entries into rounds. An id occurs once per round, so the last of several entries with the same id wins, as if
+/// they were put one after the other.
 fn rounds(mut entries: &[CatalogEntry]) -> Vec<&[CatalogEntry]> {
     let mut rounds = Vec::new();
     while !entries.is_empty() {
@@ -141,10 +142,10 @@ fn rounds(mut entries: &[CatalogEntry]) -> Vec<&[CatalogEntry]> {
 }
 
 enum Put {
-    /// Bring the artifact in.
+    /// Ingest the artifact.
     Stage(Box<Item>),
-    /// Record this path, at which nothing is yet.
+    /// Record this path, which does not exist yet.
     Record(String),
-    /// Change the record of what is here already.
+    /// Update the record of what the store already has.
     Refresh,
 }

@@ -1,7 +1,7 @@
-//! References that lead to a server: whether anybody has to be asked, and what is to be fetched.
+//! References that lead to a server: decides whether to ask it, and what to fetch.
 //!
-//! The order is that of `docs/design.md`: the right to work on the reference, then the question what it means, then what of that
-//! is here already. One that says itself which version it means, and is here, asks nobody.
+//! The order is that of `docs/design.md`: claim the reference, ask what it stands for, then find what the store already
+//! has of it. If a reference pins its version by itself and the store has that version, no server is asked.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -25,16 +25,16 @@ use crate::observer::{Event, Observer};
 use crate::read_at::ReadAt;
 use crate::store::Store;
 
-/// Where references may be fetched from, and whether what is here will do.
+/// Where references can be fetched from, and whether held content is good enough.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct From<'a> {
-    /// `None`: this handle fetches nothing.
+    /// `None`: this handle cannot fetch.
     pub(crate) sources: Option<&'a dyn Resolver>,
-    /// What is here is wanted, whatever its reference means by now.
+    /// Accept what the store holds, whatever the reference stands for by now.
     pub(crate) held_will_do: bool,
 }
 
-/// A reference that somebody has to be asked about.
+/// A reference whose source must be asked.
 pub(super) struct Question {
     reference: ModelRef,
     /// The reference's own string.
@@ -44,18 +44,18 @@ pub(super) struct Question {
     held_will_do: bool,
 }
 
-/// Something that is fetched.
+/// What is known about a fetched item.
 pub(super) struct Fetched {
     pinned: Option<String>,
     validator: Option<String>,
     selection: Option<String>,
     named_by: Option<String>,
     bytes: Arc<AtomicU64>,
-    /// Until it is recorded, nobody else works on the reference.
+    /// Keeps other processes from working on the reference until it is recorded.
     pub(super) flight: Option<SingleFlight>,
 }
 
-/// Decides on a reference that is not a local file's. `known` is what the catalog has under the id.
+/// Decides on a reference that is not a local file. `known` is what the catalog has under the id.
 pub(super) fn decide(
     store: &Store,
     from: &From<'_>,
@@ -72,7 +72,7 @@ pub(super) fn decide(
     let question = Question { reference: reference.clone(), name, id, options: options.clone(), held_will_do };
     let held = question.held(store, known)?;
     let Some(sources) = from.sources.filter(|sources| sources.takes(reference)) else {
-        // One that nobody here can fetch is fine when the catalog holds it already.
+        // A reference without a fetcher is fine if the catalog already holds it.
         let (scheme, reference) = (reference.scheme().to_owned(), reference.shown());
         return held
             .map_or_else(|| Err(Error::NoFetcher { scheme, reference }), |record| question.given(store, record, None));
@@ -89,17 +89,18 @@ pub(super) fn decide(
 }
 
 impl Question {
-    /// The order in which the right to work on references is taken, so that no two processes wait for each other.
+    /// The order in which references are claimed, so that two processes cannot deadlock.
     pub(super) fn lock_file(&self) -> PathBuf {
         layout::lock_fetch(&self.name)
     }
 
-    /// What the catalog holds of the reference, and of these files of it, if `path` would give it out.
+    /// Returns the record that the catalog holds for the reference and this selection of files, if `path` would accept
+    /// it.
     fn held(&self, store: &Store, known: Option<Record>) -> Result<Option<Record>> {
         let is_it = |record: &Record| {
             let is_selected = match &record.source {
                 Some(source) if source.reference == self.name => source.fingerprint == self.selection().fingerprint(),
-                // Somebody has put it under the reference's own name.
+                // Someone has staged it under the reference's own name.
                 _ => self.id == self.name && self.selection() == Selection::default(),
             };
             is_selected && self.options.digest.is_none_or(|expected| record.entry.digest == Some(expected))
@@ -114,8 +115,8 @@ impl Question {
         }
     }
 
-    /// Whether what is held is wanted, whatever anybody would answer: any version will do, or it is the only one that the
-    /// reference, or the digest that was given, can mean.
+    /// Whether the held content is good whatever a server would say: any version will do, or it is the only one that
+    /// the reference or the given digest can stand for.
     fn needs_no_answer(&self, sources: &dyn Resolver, held: &Record) -> bool {
         let fixed = sources.fixed(&self.reference);
         let is_fixed =
@@ -123,12 +124,13 @@ impl Question {
         self.held_will_do || is_fixed || self.options.digest.is_some()
     }
 
-    /// What is held, given as the answer. If its record says something else of it than staging would, it is recorded anew.
+    /// Returns the held content as the answer. Records it again if its record differs from what staging would write.
     fn given(self, store: &Store, record: Record, flight: Option<SingleFlight>) -> Result<Decision> {
         let digest = record.entry.digest.ok_or_else(|| store.not_found(&self.id))?;
         let files = store.files_of(record.kind, digest, record.size_bytes)?;
         let content = |TreeFile { path, digest, size_bytes }| {
-            // It is here, so that nobody is asked for its bytes; if it goes meanwhile, none are not those of its digest.
+            // The store has the content, so its bytes are not fetched. If it disappears in the meantime, the empty
+            // bytes fail the digest check.
             let origin = Origin::Memory(Vec::new());
             Content {
                 file: ContentFile { path, size_bytes, expected: Some(digest), origin, present: None },
@@ -136,7 +138,7 @@ impl Question {
             }
         };
         let Some(source) = record.source.as_ref().filter(|source| source.reference == self.name) else {
-            return Ok(unchanged(record)); // of somebody's own
+            return Ok(unchanged(record)); // not staged by reference
         };
         let fetched = Fetched {
             pinned: source.pinned.clone(),
@@ -156,7 +158,7 @@ impl Question {
         Ok(unchanged(record))
     }
 
-    /// Whether something was fetched by this reference, and means the same still.
+    /// Whether `source` was fetched by this reference, which still stands for the same version.
     fn is_same(&self, source: &Provenance, pinned: &Option<String>, validator: &Option<String>) -> bool {
         let is_same_version = match (pinned, validator) {
             (Some(_), _) => source.pinned == *pinned,
@@ -176,7 +178,8 @@ impl Question {
         }
     }
 
-    /// Asks, once no other process works on the reference. `claimed` are those that this call works on already.
+    /// Asks the source once no other process works on the reference. `claimed` are the references that this call
+    /// already holds.
     pub(super) fn settle(
         self,
         store: &Store,
@@ -189,7 +192,7 @@ impl Question {
             true => Some(single_flight::begin(store, &self.name, 0, self.options.wait, &**observer, cancel)?),
             false => None,
         };
-        // Whoever had the right before may have brought it.
+        // The previous holder may have fetched it.
         let held = self.held(store, store.record(&self.id)?)?;
         if let Some(record) = held.clone().filter(|record| self.needs_no_answer(sources, record)) {
             return self.given(store, record, flight);
@@ -208,7 +211,7 @@ impl Question {
         }
     }
 
-    /// Asks what the reference means now. `None`: what is held.
+    /// Asks what the reference stands for now. Returns `None` if that is the held content.
     fn ask(&self, sources: &dyn Resolver, held: Option<&Record>, asking: &Asking) -> Result<Option<Remote>> {
         let source = held.and_then(|record| record.source.as_ref());
         let mut reference = self.reference.clone();
@@ -226,7 +229,7 @@ impl Question {
         Ok(if source.is_some_and(is_same) { None } else { Some(remote) })
     }
 
-    /// What is to be fetched.
+    /// Builds the item to fetch.
     fn fetch(self, remote: Remote, flight: Option<SingleFlight>, observer: &Arc<dyn Observer>) -> Result<Decision> {
         let bytes = Arc::new(AtomicU64::new(0));
         let fetched = Fetched {
@@ -245,7 +248,7 @@ impl Question {
         };
         let contents = remote.files.into_iter().map(content).collect();
         let item = self.item(remote.kind, &remote.name, contents, fetched)?;
-        // Before a byte of it is fetched.
+        // Compare before any byte is fetched.
         let mut named = item.contents.iter().filter_map(|content| content.file.expected);
         match (item.kind, item.expected, named.next()) {
             (ArtifactKind::File, Some(expected), Some(actual)) if expected != actual => {
@@ -275,7 +278,7 @@ fn unchanged(record: Record) -> Decision {
     Decision::Unchanged(Box::new(receipt_of(record).expect("what is held has a receipt")))
 }
 
-/// That of the one file; a tree is told apart by what it is pinned to.
+/// The validator of a single file. A tree is identified by what it is pinned to.
 fn validator_of(remote: &Remote) -> Option<String> {
     match (remote.kind, remote.files.as_slice()) {
         (ArtifactKind::File, [file]) => file.validator.clone(),
@@ -284,7 +287,7 @@ fn validator_of(remote: &Remote) -> Option<String> {
 }
 
 impl Fetched {
-    /// How many bytes servers have sent.
+    /// Number of bytes that servers sent.
     pub(super) fn bytes(&self) -> u64 {
         self.bytes.load(Ordering::Relaxed)
     }
@@ -300,7 +303,7 @@ impl Fetched {
     }
 }
 
-/// A remote file whose bytes are counted, and of whose troubles an observer is told.
+/// Wraps a remote file: counts its bytes, and tells an observer when it resumes or starts over.
 struct Told {
     reader: Arc<dyn ReadAt>,
     bytes: Arc<AtomicU64>,

@@ -1,4 +1,4 @@
-//! Single flight: one worker per reference, whose progress those who wait can see.
+//! Single flight: one worker per reference. Waiting processes can see its progress.
 
 use std::io::{Seek, SeekFrom, Write};
 use std::path::Path;
@@ -16,13 +16,13 @@ use crate::layout;
 use crate::observer::{Event, Observer};
 use crate::store::Store;
 
-/// How often a worker writes down how far it is, and a waiter looks.
+/// How often a worker writes its progress, and a waiter reads it.
 const TICK: Duration = Duration::from_millis(200);
 
-/// More than a worker ever writes, with the white space behind it.
+/// More than a worker ever writes, including the trailing white space.
 const MAX_PROGRESS_BYTES: u64 = 4096;
 
-/// What a worker says of itself in its lock file. In a file whose lock is free it means nothing.
+/// The progress that a worker writes to its lock file. It means nothing once the lock is free.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 struct Progress {
     bytes_done: u64,
@@ -30,7 +30,7 @@ struct Progress {
     bytes_per_s: u64,
 }
 
-/// The right to work on a reference, until it is dropped or its process ends.
+/// The right to work on a reference. It ends when the value is dropped or its process exits.
 #[must_use = "when it is dropped, another process may begin the same work"]
 pub(super) struct SingleFlight {
     lock: Lock,
@@ -40,8 +40,8 @@ pub(super) struct SingleFlight {
     told: Mutex<Instant>,
 }
 
-/// Waits for the right to work on `reference`; what is to be done may be done already then. If a worker dies, the kernel
-/// gives its right to one of those that wait.
+/// Waits for the right to work on `reference`. The work may already be done by then, so the caller must look again. If
+/// a worker dies, the kernel releases its lock to one of the waiters.
 pub(super) fn begin(
     store: &Store,
     reference: &str,
@@ -81,7 +81,7 @@ pub(super) fn begin(
 }
 
 fn show_progress_of_worker(store: &Store, what: &str, path: &Path, observer: &dyn Observer) {
-    // It may be half written: then it is shown next time.
+    // A half-written text does not parse; the next tick reads it again.
     let Ok(Some(text)) = store.root.read_start(path, MAX_PROGRESS_BYTES) else { return };
     let progress = serde_json::from_slice::<Progress>(&text).ok();
     let (bytes_done, bytes_total, bytes_per_s) =
@@ -90,14 +90,14 @@ fn show_progress_of_worker(store: &Store, what: &str, path: &Path, observer: &dy
 }
 
 impl SingleFlight {
-    /// The same right, now that it is known how much there is to do.
+    /// Sets the total once it is known.
     pub(super) fn with_total(mut self, bytes_total: u64) -> Self {
         self.bytes_total = bytes_total;
         self.tell();
         self
     }
 
-    /// Counts bytes that were read, and writes them down now and then.
+    /// Counts processed bytes, and writes the progress down at most once per tick.
     pub(super) fn advance(&self, bytes: u64) {
         self.bytes_done.fetch_add(bytes, Ordering::Relaxed);
         if let Ok(mut told) = self.told.try_lock()
@@ -108,7 +108,7 @@ impl SingleFlight {
         }
     }
 
-    /// In place, because a lock file is never replaced. Nobody is worse off when it cannot be written.
+    /// Writes in place, because a lock file is never replaced. A failed write only hides the progress.
     fn tell(&self) {
         let bytes_done = self.bytes_done.load(Ordering::Relaxed);
         let seconds = self.start.elapsed().as_secs_f64().max(0.001);
@@ -116,7 +116,7 @@ impl SingleFlight {
         let bytes_per_s = (bytes_done as f64 / seconds) as u64;
         let progress = Progress { bytes_done, bytes_total: self.bytes_total, bytes_per_s };
         let Ok(mut text) = serde_json::to_vec(&progress) else { return };
-        // White space behind it covers what a longer text may have left.
+        // Trailing white space covers what a longer text may have left.
         text.resize(text.len().max(128), b' ');
         let mut file = self.lock.file();
         let _ = file.seek(SeekFrom::Start(0)).and_then(|_| file.write_all(&text));

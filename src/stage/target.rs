@@ -1,4 +1,4 @@
-//! Where a `local_path` is: outside the root, or below it and allowed there.
+//! Where a `local_path` lies: outside the root, or below it in an allowed place.
 
 use std::io;
 use std::path::{Component, Path, PathBuf};
@@ -11,15 +11,15 @@ use crate::layout::{self, Place};
 /// What `put` does with a path.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Target {
-    /// Outside the root: its bytes are ingested, a view is made.
+    /// Outside the root: ingest its bytes and make a view.
     Outside(PathBuf),
-    /// Below the root and there: its bytes become a blob, the path stays. Relative.
+    /// Below the root and existing: its bytes become a blob, and it keeps its path. Relative.
     InPlace(PathBuf),
-    /// Below the root and not there yet: recorded as it is. Relative.
+    /// Below the root and not existing yet: recorded as it is. Relative.
     Registered(PathBuf),
 }
 
-/// Tells where `path` is. A relative one is taken relative to the root.
+/// Determines where `path` lies. A relative path is resolved against the root.
 pub(super) fn locate(root: &Root, path: &Path) -> Result<Target> {
     if path.as_os_str().is_empty() {
         let (path, hint) = (path.to_path_buf(), Hint::GiveOtherPath);
@@ -37,7 +37,7 @@ pub(super) fn locate(root: &Root, path: &Path) -> Result<Target> {
         return if starts_inside { Err(escapes()) } else { Ok(Target::Outside(full)) };
     };
     if !starts_inside {
-        // A symlink to a folder below the root has led here. What comes after it may lead out again.
+        // A symlink to a folder below the root led here. The rest of the path may lead out again.
         return locate(root, &real);
     }
     match layout::place(relative) {
@@ -47,7 +47,7 @@ pub(super) fn locate(root: &Root, path: &Path) -> Result<Target> {
     }
 }
 
-/// The path with the root's own name in front, when it starts with another name of the root: it starts inside, too.
+/// Replaces another name of the root at the start of the path with the root's own name: such a path starts inside, too.
 fn below_alias(root: &Root, full: &Path) -> Option<PathBuf> {
     if full.starts_with(root.path()) {
         return None;
@@ -69,8 +69,8 @@ fn leaves(relative: &Path) -> bool {
     })
 }
 
-/// The path with its symlinks resolved as far as it exists, and whether all of it does. The last name of a path from
-/// outside is left alone: a symlink from there to a view is a source like any other.
+/// Resolves the symlinks of the part that exists, and reports whether the whole path exists. Does not follow the last
+/// component of a path from outside: a symlink from there to a view is a source like any other.
 fn resolve(full: &Path, with_last: bool) -> io::Result<(PathBuf, bool)> {
     let mut missing: Vec<Component<'_>> = Vec::new();
     let mut existing = full;
@@ -84,7 +84,7 @@ fn resolve(full: &Path, with_last: bool) -> io::Result<(PathBuf, bool)> {
                 let is_there = if with_last { missing.is_empty() } else { full.symlink_metadata().is_ok() };
                 for part in missing.iter().rev() {
                     match part {
-                        // Below something that is not there, only names make sense.
+                        // Below something that does not exist, only plain names make sense.
                         Component::Normal(name) => real.push(name),
                         Component::CurDir => {}
                         _ => return Err(io::ErrorKind::NotFound.into()),
@@ -92,7 +92,7 @@ fn resolve(full: &Path, with_last: bool) -> io::Result<(PathBuf, bool)> {
                 }
                 return Ok((real, is_there));
             }
-            // A dangling symlink is "there", and leads to a place that cannot be known.
+            // A dangling symlink "exists", and where it leads cannot be known.
             Err(e) if e.kind() == io::ErrorKind::NotFound && existing.symlink_metadata().is_err() => {
                 let (Some(parent), Some(last)) = (existing.parent(), existing.components().next_back()) else {
                     return Err(e);
@@ -140,7 +140,7 @@ mod tests {
         assert_eq!(at("views/v".as_ref()).unwrap(), in_place("views/v"));
         assert_eq!(at("new/b.gguf".as_ref()).unwrap(), registered("new/b.gguf"));
         assert_eq!(at(&outside.path().join("root/models/a.gguf")).unwrap(), in_place("models/a.gguf"));
-        // Where the root is as it was given, and as it really is, may differ.
+        // The root's path as given may differ from its real path.
         assert!(matches!(at(&outside.path().join("root/out.gguf")), Err(Error::PathEscapesRoot { .. })));
         assert!(matches!(at(&outside.path().join("root/out/b.gguf")), Err(Error::PathEscapesRoot { .. })));
         symlink(outside.path().join("b.gguf"), inside.join("models/out.gguf")).unwrap();

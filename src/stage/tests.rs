@@ -1,4 +1,4 @@
-//! Artifacts whose bytes come from anywhere: ranges of something remote, memory, local files.
+//! Artifacts whose bytes come from anywhere: a remote source, memory, local files.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -16,7 +16,7 @@ use crate::layout;
 use crate::read_at::ReadAt;
 use crate::store::{Others, Store};
 
-/// Something remote, in memory. It breaks at `broken_at`, and says that it has `more` bytes than it has.
+/// A remote file in memory. It fails at `broken_at`, and claims `more` bytes than it has.
 struct Served {
     bytes: Vec<u8>,
     broken_at: Option<u64>,
@@ -94,7 +94,7 @@ fn a_tree_of_contents_from_everywhere_is_one_artifact() {
     store.ensure_usable(&record).unwrap();
 }
 
-// Red when a range that fails, or content that is not what was expected, leaves anything or is recorded.
+// Red when a failed range or unexpected content leaves anything behind or is recorded.
 #[test]
 fn a_remote_file_is_right_or_not_there() {
     let wrong = Some(Digest::sha256_of(b"other bytes"));

@@ -1,4 +1,4 @@
-//! Walking a directory that is to be staged.
+//! Walks a directory to be staged.
 
 use std::path::{Path, PathBuf};
 
@@ -12,24 +12,24 @@ use crate::fs::source::source_meta;
 use crate::hint::Hint;
 use crate::layout::{self, Place};
 
-/// A local file that is to be staged.
+/// A local file to be staged.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct SourceFile {
-    /// Below the tree, with `/` between the parts; empty when the artifact is this one file.
+    /// Path below the tree, with `/` between the parts. Empty if the artifact is this one file.
     pub(super) path: String,
     /// Where to read it.
     pub(super) source: PathBuf,
-    /// As it was looked at.
+    /// Its stamp when it was inspected.
     pub(super) stamp: SourceStamp,
 }
 
-/// All files below `tree`, sorted by path. Symlinks are followed while they stay inside it, and everywhere with
-/// `follow_links`. Empty folders are not kept. A store at `root` is no part of any tree: it changes while it is read,
-/// and `--mode move` would take it apart.
+/// Returns all files below `tree`, sorted by path. Follows symlinks that stay inside it, and all symlinks if
+/// `follow_links` is set. Ignores empty folders. Skips a store at `root`: it changes while it is read, and
+/// `--mode move` would take it apart.
 pub(super) fn walk(root: &Path, tree: &Path, follow_links: bool) -> Result<Vec<SourceFile>> {
     let real_tree = tree.canonicalize().map_err(|e| Error::io("read", tree, e))?;
     let mut files = Vec::new();
-    // The real paths of the folders that lead to an entry, the tree first.
+    // The real paths of the folders above the current entry, starting with the tree.
     let mut real_folders: Vec<PathBuf> = Vec::new();
     for entry in WalkDir::new(tree).follow_links(true).follow_root_links(true) {
         let entry = entry.map_err(|e| walk_error(tree, e))?;
@@ -53,7 +53,7 @@ pub(super) fn walk(root: &Path, tree: &Path, follow_links: bool) -> Result<Vec<S
             real_folders.push(real);
             continue;
         }
-        // Asks what it is without opening it, and refuses what is not a file.
+        // Inspects the entry without opening it, and rejects anything but a regular file.
         let stamp = source_meta(entry.path())?.source_stamp();
         let path = tree_path(tree, entry.path())?;
         files.push(SourceFile { path, source: entry.into_path(), stamp });
@@ -115,7 +115,7 @@ mod tests {
         dir
     }
 
-    /// None of the trees is near it.
+    /// A root that is outside all of the test trees.
     fn root() -> &'static Path {
         Path::new("/no/such/root")
     }

@@ -1,4 +1,4 @@
-//! Promises that only several threads at once can break.
+//! Promises that only concurrent threads can break.
 
 use std::sync::Barrier;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -11,9 +11,9 @@ use crate::entry::{CatalogEntry, LifecycleState};
 const THREADS: u64 = 8;
 const ROUNDS: u64 = 8;
 
-/// Runs `work` with the numbers 0 to 7 at once. When it panics, so does this, with the message of the first panic.
+/// Runs `work` concurrently with the numbers 0 to 7. If it panics, panics with the message of the first panic.
 fn at_once<T: Send>(work: impl Fn(u64) -> T + Sync) -> Vec<T> {
-    // Without it, a thread with little to do is done before the next one starts.
+    // Without the barrier, a thread with little work would finish before the next one starts.
     let start = Barrier::new(THREADS as usize);
     let start_and_work = &|thread| {
         start.wait();
@@ -26,7 +26,7 @@ fn at_once<T: Send>(work: impl Fn(u64) -> T + Sync) -> Vec<T> {
     })
 }
 
-/// Threads that work on ids of their own do not lose, mix or bring back each other's entries.
+/// Threads that work on separate ids do not lose, mix or resurrect each other's entries.
 pub(super) fn each_thread_finds_its_own<S: CatalogStore>(store: &S) {
     let store = Probe(store);
     let kept = at_once(|thread| {
@@ -59,10 +59,10 @@ pub(super) fn each_thread_finds_its_own<S: CatalogStore>(store: &S) {
     store.lists(kept.iter().flatten());
 }
 
-/// Threads that read an id which others put and delete see all of an entry or nothing, never the fields of two.
+/// Threads that read an id while others put and delete it see a whole entry or nothing, never a mix of two.
 pub(super) fn entries_are_whole<S: CatalogStore>(store: &S) {
     let store = Probe(store);
-    // Each has a `local_path` of its own, so that a mix of two is none of them.
+    // Each candidate has a different `local_path`, so that a mix of two equals none of them.
     let candidates: Vec<CatalogEntry> = (1..=THREADS).map(|n| entry("shared", n)).collect();
     let writers = AtomicU64::new(THREADS / 2);
     at_once(|thread| {
@@ -91,7 +91,7 @@ pub(super) fn entries_are_whole<S: CatalogStore>(store: &S) {
     store.lists([&last]);
 }
 
-/// Counts down when it is dropped, also by a panic: otherwise the readers would wait for a writer that is gone.
+/// Counts down when it is dropped, even by a panic: otherwise the readers would wait for a dead writer.
 struct CountDown<'a>(&'a AtomicU64);
 
 impl Drop for CountDown<'_> {
@@ -100,7 +100,7 @@ impl Drop for CountDown<'_> {
     }
 }
 
-/// If many delete one entry, one of them is told that there was something to delete.
+/// If many threads delete one entry, exactly one of them learns that there was something to delete.
 pub(super) fn one_delete_wins<S: CatalogStore>(store: &S) {
     let store = Probe(store);
     for round in 0..ROUNDS {

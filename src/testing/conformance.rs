@@ -1,4 +1,4 @@
-//! The conformance suite: every promise of `CatalogStore`, one function each.
+//! The conformance suite: one function for each promise of `CatalogStore`.
 
 use super::probe::{Probe, entry, is_invalid_input, is_not_found};
 use super::{concurrent, ids};
@@ -6,14 +6,14 @@ use crate::CatalogStore;
 use crate::digest::Digest;
 use crate::entry::{CatalogEntry, LifecycleState};
 
-/// Checks that a store keeps what [`CatalogStore`] promises. `make` gives a new, empty store at each call.
+/// Checks that a store keeps the promises of [`CatalogStore`]. `make` returns a new, empty store at each call.
 ///
-/// The entries have relative `local_path`s at which there is nothing, and a store may make them absolute.
-/// It does not check what a store does with content, nor whether that survives a crash.
+/// The entries have relative `local_path`s that do not exist, and a store may make them absolute. The suite checks
+/// neither what a store does with content, nor whether that survives a crash.
 ///
 /// # Panics
 ///
-/// At the first promise that is not kept, with a message that says which.
+/// Panics at the first broken promise, with a message that names it.
 pub fn catalog_store_conformance<S: CatalogStore>(make: impl Fn() -> S) {
     an_empty_store_has_nothing(&make());
     every_field_comes_back(&make());
@@ -59,7 +59,7 @@ fn put_replaces<S: CatalogStore>(store: &S) {
     let store = Probe(store);
     let other = entry("other", 5);
     store.put(&other);
-    // Numbers 1 and 5 have a digest and a time, number 12 has neither: a replacement also takes away.
+    // Numbers 1 and 5 have a digest and a time, number 12 has neither: a replacement must also clear fields.
     for n in [1, 12, 5, 5, 0] {
         let new = entry("model", n);
         store.put(&new);
@@ -132,7 +132,7 @@ fn hostile_ids_stay_apart<S: CatalogStore>(store: &S) {
     entries.iter().for_each(|entry| store.holds(entry));
     store.lists(&entries);
 
-    // If a store takes two ids for one, the first that is changed or deleted changes the other.
+    // If a store confuses two ids, changing or deleting the first of them changes the other.
     for entry in &mut entries {
         store.set_state(&entry.id, LifecycleState::Retired);
         entry.lifecycle = LifecycleState::Retired;
@@ -146,12 +146,12 @@ fn hostile_ids_stay_apart<S: CatalogStore>(store: &S) {
 }
 
 fn impossible_ids_change_nothing<S: CatalogStore>(store: &S) {
-    // What is left of some of the rejected ids when a store cuts or strips them instead.
+    // What some of the rejected ids become if a store truncates or trims them instead.
     let kept = ["a", "ab", "a b", &"x".repeat(255), &"x".repeat(1024)].map(|id| entry(id, 7));
     kept.iter().for_each(|entry| Probe(store).put(entry));
     for id in ids::rejected_ids() {
         is_invalid_input("put", &id, store.put(&entry(&id, 1)));
-        // The other calls may reject the id or find nothing, but what they find cannot be there.
+        // The other calls may reject the id or find nothing, but must never find an entry.
         assert!(!matches!(store.get(&id), Ok(Some(_))), "get finds {id:?}, which can be no id");
         assert!(!matches!(store.delete(&id), Ok(true)), "delete finds {id:?}, which can be no id");
         match store.set_state(&id, LifecycleState::Active) {

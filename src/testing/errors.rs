@@ -1,4 +1,4 @@
-//! One of every error, for tests of what is said of them: nobody else can make them.
+//! A sample of every error, for tests of their messages: other crates cannot construct them.
 
 use std::io;
 use std::path::PathBuf;
@@ -14,7 +14,7 @@ fn path(name: &str) -> PathBuf {
 }
 
 fn system(action: &'static str, kind: io::ErrorKind) -> Error {
-    // Only the kind: the words of the system differ between systems.
+    // Only the kind, because the text of the system differs between systems.
     Error::Io { action, path: path("index/3f.json"), source: Arc::new(kind.into()) }
 }
 
@@ -27,7 +27,7 @@ fn hub(problem: HubProblem) -> Error {
     net(NetError::Hub { problem, page, request_id: Some("Root=1-abc".into()) })
 }
 
-/// At least one of every variant of [`Error`](enum@crate::Error).
+/// At least one sample of every variant of [`Error`](enum@crate::Error).
 #[must_use]
 pub fn error_samples() -> Vec<Error> {
     let id = || "llama3".to_owned();

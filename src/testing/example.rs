@@ -8,11 +8,11 @@ use crate::catalog::FsCatalog;
 use crate::model_ref::ModelRef;
 use crate::stage::StageOptions;
 
-/// A catalog in a temporary folder, in which the file that is returned was staged as `llama3`; for examples.
+/// Returns a catalog in a temporary folder, and the file that was staged in it as `llama3`; for examples.
 ///
 /// # Panics
 ///
-/// If the temporary folder cannot be written.
+/// Panics if the temporary folder cannot be written.
 #[doc(hidden)]
 #[must_use]
 #[allow(clippy::disallowed_methods)] // the file is not in a store

@@ -1,6 +1,6 @@
-//! Text from outside, handed to every parser of the crate: what fuzzing and the replay of its corpora call.
+//! Feeds external text to every parser of the crate: the entry points for fuzzing and for replaying its corpora.
 //!
-//! Each function takes any bytes, panics if a promise is broken, and returns whether they were accepted.
+//! Each function takes any bytes, panics if a promise is broken, and returns whether the bytes were accepted.
 
 use std::path::{Component, Path};
 
@@ -15,7 +15,7 @@ use crate::index::{ShardText, StoredRecord, Unusable};
 use crate::layout::{self, FORMAT, Thing};
 use crate::model_ref::ModelRef;
 
-/// A model reference: what it shows it can read, its id is its own id, and no error is anything but invalid input.
+/// A model reference: its text and its id parse back to the same reference, and every error is invalid input.
 pub fn fuzz_model_ref(bytes: &[u8]) -> bool {
     let Ok(text) = std::str::from_utf8(bytes) else { return false };
     let parsed = match ModelRef::parse(text) {
@@ -47,12 +47,12 @@ pub fn fuzz_model_ref(bytes: &[u8]) -> bool {
     true
 }
 
-/// A digest: exactly one text for each, the same verdict from `FromStr` and from JSON.
+/// A digest: each has exactly one text, and `FromStr` and JSON accept the same texts.
 pub fn fuzz_digest(bytes: &[u8]) -> bool {
     let Ok(text) = std::str::from_utf8(bytes) else { return false };
     let parsed = text.parse::<Digest>();
     let from_json = serde_json::from_value::<Digest>(text.into());
-    // The text as JSON itself, so that escapes are reached too.
+    // Parse the bytes themselves as JSON, so that escapes are covered, too.
     if let Ok(digest) = serde_json::from_slice::<Digest>(bytes) {
         assert_eq!(digest.to_string().parse::<Digest>().ok(), Some(digest), "{text:?}");
     }
@@ -73,10 +73,10 @@ pub fn fuzz_digest(bytes: &[u8]) -> bool {
     }
 }
 
-/// An index shard: what is read is written and read again to the letter, and no record leads out of the root.
+/// An index shard: what is read is written and read again exactly, and no record leads out of the root.
 ///
-/// The bytes are taken once as the whole file and once as its `entries` under a right checksum, which no mutation of
-/// a whole file would ever meet.
+/// The bytes are tried both as the whole file and as its `entries` with a correct checksum, which no mutation of a
+/// whole file would ever hit.
 pub fn fuzz_shard(bytes: &[u8]) -> bool {
     let as_file = check_shard(bytes);
     let as_entries = std::str::from_utf8(bytes).is_ok_and(|entries| {
@@ -90,7 +90,7 @@ pub fn fuzz_shard(bytes: &[u8]) -> bool {
     as_file || as_entries
 }
 
-/// Returns whether every record of it was accepted too, as a catalog that loads it asks.
+/// Returns whether every record in it was also accepted, as when a catalog loads it.
 fn check_shard(bytes: &[u8]) -> bool {
     let shard = match ShardText::parse(bytes) {
         Ok(shard) => shard,
@@ -139,7 +139,7 @@ fn check_record(text: &RawValue) -> bool {
     true
 }
 
-/// A tree's manifest: only plain relative paths, sorted, each once; what is read is written and read again the same.
+/// A tree's manifest: only plain relative paths, sorted and unique. What is read is written and read again unchanged.
 pub fn fuzz_manifest(bytes: &[u8]) -> bool {
     let files = match manifest::decode(bytes) {
         Ok(files) => files,
@@ -159,8 +159,8 @@ pub fn fuzz_manifest(bytes: &[u8]) -> bool {
     true
 }
 
-/// An outboard: its small file, a zero byte, and the list of its groups. What is accepted fits together: so many groups as
-/// its size asks for, which merge to its root.
+/// An outboard: its small file, a zero byte, and the list of its groups. An accepted one is consistent: it has as many
+/// groups as its size requires, and they merge to its root.
 pub fn fuzz_outboard(bytes: &[u8]) -> bool {
     let at = bytes.iter().position(|byte| *byte == 0).unwrap_or(bytes.len());
     let (text, list) = bytes.split_at(at);
@@ -171,8 +171,8 @@ pub fn fuzz_outboard(bytes: &[u8]) -> bool {
     true
 }
 
-/// A path of a root: if the store gives such a name, it gives it to one thing, and that lies there. Accepted is what the
-/// store makes; below views, in a session and in quarantine that is anything.
+/// A path in a root: each name has at most one meaning and one place. Accepted paths are those that the store creates;
+/// below views, in a session and in quarantine, that is any path.
 pub fn fuzz_layout(bytes: &[u8]) -> bool {
     let Ok(text) = std::str::from_utf8(bytes) else { return false };
     let path = Path::new(text);
@@ -189,7 +189,7 @@ pub fn fuzz_layout(bytes: &[u8]) -> bool {
     !matches!(thing, Thing::Strange | Thing::Foreign)
 }
 
-/// A `store.json`: opened only when it says that this version may, refused otherwise, and never written to.
+/// A `store.json`: it is opened only if it says that this version may do so, rejected otherwise, and never written to.
 pub fn fuzz_store_json(bytes: &[u8]) -> bool {
     thread_local! {
         static ROOT: tempfile::TempDir = tempfile::tempdir().expect("a temporary folder can be made");
@@ -197,7 +197,7 @@ pub fn fuzz_store_json(bytes: &[u8]) -> bool {
     ROOT.with(|root| check_store_json(root.path(), bytes))
 }
 
-#[allow(clippy::disallowed_methods)] // from outside, as an operator's editor would
+#[allow(clippy::disallowed_methods)] // from outside, like an operator's editor
 fn check_store_json(root: &Path, bytes: &[u8]) -> bool {
     let path = root.join("store.json");
     std::fs::write(&path, bytes).expect("the temporary folder can be written");
@@ -208,7 +208,7 @@ fn check_store_json(root: &Path, bytes: &[u8]) -> bool {
     assert_eq!(names, 1, "opening made something");
     match opened {
         Ok(_) => {
-            // A member that is ignored may hold what no value can: a number too large, text that is not UTF-8.
+            // An ignored member may hold what no `Value` can: a number too large, or text that is not UTF-8.
             let Ok(value) = serde_json::from_slice::<Value>(bytes) else { return true };
             let Value::Object(members) = &value else { return true };
             assert_eq!(members.get("format").and_then(Value::as_u64), Some(u64::from(FORMAT)), "opened {value}");
@@ -226,7 +226,7 @@ fn check_store_json(root: &Path, bytes: &[u8]) -> bool {
     }
 }
 
-/// Joined to any folder, the path stays below it.
+/// Checks that the path stays below any folder it is joined to.
 fn check_plain_path(text: &str) {
     assert!(!text.is_empty() && !text.contains('\0'), "{text:?} was let through");
     let path = Path::new(text);
@@ -236,13 +236,13 @@ fn check_plain_path(text: &str) {
     assert!(!text.split('/').any(|part| ["", ".", ".."].contains(&part)), "{text:?} has a part that is no name");
 }
 
-/// The error of text that was refused: one line that quotes no more of it than a terminal bears.
+/// Checks the error for rejected text: one line that quotes only an excerpt of the text.
 fn check_refusal(error: &Error) {
     check_error(error);
     assert!(error.to_string().len() < 1024, "the error has {} bytes", error.to_string().len());
 }
 
-/// One line.
+/// Checks that the error is one line.
 fn check_error(error: &Error) {
     let text = error.to_string();
     assert!(!text.is_empty() && !text.contains(char::is_control), "the error {text:?} is not one line");

@@ -2,8 +2,7 @@
 
 use crate::entry::MAX_ID_BYTES;
 
-/// Ids that every store takes, each of which stays apart from all the others: they look like paths, devices, escapes or
-/// each other.
+/// Ids that every store must accept and keep apart: they look like paths, devices, escapes or each other.
 #[must_use]
 pub fn accepted_ids() -> Vec<String> {
     let mut ids: Vec<String> = [
@@ -37,7 +36,7 @@ pub fn accepted_ids() -> Vec<String> {
         "~root",
         "-",
         "--help",
-        // what a file system, a shell or a database may drop or fold
+        // characters that a file system, a shell or a database may drop or fold
         "a",
         "A",
         "a.",
@@ -84,7 +83,7 @@ pub fn accepted_ids() -> Vec<String> {
         "\u{3000}",
         "\u{fffd}",
         "\u{10ffff}",
-        // what JSON and other notations give a meaning
+        // characters with a meaning in JSON and other notations
         "\"",
         "'",
         "\\",
@@ -115,13 +114,13 @@ pub fn accepted_ids() -> Vec<String> {
     .map(String::from)
     .into();
     let long = "x".repeat(MAX_ID_BYTES - 1);
-    ids.extend([format!("{long}y"), format!("{long}z"), long]); // told apart only by their last byte
+    ids.extend([format!("{long}y"), format!("{long}z"), long]); // differ only in their last byte
     ids.push("é".repeat(MAX_ID_BYTES / 2)); // the limit is in bytes, not in characters
     ids.push("/..".repeat(MAX_ID_BYTES / 3));
     ids
 }
 
-/// Ids that every store rejects.
+/// Ids that every store must reject.
 #[must_use]
 pub fn rejected_ids() -> Vec<String> {
     let mut ids: Vec<String> = [
@@ -144,6 +143,6 @@ pub fn rejected_ids() -> Vec<String> {
     .into();
     ids.push("x".repeat(MAX_ID_BYTES + 1));
     ids.push("é".repeat(MAX_ID_BYTES / 2) + "x"); // 513 characters
-    ids.push("x".repeat(4096)); // the longest path of Linux
+    ids.push("x".repeat(4096)); // the longest path on Linux
     ids
 }

@@ -7,15 +7,15 @@ use crate::CatalogStore;
 use crate::entry::{CatalogEntry, LifecycleState, check_id};
 use crate::error::{Error, Result};
 
-/// A [`CatalogStore`] that keeps its entries in memory and touches no file: `local_path` is kept as it was given.
+/// A [`CatalogStore`] that keeps its entries in memory and touches no file: `local_path` is stored as given.
 ///
-/// It serves tests of code that takes any `CatalogStore`.
+/// Use it to test code that works with any `CatalogStore`.
 #[derive(Debug, Default)]
 pub struct MemoryCatalog {
     entries: RwLock<BTreeMap<String, CatalogEntry>>,
 }
 
-// A panic in another thread poisons the lock but cannot leave the map half changed: each change is one call.
+// A panic in another thread poisons the lock but cannot leave the map half changed: each change is a single call.
 impl MemoryCatalog {
     fn read(&self) -> RwLockReadGuard<'_, BTreeMap<String, CatalogEntry>> {
         self.entries.read().unwrap_or_else(PoisonError::into_inner)

@@ -1,5 +1,5 @@
-//! What any [`CatalogStore`](crate::CatalogStore) is held against, behind the feature `testing`: a suite, a comparison
-//! with a model, and a store in memory. And what fuzzing hands text from outside to.
+//! Tests for any [`CatalogStore`](crate::CatalogStore), behind the feature `testing`: a conformance suite, a comparison
+//! with a model, and a store in memory. Also the entry points for fuzzing.
 //!
 //! ```
 //! use catalog_core::testing::{MemoryCatalog, catalog_store_conformance};
@@ -21,7 +21,7 @@ mod probe;
 
 #[cfg(feature = "fault")]
 pub mod fault {
-    //! Faults on purpose, at every step that changes something on disk.
+    //! Deliberate faults, at every step that changes something on disk.
     pub use crate::fs::fault::{Fault, Injection, inject};
 }
 

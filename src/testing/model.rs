@@ -1,4 +1,4 @@
-//! A store beside a `BTreeMap`: the same operations, the same answers.
+//! Compares a store with a `BTreeMap`: the same operations must return the same results.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +11,7 @@ use crate::entry::{CatalogEntry, LifecycleState, check_id};
 pub enum Operation {
     /// `get` of this id.
     Get(String),
-    /// `put` of this entry. Its `local_path` is relative, and nothing is there.
+    /// `put` of this entry. Its `local_path` is relative and does not exist.
     Put(CatalogEntry),
     /// `set_state` of this id.
     SetState(String, LifecycleState),
@@ -21,13 +21,13 @@ pub enum Operation {
     Delete(String),
 }
 
-/// Does the operations on an empty store and on a `BTreeMap`, and compares every answer, and the list at the end.
+/// Applies the operations to an empty store and to a `BTreeMap`, and compares every result, and the list at the end.
 ///
-/// The list is not read after each operation, since that could hide a `get` that does not see the last change.
+/// Does not list after each operation, because that could hide a `get` that misses the last change.
 ///
 /// # Panics
 ///
-/// At the first answer that differs, with a message that says which.
+/// Panics at the first result that differs, with a message that names it.
 pub fn catalog_store_model<S: CatalogStore>(store: &S, operations: &[Operation]) {
     let mut model = BTreeMap::new();
     Probe(store).lists([]);
@@ -72,7 +72,7 @@ fn apply<S: CatalogStore>(store: &S, model: &mut BTreeMap<String, CatalogEntry>,
     }
 }
 
-/// A store may reject an id that cannot be one, or find nothing under it.
+/// A store may reject an invalid id, or find nothing under it.
 fn none_if_impossible<T>(id: &str, nothing: T, error: crate::Error) -> T {
     assert!(check_id(id).is_err() && error.is_invalid_input(), "a look at {id:?} must succeed, but: {error}");
     nothing

@@ -1,4 +1,4 @@
-//! What servers say, from an arbitrary one.
+//! Parses arbitrary responses of servers.
 
 use std::collections::BTreeSet;
 
@@ -14,10 +14,11 @@ use crate::source::outboards::Outboards;
 #[cfg(feature = "s3")]
 use crate::source::s3;
 
-/// What a server says, by the first byte: `R` a `Content-Range`, `L` a `Link`, `T` a page of a repository's tree, `F` the path
-/// of a reference and after a line break such a page, `M` the manifest of a registry, `B` a prefix and after a line break a
-/// page of a bucket's list, `D` what each MiB of files is, `J` the journal of a partial; and, what an operator says, `P` a rule of the policy, `O` a reference to
-/// a registry, `I` the id of a model that is pushed to one, `S` one to a bucket. What is accepted makes sense.
+/// The first byte selects the parser. Responses of servers: `R` a `Content-Range`, `L` a `Link`, `T` a page of a
+/// repository's tree, `F` the path of a reference, a line break, and such a page, `M` the manifest of a registry, `B` a
+/// prefix, a line break, and a page of a bucket's list, `D` the values of each MiB of files. A local file: `J` the
+/// journal of a partial. Text of users: `P` a rule of the policy, `O` a reference to a registry, `I` the id of a model
+/// that is pushed to one, `S` a reference to a bucket. Checks that whatever is accepted is valid.
 pub fn fuzz_network(bytes: &[u8]) -> bool {
     let Some((kind, rest)) = bytes.split_first() else { return false };
     let text = String::from_utf8_lossy(rest);

@@ -1,4 +1,4 @@
-//! Calls on a store that must succeed, and comparisons, with messages that say what was breached.
+//! Calls on a store that must succeed, and comparisons, with messages that name the broken promise.
 
 use crate::CatalogStore;
 use crate::digest::Digest;
@@ -39,7 +39,7 @@ impl<S: CatalogStore> Probe<'_, S> {
         self.0.delete(id).unwrap_or_else(|error| panic!("delete of {:?} must succeed, but: {error}", excerpt(id)))
     }
 
-    /// `get` gives what was put.
+    /// `get` returns what was put.
     #[track_caller]
     pub(super) fn holds(&self, expected: &CatalogEntry) {
         let id = excerpt(&expected.id);
@@ -54,7 +54,7 @@ impl<S: CatalogStore> Probe<'_, S> {
         assert!(found.is_none(), "get of {:?} must find nothing, but gives {found:?}", excerpt(id));
     }
 
-    /// `list` gives exactly these entries, sorted by the bytes of their ids.
+    /// `list` returns exactly these entries, sorted by the bytes of their ids.
     #[track_caller]
     pub(super) fn lists<'e>(&self, expected: impl IntoIterator<Item = &'e CatalogEntry>) {
         let mut expected: Vec<&CatalogEntry> = expected.into_iter().collect();
@@ -70,17 +70,17 @@ impl<S: CatalogStore> Probe<'_, S> {
     }
 }
 
-/// Whether a store that was given `put` may answer `found`.
+/// Whether a store may return `found` after `put`.
 ///
-/// A store may make `local_path` absolute, so the recorded path only has to end in the one that was put.
+/// A store may make `local_path` absolute, so the recorded path only has to end with the one that was put.
 pub(super) fn same(found: &CatalogEntry, put: &CatalogEntry) -> bool {
     found.local_path.ends_with(&put.local_path)
         && CatalogEntry { local_path: put.local_path.clone(), ..found.clone() } == *put
 }
 
-/// The entry number `n`: its fields tell it apart from those of another number.
+/// The entry number `n`: its fields differ from those of every other number.
 ///
-/// Its `local_path` does not exist: what a store does with content is not for this suite.
+/// Its `local_path` does not exist, because this suite does not test what a store does with content.
 pub(super) fn entry(id: &str, n: u64) -> CatalogEntry {
     CatalogEntry {
         id: id.into(),
@@ -91,7 +91,7 @@ pub(super) fn entry(id: &str, n: u64) -> CatalogEntry {
     }
 }
 
-/// The error says that there is no such id.
+/// Checks that the error says that there is no such id.
 #[track_caller]
 pub(super) fn is_not_found(call: &str, id: &str, answer: Result<(), Error>) {
     let id = excerpt(id);
@@ -101,7 +101,7 @@ pub(super) fn is_not_found(call: &str, id: &str, answer: Result<(), Error>) {
     }
 }
 
-/// The error says that the id cannot be one.
+/// Checks that the error says that the id is invalid.
 #[track_caller]
 pub(super) fn is_invalid_input(call: &str, id: &str, answer: Result<(), Error>) {
     let id = excerpt(id);

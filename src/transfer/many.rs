@@ -1,4 +1,4 @@
-//! Several models below one target.
+//! Pushes several models below one target.
 
 use std::collections::BTreeMap;
 
@@ -22,7 +22,7 @@ pub(crate) fn push_many<S: AsRef<str>>(
         let one = || {
             let below = sources.pusher(target, &options.cancel)?.sink(target)?.below(target, id)?;
             let digest = store.require(id)?.entry.digest;
-            // The second would take the name away from the first.
+            // The second model would take the name away from the first.
             if below != *target && taken.insert(below.to_string(), digest).is_some_and(|before| before != digest) {
                 let reason = "another one of these models has the same name at the target; push it by itself";
                 return Err(Error::NotPushable { id: id.to_owned(), reason });

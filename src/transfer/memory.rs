@@ -1,5 +1,5 @@
-//! Where an upload stood, for the process that takes it up: in the lock file that its worker holds. One works on a blob of a place,
-//! and the others wait.
+//! Remembers the state of an upload, for a process that resumes it, in the lock file that its worker holds. One process
+//! at a time sends a blob to a place, and the others wait.
 
 use std::io::{Seek as _, SeekFrom, Write as _};
 use std::path::PathBuf;
@@ -15,13 +15,13 @@ use crate::layout;
 use crate::source::UploadMemory;
 use crate::store::Store;
 
-/// More than any server needs for the name of an upload.
+/// More than any server needs to identify an upload.
 const MAX_BYTES: u64 = 64 << 10;
 
-/// To send a smaller one twice costs less than a lock file.
+/// Sending a smaller blob twice costs less than a lock file.
 const LOCKED_FROM_BYTES: u64 = 16 << 20;
 
-/// How often whoever waits looks whether it was cancelled.
+/// How often a waiting process checks for cancellation.
 const TICK: Duration = Duration::from_millis(200);
 
 #[derive(Serialize, Deserialize)]
@@ -29,16 +29,18 @@ struct Kept {
     upload: String,
 }
 
-/// The right to send a blob to a place, until it is dropped or its process ends; and what is remembered of it.
+/// The right to send a blob to a place, until it is dropped or the process ends, with the remembered state of the
+/// upload.
 pub(super) struct Memory<'s> {
     store: &'s Store,
     path: PathBuf,
-    /// `None`: it is small, or nobody can lock or keep anything here. What is sent twice is stored once.
+    /// `None`: a dry run, a small blob, or a store that this user cannot write to. A blob that is sent twice is stored
+    /// once.
     lock: Option<Lock>,
 }
 
 impl<'s> Memory<'s> {
-    /// Waits for the right.
+    /// Waits for the right to send.
     pub(super) fn claim(store: &'s Store, place: &str, part: &Part, options: &PushOptions) -> Result<Self> {
         let path = layout::lock_fetch(&format!("push {} {place}", part.digest));
         if options.is_dry_run || part.size_bytes < LOCKED_FROM_BYTES {
@@ -65,7 +67,7 @@ impl UploadMemory for Memory<'_> {
         serde_json::from_slice::<Kept>(&text).ok().map(|kept| kept.upload)
     }
 
-    /// In place, because a lock file is never replaced. What is half written when the process ends is not read as anything.
+    /// Writes in place, because a lock file is never replaced. A text that is only half written is ignored.
     fn keep(&self, text: Option<&str>) {
         let Some(mut file) = self.lock.as_ref().map(Lock::file) else { return };
         let kept = text.map(|text| serde_json::to_vec(&Kept { upload: text.to_owned() }));

@@ -1,5 +1,5 @@
-//! Pushing: what the store has, to a registry or a bucket. What is there is sent once, and an upload that was interrupted is
-//! taken up.
+//! Pushing: from the store to a registry or a bucket. Nothing that is already there is sent, and an interrupted upload
+//! is resumed.
 //!
 //! ```text
 //! options.rs    how a model is pushed, and what came of it

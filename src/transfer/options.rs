@@ -1,4 +1,4 @@
-//! How a model is pushed, and what came of it.
+//! How to push a model, and the result.
 
 use std::fmt;
 use std::sync::Arc;
@@ -11,17 +11,17 @@ use crate::digest::Digest;
 use crate::json::millis;
 use crate::observer::Observer;
 
-/// How a model is pushed.
+/// How to push a model.
 #[derive(Clone)]
 #[non_exhaustive]
 pub struct PushOptions {
-    /// Further names of the version that is pushed, beside the one of the target.
+    /// More names for the pushed version, in addition to that of the target.
     pub tags: Vec<String>,
-    /// Only says what would be sent: servers are asked, and nothing is sent to them.
+    /// Only report what would be sent: servers are asked, but nothing is sent to them.
     pub is_dry_run: bool,
-    /// Ends it when it is used.
+    /// Cancels the push.
     pub cancel: Cancel,
-    /// Told of the progress.
+    /// Receives progress events.
     pub observer: Arc<dyn Observer>,
 }
 
@@ -69,32 +69,32 @@ impl PushOptions {
     }
 }
 
-/// What a push has come to, or would.
+/// What a push did, or would do.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct PushReceipt {
-    /// The entry.
+    /// The entry's id.
     pub id: String,
     /// The digest of its content.
     pub digest: Digest,
-    /// Where it is now: a repository, a bucket with its prefix.
+    /// Where it is now: a repository, or a bucket with its prefix.
     pub place: String,
-    /// By what others stage this very version.
+    /// The reference by which others stage exactly this version.
     pub reference: String,
-    /// The digest of the manifest there. For a tree it is the digest of the entry; a file is a tree of one there.
+    /// The digest of the pushed manifest. For a tree it is the entry's digest; a file is pushed as a tree of one file.
     pub manifest: Digest,
     /// Bytes of blobs that were sent.
     pub pushed_bytes: u64,
-    /// Bytes of blobs that were there, or that an earlier attempt had sent.
+    /// Bytes of blobs that were already there, or that an earlier attempt had sent.
     pub skipped_bytes: u64,
-    /// Blobs that were sent.
+    /// Number of blobs that were sent.
     pub pushed_blobs: u64,
-    /// Blobs that were there.
+    /// Number of blobs that were already there.
     pub skipped_blobs: u64,
-    /// Requests that were made, with those that were made again.
+    /// Number of requests, including retries.
     pub requests: u64,
-    /// Nothing was sent; what is said to have been sent would be.
+    /// Nothing was sent; the receipt says what would be.
     pub dry_run: bool,
     /// How long it took.
     #[serde(rename = "elapsed_ms", serialize_with = "millis")]

@@ -11,12 +11,12 @@ use crate::read_at::{InMemory, ReadAt};
 use crate::source::outboards::Outboards;
 use crate::store::Store;
 
-/// The manifest of an entry with its blobs.
+/// The manifest of an entry, with its blobs.
 pub(super) struct Package {
     pub(super) manifest: Vec<u8>,
     /// The digest of the manifest.
     pub(super) digest: Digest,
-    /// Each once; the largest first.
+    /// Each blob once, largest first.
     pub(super) blobs: Vec<Part>,
 }
 
@@ -24,12 +24,12 @@ pub(super) struct Package {
 pub(super) struct Part {
     pub(super) digest: Digest,
     pub(super) size_bytes: u64,
-    /// Its bytes, if the store has no blob of them.
+    /// Its bytes, if it is not a blob of the store.
     made: Option<Vec<u8>>,
 }
 
 impl Package {
-    /// That of an entry whose artifact is leased. A file is pushed as a tree of one.
+    /// Builds the package of an entry whose artifact is leased. A file becomes a tree of one file.
     pub(super) fn of(store: &Store, record: &Record) -> Result<Self> {
         let not_pushable = |reason| Error::NotPushable { id: record.entry.id.clone(), reason };
         let not_staged = || Error::NotStaged { id: record.entry.id.clone(), path: record.entry.local_path.clone() };
@@ -54,7 +54,7 @@ impl Package {
 }
 
 impl Package {
-    /// What each MiB of its files is, by what was found at their last full check. `None`: nothing is known of any.
+    /// The values of each MiB of its files, as recorded at their last full check. `None`: none are known.
     pub(super) fn outboards(&self, store: &Store) -> Option<Vec<u8>> {
         let mut outboards = Outboards::default();
         for part in self.blobs.iter().filter(|part| part.made.is_none()) {
@@ -80,7 +80,7 @@ fn parts(files: &[TreeFile], config: Vec<u8>) -> Vec<Part> {
 }
 
 impl Part {
-    /// Opens it. Whoever reads has a lease on the entry.
+    /// Opens the blob. The caller holds a lease on the entry.
     pub(super) fn open(&self, store: &Store) -> Result<Box<dyn ReadAt>> {
         match &self.made {
             Some(bytes) => Ok(Box::new(InMemory { name: self.digest.to_string(), bytes: bytes.clone() })),

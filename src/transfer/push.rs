@@ -1,4 +1,5 @@
-//! The order of a push: lease the entry, ask what is there, send the blobs that are missing, then the manifest, and note it.
+//! The order of a push: lease the entry, ask what is there, send the missing blobs, then the manifest, and record the
+//! push.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -87,11 +88,11 @@ impl Push<'_> {
         Cx::new(&self.pusher.client, &*self.options.observer)
     }
 
-    /// What was sent, or would be, and all that there is.
+    /// Returns what was or would be sent, and the total.
     fn run(&self, package: &Package) -> Result<(Count, Count)> {
         let blobs = &package.blobs;
         let all = Count { blobs: blobs.len() as u64, bytes: blobs.iter().map(|part| part.size_bytes).sum_bytes() };
-        // A manifest that is there is there with all of its blobs, and one question tells.
+        // If the manifest is there, so are all its blobs: one request is enough.
         let is_held = self.sink.holds(self.target, &package.digest, &self.cx())?;
         let sent = if is_held { Count::default() } else { self.send(blobs, all.bytes)? };
         if !self.options.is_dry_run {
@@ -112,9 +113,9 @@ impl Push<'_> {
         Ok(Count { blobs: sent.iter().flatten().count() as u64, bytes: sent.into_iter().flatten().sum_bytes() })
     }
 
-    /// How many bytes of a blob were sent, or would be. `None`: it is there, without having been sent.
+    /// Returns how many bytes of a blob were or would be sent; `None` if it was there already.
     fn send_one(&self, part: &Part, elsewhere: &OnceLock<Elsewhere>) -> Result<Option<u64>> {
-        // Before the question: what another process sends meanwhile is there by then.
+        // Claim the blob before asking: if another process is sending it, it is there by then.
         let memory = Memory::claim(self.store, self.place, part, self.options)?;
         let content = Told::new(part.open(self.store)?, &*self.options.observer);
         let is_there = self.sink.has(self.target, &part.digest, part.size_bytes, &self.cx())?;
@@ -132,7 +133,8 @@ impl Push<'_> {
         Ok(sent)
     }
 
-    /// What each MiB of the files is goes with them, as far as it is known and the other end takes it: a fetch does without.
+    /// Sends the values of each MiB of the files, if they are known and the target accepts them. A fetch works without
+    /// them.
     fn attach(&self, package: &Package) -> Result<()> {
         let Some(outboards) = package.outboards(self.store) else { return Ok(()) };
         match self.sink.attach(self.target, &package.manifest, &outboards, &self.cx()) {
@@ -145,7 +147,7 @@ impl Push<'_> {
         }
     }
 
-    /// Where entries were pushed to, or came from, by the blobs that they have. One that cannot be read is no hindrance.
+    /// Where entries were pushed to or came from, by blob. Ignores entries that cannot be read.
     fn elsewhere(&self) -> Elsewhere {
         let mut elsewhere = Elsewhere::new();
         let shards = self.store.index.all().unwrap_or_default();
@@ -161,7 +163,7 @@ impl Push<'_> {
         elsewhere
     }
 
-    /// Other places than this one, to which the target could be compared.
+    /// Other places with the target's scheme.
     fn places_of(&self, record: &Record) -> Vec<ModelRef> {
         let source = record.source.as_ref().map(|source| source.reference.as_str());
         let known = record.pushed.keys().map(String::as_str).chain(source);
@@ -170,7 +172,7 @@ impl Push<'_> {
         known.filter(|known| self.sink.place(known).is_ok_and(|known| known != self.place)).collect()
     }
 
-    /// That it is not noted is no failure of a push.
+    /// A push succeeds even if it cannot be recorded.
     fn note(&self, record: &Record) {
         if let Err(error) = self.store.note_pushed(record, self.place) {
             tracing::debug!(id = record.entry.id, place = self.place, %error, "that it was pushed is not recorded");
@@ -178,7 +180,7 @@ impl Push<'_> {
     }
 }
 
-/// Tells of what is read for the first time. What is sent again counts once.
+/// Reports bytes that are read for the first time. Bytes that are sent again are not counted again.
 struct Told<'o> {
     content: Box<dyn ReadAt>,
     observer: &'o dyn Observer,
@@ -197,7 +199,7 @@ impl<'o> Told<'o> {
         }
     }
 
-    /// All of it is there: what was not sent had been there.
+    /// Reports the rest: bytes that were not sent were there already.
     fn rest(&self) {
         self.tell(self.content.size_bytes());
     }

@@ -1,4 +1,4 @@
-//! Several things at a time, on as many threads as there can be.
+//! Runs several jobs at a time, on as many threads as can be started.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -7,7 +7,7 @@ use std::thread;
 use crate::error::Result;
 use crate::threads::spawn;
 
-/// Does `work` with each of these, so many at a time, and stops at the first error. What they came to, in their order.
+/// Runs `work` on the items, `at_once` at a time, and stops at the first error. Returns the results in order.
 pub(super) fn each<T: Sync, R: Send>(
     items: &[T],
     at_once: usize,
@@ -27,7 +27,7 @@ pub(super) fn each<T: Sync, R: Send>(
     thread::scope(|scope| {
         for _ in 1..at_once.min(items.len()) {
             if spawn(scope, run).is_err() {
-                break; // this thread does what there is
+                break; // the running threads do all the work
             }
         }
         run();

@@ -1,4 +1,4 @@
-//! `verify`: whether the content is what it should be, and if not, where.
+//! `verify`: finds out whether content is intact, and where it is not.
 
 mod json;
 mod quick;
@@ -26,14 +26,14 @@ use crate::words::words;
 use recorder::Recorder;
 use work::{Found, Pending, Work};
 
-/// How thoroughly content is checked.
+/// How thoroughly to check content.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum VerifyDepth {
-    /// Only whether it was changed since its last full check: one `stat` a file.
+    /// Only whether it has changed since its last full check: one `stat` per file.
     Quick,
-    /// Every byte, against the BLAKE3 groups that were made when it was brought in.
+    /// Every byte, against the BLAKE3 groups computed when it was ingested.
     #[default]
     Full,
     /// Every byte, against the SHA-256 that is the blob's name. Several times slower.
@@ -42,19 +42,19 @@ pub enum VerifyDepth {
 
 words!(VerifyDepth, "depth of a check", { Quick => "quick", Full => "full", ByName => "by_name" });
 
-/// How content is checked.
+/// How to check content.
 #[derive(Clone, Default)]
 #[non_exhaustive]
 pub struct VerifyOptions {
-    /// How thoroughly.
+    /// How thoroughly to check.
     pub depth: VerifyDepth,
-    /// Leave out what was checked in full within this time, and not changed since.
+    /// Skip files that were checked in full within this time and have not changed since.
     pub max_age: Option<Duration>,
-    /// Read no faster than this, in bytes a second.
+    /// Limit for reading, in bytes per second.
     pub max_bytes_per_s: Option<u64>,
-    /// Told of the progress.
+    /// Receives progress events.
     pub observer: Option<Arc<dyn Observer>>,
-    /// When it is used, the work ends; what is checked by then is recorded, and reported.
+    /// Cancels the work. Entries already checked are still recorded and reported.
     pub cancel: Option<Cancel>,
 }
 
@@ -105,42 +105,43 @@ impl fmt::Debug for VerifyOptions {
     }
 }
 
-/// What a check of an entry found.
+/// The result of checking an entry.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[must_use = "it says whether the content is what it should be"]
 #[non_exhaustive]
 pub struct VerifyReport {
-    /// The entry.
+    /// The entry's id.
     pub id: String,
-    /// Its content's digest.
+    /// The digest of its content.
     pub digest: Option<Digest>,
-    /// Pass: its content is what was staged. Warn: there is nothing to compare with, or a quick check cannot tell. Fail: it is
-    /// not what it should be.
+    /// Pass: the content is what was staged. Warn: there is nothing to compare with, or a quick check cannot tell.
+    /// Fail: the content is damaged.
     pub outcome: VerificationOutcome,
-    /// What is damaged.
+    /// The damaged files.
     pub bad: Vec<BadFile>,
-    /// How many files it has, the manifest of a tree among them.
+    /// Number of files, including the manifest of a tree.
     pub files: u64,
-    /// Bytes of it that were read. Bytes that several entries share are counted by each.
+    /// Bytes of it that were read. Bytes shared by several entries count for each of them.
     pub bytes_read: u64,
-    /// From the call to this report.
+    /// Time from the call to this report.
     pub elapsed: Duration,
 }
 
-/// A file that is not what it should be.
+/// A file with damaged content.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct BadFile {
-    /// Below the tree, with `/` between the parts; empty when the artifact is this file, when it is the tree's manifest, or
-    /// when it is no part of the content.
+    /// Path below the tree, with `/` between the parts. Empty if the artifact is this file, or if this is the tree's
+    /// manifest or not part of the content.
     pub path: String,
-    /// It is a further blob that the entry [needs](Record::needs), such as a signature, and no part of its content.
+    /// It is an additional blob that the entry [needs](Record::needs), such as a signature, and not part of its
+    /// content.
     pub is_needed: bool,
-    /// What it should hash to.
+    /// The digest that it should have.
     pub digest: Digest,
-    /// Where it is damaged, to the MiB; all of it when it is not there, or when nothing tells the parts apart.
+    /// The damaged ranges, to the MiB. The whole file if it is missing, or if its parts cannot be told apart.
     pub ranges: Vec<Range<u64>>,
-    /// It was moved to `quarantine/`.
+    /// Whether it was moved to `quarantine/`.
     pub quarantined: bool,
 }
 
@@ -152,8 +153,8 @@ pub(crate) fn verify(store: &Store, id: &str, options: &VerifyOptions) -> Result
     report.unwrap_or_else(|| Err(Error::Cancelled { what: format!("verifying {id:?}") }))
 }
 
-/// Checks the content of several entries, on all cores, the largest files first; bytes that several need are read once.
-/// `each` is told of every entry as soon as it is checked and that is recorded.
+/// Checks the content of several entries on all cores, largest files first. Bytes that several entries need are read
+/// once. Calls `each` for every entry as soon as its result is recorded.
 pub(crate) fn verify_many<S: AsRef<str>>(
     store: &Store,
     ids: &[S],
@@ -224,19 +225,19 @@ fn verify_in_full(
     recorder.flush();
 }
 
-/// When a file was checked, if that was so lately that it need not be checked now.
+/// Returns when a file was checked, if that was so recently that it need not be checked now.
 fn checked_lately(store: &Store, subject: &Subject, options: &VerifyOptions) -> Option<u64> {
     let max_age = options.max_age?;
     let meta = store.root.meta(&subject.path).ok()??;
     let (outboard, now_ms) = (outboard::read(&store.root, &subject.digest)?, now_ms());
-    // A time in the future is that of a clock that was wrong.
+    // A time in the future comes from a wrong clock.
     let is_young = outboard.checked_ms <= now_ms
         && u128::from(now_ms - outboard.checked_ms) < max_age.as_millis()
         && outboard.fits(&store.root, &meta, &subject.owners);
     is_young.then_some(outboard.checked_ms)
 }
 
-/// How much of a file a check reads: nothing of what should not be there.
+/// How much of a file a check reads: nothing beyond its expected size.
 fn readable_bytes(store: &Store, subject: &Subject) -> u64 {
     let there = store.root.meta(&subject.path).ok().flatten().map_or(0, |meta| meta.size_bytes);
     subject.size_bytes.unwrap_or(u64::MAX).min(there)

@@ -1,4 +1,4 @@
-//! What is told without a full check: by stamps, and of paths that were registered and not staged.
+//! Checks that do not read everything: by stamps, and of paths that were registered but not staged.
 
 use std::time::Instant;
 
@@ -12,7 +12,7 @@ use crate::fs::{Durability, Meta, now_ms};
 use crate::hash::{HashFunction, HashOptions, hash_files};
 use crate::store::Store;
 
-/// By stamps alone.
+/// Checks by stamps alone.
 pub(super) fn verify_quick(store: &Store, record: &Record, start: Instant) -> Result<VerifyReport> {
     let report = |outcome, bad| report_of(record, outcome, bad, 0, start);
     if record.damaged_ms.is_some() {
@@ -45,14 +45,14 @@ pub(super) fn verify_quick(store: &Store, record: &Record, start: Instant) -> Re
     let mut is_wrong = None;
     for subject in &doubtful {
         let found = store.root.meta(&subject.path)?.map(|meta| meta.size_bytes);
-        // How long a document beside the content should be, nothing says.
+        // Nothing records the size of a document next to the content.
         let expected = subject.size_bytes.or(found).unwrap_or(0);
         if found == Some(expected) {
             continue;
         }
         is_wrong.get_or_insert_with(|| store.root.absolute(&subject.path));
         if !subject.is_blob() {
-            continue; // what is wrong is its place, not its content
+            continue; // the problem is its place, not its content
         }
         let found = found.unwrap_or(0);
         let path = files.iter().find(|file| file.digest == subject.digest).map(|file| file.path.clone());
@@ -76,7 +76,7 @@ pub(super) fn verify_quick(store: &Store, record: &Record, start: Instant) -> Re
     Ok(report(outcome, bad))
 }
 
-/// A path that was registered ahead of staging: somebody else's file, which is read and never mapped.
+/// Checks a path that was registered before staging. The store does not own that file, so it is read and never mapped.
 pub(super) fn verify_registered(
     store: &Store,
     record: &Record,

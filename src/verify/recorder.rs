@@ -1,4 +1,4 @@
-//! What was found, recorded: several entries in one write.
+//! Records results, several entries in one write.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -12,13 +12,13 @@ use crate::fs::now_ms;
 use crate::index::Change;
 use crate::store::Store;
 
-/// How many reports may wait until what they say is recorded, in one write.
+/// How many reports may wait to be recorded together.
 const RECORD_AT_ONCE: usize = 256;
 
 /// How long they may wait.
 const RECORD_EVERY: Duration = Duration::from_secs(2);
 
-/// Records what was found, several entries in one write, and then tells of it.
+/// Records results, several entries in one write, and then reports them.
 pub(super) struct Recorder<'a> {
     pub(super) store: &'a Store,
     pub(super) start: Instant,
@@ -49,7 +49,8 @@ impl Recorder<'_> {
         }
     }
 
-    /// An entry may be removed, or given new content, while it is checked: a finding then says nothing of what is here now.
+    /// While an entry is checked, it may be removed or receive other content. A finding then says nothing about its
+    /// current state.
     fn unless_gone(&self, record: &Record, answer: Result<VerifyReport>) -> Result<VerifyReport> {
         if matches!(&answer, Ok(report) if matches!(report.outcome, VerificationOutcome::Pass { .. })) {
             return answer;

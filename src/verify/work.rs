@@ -1,4 +1,4 @@
-//! What is to be read, and for which entries.
+//! What to read, and for which entries.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
@@ -17,11 +17,11 @@ use crate::{layout, view};
 
 /// A file to check for an entry.
 pub(super) struct Part {
-    /// The number of the subject.
+    /// The index of the subject.
     number: usize,
-    /// In the tree.
+    /// Path in the tree.
     path: String,
-    /// Beside the content.
+    /// Whether it is a needed document and not part of the content.
     is_needed: bool,
 }
 
@@ -32,23 +32,23 @@ pub(super) struct Pending {
     pub(super) parts: Vec<Part>,
     pub(super) left: usize,
     pub(super) bad: Vec<BadFile>,
-    /// What is wrong at its places while its content in the store may well be whole, for a person.
+    /// What is wrong with its paths, for humans. Its content in the store may still be intact.
     pub(super) elsewhere: Vec<String>,
-    /// Why it is not known which files it has.
+    /// Why its list of files is unknown.
     pub(super) unknown_files: Option<String>,
     pub(super) error: Option<Error>,
     pub(super) bytes_read: u64,
-    /// How its view was before it was looked at what of it is to be read.
+    /// The state of its view before deciding which files of the view to read.
     pub(super) view: Option<View>,
-    /// When the first of those files was checked that were left out because they were checked lately.
+    /// The earliest check time among the files skipped because they were checked recently.
     pub(super) left_out_ms: Option<u64>,
 }
 
-/// What is to be read, and for whom.
+/// What to read, and for which entries.
 pub(super) struct Work {
     pub(super) subjects: Vec<Subject>,
     pub(super) numbers: BTreeMap<PathBuf, usize>,
-    /// For each subject, the numbers of the entries that need it.
+    /// For each subject, the indices of the entries that need it.
     pub(super) users: Vec<Vec<usize>>,
     pub(super) pending: Vec<Pending>,
 }
@@ -61,13 +61,13 @@ impl Work {
             self.subjects.push(subject);
             self.users.push(Vec::new());
         } else if let Some(known) = self.subjects.get_mut(number) {
-            // A check for several entries believes only owners that all of them name.
+            // If a check serves several entries, it trusts only owners that all of them name.
             known.owners.retain(|owner| subject.owners.contains(owner));
         }
         number
     }
 
-    /// Tells every entry that needs a file what was found of it.
+    /// Reports the result for a file to every entry that needs it.
     pub(super) fn settle(
         &mut self,
         store: &Store,
@@ -116,13 +116,13 @@ impl Work {
         }
     }
 
-    /// Lists what has to be read for an entry.
+    /// Lists the files to read for an entry.
     pub(super) fn enqueue(&mut self, store: &Store, record: Record) -> Result<()> {
         let Some(digest) = record.entry.digest else { return Ok(()) };
         let mut parts = Vec::new();
         let part = |number, path: &str| Part { number, path: path.to_owned(), is_needed: false };
         let manifest = (record.kind == ArtifactKind::Tree).then(|| present(store, &digest, None, &record.owners));
-        // A tree whose manifest is damaged, or is none, has no other files that are known.
+        // A tree with a damaged or invalid manifest has no other known files.
         let mut unknown_files = None;
         let files = match store.files_of(record.kind, digest, record.size_bytes) {
             Ok(files) => files,
@@ -135,14 +135,15 @@ impl Work {
         if let Some(subject) = manifest {
             parts.push(part(self.number_of(subject?), ""));
         }
-        // Before it is asked which places are hardlinks: one that is replaced after that is not read.
+        // Take the view's state before checking which paths are hardlinks: a path that is replaced afterwards is not
+        // read.
         let view = store.view_now(&record, &files);
         let at = store.relative(&record.entry.local_path);
         for (file, path) in shown_files(&record, &files, at) {
             let blob = present(store, &file.digest, Some(file.size_bytes), &record.owners)?;
             parts.push(part(self.number_of(blob), &file.path));
             let is_link = view::shows_blob(&store.root, &file.digest, &path)?;
-            // The view of what is known to be damaged was removed.
+            // The view of a known damaged blob was removed.
             let is_gone = record.damaged_ms.is_some() && store.root.meta(&path)?.is_none();
             if !is_link && !is_gone {
                 let shown =
@@ -182,7 +183,7 @@ impl Work {
         Ok(())
     }
 
-    /// Entries without anything to read.
+    /// Reports entries that have nothing to read.
     pub(super) fn report_empty(&mut self, recorder: &mut Recorder<'_>) {
         for pending in self.pending.iter_mut().filter(|pending| pending.parts.is_empty()) {
             recorder.take(pending);
@@ -190,18 +191,18 @@ impl Work {
     }
 }
 
-/// What is known of a file.
+/// The result for a file.
 pub(super) enum Found {
     /// It was checked now.
     Now { verdict: Verdict, bytes_read: u64 },
-    /// It was checked lately, and not changed since.
+    /// It was checked recently, and has not changed since.
     Lately { checked_ms: u64 },
 }
 
-/// Where a file is damaged; `None`: nowhere.
+/// The damaged ranges of a file; `None` if there are none.
 fn bad_ranges(subject: &Subject, verdict: &Verdict) -> Option<Vec<Range<u64>>> {
     match verdict {
-        // It is good, and not where it should be.
+        // It is good, but not where it should be.
         Verdict::Good if subject.path.starts_with(layout::QUARANTINE) => Some(Vec::new()),
         Verdict::Good => None,
         Verdict::Missing => Some(vec![0..subject.size_bytes.unwrap_or(0).max(1)]),
@@ -209,7 +210,7 @@ fn bad_ranges(subject: &Subject, verdict: &Verdict) -> Option<Vec<Range<u64>>> {
     }
 }
 
-/// The blob, or what is left of it in quarantine: that tells again where it is damaged.
+/// Returns the blob, or what is left of it in quarantine, which shows again where it is damaged.
 fn present(store: &Store, digest: &Digest, size_bytes: Option<u64>, owners: &BTreeSet<u32>) -> Result<Subject> {
     let blob = Subject::blob(digest, size_bytes).owned_by(owners);
     if store.root.meta(&blob.path)?.is_some() {
@@ -222,7 +223,7 @@ fn present(store: &Store, digest: &Digest, size_bytes: Option<u64>, owners: &BTr
     })
 }
 
-/// Takes what was found bad out of service at once.
+/// Takes a blob that was found bad out of service at once.
 fn take_bad(store: &Store, record: &Record, subject: &Subject, verdict: &Verdict) -> Taken {
     if subject.path.starts_with(layout::QUARANTINE) {
         return Taken::Quarantined;
@@ -231,8 +232,8 @@ fn take_bad(store: &Store, record: &Record, subject: &Subject, verdict: &Verdict
     store.take_bad_out_of_service(&record.entry.id, subject, file)
 }
 
-/// Marks an entry whose blob is in quarantine: the process that moved it there may have ended before it could say so, or
-/// had no room to.
+/// Marks an entry whose blob is in quarantine: the process that moved the blob may have died before it could set the
+/// mark, or had no room for it.
 fn mark(store: &Store, record: &Record) {
     if record.damaged_ms.is_none()
         && let Err(error) = store.mark_unmarked(&record.entry.id)

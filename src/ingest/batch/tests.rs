@@ -9,7 +9,7 @@ use crate::layout;
 
 const LARGE_BYTES: usize = 1 << 20;
 
-/// A folder of sources beside a root.
+/// A folder of sources next to a root.
 struct Bench {
     dir: tempfile::TempDir,
     root: Root,
@@ -80,7 +80,7 @@ fn each_file_has_its_own_bytes_and_hashes() {
     }
 }
 
-// Red when `Duplicate::finish` does not ask for the stamp: the last one.
+// Red (for the last change) when `Duplicate::finish` does not check the stamp.
 #[test]
 fn a_source_that_changes_while_it_is_read_is_an_error_of_its_own() {
     type Change = fn(&std::fs::File);
@@ -112,8 +112,8 @@ fn a_source_that_changes_while_it_is_read_is_an_error_of_its_own() {
     }
 }
 
-// Red when the bytes that were read are not compared with the size, each way: such files say the same of themselves before
-// and after.
+// Red when the number of bytes read is not compared with the size, in either direction: these files report the same
+// size before and after.
 #[cfg(target_os = "linux")]
 #[test]
 fn a_source_with_more_or_less_than_its_size_is_refused() {
@@ -136,8 +136,8 @@ fn a_source_with_more_or_less_than_its_size_is_refused() {
     }
 }
 
-// Red when a file has to be larger than all others together: of four shards on sixteen cores, each would be hashed,
-// copied and cut into groups by one thread, and twelve cores would have nothing to do.
+// Red when a file must be larger than all others together: each of four shards on sixteen cores would be copied and
+// hashed by one thread, and twelve cores would idle.
 #[test]
 fn a_file_that_is_more_than_its_share_is_alone() {
     let (source, failed) = (Path::new("file"), OnceLock::new());
@@ -147,13 +147,13 @@ fn a_file_that_is_more_than_its_share_is_alone() {
         jobs.iter().filter(|job| is_alone(job)).count()
     };
     for (sizes, cores, expected) in [
-        (&[0][..], 2, 1), // the only one
+        (&[0][..], 2, 1), // the only file
         (&[9], 1, 1),
-        (&[5, 5], 2, 0), // a core each
+        (&[5, 5], 2, 0), // one core each
         (&[5, 5, 5, 5], 16, 4),
         (&[5, 5, 5, 5], 4, 0),
         (&[40, 1, 1, 1], 2, 1),
-        (&[40, 1, 1, 1], 1, 0), // nothing would go on beside it
+        (&[40, 1, 1, 1], 1, 0), // nothing else could run next to it
         (&[0, 0, 0], 2, 0),
     ] {
         assert_eq!(alone_of(sizes, IngestMode::Auto, cores), expected, "{sizes:?} on {cores} cores");
@@ -161,7 +161,7 @@ fn a_file_that_is_more_than_its_share_is_alone() {
     }
 }
 
-// Red when `failed` is not asked: the rest of a tree of 400 GB would be read for nothing.
+// Red when `failed` is not checked: the rest of a 400 GB tree would be read for nothing.
 #[test]
 fn files_that_are_of_no_use_without_each_other_are_given_up_together() {
     let bench = Bench::new();
@@ -173,7 +173,7 @@ fn files_that_are_of_no_use_without_each_other_are_given_up_together() {
     let advanced = |bytes| {
         told.fetch_add(bytes, Ordering::Relaxed);
     };
-    // It is thought to be the largest of those that are begun first.
+    // Its assumed size makes it one of the first to begin.
     let mut jobs = vec![job(&missing, 2 * LARGE_BYTES, IngestMode::Auto, &advanced, &failed)];
     jobs.extend(sources.iter().map(|(path, bytes)| job(path, bytes.len(), IngestMode::Auto, &advanced, &failed)));
     let ingested = ingest_all(&session, jobs);

@@ -1,4 +1,4 @@
-//! Filling a partial: it copies what is missing, only hashes what is there, and writes down each step.
+//! Fills a partial: copies the missing bytes, only hashes those that are there, and records each step.
 
 use std::ops::Range;
 
@@ -14,7 +14,7 @@ use crate::ingest::Options;
 use crate::ingest::reader::Reader;
 
 impl Partial<'_> {
-    /// Copies all that is missing, and returns the hashes of the whole.
+    /// Copies everything that is missing, and returns the hashes of the whole file.
     pub(in crate::ingest) fn fill(
         &mut self,
         reader: Reader<'_>,
@@ -33,10 +33,10 @@ impl Partial<'_> {
             let told = source.group_values().filter(|told| told.len() == self.values.len());
             self.told = Some(told.unwrap_or_default());
             if self.forget_what_differs() {
-                self.midstate = None; // it may be one of bytes that are brought anew
+                self.midstate = None; // it may cover bytes that are fetched again
             }
         }
-        // SHA-256 goes on from the last state that was written down, and reads back what has come since.
+        // SHA-256 resumes from its last recorded state, and reads back what was written after it.
         let mut sha256 = self.midstate.map_or_else(Hasher::default, Hasher::resume);
         (options.advanced)(sha256.length_bytes());
         let Partial { root, data, journal, size_bytes, is_clone, values, before, told, folder, .. } = self;
@@ -57,7 +57,7 @@ impl Partial<'_> {
                 let brought = match pull {
                     Some(pull) => pull.wait_for(&part)?,
                     None => {
-                        // A clone has its bytes from the beginning.
+                        // A clone has all its bytes from the start.
                         let is_missing = |number: &usize| !*is_clone && values.get(*number) == Some(&None);
                         for run in runs(numbers.clone().filter(is_missing), *size_bytes) {
                             reader.copy(&run, data, fail)?;
@@ -73,7 +73,7 @@ impl Partial<'_> {
                     let inside = (range.start - part.start) as usize..(range.end - part.start) as usize;
                     let (Some(bytes), Some(slot)) = (map.get(inside), values.get_mut(number)) else { continue };
                     if let (None, Some(value)) = (&slot, brought.get(place)) {
-                        *slot = Some(*value); // hashed and written down where it arrived
+                        *slot = Some(*value); // hashed and recorded when it arrived
                         continue;
                     }
                     let value = value_of(number as u64, bytes);
@@ -81,7 +81,7 @@ impl Partial<'_> {
                         facts.push(Fact::Group { number: number as u64, value });
                     }
                 }
-                // After the bytes that it speaks of.
+                // Only after the bytes that the records describe.
                 journal.append(&facts);
                 Ok::<_, Error>(map)
             };
@@ -102,13 +102,13 @@ impl Partial<'_> {
     }
 }
 
-/// The groups that a part has, which begins at the edge of one.
+/// The groups of a part that begins at a group boundary.
 pub(super) fn groups_in(part: &Range<u64>) -> Range<usize> {
     let number = |at: u64| usize::try_from(at / GROUP_BYTES as u64).unwrap_or(usize::MAX);
     number(part.start)..number(part.end.saturating_sub(1)).saturating_add(1)
 }
 
-/// Ranges of the file that these groups make up, in as few pieces as can be.
+/// The byte ranges of these groups, merged where they are adjacent.
 pub(super) fn runs(groups: impl Iterator<Item = usize>, size_bytes: u64) -> Vec<Range<u64>> {
     let mut runs: Vec<Range<u64>> = Vec::new();
     for range in groups.map(|number| group_range(number, size_bytes)) {

@@ -1,4 +1,4 @@
-//! The journal of a partial: what is in its `data`, in records of 64 bytes that are only ever appended.
+//! The journal of a partial: describes what is in `data`, in append-only records of 64 bytes.
 //!
 //! ```text
 //!  0   kind, one ASCII letter
@@ -16,9 +16,9 @@
 //! D                size of the whole file    SHA-256 of all of it
 //! ```
 //!
-//! A record is appended after the bytes that it speaks of. The journal is never synced: what each record is worth after a kill or
-//! a power cut is decided when the partial is taken up again. A journal ends at the first record that does not check, as
-//! a torn one; a record in another place, or of another partial, does not check either.
+//! A record is appended after the bytes that it describes. The journal is never synced: the next process decides what
+//! each record is worth after a kill or a power cut. A journal ends at the first record whose checksum is wrong, for
+//! example a torn one. The checksum of a record is also wrong at another position or in another partial.
 
 use std::fs::File;
 use std::io::{self, BufReader, Read};
@@ -34,28 +34,28 @@ use crate::hash::groups;
 pub(super) const RECORD_BYTES: usize = 64;
 const CHECK_BYTES: usize = 16;
 
-/// Another number is another meaning of what follows.
+/// Another number means that the rest has another meaning.
 const FORMAT: u64 = 1;
 
-/// A SHA-256 state is written down this often.
+/// How often a SHA-256 state is recorded.
 pub(super) const MIDSTATE_EVERY_BYTES: u64 = 16 << 20;
 
-/// Longer names are cut: they are for people.
+/// Longer names are truncated: they are only for humans.
 const MAX_NAME_BYTES: usize = 4096;
 
 /// BLAKE3 of the text that says which bytes a partial is for.
 pub(super) type Identity = [u8; 32];
 
-/// Identifies the page cache that holds bytes without a sync: of one machine since it was started, one mount, one file.
-/// It is the BLAKE3 of the boot id, and of the device, the inode, the time of birth and the mount of `data`.
+/// Identifies the page cache that holds unsynced bytes: one boot of one machine, one mount, one file. It is the BLAKE3
+/// of the boot id and of the device, inode, birth time and mount of `data`.
 ///
-/// A copy of a root, or a snapshot of its file system, has the journal and perhaps not yet the bytes; it is another device,
-/// another inode, or was born later.
+/// A copy of a root, or a snapshot of its file system, may contain the journal without the bytes. It is on another
+/// device, has another inode, or was created later.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Writer(pub(super) [u8; 32]);
 
 impl Writer {
-    /// `None`: nothing tells here whether the machine was started anew.
+    /// `None`: this system does not tell whether the machine has rebooted.
     pub(super) fn of(data: &File) -> io::Result<Option<Self>> {
         let Some(boot) = boot_id() else { return Ok(None) };
         let Meta { device, inode, .. } = meta_of(data)?;
@@ -63,11 +63,11 @@ impl Writer {
         Ok(Some(Writer(*blake3::Hasher::new().update(&boot).update(file.as_bytes()).finalize().as_bytes())))
     }
 
-    /// A writer that no process is.
+    /// A value that no process has.
     const UNKNOWN: Writer = Writer([0; 32]);
 }
 
-/// What a record says.
+/// The content of a record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Fact {
     Head { size_bytes: u64, identity: Identity },
@@ -95,7 +95,7 @@ impl Fact {
         joined(&[&said, &check(identity, position, &said)])
     }
 
-    /// `None`: it is torn, of another partial, of another place, or nothing that this version knows.
+    /// `None`: the record is torn, belongs to another partial or position, or is unknown to this version.
     pub(super) fn decode(record: &[u8; RECORD_BYTES], identity: &Identity, position: u64) -> Option<Self> {
         let (said, checked) = record.split_first_chunk::<{ RECORD_BYTES - CHECK_BYTES }>()?;
         if check(identity, position, said) != *checked {
@@ -130,7 +130,7 @@ fn check(identity: &Identity, position: u64, said: &[u8]) -> [u8; CHECK_BYTES] {
     check
 }
 
-/// All parts, one after the other. They are as long together as the whole.
+/// Concatenates the parts, whose lengths add up to `N`.
 fn joined<const N: usize>(parts: &[&[u8]]) -> [u8; N] {
     let mut whole = [0; N];
     for (to, byte) in whole.iter_mut().zip(parts.iter().copied().flatten()) {
@@ -139,21 +139,21 @@ fn joined<const N: usize>(parts: &[&[u8]]) -> [u8; N] {
     whole
 }
 
-/// What a journal says.
+/// The content of a journal.
 #[derive(Debug)]
 pub(super) struct Content {
     pub(super) writer: Writer,
     /// The value of each group that is in `data`.
     pub(super) values: Vec<Option<ChainingValue>>,
-    /// In the order of their lengths.
+    /// Sorted by length.
     pub(super) midstates: Vec<Midstate>,
     pub(super) digest: Option<Digest>,
-    /// How many records check.
+    /// The number of valid records.
     pub(super) records: u64,
 }
 
 impl Content {
-    /// Nothing yet.
+    /// A journal of nothing.
     pub(super) fn empty(size_bytes: u64) -> Self {
         let groups = usize::try_from(groups::count(size_bytes)).unwrap_or(0);
         let values = vec![None; groups];
@@ -177,7 +177,7 @@ impl Content {
         Some(content)
     }
 
-    /// `false`: no partial of this size has such a record.
+    /// Returns `false` if no partial of this size can have such a record.
     fn learn(&mut self, fact: Fact, size_bytes: u64) -> bool {
         match fact {
             Fact::Name { .. } => true,
@@ -203,7 +203,7 @@ impl Content {
     }
 }
 
-/// What can be told of a journal without knowing whose it is.
+/// What a journal reveals without its identity being known.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Summary {
     pub(super) name: String,
@@ -215,7 +215,7 @@ impl Summary {
     pub(super) fn read(mut file: impl Read) -> Option<Self> {
         let mut first = [0; RECORD_BYTES];
         file.read_exact(&mut first).ok()?;
-        // Its own identity is what it is checked with.
+        // The record is checked with the identity that it names.
         let identity: Identity = *first.get(16..)?.first_chunk()?;
         let Fact::Head { size_bytes, .. } = Fact::decode(&first, &identity, 0)? else { return None };
         let mut records = Records { read: 1, ..Records::new(file, size_bytes) };
@@ -233,7 +233,7 @@ impl Summary {
     }
 }
 
-/// The records of a journal, as many as check, and no more than one of a file of this size can have.
+/// The valid records of a journal, but no more than the journal of a file of this size can have.
 struct Records<R> {
     file: BufReader<R>,
     read: u64,
@@ -247,7 +247,7 @@ impl<R: Read> Records<R> {
         Records { file: BufReader::with_capacity(64 << 10, file), read: 0, limit }
     }
 
-    /// `None`: it does not check, cannot be read, or there is none.
+    /// `None`: the next record has a wrong checksum, cannot be read, or does not exist.
     fn next(&mut self, identity: &Identity) -> Option<Fact> {
         if self.read >= self.limit {
             return None;
@@ -260,20 +260,20 @@ impl<R: Read> Records<R> {
     }
 }
 
-/// A journal that is being written. It is advice: when it cannot be written, the copying goes on, and a later process
-/// has to do more again.
+/// A journal being written. It is only advice: if writing fails, the copy continues, and a later process has to repeat
+/// more.
 #[derive(Debug)]
 pub(super) struct Journal {
     file: File,
     identity: Identity,
-    /// How many records say what the partial is.
+    /// The number of records that describe the partial itself.
     beginning: u64,
-    /// Number of the next record; `None` once a write has failed: what would come after a torn record is never read.
+    /// Number of the next record. `None` after a failed write: nothing behind a torn record is ever read.
     next: Mutex<Option<u64>>,
 }
 
 impl Journal {
-    /// Begins one in an empty file.
+    /// Begins a journal in an empty file.
     pub(super) fn begin(
         file: File,
         identity: Identity,
@@ -287,15 +287,15 @@ impl Journal {
         Ok(journal)
     }
 
-    /// Goes on with one after the records that check.
+    /// Continues a journal after its valid records.
     pub(super) fn resume(file: File, identity: Identity, name: &str, records: u64) -> io::Result<Self> {
-        // Records behind one that does not check would be read again, once that one is written over.
+        // Records behind an invalid one would count again once it is overwritten.
         file.set_len(records * RECORD_BYTES as u64)?;
         let beginning = beginning(identity, 0, None, name).len() as u64;
         Ok(Journal { file, identity, beginning, next: Mutex::new(Some(records)) })
     }
 
-    /// Takes back all that it says is there.
+    /// Withdraws all records of what is there.
     pub(super) fn forget(&self) -> io::Result<()> {
         let mut next = self.next.lock().unwrap_or_else(PoisonError::into_inner);
         *next = None;
@@ -333,7 +333,7 @@ fn encode(facts: &[Fact], identity: &Identity, position: u64) -> Vec<u8> {
     (position..).zip(facts).flat_map(|(position, fact)| fact.encode(identity, position)).collect()
 }
 
-/// A whole journal that says what is known of a partial now.
+/// Encodes a new journal that describes what is now known of the partial.
 pub(super) fn compact(
     identity: Identity,
     size_bytes: u64,

@@ -1,11 +1,11 @@
 //! Partials: what has been copied or fetched of a large file so far. A partial outlives the process that fills it.
 //!
-//! `partials/<key>/data` has the full length and its room from the beginning; `journal` says which parts of it are there.
-//! The key says what the bytes are. So a process that wants the same bytes goes on where another one was stopped by
-//! Ctrl-C, a kill or a power cut, and other bytes are another partial. The folder has an owner, as a session's has: a process
-//! that finds it owned makes a private copy instead.
+//! `partials/<key>/data` has its full length and its room from the start; `journal` records which parts are there. The
+//! key identifies the bytes. So a process that wants the same bytes resumes where another one was stopped by Ctrl-C, a
+//! kill or a power cut, and different bytes get another partial. Like a session's folder, the folder has an owner: a
+//! process that finds it owned makes a private copy instead.
 //!
-//! The protocol is in `docs/concurrency.md`, "Partials"; the bytes are in `docs/format.md`.
+//! `docs/concurrency.md`, "Partials", has the protocol; `docs/format.md` has the byte format.
 //!
 //! ```text
 //! open.rs       takes one up, or begins one
@@ -47,38 +47,39 @@ use crate::hash::{Hashes, Midstate};
 use crate::ingest::Ranges;
 use crate::layout::{self, DATA, JOURNAL};
 
-/// Says which bytes a partial is for. Equal texts mean equal bytes.
+/// Identifies the bytes that a partial is for. Equal texts mean equal bytes.
 #[derive(Clone, Debug)]
 pub(super) struct What {
     text: String,
-    /// For people.
+    /// For humans.
     name: String,
 }
 
 impl What {
-    /// Bytes of this digest, wherever they come from.
+    /// Bytes with this digest, wherever they come from.
     pub(super) fn digest(digest: &Digest, name: String) -> Self {
         What { text: digest.to_string(), name }
     }
 
-    /// A local file as it is now. The change time is part of it because nobody can set that back.
+    /// A local file in its current state. Includes the change time, because no user can set it back.
     pub(super) fn local(path: &Path, meta: &Meta) -> Self {
         let Meta { inode, size_bytes, mtime_ns, changed_ns, .. } = meta;
         let text = format!("local {path:?} {inode} {size_bytes} {mtime_ns} {changed_ns}");
         What { text, name: path.display().to_string() }
     }
 
-    /// The same, as a clone: another partial, since a copy is to share nothing with its source.
+    /// The same bytes as a clone. It has another partial, because a copy must not share blocks with its source.
     pub(super) fn of_clone(self) -> Self {
         What { text: format!("clone of {}", self.text), ..self }
     }
 
-    /// A remote file, as long as its origin gives it this strong validator.
+    /// A remote file, as long as its origin reports this strong validator.
     pub(super) fn remote(location: String, size_bytes: u64, validator: &str) -> Self {
         What { text: format!("remote {location:?} {size_bytes} {validator:?}"), name: location }
     }
 
-    /// The same, by its digest if that is known. `None`: nothing says later whether it is still the same.
+    /// A remote file: by its digest if known, otherwise by its validator. `None`: nothing would show that it has
+    /// changed.
     pub(super) fn of_ranges(expected: Option<&Digest>, ranges: &Ranges) -> Option<Self> {
         let (location, size_bytes) = (ranges.reader.name(), ranges.reader.size_bytes());
         match (expected, &ranges.validator) {
@@ -102,7 +103,7 @@ impl What {
     }
 }
 
-/// A partial that this process owns. Dropped, it stays for the next one.
+/// A partial that this process owns. When dropped, it stays on disk for the next process.
 #[derive(Debug)]
 pub(super) struct Partial<'r> {
     root: &'r Root,
@@ -110,18 +111,18 @@ pub(super) struct Partial<'r> {
     data: File,
     journal: Journal,
     size_bytes: u64,
-    /// `data` has all bytes from the beginning, and only their hashes may be missing.
+    /// `data` has all bytes from the start; only their hashes may be missing.
     is_clone: bool,
     /// The value of each group that is in `data`.
     values: Vec<Option<ChainingValue>>,
-    /// What was in `data` when it had the wrong digest.
+    /// The values of the groups in `data` when the whole had the wrong digest.
     before: Vec<Option<ChainingValue>>,
-    /// What each group is by the word of the source, once that was asked. It is advice.
+    /// The values that the source reported for the groups, once it was asked. They are only advice.
     told: Option<Vec<ChainingValue>>,
     midstate: Option<Midstate>,
     /// The SHA-256 of the whole file. Once it is known, nothing more is written.
     digest: Option<Digest>,
-    /// How many bytes were there when this process took it up.
+    /// The number of bytes that were there when this process opened it.
     resumed_bytes: u64,
 }
 
@@ -146,32 +147,33 @@ impl<'r> Partial<'r> {
         self.is_clone
     }
 
-    /// An error that names its data.
+    /// Builds an error that names its data.
     pub(super) fn fail(&self, action: &'static str, error: io::Error) -> Error {
         self.root.fail(action, &self.name(), error)
     }
 
-    /// What it hashes to, when an earlier process has finished it.
+    /// The hashes of the whole file if an earlier process finished it.
     pub(super) fn whole(&self) -> Option<Hashes> {
         self.digest.and_then(|digest| self.hashes(digest))
     }
 
-    /// What the whole hashes to, once its SHA-256 is known and all groups are there.
+    /// The hashes of the whole file, once its SHA-256 is known and all groups are there.
     fn hashes(&self, digest: Digest) -> Option<Hashes> {
         let values: Option<Vec<ChainingValue>> = self.values.iter().copied().collect();
         let groups = Groups::from_values(self.size_bytes, values?)?;
         Some(Hashes { digest, groups: Some(groups) })
     }
 
-    /// Writes down that it is whole: a process that takes it up has nothing to read and nothing to hash.
+    /// Records that it is whole, so a process that resumes it has nothing to read or hash.
     fn note_whole(&self, digest: Digest) {
         if self.digest.is_none() {
             self.journal.append(&[Fact::Digest { size_bytes: self.size_bytes, sha256: digest.to_sha256() }]);
         }
     }
 
-    /// Takes back what is there, since the whole has the wrong digest: what is not as the source has told, or else all of it, is to
-    /// be brought once more, and written where it differs. `false`: it was whole when it was taken up, or this has been done before.
+    /// Withdraws groups because the whole has the wrong digest: those that differ from what the source reported, or all
+    /// groups if none differ. They are fetched again, and written only where they differ. Returns `false` if the
+    /// partial was already whole when it was opened, or if this was done before.
     pub(super) fn doubt(&mut self) -> Result<bool> {
         if self.digest.is_some() || !self.before.is_empty() {
             return Ok(false);
@@ -188,7 +190,7 @@ impl<'r> Partial<'r> {
         Ok(true)
     }
 
-    /// Takes back what is not as the source has told, if anything is.
+    /// Withdraws the groups that differ from what the source reported. Returns whether there were any.
     fn forget_what_differs(&mut self) -> bool {
         let told = self.told.as_deref().unwrap_or_default();
         let mut is_any = false;
@@ -198,21 +200,21 @@ impl<'r> Partial<'r> {
         is_any
     }
 
-    /// The whole file, to be sealed and published from where it is. The partial stays until its bytes are recorded: if
-    /// publishing fails, or this process ends before it, the next process only has to publish.
+    /// Returns the whole file, to be sealed and published from where it is. The partial stays until its bytes are
+    /// recorded: if publishing fails, or this process dies first, the next one only has to publish.
     pub(super) fn into_pending(self) -> Pending<'r> {
         let (root, name, resumed_bytes) = (self.root, self.name(), self.resumed_bytes);
         let keeper = PartialKeeper { root, folder: self.folder };
         Pending::around(root, name, self.data, UsedMode::Copy).kept_by(Box::new(keeper), resumed_bytes)
     }
 
-    /// Removes it: its bytes are not wanted, or not to be relied on.
+    /// Removes the partial: its bytes are unwanted or unreliable.
     pub(super) fn remove(self) {
         remove(self.root, self.folder);
     }
 }
 
-/// The folder of a partial whose data waits to be published.
+/// The folder of a partial whose data is waiting to be published.
 #[derive(Debug)]
 struct PartialKeeper<'r> {
     root: &'r Root,
@@ -225,14 +227,14 @@ impl Keeper for PartialKeeper<'_> {
     }
 }
 
-/// Best effort: what stays is removed by a later sweep.
+/// Best effort: a later sweep removes what is left.
 fn remove(root: &Root, folder: OwnedFolder) {
     if let Err(error) = root.remove_all(folder.path()) {
         tracing::debug!(path = %folder.path().display(), %error, "a partial that is done with stays");
     }
 }
 
-/// Keeps the value of a group that was read just now. `false`: it was known. What was read back has to have it still.
+/// Stores the value of a group that was just read. Returns whether it was unknown. Fails if a known value differs.
 fn is_new(slot: &mut Option<ChainingValue>, value: ChainingValue, data: impl FnOnce() -> PathBuf) -> Result<bool> {
     match slot.replace(value) {
         None => Ok(true),
@@ -244,7 +246,7 @@ fn is_new(slot: &mut Option<ChainingValue>, value: ChainingValue, data: impl FnO
     }
 }
 
-/// The bytes of a group.
+/// The byte range of a group.
 fn group_range(number: usize, size_bytes: u64) -> std::ops::Range<u64> {
     groups::range(number as u64, size_bytes)
 }

@@ -1,4 +1,4 @@
-//! Taking up the partial that another process has left, or beginning one.
+//! Resumes the partial that another process left, or begins a new one.
 
 use std::fs::File;
 use std::io;
@@ -21,22 +21,22 @@ use crate::hash::groups;
 use crate::layout;
 use crate::threads::ready_for_rayon;
 
-/// A listing locks a partial's folder for a moment; a process that fills it, for long.
+/// A listing locks a partial's folder for a moment; a process that fills it holds the lock for long.
 const ATTEMPTS: usize = 5;
 const NAP: Duration = Duration::from_millis(10);
 
-/// What a partial's data begins as.
+/// How the data of a new partial begins.
 #[derive(Clone, Copy)]
 pub(in crate::ingest) enum Begin<'a> {
-    /// A file without content, which gets its blocks so.
+    /// As an empty file that gets its blocks this way.
     Empty(Blocks),
-    /// This file, which is a clone.
+    /// As this file, which is a clone.
     As(&'a Pending<'a>),
 }
 
 impl<'r> Partial<'r> {
-    /// `None`: another process fills it, or no partial is possible here. The caller then makes a private copy, which ends
-    /// with its process. `begin` says what the data begins as.
+    /// Opens or begins the partial of these bytes. `None`: another process fills it, or partials are not possible here.
+    /// The caller then makes a private copy, which does not outlive its process. `begin` says how new data begins.
     pub(in crate::ingest) fn open(root: &'r Root, what: &What, size_bytes: u64, begin: Begin<'_>) -> Option<Self> {
         let opened = Self::try_open(root, what, size_bytes, begin);
         opened.unwrap_or_else(|error| {
@@ -51,9 +51,9 @@ impl<'r> Partial<'r> {
             return Ok(None);
         }
         let Some(folder) = own(root, &what.folder())? else { return Ok(None) };
-        // With two writers and a source that changes, one would write to what the other has published.
+        // With two writers and a changing source, one could write to what the other has published.
         if !excludes(root, &folder)? || !is_mine(root, folder.path())? {
-            root.remove_empty_dir(folder.path())?; // one that was made for nothing
+            root.remove_empty_dir(folder.path())?; // if this call made it
             return Ok(None);
         }
         let is_clone = matches!(begin, Begin::As(_));
@@ -65,7 +65,7 @@ impl<'r> Partial<'r> {
     }
 }
 
-/// Makes the folder if there is none, and becomes its owner.
+/// Creates the folder if there is none, and becomes its owner.
 fn own(root: &Root, folder: &Path) -> Result<Option<OwnedFolder>> {
     root.make_dirs(Path::new(layout::PARTIALS))?;
     for attempt in 0..ATTEMPTS {
@@ -91,7 +91,7 @@ fn excludes(root: &Root, folder: &OwnedFolder) -> Result<bool> {
     Ok(try_lock_file(root, again, folder.path(), Hold::Exclusive)?.is_none())
 }
 
-/// A file that belongs to another user may be written to by that user at any time.
+/// Another user can write to their own file at any time.
 fn is_mine(root: &Root, name: &Path) -> Result<bool> {
     Ok(root.meta(name)?.is_some_and(|meta| meta.owner == current_user()))
 }
@@ -132,7 +132,7 @@ impl Found {
     }
 }
 
-/// `None`: there is nothing, or nothing usable.
+/// `None`: nothing usable is there.
 fn take_up(root: &Root, folder: &OwnedFolder, what: &What, size_bytes: u64, is_clone: bool) -> Result<Option<Found>> {
     let (data_name, journal_name) = (folder.path().join(DATA), folder.path().join(JOURNAL));
     let identity = what.identity();
@@ -152,7 +152,7 @@ fn take_up(root: &Root, folder: &OwnedFolder, what: &What, size_bytes: u64, is_c
     let writer = Writer::of(&data).map_err(|e| root.fail("look at", &data_name, e))?;
     let is_believed = writer == Some(content.writer);
     if !is_believed && is_clone {
-        return Ok(None); // what is not hashed yet may not be there; to clone it again costs nothing
+        return Ok(None); // bytes not yet hashed may be gone; cloning again costs nothing
     }
     if !is_believed {
         check(&mut content, &data, size_bytes);
@@ -161,19 +161,19 @@ fn take_up(root: &Root, folder: &OwnedFolder, what: &What, size_bytes: u64, is_c
     content.midstates.retain(|midstate| midstate.length_bytes <= prefix);
     content.digest = content.digest.filter(|_| prefix == size_bytes);
     let data = match content.digest {
-        // It may have been published already, and a blob is never written to.
+        // It may already be published, and a blob is never written to.
         Some(_) => data,
         None if meta.links > 1 => return Ok(None),
         None => match root.open_private_file(&data_name) {
             Ok(Some(data)) => data,
             Ok(None) => return Ok(None),
-            // One that was sealed, and whose journal could not say so.
+            // It was sealed, and the journal could not record that.
             Err(error) if error.is_permission_denied() => return Ok(None),
             Err(error) => return Err(error),
         },
     };
     if !is_believed {
-        // What the check has found belongs to this start of the machine from now on.
+        // The groups that passed the check are valid for this boot from now on.
         let (text, records) = journal::compact(identity, size_bytes, writer, &what.name, &content);
         Temp::write(root, folder.path(), &text, Durability::Relaxed)?.publish_over(&journal_name)?;
         content.records = records;
@@ -184,12 +184,12 @@ fn take_up(root: &Root, folder: &OwnedFolder, what: &What, size_bytes: u64, is_c
     Ok(Some(Found { data, journal, size_bytes, content }))
 }
 
-/// Reads each group back and compares it with its chaining value: a power cut may have taken any of them.
+/// Reads each group back and compares it with its chaining value: a power cut may have lost any of them.
 fn check(content: &mut Content, data: &File, size_bytes: u64) {
     ready_for_rayon();
     content.values.par_iter_mut().enumerate().for_each(|(number, slot)| {
         let is_there = |value| {
-            // A group that the disk cannot give back is gone as well.
+            // A group that the disk cannot read is gone, too.
             let bytes = Map::read_in(data, group_range(number, size_bytes));
             bytes.is_ok_and(|bytes| groups::value_of(number as u64, &bytes) == value)
         };
@@ -197,7 +197,7 @@ fn check(content: &mut Content, data: &File, size_bytes: u64) {
     });
 }
 
-/// The length of the part from the beginning to the first gap.
+/// The length of the part before the first gap.
 fn held_prefix(content: &Content, size_bytes: u64) -> u64 {
     let groups = content.values.iter().take_while(|value| value.is_some()).count();
     group_range(groups, size_bytes).start
@@ -208,7 +208,7 @@ fn begin_anew(root: &Root, folder: &OwnedFolder, what: &What, size_bytes: u64, b
         root.remove_all(&folder.path().join(name))?;
     }
     begin_in_empty(root, folder, what, size_bytes, begin).inspect_err(|_| {
-        let _ = root.remove_all(folder.path()); // best effort, as for all that a failed operation leaves
+        let _ = root.remove_all(folder.path()); // best effort, like all cleanup after a failure
     })
 }
 
@@ -222,11 +222,11 @@ fn begin_in_empty(root: &Root, folder: &OwnedFolder, what: &What, size_bytes: u6
         }
         Begin::As(clone) => {
             let fail = |e| root.fail("link the clone to", &data_name, e);
-            // The clone is of one moment, and may be of another one than what is asked for.
+            // The clone is a snapshot, perhaps of another state than the one asked for.
             if meta_of(clone.file()).map_err(fail)?.size_bytes != size_bytes {
                 return Err(fail(io::ErrorKind::InvalidData.into()));
             }
-            // Its first name goes when it is dropped.
+            // Its first name goes when the clone is dropped.
             root.link(clone.name(), &data_name).map_err(fail)?;
             clone.file().try_clone().map_err(fail)?
         }

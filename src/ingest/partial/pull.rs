@@ -1,5 +1,5 @@
-//! Bringing what a partial lacks of something remote: workers bring segments, each over a connection of its own, and SHA-256
-//! follows in order. What arrives is hashed in groups and written down before anybody waits for it.
+//! Fetches what a partial lacks of a remote file: workers fetch segments, each over its own connection, and SHA-256
+//! follows in order. Arriving bytes are hashed in groups and recorded before SHA-256 gets them.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fs::File;
@@ -20,38 +20,39 @@ use crate::hash::groups::{GROUP_BYTES, value_of};
 use crate::read_at::ReadAt;
 use crate::threads;
 
-/// What a worker asks for at once. Of a worker that is killed, the group that was arriving is lost.
+/// What a worker requests at once. If a worker is killed, only the group that was arriving is lost.
 const SEGMENT_BYTES: u64 = 8 << 20;
 
-/// How far workers may be ahead of SHA-256, so that it finds in memory what it reads back.
+/// How far workers may be ahead of SHA-256, so that the bytes it reads back are still in memory.
 const AHEAD_BYTES: u64 = 128 << 20;
 
-/// More workers than that would wait for SHA-256, each with a buffer.
+/// More workers than this would only wait for SHA-256, each with a buffer.
 const MOST_WORKERS: usize = (AHEAD_BYTES / SEGMENT_BYTES) as usize;
 
-/// How often a group is brought again that is not as the source has told. After that it is taken as it is: the source may have told
-/// something wrong, and what is right the digest of the whole says.
+/// How often a group is fetched again if it differs from what the source reported. After that it is accepted: the
+/// source may have reported a wrong value, and the digest of the whole decides.
 const MOST_AGAIN: u32 = 2;
 
-/// How often one that waits looks whether it was cancelled.
+/// How often a waiting thread checks for cancellation.
 const TICK: Duration = Duration::from_millis(100);
 
-/// From where, and to where.
+/// Where the bytes come from and where they go.
 pub(super) struct Way<'a> {
     pub(super) source: &'a dyn ReadAt,
     pub(super) data: &'a File,
     pub(super) journal: &'a Journal,
-    /// What `data` has from an earlier pull whose bytes had the wrong digest: a group that arrives the same is not written.
+    /// The groups that `data` has from an earlier pull whose digest was wrong. A group that arrives unchanged is not
+    /// written.
     pub(super) before: &'a [Option<ChainingValue>],
-    /// What each group is by the word of the source; nothing, if it has said nothing.
+    /// The value that the source reported for each group; empty if it reported none.
     pub(super) told: &'a [ChainingValue],
-    /// Makes the error of `data`.
+    /// Builds an error that names `data`.
     pub(super) fail: &'a (dyn Fn(io::Error) -> Error + Sync),
     pub(super) writeback: &'a Writeback,
     pub(super) cancelled: &'a (dyn Fn() -> Result<()> + Sync),
 }
 
-/// A pull that goes on.
+/// A running pull.
 pub(super) struct Pull<'a> {
     way: Way<'a>,
     state: Mutex<State>,
@@ -59,24 +60,24 @@ pub(super) struct Pull<'a> {
 }
 
 struct State {
-    /// Not begun, in order.
+    /// Segments that no worker has begun, in order.
     segments: VecDeque<Range<u64>>,
     /// The value of each group that is there.
     values: Vec<Option<ChainingValue>>,
-    /// A segment that begins here or later has to wait.
+    /// A segment that begins at this offset or later has to wait.
     begin_before: u64,
-    /// A first group has come.
+    /// Whether the first group has arrived.
     has_begun: bool,
-    /// Why nothing more comes.
+    /// Why no more groups arrive.
     ended: Option<Error>,
-    /// Nobody wants more.
+    /// No more groups are wanted.
     is_over: bool,
-    /// How often each group was not as the source has told.
+    /// How often each group differed from what the source reported.
     wrong: BTreeMap<usize, u32>,
 }
 
 impl<'a> Pull<'a> {
-    /// `values` are those of the groups that are there.
+    /// `values` are those of the groups that are already there.
     pub(super) fn new(way: Way<'a>, values: &[Option<ChainingValue>], size_bytes: u64) -> Self {
         let missing = (0..values.len()).filter(|number| values.get(*number) == Some(&None));
         let segments = runs(missing, size_bytes).into_iter().flat_map(segments_of).collect();
@@ -93,7 +94,8 @@ impl<'a> Pull<'a> {
         Pull { way, state: Mutex::new(state), changed: Condvar::new() }
     }
 
-    /// Does `work` while workers bring what is missing. Where no thread can be started, there are none, and it gets `false`.
+    /// Runs `work` while workers fetch what is missing. If no thread can be started, there are no workers, and `work`
+    /// gets `false`.
     pub(super) fn with_workers<T>(&self, work: impl FnOnce(bool) -> T) -> T {
         thread::scope(|scope| {
             let _over = Over(self); // also after a panic, or the workers would wait for ever
@@ -121,7 +123,7 @@ impl<'a> Pull<'a> {
         self.changed.notify_all();
     }
 
-    /// The next segment for a worker. `None`: there is none for it, or it is one worker too many.
+    /// Returns the next segment for a worker; `None` if there is none, or if this worker is one too many.
     fn next_segment(&self, number: usize) -> Option<Range<u64>> {
         let mut state = self.lock();
         loop {
@@ -129,7 +131,7 @@ impl<'a> Pull<'a> {
             if state.is_over || state.ended.is_some() {
                 return None;
             }
-            // Whether the server gives ranges is known once the first of them has answered, and may change.
+            // Only the first response shows whether the server supports ranges, and that may change later.
             let is_one_too_many = number > 0 && number >= self.way.source.connections();
             if is_one_too_many {
                 return None;
@@ -142,13 +144,14 @@ impl<'a> Pull<'a> {
         }
     }
 
-    /// Gives back what a server without ranges did not give of a segment: the first worker reads all of it, in order.
+    /// Returns the part of a segment that a server without ranges did not send: the first worker reads all of it, in
+    /// order.
     fn give_back(&self, rest: Range<u64>) {
         insert_in_order(&mut self.lock().segments, rest);
         self.changed.notify_all();
     }
 
-    /// Brings a segment, a group at a time.
+    /// Fetches a segment, one group at a time.
     fn bring(&self, segment: Range<u64>, buffer: &mut [u8]) -> Result<()> {
         let Way { source, .. } = self.way;
         let (mut offset, end) = (segment.start, segment.end);
@@ -171,7 +174,7 @@ impl<'a> Pull<'a> {
         }
     }
 
-    /// Writes a group, and writes down that it is there.
+    /// Writes a group, and records that it is there.
     fn keep(&self, offset: u64, bytes: &[u8]) -> Result<()> {
         let Way { source, data, journal, before, told, fail, writeback, cancelled } = &self.way;
         cancelled()?;
@@ -191,7 +194,7 @@ impl<'a> Pull<'a> {
             atomic::write_at(data, offset, bytes).map_err(fail)?;
             writeback.wrote(bytes.len() as u64);
         }
-        // After the bytes that it speaks of.
+        // Only after the bytes that the record describes.
         journal.append(&[Fact::Group { number, value }]);
         let mut state = self.lock();
         state.has_begun = true;
@@ -203,7 +206,7 @@ impl<'a> Pull<'a> {
         Ok(())
     }
 
-    /// Whether a group that is not as the source has told is brought again.
+    /// Whether to fetch a group again that differs from what the source reported.
     fn is_to_come_again(&self, place: usize) -> bool {
         let mut state = self.lock();
         let times = state.wrong.entry(place).or_default();
@@ -234,7 +237,7 @@ impl<'a> Pull<'a> {
     }
 }
 
-/// A worker that does not come to its end. What it was bringing comes from nobody else, and would be waited for.
+/// A worker that panicked. No other worker fetches its segment, so waiters would wait for ever.
 struct Panicked<'p, 'a>(&'p Pull<'a>);
 
 impl Drop for Panicked<'_, '_> {
@@ -243,7 +246,7 @@ impl Drop for Panicked<'_, '_> {
     }
 }
 
-/// Ends the workers of a pull.
+/// Stops the workers of a pull.
 struct Over<'p, 'a>(&'p Pull<'a>);
 
 impl Drop for Over<'_, '_> {
@@ -253,7 +256,7 @@ impl Drop for Over<'_, '_> {
     }
 }
 
-/// A stream goes forward only.
+/// Inserts in order, because a stream only goes forward.
 pub(super) fn insert_in_order(segments: &mut VecDeque<Range<u64>>, segment: Range<u64>) {
     let at = segments.partition_point(|other| other.start < segment.start);
     segments.insert(at, segment);

@@ -1,7 +1,7 @@
-//! Filling a partial as one of many streams: a stream reads back what is there, and copies what is missing.
+//! Fills a partial as one of many streams: reads back what is there, and copies what is missing.
 //!
-//! The SHA-256 states of many streams are advanced together and are not written down, so a stream hashes all of what is
-//! there again. It copies none of that.
+//! The SHA-256 states of many streams advance together and are not recorded, so a stream hashes everything that is
+//! there again. It copies none of it.
 
 use std::io::{Read as _, Seek as _, SeekFrom};
 
@@ -21,12 +21,12 @@ use crate::hash::groups::{GROUP_BYTES, GroupHasher, Groups};
 pub(in crate::ingest) struct Position {
     at_bytes: u64,
     groups: GroupHasher,
-    /// How many groups were compared or written down.
+    /// How many groups were compared or recorded.
     checked: usize,
 }
 
 impl Position {
-    /// Reads the next bytes into the buffer, from the partial or from the source. None at the end.
+    /// Reads the next bytes into the buffer, from the partial or from the source. The buffer is empty at the end.
     pub(in crate::ingest) fn advance(
         &mut self,
         partial: &mut Partial<'_>,
@@ -54,7 +54,7 @@ impl Position {
         note(partial, &mut self.checked, self.groups.values())
     }
 
-    /// All of it was read.
+    /// Finishes after the last byte was read.
     pub(in crate::ingest) fn finish(
         mut self,
         partial: &mut Partial<'_>,
@@ -71,7 +71,7 @@ impl Position {
     }
 }
 
-/// Writes the groups down that are full by now, and compares those that were there already.
+/// Records the groups that are complete by now, and compares those that were already there.
 fn note(partial: &mut Partial<'_>, checked: &mut usize, full: &[ChainingValue]) -> Result<()> {
     for (number, value) in full.iter().enumerate().skip(*checked) {
         let Some(slot) = partial.values.get_mut(number) else { continue };

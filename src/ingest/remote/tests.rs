@@ -17,23 +17,23 @@ use crate::read_at::ReadAt;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::ingest) enum Fault {
     Nothing,
-    /// It ends at this offset, though it says that it is longer.
+    /// It ends at this offset, although it claims to be longer.
     Short(u64),
-    /// The byte at this offset is another one.
+    /// The byte at this offset is wrong.
     Wrong(u64),
-    /// The same, the first time that it is asked for.
+    /// The same, but only on the first request.
     WrongOnce(u64),
-    /// A range that has this offset in it is an error, as when a connection breaks.
+    /// A range that includes this offset fails, as when a connection breaks.
     Broken(u64),
     /// Each range takes this long.
     Slow(Duration),
 }
 
-/// Something remote, in memory, that is read range by range and misbehaves.
+/// A remote file in memory that is read range by range and misbehaves.
 pub(in crate::ingest) struct Served {
     bytes: Arc<Vec<u8>>,
     fault: Fault,
-    /// Where each range that was asked for begins, and how long it is.
+    /// Offset and length of each requested range.
     asked: Mutex<Vec<(u64, usize)>>,
 }
 
@@ -96,7 +96,7 @@ fn content(served: &Arc<Served>, expected: Option<Digest>) -> ContentFile {
     ContentFile { path: String::new(), size_bytes, expected, origin: remote(served), present: None }
 }
 
-/// The files of all sessions.
+/// The number of files in all sessions.
 fn left(root: &Root) -> usize {
     let files = walkdir::WalkDir::new(root.absolute(Path::new(layout::INGEST))).into_iter();
     files.filter(|entry| entry.as_ref().unwrap().file_type().is_file()).count()
@@ -126,7 +126,7 @@ fn ranges_are_read_once_in_order_and_hashed_as_they_arrive() {
     }
 }
 
-// Red when `accept` does not check: wrong bytes would be sealed under the digest that they have, and published.
+// Red when `accept` does not check: wrong bytes would be sealed under their own digest and published.
 #[test]
 fn wrong_bytes_are_an_error_and_nothing_of_them_stays() {
     let (_dir, root) = root();
@@ -163,7 +163,7 @@ fn what_cannot_be_read_to_its_end_is_an_error_and_nothing_of_it_stays() {
     }
 }
 
-// Red when a remote file is dealt with as a stream of a local one.
+// Red when a remote file is handled as the stream of a local one.
 #[test]
 fn remote_files_and_local_ones_come_together_and_fail_together() {
     let (dir, root) = root();

@@ -76,7 +76,7 @@ fn the_machine_only_narrows() {
     assert!(address(&net, "a.example", "10.0.0.5:443").unwrap_err().contains("on this machine"));
     address(&net, "a.example", "1.1.1.1:443").unwrap();
     assert!(address(&narrowed("a.example", "deny = [\"1.1.0.0/16\"]"), "a.example", "1.1.1.1:443").is_err());
-    // Two files: what either forbids.
+    // Two files deny what either of them denies.
     let both = narrowed("a.example", "allow = [\"a.example\"]").narrow(write(&dir, "deny = [\"a.example\"]")).unwrap();
     assert!(url(&both, "https://a.example/").is_err());
     assert!(policy("hf").narrow(dir.path().join("missing")).unwrap_err().to_string().contains("No such file"));
@@ -93,7 +93,7 @@ fn fs_write(path: &Path, text: &str) {
     std::fs::write(path, text).unwrap();
 }
 
-// Red when every error is taken for "not there": the list of the administrator's is gone without a word.
+// Red when every error counts as "not there": the administrator's list would be ignored silently.
 #[test]
 fn a_file_that_cannot_be_looked_at_is_an_error() {
     let dir = tempfile::TempDir::new().unwrap();
@@ -101,6 +101,6 @@ fn a_file_that_cannot_be_looked_at_is_an_error() {
     assert!(policy("a.example").narrow_if_there(&file).unwrap().machine.is_empty());
     fs_write(&file, "allow = []");
     assert_eq!(policy("a.example").narrow_if_there(&file).unwrap().machine.len(), 1);
-    // Not a directory. Without the right to look, it is the same.
+    // A path component is not a directory. Missing permission behaves the same way.
     policy("a.example").narrow_if_there(&file.join("net.toml")).unwrap_err();
 }

@@ -33,7 +33,7 @@ fn names(rule: &str, url: &str) -> bool {
 #[case("10.0.0.5", "https://10.0.0.5/")]
 #[case("10.0.0.0/8", "https://[::ffff:10.0.0.5]/")]
 #[case("http://10.0.0.5:81", "http://10.0.0.5:81/")]
-// Red when a net is compared as it is written: no address is, so that a machine's `deny` of it would be of nothing.
+// Red when a net is compared as it is written: no address would match, and a machine's `deny` would have no effect.
 #[case("::ffff:10.0.0.0/104", "https://10.1.2.3/")]
 #[case("::ffff:10.0.0.0/104", "https://[::ffff:10.1.2.3]/")]
 #[case("::ffff:0:0/96", "https://10.1.2.3/")]
@@ -58,7 +58,7 @@ fn named(#[case] rule: &str, #[case] url: &str) {
 #[case("0.0.0.0/0", "http://127.0.0.1/")]
 #[case("hf", "http://huggingface.co/")]
 #[case("hf", "https://huggingface.co.evil.example/")]
-// The Hub's stores are for what the Hub sends us for.
+// The Hub's stores are only for content that the Hub redirects to.
 #[case("hf", "https://cas-bridge.xethub.hf.co/")]
 fn not_named(#[case] rule: &str, #[case] url: &str) {
     assert!(!names(rule, url));

@@ -1,4 +1,4 @@
-//! The two requests that tell everything of a repository.
+//! The two requests that describe a repository completely.
 
 use serde::Deserialize;
 use url::Url;
@@ -11,7 +11,7 @@ use crate::excerpt::excerpt;
 use crate::net::{Response, shown};
 use crate::source::Cx;
 
-/// All that the Hub may say of one repository: some hundred thousand files.
+/// The most that the Hub may send about one repository: enough for some hundred thousand files.
 const LIMIT_BYTES: u64 = 64 << 20;
 
 pub(super) struct Hub<'a> {
@@ -30,7 +30,7 @@ impl<'a> Hub<'a> {
         Hub { options, repository, cx }
     }
 
-    /// The commit that the revision is at.
+    /// Returns the commit that the revision points to.
     pub(super) fn pin(&self) -> Result<String> {
         let url = self.api("revision", self.repository.revision);
         let (response, bytes) = self.get(&url, LIMIT_BYTES)?;
@@ -42,7 +42,7 @@ impl<'a> Hub<'a> {
         Ok(sha)
     }
 
-    /// Everything that a commit has, from all pages.
+    /// Lists everything in a commit, from all pages.
     pub(super) fn tree(&self, commit: &str) -> Result<Vec<Entry>> {
         let mut next = Some(self.tree_url(commit));
         let (mut entries, mut left_bytes) = (Vec::new(), LIMIT_BYTES);
@@ -54,12 +54,12 @@ impl<'a> Hub<'a> {
                 None => None,
                 Some(target) => Some(url.join(target).map_err(|_| fail("the next page has no URL"))?),
             };
-            // The token goes to that page as well.
+            // The token is sent to that page, too.
             if next.as_ref().is_some_and(|next| next.origin() != self.options.endpoint().origin()) {
                 return Err(fail("the next page is on another server"));
             }
             let page: Vec<Entry> = read(&response, &bytes)?;
-            // Otherwise there could be a next one for ever.
+            // Otherwise a server could send next pages for ever.
             if page.is_empty() && next.is_some() {
                 return Err(fail("an empty page has a next one"));
             }
@@ -68,13 +68,13 @@ impl<'a> Hub<'a> {
         Ok(entries)
     }
 
-    /// Where a file of a commit is asked for.
+    /// The URL of a file of a commit.
     pub(super) fn file_url(&self, commit: &str, path: &str) -> String {
         let Repository { org, name, .. } = self.repository;
         self.options.url([*org, *name, "resolve", commit].into_iter().chain(path.split('/'))).into()
     }
 
-    /// An error about what is in a commit.
+    /// Builds an error about the content of a commit.
     pub(super) fn fail_tree(&self, commit: &str, trouble: Trouble) -> Error {
         let Repository { org, name, .. } = self.repository;
         let page = || self.options.url([*org, *name, "tree", commit]).into();
@@ -102,7 +102,7 @@ impl<'a> Hub<'a> {
     }
 }
 
-/// An answer's JSON.
+/// Parses the JSON of a response.
 fn read<T: for<'de> Deserialize<'de>>(response: &Response, bytes: &[u8]) -> Result<T> {
     serde_json::from_slice(bytes).map_err(|e| {
         let kind = excerpt(response.header("content-type").unwrap_or("none"));

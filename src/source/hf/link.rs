@@ -1,6 +1,6 @@
-//! The header `Link`.
+//! The `Link` header.
 
-/// The target of `rel="next"`, as it is written.
+/// Returns the target of `rel="next"` as it is written.
 pub(crate) fn next(header: &str) -> Option<&str> {
     let mut rest = header;
     loop {
@@ -18,7 +18,7 @@ pub(crate) fn next(header: &str) -> Option<&str> {
     }
 }
 
-/// What is before and after the first separator that is not between quotation marks.
+/// Splits the text at the first separator outside quotation marks.
 fn split_unquoted(text: &str, separator: char) -> (&str, &str) {
     let mut is_quoted = false;
     let is_here = |c: char| {

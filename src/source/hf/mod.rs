@@ -1,7 +1,7 @@
 //! The Hugging Face Hub: `hf:org/repo[@revision][/path]`.
 //!
-//! Two requests say everything of a repository: which commit a revision is at, and what files it has, with their sizes and
-//! hashes. No file is asked about by itself.
+//! Two requests describe a repository completely: which commit a revision points to, and which files it has, with their
+//! sizes and hashes. There are no requests about single files.
 //!
 //! ```text
 //! options.rs    the endpoint, the token, and where users of the Hub's own tools have put them
@@ -22,8 +22,8 @@ pub use options::HfOptions;
 #[cfg(feature = "testing")]
 pub(crate) use link::next as next_page;
 
-/// The files of a page of a tree that a reference with this path names, if all of it can be believed: the path of each in the
-/// repository, and its name below the reference.
+/// The files that a reference with this path names in one page of a tree, if the whole page is valid: the path of each
+/// in the repository, and its name below the reference.
 #[cfg(feature = "testing")]
 pub(crate) fn files_of_page(text: &[u8], path: Option<&str>) -> Option<(ArtifactKind, Vec<(String, String)>)> {
     let entries = serde_json::from_slice(text).ok()?;
@@ -45,7 +45,8 @@ use crate::model_ref::ModelRef;
 use crate::net::{shown, shown_text};
 use api::Hub;
 
-/// A server that the Hub sends us to may deny what the Hub has just signed, when its clock is ahead. The Hub is asked so often.
+/// How often to ask the Hub for a signed URL: a storage server whose clock is ahead may reject one that was just
+/// signed.
 const SIGNATURES: u32 = 3;
 
 /// Repositories of the Hugging Face Hub.
@@ -61,19 +62,19 @@ impl Default for HfSource {
 }
 
 impl HfSource {
-    /// One that has asked nobody yet.
+    /// Creates the source. It has sent no request yet.
     #[must_use]
     pub fn new(options: HfOptions) -> Self {
         HfSource::with(|| Ok(options))
     }
 
-    /// The same; the options are read when the Hub is first asked.
+    /// Like `new`, but reads the options when the Hub is first contacted.
     #[must_use]
     pub fn with(read: impl FnOnce() -> Result<HfOptions> + Send + 'static) -> Self {
         HfSource { options: Lazy::new(read) }
     }
 
-    /// The options, if the Hub may be asked.
+    /// Returns the options, or an error if the Hub must not be contacted.
     fn online(&self, reference: impl FnOnce() -> String) -> Result<&HfOptions> {
         let options = self.options.get()?;
         if options.is_offline() { Err(Error::Offline { reference: reference() }) } else { Ok(options) }
@@ -81,7 +82,7 @@ impl HfSource {
 }
 
 impl Source for HfSource {
-    /// Pins the revision to a commit, and lists the file or the files below the folder that the reference names.
+    /// Pins the revision to a commit, and lists the file, or the files below the folder, that the reference names.
     fn resolve(&self, reference: &ModelRef, cx: &Cx<'_>) -> Result<Listing> {
         let repository = Repository::of(reference)?;
         let options = self.online(|| reference.shown())?;
@@ -102,7 +103,7 @@ impl Source for HfSource {
         Ok(listing.with_pinned(commit, fixed.is_some()))
     }
 
-    /// A commit, in full.
+    /// A full commit hash.
     fn fixed(&self, reference: &ModelRef) -> Option<String> {
         reference.hf_revision().filter(|revision| is_commit(revision)).map(str::to_owned)
     }
@@ -136,7 +137,7 @@ impl Source for HfSource {
         let mut times = 1;
         loop {
             match cx.open_range_or(file, &headers, range.clone(), &refusal) {
-                // What the Hub itself denies is a `NetError::Hub`.
+                // A denial by the Hub itself is a `NetError::Hub`.
                 Err(Error::Net { source: NetError::Denied { .. }, .. }) if times < SIGNATURES => times += 1,
                 other => return other,
             }
@@ -162,13 +163,13 @@ impl<'a> Repository<'a> {
         Ok(Repository { org, name, revision, path: path.as_deref() })
     }
 
-    /// What is called so is the file, the folder, or the repository.
+    /// The name of the file, the folder, or the repository.
     fn label(&self) -> &str {
         self.path.and_then(|path| path.rsplit('/').next()).unwrap_or(self.name)
     }
 }
 
-/// A commit as the Hub writes it: git's own short forms, and capitals, may also be the name of a branch.
+/// A commit as the Hub writes it. Git's short forms, and capital letters, could also be the name of a branch.
 fn is_commit(text: &str) -> bool {
     text.len() == 40 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
 }

@@ -1,4 +1,5 @@
-//! Which Hub, and who asks it: by the program, or by the environment as users of the Hub's own tools know it.
+//! Which Hub to contact, and with which token: set by the program, or by the environment like that of the Hub's own
+//! tools.
 
 use std::ffi::OsString;
 use std::fmt;
@@ -13,10 +14,10 @@ use crate::net::file;
 
 const HUGGING_FACE: &str = "https://huggingface.co";
 
-/// More than this is no token.
+/// A longer text is not a token.
 const MAX_TOKEN_BYTES: u64 = 4096;
 
-/// Which Hub, and who asks it. By default <https://huggingface.co>, and nobody in particular.
+/// Which Hub to contact, and with which token. The default is <https://huggingface.co> without a token.
 ///
 /// ```
 /// # use catalog_core::HfOptions;
@@ -39,31 +40,31 @@ impl Default for HfOptions {
 }
 
 impl HfOptions {
-    /// What the environment says: `HF_ENDPOINT`, `HF_TOKEN`, `HUGGING_FACE_HUB_TOKEN`, `HF_TOKEN_PATH`, `HF_HOME`,
+    /// Reads the environment: `HF_ENDPOINT`, `HF_TOKEN`, `HUGGING_FACE_HUB_TOKEN`, `HF_TOKEN_PATH`, `HF_HOME`,
     /// `HF_HUB_OFFLINE`, `TRANSFORMERS_OFFLINE`, `HF_HUB_DISABLE_IMPLICIT_TOKEN`.
     pub fn from_env() -> Result<Self> {
         read(&Environment(&|name| std::env::var_os(name)))
     }
 
-    /// Asks another Hub, or a mirror: a URL, which can have a path.
+    /// Contacts another Hub or a mirror. The URL may have a path.
     pub fn with_endpoint(self, url: &str) -> Result<Self> {
         self.endpoint_of(url, "the endpoint of the Hub")
     }
 
-    /// Says who asks. Only the Hub gets it, not the servers that it sends us to.
+    /// Sets the token. Only the Hub receives it, not the servers that it redirects to.
     pub fn with_token(mut self, token: &str) -> Result<Self> {
         self.token = Token::read(token, "the token")?;
         Ok(self)
     }
 
-    /// Asks nobody.
+    /// Contacts no server.
     #[must_use]
     pub fn with_offline(mut self, is_offline: bool) -> Self {
         self.is_offline = is_offline;
         self
     }
 
-    /// Whether nobody is asked.
+    /// Whether no server may be contacted.
     #[must_use]
     pub fn is_offline(&self) -> bool {
         self.is_offline
@@ -77,19 +78,19 @@ impl HfOptions {
         self.token.is_some()
     }
 
-    /// A URL of the Hub's, below its endpoint. What is special in a URL is escaped.
+    /// A URL of the Hub, below its endpoint. Special characters are escaped.
     pub(super) fn url<'a>(&self, parts: impl IntoIterator<Item = &'a str>) -> Url {
         let mut url = self.endpoint.clone();
         url.path_segments_mut().expect("an http URL has a path").pop_if_empty().extend(parts);
         url
     }
 
-    /// The path of one of its URLs, without that of the endpoint.
+    /// The path of such a URL below that of the endpoint.
     pub(super) fn below_endpoint<'a>(&self, url: &'a Url) -> &'a str {
         url.path().strip_prefix(self.endpoint.path()).unwrap_or(url.path()).trim_start_matches('/')
     }
 
-    /// The token, for a URL of the Hub's own and for no other.
+    /// The token, only for URLs of the Hub itself.
     pub(super) fn headers(&self, url: &Url) -> Vec<(&'static str, String)> {
         let token = self.token.as_ref().filter(|_| url.origin() == self.endpoint.origin());
         token.map(|token| ("authorization", format!("Bearer {}", token.0))).into_iter().collect()
@@ -102,7 +103,7 @@ impl HfOptions {
     }
 }
 
-/// What says who asks. It is printed by nobody.
+/// A secret token. It is never printed.
 #[derive(Clone)]
 struct Token(String);
 
@@ -113,7 +114,7 @@ impl fmt::Debug for Token {
 }
 
 impl Token {
-    /// `None`: there is nothing in it. A line break in it could begin a header of its own.
+    /// `None`: the text is empty. A line break is rejected, because it could begin another header.
     fn read(text: &str, what: &str) -> Result<Option<Self>> {
         let text = text.trim();
         if text.is_empty() {
@@ -125,7 +126,7 @@ impl Token {
         Ok(Some(Token(text.to_owned())))
     }
 
-    /// `None`: there is no such file.
+    /// `None`: the file does not exist.
     fn read_file(path: &Path) -> Result<Option<Self>> {
         let what = path.display().to_string();
         match file::read_text(path, MAX_TOKEN_BYTES) {
@@ -153,7 +154,7 @@ impl Environment<'_> {
 
     fn path(&self, name: &str) -> Option<PathBuf> {
         let path = PathBuf::from((self.0)(name).filter(|value| !value.is_empty())?);
-        // As the Hub's tools do, for values that no shell has read.
+        // Expand `~` like the Hub's tools, for values that no shell has expanded.
         match (path.strip_prefix("~"), self.home()) {
             (Ok(below), Some(home)) => Some(home.join(below)),
             _ => Some(path),

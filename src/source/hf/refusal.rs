@@ -1,11 +1,11 @@
-//! What the Hub means when it does not give something: it says so in headers of its own.
+//! Errors of the Hub, which explains them in its own headers.
 
 use super::options::HfOptions;
 use crate::error::{Error, HubProblem, NetError};
 use crate::excerpt::excerpt;
 use crate::net::{Response, shown};
 
-/// The error that an answer is. What another server answers, to which the Hub has sent us, is what it is anywhere.
+/// Converts a response to an error. A response of another server, after a redirect, is handled like that of any server.
 pub(super) fn read(response: Response, options: &HfOptions) -> Error {
     let url = response.url();
     if url.origin() != options.endpoint().origin() {
@@ -32,7 +32,8 @@ struct Parts<'a> {
 }
 
 impl<'a> Parts<'a> {
-    /// The reference in `api/models/org/repo/…/revision…`, `api/resolve-cache/models/org/repo/commit/path`, or `org/repo/resolve/commit/path`.
+    /// Finds the reference in `api/models/org/repo/…/revision…`, `api/resolve-cache/models/org/repo/commit/path`, or
+    /// `org/repo/resolve/commit/path`.
     fn of(path: &'a str) -> Self {
         let skip = |path: &'a str, count| path.splitn(count + 1, '/').nth(count).unwrap_or_default();
         let (repository, to_revision) = match path {
@@ -55,7 +56,7 @@ struct Refusal<'a> {
 }
 
 impl Refusal<'_> {
-    /// `None`: it is nothing of the Hub's own.
+    /// `None`: it is not an error specific to the Hub.
     fn problem(&self, had_token: bool, parts: &Parts<'_>) -> Option<HubProblem> {
         Some(match (self.code, self.status) {
             ("GatedRepo", _) if had_token => HubProblem::NotGranted,

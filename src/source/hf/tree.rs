@@ -1,4 +1,4 @@
-//! The files of a commit: what the Hub lists, held against what can be a file of a model at all.
+//! The files of a commit: checks whether what the Hub lists can be files of a model.
 
 use serde::Deserialize;
 
@@ -9,7 +9,7 @@ use crate::excerpt::excerpt;
 use crate::source::selection::Selection;
 use crate::source::{Expected, paths};
 
-/// One thing that the Hub lists.
+/// One item that the Hub lists.
 #[derive(Debug, Deserialize)]
 pub(super) struct Entry {
     #[serde(rename = "type")]
@@ -28,12 +28,12 @@ struct Lfs {
     size: u64,
 }
 
-/// A file that was asked for.
+/// A requested file.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct TreeFile {
-    /// In the repository.
+    /// Path in the repository.
     pub(super) path: String,
-    /// Below the folder that the reference names; of one file, its name.
+    /// Path below the folder that the reference names. A single file has its file name.
     pub(super) name: String,
     pub(super) size_bytes: u64,
     pub(super) expected: Expected,
@@ -45,7 +45,7 @@ pub(super) enum Trouble {
     Malformed(String),
 }
 
-/// The file at `path`, or the files below it, or all; of these, what is selected.
+/// Returns the file at `path`, the files below it, or all files; of these, those that are selected.
 pub(super) fn select(
     entries: Vec<Entry>,
     path: Option<&str>,
@@ -71,7 +71,7 @@ pub(super) fn select(
         Some(path) if named.is_empty() => return Err(Trouble::Hub(HubProblem::NoFile { path: excerpt(path) })),
         _ => {}
     }
-    // Also what is not selected: of a file that is a folder as well, nobody knows which one a reference means.
+    // Also compare unselected files: if a path is both a file and a folder, a reference to it is ambiguous.
     paths::check_apart(named.iter().map(|(_, entry)| entry.path.as_str())).map_err(Trouble::Malformed)?;
     named.retain(|(_, entry)| selection.takes(&entry.path));
     if named.is_empty() {
@@ -129,7 +129,7 @@ mod tests {
         (kind, files.into_iter().map(|file| file.name).collect())
     }
 
-    // Red when a folder's name is taken for the beginning of any name.
+    // Red when a folder's name also matches as a prefix of other names.
     #[test]
     fn a_file_a_folder_or_all() {
         let owned = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
@@ -159,8 +159,9 @@ mod tests {
         assert_eq!(files[0].expected, Expected::Sha256(Digest::from_sha256([0x11; 32])));
     }
 
-    // Red when the names below the reference are compared, of which one has none: it is one file with two contents. And, with the
-    // patterns, when only what is selected is compared: the folder's file is the one that the reference names.
+    // Red when the names below the reference are compared, because one file has none there: a single file would have
+    // two contents. With patterns, red when only the selected files are compared: the file in the folder would be the
+    // one that the reference names.
     #[rstest]
     #[case::both(&[])]
     #[case::the_other(&["a/b"])]
@@ -175,7 +176,7 @@ mod tests {
         assert!(matches!(chosen(&[git("a"), git("a")], Some("a"), &all()), Err(Trouble::Malformed(_))));
     }
 
-    // Each is red when its check is taken out of `read` or `check_apart`.
+    // Each is red when its check is removed from `read` or `check_apart`.
     #[rstest]
     #[case::up(git("../a"), "leads nowhere")]
     #[case::up_inside(git("a/../../b"), "leads nowhere")]

@@ -1,4 +1,4 @@
-//! Access to repositories: what a registry asks for, and the tokens that it has given.
+//! Access to repositories: what a registry asks for, and the tokens that it has issued.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -13,19 +13,19 @@ use crate::error::{Error, NetError, Refused, Result};
 use crate::net::{Payload, Request, shown};
 use crate::source::Cx;
 
-/// More than this is no token.
+/// A longer text is not a token.
 const MAX_TOKEN_BYTES: u64 = 1 << 20;
 
-/// What is sent as `Authorization`, by what it is for.
+/// Values of the `Authorization` header, by what they are for.
 #[derive(Default)]
 pub(super) struct Access(Mutex<BTreeMap<For, String>>);
 
-/// What is asked for.
+/// What access is needed for.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct For {
     host: String,
     name: String,
-    /// Another repository of the registry, from which something is taken over: one token has to be for both.
+    /// Another repository of the registry to mount a blob from: one token must cover both.
     from: Option<String>,
 }
 
@@ -39,14 +39,14 @@ impl For {
     }
 }
 
-/// Without the tokens.
+/// Omits the tokens.
 impl fmt::Debug for Access {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Access(…)")
     }
 }
 
-/// A registry names its token by one of the two.
+/// A registry uses one of these two names for its token.
 #[derive(Deserialize)]
 struct Token {
     token: Option<String>,
@@ -59,7 +59,8 @@ impl Access {
         granted.get(asked).map(|value| ("authorization", value.clone())).into_iter().collect()
     }
 
-    /// Gets what the challenge of a 401 asks for. `base` is the registry. `denied` is the error if there is nothing to give.
+    /// Obtains what the challenge of a 401 asks for. `base` is the registry. `denied` is returned if there is nothing
+    /// to offer.
     pub(super) fn grant(
         &self,
         challenge: &str,
@@ -78,8 +79,8 @@ impl Access {
     }
 }
 
-/// The value of `Authorization` that a challenge asks for. `scope` is what a token has to be for, if the challenge does not say;
-/// and `more`, whatever it says.
+/// Returns the value of `Authorization` that a challenge asks for. A token is requested for `scope` if the challenge
+/// names none, and always for `more`.
 pub(super) fn authorization(
     challenge: &str,
     scope: Option<String>,
@@ -120,14 +121,14 @@ pub(super) fn authorization(
     } else {
         return Err(malformed("it asks for neither a token nor a password".into()));
     };
-    // A line break in it could begin a header of its own.
+    // A line break could begin another header.
     if !value.bytes().all(|byte| byte == b' ' || byte.is_ascii_graphic()) {
         return Err(malformed("its token is none".into()));
     }
     Ok(value)
 }
 
-/// A token that is wanted, and where tokens are.
+/// A token to request, and where to request it.
 struct Wanted {
     url: Url,
     service: Option<String>,
@@ -135,7 +136,7 @@ struct Wanted {
 }
 
 impl Wanted {
-    /// By a question, with the login if there is one.
+    /// Requests it by a query, with the login if there is one.
     fn ask(mut self, basic: Option<String>, cx: &Cx<'_>) -> Result<String> {
         let [scope, more] = &self.scopes;
         for (name, value) in [("service", &self.service), ("scope", scope), ("scope", more)] {
@@ -148,7 +149,8 @@ impl Wanted {
         token(request, cx)
     }
 
-    /// By a refresh token, as OAuth2 has it. It is in what is sent, and so goes to no other place than this one.
+    /// Requests it with a refresh token, by OAuth2. The refresh token is in the body, so the request follows no
+    /// redirect.
     fn exchange(self, identity_token: &str, cx: &Cx<'_>) -> Result<String> {
         let mut form = form_urlencoded::Serializer::new(String::new());
         form.append_pair("grant_type", "refresh_token").append_pair("client_id", "catalog");

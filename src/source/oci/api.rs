@@ -1,4 +1,4 @@
-//! Where things are at a registry, and what its answers mean.
+//! The URLs of a registry, and what its responses mean.
 //!
 //! Source: the [OCI distribution specification](https://github.com/opencontainers/distribution-spec/blob/main/spec.md).
 
@@ -13,10 +13,10 @@ use crate::model_ref::ModelRef;
 use crate::net::{Response, is_local, shown, shown_text};
 use crate::source::Cx;
 
-/// The most that is read of what a registry says of an error.
+/// How much to read at most of a registry's explanation of an error.
 const MAX_REASON_BYTES: u64 = 64 << 10;
 
-/// The digest of the manifest, if the registry names one.
+/// The digest of the manifest, if the registry reports it.
 pub(super) fn named_by(response: &Response) -> Option<Digest> {
     response.header("docker-content-digest")?.parse().ok()
 }
@@ -28,7 +28,7 @@ pub(super) fn image_of(reference: &ModelRef) -> Result<Image> {
     Image::parse(url).map_err(|reason| Error::InvalidRef { input: excerpt(&reference.shown()), reason: reason.into() })
 }
 
-/// The registry and the repository of a URL that `resolve` has made.
+/// The registry and the repository of a URL built by `resolve`.
 pub(super) fn image_of_blob(text: &str) -> Result<Image> {
     let fail = || Error::Net { url: shown_text(text), source: NetError::malformed("it is no blob of a registry") };
     let url = Url::parse(text).map_err(|_| fail())?;
@@ -38,7 +38,7 @@ pub(super) fn image_of_blob(text: &str) -> Result<Image> {
     Image::of_blob(host, name, digest).ok_or_else(fail)
 }
 
-/// Where a registry is: http on this machine, as other tools have it, and where only that is allowed.
+/// The base URL of a registry. It is http on this machine, like in other tools, and where the policy allows only http.
 pub(super) fn base_of(image: &Image, cx: &Cx<'_>) -> Result<Url> {
     base_at(image.server(), cx)
 }
@@ -76,7 +76,7 @@ struct Reason {
     message: String,
 }
 
-/// The error that an answer is, in the registry's own words.
+/// Converts a response to an error, in the registry's own words.
 pub(super) fn refusal(response: Response) -> Error {
     let (status, url, request_id) = (response.status(), shown(response.url()), response.request_id());
     let said = response.bytes(MAX_REASON_BYTES).ok().and_then(|bytes| serde_json::from_slice::<Errors>(&bytes).ok());
@@ -92,7 +92,7 @@ pub(super) fn refusal(response: Response) -> Error {
     Error::Net { url, source }
 }
 
-/// The login is there, for those who run programs for it.
+/// Explains in the error that only a helper program has the login.
 pub(super) fn no_login(denied: Error, helper: &str) -> Error {
     match denied {
         Error::Net { url, source: NetError::Denied { status, page, request_id, .. } } => {
@@ -120,7 +120,7 @@ mod tests {
         Image::parse(text).unwrap()
     }
 
-    // Red when http is spoken where https is allowed too, but on this machine.
+    // Red when http is used although https is allowed, except on this machine.
     #[rstest]
     #[case(&["a.example"], "oci://a.example/b", "https://a.example/")]
     #[case(&["http://a.example:5000"], "oci://a.example:5000/b", "http://a.example:5000/")]
@@ -133,7 +133,7 @@ mod tests {
         assert_eq!(base_of(&image(reference), &Cx::new(&client, &())).unwrap().as_str(), base);
     }
 
-    // Red when the path of a blob is not that of its image.
+    // Red when the URL of a blob does not lead back to its image.
     #[test]
     fn a_blob_is_of_its_image() {
         let client = client(&[]);

@@ -1,4 +1,4 @@
-//! A file of logins, of which one is changed: all else in it stays as it is, to the letter and in its order.
+//! Changes one login in a file of logins, and keeps everything else in it byte for byte and in order.
 
 use std::fmt;
 use std::fs::{self, DirBuilder};
@@ -14,15 +14,15 @@ use super::options::{MAX_BYTES, place_of};
 use crate::error::{Error, Result};
 use crate::net::file;
 
-/// The member that has the logins.
+/// The member that holds the logins.
 const AUTHS: &str = "auths";
 
-/// Changes what a file has for a place: sets it under `key`, or takes it away. What was there under another spelling of the place
-/// goes. Returns whether there was something.
+/// Changes the login for a place: sets it under `key`, or removes it. Removes other spellings of the place. Returns
+/// whether there was a login for it.
 pub(super) fn change(path: &Path, place: &str, key: &str, value: Option<&impl Serialize>) -> Result<bool> {
     let path = real(path)?;
     let malformed = |reason: String| Error::InvalidNetSetting { what: path.display().to_string(), reason };
-    // The place of an error, and not what stands there: it may be a password.
+    // Report the position of an error and not the text there, which may be a password.
     let no_sense = |e: serde_json::Error| malformed(format!("it makes no sense at line {}", e.line()));
     let text = match file::read_text(&path, MAX_BYTES) {
         Ok(text) => text,
@@ -49,7 +49,7 @@ pub(super) fn change(path: &Path, place: &str, key: &str, value: Option<&impl Se
     Ok(had)
 }
 
-/// Where the file is, if the path is a link: it stays one.
+/// The file that the path leads to, so that a symlink stays a symlink.
 fn real(path: &Path) -> Result<PathBuf> {
     match path.symlink_metadata() {
         Ok(meta) if meta.is_symlink() => fs::canonicalize(path).map_err(|e| Error::io("follow", path, e)),
@@ -57,7 +57,7 @@ fn real(path: &Path) -> Result<PathBuf> {
     }
 }
 
-/// Puts the whole text in its place, for its owner alone. Whoever reads meanwhile has the old file or the new one.
+/// Replaces the whole file, readable only by its owner. Concurrent readers see either the old file or the new one.
 fn write(path: &Path, text: &str) -> io::Result<()> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let mut make = DirBuilder::new();
@@ -65,7 +65,7 @@ fn write(path: &Path, text: &str) -> io::Result<()> {
     #[cfg(unix)]
     std::os::unix::fs::DirBuilderExt::mode(&mut make, 0o700);
     make.create(folder)?;
-    // Nobody else may read such a file from the moment that it is made.
+    // No other user may read such a file, from its creation on.
     let mut file = tempfile::Builder::new().prefix(".auth-").tempfile_in(folder)?;
     file.write_all(text.as_bytes())?;
     file.as_file().sync_all()?;
@@ -73,7 +73,7 @@ fn write(path: &Path, text: &str) -> io::Result<()> {
     Ok(())
 }
 
-/// With tabs, as the tools whose file it is write it.
+/// Indents with tabs, like the tools that the file belongs to.
 fn pretty(file: &Changed<'_>) -> serde_json::Result<String> {
     let mut text = Vec::new();
     let formatter = serde_json::ser::PrettyFormatter::with_indent(b"\t");
@@ -81,7 +81,7 @@ fn pretty(file: &Changed<'_>) -> serde_json::Result<String> {
     String::from_utf8(text).map_err(serde::de::Error::custom)
 }
 
-/// The members of a JSON object, in their order, each as it is written.
+/// The members of a JSON object in order, each as it is written.
 #[derive(Default)]
 struct Members<'a>(Vec<(String, &'a RawValue)>);
 
@@ -107,7 +107,7 @@ impl Serialize for Members<'_> {
     }
 }
 
-/// A file whose logins are these, and no longer those among its members.
+/// A file with these logins instead of those among its members.
 struct Changed<'a> {
     members: Members<'a>,
     auths: Members<'a>,
@@ -166,7 +166,7 @@ mod tests {
         fs::metadata(path).unwrap().permissions().mode() & 0o777
     }
 
-    // Red when the file is read into a map and written from it: numbers, orders and blanks are others then.
+    // Red when the file is parsed into a map and written back: numbers, order and white space would change.
     #[test]
     fn all_else_stays_as_it_is() {
         let dir = TempDir::new().unwrap();
@@ -187,13 +187,13 @@ mod tests {
         assert!(change(&path, "z.example", "z.example", None::<&()>).unwrap());
         let text = fs::read_to_string(&path).unwrap();
         assert!(!text.contains("z.example") && text.contains("b.example"), "{text}");
-        // What takes nothing away writes nothing.
+        // If nothing is removed, nothing is written.
         fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
         assert!(!change(&path, "z.example", "z.example", None::<&()>).unwrap());
         assert_eq!(mode(&path), 0o644);
     }
 
-    // Red when the link is replaced by a file, or when a folder of logins is one that others may look into.
+    // Red when the symlink is replaced by a file, or when others can read a newly created folder.
     #[test]
     fn links_are_followed_and_folders_are_made() {
         let dir = TempDir::new().unwrap();
@@ -211,7 +211,7 @@ mod tests {
         assert!(left.is_empty(), "{left:?}");
     }
 
-    // Red when what cannot be read is taken for nothing: every other login would be lost.
+    // Red when an unreadable file counts as empty: all other logins would be lost.
     #[test]
     fn what_makes_no_sense_is_not_replaced() {
         let dir = TempDir::new().unwrap();

@@ -2,28 +2,28 @@
 
 use crate::digest::Digest;
 
-/// The registry that `docker.io` means, which answers under another name.
+/// The registry that `docker.io` stands for, and the name of its server.
 const DOCKER_HUB: (&str, &str) = ("docker.io", "registry-1.docker.io");
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Image {
-    /// As people write it, with the port.
+    /// As users write it, with the port.
     pub(super) host: String,
-    /// `org/repository`, of any depth.
+    /// `org/repository`, with any number of components.
     pub(super) name: String,
     pub(super) version: Version,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Version {
-    /// It can come to mean something else.
+    /// It may later stand for another version.
     Tag(String),
     Digest(Digest),
 }
 
 impl Image {
-    /// Reads `oci://host[:port]/name[:tag][@sha256:…]`. If there are a tag and a digest, the digest is meant. The error says what is
-    /// wrong with it.
+    /// Parses `oci://host[:port]/name[:tag][@sha256:…]`. If there are both a tag and a digest, the digest counts. The
+    /// error says what is wrong with the text.
     pub(super) fn parse(url: &str) -> Result<Self, &'static str> {
         let rest = url.strip_prefix("oci://").ok_or("it does not begin with oci://")?;
         let (host, path) = rest.split_once('/').ok_or("it names no repository")?;
@@ -55,36 +55,36 @@ impl Image {
         Ok(Image { host: host.to_owned(), name, version })
     }
 
-    /// A tag by itself.
+    /// A tag without a repository.
     pub(super) fn tag(text: &str) -> Result<String, &'static str> {
         if is_tag(text) { Ok(text.to_owned()) } else { Err("its tag is none that a registry can have") }
     }
 
-    /// That of a blob, from the URL where it is.
+    /// The image of a blob, from the URL of the blob.
     pub(super) fn of_blob(server: &str, name: &str, digest: &str) -> Option<Self> {
         let host = if server == DOCKER_HUB.1 { DOCKER_HUB.0 } else { server };
         let version = Version::Digest(digest.parse().ok()?);
         name.split('/').all(is_component).then(|| Image { host: host.to_owned(), name: name.to_owned(), version })
     }
 
-    /// The server that answers for it.
+    /// The server of its registry.
     pub(super) fn server(&self) -> &str {
         server_of(&self.host)
     }
 
-    /// What is called so is the model.
+    /// The name of the model.
     pub(super) fn label(&self) -> &str {
         self.name.rsplit('/').next().unwrap_or(&self.name)
     }
 
-    /// The same version, said for good.
+    /// A reference that is fixed to this version.
     pub(super) fn at(&self, digest: &str) -> String {
         format!("oci://{}/{}@{digest}", self.host, self.name)
     }
 }
 
 impl Version {
-    /// As the API names it.
+    /// As the API writes it.
     pub(super) fn text(&self) -> String {
         match self {
             Version::Tag(tag) => tag.clone(),
@@ -93,18 +93,18 @@ impl Version {
     }
 }
 
-/// The server that answers for a registry.
+/// The server of a registry.
 pub(crate) fn server_of(host: &str) -> &str {
     if host == DOCKER_HUB.0 { DOCKER_HUB.1 } else { host }
 }
 
-/// `[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}`, of the OCI distribution specification.
+/// `[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}`, from the OCI distribution specification.
 fn is_tag(text: &str) -> bool {
     let is_word = |c: char| c.is_ascii_alphanumeric() || c == '_';
     text.len() <= 128 && text.starts_with(is_word) && text.chars().all(|c| is_word(c) || matches!(c, '.' | '-'))
 }
 
-/// `[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*`, of the same.
+/// `[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*`, from the same.
 pub(super) fn is_component(text: &str) -> bool {
     let is_word = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
     let is_between = |between: &str| matches!(between, "." | "_" | "__") || between.chars().all(|c| c == '-');

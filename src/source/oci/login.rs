@@ -1,4 +1,4 @@
-//! Logins that are tried at their registry, and written to the file in which other tools have theirs.
+//! Tests logins at their registry, and writes them to the file that other tools use, too.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -16,7 +16,7 @@ use crate::excerpt::excerpt;
 use crate::net::{Client, Response, is_host};
 use crate::source::Cx;
 
-/// What a login is for: a registry, `host` or `host:port`, or with a path behind it a part of one.
+/// What a login is for: a registry (`host` or `host:port`), or a part of one, with a path after it.
 ///
 /// ```
 /// # use catalog_core::OciPlace;
@@ -28,7 +28,7 @@ pub struct OciPlace {
     text: String,
 }
 
-/// Text that is no [`OciPlace`].
+/// The error for text that is not an [`OciPlace`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "could not read {text:?} as a registry: write host, host:port, or either with a path behind it, as in ghcr.io/acme"
@@ -61,44 +61,45 @@ impl OciPlace {
         self.text.split('/').next().unwrap_or_default()
     }
 
-    /// What the file calls it. Docker's own name for its registry is one that all tools know.
+    /// Its key in the file. All tools know Docker's own name for its registry.
     fn key(&self) -> &str {
         if self.text == "docker.io" { DOCKER_HUB_KEY } else { &self.text }
     }
 }
 
-/// The file in which logins are written: the first one of those that [`OciOptions::from_env`](crate::OciOptions::from_env) reads
-/// which is the container tools', for skopeo, podman and oras to read as well (containers-auth.json(5)).
+/// The file that logins are written to. It is the first file of the container tools that
+/// [`OciOptions::from_env`](crate::OciOptions::from_env) reads, so that skopeo, podman and oras can read it, too
+/// (containers-auth.json(5)).
 ///
-/// Two that change it at the same moment do not make it unreadable, but one may not see what the other has written.
+/// Two processes that change it at the same time never corrupt it, but one may overwrite the other's change.
 #[derive(Clone, Debug)]
 pub struct OciLogins {
     path: PathBuf,
 }
 
 impl OciLogins {
-    /// The file that `REGISTRY_AUTH_FILE` names; else `containers/auth.json` in `$XDG_RUNTIME_DIR`, if that folder is there, else
-    /// in `$XDG_CONFIG_HOME`, else in `~/.config`. An error if the environment has none of them.
+    /// The file named by `REGISTRY_AUTH_FILE`; otherwise `containers/auth.json` in `$XDG_RUNTIME_DIR` if that folder
+    /// exists, in `$XDG_CONFIG_HOME`, or in `~/.config`. Fails if the environment defines none of them.
     pub fn from_env() -> Result<Self> {
         from(&|name| std::env::var_os(name))
     }
 
-    /// Another file.
+    /// Uses the file at this path.
     #[must_use]
     pub fn at(path: impl Into<PathBuf>) -> Self {
         OciLogins { path: path.into() }
     }
 
-    /// Where the file is, or will be.
+    /// The path of the file, which may not exist yet.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Asks the registry whether it takes this login. `false`: it lets everybody in, and has not looked at it. An error for which
-    /// [`is_denied`](Error::is_denied) holds: it does not take it.
+    /// Asks the registry whether it accepts this login. Returns `false` if it lets everyone in and did not check the
+    /// login. If it rejects the login, the error satisfies [`is_denied`](Error::is_denied).
     ///
-    /// The login goes to the registry, or to where that says that tokens are, if the policy allows it.
+    /// The login is sent to the registry, or to the token server that it names, if the policy allows that.
     pub fn check(place: &OciPlace, user: &str, password: &str, client: &Client) -> Result<bool> {
         let cx = Cx::new(client, &());
         let login = Login::new(user, password);
@@ -117,34 +118,35 @@ impl OciLogins {
         }
     }
 
-    /// Writes a login. What the file has else stays as it is; it and its folder are for its owner alone.
+    /// Writes a login. Keeps everything else in the file. Only the owner can read the file, and its folder if it is
+    /// created.
     pub fn add(&self, place: &OciPlace, user: &str, password: &str) -> Result<()> {
         let login = Login::new(user, password);
         let value = json!({"auth": login.encoded()});
         auth_file::change(&self.path, &options::place_of(place.key()), place.key(), Some(&value)).map(drop)
     }
 
-    /// Takes a login away. `false`: the file has none for this very place.
+    /// Removes a login. Returns `false` if the file has none for exactly this place.
     pub fn remove(&self, place: &OciPlace) -> Result<bool> {
         auth_file::change(&self.path, &options::place_of(place.key()), place.key(), None::<&()>)
     }
 }
 
 impl super::OciOptions {
-    /// The user whose login is for this very place.
+    /// The user of the login for exactly this place.
     #[must_use]
     pub fn user(&self, place: &OciPlace) -> Option<&str> {
         self.login_at(&place.text).map(|login| login.user.as_str())
     }
 
-    /// The program, `docker-credential-` and this, that other tools ask for the logins of this registry.
+    /// The suffix of the program `docker-credential-…` that other tools ask for the logins of this registry.
     #[must_use]
     pub fn helper_of(&self, place: &OciPlace) -> Option<&str> {
         self.helper(place.host())
     }
 }
 
-/// What has no such page is no registry, whatever it says.
+/// A server without this endpoint is not a registry, whatever it responds.
 fn no_registry(answer: Response) -> Error {
     match refusal(answer) {
         Error::Net { url, source: NetError::NotFound { .. } } => {
@@ -156,7 +158,7 @@ fn no_registry(answer: Response) -> Error {
 
 fn from(variable: Variable<'_>) -> Result<OciLogins> {
     let Files { runtime, config, named, .. } = Files::of(variable);
-    // A folder of a session that is not there is one that nobody may make.
+    // If the folder of a session does not exist, other programs must not create it.
     let runtime = runtime.filter(|path| path.ancestors().nth(2).is_some_and(Path::is_dir));
     let path = named.or(runtime).or(config).ok_or_else(|| Error::InvalidNetSetting {
         what: "the file of logins".into(),
@@ -201,7 +203,7 @@ mod tests {
         assert_eq!(text.parse::<OciPlace>().is_ok(), is_place, "{text}");
     }
 
-    // Red when another file is written than the one that is read first.
+    // Red when the file that is written is not the one that is read first.
     #[test]
     fn what_is_written_is_read_first() {
         let dir = TempDir::new().unwrap();

@@ -1,6 +1,6 @@
 //! OCI registries: `oci://host[:port]/name[:tag|@sha256:…]`.
 //!
-//! A model there is a manifest, which names each of its files by its digest. One request says all of it.
+//! A model in a registry is a manifest that names each of its files by digest. One request describes it completely.
 //!
 //! ```text
 //! image.rs      what a reference names
@@ -30,7 +30,7 @@ pub(crate) use image::server_of;
 pub use login::{InvalidOciPlace, OciLogins, OciPlace};
 pub use options::OciOptions;
 
-/// The paths of a manifest's files, if all of it can be believed.
+/// The paths of a manifest's files, if the whole manifest is valid.
 #[cfg(feature = "testing")]
 pub(crate) fn files_of_manifest(bytes: &[u8]) -> Option<(crate::entry::ArtifactKind, Vec<String>)> {
     match manifest::read(bytes, &Selection::new(&[], &[])).ok()? {
@@ -39,7 +39,7 @@ pub(crate) fn files_of_manifest(bytes: &[u8]) -> Option<(crate::entry::ArtifactK
     }
 }
 
-/// Whether it is a reference to a registry. One that is means the same when it is written out.
+/// Whether the text is a reference to a registry. If so, it must stand for the same after it is formatted.
 #[cfg(feature = "testing")]
 pub(crate) fn is_image(text: &str) -> bool {
     Image::parse(text).is_ok_and(|image| {
@@ -50,7 +50,7 @@ pub(crate) fn is_image(text: &str) -> bool {
     })
 }
 
-/// Whether a repository can be called after an id. One that can has a name that is one.
+/// Whether a repository can be named after an id. If so, the name must be valid.
 #[cfg(feature = "testing")]
 pub(crate) fn has_name(id: &str) -> bool {
     names::of_id(id).is_some_and(|name| {
@@ -79,7 +79,7 @@ use access::{Access, For};
 use api::{base_at, base_of, image_of, image_of_blob, named_by, no_login, refusal, url_of};
 use image::{Image, Version};
 
-/// Registries. Tokens that one has given are used again.
+/// OCI registries. Tokens that a registry has issued are reused.
 #[derive(Debug)]
 pub struct OciSource {
     options: Lazy<OciOptions>,
@@ -88,20 +88,20 @@ pub struct OciSource {
 }
 
 impl OciSource {
-    /// Registries, with these logins.
+    /// Creates the source with these logins.
     #[must_use]
     pub fn new(options: OciOptions) -> Self {
         OciSource::with(move || Ok(options))
     }
 
-    /// The same; the logins are read when a registry first asks for one.
+    /// Like `new`, but reads the logins when a registry first asks for one.
     #[must_use]
     pub fn with(read: impl FnOnce() -> Result<OciOptions> + Send + 'static) -> Self {
         OciSource { options: Lazy::new(read), access: Access::default(), found: Found::default() }
     }
 
-    /// Does something at a registry, and once more with what it asks for first. `act` has the headers, and what an answer means
-    /// that is no success.
+    /// Runs `act` at a registry, and once more with authorization if the registry asks for it. `act` receives the
+    /// headers to send, and a function that converts an unsuccessful response to an error.
     fn with_access<T>(
         &self,
         image: &Image,
@@ -111,7 +111,7 @@ impl OciSource {
         self.with_access_from(image, None, cx, act)
     }
 
-    /// The same; something is taken over from another repository.
+    /// The same, with access to another repository, `from`, that a blob is mounted from.
     fn with_access_from<T>(
         &self,
         image: &Image,
@@ -142,8 +142,8 @@ impl OciSource {
         act(&self.access.headers(&asked), &refuse).map_err(name_helper)
     }
 
-    /// A manifest. By its digest it may come from anywhere. What a tag means is the registry's word, and a mirror's only if the
-    /// registry does not answer.
+    /// Fetches a manifest. By digest, it may come from any server. For a tag the registry's answer counts, and a
+    /// mirror's only if the registry does not respond.
     fn manifest(&self, image: &Image, cx: &Cx<'_>) -> Result<Manifest> {
         let is_tag = matches!(image.version, Version::Tag(_));
         if let Some(manifest) = if is_tag { None } else { manifest_at_mirror(image, cx)? } {
@@ -170,7 +170,7 @@ impl OciSource {
 struct Manifest {
     digest: Digest,
     bytes: Vec<u8>,
-    /// The host by whose word the digest is the one that was asked for.
+    /// The host that vouches for the digest.
     named_by: String,
 }
 
@@ -188,7 +188,7 @@ impl Manifest {
     }
 }
 
-/// What the first mirror has that has it.
+/// Fetches the manifest from the first mirror that has it.
 fn manifest_at_mirror(image: &Image, cx: &Cx<'_>) -> Result<Option<Manifest>> {
     let url = url_of(image, cx, &["manifests", &image.version.text()])?;
     let url = Url::parse(&url).map_err(|_| Error::Net { url, source: NetError::malformed("it is no URL") })?;
@@ -225,7 +225,7 @@ impl Source for OciSource {
         Ok(listing.with_pinned(named.digest.to_string(), is_fixed))
     }
 
-    /// A digest.
+    /// The digest, if the reference has one.
     fn fixed(&self, reference: &ModelRef) -> Option<String> {
         match image_of(reference).ok()?.version {
             Version::Digest(digest) => Some(digest.to_string()),
@@ -273,7 +273,7 @@ mod tests {
     use super::*;
     use crate::net::{Client, ClientOptions, Policy};
 
-    // Red when a login is sent to a place of tokens that anybody on the way can read.
+    // Red when a login is sent to a token server over a connection that others can read.
     #[test]
     fn tokens_of_https_come_by_https() {
         let policy = Policy::default().allow_list("a.example http://a.example").unwrap();

@@ -1,9 +1,9 @@
-//! What the repository of a model is called, where the user has not said it.
+//! The name of a model's repository, if the user has not given one.
 
-/// The longest name of a repository that registries take, with room for what stands before it.
+/// The longest name of a repository that registries accept, with room for what precedes it.
 const MOST_BYTES: usize = 200;
 
-/// The name and the tag of a repository for an id: `org/repo:3f2a` of `hf:Org/Repo@3f2a`. `None`: nothing is left of it.
+/// Name and tag of a repository for an id: `org/repo:3f2a` for `hf:Org/Repo@3f2a`. `None`: no valid character is left.
 pub(super) fn of_id(id: &str) -> Option<String> {
     let id = match id.split_once(':') {
         Some(("hf" | "file" | "http" | "https" | "s3" | "oci", rest)) => rest,
@@ -21,7 +21,7 @@ pub(super) fn of_id(id: &str) -> Option<String> {
     Some(if tag.is_empty() { name } else { format!("{name}:{tag}") })
 }
 
-/// One part of a name: lower case letters and digits, with one `.`, `_` or `-` between them.
+/// One component of a name: lower-case letters and digits, with one `.`, `_` or `-` between them.
 fn part(text: &str) -> String {
     let mut part = String::new();
     let mut between = None;

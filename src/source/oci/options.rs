@@ -1,6 +1,7 @@
-//! Logins for registries: the program gives them, or the files have them in which users of other tools have logged in.
+//! Logins for registries: given by the program, or read from the files in which other tools store them.
 //!
-//! The files are those of containers-auth.json(5) and of Docker's `config.json`. A credential helper that they name is never run.
+//! The files are those of containers-auth.json(5) and Docker's `config.json`. A credential helper that they name is
+//! never run.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -15,13 +16,13 @@ use serde::Deserialize;
 use crate::error::{Error, Result};
 use crate::net::file;
 
-/// More than this is no such file.
+/// A larger file is not one of these.
 pub(super) const MAX_BYTES: u64 = 1 << 20;
 
 /// The key of `docker.io` in Docker's own file.
 pub(super) const DOCKER_HUB_KEY: &str = "https://index.docker.io/v1/";
 
-/// Logins for registries. By default there are none.
+/// Logins for registries. The default has none.
 ///
 /// ```
 /// # use catalog_core::OciOptions;
@@ -32,19 +33,19 @@ pub(super) const DOCKER_HUB_KEY: &str = "https://index.docker.io/v1/";
 pub struct OciOptions {
     /// By what they are for: a registry, or a part of one.
     logins: BTreeMap<String, Login>,
-    /// By registry, those that only a helper has.
+    /// The helper for each registry whose login only a helper has.
     helpers: BTreeMap<String, String>,
-    /// What has all that is not named.
+    /// The helper for all other registries.
     store: Option<String>,
 }
 
-/// A user and a password, or what was given for them.
+/// A user and a password, or a token in their place.
 #[derive(Clone, PartialEq, Eq)]
 pub(super) struct Login {
     pub(super) user: String,
-    /// Empty, if there is none.
+    /// Empty if there is none.
     pub(super) password: String,
-    /// What a registry gives a token for, in the place of a password: an OAuth2 refresh token.
+    /// An OAuth2 refresh token, for which a registry issues access tokens, instead of a password.
     pub(super) identity_token: Option<String>,
 }
 
@@ -59,12 +60,12 @@ impl Login {
         Login { user: user.into(), password: password.into(), identity_token: None }
     }
 
-    /// The value of the header `Authorization`.
+    /// The value of the `Authorization` header.
     pub(super) fn basic(&self) -> String {
         format!("Basic {}", self.encoded())
     }
 
-    /// As the files have it.
+    /// As the files encode it.
     pub(super) fn encoded(&self) -> String {
         STANDARD.encode(format!("{}:{}", self.user, self.password))
     }
@@ -89,26 +90,27 @@ struct Auth {
 }
 
 impl OciOptions {
-    /// What the environment says: the file that `REGISTRY_AUTH_FILE` names; else what is there of
-    /// `$XDG_RUNTIME_DIR/containers/auth.json`, `containers/auth.json` in `$XDG_CONFIG_HOME` or `~/.config`, and `config.json` in
-    /// `$DOCKER_CONFIG` or `~/.docker`. If two have a login for the same registry, the first one counts.
+    /// Reads the environment: the file named by `REGISTRY_AUTH_FILE`; otherwise all existing files among
+    /// `$XDG_RUNTIME_DIR/containers/auth.json`, `containers/auth.json` in `$XDG_CONFIG_HOME` or `~/.config`, and
+    /// `config.json` in `$DOCKER_CONFIG` or `~/.docker`. If two have a login for the same registry, the first one
+    /// counts.
     pub fn from_env() -> Result<Self> {
         from(&|name| std::env::var_os(name))
     }
 
-    /// Says who asks a registry (`host` or `host:port`) or, with a path behind it, a part of one.
+    /// Sets the login for a registry (`host` or `host:port`), or for a part of one, with a path after it.
     #[must_use]
     pub fn with_login(mut self, place: &str, user: impl Into<String>, password: impl Into<String>) -> Self {
         self.logins.insert(place.to_owned(), Login::new(user, password));
         self
     }
 
-    /// The login for this very place.
+    /// The login for exactly this place.
     pub(super) fn login_at(&self, place: &str) -> Option<&Login> {
         self.logins.get(place)
     }
 
-    /// The login for a repository: that of the longest part of `host/name` that has one.
+    /// The login for a repository: that of the longest prefix of `host/name` that has one.
     pub(super) fn login(&self, host: &str, name: &str) -> Option<&Login> {
         let place = format!("{host}/{name}");
         let mut parts = Some(place.as_str());
@@ -126,7 +128,7 @@ impl OciOptions {
         self.helpers.get(host).or(self.store.as_ref()).map(String::as_str)
     }
 
-    /// Adds what a file has, where nothing is known yet.
+    /// Adds the logins of a file, except for places that already have one.
     fn read(&mut self, path: &Path) -> Result<()> {
         let fail = |reason: String| Error::InvalidNetSetting { what: path.display().to_string(), reason };
         let text = match file::read_text(path, MAX_BYTES) {
@@ -134,7 +136,7 @@ impl OciOptions {
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
             Err(e) => return Err(fail(e.to_string())),
         };
-        // The place of an error, and not what stands there: it may be a password.
+        // Report the position of an error and not the text there, which may be a password.
         let AuthFile { auths, cred_helpers, creds_store } =
             serde_json::from_str(&text).map_err(|e| fail(format!("it makes no sense at line {}", e.line())))?;
         for (key, auth) in auths {
@@ -152,7 +154,7 @@ impl OciOptions {
     }
 }
 
-/// `Some(None)`: there is none in it, as where a helper has it.
+/// `Some(None)`: the entry has no login, for example because a helper has it.
 fn read_login(auth: Auth) -> Option<Option<Login>> {
     let identity_token = auth.identitytoken.clone().filter(|token| !token.is_empty());
     let login = read_password(auth)?;
@@ -169,11 +171,11 @@ fn read_password(auth: Auth) -> Option<Option<Login>> {
     let Some(encoded) = auth.auth.filter(|encoded| !encoded.is_empty()) else { return Some(None) };
     let text = String::from_utf8(STANDARD.decode(encoded.trim()).ok()?).ok()?;
     let (user, password) = text.split_once(':')?;
-    // Docker's file may end it so.
+    // Docker's file may end with a NUL.
     Some(Some(Login::new(user, password.trim_end_matches('\0'))))
 }
 
-/// A key may be a URL, in the way of older versions.
+/// Older versions use a URL as the key.
 pub(super) fn place_of(key: &str) -> String {
     if key == DOCKER_HUB_KEY {
         return "docker.io".into();
@@ -185,12 +187,12 @@ pub(super) fn place_of(key: &str) -> String {
 
 pub(super) type Variable<'a> = &'a dyn Fn(&str) -> Option<OsString>;
 
-/// The files that have logins, the first one first: those of the container tools, and Docker's.
+/// The files with logins, in order: those of the container tools, then Docker's.
 pub(super) struct Files {
     pub(super) runtime: Option<PathBuf>,
     pub(super) config: Option<PathBuf>,
     pub(super) docker: Option<PathBuf>,
-    /// The one that is named, beside which none of the others counts.
+    /// The explicitly named file; if it is set, the others do not count.
     pub(super) named: Option<PathBuf>,
 }
 
@@ -233,7 +235,7 @@ mod tests {
         STANDARD.encode(format!("{user}:secret"))
     }
 
-    // Red when a later file wins, when `REGISTRY_AUTH_FILE` is one of several, or when a shorter place wins.
+    // Red when a later file wins, when `REGISTRY_AUTH_FILE` is only one of several, or when a shorter place wins.
     #[test]
     fn where_users_have_logged_in() {
         let dir = TempDir::new().unwrap();
@@ -276,7 +278,7 @@ mod tests {
         assert_eq!(one.unwrap().login("docker.io", "library/x"), None);
     }
 
-    // Red when an error repeats what it has read.
+    // Red when an error repeats the text of the file.
     #[test]
     fn a_file_that_makes_no_sense_is_an_error_without_its_secrets() {
         let dir = TempDir::new().unwrap();

@@ -1,5 +1,6 @@
-//! What each MiB of a model's files is: a referrer of its manifest, as the OCI distribution specification has it. Where a registry
-//! keeps no list of referrers, it is under the tag that the specification has for that.
+//! The BLAKE3 values of each MiB of a model's files, stored as a referrer of its manifest, by the OCI distribution
+//! specification. If a registry keeps no list of referrers, it is under the tag that the specification defines for
+//! that.
 
 use serde_json::{Value, json};
 
@@ -17,18 +18,18 @@ use crate::source::{Cx, RemoteFile};
 
 const EMPTY: &str = "application/vnd.oci.empty.v1+json";
 
-/// More is no list of referrers.
+/// A longer text is not a list of referrers.
 const MAX_LIST_BYTES: u64 = 4 << 20;
 
 impl OciSource {
-    /// The values of a file, from what is beside its manifest.
+    /// The values of a file, from the document next to its manifest.
     pub(super) fn values_of(&self, file: &RemoteFile, blob: &Image, cx: &Cx<'_>) -> Option<Vec<[u8; 32]>> {
         let (Version::Digest(digest), manifest) = (&blob.version, file.manifest?) else { return None };
         let image = Image { version: Version::Digest(manifest), ..blob.clone() };
         self.found.values(image.at(&manifest.to_string()), (digest, file.size_bytes?), || self.find(&image, cx))
     }
 
-    /// Asks for the list of referrers, for the one that is ours, and for the document that it names.
+    /// Requests the list of referrers, our referrer in it, and the document that it names.
     fn find(&self, image: &Image, cx: &Cx<'_>) -> Result<Option<Outboards>> {
         let version = image.version.text();
         let query = format!("{}?artifactType={MEDIA_TYPE}", url_of(image, cx, &["referrers", &version])?);
@@ -47,14 +48,14 @@ impl OciSource {
         Ok(None)
     }
 
-    /// `None`: there is none.
+    /// `None`: it does not exist.
     fn read(&self, image: &Image, cx: &Cx<'_>, url: &str, accept: &str, limit_bytes: u64) -> Result<Option<Vec<u8>>> {
         let get = || Ok::<Request<'_>, _>(cx.client.get(url).with_header("accept", accept).once());
         let response = self.ask(image, None, cx, &[200, 400, 404, 405], &get)?;
         if response.status() == 200 { response.bytes(limit_bytes).map(Some) } else { Ok(None) }
     }
 
-    /// Puts the document and its referrer beside a manifest that need not be there yet.
+    /// Uploads the document and its referrer for a manifest that need not exist yet.
     pub(super) fn attach_outboards(&self, image: &Image, manifest: &[u8], outboards: &[u8], cx: &Cx<'_>) -> Result<()> {
         let subject = Digest::sha256_of(manifest);
         for document in [outboards, b"{}"] {
@@ -78,7 +79,7 @@ impl OciSource {
         let by_digest = at(Version::Digest(Digest::sha256_of(&referrer)));
         let response = self.put_manifest(&by_digest, &referrer, manifest::OCI_MANIFEST, cx)?;
         if response.header("oci-subject").is_some() {
-            return Ok(()); // it keeps the list
+            return Ok(()); // the registry keeps the list
         }
         let tag = tag_of(&subject.to_string());
         let listed = self.read(image, cx, &url_of(image, cx, &["manifests", &tag])?, OCI_INDEX, MAX_LIST_BYTES)?;
@@ -93,12 +94,12 @@ impl OciSource {
     }
 }
 
-/// `sha256-…`, under which a registry that keeps no list of referrers has one.
+/// `sha256-…`: the tag for the list, on a registry that keeps no list of referrers.
 fn tag_of(digest: &str) -> String {
     digest.replacen(':', "-", 1)
 }
 
-/// The referrer that is ours, in a list of them.
+/// Our referrer in a list of referrers.
 fn ours(list: &[u8]) -> Option<Digest> {
     let list: Value = serde_json::from_slice(list).ok()?;
     let is_ours = |entry: &&Value| entry.get("artifactType").and_then(Value::as_str) == Some(MEDIA_TYPE);
@@ -115,7 +116,7 @@ fn document_of(referrer: &[u8], subject: &str) -> Option<Digest> {
     text(layer, "digest").filter(|_| is_of_it && is_document)?.parse().ok()
 }
 
-/// The list with an entry more. `None`: it has it. What is no list is replaced by one.
+/// The list with one more entry. `None`: it already has the entry. Replaces a text that is not a list.
 fn with_entry(list: Option<&[u8]>, entry: Value) -> Option<Value> {
     let list = list.and_then(|list| serde_json::from_slice::<Value>(list).ok());
     let listed = list.and_then(|list| list.get("manifests")?.as_array().cloned());

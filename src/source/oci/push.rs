@@ -1,4 +1,4 @@
-//! The same registries as somewhere that models can be pushed to.
+//! Registries as a place that models can be pushed to.
 //!
 //! Source: the [OCI distribution specification](https://github.com/opencontainers/distribution-spec/blob/main/spec.md#push).
 
@@ -26,7 +26,7 @@ impl Sink for OciSource {
         Ok(image_of(target)?.at(&manifest.to_string()))
     }
 
-    /// A repository of its own, below a target that ends in `/`.
+    /// A separate repository, below a target that ends in `/`.
     fn below(&self, target: &ModelRef, id: &str) -> Result<ModelRef> {
         let fail = |reason: &str| Error::InvalidRef { input: excerpt(&target.shown()), reason: reason.into() };
         let ModelRef::Url { url } = target else { return Err(fail("it is no registry")) };
@@ -40,7 +40,7 @@ impl Sink for OciSource {
         versions(target, manifest, tags).map(drop)
     }
 
-    /// A registry takes no manifest before all of its blobs are there.
+    /// A registry accepts a manifest only after all of its blobs.
     fn holds(&self, target: &ModelRef, manifest: &Digest, cx: &Cx<'_>) -> Result<bool> {
         let image = Image { version: Version::Digest(*manifest), ..image_of(target)? };
         Ok(self.tagged(&image, cx)?.is_some())
@@ -70,14 +70,14 @@ impl Sink for OciSource {
     }
 }
 
-/// What a manifest is to be known by: the version that the target names, and the tags.
+/// The versions that a manifest is published under: the one that the target names, and the tags.
 fn versions(target: &ModelRef, digest: &Digest, tags: &[String]) -> Result<Vec<Version>> {
     let own = match image_of(target)?.version {
         Version::Digest(named) if named != *digest => {
             let reason = format!("it names another version than {digest}, which is pushed");
             return Err(Error::InvalidRef { input: excerpt(&target.shown()), reason });
         }
-        // The digest names it anyway.
+        // The manifest has its digest anyway.
         Version::Digest(_) if !tags.is_empty() => None,
         version => Some(version),
     };
@@ -87,7 +87,7 @@ fn versions(target: &ModelRef, digest: &Digest, tags: &[String]) -> Result<Vec<V
 }
 
 impl OciSource {
-    /// What a version means now; `None`: nothing.
+    /// What a version stands for now; `None` if it does not exist.
     fn tagged(&self, image: &Image, cx: &Cx<'_>) -> Result<Option<Digest>> {
         let url = url_of(image, cx, &["manifests", &image.version.text()])?;
         let response = self.ask(image, None, cx, &[200, 404], &|| {
@@ -95,7 +95,7 @@ impl OciSource {
         })?;
         match (response.status(), &image.version) {
             (404, _) => Ok(None),
-            // Some name none in such an answer.
+            // Some registries report no digest in such a response.
             (_, Version::Digest(digest)) => Ok(Some(*digest)),
             (_, Version::Tag(_)) => Ok(named_by(&response)),
         }
@@ -118,7 +118,8 @@ impl OciSource {
         Ok(response)
     }
 
-    /// Asks a registry for something, with what it asks for first. An answer of another status than these is an error.
+    /// Sends a request to a registry, with authorization if it asks for it. A response with a status other than
+    /// `statuses` is an error.
     pub(super) fn ask<'c>(
         &self,
         image: &Image,
@@ -130,7 +131,7 @@ impl OciSource {
         let base = base_of(image, cx)?;
         self.with_access_from(image, from, cx, |headers, refuse| {
             let request = request()?;
-            // The place of an upload may be on another server, by the registry's word.
+            // The registry may place an upload on another server.
             let is_its_own = Url::parse(request.url()).is_ok_and(|url| url.origin() == base.origin());
             let response = request.with_headers(if is_its_own { headers } else { &[] }).send(cx.observer)?;
             if statuses.contains(&response.status()) { Ok(response) } else { Err(refuse(response)) }
@@ -138,7 +139,7 @@ impl OciSource {
     }
 }
 
-/// What a registry says that it has stored, if it says so, has to be what was sent.
+/// If a registry reports what it has stored, that must be what was sent.
 pub(super) fn check_named(response: &Response, expected: &Digest) -> Result<()> {
     match named_by(response).filter(|actual| actual != expected) {
         Some(actual) => {
@@ -149,7 +150,7 @@ pub(super) fn check_named(response: &Response, expected: &Digest) -> Result<()> 
     }
 }
 
-/// Where an answer says that something is. Never http, where https has said so.
+/// The location that a response names. It must not be http if the response came by https.
 pub(super) fn location_of(response: &Response) -> Result<String> {
     let fail = |source| Error::Net { url: shown(response.url()), source };
     let text = response.header("location").ok_or_else(|| fail(NetError::malformed("it does not say where")))?;

@@ -1,7 +1,7 @@
-//! One blob on its way to a registry. After each part, where it stands is remembered, so that another process can go on with it.
+//! Uploads one blob to a registry. Remembers the state after each part, so that another process can resume the upload.
 //!
-//! An upload that was torn is gone, or it stands at the end of some part: only the registry knows. It is asked, and what it says
-//! about a part that it has taken is compared with what was sent: some take parts that do not fit.
+//! An interrupted upload is gone, or it ends after some part: only the registry knows. It is asked, and what it reports
+//! after a part is compared with what was sent, because some registries accept parts that do not fit.
 
 use std::ops::Range;
 use std::time::Duration;
@@ -16,16 +16,16 @@ use crate::net::{Payload, Response, shown, shown_text};
 use crate::source::Cx;
 use crate::source::sink::Outgoing;
 
-/// A part: what is sent again at most after an interruption. A smaller blob goes in one piece.
+/// Size of a part: the most that is sent again after an interruption. A smaller blob is sent in one piece.
 const PART_BYTES: u64 = 64 << 20;
 
-/// After so many bytes, what has failed before no longer counts.
+/// After this many bytes, earlier failures no longer count.
 const PROGRESS_BYTES: u64 = PART_BYTES / 2;
 
-/// The most that a registry can ask for as its least part.
+/// The largest minimum part size that a registry may ask for.
 const MOST_PART_BYTES: u64 = 1 << 30;
 
-/// The registry may hash the whole blob before it answers: at 100 MB/s, one of 360 GB.
+/// The registry may hash the whole blob before it responds: this is enough for 360 GB at 100 MB/s.
 const PATIENCE: Duration = Duration::from_secs(3600);
 
 pub(super) struct Upload<'u> {
@@ -37,7 +37,7 @@ pub(super) struct Upload<'u> {
     sent_bytes: u64,
 }
 
-/// Where it stands.
+/// The state of an upload.
 struct At {
     url: String,
     offset: u64,
@@ -50,12 +50,12 @@ impl<'u> Upload<'u> {
         Upload { source, image, blob, cx, size_bytes, sent_bytes: 0 }
     }
 
-    /// Returns how many bytes it has sent; `None`: another repository of the registry has it.
+    /// Returns how many bytes were sent; `None` if the registry already has the blob in another repository.
     pub(super) fn run(mut self) -> Result<Option<u64>> {
-        // What is wrong with that, such as a rule that is gone, is no reason not to begin anew.
+        // If a remembered upload cannot be resumed, for example because a policy rule is gone, begin a new one.
         let recalled = self.blob.memory.recall();
         let mut known = recalled.and_then(|url| self.status(&url, PART_BYTES).ok().flatten());
-        // What another process has sent may have been torn on its way: then it is begun anew.
+        // The bytes sent by another process may be damaged, so start over once.
         let (mut failures, mut may_begin_anew) = (0, true);
         loop {
             let mut at = match known.take() {
@@ -69,8 +69,8 @@ impl<'u> Upload<'u> {
             let Err(error) = self.go_on(&mut at) else { break };
             let why = match error.net() {
                 Some(NetError::Unreachable { detail, .. }) => Some(detail.clone()),
-                // It may be done: the answer to the last request of it may have been lost. Else the registry knows no such upload, or
-                // has other bytes.
+                // It may be complete, and only the last response was lost. Otherwise the registry does not know the
+                // upload, or has other bytes.
                 Some(NetError::NotFound { .. } | NetError::Status { status: 400 | 409 | 416, .. }) => None,
                 _ => return Err(error),
             };
@@ -92,7 +92,7 @@ impl<'u> Upload<'u> {
         Ok(Some(self.sent_bytes))
     }
 
-    /// Begins it. `None`: nothing has to be sent, since another repository of the registry has it.
+    /// Begins an upload. `None`: nothing has to be sent, because the registry mounted the blob from another repository.
     fn begin(&self) -> Result<Option<At>> {
         let uploads = url_of(&self.image, self.cx, &["blobs", "uploads", ""])?;
         let elsewhere = self.blob.elsewhere.iter().filter_map(|reference| image_of(reference).ok());
@@ -101,7 +101,7 @@ impl<'u> Upload<'u> {
             Some(from) => {
                 let query = [("mount", self.blob.digest.to_string()), ("from", from.name.clone())];
                 let url = with_query(&uploads, &query)?;
-                // A user who may not read there can send it all the same.
+                // A user without read access to that repository can still send the blob.
                 self.post(&url, Some(from), &[201, 202]).map_or_else(|_| self.post(&uploads, None, &[202]), Ok)?
             }
             None => self.post(&uploads, None, &[202])?,
@@ -121,7 +121,7 @@ impl<'u> Upload<'u> {
         })
     }
 
-    /// Where an upload stands by the registry's word. `None`: there is no such upload, or nothing that can be gone on with.
+    /// The state of an upload as the registry reports it. `None`: the upload does not exist or cannot be resumed.
     fn status(&self, url: &str, part_bytes: u64) -> Result<Option<At>> {
         let statuses = [204, 400, 404, 405];
         let answer = self.source.ask(&self.image, None, self.cx, &statuses, &|| Ok(self.cx.client.get(url)))?;
@@ -171,7 +171,7 @@ impl<'u> Upload<'u> {
     }
 }
 
-/// How much the registry has of an upload. `0-0` is what some say of none; one byte is sent again.
+/// How much the registry has of an upload. Some report `0-0` when they have nothing; at worst one byte is sent again.
 fn taken(answer: &Response) -> Option<u64> {
     let last: u64 = answer.header("range")?.strip_prefix("0-")?.parse().ok()?;
     Some(if last == 0 { 0 } else { last + 1 })

@@ -1,4 +1,4 @@
-//! Requests to one bucket: where they go, what signs them, and what an answer means that is no success.
+//! Requests to one bucket: their URLs, their signatures, and the meaning of unsuccessful responses.
 
 use pollster::block_on;
 use reqsign_aws_v4::RequestSigner;
@@ -12,13 +12,13 @@ use crate::error::{Error, NetError, Result};
 use crate::excerpt::excerpt;
 use crate::net::{Client, Request, Response, Sign, shown};
 
-/// The most that is read of why something is not given.
+/// How much to read at most of the server's explanation of an error.
 const MAX_REASON_BYTES: u64 = 64 << 10;
 
-/// The SHA-256 of nothing.
+/// The SHA-256 of no bytes.
 const NOTHING: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
 
-/// What is asked with.
+/// What requests to a bucket need.
 #[derive(Clone, Copy)]
 pub(super) struct Bucket<'a> {
     pub(super) options: &'a S3Options,
@@ -35,7 +35,7 @@ impl<'a> Bucket<'a> {
         request.with_signature(self)
     }
 
-    /// The error that an answer is, in the server's own words.
+    /// Converts a response to an error, in the server's own words.
     pub(super) fn refusal(&self, response: Response) -> Error {
         let (status, url, request_id) = (response.status(), shown(response.url()), response.request_id());
         let region = response.header("x-amz-bucket-region").map(str::to_owned);
@@ -61,7 +61,7 @@ impl<'a> Bucket<'a> {
         Error::Net { url, source }
     }
 
-    /// What was found is known by now, so that nobody is asked here.
+    /// The result of the search is cached by now, so this sends no request.
     fn why_unsigned(&self) -> Option<String> {
         let found = self.credentials.get(&self.options.who, self.client).ok()?;
         found.credential.is_none().then(|| found.why_none.unwrap_or_else(|| "none were given".into()))
@@ -69,7 +69,7 @@ impl<'a> Bucket<'a> {
 }
 
 impl Sign for Bucket<'_> {
-    /// Nothing, if nobody in particular asks.
+    /// Returns no headers for an anonymous request.
     fn sign(&self, method: &'static str, url: &Url, headers: &[(&str, &str)]) -> Result<Vec<(String, String)>> {
         let found = self.credentials.get(&self.options.who, self.client)?;
         let Some(credential) = found.credential else { return Ok(Vec::new()) };
@@ -79,7 +79,7 @@ impl Sign for Bucket<'_> {
         for (name, value) in headers {
             builder = builder.header(*name, *value);
         }
-        // Said of a request that sends something, by whoever makes it.
+        // The sender of a request with a body has set it.
         if !own("x-amz-content-sha256") {
             builder = builder.header("x-amz-content-sha256", NOTHING);
         }

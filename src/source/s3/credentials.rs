@@ -1,6 +1,6 @@
-//! Credentials: found when a bucket is first asked, and again when what was found no longer holds.
+//! Credentials: searched for when a bucket is first contacted, and again when they expire.
 //!
-//! Where and how, reqsign knows; it gets its files, its variables and its answers from here, and no way to run a program.
+//! reqsign knows where to look; this module gives it files, variables and HTTP responses, but no way to run a program.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -19,16 +19,16 @@ use super::profile::Profile;
 use crate::error::{Error, NetError, Result};
 use crate::net::{Client, Payload, Purpose, file};
 
-/// More than this is no token, and no file of keys.
+/// A longer text is not a token or a file of keys.
 const MAX_BYTES: u64 = 1 << 20;
 
 type Provider = Box<dyn ProvideCredentialDyn<Credential = Credential>>;
 
-/// What was found so far.
+/// The result of the last search.
 #[derive(Default)]
 pub(super) struct Credentials(Mutex<Option<Found>>);
 
-/// Without the keys.
+/// Omits the keys.
 impl fmt::Debug for Credentials {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Credentials(…)")
@@ -37,14 +37,14 @@ impl fmt::Debug for Credentials {
 
 #[derive(Clone)]
 pub(super) struct Found {
-    /// `None`: nobody in particular.
+    /// `None`: anonymous access.
     pub(super) credential: Option<Credential>,
-    /// Why there is none, for the error that may come of it.
+    /// Why there is none, for an error that may follow.
     pub(super) why_none: Option<String>,
 }
 
 impl Credentials {
-    /// Those that hold now. One caller looks for them, and others wait for what it finds.
+    /// Returns valid credentials. One caller searches for them, and the others wait for the result.
     pub(super) fn get(&self, who: &Who, client: &Client) -> Result<Found> {
         let environment = match who {
             Who::Anybody => return Ok(Found { credential: None, why_none: None }),
@@ -62,7 +62,8 @@ impl Credentials {
     }
 }
 
-/// Asks all that may know, in the order of the AWS tools. An error of one is not passed over: it was set up to be asked.
+/// Asks all providers, in the order of the AWS tools. An error of one is not skipped, because it was configured to be
+/// asked.
 fn find(environment: &Environment, client: &Client) -> Result<Found> {
     let http = Http { client: client.clone(), failed: Arc::default() };
     let context = Context::new().with_env(environment.clone()).with_file_read(Files).with_http_send(http.clone());
@@ -82,7 +83,7 @@ fn find(environment: &Environment, client: &Client) -> Result<Found> {
         Ok(Some(credential)) => return found(credential),
         Ok(None) => "this machine's are switched off".to_owned(),
         Err(error) => match http.error("this machine", &error) {
-            // Most machines have none, and nobody has said that this one has.
+            // Most machines have none, and nothing says that this one does.
             error if environment.get("AWS_EC2_METADATA_SERVICE_ENDPOINT").is_none() && error.is_refused() => {
                 format!("this machine was not asked for them ({})", detail(&error))
             }
@@ -111,7 +112,7 @@ fn ask(
     Ok(credential.filter(|credential| !credential.access_key_id.is_empty() && !credential.secret_access_key.is_empty()))
 }
 
-/// Small files of settings.
+/// Reads small configuration files.
 #[derive(Debug)]
 struct Files;
 
@@ -121,16 +122,16 @@ impl FileRead for Files {
     }
 }
 
-/// Asks by the client, and so by its policy.
+/// Sends requests through the client, and so through its policy.
 #[derive(Clone, Debug)]
 struct Http {
     client: Client,
-    /// What came of the last request, if nothing has.
+    /// Why the last request failed, if it did.
     failed: Arc<Mutex<Option<Error>>>,
 }
 
 impl Http {
-    /// The error of looking for credentials: the server's, if one was asked.
+    /// The error of the search for credentials: that of the server, if one was asked.
     fn error(&self, what: &str, error: &reqsign_core::Error) -> Error {
         let failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner).take();
         failed.unwrap_or_else(|| Error::InvalidNetSetting {
@@ -150,7 +151,7 @@ impl Http {
         let url = parts.uri.to_string();
         let mut request = match parts.method.as_str() {
             "GET" => self.client.get(&url),
-            // Without a body, its length is sent all the same.
+            // The content length must be sent even if the body is empty.
             "PUT" => self.client.request("PUT", &url).with_payload(Payload::Bytes(body.to_vec())),
             _ => self.client.request("POST", &url).with_payload(Payload::Bytes(body.to_vec())),
         };

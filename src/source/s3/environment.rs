@@ -1,13 +1,13 @@
-//! The environment as the AWS tools know it: what is set to nothing is not set.
+//! The environment as the AWS tools read it: an empty variable counts as unset.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-/// Its variables at one time. What is not UTF-8 is none of those that matter here.
+/// The variables at one point in time. Omits values that are not UTF-8, which do not matter here.
 #[derive(Clone, Default)]
 pub(super) struct Environment(HashMap<String, String>);
 
-/// Without the values, among which are keys.
+/// Omits the values, because some are keys.
 impl std::fmt::Debug for Environment {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Environment(…)")
@@ -34,7 +34,7 @@ impl Environment {
         self.get("HOME").map(Path::new)
     }
 
-    /// As the AWS tools do, for values that no shell has read.
+    /// Expands `~/` like the AWS tools, for values that no shell has expanded.
     pub(super) fn expand(&self, path: &str) -> PathBuf {
         match (path.strip_prefix("~/"), self.home()) {
             (Some(below), Some(home)) => home.join(below),

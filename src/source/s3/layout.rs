@@ -1,5 +1,5 @@
-//! What a bucket has below the prefix of models: an OCI image layout, so that the tools of images read it when it is copied to a
-//! disk.
+//! The content of a bucket below the prefix of models: an OCI image layout, so that image tools can read it after it is
+//! copied to a disk.
 //!
 //! ```text
 //! PREFIX/oci-layout            which version of it
@@ -18,12 +18,12 @@ use super::place::{Name, Place};
 use crate::digest::Digest;
 use crate::source::manifest::{OCI_INDEX, OCI_MANIFEST};
 
-/// More than an index of a hundred thousand names has.
+/// More than an index of a hundred thousand names needs.
 pub(super) const MAX_INDEX_BYTES: u64 = 32 << 20;
 
 pub(super) const INDEX: &str = "index.json";
 
-/// The file that says what it is, and all that is in it.
+/// The file that identifies the layout, and its content.
 pub(super) const MARK: (&str, &str) = ("oci-layout", r#"{"imageLayoutVersion":"1.0.0"}"#);
 
 const NAME: &str = "org.opencontainers.image.ref.name";
@@ -57,7 +57,7 @@ impl Layout {
         self.key(&outboards(manifest))
     }
 
-    /// The last part of the name, or of the prefix, or the bucket.
+    /// The last component of the name or the prefix; otherwise the bucket.
     pub(super) fn label(&self) -> &str {
         let of_prefix = || self.prefix.split('/').rfind(|part| !part.is_empty()).unwrap_or(&self.bucket);
         match &self.name {
@@ -66,24 +66,24 @@ impl Layout {
         }
     }
 
-    /// The reference to where it is, without a name.
+    /// The reference to the place, without a name.
     pub(super) fn place(&self) -> String {
         let prefix = utf8_percent_encode(self.prefix.trim_end_matches('/'), &ESCAPED);
         format!("s3://{}/{prefix}", self.bucket).trim_end_matches('/').to_owned()
     }
 
-    /// The reference to what it has under a name or a digest.
+    /// The reference to the model with this name or digest.
     pub(super) fn reference(&self, name: &str) -> String {
         format!("{}#{name}", self.place())
     }
 }
 
-/// What each MiB of the files of a manifest is.
+/// The key of the document with the values of each MiB of a manifest's files.
 pub(super) fn outboards(manifest: &Digest) -> String {
     format!("outboards/sha256/{}", manifest.to_hex())
 }
 
-/// What the index has under a name. The error says why that cannot be told.
+/// Finds the manifest with this name in the index. The error says why that is not possible.
 pub(super) fn find(index: &[u8], name: &str) -> Result<Option<Digest>, String> {
     let index = read(index)?;
     let mut found = manifests(&index).filter(|manifest| name_of(manifest) == Some(name)).map(digest_of);
@@ -94,14 +94,15 @@ pub(super) fn find(index: &[u8], name: &str) -> Result<Option<Digest>, String> {
     }
 }
 
-/// Some names that the index has, for an error.
+/// Some names in the index, for an error message.
 pub(super) fn some_names(index: &[u8]) -> Vec<String> {
     let Ok(index) = read(index) else { return Vec::new() };
     let names = manifests(&index).filter_map(name_of).map(str::to_owned);
     names.take(10).collect()
 }
 
-/// The index in which a manifest has these names, and nothing else has; `None`: it is that already. What is not understood stays.
+/// Returns an index in which only this manifest has these names, or `None` if that is already so. Keeps members that it
+/// does not know.
 pub(super) fn with_names(
     index: Option<&[u8]>,
     digest: &Digest,
@@ -163,7 +164,8 @@ mod tests {
         names.iter().map(|name| (*name).to_owned()).collect()
     }
 
-    // Red when what somebody else has put there goes, when a name leads to two manifests, or when what is right is written again.
+    // Red when another tool's members are lost, when a name leads to two manifests, or when an unchanged index is
+    // written again.
     #[test]
     fn names_are_added() {
         let (one, two) = (Digest::sha256_of(b"1"), Digest::sha256_of(b"2"));
@@ -181,7 +183,7 @@ mod tests {
         assert_eq!(some_names(&second), ["a", "b", "c"]);
     }
 
-    // Red when what is no index is written over.
+    // Red when a file that is not an index is overwritten.
     #[test]
     fn what_is_no_index() {
         for text in

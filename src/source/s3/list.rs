@@ -12,10 +12,10 @@ use crate::net::shown;
 use crate::source::selection::Selection;
 use crate::source::{Cx, paths};
 
-/// All pages together: some hundred thousand objects.
+/// Limit for all pages together: enough for some hundred thousand objects.
 const LIMIT_BYTES: u64 = 64 << 20;
 
-/// Every object whose key begins with this.
+/// Returns every object whose key begins with `prefix`.
 pub(super) fn objects(bucket: &Bucket<'_>, url: &Url, prefix: &str, cx: &Cx<'_>) -> Result<Vec<Object>> {
     let (mut objects, mut left_bytes, mut next) = (Vec::new(), LIMIT_BYTES, None::<String>);
     loop {
@@ -32,7 +32,7 @@ pub(super) fn objects(bucket: &Bucket<'_>, url: &Url, prefix: &str, cx: &Cx<'_>)
         let (_, bytes) = request.read_or(left_bytes, cx.observer, &|response| bucket.refusal(response))?;
         left_bytes = left_bytes.saturating_sub(bytes.len() as u64);
         let page = xml::page(&bytes).map_err(|reason| fail(format!("it is no list of objects ({reason})")))?;
-        // Otherwise there could be a next one for ever.
+        // Otherwise a server could send next pages for ever.
         if page.is_truncated && page.contents.is_empty() {
             return Err(fail("an empty page has a next one".into()));
         }
@@ -45,14 +45,14 @@ pub(super) fn objects(bucket: &Bucket<'_>, url: &Url, prefix: &str, cx: &Cx<'_>)
     }
 }
 
-/// A `+` is no blank to all servers.
+/// Not every server takes a `+` for a space.
 pub(super) fn escape_blanks(url: &mut Url) {
     if let Some(query) = url.query().map(|query| query.replace('+', "%20")) {
         url.set_query(Some(&query));
     }
 }
 
-/// The selected objects, with their paths below the prefix. Those that stand for folders are no files.
+/// The selected objects, with their paths below the prefix. Objects that stand for folders are not files.
 pub(super) fn files<'o>(
     objects: &'o [Object],
     prefix: &str,
@@ -77,7 +77,7 @@ pub(super) fn files<'o>(
     Ok(files)
 }
 
-/// What tells the list from that of another time.
+/// Distinguishes this list from one at another time.
 pub(super) fn fingerprint(files: &[(&str, &Object)]) -> String {
     let mut lines: Vec<String> = files
         .iter()
@@ -100,7 +100,7 @@ mod tests {
         Ok(files.into_iter().map(|(path, _)| path.to_owned()).collect())
     }
 
-    // Red when a marker of a folder is a file, or when a pattern is compared with the whole key.
+    // Red when the marker of a folder counts as a file, or when a pattern is compared with the whole key.
     #[test]
     fn files_below_a_prefix() {
         let objects = [object("p/", 0), object("p/a", 1), object("p/d/", 0), object("p/d/b", 2), object("p/x.bin", 3)];
@@ -108,7 +108,7 @@ mod tests {
         assert_eq!(paths_of(&objects[1..2], "").unwrap(), ["p/a"]);
     }
 
-    // Each is red when its check is taken out.
+    // Each is red when its check is removed.
     #[test]
     fn keys_that_are_no_files_of_a_tree() {
         for (keys, problem) in [
@@ -125,7 +125,7 @@ mod tests {
         }
     }
 
-    // Red when the order of a list, or what is not selected, tells two apart; or when a tag does not.
+    // Red when the order of the list changes the fingerprint, or when a tag or the selection does not.
     #[test]
     fn a_list_is_told_by_its_tags() {
         let objects = [object("a", 1), object("b", 1)];

@@ -50,7 +50,7 @@ use credentials::Credentials;
 use layout::Layout;
 use place::{Name, Place};
 
-/// The paths of a page of a list, below this prefix, if all of it can be believed; and the text of an error.
+/// The paths in one page of a list, below this prefix, if the whole page is valid. Also builds the text of an error.
 #[cfg(feature = "testing")]
 pub(crate) fn files_of_page(bytes: &[u8], prefix: &str) -> Option<Vec<String>> {
     let _ = xml::refusal(bytes).map(|refusal| refusal.text());
@@ -59,7 +59,8 @@ pub(crate) fn files_of_page(bytes: &[u8], prefix: &str) -> Option<Vec<String>> {
     Some(files.into_iter().map(|(path, _)| path.to_owned()).collect())
 }
 
-/// Whether it is a reference to an object, to all below a prefix, or to a model. The URL of one that is leads to its bucket.
+/// Whether the text is a reference to an object, to everything below a prefix, or to a model. If so, its URL must lead
+/// to its bucket.
 #[cfg(feature = "testing")]
 pub(crate) fn is_place(text: &str) -> bool {
     let url = |place: &Place| S3Options::default().with_path_style(true).url(&place.bucket, &place.key);
@@ -75,7 +76,7 @@ pub(crate) fn is_place(text: &str) -> bool {
     })
 }
 
-/// Buckets. Credentials are looked for when one is first asked.
+/// S3 buckets. Credentials are searched for when a bucket is first contacted.
 #[derive(Debug)]
 pub struct S3Source {
     options: Lazy<S3Options>,
@@ -84,13 +85,13 @@ pub struct S3Source {
 }
 
 impl S3Source {
-    /// Buckets, where and for whom these options say.
+    /// Creates the source with these options.
     #[must_use]
     pub fn new(options: S3Options) -> Self {
         S3Source::with(move || Ok(options))
     }
 
-    /// The same; the options are read when a bucket is first asked.
+    /// Like `new`, but reads the options when a bucket is first contacted.
     #[must_use]
     pub fn with(read: impl FnOnce() -> Result<S3Options> + Send + 'static) -> Self {
         S3Source { options: Lazy::new(read), credentials: Credentials::default(), found: Found::default() }
@@ -100,7 +101,7 @@ impl S3Source {
         Ok(Bucket { options: self.options.get()?, credentials: &self.credentials, client: cx.client })
     }
 
-    /// One object. What is not said by its header alone is why it is not given.
+    /// Inspects one object. A `HEAD` response cannot say why access was refused, so a failure is followed by a `GET`.
     fn object(&self, place: &Place, cx: &Cx<'_>) -> Result<Object> {
         let bucket = self.bucket(cx)?;
         let mut url = bucket.options.url(&place.bucket, &place.key)?;
@@ -110,7 +111,7 @@ impl S3Source {
         let response = bucket.request("HEAD", &url).with_header("x-amz-checksum-mode", "ENABLED").send(cx.observer)?;
         if response.status() != 200 {
             let asked = bucket.signed(cx.client.get_range(url.as_str(), 0..1, None)).send(cx.observer)?;
-            // By now it may be given: the header has said what it has said.
+            // If it succeeds now, the first response is the error.
             let refused = if matches!(asked.status(), 200 | 206) { response } else { asked };
             return Err(bucket.refusal(refused));
         }
@@ -156,26 +157,27 @@ impl S3Source {
     }
 }
 
-/// What the header of an object says.
+/// What the headers of an object report.
 struct Object {
     url: String,
     size_bytes: u64,
     validator: Option<Validator>,
     expected: Expected,
-    /// In a bucket that has versions.
+    /// The version, if the bucket has versions.
     version: Option<String>,
 }
 
 impl Object {
     fn into_file(self, path: &str) -> RemoteFile {
         let mut file = RemoteFile::new(path, self.url).with_size(self.size_bytes).with_expected(self.expected);
-        // Without a tag, nothing tells whether two parts are of one version: then it is one stream.
+        // Without a tag, nothing shows whether two parts belong to the same version, so read it as one stream.
         file.has_ranges = self.validator.is_some();
         file.with_validator(self.validator)
     }
 }
 
-/// The SHA-256 of the whole object, if the server has one. One that is made of those of its parts says nothing of the object.
+/// The SHA-256 of the whole object, if the server has it. One computed from the sums of its parts says nothing about
+/// the object.
 fn expected(response: &Response) -> Expected {
     let is_whole = response.header("x-amz-checksum-type").is_none_or(|kind| kind == "FULL_OBJECT");
     let sum = response.header("x-amz-checksum-sha256").filter(|_| is_whole);
@@ -195,7 +197,7 @@ fn place_of(reference: &ModelRef) -> Result<Place> {
 }
 
 impl Source for S3Source {
-    /// An object is pinned to its version, or else to its tag; a tree to all tags of its files; a model to the digest of its
+    /// Pins an object to its version or its tag, a tree to the tags of all its files, and a model to the digest of its
     /// manifest.
     fn resolve(&self, reference: &ModelRef, cx: &Cx<'_>) -> Result<Listing> {
         let place = place_of(reference)?;
@@ -215,7 +217,7 @@ impl Source for S3Source {
         Ok(listing.with_pinned(pinned, place.version.is_some()))
     }
 
-    /// A version of an object, and a model by its digest.
+    /// The version of an object, or the digest of a model.
     fn fixed(&self, reference: &ModelRef) -> Option<String> {
         let place = place_of(reference).ok()?;
         match place.name {
@@ -251,7 +253,7 @@ impl Source for S3Source {
         Some(self)
     }
 
-    /// S3 takes no notice of `If-Range`.
+    /// S3 ignores `If-Range`.
     fn open(&self, file: &RemoteFile, range: Range<u64>, cx: &Cx<'_>) -> Result<Opened> {
         let bucket = self.bucket(cx)?;
         let mut request = bucket.signed(cx.client.get_range(&file.url, range.clone(), None));

@@ -1,4 +1,4 @@
-//! A model that was pushed to a bucket: the index says which manifest its name means, the manifest says which files it has.
+//! A model that was pushed to a bucket: the index maps its name to a manifest, and the manifest lists its files.
 
 use url::Url;
 
@@ -14,7 +14,7 @@ use crate::source::selection::Selection;
 use crate::source::{Cx, Expected, Listing, RemoteFile};
 
 impl S3Source {
-    /// The manifest that a name means now, or a digest always.
+    /// The manifest that a name stands for now, or that a digest always stands for.
     pub(super) fn digest_of(&self, layout: &Layout, cx: &Cx<'_>) -> Result<Digest> {
         let name = match &layout.name {
             Some(Name::Digest(digest)) => return Ok(*digest),
@@ -59,7 +59,7 @@ impl S3Source {
         }
     }
 
-    /// The values of a file, from what is beside its manifest.
+    /// The values of a file, from the document next to its manifest.
     pub(super) fn values_of(&self, file: &RemoteFile, cx: &Cx<'_>) -> Option<Vec<[u8; 32]>> {
         let (Expected::Sha256(digest), manifest) = (file.expected, file.manifest?) else { return None };
         let (before, _) = file.url.rsplit_once("blobs/sha256/")?;

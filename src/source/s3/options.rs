@@ -1,4 +1,4 @@
-//! Where buckets are, and who asks for them: by the program, or by the environment as users of the AWS tools know it.
+//! Where buckets are, and with which credentials: set by the program, or by the environment like that of the AWS tools.
 
 use std::fmt;
 
@@ -11,14 +11,14 @@ use super::profile::Profile;
 use crate::error::{Error, Result};
 use crate::net::endpoint;
 
-/// What stands in a path as it is, by the rules for signatures.
+/// The characters that signatures leave unescaped in a path.
 pub(super) const ESCAPED: AsciiSet = NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b'/');
 
-/// The region of a server that is not AWS's, and of one that nobody has named a region for.
+/// The region of servers other than AWS, and the default if none is configured.
 const DEFAULT_REGION: &str = "us-east-1";
 
-/// Where buckets are, and who asks for them. By default those of AWS in `us-east-1`, and nobody in particular: only what
-/// everybody may read is given.
+/// Where buckets are, and with which credentials. The default is AWS in `us-east-1` without credentials: only public
+/// objects can be read.
 ///
 /// ```
 /// # use catalog_core::S3Options;
@@ -36,15 +36,15 @@ pub struct S3Options {
     pub(super) who: Who,
 }
 
-/// The party that asks.
+/// Which credentials to use.
 #[derive(Clone, Default)]
 pub(super) enum Who {
-    /// Nobody in particular.
+    /// None: anonymous access.
     #[default]
     Anybody,
-    /// The program has said so.
+    /// Given by the program.
     Given(Credential),
-    /// Whoever the environment, the files of a profile, or this machine know, when a bucket is first asked.
+    /// Those found in the environment, in a profile, or on this machine when a bucket is first contacted.
     Found(Environment),
 }
 
@@ -59,33 +59,34 @@ impl fmt::Debug for Who {
 }
 
 impl S3Options {
-    /// What the environment says: `AWS_ENDPOINT_URL_S3`, else `AWS_ENDPOINT_URL`; `AWS_REGION`, else `AWS_DEFAULT_REGION`; else the
-    /// profile that `AWS_PROFILE` names, in `AWS_CONFIG_FILE` or `~/.aws/config`. Credentials are looked for when a bucket is first
-    /// asked: in the environment, in the profile, by a web identity, in a container, and by the machine's metadata (IMDSv2). What
-    /// is asked on the way needs a rule of the policy like everything else, and no program is run.
+    /// Reads the environment: `AWS_ENDPOINT_URL_S3`, otherwise `AWS_ENDPOINT_URL`; `AWS_REGION`, otherwise
+    /// `AWS_DEFAULT_REGION`; otherwise the profile that `AWS_PROFILE` names, in `AWS_CONFIG_FILE` or `~/.aws/config`.
+    /// Credentials are searched for when a bucket is first contacted: in the environment, in the profile, by a web
+    /// identity, in a container, and by the machine's metadata (IMDSv2). Requests of this search need a rule in the
+    /// policy like all others, and no program is run.
     pub fn from_env() -> Result<Self> {
         from(Environment::of_process())
     }
 
-    /// Asks another server: a URL, which can have a path.
+    /// Contacts another server. The URL may have a path.
     pub fn with_endpoint(self, url: &str) -> Result<Self> {
         self.endpoint_of(url, "the endpoint of S3")
     }
 
-    /// Says which region buckets are in.
+    /// Sets the region of the buckets.
     pub fn with_region(self, region: &str) -> Result<Self> {
         self.region_of(region, "the region of S3")
     }
 
-    /// Whether a bucket is the first part of the path, and not the first label of the host. By itself it is, on a server that is
-    /// not AWS's, and if there is a dot in its name.
+    /// Whether the bucket is the first component of the path, and not the first label of the host. By default it is if
+    /// the server is not AWS, or if the bucket's name contains a dot.
     #[must_use]
     pub fn with_path_style(mut self, path_style: bool) -> Self {
         self.path_style = Some(path_style);
         self
     }
 
-    /// Says who asks: a key, its secret, and the token that comes with a key that holds for a while.
+    /// Sets the credentials: a key, its secret, and the session token of a temporary key.
     #[must_use]
     pub fn with_credentials(
         mut self,
@@ -98,7 +99,7 @@ impl S3Options {
         self
     }
 
-    /// Asks as nobody in particular, whatever the environment has.
+    /// Uses no credentials, whatever the environment contains.
     #[must_use]
     pub fn anonymous(mut self) -> Self {
         self.who = Who::Anybody;
@@ -109,7 +110,7 @@ impl S3Options {
         self.region.as_deref().unwrap_or(DEFAULT_REGION)
     }
 
-    /// Where a bucket is, and an object of it: both names can be nothing else in a URL.
+    /// The URL of a bucket or of an object in it. Neither name can change the rest of the URL.
     pub(super) fn url(&self, bucket: &str, key: &str) -> Result<Url> {
         let fail = |reason: String| Error::InvalidNetSetting { what: "the endpoint of S3".into(), reason };
         let is_path = self.path_style.unwrap_or(self.endpoint.is_some() || bucket.contains('.'));
@@ -132,7 +133,7 @@ impl S3Options {
         path.push('/');
         path.extend(utf8_percent_encode(key, &ESCAPED));
         url.set_path(&path);
-        // What is signed is what is sent.
+        // The URL that is signed must be the one that is sent.
         if url.path() != path {
             return Err(fail("the key of the object cannot be written in a URL".into()));
         }
@@ -210,7 +211,7 @@ mod tests {
         options.url("1", "k").unwrap_err();
     }
 
-    // Red when a key goes to another object than it was signed for.
+    // Red when a request goes to another object than the one it was signed for.
     #[test]
     fn a_key_that_no_url_has() {
         for key in ["..", "a/../b", "."] {
@@ -218,7 +219,7 @@ mod tests {
         }
     }
 
-    // Red when another order is kept to.
+    // Red when the order of precedence is different.
     #[test]
     fn what_the_environment_says() {
         let dir = TempDir::new().unwrap();

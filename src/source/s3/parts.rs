@@ -1,9 +1,9 @@
-//! A large object on its way to a bucket, in parts, several at a time. The server keeps the parts of an upload that was
-//! interrupted, and says which they are: another process sends the rest.
+//! Uploads a large object to a bucket in parts, several at a time. The server keeps the parts of an interrupted upload
+//! and lists them, so another process can send the rest.
 //!
-//! S3 knows the SHA-256 of each part and of none of the whole. So the parts are read in their order, and what is read is hashed as
-//! a part and as the whole; an upload is only completed if the whole is the blob. What S3 says of the object in the end is the sum
-//! of the sums of the parts, which is known here too.
+//! S3 knows the SHA-256 of each part, but not of the whole. So the parts are read in order, and each is hashed both by
+//! itself and as a piece of the whole; the upload is completed only if the whole is the blob. In the end S3 reports a
+//! checksum over the checksums of the parts, which is known here, too.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -29,19 +29,19 @@ use crate::source::Cx;
 use crate::source::sink::Outgoing;
 use crate::threads::spawn;
 
-/// The least part: what is sent again at most, for each of those that are on their way, after an interruption.
+/// The smallest part: the most that is sent again after an interruption, for each part in flight.
 const PART_BYTES: u64 = 16 << 20;
 
-/// S3 takes no more.
+/// The most parts that S3 accepts.
 const MAX_PARTS: u64 = 10_000;
 
-/// Parts that are on their way at the same time.
+/// Number of parts in flight at the same time.
 const AT_ONCE: usize = 4;
 
-/// The server may read all of it before it answers.
+/// The server may read the whole object before it responds.
 pub(super) const PATIENCE: Duration = Duration::from_secs(3600);
 
-/// The most that is read of what the server says of an upload.
+/// How much to read at most of a server's response about an upload.
 const MAX_ANSWER_BYTES: u64 = 16 << 20;
 
 /// An upload that has begun.
@@ -61,7 +61,7 @@ struct Done {
     sha256: Digest,
 }
 
-/// What is read in order.
+/// The state of reading in order.
 struct Reading {
     next: u64,
     whole: Sha256,
@@ -73,11 +73,12 @@ struct Read {
     number: u32,
     range: Range<u64>,
     sha256: Digest,
-    /// If there is something to compare it with.
+    /// Set if there is something to compare it with.
     md5: Option<String>,
 }
 
-/// Sends a blob. Returns how many bytes were sent; `None`: something else is there than was said, and nothing was changed.
+/// Sends a blob. Returns how many bytes were sent, or `None` if the object at the URL was not as `condition` requires;
+/// nothing is changed then.
 pub(super) fn send(
     bucket: &Bucket<'_>,
     url: &Url,
@@ -97,7 +98,7 @@ pub(super) fn send(
         }
         outcome
     };
-    // An upload that the server does not know is done or was given up, or is another server's: then it is begun anew.
+    // An upload that the server does not know was completed or aborted, or belongs to another server: begin a new one.
     if let Some(upload) = Upload::recall(bucket, url, blob, cx) {
         match upload.there() {
             Ok(there) => match go_on(&upload, there) {
@@ -114,7 +115,7 @@ pub(super) fn send(
             outcome => return outcome,
         }
     }
-    // The answer to its last request may have been lost.
+    // It may be complete, and only the last response was lost.
     blob.memory.keep(None);
     if is_there()? {
         return Ok(Some(sent_bytes.into_inner()));
@@ -126,7 +127,7 @@ fn is_gone(error: &Error) -> bool {
     matches!(error, Error::Net { source: NetError::NotFound { .. }, .. })
 }
 
-/// So large that there are not too many.
+/// Large enough that there are not too many parts.
 fn part_bytes(size_bytes: u64) -> u64 {
     let mut bytes = PART_BYTES;
     while size_bytes.div_ceil(bytes) > MAX_PARTS {
@@ -136,7 +137,7 @@ fn part_bytes(size_bytes: u64) -> u64 {
 }
 
 impl<'u> Upload<'u> {
-    /// The one that an earlier attempt has begun.
+    /// The upload that an earlier attempt began.
     fn recall(bucket: &'u Bucket<'u>, url: &'u Url, blob: &'u Outgoing<'u>, cx: &'u Cx<'u>) -> Option<Self> {
         let kept = blob.memory.recall()?;
         let (part_bytes, id) = kept.split_once(' ')?;
@@ -174,7 +175,8 @@ impl<'u> Upload<'u> {
         url
     }
 
-    /// The parts that the server has, by their numbers. One that it has in two versions is neither: it is sent again.
+    /// The parts that the server has, by number. If it lists two versions of a part, neither counts, and the part is
+    /// sent again.
     fn there(&self) -> Result<BTreeMap<u32, xml::Part>> {
         let (mut there, mut twice, mut marker) = (BTreeMap::new(), Vec::new(), String::new());
         loop {
@@ -202,7 +204,8 @@ impl<'u> Upload<'u> {
         Ok(there)
     }
 
-    /// Sends what is missing, and completes it. `None`: something else is there than was said.
+    /// Sends the missing parts, and completes the upload. `None`: the object at the URL was not as `condition`
+    /// requires.
     fn go_on(&self, there: BTreeMap<u32, xml::Part>, condition: &If, sent_bytes: &AtomicU64) -> Result<Option<u64>> {
         let reading = Mutex::new(Reading { next: 0, whole: Sha256::new(), buffer: vec![0; 1 << 20] });
         let (done, failed) = (Mutex::new(BTreeMap::new()), Mutex::new(None));
@@ -222,7 +225,7 @@ impl<'u> Upload<'u> {
         thread::scope(|scope| {
             for _ in 1..AT_ONCE {
                 if spawn(scope, work).is_err() {
-                    break; // this thread does what there is
+                    break; // the running threads do all the work
                 }
             }
             work();
@@ -243,7 +246,7 @@ impl<'u> Upload<'u> {
         Ok(Some(sent_bytes.load(Ordering::Relaxed)))
     }
 
-    /// Reads the next part: one thread at a time, so that the whole is hashed in its order.
+    /// Reads the next part. Only one thread does so at a time, so that the whole is hashed in order.
     fn next(&self, reading: &Mutex<Reading>, there: &BTreeMap<u32, xml::Part>) -> Result<Option<Read>> {
         let mut reading = lock(reading);
         let Reading { next, whole, buffer } = &mut *reading;
@@ -272,14 +275,14 @@ impl<'u> Upload<'u> {
         Ok(Some(Read { number, range, sha256: Digest::from_sha256(sha256.finalize().into()), md5 }))
     }
 
-    /// Sends a part, if the server has it not.
+    /// Sends a part, unless the server has it.
     fn part(&self, read: Read, there: &BTreeMap<u32, xml::Part>, sent_bytes: &AtomicU64) -> Result<(u32, Done)> {
         let Read { number, range, sha256, md5 } = read;
         let length = range.end - range.start;
         let is_it = |part: &&xml::Part| {
             let is_content = match &part.sha256 {
                 Some(sum) => *sum == in_base64(&sha256),
-                // Where it is no MD5, as with some ways to encrypt, the part is sent again.
+                // If the tag is not an MD5, as with some ways of encryption, the part is sent again.
                 None => md5.as_ref() == Some(&part.etag),
             };
             part.size == length && is_content
@@ -301,7 +304,8 @@ impl<'u> Upload<'u> {
         Ok((number, Done { etag, sha256 }))
     }
 
-    /// Makes the parts the object, and compares what the server says of it. `false`: something else is there than was said.
+    /// Turns the parts into the object, and checks what the server reports about it. `false`: the object at the URL was
+    /// not as `condition` requires.
     fn complete(&self, done: &BTreeMap<u32, Done>, condition: &If) -> Result<bool> {
         let sums: Vec<String> = done.values().map(|part| in_base64(&part.sha256)).collect();
         let parts = done.iter().zip(&sums).map(|((number, part), sum)| (*number, part.etag.as_str(), sum.as_str()));
@@ -328,12 +332,12 @@ impl<'u> Upload<'u> {
         Ok(true)
     }
 
-    /// Compares the object that the parts have become with what it should be, and takes it away if it is not.
+    /// Compares the completed object with what it should be, and removes it if it is wrong.
     fn check(&self, etag: &str, done: &BTreeMap<u32, Done>) -> Result<()> {
         let Some(head) = head(self.bucket, self.url, self.cx)? else {
             return Err(self.fail("what was completed is not there".into()));
         };
-        // Somebody else's by now.
+        // It is another client's by now.
         if head.etag.as_deref() != Some(etag) {
             return Ok(());
         }
@@ -348,7 +352,7 @@ impl<'u> Upload<'u> {
         Err(self.fail("what it says that it has stored is not what was sent".into()))
     }
 
-    /// Nobody will go on with it.
+    /// Aborts the upload: no process will resume it.
     fn give_up(&self) {
         let url = self.with_query(&[("uploadId", &self.id)]);
         if let Err(error) = self.bucket.request("DELETE", &url).send(self.cx.observer) {
@@ -365,7 +369,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 mod tests {
     use super::*;
 
-    // Red when there are more parts than S3 takes.
+    // Red when there are more parts than S3 accepts.
     #[test]
     fn there_are_never_too_many_parts() {
         for size_bytes in [1, PART_BYTES, PART_BYTES * MAX_PARTS, PART_BYTES * MAX_PARTS + 1, 5 << 40] {

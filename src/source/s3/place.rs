@@ -1,30 +1,30 @@
-//! What a reference names: `s3://bucket/key`; `s3://bucket/prefix/` for all below it; `s3://bucket/prefix#name` for a model that was
-//! pushed to there.
+//! What a reference names: `s3://bucket/key`; `s3://bucket/prefix/` for everything below the prefix;
+//! `s3://bucket/prefix#name` for a model that was pushed there.
 //!
-//! The key is percent-decoded, once: `%20` is a blank, as in every other URL, and `%25` is a percent sign.
+//! The key is percent-decoded once: `%20` is a space, as in every other URL, and `%25` is a percent sign.
 
 use percent_encoding::percent_decode_str;
 
 use crate::digest::Digest;
 
-/// Before the version of an object.
+/// Precedes the version of an object.
 const VERSION: &str = "?versionId=";
 
-/// The longest key that there is, in bytes.
+/// The longest possible key, in bytes.
 const MAX_KEY_BYTES: usize = 1024;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Place {
     pub(super) bucket: String,
-    /// That of the object, or what the keys of all objects begin with: then it ends with a slash, or is empty.
+    /// The key of the object, or the common prefix of all objects. A prefix ends with a slash, or is empty.
     pub(super) key: String,
-    /// The version of the object that is meant.
+    /// The requested version of the object.
     pub(super) version: Option<String>,
-    /// A model that was pushed to below the key.
+    /// A model that was pushed below the key.
     pub(super) name: Option<Name>,
 }
 
-/// What a pushed model is known by.
+/// How a pushed model is identified.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Name {
     Tag(String),
@@ -33,7 +33,7 @@ pub(super) enum Name {
 }
 
 impl Name {
-    /// What stands after the `#`.
+    /// Parses the text after the `#`.
     pub(super) fn parse(text: &str) -> Option<Self> {
         match text.parse() {
             Ok(digest) => Some(Name::Digest(digest)),
@@ -43,7 +43,7 @@ impl Name {
 }
 
 impl Place {
-    /// Reads the URL of a reference. The error says why it names nothing.
+    /// Parses the URL of a reference. The error says why it names nothing.
     pub(super) fn parse(url: &str) -> Result<Self, &'static str> {
         let rest = url.strip_prefix("s3://").ok_or("it does not begin with s3://")?;
         let (rest, name) = match rest.split_once('#') {
@@ -73,19 +73,19 @@ impl Place {
         }
     }
 
-    /// Whether it is all that is below the key.
+    /// Whether it stands for everything below the key.
     pub(super) fn is_tree(&self) -> bool {
         self.key.is_empty() || self.key.ends_with('/')
     }
 
-    /// The last part of the key, or the bucket.
+    /// The last component of the key, or the bucket.
     pub(super) fn label(&self) -> &str {
         self.key.rsplit('/').find(|part| !part.is_empty()).unwrap_or(&self.bucket)
     }
 }
 
-/// By the rules of image layouts: words with one of `-._:@+` or `--` between them, and slashes between those. What looks like a
-/// digest is none.
+/// Whether image layouts allow the name: words separated by one of `-._:@+` or by `--`, in components separated by
+/// slashes. A text that looks like a digest is not a name.
 pub(super) fn is_name(text: &str) -> bool {
     let is_between = |c: char| matches!(c, '-' | '.' | '_' | ':' | '@' | '+');
     let is_word = |word: &str| !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_alphanumeric());
@@ -93,13 +93,13 @@ pub(super) fn is_name(text: &str) -> bool {
     text.len() <= 255 && !text.starts_with("sha256:") && text.split('/').all(is_part)
 }
 
-/// What the model of an id is called, where the user has not said it: the id itself, if it can be a name, else what is left of
-/// it. `None`: nothing is.
+/// The name of a model with this id, if the user has not given one: the id itself if it is a valid name, otherwise what
+/// is left of it. `None`: nothing is left.
 pub(super) fn name_of(id: &str) -> Option<String> {
     if is_name(id) {
         return Some(id.to_owned());
     }
-    // One `.` or `-` for all that is between two words.
+    // One `.` or `-` for everything between two words.
     let part = |text: &str| {
         let mut part = String::new();
         let mut between = "";
@@ -122,7 +122,7 @@ pub(super) fn name_of(id: &str) -> Option<String> {
     is_name(&name).then_some(name)
 }
 
-/// It is the first label of a host, or the first part of a path, and can be no other thing there.
+/// A bucket becomes the first label of a host or the first component of a path, and must be valid as both.
 fn is_bucket(text: &str) -> bool {
     let is_of_names = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_');
     (1..=255).contains(&text.len())
@@ -135,7 +135,7 @@ fn is_version(text: &str) -> bool {
     (1..=MAX_KEY_BYTES).contains(&text.len()) && text.bytes().all(is_of_ids)
 }
 
-/// Whether a URL can name it: one with dots between its slashes would be another one by the time that it is sent.
+/// Whether a URL can name it: components with only dots would be resolved away before the request is sent.
 pub(super) fn is_key(key: &str) -> bool {
     key.len() <= MAX_KEY_BYTES
         && !key.chars().any(char::is_control)
@@ -170,7 +170,7 @@ mod tests {
         assert_eq!((place.label(), place.is_tree()), (label, key.is_empty() || key.ends_with('/')));
     }
 
-    // Each is red when its check is taken out.
+    // Each is red when its check is removed.
     #[rstest]
     #[case("s3://", "name of a bucket")]
     #[case("s3://a@b/k", "name of a bucket")]

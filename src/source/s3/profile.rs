@@ -1,4 +1,4 @@
-//! What a profile of the AWS tools says of where buckets are. Its keys are read by `credentials.rs`, when they are needed.
+//! Where buckets are according to a profile of the AWS tools. `credentials.rs` reads its keys when they are needed.
 
 use std::io;
 use std::path::PathBuf;
@@ -9,19 +9,19 @@ use super::environment::Environment;
 use crate::error::{Error, Result};
 use crate::net::file;
 
-/// More than this is no file of settings.
+/// A larger file is not a configuration file.
 const MAX_BYTES: u64 = 1 << 20;
 
-/// What is in `AWS_CONFIG_FILE`, else in `~/.aws/config`, under the name that `AWS_PROFILE` has.
+/// The section that `AWS_PROFILE` names in `AWS_CONFIG_FILE`, or in `~/.aws/config`.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Profile {
     pub(super) region: Option<String>,
     pub(super) endpoint: Option<String>,
-    /// How it has its keys, if that is a way that is not gone.
+    /// How the profile gets its keys, if that way is not supported.
     pub(super) other_way: Option<&'static str>,
 }
 
-/// Ways to keys that are not gone: by a program, by another role, by a login in a browser.
+/// Unsupported ways to get keys: by a program, by another role, by a login in a browser.
 const OTHER_WAYS: [&str; 4] = ["credential_process", "role_arn", "sso_session", "sso_start_url"];
 
 impl Profile {
@@ -33,7 +33,7 @@ impl Profile {
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Profile::default()),
             Err(e) => return Err(fail(e.to_string())),
         };
-        // The place of an error, and not what stands there: it may be a key.
+        // Report the position of an error and not the text there, which may be a key.
         let ini =
             Ini::load_from_str_noescape(&text).map_err(|e| fail(format!("it makes no sense at line {}", e.line)))?;
         Ok(of(&ini, environment.profile()))
@@ -60,7 +60,7 @@ fn of(ini: &Ini, name: &str) -> Profile {
     }
 }
 
-/// Below `s3 =`, indented, which this format does not tell: it goes to the next name without a value.
+/// Finds an indented value below `s3 =`. The parser ignores indentation; a value belongs to the last name without one.
 fn s3_endpoint(services: &Properties) -> Option<&str> {
     let mut service = "";
     for (name, value) in services.iter() {
@@ -94,7 +94,7 @@ s3 =
 region = no
 ";
 
-    // Red when a profile is looked for under its bare name, or the endpoint of another service is taken.
+    // Red when a profile is searched for under its bare name, or when the endpoint of another service is used.
     #[test]
     fn what_a_profile_says() {
         let ini = Ini::load_from_str_noescape(CONFIG).unwrap();

@@ -1,4 +1,4 @@
-//! Buckets as somewhere that models can be pushed to: an image layout below the prefix.
+//! Buckets as a place that models can be pushed to: an image layout below the prefix.
 
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ use crate::source::manifest::OCI_INDEX;
 use crate::source::outboards::MEDIA_TYPE;
 use crate::source::sink::{Outgoing, Sink};
 
-/// How often the index is read again when others have changed it meanwhile. Each time, one of all that try is done.
+/// How often to read the index again if others have changed it meanwhile. In each round, one of all writers succeeds.
 const TIMES: u32 = 64;
 
 impl Sink for S3Source {
@@ -30,7 +30,7 @@ impl Sink for S3Source {
         Ok(layout_of(target)?.reference(&manifest.to_string()))
     }
 
-    /// A name of its own, in the same index.
+    /// A separate name in the same index.
     fn below(&self, target: &ModelRef, id: &str) -> Result<ModelRef> {
         let layout = layout_of(target)?;
         if layout.name.is_some() {
@@ -85,11 +85,12 @@ impl Sink for S3Source {
         let bucket = self.bucket(cx)?;
         let url = bucket.options.url(&layout.bucket, &layout.outboards(&Digest::sha256_of(manifest)))?;
         let (digest, payload) = (Digest::sha256_of(outboards), Payload::Bytes(outboards.to_vec()));
-        // Whoever has pushed the same has put the same there.
+        // Another push of the same model has stored the same document.
         upload::put(&bucket, &url, payload, &digest, MEDIA_TYPE, &If::Absent, cx).map(drop)
     }
 
-    /// Under the name of the target, else the id, and under `NAME:TAG` for each tag: others have tags of the same words.
+    /// Publishes under the target's name, or the id, and under `NAME:TAG` for each tag: other models have the same
+    /// tags.
     fn publish(&self, target: &ModelRef, manifest: &[u8], id: &str, tags: &[String], cx: &Cx<'_>) -> Result<()> {
         let layout = layout_of(target)?;
         let own = match &layout.name {
@@ -110,8 +111,8 @@ impl Sink for S3Source {
 }
 
 impl S3Source {
-    /// Gives a manifest its names in the index, which others may change at the same time: what was read is what is replaced, or
-    /// nothing is.
+    /// Gives a manifest its names in the index. Others may change the index at the same time: only the version that was
+    /// read is replaced.
     fn name(&self, layout: &Layout, digest: &Digest, size_bytes: u64, names: &[String], cx: &Cx<'_>) -> Result<()> {
         if names.is_empty() {
             return Ok(());
@@ -137,7 +138,7 @@ impl S3Source {
             if upload::put(&bucket, &url, Payload::Bytes(after), &sum, OCI_INDEX, &condition, cx)? {
                 return Ok(());
             }
-            // Those that were too late do not come back at once.
+            // Wait a random time, so that writers that lost do not return together.
             let most = Duration::from_millis(50).saturating_mul(1 << attempt.min(5));
             cx.cancel().wait(most.mul_f64(random()), || format!("changing {}", shown(&url)))?;
         }

@@ -1,4 +1,4 @@
-//! One object on its way to a bucket.
+//! Uploads one object to a bucket.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -12,26 +12,26 @@ use crate::net::{Payload, Response, shown};
 use crate::source::Cx;
 use crate::source::sink::Outgoing;
 
-/// A larger object goes in parts, which can be sent again one by one.
+/// A larger object is sent in parts, which can be retried separately.
 pub(super) const WHOLE_BYTES: u64 = 64 << 20;
 
-/// What is known of an object that is there.
+/// What is known about an existing object.
 pub(super) struct Head {
     pub(super) size_bytes: Option<u64>,
     pub(super) etag: Option<String>,
-    /// As the server writes it: of the whole object, or with `-N` behind it, of the sums of N parts.
+    /// As the server writes it: of the whole object, or with a suffix `-N`, of the sums of N parts.
     pub(super) sum: Option<String>,
 }
 
 impl Head {
-    /// Whether it is this blob, as far as that is said.
+    /// Whether it is this blob, as far as the headers tell.
     pub(super) fn is(&self, digest: &Digest, size_bytes: u64) -> bool {
         let is_sum = self.sum.as_ref().is_none_or(|sum| sum.contains('-') || *sum == in_base64(digest));
         self.size_bytes == Some(size_bytes) && is_sum
     }
 }
 
-/// On what an object is put.
+/// The condition for writing an object.
 #[derive(Clone, Debug)]
 pub(super) enum If {
     /// Nothing is there.
@@ -49,12 +49,12 @@ impl If {
     }
 }
 
-/// How S3 writes a SHA-256.
+/// A SHA-256 as S3 writes it.
 pub(super) fn in_base64(digest: &Digest) -> String {
     STANDARD.encode(digest)
 }
 
-/// `None`: nothing is there.
+/// Inspects an object. `None`: nothing is there.
 pub(super) fn head(bucket: &Bucket<'_>, url: &Url, cx: &Cx<'_>) -> Result<Option<Head>> {
     let response = bucket.request("HEAD", url).with_header("x-amz-checksum-mode", "ENABLED").send(cx.observer)?;
     let text = |name: &str| response.header(name).map(str::to_owned);
@@ -69,8 +69,8 @@ pub(super) fn head(bucket: &Bucket<'_>, url: &Url, cx: &Cx<'_>) -> Result<Option
     }
 }
 
-/// Puts an object, whose SHA-256 is signed and is what the server has to have got. `false`: something else is there than was said,
-/// and nothing was changed.
+/// Uploads an object. Its SHA-256 is signed, and the server must confirm it. Returns `false` if the object at the URL
+/// was not as `condition` requires; nothing is changed then.
 pub(super) fn put(
     bucket: &Bucket<'_>,
     url: &Url,
@@ -91,13 +91,13 @@ pub(super) fn put(
             Ok(true)
         }
         409 | 412 => Ok(false),
-        // It was there to be compared with, and is gone.
+        // The object that was to be replaced is gone.
         404 if matches!(condition, If::Tag(_)) => Ok(false),
         _ => Err(bucket.refusal(response)),
     }
 }
 
-/// What a server says that it has stored, if it says so, has to be what was sent.
+/// If a server reports what it has stored, that must be what was sent.
 pub(super) fn check_sum(response: &Response, digest: &Digest) -> Result<()> {
     match response.header("x-amz-checksum-sha256") {
         Some(sum) if sum != in_base64(digest) => {
@@ -108,11 +108,11 @@ pub(super) fn check_sum(response: &Response, digest: &Digest) -> Result<()> {
     }
 }
 
-/// Brings a blob there. Returns how many bytes were sent; `None`: it is there.
+/// Uploads a blob. Returns how many bytes were sent; `None` if it was already there.
 pub(super) fn blob(bucket: &Bucket<'_>, url: &Url, blob: &Outgoing<'_>, cx: &Cx<'_>) -> Result<Option<u64>> {
     let size_bytes = blob.content.size_bytes();
-    // A small one is sent without a question. Others may push the same, and what is there may be something else, such as what an old
-    // tool has left half done.
+    // A small blob is sent without asking first. Others may push the same blob, and the existing object may be a
+    // different one, such as what an old tool left incomplete.
     let mut known = (size_bytes <= WHOLE_BYTES).then_some(If::Absent);
     for _ in 0..TIMES {
         let condition = match known.take() {
@@ -135,7 +135,7 @@ pub(super) fn blob(bucket: &Bucket<'_>, url: &Url, blob: &Outgoing<'_>, cx: &Cx<
     Err(Error::Net { url: shown(url), source })
 }
 
-/// What is there in the place of a blob. `None`: the blob is.
+/// What is there instead of a blob. `None`: the blob is there.
 fn missing(bucket: &Bucket<'_>, url: &Url, digest: &Digest, size_bytes: u64, cx: &Cx<'_>) -> Result<Option<If>> {
     match head(bucket, url, cx)? {
         Some(head) if head.is(digest, size_bytes) => Ok(None),
@@ -148,5 +148,5 @@ fn missing(bucket: &Bucket<'_>, url: &Url, digest: &Digest, size_bytes: u64, cx:
     }
 }
 
-/// How often it may have changed since it was asked about.
+/// How often it may have changed since it was inspected.
 const TIMES: u32 = 4;

@@ -1,4 +1,4 @@
-//! What S3 says in XML: the objects below a prefix, and why something is not given.
+//! XML responses of S3: the objects below a prefix, and errors.
 
 use quick_xml::de::from_str;
 use serde::Deserialize;
@@ -11,7 +11,8 @@ use crate::excerpt::excerpt;
 pub(super) struct Page {
     #[serde(default)]
     pub(super) contents: Vec<Object>,
-    /// What every page has, and no other document: one that is no list is not taken for an empty one.
+    /// Required, because every page has it and no other document does. Otherwise any document would pass for an empty
+    /// list.
     pub(super) is_truncated: bool,
     pub(super) next_continuation_token: Option<String>,
 }
@@ -28,37 +29,37 @@ pub(super) struct Object {
 }
 
 impl Object {
-    /// The tag as a header has it: some servers leave out the quotation marks in a list.
+    /// The tag as a header has it: in lists, some servers omit the quotation marks.
     pub(super) fn tag(&self) -> Option<String> {
         let tag = self.etag.as_deref().map(str::trim).filter(|tag| !tag.is_empty())?;
         Some(if tag.starts_with('"') { tag.to_owned() } else { format!("\"{tag}\"") })
     }
 
-    /// A question about the object alone may be answered with its SHA-256.
+    /// Whether a request for the object alone may return its SHA-256.
     pub(super) fn may_have_sha256(&self) -> bool {
         self.checksum_algorithm.iter().any(|name| name == "SHA256")
     }
 }
 
-/// Why something is not given.
+/// Why a request was refused.
 #[derive(Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub(super) struct Refusal {
     pub(super) code: String,
     #[serde(default)]
     pub(super) message: String,
-    /// Where the bucket is, if that is another region than was asked.
+    /// Where the bucket is, if it is in another region.
     pub(super) region: Option<String>,
 }
 
-/// An upload in parts that has begun.
+/// A multipart upload that has begun.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub(super) struct Begun {
     pub(super) upload_id: String,
 }
 
-/// What there is of one.
+/// The parts of an upload.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub(super) struct Parts {
@@ -80,14 +81,14 @@ pub(super) struct Part {
     pub(super) sha256: Option<String>,
 }
 
-/// One that is done. Errors come with the status of a success.
+/// A completed upload. Errors come with a success status.
 #[derive(Debug, Deserialize)]
 pub(super) struct Completed {
     #[serde(rename = "ETag")]
     pub(super) etag: String,
 }
 
-/// What is said of a request to end one: of each part its number, its tag and its SHA-256, in base64.
+/// The body of a request to complete an upload: number, tag and base64 SHA-256 of each part.
 pub(super) fn completing<'p>(parts: impl Iterator<Item = (u32, &'p str, &'p str)>) -> String {
     let part = |(number, etag, sha256): (u32, &str, &str)| {
         let etag = quick_xml::escape::escape(etag);
@@ -102,14 +103,14 @@ pub(super) fn page(bytes: &[u8]) -> Result<Page, String> {
     read(bytes)
 }
 
-/// `None`: it says nothing.
+/// `None`: it gives no reason.
 pub(super) fn refusal(bytes: &[u8]) -> Option<Refusal> {
     let refusal: Refusal = read(bytes).ok()?;
     (!refusal.code.is_empty()).then_some(refusal)
 }
 
 impl Refusal {
-    /// For an error line.
+    /// The text for an error message.
     pub(super) fn text(&self) -> String {
         let plain = |text: &str| excerpt(text.chars().filter(|c| !c.is_control()).collect::<String>().trim());
         match (plain(&self.code), plain(&self.message)) {
@@ -145,7 +146,7 @@ mod tests {
         assert_eq!((page.is_truncated, page.next_continuation_token.as_deref()), (true, Some("t")));
     }
 
-    // Red when what is no list is one without objects.
+    // Red when a document that is not a list counts as an empty one.
     #[test]
     fn what_is_no_page() {
         for text in ["", "<html/>", "<Error><Code>x</Code></Error>", "{}", "<ListBucketResult><IsTruncated>maybe"] {

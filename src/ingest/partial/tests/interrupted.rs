@@ -2,11 +2,11 @@
 
 use super::*;
 
-/// Every number of records that a journal can have been cut to, whole and torn.
+/// Tries every length that a journal can have been cut to, with whole and torn records.
 ///
-/// A killed process has written the bytes of every record; what has no record can be anything. Red when a group is
-/// believed that no record speaks of, when what is recorded is copied again, and when SHA-256 goes on from elsewhere than
-/// where it was written down.
+/// A killed process has written the bytes of every record; bytes without a record can be anything. Red when a group
+/// without a record is believed, when recorded bytes are copied again, or when SHA-256 resumes from anywhere but its
+/// last recorded state.
 #[test]
 fn after_a_kill_at_any_moment_only_what_is_not_recorded_is_read_again() {
     let bench = Bench::new();
@@ -21,13 +21,13 @@ fn after_a_kill_at_any_moment_only_what_is_not_recorded_is_read_again() {
             let cut = &journal[..length];
             let held: Vec<Option<_>> = journal::Content::read(cut, &identity, SIZE_BYTES as u64)
                 .map_or_else(|| vec![None; from(0).len()], |content| content.values);
-            // What is not recorded may be half written, or not at all.
+            // Bytes without a record may be partly written, or not at all.
             let mut left = data.clone();
             for (number, _) in held.iter().enumerate().filter(|(_, value)| value.is_none()) {
                 let range = group_range(number, SIZE_BYTES as u64);
                 left[range.start as usize..range.end as usize].fill(0xee);
             }
-            // The one that was published is gone with its partial.
+            // The published file is gone together with its partial.
             let folder = bench.root.absolute(&bench.what().folder());
             std::fs::create_dir_all(&folder).unwrap();
             std::fs::write(folder.join(JOURNAL), cut).unwrap();
@@ -39,7 +39,7 @@ fn after_a_kill_at_any_moment_only_what_is_not_recorded_is_read_again() {
     }
 }
 
-/// Lets the journal be of the file that is there now: it was written to another inode.
+/// Makes the journal belong to the file that is there now: it was written for another inode.
 fn retell(folder: &Path, identity: &journal::Identity) {
     write_writer(&folder.join(JOURNAL), identity, writer_of(&folder.join(DATA)));
 }
@@ -48,7 +48,7 @@ fn writer_of(data: &Path) -> journal::Writer {
     journal::Writer::of(&std::fs::File::open(data).unwrap()).unwrap().unwrap()
 }
 
-/// Lets the journal be one of before the machine was started.
+/// Makes the journal one from before a reboot.
 fn start_anew(bench: &Bench) {
     write_writer(&bench.journal(), &bench.identity(), journal::Writer([7; 32]));
 }
@@ -61,31 +61,31 @@ fn write_writer(journal: &Path, identity: &journal::Identity, writer: journal::W
     std::fs::write(journal, text).unwrap();
 }
 
-/// Red when the journal is not cut behind the last record that checks: once the bad one is written over, those behind it
-/// would be read again, and speak of bytes that are not there.
+/// Red when the journal is not cut behind its last valid record: once the bad one is overwritten, those behind it would
+/// count again, and describe bytes that are not there.
 #[test]
 fn what_was_recorded_behind_a_bad_record_never_counts() {
     let bench = Bench::new();
     bench.leave_complete();
     let mut journal = std::fs::read(bench.journal()).unwrap();
     let fifth = journal.as_chunks::<{ journal::RECORD_BYTES }>().0.iter().position(|record| {
-        record[0] == b'G' && record[8] == 5 // the group's number
+        record[0] == b'G' && record[8] == 5 // the number of the group
     });
     journal[fifth.unwrap() * journal::RECORD_BYTES + 20] ^= 1;
     std::fs::write(bench.journal(), journal).unwrap();
     for group in from(5) {
         damage(&bench.data(), group * MIB);
     }
-    // One chunk is copied again, so that records are written over the bad one.
+    // Copy one chunk again, so that records overwrite the bad one.
     let session = Session::begin(&bench.root).unwrap();
     bench.ingest(&session, &bench.served(Fault::Broken(8 * MIB))).unwrap_err();
     bench.assert_goes_on(&from(8), "behind a bad record");
 }
 
-/// The machine was started anew since: nothing was synced, so anything may be gone.
+/// The machine rebooted: nothing was synced, so anything may be gone.
 ///
-/// Red when the boot id is not compared: what is gone would be hashed as it is, and published. Red when a SHA-256 state is
-/// believed behind a group that is gone.
+/// Red when the boot id is not compared: lost bytes would be hashed as they are and published. Red when a SHA-256 state
+/// behind a lost group is believed.
 #[test]
 fn after_a_power_cut_each_group_is_held_against_its_chaining_value() {
     let last = from(0).len() as u64 - 1;
@@ -100,8 +100,8 @@ fn after_a_power_cut_each_group_is_held_against_its_chaining_value() {
     }
 }
 
-/// What a group's check has found is written down: a second interruption, with the machine on, costs no second check, and
-/// nothing is believed that the check has not seen.
+/// The result of a group's check is recorded: a second interruption without a reboot costs no second check, and nothing
+/// is believed that the check has not covered.
 #[test]
 fn what_was_checked_after_a_power_cut_is_believed_from_then_on() {
     let bench = Bench::new();
@@ -118,8 +118,8 @@ fn what_was_checked_after_a_power_cut_is_believed_from_then_on() {
     bench.assert_goes_on(&[11], "after a second interruption");
 }
 
-/// A root that was copied while a partial was filled has its journal, and perhaps not the bytes. Nor is it believed that a
-/// file is the one that was written because it has the same inode number: that is given again when the first is gone.
+/// A root that was copied while a partial was filled has the journal, and perhaps not the bytes. An equal inode number
+/// does not make a file the original: the number is reused once the original is gone.
 #[test]
 fn a_copy_of_a_partial_is_not_believed() {
     for gives_number_back in [false, true] {
@@ -140,7 +140,7 @@ fn a_copy_of_a_partial_is_not_believed() {
 fn damage(data: &Path, at: u64) {
     let mut bytes = std::fs::read(data).unwrap();
     bytes[at as usize] ^= 1;
-    // In place: it is the same file.
+    // In place, so that it stays the same file.
     make_writable(data);
     let mut file = std::fs::File::options().write(true).open(data).unwrap();
     std::io::Write::write_all(&mut file, &bytes).unwrap();
@@ -151,7 +151,7 @@ fn make_writable(data: &Path) {
     std::fs::set_permissions(data, std::fs::Permissions::from_mode(0o600)).unwrap();
 }
 
-/// A connection that breaks, again and again: each attempt begins where the one before has ended.
+/// The connection breaks repeatedly: each attempt resumes where the previous one ended.
 #[test]
 fn attempts_add_up() {
     let bench = Bench::new();
@@ -167,7 +167,7 @@ fn attempts_add_up() {
     let sealed = bench.ingest(&session, &served).unwrap();
     assert_eq!(sealed.digest(), bench.digest());
     asked_bytes += served.asked_bytes();
-    // Each failed attempt has asked for one chunk in vain.
+    // Each failed attempt requested one chunk in vain.
     let chunk = crate::hash::CHUNK_BYTES as u64;
     assert!(asked_bytes <= SIZE_BYTES as u64 + 5 * chunk, "{asked_bytes}");
 }

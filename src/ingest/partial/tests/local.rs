@@ -9,7 +9,7 @@ use crate::blob::IngestMode;
 use crate::cancel::Cancel;
 use crate::ingest::{Job, ingest_all};
 
-/// Several more chunks than are on their way at a time, so that a copy that is cancelled after the second never ends.
+/// Several chunks more than are in flight at a time, so that a copy cancelled after the second chunk never finishes.
 const SIZE_BYTES: usize = (40 << 20) + 12_345;
 
 struct Local {
@@ -26,7 +26,7 @@ impl Local {
         local
     }
 
-    /// Writes the source, and lets it be old enough for its stamp to be trusted.
+    /// Writes the source, and waits until its stamp can be trusted.
     fn write(&self, bytes: &[u8]) {
         std::fs::write(&self.path, bytes).unwrap();
         std::thread::sleep(Duration::from_millis(30));
@@ -37,7 +37,7 @@ impl Local {
         ContentFile { path: String::new(), size_bytes: SIZE_BYTES as u64, expected, origin, present: None }
     }
 
-    /// Ingests it alone; it is cancelled once this many bytes were hashed.
+    /// Ingests the source alone, and cancels once this many bytes are hashed.
     fn ingest<'r>(&self, session: &Session<'r>, cancel_at: u64) -> Result<Sealed<'r>> {
         let (cancel, told) = (Cancel::new(), AtomicU64::new(0));
         let advanced = |bytes| {
@@ -49,7 +49,7 @@ impl Local {
         ingest_one(session, &self.file(None), options)
     }
 
-    /// The same as one of several, none of which is alone.
+    /// Ingests the source as several streams, none of which is alone.
     fn ingest_as_streams<'r>(&self, session: &Session<'r>, copies: usize, cancel_at: u64) -> Vec<Result<Sealed<'r>>> {
         let (cancel, told) = (Cancel::new(), AtomicU64::new(0));
         let advanced = |bytes| {
@@ -64,7 +64,7 @@ impl Local {
     }
 }
 
-/// Never.
+/// Never cancelled.
 const ON: u64 = u64::MAX;
 
 #[test]
@@ -80,7 +80,7 @@ fn a_cancelled_copy_is_gone_on_with() {
     assert_eq!(sealed.source_stamp(), Some(crate::fs::meta_of_path(&local.path).unwrap().stamp()));
 }
 
-// Red when the streams of a batch copy what is there again.
+// Red when the streams of a batch copy again what is already there.
 #[test]
 fn streams_of_a_batch_go_on_as_well() {
     let local = Local::new();
@@ -103,7 +103,7 @@ fn streams_of_a_batch_go_on_as_well() {
     assert!(folders(&local.bench.root).is_empty());
 }
 
-// Red when what a stream reads back is not compared with what was written down, or when the copy is not begun anew then.
+// Red when a stream does not compare what it reads back with the journal, or when the copy does not start over then.
 #[test]
 fn a_stream_notices_what_is_no_longer_what_it_was() {
     use std::os::unix::fs::FileExt as _;
@@ -120,7 +120,8 @@ fn a_stream_notices_what_is_no_longer_what_it_was() {
     assert!(folders(&local.bench.root).is_empty(), "what is wrong is of no use to anybody");
 }
 
-// Red when a source that changed is taken for what it was: by size, by its times, and by what nobody can set back.
+// Red when a changed source passes for the old one: by size, by its times, or by the change time, which no user can set
+// back.
 #[test]
 fn a_source_that_changed_is_begun_anew() {
     type Change = fn(&Local);
@@ -144,8 +145,8 @@ fn a_source_that_changed_is_begun_anew() {
     }
 }
 
-// Red when a partial of a local file is named by the digest that is expected: the bytes of the one are then taken for those of
-// the other, and `--mode move` removes a file that is nowhere else.
+// Red when the partial of a local file is named by the expected digest: the bytes of one file would pass for those of
+// the other, and `--mode move` would remove the only copy of a file.
 #[test]
 fn another_file_of_the_same_expected_digest_is_read() {
     let local = Local::new();
@@ -164,14 +165,14 @@ fn another_file_of_the_same_expected_digest_is_read() {
     assert!(results.iter().all(|result| matches!(result, Err(Error::DigestMismatch { .. }))));
 }
 
-// Red when a stream hashes what an earlier process has hashed to the end.
+// Red when a stream hashes what an earlier process has already hashed to the end.
 #[test]
 fn a_stream_reads_nothing_of_what_is_whole() {
     use std::os::unix::fs::FileExt as _;
     let local = Local::new();
     let session = Session::begin(&local.bench.root).unwrap();
     drop(local.ingest(&session, ON).unwrap());
-    // Only the journal knows what it hashes to.
+    // Only the journal knows the digest.
     let data = std::fs::File::options().write(true).open(local.bench.data()).unwrap();
     data.write_all_at(b"never looked at", 3 * MIB).unwrap();
     let resumed = local.ingest_as_streams(&session, 3, ON).into_iter().map(|sealed| {
@@ -183,15 +184,15 @@ fn a_stream_reads_nothing_of_what_is_whole() {
     assert_eq!(resumed.sum::<u64>(), SIZE_BYTES as u64, "one of them has it");
 }
 
-/// Behind the last state of SHA-256, what is there is read back. Before it, the journal is believed.
-// Red when `Partial::fill` hashes what it reads back without a look at what it should be.
+/// Bytes behind the last SHA-256 state are read back. Before it, the journal is believed.
+// Red when `Partial::fill` hashes what it reads back without comparing it.
 #[test]
 fn a_copy_that_goes_on_notices_what_is_no_longer_what_it_was() {
     use std::os::unix::fs::FileExt as _;
     let local = Local::new();
     let session = Session::begin(&local.bench.root).unwrap();
     let _ = local.ingest(&session, 12 * MIB);
-    // As if it had been killed before the first state was written down.
+    // As if the copy had been killed before the first state was recorded.
     let journal = std::fs::read(local.bench.journal()).unwrap();
     let records = journal.as_chunks::<{ journal::RECORD_BYTES }>().0;
     let first_state = records.iter().position(|record| record[0] == b'S').unwrap_or(records.len());
@@ -202,7 +203,7 @@ fn a_copy_that_goes_on_notices_what_is_no_longer_what_it_was() {
     assert_eq!((sealed.digest(), sealed.resumed_bytes()), (local.bench.digest(), 0));
 }
 
-// Red when a partial is kept of a source whose later change might not show.
+// Red when a source gets a partial although a later change of it might not show.
 #[test]
 fn a_source_whose_time_is_not_to_be_trusted_has_no_partial() {
     let local = Local::new();

@@ -1,17 +1,17 @@
-//! Partials that somebody has meddled with, and several who want one.
+//! Partials that someone has tampered with, and several processes that want the same one.
 
 use super::*;
 use crate::fs::sparse::Blocks;
 use crate::skip::skip;
 
-/// A folder of `partials/` that has the key, whatever is in it.
+/// Lets `meddle` change the folder of a complete partial.
 fn meddle(bench: &Bench, meddle: impl FnOnce(&Path)) {
     bench.leave_complete();
     let folder = bench.root.absolute(&bench.folder());
     meddle(&folder);
 }
 
-/// Red when any of it is an error of the ingestion, or is believed.
+/// Red when any of this fails the ingestion or is believed.
 #[test]
 fn what_is_no_partial_is_begun_anew() {
     type Meddle = fn(&Path);
@@ -49,7 +49,7 @@ fn what_is_no_partial_is_begun_anew() {
     }
 }
 
-/// Red when a partial of another user is gone on with: that user may have it open for writing.
+/// Red when another user's partial is resumed: that user may have it open for writing.
 #[test]
 fn what_belongs_to_another_user_is_left_alone() {
     const OTHER: Option<u32> = Some(65534);
@@ -71,7 +71,7 @@ fn what_belongs_to_another_user_is_left_alone() {
     assert_eq!(folders(&bench.root).len(), 1, "it stays");
 }
 
-/// Red when the lock is not asked for: two would write to one file.
+/// Red when the lock is not taken: two processes would write to one file.
 #[test]
 fn while_one_fills_it_another_makes_a_private_copy() {
     let bench = Bench::new();
@@ -107,8 +107,8 @@ fn many_at_once_all_have_the_bytes() {
     assert!(folders(&bench.root).is_empty());
 }
 
-/// Red when nothing is read once more: the right bytes, which are there now, would be refused because of wrong ones that an
-/// earlier attempt was given.
+/// Red when nothing is read again: the right bytes, which are served now, would be rejected because an earlier attempt
+/// received wrong ones.
 #[test]
 fn wrong_bytes_of_an_earlier_attempt_do_not_spoil_a_later_one() {
     let bench = Bench::new();

@@ -1,5 +1,6 @@
-//! A partial after every interruption. Each test makes the state that a kill, a power cut, another process or somebody's
-//! hands would leave in `partials/`, then ingests the same again: the bytes must be right, and little may be read twice.
+//! Partials after every interruption. Each test creates the state that a kill, a power cut, another process or manual
+//! changes would leave in `partials/`, then ingests the same file again: the bytes must be right, and little may be
+//! read twice.
 
 mod interrupted;
 mod local;
@@ -24,10 +25,10 @@ use crate::read_at::ReadAt as _;
 
 const MIB: u64 = GROUP_BYTES as u64;
 
-/// Five chunks, a SHA-256 state written down, and a last group that is not full.
+/// Five chunks, one recorded SHA-256 state, and a last group that is not full.
 const SIZE_BYTES: usize = (19 << 20) + 12_345;
 
-/// A root, and something remote that goes into it.
+/// A root, and a remote file that is ingested into it.
 struct Bench {
     _dir: tempfile::TempDir,
     root: Root,
@@ -56,7 +57,7 @@ impl Bench {
         self.digest
     }
 
-    /// Ingests what is served, which says the same of itself each time.
+    /// Ingests the served file, which has the same validator each time.
     fn ingest<'r>(&self, session: &Session<'r>, served: &Arc<Served>) -> Result<Sealed<'r>> {
         self.ingest_expecting(session, served, None)
     }
@@ -73,13 +74,13 @@ impl Bench {
         ingest_one(session, &file, with_partials(options(&|_| {})))
     }
 
-    /// Leaves a partial that is complete, its SHA-256 written down.
+    /// Leaves a complete partial, with its SHA-256 recorded.
     fn leave_complete(&self) {
         let session = Session::begin(&self.root).unwrap();
         drop(self.ingest(&session, &self.served(Fault::Nothing)).unwrap());
     }
 
-    /// Takes it up once more: the bytes are right, and exactly these groups are asked for again.
+    /// Resumes the partial: the bytes must be right, and exactly these groups must be requested again.
     #[track_caller]
     fn assert_goes_on(&self, groups: &[u64], state: &str) {
         let session = Session::begin(&self.root).unwrap();
@@ -116,7 +117,7 @@ impl Bench {
         self.root.absolute(&self.folder().join(JOURNAL))
     }
 
-    /// What is served says of itself.
+    /// Identifies the served file.
     fn what(&self) -> What {
         let served = self.served(Fault::Nothing);
         What::remote(served.name(), served.size_bytes(), "\"v1\"")
@@ -127,7 +128,7 @@ impl Bench {
     }
 }
 
-/// What is in `partials/`.
+/// The folders in `partials/`.
 fn folders(root: &Root) -> Vec<PathBuf> {
     let names = root.names(Path::new(layout::PARTIALS)).unwrap();
     names.iter().map(|name| Path::new(layout::PARTIALS).join(name)).collect()

@@ -1,4 +1,4 @@
-//! From a complete partial to a blob, and what is left when that is interrupted.
+//! From a complete partial to a blob, and what an interruption leaves in between.
 
 use std::collections::BTreeMap;
 
@@ -11,13 +11,13 @@ fn publish_it(bench: &Bench, sealed: &mut Sealed<'_>) -> Published {
     publish(&bench.root, sealed, &BTreeMap::new(), Durability::Relaxed, &mut Touched::default()).unwrap()
 }
 
-/// A commit that fails, as of a store that is busy: what was hashed is not thrown away.
+/// A failed commit, for example because the store is busy: the hashed bytes are not thrown away.
 #[test]
 fn what_was_not_published_is_read_and_hashed_no_second_time() {
     let bench = Bench::new();
     bench.leave_complete();
     let session = Session::begin(&bench.root).unwrap();
-    // Not even looked at: its SHA-256 is written down.
+    // The source is not even read: the SHA-256 is recorded.
     let served = bench.served(Fault::Broken(0));
     let told = std::sync::atomic::AtomicU64::new(0);
     let advanced = |bytes| {
@@ -36,9 +36,9 @@ fn what_was_not_published_is_read_and_hashed_no_second_time() {
     assert!(folders(&bench.root).is_empty());
 }
 
-/// Killed between the publishing and the end of the partial: the two are one inode.
+/// Killed after the publish and before the partial was removed: both names lead to one inode.
 ///
-/// Red when the number of its names is not looked at: the next copy would be written into the blob.
+/// Red when its link count is not checked: the next copy would be written into the blob.
 #[test]
 fn nothing_is_ever_written_to_what_was_published() {
     for cut in [false, true] {
@@ -47,13 +47,13 @@ fn nothing_is_ever_written_to_what_was_published() {
         let session = Session::begin(&bench.root).unwrap();
         let mut sealed = bench.ingest(&session, &bench.served(Fault::Nothing)).unwrap();
         assert!(matches!(publish_it(&bench, &mut sealed), Published::New { .. }));
-        drop(sealed); // it was not recorded, as in a kill
+        drop(sealed); // not recorded, as after a kill
         let blob = bench.root.meta(&layout::blob(&bench.digest())).unwrap().unwrap();
         assert_eq!(blob.links, 2);
         if cut {
-            // As after a power cut that the blob has survived and the journal has not.
+            // As after a power cut that the blob survived and the journal did not.
             let journal = std::fs::read(bench.journal()).unwrap();
-            // For a user who may not write to it, its mode alone would keep it.
+            // Otherwise the mode alone would protect it from a user who may not write to it.
             let writable = std::os::unix::fs::PermissionsExt::from_mode(0o600);
             std::fs::set_permissions(bench.data(), writable).unwrap();
             std::fs::write(bench.journal(), &journal[..10 * journal::RECORD_BYTES]).unwrap();
@@ -65,8 +65,8 @@ fn nothing_is_ever_written_to_what_was_published() {
     }
 }
 
-/// Red when a sealed file that is kept is removed with its session, or its name is after the partial is gone: by then
-/// another process may have made the same one.
+/// Red when a kept sealed file is removed with its session, or its name is removed after the partial is gone: by then
+/// another process may have created the same one.
 #[test]
 fn a_partial_that_is_done_with_takes_nothing_of_the_next_one() {
     let bench = Bench::new();
@@ -78,7 +78,7 @@ fn a_partial_that_is_done_with_takes_nothing_of_the_next_one() {
     bench.assert_goes_on(&[], "the next one");
 }
 
-/// Red when `distrust` leaves the partial: its bytes may not be on disk, and nothing would say so again.
+/// Red when `distrust` leaves the partial: its bytes may not be on disk, and nothing would report that again.
 #[test]
 fn what_could_not_be_synced_is_not_relied_on() {
     let bench = Bench::new();

@@ -11,7 +11,7 @@ use super::super::pull::insert_in_order;
 use super::*;
 use crate::read_at::ReadAt;
 
-/// Something remote that is read over several connections, each of which takes its time.
+/// A remote file that is read over several connections of varying speed.
 struct Several {
     served: Arc<Served>,
     connections: usize,
@@ -83,7 +83,7 @@ fn assert_right(bench: &Bench, sealed: &Sealed<'_>) {
     assert!(bench.root.read(sealed.name(), u64::MAX).unwrap().unwrap() == *bench.bytes);
 }
 
-/// Red when a group that comes early counts for another one, or when SHA-256 does not wait for those before.
+/// Red when a group that arrives early counts for another one, or when SHA-256 does not wait for those before it.
 #[test]
 fn workers_that_overtake_each_other_bring_the_same_bytes() {
     let bench = Bench::of_size((33 << 20) + 12_345);
@@ -98,7 +98,7 @@ fn workers_that_overtake_each_other_bring_the_same_bytes() {
     assert!(several.most.load(Ordering::Relaxed) > 1);
 }
 
-/// Red when what is ahead of the first gap is fetched once more, or taken for what is behind it.
+/// Red when bytes ahead of the first gap are fetched again, or taken for bytes behind it.
 #[test]
 fn what_arrived_ahead_of_a_gap_is_not_fetched_again() {
     let bench = Bench::of_size((33 << 20) + 12_345);
@@ -116,7 +116,7 @@ fn what_arrived_ahead_of_a_gap_is_not_fetched_again() {
     }
 }
 
-/// Red when one wrong part is the end of it, or when it is read more than once more.
+/// Red when one wrong part ends the ingestion, or when it is fetched more than once again.
 #[test]
 fn what_was_wrong_once_is_fetched_once_more() {
     let bench = Bench::of_size((33 << 20) + 12_345);
@@ -135,7 +135,7 @@ fn what_was_wrong_once_is_fetched_once_more() {
     assert!(folders(&bench.root).is_empty());
 }
 
-/// Red when a pull that is cancelled waits for workers that wait for it, or when its partial goes.
+/// Red when a cancelled pull waits for workers that wait for it, or when its partial is removed.
 #[test]
 fn a_pull_that_is_cancelled_ends_and_keeps_what_it_has() {
     let bench = Bench::of_size((33 << 20) + 12_345);
@@ -152,20 +152,20 @@ fn a_pull_that_is_cancelled_ends_and_keeps_what_it_has() {
     assert_eq!(folders(&bench.root).len(), 1);
 }
 
-/// A server that answers each of four workers once, and then is not well.
+/// A server that answers each of four workers once, and then misbehaves.
 struct Worse {
     served: Arc<Served>,
     then: Then,
     /// How often each worker has asked.
     asked: Mutex<HashMap<ThreadId, usize>>,
-    /// The workers that were given something later on.
+    /// The workers that received bytes afterwards.
     given: Mutex<HashSet<ThreadId>>,
 }
 
 #[derive(PartialEq)]
 enum Then {
     Panics,
-    /// It gives no more ranges. Those that are under way end there.
+    /// It stops serving ranges. Those in flight end there.
     HasNoRanges,
 }
 
@@ -176,7 +176,7 @@ impl Worse {
         Arc::new(Worse { served: bench.served(Fault::Nothing), then, asked: Mutex::default(), given: Mutex::default() })
     }
 
-    /// Notes a question of this worker, and returns how many it has had.
+    /// Counts a request of this worker, and returns how many it has made.
     fn note(&self) -> usize {
         let mut asked = self.asked.lock().unwrap();
         let questions = asked.entry(std::thread::current().id()).or_default();
@@ -184,7 +184,7 @@ impl Worse {
         *questions
     }
 
-    /// Whether each of the workers has asked so often.
+    /// Whether every worker has asked this often.
     fn have_all(&self, questions: usize) -> bool {
         let asked = self.asked.lock().unwrap();
         asked.len() == Self::WORKERS && asked.values().all(|count| *count >= questions)
@@ -219,7 +219,7 @@ impl ReadAt for Worse {
     }
 }
 
-/// Red when what a server without ranges did not give is lost, or is asked for by several workers.
+/// Red when bytes that a server without ranges did not send are lost, or are requested by several workers.
 #[test]
 fn one_worker_brings_what_a_server_without_ranges_has() {
     let bench = Bench::of_size((33 << 20) + 12_345);
@@ -231,7 +231,7 @@ fn one_worker_brings_what_a_server_without_ranges_has() {
     assert_eq!(worse.given.lock().unwrap().len(), 1);
 }
 
-/// Red when a stream, which goes forward only, is asked for what lies behind it.
+/// Red when a stream, which only goes forward, is asked for bytes that lie behind it.
 #[test]
 fn what_is_given_back_keeps_its_place() {
     let mut segments = VecDeque::from([8..16, 24..32]);
@@ -241,7 +241,7 @@ fn what_is_given_back_keeps_its_place() {
     assert_eq!(segments, [1..8, 8..16, 17..24, 24..32, 33..40]);
 }
 
-/// Red (it never ends) when the part of a worker that has panicked is waited for.
+/// Red (it never ends) when the segment of a panicked worker is waited for.
 #[test]
 fn a_worker_that_panics_ends_the_pull() {
     let bench = Bench::of_size((33 << 20) + 12_345);

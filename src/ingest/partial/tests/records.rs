@@ -1,4 +1,4 @@
-//! The records of a journal, and journals that nobody has written like this.
+//! The records of a journal, and journals that no process writes.
 
 use super::super::journal::{Content, Fact, Identity, RECORD_BYTES, Summary, Writer};
 use super::*;
@@ -32,7 +32,7 @@ fn a_record_says_again_what_was_written_and_nothing_else_does() {
     }
 }
 
-/// Red when the limit is not asked: a list as long as the disk is large would be read to its end.
+/// Red when the limit is not checked: a journal as large as the disk would be read to its end.
 #[test]
 fn no_more_is_read_than_a_file_of_its_size_can_have() {
     let size_bytes = 3 * MIB;
@@ -47,7 +47,7 @@ fn no_more_is_read_than_a_file_of_its_size_can_have() {
     assert_eq!(Summary::read(text.as_slice()).unwrap().done_bytes, size_bytes);
 }
 
-/// What a journal must not make anybody believe.
+/// Records that must not be believed.
 #[test]
 fn records_that_no_partial_of_this_size_has_end_the_journal() {
     let size_bytes = 3 * MIB;
@@ -68,11 +68,11 @@ fn records_that_no_partial_of_this_size_has_end_the_journal() {
         let content = read(&facts).unwrap();
         assert!(content.records == 2 && content.values == [None; 3], "{bad:?}");
     }
-    // Another size or partial, or no writer: nothing of it.
+    // Another size or partial, or no writer: nothing counts.
     let other = Fact::Head { size_bytes: size_bytes + 1, identity: IDENTITY };
     assert!(read(&[other, Fact::Writer(writer), good.clone()]).is_none());
     assert!(read(&[head[0].clone(), good.clone()]).is_none() && read(&[good]).is_none() && read(&[]).is_none());
-    // A state of another length than they are written down at.
+    // A state at a length at which none is recorded.
     let midstate = |length_bytes| Fact::Midstate(Midstate { state: [1; 8], length_bytes });
     for length_bytes in [0, 64, 16 * MIB, u64::MAX] {
         let facts: Vec<Fact> = head.iter().cloned().chain([midstate(length_bytes)]).collect();

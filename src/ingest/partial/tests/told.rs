@@ -1,4 +1,4 @@
-//! Partials whose source has told what each group is.
+//! Partials whose source reports the value of each group.
 
 use std::io;
 use std::ops::Range;
@@ -10,7 +10,7 @@ use crate::read_at::ReadAt;
 
 const SIZE: usize = (33 << 20) + 12_345;
 
-/// Where a byte is wrong, if one is.
+/// The offset of the wrong byte, if there is one.
 const AT: u64 = 9 * MIB + 5;
 
 struct Telling {
@@ -28,8 +28,8 @@ impl Telling {
         Telling { served: bench.served(fault), told, wrong: AtomicUsize::new(0), anew: AtomicUsize::new(0) }
     }
 
-    /// What came of it: whether it is right, how much more than all of it was asked for, and how often it was told of wrong parts and
-    /// of a new beginning.
+    /// Returns whether the bytes are right, how many bytes beyond the whole file were requested, and how often
+    /// `gave_wrong` and `starts_over` were called.
     fn outcome(self, bench: &Bench) -> (bool, u64, usize, usize) {
         let (session, telling) = (Session::begin(&bench.root).unwrap(), Arc::new(self));
         let origin = Origin::Remote(Ranges { reader: telling.clone(), validator: None });
@@ -75,23 +75,23 @@ impl ReadAt for Telling {
     }
 }
 
-/// Red when a wrong MiB is kept until the end, or when more than it is fetched again.
+/// Red when a wrong MiB is kept until the end, or when more than that MiB is fetched again.
 #[test]
 fn a_wrong_group_alone_is_fetched_again_at_once() {
     let bench = Bench::of_size(SIZE);
     assert_eq!(Telling::of(&bench, Fault::WrongOnce(AT)).outcome(&bench), (true, MIB, 1, 0));
 }
 
-/// Red when it is fetched for ever, when it is believed, or when all that is as it was told is fetched once more.
+/// Red when the group is fetched for ever, when it is believed, or when groups that match are fetched again.
 #[test]
 fn a_group_that_stays_wrong_is_an_error() {
     let bench = Bench::of_size(SIZE);
-    // Twice more, then once more as the whole is wrong, and twice more again.
+    // Fetched twice more, then once more because the whole is wrong, and then twice more again.
     assert_eq!(Telling::of(&bench, Fault::Wrong(AT)).outcome(&bench), (false, 5 * MIB, 4, 1));
     assert!(folders(&bench.root).is_empty());
 }
 
-/// Red when what was told is believed more than the digest.
+/// Red when a reported value counts more than the digest.
 #[test]
 fn what_was_told_wrong_hinders_nobody() {
     let bench = Bench::of_size(SIZE);
@@ -104,8 +104,8 @@ fn what_was_told_wrong_hinders_nobody() {
     assert_eq!(telling.outcome(&bench), (true, 0, 0, 0), "it is of another file");
 }
 
-/// Red when a group that an earlier process was given is not held against what is told now, or when SHA-256 goes on from a state that
-/// has it.
+/// Red when a group from an earlier process is not compared with the value reported now, or when SHA-256 resumes from a
+/// state that includes that group.
 #[test]
 fn what_is_here_is_held_against_what_was_told() {
     let bench = Bench::of_size(SIZE);

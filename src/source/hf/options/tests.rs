@@ -1,4 +1,4 @@
-//! The environment, and what is made of it.
+//! The environment, and the options that it results in.
 
 #![allow(clippy::disallowed_methods)]
 
@@ -57,8 +57,8 @@ fn tokens_of_files() {
     assert_eq!(token(&variables), None);
 }
 
-// Red when the token is taken as it is: what follows the line break would be a header of its own. Red, too, when the error or
-// `Debug` repeats it.
+// Red when the token is used unchecked: what follows the line break would become a separate header. Also red when the
+// error or `Debug` repeats it.
 #[rstest]
 #[case("secret\nx-other: 1")]
 #[case("secret\r\nx-other: 1")]
