@@ -1,6 +1,6 @@
 //! Which files of a repository: patterns as the Hub's own tools have them.
 
-use super::pattern::Pattern;
+use crate::pattern::Pattern;
 
 /// Which files of a repository are taken.
 ///

@@ -1,8 +1,8 @@
-//! Patterns for paths, as Python's `fnmatch.fnmatchcase` reads them.
+//! Patterns for paths and ids, as Python's `fnmatch.fnmatchcase` reads them.
 
 /// One pattern.
 #[derive(Debug)]
-pub(super) struct Pattern(Vec<Part>);
+pub(crate) struct Pattern(Vec<Part>);
 
 #[derive(Debug)]
 enum Part {
@@ -20,7 +20,7 @@ enum Part {
 
 impl Pattern {
     /// Every text is a pattern: a `[` that nothing closes is one itself.
-    pub(super) fn parse(text: &str) -> Self {
+    pub(crate) fn parse(text: &str) -> Self {
         let mut parts = Vec::new();
         let mut rest = text.chars();
         while let Some(first) = rest.next() {
@@ -41,7 +41,7 @@ impl Pattern {
     }
 
     /// Whether it matches all of a text. After a mismatch only the last `*` takes one character more, which is enough.
-    pub(super) fn matches(&self, text: &str) -> bool {
+    pub(crate) fn matches(&self, text: &str) -> bool {
         let (mut parts, mut rest) = (self.0.as_slice(), text.chars());
         let mut last: Option<(&[Part], std::str::Chars<'_>)> = None;
         loop {
