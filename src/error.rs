@@ -15,6 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::digest::{Digest, DigestError};
+use crate::excerpt::excerpt;
 use crate::hint::{Collection, Hint};
 
 /// `Result` with this crate's [`enum@Error`].
@@ -51,6 +52,15 @@ pub enum Error {
         id: String,
         /// What is wrong with it.
         reason: &'static str,
+    },
+    /// Text that stands for several entries, where one is wanted.
+    #[error("could not tell which entry {text:?} means: it stands for {}", few(ids))]
+    #[non_exhaustive]
+    Ambiguous {
+        /// The text, cut to a printable length.
+        text: String,
+        /// The ids of all of them, sorted.
+        ids: Vec<String>,
     },
     /// A path that the catalog cannot record.
     #[error("could not use the path {}: {reason}", path.display())]
@@ -443,6 +453,16 @@ fn kept_text(young_bytes: u64, quarantine_bytes: u64) -> String {
 
 fn quoted(names: &[String]) -> String {
     names.iter().map(|name| format!("{name:?}")).collect::<Vec<_>>().join(", ")
+}
+
+/// The first of these names, and how many more there are.
+fn few(names: &[String]) -> String {
+    const FEW: usize = 3;
+    let shown: Vec<String> = names.iter().take(FEW).map(|name| excerpt(name)).collect();
+    match names.len() - shown.len() {
+        0 => quoted(&shown),
+        more => format!("{} and {more} more", quoted(&shown)),
+    }
 }
 
 fn tried_text(tried: &[String]) -> String {

@@ -11,6 +11,8 @@ use std::fmt;
 pub enum Hint {
     /// List the entries to see what the catalog has.
     ListEntries,
+    /// One of several entries has to be named.
+    NameOne,
     /// The path is misspelt, or its file is gone.
     CheckPath,
     /// Staging a file creates a catalog.
@@ -175,6 +177,7 @@ impl fmt::Display for Hint {
             Hint::GiveOtherPath => "give another path, elsewhere under the root or outside it",
             Hint::GiveId => "give an id",
             Hint::GiveName => "give one plain file name",
+            Hint::NameOne => "name one of them by its id",
             Hint::Rename => "rename it",
             Hint::Unmount => "unmount what is mounted there, or move the whole root to it",
             Hint::CheckDigest => "get the file again, or correct the digest",

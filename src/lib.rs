@@ -67,6 +67,7 @@ mod model_ref;
 #[cfg(feature = "net")]
 mod net;
 mod observer;
+mod pattern;
 mod read_at;
 mod repair;
 #[cfg(test)]

@@ -9,7 +9,7 @@ use walkdir::WalkDir;
 
 /// From the bottom to the top. A module uses those of its own layer and of those below.
 const LAYERS: [&[&str]; 15] = [
-    &["excerpt", "threads", "read_at", "sum", "skip"],
+    &["excerpt", "threads", "read_at", "sum", "pattern", "skip"],
     &["digest", "words", "json"],
     &["hint", "error", "cancel"],
     &["model_ref", "entry", "layout", "observer"],

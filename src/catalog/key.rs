@@ -2,8 +2,10 @@
 
 use std::borrow::Cow;
 
+use super::find::{self, Globs};
 use crate::entry::check_id;
-use crate::error::Result;
+use crate::error::{Error, Result};
+use crate::excerpt::excerpt;
 use crate::model_ref::ModelRef;
 use crate::store::Store;
 
@@ -20,6 +22,23 @@ use crate::store::Store;
 /// assert!(catalog.exists("llama3")? && catalog.exists(Key::typed(&model.to_string()))?);
 /// # Ok::<(), catalog_core::Error>(())
 /// ```
+///
+/// It may also be a digest, the first digits of one, or a path that `ps` shows:
+///
+/// ```
+/// use catalog_core::{Error, Key, ModelRef, StageOptions};
+/// # let (_dir, catalog, file) = catalog_core::testing::example();
+/// let record = catalog.resolve("llama3")?;
+/// let digest = record.entry.digest.unwrap().to_string();
+/// for text in [&digest, &digest["sha256:".len()..][..8], record.entry.local_path.to_str().unwrap()] {
+///     assert_eq!(catalog.resolve(Key::typed(text))?.entry.id, "llama3");
+/// }
+/// // What stands for several entries is an error that names them.
+/// catalog.stage(&ModelRef::from(file), &StageOptions::default().with_id("again".to_owned()))?;
+/// let error = catalog.resolve(Key::typed(&digest)).unwrap_err();
+/// assert!(matches!(&error, Error::Ambiguous { ids, .. } if ids == &["again", "llama3"]));
+/// # Ok::<(), catalog_core::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Key<'a> {
@@ -27,19 +46,28 @@ pub enum Key<'a> {
     Id(&'a str),
     /// A reference, whose own string is the id.
     Ref(&'a ModelRef),
-    /// Text that a person typed: an existing id wins, otherwise it is parsed as a reference.
+    /// Text of a person: see [`typed`](Key::typed).
     Typed(&'a str),
 }
 
 impl<'a> Key<'a> {
-    /// Text that a person typed: an existing id wins, otherwise it is parsed as a reference, and its own string is
-    /// looked up.
+    /// What a person typed, or has copied from somewhere. The first of these that exists is meant:
+    ///
+    /// 1. the entry of this id,
+    /// 2. the entry of this reference, by the reference's own string,
+    /// 3. the entry of this digest, or the one that needs the blob of it: `sha256:` and 64 lowercase hex digits, or its first 8
+    ///    or more digits, with or without `sha256:`,
+    /// 4. the entry that is shown at this path below the root: its `local_path`, anything in the folder of a tree, or the path of
+    ///    a blob. The path may lead there through symlinks.
+    ///
+    /// An id is looked up as [`Id`](Key::Id) is; a digest or a path reads the whole index, and a digest the manifests of all
+    /// trees. What stands for several entries is [`Error::Ambiguous`].
     #[must_use]
     pub fn typed(text: &'a str) -> Self {
         Key::Typed(text)
     }
 
-    /// The id that it stands for. Returns `None` for typed text if there is no such entry.
+    /// The id that it means; `None`: what a person typed stands for nothing here.
     pub(super) fn find(self, store: &Store) -> Result<Option<Cow<'a, str>>> {
         match self {
             Key::Id(id) => Ok(Some(id.into())),
@@ -49,8 +77,12 @@ impl<'a> Key<'a> {
                 if store.record(text)?.is_some() {
                     return Ok(Some(text.into()));
                 }
-                let id = ModelRef::parse(text)?.id()?;
-                Ok(store.record(&id)?.map(|_| id.into()))
+                let found = find::by_text(store, text, Globs::No)?;
+                let mut ids: Vec<String> = found.into_iter().map(|record| record.entry.id).collect();
+                match ids.len() {
+                    0 | 1 => Ok(ids.pop().map(Cow::from)),
+                    _ => Err(Error::Ambiguous { text: excerpt(text), ids }),
+                }
             }
         }
     }

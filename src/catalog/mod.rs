@@ -1,6 +1,7 @@
 //! `FsCatalog`: the façade. Each method is one line over the store and its engines; its doc comment says what it
 //! promises.
 
+mod find;
 mod fs_store;
 mod handle;
 mod key;
@@ -8,13 +9,14 @@ mod key;
 mod share;
 mod store_trait;
 
+use find::Globs;
 pub use key::Key;
 pub use store_trait::CatalogStore;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::entry::{CatalogEntry, Record};
+use crate::entry::{CatalogEntry, Record, check_id};
 use crate::error::Result;
 use crate::fetch::{ResolvedModel, Resolver};
 use crate::gc::{self, DiskUsage, GcPlan, GcPolicy, GcReport, RemoveOptions, RemoveReceipt};
@@ -108,12 +110,38 @@ impl FsCatalog {
     /// All records, sorted by id. Fails if any part of the index cannot be read.
     pub fn records(&self) -> Result<Vec<Record>> {
         let shards = self.store.index.all()?;
-        let uses = NotedUses::read(&self.store.root);
-        let with_use = |record: &Record| {
-            let last_used_ms = record.last_used_ms.max(uses.of(&record.entry.id));
-            Record { last_used_ms, ..record.clone() }
-        };
-        Ok(sorted(&shards).into_iter().map(with_use).collect())
+        Ok(with_uses(&self.store, sorted(&shards).into_iter().cloned()))
+    }
+
+    /// All records that a text stands for, sorted by id; none if it stands for nothing here. The first of these that finds any:
+    ///
+    /// 1. the id of an entry, also one that looks like something else,
+    /// 2. a reference, by its own string,
+    /// 3. a pattern for ids, as Python's `fnmatch` has them: `*` matches any text, `/` included,
+    /// 4. a digest, its first 8 or more digits, or a path below the root, as [`Key::typed`] reads them.
+    ///
+    /// ```
+    /// use catalog_core::{ModelRef, StageOptions};
+    /// # let (_dir, catalog, file) = catalog_core::testing::example();
+    /// for id in ["hf:org/b", "hf:org/a"] {
+    ///     catalog.stage(&ModelRef::from(file.clone()), &StageOptions::default().with_id(id.to_owned()))?;
+    /// }
+    /// let ids = |text: &str| -> Vec<String> {
+    ///     catalog.find(text).unwrap().into_iter().map(|record| record.entry.id).collect()
+    /// };
+    /// assert_eq!(ids("hf:org/*"), ["hf:org/a", "hf:org/b"]);
+    /// let digest = catalog.resolve("llama3")?.entry.digest.unwrap().to_string();
+    /// assert_eq!(ids(&digest[.."sha256:".len() + 8]), ["hf:org/a", "hf:org/b", "llama3"]);
+    /// assert!(ids("llama4").is_empty());
+    /// # Ok::<(), catalog_core::Error>(())
+    /// ```
+    pub fn find(&self, text: &str) -> Result<Vec<Record>> {
+        check_id(text)?;
+        if let Some(record) = self.store.record_with_uses(text)? {
+            return Ok(vec![record]);
+        }
+        let found = find::by_text(&self.store, text, Globs::Yes)?;
+        Ok(if found.is_empty() { found } else { with_uses(&self.store, found.into_iter()) })
     }
 
     /// Whether there is an entry with this id or this reference's own string. It may only be registered for staging
@@ -335,6 +363,14 @@ impl FsCatalog {
     pub fn repair<'a>(&self, key: impl Into<Key<'a>>, options: &RepairOptions) -> Result<RepairReport> {
         repair::repair(&self.store, self.sources.as_ref(), &key.into().id(&self.store)?, options)
     }
+}
+
+/// With the last use that anybody has noted.
+fn with_uses(store: &Store, records: impl Iterator<Item = Record>) -> Vec<Record> {
+    let uses = NotedUses::read(&store.root);
+    records
+        .map(|record| Record { last_used_ms: record.last_used_ms.max(uses.of(&record.entry.id)), ..record })
+        .collect()
 }
 
 /// Sorts before anything is copied, because a record is large.

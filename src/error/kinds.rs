@@ -22,6 +22,7 @@ impl Error {
             Error::Push { source, .. } => return hint_of_net(source),
             Error::Offline { .. } => Hint::GoOnline,
             Error::InvalidPath { hint, .. } | Error::InvalidRoot { hint, .. } => hint.clone(),
+            Error::Ambiguous { .. } => Hint::NameOne,
             Error::RootNotEmpty { .. } => Hint::InitRoot,
             Error::NotFound { .. } => Hint::ListEntries,
             Error::NotStaged { id, .. } => Hint::Restage { id: id.clone() },
@@ -160,7 +161,8 @@ impl Error {
         matches!(self, Error::Busy { .. })
     }
 
-    /// The caller's text is invalid: a malformed id, digest or reference.
+    /// The caller's text is invalid, or not precise enough: a malformed id, digest or reference, or text that stands for
+    /// several entries.
     #[must_use]
     pub fn is_invalid_input(&self) -> bool {
         matches!(
@@ -168,6 +170,7 @@ impl Error {
             Error::InvalidDigest { .. }
                 | Error::InvalidRef { .. }
                 | Error::InvalidId { .. }
+                | Error::Ambiguous { .. }
                 | Error::InvalidLimit { .. }
                 | Error::InvalidNetRule { .. }
                 | Error::NoSink { .. }

@@ -49,6 +49,16 @@ impl Root {
         self.path.join(relative)
     }
 
+    /// A path relative to the root, if it is the root's or below it. It may start with another name of the root, which leads
+    /// there through symlinks.
+    pub(crate) fn below(&self, path: &Path) -> Option<PathBuf> {
+        if let Ok(relative) = path.strip_prefix(&self.path) {
+            return Some(relative.to_path_buf());
+        }
+        let alias = path.ancestors().find(|above| above.canonicalize().is_ok_and(|real| real == self.path))?;
+        path.strip_prefix(alias).ok().map(Path::to_path_buf)
+    }
+
     /// Mode of the store's folders, except `uses/`.
     pub(crate) fn dir_mode(&self) -> u32 {
         0o755 | self.shared_mode

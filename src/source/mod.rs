@@ -10,7 +10,7 @@
 //! manifest.rs   the files that a manifest of a model has
 //! outboards.rs  what each MiB of files is, beside a manifest
 //! paths.rs      paths that a server names
-//! selection.rs  which files of a repository; pattern.rs: one pattern of it
+//! selection.rs  which files of a repository
 //! git_blob.rs   a small file as something that is read by offset: checked as a whole before it is
 //! mirrors.rs    other servers that have the same
 //! ranged.rs     one range of a file, with all that its answer has to say; where its URL has led to
@@ -36,7 +36,6 @@ pub(crate) mod outboards;
 #[cfg(any(feature = "hf", feature = "oci", feature = "s3"))]
 mod paths;
 #[cfg(any(feature = "hf", feature = "oci", feature = "s3"))]
-mod pattern;
 mod ranged;
 mod reader;
 #[cfg(feature = "s3")]

@@ -1,6 +1,6 @@
 //! Which files of a repository to take: patterns like those of the Hub's own tools.
 
-use super::pattern::Pattern;
+use crate::pattern::Pattern;
 
 /// Which files of a repository to take.
 ///

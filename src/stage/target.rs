@@ -27,7 +27,8 @@ pub(super) fn locate(root: &Root, path: &Path) -> Result<Target> {
     }
     let escapes = || Error::PathEscapesRoot { path: path.to_path_buf(), root: root.path().to_path_buf() };
     let full = root.path().join(path);
-    let full = below_alias(root, &full).unwrap_or(full);
+    // It starts inside also when it starts with another name of the root.
+    let full = root.below(&full).map_or(full, |below| root.path().join(below));
     let starts_inside = full.starts_with(root.path());
     if starts_inside && leaves(full.strip_prefix(root.path()).unwrap_or(&full)) {
         return Err(escapes());
@@ -45,15 +46,6 @@ pub(super) fn locate(root: &Root, path: &Path) -> Result<Target> {
         Place::Views | Place::Free if is_there => Ok(Target::InPlace(relative.to_path_buf())),
         Place::Views | Place::Free => Ok(Target::Registered(relative.to_path_buf())),
     }
-}
-
-/// Replaces another name of the root at the start of the path with the root's own name: such a path starts inside, too.
-fn below_alias(root: &Root, full: &Path) -> Option<PathBuf> {
-    if full.starts_with(root.path()) {
-        return None;
-    }
-    let alias = full.ancestors().find(|above| above.canonicalize().is_ok_and(|real| real == root.path()))?;
-    full.strip_prefix(alias).ok().map(|below| root.path().join(below))
 }
 
 /// Whether `..` ever leads above where the path starts.

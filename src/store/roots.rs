@@ -99,14 +99,19 @@ impl Store {
     /// Without the store lock, a record and its manifest can be removed between the two looks at them: that is not
     /// damage. It is damage if the record still names what cannot be read.
     pub(crate) fn for_each_record(&self, take: &mut dyn FnMut(&Record, Needed) -> Result<()>) -> Result<()> {
+        self.try_each_record(&mut |record, needed| take(record, needed?))
+    }
+
+    /// The same, for those who can do with records of which it cannot be read what they need.
+    pub(crate) fn try_each_record(&self, take: &mut dyn FnMut(&Record, Result<Needed>) -> Result<()>) -> Result<()> {
         for shard in self.index.all()? {
             for record in shard.all() {
                 let mut record = Cow::Borrowed(record);
                 loop {
                     match self.needed_by(&record) {
-                        Ok(needed) => break take(&record, needed)?,
+                        Ok(needed) => break take(&record, Ok(needed))?,
                         Err(error) => match self.record(&record.entry.id)? {
-                            Some(now) if now == *record => return Err(error),
+                            Some(now) if now == *record => break take(&record, Err(error))?,
                             Some(now) => record = Cow::Owned(now),
                             None => break,
                         },

@@ -36,6 +36,8 @@ pub fn error_samples() -> Vec<Error> {
         DigestError::new("sha256:1ef0", "there are not exactly 64 hex digits").into(),
         Error::InvalidRef { input: "ftp://host/a".into(), reason: "`ftp://` is not supported; write a path".into() },
         Error::InvalidId { id: "a\nb".into(), reason: "it has a control character" },
+        Error::Ambiguous { text: "1ef0bef1".into(), ids: vec![id(), "llama3-8b".into()] },
+        Error::Ambiguous { text: "1ef0bef1".into(), ids: ["a", "b", "c", "d", "e"].map(str::to_owned).to_vec() },
         Error::InvalidPath { path: path("a.gguf"), reason: not_utf8, hint: Hint::Rename },
         Error::NotFound { id: id(), root: path("") },
         Error::NotStaged { id: id(), path: path("views/llama3/1ef0bef1eb6c8ec311d53e18138501725116d829/llama3.gguf") },

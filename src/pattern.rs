@@ -1,8 +1,8 @@
-//! Path patterns, as Python's `fnmatch.fnmatchcase` interprets them.
+//! Patterns for paths and ids, as Python's `fnmatch.fnmatchcase` reads them.
 
 /// One pattern.
 #[derive(Debug)]
-pub(super) struct Pattern(Vec<Part>);
+pub(crate) struct Pattern(Vec<Part>);
 
 #[derive(Debug)]
 enum Part {
@@ -19,8 +19,8 @@ enum Part {
 }
 
 impl Pattern {
-    /// Every text is a valid pattern: an unclosed `[` stands for itself.
-    pub(super) fn parse(text: &str) -> Self {
+    /// Every text is a pattern: a `[` that nothing closes is one itself.
+    pub(crate) fn parse(text: &str) -> Self {
         let mut parts = Vec::new();
         let mut rest = text.chars();
         while let Some(first) = rest.next() {
@@ -40,9 +40,8 @@ impl Pattern {
         Pattern(parts)
     }
 
-    /// Whether it matches the whole text. After a mismatch, only the last `*` takes one more character, which is
-    /// enough.
-    pub(super) fn matches(&self, text: &str) -> bool {
+    /// Whether it matches all of a text. After a mismatch only the last `*` takes one character more, which is enough.
+    pub(crate) fn matches(&self, text: &str) -> bool {
         let (mut parts, mut rest) = (self.0.as_slice(), text.chars());
         let mut last: Option<(&[Part], std::str::Chars<'_>)> = None;
         loop {
