@@ -1,4 +1,4 @@
-//! "A fleet" of README.md, run as it is written: the first block on one host, the second on another.
+//! "A fleet" in README.md, run as it is written: the first block on one host, the second on another.
 
 use std::fs;
 use std::path::Path;
@@ -9,7 +9,7 @@ use catalog_core::StageOptions;
 use crate::common::{Host, fixture, readme_commands};
 use crate::server::Registry;
 
-/// Red when a command prints something else than README.md says.
+/// Red when a command prints something other than README.md says.
 #[test]
 fn it_prints_what_the_readme_says() {
     let Some(registry) = Registry::with_password() else { return };
@@ -20,7 +20,7 @@ fn it_prints_what_the_readme_says() {
     let mut host = &hosts[0];
     for (command, expected) in commands {
         if command.starts_with("catalog stage") {
-            host = &hosts[1]; // somebody has logged in there as well
+            host = &hosts[1]; // as if somebody had logged in there as well
             drop(host.catalog());
         }
         let home = hosts[0].path("home");
