@@ -567,7 +567,7 @@ fn a_path_that_is_given_out_is_a_use() {
     lease.end();
     assert!(used().unwrap() >= first);
 
-    // `path` does not wait to record the use: if the lock is taken, it notes the use beside the index.
+    // `path` does not wait to record the use: if the lock is taken, it notes the use next to the index.
     age(&host, "m", 900);
     let store = File::open(host.root().join("locks/store")).unwrap();
     fs2::FileExt::lock_exclusive(&store).unwrap();

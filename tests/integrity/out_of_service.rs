@@ -315,7 +315,7 @@ fn a_blob_is_repaired_from_a_view_that_is_a_copy() {
     assert!(passes(&check(&catalog, "m")));
 }
 
-/// As a process leaves it that died between the two steps.
+/// As left by a process that died between the two steps.
 // Red when only the first of the entries that need the blob is marked.
 #[test]
 fn what_is_in_quarantine_without_a_mark_is_marked_for_all_that_need_it() {
