@@ -36,7 +36,7 @@ fn it_prints_what_the_readme_says() {
         let printed = String::from_utf8(output.stdout).unwrap().replace(&registry.host(), "registry.example.org");
         let printed = printed.replace(&*home.display().to_string(), "/home/you").replace("as user,", "as fleet,");
         let printed = printed.replace(&*host.root().display().to_string(), "/srv/models");
-        // What takes a second or more also says how long it took.
+        // A command that takes a second or more also prints its time.
         let untimed = |line: &str| match line.rsplit_once(", ") {
             Some((words, time)) if time.strip_suffix(" s").is_some_and(|time| time.parse::<f64>().is_ok()) => {
                 words.to_owned()
