@@ -1,4 +1,4 @@
-//! Collection: what a plan costs, and what it costs to do it, beside the plain system calls that both come down to.
+//! Collection: what a plan costs, and what it costs to execute it, compared with the plain system calls behind both.
 #![allow(clippy::disallowed_methods, clippy::unwrap_used, clippy::indexing_slicing)]
 
 mod support;
@@ -12,7 +12,7 @@ use tempfile::TempDir;
 
 const SIZE: usize = 1_000;
 
-/// Takes all that it may, at once.
+/// Collects everything that it may, at once.
 fn all() -> GcPolicy {
     GcPolicy::default().with_max_bytes(0).with_grace(Duration::ZERO)
 }
@@ -28,7 +28,7 @@ fn gc(c: &mut Criterion) {
     }
 }
 
-/// A catalog of these files, each an entry with a view and a blob.
+/// A catalog with these files, each an entry with a view and a blob.
 fn filled(files: &[PathBuf]) -> (TempDir, FsCatalog) {
     let folder = support::scratch();
     let catalog = FsCatalog::new(folder.path().join("root")).unwrap();
@@ -59,7 +59,7 @@ fn plan(c: &mut Criterion, files: &[PathBuf]) {
     group.throughput(Throughput::Elements(files.len() as u64));
     group.bench_function("catalog_evicts_all", |b| b.iter(|| catalog.plan_gc(&all()).unwrap()));
     group.bench_function("catalog_evicts_none", |b| b.iter(|| catalog.plan_gc(&GcPolicy::default()).unwrap()));
-    // What there is has to be known: each file of the store is looked at once.
+    // A plan has to know what exists: it looks at each file of the store once.
     group.bench_function("control_stat_all", |b| b.iter(|| stat_all(folder.path())));
     group.finish();
 }
@@ -78,7 +78,7 @@ fn sweep(c: &mut Criterion, files: &[PathBuf]) {
             (0..rounds).map(|_| round()).sum()
         });
     });
-    // The same files are gone, and stay so after a power cut.
+    // The same files are removed, durably.
     group.bench_function("control_remove_all_sync", |b| {
         b.iter_custom(|rounds| {
             let round = || {
@@ -94,7 +94,7 @@ fn sweep(c: &mut Criterion, files: &[PathBuf]) {
     group.finish();
 }
 
-/// How many bytes all files below a folder have.
+/// The bytes of all files below a folder.
 fn stat_all(folder: &Path) -> u64 {
     let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap());
     let bytes = entries.map(|entry| match entry.file_type().unwrap().is_dir() {

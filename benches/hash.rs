@@ -1,7 +1,7 @@
-//! `hash_files` on files in the page cache, beside `sha2` on the same number of bytes in memory and beside reading the
-//! files alone. All use all cores; the two controls take a file at a time on each.
+//! `hash_files` on files in the page cache, compared with `sha2` on the same number of bytes in memory, and with only
+//! reading the files. All use all cores; the two controls process one file at a time on each core.
 //!
-//! `CATALOG_HASH_KERNEL` chooses what `hash_files` uses; see docs/performance.md.
+//! `CATALOG_HASH_KERNEL` chooses the kernel of `hash_files`; see docs/performance.md.
 #![allow(clippy::disallowed_methods, clippy::unwrap_used, clippy::indexing_slicing)]
 
 mod support;
@@ -21,7 +21,7 @@ fn hash(c: &mut Criterion) {
     for (name, size, counts) in [
         ("4KiB", 4 * KIB, [1, 8, 64].as_slice()),
         ("1MiB", MIB, &[1, 8, 64]),
-        ("32MiB", 32 * MIB, &[64]),   // as large as 64 can be within 2 GiB
+        ("32MiB", 32 * MIB, &[64]),   // the largest size of which 64 fit into 2 GiB
         ("64MiB", 64 * MIB, &[1, 8]), // 64 of them would be 4 GiB
         ("1GiB", 1024 * MIB, &[1]),
     ] {
@@ -46,7 +46,7 @@ fn one_group(c: &mut Criterion, name: &str, files: &[PathBuf], size: usize) {
     group.bench_function("catalog_blake3", |b| {
         b.iter(|| hash_files(black_box(files), HashFunction::Blake3, &HashOptions::default()));
     });
-    // A part that stays in the processor's cache, as often as it takes: the speed of SHA-256 and not that of memory.
+    // A part that stays in the processor's cache, as many times as needed: this measures SHA-256 and not memory.
     let part = support::bytes(0, size.min(MIB));
     group.bench_function("control_sha2_in_memory", |b| {
         b.iter(|| {

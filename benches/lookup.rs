@@ -1,4 +1,4 @@
-//! The index at 100, 10,000 and 100,000 entries, beside the plain system calls that its work comes down to.
+//! The index with 100, 10,000 and 100,000 entries, compared with the plain system calls behind its work.
 #![allow(clippy::disallowed_methods, clippy::unwrap_used, clippy::indexing_slicing)]
 
 mod support;
@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use catalog_core::{CatalogEntry, CatalogStore, Durability, FsCatalog, LifecycleState};
 use criterion::{Criterion, criterion_group, criterion_main};
 
-/// Paths that were registered ahead of staging: the index alone, no blob.
+/// A path that is registered before anything is staged: only the index, no blob.
 fn entry(number: usize) -> CatalogEntry {
     CatalogEntry {
         id: format!("hf:org/repo/model-{number:06}.gguf"),
@@ -46,7 +46,7 @@ fn get(c: &mut Criterion, count: usize, catalog: &FsCatalog, root: &Path, shards
     });
     let mut turn = shards.iter().cycle();
     group.bench_function("control_one_stat", |b| b.iter(|| std::fs::metadata(turn.next().unwrap()).unwrap()));
-    // What `catalog path` does: a handle that knows nothing yet.
+    // Like `catalog path`: a handle that knows nothing yet.
     let mut turn = ids.iter().cycle();
     group.bench_function("catalog_open_and_get", |b| {
         b.iter(|| FsCatalog::open(root).unwrap().get(black_box(turn.next().unwrap())).unwrap().unwrap());
@@ -79,7 +79,7 @@ fn put(c: &mut Criterion, count: usize, catalog: &FsCatalog, scratch: &Path, sha
     group.sample_size(20);
     let mut turn = (0..count).cycle();
     group.bench_function("catalog_durable", |b| b.iter(|| catalog.put(&entry(turn.next().unwrap())).unwrap()));
-    // A shard of the middle size, so that both write the same number of bytes.
+    // A shard of median size, so that both write the same number of bytes.
     let mut texts: Vec<Vec<u8>> = shards.iter().map(|shard| std::fs::read(shard).unwrap()).collect();
     texts.sort_by_key(Vec::len);
     let text = &texts[texts.len() / 2];

@@ -1,4 +1,4 @@
-//! Staging, beside the plain work that it cannot avoid: copying, syncing and hashing the same bytes.
+//! Staging, compared with the plain work that it cannot avoid: copying, syncing and hashing the same bytes.
 #![allow(clippy::disallowed_methods, clippy::unwrap_used, clippy::indexing_slicing)]
 
 mod support;
@@ -24,8 +24,8 @@ fn options(id: &str, mode: IngestMode) -> StageOptions {
     StageOptions::default().with_id(Some(id.to_owned())).with_mode(mode)
 }
 
-/// Times `work` alone, on what `prepare` makes in a new folder each time: below `kept`, to stay there, or to be removed
-/// at once. What was written earlier is on the disk by then.
+/// Times only `work`, on what `prepare` makes in a new folder each time. The folder is kept below `kept`, or removed at
+/// once. Everything written earlier is synced before the clock starts.
 fn timed<T>(b: &mut Bencher<'_>, kept: Option<&Path>, prepare: impl Fn(&Path) -> T, work: impl Fn(&T)) {
     b.iter_custom(|rounds| {
         let mut elapsed = Duration::ZERO;
@@ -50,8 +50,9 @@ fn in_a_new_catalog(b: &mut Bencher<'_>, kept: Option<&Path>, work: impl Fn(&FsC
     timed(b, kept, |folder| FsCatalog::new(folder).unwrap(), work);
 }
 
-/// ext4 looks long for a free inode while many were freed within the last minutes, and would so charge the clearing up
-/// after one measurement to the next. So what has many files comes first and is cleared up at the end.
+/// After many files were removed, ext4 searches long for a free inode for some minutes, so the cleanup after one
+/// measurement would slow down the next. The measurements with many files therefore come first, and are cleaned up at
+/// the end.
 fn stage(c: &mut Criterion) {
     let scratch = support::scratch();
     tree(c, scratch.path());
@@ -61,8 +62,8 @@ fn stage(c: &mut Criterion) {
     unchanged(c);
 }
 
-/// The cost of the BLAKE3 groups that are made on the way: with them, and without. There is no sync, whose time would hide
-/// it. The largest takes a minute and 6 GiB of disk, so it is only done when it is asked for.
+/// The cost of computing the BLAKE3 groups on the way: with them, and without. There is no sync, whose time would hide
+/// it. The largest size takes a minute and 6 GiB of disk, so it only runs on request.
 fn outboard(c: &mut Criterion) {
     let is_large_wanted = std::env::var_os("CATALOG_BENCH_LARGE").is_some();
     for (name, size) in [("16MiB", 16 * MIB), ("256MiB", 256 * MIB), ("2GiB", 2048 * MIB)] {
@@ -84,7 +85,7 @@ fn outboard(c: &mut Criterion) {
     }
 }
 
-/// One large file. No reflink here, whatever the file system: that would be another measurement.
+/// One large file, always without a reflink: that would be another measurement.
 fn one_file(c: &mut Criterion) {
     const SIZE: usize = 256 * MIB;
     let source = support::scratch();
@@ -107,7 +108,7 @@ fn one_file(c: &mut Criterion) {
     });
     group.bench_function("control_sha2", |b| b.iter(|| support::sha256_of(black_box(&file))));
 
-    // The same bytes under other names: nothing of it is stored again.
+    // The same bytes under other names: nothing is stored again.
     let root = support::scratch();
     let catalog = FsCatalog::new(root.path()).unwrap();
     catalog.stage(&reference(&file), &options("first", IngestMode::Copy)).unwrap();
@@ -141,7 +142,7 @@ fn unchanged(c: &mut Criterion) {
             assert_eq!(receipt.mode.as_str(), "unchanged");
         });
     });
-    // The source, the blob, its stamp's file, the view and the shard: a look at each is the least there is.
+    // At the least, each needs a look: the source, the blob, the file with its stamp, the view and the shard.
     group.bench_function("control_five_stats", |b| b.iter(|| (0..5).for_each(|_| drop(std::fs::metadata(&file)))));
     group.finish();
 }
@@ -165,7 +166,7 @@ fn many(c: &mut Criterion, scratch: &Path) {
     group.bench_function("control_copy_all_sha2_sync_once", |b| {
         in_a_new_folder(b, Some(scratch), |folder| copy_all(source.path(), &files, folder));
     });
-    // A sample of them, one durable call each: by the store, and by hand.
+    // A sample of them, with one durable call each: by the store, and by hand.
     group.throughput(Throughput::Elements(SAMPLE as u64));
     group.bench_function("catalog_put_each_of_50", |b| {
         in_a_new_catalog(b, Some(scratch), |catalog| {
@@ -218,7 +219,7 @@ fn tree(c: &mut Criterion, scratch: &Path) {
     group.finish();
 }
 
-/// Copies and hashes files on all cores, then makes all of them durable at once.
+/// Copies and hashes files on all cores, then makes them all durable at once.
 fn copy_all(source: &Path, files: &[PathBuf], to: &Path) {
     files.par_iter().for_each(|file| {
         let copy = to.join(file.strip_prefix(source).unwrap());

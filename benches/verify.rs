@@ -1,5 +1,5 @@
-//! A full check of one blob in the page cache, beside BLAKE3 alone on the same bytes, mapped and in memory, on all cores;
-//! and beside one SHA-256, which is what a check without the groups would be.
+//! A full check of one blob in the page cache, compared with plain BLAKE3 on the same bytes, mapped and in memory, on
+//! all cores; and with one SHA-256, as a check without the groups would need.
 #![allow(clippy::disallowed_methods, clippy::unwrap_used, clippy::indexing_slicing)]
 
 mod support;
@@ -20,7 +20,7 @@ fn verify(c: &mut Criterion) {
 fn one_size(c: &mut Criterion, name: &str, size: usize) {
     let scratch = support::scratch();
     let file = support::files(scratch.path(), 0..1, size).pop().unwrap();
-    // A check writes its outboard anew; with `Full` it would wait for nothing more either.
+    // A check rewrites its outboard; with `Full`, it would wait for nothing more.
     let catalog = FsCatalog::new(scratch.path().join("root")).unwrap().with_durability(Durability::Relaxed);
     let options = StageOptions::default().with_id(Some("m".into())).with_mode(IngestMode::Move);
     let blob = catalog.stage(&ModelRef::File { path: file }, &options).unwrap().local_path;

@@ -1,4 +1,4 @@
-//! The layers of the crate: an arrow between modules only ever points down, and what is dangerous sits in one place.
+//! The layers of the crate: modules only ever depend downwards, and dangerous code is confined to one place.
 #![allow(clippy::disallowed_methods, clippy::unwrap_used, clippy::indexing_slicing)]
 
 use std::collections::BTreeSet;
@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use walkdir::WalkDir;
 
-/// From the bottom to the top. A module uses those of its own layer and of those below.
+/// From bottom to top. A module may use its own layer and the layers below it.
 const LAYERS: [&[&str]; 15] = [
     &["excerpt", "threads", "read_at", "sum", "pattern", "skip"],
     &["digest", "words", "json"],
@@ -23,18 +23,18 @@ const LAYERS: [&[&str]; 15] = [
     &["stage", "verify", "repair", "lease"],
     &["doctor", "transfer"],
     &["catalog"],
-    // The front page, and what is held against the public surface.
+    // The front page, and the checks of the public surface.
     &["lib", "testing"],
 ];
 
-/// What a layer would allow and the design does not.
+/// Dependencies that the layers would allow but the design forbids.
 const NEVER: [(&str, &[&str]); 8] = [
     ("fs", &["digest"]),
     ("blob", &["index"]),
     ("index", &["blob"]),
     ("ingest", &["index", "view"]),
     ("fetch", &["hash"]),
-    // The network knows nothing of files and the store.
+    // The network code knows nothing about files or the store.
     ("net", &["fs", "hash", "fetch", "layout", "model_ref", "entry"]),
     ("source", &["fs", "hash", "layout"]),
     ("verify", &["stage", "repair", "lease"]),
@@ -44,8 +44,8 @@ fn src() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("src")
 }
 
-/// Every source file: its path below `src/`, and its text without comments and without its unit tests, which come last or are a
-/// file `tests.rs`.
+/// Every source file: its path below `src/`, and its text without comments and unit tests. Unit tests come last in a
+/// file, or have a file `tests.rs` of their own.
 fn sources() -> Vec<(PathBuf, String)> {
     let files = WalkDir::new(src()).sort_by_file_name().into_iter().map(|entry| entry.unwrap().into_path());
     let files =
@@ -61,14 +61,14 @@ fn code(path: &Path) -> String {
     lines.collect::<Vec<_>>().join("\n")
 }
 
-/// `blob` of `blob/mod.rs` and of `blob.rs`; `None` for the command.
+/// `blob` for `blob/mod.rs` and for `blob.rs`; `None` for the command.
 fn module(file: &Path) -> Option<String> {
     let first = Path::new(file.components().next()?.as_os_str());
     let name = first.file_stem()?.to_str()?.to_owned();
     (name != "bin").then_some(name)
 }
 
-/// The modules that a text names after `crate::`, alone or in braces. What is named by a type is of the front page.
+/// The modules that a text names after `crate::`, alone or in braces. A type named directly belongs to the front page.
 fn uses(code: &str) -> BTreeSet<String> {
     let mut used = BTreeSet::new();
     for after in code.split("crate::").skip(1) {
@@ -97,7 +97,7 @@ fn is_allowed(from: &str, to: &str) -> bool {
     from == to || (layer(to) <= layer(from) && !never)
 }
 
-/// Every arrow between two modules, with the file that it is in.
+/// Every dependency between two modules, with the file that contains it.
 fn arrows() -> Vec<(String, String, PathBuf)> {
     let mut arrows = Vec::new();
     for (file, code) in sources() {
@@ -121,7 +121,7 @@ fn arrows_point_down() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
-/// Outside a folder of its own, `super::` would be an arrow that the test above does not see.
+/// At the top of `src/`, `super::` would be a dependency that the test above does not see.
 #[test]
 fn files_at_the_top_name_each_other_by_crate() {
     for (file, code) in sources() {
@@ -130,7 +130,7 @@ fn files_at_the_top_name_each_other_by_crate() {
     }
 }
 
-// Red when a file of the command reaches into the library by `#[path]`, or uses what is there for tests.
+// Red when a file of the command reaches into the library by `#[path]`, or uses something meant for tests.
 #[test]
 fn the_command_uses_the_public_surface_alone() {
     for (file, code) in sources().into_iter().filter(|(file, _)| file.starts_with("bin")) {
@@ -154,7 +154,7 @@ fn unsafe_code_is_in_four_places() {
     assert!(map.contains("allow(unsafe_code)"), "the test looks for the right words");
 }
 
-/// Crates that touch files, locks and memory are called from `fs/` alone, where the protocols are.
+/// Only `fs/`, which holds the protocols, calls crates that touch files, locks and memory.
 #[test]
 fn the_system_is_called_from_one_place() {
     for (file, code) in sources() {
@@ -164,18 +164,18 @@ fn the_system_is_called_from_one_place() {
     }
 }
 
-/// What may change in any minor release of a dependency is named in one file.
+/// Only one file names an API that may change in any minor release of a dependency.
 #[test]
 fn what_is_not_stable_is_named_in_one_place() {
     let files = sources().into_iter().filter(|(_, code)| code.contains("ureq::unversioned")).map(|(file, _)| file);
     assert_eq!(files.collect::<Vec<_>>(), [Path::new("net/agent.rs")]);
-    // A request that is made elsewhere would go past the policy.
+    // A request made elsewhere would bypass the policy.
     for (file, code) in sources().into_iter().filter(|(_, code)| code.contains("ureq::")) {
         assert!(file.starts_with("net"), "{}: {code}", file.display());
     }
 }
 
-/// What may only be done under the store lock is a method of its guards, so that it is called from there alone.
+/// Whatever requires the store lock is a method of its guards, so that it is called from there alone.
 // Red when, for example, a verb calls `index.update` by itself.
 #[test]
 fn the_store_changes_under_its_guards_alone() {
@@ -190,7 +190,7 @@ fn the_store_changes_under_its_guards_alone() {
     assert_eq!(found.len(), calls.len(), "the test looks for the right words: {found:?}");
 }
 
-/// Locks are types: a promise that a comment makes is one that nobody checks.
+/// Locks are types: nobody checks a promise made in a comment.
 #[test]
 fn no_comment_says_that_a_lock_is_held() {
     for entry in WalkDir::new(src()).into_iter().map(Result::unwrap).filter(|entry| entry.path().is_file()) {

@@ -25,12 +25,12 @@ fn fixture() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/tiny-llama-q8_0.gguf")
 }
 
-/// A host of its own: a root, a home, and a directory for the files that are staged.
+/// A host of its own: a root, a home, and a directory for the files to stage.
 struct Host {
     dir: TempDir,
 }
 
-/// What one call of the command gave.
+/// The result of one run of the command.
 struct Run {
     code: i32,
     stdout: Vec<u8>,
@@ -78,7 +78,7 @@ impl Host {
         Run::of(command)
     }
 
-    /// Runs words that have no blanks in them.
+    /// Runs a command line whose words contain no blanks.
     fn words(&self, line: &str) -> Run {
         self.run(line.split_whitespace())
     }
@@ -109,10 +109,10 @@ impl Host {
 
 impl Run {
     fn of(command: Command) -> Self {
-        // The time is one that only a hang can reach.
+        // Only a hang can take this long.
         let output = assert_cmd::Command::from_std(command).timeout(Duration::from_secs(30)).output().unwrap();
         let stderr = String::from_utf8(output.stderr).unwrap();
-        // The first stage on each host prints this note; tests/roots.rs looks at it.
+        // The first stage on each host prints this note; tests/roots.rs checks it.
         let is_other = |line: &&str| !(line.contains("made a new catalog at ") && line.contains("note"));
         Run {
             code: output.status.code().expect("it ends by itself, and not by a signal"),
@@ -249,7 +249,7 @@ fn what_a_person_reads_after_stage_leads_on() {
     let again = host.run(["stage", "a.gguf", "--id", "other"]).done();
     assert!(again.text().contains("nothing stored, its bytes are here already"), "{}", again.text());
 
-    // The command that is shown must find the same catalog.
+    // The suggested command must find the same catalog.
     let elsewhere = host.words("stage a.gguf --id a --root elsewhere").done();
     assert!(elsewhere.text().contains("\n  catalog --root elsewhere path a  ->  "), "{}", elsewhere.text());
 }
@@ -310,7 +310,7 @@ fn lifecycle() {
 #[test]
 fn list_and_show_for_people() {
     let host = Host::with_fixture_as("tiny");
-    // It looks like another id, and goes to a program as it is.
+    // This id looks like another one, and programs receive it unchanged.
     let deceptive = "tiny\u{202e}x";
     let long = "x".repeat(1024);
     host.stage(&fixture(), deceptive);
@@ -443,7 +443,7 @@ fn options_of_one_reference_are_refused_for_several() {
     assert!(!host.root().exists());
 }
 
-/// Small and large files, so that lanes are filled again and some are left at the end.
+/// Small and large files, so that lanes are refilled and some are left over at the end.
 #[test]
 fn every_kernel_gives_the_same_hashes() {
     let host = Host::new();
@@ -509,7 +509,7 @@ fn a_missing_source() {
     host.words("stage dangling").failed(3);
 }
 
-// Red when something is allowed that nobody has named, or when the error does not end with what would allow it.
+// Red when something is allowed that no rule names, or when the error does not end with what would allow it.
 #[rstest]
 #[case("hf:org/repo/file.gguf", "huggingface.co")]
 #[case("https://models.example:8443/file.gguf", "models.example:8443")]
@@ -757,7 +757,7 @@ fn help_and_usage() {
     }
 }
 
-// Red when a hint leaves the root out: what is pasted then works on another catalog.
+// Red when a hint leaves the root out: pasted, it would work on another catalog.
 #[test]
 fn what_to_do_is_a_command_that_can_be_pasted() {
     let host = Host::new();
@@ -776,7 +776,7 @@ fn what_to_do_is_a_command_that_can_be_pasted() {
         error.contains("no such entry; ") && error.ends_with(&format!("{command} list` shows what is here\n")),
         "{error}"
     );
-    // The root of the environment goes without saying.
+    // A root from the environment is left out of hints.
     host.stage(&host.path("m.gguf"), "m");
     assert!(host.words("show x").failed(3).ends_with("; `catalog list` shows what is here\n"));
 }
@@ -789,7 +789,7 @@ fn what_is_said_of_partials() {
     assert_eq!(host.words("partials").done().stderr, "note: there are none\n");
     let error = host.words("partials --remove 0123").failed(3);
     assert!(error.contains("\"0123\": there is none of this key"), "{error}");
-    // An interrupted copy, as a kill leaves it: without its journal it has no name.
+    // An interrupted copy, as a kill leaves it: without its journal, nobody knows what it is a copy of.
     let folder = host.root().join("partials").join("0".repeat(32));
     fs::create_dir(&folder).unwrap();
     fs::write(folder.join("data"), vec![1; 5000]).unwrap();

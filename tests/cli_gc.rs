@@ -1,5 +1,5 @@
-//! The verbs with which several processes live together on one root: `lease`, `pin`, `unpin`, `gc`, `du`, `config`, and
-//! what `stage` does when another process stages the same or when there is no room.
+//! The verbs that let several processes share one root: `lease`, `pin`, `unpin`, `gc`, `du`, `config`; and what `stage`
+//! does when another process stages the same reference or when there is no room.
 #![cfg(all(feature = "cli", unix))]
 #![allow(clippy::disallowed_methods, clippy::unwrap_used, clippy::indexing_slicing)]
 
@@ -21,11 +21,11 @@ use common::{
 use rstest::rstest;
 use serde_json::Value;
 
-/// Takes whole blocks of every file system, so that sums on disk are exact.
+/// A whole number of blocks on every file system, so that sums on disk are exact.
 const MIB: u64 = 1 << 20;
 const HOUR_MS: u64 = 3_600_000;
 
-/// What one call of the command gave.
+/// The result of one run of the command.
 struct Run {
     code: i32,
     text: String,
@@ -34,7 +34,7 @@ struct Run {
 
 impl Run {
     fn of(command: Command) -> Self {
-        // The time is one that only a hang can reach.
+        // Only a hang can take this long.
         let output = assert_cmd::Command::from_std(command).timeout(Duration::from_secs(60)).output().unwrap();
         Run {
             code: output.status.code().expect("it ends by itself, and not by a signal"),
@@ -76,7 +76,7 @@ fn run<A: AsRef<OsStr>>(host: &Host, args: impl IntoIterator<Item = A>) -> Run {
     Run::of(command)
 }
 
-/// Runs words that have no blanks in them.
+/// Runs a command line whose words contain no blanks.
 fn words(host: &Host, line: &str) -> Run {
     run(host, line.split_whitespace())
 }
@@ -93,7 +93,7 @@ fn now_ms() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis().try_into().unwrap()
 }
 
-/// A model of one MiB that no other one shares bytes with.
+/// A model of one MiB that shares no bytes with any other.
 fn stage_one_mib(host: &Host, id: &str) -> PathBuf {
     let pattern = Digest::sha256_of(id.as_bytes()).to_hex().into_bytes();
     let source = host.file(&format!("{id}.gguf"), pattern.repeat(usize::try_from(MIB).unwrap() / pattern.len()));
@@ -101,7 +101,7 @@ fn stage_one_mib(host: &Host, id: &str) -> PathBuf {
     PathBuf::from(staged["local_path"].as_str().unwrap())
 }
 
-/// As if it had been staged, and used last, this long ago.
+/// Makes an entry look as if it had been staged, and last used, this long ago.
 fn age(host: &Host, id: &str, hours: u64) {
     edit_shard(&host.root(), id, |entries| {
         let then = now_ms() - hours * HOUR_MS;
@@ -116,13 +116,13 @@ fn ids(host: &Host) -> Vec<String> {
     list.iter().map(|entry| entry["id"].as_str().unwrap().to_owned()).collect()
 }
 
-/// The ids of the lines of a collection that have this action.
+/// The ids on the lines of a collection that have this action.
 fn with_action(lines: &[Value], action: &str) -> Vec<String> {
     let these = lines.iter().filter(|line| line["action"] == action);
     these.map(|line| line["id"].as_str().unwrap().to_owned()).collect()
 }
 
-/// A `catalog lease` that has printed its path, and holds it until it is dropped or ended.
+/// A `catalog lease` that has printed its path and holds the lease until it is dropped or ended.
 struct Leased {
     child: Running,
     stdin: Option<ChildStdin>,
@@ -180,7 +180,7 @@ fn the_keys_of_the_json() {
     }
 }
 
-// Red when a dry run says 0 of what it cannot know, and when nobody says that what was removed has freed nothing.
+// Red when a dry run says 0 for what it cannot know, or when nothing says that the removal freed nothing.
 #[test]
 fn a_dry_run_does_not_tell_what_is_known_afterwards() {
     let host = Host::new();
@@ -227,7 +227,7 @@ fn a_pin_has_a_name_and_mostly_an_end() {
     assert!(shown[1].contains(" pool-7, since ") && shown[1].ends_with(" (in 2 h)"), "{show}");
     assert_eq!(words(&host, "show m --json").json_line()["pins"], pinned[0]["pins"]);
 
-    // One that is over is still on record, and says so.
+    // An expired pin is still on record, and `show` says that it is over.
     edit_shard(&host.root(), "m", |entries| entries["m"]["pins"]["pool-7"]["expiry_ms"] = created.into());
     assert!(words(&host, "show m").done().text.contains(", over since "));
 
@@ -275,7 +275,7 @@ fn a_time_has_a_unit() {
 fn limits_are_kept_for_everybody() {
     let host = Host::new();
     words(&host, "config get").failed(3);
-    // Before the first model comes.
+    // Before the first model is staged.
     assert_eq!(words(&host, "config set max_bytes 200GB").done().text, "max_bytes is 200.0 GB (200000000000 bytes)\n");
     assert_eq!(words(&host, "config set min_free 10% --json").json_line()["value"], "10%");
     assert_eq!(words(&host, "config get max_bytes").done().text, "200000000000\n");
@@ -310,7 +310,7 @@ fn gc_takes_the_least_recently_used_and_spares_what_is_needed() {
         }
     }
 
-    // Six MiB are here, and two have to go.
+    // There are six MiB here, and two have to go.
     let policy = format!("gc --max-bytes {} --json", 4 * MIB);
     let before = listing(&host.root());
     let planned = words(&host, &format!("{policy} --dry-run")).done().json_lines();
@@ -333,7 +333,7 @@ fn gc_takes_the_least_recently_used_and_spares_what_is_needed() {
     assert_eq!((&report["blobs"], &report["physical_bytes"]), (&2.into(), &(2 * MIB).into()));
     assert_eq!(ids(&host), ["leased", "old", "pinned", "young"]);
 
-    // Nothing can go but `old`: what was used within the grace stays as well.
+    // Only `old` can go: a model used within the grace stays as well.
     let more = words(&host, &format!("gc --max-bytes {MIB} --json"));
     assert_eq!(more.code, 1, "{}", more.stderr);
     let lines = more.json_lines();
@@ -365,7 +365,7 @@ fn a_shortfall_of_a_plan_is_an_error_as_well() {
     assert_eq!(plan.text, "keep m, 1.0 MB: pinned as \"default\"\nwould free 0 B of 1.0 MB\n");
     let error = plan.failed(1);
     assert!(error.contains("1.0 MB (1048576 bytes) would be missing"), "{error}");
-    // A plan is data, a receipt is not.
+    // `--quiet` still prints a plan, which is data, but not a receipt.
     assert_ne!(words(&host, "gc --max-bytes 0 --dry-run --quiet").text, "");
     assert_eq!(words(&host, "gc --max-bytes 0 --quiet").text, "");
 }
@@ -382,7 +382,7 @@ fn retired_and_idle_models_go_whether_there_is_room_or_not() {
     let lines = run.json_lines();
     assert_eq!(with_action(&lines, "evict"), ["idle", "retired"]);
     assert_eq!(ids(&host), ["used"]);
-    // Nobody needs the room, so they can still be had back without being brought in again.
+    // Nobody needs the room, so the blobs stay in the trash, where a stage can still get them back.
     assert_eq!(lines.last().unwrap()["trashed"], 2);
     assert_eq!(files_below(&host.root().join("trash")).len(), 2);
     let du = words(&host, "du --json").done().json_lines();
@@ -531,7 +531,8 @@ fn a_lease_on_a_read_only_root() {
     words(&host, "gc --max-bytes 0 --grace 0").failed(1);
     assert!(lease.path.exists());
     lease.end();
-    // The use could not be written into the index, and that fails nothing. The collection has written lock files.
+    // The use cannot be recorded in the index, and nothing fails because of that. The collection has written lock
+    // files.
     let written = ["locks", "uses"].map(|folder| host.root().join(folder));
     let others =
         |(path, _): &(PathBuf, String)| written.iter().all(|folder| !path.starts_with(folder)) && path != &host.root();
@@ -549,24 +550,24 @@ fn a_path_that_is_given_out_is_a_use() {
     words(&host, "path m").done();
     let first = used().unwrap();
     assert!((before..=now_ms()).contains(&first));
-    // At most once an hour.
+    // A use is recorded at most once an hour.
     words(&host, "path m").done();
     words(&host, "lease m").done();
     assert_eq!(used(), Some(first));
 
-    // A model that was just given out is not evicted for room.
+    // A model that was just resolved is not evicted for room.
     age(&host, "m", 900);
     words(&host, "path m").done();
     words(&host, "gc --max-bytes 0").failed(1);
     assert_eq!(ids(&host), ["m"]);
 
-    // A lease is a use as long as it lasts.
+    // A lease counts as a use for as long as it lasts.
     let lease = Leased::by(host.command(), "m");
     age(&host, "m", 900);
     lease.end();
     assert!(used().unwrap() >= first);
 
-    // Nobody who wants a path waits for that: without the lock, it is noted beside the index.
+    // `path` does not wait to record the use: if the lock is taken, it notes the use next to the index.
     age(&host, "m", 900);
     let store = File::open(host.root().join("locks/store")).unwrap();
     fs2::FileExt::lock_exclusive(&store).unwrap();
@@ -581,7 +582,7 @@ fn staging_keeps_within_the_limit() {
     let host = Host::new();
     words(&host, "config set max_bytes 2MiB").done();
     let first = stage_one_mib(&host, "a");
-    // An exact fit.
+    // This fits exactly.
     stage_one_mib(&host, "b");
 
     // Both are young, so nothing can be evicted.
@@ -593,7 +594,7 @@ fn staging_keeps_within_the_limit() {
     assert_eq!(ids(&host), ["a", "b"]);
     common::assert_no_debris(&host.root());
 
-    // What is old goes, unless it is pinned.
+    // The older one goes, unless it is pinned.
     words(&host, "pin a").done();
     for id in ["a", "b"] {
         age(&host, id, 900);
@@ -609,7 +610,7 @@ fn staging_keeps_within_the_limit() {
 #[test]
 fn two_processes_that_stage_one_file_read_it_once() {
     let host = Host::new();
-    // Long enough that the second one comes while the first one reads.
+    // Large enough that the second process arrives while the first is still reading.
     host.file("big", vec![7; 64 << 20]);
     let start = || {
         let mut command = host.command();
@@ -630,7 +631,7 @@ fn two_processes_that_stage_one_file_read_it_once() {
     assert_ne!(modes[0], "unchanged", "{modes:?}");
 }
 
-/// Holds what a process holds that stages this file.
+/// Holds the lock that a process holds while it stages this file.
 fn work_on(host: &Host, source: &Path) -> File {
     let reference = format!("file:{}", fs::canonicalize(source).unwrap().display());
     let key: String = Digest::sha256_of(reference.as_bytes()).to_hex().chars().take(32).collect();
@@ -670,7 +671,7 @@ fn who_waits_says_so_once_and_then_goes_on() {
     let mut note = String::new();
     told.read_line(&mut note).unwrap();
     assert!(note.starts_with("note: waiting for another process that stages file:"), "{note}");
-    std::thread::sleep(Duration::from_secs(1)); // for several more looks, of which nothing is said
+    std::thread::sleep(Duration::from_secs(1)); // for several more attempts, which print nothing
     drop(work);
     assert!(waiting.0.wait().unwrap().success() && quiet.0.wait().unwrap().success());
     let mut rest = String::new();
@@ -707,7 +708,7 @@ fn du_says_what_is_here_and_what_is_saved() {
         assert_eq!(summary[key], value, "{key}");
     }
 
-    // No bars in a file, all entries, and exact numbers.
+    // In a file: no bars, all entries, exact numbers.
     let text = words(&host, "du").done().text;
     let lines: Vec<_> = text.lines().collect();
     assert_eq!(lines[0], format!("logical      {}", 2 * MIB + 4096));
@@ -725,7 +726,7 @@ fn a_verb_that_only_reads_needs_a_catalog() {
     }
 }
 
-/// Without this, somebody on such a file system would take a lease for one.
+/// Without this, a user of such a file system would believe that a lease protects the model.
 #[test]
 fn where_locks_do_nothing_who_needs_them_is_told_once() {
     let host = Host::new();
@@ -746,7 +747,7 @@ fn where_locks_do_nothing_who_needs_them_is_told_once() {
         let notes: Vec<_> = run.stderr.lines().filter(|line| line.starts_with("note: file locks do nothing")).collect();
         assert_eq!((run.code, notes.len()), (0, 1), "{line}: {}", run.stderr);
     }
-    // Nothing is taken, because what is in use cannot be seen.
+    // Nothing is collected, because nobody can see what is in use.
     let gc = without_locks("gc --grace 0 --quiet");
     assert!(gc.stderr.starts_with("error: could not collect at "), "{}", gc.stderr);
     assert_eq!((gc.code, common::blobs(&host.root()).len()), (1, 2));

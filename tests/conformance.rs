@@ -1,4 +1,4 @@
-//! The stores of this crate against the conformance suite, and the suite against stores that are broken.
+//! Runs this crate's stores against the conformance suite, and the suite against broken stores.
 
 #![allow(clippy::unwrap_used)]
 
@@ -44,7 +44,7 @@ proptest! {
     }
 }
 
-/// A catalog on disk, with the folder that it is in.
+/// A catalog on disk, and the folder that contains it.
 struct OnDisk(FsCatalog, #[allow(dead_code)] tempfile::TempDir);
 
 impl OnDisk {
@@ -76,7 +76,7 @@ impl CatalogStore for OnDisk {
     }
 }
 
-/// Few ids, so that most operations meet an entry, and some that can be none.
+/// Few ids, so that most operations meet an entry, and some that are invalid.
 fn id() -> impl Strategy<Value = String> {
     const IDS: &[&str] = &["a", "A", "b", "..", "../x", "/abs", "é", "e\u{301}", "a.", "hf:org/repo", "", "a\n"];
     prop_oneof![9 => select(IDS).prop_map(String::from), 1 => ".{1,12}"]
@@ -104,7 +104,7 @@ fn operations() -> impl Strategy<Value = Vec<Operation>> {
     proptest::collection::vec(operation, 0..40)
 }
 
-/// The message with which `check` panics.
+/// The message of the panic in `check`.
 fn breach(check: impl FnOnce()) -> Option<String> {
     let panic = catch_unwind(AssertUnwindSafe(check)).err()?;
     let text = panic.downcast_ref::<String>().cloned();
@@ -152,7 +152,7 @@ fn breach(check: impl FnOnce()) -> Option<String> {
 #[case(IdsAreResolvedAsPaths, "list gives the ids")]
 #[case(IdsAreJoinedWithBackslashes, r#"get of "C:/x" must find nothing"#)]
 #[case(IdsAreUnescaped, "must find nothing")]
-#[case(WritesAreLost, "thread-")] // whichever call is the first to miss an entry
+#[case(WritesAreLost, "thread-")] // whichever call first misses an entry
 #[case(EntriesAreTorn, "which nobody put")]
 #[case(DeletesRace, "deletes of one entry")]
 fn the_suite_rejects(#[case] fault: Fault, #[case] words: &str) {
@@ -161,7 +161,7 @@ fn the_suite_rejects(#[case] fault: Fault, #[case] words: &str) {
     assert!(message.contains(words), "{fault:?} is noticed for another reason: {message}");
 }
 
-/// Random operations meet each of these faults, so that the comparison with the model is not an empty one.
+/// Random operations trip each of these faults, so the comparison with the model is not empty.
 #[rstest]
 fn the_model_rejects(
     #[values(

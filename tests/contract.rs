@@ -1,5 +1,5 @@
-//! The public contract, as other crates rely on it: the program of the design, `put` for every place a path can be in,
-//! reads that write nothing, and `delete` that stays below the root.
+//! The public contract that other crates rely on: the program in the design, `put` for every place a path can be in,
+//! reads that write nothing, and a `delete` that stays below the root.
 #![cfg(all(feature = "cli", target_os = "linux"))]
 #![allow(clippy::disallowed_methods, clippy::unwrap_used, clippy::indexing_slicing)]
 
@@ -18,7 +18,7 @@ use common::*;
 use rstest::rstest;
 use serde_json::json;
 
-/// The program that the contract promises to compile and run, to the letter.
+/// The program that the contract promises will compile and run, to the letter.
 #[rustfmt::skip]
 mod program {
 use catalog_core::{FsCatalog, CatalogStore, FileFetcher, ModelFetcher, ModelRef, LifecycleState};
@@ -71,7 +71,7 @@ fn a_store_is_used_through_the_trait() {
 
     fn shared<T: Clone + Send + Sync + 'static>(_: &T) {}
     shared(&host.catalog());
-    // Behind any pointer it is one, too.
+    // Behind any pointer, it is a store too.
     fn is_store(_: impl CatalogStore) {}
     is_store(&store);
     is_store(std::sync::Arc::new(host.catalog()));
@@ -144,7 +144,7 @@ fn put_takes_a_directory_inside_in_place() {
     assert_eq!(found.entry.local_path, catalog.root().join("models/m"));
     let shown = catalog.root().join("models/m/part/a.safetensors");
     assert_eq!(inode_of(&shown), inode_of(&blob_path(catalog.root(), &Digest::sha256_of(b"a"))));
-    // What somebody puts there later is not the catalog's.
+    // A file that a user puts there later does not belong to the catalog.
     host.file("root/models/m/notes.txt", b"mine");
     assert!(catalog.delete("m").unwrap());
     assert_eq!(files_below(&host.path("root/models")), [host.path("root/models/m/notes.txt")]);
@@ -171,13 +171,13 @@ fn put_registers_what_is_not_there_yet() {
     host.file("root/views/later/a.gguf", b"a");
     assert_eq!(catalog.locate(&a).unwrap().unwrap().local_path, catalog.root().join("views/later/a.gguf"));
 
-    // A file that came to the path meanwhile is not the catalog's to remove.
+    // A file that appeared at the path since then is not the catalog's to remove.
     let file = host.file("root/models/new/a.gguf", b"later");
     assert!(catalog.delete("a").unwrap());
     assert_eq!(fs::read(file).unwrap(), b"later");
 }
 
-/// A root with ways out of it, and what they lead to.
+/// A root with ways out of it, and the files that they lead to.
 fn host_with_ways_out() -> Host {
     let host = Host::new();
     host.catalog();
@@ -191,7 +191,7 @@ fn host_with_ways_out() -> Host {
     host
 }
 
-// Red when a path is only compared with the root by its text, and when an alias of the root is not seen through.
+// Red when a path is compared with the root by its text alone, or when an alias of the root is not resolved.
 #[rstest]
 #[case::step_back("..")]
 #[case::to_a_neighbour("../outside/secret.gguf")]
@@ -211,7 +211,7 @@ fn put_refuses_a_path_that_leaves_the_root(#[case] path: &str) {
     let below = |start: &Path| start.join(path);
     let mut paths = vec![PathBuf::from(path), below(catalog.root())];
     if !path.contains("..") {
-        // With `..` in it, it is no path that starts in the root, but one of its own.
+        // A path with `..` does not start in the root; it is a path in its own right.
         paths.push(below(&host.path("alias")));
     }
     for path in paths {
@@ -253,7 +253,7 @@ fn put_refuses_the_stores_own_places(
     assert!(catalog.list().unwrap().is_empty());
 }
 
-// Red when the digest is compared after the publication, or not at all.
+// Red when the digest is compared only after publication, or never.
 #[test]
 fn put_of_content_with_another_digest_records_nothing() {
     let host = Host::new();
@@ -277,7 +277,7 @@ fn put_of_content_with_another_digest_records_nothing() {
         .into_iter()
         .filter(|(path, what)| before.get(path) != Some(what))
         .map(|(path, _)| path)
-        // Lock files are permanent: one for each reference that somebody worked on.
+        // Lock files are permanent: there is one for each reference that a process worked on.
         .filter(|path| !path.starts_with(host.root().join("locks/fetch")))
         .collect();
     assert_eq!(changed, [host.root().join("ingest")].into(), "only private files have come and gone");
@@ -285,7 +285,7 @@ fn put_of_content_with_another_digest_records_nothing() {
     assert_no_debris(&host.root());
 }
 
-// Red when an entry that `get` gave out is staged anew: it would then come from its own view.
+// Red when an entry that `get` returned is staged again: its source would then be its own view.
 #[test]
 fn an_entry_that_get_gave_out_can_be_put_back() {
     let host = Host::new();
@@ -300,12 +300,12 @@ fn an_entry_that_get_gave_out_can_be_put_back() {
     assert_eq!(record(&catalog, "a").source, source);
     assert_eq!(record(&catalog, "a").trust, TrustState::Verified, "its digest was given, and is the one computed");
     assert_readable(&catalog, "a", b"a");
-    // Under another id: both show the one path.
+    // Under another id: both show the same path.
     catalog.put(&CatalogEntry { id: "b".into(), ..got.clone() }).unwrap();
     assert_eq!(catalog.get("b").unwrap().unwrap().local_path, got.local_path);
 }
 
-// Red when the removal of an entry does not ask who else has its path.
+// Red when removing an entry does not check which other entries have its path.
 #[test]
 fn two_entries_at_one_path() {
     let host = Host::new();
@@ -326,7 +326,7 @@ fn two_entries_at_one_path() {
     assert!(!view.exists() && blobs(&host.root()).is_empty());
 }
 
-// Red when only the same path is asked for: the file is a part of what the other entry shows.
+// Red when only identical paths are compared: the file is part of what the other entry shows.
 #[rstest]
 #[case::the_file_first("file", "tree")]
 #[case::the_directory_first("tree", "file")]
@@ -345,7 +345,7 @@ fn an_entry_for_a_file_in_the_directory_of_another(#[case] first: &str, #[case] 
     assert_sound(&host.root());
 }
 
-/// A record as an attacker who can write the index would have it: its checksum is right.
+/// Plants a record as an attacker with write access to the index would: its checksum is right.
 fn plant(host: &Host, id: &str, kind: &str, path: &str, digest: &Digest, size_bytes: u64, view: &str) {
     let record = json!({
         "path": path, "kind": kind, "digest": digest.to_string(), "size_bytes": size_bytes, "files": 1,
@@ -355,8 +355,8 @@ fn plant(host: &Host, id: &str, kind: &str, path: &str, digest: &Digest, size_by
     edit_shard(&host.root(), id, |entries| drop(entries.insert(id.into(), record)));
 }
 
-// Red when removal follows symlinks and `..`. (A path that leads out by its text is refused before that, when the record
-// is parsed: two protections, of which each holds alone.)
+// Red when removal follows symlinks and `..`. (A path whose text leads out is refused earlier, when the record is
+// parsed. Each of the two protections is enough alone.)
 #[rstest]
 #[case::step_back("../outside/secret.gguf")]
 #[case::absolute("OUTSIDE/secret.gguf")]
@@ -373,7 +373,7 @@ fn delete_changes_nothing_outside_whatever_the_record_says(
 ) {
     let host = host_with_ways_out();
     let catalog = host.catalog();
-    // It looks as if the catalog had made it.
+    // Make it look like a file of the catalog.
     set_mode(&host.path("outside/secret.gguf"), 0o444);
     let path = path.replace("OUTSIDE", host.path("outside").to_str().unwrap());
     let tree = host.path("tree");
@@ -383,7 +383,7 @@ fn delete_changes_nothing_outside_whatever_the_record_says(
         _ => Digest::sha256_of(b"secret"),
     };
     plant(&host, "planted", kind, &path, &digest, 6, view);
-    // Its home among the views leads out as well.
+    // The entry's folder below `views/` leads out as well.
     let home = stage(&catalog, &host.file("b", b"b"), "home").unwrap().local_path;
     let home = home.parent().unwrap().parent().unwrap();
     fs::remove_dir_all(home).unwrap();
@@ -398,8 +398,8 @@ fn delete_changes_nothing_outside_whatever_the_record_says(
     assert_eq!(listing(&host.path("outside")), before);
 }
 
-// Red when a manifest's paths are joined as they are, and looked up without the kernel being told to stay below the
-// root: each of the two protections holds alone.
+// Red when a manifest's paths are joined as they are, and also opened without telling the kernel to stay below the
+// root. Each of the two protections is enough alone.
 #[rstest]
 fn delete_of_a_tree_with_a_hostile_manifest(
     #[values("../../outside/x", "OUTSIDE/x", "sub/../../../outside/x", "out/x")] path: &str,
@@ -424,7 +424,7 @@ fn delete_of_a_tree_with_a_hostile_manifest(
     assert_eq!(listing(&host.path("outside")), before);
 }
 
-// Red when what a record shows is removed wherever it is: another entry's blob is a read-only file as well.
+// Red when a record's path is removed wherever it points: another entry's blob is a read-only file as well.
 #[test]
 fn delete_takes_no_place_of_the_store_for_a_view() {
     let host = Host::new();
@@ -461,7 +461,7 @@ fn read_everything(root: &Path) {
     assert!(!catalog.delete("missing").unwrap(), "there is nothing to write for it");
 }
 
-/// Every way to change a catalog, each of which fails.
+/// Every way to change a catalog; each one fails.
 fn change_nothing(root: &Path, source: &Path) {
     let catalog = FsCatalog::new(root).unwrap();
     for error in [
@@ -487,7 +487,7 @@ fn host_to_read() -> Host {
     host
 }
 
-// Red when `get` takes a lock: the lock file of its shard is new.
+// Red when `get` takes a lock: it would create the shard's lock file.
 #[test]
 fn reads_write_nothing() {
     let host = host_to_read();

@@ -1,6 +1,6 @@
-//! Every file of `fuzz/corpus/` on the stable toolchain: what fuzzing starts from, and what it has found.
+//! Every file of `fuzz/corpus/` on the stable toolchain: the seeds of the fuzzer, and the inputs that it found.
 //!
-//! A file's name says what it is, and begins with the verdict: `ok-` is accepted, `no-` is refused.
+//! A file's name says what it is and starts with the verdict: `ok-` is accepted, `no-` is refused.
 #![allow(clippy::disallowed_methods, clippy::unwrap_used, clippy::indexing_slicing)]
 
 mod operations;

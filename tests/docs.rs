@@ -1,4 +1,4 @@
-//! The documents against the code: what can be compared is compared, so that they cannot drift apart.
+//! Compares the documents with the code wherever that is possible, so that they cannot drift apart.
 //!
 //! Each test was seen to fail with one word of its page changed.
 #![allow(clippy::disallowed_methods, clippy::unwrap_used, clippy::indexing_slicing)]
@@ -17,7 +17,7 @@ fn read(name: &str) -> String {
     fs::read_to_string(repository().join(name)).unwrap()
 }
 
-/// The first fenced block of this language after `heading`, without its fences.
+/// The first fenced block in this language after `heading`, without its fences.
 #[track_caller]
 fn block(text: &str, heading: &str, language: &str) -> String {
     let (_, after) = text.split_once(heading).unwrap_or_else(|| panic!("{heading:?} is missing"));
@@ -140,7 +140,7 @@ fn the_recovery_page_has_every_finding_and_no_other() {
     documented.sort_unstable();
     kinds.sort_unstable();
     assert_eq!(documented, kinds);
-    // A link to another section leads to one.
+    // A link to another section leads to an existing one.
     for target in page.split("](#").skip(1).filter_map(|rest| rest.split(')').next()) {
         assert!(headings.contains(&target), "docs/recovery.md links to {target}");
     }
@@ -152,7 +152,7 @@ fn links_between_the_documents_lead_somewhere() {
     for entry in fs::read_dir(repository().join("docs")).unwrap() {
         pages.push(Path::new("docs").join(entry.unwrap().file_name()));
     }
-    pages.retain(|page| page.extension().is_some_and(|ending| ending == "md")); // there are plots, too
+    pages.retain(|page| page.extension().is_some_and(|ending| ending == "md")); // there are plots too
     for page in pages {
         let text = read(page.to_str().unwrap());
         for target in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
@@ -166,7 +166,7 @@ fn links_between_the_documents_lead_somewhere() {
     }
 }
 
-/// Every failure has its row, and every test and file that docs/testing.md names for one is there.
+/// Every failure has its row, and every test and file that docs/testing.md names in one exists.
 #[test]
 fn the_failures_of_the_testing_page_have_their_tests() {
     let page = read("docs/testing.md");
@@ -199,7 +199,7 @@ fn the_failures_of_the_testing_page_have_their_tests() {
     assert_eq!(rows.len(), 43);
 }
 
-/// What docs/design.md says of the dependencies: a row for each, so that none comes in without a reason.
+/// docs/design.md has a row for each dependency, so that none comes in without a reason.
 #[test]
 fn every_dependency_has_its_reason() {
     let manifest = read("Cargo.toml");

@@ -1,4 +1,4 @@
-//! What every error says: the action, the path and the cause in one line, and apart from it what to do.
+//! The text of every error: the action, the path and the cause in one line, and separately what to do about it.
 #![allow(clippy::disallowed_methods, clippy::unwrap_used, clippy::indexing_slicing)]
 
 use std::collections::BTreeSet;
@@ -30,7 +30,7 @@ fn each_message_is_one_line_that_begins_with_what_was_done() {
     }
 }
 
-// Red when a message or a hint says what a user of the library cannot type.
+// Red when a message or a hint suggests something that a user of the library cannot type.
 #[test]
 fn no_message_and_no_hint_names_a_command() {
     for error in samples() {

@@ -1,8 +1,9 @@
-//! Where a process can have few files open: a batch, a tree and all that looks at many files live within that. The command
-//! raises a limit that may be raised.
+//! Processes that may open few files: a batch, a tree and the verbs that look at many files stay within that limit. The
+//! command raises its limit if it may.
 //!
-//! Red when an update holds the locks of all shards at once, when `streams_within` says 256 whatever it is told, when a batch
-//! claims all references at once, when a collection blocks 200 leases at once, and when the command leaves its limit as it is.
+//! Red when an update holds the locks of all shards at once, when `streams_within` returns 256 whatever the limit, when
+//! a batch claims all references at once, when a collection blocks 200 leases at once, and when the command does not
+//! raise its limit.
 #![cfg(all(feature = "cli", target_os = "linux"))]
 #![allow(clippy::disallowed_methods, clippy::unwrap_used, clippy::indexing_slicing)]
 
@@ -14,7 +15,7 @@ use std::process::{Command, Stdio};
 use catalog_core::CatalogStore as _;
 use common::*;
 
-/// The command on this host, within a limit as `prlimit` takes it.
+/// The command on this host, with a limit as `prlimit` takes it.
 fn limited(host: &Host, nofile: &str, words: &[&str]) -> Command {
     let command = host.command();
     let mut limited = Command::new("prlimit");
@@ -33,7 +34,7 @@ fn what_has_many_files_lives_within_a_few_descriptors() {
     for (number, path) in paths.iter().enumerate() {
         host.file(path, vec![number as u8; 10_000 + number]);
     }
-    // From 16 MiB on, each has a lock file of its own while it is staged.
+    // From 16 MiB on, each file has a lock file of its own while it is staged.
     let large: Vec<String> = (0..45).map(|number| format!("large {number}")).collect();
     for (number, path) in large.iter().enumerate() {
         fs::File::create(host.path(path)).unwrap().set_len((16 << 20) + number as u64).unwrap();
@@ -59,10 +60,10 @@ fn what_has_many_files_lives_within_a_few_descriptors() {
         traced.args(["-f", "--seccomp-bpf", "-qq", "-e", "trace=openat,openat2,dup,fcntl", "-o"]).arg(host.path("log"));
         traced.arg(limited.get_program()).args(limited.get_args()).current_dir(host.dir.path());
         traced.envs(limited.get_envs().filter_map(|(name, value)| Some((name, value?))));
-        // Several streams on each thread, also where nothing is optimised.
+        // Several streams on each thread, even in a build without optimisation.
         traced.env("CATALOG_HASH_KERNEL", "avx512");
         run(traced);
-        // What is done otherwise where no more can be opened should not have to be.
+        // The fallbacks for EMFILE should not be needed.
         let log = fs::read_to_string(host.path("log")).unwrap();
         let refused = log.lines().find(|line| line.contains("EMFILE"));
         assert_eq!(refused, None, "{words:?}");
@@ -91,7 +92,7 @@ fn a_limit_that_may_be_raised_is_raised() {
     assert!(waiting.0.wait().unwrap().success());
 }
 
-// Red when what is open is counted before each change of the index: a list of `/proc/self/fd` for each put.
+// Red when every change of the index counts open descriptors: each put would list `/proc/self/fd`.
 #[test]
 fn a_change_of_one_shard_does_not_count_descriptors() {
     if !has_tool("strace") {

@@ -1,5 +1,5 @@
-//! The store on file systems that differ: with reflinks and without, without hardlinks, full, read-only, and the source
-//! on another one.
+//! The store on different file systems: with reflinks and without, without hardlinks, full, read-only, and with the
+//! source on another one.
 #![cfg(all(feature = "cli", target_os = "linux"))]
 #![allow(clippy::disallowed_methods, clippy::unwrap_used, clippy::indexing_slicing)]
 
@@ -26,13 +26,13 @@ fn ext4() -> Option<Mounted> {
 }
 
 fn free_bytes(at: &Path) -> u64 {
-    // What was written and not yet given its place counts as free until then.
+    // Delayed allocation: data that has no blocks yet counts as free until it is synced.
     assert!(Command::new("sync").arg("-f").arg(at).status().unwrap().success());
     let stat = rustix::fs::statvfs(at).unwrap();
     stat.f_bavail * stat.f_frsize
 }
 
-// Red when a reflink is not tried: as many bytes as the file has are gone.
+// Red when a reflink is not tried: free space shrinks by the size of the file.
 #[rstest]
 #[case::xfs(&["mkfs.xfs", "-q"])]
 #[case::btrfs(&["mkfs.btrfs", "-q"])]
@@ -52,14 +52,14 @@ fn a_reflink_shares_its_blocks(#[case] mkfs: &[&str]) {
     let used = before.saturating_sub(free_bytes(mounted.path()));
     assert!(used < 8 * MEGABYTE as u64, "{used} bytes were used");
 
-    // The clone is not the source: what is written there does not show here.
+    // The clone is not the source: a write to the source does not show in it.
     let mut source = File::options().write(true).open(&file).unwrap();
     source.write_all(&noise(MEGABYTE, 2)).unwrap();
     assert_readable(&catalog, "a", &content);
     assert_sound(catalog.root());
 }
 
-// Red when the copy is not counted with: what a copy costs on the same file system.
+// Red when the room that a copy needs on the same file system is not reckoned with.
 #[test]
 fn a_copy_on_request_shares_nothing_with_the_source() {
     let Some(mounted) = mount::image(400, &["mkfs.xfs", "-q"], "loop") else { return };
@@ -72,7 +72,7 @@ fn a_copy_on_request_shares_nothing_with_the_source() {
     assert_readable(&catalog, "a", &noise(MEGABYTE, 1));
 }
 
-// Red when EXDEV is not among the refusals.
+// Red when EXDEV does not count as a refusal.
 #[test]
 fn a_source_on_another_file_system_is_copied() {
     let (Some(tmpfs), Some(ext4)) = (mount::tmpfs("size=4m"), ext4()) else { return };
@@ -93,7 +93,7 @@ fn a_source_on_another_file_system_is_copied() {
     assert_sound(catalog.root());
 }
 
-/// Every blob is its name; nothing is in the folder for private files. (FAT has no modes to look at.)
+/// Every blob matches its name, and the folder for private files is empty. (FAT has no modes to check.)
 fn assert_whole(catalog: &FsCatalog) {
     for blob in files_below(&catalog.root().join("blobs")) {
         assert_eq!(Digest::sha256_of(&fs::read(&blob).unwrap()).to_hex(), *blob.file_name().unwrap().to_str().unwrap());
@@ -101,7 +101,7 @@ fn assert_whole(catalog: &FsCatalog) {
     assert_no_debris(catalog.root());
 }
 
-// Red when a link that is not permitted is an error, and when publishing knows no other way.
+// Red when a link that is not permitted is an error, and when publishing has no other way.
 #[test]
 fn a_file_system_without_hardlinks() {
     let Some(mounted) = mount::fat(64) else { return };
@@ -113,7 +113,7 @@ fn a_file_system_without_hardlinks() {
     assert_eq!(catalog.record("a").unwrap().unwrap().view, Some(LinkMode::Copy));
     assert_readable(&catalog, "a", &content);
 
-    // The same bytes again; an entry that is replaced; one that is changed and one that goes.
+    // The same bytes again; an entry that is replaced; one that is changed; one that is removed.
     let again = stage(&catalog, &host.file("b.gguf", &content), "b").unwrap();
     assert!(again.deduplicated, "what is here already is found");
     stage(&catalog, &host.file("c.gguf", b"c"), "c").unwrap();
@@ -135,7 +135,8 @@ fn a_file_system_without_hardlinks() {
     assert_whole(&catalog);
 }
 
-// Red when blobs alone are asked for, or only the files at the top of a tree's copy: what an engine opens here is a copy.
+// Red when only blobs are checked for open files, or only the files at the top of a tree's copy: what an engine opens
+// here is a copy.
 #[test]
 fn a_copy_that_an_engine_has_open_is_not_evicted() {
     let Some(mounted) = mount::fat(64) else { return };
@@ -155,9 +156,9 @@ fn a_copy_that_an_engine_has_open_is_not_evicted() {
     assert!(catalog.plan_gc(&policy).unwrap().kept.is_empty());
 }
 
-/// A file system that takes `A` for `a`.
+/// A file system that treats `A` and `a` as the same name.
 fn case_folding() -> Option<Mounted> {
-    // The kernel's own first, where it was built with the tables for it.
+    // The kernel's own case folding first, if it was built with the tables for it.
     if let Ok(mounted) = mount::try_image(64, &["mkfs.ext4", "-q", "-O", "casefold"], &["-o", "loop"]) {
         let folder = mounted.path().join("folded");
         fs::create_dir(&folder).unwrap();
@@ -170,8 +171,8 @@ fn case_folding() -> Option<Mounted> {
     Some(mounted)
 }
 
-// Red when the names of a view are not counted: one of the two files would be missing, and nobody told. Red when the one is
-// taken for something in the other's way.
+// Red when nobody counts the names in a view: one of the two files would be missing without a word. Red when one of
+// them is taken for something in the other's way.
 #[rstest]
 #[case::two_files(&["model/A", "model/a", "model/other"])]
 #[case::two_folders(&["model/A/x", "model/a/y"])]
@@ -195,7 +196,7 @@ fn names_that_the_file_system_cannot_keep_apart(#[case] names: &[&str]) {
     assert_readable(&catalog, "kept", b"kept");
 }
 
-// Red when EMLINK is not among the refusals.
+// Red when EMLINK does not count as a refusal.
 #[test]
 fn a_blob_with_all_the_names_that_it_can_have() {
     let Some(mounted) = ext4() else { return };
@@ -217,14 +218,14 @@ fn a_blob_with_all_the_names_that_it_can_have() {
     assert_readable(&catalog, "second", b"a");
     assert_sound(catalog.root());
 
-    // A name has become free: the next view is a hardlink again.
+    // One name is free again: the next view is a hardlink.
     fs::remove_file(links.join("0")).unwrap();
     assert_eq!(stage(&catalog, &file, "third").unwrap().view, LinkMode::Hardlink);
     assert_eq!(catalog.remove("second").unwrap().unwrap().bytes_reclaimed, 1, "the copy");
     assert!(!receipt.local_path.exists());
 }
 
-/// Writes until not one byte more fits.
+/// Writes until not one more byte fits.
 fn fill(at: &Path) {
     for (number, size) in [MEGABYTE, 4096, 1].into_iter().enumerate() {
         let mut file = File::create(at.join(format!("filler-{number}"))).unwrap();
@@ -250,11 +251,11 @@ fn catalog_on(mounted: &Mounted, host: &Host) -> (FsCatalog, StageReceipt) {
     (catalog, kept)
 }
 
-/// Whatever is staged fails for want of room; nothing that was there has changed, and nothing was left.
+/// Nothing can be staged for lack of room, everything that was there is unchanged, and nothing is left behind.
 fn assert_nothing_more_fits(catalog: &FsCatalog, host: &Host) {
     let new = host.file("new", noise(100_000, 4));
     host.file("more/x", noise(100, 5));
-    // Lock files are permanent: one for each reference that somebody worked on.
+    // Lock files are permanent: there is one for each reference that a process worked on.
     let files = || -> Vec<_> {
         let locks = catalog.root().join("locks/fetch");
         files_below(catalog.root()).into_iter().filter(|file| !file.starts_with(&locks)).collect()
@@ -271,7 +272,7 @@ fn assert_nothing_more_fits(catalog: &FsCatalog, host: &Host) {
     assert_sound(catalog.root());
 }
 
-// Red when a removal cannot do without more room for the new shard: a full disk could not be made less full.
+// Red when a removal needs more room for the new shard: nobody could free anything on a full disk.
 #[test]
 fn a_full_disk() {
     let (Some(mounted), host) = (mount::image(64, &["mkfs.ext4", "-q", "-m", "0"], "loop"), Host::new()) else {
@@ -292,7 +293,7 @@ fn a_full_disk() {
     assert_sound(catalog.root());
 }
 
-// Red when a file system of 0 blocks counts as full, and when the note is left out or is said for each of the files.
+// Red when a file system with 0 blocks counts as full, and when the note is left out or printed for each file.
 #[test]
 fn a_file_system_that_does_not_tell_its_room_has_no_limit_but_the_quota() {
     let Some(mounted) = mount::ramfs() else { return };
@@ -337,8 +338,8 @@ fn with_holes(path: &Path, size_bytes: u64) {
     set_mtime(path, long_ago());
 }
 
-// Red when room is reserved for all of a source with holes, and when its zeros are written: by a copy that outlives its
-// process, by one that does not, and as one of many streams; and when a repair does that.
+// Red when room is reserved for the holes of a source, and when zeros are written for them: by a copy that outlives its
+// process, by one that does not, by one of many streams, or by a repair.
 #[rstest]
 #[case::xfs(&["mkfs.xfs", "-q"])]
 #[case::ext4(&["mkfs.ext4", "-q"])]
@@ -358,7 +359,7 @@ fn what_has_holes_is_stored_with_them(#[case] mkfs: &[&str]) {
         assert_eq!(Digest::sha256_of(&fs::read(&blob).unwrap()).to_hex(), *blob.file_name().unwrap().to_str().unwrap());
     }
 
-    // A byte of an island has changed: what is good comes from the damaged file, with its holes.
+    // A byte of an island has changed: the repair takes the good parts from the damaged file, with its holes.
     let record = catalog.record("private").unwrap().unwrap();
     let blob = blob_path(catalog.root(), &record.entry.digest.unwrap());
     set_mode(&blob, 0o644);
@@ -377,7 +378,8 @@ fn ids_on_disk(catalog: &FsCatalog) -> Vec<String> {
     FsCatalog::open(catalog.root()).unwrap().list().unwrap().into_iter().map(|entry| entry.id).collect()
 }
 
-// Red as above: the new shard needs an inode. (On tmpfs, where each further name costs one as well, that is not enough.)
+// Red as above: the new shard needs an inode. (On tmpfs, every further name needs one too, so this is not enough
+// there.)
 #[test]
 fn no_inodes_left() {
     let Some(mounted) = mount::image(64, &["mkfs.ext4", "-q", "-m", "0", "-N", "128"], "loop") else { return };
@@ -429,9 +431,9 @@ fn a_file_system_that_became_read_only() {
     stage(&catalog, &new, "new").unwrap();
 }
 
-/// Where the kernel protects hardlinks, nobody links a file that he neither owns nor may write: the blob of another
-/// user, for one.
-// Red when EPERM is not among the refusals.
+/// If the kernel protects hardlinks, a user cannot link a file that they neither own nor may write: another user's
+/// blob, for example.
+// Red when EPERM does not count as a refusal.
 #[test]
 fn the_blob_of_another_user_of_the_group() {
     let protected = fs::read_to_string("/proc/sys/fs/protected_hardlinks").is_ok_and(|value| value.trim() == "1");

@@ -1,4 +1,4 @@
-//! Processes that are forked and call no `exec`.
+//! Processes that fork without calling `exec`.
 #![cfg(target_os = "linux")]
 #![allow(clippy::disallowed_methods, clippy::unwrap_used, clippy::indexing_slicing, unsafe_code)]
 
@@ -12,22 +12,22 @@ use catalog_core::{CatalogStore, FsCatalog, VerifyOptions};
 use common::*;
 use rayon::prelude::*;
 
-/// Does the work in a forked child, and waits for its end.
+/// Does the work in a forked child, and waits until it ends.
 fn in_child(work: impl FnOnce()) {
-    // SAFETY: the child runs on a copy of this thread alone. What the work needs, no other thread of this process uses: it
-    // is the only test of its process.
+    // SAFETY: only a copy of this thread runs in the child, and no other thread of this process uses what the work
+    // needs: this is the only test in its process.
     let pid = unsafe { libc::fork() };
     assert!(pid >= 0, "fork: {}", std::io::Error::last_os_error());
     if pid == 0 {
         let is_done = catch_unwind(AssertUnwindSafe(work)).is_ok();
-        // SAFETY: it ends here, and neither the harness nor any destructor of the parent runs.
+        // SAFETY: the child ends here; neither the harness nor any destructor of the parent runs.
         unsafe { libc::_exit(i32::from(!is_done)) }
     }
     let (began, mut status) = (Instant::now(), 0);
-    // SAFETY: `status` lives as long as the call.
+    // SAFETY: `status` outlives the call.
     while unsafe { libc::waitpid(pid, &raw mut status, libc::WNOHANG) } == 0 {
         if began.elapsed() > Duration::from_secs(60) {
-            // SAFETY: it is the child of this process, which nobody has waited for.
+            // SAFETY: `pid` is a child of this process that nobody has waited for.
             unsafe { libc::kill(pid, libc::SIGKILL) };
             panic!("the child hangs");
         }
@@ -36,7 +36,7 @@ fn in_child(work: impl FnOnce()) {
     assert_eq!(status, 0, "the child failed");
 }
 
-/// Runs a test in a process that has no other one.
+/// Runs a test in a process that runs no other test.
 fn alone(test: &str, work: impl FnOnce()) {
     match is_child(test) {
         true => work(),
@@ -48,7 +48,7 @@ fn files(host: &Host) -> Vec<std::path::PathBuf> {
     (0..20).map(|n| host.file(&format!("{n}.gguf"), vec![n; (1 << 20) + 1])).collect()
 }
 
-/// All that is done on several threads.
+/// Every operation that uses several threads.
 fn use_it(host: &Host, catalog: &FsCatalog, name: &str) {
     let items: Vec<_> = files(host).iter().map(|file| (reference(file), options_for(name, file))).collect();
     for staged in catalog.stage_many(&items) {
@@ -67,7 +67,7 @@ fn options_for(name: &str, file: &std::path::Path) -> catalog_core::StageOptions
     options(&format!("{name} {}", file.display()))
 }
 
-// Red when `Lock` unlocks whoever drops it: the child ends the lease of its parent.
+// Red when dropping a copy of a `Lock` unlocks it: the child ends its parent's lease.
 #[test]
 fn a_forked_child_does_not_end_a_lease() {
     alone("a_forked_child_does_not_end_a_lease", || {
@@ -83,7 +83,7 @@ fn a_forked_child_does_not_end_a_lease() {
         in_child(|| drop(held.take()));
         assert!(is_leased(), "the child has ended it");
         in_child(|| {
-            drop(catalog.lease("a").unwrap()); // one of its own
+            drop(catalog.lease("a").unwrap()); // one of the child's own
             assert!(catalog.remove("a").is_ok());
         });
         assert!(blob_path(&host.root(), &staged.digest).exists(), "it is leased");
@@ -92,7 +92,7 @@ fn a_forked_child_does_not_end_a_lease() {
     });
 }
 
-// Red when a child counts on threads of its parent: it waits for them for ever.
+// Red when a child relies on its parent's threads: it waits for them for ever.
 #[test]
 fn a_forked_child_uses_a_catalog() {
     alone("a_forked_child_uses_a_catalog", || {
@@ -108,7 +108,7 @@ fn a_forked_child_uses_a_catalog() {
     });
 }
 
-// Red when rayon's threads are taken to be there because they were started once, by the program itself.
+// Red when rayon's threads are assumed to exist because the program itself started them once.
 #[test]
 fn a_forked_child_of_a_program_that_uses_rayon_itself() {
     alone("a_forked_child_of_a_program_that_uses_rayon_itself", || {

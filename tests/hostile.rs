@@ -1,6 +1,5 @@
-//! Names and bytes that somebody has chosen to do harm: ids that look like paths or like each other (row 21 of
-//! docs/testing.md), model files whose headers lie (row 28), sizes that no
-//! sum can hold, a tree whose manifest is none.
+//! Names and bytes chosen to do harm: ids that look like paths or like each other (row 21 of docs/testing.md), model
+//! files whose headers lie (row 28), sizes that overflow any sum, a tree whose manifest is not one.
 #![cfg(target_os = "linux")]
 #![allow(clippy::disallowed_methods, clippy::unwrap_used, clippy::indexing_slicing)]
 
@@ -25,12 +24,12 @@ fn host() -> (Host, FsCatalog) {
     (host, catalog)
 }
 
-/// As the least of file systems would have them: without case, and with one form of each character.
+/// The name on the least capable file system: without case, and with one form of each character.
 fn folded(name: &str) -> String {
     name.to_lowercase().chars().filter(char::is_ascii).collect()
 }
 
-// Red when the hash is left out of `layout::slug`: two ids have one folder then.
+// Red when `layout::slug` leaves the hash out: two ids then share a folder.
 #[test]
 fn every_hostile_id_has_a_view_of_its_own_and_nothing_outside_is_touched() {
     let (host, catalog) = host();
@@ -59,7 +58,7 @@ fn every_hostile_id_has_a_view_of_its_own_and_nothing_outside_is_touched() {
     assert_sound(&host.root());
 }
 
-// Red when `item::decide` does not ask `check_id`, and when `plan_put` does not.
+// Red when `item::decide` or `plan_put` does not call `check_id`.
 #[test]
 fn what_can_be_no_id_is_none_for_anybody() {
     let (host, catalog) = host();
@@ -126,8 +125,8 @@ fn safetensors(length: u64, header: &str) -> Vec<u8> {
     [&length.to_le_bytes(), header.as_bytes()].concat()
 }
 
-/// Row 28. No header is parsed anywhere in this crate, so there is none to attack: bytes are bytes. This holds it to that:
-/// it is red when a source that begins with "GGUF" is refused as it is opened (`fs::source::Foreign`).
+/// Row 28. This crate parses no header, so there is none to attack: bytes are bytes. The test holds it to that: it is
+/// red when opening a source that starts with "GGUF" is refused (`fs::source::Foreign`).
 #[rstest]
 #[case::gguf_with_counts_without_end("a.gguf", gguf(3, u64::MAX, u64::MAX, b""))]
 #[case::gguf_with_a_key_of_all_bytes("a.gguf", gguf(3, 0, 1, &u64::MAX.to_le_bytes()))]
@@ -156,7 +155,7 @@ fn a_hostile_header_is_stored_as_the_bytes_that_it_is(#[case] name: &str, #[case
     assert_sound(&host.root());
 }
 
-/// Stores bytes as a blob, and lets the record of an id name it.
+/// Stores bytes as a blob, and makes the record of an id name it.
 fn forge(catalog: &FsCatalog, id: &str, bytes: &[u8], edit: impl FnOnce(&mut serde_json::Value)) {
     let (root, digest) = (catalog.root(), Digest::sha256_of(bytes));
     let blob = blob_path(root, &digest);
@@ -176,7 +175,7 @@ fn stage_tree(host: &Host, catalog: &FsCatalog, id: &str) -> Digest {
     stage(catalog, &host.path(id), id).unwrap().digest
 }
 
-// Red when sums wrap: all is then within a quota, and without optimisation the command ends in a panic.
+// Red when sums wrap: everything is then within a quota, and a build without optimisation panics.
 #[test]
 fn sizes_near_the_largest_number_are_counted_as_it() {
     let (host, catalog) = host();
@@ -227,7 +226,8 @@ fn sizes_near_the_largest_number_are_counted_as_it() {
     }
 }
 
-// Red when a tree whose manifest can be read, and is none, is taken for one without files: every byte of it is good.
+// Red when a tree whose manifest is readable, but not a manifest, is taken for a tree without files: every byte of it
+// would be good.
 #[test]
 fn a_tree_whose_manifest_is_none_is_not_good() {
     let (host, catalog) = host();

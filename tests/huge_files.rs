@@ -1,5 +1,5 @@
-//! A small file of the store that somebody has made huge, without a single block. Each is an error or is done without, in the
-//! memory that the command needs anyway.
+//! Small files of the store that somebody has made huge without a single block. The command fails or does without the
+//! file, in the memory that it needs anyway.
 #![cfg(all(feature = "cli", target_os = "linux"))]
 #![allow(clippy::disallowed_methods, clippy::unwrap_used, clippy::indexing_slicing)]
 
@@ -16,7 +16,7 @@ use common::memory::peak_kb;
 use common::*;
 
 const HUGE_BYTES: u64 = 4 << 30;
-/// Without the protection this much is reached long before all is read.
+/// Without the protection, memory exceeds this long before the whole file is read.
 const MAX_KB: u64 = 200 << 10;
 
 /// A store with a file and a tree.
@@ -35,7 +35,7 @@ impl Scene {
         Scene { host }
     }
 
-    /// The paths of these files of the store, by what they are of.
+    /// The path of a file of the store.
     fn file(&self, what: &str) -> PathBuf {
         let root = self.host.root();
         let of_blob = |id: &str, ending: &str| {
@@ -52,7 +52,8 @@ impl Scene {
         }
     }
 
-    /// The exit code of a command that takes little memory, what it says, and how much memory was seen.
+    /// Runs a command that must take little memory. Returns its exit code, its error output, and the highest memory
+    /// seen.
     #[track_caller]
     fn run(&self, words: &str) -> (Option<i32>, String, u64) {
         let mut command = self.host.command();
@@ -68,7 +69,7 @@ impl Scene {
 
 fn enlarge(path: &Path) {
     if let Ok(meta) = fs::metadata(path) {
-        // A blob, too: as its owner could.
+        // Blobs too: their owner could do this.
         let mode = mode_of(path);
         set_mode(path, 0o644);
         File::options().write(true).open(path).unwrap().set_len(meta.len() + HUGE_BYTES).unwrap();
@@ -78,7 +79,7 @@ fn enlarge(path: &Path) {
     }
 }
 
-// Red when a file is read before its size is looked at.
+// Red when a file is read before its size is checked.
 #[rstest]
 #[case::store_json("store.json", &[("path a", 4), ("stage a", 4), ("list", 4), ("doctor", 4)])]
 #[case::cachedir_tag("CACHEDIR.TAG", &[("path a", 0), ("doctor", 0)])]
@@ -103,7 +104,7 @@ fn what_is_huge_is_an_error_or_done_without(#[case] what: &str, #[case] lines: &
     assert!(seen_kb > 0, "no command took long enough to be seen");
 }
 
-// Red when the progress of another worker is read whatever its size.
+// Red when another worker's progress file is read whatever its size.
 #[test]
 fn a_huge_progress_is_waited_for_like_any_other() {
     let scene = Scene::new();
@@ -115,7 +116,7 @@ fn a_huge_progress_is_waited_for_like_any_other() {
     }
     let (mut codes, mut seen_kb) = (Vec::new(), 0);
     for id in ["a", "tree"] {
-        scene.host.file("a", "other"); // there is something to do
+        scene.host.file("a", "other"); // so that there is something to do
         scene.host.file("tree/x", "other");
         let (code, _, peak) = scene.run(&format!("stage {id} --id {id} --wait 1s"));
         codes.push(code);

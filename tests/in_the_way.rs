@@ -1,7 +1,7 @@
-//! Another file at an entry's path: whatever is done, its bytes stay, and the entry's own content is not called damaged.
+//! Another file at an entry's path: its bytes survive every verb, and the entry's own content is not called damaged.
 //!
-//! A user stages `ROOT/mine/m.gguf`, which becomes a view where it lies. Later a newer file is moved over it, perhaps its
-//! only copy. Or somebody moves a file over a path below `views/`. Every verb is tried on both.
+//! A user stages `ROOT/mine/m.gguf`, which becomes a view where it lies. Later, the user moves a newer file over it,
+//! perhaps its only copy. Or somebody moves a file over a path below `views/`. The tests try every verb on both.
 #![cfg(all(feature = "cli", target_os = "linux"))]
 #![allow(clippy::disallowed_methods, clippy::unwrap_used, clippy::indexing_slicing)]
 
@@ -24,12 +24,12 @@ const NEWER: &[u8] = b"a newer file of the user's own, and its only copy";
 struct Scene {
     host: Host,
     catalog: FsCatalog,
-    /// Where `m` was shown, and the other file is now.
+    /// Where `m` was shown, and where the other file is now.
     at: PathBuf,
 }
 
 impl Scene {
-    /// At a place of the user's own.
+    /// At a path of the user's own.
     fn in_place() -> Self {
         let host = Host::new();
         let catalog = host.catalog();
@@ -38,7 +38,7 @@ impl Scene {
         Self::with_other_file(host, catalog, at)
     }
 
-    /// Below `views/`. The source is gone, so that nothing but the blob has the bytes.
+    /// Below `views/`. The source is gone, so that only the blob has the bytes.
     fn in_views() -> Self {
         let host = Host::new();
         let catalog = host.catalog();
@@ -53,7 +53,7 @@ impl Scene {
         Scene { host, catalog, at }
     }
 
-    /// Where the other file is now, if it is anywhere.
+    /// Where the other file is now, if it still exists.
     fn newer(&self) -> Option<PathBuf> {
         files_below(&self.host.root()).into_iter().find(|path| fs::read(path).unwrap() == NEWER)
     }
@@ -65,7 +65,7 @@ impl Scene {
 
 type Verb = fn(&Scene);
 
-/// Every verb that looks at an entry's path, or makes it anew.
+/// Every verb that looks at an entry's path, or restores it.
 const VERBS: [(&str, Verb); 13] = [
     ("path", |scene| drop(scene.catalog.resolve("m"))),
     ("lease", |scene| drop(scene.catalog.lease("m"))),
@@ -89,8 +89,8 @@ const VERBS: [(&str, Verb); 13] = [
     ("retire", |scene| drop(scene.catalog.set_state("m", LifecycleState::Retired))),
 ];
 
-// Red when `view::show` replaces what it finds, when `take_bad_out_of_service` moves what is no view of its own, or when
-// `remove_in_place` goes by mode and size.
+// Red when `view::show` replaces what it finds, when `take_bad_out_of_service` moves something that is not its own
+// view, or when `remove_in_place` only compares mode and size.
 #[test]
 fn no_verb_moves_or_changes_another_file_at_a_place_of_the_users_own() {
     for (name, verb) in VERBS {
@@ -99,13 +99,13 @@ fn no_verb_moves_or_changes_another_file_at_a_place_of_the_users_own() {
         verb(&scene);
         assert_eq!(scene.newer().as_deref(), Some(&*scene.at), "{name}: it is not where it was");
         assert_eq!(listing(&scene.at), before, "{name}");
-        // A second time, after whatever the first has recorded.
+        // A second time, with whatever the first run recorded.
         verb(&scene);
         assert_eq!(listing(&scene.at), before, "{name}, twice");
     }
 }
 
-// Red when a view that is removed takes all that is in its folder with it.
+// Red when removing a view removes everything in its folder.
 #[test]
 fn no_verb_loses_another_file_below_views() {
     for (name, verb) in VERBS {
@@ -142,12 +142,12 @@ fn repair_gives_the_entry_a_view_of_its_own() {
     assert_readable(&catalog, "m", STAGED);
     assert!(catalog.verify("m", &VerifyOptions::default()).unwrap().bad.is_empty());
     assert!(catalog.lease("m").is_ok());
-    // Now there is nothing left to do.
+    // Nothing is left to do.
     let report = catalog.repair("m", &RepairOptions::default()).unwrap();
     assert!(report.occupied.is_empty() && report.shown.is_empty(), "{report:?}");
 }
 
-/// Staging the path is asking for the file that is there: that is no accident, and its bytes become the blob.
+/// Staging the path asks for the file that is there, which is no accident: its bytes become the blob.
 #[test]
 fn staging_the_place_takes_in_the_file_that_is_there() {
     let Scene { host: _host, catalog, at } = Scene::in_place();
@@ -181,8 +181,8 @@ fn repair_says_that_it_made_a_path_anew() {
     assert_eq!(String::from_utf8_lossy(&words.stdout), "m is whole, and its path was made anew\n");
 }
 
-/// A file that has the right bytes is no stranger: at a place of the user's own it stays as it is, below `views/` a link
-/// takes its place.
+/// A file with the right bytes is not in the way: at a path of the user's own it stays, and below `views/` a link
+/// replaces it.
 #[test]
 fn a_copy_of_the_content_is_not_in_the_way() {
     for in_views in [false, true] {
@@ -207,7 +207,7 @@ fn make(kind: &str, at: &Path) {
     }
 }
 
-/// What stands at a view's place can be anything.
+/// Anything can stand in a view's place.
 #[rstest]
 fn anything_below_views_is_moved_out_of_the_way(#[values("folder", "symlink", "FIFO", "empty file")] kind: &str) {
     let scene = Scene::in_views();
@@ -218,7 +218,7 @@ fn anything_below_views_is_moved_out_of_the_way(#[values("folder", "symlink", "F
     assert_readable(&scene.catalog, "m", STAGED);
     assert_eq!(host_quarantine(&scene.host), 1);
     if kind != "folder" {
-        // And where a folder of the view should be.
+        // The same where a folder of the view should be.
         let folder = scene.at.parent().unwrap();
         fs::remove_dir_all(folder).unwrap();
         make(kind, folder);
@@ -231,7 +231,7 @@ fn host_quarantine(host: &Host) -> usize {
     host.root().join("quarantine").read_dir().unwrap().count()
 }
 
-// Red when `extras` is not asked: an engine that reads the folder loads the file too.
+// Red when `extras` is not called: an engine that reads the folder would load the file too.
 #[test]
 fn a_file_more_than_the_tree_has_is_found_and_moved_by_repair() {
     let host = Host::new();
@@ -255,7 +255,7 @@ fn a_file_more_than_the_tree_has_is_found_and_moved_by_repair() {
     assert_eq!(catalog.repair("t", &RepairOptions::default()).unwrap().quarantined, 1);
     catalog.resolve("t").unwrap();
     assert!(!extra.exists() && host_quarantine(&host) == 1);
-    // Under a name of its own: under the digest of a blob, a repair of that would read it.
+    // Under a name of its own: if it were named after a blob, a repair of that blob would read it.
     let kept = host.root().join("quarantine").read_dir().unwrap().next().unwrap().unwrap().file_name();
     assert!(kept.to_str().unwrap().starts_with("stranger."), "{kept:?}");
 }

@@ -1,7 +1,7 @@
-//! Leases against everything that takes something away: what is leased stays, and goes when the lease is dropped.
+//! Leases against everything that removes something: leased content stays, and goes once the lease is dropped.
 //!
-//! What every interleaving does is in tests/protocol, on a model. Here the real code is made to stop at the moments
-//! that matter there: another holder of a lock keeps it waiting.
+//! tests/protocol explores every interleaving on a model. Here, the real code is stopped at the moments that matter:
+//! another holder of a lock keeps it waiting.
 #![cfg(all(feature = "cli", target_os = "linux"))]
 #![allow(clippy::disallowed_methods, clippy::unwrap_used, clippy::indexing_slicing)]
 
@@ -17,17 +17,17 @@ use std::time::Duration;
 use catalog_core::{CatalogStore, Digest, FsCatalog, GcPolicy, GcReason, Lease, ModelMap, OwnedMap, Wait};
 use common::*;
 
-/// Takes everything that is neither leased nor pinned.
+/// Collects everything that is neither leased nor pinned.
 fn everything() -> GcPolicy {
     leftovers().with_max_bytes(Some(0))
 }
 
-/// Takes what no entry needs.
+/// Collects what no entry needs.
 fn leftovers() -> GcPolicy {
     GcPolicy::default().with_grace(Duration::ZERO)
 }
 
-/// A catalog with files of these contents staged under these ids.
+/// A catalog with these contents staged under these ids.
 fn catalog_with(host: &Host, entries: &[(&str, &[u8])]) -> FsCatalog {
     let catalog = host.catalog();
     for (id, content) in entries {
@@ -45,7 +45,7 @@ fn assert_shows(lease: &Lease, content: &[u8]) {
     assert_eq!(fs::read(lease.local_path()).unwrap(), content, "{}", lease.local_path().display());
 }
 
-/// Nothing of any artifact is left, and nothing else that should not be.
+/// Nothing of any artifact is left, and no debris.
 #[track_caller]
 fn assert_empty(host: &Host) {
     for folder in ["blobs", "views", "trash", "ingest", "outboards"] {
@@ -54,13 +54,13 @@ fn assert_empty(host: &Host) {
     assert_eq!(fs::read_dir(host.root().join("views")).unwrap().count(), 0);
 }
 
-/// How often this process has a file open.
+/// How many times this process has a file open.
 fn times_open(path: &Path) -> usize {
     let descriptors = fs::read_dir("/proc/self/fd").unwrap();
     descriptors.filter(|fd| fs::read_link(fd.as_ref().unwrap().path()).is_ok_and(|file| file == path)).count()
 }
 
-// Red when `blob::block_leases` takes a blob whose lock it did not get.
+// Red when `blob::block_leases` takes a blob although it did not get its lock.
 #[test]
 fn what_is_leased_is_not_evicted_until_the_last_lease_is_dropped() {
     let host = Host::new();
@@ -80,7 +80,7 @@ fn what_is_leased_is_not_evicted_until_the_last_lease_is_dropped() {
     assert_empty(&host);
 }
 
-// Red when `Sweep::block_leases` takes a blob whose lock it did not get: the plan was made when nobody had it.
+// Red when `Sweep::block_leases` takes a blob although it did not get its lock: the plan was made before the lease.
 #[test]
 fn a_lease_that_comes_after_the_plan_holds() {
     let host = Host::new();
@@ -94,7 +94,7 @@ fn a_lease_that_comes_after_the_plan_holds() {
     assert_readable(&catalog, "a", b"bytes");
 }
 
-// Red when `blob::block_leases` takes a blob whose lock it did not get.
+// Red when `blob::block_leases` takes a blob although it did not get its lock.
 #[test]
 fn what_is_leased_and_removed_is_readable_until_the_lease_is_dropped() {
     let host = Host::new();
@@ -113,7 +113,7 @@ fn what_is_leased_and_removed_is_readable_until_the_lease_is_dropped() {
     assert_empty(&host);
 }
 
-// Red when `remove::reclaim` goes on with a blob that is leased.
+// Red when `remove::reclaim` continues with a leased blob.
 #[test]
 fn a_leased_path_in_place_stays() {
     let host = Host::new();
@@ -128,7 +128,7 @@ fn a_leased_path_in_place_stays() {
     assert_eq!(inode_of(&path), inode_of(&blob_of(&host, b"bytes")));
 }
 
-// Red when `blob::block_leases` takes a blob whose lock it did not get.
+// Red when `blob::block_leases` takes a blob although it did not get its lock.
 #[test]
 fn new_content_leaves_the_leased_old_one_alone() {
     let host = Host::new();
@@ -150,8 +150,9 @@ fn new_content_leaves_the_leased_old_one_alone() {
     assert_empty(&host);
 }
 
-// Two contents whose digests begin with the same 12 hex digits, which costs seconds to find. Red when so few name a view:
-// the second one then replaces the first at the path that is leased, and a lease on either holds the views of both.
+// Two contents whose digests start with the same 12 hex digits, which takes seconds to find. Red when a view's name has
+// only so many digits: the second content then replaces the first at the leased path, and a lease on either keeps the
+// views of both.
 #[test]
 fn contents_whose_digests_begin_alike_have_paths_of_their_own() {
     const OLD: &[u8] = b"model-1-745bb9617c7f\n";
@@ -175,7 +176,7 @@ fn contents_whose_digests_begin_alike_have_paths_of_their_own() {
     assert_empty(&host);
 }
 
-// Red when `Store::leased_orphans` does not read a leased blob as a manifest: the files of the tree then go.
+// Red when `Store::leased_orphans` does not read a leased blob as a manifest: the tree's files then go.
 #[test]
 fn a_leased_tree_keeps_its_files_whatever_becomes_of_its_id_and_of_trees_that_share_them() {
     let host = Host::new();
@@ -202,8 +203,8 @@ fn a_leased_tree_keeps_its_files_whatever_becomes_of_its_id_and_of_trees_that_sh
     assert_empty(&host);
 }
 
-// Red when `Sweep::remove_stray_view` asks for leases only on what no entry needs: that the other entry has the same blob
-// is then taken for leave to remove the leased view.
+// Red when `Sweep::remove_stray_view` checks leases only for blobs that no entry needs: it then removes the leased view
+// because another entry has the same blob.
 #[test]
 fn a_leased_view_stays_when_another_entry_has_the_same_bytes() {
     let host = Host::new();
@@ -215,7 +216,7 @@ fn a_leased_view_stays_when_another_entry_has_the_same_bytes() {
     drop(catalog.gc(&policy).unwrap());
     assert_shows(&lease, b"bytes");
 
-    // Removing the id once more, with other content, takes all its views but this one.
+    // Removing the id again, now with other content, removes all its views except this one.
     stage(&catalog, &host.file("a.gguf", b"other"), "a").unwrap();
     assert_eq!(catalog.remove("a").unwrap().unwrap().blobs_removed, 1);
     assert_shows(&lease, b"bytes");
@@ -233,7 +234,7 @@ fn a_map_has_the_bytes_of_the_blob() {
     for (id, content) in [("empty", &b""[..]), ("a", b"bytes")] {
         let lease = catalog.lease(id).unwrap();
         assert_eq!(&*lease.map().unwrap(), content);
-        // Whatever happens to the view.
+        // The map survives whatever happens to the view.
         fs::remove_file(lease.local_path()).unwrap();
         assert_eq!(&*lease.map().unwrap(), content);
         drop(lease);
@@ -272,8 +273,8 @@ fn a_lease_notes_the_use() {
     assert_eq!(catalog.record("a").unwrap().unwrap(), first, "at most once an hour");
 }
 
-// Red when `lease::take` does not ask for the kind: a blob of the digest that somebody has said is then leased, and what
-// is at the path is not.
+// Red when `lease::take` ignores the kind: it then leases a blob with the digest that the user gave, and not the file
+// at the path.
 #[test]
 fn what_is_only_registered_cannot_be_leased() {
     let host = Host::new();
@@ -284,7 +285,7 @@ fn what_is_only_registered_cannot_be_leased() {
         later.digest = digest;
         catalog.put(&later).unwrap();
         assert!(catalog.lease("later").unwrap_err().is_not_found());
-        // Also when something is there by now, of which the catalog knows nothing.
+        // The same if there is a file by now: the catalog knows nothing about it.
         fs::create_dir_all(at.parent().unwrap()).unwrap();
         fs::write(&at, "other").unwrap();
         assert!(catalog.lease("later").unwrap_err().is_not_found());
@@ -293,7 +294,8 @@ fn what_is_only_registered_cannot_be_leased() {
     assert!(catalog.lease("absent").unwrap_err().is_not_found());
 }
 
-// Red when both are taken out: `Lock` unlocks when it is dropped, and descriptors are closed on exec.
+// Red when two protections are taken out together: `Lock` unlocks when it is dropped, and descriptors are closed on
+// exec.
 #[test]
 fn a_lease_that_was_dropped_is_not_held_by_a_child_process() {
     let host = Host::new();
@@ -306,7 +308,7 @@ fn a_lease_that_was_dropped_is_not_held_by_a_child_process() {
     drop(child);
 }
 
-// Red when `Handle::open_file` opens without CLOEXEC: nobody is left to unlock then, and the child keeps the lock.
+// Red when `Handle::open_file` opens without CLOEXEC: the dead process cannot unlock, and the child keeps the lock.
 #[test]
 fn a_lease_of_a_killed_process_is_not_held_by_its_child() {
     const ME: &str = "a_lease_of_a_killed_process_is_not_held_by_its_child";
@@ -314,7 +316,7 @@ fn a_lease_of_a_killed_process_is_not_held_by_its_child() {
         let catalog = FsCatalog::open(std::env::var_os("LEASE_TEST_ROOT").unwrap()).unwrap();
         let _lease = catalog.lease("a").unwrap();
         let mut sleep = Command::new("sleep");
-        #[allow(clippy::zombie_processes)] // it is to outlive this process
+        #[allow(clippy::zombie_processes)] // the child is meant to outlive this process
         let sleep = sleep.arg("60").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
         println!("\nchild {}", sleep.id());
         thread::sleep(Duration::from_secs(60));
@@ -337,7 +339,7 @@ fn a_lease_of_a_killed_process_is_not_held_by_its_child() {
     assert_eq!(removed.blobs_removed, 1);
 }
 
-// Red when `lease::take` does not compare inodes: the lease is then on a file that has no name any more.
+// Red when `lease::take` does not compare inodes: the lease is then on a file that no longer has a name.
 #[test]
 fn a_lease_is_on_the_blob_that_is_there_when_it_is_given() {
     let host = Host::new();
@@ -348,7 +350,7 @@ fn a_lease_is_on_the_blob_that_is_there_when_it_is_given() {
     thread::scope(|scope| {
         let waiter = scope.spawn(|| catalog.lease("a").unwrap());
         wait_until("the lease has the old blob open", || times_open(&name) == 2);
-        // Taken and brought again meanwhile, by the same id.
+        // As if another process had removed the blob and stored it again under the same digest.
         let new = host.file("new", b"bytes");
         fs::rename(new, &name).unwrap();
         old.unlock().unwrap();
@@ -359,8 +361,8 @@ fn a_lease_is_on_the_blob_that_is_there_when_it_is_given() {
     });
 }
 
-// Red when `lease::lease` does not read the record again once it has the lock. A sweep that has looked for leases
-// before that, and found no record, goes on to remove the view and the files of a tree.
+// Red when `lease::lease` does not read the record again once it has the lock. A sweep that checked for leases before
+// that, and found no record, then removes the view and the files of a tree.
 #[test]
 fn a_lease_is_not_given_on_what_was_removed_while_it_was_waited_for() {
     let host = Host::new();
@@ -380,15 +382,15 @@ fn a_lease_is_not_given_on_what_was_removed_while_it_was_waited_for() {
     assert_empty(&host);
 }
 
-/// A blob that no entry needs: its only one was removed while it was leased.
+/// Leaves a blob that no entry needs: its only entry is removed while it is leased.
 fn leave_stray_blob(catalog: &FsCatalog, id: &str) {
     let lease = catalog.lease(id).unwrap();
     catalog.remove(id).unwrap().unwrap();
     drop(lease);
 }
 
-// Red when `Shared::lock` does not lock the store: the gc then takes the blob that the commit has found, and
-// the commit records it.
+// Red when `Shared::lock` does not lock the store: gc then removes the blob that the commit found, and the commit
+// records it.
 #[test]
 fn nothing_is_collected_between_a_blob_that_is_found_and_its_record() {
     let host = Host::new();
@@ -415,7 +417,7 @@ fn nothing_is_collected_between_a_blob_that_is_found_and_its_record() {
     assert_readable(&catalog, "b", b"bytes");
 }
 
-// Red when `Sweep::begin` works with roots that are older than its lock.
+// Red when `Sweep::begin` uses roots from before it had the lock.
 #[test]
 fn what_was_staged_after_the_plan_stays() {
     let host = Host::new();
@@ -430,8 +432,8 @@ fn what_was_staged_after_the_plan_stays() {
     assert!(blob_of(&host, b"bytes").exists());
 }
 
-// Red when `gather::stray_views` looks only for folders in an id's folder: one whose owner died before the first, or
-// after the last, then stays for ever.
+// Red when `gather::stray_views` only looks for folders inside an id's folder: an empty folder, whose owner died before
+// making the first view or after removing the last, would stay for ever.
 #[test]
 fn an_ids_folder_without_a_view_is_collected() {
     let host = Host::new();
@@ -439,7 +441,7 @@ fn an_ids_folder_without_a_view_is_collected() {
     fs::create_dir(host.root().join("views/left-0123456789abcdef")).unwrap();
     assert_eq!(catalog.gc(&leftovers()).unwrap().leftovers, 1);
     assert_eq!(fs::read_dir(host.root().join("views")).unwrap().count(), 1);
-    // Not one in which there is a view by now.
+    // But not a folder that contains a view by now.
     let home = fs::read_dir(host.root().join("views")).unwrap().next().unwrap().unwrap().path();
     catalog.remove("a").unwrap().unwrap();
     fs::create_dir(&home).unwrap();
@@ -452,13 +454,13 @@ fn an_ids_folder_without_a_view_is_collected() {
     assert!(host.root().join("views").is_dir());
 }
 
-/// What an engine has of a model: the map holds the lease, so both live in one struct.
+/// An engine's maps of a model: each map holds the lease, so one struct can keep them all.
 struct Engine {
     weights: OwnedMap,
     config: OwnedMap,
 }
 
-// Red when an owned map does not hold its lease: the collection then takes what is mapped.
+// Red when an owned map does not hold its lease: the collection then removes what is mapped.
 #[test]
 fn a_map_that_owns_its_lease_keeps_the_model() {
     let host = Host::new();
@@ -494,8 +496,8 @@ fn leases_and_maps_cross_threads() {
     shared::<ModelMap<'_>>();
 }
 
-/// While one of them is held, no lease is given, and nobody goes on with a partial.
-// Red when `unnamed_views` asks whether a view is leased, and when `du` claims partials to say what they hold.
+/// While another lock is held exclusively, no lease is given, and no partial is resumed.
+// Red when `unnamed_views` checks whether a view is leased, or when `du` claims partials to see what they hold.
 #[test]
 fn du_takes_no_lock_but_the_one_that_tries_locks() {
     if !has_tool("strace") {

@@ -1,10 +1,10 @@
-//! `ModelRef` against arbitrary text: it never panics, and what it shows it can read.
+//! `ModelRef` against arbitrary text: it never panics, and it can parse what it displays.
 
 use catalog_core::ModelRef;
 use proptest::prelude::*;
 use proptest::sample::select;
 
-/// Pieces at which a parser takes turns.
+/// Pieces at which a parser may branch.
 const FRAGMENTS: &[&str] = &[
     "hf:",
     "HF:",
@@ -81,7 +81,7 @@ fn nasty_text() -> impl Strategy<Value = String> {
     proptest::collection::vec(select(FRAGMENTS), 0..9).prop_map(|fragments| fragments.concat())
 }
 
-/// Text that is a reference more often than not: most nasty text is rejected, which leaves the round trip untested.
+/// Text that usually is a reference: most nasty text is rejected, which would leave the round trip untested.
 fn likely_text() -> impl Strategy<Value = String> {
     let start = select(
         &[

@@ -1,9 +1,9 @@
-//! Where no thread can be started: everything works, on the one thread that there is.
+//! Processes that cannot start a thread: everything works on the only thread they have.
 //!
-//! A user at its limit of processes (`ulimit -u`) or a container at its own gets EAGAIN for each `clone`. The standard
-//! library's `scope.spawn` and rayon answer that with a panic.
+//! A user at the limit of processes (`ulimit -u`), or a container at its own, gets EAGAIN for each `clone`. The
+//! standard library's `scope.spawn` and rayon then panic.
 //!
-//! Red when `threads::spawn` panics as `scope.spawn` does (stage, verify, hash), and when `ready_for_rayon` does nothing
+//! Red when `threads::spawn` panics as `scope.spawn` does (stage, verify, hash), or when `ready_for_rayon` does nothing
 //! (stage, list, gc, doctor).
 #![cfg(target_os = "linux")]
 #![allow(clippy::disallowed_methods, clippy::unwrap_used, clippy::indexing_slicing)]
@@ -17,7 +17,7 @@ use std::process::{Command, Output};
 use common::{Host, NOBODY, as_nobody, has_tool, set_mode, skip};
 use rstest::rstest;
 
-/// What a process of that user, with so many threads at most, makes of a command.
+/// Runs a command as that user, with at most this many threads.
 fn limited(words: &[&str], threads: u32, command: &Command) -> Output {
     let mut limited = Command::new(words[0]);
     limited
@@ -45,9 +45,9 @@ fn with_few_threads_every_verb_does_its_work(#[case] threads: u32) {
     set_mode(host.dir.path(), 0o755);
     fs::create_dir(host.root()).unwrap();
     chown(host.root(), Some(NOBODY), Some(NOBODY)).unwrap();
-    // Hashed on two threads, and synced while it is written, when there are two.
+    // With two threads, it is hashed on both, and synced while it is written.
     let large = host.file("large.gguf", (0..20 << 20).map(|i: u32| (i % 251) as u8).collect::<Vec<u8>>());
-    // A batch: streams and rayon.
+    // A batch uses streams and rayon.
     for number in 0..40 {
         host.file(&format!("tree/{number}.gguf"), vec![number as u8; 100_000]);
     }

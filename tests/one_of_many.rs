@@ -1,5 +1,5 @@
-//! What fails for one does not fail the others: of a batch, of a collection, of a store with a damaged part or another
-//! user's files.
+//! One failure does not fail the others: in a batch, in a collection, in a store with a damaged part or another user's
+//! files.
 #![cfg(all(feature = "cli", target_os = "linux"))]
 #![allow(clippy::disallowed_methods, clippy::unwrap_used, clippy::indexing_slicing)]
 
@@ -24,9 +24,9 @@ fn no_grace() -> GcPolicy {
     GcPolicy::default().with_grace(Duration::ZERO)
 }
 
-/// A folder at the blob's place, which is found when the blob is checked, or a file at the place of its folder, which is
-/// found when it is published.
-// Red when an error of one unit ends the round of a commit: its neighbours fail with the other's path in the message.
+/// A folder in the blob's place, which the check of the blob finds, or a file in the place of its folder, which
+/// publishing finds.
+// Red when an error of one unit ends the round of a commit: its neighbours fail with its path in their messages.
 #[test]
 fn one_blob_whose_place_is_taken_fails_its_own_artifact_alone() {
     for is_folder in [true, false] {
@@ -54,14 +54,15 @@ fn one_blob_whose_place_is_taken_fails_its_own_artifact_alone() {
     }
 }
 
-/// Before any is looked at, or when the bytes of all are there and only their records are missing.
-// Red when one shard that cannot be written fails the records of the others.
+/// The shard fails before the batch starts, or once the bytes of all items are stored and only their records are
+/// missing.
+// Red when one shard that cannot be written fails the records in the others.
 #[test]
 fn one_shard_that_cannot_be_written_fails_its_own_entries_alone() {
     for while_it_runs in [false, true] {
         let host = Host::new();
         let catalog = host.catalog();
-        // A folder in its place: it cannot be replaced, and reads as damaged.
+        // A folder in its place can neither be replaced nor read.
         let shard = shard_path(&host.root(), "b");
         if !while_it_runs {
             fs::create_dir(&shard).unwrap();
@@ -81,7 +82,7 @@ fn one_shard_that_cannot_be_written_fails_its_own_entries_alone() {
     }
 }
 
-// Red when each artifact of a failed commit waits by itself: 2 s and once more for each.
+// Red when each artifact of a failed commit waits separately: 2 s, and once more for each.
 #[test]
 fn a_busy_store_is_waited_for_once() {
     const LIMIT: Duration = Duration::from_secs(2);
@@ -97,15 +98,15 @@ fn a_busy_store_is_waited_for_once() {
     let results = catalog.stage_many(&items);
     let waited = begun.elapsed();
     assert!(results.iter().all(|result| result.as_ref().is_err_and(Error::is_busy)), "{results:?}");
-    // Once would be 2 s, and once for each 14 s.
+    // Waiting once takes 2 s, and once for each 14 s.
     assert!(waited < 4 * LIMIT, "it took {waited:?}");
     drop(lock);
     assert!(catalog.stage_many(&items).iter().all(Result::is_ok));
     assert_no_debris(&host.root());
 }
 
-/// A quota that has room, and a tree whose manifest is lost or a shard that is damaged.
-// Red when `make_room` plans an eviction before it knows that it needs one.
+/// A quota with enough room, and a tree without its manifest or a damaged shard.
+// Red when `make_room` plans an eviction before it knows whether it needs one.
 #[test]
 fn what_needs_no_eviction_does_not_need_all_roots() {
     for shard_is_damaged in [false, true] {
@@ -127,15 +128,15 @@ fn what_needs_no_eviction_does_not_need_all_roots() {
         catalog.repair("single", &RepairOptions::default()).unwrap();
         assert_readable(&catalog, "single", b"single");
         if !shard_is_damaged {
-            // The tree that lost its manifest can be staged again, too.
+            // The tree that lost its manifest can be staged again.
             stage(&catalog, &host.path("tree"), "tree").unwrap();
             catalog.resolve("tree").unwrap();
         }
     }
 }
 
-/// In the root of a group, an operation of one member lives, or was killed: its folder is 0700.
-// Red when what cannot be read is an error.
+/// In the root of a group, another member's operation is running or was killed: its folder has mode 0700.
+// Red when a folder that cannot be read is an error.
 #[test]
 fn another_members_private_folder_stops_nobody() {
     let Some(words) = as_nobody() else { return };
@@ -174,7 +175,7 @@ fn another_members_private_folder_stops_nobody() {
     assert_readable(&catalog, "theirs", b"b");
 }
 
-// Red when what was found of an entry counts though it is gone by then.
+// Red when findings about an entry count although the entry is gone by then.
 #[test]
 fn verify_says_nothing_bad_of_what_goes_while_it_runs() {
     let host = Host::new();
@@ -211,7 +212,7 @@ fn verify_says_nothing_bad_of_what_goes_while_it_runs() {
     });
 }
 
-// Red when the first step that fails ends the collection.
+// Red when the first failed step ends the collection.
 #[test]
 fn a_collection_goes_on_past_what_it_cannot_remove() {
     if !is_root() || !has_tool("chattr") {
@@ -220,7 +221,7 @@ fn a_collection_goes_on_past_what_it_cannot_remove() {
     let host = Host::new();
     let catalog = host.catalog();
     stage(&catalog, &host.file("m", "m"), "m").unwrap();
-    // What a killed process has left, one of which nobody can remove.
+    // Leftovers of a killed process, one of which nobody can remove.
     let stuck = host.file("root/ingest/0123456789abcdef/0", "stuck");
     let free = host.file("root/ingest/fedcba9876543210/0", "free");
     let immutable = |on: &str| Command::new("chattr").arg(on).arg(&stuck).status().is_ok_and(|status| status.success());
@@ -240,9 +241,9 @@ fn a_collection_goes_on_past_what_it_cannot_remove() {
     assert!(report.failed.is_empty() && report.leftovers == 1 && !stuck.exists(), "{report:?}");
 }
 
-/// The last that a collection does is to remove lock files and notes of uses: here in a folder that is none, and one that is a
-/// folder.
-// Red when what fails there fails the collection: nobody hears what was evicted.
+/// A collection ends by removing lock files and notes of uses. Here, the folder of lock files is a file, and one note
+/// is a folder.
+// Red when an error there fails the collection: nobody learns what was evicted.
 #[test]
 fn a_collection_tells_what_it_has_evicted_whatever_fails_after_it() {
     let host = Host::new();
@@ -263,8 +264,8 @@ fn a_collection_tells_what_it_has_evicted_whatever_fails_after_it() {
     assert!(!notes[1].exists(), "the other note");
 }
 
-/// Two entries of the same bytes: the folder of the one that was adopted leads out of the root by now.
-// Red when what cannot be shown again of another entry fails the repair of the one that was asked for.
+/// Two entries with the same bytes; the folder of the adopted one now leads out of the root.
+// Red when another entry that cannot be shown again fails the repair of the requested one.
 #[test]
 fn repair_goes_on_past_an_entry_that_cannot_be_shown_again() {
     let host = Host::new();
@@ -293,7 +294,7 @@ fn repair_goes_on_past_an_entry_that_cannot_be_shown_again() {
     assert_eq!(fs::read(adopted).unwrap(), b"model");
 }
 
-// Red when an eviction that cannot be recorded fails those that are recorded in the same write.
+// Red when an eviction that cannot be recorded fails the others in the same write.
 #[test]
 fn a_collection_evicts_past_a_shard_that_cannot_be_written() {
     if !is_root() || !has_tool("chattr") {
@@ -319,7 +320,7 @@ fn a_collection_evicts_past_a_shard_that_cannot_be_written() {
     assert_eq!(catalog.gc(&policy).unwrap().entries, 1);
 }
 
-// Red when one shard that cannot be written keeps the uses of all that are noted with it out of the index.
+// Red when one shard that cannot be written keeps all the uses noted with it out of the index.
 #[test]
 fn one_shard_that_cannot_be_written_keeps_no_other_use_out_of_the_index() {
     let host = Host::new();
@@ -334,9 +335,10 @@ fn one_shard_that_cannot_be_written_keeps_no_other_use_out_of_the_index() {
     assert_eq!(files_below(&host.root().join("uses")).len(), 1, "its own is noted beside the index");
 }
 
-/// A batch finds more models unchanged than it notes at once, while a collection holds the store, or another batch all shards.
-// Red when the use of each is tried by itself: thousands of locks and looks at `store.json`, and of reads of `/proc/locks`;
-// and when each gets a note.
+/// A batch finds more models unchanged than it notes at once, while a collection holds the store, or another batch all
+/// shards.
+// Red when each use is tried separately: thousands of locks and reads of `store.json` and of `/proc/locks`. Red when
+// each use gets a note.
 #[rstest]
 #[case::the_store_is_busy(false)]
 #[case::all_shards_are_busy(true)]
@@ -374,7 +376,7 @@ fn uses_that_cannot_be_recorded_cost_a_few_tries(#[case] of_shards: bool) {
     assert!(holders <= usize::from(of_shards) && descriptions < 10, "{holders}, {descriptions}");
     let notes = || files_below(&host.root().join("uses")).len();
     assert_eq!(notes(), AT_ONCE);
-    // The next one notes the others.
+    // The next batch notes the others.
     opened();
     assert_eq!(notes(), MODELS);
 }

@@ -1,5 +1,5 @@
-//! A root in the lower layer of an overlay, as an image has it, with a writable layer over it, as a container has it. A
-//! hardlink or a rename of a lower file first copies all of it up, and its other names keep the old inode.
+//! A root in the lower layer of an overlay, as in an image, below a writable layer, as in a container. A hardlink or a
+//! rename of a lower file first copies the whole file up, and its other names keep the old inode.
 #![cfg(all(feature = "cli", target_os = "linux"))]
 #![allow(clippy::disallowed_methods, clippy::unwrap_used, clippy::indexing_slicing)]
 
@@ -21,7 +21,7 @@ use rstest::rstest;
 
 const MEGABYTE: usize = 1 << 20;
 
-/// A container: dropped in this order.
+/// A container. Its fields are dropped in this order.
 struct Container {
     overlay: Mounted,
     disk: Mounted,
@@ -29,7 +29,7 @@ struct Container {
 }
 
 impl Container {
-    /// Its image has the file `a` and the tree `t`. `None`: see [`mount::overlay`].
+    /// The image has the file `a` and the tree `t`. `None`: see [`mount::overlay`].
     fn new() -> Option<Self> {
         let host = Host::new();
         let disk = mount::image(128, &["mkfs.ext4", "-q"], "loop")?;
@@ -55,7 +55,7 @@ impl Container {
         stage(&self.catalog(), &self.host.path(source), id).unwrap()
     }
 
-    /// Content that the writable layer has, below its root.
+    /// Files with content in the writable layer, below its root.
     fn copied_up(&self) -> Vec<String> {
         let upper = self.disk.path().join("upper/root");
         let is_large = |path: &PathBuf| fs::symlink_metadata(path).unwrap().size() >= MEGABYTE as u64;
@@ -63,7 +63,7 @@ impl Container {
         large.map(|path| path.strip_prefix(&upper).unwrap().display().to_string()).collect()
     }
 
-    /// All is as it should be, and nothing has to be read to know that.
+    /// Everything is right, and no content has to be read to know that.
     #[track_caller]
     fn assert_content(&self, ids: &[&str]) {
         let found = Doctor::open(self.root()).unwrap().examine().unwrap();
@@ -81,8 +81,9 @@ impl Container {
     }
 }
 
-// Red when `show` links what is in a lower layer, and when `hold` does (with a digest); `doctor` then calls the blob changed,
-// and the view of `a` replaced. Red at `path` when `doubtful_views` does not look at the blob behind a symlink.
+// Red when `show` hardlinks a file of the lower layer, and when `hold` does (with a digest); `doctor` then calls the
+// blob changed, and the view of `a` replaced. Red at `path` when `doubtful_views` does not check the blob behind a
+// symlink.
 #[rstest]
 #[case::under_another_id("a", "b", false)]
 #[case::under_another_id_by_its_digest("a", "b", true)]
@@ -101,7 +102,7 @@ fn a_duplicate_of_a_lower_layer_copies_nothing_up(#[case] source: &str, #[case] 
     container.assert_content(&["a", "t", id]);
 }
 
-// Red when the view that is made anew is a hardlink.
+// Red when the new view is a hardlink.
 #[rstest]
 #[case::by_repair("repair a")]
 #[case::by_doctor("doctor --repair")]
@@ -117,7 +118,7 @@ fn a_lost_view_of_a_lower_layer_is_made_without_a_copy(#[case] words: &str) {
     container.assert_content(&["a", "t"]);
 }
 
-// Red when what nothing needs is renamed into `trash/`: all of it is copied up, to be removed.
+// Red when unneeded files are renamed into `trash/`: they are copied up only to be removed.
 #[test]
 fn what_goes_from_a_lower_layer_is_not_copied_into_trash() {
     let Some(container) = Container::new() else { return };
@@ -148,7 +149,7 @@ fn a_duplicate_that_is_shown_in_place_is_a_file_of_its_own() {
     container.assert_content(&["a", "mine"]);
 }
 
-// Red when what has just been stored is taken for something of a lower layer.
+// Red when a file that was just stored is taken for one of the lower layer.
 #[test]
 fn what_is_stored_in_the_writable_layer_is_shown_by_hardlinks_first() {
     let Some(container) = Container::new() else { return };
@@ -165,7 +166,7 @@ fn what_is_stored_in_the_writable_layer_is_shown_by_hardlinks_first() {
     assert_eq!(debris(&catalog), [""; 0]);
 }
 
-// Red when `remove_shown` leaves a symlink to what is in quarantine.
+// Red when `remove_shown` leaves a symlink to a quarantined blob.
 #[test]
 fn damage_behind_a_symlink_goes_out_of_service_and_is_repaired() {
     let Some(container) = Container::new() else { return };
@@ -183,7 +184,7 @@ fn damage_behind_a_symlink_goes_out_of_service_and_is_repaired() {
     container.assert_content(&["a", "b", "t"]);
 }
 
-// Red when `clear` takes the store's own symlink for somebody's file, and when it removes any other.
+// Red when `clear` takes the store's own symlink for somebody's file, or removes any other symlink.
 #[test]
 fn a_symlink_of_older_content_is_collected_and_another_is_kept() {
     let Some(container) = Container::new() else { return };
@@ -201,7 +202,7 @@ fn a_symlink_of_older_content_is_collected_and_another_is_kept() {
     check_artifact(&container.root(), &catalog.record("b").unwrap().unwrap()).unwrap();
 }
 
-// Red when a symlink says the absolute path of its blob.
+// Red when a symlink contains the absolute path of its blob.
 #[test]
 fn symlinks_go_with_a_root_that_is_copied() {
     let Some(container) = Container::new() else { return };

@@ -1,6 +1,6 @@
-//! A large copy that is killed, again and again, goes on where it was.
+//! A large copy that is killed again and again resumes where it was.
 //!
-//! `CATALOG_TEST_PARTIAL_MIB` and `CATALOG_TEST_PARTIAL_KILLS` make it larger: 3072 and 50 are what the design asks for.
+//! `CATALOG_TEST_PARTIAL_MIB` and `CATALOG_TEST_PARTIAL_KILLS` make the test larger; the design demands 3072 and 50.
 #![cfg(all(feature = "cli", target_os = "linux"))]
 #![allow(clippy::disallowed_methods, clippy::unwrap_used, clippy::indexing_slicing)]
 
@@ -38,7 +38,7 @@ fn host() -> Host {
     Host { dir: if is_clone(&dir) { TempDir::new_in("/dev/shm").unwrap() } else { dir } }
 }
 
-/// A file in which no MiB is like another, and none is empty.
+/// A file in which every MiB is different, and none is empty.
 fn source(folder: &Path, mib: usize) -> PathBuf {
     let path = folder.join("large.gguf");
     let mut file = BufWriter::new(File::create(&path).unwrap());
@@ -60,9 +60,9 @@ fn source(folder: &Path, mib: usize) -> PathBuf {
     path
 }
 
-/// What the one partial of a root has: which groups its journal speaks of, and which others have bytes in `data`.
+/// The state of a root's only partial: the groups that its journal records, and the others that have bytes in `data`.
 ///
-/// Those others were copied and not written down, so they are copied twice.
+/// The others were copied but not recorded, so they are copied twice.
 struct Left {
     recorded: usize,
     unrecorded: usize,
@@ -108,7 +108,7 @@ impl Staging<'_> {
         self.random % limit.max(1)
     }
 
-    /// Stages to the end, looks at what is there, and removes it. Returns how much was there before.
+    /// Stages to the end, checks the result, and removes it. Returns how many bytes were resumed.
     fn complete(&self) -> u64 {
         let receipt: Value = serde_json::from_slice(&run(self.command()).stdout).unwrap();
         self.check(&receipt);
@@ -129,8 +129,8 @@ impl Staging<'_> {
     }
 }
 
-// Red when a killed copy is begun anew; when a group is believed that was not copied; when copying is written down less
-// often than every 64 MiB.
+// Red when a killed copy starts from the beginning, when a group that was not copied is believed, or when copying is
+// recorded less often than every 64 MiB.
 #[test]
 fn a_stage_that_is_killed_at_any_moment_goes_on_where_it_was() {
     let (mib, kills) = (number("CATALOG_TEST_PARTIAL_MIB", 300), number("CATALOG_TEST_PARTIAL_KILLS", 10));
@@ -149,12 +149,12 @@ fn a_stage_that_is_killed_at_any_moment_goes_on_where_it_was() {
     assert_eq!(staging.complete(), 0, "nothing was interrupted");
     let takes = began.elapsed().as_micros() as u64;
 
-    // The groups of the current staging: those that are there, and those that were or will be copied twice.
+    // The groups of the current attempt: those that are recorded, and those that were or will be copied twice.
     let (mut recorded, mut twice) = (0, 0);
     let (mut killed, mut ended, mut resumed) = (0, 0, 0);
     while killed < kills {
         let mut running = Running(staging.command().spawn().unwrap());
-        // Each goes on where the last one was, so the first third of the time takes all of it in a few steps.
+        // Each run resumes the last one, so runs of up to a third of the time finish the copy in a few steps.
         sleep(Duration::from_micros(staging.below(takes / 3)));
         running.0.kill().unwrap();
         let is_done = running.0.wait().unwrap().success();
@@ -170,7 +170,7 @@ fn a_stage_that_is_killed_at_any_moment_goes_on_where_it_was() {
         }
         killed += 1;
         let Some(now) = left(&host.root()) else {
-            // Killed before the first byte, or after the last one: a partial only goes when it is recorded.
+            // Killed before the first byte or after the last one: a partial only goes once its content is recorded.
             let is_recorded = FsCatalog::open(host.root()).is_ok_and(|catalog| catalog.exists("large").unwrap());
             assert!(is_recorded || recorded == 0, "{recorded} groups are gone");
             (recorded, twice) = (0, 0);
@@ -181,14 +181,14 @@ fn a_stage_that_is_killed_at_any_moment_goes_on_where_it_was() {
         assert!(twice < 64, "{twice} MiB are copied twice");
     }
     let last = staging.complete();
-    // What a kill has left is not copied again.
+    // Copied groups that survived the kill are not copied again.
     assert!(last >= (recorded.saturating_sub(1) * MIB) as u64, "{last} bytes were taken over of {recorded} groups");
     resumed += usize::from(last > 0);
     assert!(resumed > 0, "no kill has left anything");
     println!("{killed} kills, {ended} ended before, {resumed} went on with something, {twice} MiB were copied twice");
 }
 
-// Red when a stage that finds everything here takes what a killed one has left for somebody else's.
+// Red when a stage that finds everything here takes the leftovers of a killed stage for another process's.
 #[test]
 fn whatever_a_kill_has_left_goes_with_the_next_stage() {
     if !has_tool("strace") {
@@ -225,7 +225,7 @@ fn whatever_a_kill_has_left_goes_with_the_next_stage() {
     }
 }
 
-// Red when `excludes` is not asked: two processes would write to one file, and to what the other has published.
+// Red when `excludes` is not checked: two processes would write to one file, and into what the other has published.
 #[test]
 fn where_locks_do_nothing_nothing_is_kept_for_another_process() {
     if !has_tool("strace") {
@@ -248,8 +248,8 @@ fn where_locks_do_nothing_nothing_is_kept_for_another_process() {
     assert_eq!(fs::read_dir(host.root().join("partials")).unwrap().count(), 0);
 }
 
-// Red when the receipt of one that was not interrupted says so; and when the bytes of an earlier attempt are taken for those
-// of a source that has changed since.
+// Red when the receipt of an uninterrupted copy claims that it was resumed, or when the bytes of an earlier attempt are
+// used although the source has changed since.
 #[test]
 fn a_source_that_changed_since_a_kill_is_copied_from_the_beginning() {
     let host = host();
@@ -271,7 +271,7 @@ fn a_source_that_changed_since_a_kill_is_copied_from_the_beginning() {
     let mut bytes = fs::read(&staging.source).unwrap();
     bytes[4] ^= 1;
     fs::write(&staging.source, &bytes).unwrap();
-    // As a hostile or a careless hand would: nothing of `ls -l` shows it.
+    // As an attacker or an accident might do: `ls -l` does not show the change.
     set_mtime(&staging.source, long_ago());
     staging.digest = Digest::sha256_of(&bytes);
     let receipt: Value = serde_json::from_slice(&run(staging.command()).stdout).unwrap();
@@ -280,11 +280,11 @@ fn a_source_that_changed_since_a_kill_is_copied_from_the_beginning() {
         (&*staging.digest.to_string(), &0.into())
     );
     assert_eq!(fs::read(receipt["local_path"].as_str().unwrap()).unwrap(), bytes);
-    // What was of the old one is another partial, and nobody's now.
+    // The old bytes are in another partial, which nothing needs now.
     assert_eq!(fs::read_dir(host.root().join("partials")).unwrap().count(), 1);
 }
 
-/// Cancels once so much was read.
+/// Cancels once this many bytes were read.
 struct CancelAt {
     left_bytes: std::sync::atomic::AtomicI64,
     cancel: Cancel,
@@ -306,8 +306,8 @@ fn cancelled_at(bytes: i64, mode: IngestMode) -> StageOptions {
     mode_options("large", mode).with_cancel(cancel).with_observer(std::sync::Arc::new(observer))
 }
 
-/// The room of a clone, too, counts as long as it is a partial.
-// Red when `reserved_bytes` looks for a copy alone.
+/// The room that a partial clone takes counts too.
+// Red when `reserved_bytes` only looks for a copy.
 #[test]
 fn an_interrupted_clone_has_its_room_already() {
     let Some(mounted) = mount::image(500, &["mkfs.xfs", "-q"], "loop") else { return };
@@ -321,8 +321,8 @@ fn an_interrupted_clone_has_its_room_already() {
     assert!(catalog.stage(&reference(&file), &options("large")).unwrap().resumed_bytes > 0);
 }
 
-// Red when a cancelled copy throws away what it has, when `du` does not count it, when gc takes it within its grace or not
-// after it, or when its room is asked for a second time.
+// Red when a cancelled copy throws away its bytes, when `du` does not count them, when gc removes them within the grace
+// or keeps them after it, or when their room is requested a second time.
 #[test]
 fn a_cancelled_copy_is_kept_for_its_grace_and_counted() {
     let host = Host::new();
@@ -335,7 +335,7 @@ fn a_cancelled_copy_is_kept_for_its_grace_and_counted() {
         assert!(error.is_cancelled(), "{error}");
     }
     let usage = catalog.disk_usage().unwrap();
-    // Four attempts do not leave four copies.
+    // Four attempts leave one copy, not four.
     assert!((100 << 20..110 << 20).contains(&usage.partial_bytes), "{usage:?}");
     assert!(usage.physical_bytes >= usage.partial_bytes && usage.ingest_bytes == 0, "{usage:?}");
     let report = catalog.gc(&GcPolicy::default()).unwrap();
@@ -354,7 +354,7 @@ fn a_cancelled_copy_is_kept_for_its_grace_and_counted() {
 }
 
 /// On ext4 a copy, on xfs a clone.
-// Red when the hashed bytes are thrown away because a lock was not to be had in time.
+// Red when the hashed bytes are thrown away because a lock was not available in time.
 #[rstest]
 #[case::copy(&["mkfs.ext4", "-q"], UsedMode::Copy)]
 #[case::clone(&["mkfs.xfs", "-q"], UsedMode::Reflink)]
@@ -373,7 +373,7 @@ fn a_busy_store_does_not_cost_the_hashes(#[case] mkfs: &[&str], #[case] mode: Us
     lock.lock().unwrap();
     assert!(catalog.stage(&reference(&file), &cancelled_at(32 << 20, IngestMode::Auto)).unwrap_err().is_cancelled());
     assert!(catalog.stage(&reference(&file), &options("large")).unwrap_err().is_busy());
-    // Neither is read again, nor is there a second one.
+    // The bytes are not read again, and there is no second partial.
     assert_eq!(fs::read_dir(root.join("partials")).unwrap().count(), 1);
     drop(lock);
     let receipt = catalog.stage(&reference(&file), &options("large")).unwrap();
@@ -383,8 +383,8 @@ fn a_busy_store_does_not_cost_the_hashes(#[case] mkfs: &[&str], #[case] mode: Us
     assert_sound(&root);
 }
 
-/// What a clone has left is the source as it was when it was cloned.
-// Red when a clone is gone on with for a source that has changed, or for a copy, which is to share nothing.
+/// What is left of a clone is the source as it was when it was cloned.
+// Red when a clone is resumed for a source that has changed, or for a copy, which must not share blocks.
 #[test]
 fn an_interrupted_clone_is_for_the_same_source_and_another_clone() {
     let Some(mounted) = mount::image(400, &["mkfs.xfs", "-q"], "loop") else { return };

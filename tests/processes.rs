@@ -1,4 +1,4 @@
-//! Several real processes at work on one root at the same time.
+//! Several real processes that work on one root at the same time.
 #![cfg(all(feature = "cli", target_os = "linux"))]
 #![allow(clippy::disallowed_methods, clippy::unwrap_used, clippy::indexing_slicing)]
 
@@ -16,16 +16,16 @@ use common::*;
 use rstest::rstest;
 use serde_json::Value;
 
-/// What a worker was told: the id, and the content that it has now.
+/// What was acknowledged to a worker: each id, and its current content.
 type Acknowledged = BTreeMap<String, Vec<u8>>;
 
-/// One process after the other, each a command of its own on the common root.
+/// Runs one process after the other, each a command on the shared root.
 struct Worker<'a> {
     host: &'a Host,
     number: usize,
     random: u64,
     acknowledged: Acknowledged,
-    /// Content that an id had before it was given other content: its blob stays until a sweep.
+    /// The previous contents of ids: their blobs stay until a sweep.
     replaced: BTreeSet<String>,
     commands: usize,
 }
@@ -59,7 +59,7 @@ impl<'a> Worker<'a> {
         let content = format!("{owner}, {which}").repeat(times).into_bytes();
         let (number, which) = (self.number, self.below(3));
         let file = self.host.path(&format!("{which} of worker {number}.gguf"));
-        fs::write(&file, &content).unwrap(); // with the time of now, by which the change is seen
+        fs::write(&file, &content).unwrap(); // with the current time, which reveals the change
         (file, content)
     }
 
@@ -86,7 +86,7 @@ impl<'a> Worker<'a> {
                 self.acknowledged.remove(&id);
             }
             7 => {
-                // The same id and content as all others.
+                // The same id and content as all other workers.
                 let common = self.host.path("common.gguf");
                 self.catalog(&["stage", common.to_str().unwrap(), "--id", "common"]);
             }
@@ -112,7 +112,7 @@ fn seconds() -> u64 {
     std::env::var("CATALOG_TEST_SECONDS").ok().and_then(|seconds| seconds.parse().ok()).unwrap_or(5)
 }
 
-// What it finds by chance, the tests with strace below make happen.
+// The tests with strace below force what this one finds by chance.
 #[rstest]
 fn processes_that_stage_and_remove_the_same_and_different_things(#[values(2, 4)] workers: usize) {
     let host = Host::new();
@@ -156,7 +156,7 @@ fn processes_that_stage_and_remove_the_same_and_different_things(#[values(2, 4)]
     assert!(commands > workers * 5, "only {commands} commands were run");
 }
 
-// Red when publishing replaces what is there: the views that were made before are then of other inodes.
+// Red when publishing replaces an existing blob: earlier views then have other inodes.
 #[test]
 fn twenty_processes_that_stage_one_file_store_it_once() {
     let host = Host::new();
@@ -180,8 +180,8 @@ fn twenty_processes_that_stage_one_file_store_it_once() {
     assert_sound(&host.root());
 }
 
-/// A `catalog` command that strace holds up for a second before one of its system calls: the `which`th of its kind. Where the machine is so slow
-/// that the others come too late or too early, nothing goes wrong and nothing is shown.
+/// A `catalog` command that strace delays for a second before the `which`th system call of this kind. If the machine is
+/// so slow that the other processes come too late or too early, nothing goes wrong, and the test shows nothing.
 fn held_up(host: &Host, call: &str, which: usize, args: &[&str]) -> Option<Running> {
     if !has_tool("strace") {
         skip("this needs strace");
@@ -202,8 +202,8 @@ fn assert_succeeds(mut process: Running) {
     assert!(process.0.wait().unwrap().success());
 }
 
-// Red when a bad blob goes to quarantine by its name: what the slower of the two takes away is then the good one, which
-// the faster one has recorded and acknowledged.
+// Red when a bad blob goes to quarantine by its name: the slower of the two then removes the good blob that the faster
+// one has recorded and acknowledged.
 #[test]
 fn two_that_find_the_same_damaged_blob() {
     let host = Host::new();
@@ -225,8 +225,8 @@ fn two_that_find_the_same_damaged_blob() {
     assert_sound(&host.root());
 }
 
-// Red when a removal holds the store lock shared: it has seen that nothing needs the blob, and takes it after another
-// process has found it here and recorded it. (Held up before it removes the view, a folder, the blob.)
+// Red when a removal holds the store lock shared: it has seen that nothing needs the blob, and removes it after another
+// process has found and recorded it. (Delayed before it removes the view, a folder, the blob.)
 #[rstest]
 fn a_removal_while_the_same_content_comes_back(#[values(2, 3, 5)] which: usize) {
     let host = Host::new();
@@ -242,8 +242,8 @@ fn a_removal_while_the_same_content_comes_back(#[values(2, 3, 5)] which: usize) 
     assert_sound(&host.root());
 }
 
-// Red when a commit does not hold the store lock from the look at the blob to the record that names it. (Held up before
-// it publishes, before it makes the view, and before each of the two renames that record it.)
+// Red when a commit does not hold the store lock from the check of the blob until the record that names it. (Delayed
+// before it publishes, before it makes the view, and before each of the two renames that record it.)
 #[rstest]
 #[case("linkat", 1)]
 #[case("linkat", 2)]
@@ -254,7 +254,7 @@ fn a_commit_while_its_content_is_removed(#[case] call: &str, #[case] which: usiz
     let catalog = host.catalog();
     let file = host.file("a.gguf", b"a");
     stage(&catalog, &file, "old").unwrap();
-    // Its shard has a generation before, so that each step is one of renames and links.
+    // Its shard has a previous generation, so that each step is a rename or a link.
     let words = ["stage", file.to_str().unwrap(), "--id", "new"];
     stage(&catalog, &host.file("b.gguf", b"b"), "new").unwrap();
     let Some(commit) = held_up(&host, call, which, &words) else { return };
@@ -287,7 +287,8 @@ fn ids(catalog: &FsCatalog) -> Vec<String> {
     catalog.list().unwrap().into_iter().map(|entry| entry.id).collect()
 }
 
-// Red when a missing description is judged by what the index has a moment later: another process made both meanwhile.
+// Red when a missing `store.json` is judged by a later look at the index: another process may have made both in
+// between.
 #[test]
 fn two_that_make_the_same_root() {
     let host = Host::new();
@@ -301,9 +302,9 @@ fn two_that_make_the_same_root() {
     assert_sound(&host.root());
 }
 
-/// Kills processes that stage, at moments that nobody chose, and looks at what they leave: only private files, which
-/// the next sweep takes.
-// Red when a blob is written under its own name.
+/// Kills processes that stage, at arbitrary moments, and checks what they leave: only private files, which the next
+/// sweep removes.
+// Red when a blob is written directly under its own name.
 #[test]
 fn processes_that_are_killed() {
     let host = Host::new();
@@ -322,7 +323,7 @@ fn processes_that_are_killed() {
         for entry in catalog.list().unwrap() {
             assert_eq!(Digest::sha256_of(&fs::read(&entry.local_path).unwrap()), entry.digest.unwrap());
         }
-        // Nobody is kept out by what a dead process held.
+        // Locks of a dead process keep nobody out.
         stage(&catalog, &host.path("kept"), &format!("after {round}")).unwrap();
     }
     assert!(killed > 0, "none was killed in time");
@@ -336,7 +337,7 @@ fn assert_blobs_are_their_names(root: &Path) {
     }
 }
 
-/// System calls of a stage of folders in each other, each with a file.
+/// The number of system calls for staging nested folders with a file in each.
 fn calls_of_a_tree(host: &Host, depth: usize) -> Option<u64> {
     if !has_tool("strace") {
         skip("this needs strace");
@@ -357,7 +358,7 @@ fn calls_of_a_tree(host: &Host, depth: usize) -> Option<u64> {
     Some(total.parse().unwrap())
 }
 
-// Red when the way to each folder is walked for each folder: four times as many calls for twice the depth.
+// Red when the path to each folder is walked from the root: four times as many calls for twice the depth.
 #[test]
 fn a_deep_tree_costs_as_much_as_it_has_folders() {
     let host = Host::new();
@@ -366,7 +367,7 @@ fn a_deep_tree_costs_as_much_as_it_has_folders() {
     assert!(twice < once * 11 / 5, "{once} calls, and {twice} for twice the depth");
 }
 
-// Red when each look at the lock asks who holds it: five times a second, all locks of the system are read.
+// Red when each attempt at the lock asks who holds it: the kernel's whole list of locks is read five times a second.
 #[test]
 fn who_holds_a_reference_is_asked_when_the_wait_is_over() {
     if !has_tool("strace") {

@@ -1,4 +1,4 @@
-//! A program that uses rayon itself, whose threads may be busy when it first uses a catalog.
+//! A program that uses rayon itself; rayon's threads may be busy when the program first uses a catalog.
 #![cfg(target_os = "linux")]
 #![allow(clippy::disallowed_methods, clippy::unwrap_used)]
 
@@ -10,7 +10,7 @@ use std::thread;
 use catalog_core::CatalogStore as _;
 use common::*;
 
-/// Uses a catalog on a thread. Returns whether it did so without rayon's threads: it is a pool of itself then.
+/// Uses a catalog on a thread. Returns whether it did so without rayon's threads: the thread is then a pool of its own.
 fn does_without() -> bool {
     let user = thread::spawn(|| {
         let host = Host::new();
@@ -20,7 +20,7 @@ fn does_without() -> bool {
     user.join().unwrap()
 }
 
-/// Runs a test in a process that has no other one.
+/// Runs a test in a process that runs no other test.
 fn alone(test: &str, work: impl FnOnce()) {
     match is_child(test) {
         true => work(),
@@ -28,7 +28,7 @@ fn alone(test: &str, work: impl FnOnce()) {
     }
 }
 
-// Red when it is kept for the whole process that they have not answered once.
+// Red when the process remembers for ever that the threads once did not answer.
 #[test]
 fn threads_that_were_busy_once_are_used_later() {
     alone("threads_that_were_busy_once_are_used_later", || {
@@ -48,7 +48,8 @@ fn threads_that_were_busy_once_are_used_later() {
     });
 }
 
-// Red when a thread of rayon asks whether there are any: all of them wait for an answer that one of them would give.
+// Red when a thread of rayon waits for rayon to answer: all of them wait for an answer that one of them would have to
+// give.
 #[test]
 fn a_catalog_is_first_used_on_all_threads_of_rayon() {
     alone("a_catalog_is_first_used_on_all_threads_of_rayon", || {

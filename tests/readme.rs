@@ -1,4 +1,4 @@
-//! The tour of README.md, run as it is written: each command prints what stands below it.
+//! The tour of README.md, run as it is written: each command prints the lines below it.
 #![cfg(all(feature = "cli", target_os = "linux"))]
 #![allow(clippy::disallowed_methods, clippy::unwrap_used, clippy::indexing_slicing)]
 
@@ -10,10 +10,10 @@ use std::process::Command;
 
 use common::*;
 
-/// These need an engine, or a shell that goes on from one to the next.
+/// These need an engine, or one shell for several commands.
 const NOT_RUN: [&str; 4] = ["llama-server", "coproc", "read -r", "exec {"];
 
-/// What a reader has beforehand, and what happens to a model meanwhile.
+/// Makes the files that a reader already has, and damages a model during the tour.
 fn prepare(host: &Host, command: &str) {
     if command.contains("llama-with-card") {
         host.file("home/downloads/llama-with-card/README.md", "# A small llama\n");
@@ -31,7 +31,7 @@ fn prepare(host: &Host, command: &str) {
     }
 }
 
-/// Leaves out what differs from run to run: places, the hash of an id that has one in it, and the width of a table.
+/// Replaces what differs from run to run: paths, the hash of an id that contains one, and the width of a table.
 fn settled(line: &str, host: &Host) -> String {
     let line = line.replace(&*host.root().display().to_string(), "/srv/models");
     let line = line.replace(&*host.path("home").display().to_string(), "/home/you");
@@ -48,7 +48,7 @@ fn settled(line: &str, host: &Host) -> String {
     words.collect::<Vec<_>>().join(" ")
 }
 
-/// Red when a command prints something else than README.md says, or has another name.
+/// Red when a command prints something other than README.md says, or has another name.
 #[test]
 fn the_tour_prints_what_the_readme_says() {
     let host = Host::new();
@@ -64,12 +64,12 @@ fn the_tour_prints_what_the_readme_says() {
         let there = command.replace("/mnt/backup", &host.path("backup").display().to_string());
         let there = there.replace("/home/you", &host.path("home").display().to_string());
         let mut shell = Command::new("bash");
-        // What it prints for people only.
+        // `du` prints its bars only on a terminal.
         let terminal = if command == "catalog du" { "script -qec 'catalog du' /dev/null" } else { &there };
         shell.args(["-c", &format!("{terminal} 2>&1")]);
         shell.env("PATH", &path).env("HOME", host.path("home")).env("CATALOG_ROOT", host.root());
         let output = shell.output().unwrap();
-        // The bars below a blank line are as wide as the terminal; a pin says when it ends.
+        // The bars below a blank line are as wide as the terminal; the output for a pin says when it ends.
         let is_compared = |line: &&str| !line.contains("until");
         let printed = String::from_utf8(output.stdout).unwrap();
         let printed: Vec<_> = printed

@@ -1,4 +1,4 @@
-//! What receipts and lines say, held against what happened.
+//! Compares receipts and lines of output with what happened.
 #![cfg(all(feature = "cli", target_os = "linux"))]
 #![allow(clippy::disallowed_methods, clippy::unwrap_used, clippy::indexing_slicing)]
 
@@ -19,7 +19,7 @@ fn line(output: &Output) -> String {
     String::from_utf8_lossy(&output.stdout).lines().next().unwrap_or_default().to_owned()
 }
 
-/// A source that cannot be removed, until this is dropped.
+/// A source that cannot be removed until this is dropped.
 struct Immutable(std::path::PathBuf);
 
 impl Immutable {
@@ -38,7 +38,7 @@ impl Drop for Immutable {
     }
 }
 
-/// Asserts that a move has staged the bytes, says what stays and why, and is no success.
+/// Asserts that a move has staged the bytes, says what stays and why, and does not count as a success.
 #[track_caller]
 fn assert_unmoved(host: &Host, output: &Output, id: &str, source: &std::path::Path, why: &str) {
     assert_eq!(output.status.code(), Some(1), "{output:?}");
@@ -51,7 +51,7 @@ fn assert_unmoved(host: &Host, output: &Output, id: &str, source: &std::path::Pa
     assert_readable(&host.catalog(), id, b"bytes");
 }
 
-// Red when a receipt says "moved" before the source is gone, or `catalog stage` looks at the staging alone.
+// Red when a receipt says "moved" before the source is gone, or when `catalog stage` only reports the staging.
 #[test]
 fn a_move_whose_source_stays_says_so() {
     let host = Host::new();
@@ -67,11 +67,11 @@ fn a_move_whose_source_stays_says_so() {
     if let Some(kept) = Immutable::new(host.file("immutable.gguf", "bytes")) {
         assert_unmoved(&host, &stage(&kept.0, "immutable"), "immutable", &kept.0, "Operation not permitted");
     }
-    // What can be removed is.
+    // A source that can be removed is removed.
     let moved = catalog(&host, &["stage", real.to_str().unwrap(), "--mode", "move", "--id", "moved"]);
     assert!(moved.status.success() && !real.exists(), "{moved:?}");
 
-    // A folder that the user may not write to.
+    // A folder in which the user may not write.
     let Some(words) = as_nobody() else { return };
     let own = Host { dir: tempfile::TempDir::new().unwrap() };
     set_mode(own.dir.path(), 0o755);
@@ -91,7 +91,7 @@ fn a_move_whose_source_stays_says_so() {
     assert_unmoved(&own, &command.output().unwrap(), "theirs", &source, "Permission denied");
 }
 
-// Red when only blobs count: a whole copy on the disk is called nothing.
+// Red when only blobs count: a whole copy on disk would count as nothing.
 #[test]
 fn a_copy_that_is_made_for_the_path_is_counted() {
     if !has_tool("strace") {
@@ -120,7 +120,7 @@ fn a_copy_that_is_made_for_the_path_is_counted() {
     assert!(words.contains("its bytes are here already, 1.0 MB copied for its path"), "{words}");
 }
 
-// Red when the receipt of a tree speaks of all of it, and when the digest that an id had is not named.
+// Red when the receipt of a tree counts all of it as new, or when it does not name the previous digest of the id.
 #[test]
 fn what_is_new_of_a_tree_and_what_it_replaces_is_told() {
     let host = Host::new();
@@ -140,7 +140,7 @@ fn what_is_new_of_a_tree_and_what_it_replaces_is_told() {
     host.file("tree/c", "6 newer");
     let receipt: Value = serde_json::from_str(&line(&stage(&["--json"]))).unwrap();
     assert_eq!((receipt["replaced"].as_str(), &receipt["stored_bytes"]), (Some(before.as_str()), &7.into()));
-    // The same content is no other.
+    // The same content replaces nothing.
     set_mtime(&host.path("tree/c"), std::time::SystemTime::now());
     let again: Value = serde_json::from_str(&line(&stage(&["--json"]))).unwrap();
     assert_eq!(again["replaced"], Value::Null);
@@ -150,7 +150,7 @@ fn digest_of(host: &Host, id: &str) -> String {
     host.catalog().record(id).unwrap().unwrap().entry.digest.unwrap().to_string()
 }
 
-// Red when a repair names the entry alone that was asked for.
+// Red when a repair names only the requested entry.
 #[test]
 fn a_repair_names_all_that_it_made_whole() {
     let host = Host::new();

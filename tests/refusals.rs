@@ -1,11 +1,11 @@
-//! File systems that give no more names to a file, or share no blocks: work is done by another way. A disk that fails is
-//! not such a file system.
+//! File systems that refuse another name for a file, or cannot share blocks: the work is done in another way. A failing
+//! disk is not such a file system.
 //!
-//! Each link and each reflink of an operation fails once, with every error number that is a refusal and with some that are
-//! none; `src/fs/fault.rs` lets them fail.
+//! Each link and each reflink of an operation fails once, with every error number that is a refusal and with some that
+//! are not; `src/fs/fault.rs` makes them fail.
 //!
-//! Red when `show`, `publish_new`, `reflink` or `keep_previous` take a failed disk for a refusal, or a refusal for a
-//! failed disk; and when `publish_new` takes a private file that it could not rename for one that was.
+//! Red when `show`, `publish_new`, `reflink` or `keep_previous` takes a failed disk for a refusal, or a refusal for a
+//! failed disk; and when `publish_new` treats a private file that it could not rename as renamed.
 #![cfg(all(feature = "cli", target_os = "linux"))]
 #![allow(clippy::disallowed_methods, clippy::unwrap_used, clippy::indexing_slicing)]
 
@@ -44,17 +44,17 @@ const FAILED: [i32; 3] = [libc::EIO, libc::ENOSPC, libc::EMFILE];
 
 const CONTENT: &[u8] = b"the bytes of a model";
 
-/// Injections are for the whole process.
+/// A fault is injected into the whole process.
 static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 
-/// What is there before the operation, which is always a stage of `m` under the id "m".
+/// What exists before the operation, which is always a stage of `m` under the id "m".
 #[derive(Clone, Copy)]
 enum Before {
     /// Neither the blob nor the view.
     Nothing,
-    /// The blob, of another entry.
+    /// The blob, which belongs to another entry.
     Blob,
-    /// All of it, and at the view's path a file with other bytes.
+    /// Everything, with another file at the view's path.
     OtherView,
 }
 
@@ -78,7 +78,7 @@ fn act(host: &Host, catalog: &FsCatalog) -> Result<()> {
     stage_as(catalog, &host.path("m"), "m", IngestMode::Auto).map(drop)
 }
 
-/// The steps of the operation that have this name, by number.
+/// The numbers of the operation's steps with this name.
 fn steps(before: Before, name: &str) -> Vec<usize> {
     let host = Host::new();
     let catalog = prepare(&host, before);
@@ -125,7 +125,7 @@ fn what_is_refused_is_done_otherwise_and_what_fails_fails(#[case] before: Before
     }
 }
 
-/// Stages `m` this way into a fresh store, while step `at` fails; the steps, too.
+/// Stages `m` in this mode into a fresh store while step `at` fails. Returns the steps too.
 fn stage_failing(mode: IngestMode, at: Option<usize>, errno: i32) -> (Result<()>, Vec<&'static str>) {
     let host = Host::new();
     let catalog = prepare(&host, Before::Nothing);
@@ -170,8 +170,8 @@ fn a_source_that_cannot_be_taken_as_it_is_is_moved_by_a_copy_and_not_linked() {
     }
 }
 
-// Red when `space::reserve` takes a full disk for one that cannot reserve, or the other way round; and when a copy reserves
-// nothing.
+// Red when `space::reserve` takes a full disk for one that cannot reserve, or the other way round; and when a copy
+// reserves nothing.
 #[test]
 fn a_copy_asks_for_its_room_first_where_that_can_be_asked_for() {
     let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
@@ -183,7 +183,7 @@ fn a_copy_asks_for_its_room_first_where_that_can_be_asked_for() {
     }
 }
 
-// Red when a batch relies on a `syncfs` that was refused: nothing of it is on the disk when it is acknowledged.
+// Red when a batch relies on a refused `syncfs`: none of it is on disk when it is acknowledged.
 #[test]
 fn where_the_file_system_cannot_be_synced_as_a_whole_each_file_of_a_batch_is() {
     let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
@@ -214,7 +214,7 @@ fn where_the_file_system_cannot_be_synced_as_a_whole_each_file_of_a_batch_is() {
     assert!(stage_batch(Some(flushes[0]), libc::EIO).0.is_some_and(|error| error.to_string().contains("durable")));
 }
 
-// Red when a folder that the file system cannot sync fails what is done in it, and when one that could not be synced does not.
+// Red when a folder that the file system cannot sync fails the work in it, and when a failed sync of a folder does not.
 #[test]
 fn a_folder_that_cannot_be_synced_is_no_failure_and_one_that_could_not_be_is() {
     let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
@@ -235,7 +235,8 @@ fn a_folder_that_cannot_be_synced_is_no_failure_and_one_that_could_not_be_is() {
     }
 }
 
-/// Has a damaged shard restored while step `at` fails. The steps; and whether the generation before has its place.
+/// Has a damaged shard restored while step `at` fails. Returns the steps, and whether the previous generation is in
+/// place.
 fn restore_failing(at: Option<usize>, errno: i32) -> (Vec<&'static str>, bool) {
     let host = Host::new();
     let catalog = prepare(&host, Before::Blob);
@@ -273,8 +274,8 @@ fn a_shard_is_restored_also_where_its_generation_before_gets_no_second_name() {
     }
 }
 
-/// Stages `m` while its shard is held, so that it has got all locks but that one; then the store's lock file is removed, and
-/// step `at` of the rest fails.
+/// Stages `m` while its shard is held, so that the stage has every lock but that one. Then the store's lock file is
+/// removed, and step `at` of the rest fails.
 fn stage_losing_the_lock(at: Option<usize>) -> (Result<()>, Vec<&'static str>) {
     let host = Host::new();
     let catalog = prepare(&host, Before::Nothing);
@@ -292,14 +293,14 @@ fn stage_losing_the_lock(at: Option<usize>) -> (Result<()>, Vec<&'static str>) {
     (outcome, steps)
 }
 
-// Red when a commit whose lock file is gone is done again whatever has failed: a second sync of what could not be written
-// says that all is well.
+// Red when a commit that lost its lock file is repeated whatever has failed: a second sync of data that could not be
+// written reports success.
 #[test]
 fn what_could_not_be_synced_fails_also_when_the_lock_was_lost() {
     let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
     let (outcome, steps) = stage_losing_the_lock(None);
     outcome.unwrap();
-    // The syncs of the first try, whose last step is the sync of the index.
+    // The syncs of the first attempt, whose last step is the sync of the index.
     let renamed = steps.iter().position(|step| step.starts_with("rename")).unwrap();
     let syncs = steps[..renamed].iter().enumerate().filter(|(_, step)| step.starts_with("sync"));
     let syncs: Vec<usize> = syncs.map(|(at, _)| at).collect();

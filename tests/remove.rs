@@ -1,4 +1,4 @@
-//! `remove`: what it refuses, what it says beforehand, and what it keeps of other people's.
+//! `remove`: what it refuses, what it announces, and what it keeps of other people's files.
 #![cfg(all(feature = "cli", target_os = "linux"))]
 #![allow(clippy::disallowed_methods, clippy::unwrap_used, clippy::indexing_slicing)]
 
@@ -12,7 +12,7 @@ use std::time::Duration;
 use catalog_core::{CatalogStore, Error, FsCatalog, GcPolicy, IngestMode, LifecycleState, RemoveOptions};
 use common::*;
 
-// Red when a removal does not look at pins, or looks at those that are over.
+// Red when a removal ignores pins, or respects expired ones.
 #[test]
 fn a_pinned_model_is_removed_by_force_alone() {
     let host = Host::new();
@@ -40,7 +40,7 @@ fn a_pinned_model_is_removed_by_force_alone() {
         command
     });
     assert!(catalog.get("a").unwrap().is_none() && blobs(&host.root()).is_empty());
-    // One that is over asks for nothing.
+    // An expired pin does not matter.
     stage(&catalog, &host.path("a.gguf"), "a").unwrap();
     catalog.pin("a", "over", Some(Duration::ZERO)).unwrap();
     assert!(catalog.remove("a").unwrap().is_some());
@@ -85,7 +85,8 @@ fn a_dry_run_says_what_the_removal_does() {
     assert_eq!(command.status.code(), Some(3));
 }
 
-/// What models take, by inode: everything but the index, the outboards and the other small files of the store.
+/// The bytes that models take, by inode: everything except the index, the outboards and the other small files of the
+/// store.
 fn model_bytes(host: &Host) -> u64 {
     let mut inodes = BTreeSet::new();
     let places = ["root/blobs", "root/views", "root/trash", "root/mine", "outside"].map(|name| host.path(name));
@@ -95,7 +96,7 @@ fn model_bytes(host: &Host) -> u64 {
 
 type Verb = fn(&FsCatalog);
 
-// Red when the mode alone says whose a file is: a read-only file of the user's own is deleted with the view.
+// Red when only the mode decides whose a file is: a read-only file of the user's own is deleted with the view.
 #[test]
 fn other_files_in_the_folder_of_a_view_are_kept() {
     let verbs: [(&str, Verb); 3] = [
@@ -141,7 +142,7 @@ fn other_files_in_the_folder_of_a_view_are_kept() {
                     let text = format!("of the user: {number}");
                     assert!(kept.contains(&text), "{verb} of a {kind}, {mode:o}: {} is gone", place.display());
                 }
-                // What is the catalog's is gone, and not kept with it.
+                // The catalog's own files are gone, and not kept with the others.
                 let in_quarantine = files_below(&host.root().join("quarantine")).len();
                 assert!(in_quarantine <= places.len(), "{verb} of a {kind}: {in_quarantine}");
                 assert!(!at.exists() || kind == "tree" && files_below(&at).is_empty(), "{verb} of a {kind}");
@@ -150,8 +151,8 @@ fn other_files_in_the_folder_of_a_view_are_kept() {
     }
 }
 
-// Red when names that a fold makes alike stand for one file, and when a manifest that cannot be read makes strangers of what
-// it has shown.
+// Red when names that fold to the same text count as one file, or when an unreadable manifest turns the files that it
+// showed into strangers.
 #[test]
 fn the_files_of_a_tree_are_its_own() {
     for is_damaged in [false, true] {

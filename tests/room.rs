@@ -1,4 +1,5 @@
-//! Room for what comes in: as much as is needed is asked for, before anything is written and before anything is evicted.
+//! Room for what comes in: the store asks for exactly as much as it needs, before it writes and before it evicts
+//! anything.
 #![cfg(all(feature = "cli", target_os = "linux"))]
 #![allow(clippy::disallowed_methods, clippy::unwrap_used, clippy::indexing_slicing)]
 
@@ -19,14 +20,14 @@ use rstest::rstest;
 
 const MEGABYTE: usize = 1 << 20;
 
-/// What `df` says is free.
+/// The free space according to `df`.
 fn free_bytes(at: &Path) -> u64 {
     assert!(Command::new("sync").arg("-f").arg(at).status().unwrap().success());
     let output = Command::new("df").args(["--output=avail", "-B1"]).arg(at).output().unwrap();
     String::from_utf8(output.stdout).unwrap().lines().nth(1).unwrap().trim().parse().unwrap()
 }
 
-/// Makes what was used now an old thing.
+/// Makes an entry look as if it had last been used long ago.
 fn age(root: &Path, id: &str) {
     edit_shard(root, id, |entries| {
         for member in ["created_ms", "updated_ms"] {
@@ -42,8 +43,8 @@ fn no_room(result: catalog_core::Result<impl std::fmt::Debug>) -> Error {
     error
 }
 
-/// On a file system that can share blocks: with a source that cannot be shared.
-// Red when what the root's file system can is taken for what this source can: the disk has then less than was asked for.
+/// A file system that can share blocks, and a source that cannot be shared.
+// Red when what the root's file system can do is assumed for this source: the disk then has less free than demanded.
 #[rstest]
 #[case::xfs(&["mkfs.xfs", "-q"])]
 #[case::btrfs(&["mkfs.btrfs", "-q"])]
@@ -62,13 +63,13 @@ fn what_is_copied_leaves_free_what_has_to_be(#[case] mkfs: &[&str], #[values(fal
     no_room(stage_as(&catalog, &source, "m", mode));
     assert!(free_bytes(mounted.path()) >= min_free && catalog.list().unwrap().is_empty());
 
-    // What shares its blocks with the source needs no room.
+    // Sharing blocks with the source needs no room.
     if !from_elsewhere {
         let receipt = stage_as(&catalog, &source, "m", IngestMode::Auto).unwrap();
         assert_eq!(receipt.mode, UsedMode::Reflink);
         assert!(free_bytes(mounted.path()) >= min_free);
     }
-    // And what is copied evicts for it.
+    // A copy evicts to make room.
     let old = mounted.path().join("old.gguf");
     fs::write(&old, noise(24 * MEGABYTE, 2)).unwrap();
     catalog.change_config(|limits| limits.min_free = None).unwrap();
@@ -82,8 +83,8 @@ fn what_is_copied_leaves_free_what_has_to_be(#[case] mkfs: &[&str], #[values(fal
     assert!(catalog.record("old").unwrap().is_none());
 }
 
-/// Within a quota that has no room for another model.
-// Red when bytes that are here are counted as new: the other model is evicted for them.
+/// A quota without room for another model.
+// Red when bytes that are here count as new: the other model is evicted for them.
 #[rstest]
 #[case::of_unknown_digest(false, false)]
 #[case::of_a_digest_that_is_given(true, false)]
@@ -107,14 +108,15 @@ fn bytes_that_are_here_evict_nobody(#[case] is_digest_given: bool, #[case] is_tr
     assert_readable(&catalog, "b", &noise(3 * MEGABYTE, 2));
     assert_sound(catalog.root());
 
-    // One byte is another one, in the last group.
+    // One byte differs, in the last group.
     let mut other = bytes.clone();
     *other.last_mut().unwrap() ^= 1;
     let receipt = stage(&catalog, &host.file("other.gguf", &other), "other").unwrap();
     assert!(!receipt.deduplicated && catalog.record("b").unwrap().is_none(), "nobody was evicted for new bytes");
 }
 
-// Red when what is here and needed counts as any other entry's: the oldest one is evicted, which frees nothing.
+// Red when content that is here and needed counts like any other entry's: the oldest entry is evicted, which frees
+// nothing.
 #[test]
 fn what_is_needed_is_not_evicted_for_the_rest() {
     let host = Host::new();
@@ -133,8 +135,8 @@ fn what_is_needed_is_not_evicted_for_the_rest() {
     assert!(catalog.record("b").unwrap().is_none());
 }
 
-/// Content that an id had before, and that no entry needs any more.
-// Red when only entries keep a blob that is needed: it is collected to make room, and copied again without room for it.
+/// Previous content of an id, which no entry needs any more.
+// Red when only entries protect a needed blob: it is collected to make room, and copied again without room for it.
 #[test]
 fn what_is_needed_is_not_collected_though_no_entry_has_it() {
     let host = Host::new();
@@ -153,7 +155,7 @@ fn what_is_needed_is_not_collected_though_no_entry_has_it() {
     assert!(catalog.record("id").unwrap().is_none(), "the other one made room");
 }
 
-// Red when a comparison that was given up counts as one that found nothing: others are evicted for bytes that are here.
+// Red when a cancelled comparison counts as one that found nothing: others are evicted for bytes that are here.
 #[test]
 fn nobody_is_evicted_for_what_is_cancelled() {
     let host = Host::new();
@@ -183,8 +185,8 @@ fn nobody_is_evicted_for_what_is_cancelled() {
     assert!(catalog.record("a").unwrap().is_some());
 }
 
-/// On xfs: what is left of a clone, and another file that has to be copied.
-// Red when a partial counts as room for what it is not of.
+/// On xfs: the rest of an interrupted clone, and another file that has to be copied.
+// Red when a partial counts as room for other content.
 #[test]
 fn what_is_left_of_a_clone_is_no_room_for_a_copy() {
     let Some(mounted) = mount::image(500, &["mkfs.xfs", "-q"], "loop") else { return };
@@ -213,7 +215,7 @@ fn what_is_left_of_a_clone_is_no_room_for_a_copy() {
     assert_eq!(catalog.stage(&items[0].0, &items[0].1).unwrap().mode, UsedMode::Reflink);
 }
 
-// Red when a copy is made to find out that the bytes are here: the disk has no room for it.
+// Red when finding out that the bytes are here takes a copy, for which the disk has no room.
 #[test]
 fn bytes_that_are_here_are_staged_on_a_disk_that_is_almost_full() {
     let Some(mounted) = mount::image(64, &["mkfs.ext4", "-q", "-m", "0"], "loop") else { return };
@@ -233,12 +235,12 @@ fn bytes_that_are_here_are_staged_on_a_disk_that_is_almost_full() {
         assert_readable(&catalog, mode.as_str(), &bytes);
     }
     assert!(before - free_bytes(mounted.path()) < MEGABYTE as u64);
-    // Other bytes of that size are told before anything is written.
+    // Other bytes of that size are refused before anything is written.
     let other = host.file("other.gguf", noise(20 * MEGABYTE, 3));
     let error = no_room(stage(&catalog, &other, "other"));
     assert_sound(catalog.root());
 
-    // Nobody has allowed evictions, and the error says which collection gives the room.
+    // Nobody has allowed evictions, and the error names the collection that makes room.
     let Error::NoRoom { collection: Some(collection), .. } = error else { panic!("{error}") };
     assert!(collection.without_grace && collection.max_bytes.is_none());
     let policy = GcPolicy::default().with_grace(Duration::ZERO);
@@ -247,8 +249,8 @@ fn bytes_that_are_here_are_staged_on_a_disk_that_is_almost_full() {
     stage(&catalog, &other, "other").unwrap();
 }
 
-/// The blob was changed since its last full check: nothing is known of it, so the source is brought in.
-// Red when what is recorded of a blob is believed though its stamp does not fit.
+/// The blob was changed since its last full check, so nothing is known about it, and the source is ingested.
+// Red when the record of a blob is believed although its stamp does not match.
 #[test]
 fn a_blob_that_was_changed_is_not_taken_for_the_source() {
     let host = Host::new();
@@ -265,7 +267,7 @@ fn a_blob_that_was_changed_is_not_taken_for_the_source() {
 }
 
 /// A blob, and a view that is a copy of it.
-// Red when the size is asked for once: the second copy then fails half way, or evicts nobody.
+// Red when room is requested only once: the second copy then fails half way, or evicts nothing.
 #[test]
 fn where_views_are_copies_twice_the_room_is_asked_for() {
     let Some(mounted) = mount::fat(64) else { return };
@@ -278,13 +280,13 @@ fn where_views_are_copies_twice_the_room_is_asked_for() {
     assert!(free_bytes(mounted.path()) + (1 << 20) > free);
     let receipt = stage(&catalog, &host.file("m.gguf", noise(size / 2, 1)), "m").unwrap();
     assert_eq!(receipt.view, LinkMode::Copy);
-    // Within a quota as well.
+    // The same within a quota.
     catalog.change_config(|limits| limits.max_bytes = Some(size as u64 + 3 * MEGABYTE as u64)).unwrap();
     no_room(stage(&catalog, &host.file("n.gguf", noise(2 * MEGABYTE, 2)), "n"));
     stage(&catalog, &host.file("n.gguf", noise(MEGABYTE, 2)), "n").unwrap();
 }
 
-/// A damaged model, in a store whose quota has room for hardly more than that.
+/// A damaged model, in a store whose quota has room for hardly anything else.
 fn with_quarantine(host: &Host) -> (FsCatalog, PathBuf) {
     let catalog = host.catalog();
     let good = host.file("m.gguf", noise(3 * MEGABYTE, 1));
@@ -297,7 +299,7 @@ fn with_quarantine(host: &Host) -> (FsCatalog, PathBuf) {
     (catalog, good)
 }
 
-// Red when what is in quarantine counts against a repair: the remedy that is named then has no room.
+// Red when quarantined files count against a repair: the suggested remedy then has no room.
 #[test]
 fn quarantine_does_not_block_a_repair() {
     let host = Host::new();
@@ -307,7 +309,8 @@ fn quarantine_does_not_block_a_repair() {
     assert_readable(&catalog, "m", &noise(3 * MEGABYTE, 1));
 }
 
-// Red when room is made for one lost file after the other: a model goes for the first, and then there is none for the second.
+// Red when room is made for one lost file after the other: a model is evicted for the first, and the second still has
+// no room.
 #[test]
 fn nobody_is_evicted_for_a_part_of_what_is_repaired() {
     let host = Host::new();
@@ -330,13 +333,13 @@ fn nobody_is_evicted_for_a_part_of_what_is_repaired() {
     let error = no_room(catalog.repair("tree", &RepairOptions::default()));
     assert!(error.to_string().contains(&format!("{} bytes are needed", 6 * MEGABYTE)), "{error}");
     assert!(catalog.record("other").unwrap().is_some());
-    // With room for both, it goes for both.
+    // If there is room for both, the model is evicted for both.
     max_bytes(8 << 20);
     assert_eq!(catalog.repair("tree", &RepairOptions::default()).unwrap().files, 2);
     assert!(catalog.record("other").unwrap().is_none());
 }
 
-// Red when no message names it, and when nothing takes it.
+// Red when no message names the quarantine, or when nothing empties it.
 #[test]
 fn quarantine_is_named_where_it_takes_the_room_and_goes_when_it_is_asked_for() {
     let host = Host::new();
@@ -348,7 +351,7 @@ fn quarantine_is_named_where_it_takes_the_room_and_goes_when_it_is_asked_for() {
     let said = String::from_utf8(said).unwrap();
     assert!(said.contains("gc --quarantine-after 0`"), "{said}");
 
-    // It has its own age limit.
+    // The quarantine has its own age limit.
     let collect = |age: Option<u64>| {
         catalog.gc(&GcPolicy::default().with_quarantine_after(age.map(Duration::from_secs))).unwrap()
     };
@@ -360,7 +363,7 @@ fn quarantine_is_named_where_it_takes_the_room_and_goes_when_it_is_asked_for() {
     stage(&catalog, &other, "other").unwrap();
 }
 
-// Red when the error says only what can be evicted.
+// Red when the error only says what can be evicted.
 #[test]
 fn the_grace_is_named_where_it_is_why_nothing_can_be_evicted() {
     let host = Host::new();
@@ -372,14 +375,14 @@ fn the_grace_is_named_where_it_is_why_nothing_can_be_evicted() {
     assert!(error.to_string().contains("staged or used within the last hour"), "{error}");
     let said = host.command().args(["stage", "other.gguf"]).output().unwrap().stderr;
     let said = String::from_utf8(said).unwrap();
-    // What is named gives the room.
+    // The suggested command makes room.
     let words = said.split('`').nth(1).unwrap().split("gc ").nth(1).unwrap();
     let output = host.command().arg("gc").args(words.split(' ')).output().unwrap();
     assert!(output.status.success() && words.contains("--grace 0 --max-bytes"), "{words}: {output:?}");
     stage(&catalog, &other, "other").unwrap();
 }
 
-// Red when any limit is taken: the next stage then evicts all that there is.
+// Red when any limit is accepted: the next stage then evicts everything.
 #[test]
 fn a_limit_under_which_nothing_could_stay_is_refused() {
     let host = Host::new();
@@ -395,8 +398,8 @@ fn a_limit_under_which_nothing_could_stay_is_refused() {
     catalog.change_config(|limits| limits.min_free = MinFree::percent(1)).unwrap();
 }
 
-/// An older version has taken a limit that is refused now, or the root has moved to a smaller disk.
-// Red when all limits are looked at and not those alone that are changed.
+/// An older version accepted a limit that is refused now, or the root has moved to a smaller disk.
+// Red when all limits are checked, and not only those that change.
 #[test]
 fn a_limit_that_is_out_of_range_does_not_forbid_to_change_another() {
     for (limit, value) in [("max_bytes", "0"), ("min_free", "\"100%\"")] {
@@ -415,8 +418,8 @@ fn a_limit_that_is_out_of_range_does_not_forbid_to_change_another() {
     }
 }
 
-/// What a process was bringing in when it was killed.
-// Red when only a collection takes it: whoever stages the same again needs the room twice.
+/// The file that a process was ingesting when it was killed.
+// Red when only a collection removes it: staging the same again needs the room twice.
 #[test]
 fn what_a_dead_process_has_left_goes_with_the_next_stage() {
     let host = Host::new();
@@ -432,7 +435,8 @@ fn what_a_dead_process_has_left_goes_with_the_next_stage() {
     assert!(!left.exists() && alive.exists());
 }
 
-// Red when they stay for ever, and when one is taken that somebody holds; when `du` counts all that is below `locks/`.
+// Red when they stay for ever, or when one that a process holds is removed; and when `du` counts everything below
+// `locks/`.
 #[test]
 fn lock_files_of_references_go_when_nobody_holds_them() {
     let host = Host::new();
@@ -442,7 +446,7 @@ fn lock_files_of_references_go_when_nobody_holds_them() {
     }
     let locks = || files_below(&host.root().join("locks/fetch"));
     assert_eq!(locks().len(), 3);
-    // No collection takes it.
+    // No collection removes this one.
     host.file("root/locks/store", [0; 8192]);
     let on_disk: u64 = locks().iter().map(|lock| fs::metadata(lock).unwrap().blocks() * 512).sum();
     assert_eq!(catalog.disk_usage().unwrap().lock_bytes, on_disk);

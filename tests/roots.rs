@@ -1,5 +1,5 @@
-//! Which root is meant, and what may be made there: of the environment, of paths that mean nothing, of directories that
-//! belong to somebody else.
+//! Which root is used, and what may be created there: roots from the environment, paths that mean nothing, directories
+//! that belong to somebody else.
 #![cfg(all(feature = "cli", target_os = "linux"))]
 #![allow(clippy::disallowed_methods, clippy::unwrap_used, clippy::indexing_slicing)]
 
@@ -32,7 +32,7 @@ fn stderr(output: &Output) -> String {
     String::from_utf8(output.stderr.clone()).unwrap()
 }
 
-/// What is directly in the host's directory.
+/// The names directly in the host's directory.
 fn names(host: &Host) -> Vec<String> {
     let names = fs::read_dir(host.dir.path()).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
     let mut names: Vec<String> = names.filter(|name| name != "a.gguf").collect();
@@ -40,7 +40,7 @@ fn names(host: &Host) -> Vec<String> {
     names
 }
 
-// Red when a variable that is set to nothing is a root, or an option without its value.
+// Red when an empty variable counts as a root, or as an option without a value.
 #[test]
 fn a_variable_that_is_set_to_nothing_is_as_if_unset() {
     let host = Host::new();
@@ -49,12 +49,12 @@ fn a_variable_that_is_set_to_nothing_is_as_if_unset() {
     assert!(staged.status.success(), "{}", stderr(&staged));
     assert!(host.path("home/.cache/models/store.json").exists());
     assert_eq!(names(&host), ["home"]);
-    // What is said by an option is meant.
+    // An empty option is not ignored.
     let refused = catalog(&host, &variables, &["list", "--root", ""]);
     assert_eq!(refused.status.code(), Some(2), "{}", stderr(&refused));
 }
 
-// Red when it is taken as it is: a folder `~` is made where the command was called.
+// Red when the path is used as it is: a folder `~` is made in the current directory.
 #[rstest]
 #[case::the_home_itself("~")]
 #[case::below_it("~/models")]
@@ -76,7 +76,7 @@ fn a_tilde_that_no_shell_has_replaced_is_an_error_that_says_so(#[case] root: &st
     assert!(meant.status.success(), "{}", stderr(&meant));
 }
 
-// Red when the directory that the command was called in is taken for a home: `.cache/models` in it.
+// Red when the current directory is taken for a home: the root would be `.cache/models` in it.
 #[test]
 fn without_a_home_there_is_no_default_root() {
     if !is_root() || !has_tool("setpriv") {
@@ -84,7 +84,7 @@ fn without_a_home_there_is_no_default_root() {
     }
     let host = Host::new();
     set_mode(host.dir.path(), 0o777);
-    // The build directory may be below a home that nobody else can look into.
+    // The build directory may be below a home that other users cannot enter.
     let program = host.path("catalog");
     fs::copy(assert_cmd::cargo::cargo_bin!("catalog"), &program).unwrap();
     host.file("a.gguf", "weights");
@@ -98,7 +98,7 @@ fn without_a_home_there_is_no_default_root() {
     assert_eq!(names(&host), ["catalog"]);
 }
 
-// Red when what mkdir says of the symlink is all that is told: "File exists".
+// Red when the error only repeats what mkdir says about the symlink: "File exists".
 #[test]
 fn a_symlink_that_leads_nowhere_is_named() {
     let host = Host::new();
@@ -117,7 +117,7 @@ fn a_symlink_that_leads_nowhere_is_named() {
     assert!(host.path("disk that is not mounted/models/store.json").exists());
 }
 
-// Red when a catalog is made without a word, or when each use of it is told.
+// Red when a catalog is made silently, or when each use of it is announced.
 #[test]
 fn a_new_catalog_is_named_by_its_absolute_path() {
     let host = Host::new();
@@ -133,7 +133,7 @@ fn a_new_catalog_is_named_by_its_absolute_path() {
     assert!(!FsCatalog::new(host.path("five")).unwrap().is_new());
 }
 
-// Red when whatever is in a directory is no hindrance: thirteen folders in somebody's home.
+// Red when the contents of a directory are no obstacle: thirteen folders in somebody's home.
 #[test]
 fn a_directory_of_somebody_else_is_taken_on_request_alone() {
     let host = Host::new();
@@ -151,19 +151,19 @@ fn a_directory_of_somebody_else_is_taken_on_request_alone() {
 
     let taken = catalog(&host, &[], &["stage", "a.gguf", "--root", "mine", "--init"]);
     assert!(taken.status.success(), "{}", stderr(&taken));
-    // It is a catalog from now on.
+    // The directory is a catalog from now on.
     assert!(catalog(&host, &[], &["stage", "a.gguf", "--root", "mine"]).status.success());
     assert_eq!(fs::read(host.path("mine/notes.txt")).unwrap(), b"mine");
 }
 
-// Red when what a file system or a killed process has left there counts as somebody else's.
+// Red when files of the file system, or of a killed process, count as somebody else's.
 #[test]
 fn a_new_disk_and_a_catalog_that_was_not_finished_are_no_hindrance() {
     let host = Host::new();
     fs::create_dir_all(host.path("disk/lost+found")).unwrap();
     assert!(FsCatalog::new(host.path("disk")).unwrap().is_new());
 
-    // Killed before `store.json` had its name: everything else is there.
+    // Killed before `store.json` had its name; everything else is there.
     fs::rename(host.path("disk/store.json"), host.path("disk/.0123456789abcdef.tmp")).unwrap();
     assert!(FsCatalog::new(host.path("disk")).unwrap().is_new());
     assert_readable_after_staging(&host.path("disk"), &host);

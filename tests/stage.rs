@@ -1,4 +1,4 @@
-//! Staging: what is stored, what is shown, what is read again, and what is left when it fails.
+//! Staging: what it stores, shows and reads again, and what it leaves behind when it fails.
 #![cfg(all(feature = "cli", target_os = "linux"))]
 #![allow(clippy::disallowed_methods, clippy::unwrap_used, clippy::indexing_slicing)]
 
@@ -35,7 +35,7 @@ fn the_fixture_is_shown_as_a_hardlink_of_its_blob() {
     assert_sound(&host.root());
 }
 
-// Red when publishing takes a blob under the name of the entry and not of the content.
+// Red when a blob is published under a name derived from the entry and not from its content.
 #[test]
 fn ten_names_and_a_directory_are_one_blob() {
     let host = Host::new();
@@ -56,15 +56,15 @@ fn ten_names_and_a_directory_are_one_blob() {
     assert_sound(&host.root());
 }
 
-/// With `Durability::Relaxed`: what is looked at is what the index holds, not what a power cut leaves of it, and 10,000
-/// waits for the disk would be most of the time that all tests take.
+/// With `Durability::Relaxed`: this test is about what the index holds, not what a power cut leaves of it, and 10,000
+/// waits for the disk would take most of the time of all tests.
 #[test]
 fn ten_thousand_absent_paths() {
     const COUNT: usize = 10_000;
     let host = Host::new();
     let catalog: Box<dyn CatalogStore> = Box::new(host.catalog().with_durability(Durability::Relaxed));
     let id = |number: usize| format!("model-{number:05}");
-    // Not in the order in which they are listed.
+    // Not in the order of the list.
     for number in (0..COUNT).map(|number| number * 7_919 % COUNT) {
         catalog.put(&entry(&id(number), format!("models/{number}.gguf"))).unwrap();
     }
@@ -78,7 +78,7 @@ fn ten_thousand_absent_paths() {
     }
 }
 
-// Red when records hold absolute paths.
+// Red when records contain absolute paths.
 #[test]
 fn a_root_that_was_moved_works_at_its_new_place() {
     let host = Host::new();
@@ -112,7 +112,7 @@ fn a_root_that_was_moved_works_at_its_new_place() {
     assert!(!host.root().exists());
 }
 
-/// Other bytes of the same length and the same time: only a look at the bytes could tell.
+/// Replaces the bytes, but keeps length and time: only reading them could reveal it.
 fn swap_bytes_unseen(file: &Path) {
     let before = fs::metadata(file).unwrap();
     let content = fs::read(file).unwrap().iter().map(|byte| !byte).collect::<Vec<u8>>();
@@ -122,7 +122,7 @@ fn swap_bytes_unseen(file: &Path) {
     assert_eq!((before.ino(), before.mtime_nsec()), (after.ino(), after.mtime_nsec()));
 }
 
-// Red when `unchanged` does not look for the stamp of the last staging.
+// Red when `unchanged` does not compare the stamp of the last staging.
 #[test]
 fn an_unchanged_source_is_not_read_again_and_a_changed_one_is() {
     let host = Host::new();
@@ -145,8 +145,8 @@ fn an_unchanged_source_is_not_read_again_and_a_changed_one_is() {
     assert_eq!(stage(&catalog, &file, "a").unwrap().digest, Digest::sha256_of(b"other"));
 }
 
-// Red when the change time of a source is not compared: of a file, and of one of the files of a tree; and when a source that
-// was changed just now is read before a later change would show.
+// Red when the change time of a source is not compared, for a file or for one of the files of a tree; and when a source
+// that has just changed is read before a later change would show.
 #[test]
 fn other_bytes_of_the_same_size_and_time_are_read() {
     let host = Host::new();
@@ -163,7 +163,7 @@ fn other_bytes_of_the_same_size_and_time_are_read() {
     }
 }
 
-// Red when `lasting_stamp` returns the stamp of a young file as well.
+// Red when `lasting_stamp` returns the stamp of a young file too.
 #[test]
 fn a_source_too_young_to_be_told_apart_is_read_again() {
     let host = Host::new();
@@ -176,7 +176,7 @@ fn a_source_too_young_to_be_told_apart_is_read_again() {
     assert_eq!(stage(&catalog, &file, "a").unwrap().digest, Digest::sha256_of(&changed));
 }
 
-// Red when nobody waits for the clock of the file system to tick: the stamp of so young a file cannot be relied on.
+// Red when staging does not wait for the file system's clock to tick: the stamp of such a young file is not reliable.
 #[test]
 fn a_file_that_was_written_just_now_is_known_the_next_time() {
     let host = Host::new();
@@ -187,7 +187,7 @@ fn a_file_that_was_written_just_now_is_known_the_next_time() {
     assert_eq!(stage(&catalog, &file, "a").unwrap().mode, UsedMode::Unchanged);
 }
 
-// Red when `is_intact` is not asked: the entry would go on to name a path at which nothing is.
+// Red when `is_intact` is not called: the entry would still name a path where nothing is.
 #[rstest]
 #[case::the_view_is_gone(true, false)]
 #[case::the_blob_is_gone(false, true)]
@@ -211,7 +211,7 @@ fn an_unchanged_source_is_read_again_when_what_it_gave_is_gone(#[case] view: boo
     assert_sound(&host.root());
 }
 
-// Red when the manifest holds a time, a mode, or the files in the order in which the directory lists them.
+// Red when the manifest contains a time, a mode, or the files in the order of the directory.
 #[test]
 fn equal_trees_have_equal_digests() {
     let host = Host::new();
@@ -230,7 +230,7 @@ fn equal_trees_have_equal_digests() {
     let other = stage(&catalog, &host.path("other/place"), "other").unwrap();
     assert_eq!(one.digest, other.digest);
     assert!(other.deduplicated);
-    // Directories may list their names in the same order by chance.
+    // The two directories may list their names in the same order by chance.
     let manifest = fs::read(blob_path(&host.root(), &one.digest)).unwrap();
     let manifest: serde_json::Value = serde_json::from_slice(&manifest).unwrap();
     let path = |layer: &serde_json::Value| layer["annotations"]["org.cncf.model.filepath"].as_str().unwrap().to_owned();
@@ -243,7 +243,7 @@ fn equal_trees_have_equal_digests() {
     assert_ne!(stage(&catalog, &host.path("one"), "one").unwrap().digest, one.digest);
 }
 
-// Red when the view path does not contain the digest, and when `record` starts a new record.
+// Red when the path of the view does not contain the digest, and when `record` starts a new record.
 #[test]
 fn new_content_leaves_the_old_path_readable_and_keeps_what_belongs_to_the_id() {
     let host = Host::new();
@@ -298,14 +298,14 @@ fn move_leaves_nothing_at_the_source() {
     assert!(!host.path("tree").exists());
     assert_sound(&host.root());
 
-    // Bytes that are here already: the source goes all the same, since it was recorded.
+    // The bytes are here already; the source goes all the same, because the stage was recorded.
     let file = host.file("again.gguf", b"a");
     assert!(stage_as(&catalog, &file, "again", IngestMode::Move).unwrap().deduplicated);
     assert!(!file.exists());
     assert_readable(&catalog, "again", b"a");
 }
 
-// Red without `check_nobody_writes`: whoever has the file open changes the blob.
+// Red without `check_nobody_writes`: a process that has the file open changes the blob.
 #[rstest]
 #[case(IngestMode::Link)]
 #[case(IngestMode::Move)]
@@ -342,7 +342,7 @@ fn a_file_of_another_user_is_not_taken() {
     stage(&host.catalog(), &file, "a").unwrap();
 }
 
-// Red when a `Sealed` does not give the borrowed mode back.
+// Red when a `Sealed` does not restore the mode that it changed.
 #[test]
 fn a_link_that_fails_leaves_the_source_as_it_was() {
     let host = Host::new();
@@ -358,14 +358,14 @@ fn a_link_that_fails_leaves_the_source_as_it_was() {
     }
     assert_eq!(fs::read(&file).unwrap(), b"a");
 
-    // Not needed after all, because another file gave the same bytes.
+    // The file is not needed after all, because another file has the same bytes.
     stage(&catalog, &host.file("same.gguf", b"a"), "same").unwrap();
     stage_as(&catalog, &file, "a", IngestMode::Link).unwrap();
     assert_eq!((mode_of(&file), fs::metadata(&file).unwrap().nlink()), (0o664, 1));
 }
 
-// Red when `take` does not look at the source's mode: the file is readable for everybody under its own name, and stays so when
-// the entry is removed.
+// Red when `take` ignores the source's mode: everybody can then read the file under its own name, even after the entry
+// is removed.
 #[test]
 fn a_private_file_is_not_opened_to_others_by_a_link() {
     let host = Host::new();
@@ -379,7 +379,7 @@ fn a_private_file_is_not_opened_to_others_by_a_link() {
         assert!(matches!(error, Error::SourceInUse { .. }), "{error}");
         assert!(error.to_string().contains(&format!("its mode is {mode:04o}")), "{error}");
         assert_eq!(listing(&file), before);
-        // A file of a tree, too.
+        // The same for a file of a tree.
         host.file("tree/b", b"b");
         set_mode(&host.file("tree/c", b"c"), mode);
         stage_as(&catalog, &host.path("tree"), "tree", IngestMode::Link).unwrap_err();
@@ -387,7 +387,7 @@ fn a_private_file_is_not_opened_to_others_by_a_link() {
     }
     assert_no_debris(&host.root());
 
-    // Moved, it has no name that stays; if it has another one, that keeps its own inode.
+    // A move opens no other name of the file to others: a name that stays keeps its own inode.
     set_mode(&file, 0o600);
     fs::hard_link(&file, &other).unwrap();
     stage_as(&catalog, &file, "a", IngestMode::Move).unwrap();
@@ -397,7 +397,7 @@ fn a_private_file_is_not_opened_to_others_by_a_link() {
     set_mode(&alone, 0o600);
     let inode = inode_of(&alone);
     assert_eq!(inode_of(&stage_as(&catalog, &alone, "alone", IngestMode::Move).unwrap().local_path), inode);
-    // By a symlink it stays.
+    // Behind a symlink, the file keeps its mode.
     let behind = host.file("behind.gguf", b"behind");
     set_mode(&behind, 0o600);
     std::os::unix::fs::symlink(&behind, host.path("symlink.gguf")).unwrap();
@@ -406,7 +406,7 @@ fn a_private_file_is_not_opened_to_others_by_a_link() {
     assert_sound(&host.root());
 }
 
-// Red when the second of two names gives back the mode of an inode that is a blob by then.
+// Red when the second of two names restores the mode of an inode that is a blob by then.
 #[test]
 fn one_inode_linked_in_twice_stays_read_only() {
     let host = Host::new();
@@ -437,7 +437,7 @@ fn a_view_cannot_be_moved_away() {
     assert_sound(&host.root());
 }
 
-// Red when the walk does not look for the root: a move takes the store apart.
+// Red when the walk does not look out for the root: a move takes the store apart.
 #[rstest]
 #[case::auto(IngestMode::Auto)]
 #[case::moved(IngestMode::Move)]
@@ -450,7 +450,7 @@ fn a_directory_with_the_root_in_it_is_refused(#[case] mode: IngestMode) {
     assert!(matches!(error, Error::UnusableTree { .. }), "{error}");
     assert_eq!(listing(host.dir.path()), before);
 
-    // Nor by a symlink that leads there.
+    // The same through a symlink that leads there.
     host.file("tree/b", b"b");
     let mut options = mode_options("all", mode);
     options.follow_links = true;
@@ -460,14 +460,14 @@ fn a_directory_with_the_root_in_it_is_refused(#[case] mode: IngestMode) {
         assert!(matches!(error, Error::UnusableTree { .. }), "{error}");
         fs::remove_file(host.path("tree/link")).unwrap();
     }
-    // A view can be a part of a tree. It is not the tree's to move.
+    // A view can be part of a tree, but the tree may not move it.
     symlink(inside.parent().unwrap(), host.path("tree/link")).unwrap();
     assert_eq!(catalog.stage(&reference(&host.path("tree")), &options).unwrap().files, 2);
     assert_readable(&catalog, "a", b"a");
     assert_sound(&host.root());
 }
 
-// Red when the copy does not ask for more than the size that it was told.
+// Red when the copy stops at the size that the file system reports.
 #[test]
 fn a_file_that_has_more_bytes_than_its_size_says_is_not_stored_empty() {
     let host = Host::new();
@@ -478,7 +478,8 @@ fn a_file_that_has_more_bytes_than_its_size_says_is_not_stored_empty() {
     assert!(blobs(&host.root()).is_empty());
 }
 
-// Red when a time that the index cannot hold is written into it. (Here of 1600; ext4 knows no such times, tmpfs does.)
+// Red when a time that the index cannot hold is written into it. (Here from the year 1600; tmpfs keeps such times, ext4
+// does not.)
 #[test]
 fn a_source_of_any_age_can_be_staged() {
     let Some(tmpfs) = mount::tmpfs("size=1m") else { return };
@@ -499,13 +500,13 @@ fn a_source_of_any_age_can_be_staged() {
     }
 }
 
-/// Every folder and file of the store has the mode that the format says.
+/// Every folder and file of the store has the mode that the format demands.
 fn assert_modes(root: &Path, folder: u32, file: u32) {
     for entry in walkdir::WalkDir::new(root).min_depth(1) {
         let entry = entry.unwrap();
         let below = entry.path().strip_prefix(root).unwrap();
         let expected = match entry.file_type().is_dir() {
-            // Where everybody notes uses.
+            // Everybody notes uses here.
             true if below == Path::new("uses") => folder | 0o1777,
             true => folder,
             false if below.starts_with("blobs") || below.starts_with("views") => 0o444,
@@ -537,7 +538,7 @@ fn the_umask_does_not_show(#[case] umask: &str) {
     assert_eq!(String::from_utf8(run(command).stdout).unwrap().lines().count(), 2);
 }
 
-// Red when `shared_mode` is not handed down: the group could read the store and not add to it.
+// Red when `shared_mode` is not passed on: the group could read the store, but not add to it.
 #[test]
 fn a_root_of_a_group_stays_one() {
     let host = Host::new();
@@ -549,7 +550,7 @@ fn a_root_of_a_group_stays_one() {
     assert_modes(&host.root(), 0o2775, 0o664);
 }
 
-/// Changes the first byte of a file that is read-only.
+/// Changes the first byte of a read-only file.
 fn damage(path: &Path) {
     set_mode(path, 0o644);
     let mut file = File::options().read(true).write(true).open(path).unwrap();
@@ -559,7 +560,7 @@ fn damage(path: &Path) {
     set_mode(path, 0o444);
 }
 
-// Red when an existing blob is trusted because it exists, or because its size fits.
+// Red when an existing blob is trusted because it exists, or because its size is right.
 #[rstest]
 #[case::flipped(|path: &Path| damage(path))]
 #[case::truncated(|path: &Path| { set_mode(path, 0o644); File::options().write(true).open(path).unwrap().set_len(1).unwrap(); })]
@@ -583,8 +584,8 @@ fn a_damaged_blob_is_put_aside_and_replaced(#[case] damage: fn(&Path)) {
     assert_eq!(fs::read(&aside[0]).unwrap(), bad);
 }
 
-// A damage that sets the time back as well is for `verify` to find: the stamp says that nothing was changed. What it
-// must not do is make staging fail.
+// Damage that also sets the time back is for `verify` to find: the stamp says that nothing changed. But it must not
+// make staging fail.
 #[test]
 fn a_damage_that_hides_itself_stays_what_it_is() {
     let host = Host::new();
@@ -596,7 +597,7 @@ fn a_damage_that_hides_itself_stays_what_it_is() {
     damage(&blob);
     set_mtime(&blob, time);
     assert!(stage(&catalog, &host.file("b.gguf", b"good bytes"), "b").unwrap().deduplicated);
-    // Without its outboard nothing speaks for it, and it is read.
+    // Without its outboard, nothing vouches for the blob, so it is read.
     for outboard in files_below(&host.root().join("outboards")) {
         fs::remove_file(outboard).unwrap();
     }
@@ -605,7 +606,7 @@ fn a_damage_that_hides_itself_stays_what_it_is() {
     assert_sound(&host.root());
 }
 
-// Red, by hanging, when the walk opens what it meets.
+// Red, by hanging, when the walk opens everything that it meets.
 #[test]
 fn a_tree_with_something_that_is_no_file_is_refused() {
     let host = Host::new();
@@ -629,7 +630,7 @@ fn a_tree_with_something_that_is_no_file_is_refused() {
     assert_no_debris(&host.root());
 }
 
-// Red when the walk takes more files than a manifest may name: nothing that reads the roots works any more.
+// Red when the walk accepts more files than a manifest may name: nothing that reads the roots works any more.
 #[test]
 fn a_tree_with_more_files_than_a_manifest_names_is_refused() {
     let host = Host::new();
@@ -662,7 +663,7 @@ fn one_of_many_that_fails_does_not_hinder_the_others() {
     let mut wrong = options("wrong");
     wrong.digest = Some(Digest::sha256_of(b"other"));
     batch.push((reference(&a), wrong));
-    // A shard that cannot be read fails the items whose ids are in it.
+    // An unreadable shard fails the items whose ids are in it.
     fs::write(shard_path(&host.root(), "damaged"), b"damaged").unwrap();
     let results = catalog.stage_many(&batch);
     assert!(results[0].is_ok(), "{:?}", results[0]);
@@ -676,7 +677,7 @@ fn one_of_many_that_fails_does_not_hinder_the_others() {
     assert_sound(&host.root());
 }
 
-// Red when a batch asks for each item whether it is here already, and not for what the batch itself brings.
+// Red when a batch only checks what is here already, and not what the batch itself brings.
 #[test]
 fn of_an_id_that_is_there_twice_the_last_one_wins() {
     let host = Host::new();
@@ -706,7 +707,7 @@ fn of_an_id_that_is_there_twice_the_last_one_wins() {
     assert_sound(&host.root());
 }
 
-/// More than are synced one by one: these are made durable by one flush of the file system.
+/// More files than are synced one by one: one flush of the file system makes them durable.
 #[test]
 fn a_large_batch_is_all_there() {
     let host = Host::new();
@@ -724,7 +725,7 @@ fn a_large_batch_is_all_there() {
     assert_sound(&host.root());
 }
 
-// Red when a source is opened before it is looked at: the open of a FIFO waits for somebody who writes.
+// Red when a source is opened before it is examined: opening a FIFO waits for a writer.
 #[test]
 fn a_fifo_put_in_the_place_of_a_file_does_not_block() {
     let host = Host::new();
@@ -753,7 +754,7 @@ fn a_fifo_put_in_the_place_of_a_file_does_not_block() {
     assert_sound(&host.root());
 }
 
-// Red when the name of the view is the source's own whatever is asked for: other tools call a blob by its digest.
+// Red when a view always has the source's own name: other tools name a blob after its digest.
 #[test]
 fn a_view_has_the_name_that_is_asked_for() {
     let host = Host::new();
@@ -772,7 +773,7 @@ fn a_view_has_the_name_that_is_asked_for() {
     }
 }
 
-// Red when each use is a write of its own.
+// Red when each use is a separate write.
 #[test]
 fn the_uses_of_a_batch_that_is_here_are_one_write_a_shard() {
     let host = Host::new();

@@ -1,8 +1,8 @@
-//! Random operations through two handles on one root, which share nothing but the root, against a model. After each step
-//! both handles have what the model has, and each entry and each lease shows its bytes.
+//! Random operations through two handles that share nothing but the root, compared with a model. After each step, both
+//! handles have what the model has, and each entry and each lease shows its bytes.
 //!
 //! The operations and the model are those of `fuzz/fuzz_targets/operations.rs`: see `tests/operations/`.
-//! `PROPTEST_CASES` sets how many sequences are tried.
+//! `PROPTEST_CASES` sets the number of sequences.
 #![allow(clippy::disallowed_methods, clippy::unwrap_used, clippy::indexing_slicing)]
 
 mod operations;
@@ -12,14 +12,14 @@ use proptest::prelude::*;
 use proptest::sample::select;
 use proptest_state_machine::{ReferenceStateMachine, StateMachineTest, prop_state_machine};
 
-/// The model, and what it answered last.
+/// The model, and its last answer.
 #[derive(Clone, Debug)]
 struct Reference {
     model: Model,
     answer: Answer,
 }
 
-/// Through which handle, and what.
+/// The number of the handle, and the operation.
 type Step = (usize, Operation);
 
 fn operation() -> impl Strategy<Value = Operation> {

@@ -1,4 +1,4 @@
-"""What the scripts that measure processes share."""
+"""Code shared by the scripts that measure processes."""
 import os, subprocess, sys
 
 CATALOG = os.environ["CATALOG"]
@@ -20,7 +20,7 @@ def quietly(*command, cwd=None):
 
 
 def make(folder, count, size_bytes):
-    """Files that no two share and nothing can compress, in the page cache and on the disk."""
+    """Files that share no bytes and do not compress, in the page cache and on disk."""
     os.makedirs(folder)
     key = os.path.basename(folder)
     source = ["openssl", "enc", "-aes-128-ctr", "-pass", f"pass:{key}", "-nosalt", "-in", "/dev/zero"]

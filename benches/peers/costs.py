@@ -1,9 +1,9 @@
-"""How the time and the memory of `catalog`, as a process, grow: with the size of a file, with entries, with blobs, and with
-processes at once. `benches/peers/run` calls it.
+"""How the time and the memory of `catalog`, as a process, grow with the size of a file, with entries, with blobs, and
+with processes at the same time. `benches/peers/run` calls it.
 
     costs.py FOLDER ROUNDS DIVISOR
 
-DIVISOR makes large files smaller and many entries fewer. Results go to standard output, one JSON object a line.
+DIVISOR makes large files smaller and many entries fewer. Prints one JSON object per line to standard output.
 """
 import json, os, shutil, subprocess, sys, time
 
@@ -11,9 +11,9 @@ from common import CATALOG, make, note, quietly, text
 
 FOLDER, ROUNDS, DIVISOR = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
 SMALL_BYTES = 1000
-# More names than that in one call are too many for the system.
+# The system accepts no more names than this in one call.
 CALL_FILES = 10_000
-# A file that was written just now is waited for: until the clock of the file system has ticked, a change would not show.
+# The catalog waits for a file that was just written: until the file system's clock has ticked, a change would not show.
 TICK_SECONDS = 0.05
 QUIET = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL}
 
@@ -23,7 +23,7 @@ def catalog(root, *arguments):
 
 
 def timed(commands):
-    """The seconds until all of these processes have ended, that were started at once."""
+    """The seconds from the start of all these processes until the last has ended."""
     start = time.perf_counter()
     running = [subprocess.Popen(command, **QUIET) for command in commands]
     codes = [process.wait() for process in running]
@@ -34,7 +34,7 @@ def timed(commands):
 
 
 def private_bytes(command):
-    """The most memory that a process had for itself: not the files that it maps. Looked at all the time."""
+    """The peak of a process's private memory, without the files that it maps, sampled continuously."""
     process, most = subprocess.Popen(command, **QUIET), 0
     while process.poll() is None:
         try:
@@ -49,14 +49,14 @@ def private_bytes(command):
 
 
 def measure(by, at, work, commands, at_once=1):
-    """`commands(number)` prepares run `number` and gives what is started then, one process or several. Of one, the memory is
-    looked at in runs of its own. Short ones are run more often."""
+    """`commands(number)` prepares run `number` and returns what to start, one process or several. The memory of a
+    single process is measured in separate runs. Short runs are repeated more often."""
     prepared = (commands(number) for number in range(1 << 20))
     memory, seconds = None, []
     if by == "processes":
         timed(next(prepared))
     else:
-        # More than once, since one that ends at once may not have been seen at its largest.
+        # More than once, since a short process may not be seen at its peak.
         memory = max(private_bytes(next(prepared)[0]) for _ in range(ROUNDS))
     while len(seconds) < ROUNDS or (sum(seconds) < 1 and len(seconds) < 10 * ROUNDS):
         seconds.append(timed(next(prepared)) / at_once)
@@ -103,7 +103,7 @@ def by_size(size_bytes):
 
 
 def filled(by, count, contents):
-    """A catalog of `count` entries, which have so many contents between them."""
+    """A catalog of `count` entries with this many contents in all."""
     root, sources = f"{FOLDER}/root-{by}-{count}", f"{FOLDER}/sources-{by}-{count}"
     os.makedirs(sources)
     for number in range(count):
@@ -183,7 +183,7 @@ if __name__ == "__main__":
         by_size(size_bytes // DIVISOR)
     for count in [1, 4, 16]:
         by_processes(count)
-    # What has many files stays until the end: ext4 is slow to make files soon after many were removed.
+    # Folders with many files stay until the end: after many removals, ext4 is slow to make files.
     for count in [100, 10_000, 100_000]:
         by_entries("entries", max(10, count // DIVISOR), 10)
     for count in [100, 10_000, 100_000]:

@@ -1,10 +1,10 @@
-"""`catalog stage` beside curl, aria2c and the Hub's own client: the same bytes from nginx and from `tests/servers/hub.py`, on loopback,
-client and server on the same cores. `benches/peers/run` calls it.
+"""`catalog stage` compared with curl, aria2c and the Hub's own client: the same bytes from nginx and from
+`tests/servers/hub.py`, on loopback, with client and server on the same cores. `benches/peers/run` calls it.
 
     fetch.py FOLDER ROUNDS DIVISOR
 
-Programs take turns, each with a new place to write to. DIVISOR makes the large file smaller. A table goes to standard output.
-HUB_CLIENT names a Python that has `huggingface_hub`; what is not installed is left out.
+Programs take turns, each with a new place to write to. DIVISOR makes the large file smaller. Prints a table.
+HUB_CLIENT names a Python with `huggingface_hub`; programs that are not installed are left out.
 """
 import json, os, shutil, statistics, subprocess, sys, time
 
@@ -36,7 +36,7 @@ def large(port, path):
 
 
 def again(url, allow):
-    """What was staged, staged again; and a fetch that was killed near its end."""
+    """A second stage of the same content, and a fetch that was killed near its end."""
     folder = f"{FOLDER}/turn"
     turns = Turns("the same again")
     turns.add("true", lambda folder: (["true"], {}), control=True)

@@ -1,10 +1,10 @@
-"""Programs that hash or keep files beside `catalog`, as processes, on the same files: in rounds, each time with another one
-first. `benches/peers/run` calls it, once for each file system.
+"""Programs that hash or keep files, compared with `catalog`, as processes, on the same files: in rounds, each time
+starting with another one. `benches/peers/run` calls it, once for each file system.
 
     files.py KIND FOLDER ROUNDS DIVISOR ALL
 
 KIND names the file system in the results, FOLDER is on it. DIVISOR makes large files smaller and many files fewer. ALL is
-`all`, or `few` for what depends on the file system alone. Results go to standard output, one JSON object a line.
+`all`, or `few` for what depends only on the file system. Prints one JSON object per line to standard output.
 """
 import json, os, shutil, subprocess, sys, time
 
@@ -12,20 +12,20 @@ from common import CATALOG, make, note, quietly, text
 
 KIND, FOLDER, ROUNDS, DIVISOR, ALL = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4]), sys.argv[5] == "all"
 CORES = os.cpu_count()
-# What one program may take for its runs of one work; a slow one then gets fewer rounds than the others.
+# The time that one program may take for its runs of one work; a slow one then gets fewer rounds than the others.
 BUDGET_SECONDS = 40
 ROOT, COPY, REPOSITORY = (f"{FOLDER}/{name}" for name in ("root", "copy", "repository"))
 
 
 def used_seconds():
-    """What all processes have used of the processors."""
+    """The processor time of all processes."""
     with open("/proc/stat") as stat:
         user, nice, system, _, _, irq, softirq, steal = map(int, stat.readline().split()[1:9])
     return (user + nice + system + irq + softirq + steal) / os.sysconf("SC_CLK_TCK")
 
 
 def run(command, cwd):
-    """The wall time, the time on the processors, and what others used of them meanwhile."""
+    """The wall time, the processor time, and the processor time of others in the same period."""
     before, start = used_seconds(), time.perf_counter()
     child = subprocess.Popen(command, cwd=cwd, stdout=subprocess.DEVNULL)
     _, status, usage = os.wait4(child.pid, 0)
@@ -38,15 +38,15 @@ def run(command, cwd):
 
 
 def in_turns(work, programs, count, size_bytes, stays=False):
-    """Each of `programs` is a function that prepares a run in the folders that it is told, and gives the commands of the run,
-    which are timed together, and the folder they start in."""
+    """Each of `programs` is a function that prepares a run in the given folder. It returns the commands of the run,
+    which are timed together, and the folder to start them in."""
     results = {name: [] for name in programs}
     for number in range(ROUNDS):
         names = list(programs)
         for name in names[number % len(names):] + names[: number % len(names)]:
             if sum(seconds for seconds, _, _ in results[name]) > BUDGET_SECONDS:
                 continue
-            # Small files stay until the end: ext4 is slow to make files soon after many were removed.
+            # Small files stay until the end: after many removals, ext4 is slow to make files.
             run_folder = f"{FOLDER}/run-{count}-{number}-{names.index(name)}"
             os.makedirs(run_folder)
             commands, cwd = programs[name](run_folder)
@@ -61,7 +61,7 @@ def in_turns(work, programs, count, size_bytes, stays=False):
 
 
 def catalog_root(folder):
-    """A catalog that is there already, as it is in use."""
+    """A catalog that exists already, as in real use."""
     with open(f"{folder}/first.gguf", "wb") as file:
         file.write(b"first")
     root = f"{folder}/root"
@@ -82,7 +82,7 @@ def plain(files, *command):
 
 
 def on_all_cores(files, *command):
-    """As many processes as cores, eight files each or an even share of many."""
+    """As many processes as cores, with eight files each, or an even share of many."""
     each = max(1, min(8, len(files) // CORES)) if len(files) < 1000 else len(files) // CORES // 4
     listing = f"{os.path.dirname(files[0])}.names"
     with open(listing, "w") as file:
@@ -91,13 +91,14 @@ def on_all_cores(files, *command):
 
 
 def copy_and_sync(files):
-    # One file is synced by itself; of many, each would wait for its own, so the file system is synced once.
+    # A single file is synced by itself. With many files, each sync would be waited for, so the file system is synced
+    # once.
     script = 'to=$1; shift; cp --reflink=never -t "$to" -- "$@" && sync ' + ('"$to/$1"' if len(files) == 1 else '-f "$to"')
     return lambda folder: ([["sh", "-c", script, "sh", folder, *names(files)]], os.path.dirname(files[0]))
 
 
 def repository(files, folder):
-    """A place whose files the program may take: a copy, in the page cache."""
+    """A folder whose files the program may take: a copy, in the page cache."""
     os.makedirs(f"{folder}/data")
     subprocess.run(["xargs", "-d", "\n", "cp", "--reflink=never", "-t", f"{folder}/data"], check=True, text=True, input="\n".join(files))
     return folder
@@ -120,7 +121,7 @@ def git_annex_add(files):
 
 
 def where_installed(programs):
-    """Leaves out what is not here, and says so; a program's first word names it."""
+    """Leaves out programs that are missing, and says so; a program's first word names it."""
     found = {}
     for name, program in programs.items():
         command = {"catalog": CATALOG, "git-annex": "git-annex"}.get(name.split()[0], name.split()[0])
@@ -157,7 +158,7 @@ def keep(count, size_bytes):
 
 
 def by_size(size_bytes, count):
-    """One process a file, so that a small file costs a start of the program: as it is used."""
+    """One process per file, so that a small file costs a start of the program, as in real use."""
     note(f"{KIND}: files of {text(size_bytes)}, a process each")
     files = make(f"{FOLDER}/size-{size_bytes}", count, size_bytes)
     cwd = os.path.dirname(files[0])

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Says on what a run takes place, as one JSON object.
+"""Prints the machine of a run as one JSON object.
 
     machine.py FOLDER
 """
@@ -15,7 +15,7 @@ def first_line(*command):
 
 
 def version(*command):
-    """The first number with a point in it that a program says of itself."""
+    """The first number with a point that a program prints as its version."""
     found = re.search(r"\d+\.\d[\w.-]*", first_line(*command))
     return found.group() if found else None
 
@@ -38,7 +38,7 @@ print(json.dumps({
     "cores": os.cpu_count(),
     "memory_gib": round(memory_kib / (1 << 20)),
     "kernel": platform.release(),
-    # Who may use its last blocks says nothing of its speed.
+    # Which users may use its last blocks has nothing to do with its speed.
     "file_system": " ".join(word for word in mount if not word.startswith("res")),
     "load": os.getloadavg()[0],
     "versions": {

@@ -1,9 +1,9 @@
-"""`catalog stage` and `catalog push` beside skopeo, oras, aws and rclone: a registry (Debian's docker-registry) and a bucket (SeaweedFS) on
-loopback, client and server on the same cores. `benches/peers/run` calls it.
+"""`catalog stage` and `catalog push` compared with skopeo, oras, aws and rclone: a registry (Debian's docker-registry)
+and a bucket (SeaweedFS) on loopback, with client and server on the same cores. `benches/peers/run` calls it.
 
     origins.py FOLDER ROUNDS DIVISOR
 
-Programs take turns, each with a new place to write to. A table goes to standard output.
+Programs take turns, each with a new place to write to. Prints a table.
 """
 import json, os, random, shutil, subprocess, time
 
@@ -29,7 +29,7 @@ def emptied(folder):
 
 
 def with_root(folder, files):
-    """A catalog that has the files as one model, "m"."""
+    """A catalog with the files as one model, "m"."""
     command, _ = staged(folder, files, "--id", "m")
     subprocess.run(command, check=True, **QUIET)
 
@@ -39,7 +39,7 @@ def push(folder, target, *options, env=None):
 
 
 def receipt(command, env):
-    """What a push says of itself."""
+    """The receipt that a push prints."""
     out = subprocess.run([*command[:3], "--json", *command[4:]], env={**os.environ, **env}, capture_output=True, text=True, check=True)
     return json.loads(out.stdout)
 
@@ -81,7 +81,7 @@ def pull_from_registry(host, name, what):
 
 
 def push_to_registry(host, name, what):
-    """From what each has: an OCI layout, or a catalog. The registry is emptied before."""
+    """Pushes from an OCI layout or from a catalog, to an emptied registry."""
     turns, image = Turns(f"{what} to a registry"), f"{host}/acme/pushed-{name}"
     allow = ("--allow-net", host)
     layout = f"{OWN}/layout"
@@ -113,7 +113,7 @@ def bucket():
     weed = tool("weed")
     if not weed:
         return note("skipped: a bucket needs SeaweedFS beside HUB_CLIENT")
-    # Each has a second one, 10,000 above.
+    # Each server has a second port, 10,000 above.
     master, volume, filer, s3 = random.sample(range(12_000, 22_000), 4)
     with open(f"{OWN}/s3.json", "w") as users:
         json.dump({"identities": [{"name": "t", "actions": ["Admin"],
@@ -167,7 +167,7 @@ def copy_from_bucket(env, key, what):
     turns.measure().show()
 
 
-os.environ.pop("AWS_CA_BUNDLE", None)  # tools refuse to start when what it names is not there
+os.environ.pop("AWS_CA_BUNDLE", None)  # tools refuse to start if the file that it names is missing
 emptied(OWN)
 try:
     print("| work | program | wall, s | CPU, s | wall : control | CPU : control |")

@@ -1,10 +1,10 @@
-"""Line plots on logarithmic axes, as SVG and with nothing but the standard library. They bring their own background, and
-another one where the reader prefers dark."""
+"""Line plots on logarithmic axes, as SVG, with only the standard library. They have their own background, and
+another one for readers who prefer dark mode."""
 import math
 from html import escape
 
 WIDTH, HEIGHT, MARGIN = 440, 330, (76, 44, 32, 56)  # of a panel; left, top, right, bottom
-# What is drawn with the ground, the text, the grid and each series.
+# The colours of the background, the text, the grid and each series.
 LIGHT = ("#ffffff", "#1f2328", "#d1d9e0", ["#0550ae", "#b35900", "#1a7f37"])
 DARK = ("#0d1117", "#e6edf3", "#3d444d", ["#79c0ff", "#ffa657", "#56d364"])
 
@@ -24,7 +24,7 @@ text {{ font: 12px system-ui, sans-serif }} .title {{ font-size: 14px; font-weig
 {colours(*DARK)}
 }}
 """
-# Also told apart without colours.
+# To tell them apart without colours too.
 DASHES = ["", "7 4", "2 3"]
 MARKERS = [
     lambda x, y, css: f'<circle class="{css}" cx="{x:.1f}" cy="{y:.1f}" r="4"/>',
@@ -52,7 +52,7 @@ def rate_label(value):
 
 
 def decades(values):
-    """The powers of ten that hold them all."""
+    """The powers of ten that enclose all values."""
     low, high = math.floor(math.log10(min(values))), math.ceil(math.log10(max(values)))
     return [10.0**power for power in range(low, max(high, low + 1) + 1)]
 
@@ -77,7 +77,7 @@ def panel(number, title, x_name, y_name, lines, x_ticks, x_label, y_ticks, y_lab
         x = place(value, x_ticks[0], x_ticks[-1], x0, x1)
         out.append(f'<path class="grid" d="M{x:.1f} {y0}V{y1}"/>')
         if x < free_from:
-            continue  # no room for its name
+            continue  # no room for its label
         free_from = x + 48
         out.append(f'<text class="middle" x="{x:.1f}" y="{y0 + 17}">{x_label(value)}</text>')
     out.append(f'<text class="middle" x="{(x0 + x1) / 2}" y="{y0 + 38}">{escape(x_name)}</text>')

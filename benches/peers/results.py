@@ -1,4 +1,4 @@
-"""What was measured, by what was done and who did it; and how figures are written."""
+"""The measurements, by work and program, and how figures are written."""
 import json, os, statistics
 
 
@@ -20,7 +20,7 @@ class Results:
         return list(dict.fromkeys(key[0] for key, _ in self.by_key if key[1] == "by size"))
 
     def works(self, system):
-        """What was done with whole sets of files, in its order."""
+        """The works on whole sets of files, in order."""
         return list(dict.fromkeys(key[1] for key, _ in self.by_key if key[0] == system and key[1] != "by size"))
 
     def add(self, line):

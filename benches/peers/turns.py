@@ -1,6 +1,6 @@
 """Programs that take turns at one work, and what each took. `fetch.py` and `origins.py` use it.
 
-HUB_CLIENT names a Python that has `huggingface_hub`, `oras` and `boto3`; what is not installed is left out.
+HUB_CLIENT names a Python with `huggingface_hub`, `oras` and `boto3`; programs that are not installed are left out.
 """
 import hashlib, os, resource, shutil, socket, statistics, subprocess, sys, time
 
@@ -20,7 +20,7 @@ def free_port():
 
 
 def private_bytes(command, env):
-    """The most anonymous memory that a process was seen with: it is looked at every 5 ms."""
+    """The peak of a process's anonymous memory, sampled every 5 ms."""
     process, most = subprocess.Popen(command, env={**os.environ, **env}, **QUIET), 0
     while process.poll() is None:
         with open(f"/proc/{process.pid}/status") as status:
@@ -37,7 +37,7 @@ def memory(work, command, env):
 
 
 def run(command, env=None, cwd=None):
-    """Seconds of the wall and of the processor, of the process and its children."""
+    """The wall time and the processor time, in seconds, of the process and its children."""
     before, start = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
     code = subprocess.run(command, env={**os.environ, **(env or {})}, cwd=cwd, **QUIET).returncode
     wall, after = time.perf_counter() - start, resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -53,7 +53,7 @@ class Turns:
         self.work, self.programs, self.figures = work, [], {}
 
     def add(self, name, prepare, control=False):
-        """`prepare(folder)` gives the command, its environment and its folder."""
+        """`prepare(folder)` returns the command, its environment and its folder."""
         self.programs.append((name, prepare, control))
 
     def measure(self):

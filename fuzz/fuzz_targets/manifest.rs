@@ -1,4 +1,4 @@
-//! Trees' manifests. What must hold is in `catalog_core::testing`.
+//! Manifests of trees. `catalog_core::testing` checks what must hold.
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {

@@ -1,4 +1,4 @@
-//! What servers say. What must hold is in `catalog_core::testing`.
+//! Answers of servers. `catalog_core::testing` checks what must hold.
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {

@@ -1,5 +1,5 @@
-//! Sequences of operations on a store with two handles, beside a model. What must hold is in `tests/operations/`, which the
-//! replay of the corpus and a state machine use too.
+//! Sequences of operations on a store with two handles, compared with a model. `tests/operations/` checks what must
+//! hold; the replay of the corpus and a state machine use it too.
 #![no_main]
 
 #[path = "../../tests/operations/mod.rs"]

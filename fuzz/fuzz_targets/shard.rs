@@ -1,4 +1,4 @@
-//! Index shards and the records in them. What must hold is in `catalog_core::testing`.
+//! Index shards and their records. `catalog_core::testing` checks what must hold.
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {

@@ -1,4 +1,4 @@
-//! `store.json`, through opening a root. What must hold is in `catalog_core::testing`.
+//! `store.json`, through opening a root. `catalog_core::testing` checks what must hold.
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {

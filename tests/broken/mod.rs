@@ -1,4 +1,4 @@
-//! Stores that are wrong in one way each, to show that the conformance suite notices.
+//! Stores that are wrong in one way each, which show that the conformance suite notices.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
@@ -75,7 +75,7 @@ impl Fault {
         }
     }
 
-    /// Whether a store with this fault takes the id.
+    /// Whether a store with this fault accepts the id.
     fn takes(self, id: &str) -> bool {
         match self {
             PutTakesAnEmptyId if id.is_empty() => true,
@@ -88,10 +88,10 @@ impl Fault {
     }
 }
 
-/// How long a store with a race is open to it: long enough for another thread to run.
+/// How long a racy store leaves its window open: long enough for another thread to run.
 const WINDOW: Duration = Duration::from_millis(1);
 
-/// A store that is correct but for its fault.
+/// A store that is correct except for its fault.
 pub(super) struct Broken {
     fault: Fault,
     entries: Mutex<BTreeMap<String, CatalogEntry>>,

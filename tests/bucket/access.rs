@@ -1,4 +1,4 @@
-//! What each user may have.
+//! What each user may access.
 
 use catalog_core::{Error, NetError, S3Options, StageOptions};
 
@@ -11,7 +11,7 @@ fn stage(rules: &[&str], options: S3Options, text: &str) -> Result<(), Error> {
     catalog(&host, rules, options).stage(&reference(text), &StageOptions::default()).map(drop)
 }
 
-// Red when a request goes unsigned, or when what the server says of it is not passed on.
+// Red when a request goes unsigned, or when the server's reason for a refusal is not passed on.
 #[test]
 fn keys() {
     let Some(weed) = Seaweed::single() else { return };
@@ -22,7 +22,7 @@ fn keys() {
     let rule = weed.host();
     let as_user = |key: &str, secret: &str, text: &str| stage(&[&rule], at().with_credentials(key, secret, None), text);
     as_user(KEY, SECRET, "s3://bucket/a").unwrap();
-    // A user without a key gets what everybody may have.
+    // A user without a key gets what is public.
     stage(&[&rule], at(), "s3://open/a").unwrap();
     stage(&[&rule], at(), "s3://open/t/").unwrap();
     let error = stage(&[&rule], at(), "s3://bucket/a").unwrap_err();
@@ -49,7 +49,7 @@ fn keys() {
     }
 }
 
-// Red when the command has other codes than the documentation.
+// Red when the exit codes of the command differ from the documentation.
 #[test]
 fn what_the_command_says() {
     let Some(weed) = Seaweed::single() else { return };
@@ -74,7 +74,7 @@ fn what_the_command_says() {
     assert!(text.contains(&format!("--allow-net {rule}")), "{text}");
 }
 
-// Red when a server is taken at its word about the region, without saying so.
+// Red when a wrong region is reported without the region that the server names.
 #[test]
 fn another_region() {
     let error = |status: &'static str, headers: &'static str, body: &'static str| {

@@ -1,4 +1,4 @@
-//! A cluster of servers, of which one is lost.
+//! A cluster of servers that loses one.
 
 use catalog_core::{PushOptions, StageOptions};
 
@@ -6,7 +6,7 @@ use crate::common::{Host, noise};
 use crate::seaweed::Seaweed;
 use crate::{catalog_of, reference};
 
-// Red when what a server says while another one is lost is taken for the last word.
+// Red when the first answer of a cluster that has just lost a server is taken as final.
 #[test]
 fn a_lost_server_is_no_lost_model() {
     let Some(mut weed) = Seaweed::cluster() else { return };
@@ -16,7 +16,7 @@ fn a_lost_server_is_no_lost_model() {
     let options = StageOptions::default().with_id("large".to_owned());
     let digest = catalog.stage(&host.file("large.gguf", &bytes).into(), &options).unwrap().digest;
     catalog.push("large", &reference("s3://bucket/models"), &PushOptions::default()).unwrap();
-    // The first is the master, the last the filer with the gateway.
+    // The first server is the master; the last is the filer with the gateway.
     drop(weed.servers.remove(2));
     let model = reference("s3://bucket/models#large");
     let receipt = catalog_of(&other, &weed).stage(&model, &StageOptions::default()).unwrap();

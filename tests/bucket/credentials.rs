@@ -1,4 +1,4 @@
-//! Where credentials are found. What is asked on the way goes through the policy.
+//! Where credentials are found. Requests for credentials go through the policy.
 
 use std::process::Command;
 
@@ -13,7 +13,8 @@ fn keys() -> String {
     )
 }
 
-/// The metadata of a machine, as IMDSv2 and a container's agent have them: without the token of the first answer there is nothing.
+/// A machine's metadata, as served by IMDSv2 and by a container's agent: without the token from the first answer,
+/// nothing.
 fn metadata() -> Server {
     Server::new(|asked: &Asked<'_>, stream| {
         let is_known = asked.header("x-aws-ec2-metadata-token") == Some("imds-token");
@@ -32,7 +33,7 @@ fn metadata() -> Server {
     })
 }
 
-/// Stages an object; the command has no credentials but those that `set` gives it.
+/// Stages an object; the command has no credentials except those that `set` gives it.
 fn stage(weed: &Seaweed, rules: &[&str], set: impl Fn(&Host, &mut Command)) -> (Option<i32>, String) {
     let host = Host::new();
     let mut command = host.command();
@@ -45,8 +46,9 @@ fn stage(weed: &Seaweed, rules: &[&str], set: impl Fn(&Host, &mut Command)) -> (
     (output.status.code(), text)
 }
 
-// Red when a service of credentials is asked without a rule, or not by the client; when one that was set up and may not be asked
-// is passed over in silence; or when nobody says that a machine's own was not asked.
+// Red when a credential service is asked without a rule, or by something other than our client; when a configured
+// service that may not be asked is skipped silently; or when the error does not say that the machine's own service was
+// not asked.
 #[test]
 fn services_of_credentials_need_a_rule() {
     let Some(weed) = Seaweed::single() else { return };
@@ -74,13 +76,13 @@ fn services_of_credentials_need_a_rule() {
         command.env("AWS_CONTAINER_CREDENTIALS_FULL_URI", &container).env("AWS_CONTAINER_AUTHORIZATION_TOKEN", "no");
     });
     assert_eq!(code, Some(8), "{text}");
-    // Nobody has set it up.
+    // Nobody has configured a service.
     let (code, text) = stage(&weed, &[&own], |_, _| {});
     assert_eq!(code, Some(8), "{text}");
     assert!(text.contains("http://169.254.169.254") && text.contains("without credentials"), "{text}");
 }
 
-// Red when a file of a profile is not read, when a program is run for its keys, or when the environment comes second.
+// Red when a profile file is not read, when a program is run for its keys, or when a profile overrides the environment.
 #[test]
 fn profiles() {
     let Some(weed) = Seaweed::single() else { return };

@@ -1,4 +1,4 @@
-//! A server that says what no S3 should.
+//! A server that says what no S3 server should.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -20,7 +20,7 @@ fn page(body: String) -> Server {
     Server::new(move |_: &Asked<'_>, stream| send(stream, &answer("200 OK", "", body.as_bytes())))
 }
 
-// Each is red when its check is taken out.
+// Each case is red when its check is taken out.
 #[test]
 fn lists_that_are_none() {
     let problem = |body: &str| match stage(&page(body.into()), "s3://bucket/t/", user).unwrap_err() {
@@ -42,7 +42,7 @@ fn lists_that_are_none() {
     assert!(problem("<!DOCTYPE a [<!ENTITY b \"c\">]><ListBucketResult>&b;</ListBucketResult>").contains("no list"));
 }
 
-// Red when the pages never end.
+// Red when nothing bounds the number of pages.
 #[test]
 fn pages_without_end() {
     let server = Server::new(|asked: &Asked<'_>, stream| {
@@ -59,7 +59,7 @@ fn pages_without_end() {
     assert!(matches!(error, Error::Net { source: NetError::TooLarge { .. }, .. }), "{error}");
 }
 
-// Red when a key is sent on to another server with its signature.
+// Red when a redirect carries a key's signature to another server.
 #[test]
 fn a_signature_stays_with_its_server() {
     let elsewhere = Server::fixed("HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n");
@@ -77,7 +77,7 @@ fn a_signature_stays_with_its_server() {
     assert!(elsewhere.heads().iter().all(|head| !head.contains("x-amz-")), "{:?}", elsewhere.heads());
 }
 
-// Red when a request that is made again is not signed again: by then, its signature may hold no longer.
+// Red when a retried request is not signed again: its signature may have expired by then.
 #[test]
 fn each_time_is_signed_anew() {
     static TIMES: AtomicUsize = AtomicUsize::new(0);
@@ -85,7 +85,7 @@ fn each_time_is_signed_anew() {
     let server = Server::new(|asked: &Asked<'_>, stream| {
         let bytes = match TIMES.fetch_add(1, Ordering::SeqCst) {
             0 => {
-                // A second is what a signature's time is counted in.
+                // Signatures have a resolution of one second.
                 std::thread::sleep(std::time::Duration::from_millis(1100));
                 answer("503 Slow Down", "", b"<Error><Code>SlowDown</Code></Error>")
             }
@@ -103,12 +103,13 @@ fn each_time_is_signed_anew() {
     let signature = |head: &String| head.lines().find(|line| line.starts_with("authorization: ")).unwrap().to_owned();
     assert_ne!(date(&heads[0]), date(&heads[1]));
     assert_ne!(signature(&heads[0]), signature(&heads[1]));
-    // What is sent is what is signed: range and tag too.
+    // Everything sent is signed, range and tag included.
     let last = heads.last().unwrap();
     assert!(last.contains("if-match: \"x\"") && signature(last).contains("if-match;range;"), "{last}");
 }
 
-// Red when a sum is believed, or when that of the sums of parts is taken for the object's.
+// Red when a checksum is believed without a check, or when the checksum over the parts' checksums is taken for the
+// object's.
 #[test]
 fn a_sum_that_is_wrong() {
     const SUM: &str = "ETag: \"x\"\r\nx-amz-checksum-sha256: LPJNul+wow4m6DsqxbninhsWHlwfp0JecwQzYpOLmCQ=\r\n"; // of "hello"
@@ -129,7 +130,8 @@ fn a_sum_that_is_wrong() {
     stage(&with("x-amz-checksum-type: COMPOSITE\r\n"), "s3://bucket/a", user).unwrap();
 }
 
-/// A server that takes an upload in parts. `is_lost`: the answer to its last request. `sum` is what it says of the object then.
+/// A server that accepts an upload in parts. If `is_lost`, the answer to its last request never comes. `sum` is the
+/// checksum that it then reports for the object.
 fn taking(is_lost: bool, sum: &'static str) -> Server {
     let is_done = AtomicUsize::new(0);
     Server::new(move |asked: &Asked<'_>, stream| {
@@ -167,7 +169,7 @@ fn push(server: &Server) -> Result<PushReceipt, Error> {
     catalog.push("a", &reference("s3://bucket/models"), &PushOptions::default())
 }
 
-// Red when what the server says of the object is not compared, or when an object that is wrong is left there.
+// Red when the checksum that the server reports is not compared, or when a wrong object is left in the bucket.
 #[test]
 fn what_has_become_another_object_is_removed() {
     let server = taking(false, "LPJNul+wow4m6DsqxbninhsWHlwfp0JecwQzYpOLmCQ=-5");
@@ -178,7 +180,7 @@ fn what_has_become_another_object_is_removed() {
     assert!(server.heads().iter().all(|head| !head.contains("/index.json")), "{:?}", server.heads());
 }
 
-// Red when a lost answer is a failure, or when all is sent again for it.
+// Red when a lost answer counts as a failure, or when it makes us send everything again.
 #[test]
 fn an_upload_whose_last_answer_is_lost_is_done() {
     let server = taking(true, "its-5");

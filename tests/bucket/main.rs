@@ -1,4 +1,4 @@
-//! S3 buckets as a source: SeaweedFS, into which boto3 has put things.
+//! S3 buckets as a source: SeaweedFS, filled by boto3.
 #![cfg(all(feature = "s3", target_os = "linux"))]
 #![allow(clippy::disallowed_methods, clippy::unwrap_used, clippy::indexing_slicing)]
 
@@ -6,7 +6,7 @@
 mod common;
 
 #[path = "../network/server.rs"]
-#[allow(dead_code)] // its own tests use all of it
+#[allow(dead_code)] // the server's own tests use all of it
 mod wire;
 
 #[path = "../servers/seaweed.rs"]
@@ -27,7 +27,7 @@ use catalog_core::{ClientOptions, FsCatalog, ModelRef, Policy, S3Options, Source
 use common::Host;
 use seaweed::{KEY, SECRET, Seaweed};
 
-/// Options that do not wait long before anything is tried again.
+/// Options that do not wait long before a retry.
 fn quick() -> ClientOptions {
     let mut options = ClientOptions::default();
     options.retries = 1;
@@ -35,7 +35,7 @@ fn quick() -> ClientOptions {
     options
 }
 
-/// Those of the user who may do everything.
+/// Options of the user who may do everything.
 fn user(endpoint: &str) -> S3Options {
     S3Options::default().with_endpoint(endpoint).unwrap().with_credentials(KEY, SECRET, None)
 }
@@ -46,7 +46,7 @@ fn catalog(host: &Host, rules: &[&str], options: S3Options) -> FsCatalog {
     host.catalog().with_sources(Sources::with_options(policy, quick()).unwrap().s3(options))
 }
 
-/// One that fetches from this server, as its user.
+/// A catalog that fetches from this server, as its user.
 fn catalog_of(host: &Host, weed: &Seaweed) -> FsCatalog {
     catalog(host, &[&weed.host()], user(&weed.endpoint()))
 }

@@ -1,4 +1,4 @@
-//! A bucket as the origin of models: what one host has pushed, another one stages by its name.
+//! A bucket as the origin of models: one host pushes, another stages by name.
 
 use std::fs;
 
@@ -10,7 +10,7 @@ use crate::common::{Host, noise};
 use crate::seaweed::Seaweed;
 use crate::{catalog_of, quick, reference, user};
 
-/// Pushes a tree of two files and a file from one host. The digest of the tree.
+/// Pushes a tree of two files, and a single file, from one host. Returns the digest of the tree.
 fn pushed(weed: &Seaweed, seed: u64) -> Digest {
     let host = Host::new();
     let catalog = catalog_of(&host, weed);
@@ -26,7 +26,8 @@ fn pushed(weed: &Seaweed, seed: u64) -> Digest {
     catalog.push("tree", &target, &options).unwrap().manifest
 }
 
-// Red when a name is not looked up, when a digest is asked about, when what is here comes again, or when one file is a tree.
+// Red when a name is not looked up, when a digest is asked about, when present content is fetched again, or when a
+// single file is staged as a tree.
 #[test]
 fn what_one_host_has_pushed_another_stages() {
     let Some(weed) = Seaweed::single() else { return };
@@ -60,7 +61,7 @@ fn what_one_host_has_pushed_another_stages() {
     let second = pushed(&weed, 7);
     let moved = stage("tree").unwrap();
     assert_eq!((moved.digest, moved.replaced), (second, Some(digest)));
-    // Nobody is asked about a digest.
+    // A digest needs no request.
     let source = S3Source::new(user(&weed.endpoint()));
     assert_eq!(source.fixed(&at(&digest.to_string())), Some(digest.to_string()));
     assert_eq!(source.fixed(&at("tree")), None);
@@ -68,7 +69,7 @@ fn what_one_host_has_pushed_another_stages() {
     assert_eq!(stage(&digest.to_string()).unwrap().mode, UsedMode::Unchanged);
 }
 
-// Red when what the bucket gives is believed, a manifest or a blob; or when what each MiB is does not travel with a push.
+// Red when a manifest or a blob from the bucket is believed without a check, or when a push leaves out the MiB hashes.
 #[test]
 fn what_the_bucket_has_lost_is_not_stored() {
     let Some(weed) = Seaweed::single() else { return };

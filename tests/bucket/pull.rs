@@ -1,4 +1,4 @@
-//! What others have put is the same here, and comes once.
+//! What others have put there arrives unchanged, and only once.
 
 use std::fs;
 use std::sync::Arc;
@@ -12,13 +12,13 @@ use crate::common::{Host, noise};
 use crate::seaweed::Seaweed;
 use crate::{catalog_of, quick, reference, user};
 
-/// In parts of 5 MiB, the least that S3 takes.
+/// In parts of 5 MiB, the smallest that S3 accepts.
 const MULTIPART: &str = "
 from boto3.s3.transfer import TransferConfig
 s.upload_file(a[2], a[0], a[1], Config=TransferConfig(multipart_threshold=5 << 20, multipart_chunksize=5 << 20))";
 
-// Red when a key is not escaped as it is signed, when an object in parts is not read as a whole, or when what has not changed is
-// fetched again.
+// Red when a key is escaped differently from how it is signed, when an object in parts is not read as a whole, or when
+// unchanged content is fetched again.
 #[test]
 fn a_file_of_each_kind() {
     let Some(weed) = Seaweed::single() else { return };
@@ -47,13 +47,13 @@ fn a_file_of_each_kind() {
     assert_eq!((moved.digest, moved.replaced), (Digest::sha256_of(b"now"), Some(Digest::sha256_of(b""))));
 }
 
-// Red when a page is taken for the whole list, when a pattern is compared with the whole key, or when the marker of a folder is a
-// file.
+// Red when one page is taken for the whole list, when a pattern is compared with the whole key, or when a folder marker
+// becomes a file.
 #[test]
 fn a_tree_of_several_pages() {
     let Some(weed) = Seaweed::single() else { return };
     let host = Host::new();
-    // A page has a thousand at most.
+    // A page has at most a thousand keys.
     let script = "for i in range(1005): s.put_object(Bucket='bucket', Key=f't/part/{i:04}', Body=b'%d' % i)
 s.put_object(Bucket='bucket', Key='t/', Body=b'')
 s.put_object(Bucket='bucket', Key='t/part/', Body=b'')
@@ -80,7 +80,8 @@ s.put_object(Bucket='bucket', Key='tt', Body=b'')";
     assert_eq!(fs::read(moved.local_path.join("part/0003")).unwrap(), b"three");
 }
 
-// Red when what the server knows of the content is not asked for, or when the sum of the sums of parts is taken for one.
+// Red when the checksum that the server has is not asked for, or when a checksum over the parts' checksums is taken for
+// the object's.
 #[test]
 fn a_digest_that_the_server_has() {
     let Some(weed) = Seaweed::single() else { return };
@@ -103,7 +104,7 @@ s.upload_file(a[0], 'bucket', 'parts', ExtraArgs={'ChecksumAlgorithm': 'SHA256'}
     let digest = Digest::sha256_of(&bytes);
     assert_eq!(of("known"), (Expected::Sha256(digest), Some("127.0.0.1".into())));
     assert_eq!(of("parts"), (Expected::Nothing, None));
-    // What is here by its digest does not come again.
+    // Content that is here by its digest is not fetched again.
     let catalog = catalog_of(&host, &weed);
     catalog.stage(&crate::common::reference(&path), &StageOptions::default()).unwrap();
     let receipt = catalog.stage(&reference("s3://bucket/known"), &StageOptions::default()).unwrap();
@@ -115,8 +116,8 @@ fn client(weed: &Seaweed) -> Client {
     Client::new(policy, quick()).unwrap()
 }
 
-// Red when ranges are asked for with `If-Range`, of which S3 takes no notice: the answer would be of another version, and it would
-// be up to its tag to tell.
+// Red when ranges are requested with `If-Range`, which S3 ignores: the answer would be from another version, and only
+// its tag would reveal it.
 #[test]
 fn another_version_in_the_middle() {
     let Some(weed) = Seaweed::single() else { return };
@@ -138,7 +139,7 @@ fn another_version_in_the_middle() {
     );
 }
 
-// Red when a version is not asked for by its id, or when it is asked about a second time.
+// Red when a version is not requested by its id, or when a fixed version is asked about again.
 #[test]
 fn versions() {
     let Some(weed) = Seaweed::single() else { return };

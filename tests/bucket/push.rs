@@ -1,4 +1,4 @@
-//! What is pushed is an image layout that others read, and nothing of it is sent twice.
+//! A push writes an image layout that other tools read, and sends nothing twice.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -13,13 +13,13 @@ use crate::common::{Host, Running, blob_path, has_tool, noise, set_mtime, skip, 
 use crate::seaweed::{KEY, SECRET, Seaweed};
 use crate::{catalog_of, reference};
 
-/// More than goes in one piece.
+/// More than one request may carry.
 const LARGE_BYTES: usize = (65 << 20) + 7;
 
-/// That of an upload in parts.
+/// The part size of an upload in parts.
 const PART_BYTES: u64 = 16 << 20;
 
-/// Copies all below a prefix to a folder, as `aws s3 sync` does.
+/// Copies everything below a prefix to a folder, as `aws s3 sync` does.
 const SYNC: &str = "
 for page in s.get_paginator('list_objects_v2').paginate(Bucket=a[0], Prefix=a[1]):
     for o in page.get('Contents', []):
@@ -32,7 +32,7 @@ fn stage(host: &Host, catalog: &FsCatalog, path: &str, bytes: &[u8]) -> Digest {
     catalog.stage(&host.file(path, bytes).into(), &options).unwrap().digest
 }
 
-/// A catalog with a tree of which some files have the same bytes, and a file of which the tree has a copy.
+/// A catalog with a tree in which some files have the same bytes, and a single file that the tree also contains.
 fn filled(host: &Host, weed: &Seaweed) -> FsCatalog {
     let (catalog, large) = (catalog_of(host, weed), noise(LARGE_BYTES, 1));
     for (name, bytes) in [
@@ -54,7 +54,7 @@ fn skopeo(args: &[&str]) -> Vec<u8> {
     output.stdout
 }
 
-/// Names, and the digest that each means.
+/// The names, and the digest that each one means.
 fn names(weed: &Seaweed, prefix: &str) -> Vec<(String, String)> {
     let text = weed.python(
         "print(s.get_object(Bucket='bucket', Key=a[0])['Body'].read().decode())",
@@ -70,7 +70,8 @@ fn names(weed: &Seaweed, prefix: &str) -> Vec<(String, String)> {
     names
 }
 
-// Red when a manifest is made anew and not what is stored, when its configuration is not sent, or when a blob is sent that is there.
+// Red when a push makes a new manifest instead of sending the stored one, when it leaves out the configuration, or when
+// it sends a blob that is there.
 #[test]
 fn others_read_what_was_pushed() {
     let Some(weed) = Seaweed::single() else { return };
@@ -91,7 +92,7 @@ fn others_read_what_was_pushed() {
 
     let again = catalog.push("tree", &target, &options).unwrap();
     assert_eq!((again.pushed_bytes, again.requests), (0, 3));
-    // The tree has the same file: only the configuration and the manifest are new.
+    // The tree contains the same file: only the configuration and the manifest are new.
     let one = catalog.push("one.gguf", &reference("s3://bucket/models/#one"), &PushOptions::default()).unwrap();
     assert!(one.pushed_bytes < 1000 && one.skipped_bytes == LARGE_BYTES as u64, "{one:?}");
     assert_eq!(names(&weed, "models/").len(), 3);
@@ -110,7 +111,7 @@ fn others_read_what_was_pushed() {
     assert!(fs::read(blob).unwrap() == noise(LARGE_BYTES, 1));
 }
 
-// Red when the index is written over, without a look at what others have made of it since it was read.
+// Red when the index is overwritten without checking whether others have changed it since it was read.
 #[test]
 fn many_at_once_all_have_their_names() {
     let Some(weed) = Seaweed::single() else { return };
@@ -141,7 +142,7 @@ fn push_command(host: &Host, weed: &Seaweed, id: &str, more: &[&str]) -> Command
     command
 }
 
-/// How many whole parts the server has of uploads that are not done. SeaweedFS lists one that was sent twice two times.
+/// How many whole parts the server holds for unfinished uploads. SeaweedFS lists a part that was sent twice two times.
 fn parts(weed: &Seaweed) -> u64 {
     let script = "
 for u in s.list_multipart_uploads(Bucket='bucket').get('Uploads', []):
@@ -155,7 +156,8 @@ fn uploads(weed: &Seaweed) -> usize {
     weed.python(script, &[]).trim().parse().unwrap()
 }
 
-// Red when an upload is begun anew, when a part is taken for another one, or when a part that is there is sent.
+// Red when an upload starts from the beginning, when a wrong part is accepted, or when a part that is there is sent
+// again.
 #[test]
 fn a_killed_push_sends_the_rest() {
     let Some(weed) = Seaweed::single() else { return };
@@ -166,14 +168,14 @@ fn a_killed_push_sends_the_rest() {
     let child = Running(slow.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap());
     wait_until("some parts are there", || parts(&weed) >= 3);
     drop(child); // SIGKILL
-    // One of them is not what it should be.
+    // Corrupt one of the parts.
     let script = "
 u = s.list_multipart_uploads(Bucket='bucket')['Uploads'][0]
 p = s.list_parts(Bucket='bucket', Key=u['Key'], UploadId=u['UploadId'])['Parts'][0]
 s.upload_part(Bucket='bucket', Key=u['Key'], UploadId=u['UploadId'], PartNumber=p['PartNumber'], Body=b'x' * p['Size'],
     ChecksumAlgorithm='SHA256')";
     weed.python(script, &[]);
-    // What had arrived whole when the sender was killed may be there a moment later.
+    // A part that had fully arrived when the sender was killed may only show up a moment later.
     let mut there = 0;
     wait_until("no more parts come", || {
         let before = there;
@@ -196,7 +198,7 @@ print(hashlib.sha256(s.get_object(Bucket='bucket', Key=a[0])['Body'].read()).hex
     assert_eq!(weed.python(script, &[&format!("kills/blobs/sha256/{digest}")]).trim(), digest);
 }
 
-/// Changes a byte of a blob as a disk would, with nothing to tell it by.
+/// Flips a bit of a blob as a disk would, without a trace in its metadata.
 fn rot(root: &Path, digest: &Digest) {
     let path = blob_path(root, digest);
     let before = fs::metadata(&path).unwrap().modified().unwrap();
@@ -209,7 +211,8 @@ fn rot(root: &Path, digest: &Digest) {
     fs::set_permissions(&path, fs::Permissions::from_mode(0o444)).unwrap();
 }
 
-// Red when what is read is not held against its digest before it counts as there: neither the server knows that of a large one.
+// Red when what is read is not compared with its digest before it counts as pushed: for a large one, the server does
+// not know the digest either.
 #[test]
 fn bytes_that_have_rotted_are_not_pushed() {
     let Some(weed) = Seaweed::single() else { return };
@@ -230,7 +233,8 @@ fn bytes_that_have_rotted_are_not_pushed() {
     }
 }
 
-// Red when what is there is believed to be what it is called: of another size, or with another sum; or when it cannot be replaced.
+// Red when an object there is trusted by its name although its size or checksum is wrong, or when it cannot be
+// replaced.
 #[test]
 fn what_is_there_and_wrong_is_replaced() {
     let Some(weed) = Seaweed::single() else { return };
@@ -249,7 +253,7 @@ print(hashlib.sha256(s.get_object(Bucket='bucket', Key=a[0])['Body'].read()).hex
     }
 }
 
-// Red when a push goes on with somebody else's index, or with none of the right to.
+// Red when a push continues although the index is not ours, or although it lacks permission.
 #[test]
 fn pushes_that_are_refused() {
     let Some(weed) = Seaweed::single() else { return };
@@ -273,7 +277,7 @@ fn pushes_that_are_refused() {
     let error = crate::catalog(&host, &[&weed.host()], crate::user(&weed.endpoint()).anonymous());
     let error = error.push("a", &reference("s3://open/a"), &PushOptions::default()).unwrap_err();
     assert!(error.is_denied(), "{error}");
-    // Several models get a name each, and two never the same.
+    // Each of several models gets a name, and no two get the same.
     stage(&host, &catalog, "hf:Org/b", &noise(2000, 10));
     let mut results = Vec::new();
     let ids = ["a", "hf:Org/b"];

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::Running;
 
-/// The highest that these lines of `/proc/PID/status` say, in kB, until the process has ended.
+/// The highest values of these lines of `/proc/PID/status`, in kB, seen until the process ended.
 pub(crate) fn peak_kb<const N: usize>(running: &mut Running, lines: [&str; N]) -> ([u64; N], ExitStatus) {
     let path = format!("/proc/{}/status", running.0.id());
     let mut peak = [0; N];

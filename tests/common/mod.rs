@@ -1,5 +1,5 @@
-//! What the integration tests share: a host of their own, what must hold of any store, and guards that clean up.
-#![allow(dead_code)] // each test file uses its part of it
+//! What the integration tests share: a host for each, the invariants of any store, and guards that clean up.
+#![allow(dead_code)] // each test file uses some of it
 #![allow(clippy::disallowed_methods, clippy::unwrap_used, clippy::indexing_slicing)]
 
 pub(crate) mod memory;
@@ -26,7 +26,7 @@ use walkdir::WalkDir;
 
 pub(crate) const FIXTURE_SHA256: &str = "1ef0bef1eb6c8ec311d53e18138501725116d829ab11914a811d72812a5253cd";
 
-/// A user that owns nothing here.
+/// A user who owns nothing here.
 pub(crate) const NOBODY: u32 = 65_534;
 
 pub(crate) fn fixture() -> PathBuf {
@@ -42,7 +42,7 @@ pub(crate) fn has_tool(name: &str) -> bool {
     std::env::split_paths(&dirs).chain(["/usr/sbin".into(), "/sbin".into()]).any(|dir| dir.join(name).exists())
 }
 
-/// A directory of its own: a root, and a place for the files that are staged.
+/// A directory of its own: a root, and a place for the files to stage.
 pub(crate) struct Host {
     pub(crate) dir: TempDir,
 }
@@ -64,7 +64,7 @@ impl Host {
         FsCatalog::new(self.root()).unwrap()
     }
 
-    /// A file that was last written long ago, so that its stamp can be trusted.
+    /// Writes a file whose modification time is long ago, so that its stamp can be trusted.
     pub(crate) fn file(&self, name: &str, content: impl AsRef<[u8]>) -> PathBuf {
         let path = self.path(name);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -171,7 +171,7 @@ pub(crate) fn hold_shard(root: &Path, id: &str) -> File {
     held
 }
 
-/// Waits until something is so that another thread or process does.
+/// Waits until another thread or process has made `is_so` true.
 #[track_caller]
 pub(crate) fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
     let began = Instant::now();
@@ -187,13 +187,13 @@ pub(crate) fn files_below(folder: &Path) -> Vec<PathBuf> {
     entries.filter(|entry| !entry.file_type().is_dir()).map(walkdir::DirEntry::into_path).collect()
 }
 
-/// The names among `blobs/`, each of 64 hex digits.
+/// The names of the files in `blobs/`, each of 64 hex digits.
 pub(crate) fn blobs(root: &Path) -> BTreeSet<String> {
     let name = |path: PathBuf| path.file_name().unwrap().to_str().unwrap().to_owned();
     files_below(&root.join("blobs")).into_iter().map(name).collect()
 }
 
-/// What must hold of any store in which nobody is at work.
+/// The invariants of any store that no process is working on.
 #[track_caller]
 pub(crate) fn assert_sound(root: &Path) {
     for blob in files_below(&root.join("blobs")) {
@@ -214,7 +214,7 @@ pub(crate) fn assert_no_debris(root: &Path) {
     assert!(temporary.is_empty(), "{temporary:?}");
 }
 
-/// Every entry shows the bytes of its digest, at the path that it names.
+/// Asserts that the entry shows the bytes of its digest at its path.
 #[track_caller]
 pub(crate) fn assert_readable(catalog: &FsCatalog, id: &str, content: &[u8]) {
     let record = catalog.record(id).unwrap().unwrap_or_else(|| panic!("{id} is not there"));
@@ -222,7 +222,8 @@ pub(crate) fn assert_readable(catalog: &FsCatalog, id: &str, content: &[u8]) {
     assert_eq!(record.entry.digest, Some(Digest::sha256_of(content)), "{id}");
 }
 
-/// Whether an artifact reads right at its path: its bytes hash to its digest, and those of a tree to its manifest's.
+/// Checks that an artifact reads right at its path: a file's bytes hash to its digest; a tree's manifest hashes to the
+/// tree's digest, and its files to the digests in the manifest.
 pub(crate) fn check_artifact(root: &Path, record: &Record) -> std::result::Result<(), String> {
     let digest = record.entry.digest.ok_or("it has no digest")?;
     if record.kind == ArtifactKind::File {
@@ -265,7 +266,7 @@ pub(crate) fn blobs_of(root: &Path, record: &Record) -> BTreeSet<String> {
     needed
 }
 
-/// What is in a store and should not be after a collection without grace, when nobody is at work.
+/// Everything in a store that a collection without grace should have removed, if no process is working on it.
 pub(crate) fn debris(catalog: &FsCatalog) -> Vec<String> {
     let root = catalog.root();
     let records = catalog.records().unwrap();
@@ -299,12 +300,13 @@ pub(crate) fn debris(catalog: &FsCatalog) -> Vec<String> {
     found
 }
 
-/// Bytes on disk of all blobs.
+/// The bytes that all blobs take on disk.
 pub(crate) fn blob_bytes(root: &Path) -> u64 {
     files_below(&root.join("blobs")).iter().map(|path| fs::metadata(path).unwrap().blocks() * 512).sum()
 }
 
-/// All that `ls -lR` could tell of a folder, times included: equal means that nothing was written.
+/// Everything that `ls -lR` could show of a folder, times included. If two listings are equal, nothing was written in
+/// between.
 pub(crate) fn listing(folder: &Path) -> BTreeMap<PathBuf, String> {
     let describe = |entry: walkdir::DirEntry| {
         let m = entry.path().symlink_metadata().unwrap();
@@ -315,7 +317,7 @@ pub(crate) fn listing(folder: &Path) -> BTreeMap<PathBuf, String> {
     WalkDir::new(folder).into_iter().map(|entry| describe(entry.unwrap())).collect()
 }
 
-/// Rewrites the entries of a shard, with the checksum that belongs to them.
+/// Rewrites the entries of a shard, with the matching checksum.
 pub(crate) fn edit_shard(root: &Path, id: &str, edit: impl FnOnce(&mut serde_json::Map<String, Value>)) {
     let path = shard_path(root, id);
     let mut shard: Value = match fs::read(&path) {
@@ -331,8 +333,8 @@ pub(crate) fn edit_shard(root: &Path, id: &str, edit: impl FnOnce(&mut serde_jso
     fs::write(&path, text).unwrap();
 }
 
-/// Which files of content `catalog path` opens to give out an entry: blobs by their names, and views. What a tree's manifest
-/// says is needed each time, so that is left out. Needs strace.
+/// The content files that `catalog path` opens to resolve an entry: blobs, by their names, and views. A tree's manifest
+/// is left out because it is read every time. Needs strace.
 pub(crate) fn content_opened_by_path(root: &Path, id: &str) -> BTreeSet<String> {
     let log = tempfile::NamedTempFile::new().unwrap();
     let mut path = Command::new("strace");
@@ -357,15 +359,15 @@ impl Drop for Running {
     }
 }
 
-/// A process that has `path` open for appending, and does nothing with it.
+/// A process that has `path` open for appending, but writes nothing.
 pub(crate) fn hold_open_for_writing(path: &Path) -> Running {
     let file = File::options().append(true).open(path).unwrap();
     let child = Command::new("sleep").arg("60").stdin(Stdio::null()).stdout(Stdio::from(file)).spawn().unwrap();
     Running(child)
 }
 
-/// Runs one test of this very test program in a process of its own, which the environment variable `CATALOG_TEST_CHILD`
-/// tells to do its part. `before` are words to put in front, such as `setpriv` and its options.
+/// Runs one test of this test program in a separate process; the environment variable `CATALOG_TEST_CHILD` tells it to
+/// play its part. `before` goes in front of the command, such as `setpriv` and its options.
 pub(crate) fn child_test(before: &[&str], test: &str) -> Command {
     let me = std::env::current_exe().unwrap();
     let mut words = before.iter().map(std::ffi::OsStr::new).chain([me.as_os_str()]);
@@ -392,14 +394,14 @@ pub(crate) fn run(mut command: Command) -> std::process::Output {
     output
 }
 
-/// `setpriv` words that make a command run as [`NOBODY`]; `None`, with the reason said, where that is not possible.
+/// The `setpriv` words that run a command as [`NOBODY`]; `None`, after printing the reason, if that is not possible.
 pub(crate) fn as_nobody() -> Option<Vec<&'static str>> {
     const WORDS: [&str; 4] = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"];
     if !is_root() || !has_tool("setpriv") {
         skip("this needs root and setpriv");
         return None;
     }
-    // The build directory may be below a home that nobody else can look into.
+    // The build directory may be below a home that other users cannot enter.
     let me = std::env::current_exe().unwrap();
     let can_run = Command::new(WORDS[0]).args(&WORDS[1..]).arg(me).arg("--list").output().unwrap().status.success();
     if !can_run {
@@ -409,7 +411,7 @@ pub(crate) fn as_nobody() -> Option<Vec<&'static str>> {
     Some(WORDS.to_vec())
 }
 
-/// The commands of a section of README.md, each with the lines that it prints.
+/// The commands in a section of README.md, each with the lines that it prints.
 pub(crate) fn readme_commands(heading: &str) -> Vec<(String, Vec<String>)> {
     let readme = fs::read_to_string("README.md").unwrap();
     let section = readme.split("\n## ").find(|section| section.starts_with(&format!("{heading}\n"))).unwrap();

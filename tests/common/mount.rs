@@ -8,7 +8,7 @@ use tempfile::TempDir;
 
 use super::{has_tool, is_root, skip};
 
-/// A mounted file system, with the image that it is in. Unmounted when it is dropped, also by a panic.
+/// A mounted file system and its image. Dropping it unmounts it, also after a panic.
 pub(crate) struct Mounted {
     dir: TempDir,
     at: PathBuf,
@@ -29,19 +29,20 @@ impl Drop for Mounted {
     fn drop(&mut self) {
         let unmounted = Command::new("umount").arg(&self.at).status().is_ok_and(|status| status.success());
         if !unmounted {
-            // Somebody still has a file open: out of sight now, gone when they close it.
+            // A process still has a file open: detach now; the kernel finishes when the process closes it.
             let _ = Command::new("umount").arg("-l").arg(&self.at).status();
         }
     }
 }
 
-/// A new file system of `megabytes` in an image file: `mkfs` are the words that make it. `None`, with the reason said,
-/// where it cannot be had.
+/// A new file system of `megabytes` in an image file, made by the command `mkfs`. `None`, after printing the reason, if
+/// that is not possible.
 pub(crate) fn image(megabytes: u64, mkfs: &[&str], mount_options: &str) -> Option<Mounted> {
     said(try_image(megabytes, mkfs, &["-o", mount_options]))
 }
 
-/// A file system that has no hardlinks and does not tell `A` from `a`: FAT from the kernel, or else exFAT from user space.
+/// A file system that has no hardlinks and does not distinguish `A` from `a`: the kernel's FAT, or else exFAT in user
+/// space.
 pub(crate) fn fat(megabytes: u64) -> Option<Mounted> {
     let fat = try_image(megabytes, &["mkfs.vfat"], &["-t", "vfat", "-o", "loop,shortname=mixed"]).or_else(|no_vfat| {
         try_image(megabytes, &["mkfs.exfat"], &["-t", "exfat-fuse", "-o", "loop"])
@@ -76,12 +77,12 @@ pub(crate) fn tmpfs(options: &str) -> Option<Mounted> {
     without_image(&["-t", "tmpfs", "-o", options, "tmpfs"])
 }
 
-/// A file system that says it has no block at all.
+/// A file system that reports no blocks at all.
 pub(crate) fn ramfs() -> Option<Mounted> {
     without_image(&["-t", "ramfs", "ramfs"])
 }
 
-/// A writable layer over a folder, as a container has it: `layers` is a folder of another mount, which gets `upper` and
+/// A writable layer over a folder, as in a container. `layers` is a folder on another mount, which gets `upper` and
 /// `work`.
 pub(crate) fn overlay(lower: &Path, layers: &Path) -> Option<Mounted> {
     if !is_root() {
@@ -111,14 +112,14 @@ fn mount(dir: TempDir, words: &[&str]) -> Result<Mounted, String> {
     Ok(Mounted { dir, at })
 }
 
-/// Shows `folder` once more, in the place of the folder `at`.
+/// Bind-mounts `folder` over the folder `at`.
 pub(crate) fn bind_over(folder: &Path, at: &Path) -> Mounted {
     let output = Command::new("mount").arg("--bind").args([folder, at]).output().unwrap();
     assert!(output.status.success(), "{output:?}");
     Mounted { dir: TempDir::new().unwrap(), at: at.to_path_buf() }
 }
 
-/// Shows `folder` a second time, where nothing can be written.
+/// Bind-mounts `folder` read-only, at a second place.
 pub(crate) fn read_only_bind(folder: &Path) -> Option<Mounted> {
     if !is_root() {
         return said(Err("mounting a folder a second time needs root".into()));

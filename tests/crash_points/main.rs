@@ -1,14 +1,14 @@
-//! Every operation, with every one of its steps failing or being its last.
+//! Every operation, with each of its steps in turn failing or being its last.
 //!
-//! A step is whatever changes something on disk (`src/fs/fault.rs` announces them). For each operation and each of its
-//! steps, a fresh store is made, the operation is begun, and the step fails with an error number or the process is killed
-//! there. Afterwards what was acknowledged before is there and reads right; the operation is done wholly or not at all, and
-//! done when it said so; every blob is its name; a collection leaves nothing behind; and the operation, done again,
-//! succeeds.
+//! A step is anything that changes something on disk (`src/fs/fault.rs` announces them). For each step of each
+//! operation, the test makes a fresh store, starts the operation, and makes the step fail with an error number or kills
+//! the process there. Afterwards everything that was acknowledged before is there and reads right; the operation is
+//! done wholly or not at all, and it is done if it said so; every blob matches its name; a collection leaves nothing
+//! behind; and the operation succeeds when it is repeated.
 //!
-//! Red, among others, when: `try_commit` records before it shows; the drop of a `Sealed` and `undo` are left out (leftovers that
-//! a collection does not know); `quarantine` does not take the stamp away first (damage is given out after a kill between
-//! the rename and the mark).
+//! Red, among others, when `try_commit` records before it shows; when the drop of a `Sealed` and `undo` are left out
+//! (they leave files that a collection does not know); when `quarantine` does not remove the stamp first (after a kill
+//! between the rename and the mark, damage is given out).
 #![allow(clippy::disallowed_methods, clippy::unwrap_used, clippy::indexing_slicing)]
 
 #[path = "../common/mod.rs"]
@@ -38,10 +38,10 @@ use scenarios::{ALL, Scenario, base};
 const EIO: i32 = 5;
 const ENOSPC: i32 = 28;
 
-/// Injections are for the whole process.
+/// A fault is injected into the whole process.
 static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 
-/// A place where syncing costs nothing, if there is one: what is durable is for the tests of power cuts.
+/// A folder where syncing costs nothing, if there is one: durability is for the power-cut tests.
 fn fresh() -> TempDir {
     TempDir::new_in("/dev/shm").or_else(|_| TempDir::new()).unwrap()
 }
@@ -50,7 +50,7 @@ fn open(dir: &Path) -> FsCatalog {
     FsCatalog::open(dir.join("root")).unwrap()
 }
 
-/// What must hold in every state.
+/// The invariants of every state.
 fn check(scenario: &Scenario, dir: &Path, is_acknowledged: bool, state: &str) {
     let state = format!("{}: {state}", scenario.name);
     let catalog = open(dir);
@@ -79,7 +79,7 @@ fn check(scenario: &Scenario, dir: &Path, is_acknowledged: bool, state: &str) {
     whole(&catalog, &state);
 }
 
-/// Every entry that is recorded resolves and reads right, those that are damaged on purpose excepted.
+/// Every recorded entry resolves and reads right, except those that are damaged on purpose.
 fn whole(catalog: &FsCatalog, state: &str) {
     let records = catalog.records().unwrap_or_else(|error| panic!("{state}: the index cannot be read: {error}"));
     for id in ["kept", "tree"] {
@@ -112,17 +112,18 @@ fn sweep_errno(errno: i32) {
             };
             *states.entry(scenario.name).or_default() += 1;
             let state = format!("step {at} ({step}) failed with error {errno}, answer {outcome:?}");
-            // Red when `note_good` swallows the error of its sync: bytes that were stored with `Relaxed` are acknowledged.
+            // Red when `note_good` ignores that its sync failed: bytes that were stored with `Relaxed` are then
+            // acknowledged.
             let is_stage = scenario.name.starts_with("stage");
-            // (Without room, a shard is written once more, to another file that has some.)
+            // (With ENOSPC, a shard is written a second time, to a file that has room.)
             let is_swallowed = is_stage && errno == EIO && step.starts_with("sync") && outcome.is_ok();
             assert!(!is_swallowed, "{}: {state}: not durable", scenario.name);
-            // A failed sync leaves open what is on disk; where there is only no room, an answer is exact.
+            // A failed sync leaves open what is on disk. If only room is missing, the result is exact.
             let is_full = errno == ENOSPC && !step.starts_with("sync");
-            // Red when `with_reserve` does its step once.
+            // Red when `with_reserve` tries its step only once.
             let is_stuck = is_full && scenario.name.starts_with("remove") && outcome.is_err();
             assert!(!is_stuck, "{}: {state}: a removal needs room", scenario.name);
-            // Red when a shard stays whose first `.prev` has found no room.
+            // Red when a new shard stays although its first `.prev` found no room.
             let is_half = is_full && is_stage && outcome.is_err() && (scenario.is_done)(&open(dir.path()), dir.path());
             assert!(!is_half, "{}: {state}: it has failed, and recorded", scenario.name);
             check(scenario, dir.path(), outcome.is_ok(), &state);
@@ -136,8 +137,8 @@ fn every_step_fails_with_a_broken_disk() {
     sweep_errno(EIO);
 }
 
-// Red when `Hashed::seal`, `Target::give_up` or the commit leaves a partial whose bytes may not be on disk: a later sync would
-// not say so, and its journal is believed.
+// Red when `Hashed::seal`, `Target::give_up` or the commit keeps a partial whose bytes may not be on disk: a later sync
+// would not report it, and the journal would be believed.
 #[test]
 fn a_large_copy_whose_sync_fails_is_nothing_to_go_on_with() {
     let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
@@ -153,7 +154,7 @@ fn a_large_copy_whose_sync_fails_is_nothing_to_go_on_with() {
     let (steps, outcome, _) = run(None);
     outcome.unwrap();
     let is_sync = |steps: &[&str], at: usize| steps.get(at).is_some_and(|step| step.starts_with("sync"));
-    // Several threads make steps, so that their order is not quite the same each time.
+    // Several threads make steps, so their order varies a little.
     let near = |at: &usize| (at.saturating_sub(2)..=at + 2).any(|at| is_sync(&steps, at));
     let chosen: Vec<usize> = (0..steps.len()).filter(near).collect();
     assert!(chosen.len() > 6, "{steps:?}");
@@ -165,8 +166,8 @@ fn a_large_copy_whose_sync_fails_is_nothing_to_go_on_with() {
     }
 }
 
-// Red when `seal` leaves it to the sync of the whole file system: that tells of a failed write whoever asks first, and what
-// the kernel could not write of a killed process is found out by a sync of the file alone.
+// Red when `seal` relies on the sync of the whole file system: the kernel reports a failed write only to the first who
+// asks, and a write that failed for a killed process shows only in a sync of the file itself.
 #[test]
 fn what_another_process_has_left_is_synced_by_itself_also_in_a_batch() {
     let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
@@ -191,7 +192,8 @@ fn what_another_process_has_left_is_synced_by_itself_also_in_a_batch() {
     drop(injection);
     assert!(!is_synced_alone(&steps), "nothing was left by anybody: {steps:?}");
 
-    // Several threads make steps, so that another one than a copy may have its number: until a copy is interrupted.
+    // Several threads make steps, so this number may belong to a step other than a copy. Try until a copy is
+    // interrupted.
     let copies = (0..steps.len()).filter(|at| steps[*at] == "copy").skip(3);
     let is_interrupted = copies.into_iter().any(|at| {
         let _ = open(dir.path()).remove("huge.gguf");
@@ -218,7 +220,7 @@ fn every_step_fails_with_a_full_disk() {
 #[case::even(0)]
 #[case::odd(1)]
 fn every_step_is_the_last(#[case] parity: usize) {
-    // What is done again in this process must not meet another test's fault.
+    // An operation that is repeated in this process must not meet another test's fault.
     let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     let mut states = 0;
     for (number, scenario) in ALL.iter().enumerate().filter(|(number, _)| number % 2 == parity) {
@@ -257,8 +259,8 @@ fn the_one_that_is_killed() {
     drop(injection);
 }
 
-// Red when one change flushes the whole file system, or a batch does not flush it for its shards; and when the folder is not
-// synced last, which is what makes the new name durable, or is synced for what need not be durable.
+// Red when a single change flushes the whole file system, or a batch does not flush it for its shards; when the folder,
+// whose sync makes the new name durable, is not synced last; or when it is synced although nothing needs to be durable.
 #[test]
 fn a_change_syncs_its_shard_and_its_folder_and_a_batch_the_file_system() {
     let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
@@ -286,6 +288,6 @@ fn a_change_syncs_its_shard_and_its_folder_and_a_batch_the_file_system() {
     (scenario.act)(&catalog, dir.path()).unwrap();
     let steps = injection.steps();
     drop(injection);
-    // The bytes of the blobs, and then the shards.
+    // Once for the bytes of the blobs, once for the shards.
     assert_eq!((count(&steps, "sync"), count(&steps, "sync the file system")), (0, 2), "{steps:?}");
 }

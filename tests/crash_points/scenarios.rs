@@ -1,4 +1,4 @@
-//! What is done in the middle of which a step fails.
+//! The operations in which steps fail.
 
 use std::fs;
 use std::path::Path;
@@ -15,14 +15,14 @@ use crate::server::{Server, part, send};
 /// One operation on a store that holds `kept`, a file, and `tree`, a directory of two.
 pub(crate) struct Scenario {
     pub(crate) name: &'static str,
-    /// What else there is before.
+    /// What else is in the store before.
     pub(crate) prepare: fn(&FsCatalog, &Path),
     pub(crate) act: fn(&FsCatalog, &Path) -> Result<()>,
-    /// Whether it is done. Panics when it is done in part.
+    /// Whether the operation is done. Panics if it is done in part.
     pub(crate) is_done: fn(&FsCatalog, &Path) -> bool,
-    /// Whether what it leaves in `quarantine/` is as it should be.
+    /// Whether the operation may leave files in `quarantine/`.
     pub(crate) leaves_quarantine: bool,
-    /// Each so many of its steps is tried as the one that fails. More than 1 if there are many alike that take long.
+    /// Only every so many steps are made to fail. More than 1 if the operation has many similar steps that take long.
     pub(crate) every: usize,
 }
 
@@ -104,7 +104,7 @@ pub(crate) const ALL: &[Scenario] = &[
         name: "stage a large file",
         prepare: |_, dir| drop(file(dir, "huge.gguf", &*HUGE)),
         act: |catalog, dir| {
-            // Not a clone, where that is possible.
+            // A copy rather than a clone, where the file system could clone.
             let options = mode_options("huge", catalog_core::IngestMode::Copy);
             catalog.stage(&reference(&dir.join("huge.gguf")), &options).map(drop)
         },
@@ -152,7 +152,7 @@ pub(crate) const ALL: &[Scenario] = &[
         },
         is_done: |catalog, dir| {
             let is_done = holds(catalog, "new", &large(5));
-            // Wherever it died, the bytes are somewhere.
+            // Wherever it died, the bytes still exist.
             assert!(
                 is_done || !dir.join("moved.gguf").exists() || fs::read(dir.join("moved.gguf")).unwrap() == large(5)
             );
@@ -281,7 +281,7 @@ pub(crate) const ALL: &[Scenario] = &[
                 stage(catalog, &file(dir, id, large(id.as_bytes()[0])), id).unwrap();
                 catalog.set_state(id, LifecycleState::Retired).unwrap();
             }
-            // A leftover of a process that died, too.
+            // A leftover of a process that died.
             fs::create_dir_all(catalog.root().join("ingest/0123456789abcdef")).unwrap();
             fs::write(catalog.root().join("ingest/0123456789abcdef/0"), "half").unwrap();
         },
@@ -308,14 +308,14 @@ pub(crate) const ALL: &[Scenario] = &[
         act: |catalog, _| {
             let report = catalog.verify("bad", &VerifyOptions::default())?;
             assert!(matches!(report.outcome, VerificationOutcome::Fail { .. }), "damage was called good");
-            // Not all of it, when the report says that it is not out of service.
+            // If the report says that the damage is not out of service, the operation is not complete.
             match report.bad.iter().any(|bad| bad.quarantined) {
                 true => Ok(()),
                 false => Err(catalog.resolve("bad").expect_err("damage was given out")),
             }
         },
         is_done: |catalog, _| {
-            // In whatever state: it is never given out.
+            // In any state, damage is never given out.
             catalog.resolve("bad").expect_err("damage was given out");
             catalog.record("bad").unwrap().unwrap().damaged_ms.is_some()
         },

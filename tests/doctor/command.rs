@@ -1,4 +1,4 @@
-//! The command: what it prints, and its exit codes.
+//! The command: its output and its exit codes.
 
 use std::process::Output;
 
@@ -72,7 +72,7 @@ fn repair_repairs_and_the_second_run_finds_nothing() {
     let store = plain();
     let shard = common::shard_path(&store.root(), "file");
     store.catalog.set_state("file", catalog_core::LifecycleState::Retired).unwrap();
-    // One hides the other: the view is missing only once the shard is back.
+    // One finding hides the other: the view is only missing once the shard is back.
     fs::write(&shard, "{").unwrap();
     let home = store.root().join("views").join(only_name(&store.root().join("views")));
     fs::remove_dir_all(&home).unwrap();
@@ -98,15 +98,15 @@ fn only_name(folder: &Path) -> std::ffi::OsString {
 #[test]
 fn exit_codes_go_by_what_is_left() {
     let store = plain();
-    // What gc takes is no reason to act.
+    // Something that gc removes is no reason to act.
     fs::create_dir(store.root().join("ingest/0123456789abcdef")).unwrap();
     assert_eq!(doctor(&store, &[]).status.code(), Some(0));
-    // What somebody has to look at is.
+    // Something that an operator has to look at is.
     let strange = store.root().join("trash/strange");
     fs::write(&strange, "x").unwrap();
     assert_eq!(doctor(&store, &["--repair"]).status.code(), Some(1));
     fs::remove_file(&strange).unwrap();
-    // What is damaged stays so until it is repaired.
+    // Damage persists until it is repaired.
     spoil(&store.blob("file"), |bytes| bytes[0] ^= 1);
     assert_eq!(doctor(&store, &[]).status.code(), Some(1), "it is not known to be bad");
     assert_eq!(doctor(&store, &["--repair"]).status.code(), Some(4));

@@ -1,4 +1,4 @@
-//! Blobs, outboards, manifests, and entries that are known to be damaged.
+//! Blobs, outboards, manifests, and entries known to be damaged.
 
 use catalog_core::FindingKind as K;
 
@@ -40,7 +40,7 @@ fn an_outboard_whose_groups_were_left_for_later_gets_them() {
     assert!(groups.exists());
 }
 
-// Red when a stamp that does not fit is only recorded anew: damage would be taken for good.
+// Red when a stamp that does not match is only recorded again: damage would pass as good.
 #[test]
 fn a_blob_that_was_written_to_is_checked() {
     let store = Store::new();
@@ -48,7 +48,7 @@ fn a_blob_that_was_written_to_is_checked() {
     common::set_mtime(&blob, common::long_ago());
     store.repairs(&[(K::BlobChanged, &blob)], &[&json, &groups]);
 
-    // A user who may write to it writes through the view.
+    // A user with write permission writes through the view.
     spoil(&store.view("file"), |bytes| bytes[5] ^= 1);
     let (view, shard) = (store.view("file"), common::shard_path(&store.root(), "file"));
     let prev = PathBuf::from(format!("{}.prev", shard.display()));
@@ -97,7 +97,7 @@ fn a_blob_that_is_gone_is_named_with_each_entry_that_needs_it() {
     store.catalog.stage(&reference(&other), &options("other")).unwrap();
     let away = store.host.path("away");
     fs::rename(&blob, &away).unwrap();
-    // The outboard stays: the next collection takes it.
+    // The outboard stays until the next collection.
     let stray = store.outboard("small", "json");
     let found = store.finds(&[(K::BlobMissing, &blob), (K::BlobMissing, &blob), (K::StrayOutboard, &stray)]);
     let ids: BTreeSet<_> = found.iter().filter_map(|finding| finding.id.as_deref()).collect();
@@ -118,7 +118,7 @@ fn a_blob_that_is_in_quarantine_is_said_to_be() {
     assert!(found[0].what.contains(kept.to_str().unwrap()), "{found:#?}");
 }
 
-// Red when `check_record` does not look at what a record needs, or does not note that somebody needs it.
+// Red when `check_record` does not check what a record needs, or does not note that the record needs it.
 #[test]
 fn a_document_that_an_entry_needs_is_named_when_it_is_lost_or_changed() {
     let store = Store::new();
@@ -138,7 +138,7 @@ fn a_document_that_an_entry_needs_is_named_when_it_is_lost_or_changed() {
     assert_eq!(kinds(&left), [K::NeededBlobMissing, K::QuarantineNotEmpty]);
     assert_eq!((left[0].id.as_deref(), left[0].path.as_path()), (Some("small"), blob.as_path()));
     assert!(left[0].what.contains("in quarantine"), "{left:#?}");
-    // The model is still given out.
+    // The model can still be leased.
     drop(store.catalog.lease("small").unwrap());
 }
 
@@ -147,19 +147,19 @@ fn a_manifest_that_is_gone() {
     let store = Store::new();
     let manifest = store.blob("tree");
     fs::rename(&manifest, store.host.path("away")).unwrap();
-    // What its files are is unknown: nothing is called debris.
+    // Nobody knows which files the tree has, so nothing is called debris.
     let found = store.finds(&[(K::ManifestMissing, &manifest)]);
     assert!(found[0].id.as_deref() == Some("tree") && !found[0].is_repairable(), "{found:#?}");
 }
 
-// Red when the manifest's bytes are not held against its name.
+// Red when the manifest's bytes are not compared with its name.
 #[test]
 fn a_manifest_with_other_bytes_is_taken_out_of_service() {
     let store = Store::new();
     let (manifest, json) = (store.blob("tree"), store.outboard("tree", "json"));
     let stamp = fs::metadata(&manifest).unwrap().modified().unwrap();
     spoil(&manifest, |bytes| bytes[10] ^= 1);
-    common::set_mtime(&manifest, stamp); // so that its stamp says nothing
+    common::set_mtime(&manifest, stamp); // so that its stamp reveals nothing
     let shard = common::shard_path(&store.root(), "tree");
     let prev = PathBuf::from(format!("{}.prev", shard.display()));
     let left = store.repairs_to(&[(K::ManifestDamaged, &manifest)], &[&manifest, &json, &shard, &prev]);

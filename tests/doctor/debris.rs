@@ -1,4 +1,4 @@
-//! What a collection takes is said to be its, and is gone after it.
+//! Files that a collection removes are reported as such, and are gone after it.
 
 use catalog_core::{FindingKind as K, GcPolicy, Remedy};
 
@@ -40,7 +40,7 @@ fn what_dead_processes_have_left_is_for_the_next_collection() {
     store.finds(&[]);
 }
 
-// Red when locks are not asked: what a live process has is called debris.
+// Red when locks are not checked: files of a live process are called debris.
 #[test]
 fn what_live_processes_have_is_no_debris() {
     let store = Store::new();
@@ -85,8 +85,8 @@ fn what_is_in_quarantine_is_a_note_with_its_bytes() {
     assert!(found[0].what.starts_with("3 files, ") && !found[0].needs_attention(), "{found:#?}");
 }
 
-// Red when `blob::all_with_meta` or the look for stray outboards takes any name of 64 digits for one in its place: a
-// collection then promises what it does not do, or takes what doctor leaves to the operator.
+// Red when `blob::all_with_meta` or the search for stray outboards accepts any name of 64 digits, in whatever folder it
+// is: a collection then promises more than it does, or removes what doctor leaves to the operator.
 #[test]
 fn what_lies_in_another_folder_is_no_blob_to_anybody() {
     let store = Store::new();
@@ -95,7 +95,7 @@ fn what_lies_in_another_folder_is_no_blob_to_anybody() {
     let other = if hex.starts_with("ff") { "00" } else { "ff" };
     let blob = sha256("blobs").join(other).join(&hex);
     let outboard = sha256("outboards").join(other).join(format!("{hex}.json"));
-    // The outboard of a blob that is here, too: the finding is not about the one in its place.
+    // A misplaced file with the name of a good blob: the finding must be about this file, not about the blob.
     let needed = store.blob("file");
     let second = sha256("blobs").join(other).join(needed.file_name().unwrap());
     for path in [&blob, &outboard, &second] {

@@ -1,4 +1,4 @@
-//! The store's own folders: what is missing, strange, of another mode or owner, or no folder at all.
+//! The store's own folders: missing, strange, with another mode or owner, or replaced by something that is no folder.
 
 use std::os::unix::fs::{PermissionsExt as _, chown, symlink};
 
@@ -31,7 +31,7 @@ fn the_file_that_tells_whether_locks_work_is_made_again() {
     store.repairs(&[(K::ProbeMissing, &probe)], &[&probe]);
 }
 
-// Red when what is below a symlink is looked at.
+// Red when doctor looks below a symlink.
 #[test]
 fn a_folder_that_has_become_a_symlink_is_named_and_not_followed() {
     for name in ["trash", "blobs", "index", "views", "locks/index"] {
@@ -105,12 +105,12 @@ fn strange_files_are_named_wherever_they_are() {
         assert!(found.iter().all(|finding| !finding.is_repairable()), "{found:#?}");
         fs::remove_file(path).unwrap();
     }
-    // In the root itself anything may be: it is where files that are shown in place lie.
+    // Anything may be in the root itself: files that are shown in place lie there.
     fs::write(store.root().join("notes.txt"), "x").unwrap();
     store.finds(&[]);
 }
 
-// Red when modes are set by path: a symlink that comes in between would lead outside the root.
+// Red when modes are set by path: a symlink that appears in between would lead outside the root.
 #[test]
 fn modes_are_set_again() {
     let store = Store::new();
@@ -128,12 +128,12 @@ fn modes_are_set_again() {
     ];
     for (path, wrong, right) in cases {
         set_mode(&path, wrong);
-        let view = store.view("small"); // the blob's inode
-        let outboard = store.outboard("small", "json"); // that the blob was read is recorded
+        let view = store.view("small"); // shares the blob's inode
+        let outboard = store.outboard("small", "json"); // records that the blob was read
         store.repairs(&[(K::WrongMode, &path)], &[&path, &view, &outboard]);
         assert_eq!(mode_of(&path), right, "{}", path.display());
     }
-    // An owner that takes reading away from others has a reason.
+    // An owner who denies others read access has a reason.
     set_mode(&store.root().join("index"), 0o700);
     set_mode(&shard, 0o600);
     store.finds(&[]);
@@ -151,8 +151,8 @@ fn the_private_folder_of_an_operation_that_runs_is_made_private_again() {
     assert_eq!(mode_of(&folder), 0o700);
 }
 
-// Red when `check_partial` asks for another mode or none, speaks of a young one or not of an old one, and when it knows a
-// name in it that the layout does not.
+// Red when `check_partial` expects another mode or none, when it reports a young partial or stays silent about an old
+// one, and when it accepts a name in it that the layout does not know.
 #[test]
 fn a_partial_is_private_and_spoken_of_once_it_is_a_day_old() {
     let store = Store::new();
@@ -174,13 +174,13 @@ fn a_partial_is_private_and_spoken_of_once_it_is_a_day_old() {
     set_age(25);
     let found = store.finds(&[(K::StalePartial, &folder)]);
     assert!(!found[0].needs_attention() && found[0].what.contains("for 25 hours"), "{found:#?}");
-    // What was written lately in one of them counts.
+    // A recent write to one of its files makes it young.
     common::set_mtime(&folder.join("data"), std::time::SystemTime::now());
     store.finds(&[]);
     set_mode(&folder, 0o755);
     store.repairs(&[(K::WrongMode, &folder)], &[&folder]);
     assert_eq!(mode_of(&folder), 0o700);
-    // Strange names, in it and beside it.
+    // Strange names, inside it and next to it.
     let strange = [folder.join("notes"), store.root().join("partials/notes")];
     strange.iter().for_each(|path| fs::write(path, "x").unwrap());
     store.finds(&[(K::StrangeFile, &strange[0]), (K::StrangeFile, &strange[1])]);
@@ -209,11 +209,11 @@ fn files_of_another_owner_are_counted() {
     chown(blob.parent().unwrap(), Some(common::NOBODY), None).unwrap();
     chown(&shard, Some(common::NOBODY), None).unwrap();
     let (blobs, index) = (store.root().join("blobs"), store.root().join("index"));
-    // Each is named for its own sake, and the blob because of what it could be.
+    // Each folder is reported for its owner, and the blob because of what its owner may have written.
     let found = store.finds(&[(K::OtherOwner, &blobs), (K::OtherOwner, &index), (K::UntrustedBlob, &blob)]);
     let counted = found.iter().find(|finding| finding.path == blobs).unwrap();
     assert!(counted.what.starts_with("2 of its files belong to the user 65534"), "{found:#?}");
-    // In the root of a group, each member's files are their own.
+    // In the root of a group, each member owns their own files.
     set_mode(&store.root(), 0o2775);
     let found = store.doctor().examine().unwrap();
     assert!(found.iter().all(|finding| finding.kind != K::OtherOwner), "{found:#?}");

@@ -10,21 +10,21 @@ fn prev_of(shard: &Path) -> PathBuf {
     PathBuf::from(format!("{}.prev", shard.display()))
 }
 
-/// What was moved to quarantine of this name.
+/// Returns the quarantined file whose name starts with `name`.
 fn kept(store: &Store, name: &str) -> Vec<u8> {
     let found: Vec<PathBuf> = common::files_below(&store.root().join("quarantine"));
     let file = found.iter().find(|path| path.file_name().unwrap().to_str().unwrap().starts_with(name));
     fs::read(file.unwrap_or_else(|| panic!("{name} is not among {found:?}"))).unwrap()
 }
 
-/// A shard that was written twice, so that its generation before has an entry.
+/// A shard that was written twice, so that its previous generation has an entry.
 fn rewritten(store: &Store) -> PathBuf {
     store.catalog.set_state("file", catalog_core::LifecycleState::Retired).unwrap();
     store.catalog.set_state("file", catalog_core::LifecycleState::Active).unwrap();
     shard_path(&store.root(), "file")
 }
 
-// Red when `restore_previous` does not move what is there to quarantine.
+// Red when `restore_previous` does not move the present file to quarantine.
 #[rstest]
 #[case::cut("cut")]
 #[case::flipped("flipped")]
@@ -62,7 +62,7 @@ fn a_lost_shard_is_restored() {
     assert!(store.catalog.record("file").unwrap().is_some());
 }
 
-// The generation before is an empty one: the entry is lost to the index, and its content is named by the next look.
+// The previous generation is empty: the index has lost the entry, and the next examination reports its content.
 #[test]
 fn a_first_shard_that_is_lost_leaves_what_it_named_to_see() {
     let store = Store::new();
@@ -90,7 +90,7 @@ fn without_a_generation_before_a_shard_is_left_to_the_operator() {
     assert!(matches!(store.doctor().repair(&found)[..], [RepairOutcome::NotOffered]));
 }
 
-// Red when every shard that cannot be read counts as damaged: what a newer version wrote would be undone.
+// Red when every unreadable shard counts as damaged: the work of a newer version would be undone.
 #[test]
 fn a_shard_of_a_newer_version_is_never_restored() {
     let store = Store::new();
@@ -102,13 +102,13 @@ fn a_shard_of_a_newer_version_is_never_restored() {
     fs::write(&shard, r#"{"format":2}"#).unwrap();
     let found = store.finds(&[(K::ShardNewer, &shard)]);
     assert!(!found[0].is_repairable());
-    // Nor when the plan was made before it was written.
+    // Nor is it restored by a plan that was made before it was written.
     let outcomes = store.doctor().repair(&stale);
     assert!(matches!(outcomes[..], [RepairOutcome::Failed(_), ..]), "{outcomes:?}");
     assert_eq!(fs::read_to_string(&shard).unwrap(), r#"{"format":2}"#);
 }
 
-// Red when `restore_previous` does not look again at what it is about to replace.
+// Red when `restore_previous` does not check again what it is about to replace.
 #[test]
 fn what_can_be_read_again_is_not_replaced() {
     let store = Store::new();
@@ -146,7 +146,8 @@ fn an_index_that_is_gone_cannot_be_made_again() {
     store.finds(&[]);
 }
 
-// Red when a store whose description is lost is taken for none, and when it is written anew without being asked for.
+// Red when a store whose `store.json` is lost counts as no store, and when `store.json` is written again without being
+// asked for.
 #[rstest]
 #[case::cut(Some("{\"form"))]
 #[case::of_another_kind(Some("[]"))]
@@ -171,7 +172,8 @@ fn the_description_of_a_store_is_written_anew(#[case] text: Option<&str>) {
     assert_eq!(FsCatalog::open(store.root()).unwrap().records().unwrap().len(), 4);
 }
 
-// Red when it is offered whatever the index is like: that it reads as format 1 is all that says what the store is.
+// Red when doctor offers to write `store.json` whatever the state of the index: only an index that reads as format 1
+// says what the store is.
 #[test]
 fn a_description_is_not_written_over_an_index_that_cannot_be_read() {
     let store = Store::new();
@@ -180,7 +182,7 @@ fn a_description_is_not_written_over_an_index_that_cannot_be_read() {
     fs::write(&shard, r#"{"format":2}"#).unwrap();
     let found = store.finds(&[(K::StoreJsonDamaged, &path), (K::ShardNewer, &shard)]);
     assert!(found.iter().all(|finding| !finding.is_repairable()));
-    // One that can be restored is restored first.
+    // A shard that can be restored is restored first.
     fs::write(&shard, "{").unwrap();
     let found = store.finds(&[(K::StoreJsonDamaged, &path), (K::ShardDamaged, &shard)]);
     store.doctor().repair(&found);

@@ -1,4 +1,4 @@
-//! A store that is looked at while others work on it: nothing that is only so for a moment is found.
+//! A store that is examined while others work on it: doctor reports nothing that is true only for a moment.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -42,8 +42,8 @@ fn a_store_at_work_has_nothing_wrong() {
         let begun = Instant::now();
         while begun.elapsed() < Duration::from_secs(4) {
             let mut found = store.doctor().examine().unwrap();
-            // What an id had before stays until it is collected; and between the two halves of a removal, what it is
-            // about to take needs no entry any more.
+            // The previous content of an id stays until a collection; and halfway through a removal, no entry needs
+            // what the second half is about to take.
             found.retain(|finding| !matches!(finding.kind, K::NoHardlinks | K::StrayView | K::UnreferencedBlob));
             if !found.is_empty() {
                 stop.store(true, Ordering::Relaxed);
@@ -59,7 +59,7 @@ fn a_store_at_work_has_nothing_wrong() {
     store.finds(&[]);
 }
 
-// Red when the store lock is waited for, or when what only a commit can explain is told without it.
+// Red when `examine` waits for the store lock, or when it reports without the lock what only a commit can explain.
 #[test]
 fn while_a_commit_runs_nothing_is_called_debris_and_nothing_is_waited_for() {
     let store = Store::new();

@@ -1,5 +1,5 @@
-//! `doctor`: each thing that it finds is planted in a sound store, seen to be found and nothing else with it, repaired where
-//! it can be, and seen to be repaired with nothing else changed.
+//! `doctor`: each test plants a fault in a sound store and checks that doctor finds it and nothing else, repairs it if
+//! that is possible, and changes nothing else.
 #![cfg(all(feature = "cli", target_os = "linux"))]
 #![allow(clippy::disallowed_methods, clippy::unwrap_used, clippy::indexing_slicing)]
 
@@ -26,7 +26,7 @@ use catalog_core::{
 };
 use common::{Host, blob_path, listing, options, outboard_path, reference, set_mode};
 
-/// A store with a bit of everything in it, all of it sound.
+/// A store with a bit of everything, all of it sound.
 struct Store {
     host: Host,
     catalog: FsCatalog,
@@ -37,7 +37,7 @@ impl Store {
         let host = Host::new();
         let catalog = host.catalog().with_durability(Durability::Relaxed);
         let store = Store { host, catalog };
-        // More than one group, so that there is a file of them.
+        // More than one group, so that the outboard has a file of them.
         store.add("file", &big("file"));
         store.add("small", b"small");
         store.add_tree("tree", &[("a.gguf", "a"), ("sub/b.json", "b"), ("sub/c.json", "a")]);
@@ -59,7 +59,7 @@ impl Store {
         self.catalog.stage(&reference(&self.host.path(&format!("trees/{id}"))), &options(id)).unwrap().digest
     }
 
-    /// Shows an entry by a file of its own, as where no hardlink can be had.
+    /// Replaces an entry's view by a copy, as on a file system without hardlinks.
     fn make_copy(&self, id: &str) {
         let view = self.view(id);
         let blob = self.blob(id);
@@ -98,7 +98,7 @@ impl Store {
         Doctor::open(self.root()).unwrap().with_durability(Durability::Relaxed)
     }
 
-    /// What doctor finds, which writes nothing.
+    /// Returns what doctor finds, and asserts that it writes nothing.
     #[track_caller]
     fn examine(&self) -> Vec<Finding> {
         let before = listing(&self.root());
@@ -107,7 +107,8 @@ impl Store {
         found
     }
 
-    /// Asserts that these kinds are found at these places, and nothing else but what a store with a copy always has.
+    /// Asserts that doctor finds exactly these kinds at these places, apart from the note that a store with a copy
+    /// always gets.
     #[track_caller]
     fn finds(&self, expected: &[(FindingKind, &Path)]) -> Vec<Finding> {
         let mut found = self.examine();
@@ -121,8 +122,8 @@ impl Store {
         found
     }
 
-    /// Asserts that these are found and repaired, and that then only these places, and folders that something was moved in,
-    /// have changed. Returns what is left.
+    /// Asserts that these are found and repaired, and that only these places changed, and folders whose contents moved.
+    /// Returns the findings that are left.
     #[track_caller]
     fn repairs_to(&self, expected: &[(FindingKind, &Path)], may_change: &[&Path]) -> Vec<Finding> {
         let mut found = self.finds(expected);
@@ -141,7 +142,7 @@ impl Store {
         assert!(!found.iter().any(Finding::is_repairable), "a second run finds something to repair: {found:#?}");
         let changed = changes(&before, &listing(&self.root()));
         let allowed = |path: &PathBuf| {
-            // Private files come and go there, and a folder changes when something in it does.
+            // Private files come and go there, and a folder changes when its contents do.
             let quiet = [self.root().join("ingest"), self.root().join("quarantine"), self.root()];
             may_change.iter().any(|place| path == place || Some(path.as_path()) == place.parent())
                 || quiet.contains(path)
@@ -152,7 +153,7 @@ impl Store {
         found
     }
 
-    /// The same, and nothing is left.
+    /// The same, and asserts that no finding is left.
     #[track_caller]
     fn repairs(&self, expected: &[(FindingKind, &Path)], may_change: &[&Path]) {
         let left = self.repairs_to(expected, may_change);
@@ -167,13 +168,13 @@ fn big(seed: &str) -> Vec<u8> {
     bytes
 }
 
-/// Every path that is not the same in both.
+/// Every path that differs between the two.
 fn changes(before: &BTreeMap<PathBuf, String>, after: &BTreeMap<PathBuf, String>) -> Vec<PathBuf> {
     let paths: BTreeSet<&PathBuf> = before.keys().chain(after.keys()).collect();
     paths.into_iter().filter(|path| before.get(*path) != after.get(*path)).cloned().collect()
 }
 
-/// Writes to a file that is read-only, as root can.
+/// Writes to a read-only file, as root can.
 fn spoil(path: &Path, edit: impl FnOnce(&mut Vec<u8>)) {
     let mode = common::mode_of(path);
     set_mode(path, 0o644);

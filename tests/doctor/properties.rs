@@ -11,7 +11,7 @@ fn kinds(found: &[Finding]) -> Vec<K> {
     found.iter().map(|finding| finding.kind).collect()
 }
 
-// Red when modes are asked for where there are none: every file would have a wrong one.
+// Red when modes are checked on a file system without modes: every file would have a wrong one.
 #[test]
 fn without_hardlinks_and_modes_there_are_two_notes_and_nothing_is_wrong() {
     let Some(mounted) = mount::fat(64) else { return };
@@ -24,7 +24,7 @@ fn without_hardlinks_and_modes_there_are_two_notes_and_nothing_is_wrong() {
     let doctor = Doctor::open(catalog.root()).unwrap();
     let examine = || {
         let mut found = doctor.examine().unwrap();
-        // Whether others can write is up to the mount.
+        // The mount decides whether others can write.
         found.retain(|finding| finding.kind != K::RootWritable);
         found
     };
@@ -35,7 +35,7 @@ fn without_hardlinks_and_modes_there_are_two_notes_and_nothing_is_wrong() {
     assert_eq!(kinds(&probed), [K::NoHardlinks, K::NoReflinks]);
     assert!(fs::read_dir(catalog.root().join("ingest")).unwrap().next().is_none());
 
-    // A view that is lost is made as it was, by a copy.
+    // A lost view is made again as it was, by a copy.
     let view = catalog.record("a").unwrap().unwrap().entry.local_path;
     fs::remove_file(&view).unwrap();
     let found = examine();
@@ -60,7 +60,7 @@ fn a_read_only_root_is_looked_at() {
     let doctor = Doctor::open(mounted.path()).unwrap();
     let found = doctor.examine().unwrap();
     assert_eq!(kinds(&found), [K::OutboardMissing, K::NoHardlinks], "{found:#?}");
-    // The check is done; that it was cannot be recorded.
+    // The check runs, but its result cannot be recorded.
     doctor.repair(&found);
     assert_eq!(kinds(&doctor.examine().unwrap()), [K::OutboardMissing, K::NoHardlinks]);
 }

@@ -41,7 +41,7 @@ fn an_undamaged_store_of_a_thousand_entries_has_nothing_wrong() {
     assert!(store.catalog.records().unwrap().iter().any(|record| record.trust == TrustState::Verified));
     assert_eq!(store.examine(), []);
 
-    // Those that were shown by copies are said to be, which is no fault.
+    // Entries shown by copies are reported; that is no fault.
     store.make_copy("model 1");
     let found = store.examine();
     assert_eq!(found.len(), 1, "{found:#?}");
@@ -53,7 +53,7 @@ fn an_undamaged_store_of_a_thousand_entries_has_nothing_wrong() {
 fn the_store_of_these_tests_is_sound() {
     let store = Store::new();
     store.finds(&[]);
-    // Also one in which nothing was ever staged.
+    // A store in which nothing was ever staged is sound too.
     let empty = Host::new();
     FsCatalog::new(empty.root()).unwrap();
     assert_eq!(Doctor::open(empty.root()).unwrap().examine().unwrap(), []);

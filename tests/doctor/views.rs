@@ -1,4 +1,4 @@
-//! What engines open: gone, replaced, edited, and with what does not belong there.
+//! What engines open: missing, replaced, edited, and next to files that do not belong there.
 
 use catalog_core::{FindingKind as K, LinkMode};
 use common::{inode_of, mode_of, shard_path};
@@ -17,7 +17,7 @@ fn a_view_that_is_gone_is_linked_again() {
     store.repairs(&[(K::ViewMissing, &view)], &[&view, &blob]);
     assert_eq!(inode_of(&view), inode_of(&blob));
 
-    // With the folders that it is in.
+    // With its folders.
     fs::remove_dir_all(view.parent().unwrap().parent().unwrap()).unwrap();
     let folders = [view.parent().unwrap(), view.parent().unwrap().parent().unwrap()];
     store.repairs(&[(K::ViewMissing, &view)], &[&view, &blob, folders[0], folders[1]]);
@@ -31,11 +31,11 @@ fn a_file_of_a_tree_that_is_gone_is_linked_again() {
         [blob_path(&store.root(), &Digest::sha256_of(b"a")), blob_path(&store.root(), &Digest::sha256_of(b"b"))];
     fs::remove_file(&b).unwrap();
     fs::remove_file(&c).unwrap();
-    let a = store.view("tree").join("a.gguf"); // the same inode as c: its count of names changes
+    let a = store.view("tree").join("a.gguf"); // shares c's inode, whose link count changes
     store.repairs(&[(K::ViewMissing, &b), (K::ViewMissing, &c)], &[&a, &b, &c, &blobs[0], &blobs[1]]);
 }
 
-// Red when what is at the view's place is replaced and not kept.
+// Red when whatever is at the view's place is replaced without being kept.
 #[test]
 fn a_view_that_was_replaced_is_kept_and_linked_again() {
     let store = Store::new();
@@ -51,14 +51,14 @@ fn a_view_that_was_replaced_is_kept_and_linked_again() {
         fs::remove_dir_all(store.root().join("quarantine")).unwrap();
         fs::create_dir(store.root().join("quarantine")).unwrap();
     }
-    // A copy of the very bytes is no loss.
+    // A copy of the same bytes need not be kept.
     fs::remove_file(&view).unwrap();
     fs::copy(&blob, &view).unwrap();
     store.repairs(&[(K::ViewReplaced, &view)], &[&view, &blob]);
     assert_eq!(inode_of(&view), inode_of(&blob));
 }
 
-// Red when `rebuild_view` follows, or keeps, what is there: nothing outside the root may be touched.
+// Red when `rebuild_view` follows or leaves what it finds: nothing outside the root may be touched.
 #[test]
 fn a_view_that_has_become_a_symlink_or_a_folder_is_kept_and_linked_again() {
     let store = Store::new();
@@ -77,7 +77,7 @@ fn a_view_that_has_become_a_symlink_or_a_folder_is_kept_and_linked_again() {
     assert_eq!(fs::read_dir(store.root().join("quarantine")).unwrap().count(), 2);
 }
 
-// Red when a link is made of a blob that is not checked first.
+// Red when a view is linked to a blob that was not checked first.
 #[test]
 fn a_view_is_never_made_of_a_bad_blob() {
     let store = Store::new();
@@ -116,7 +116,7 @@ fn a_copy_that_was_only_touched_stays_good() {
     common::set_mtime(&view, common::long_ago());
     store.repairs(&[(K::ViewChanged, &view)], &[&view, &blob, &shard, &prev]);
     assert!(in_quarantine(&store).is_empty());
-    // The view's bytes were checked, not the blob's: no check of the entry is claimed.
+    // Only the view's bytes were checked, not the blob's, so the entry does not count as checked.
     assert_eq!(store.record("copied").entry.last_verified_ms, verified);
 }
 
@@ -151,7 +151,7 @@ fn what_an_id_was_called_before_is_no_stranger() {
     store.finds(&[]);
 }
 
-// Red when a file that is shown in place is treated as one of the store's own: somebody may want to have another one there.
+// Red when a file shown in place is treated as one of the store's own: its owner may want another file there.
 #[test]
 fn a_file_in_place_that_was_replaced_is_left_to_its_owner() {
     let store = Store::new();

@@ -1,13 +1,14 @@
 #!/usr/bin/env python3
-"""Row 37: FICLONE that answers EAGAIN or EINTR, as OpenZFS does for a file that was just written, and one that reports
-success and has cloned less than all of the source. A copy is made instead, also by `repair`.
+"""Row 37: FICLONE returns EAGAIN or EINTR, as OpenZFS does for a file that was just written, or reports success after
+cloning less than all of the source. A copy is made instead, also by `repair`.
 
-Each FICLONE of a command is answered so, on xfs. strace cannot shorten a clone, so the short one has no byte at all; one
-that has some of them is `a_clone_that_is_short_is_emptied_and_one_of_a_source_that_changes_is_not` in src/fs/link.rs.
+Each FICLONE of a command gets these results, on xfs. strace cannot shorten a clone, so the short clone here has no
+bytes at all; `a_clone_that_is_short_is_emptied_and_one_of_a_source_that_changes_is_not` in src/fs/link.rs has one with
+some.
 
     tests/faults/clones.py
 
-Seen red: EAGAIN and EINTR are no refusals; the size of a clone is not looked at.
+Seen red: EAGAIN and EINTR do not count as refusals; the size of a clone is not checked.
 """
 
 import random
@@ -22,7 +23,7 @@ from lib.world import damage, write
 ANSWERS = ["error=EAGAIN", "error=EINTR", "retval=0"]
 SIZES = {"a": 3 << 20, "old": 5 << 20, "large": 65 << 20, "tree/x": 10, "tree/sub/y": 70_000}
 VIEW_BY_REFLINK = ["linkat:error=EMLINK:when=2+"]
-# Each with the sources, by their ids.
+# Each with its sources, by their ids.
 COMMANDS = [("stage", ["stage", "{src}/a", "--id", "new"], [], {"new": "a"}),
             ("stage, the view by reflink", ["stage", "{src}/a", "--id", "new"], VIEW_BY_REFLINK, {"new": "a"}),
             ("stage what outlives its process", ["stage", "{src}/large", "--id", "new"], [], {"new": "large"}),
@@ -39,7 +40,7 @@ class Scene:
             write(self.src / name, noise.randbytes(size))
 
     def run(self, args, injects=()):
-        """On a new root, in which "old" is damaged when it is to be repaired."""
+        """Runs on a new root. If "old" is to be repaired, it is damaged first."""
         root = self.at / "root"
         shutil.rmtree(root, ignore_errors=True)
         catalog(root, "stage", self.src / "old", "--id", "old")
@@ -50,14 +51,15 @@ class Scene:
         return root, catalog(root, *args, "--json", before=strace.words(self.log, ["ioctl"], injects))
 
     def clones(self, args, given):
-        """The N of each ioctl that is a FICLONE; where several threads make them, which strace counts apart, all ioctls."""
+        """The N of each ioctl that is a FICLONE. If several threads make them, which strace counts separately: all
+        ioctls."""
         self.run(args, given)
         calls = [(process, line) for process, call, line in strace.lines(self.log) if call == "ioctl"]
         clones = [number for number, (_, line) in enumerate(calls, 1) if "FICLONE" in line]
         return clones if len({process for process, _ in calls}) == 1 else ["1+"]
 
     def wrong_bytes(self, root, id, name):
-        """What is recorded is what the source has: a clone without its end hashes right, too."""
+        """The record has the bytes of the source: even an incomplete clone would match its own hash."""
         source = self.src / name
         files = [path for path in [source, *source.rglob("*")] if path.is_file()]
         stored = [digest for _, digest in Store(root).files_of(Store(root).records()[id.format(src=self.src)])]
@@ -90,7 +92,7 @@ def try_command(scene, name, args, given, sources, report):
 
 
 def try_reflink_alone(scene):
-    """`--mode reflink` lets nothing else be done, and says why it could not be."""
+    """`--mode reflink` allows nothing else, and says why it failed."""
     args = ["stage", "{src}/a", "--id", "new", "--mode", "reflink"]
     problems = []
     for answer, why in zip(ANSWERS, ["temporarily unavailable", "Interrupted", "shorter than its source"]):

@@ -1,16 +1,16 @@
 #!/usr/bin/env python3
-"""Rows 6 and 7: no block left, no inode left, and each number of them that is too small.
+"""Rows 6 and 7: no free block, no free inode, and every number of them that is too small.
 
-On each file system: a store of a few entries; then everything else is filled. With 0, 1, 2, ... blocks or inodes free, a
-tiny file is staged until it fits: so each write of a stage is once the one that finds no room. A tiny file, because for
-a large one the command asks for room first, and fails before it writes anything.
+On each file system: a store with a few entries; then everything else is filled. With 0, 1, 2, ... free blocks or
+inodes, a tiny file is staged until it fits, so that each write of a stage is once the first without room. The file is
+tiny because for a large one the command checks the room first, and fails before it writes anything.
 
     tests/faults/full_disk.py [xfs]
 
-Seen red: a removal that does not give up the reserve fails on xfs, btrfs (full, and at its quota) and tmpfs without inodes;
-one that does, and gives a shard that is its own generation before that name again, fails on tmpfs without inodes; a first
-`.prev` that is written after its shard lets a stage fail that has recorded; a stage that takes an outboard for more than
-advice leaves a blob behind, and says of it later that it is damaged.
+Seen red: a removal that does not give up the reserve fails on xfs, btrfs (full, and at its quota) and tmpfs without
+inodes; a removal that does, but renames a shard that is its own previous generation to that name again, fails on tmpfs
+without inodes; a first `.prev` that is written after its shard makes a stage fail that has recorded its entry; a stage
+that requires an outboard, which is only advice, leaves a blob behind and later calls it damaged.
 """
 
 import contextlib
@@ -24,7 +24,7 @@ from lib.store import Damaged, Store
 
 BLOCK = 4096
 MEGABYTE = 1 << 20
-ENOUGH = 96  # blocks or inodes that surely suffice for a tiny file
+ENOUGH = 96  # surely enough blocks or inodes for a tiny file
 
 class Ground:
     def __init__(self, name, make, inodes=False):
@@ -44,7 +44,7 @@ GROUNDS = [
 
 @contextlib.contextmanager
 def limited(image, limit):
-    """The disk has room, and this user may not have it: EDQUOT."""
+    """The disk has room, but this user may not have it: EDQUOT."""
     with image as mount:
         for words in [["quota", "enable", mount.at], ["qgroup", "limit", limit, mount.at]]:
             done = mounts.run("btrfs", *words)
@@ -60,7 +60,7 @@ def write(path, content):
 
 
 class Filled:
-    """Takes every block or inode there is. Some are taken by files of their own, to be given back one by one."""
+    """Takes every free block or inode. Some are taken by files of their own, so that they can be freed one by one."""
 
     def __init__(self, mount, are_inodes):
         self.mount, self.are_inodes = mount, are_inodes
@@ -99,7 +99,7 @@ class Filled:
 
 
 def put(path, content):
-    """Makes a file unless there is one; answers whether it could."""
+    """Makes a file unless it exists; returns whether that worked."""
     try:
         if not path.exists():
             path.write_bytes(content)
@@ -128,7 +128,7 @@ def sync(mount):
 
 
 class Scene:
-    """A store on a file system of its own, and sources on another."""
+    """A store on a file system of its own, and its sources on another."""
 
     def __init__(self, mount, own):
         self.root, self.src = mount.at / "root", own
@@ -160,7 +160,7 @@ class Scene:
             raise Damaged("; ".join(problems))
 
     def fails_to_stage(self, name, id):
-        """Whether there was no room, said in so many words, and nothing came of it."""
+        """Whether there was no room: the command says so, and leaves nothing behind."""
         ended = catalog(self.root, "stage", self.src / name, "--id", id)
         if ended.code == 0:
             return False
@@ -177,7 +177,7 @@ class Scene:
 
 
 def try_ground(ground, mount, own):
-    """Returns in how many states there was no room."""
+    """Returns the number of states without room."""
     scene = Scene(mount, own)
     things = Filled(mount, ground.inodes)
     things.take_all()
@@ -186,12 +186,12 @@ def try_ground(ground, mount, own):
         if not scene.fails_to_stage(name, id):
             raise Damaged(f"{name} was staged as {id} on a full disk")
     scene.remove("gone")
-    # It was given up, and is made again by what the removal has made room for.
+    # The removal gave the reserve up, and then made it again with the freed room.
     if not (scene.root / "store.reserve").exists():
         raise Damaged("no reserve is kept for the next removal")
     things.take_all()
     tried = 4
-    # One more each time, until it fits.
+    # One more each time, until the file fits.
     while scene.fails_to_stage("tiny", "new"):
         tried += 1
         things.give_back_one()

@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""Row 16: `flock` that succeeds and excludes nobody, or that the kernel does not know.
+"""Row 16: `flock` succeeds and excludes nobody, or the kernel does not know it.
 
 Work may be done twice; nothing may be damaged, and nothing is collected. tests/fleet/no_locks.rs does the same with many
-processes on the library; here it is the command, what it says, and its exit codes.
+processes on the library; this suite tests the command, its output and its exit codes.
 
     tests/faults/no_locks.py
 
-Seen red: a collection that does not ask whether locks work takes what is another's.
+Seen red: a collection that does not check whether locks work takes another process's files.
 """
 
 from lib import strace
@@ -22,7 +22,7 @@ ROUNDS, TOGETHER = 5, 4
 
 
 def try_command(world, folder, command, inject):
-    """One command on its own: it does its work, or refuses; it says why; and nothing is damaged."""
+    """One command on its own: it does its work or refuses, it says why, and nothing is damaged."""
     root = world.state(folder, command)
     before = Store(root)
     had, files = summary(before.records()), {str(path) for path in files_below(root)}
@@ -30,7 +30,7 @@ def try_command(world, folder, command, inject):
     ended = catalog(root, *world.words(command, folder), before=traced)
     problems = [ended.crash(), *Store(root).problems()]
     now = summary(Store(root).records())
-    # `config` changes store.json under a lock, and nothing else.
+    # Of these, only `config` does without the note: it changes store.json under a lock, and nothing else.
     if command.args[0] in ("stage", "remove", "gc") and NOTE not in ended.err:
         problems.append(f"it does not say that locks do nothing: {ended}")
     if command.args[0] == "gc":
@@ -50,7 +50,7 @@ def try_command(world, folder, command, inject):
 
 
 def try_together(world, folder, inject):
-    """Several that stage the same file under one id, and their own under others, at the same time."""
+    """Several processes stage the same file under one id, and their own files under others, at the same time."""
     root = world.state(folder, COMMANDS[1])
     problems = []
     for number in range(ROUNDS):
@@ -63,7 +63,7 @@ def try_together(world, folder, inject):
                 running.append((id, args, start([*words, binary(), *args], root)))
         for id, args, process in running:
             ended = finish(process)
-            if ended.code == 5:  # another writer came between too often: it is tried again, as a caller would
+            if ended.code == 5:  # another writer came between too often: retry, as a caller would
                 ended = catalog(root, *args)
             if ended.code != 0:
                 problems.append(f"{id}: {ended}")
@@ -74,7 +74,7 @@ def try_together(world, folder, inject):
 
 
 def leaves_nothing(root):
-    """Once locks work again, a collection takes what was left."""
+    """Once locks work again, a collection removes the leftovers."""
     collected = catalog(root, "gc", "--grace", "0")
     if collected.code != 0:
         return [f"gc with locks: {collected}"]

@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""A file system or a sandbox that offers less than others: system calls that are refused. Work is done the slower way.
+"""A file system or a sandbox that offers less: it refuses system calls. The work is done in a slower way.
 
-The calls are refused by a seccomp filter, as a container's are, for all of each command.
+A seccomp filter refuses the calls, as in a container, for the whole command.
 
     tests/faults/restricted.py
 
-Seen red: a `statfs` that is refused is an error; so is `syncfs`, `fchmod` or `fallocate`; without /proc, a link of the
-source is tried all the same; what cannot be mapped is an error; SIGXFSZ kills; `locks_work` opens its file for reading alone.
+Seen red: a refused `statfs`, `syncfs`, `fchmod` or `fallocate` is an error; without /proc, linking the source is tried
+all the same; a file that cannot be mapped is an error; SIGXFSZ kills; `locks_work` opens its file for reading only.
 """
 
 import os
@@ -31,7 +31,7 @@ class Ground:
     name: str
     refusals: list = ()
     before: list = ()
-    # What has to be said once by the verbs that ask for room.
+    # What the verbs that ask for room must say once.
     note: str = ""
 
 
@@ -43,7 +43,7 @@ GROUNDS = [
     Ground("fchmod is refused", [Refusal("fchmod", "EPERM")]),
     Ground("fchmod is not known", [Refusal("fchmod", "ENOSYS")]),
     Ground("fallocate is refused", [Refusal("fallocate", "EPERM")]),
-    # The loader maps files privately, and the command shared.
+    # The loader's maps are private, the command's are shared.
     Ground("files cannot be mapped", [Refusal("mmap", "ENODEV", MAP_SHARED)]),
     Ground("mapping files is refused", [Refusal("mmap", "EPERM", MAP_SHARED)]),
     Ground("there is no /proc", before=WITHOUT_PROC),
@@ -53,7 +53,7 @@ NOTED = ("stage", "gc", "repair")
 
 def run(ground, root, args):
     words = [*ground.before, binary(), *args]
-    # For the command alone: `mount` is none that is under test.
+    # Only the command is restricted: `mount` is not under test.
     options = {"preexec_fn": seccomp.filtered(ground.refusals)} if ground.refusals else {}
     return finish(start(words, root, **options))
 
@@ -74,7 +74,7 @@ def try_command(world, folder, command, ground):
 
 
 def try_link_without_proc(world, folder):
-    """Nobody can tell who writes to the source: it is not taken, and stays as it is; a move copies it."""
+    """Nobody can tell who writes to the source: a link does not take it, and it stays unchanged; a move copies it."""
     root = world.state(folder, COMMANDS[1])
     source = folder / "own/moved"
     mode = source.stat().st_mode
@@ -92,7 +92,7 @@ def try_link_without_proc(world, folder):
 
 
 def try_file_size_limit(world, folder):
-    """A file beyond `ulimit -f` is an error in one line, and no death by SIGXFSZ."""
+    """A file beyond `ulimit -f` is an error in one line, not a death by SIGXFSZ."""
     problems = []
     for command in COMMANDS:
         if command.name not in ("stage new", "stage tree", "stage batch", "stage into no root"):
@@ -111,7 +111,7 @@ def try_file_size_limit(world, folder):
 
 
 def try_lock_probe(world, folder):
-    """NFS gives no exclusive lock on what is open for reading alone."""
+    """NFS gives no exclusive lock on a file that is open for reading only."""
     root = world.state(folder, COMMANDS[1])
     log = folder / "log"
     ended = catalog(root, "list", before=strace.words(log, ["openat"], one_thread=False))

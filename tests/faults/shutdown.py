@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
 """Row 2: the disk goes away in the middle of a stage, on ext4 and xfs.
 
-strace stops the command behind its N-th system call of a kind; the file system is shut down there and then, without
-writing its log (EXT4_IOC_SHUTDOWN, which xfs has as XFS_IOC_GOINGDOWN): what was not synced is lost, as in a power cut.
-The command goes on and has to fail, unless all of its work was durable by then. After a new mount everything that was
-acknowledged has to be there, and what was not has to be there as a whole or not at all.
+strace stops the command after its N-th system call of a kind. The file system is then shut down without writing its log
+(EXT4_IOC_SHUTDOWN, which xfs calls XFS_IOC_GOINGDOWN): whatever was not synced is lost, as in a power cut. The command
+continues and has to fail, unless all its work was durable by then. After the next mount, everything acknowledged has to
+be there, and everything else has to be there wholly or not at all.
 
-    tests/faults/shutdown.py            each sixth N
+    tests/faults/shutdown.py            every sixth N
     tests/faults/shutdown.py --every 1  each N
 
 Seen red: when nothing is synced, shards and blobs are empty after the mount.
@@ -30,12 +30,12 @@ from lib.store import Damaged, Store
 
 SHUTDOWN = 0x8004587D  # _IOR('X', 125, __u32)
 WITHOUT_LOG = struct.pack("I", 2)
-# Between any two of these, something on the disk is another thing.
+# Between any two of these, something changes on disk.
 CALLS = ["mkdirat", "fallocate", "copy_file_range", "fchmod", "fsync", "syncfs", "linkat", "renameat",
          "unlinkat", "write"]
 GROUNDS = [("ext4", ["mkfs.ext4", "-q"]), ("xfs", ["mkfs.xfs", "-q", "--unsupported"])]
 
-# What is staged before, so that there is something to lose, and what is interrupted.
+# What is staged beforehand, so that there is something to lose, and which commands are interrupted.
 BEFORE = [("kept", "kept"), ("tree", "tree"), ("old-1", "old"), ("gone", "gone")]
 COMMANDS = [
     ("stage", ["stage", "{src}/new", "--id", "new"]),
@@ -46,8 +46,8 @@ COMMANDS = [
 
 
 class Ground:
-    """A kind of file system, and sources on another. Each state has a new one: of what was shut down once, the kernel may
-    later give errors that are not the state's."""
+    """A kind of file system, and sources on another. Each state gets a new one: after a shutdown, the kernel may
+    later report errors that do not belong to the state."""
 
     def __init__(self, mkfs, own):
         self.mkfs, self.src, self.log = mkfs, own, own / "log"
@@ -69,7 +69,7 @@ class Ground:
             yield mount, root
 
     def counts(self, args):
-        """Which calls the command makes, and what it ends with."""
+        """The calls that the command makes, and its final records."""
         with self.new_root() as (_, root):
             ended = catalog(root, *args, before=strace.words(self.log, ["open", *CALLS], one_thread=False))
             if ended.code != 0:
@@ -77,7 +77,7 @@ class Ground:
             return strace.reachable(self.log, root), summary(Store(root).records())
 
     def shut_down_behind(self, mount, root, args, call, number):
-        """How the command ended whose disk went away behind this call, and whether it was still at work."""
+        """How the command ended when its disk went away after this call, and whether it was still working then."""
         self.log.unlink(missing_ok=True)
         words = strace.words(self.log, [call], [f"{call}:signal=SIGSTOP:when={number}"], one_thread=False)
         process = start([*words, binary(), *args, "--json"], root)
@@ -87,7 +87,7 @@ class Ground:
             fcntl.ioctl(folder, SHUTDOWN, WITHOUT_LOG)
         finally:
             os.close(folder)
-        # Again and again: of several threads, each comes to its own N-th call and is stopped there.
+        # Repeatedly: each of several threads comes to its own N-th call and is stopped there.
         end = time.monotonic() + TIME_LIMIT_S
         while stopped and process.poll() is None and time.monotonic() < end:
             with contextlib.suppress(ProcessLookupError):
@@ -106,7 +106,7 @@ class Ground:
 
 
 def process_of(thread):
-    """The process of a thread that is stopped, which may end long before it."""
+    """The process of a stopped thread, which may end long before it."""
     with open(f"/proc/{thread}/status") as status:
         return int(re.search(r"^Tgid:\s+(\d+)$", status.read(), re.MULTILINE)[1])
 
@@ -134,7 +134,7 @@ def judge(root, before, after, ended):
 
 
 def try_command(ground, args, how):
-    """Problems by state, and how the commands ended."""
+    """The problems of each state, and how the commands ended."""
     calls, after = ground.counts(args)
     problems, ends = [], {"done": 0, "failed": 0, "not stopped": 0}
     for call in sorted(calls.keys() & set(CALLS)):

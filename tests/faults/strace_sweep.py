@@ -1,17 +1,17 @@
 #!/usr/bin/env python3
-"""Rows 1, 3, 6, 15: every system call of a command fails, or is where it is killed.
+"""Rows 1, 3, 6, 15: every system call of a command fails, or the command is killed on it.
 
-For each command of lib/world.py, each call of lib/states.py and each N: the N-th such call behind the first touch of
-the root is made to fail, or the process is killed on it; then the root is checked as lib/states.py says.
+For each command of lib/world.py, each call of lib/states.py and each N: the N-th such call after the first touch of the
+root fails, or the process is killed on it; then the root is checked as lib/states.py says.
 
     tests/faults/strace_sweep.py                        what CI runs
     tests/faults/strace_sweep.py --every 1 --at-most 0  every state there is
     tests/faults/strace_sweep.py --seed 5 --every 3     every third, from a chosen offset
     tests/faults/strace_sweep.py --only "stage new" --call fsync
-    tests/faults/strace_sweep.py --state "stage new" fsync EIO 2  one state, whose root is kept to look at
+    tests/faults/strace_sweep.py --state "stage new" fsync EIO 2  one state; its root is kept for inspection
 
-Seen red: a shard is removed before the new one takes its name (killed and failing at renameat); a failed fsync is not
-looked at; what a failed stage has in ingest/ stays.
+Seen red: a shard is removed before the new one takes its name (killed and failing at renameat); a failed fsync is
+ignored; a failed stage leaves files in ingest/.
 """
 
 import argparse
@@ -35,7 +35,7 @@ from lib.world import COMMANDS, World
 
 SHOWN = 3  # problems of one kind
 
-# A command makes hundreds of these, and between two of them nothing on the disk has changed.
+# A command makes hundreds of these, and nothing on disk changes between two of them.
 MOSTLY_LOOKS = {"open", "openat", "openat2", "read", "getdents64", "flock", "ioctl"}
 
 
@@ -54,13 +54,13 @@ def options():
 
 
 def scratch():
-    """In memory where that is possible: no fsync has to reach a disk for what is shown here."""
+    """In memory if possible: nothing that this shows needs an fsync that reaches a disk."""
     shm = Path("/dev/shm")
     return tempfile.mkdtemp(prefix="catalog-faults-", dir=shm if os.access(shm, os.W_OK) else None)
 
 
 def baseline(world, folder, command):
-    """How often which call is made without a fault, and what the command ends with."""
+    """How often each call is made without a fault, and the final records."""
     root = world.state(folder, command)
     log = folder / "log"
     traced = strace.words(log, FAULTS, command.given, command.one_thread)
@@ -74,7 +74,7 @@ def baseline(world, folder, command):
 
 
 def chosen(first, last, how, call, cell):
-    """Which N of a cell are tried: all, or evenly from an offset that the seed and the cell give."""
+    """Which N of a cell are tried: all, or evenly spread from an offset that depends on the seed and the cell."""
     count = last - first + 1
     at_most = max(1, how.at_most // 3) if call in MOSTLY_LOOKS else how.at_most
     step = max(how.every, -(-count // at_most) if how.at_most else 1)
@@ -86,8 +86,8 @@ _trials = {}
 
 
 def begin_worker(world, folder, afters):
-    # The pool ends its workers so. One that ends by an exception, as report.py has it, may leave with the lock of the
-    # queue that another one waits for, and the pool then waits for that one for ever.
+    # The pool ends its workers with this signal. A worker that ends with an exception instead, as report.py arranges,
+    # may take the lock of the queue with it, and the pool then waits for ever for another worker that needs the lock.
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     own = Path(folder) / str(os.getpid())
     for number, after in afters.items():
@@ -149,7 +149,7 @@ def sweep(world, folder, how, report):
 
 
 def show(found, report):
-    """A line for each command and call, with how each fault ended."""
+    """A line for each command and call, with the outcome of each fault."""
     rows = defaultdict(list)
     for (number, call, fault), cell in found.items():
         rows[number, call].append((fault, cell))

@@ -1,14 +1,14 @@
 #!/usr/bin/env python3
-"""Rows 8, 9 and 10: a hardlink that is refused. The view is then a reflink or a copy, and the record says so.
+"""Rows 8, 9 and 10: a hardlink is refused. The view is then a reflink or a copy, and the record says so.
 
-The refusals themselves are tests of tests/filesystems.rs: all 65,000 names taken (EMLINK), the source on another file
-system (EXDEV), a file system without hardlinks, another user's blob (EPERM, fs.protected_hardlinks). Here each refusal is
-injected at each link of a view, on a file system with reflinks and on one without; and every file system call of the way
-round is killed and fails in strace_sweep.py ("stage new, view by copy").
+tests/filesystems.rs tests the refusals themselves: all 65,000 names taken (EMLINK), the source on another file system
+(EXDEV), a file system without hardlinks, another user's blob (EPERM, fs.protected_hardlinks). Here, each refusal is
+injected at each link of a view, on a file system with reflinks and on one without. strace_sweep.py ("stage new, view by
+copy") kills and fails every file system call on the other way.
 
     tests/faults/views.py
 
-Seen red: EMLINK is not among the refusals; a mount below the root is called a way out of it.
+Seen red: EMLINK does not count as a refusal; a mount below the root is called a way out of it.
 """
 
 import shutil
@@ -52,7 +52,7 @@ class Scene:
 
 
 def try_refusal(scene, args, refusal, at, expected):
-    """`at` is which links are refused. What could not be a hardlink is `expected`."""
+    """`at` says which links are refused, and `expected` what replaces the hardlinks."""
     root = scene.new_root()
     ended = scene.stage(args, strace.words(scene.log, ["linkat"], [f"linkat:error={refusal}:when={at}"]))
     store = Store(root)
@@ -65,7 +65,7 @@ def try_refusal(scene, args, refusal, at, expected):
         id = args[-1]
         view = store.records()[id]["view"]
         shown = catalog(root, "show", id, "--json").objects()[0]["view"]
-        # When only one link is refused, the second attempt may get its hardlink.
+        # If only one link is refused, the second attempt may get its hardlink.
         if view != shown or view not in ({expected} if at.endswith("+") else {expected, "hardlink"}):
             problems.append(f"{refusal} at {at}: the view is {view}, shown as {shown}, not {expected}")
         problems += [f"{name} was left" for name in store.unfinished()]
@@ -86,8 +86,8 @@ def try_ground(name, scene, expected, report):
 
 
 def try_mount_below(scene):
-    """Another file system in the place of an id's views. It takes neither hardlinks nor what `ingest/` has: a failure that
-    changes nothing, and says why."""
+    """Another file system is mounted over an id's views. It accepts neither hardlinks nor renames from `ingest/`: a
+    failure that changes nothing, and says why."""
     root = scene.new_root()
     before = Store(root).records()
     home = (root / before["old"]["path"]).parent.parent

@@ -1,4 +1,4 @@
-//! What the logs of all processes say together, against what is in the store in the end.
+//! Compares the logs of all processes with the final state of the store.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -9,23 +9,23 @@ use catalog_core::{FsCatalog, GcPolicy};
 use crate::common::{assert_sound, blob_bytes, blobs_of, check_artifact, debris, files_below, inode_of};
 use crate::log::{self, Line, Outcome, What};
 
-/// Something that changed an id, or may have.
+/// A change of an id, or a possible one.
 #[derive(Debug)]
 struct Change {
-    /// `None`: it removes.
+    /// `None` for a removal.
     digest: Option<String>,
     begin_ns: u64,
     end_ns: u64,
-    /// It was acknowledged: it has happened.
+    /// Acknowledged, so it has happened.
     is_certain: bool,
 }
 
-/// All logs, read together.
+/// All logs together.
 #[derive(Default)]
 pub(crate) struct Logs {
     changes: BTreeMap<String, Vec<Change>>,
     violations: Vec<String>,
-    /// How often each operation has ended in each way.
+    /// How often each operation ended in each way.
     pub(crate) counts: BTreeMap<String, BTreeMap<&'static str, u64>>,
 }
 
@@ -44,7 +44,7 @@ impl Logs {
         self.counts.values().flat_map(BTreeMap::values).sum()
     }
 
-    /// Operations of which it is not known whether they have happened, because their process was killed.
+    /// Operations that may or may not have happened, because their process was killed.
     pub(crate) fn cut_off(&self) -> u64 {
         self.counts.values().filter_map(|outcomes| outcomes.get("cut off")).sum()
     }
@@ -54,7 +54,7 @@ impl Logs {
         for Line { at_ns, what } in lines {
             match what {
                 What::Begin { verb, targets } => {
-                    // The one before was killed, at the latest now.
+                    // The previous operation was cut off by a kill, at this time at the latest.
                     self.close(open.replace(Open { verb, targets, planned: Vec::new(), begin_ns: at_ns }), None, at_ns);
                 }
                 What::Planned { ids } => open.as_mut().unwrap().planned = ids,
@@ -80,7 +80,7 @@ impl Logs {
             let is_certain = match outcome {
                 Some(Outcome::Put(_) | Outcome::Removed) => true,
                 Some(Outcome::Done | Outcome::Absent) => continue,
-                // Where it timed out waiting for a lock it did not happen; it may have where its last flush failed.
+                // After a timeout on a lock, the change did not happen; after a failed last flush, it may have.
                 Some(Outcome::Busy | Outcome::Failed(_)) | None => false,
             };
             if digest.is_some() || verb == "remove" {
@@ -90,7 +90,8 @@ impl Logs {
         }
     }
 
-    /// Whether an id may be as it is in the end: some change has made it so, after which none has certainly happened.
+    /// Whether the final state of an id is possible: some change produced it, and no certain change came after that
+    /// one.
     fn explains(&self, id: &str, digest: Option<&String>) -> bool {
         let changes = self.changes.get(id).map_or(&[][..], Vec::as_slice);
         let certain: Vec<&Change> = changes.iter().filter(|change| change.is_certain).collect();
@@ -99,7 +100,7 @@ impl Logs {
             || changes.iter().any(|change| change.digest.as_ref() == digest && may_be_last(change))
     }
 
-    /// Everything that has to hold once no process of the fleet lives any more.
+    /// Checks what must hold once no process of the fleet is alive.
     #[track_caller]
     pub(crate) fn judge(&self, catalog: &FsCatalog) {
         assert!(self.violations.is_empty(), "{:#?}", self.violations);
@@ -134,7 +135,7 @@ fn word(outcome: Option<&Outcome>) -> &'static str {
     }
 }
 
-/// A last collection within this budget, and what has to hold then.
+/// Runs a last collection within this budget, and checks what must hold afterwards.
 #[track_caller]
 pub(crate) fn collect_and_check(catalog: &FsCatalog, budget_bytes: u64) {
     let policy = GcPolicy::default().with_max_bytes(Some(budget_bytes)).with_grace(std::time::Duration::ZERO);
@@ -164,7 +165,7 @@ pub(crate) fn collect_and_check(catalog: &FsCatalog, budget_bytes: u64) {
     }
 }
 
-/// Every name below the root of each inode that is a blob.
+/// Every name below the root of each blob's inode.
 fn names_of_blobs(root: &Path) -> BTreeMap<u64, Vec<PathBuf>> {
     let blobs: BTreeSet<u64> = files_below(&root.join("blobs")).iter().map(|path| inode_of(path)).collect();
     let mut names: BTreeMap<u64, Vec<PathBuf>> = BTreeMap::new();

@@ -1,4 +1,4 @@
-//! What each process writes down of its work, before and after every operation, so that it can be judged afterwards.
+//! The log that each process writes before and after every operation, so that its work can be judged afterwards.
 
 use std::fs::File;
 use std::io::Write as _;
@@ -16,11 +16,11 @@ pub(crate) struct Line {
 
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum What {
-    /// An operation on these ids begins; with each the content that it is to have, where that is known.
+    /// An operation on these ids begins; each id comes with its intended content, if that is known.
     Begin { verb: String, targets: Vec<(String, Option<String>)> },
-    /// The collection that has begun may evict these.
+    /// The collection in progress may evict these.
     Planned { ids: Vec<String> },
-    /// The operation has answered, for each of its ids.
+    /// The operation returned, with an outcome for each of its ids.
     End { outcomes: Vec<Outcome> },
     /// Something that must never happen.
     Violation { text: String },
@@ -33,23 +33,23 @@ pub(crate) enum Outcome {
     Put(String),
     /// The id had content, and has none now.
     Removed,
-    /// It answered, and gave or took no content.
+    /// It returned, and neither gave nor took content.
     Done,
     /// There is no such entry.
     Absent,
     /// Timed out waiting for a lock.
     Busy,
-    /// Any other error, or an answer that was not the right one.
+    /// Any other error, or a wrong result.
     Failed(String),
 }
 
 pub(crate) struct Log(File);
 
 impl Log {
-    /// Goes on where a process of the same name was killed.
+    /// Continues the log of a killed process with the same name.
     pub(crate) fn open(path: &Path) -> Self {
         let mut log = Log(File::options().create(true).append(true).open(path).unwrap());
-        // A line that was cut off by the end of the process before stays a line of its own.
+        // If the previous process was cut off in the middle of a line, that line stays separate.
         log.0.write_all(b"\n").unwrap();
         log
     }
@@ -61,7 +61,7 @@ impl Log {
     }
 }
 
-/// All lines but those that were cut off.
+/// All lines except those that were cut off.
 pub(crate) fn read(path: &Path) -> Vec<Line> {
     let text = std::fs::read_to_string(path).unwrap();
     text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()

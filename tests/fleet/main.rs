@@ -1,8 +1,8 @@
 //! Many processes on one root: stagers, resolvers with leases, pinners, retirers, removers, two collectors with tiny
-//! budgets, a lister. Each writes down what it did; in the end the logs are held against the store.
+//! budgets, a lister. Each logs what it did; in the end, the logs are compared with the store.
 //!
-//! `CATALOG_TEST_SECONDS` sets how long the schedules run, `CATALOG_TEST_KILLS` how many processes are killed,
-//! `CATALOG_TEST_SEED` makes the random choices those of an earlier run; the kernel's scheduling stays its own.
+//! `CATALOG_TEST_SECONDS` sets how long the schedules run, `CATALOG_TEST_KILLS` how many processes are killed.
+//! `CATALOG_TEST_SEED` repeats the random choices of an earlier run, but not the kernel's scheduling.
 #![cfg(all(feature = "cli", target_os = "linux"))]
 #![allow(clippy::disallowed_methods, clippy::unwrap_used, clippy::indexing_slicing)]
 
@@ -30,7 +30,7 @@ use log::{Log, Outcome, What, now_ns};
 use rng::Rng;
 use worker::{KEPT, ORDERS, Orders, Role, Source, kept, work};
 
-/// Not a test: what the processes of the fleet run.
+/// Not a test: the main function of the fleet's processes.
 #[test]
 fn worker_main() {
     if is_child("worker_main") {
@@ -38,14 +38,14 @@ fn worker_main() {
     }
 }
 
-// Red when a commit does not lock the store, when a sweep locks it shared, when a sweep does not see leases, when it takes
-// the folder of a live operation. (That a lease compares inodes is shown in `src/catalog/lease.rs`.)
+// Red when a commit does not lock the store, when a sweep locks it shared, when a sweep overlooks leases, when it
+// removes the folder of a live operation. (`src/catalog/lease.rs` shows that a lease compares inodes.)
 #[test]
 fn nothing_that_is_acknowledged_leased_or_pinned_is_lost() {
     Fleet::launch("fleet", 0).run();
 }
 
-// Red when a collection does not take what dead processes have left in `ingest/`, and as the one above.
+// Red when a collection leaves what dead processes left in `ingest/`, and like the test above.
 #[test]
 fn nothing_is_lost_when_processes_are_killed_at_any_moment() {
     let seconds = seconds();
@@ -61,7 +61,7 @@ fn seconds() -> u64 {
     number_from("CATALOG_TEST_SECONDS").unwrap_or(20)
 }
 
-/// Not `println`, which the test harness keeps to itself when the test passes.
+/// Not `println`: the test harness hides its output when the test passes.
 fn say(text: &str) {
     let _ = std::io::stderr().write_all(format!("{text}\n").as_bytes());
 }
@@ -76,7 +76,7 @@ const CREW: [(Role, &str, usize); 7] = [
     (Role::Lister, "lister", 1),
 ];
 
-/// A fraction of what is staged.
+/// A fraction of all content that is staged.
 const BUDGET_BYTES: u64 = 3 << 20;
 
 struct Fleet {
@@ -87,7 +87,7 @@ struct Fleet {
     kills: u64,
     seconds: u64,
     orders: Vec<Orders>,
-    /// One for each of `orders`; ended when this is dropped.
+    /// One for each of `orders`; dropping it kills the process.
     running: Vec<Running>,
 }
 
@@ -152,7 +152,7 @@ impl Fleet {
         assert_eq!(catalog.records().unwrap(), []);
     }
 
-    /// At random moments, processes of any role, each of which begins again at once.
+    /// Kills processes of any role at random moments, and restarts each one at once.
     fn kill_at_random(&mut self) -> u64 {
         let began = Instant::now();
         for number in 0..self.kills {
@@ -214,7 +214,7 @@ fn make_sources(host: &Host, rng: &mut Rng) -> Vec<Source> {
         host.file(&format!("sources/tree-{number}/config.json"), format!("{{\"n\":{}}}", number % 3));
         paths.push(host.path(&format!("sources/tree-{number}")));
     }
-    // What their digests are, says another store.
+    // Another store computes their digests.
     let scratch = tempfile::tempdir().unwrap();
     let catalog = FsCatalog::new(scratch.path().join("root")).unwrap().with_durability(Durability::Relaxed);
     let staged = |path: PathBuf| {
@@ -224,7 +224,7 @@ fn make_sources(host: &Host, rng: &mut Rng) -> Vec<Source> {
     paths.into_iter().map(staged).collect()
 }
 
-/// Stages and pins what is never to be absent.
+/// Stages and pins the ids that must never be absent.
 fn keep_some(host: &Host, sources: &[Source]) {
     let catalog = FsCatalog::new(host.root()).unwrap();
     let mut log = Log::open(&host.path("logs/parent"));

@@ -1,4 +1,4 @@
-//! Row 16: on a file system where `flock` succeeds and excludes nobody. Work may be done twice, nothing may be damaged
+//! Row 16: a file system where `flock` succeeds and excludes nobody. Work may be done twice, but nothing may be damaged
 //! or lost, and nothing is collected.
 
 use std::collections::BTreeMap;
@@ -17,10 +17,10 @@ use crate::say;
 
 const PROCESSES: usize = 4;
 const ENTRIES: usize = 25;
-/// Contents that all of them stage, each under ids of its own.
+/// Contents that all processes stage, each under its own ids.
 const CONTENTS: usize = 6;
 
-/// Not a test: one of those that have no locks.
+/// Not a test: one of the processes without locks.
 #[test]
 fn without_locks() {
     if !is_child("no_locks::without_locks") {
@@ -38,7 +38,7 @@ fn without_locks() {
         let source = dir.join(format!("content-{}", rng.below(CONTENTS as u64)));
         let digest = Digest::sha256_of(&fs::read(&source).unwrap());
         let id = id_in_shard(&format!("{number} {at}"), if is_contended { 0 } else { number.parse().unwrap() });
-        // The index says "busy" when another has come between: then it is tried again, as a caller would.
+        // The index returns "busy" if another writer came between; the loop retries, as a caller would.
         loop {
             let done = match at % 2 {
                 0 => {
@@ -61,19 +61,19 @@ fn without_locks() {
     fs::write(dir.join(format!("{number}.busy")), busy.to_string()).unwrap();
 }
 
-/// An id that starts like this, in a shard of this number (of [`PROCESSES`]).
+/// An id that starts with `start` and falls into this shard (one of [`PROCESSES`]).
 fn id_in_shard(start: &str, shard: u8) -> String {
     let mut ids = (0..).map(|n| format!("{start} {n}"));
     ids.find(|id| Digest::sha256_of(id.as_bytes()).as_bytes()[0] == shard).unwrap()
 }
 
-// Red when a collection does not ask whether locks work.
+// Red when a collection does not check whether locks work.
 #[test]
 fn where_locks_do_nothing_nothing_is_damaged_and_nothing_is_collected() {
     run_without_locks(false);
 }
 
-// Red as long as an index shard is looked at first and replaced then, in two steps.
+// Red as long as a writer checks an index shard and replaces it in two separate steps.
 #[test]
 fn where_locks_do_nothing_no_change_of_one_shard_is_lost() {
     run_without_locks(true);
@@ -125,7 +125,7 @@ fn run_without_locks(is_contended: bool) {
     for record in &records {
         check_artifact(catalog.root(), record).unwrap_or_else(|reason| panic!("{}: {reason}", record.entry.id));
     }
-    // What is left over can be collected once locks work again.
+    // The leftovers can be collected once locks work again.
     drop(catalog.gc(&GcPolicy::default().with_grace(std::time::Duration::ZERO)).unwrap());
     assert_sound(catalog.root());
 }

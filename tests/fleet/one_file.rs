@@ -1,4 +1,4 @@
-//! A hundred processes stage one file: one of them reads it, also when the first one is killed meanwhile.
+//! A hundred processes stage one file: one of them reads it, also if the first reader is killed.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -18,10 +18,10 @@ use crate::common::{
 use crate::say;
 
 const PROCESSES: usize = 100;
-/// Copied and hashed at a time; an observer is told of each.
+/// The unit of copying and hashing; the observer gets an event for each.
 const CHUNK_BYTES: u64 = 4 << 20;
 
-/// How one process has fared.
+/// What became of one process.
 #[derive(Serialize, Deserialize)]
 struct Report {
     mode: String,
@@ -30,8 +30,8 @@ struct Report {
     elapsed_ms: u64,
 }
 
-/// Counts what is read into a file, so that it is known of a killed process as well. Sleeps with each chunk, for there
-/// to be time to kill it.
+/// Counts the bytes that a process reads, in a file, so that the count survives a kill. Sleeps after each chunk, to
+/// leave time for the kill.
 struct Counting {
     bytes: AtomicU64,
     waits: AtomicU64,
@@ -53,7 +53,7 @@ impl Observer for Counting {
     }
 }
 
-/// Not a test: one of the hundred.
+/// Not a test: one of the hundred processes.
 #[test]
 fn one_of_many() {
     if !is_child("one_file::one_of_many") {
@@ -89,14 +89,14 @@ fn one_of_many() {
 
 struct Crowd {
     host: Host,
-    /// Ended when this is dropped.
+    /// Dropping these kills the processes.
     running: BTreeMap<usize, Running>,
     digest: Digest,
     size: u64,
 }
 
 impl Crowd {
-    /// Starts all, which wait for a word.
+    /// Starts all processes; they wait for the signal to begin.
     fn gather(size: u64, nap: Duration) -> Self {
         let host = Host::new();
         for folder in ["ready", "bytes", "done"] {
@@ -126,18 +126,18 @@ impl Crowd {
         fs::read_dir(self.host.path(folder)).unwrap().count()
     }
 
-    /// The processes that have read something, and how much.
+    /// The processes that have read something, and how many bytes.
     fn readers(&self) -> BTreeMap<usize, u64> {
         let folder = fs::read_dir(self.host.path("bytes")).unwrap();
         let read = |path: PathBuf| {
             let number = path.file_name().unwrap().to_str().unwrap().parse().unwrap();
-            // Empty while it is written.
+            // Empty while its process writes it.
             (number, fs::read_to_string(path).unwrap().parse().unwrap_or(0))
         };
         folder.map(|entry| read(entry.unwrap().path())).collect()
     }
 
-    /// Kills the one that reads, in the middle of its work.
+    /// Kills the process that reads, in the middle of its work.
     fn kill_reader(&mut self, not: Option<usize>) -> usize {
         let middle = |(number, bytes): &(usize, u64)| Some(*number) != not && *bytes >= self.size / 4;
         wait_until("somebody is in the middle of it", || self.readers().into_iter().any(|r| middle(&r)));
@@ -149,7 +149,7 @@ impl Crowd {
         reader
     }
 
-    /// All that live have to succeed, one of them by reading.
+    /// Every surviving process must succeed, one of them by reading.
     fn check(mut self, what: &str, began: Instant, readers: usize) {
         for (number, running) in &mut self.running {
             let status = running.0.wait().unwrap();
@@ -186,7 +186,7 @@ impl Crowd {
     }
 }
 
-/// Without holes, and no two chunks alike.
+/// Writes a file without holes and without two equal chunks.
 fn make_file(path: &Path, size: u64) -> Digest {
     let mut chunk: Vec<u8> = (0..CHUNK_BYTES).map(|byte| (byte % 251) as u8).collect();
     let file = File::create(path).unwrap();
@@ -198,7 +198,7 @@ fn make_file(path: &Path, size: u64) -> Digest {
     Digest::sha256_of(&fs::read(path).unwrap())
 }
 
-// Red when the one who got the flight does not look again whether the work is done.
+// Red when the process that gets the flight does not check again whether the work is done.
 #[test]
 fn a_hundred_processes_stage_one_file_and_one_of_them_reads_it() {
     let crowd = Crowd::gather(256 << 20, Duration::ZERO);
@@ -206,7 +206,7 @@ fn a_hundred_processes_stage_one_file_and_one_of_them_reads_it() {
     crowd.check("one file", began, 1);
 }
 
-// Red when the one who got the flight does not look again whether the work is done.
+// Red when the process that gets the flight does not check again whether the work is done.
 #[test]
 fn when_the_reader_is_killed_one_of_those_who_wait_takes_over() {
     let mut crowd = Crowd::gather(64 << 20, Duration::from_millis(30));

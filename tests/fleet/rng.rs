@@ -1,4 +1,4 @@
-//! Random choices that come again with the same seed.
+//! Random choices that a seed reproduces.
 
 /// SplitMix64.
 pub(crate) struct Rng(u64);

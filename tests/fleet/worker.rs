@@ -1,4 +1,4 @@
-//! The processes of the fleet: each does its part at random until the time is over, and writes down what it did.
+//! The processes of the fleet: each plays its part at random until time is up, and logs what it did.
 
 use std::fs;
 use std::os::unix::process::parent_id;
@@ -18,7 +18,7 @@ use crate::rng::Rng;
 
 pub(crate) const ORDERS: &str = "CATALOG_FLEET_ORDERS";
 
-/// What a process is told, in the environment.
+/// A process's instructions, passed in the environment.
 #[derive(Clone, Serialize, Deserialize)]
 pub(crate) struct Orders {
     pub(crate) role: Role,
@@ -48,11 +48,11 @@ pub(crate) struct Source {
     pub(crate) digest: Digest,
 }
 
-/// Staged, retired, removed and evicted by anybody.
+/// Ids that any process stages, retires, removes and evicts.
 pub(crate) const POOL: usize = 30;
-/// Staged by anybody, removed by nobody, evicted unless a pinner has pinned them just now.
+/// Ids that any process stages and no process removes. They are evicted unless a pinner holds them at the moment.
 pub(crate) const PINNED_AT_TIMES: usize = 6;
-/// Pinned before the fleet starts. Staged with new content by anybody, never to be absent.
+/// Ids that are pinned before the fleet starts. Any process stages new content under them; they are never absent.
 pub(crate) const KEPT: usize = 4;
 
 pub(crate) fn kept(number: usize) -> String {
@@ -112,7 +112,7 @@ impl Worker {
         self.log.write(What::Begin { verb: verb.to_owned(), targets });
     }
 
-    /// One operation on one id, written down. Any error but "not found" and "busy" is a violation.
+    /// One logged operation on one id. Any error except "not found" and "busy" is a violation.
     fn act(&mut self, verb: &str, id: &str, run: impl FnOnce(&FsCatalog) -> Result<Outcome>) -> Outcome {
         self.begin(verb, &[(id, None)]);
         let outcome = outcome_of(run(&self.catalog));
@@ -178,7 +178,7 @@ impl Worker {
         }
     }
 
-    /// Content that was never there before, brought in each way.
+    /// Stages content that was never there before, in each way.
     fn stage_fresh(&mut self) {
         let size = 1 << (10 + self.rng.below(9));
         let content = self.rng.bytes(size);
@@ -225,11 +225,11 @@ impl Worker {
         self.put("put", &id, source.digest, |_| catalog.put(&entry).map(|()| source.digest));
     }
 
-    /// The whole life of an entry that no other process changes: after each step it has to be what this one made it.
+    /// The whole life of an entry that no other process changes: after each step it is what this process made it.
     fn own_entry(&mut self) {
         let id = format!("own-{}-{}", self.orders.name, self.rng.below(2));
         let mut staged = self.source();
-        // It can be evicted between the two.
+        // A collection can evict the entry between staging and pinning.
         loop {
             if !self.has_time() {
                 return;
@@ -273,7 +273,7 @@ impl Worker {
         })
     }
 
-    /// Checks that what is pinned is there and reads right; with `digest`, that it is this content.
+    /// Checks that a pinned id is there and reads right, and has this content if `digest` is given.
     fn expect_content(&mut self, id: &str, digest: Option<Digest>) {
         self.begin("lease", &[(id, None)]);
         let outcome = match self.catalog.lease(id) {
@@ -341,7 +341,7 @@ impl Worker {
         self.end("lease", &[id], vec![outcome]);
     }
 
-    /// It may be gone at any moment; when it can be opened, it has the right bytes.
+    /// The entry may disappear at any moment; if its file can be opened, it has the right bytes.
     fn read_without_lease(&mut self, id: &str) {
         self.begin("resolve", &[(id, None)]);
         let outcome = match self.catalog.resolve(id) {
@@ -354,13 +354,13 @@ impl Worker {
                 }
                 Outcome::Done
             }
-            // The id was parsed as a reference when there was no such entry.
+            // If there is no such entry, the id was parsed as a reference.
             Err(error) => outcome_of(Err(error)),
         };
         self.end("resolve", &[id], vec![outcome]);
     }
 
-    /// Those of a process of this name that was killed.
+    /// Drops the pins of a killed process with this name.
     fn drop_old_pins(&mut self) {
         for number in 0..PINNED_AT_TIMES {
             let id = format!("pinned-{number}");
@@ -458,7 +458,7 @@ fn outcome_of(result: Result<Outcome>) -> Outcome {
     }
 }
 
-/// To bring something in cannot end with "not found": all that it needs is outside the store.
+/// Bringing something in cannot end with "not found": everything it needs is outside the store.
 fn put_outcome(expected: Digest, result: Result<Digest>) -> Outcome {
     match result {
         Ok(digest) if digest == expected => Outcome::Put(digest.to_string()),

@@ -1,4 +1,4 @@
-//! Garbage collection: what a policy takes, in which order, what it never takes, and what is freed by it.
+//! Garbage collection: what a policy takes and in which order, what it never takes, and how much that frees.
 #![cfg(all(feature = "cli", target_os = "linux"))]
 #![allow(clippy::disallowed_methods, clippy::unwrap_used, clippy::indexing_slicing)]
 
@@ -23,10 +23,10 @@ const DAY: Duration = Duration::from_secs(24 * 3600);
 const HOUR: Duration = Duration::from_secs(3600);
 const YEAR: Duration = Duration::from_secs(365 * 24 * 3600);
 
-/// Enough that every file system gives it blocks of its own, and the same to each.
+/// Large enough that every file system gives it blocks of its own, and the same number each time.
 const SIZE: usize = 64 << 10;
 
-/// No grace: what is not leased or pinned can go.
+/// No grace: everything that is not leased or pinned can go.
 fn now() -> GcPolicy {
     GcPolicy::default().with_grace(Duration::ZERO)
 }
@@ -44,12 +44,12 @@ fn content(name: &str) -> Vec<u8> {
     name.bytes().cycle().take(SIZE).collect()
 }
 
-/// Stages a file of [`SIZE`] bytes, which are others for each name, under its name.
+/// Stages a file of [`SIZE`] bytes under its name. Each name has its own bytes.
 fn add(host: &Host, catalog: &FsCatalog, name: &str) -> Digest {
     add_as(host, catalog, name, name)
 }
 
-/// The same under an id.
+/// The same, under another id.
 fn add_as(host: &Host, catalog: &FsCatalog, name: &str, id: &str) -> Digest {
     let file = host.file(&format!("sources/{name}"), content(name));
     stage(catalog, &file, id).unwrap().digest
@@ -82,13 +82,13 @@ fn set(root: &Path, id: &str, member: &str, value: impl Into<Value>) {
     });
 }
 
-/// As if it had been staged then, and not been used since.
+/// Makes an entry look as if it had been staged at that time and not used since.
 fn set_staged(root: &Path, id: &str, at_ms: u64) {
     set(root, id, "created_ms", at_ms);
     set(root, id, "updated_ms", at_ms);
 }
 
-/// The ids that a plan evicts, in its order.
+/// The ids that a plan evicts, in order.
 fn evicted(plan: &GcPlan) -> Vec<&str> {
     let mut ids = Vec::new();
     for step in &plan.steps {
@@ -99,7 +99,7 @@ fn evicted(plan: &GcPlan) -> Vec<&str> {
     ids
 }
 
-/// The ids that a plan keeps though the policy would take them, and why.
+/// The ids that a plan keeps although the policy would take them, and why.
 fn kept(plan: &GcPlan) -> Vec<(&str, GcReason)> {
     plan.kept.iter().map(|kept| (kept.id.as_str(), kept.reason.clone())).collect()
 }

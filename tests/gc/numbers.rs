@@ -37,7 +37,7 @@ fn disk_usage_of_a_store_made_by_hand() {
         (fs::metadata(blob_path(&root, &manifest)).unwrap().len(), on_disk(&blob_path(&root, &manifest)));
     assert_eq!(usage.blobs, 5, "alone, shared, only in the tree, its manifest, the orphan");
     assert_eq!(usage.logical_bytes, 5 * size);
-    // The manifest is nobody's content, and has to be there.
+    // The manifest is no model's content, but it has to be there.
     assert_eq!(usage.saved_bytes, 5 * size - (3 * size + manifest_size));
     assert_eq!((usage.unreferenced_bytes, usage.trash_bytes), (size, size));
     assert_eq!((usage.ingest_bytes, usage.quarantine_bytes, usage.copied_view_bytes), (size, size, 0));
@@ -57,7 +57,7 @@ fn disk_usage_of_a_store_made_by_hand() {
     assert_eq!(blobs_of(&root, &tree).len(), 3);
 }
 
-// Red when the removal of leftovers is not counted, and when names of files that stay elsewhere are.
+// Red when removed leftovers are not counted, or when names of files that stay elsewhere are.
 #[test]
 fn leftovers_count_for_what_their_removal_frees() {
     let host = Host::new();
@@ -66,7 +66,7 @@ fn leftovers_count_for_what_their_removal_frees() {
     fs::create_dir(&dead).unwrap();
     fs::write(dead.join("0"), content("0")).unwrap();
     let source = host.file("source", content("1"));
-    fs::hard_link(&source, dead.join("1")).unwrap(); // as `--mode link` leaves it when it is killed
+    fs::hard_link(&source, dead.join("1")).unwrap(); // as a killed `--mode link` leaves it
 
     let plan = catalog.plan_gc(&now()).unwrap();
     let report = catalog.execute_gc(&plan).unwrap();
@@ -74,7 +74,7 @@ fn leftovers_count_for_what_their_removal_frees() {
     assert!(source.exists());
 }
 
-/// `CATALOG_TEST_ENTRIES` sets how many; 100,000 is what a root has to bear.
+/// `CATALOG_TEST_ENTRIES` sets the number of entries; a root has to bear 100,000.
 #[test]
 fn a_plan_for_a_large_store() {
     let count: usize = std::env::var("CATALOG_TEST_ENTRIES").map_or(2_000, |text| text.parse().unwrap());
@@ -110,12 +110,12 @@ fn id(number: usize) -> String {
     format!("model-{number:06}")
 }
 
-/// Every blob is one block.
+/// Room for half of the blobs, each of which takes one block.
 fn room_half(count: usize) -> GcPolicy {
     now().with_max_bytes(Some(((count - count / 2) * 4096) as u64))
 }
 
-/// Entries and blobs as the library would leave them, without a flush for each: staging is not what is looked at.
+/// Writes entries and blobs as the library would leave them, without flushing each one: this test is not about staging.
 fn make_by_hand(root: &Path, count: usize) {
     let mut shards: Vec<serde_json::Map<String, Value>> = vec![serde_json::Map::new(); 256];
     for first in 0..=255 {

@@ -1,4 +1,4 @@
-//! A plan: made without a write, done as it says, and done with care when the store has changed since.
+//! A plan: making it writes nothing, executing it does what it says, and execution is careful if the store has changed.
 
 use std::fs;
 
@@ -76,8 +76,8 @@ fn a_plan_that_is_done_twice_does_nothing_the_second_time() {
     assert_eq!(catalog.plan_gc(&room_for(3)).unwrap().steps, []);
 }
 
-/// What the bytes are that a dead process has left in `ingest/` does not stand for room that the blobs take.
-// Red when they count as freed and not as used.
+/// Removing a dead process's leftovers from `ingest/` does not make up for blobs beyond the budget.
+// Red when leftovers count as freed but not as used.
 #[test]
 fn what_died_does_not_stand_for_room_within_the_budget() {
     let host = Host::new();
@@ -93,8 +93,8 @@ fn what_died_does_not_stand_for_room_within_the_budget() {
     assert_eq!(blob_bytes(catalog.root()), 2 * SIZE as u64);
 }
 
-/// Between plan and execution, `change` happens to the entry that is to be evicted.
-// Red when `evict` does not look at the record again (`is_due`), or does not claim the root blob.
+/// Between plan and execution, `change` happens to the entry that the plan evicts.
+// Red when `evict` does not check the record again (`is_due`), or does not claim the root blob.
 #[rstest]
 #[case::pinned("pin")]
 #[case::leased("lease")]
@@ -115,7 +115,7 @@ fn a_plan_takes_nothing_that_was_needed_since(#[case] change: &str) {
         "pin" => drop(catalog.pin("a", "p", None).unwrap()),
         "lease" => {
             lease = Some(catalog.lease("a").unwrap());
-            // So that it is the lease that protects it, and not that its use was noted.
+            // So that the lease protects the entry, and not its recorded use.
             set(catalog.root(), "a", "last_used_ms", Value::Null);
         }
         "touch" => drop(catalog.resolve("a").unwrap()),
@@ -130,7 +130,7 @@ fn a_plan_takes_nothing_that_was_needed_since(#[case] change: &str) {
     let records = catalog.records().unwrap();
     let report = catalog.execute_gc(&plan).unwrap();
     assert_eq!((report.entries, report.blobs, report.skipped), (0, 0, 1));
-    // With room for nothing, all that is here is too much. Red when the report repeats the plan's number, which is 0.
+    // Without any room, everything here is too much. Red when the report repeats the plan's number, which is 0.
     assert_eq!(report.shortfall_bytes, catalog.plan_gc(&plan.policy).unwrap().used_bytes);
     assert_eq!(catalog.records().unwrap(), records);
     match change {
@@ -141,8 +141,8 @@ fn a_plan_takes_nothing_that_was_needed_since(#[case] change: &str) {
     drop(lease);
 }
 
-/// A blob that nothing referenced when the plan was made is an entry's again.
-// Red when `remove_blob` does not ask the roots.
+/// A blob that was unreferenced when the plan was made belongs to an entry again.
+// Red when `remove_blob` does not check the roots.
 #[test]
 fn a_plan_takes_no_blob_that_is_referenced_since() {
     let host = Host::new();
@@ -166,7 +166,7 @@ fn a_view_that_is_a_copy_counts_and_goes_with_its_entry() {
         add(&host, &catalog, id);
         set_staged(catalog.root(), id, ago(DAY));
     }
-    // As on a file system that gave no hardlink.
+    // As on a file system that refused the hardlink.
     let path = catalog.get("a").unwrap().unwrap().local_path;
     fs::remove_file(&path).unwrap();
     fs::write(&path, content("a")).unwrap();
@@ -180,7 +180,7 @@ fn a_view_that_is_a_copy_counts_and_goes_with_its_entry() {
     let report = catalog.execute_gc(&plan).unwrap();
     assert_eq!((report.blobs, report.physical_bytes), (1, 2 * size));
     assert!(!path.exists());
-    // And it frees something even where another entry needs the blob.
+    // Evicting a copy frees something even if another entry needs the blob.
     add_as(&host, &catalog, "b", "b too");
     catalog.pin("b too", "p", None).unwrap();
     let path = catalog.get("b").unwrap().unwrap().local_path;

@@ -23,7 +23,7 @@ fn debris_goes_first_then_what_nothing_references_then_expired_retirees_then_the
     fs::create_dir(root.join("ingest/0123456789abcdef")).unwrap();
     fs::write(root.join("ingest/0123456789abcdef/0"), content("ingest")).unwrap();
     fs::write(root.join("index/.0123456789abcdef.tmp"), "half a shar").unwrap();
-    // Red when any name that looks like it is taken for a file on its way to its name: this one is somebody's own.
+    // Red when any similar name is taken for an unfinished file of the store: this one is a user's own.
     fs::write(root.join(".download.tmp"), "mine").unwrap();
 
     let policy = room_for(1).with_retired_after(Some(DAY * 7));
@@ -69,7 +69,7 @@ fn for_room_the_least_recently_used_go_and_no_more_of_them_than_needed() {
     set(&root, "a", "last_used_ms", ago(DAY));
     set(&root, "b", "last_used_ms", ago(DAY * 3));
     set(&root, "c", "last_used_ms", ago(DAY * 2));
-    // Used last of all, but nobody wants it any more.
+    // Used most recently, but retired.
     catalog.set_state("e", LifecycleState::Retired).unwrap();
     for (room, gone) in
         [(5, &[][..]), (4, &["e"]), (3, &["e", "d"]), (1, &["e", "d", "b", "c"]), (0, &["e", "d", "b", "c", "a"])]
@@ -78,7 +78,7 @@ fn for_room_the_least_recently_used_go_and_no_more_of_them_than_needed() {
         assert_eq!((evicted(&plan).as_slice(), plan.shortfall_bytes), (gone, 0), "{room}");
         assert_eq!(plan.freed_bytes, (gone.len() * SIZE) as u64);
     }
-    // One byte too many is a whole entry too many.
+    // One byte too many costs a whole entry.
     let tight = now().with_max_bytes(Some(5 * SIZE as u64 - 1));
     assert_eq!(evicted(&catalog.plan_gc(&tight).unwrap()), ["e"]);
 }
@@ -109,7 +109,7 @@ fn min_free_is_counted_on_the_roots_file_system() {
     assert_eq!(ids(&catalog), ["c"]);
 }
 
-/// A limit of 30 days, and what was last done to the entry.
+/// The limit is 30 days; the cases say when the entry was last staged and used.
 #[rstest]
 #[case::staged_and_used_long_ago(40, Some(31), true)]
 #[case::used_since(40, Some(29), false)]
@@ -126,7 +126,7 @@ fn what_was_idle_for_too_long_goes_though_there_is_room(
     add(&host, &catalog, "a");
     set_staged(catalog.root(), "a", ago(DAY * staged_days_ago));
     set(catalog.root(), "a", "last_used_ms", used_days_ago.map(|days| ago(DAY * days)));
-    // Whatever the grace: that one is for room.
+    // The grace does not matter: it only protects from eviction for room.
     let policy = GcPolicy::default().with_max_idle(Some(DAY * 30));
     let plan = catalog.plan_gc(&policy).unwrap();
     assert_eq!(evicted(&plan), if goes { vec!["a"] } else { vec![] });
@@ -149,7 +149,7 @@ fn what_was_retired_for_too_long_goes_though_there_is_room(#[case] retired_days_
     let plan = catalog.plan_gc(&policy).unwrap();
     assert_eq!(evicted(&plan), if goes { vec!["a"] } else { vec![] });
     if goes {
-        // To retire it again does not begin anew, to activate it does.
+        // Retiring it again does not restart the period; activating it does.
         catalog.set_state("a", LifecycleState::Retired).unwrap();
         assert_eq!(evicted(&catalog.plan_gc(&policy).unwrap()), ["a"]);
         catalog.set_state("a", LifecycleState::Active).unwrap();
@@ -159,7 +159,7 @@ fn what_was_retired_for_too_long_goes_though_there_is_room(#[case] retired_days_
     }
 }
 
-/// The recorded use is exact to the hour, so one of grace and another hour protect.
+/// A use is recorded to the hour, so it protects for the grace and one more hour.
 #[rstest]
 #[case::staged_just_now(HOUR / 2, None, true)]
 #[case::staged_before(HOUR + HOUR / 10, None, false)]

@@ -9,7 +9,7 @@ use rstest::rstest;
 use super::*;
 use crate::common::{assert_readable, assert_sound, blob_bytes, blob_path, blobs, check_artifact, debris};
 
-/// Row 26: it ends, and says how much is missing.
+/// Row 26: the collection ends, and reports how much is missing.
 #[test]
 fn when_everything_is_pinned_or_leased_the_shortfall_is_told() {
     let host = Host::new();
@@ -48,13 +48,14 @@ fn a_pin_protects_until_it_expires() {
     assert_eq!(evicted(&catalog.plan_gc(&room_for(0)).unwrap()), Vec::<&str>::new());
     pin(ago(Duration::from_millis(1)));
     assert_eq!(evicted(&catalog.plan_gc(&room_for(0)).unwrap()), ["a"]);
-    // One that holds is enough, whatever else has ended.
+    // One valid pin is enough, even if others have expired.
     catalog.pin("a", "q", None).unwrap();
     assert_eq!(kept(&catalog.plan_gc(&room_for(0)).unwrap()), [("a", GcReason::Pinned("q".into()))]);
 }
 
-/// Only what the layout knows is a dead process's.
-// Red when `leftovers` takes every folder in `ingest/` for a session's, or one of `partials/` for a partial (`layout::classify`).
+/// A collection takes only files that the layout knows as a dead process's.
+// Red when `leftovers` takes every folder in `ingest/` for a session, or every one in `partials/` for a partial
+// (`layout::classify`).
 #[test]
 fn what_has_no_name_of_the_store_is_left_alone() {
     let host = Host::new();
@@ -70,7 +71,7 @@ fn what_has_no_name_of_the_store_is_left_alone() {
     assert!(strange.iter().all(|path| catalog.root().join(path).is_file()));
 }
 
-/// A record names blobs beside its content: signatures, documents.
+/// A record can name blobs beyond its content: signatures, documents.
 // Red when `blobs_of` leaves out what a record needs: the blob then goes with the entry that brought it.
 #[rstest]
 #[case::of_a_file(false)]
@@ -93,7 +94,7 @@ fn a_blob_that_a_record_needs_stays_as_long_as_the_record(#[case] is_tree: bool)
     assert_eq!((receipt.blobs_removed, receipt.kept[0].digest), (0, signature));
     assert_eq!(catalog.gc(&now()).unwrap().physical_bytes, 0);
     assert_eq!(blobs(catalog.root()).len(), content_blobs + 1);
-    // Staged again, it is the same content, and what belongs to that stays.
+    // Staged again, the content is the same, and the blobs that belong to it stay.
     host.file("elsewhere/content", content("content"));
     let again = match is_tree {
         true => stage(&catalog, &host.path("elsewhere"), "model"),
@@ -103,11 +104,11 @@ fn a_blob_that_a_record_needs_stays_as_long_as_the_record(#[case] is_tree: bool)
     assert_eq!(needs(&catalog), BTreeSet::from([signature]));
     assert_sound(catalog.root());
 
-    // It goes with the record.
+    // The blob goes with the record.
     let receipt = catalog.remove("model").unwrap().unwrap();
     assert_eq!((receipt.blobs_removed, receipt.kept.len()), (content_blobs as u64 + 1, 0));
     assert_eq!(blobs(catalog.root()).len(), 0);
-    // It goes when the record is given other content, and when it is evicted.
+    // It also goes when the record gets other content, and when the record is evicted.
     for other in [true, false] {
         stage_model("content");
         add(&host, &catalog, "signature");
@@ -127,8 +128,8 @@ fn a_blob_that_a_record_needs_stays_as_long_as_the_record(#[case] is_tree: bool)
     }
 }
 
-/// Row 19. Every time of the record is this far from now.
-// Red when times in the future are not clamped, and when expiry does not ask for pins and leases.
+/// Row 19. Every time in the records is this far from now.
+// Red when times in the future are not clamped, or when expiry ignores pins and leases.
 #[rstest]
 #[case::years_in_the_future(ahead(YEAR * 10), false)]
 #[case::at_the_end_of_time(u64::MAX, false)]
@@ -156,7 +157,7 @@ fn a_clock_that_jumps_takes_nothing_that_is_in_use(#[case] at_ms: u64, #[case] i
     let plan = catalog.plan_gc(&policy).unwrap();
     let taken: BTreeSet<&str> = if is_old { ["plain", "retired"].into() } else { BTreeSet::new() };
     assert_eq!(evicted(&plan).into_iter().collect::<BTreeSet<_>>(), taken);
-    // Without any grace only what is in use is safe from a budget of nothing, wherever the clock is.
+    // Without a grace, only what is in use survives a budget of zero, whatever the clock says.
     let plan = catalog.plan_gc(&room_for(0)).unwrap();
     assert_eq!(evicted(&plan).len(), 2);
     let pinned = GcReason::Pinned("p".into());
@@ -167,7 +168,7 @@ fn a_clock_that_jumps_takes_nothing_that_is_in_use(#[case] at_ms: u64, #[case] i
     drop(lease);
 }
 
-// Red when the references of an eviction that was taken back are counted wrongly: the next one would be in vain.
+// Red when undoing an eviction miscounts the references: the next eviction would be in vain.
 #[test]
 fn evicting_all_but_one_of_those_that_share_their_bytes_frees_nothing() {
     let host = Host::new();
@@ -183,7 +184,7 @@ fn evicting_all_but_one_of_those_that_share_their_bytes_frees_nothing() {
     assert_eq!((plan.steps.len(), plan.freed_bytes, plan.shortfall_bytes), (0, 0, SIZE as u64));
 }
 
-// Red when an eviction that frees nothing is not taken back.
+// Red when an eviction that frees nothing is not undone.
 #[test]
 fn evicting_one_of_two_that_share_their_bytes_frees_nothing() {
     let host = Host::new();
@@ -196,10 +197,10 @@ fn evicting_one_of_two_that_share_their_bytes_frees_nothing() {
     assert_eq!(kept(&plan), [("one", GcReason::Shared), ("two", GcReason::Pinned("p".into()))]);
     assert_eq!((plan.steps.len(), plan.shortfall_bytes), (0, SIZE as u64));
     catalog.unpin("two", None).unwrap();
-    // Both together free it.
+    // Evicting both frees the bytes.
     let plan = catalog.plan_gc(&room_for(0)).unwrap();
     assert_eq!((evicted(&plan).len(), plan.freed_bytes, plan.shortfall_bytes), (2, SIZE as u64, 0));
-    // A policy that does not ask for room takes its own all the same, and frees nothing by it.
+    // A policy that is not about room still takes its entries, although that frees nothing.
     catalog.set_state("one", LifecycleState::Retired).unwrap();
     let retired = now().with_retired_after(Some(Duration::ZERO));
     let report = catalog.gc(&retired).unwrap();
@@ -218,7 +219,7 @@ fn an_evicted_tree_leaves_the_files_that_others_need() {
     catalog.pin("right", "p", None).unwrap();
     catalog.pin("a file", "p", None).unwrap();
     let before = blobs(catalog.root()).len();
-    // All that evicting it frees is its manifest.
+    // Evicting it frees only its manifest.
     let plan = catalog.plan_gc(&room_for(0)).unwrap();
     assert_eq!(evicted(&plan), ["left"]);
     assert!(plan.freed_bytes < SIZE as u64 && plan.freed_bytes > 0);
@@ -231,7 +232,7 @@ fn an_evicted_tree_leaves_the_files_that_others_need() {
     assert_eq!(debris(&catalog), Vec::<String>::new());
 }
 
-/// Trap 11: no record names the tree any more, and its lease still holds the manifest alone.
+/// No record names the tree any more, and only its lease still holds the manifest.
 // Red when `leased_orphans` does not read manifests: the tree's files go.
 #[test]
 fn a_leased_tree_keeps_its_files_when_its_entry_is_gone() {
@@ -253,9 +254,9 @@ fn a_leased_tree_keeps_its_files_when_its_entry_is_gone() {
     assert_eq!(fs::read_dir(catalog.root().join("views")).unwrap().count(), 0);
 }
 
-/// An id is given new content while its old one is leased; another entry has the old bytes too, so that they are no
-/// orphan. The path that the lease gave out has to stay.
-// Red when the sweep keeps the views of leased blobs that no record references, and no others.
+/// An id gets new content while its old content is leased. Another entry has the old bytes too, so they are not
+/// orphaned. The path that the lease gave out has to stay.
+// Red when the sweep keeps only those views of leased blobs that no record references.
 #[test]
 fn the_view_of_a_lease_stays_when_another_entry_has_the_same_bytes() {
     let host = Host::new();
@@ -277,8 +278,8 @@ fn the_view_of_a_lease_stays_when_another_entry_has_the_same_bytes() {
     assert_eq!(debris(&catalog), Vec::<String>::new());
 }
 
-/// Without it, evicting the rest of the tree would make room for the file of it that is lost.
-// Red when the entry that the room is for does not count as used.
+/// Otherwise, evicting the rest of the tree would make room for its lost file.
+// Red when the entry that needs the room does not count as used.
 #[test]
 fn room_for_a_repair_is_not_made_by_evicting_what_is_repaired() {
     let host = Host::new();

@@ -1,4 +1,4 @@
-//! When nothing may be taken: what the index or a tree's manifest names is unknown.
+//! When nothing may be collected: nobody knows what the index or a tree's manifest names.
 
 use std::fs;
 
@@ -7,7 +7,7 @@ use rstest::rstest;
 use super::*;
 use crate::common::{blob_path, listing, set_mode, shard_path};
 
-/// A store with much to take, of which one part is spoilt before or after the plan is made.
+/// A store with much to collect; one part of it is damaged before or after the plan is made.
 // Red when an unreadable shard or manifest counts as an empty one.
 #[rstest]
 #[case::a_shard_is_cut_off("shard")]
@@ -52,7 +52,7 @@ fn nothing_is_taken_while_it_is_unknown_what_is_needed(#[case] damage: &str) {
     assert_eq!(listing(&root), before);
 }
 
-// Red when `stray_views` looks into what is no folder: the whole collection then fails.
+// Red when `stray_views` looks into something that is no folder: the whole collection then fails.
 #[test]
 fn a_strange_file_among_the_views_stops_no_collection() {
     let host = Host::new();

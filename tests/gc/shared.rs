@@ -1,4 +1,4 @@
-//! Bytes that files outside the store have as well: they count for no limit, and nothing is evicted in vain.
+//! Bytes shared with files outside the store: they do not count towards any limit, and nothing is evicted in vain.
 
 use std::fs;
 use std::path::PathBuf;
@@ -13,10 +13,10 @@ use crate::common::mount::{self, Mounted};
 use crate::common::{assert_readable, noise, options, reference, wait_until};
 
 const MODEL: usize = 8 << 20;
-/// Folders and small files.
+/// Room for folders and small files.
 const SLACK: u64 = 1 << 20;
 
-/// A file system with a store and models beside it, which the store shares by `mode`.
+/// A file system with a store, and with models outside it that the store shares by `mode`.
 struct Shared {
     catalog: FsCatalog,
     mounted: Mounted,
@@ -35,7 +35,7 @@ impl Shared {
         self.mounted.path().join("downloads").join(name)
     }
 
-    /// Stages a model whose source stays.
+    /// Stages a model and keeps its source.
     fn add(&self, name: &str) {
         let source = self.source(name);
         fs::write(&source, noise(MODEL, u64::from(name.as_bytes()[0]))).unwrap();
@@ -45,7 +45,7 @@ impl Shared {
         assert_eq!((receipt.mode, receipt.view), (expected, LinkMode::Hardlink));
     }
 
-    /// So many models share their bytes then: xfs frees the blocks of a file in the background.
+    /// Waits until only `shared` models share their bytes: xfs frees the blocks of a file in the background.
     fn remove_source(&self, name: &str, shared: u64) {
         fs::remove_file(self.source(name)).unwrap();
         self.sync();
@@ -56,14 +56,14 @@ impl Shared {
         assert!(Command::new("sync").arg("-f").arg(self.mounted.path()).status().unwrap().success());
     }
 
-    /// What `df` says is free.
+    /// The free space according to `df`.
     fn free_bytes(&self) -> u64 {
         self.sync();
         let output = Command::new("df").args(["--output=avail", "-B1"]).arg(self.mounted.path()).output().unwrap();
         String::from_utf8(output.stdout).unwrap().lines().nth(1).unwrap().trim().parse().unwrap()
     }
 
-    /// File systems free blocks in the background.
+    /// Tries for a while: file systems free blocks in the background.
     #[track_caller]
     fn assert_freed_since(&self, before: u64, bytes: u64) {
         for _ in 0..50 {
@@ -82,7 +82,7 @@ impl Shared {
     }
 }
 
-// Red when all bytes on disk count as what comes free: the two whose bytes stay are evicted first.
+// Red when all bytes on disk count as freed: the two models whose bytes stay are evicted first.
 #[rstest]
 #[case::reflink_xfs(&["mkfs.xfs", "-q"], IngestMode::Auto)]
 #[case::reflink_btrfs(&["mkfs.btrfs", "-q"], IngestMode::Auto)]
@@ -100,11 +100,11 @@ fn what_frees_nothing_is_not_evicted_and_counts_for_no_limit(#[case] mkfs: &[&st
     assert_eq!((usage.physical_bytes, usage.shared_bytes), (3 * size, 2 * size));
     assert_eq!(["a", "b", "own"].map(|id| scene.exclusive_bytes(id)), [0, 0, size]);
 
-    // Within a limit that the blobs alone would exceed.
+    // The store is within a limit that the blobs alone would exceed.
     let plan = catalog.plan_gc(&now().with_max_bytes(size)).unwrap();
     assert_eq!((plan.used_bytes, plan.shared_bytes, plan.steps.len()), (size, 2 * size, 0), "{plan:?}");
 
-    // The most recently used is the only one that gives room.
+    // Only the most recently used model frees any room.
     let free = scene.free_bytes();
     let policy = now().with_min_free(MinFree::bytes(free + size + (4 << 20)));
     let plan = catalog.plan_gc(&policy).unwrap();
@@ -118,13 +118,13 @@ fn what_frees_nothing_is_not_evicted_and_counts_for_no_limit(#[case] mkfs: &[&st
         assert_readable(catalog, name, &noise(MODEL, u64::from(name.as_bytes()[0])));
     }
 
-    // What is removed all the same is told as it is.
+    // A removal that frees nothing says so.
     let free = scene.free_bytes();
     let removed = catalog.remove("a").unwrap().unwrap();
     assert_eq!((removed.bytes_reclaimed, removed.shared_bytes, removed.blobs_removed), (0, size, 1));
     scene.assert_freed_since(free, 0);
 
-    // The source goes: from now on it is worth its size.
+    // Without its source, the model is worth its size.
     scene.remove_source("b", 0);
     let free = scene.free_bytes();
     let report = catalog.gc(&now().with_max_bytes(Some(0))).unwrap();
@@ -133,7 +133,7 @@ fn what_frees_nothing_is_not_evicted_and_counts_for_no_limit(#[case] mkfs: &[&st
     assert!(catalog.list().unwrap().is_empty());
 }
 
-// Red when the order is that of the last use alone.
+// Red when only the last use decides the order.
 #[test]
 fn what_frees_a_part_of_its_bytes_is_evicted_last() {
     let Some(scene) = Shared::new(&["mkfs.ext4", "-q", "-m", "0"], IngestMode::Link) else { return };
@@ -154,9 +154,9 @@ fn what_frees_a_part_of_its_bytes_is_evicted_last() {
     assert_eq!((evicted(&plan), plan.shortfall_bytes), (vec!["own", "tree"], 0));
 }
 
-/// A file of a tree stays the same when the tree changes: what was shown before shows it as well, until a collection.
-// Red when the names in a view that no entry has are counted among those of the entry too: the file outside is not seen, and
-// the tree is evicted first.
+/// When a tree changes, its unchanged files also keep their names in the previous view, until a collection.
+// Red when names in a view that belongs to no entry count as the entry's too: the file outside is overlooked, and the
+// tree is evicted first.
 #[test]
 fn a_file_outside_is_seen_beside_a_view_of_the_tree_before() {
     let Some(scene) = Shared::new(&["mkfs.ext4", "-q", "-m", "0"], IngestMode::Link) else { return };
@@ -174,7 +174,7 @@ fn a_file_outside_is_seen_beside_a_view_of_the_tree_before() {
     scene.add("own");
     fs::remove_file(scene.source("own")).unwrap();
     let size = MODEL as u64;
-    // The manifests of the trees belong to the store alone.
+    // Only the store has the trees' manifests.
     assert_eq!(["tree", "own"].map(|id| scene.exclusive_bytes(id) / SLACK), [0, size / SLACK]);
 
     let free = scene.free_bytes();
@@ -185,8 +185,8 @@ fn a_file_outside_is_seen_beside_a_view_of_the_tree_before() {
     scene.assert_freed_since(free, 2 * size);
 }
 
-/// A process that is killed between the two leaves the private name of what it has published.
-// Red when names in `ingest/` and `partials/` count as files outside: nothing of them is evicted.
+/// A process that is killed between publishing a blob and removing its private name leaves that name behind.
+// Red when names in `ingest/` and `partials/` count as files outside: their blobs are then not evicted.
 #[test]
 fn what_is_being_brought_in_is_no_file_outside() {
     let host = Host::new();
@@ -201,8 +201,8 @@ fn what_is_being_brought_in_is_no_file_outside() {
     assert_eq!(evicted(&catalog.plan_gc(&room_for(0)).unwrap()), ["a", "b"]);
 }
 
-/// Under an id, the same bytes by another name: both names are in one folder.
-// Red when only the name that the record has counts as the store's own.
+/// The same bytes, staged under the same id from a file with another name: both names are in one folder.
+// Red when only the name in the record counts as the store's own.
 #[test]
 fn a_second_name_in_a_view_is_no_file_outside() {
     let host = Host::new();

@@ -1,4 +1,4 @@
-//! `trash/`: what is put there, what comes back, and when it goes for good.
+//! `trash/`: what goes there, what comes back, and when it is removed for good.
 
 use std::fs;
 use std::path::PathBuf;
@@ -20,8 +20,7 @@ fn in_trash(catalog: &FsCatalog) -> Vec<PathBuf> {
     fs::read_dir(catalog.root().join("trash")).unwrap().map(|entry| entry.unwrap().path()).collect()
 }
 
-/// Trap 8.
-// Red when publishing does not look into the trash: the bytes are then there twice.
+// Red when publishing does not look into the trash: the bytes are then stored twice.
 #[test]
 fn what_is_staged_again_comes_back_from_the_trash() {
     let host = Host::new();
@@ -36,7 +35,7 @@ fn what_is_staged_again_comes_back_from_the_trash() {
     assert_sound(catalog.root());
 }
 
-/// The plan that empties the trash was made before.
+/// The plan that empties the trash was made before the blob came back.
 #[test]
 fn what_came_back_is_not_taken_by_an_older_plan() {
     let host = Host::new();
@@ -60,7 +59,7 @@ fn the_trash_is_emptied_after_the_grace_or_when_room_is_needed() {
         let to = path.with_file_name(format!("{}.{at_ms}", digest.to_hex()));
         fs::rename(&in_trash(&catalog)[0], to).unwrap();
     };
-    // Row 19: by a clock that was ahead. It is young, and not for ever in the way.
+    // Row 19: trashed under a clock that was ahead. The blob counts as young, but is not in the way for ever.
     put_there(ahead(YEAR));
     assert_eq!(catalog.gc(&GcPolicy::default()).unwrap().blobs, 0);
     let plan = catalog.plan_gc(&GcPolicy::default().with_max_bytes(Some(0))).unwrap();
@@ -73,7 +72,8 @@ fn the_trash_is_emptied_after_the_grace_or_when_room_is_needed() {
     assert_eq!(debris(&catalog), Vec::<String>::new());
 }
 
-/// Within the grace the blobs of what expires go to the trash; for room they go at once, and the trash before them.
+/// Blobs of expired entries stay in the trash for the grace. When room is needed, blobs go at once, and the trash goes
+/// first.
 #[test]
 fn room_is_first_made_in_the_trash() {
     let host = Host::new();

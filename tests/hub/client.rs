@@ -1,4 +1,4 @@
-//! The Hub's own client as the judge of the Hub that these tests have: it downloads the same repository from it.
+//! The Hub's own client judges the Hub of these tests: it downloads the same repository from it.
 
 use std::fs;
 use std::path::Path;
@@ -10,7 +10,7 @@ use crate::common::skip;
 use crate::server::{FILES, Hub};
 use crate::{Asker, content};
 
-/// Where `.ci/run` installs it.
+/// Where `.ci/run` installs the client.
 const PYTHON: &str = concat!(env!("CARGO_TARGET_TMPDIR"), "/../hub-client/bin/python");
 
 const DOWNLOAD: &str =

@@ -1,4 +1,4 @@
-//! What staging from the Hub asks for, what it keeps, and what it does when it is stopped.
+//! What staging from the Hub requests, what it keeps, and what happens when it is stopped.
 
 use std::fs;
 use std::process::Command;
@@ -24,7 +24,7 @@ fn tiny(revision: &str) -> ModelRef {
     ModelRef::parse(&format!("hf:acme/tiny{revision}")).unwrap()
 }
 
-/// What an observer was told, in words.
+/// The events that an observer received, as text.
 #[derive(Clone, Default)]
 struct Told(Arc<Mutex<Vec<String>>>);
 
@@ -43,7 +43,7 @@ fn stage(catalog: &FsCatalog, reference: &ModelRef) -> StageReceipt {
     catalog.stage(reference, &StageOptions::default()).unwrap()
 }
 
-// Red when a branch is listed again to see that it is where it was, or when a commit that is here is asked about.
+// Red when a branch that has not moved is listed again, or when a commit that is here is asked about.
 #[test]
 fn what_is_here_is_asked_about_once_or_not_at_all() {
     let Some(hub) = Hub::start(&[]) else { return };
@@ -59,24 +59,24 @@ fn what_is_here_is_asked_about_once_or_not_at_all() {
     hub.forget();
     assert_eq!(stage(&catalog, &tiny("")).mode, UsedMode::Unchanged);
     assert_eq!(hub.counts(), (1, 0), "{:?}", hub.log());
-    // A use of what is here asks nobody.
+    // Using what is here needs no request.
     hub.forget();
     assert_eq!(catalog.ensure_present(&tiny("")).unwrap().local_path, first.local_path);
     assert_eq!(hub.counts(), (0, 0));
-    // For a commit only the list is asked for, since the bytes are here; and then nothing.
+    // For a commit, only the list is requested, since the bytes are here; after that, nothing.
     let pinned = tiny(&format!("@{commit}"));
     let by_commit = stage(&catalog, &pinned);
     assert_eq!((by_commit.digest, hub.counts().1), (first.digest, 0));
     hub.forget();
     assert_eq!(stage(&catalog, &pinned).mode, UsedMode::Unchanged);
     assert_eq!(hub.counts(), (0, 0));
-    // Other patterns are another content of the same reference.
+    // With other patterns, the same reference means other content.
     let some = StageOptions::default().with_selection(vec!["*.gguf".into()], vec![]);
     let weights = catalog.stage(&pinned, &some).unwrap();
     assert_eq!((weights.files, weights.mode, weights.replaced), (1, UsedMode::Present, Some(first.digest)));
 }
 
-// Red when a Hub that does not answer, or that no rule allows, fails what is here.
+// Red when a Hub that does not answer, or that no rule allows, makes staging fail for what is here.
 #[test]
 fn when_nobody_answers_what_is_here_is_given() {
     let Some(hub) = Hub::start(&[]) else { return };
@@ -98,7 +98,7 @@ fn when_nobody_answers_what_is_here_is_given() {
     }
 }
 
-// Red when what is fetched is recorded before its digest is looked at, or when it is fetched a third time.
+// Red when fetched bytes are recorded before their digest is checked, or when they are fetched a third time.
 #[test]
 fn bytes_of_another_digest_are_fetched_once_more_and_never_recorded() {
     let Some(hub) = Hub::start(&[]) else { return };
@@ -113,13 +113,13 @@ fn bytes_of_another_digest_are_fetched_once_more_and_never_recorded() {
     assert_eq!(hub.sent_by_cdn(), 2 * LARGE_BYTES as u64);
     assert!(catalog.records().unwrap().is_empty() && blobs(&host.root()).is_empty());
     assert!(catalog.partials().unwrap().is_empty());
-    // The second time they are right.
+    // The second time, they are right.
     hub.rule(&json!({"kind": "wrong-bytes", "origin": "cdn", "at": 2_000_000, "times": 1}));
     let receipt = stage(&catalog, &reference);
     assert!(fs::read(&receipt.local_path).unwrap() == content(LARGE));
 }
 
-// Red (it never ends) when the client goes by another `Cancel` than that of the call.
+// Red (it never ends) when the client uses another `Cancel` than the call's.
 #[test]
 fn a_call_is_cancelled_while_a_server_is_silent() {
     let Some(hub) = Hub::start(&[]) else { return };
@@ -132,14 +132,14 @@ fn a_call_is_cancelled_while_a_server_is_silent() {
     let options = StageOptions::default().with_cancel(cancel.clone());
     let error = thread::scope(|scope| {
         let staging = scope.spawn(|| catalog.stage(&tiny(&format!("/{LARGE}")), &options).unwrap_err());
-        thread::sleep(Duration::from_millis(300)); // it waits for the rest of the file by then
+        thread::sleep(Duration::from_millis(300)); // by then it waits for the rest of the file
         cancel.cancel();
         staging.join().unwrap()
     });
     assert!(error.is_cancelled(), "{error}");
 }
 
-// Red when a repair asks for more than the group that is bad, or for nothing.
+// Red when a repair requests more than the bad group, or nothing.
 #[test]
 fn a_repair_asks_for_the_bad_part_alone() {
     let Some(hub) = Hub::start(&[]) else { return };
@@ -159,7 +159,7 @@ fn a_repair_asks_for_the_bad_part_alone() {
     assert!(fs::read(receipt.local_path.join(LARGE)).unwrap() == content(LARGE));
 }
 
-// Red when room is asked for only when the bytes come, or others are evicted for what is here.
+// Red when room is only checked once the bytes arrive, or when entries are evicted for content that is here.
 #[test]
 fn without_room_no_body_is_asked_for() {
     let Some(hub) = Hub::start(&[]) else { return };
@@ -171,7 +171,7 @@ fn without_room_no_body_is_asked_for() {
     assert_eq!(hub.counts(), (2, 0));
 }
 
-// Red when a fetch that goes on asks for the room that its partial has already.
+// Red when a resumed fetch asks for room that its partial already takes.
 #[test]
 fn what_is_half_here_needs_room_for_nothing_more() {
     let bytes = noise(20 << 20, 5);
@@ -191,7 +191,7 @@ fn what_is_half_here_needs_room_for_nothing_more() {
     assert!(receipt.resumed_bytes > 0 && fs::read(&receipt.local_path).unwrap() == bytes);
 }
 
-// Red when anything is connected, or a name is looked up, that no rule allows.
+// Red when anything connects, or a name is looked up, without a rule that allows it.
 #[test]
 fn with_an_empty_policy_nothing_is_connected() {
     if !has_tool("strace") {

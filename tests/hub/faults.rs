@@ -1,5 +1,5 @@
-//! Each fault of `tests/servers/hub.py`, and what comes of it: the right bytes, or an error that says why. Bytes that are
-//! wrong are never taken for right ones.
+//! Each fault of `tests/servers/hub.py`, and its result: the right bytes, or an error that says why. Wrong bytes are
+//! never taken for right ones.
 
 use std::time::Duration;
 
@@ -13,13 +13,13 @@ use Outcome::{Fails, OtherDigest, Right};
 
 enum Outcome {
     Right,
-    /// All came, and the digest tells that it is wrong: the engine fetches it once more, and then gives up.
+    /// All bytes came, but have another digest: the engine fetches them once more, and then gives up.
     OtherDigest,
-    /// The error has these words.
+    /// The error contains these words.
     Fails(&'static str),
 }
 
-/// The name of the fault, who has it, what it does besides, what is fetched, and what comes of it.
+/// The name of the fault, the server that has it, its other parameters, the file to fetch, and the expected outcome.
 type Case = (&'static str, &'static str, Value, &'static str, Outcome);
 
 fn cases() -> Vec<Case> {
@@ -37,7 +37,7 @@ fn cases() -> Vec<Case> {
             SMALL,
             Fails("the server says 429, try again in 400 s"),
         ),
-        // The signature of a URL has ended: the Hub is asked for another one.
+        // The signature of a URL has expired: the Hub is asked for another URL.
         ("status", "cdn", json!({"code": 403, "times": 2, "body": forbidden}), LARGE, Right),
         ("status", "cdn", json!({"code": 403, "skip": 1, "times": 1, "body": forbidden}), LARGE, Right),
         ("status", "cdn", json!({"code": 403, "body": forbidden}), LARGE, Fails("the server denies access (403")),
@@ -60,7 +60,7 @@ fn cases() -> Vec<Case> {
         ("redirect-loop", "hub", json!({"path": "resolve"}), SMALL, Fails("it redirects more than 5 times")),
         ("wrong-bytes", "cdn", json!({"at": 2_000_000}), LARGE, OtherDigest),
         ("wrong-bytes", "hub", json!({"at": 7}), SMALL, Fails("its bytes are the git blob ")),
-        // The second time they are right.
+        // The second time, they are right.
         ("wrong-bytes", "hub", json!({"at": 7, "times": 1, "path": "resolve-cache"}), SMALL, Right),
         ("wrong-content", "cdn", json!({}), LARGE, OtherDigest),
         ("wrong-content", "hub", json!({}), SMALL, Fails("its bytes are the git blob ")),
@@ -97,7 +97,7 @@ fn cases() -> Vec<Case> {
         ("content-range", "cdn", json!({"total": 5_000_000}), LARGE, Fails("it had 3145745 bytes and has 5000000")),
         ("multipart", "cdn", json!({}), LARGE, Fails("it is a part without a range")),
         ("range-416", "cdn", json!({}), LARGE, Fails("the server says that it has no such range")),
-        // The tag is not what the bytes are known by.
+        // The tag does not identify the bytes.
         ("changing-etag", "cdn", json!({}), LARGE, Right),
         ("changing-etag", "cdn", json!({"content": true, "skip": 1}), LARGE, OtherDigest),
         ("weak-etag", "any", json!({}), LARGE, Right),
@@ -143,8 +143,8 @@ fn each_fault_is_a_case() {
     }
 }
 
-// Red when, in turn: a 403 of the store is final; Content-Range is not read; the git blob is not compared; a body that ends early
-// is taken for a whole one; Content-Encoding is not looked at; the token goes with every hop.
+// Red when, in turn: a 403 from the store is final; Content-Range is not read; the git blob is not compared; a body
+// that ends early is taken for a whole one; Content-Encoding is ignored; the token goes along on every hop.
 #[test]
 fn the_right_bytes_or_an_error() {
     let Some(hub) = Hub::start(&[]) else { return };
@@ -184,7 +184,8 @@ fn told(came: &Result<Fetched, Error>) -> String {
     }
 }
 
-/// The token goes to the Hub alone; no file is asked about by itself; a body is asked for by a range that ends.
+/// Checks the log: the token goes only to the Hub, no file is asked about separately, and every body is requested by a
+/// range that ends.
 fn wrong_in_log(hub: &Hub) -> Option<String> {
     let bearer = format!("Bearer {TOKEN}");
     let is_wrong = |asked: &&Value| {
@@ -197,7 +198,7 @@ fn wrong_in_log(hub: &Hub) -> Option<String> {
     hub.log().iter().find(is_wrong).map(Value::to_string)
 }
 
-// Red when a place is kept for ever: a URL that can be used once gives one part.
+// Red when the location of a file is kept for ever: a URL that works once gives only one part.
 #[test]
 fn each_url_can_be_used_once() {
     let Some(hub) = Hub::start(&["--uses", "1"]) else { return };
@@ -206,7 +207,7 @@ fn each_url_can_be_used_once() {
     assert_eq!(wrong_in_log(&hub), None);
 }
 
-// Red when the Hub is asked for each part: it then counts 6 requests.
+// Red when the Hub is asked for each part: that makes 6 requests.
 #[test]
 fn the_hub_is_asked_once_where_a_file_is() {
     let Some(hub) = Hub::start(&[]) else { return };

@@ -1,4 +1,4 @@
-//! What is here already, whole or in part: it is given, without a question and without a second fetch.
+//! Content that is already here, whole or in part, is given without a request and without a second fetch.
 
 use std::fs;
 use std::process::Command;
@@ -30,7 +30,7 @@ fn offline() -> StageOptions {
     StageOptions::default().with_offline(true)
 }
 
-// Red when what is held of a reference is given to one who wants other files of it.
+// Red when what is held for a reference is given to a caller that wants other files of it.
 #[test]
 fn some_files_of_a_reference_are_not_all_of_it() {
     let Some(hub) = Hub::start(&[]) else { return };
@@ -45,7 +45,7 @@ fn some_files_of_a_reference_are_not_all_of_it() {
     assert!(all.local_path.join(LARGE).exists());
 }
 
-// Red when the Hub is asked what a reference means though its digest is given, and here.
+// Red when the Hub is asked what a reference means although its digest is given, and the content is here.
 #[test]
 fn a_given_digest_that_is_here_asks_nobody() {
     let Some(hub) = Hub::start(&[]) else { return };
@@ -59,7 +59,7 @@ fn a_given_digest_that_is_here_asks_nobody() {
     assert_eq!(hub.counts(), (0, 0));
 }
 
-// Red when the wrong file is fetched before its digest is compared with the one that is given.
+// Red when the wrong file is fetched before its digest is compared with the given one.
 #[test]
 fn another_digest_than_the_hub_names_is_refused_before_a_byte_comes() {
     let Some(hub) = Hub::start(&[]) else { return };
@@ -71,7 +71,8 @@ fn another_digest_than_the_hub_names_is_refused_before_a_byte_comes() {
     assert_eq!(hub.counts().1, 0, "{:?}", hub.log());
 }
 
-// Red when what is held is given as it is recorded (it stays retired), or is fetched to record it anew.
+// Red when present content is returned as it is recorded (the entry stays retired), or is fetched only to be recorded
+// again.
 #[test]
 fn what_was_retired_is_in_service_again_once_it_is_staged() {
     let Some(hub) = Hub::start(&[]) else { return };
@@ -89,7 +90,7 @@ fn what_was_retired_is_in_service_again_once_it_is_staged() {
     }
 }
 
-// Red when two files that the Hub gives the same digest are fetched twice: large ones, which have partials, or small ones.
+// Red when two files with the same digest on the Hub are fetched twice: large ones, which have partials, or small ones.
 #[test]
 fn equal_files_are_fetched_once() {
     for size_bytes in [100_000, 9 << 20] {
@@ -105,7 +106,7 @@ fn equal_files_are_fetched_once() {
     }
 }
 
-// Red when each of several that want the same asks for it once it is its turn.
+// Red when several callers want the same content and each asks for it when its turn comes.
 #[test]
 fn those_that_waited_for_a_fetch_ask_nobody() {
     let Some(hub) = Hub::start(&[]) else { return };
@@ -126,7 +127,7 @@ fn those_that_waited_for_a_fetch_ask_nobody() {
     assert_eq!(hub.counts(), counts, "{:?}", hub.log());
 }
 
-// Red when what a copy of the root has is fetched, because nobody has checked the copies: they are new files.
+// Red when a copy of a root fetches what it has, because the copied files are new and nobody has checked them.
 #[test]
 fn a_copied_root_is_checked_and_not_fetched() {
     let Some(hub) = Hub::start(&[]) else { return };
@@ -143,7 +144,7 @@ fn a_copied_root_is_checked_and_not_fetched() {
     let path = catalog.ensure_present(&reference(TINY)).unwrap().local_path;
     assert!(path.starts_with(copied.root()) && fs::read(path.join(LARGE)).unwrap() == content(LARGE));
     assert_eq!(hub.counts().1, 0, "{:?}", hub.log());
-    // Under another reference, it is known by its digests alone.
+    // Under another reference, the content is known only by its digests.
     let status = Command::new("cp").arg("-r").arg(host.root()).arg(copied.path("second")).status().unwrap();
     assert!(status.success());
     let second = FsCatalog::open(copied.path("second")).unwrap();
@@ -172,7 +173,7 @@ fn many_references_with_few_descriptors() {
     assert_eq!(host.catalog().records().unwrap().len(), files.len());
 }
 
-// Red when the server is asked though a file of this machine has the bytes.
+// Red when the server is asked although a local file has the bytes.
 #[test]
 fn a_repair_from_a_good_file_asks_nobody() {
     let Some(hub) = Hub::start(&[]) else { return };
@@ -191,7 +192,8 @@ fn a_repair_from_a_good_file_asks_nobody() {
     assert_eq!((report.files, hub.counts()), (1, (0, 0)));
 }
 
-// Red when each worker of a server without ranges begins the file again: it sends it several times.
+// Red when each connection to a server without ranges starts the file from the beginning: the server sends it several
+// times.
 #[test]
 fn a_server_without_ranges_sends_a_large_file_about_once() {
     const SIZE_BYTES: usize = (34 << 20) + 5;

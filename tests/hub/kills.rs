@@ -1,4 +1,4 @@
-//! A fetch that is killed goes on where it was.
+//! A fetch that is killed resumes where it was.
 
 use std::fs;
 use std::os::unix::process::ExitStatusExt as _;
@@ -12,18 +12,18 @@ use catalog_core::FsCatalog;
 use crate::common::{Host, noise};
 use crate::server::{Hub, host as host_of};
 
-/// How many kills, unless CATALOG_TEST_KILLS says another number.
+/// The number of kills, unless CATALOG_TEST_KILLS sets another.
 const KILLS: u64 = 8;
 
-/// The sizes of the file: the first for a few kills, the second for many.
+/// The size of the file: the first for a few kills, the second for many.
 const SIZES_BYTES: [u64; 2] = [64 << 20, 256 << 20];
 
 const CONNECTIONS: u64 = 2;
 
-/// As much as a connection asks for at once. What has not come of it when it is killed is asked for again.
+/// How much one connection requests at once. A kill loses what has not arrived, and it is requested again.
 const SEGMENT_BYTES: u64 = 8 << 20;
 
-/// Slower than every disk: a kill comes in the middle.
+/// Slower than any disk, so that a kill hits it in the middle.
 fn run(host: &Host, hub: &Hub, size_bytes: u64) -> Child {
     let mut command = host.command();
     let rate = format!("{}B/s", size_bytes * 2 / 3);
@@ -33,12 +33,12 @@ fn run(host: &Host, hub: &Hub, size_bytes: u64) -> Child {
     command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
 }
 
-/// How much is here of what is unfinished.
+/// How many bytes of unfinished files are here.
 fn done_bytes(catalog: &FsCatalog) -> u64 {
     catalog.partials().unwrap().iter().map(|partial| partial.done_bytes).sum()
 }
 
-/// Kills a run as soon as so much is here. What is here then; `None`: it had ended before.
+/// Kills a run as soon as `target` bytes are here. Returns how many are here then, or `None` if the run ended first.
 fn killed_at(target: u64, catalog: &FsCatalog, mut run: Child) -> Option<u64> {
     let mut seen = 0;
     while seen < target && run.try_wait().unwrap().is_none() {
@@ -53,7 +53,7 @@ fn killed_at(target: u64, catalog: &FsCatalog, mut run: Child) -> Option<u64> {
     (!has_ended).then_some(here)
 }
 
-/// How many bytes the store was asked for.
+/// How many bytes were requested from the store.
 fn asked_bytes(hub: &Hub) -> u64 {
     let log = hub.log();
     let ranges = log.iter().filter(|asked| asked["origin"] == "cdn").map(|asked| asked["range"].as_str().unwrap());
@@ -65,7 +65,8 @@ fn asked_bytes(hub: &Hub) -> u64 {
         .sum()
 }
 
-// Red when what was there before a kill is not believed (all is asked for again), or is believed though it is not there.
+// Red when the bytes from before a kill are not believed (everything is requested again), or are believed although they
+// are missing.
 #[test]
 fn a_fetch_that_is_killed_goes_on_where_it_was() {
     let wanted = std::env::var("CATALOG_TEST_KILLS").ok().and_then(|kills| kills.parse().ok()).unwrap_or(KILLS);

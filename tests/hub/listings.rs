@@ -1,4 +1,4 @@
-//! What a reference names: a file, a folder, a repository, at a branch or a commit; and what the Hub may list.
+//! What a reference names (a file, a folder, a repository, at a branch or a commit), and what the Hub may list.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -17,7 +17,7 @@ fn paths(listing: &Listing) -> Vec<&str> {
     listing.files.iter().map(|file| file.path.as_str()).collect()
 }
 
-// Red when each file is asked about, or when the commit of a commit is asked for.
+// Red when each file is asked about, or when the Hub is asked for the commit that the reference names already.
 #[test]
 fn two_requests_for_a_repository_and_one_for_a_commit() {
     let Some(hub) = Hub::start(&[]) else { return };
@@ -80,7 +80,7 @@ fn file(path: &str) -> Value {
     json!({"type": "file", "oid": "0".repeat(40), "size": 3, "path": path})
 }
 
-// Red when `next` is followed to wherever it leads (the token would go along), or for ever.
+// Red when `next` is followed to any server (the token would go along), or for ever.
 #[rstest]
 #[case::elsewhere("<http://127.0.0.1:9/api>; rel=\"next\"", json!([file("a")]), "the next page is on another server")]
 #[case::other_scheme("<file:///etc/passwd>; rel=\"next\"", json!([file("a")]), "the next page is on another server")]
@@ -98,7 +98,7 @@ fn pages_that_lie(#[case] link: &str, #[case] entries: Value, #[case] words: &st
     assert!(error.to_string().contains(words), "{error}");
 }
 
-// Red when the body of an answer is read once: the first half of each is all that comes.
+// Red when the body of an answer is read only once: only the first half of each arrives.
 #[test]
 fn what_breaks_off_is_asked_for_again() {
     let commit = "c0".repeat(20);
@@ -118,7 +118,7 @@ fn what_breaks_off_is_asked_for_again() {
     assert_eq!(server.connections(), 4);
 }
 
-// Red when the pages of one answer have no limit together: this Hub has a next page for ever.
+// Red when the pages of one answer have no common limit: this Hub always has a next page.
 #[test]
 fn a_tree_without_an_end() {
     let Some(hub) = Hub::start(&[]) else { return };
@@ -136,7 +136,7 @@ fn a_commit_that_is_none() {
     assert!(error.to_string().contains("it names no commit, but \"../../x\""), "{error}");
 }
 
-// Red when a file that is not in LFS is held in memory at any size.
+// Red when a file outside LFS is held in memory whatever its size.
 #[test]
 fn a_large_file_without_lfs() {
     let Some(hub) = Hub::start(&[]) else { return };
@@ -158,7 +158,8 @@ fn an_empty_file() {
     assert_eq!(asker.read(&listing.files[0]).unwrap(), b"");
 }
 
-// Red when the bytes are held for as long as the reader is (the second time asks nobody), or let go too early (the parts ask each).
+// Red when the bytes are held as long as the reader is (the second pass asks nobody), or released too early (each part
+// asks again).
 #[test]
 fn a_small_file_is_let_go_once_it_was_read() {
     let Some(hub) = Hub::start(&["--no-resolve-cache"]) else { return };

@@ -1,5 +1,5 @@
 //! The Hugging Face Hub as a source, against a Hub on loopback with a second server as its store of large files
-//! (`tests/servers/hub.py`). The Hub's own client downloads from it too, so it is no mock of ours.
+//! (`tests/servers/hub.py`). The Hub's own client downloads from it too, so it is not just our idea of a Hub.
 #![cfg(all(feature = "hf", target_os = "linux"))]
 #![allow(clippy::disallowed_methods, clippy::unwrap_used, clippy::indexing_slicing)]
 
@@ -7,7 +7,7 @@
 mod common;
 
 #[path = "../network/server.rs"]
-#[allow(dead_code)] // its own tests use all of it
+#[allow(dead_code)] // the server's own tests use all of it
 mod wire;
 
 mod client;
@@ -32,20 +32,20 @@ use catalog_core::{
 };
 use server::Hub;
 
-/// The token that is valid.
+/// The valid token.
 const TOKEN: &str = "hf_test_token";
 
-/// A large file, in LFS: three of the parts that it is read in, and a rest.
+/// A large file, in LFS: three of the parts in which it is read, and a bit more.
 const LARGE: &str = "q8/model.gguf";
 const LARGE_BYTES: usize = (3 << 20) + 17;
 
 /// A small file, in git.
 const SMALL: &str = "config.json";
 
-/// As much as is asked for at once.
+/// How much is requested at once.
 const PART_BYTES: usize = 1 << 20;
 
-/// Files as they are in the repository that every test has.
+/// The files of the repository that every test has.
 fn content(path: &str) -> Vec<u8> {
     match path {
         LARGE => (0..LARGE_BYTES).map(|i| (i * 31 + i / 251) as u8).collect(),
@@ -54,7 +54,7 @@ fn content(path: &str) -> Vec<u8> {
     }
 }
 
-/// Options that do not wait long before anything is tried again.
+/// Options that do not wait long before a retry.
 fn quick() -> ClientOptions {
     let mut options = ClientOptions::default();
     options.retries = 2;
@@ -62,14 +62,14 @@ fn quick() -> ClientOptions {
     options
 }
 
-/// The one who asks, and with what.
+/// A source and the client that it uses.
 struct Asker {
     source: Arc<HfSource>,
     client: Client,
 }
 
 impl Asker {
-    /// With the token that is valid.
+    /// With the valid token.
     fn new(hub: &Hub) -> Self {
         Asker::with(hub, hub.options().with_token(TOKEN).unwrap(), quick())
     }
@@ -90,7 +90,7 @@ impl Asker {
         self.source.resolve(&ModelRef::parse(reference).unwrap(), &cx)
     }
 
-    /// All of a file, in parts. What is in LFS is not checked here: whoever reads compares its digest.
+    /// Reads a whole file in parts. The digest of a file in LFS is not checked here: that is up to the caller.
     fn read(&self, file: &RemoteFile) -> Result<Vec<u8>, Error> {
         let (source, client, file) = (self.source.clone(), self.client.clone(), file.clone());
         let reader: Box<dyn ReadAt> = match file.expected {
@@ -107,7 +107,7 @@ impl Asker {
         Ok(bytes)
     }
 
-    /// The one file that a reference names, as a fetch has it: its bytes are those that its hash is of, or it is an error.
+    /// Fetches the only file that a reference names, as the engine would: its bytes match its hash, or it is an error.
     fn fetch(&self, reference: &str) -> Result<Fetched, Error> {
         let listing = self.resolve(reference)?;
         let [file] = listing.files.as_slice() else { panic!("{listing:?}") };
@@ -121,13 +121,13 @@ impl Asker {
 }
 
 enum Fetched {
-    /// They are what the listing says that they are.
+    /// The bytes match the listing.
     Right(Vec<u8>),
-    /// They came, and the digest tells that they are wrong.
+    /// The bytes came, but have another digest.
     OtherDigest,
 }
 
-/// A policy that allows these alone.
+/// A policy that allows only these.
 fn policy(rules: &[&str]) -> Policy {
     rules.iter().fold(Policy::default(), |policy, rule| policy.allow(rule).unwrap())
 }

@@ -1,4 +1,4 @@
-//! Mirrors of the Hub: large files come from there, and nobody's token goes there.
+//! Mirrors of the Hub: large files come from there, and no token goes there.
 
 use std::fs;
 
@@ -9,7 +9,8 @@ use crate::server::{FILES, Hub, host as host_of};
 use crate::wire::{Server, part, send};
 use crate::{LARGE, TOKEN, content, policy, quick};
 
-// Red when the token goes along, when a large file comes from the Hub's own store, or when a small one is asked for elsewhere.
+// Red when the token goes along, when a large file comes from the Hub's own store, or when a small file is requested
+// from the mirror.
 #[test]
 fn large_files_come_from_the_mirror() {
     let Some(hub) = Hub::start(&[]) else { return };

@@ -1,5 +1,5 @@
-//! The network options of the command and the variables of its environment: each is heard, and those of servers only where a
-//! server is asked.
+//! The command's network options and environment variables: each takes effect, and those for servers only if a server
+//! is asked.
 
 use std::fs;
 use std::process::Output;
@@ -32,13 +32,13 @@ fn said(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
-/// A file of this size.
+/// A server of one file of this size.
 fn file(length: usize) -> Server {
     let bytes = noise(length, 7);
     Server::keeping(move |asked| part(asked, &bytes, TAG))
 }
 
-// Each is red when `Net::apply` does not hand the option on.
+// Each test is red when `Net::apply` does not pass the option on.
 #[test]
 fn allow_net_is_heard_from_three_places() {
     let server = file(10);
@@ -60,13 +60,13 @@ fn limit_rate() {
     let began = Instant::now();
     let args = ["--allow-net", &server.rule(), "--limit-rate", "2MB/s"];
     assert_eq!(code(&stage(&Host::new(), &server.url("/a"), &args, &[])), Some(0));
-    // A tenth of a second's worth comes at once.
+    // A tenth of a second's worth arrives at once.
     assert!(began.elapsed() > Duration::from_millis(1300), "{:?}", began.elapsed());
 }
 
 #[test]
 fn connections() {
-    // Large enough to be fetched over several. The first of them wait for each other; or nobody comes.
+    // Large enough for several connections. The first ones wait for each other, for a while.
     for wanted in [1, 3] {
         let (bytes, now, most) = (noise(33 << 20, 7), Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
         let seen = Arc::clone(&most);
@@ -90,7 +90,7 @@ fn connections() {
 
 #[test]
 fn timeout() {
-    // It has an answer after a while, unless the other side has left by then.
+    // The server answers after a while, unless the client has hung up by then.
     let server = Server::new(|asked, stream| {
         stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
         let _ = std::io::Read::read(stream, &mut [0]);
@@ -99,7 +99,7 @@ fn timeout() {
     let args = ["--allow-net", &server.rule(), "--retries", "0", "--timeout", "1s"];
     let output = stage(&Host::new(), &server.url("/a"), &args, &[]);
     assert!(code(&output) == Some(7) && said(&output).contains("it took too long"), "{}", said(&output));
-    // It is not waited for another time than was said.
+    // An invalid timeout is refused, not replaced by another one.
     for bad in ["0s", "2d", "30"] {
         assert_eq!(code(&stage(&Host::new(), &server.url("/a"), &["--timeout", bad], &[])), Some(2), "{bad}");
     }
@@ -142,7 +142,7 @@ fn include_and_exclude() {
     }
 }
 
-// Red when what the Hub needs is read before the Hub is asked.
+// Red when the settings for the Hub are read before the Hub is asked.
 #[test]
 fn what_is_wrong_about_the_hub_fails_the_hub_alone() {
     let server = file(10);
@@ -160,7 +160,7 @@ fn what_is_wrong_about_the_hub_fails_the_hub_alone() {
     }
 }
 
-// Red when `repair` reads what servers need for what was never on one.
+// Red when `repair` reads the settings for servers although the model never came from one.
 #[test]
 fn what_is_wrong_about_servers_does_not_fail_a_repair_from_here() {
     let host = Host::new();
@@ -185,7 +185,7 @@ fn what_is_wrong_about_servers_does_not_fail_a_repair_from_here() {
     }
 }
 
-// Red when it is not handed on: the store is asked.
+// Red when the option is not passed on: the Hub is asked.
 #[test]
 fn offline() {
     let Some(hub) = Hub::start(&[]) else { return };
@@ -203,7 +203,7 @@ fn offline() {
     assert_eq!(hub.counts(), (0, 0));
 }
 
-// Red when what a policy asks of a file is not looked at, or a digest that was given is not counted.
+// Red when a policy's demands on a file are not checked, or when a given digest does not count.
 #[test]
 fn a_policy_asks_for_small_files_and_for_digests() {
     let server = file(10);
@@ -225,7 +225,7 @@ fn a_policy_asks_for_small_files_and_for_digests() {
     assert_eq!(code(&of_the_machine("digest_required = true", &["--digest", &digest])), Some(0));
 }
 
-// Red when the digests that the Hub names are not counted.
+// Red when the digests that the Hub names do not count.
 #[test]
 fn the_hub_names_the_digest_of_each_file() {
     let Some(hub) = Hub::start(&[]) else { return };
@@ -241,7 +241,7 @@ fn the_hub_names_the_digest_of_each_file() {
     assert!(error.is_refused() && hub.counts().1 == 0, "{error}");
 }
 
-// Red when a signature is part of an id, or is written down anywhere else.
+// Red when a signature is part of an id, or is stored anywhere else.
 #[test]
 fn what_signs_a_url_is_written_down_nowhere() {
     let server = file(9 << 20);

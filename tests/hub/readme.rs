@@ -1,4 +1,4 @@
-//! "From the Hub" of README.md, run as it is written, against the Hub of these tests.
+//! "From the Hub" in README.md, run as it is written, against the Hub of these tests.
 
 use std::path::Path;
 use std::process::Command;
@@ -6,7 +6,7 @@ use std::process::Command;
 use crate::common::{Host, readme_commands};
 use crate::server::{Hub, host as host_of};
 
-/// Red when a command prints something else than README.md says.
+/// Red when a command prints something other than README.md says.
 #[test]
 fn it_prints_what_the_readme_says() {
     let Some(hub) = Hub::start(&[]) else { return };

@@ -1,4 +1,4 @@
-//! What the Hub does not give: each refusal is an error of its own, with the page to go to and the id of the request.
+//! What the Hub refuses: each refusal is an error of its own, with the page to go to and the id of the request.
 
 use catalog_core::{Error, HubProblem, NetError};
 use serde_json::{Value, json};
@@ -8,7 +8,7 @@ use crate::{Asker, LARGE, SMALL, TOKEN, quick};
 
 const ARGUMENTS: [&str; 6] = ["--private", "acme/private", "--gated", "acme/tiny", "--refused", "acme/refused"];
 
-/// What the Hub does besides, the token, the reference; what kind of error it is, what it says, and what to do.
+/// The fault of the Hub, the token, the reference; the expected kind of error, its words, and its hint.
 type Case<'a> = (Option<Value>, Option<&'a str>, &'a str, Kind, &'a str, &'a str);
 
 #[derive(Debug, PartialEq)]
@@ -36,7 +36,7 @@ fn asked(hub: &Hub, token: Option<&str>, reference: &str) -> Error {
     }
 }
 
-// Red when the code or the token is not looked at: two of them then say the same.
+// Red when the status code or the token is ignored: two cases then have the same words.
 #[test]
 fn each_has_its_own_words() {
     let Some(hub) = Hub::start(&ARGUMENTS) else { return };
@@ -89,7 +89,7 @@ fn each_has_its_own_words() {
             "check the reference",
         ),
         (Some(disabled), Some(TOKEN), "hf:acme/tiny", Kind::Denied, "the Hub has disabled access to it", ""),
-        // The Hub may list the files of a gated repository, and give none.
+        // The Hub may list the files of a gated repository, but give none.
         (
             Some(gated_files.clone()),
             Some(TOKEN),
@@ -141,7 +141,7 @@ fn patterns_that_leave_nothing() {
     assert!(error.to_string().contains("no file of the repository is selected"), "{error}");
 }
 
-// Red when one of the two calls does not look.
+// Red when one of the two calls ignores that it is offline.
 #[test]
 fn nobody_is_asked_offline() {
     let Some(hub) = Hub::start(&[]) else { return };
@@ -154,7 +154,7 @@ fn nobody_is_asked_offline() {
     assert_eq!(hub.counts(), (0, 0));
 }
 
-// Red when the policy is not asked about the store: the Hub alone is allowed here.
+// Red when the policy is not applied to the store: only the Hub is allowed here.
 #[test]
 fn the_store_needs_a_rule_too() {
     let Some(hub) = Hub::start(&[]) else { return };
@@ -166,7 +166,7 @@ fn the_store_needs_a_rule_too() {
     assert_eq!(hub.counts().1, 0);
 }
 
-// Red when the token is sent to wherever a file is said to be.
+// Red when the token is sent to whatever server is said to have a file.
 #[test]
 fn a_file_of_another_server_gets_no_token() {
     let (Some(hub), Some(other)) = (Hub::start(&[]), Hub::start(&[])) else { return };
@@ -187,7 +187,7 @@ fn a_wrong_git_blob_names_both() {
     let error = asker.read(&file).unwrap_err();
     let Some(NetError::WrongGitBlob { expected, found, .. }) = error.net() else { panic!("{error}") };
     assert!(expected != found && error.is_corrupt() && [expected, found].iter().all(|hash| hash.len() == 40));
-    // Pin and tree; twice the file, and each time the place on the Hub that it is sent on to.
+    // The commit and the tree; then, twice, the file and the place on the Hub that it redirects to.
     assert_eq!(hub.counts(), (2 + 4, 0));
 }
 

@@ -1,4 +1,4 @@
-//! `tests/servers/hub.py`, with a repository of its own, until it is dropped.
+//! Runs `tests/servers/hub.py` with a repository of its own until it is dropped.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
@@ -23,12 +23,13 @@ pub(crate) struct Hub {
 pub(crate) const FILES: [&str; 4] = [SMALL, "docs/a b?#%.md", "docs/read me.txt", LARGE];
 
 impl Hub {
-    /// With `acme/tiny`, and `acme/tiny@v1`, which has one file. `None`, and it is said, without Python.
+    /// Starts it with `acme/tiny`, and `acme/tiny@v1`, which has one file. Without Python, prints that and returns
+    /// `None`.
     pub(crate) fn start(arguments: &[&str]) -> Option<Hub> {
         Hub::start_with(arguments, &[])
     }
 
-    /// The same with further files, `<org>/<repository>/<path>`.
+    /// The same with additional files, `<org>/<repository>/<path>`.
     pub(crate) fn start_with(arguments: &[&str], more: &[(&str, &[u8])]) -> Option<Hub> {
         if !common::has_tool("python3") {
             common::skip("there is no python3");
@@ -60,41 +61,41 @@ impl Hub {
         Some(Hub { _dir: dir, child, hub: at("hub"), cdn: at("cdn") })
     }
 
-    /// It and its store, and nobody else.
+    /// Allows the Hub and its store, and nothing else.
     pub(crate) fn policy(&self) -> Policy {
         policy(&[host(&self.hub), host(&self.cdn)])
     }
 
-    /// Without a token.
+    /// Options without a token.
     pub(crate) fn options(&self) -> HfOptions {
         HfOptions::default().with_endpoint(&self.hub).unwrap()
     }
 
-    /// What it does from now on: the rules that are at the head of `hub.py`.
+    /// Sets what it does from now on; the head of `hub.py` describes the rules.
     pub(crate) fn rule(&self, rule: &Value) {
         self.control("DELETE", "/__rules", "");
         self.control("DELETE", "/__log", "");
         self.control("POST", "/__rules", &rule.to_string());
     }
 
-    /// Forgets what was asked for.
+    /// Forgets all requests so far.
     pub(crate) fn forget(&self) {
         self.control("DELETE", "/__log", "");
     }
 
-    /// Every request since they were forgotten.
+    /// Every request since the last `forget`.
     pub(crate) fn log(&self) -> Vec<Value> {
         serde_json::from_str(&self.control("GET", "/__log", "")).unwrap()
     }
 
-    /// How many requests came to each of the two: the Hub and its store.
+    /// The number of requests to the Hub and to its store.
     pub(crate) fn counts(&self) -> (usize, usize) {
         let log = self.log();
         let at = |origin: &str| log.iter().filter(|asked| asked["origin"] == origin).count();
         (at("hub"), at("cdn"))
     }
 
-    /// How many bytes of bodies its store has sent.
+    /// The number of body bytes that the store has sent.
     pub(crate) fn sent_by_cdn(&self) -> u64 {
         let log = self.log();
         log.iter().filter(|asked| asked["origin"] == "cdn").filter_map(|asked| asked["sent"].as_u64()).sum()

@@ -1,4 +1,4 @@
-//! A catalog that stages from the Hub: what is stored is what the Hub names, whatever came.
+//! A catalog that stages from the Hub stores what the Hub names, whatever arrives.
 
 use std::fs;
 
@@ -29,7 +29,7 @@ fn a_repository() {
     assert_eq!(names, [SMALL]);
 }
 
-// Red when what is named by its git blob is read as what nothing is known of: the file is then stored with a wrong byte.
+// Red when a file that is known by its git blob is read like one of unknown content: a wrong byte is then stored.
 #[test]
 fn wrong_bytes_of_a_small_file_are_not_stored() {
     let Some(hub) = Hub::start(&[]) else { return };

@@ -1,4 +1,5 @@
-//! Files of the store that somebody has changed: a full check finds each, a quick one what the stamp tells.
+//! Files of the store that somebody has changed: a full check finds every change, a quick check those that the stamp
+//! reveals.
 
 use std::time::Duration;
 
@@ -24,7 +25,7 @@ fn staged() -> Changed {
     Changed { host, catalog, bytes, digest }
 }
 
-/// What `verify --quick` says of the only entry, and its exit code.
+/// The verdict of `verify --quick` on the only entry, and its exit code.
 fn quick(changed: &Changed) -> (String, i32) {
     let ran = run(&changed.host, &["verify", "--quick", "m"]);
     assert_eq!(ran.object()["bytes_read"], 0);
@@ -52,8 +53,8 @@ fn zero_the_middle(file: &File) {
     file.write_all_at(&vec![0; 2 * GROUP as usize], 4 * GROUP + 1).unwrap();
 }
 
-// Red when a check reads as many bytes as the outboard says and no more (extended), and when it reads as many as the file
-// has (truncated). Quick: red when the size is not compared.
+// Red when a check reads only as many bytes as the outboard names (extended), or only as many as the file has
+// (truncated). Quick: red when the size is not compared.
 #[rstest]
 #[case::truncated(truncate, ("fail", 4), 3 * GROUP..SIZE)]
 #[case::empty(empty, ("fail", 4), 0..SIZE)]
@@ -82,7 +83,7 @@ fn what_was_written_into_is_found(
     assert!(passes(&check(&changed.catalog, "m")));
 }
 
-// The reason why a quick check is not a check.
+// This is why a quick check proves nothing.
 #[rstest]
 #[case(zero_the_middle, 4 * GROUP..7 * GROUP)]
 fn an_edit_that_keeps_size_and_time_is_seen_by_a_full_check_alone(
@@ -96,7 +97,7 @@ fn an_edit_that_keeps_size_and_time_is_seen_by_a_full_check_alone(
     assert_eq!(bad_ranges(&check(&changed.catalog, "m")), [range]);
 }
 
-/// Puts other bytes in the place of a file, as a copy program does: a new inode, renamed over the old one.
+/// Replaces a file as a copy program does: by a new inode, renamed over the old one.
 fn replace(path: &Path, bytes: &[u8]) {
     let before = inode_of(path);
     let beside = path.with_extension("new");
@@ -133,7 +134,7 @@ fn another_inode_with_other_bytes_fails() {
         assert!(fs::read(kept).unwrap() == other);
         assert!(changed.catalog.resolve("m").unwrap_err().is_corrupt());
 
-        // The other of the two is good: nothing else is needed.
+        // The other one of the two is good: nothing else is needed.
         let repaired = run(&changed.host, &["repair", "m"]);
         assert_eq!(repaired.code, 0, "in the view: {through_the_view}: {}", repaired.errors);
         assert_eq!(repaired.object()["source_bytes"], 0);
@@ -168,7 +169,7 @@ fn root_can_edit_through_the_view_and_both_checks_see_it() {
         return skip("this needs root: nobody else can write to a view");
     }
     let changed = staged();
-    std::thread::sleep(Duration::from_millis(20)); // so that the time of the edit is another one
+    std::thread::sleep(Duration::from_millis(20)); // so that the edit gets another time
     let view = view(&changed.catalog, "m");
     let file = File::options().write(true).open(view).unwrap(); // mode 0444
     file.write_all_at(b"patched", 17).unwrap();

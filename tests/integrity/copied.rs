@@ -1,4 +1,4 @@
-//! A root that was copied or restored: its stamps fit nowhere, and what is in it is read in full once.
+//! A root that was copied or restored: no stamp matches, and its content is read in full once.
 
 use std::collections::BTreeSet;
 use std::process::Command;
@@ -8,7 +8,7 @@ use crate::common::{content_opened_by_path, has_tool, skip};
 
 const SIZE: u64 = 2 * GROUP + 9;
 
-/// Each way gives every file another inode; the first also makes files of their own of what were hardlinks.
+/// Each way gives every file another inode; the first also turns hardlinks into separate files.
 const WAYS: [&str; 3] = ["cp -r root copy", "cp -a root copy", "mkdir copy && tar -C root -cf - . | tar -C copy -xf -"];
 
 fn copied(host: &Host, way: &str) -> PathBuf {
@@ -22,7 +22,8 @@ fn run_on(root: &Path, host: &Host, words: &str) -> Ran {
     run(host, &[&["--root", root.to_str().unwrap()], &*words.split(' ').collect::<Vec<_>>()].concat())
 }
 
-// Red when `gc --check` reads nothing, and when it does not note how the views were that it has read: `path` reads them.
+// Red when `gc --check` reads nothing, or when it does not record the stamps of the views that it read: `path` then
+// reads them.
 #[test]
 fn a_collection_can_read_a_copied_root_so_that_no_use_has_to() {
     if !has_tool("strace") || !has_tool("tar") {
@@ -51,7 +52,7 @@ fn a_collection_can_read_a_copied_root_so_that_no_use_has_to() {
     }
 }
 
-// Red when what was found bad is not told: the copy would be taken for good until an engine starts.
+// Red when damage that was found is not reported: the copy would pass as good until an engine starts.
 #[test]
 fn a_collection_that_reads_tells_what_the_copy_has_damaged() {
     let host = Host::new();

@@ -1,4 +1,4 @@
-//! One flipped byte: the group that has it is named, and nothing else is read from the source to repair it.
+//! One flipped byte: its group is named, and the repair reads nothing else from the source.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -11,7 +11,7 @@ use crate::common::assert_readable;
 
 const SIZE: u64 = 100_000_000; // its last group is not full
 
-/// A source that counts what is read from it.
+/// A source that counts the bytes read from it.
 struct Counted {
     inner: LocalSource,
     read_bytes: Arc<AtomicU64>,
@@ -47,15 +47,16 @@ impl ReadAt for CountedRead {
 fn offsets(size_bytes: u64) -> [u64; 5] {
     [
         0,              // the first byte
-        GROUP - 1,      // before a group's edge
-        GROUP,          // behind it
-        size_bytes / 2, // in a group of the middle
+        GROUP - 1,      // just before the edge of a group
+        GROUP,          // just behind it
+        size_bytes / 2, // in a group in the middle
         size_bytes - 1, // in the last group
     ]
 }
 
-// Red when a group's value is computed without its offset (every group but the first is bad then); when a bad group is
-// named by its part of 8 MiB; and when all of the blob is read from the source and not the bad group alone.
+// Red when a group's value is computed without its offset (every group but the first is then bad), when damage is
+// reported as a part of 8 MiB and not as a group, and when the whole blob is read from the source and not only the bad
+// group.
 #[test]
 fn a_flipped_byte_is_named_by_its_group_and_repaired_by_reading_that_group() {
     let host = Host::new();
@@ -71,7 +72,7 @@ fn a_flipped_byte_is_named_by_its_group_and_repaired_by_reading_that_group() {
         assert_eq!(bad_ranges(&report), std::slice::from_ref(&group), "{offset}");
         assert!(report.bad[0].quarantined && report.bad[0].path.is_empty() && report.bad[0].digest == digest);
         assert!(catalog.resolve("m").unwrap_err().is_corrupt());
-        // What is in quarantine says the same again.
+        // A check of the file in quarantine says the same.
         assert_eq!(bad_ranges(&check(&catalog, "m")), std::slice::from_ref(&group), "{offset}");
 
         let read_bytes = Arc::new(AtomicU64::new(0));
@@ -87,7 +88,7 @@ fn a_flipped_byte_is_named_by_its_group_and_repaired_by_reading_that_group() {
         assert_readable(&catalog, "m", &bytes);
         catalog.resolve("m").unwrap();
         assert!(passes(&check(&catalog, "m")));
-        // What was damaged is kept to look at. It is good where the next one will be bad.
+        // The damaged file is kept. It is good where the next one will be bad, so remove it.
         let [kept] = quarantined(&catalog).try_into().unwrap();
         fs::remove_file(kept).unwrap();
     }
@@ -133,10 +134,10 @@ fn the_command_says_the_same_with_its_exit_codes() {
     assert_eq!((whole.code, &whole.object()["repaired_files"]), (0, &0.into()), "there was nothing to repair");
 }
 
-// Red when neighbouring groups are told one by one.
+// Red when neighbouring groups are reported one by one.
 #[test]
 fn damage_in_several_places_is_told_as_ranges() {
-    const SIZE: u64 = 20 * GROUP; // in three parts, so that several threads find it
+    const SIZE: u64 = 20 * GROUP; // in three parts, so that several threads find the damage
     let host = Host::new();
     let catalog = catalog(&host);
     let digest = add(&host, &catalog, "m", &noise(3, SIZE));

@@ -1,4 +1,5 @@
-//! Integrity: damage is found and named, taken out of service, and repaired from a good source; nothing else is called damaged.
+//! Integrity: damage is found and named, taken out of service, and repaired from a good source; nothing else is called
+//! damaged.
 #![cfg(all(feature = "cli", target_os = "linux"))]
 #![allow(clippy::disallowed_methods, clippy::unwrap_used, clippy::indexing_slicing)]
 
@@ -42,7 +43,7 @@ fn catalog(host: &Host) -> FsCatalog {
     host.catalog().with_durability(Durability::Relaxed)
 }
 
-/// Stages these bytes under an id. The source is gone afterwards: nothing can be repaired from it.
+/// Stages these bytes under an id. The source is removed, so that nothing can be repaired from it.
 fn add(host: &Host, catalog: &FsCatalog, id: &str, bytes: &[u8]) -> Digest {
     let file = host.file(&format!("sources/{id}.gguf"), bytes);
     let digest = stage(catalog, &file, id).unwrap().digest;
@@ -50,7 +51,7 @@ fn add(host: &Host, catalog: &FsCatalog, id: &str, bytes: &[u8]) -> Digest {
     digest
 }
 
-/// Stages a tree of these files; it is gone afterwards.
+/// Stages a tree of these files, and removes its source.
 fn add_tree(host: &Host, catalog: &FsCatalog, id: &str, files: &[(&str, &[u8])]) -> Digest {
     let folder = host.path(&format!("trees/{id}"));
     for (name, bytes) in files {
@@ -83,7 +84,7 @@ fn edit(path: &Path, change: impl FnOnce(&File)) {
     fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
 }
 
-/// What a failing disk does: the bytes change, what `stat` says does not.
+/// Acts like a failing disk: the bytes change, but nothing that `stat` shows.
 fn rot(path: &Path, change: impl FnOnce(&File)) {
     let written = fs::metadata(path).unwrap().modified().unwrap();
     edit(path, change);
@@ -96,7 +97,7 @@ fn flip(file: &File, offset: u64) {
     file.write_all_at(&[byte[0] ^ 1], offset).unwrap();
 }
 
-/// The group that has this byte.
+/// The group that contains this byte.
 fn group_of(offset: u64, size_bytes: u64) -> Range<u64> {
     let start = offset / GROUP * GROUP;
     start..(start + GROUP).min(size_bytes)
@@ -126,7 +127,7 @@ fn quarantined(catalog: &FsCatalog) -> Vec<PathBuf> {
     files_below(&catalog.root().join("quarantine"))
 }
 
-/// What a run of the command came to.
+/// The result of one run of the command.
 struct Ran {
     code: i32,
     objects: Vec<Value>,
@@ -135,7 +136,7 @@ struct Ran {
 }
 
 impl Ran {
-    /// The only object that it printed.
+    /// The only object that the command printed.
     #[track_caller]
     fn object(&self) -> &Value {
         let [object] = self.objects.as_slice() else { panic!("{} {}", self.text, self.errors) };
@@ -155,7 +156,7 @@ fn run(host: &Host, words: &[&str]) -> Ran {
     }
 }
 
-/// The `bad_ranges` of what `verify --json` has printed.
+/// The `bad_ranges` in the output of `verify --json`.
 fn json_ranges(report: &Value) -> Vec<Range<u64>> {
     let ranges = report["bad_ranges"].as_array().unwrap().iter();
     ranges.map(|range| range["start"].as_u64().unwrap()..range["end"].as_u64().unwrap()).collect()

@@ -8,12 +8,12 @@ use super::*;
 use crate::common::memory::peak_kb;
 use crate::common::{Running, mode_options, reference};
 
-// Red when a blob is read into memory as a whole, and, for what is mapped, when it is mapped as a whole.
+// Red when a whole blob is read into memory; and for mapped memory, when a whole blob is mapped.
 #[test]
 fn a_check_of_a_large_blob_takes_little_memory() {
     let host = Host::new();
     let catalog = catalog(&host);
-    // No disk is needed for it: nothing is written but its size. It is moved, so that it stays so.
+    // This takes no disk space: only the size is set. The file is moved, so that it stays sparse.
     let size = 1 << 30;
     let file = host.path("sparse");
     File::create(&file).unwrap().set_len(size + 1).unwrap();
@@ -23,7 +23,7 @@ fn a_check_of_a_large_blob_takes_little_memory() {
         let (peak, status) = peak_kb(&mut Running(checking), ["RssAnon:", "VmRSS:"]);
         assert!(status.success() && peak[0] > 0, "{words:?}");
         assert!(peak[0] < 64 << 10, "{words:?}: {} kB of private memory", peak[0]);
-        // A part of 8 MiB a thread; a whole file would be 1 GiB.
+        // Each thread maps a part of 8 MiB; the whole file would be 1 GiB.
         assert!(peak[1] < 512 << 10, "{words:?}: {} kB with what is mapped", peak[1]);
     }
 }

@@ -1,4 +1,4 @@
-//! Documents that an entry needs beside its content: checked and repaired as it is, and never in its way.
+//! Documents that an entry needs beyond its content: they are checked and repaired like it, and never stand in its way.
 
 use catalog_core::{DiskUsage, Error, RepairOptions, VerifyDepth};
 
@@ -32,7 +32,7 @@ fn signed() -> Signed {
 }
 
 impl Signed {
-    /// `verify` fails for the signature alone, and the model is given out as before.
+    /// `verify` fails only because of the signature, and the model can still be used.
     #[track_caller]
     fn is_named(&self, depth: VerifyDepth, quarantined: bool) {
         let report = self.catalog.verify("m", &VerifyOptions::default().with_depth(depth)).unwrap();
@@ -77,14 +77,14 @@ fn a_lost_signature_is_named_and_the_model_stays_in_service() {
     }
 }
 
-// Red when `mark_unmarked` asks for more than the content.
+// Red when `mark_unmarked` considers more than the content.
 #[test]
 fn a_damaged_signature_goes_to_quarantine_and_the_model_stays_in_service() {
     let signed = signed();
     rot(&blob(&signed.catalog, &signed.signature), |file| flip(file, 3));
     signed.is_named(VerifyDepth::Full, true);
     assert_eq!(quarantined(&signed.catalog).len(), 1);
-    // Again, from there.
+    // Again, with the signature in quarantine.
     signed.is_named(VerifyDepth::Full, true);
 }
 
@@ -98,7 +98,7 @@ fn a_signature_is_repaired_from_its_file_from_another_catalog_and_from_quarantin
     let nowhere = signed.catalog.repair("m", &RepairOptions::default()).unwrap_err();
     assert!(matches!(&nowhere, Error::NoGoodSource { path, .. } if *path == lost), "{nowhere}");
     signed.is_given_out();
-    // Not from the model, which is tried first here.
+    // The model, which is tried first here, does not serve as a source.
     let view = view(&signed.catalog, "m");
     signed.is_repaired(&from(&[&view, &good]));
 
@@ -115,7 +115,7 @@ fn a_signature_is_repaired_from_its_file_from_another_catalog_and_from_quarantin
     signed.is_repaired(&RepairOptions::default());
 }
 
-// Red when a damaged content is not repaired because a signature cannot be.
+// Red when damaged content is not repaired because a signature cannot be.
 #[test]
 fn content_is_repaired_though_a_signature_cannot_be() {
     let signed = signed();
@@ -128,7 +128,7 @@ fn content_is_repaired_though_a_signature_cannot_be() {
     signed.is_given_out();
 }
 
-// Red when `disk_usage` takes the bytes of a document for content that deduplication should have saved, or for nobody's.
+// Red when `disk_usage` counts a document's bytes as content that deduplication should have saved, or as unreferenced.
 #[test]
 fn a_signature_counts_where_it_lies_and_not_as_content() {
     let signed = signed();
@@ -137,7 +137,7 @@ fn a_signature_counts_where_it_lies_and_not_as_content() {
     assert_eq!((logical_bytes, saved_bytes, unreferenced_bytes, blobs), (2 * GROUP, 0, 0, 2));
     let on_disk = |digest| fs::metadata(blob(&signed.catalog, digest)).unwrap().blocks() * 512;
     assert_eq!(entries[0].exclusive_bytes, on_disk(&signed.model) + on_disk(&signed.signature));
-    // A second entry of the same content: what it saves is the content.
+    // A second entry with the same content saves only the content.
     add(&signed.host, &signed.catalog, "again", &noise(40, 2 * GROUP));
     let usage = signed.catalog.disk_usage().unwrap();
     assert_eq!((usage.logical_bytes, usage.saved_bytes), (4 * GROUP, 2 * GROUP));

@@ -1,5 +1,5 @@
-//! Out of service: what is damaged goes to quarantine and stays there, every entry that needs it is marked, and what is
-//! good is left alone.
+//! Out of service: damaged files go to quarantine and stay there, every entry that needs them is marked, and good files
+//! are left alone.
 
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::process::Stdio;
@@ -14,17 +14,18 @@ use crate::common::{Running, assert_readable, assert_sound, mount};
 
 const SIZE: u64 = 2 * GROUP + 9;
 
-/// Takes everything that it may.
+/// Collects everything that it may.
 fn everything() -> GcPolicy {
     GcPolicy::default().with_max_bytes(Some(0)).with_grace(Duration::ZERO)
 }
 
-/// Takes what no entry needs.
+/// Collects what no entry needs.
 fn leftovers() -> GcPolicy {
     GcPolicy::default().with_grace(Duration::ZERO)
 }
 
-// Red when the error of the manifest is given on as it is: it names a file that nobody knows, and not what repairs it.
+// Red when the manifest's error is passed on as it is: it names a file that users do not know, and not the command that
+// repairs it.
 #[test]
 fn a_tree_whose_manifest_is_damaged_is_not_given_out_and_repair_is_named() {
     let host = Host::new();
@@ -49,7 +50,7 @@ fn damage(catalog: &FsCatalog, id: &str, digest: &Digest) {
     assert!(fails(&check(catalog, id)));
 }
 
-// Red when only the entry that was asked for is marked; and when the views of the others stay.
+// Red when only the requested entry is marked, or when the views of the others stay.
 #[test]
 fn every_entry_that_needs_the_bytes_is_marked_and_does_not_show_them() {
     let host = Host::new();
@@ -79,7 +80,7 @@ fn every_entry_that_needs_the_bytes_is_marked_and_does_not_show_them() {
     assert_eq!(String::from_utf8(table).unwrap().matches("DAMAGED").count(), 3);
 }
 
-// Red when a collection takes what is in quarantine, or the outboard that tells what of it is good.
+// Red when a collection removes quarantined files, or the outboard that says which parts of them are good.
 #[test]
 fn quarantine_outlives_every_collection_and_removal() {
     let host = Host::new();
@@ -92,7 +93,7 @@ fn quarantine_outlives_every_collection_and_removal() {
 
     drop(catalog.gc(&leftovers()).unwrap());
     assert!(is_damaged(&catalog, "m") && outboards.iter().all(|file| file.exists()));
-    // What is left of it still tells where it is damaged.
+    // The rest of the file still shows where it is damaged.
     assert_eq!(bad_ranges(&check(&catalog, "m")), [GROUP..2 * GROUP]);
 
     let removed = catalog.remove("m").unwrap().unwrap();
@@ -100,7 +101,7 @@ fn quarantine_outlives_every_collection_and_removal() {
     drop(catalog.gc(&everything()).unwrap());
     assert!(quarantined(&catalog) == kept && outboards.iter().all(|file| file.exists()));
 
-    // An operator has looked at it.
+    // As if an operator had dealt with it.
     fs::remove_file(&kept[0]).unwrap();
     drop(catalog.gc(&leftovers()).unwrap());
     assert!(outboards.iter().all(|file| !file.exists()));
@@ -120,7 +121,7 @@ fn a_damaged_entry_is_evicted_as_any_other_and_what_is_in_quarantine_stays() {
     assert_sound(catalog.root());
 }
 
-// Red when a blob is taken out of service by removing or emptying its inode.
+// Red when a blob is taken out of service by deleting or truncating its inode.
 #[test]
 fn a_lease_goes_on_with_the_file_that_it_has_open() {
     let host = Host::new();
@@ -158,7 +159,7 @@ fn staging_the_same_bytes_again_heals() {
     catalog.resolve("m").unwrap();
     assert_readable(&catalog, "m", &bytes);
 
-    // The other one has its bytes again, and not yet its path.
+    // The bytes of the other entry are good again, but its path is still missing.
     assert!(catalog.resolve("same").unwrap_err().is_corrupt());
     assert!(fails(&check(&catalog, "same")));
     let repaired = run(&host, &["repair", "same"]);
@@ -167,7 +168,7 @@ fn staging_the_same_bytes_again_heals() {
     assert!(passes(&check(&catalog, "same")));
 }
 
-// Red when `publish` believes a blob because it is there.
+// Red when `publish` trusts a blob because it exists.
 #[test]
 fn what_is_staged_over_a_damaged_blob_replaces_it() {
     let host = Host::new();
@@ -181,7 +182,7 @@ fn what_is_staged_over_a_damaged_blob_replaces_it() {
     assert_eq!(quarantined(&catalog).len(), 1);
 }
 
-// Red when a collection takes for "no files" what it cannot read: the tree's blobs would go.
+// Red when a collection takes an unreadable manifest for one without files: the tree's blobs would go.
 #[test]
 fn a_tree_without_its_manifest_stops_collections_until_it_is_removed() {
     let host = Host::new();
@@ -199,7 +200,7 @@ fn a_tree_without_its_manifest_stops_collections_until_it_is_removed() {
 
     assert_eq!(run(&host, &["remove", "tree"]).code, 0);
     assert!(catalog.record("tree").unwrap().is_none());
-    // Its files are nobody's now.
+    // No entry needs its files now.
     let collected = run(&host, &["gc", "--grace", "0"]);
     assert_eq!(collected.code, 0, "{}", collected.errors);
     assert_eq!(common::blobs(catalog.root()).into_iter().collect::<Vec<_>>(), [other.to_hex()]);
@@ -207,8 +208,8 @@ fn a_tree_without_its_manifest_stops_collections_until_it_is_removed() {
     assert_sound(catalog.root());
 }
 
-/// What a crash leaves between the two steps: the blob is in quarantine, and no entry says so.
-// Red when `distrust` does nothing: the stamp fits the view, which is the damaged inode.
+/// A crash between the two steps leaves the blob in quarantine, and no entry that says so.
+// Red when `distrust` does nothing: the stamp matches the view, which is the damaged inode.
 #[test]
 fn a_crash_before_the_entries_are_marked_gives_out_nothing_damaged() {
     let host = Host::new();
@@ -228,8 +229,8 @@ fn a_crash_before_the_entries_are_marked_gives_out_nothing_damaged() {
     assert!(is_damaged(&catalog, "m") && !view.exists());
 }
 
-// Red when what takes the stamp away needs room (the blob stays), when the view stays because its entry cannot be marked,
-// and when nobody marks it later.
+// Red when removing the stamp needs room (the blob stays), when the view stays because its entry cannot be marked, or
+// when nothing marks the entry later.
 #[test]
 fn on_a_full_disk_what_is_damaged_is_taken_out_of_service_all_the_same() {
     let Some(mounted) = mount::tmpfs("size=20m") else { return };
@@ -247,7 +248,7 @@ fn on_a_full_disk_what_is_damaged_is_taken_out_of_service_all_the_same() {
     assert!(!view(&catalog, "m").exists());
     assert!(catalog.resolve("m").is_err());
 
-    // It is marked by the next check.
+    // The next check marks the entry.
     fs::remove_file(fill).unwrap();
     assert!(fails(&check(&catalog, "m")));
     assert!(is_damaged(&catalog, "m"));
@@ -265,7 +266,7 @@ fn with_copies() -> Option<(Mounted, Host)> {
     Some((mounted, host))
 }
 
-// Red when a view that is a copy is not read by a check, and when `path` does not look at it.
+// Red when a check does not read a view that is a copy, or when `path` does not check it.
 #[test]
 fn a_view_that_is_a_copy_is_checked_and_repaired_by_itself() {
     let Some((_mounted, host)) = with_copies() else { return };
@@ -279,7 +280,7 @@ fn a_view_that_is_a_copy_is_checked_and_repaired_by_itself() {
 
     let one = view(&catalog, "one");
     for by_path in [false, true] {
-        sleep(Duration::from_secs(2)); // its times are even seconds
+        sleep(Duration::from_secs(2)); // FAT stores times in steps of two seconds
         edit(&one, |file| flip(file, GROUP));
         assert_eq!(run(&host, &["verify", "--quick", "one"]).code, 1);
         if !by_path {
@@ -314,8 +315,8 @@ fn a_blob_is_repaired_from_a_view_that_is_a_copy() {
     assert!(passes(&check(&catalog, "m")));
 }
 
-/// As a process leaves it that ended between the two.
-// Red when only the first entry of those that need the blob is marked.
+/// As left by a process that died between the two steps.
+// Red when only the first of the entries that need the blob is marked.
 #[test]
 fn what_is_in_quarantine_without_a_mark_is_marked_for_all_that_need_it() {
     let host = Host::new();

@@ -1,4 +1,5 @@
-//! Outboards that are lost, torn or somebody else's: never a wrong verdict, and a new one by the next full check.
+//! Outboards that are lost, torn or another blob's: they never lead to a wrong verdict, and the next full check writes
+//! a new one.
 
 use std::fs;
 
@@ -14,7 +15,7 @@ fn verify(catalog: &FsCatalog, depth: VerifyDepth) -> VerifyReport {
     catalog.verify("m", &VerifyOptions::default().with_depth(depth)).unwrap()
 }
 
-/// Nobody's bytes are called bad because of what lies beside them, and damage is found all the same.
+/// Asserts that a spoilt outboard neither makes good bytes bad nor hides damage.
 #[track_caller]
 fn assert_right(catalog: &FsCatalog, digest: &Digest, spoil: &dyn Fn()) {
     spoil();
@@ -39,7 +40,7 @@ fn flip_at(path: &Path, offset: u64) {
     flip(&File::options().read(true).write(true).open(path).unwrap(), offset);
 }
 
-// Red when the list is not merged to the root: good bytes are called bad then.
+// Red when the list is not merged to the root: good bytes are then called bad.
 #[rstest]
 #[case::lost(lose)]
 #[case::empty(|path: &Path| cut_at(path, 0))]
@@ -54,7 +55,7 @@ fn a_torn_outboard_is_no_verdict(#[case] spoil: fn(&Path), #[values("json", "gro
     assert_right(&catalog, &digest, &|| spoil(&outboard(&catalog, &digest, ending)));
 }
 
-// Red when the BLAKE3 root's own digits are not looked at as a whole.
+// Red when the digits of the BLAKE3 root are not checked as a whole.
 #[test]
 fn a_flip_in_any_byte_of_the_small_file_is_no_verdict() {
     let host = Host::new();
@@ -67,8 +68,9 @@ fn a_flip_in_any_byte_of_the_small_file_is_no_verdict() {
     }
 }
 
-/// One file of an outboard, or both, are those of another blob of the same size.
-// Red when an outboard does not say whose it is: with both files swapped, all of a good blob is called bad.
+/// One file of an outboard, or both, belong to another blob of the same size.
+// Red when an outboard does not say which blob it belongs to: with both files swapped, all of a good blob is called
+// bad.
 #[rstest]
 #[case::json(&["json"])]
 #[case::groups(&["groups"])]
@@ -86,7 +88,7 @@ fn the_outboard_of_another_blob_is_no_verdict(#[case] endings: &[&str]) {
     assert!(passes(&check(&catalog, "other")));
 }
 
-/// A model of one group has no list: its root is all that there is.
+/// A model of one group has no list, only a root.
 #[test]
 fn a_small_blob_with_another_ones_outboard_is_checked_by_its_name() {
     let host = Host::new();
@@ -118,8 +120,8 @@ fn what_was_staged_without_one_gets_one_by_its_first_check() {
     assert_eq!(bad_ranges(&check(&catalog, "m")), [GROUP..2 * GROUP], "it tells the groups apart");
 }
 
-/// Somebody has changed a blob and made the outboard that fits.
-// Red when `--sha256` goes by the outboard.
+/// Somebody has changed a blob and written a matching outboard.
+// Red when `--sha256` relies on the outboard.
 #[test]
 fn an_outboard_that_lies_is_caught_by_the_name() {
     let host = Host::new();

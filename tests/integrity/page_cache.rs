@@ -1,4 +1,4 @@
-//! A check leaves the page cache as it was: what is in memory is what engines work on.
+//! A check leaves the page cache as it was: engines work on what is in memory.
 
 use std::os::fd::AsRawFd as _;
 use std::process::Command;
@@ -8,7 +8,7 @@ use crate::common::{has_tool, skip};
 
 const SIZE: u64 = 24 * MIB + 100; // more than one part
 
-/// How much of a file is in memory.
+/// How many bytes of a file are in memory.
 fn resident_bytes(path: &Path) -> u64 {
     let output =
         Command::new("fincore").args(["--bytes", "--noheadings", "--output", "RES"]).arg(path).output().unwrap();
@@ -22,13 +22,13 @@ fn forget(path: &Path) {
     assert!(file.as_raw_fd() >= 0);
 }
 
-// Red when what was read is not let go; and when all is let go, whatever was in memory before.
+// Red when the pages that were read are not dropped, and when pages that were in memory before are dropped too.
 #[test]
 fn what_was_not_in_memory_is_not_afterwards_and_what_was_stays() {
     if !has_tool("fincore") {
         return skip("fincore is not installed");
     }
-    // Beside the test program: the usual place may be in memory altogether.
+    // Next to the test program: the usual temporary folder may be a file system in memory.
     let dir = tempfile::tempdir_in(std::env::current_exe().unwrap().parent().unwrap()).unwrap();
     let host = Host { dir };
     let catalog = catalog(&host);

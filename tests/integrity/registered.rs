@@ -1,5 +1,5 @@
-//! Paths that were registered ahead of staging: somebody else's files. They are compared with their digest when they have
-//! one, and never moved.
+//! Paths that were registered before anything was staged: these files are not the store's. They are compared with their
+//! digest if they have one, and never moved.
 
 use catalog_core::{CatalogStore, TrustState, VerifyDepth};
 
@@ -70,7 +70,7 @@ fn a_quick_check_reads_nothing_of_it() {
     assert!(matches!(report.outcome, VerificationOutcome::Warn { .. }) && report.bytes_read == 0, "{report:?}");
 }
 
-// Red when every entry of the digest is marked, and not only those that the blob is content of.
+// Red when every entry with the digest is marked, and not only those that have the blob as content.
 #[test]
 fn it_is_not_marked_when_a_blob_of_its_digest_is_damaged() {
     let host = Host::new();

@@ -1,4 +1,4 @@
-//! Repair: where good bytes come from, and that bad ones are refused.
+//! Repair: where it finds good bytes, and that it refuses bad ones.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,7 +18,7 @@ struct Damaged {
     digest: Digest,
 }
 
-/// A model of which this was changed.
+/// A model that `change` damages.
 fn damaged(change: impl FnOnce(&File)) -> Damaged {
     let host = Host::new();
     let catalog = catalog(&host);
@@ -37,8 +37,8 @@ pub(super) fn from(sources: &[&Path]) -> RepairOptions {
     RepairOptions::default().with_from(sources.collect())
 }
 
-// Red when `note_shown` always says that the record was changed: for the grace of a collection, and by age, a repair would
-// then be a stage.
+// Red when `note_shown` always reports the record as changed: for the age and the grace in a collection, a repair would
+// then count as a stage.
 #[test]
 fn a_repair_of_what_is_good_changes_nothing_but_when_it_was_checked() {
     let host = Host::new();
@@ -59,7 +59,7 @@ impl Damaged {
         self.catalog.repair("m", &from(sources))
     }
 
-    /// A file with its bytes, but for these groups.
+    /// A file with the model's bytes, except in these groups.
     fn source(&self, name: &str, bad: &[u64]) -> PathBuf {
         let path = self.host.file(name, &self.bytes);
         let file = File::options().read(true).write(true).open(&path).unwrap();
@@ -82,16 +82,16 @@ fn two_sources_that_are_bad_in_different_places_make_one_good_one() {
     let damaged = flipped(&[1, 5]);
     let (first, second) = (damaged.source("first", &[1]), damaged.source("second", &[5]));
     let report = damaged.repair(&[&first, &second]).unwrap();
-    // The first is asked for both, the second for the one that the first does not have.
+    // The first source is asked for both groups, the second only for the group that the first does not have.
     assert_eq!((report.repaired_bytes, report.source_bytes), (2 * GROUP, 3 * GROUP));
     damaged.assert_whole();
 }
 
-// Red when a group that was read is not compared: the whole is refused then, with another error.
+// Red when a group that was read is not compared: the whole is then refused, with another error.
 #[test]
 fn a_source_that_is_bad_in_the_same_place_is_refused_and_nothing_changes() {
     let damaged = flipped(&[5]);
-    drop(check(&damaged.catalog, "m")); // it is in quarantine now
+    drop(check(&damaged.catalog, "m")); // now it is in quarantine
     let before = listing(&damaged.host.root());
     let bad = damaged.source("bad", &[5]);
     let error = damaged.repair(&[&bad]).unwrap_err();
@@ -127,7 +127,7 @@ fn a_shorter_source_serves_what_it_has() {
     assert!(matches!(damaged.repair(&[&path]).unwrap_err(), Error::NoGoodSource { .. }));
 }
 
-// Red when a group that is not all there counts as good.
+// Red when an incomplete group counts as good.
 #[rstest]
 #[case::truncated(|file: &File| file.set_len(3 * GROUP + 1).unwrap(), SIZE - 3 * GROUP)]
 #[case::empty(|file: &File| file.set_len(0).unwrap(), SIZE)]
@@ -157,7 +157,7 @@ fn a_blob_that_is_missing_is_read_from_the_source_or_from_its_view() {
     damaged.assert_whole();
 }
 
-// Red when what was read as a whole is published without looking at its name.
+// Red when bytes that were read as a whole are published without comparing their digest.
 #[test]
 fn without_an_outboard_one_source_has_to_have_all_of_it() {
     let damaged = flipped(&[5]);
@@ -170,7 +170,7 @@ fn without_an_outboard_one_source_has_to_have_all_of_it() {
     assert!(matches!(&error, Error::NoGoodSource { range, .. } if range.is_empty()), "{error}");
     let good = damaged.source("good", &[]);
     let report = damaged.repair(&[&first, &good]).unwrap();
-    // Red when what a whole source brought is not counted; the first one was read for nothing, and counts as read.
+    // Red when the bytes of a whole source are not counted. The first source was read in vain, and counts too.
     assert_eq!((report.repaired_bytes, report.source_bytes), (SIZE, 2 * SIZE));
     damaged.assert_whole();
     assert!(outboard(&damaged.catalog, &damaged.digest, "groups").exists(), "it has one again");
@@ -203,7 +203,7 @@ fn another_catalog_is_a_source() {
 fn another_entry_of_the_same_bytes_is_shown_again_too() {
     let damaged = flipped(&[5]);
     let tree = [("model.bin", damaged.bytes.as_slice()), ("config.json", b"{}")];
-    // Staging looks at stamps, which fit: it does not see the damage.
+    // Staging compares stamps, which match, so it does not see the damage.
     add_tree(&damaged.host, &damaged.catalog, "tree", &tree);
     drop(check(&damaged.catalog, "m"));
     let good = damaged.source("good", &[]);
@@ -215,7 +215,7 @@ fn another_entry_of_the_same_bytes_is_shown_again_too() {
     assert!(passes(&check(&damaged.catalog, "tree")));
 }
 
-/// A tree with a large file in a folder and two that are the same.
+/// A tree with a large file in a folder, and two files with the same bytes.
 fn tree() -> (Host, FsCatalog, Digest, Vec<u8>) {
     let host = Host::new();
     let catalog = catalog(&host);
@@ -242,14 +242,14 @@ fn a_file_of_a_tree_is_repaired_from_a_directory_that_has_it() {
     assert!(fs::read(&shown).unwrap() == large);
     assert!(passes(&check(&catalog, "tree")));
 
-    // The directory that it was staged from is one, too.
+    // The directory that it was staged from is a source too.
     rot(&shown, |file| flip(file, GROUP));
     host.file("trees/tree/sub/large.bin", &large);
     assert_eq!(catalog.repair("tree", &RepairOptions::default()).unwrap().source_bytes, GROUP);
     assert!(fs::read(&shown).unwrap() == large);
 }
 
-// Red when a directory is taken for a catalog that has only one of the two things that a catalog has.
+// Red when a directory with only one of a catalog's two marks is taken for a catalog.
 #[rstest]
 #[case::a_file_of_that_name("store.json")]
 #[case::a_folder_of_that_name("blobs/weights")]
@@ -261,7 +261,7 @@ fn a_directory_that_looks_a_little_like_a_catalog_is_none(#[case] file: &str) {
     assert_eq!(catalog.repair("tree", &from(&[&host.path("backup")])).unwrap().source_bytes, GROUP);
 }
 
-// Red when whatever keeps a source from being read is taken for a source that has nothing.
+// Red when a source that cannot be read is taken for one that has nothing.
 #[test]
 fn a_source_that_cannot_be_read_is_an_error_that_names_it() {
     let (host, catalog, _, _) = tree();
@@ -274,7 +274,7 @@ fn a_source_that_cannot_be_read_is_an_error_that_names_it() {
     assert!(error.to_string().contains(backup.join("sub/large.bin").to_str().unwrap()), "{error}");
 }
 
-// Red when the path of a damaged file is that of the first file with these bytes.
+// Red when a damaged file is reported under the path of the first file with the same bytes.
 #[test]
 fn of_two_files_with_the_same_bytes_both_are_named() {
     let (_host, catalog, _, _) = tree();
@@ -301,8 +301,8 @@ fn the_manifest_of_a_tree_is_repaired_from_another_catalog() {
     assert!(passes(&check(&catalog, "tree")));
 }
 
-// Red when the good part is read and written, and neither cloned nor given to the kernel to copy, which shares as well: as
-// many bytes as the blob has are gone. Red when the clone is not cut to the blob's size.
+// Red when the good part is read and written, rather than cloned or copied by the kernel, which shares blocks too: the
+// blob then takes its size again. Red when the clone is not cut to the blob's size.
 #[test]
 fn where_the_file_system_can_the_good_part_is_shared() {
     let Some(mounted) = mount::image(400, &["mkfs.xfs", "-q"], "loop") else { return };

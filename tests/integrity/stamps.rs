@@ -1,4 +1,4 @@
-//! What is given out was checked: by its stamp, and in full when that does not fit.
+//! Whatever is given out was checked: by its stamp, and in full if the stamp does not match.
 
 use std::process::Stdio;
 use std::thread::sleep;
@@ -12,7 +12,7 @@ use crate::common::{listing, set_mtime};
 
 const SIZE: u64 = 2 * GROUP + 9;
 
-/// Runs `path` or `lease`, which is over at once here.
+/// Runs `path` or `lease`; the lease ends at once here.
 fn give_out(host: &Host, words: &[&str]) -> Ran {
     let output = host.command().arg("--json").args(words).stdin(Stdio::null()).output().unwrap();
     Ran {
@@ -23,7 +23,7 @@ fn give_out(host: &Host, words: &[&str]) -> Ran {
     }
 }
 
-// Red when `note_good` records nothing: every later `path` would read all of it again.
+// Red when `note_good` records nothing: every later `path` would read everything again.
 #[test]
 fn what_was_only_touched_is_checked_once_and_given_out() {
     for verb in ["path", "lease"] {
@@ -42,7 +42,7 @@ fn what_was_only_touched_is_checked_once_and_given_out() {
     }
 }
 
-// Red when `ensure_intact` looks at nothing; and when the entry is not marked (the second time, the view is not there).
+// Red when `ensure_intact` checks nothing, and when the entry is not marked (the second time, the view is missing).
 #[test]
 fn what_is_damaged_is_not_given_out() {
     for verb in ["path", "lease"] {
@@ -124,7 +124,8 @@ fn on_a_read_only_root_everything_is_checked_and_nothing_written() {
     assert_eq!(listing(&host.root()), before);
 }
 
-// Red when `locate` returns a path that is there, whatever is known of it: of a damaged tree, the folder is.
+// Red when `locate` returns a path because it exists, although the entry is known to be damaged: a damaged tree's
+// folder exists.
 #[test]
 fn what_is_known_to_be_damaged_is_not_there_for_whoever_looks_it_up() {
     let host = Host::new();
@@ -152,7 +153,7 @@ fn a_write_after_the_check_does_not_fit_the_stamp() {
     assert!(catalog.resolve("m").unwrap_err().is_corrupt());
 }
 
-// Red when a check of many bytes, which nobody has asked for, goes on in silence.
+// Red when a check of many bytes, which the user did not ask for, says nothing.
 #[test]
 fn a_long_check_before_a_path_is_given_out_says_so() {
     let host = Host::new();
@@ -174,7 +175,7 @@ fn a_long_check_before_a_path_is_given_out_says_so() {
     }
 }
 
-// Red when the wish not to check is stronger than what is known.
+// Red when `--unchecked` overrides known damage.
 #[test]
 fn what_is_known_to_be_damaged_is_not_given_out_unchecked() {
     let host = Host::new();
@@ -185,7 +186,7 @@ fn what_is_known_to_be_damaged_is_not_given_out_unchecked() {
     assert_eq!(run(&host, &["path", "--unchecked", "m"]).code, 4);
 }
 
-// Red when a number alone is taken for bytes a second.
+// Red when a number without a unit is taken for bytes a second.
 #[test]
 fn a_rate_needs_its_unit() {
     let host = Host::new();
@@ -196,8 +197,8 @@ fn a_rate_needs_its_unit() {
     }
 }
 
-/// A root that is copied and then read-only, as in an image: no stamp fits, and none can be written.
-// Red when a sealed root is checked like any other, and when one that is not sealed, or can be written to, is not.
+/// A root that was copied and is now read-only, as in an image: no stamp matches, and none can be written.
+// Red when a sealed root is checked like any other, or when a root that is not sealed, or is writable, is not checked.
 #[test]
 fn a_sealed_root_gives_out_by_size_while_it_is_read_only() {
     for is_sealed in [false, true] {
@@ -210,7 +211,7 @@ fn a_sealed_root_gives_out_by_size_while_it_is_read_only() {
         let image = host.path("image");
         let copied = std::process::Command::new("cp").arg("-a").args([&host.root(), &image]).status().unwrap();
         assert!(copied.success());
-        // With it, what is not read is told from what is.
+        // Damage shows whether the bytes are read.
         let blob = image.join(blob(&catalog, &digest).strip_prefix(host.root()).unwrap());
         rot(&blob, |file| flip(file, GROUP));
         let Some(mounted) = read_only_bind(&image) else { return };
@@ -221,7 +222,7 @@ fn a_sealed_root_gives_out_by_size_while_it_is_read_only() {
         verify.args(["--root".as_ref(), mounted.path().as_os_str()]).args(["verify", "m"]);
         assert_eq!(verify.output().unwrap().status.code(), Some(4), "verify reads");
         drop(mounted);
-        // Where it can be written to, it is checked, and the stamp is recorded.
+        // If the root is writable, it is checked, and the stamp is recorded.
         let code = |image: &Path| {
             let mut path = host.command();
             path.arg("--root").arg(image).args(["path", "m"]).output().unwrap().status.code()

@@ -1,4 +1,4 @@
-//! What a check covers, what it leaves out, how fast it may be, what it tells meanwhile, and how it ends early.
+//! What a check covers and what it leaves out, its rate, its progress, and how it ends early.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -66,13 +66,13 @@ fn an_id_that_is_asked_for_twice_is_answered_twice_and_read_once() {
     assert_eq!(read.advanced.load(Ordering::Relaxed), SIZE);
 }
 
-// Red when the stamp is not looked at, and when what was left out counts as verified now.
+// Red when the stamp is not compared, or when what was left out counts as verified now.
 #[test]
 fn what_was_checked_lately_and_not_changed_is_left_out() {
     let host = Host::new();
     let catalog = catalog(&host);
     let digests = ["a", "b", "c"].map(|id| add(&host, &catalog, id, &noise(u64::from(id.as_bytes()[0]), SIZE)));
-    // Checked long ago.
+    // Make it look as if it had been checked long ago.
     let json = outboard(&catalog, &digests[2], "json");
     let mut old: Value = serde_json::from_slice(&fs::read(&json).unwrap()).unwrap();
     old["checked_ms"] = (old["checked_ms"].as_u64().unwrap() - 8 * 24 * 3600 * 1000).into();
@@ -97,7 +97,7 @@ fn what_was_checked_lately_and_not_changed_is_left_out() {
     assert!(all.objects.iter().all(|report| report["bytes_read"] == SIZE), "{}", all.text);
 }
 
-// Red when what is in quarantine still fits the stamp of its outboard: it would be left out, and nothing be said of it.
+// Red when a quarantined file still matches the stamp of its outboard: it would be left out silently.
 #[test]
 fn what_is_known_to_be_damaged_is_not_left_out() {
     let host = Host::new();
@@ -107,7 +107,7 @@ fn what_is_known_to_be_damaged_is_not_left_out() {
     for _ in 0..2 {
         let ran = run(&host, &["verify", "--max-age", "7d", "--sha256", "m"]);
         if ran.code == 0 {
-            // It was checked a moment ago, when it was staged.
+            // Staging has just checked it.
             assert_eq!(ran.object()["bytes_read"], 0);
         }
         let ran = run(&host, &["verify", "m"]);
@@ -118,7 +118,7 @@ fn what_is_known_to_be_damaged_is_not_left_out() {
 }
 
 // A lower bound: a busy machine only makes it slower.
-// Red when nothing waits.
+// Red when nothing waits for the rate.
 #[test]
 fn a_rate_is_kept_over_all_threads() {
     let host = Host::new();
@@ -129,11 +129,11 @@ fn a_rate_is_kept_over_all_threads() {
     let start = Instant::now();
     let ran = run(&host, &["verify", "--all", "--rate", "1MB/s"]);
     assert_eq!(ran.code, 0, "{}", ran.errors);
-    // The last one is paid for when it was read.
+    // Each read waits for the time of those before it, so the last one's time is not waited for.
     assert!(start.elapsed() >= Duration::from_secs(2), "{:?}", start.elapsed());
 }
 
-/// What was told.
+/// Adds up the progress that was reported.
 #[derive(Default)]
 struct Counter {
     advanced: AtomicU64,
@@ -155,7 +155,7 @@ impl Observer for Counter {
     }
 }
 
-// Red when the bytes of a manifest are read and not announced.
+// Red when a manifest's bytes are read but not announced.
 #[test]
 fn progress_comes_to_the_bytes_that_were_announced() {
     let host = Host::new();
@@ -176,7 +176,7 @@ fn progress_comes_to_the_bytes_that_were_announced() {
     }
 }
 
-/// Cancels when so much was read.
+/// Cancels once this many bytes were read.
 struct StopAfter {
     left: AtomicU64,
     cancelled: Cancel,
@@ -194,7 +194,7 @@ impl Observer for StopAfter {
     }
 }
 
-// Red when `cancelled` is looked at between files alone; and when what is done by then is not recorded.
+// Red when `cancelled` is only checked between files, or when the work done so far is not recorded.
 #[test]
 fn who_cancels_gets_what_was_done_and_goes_on_from_there() {
     let host = Host::new();
@@ -205,7 +205,7 @@ fn who_cancels_gets_what_was_done_and_goes_on_from_there() {
         set_mtime(&blob(&catalog, digest), SystemTime::now());
     }
     for (depth, parts) in [(VerifyDepth::Full, 8 * MIB), (VerifyDepth::ByName, 4 * MIB)] {
-        // In the middle of the large one: nothing is known of it.
+        // In the middle of the large file: nothing is known about it.
         let cancelled = Cancel::new();
         let stop = StopAfter { left: AtomicU64::new(parts), cancelled: cancelled.clone() };
         let mut options = VerifyOptions::default().with_depth(depth).with_cancel(cancelled);
@@ -216,7 +216,7 @@ fn who_cancels_gets_what_was_done_and_goes_on_from_there() {
         assert_eq!(run(&host, &["verify", "--quick", "large"]).code, 1, "{depth:?}: its stamp is as it was");
     }
 
-    // When the large one is done.
+    // When the large file is done.
     let cancelled = Cancel::new();
     let stop = StopAfter { left: AtomicU64::new(64 * MIB), cancelled: cancelled.clone() };
     let options = VerifyOptions::default()
@@ -234,7 +234,7 @@ fn who_cancels_gets_what_was_done_and_goes_on_from_there() {
     assert!(read <= MIB, "{read} bytes were read again");
 }
 
-// Red when a wait for the rate cannot be ended: at this one it would take two hours.
+// Red when cancelling does not end the wait for the rate: here, it would take two hours.
 #[test]
 fn who_cancels_does_not_wait_for_the_rate() {
     let host = Host::new();

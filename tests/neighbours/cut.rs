@@ -1,4 +1,4 @@
-//! A blob that its owner cuts while another user reads it.
+//! A blob that its owner truncates while another user reads it.
 
 use std::os::unix::process::ExitStatusExt as _;
 
@@ -7,8 +7,8 @@ use catalog_core::Digest;
 use super::common::{blob_path, has_tool, skip, wait_until};
 use super::*;
 
-/// The reader waits after each read, before it hashes what it has read, so that the cut comes then.
-// Red when a check maps a blob of another user: it ends with SIGBUS.
+/// The reader waits after each read, before it hashes the bytes, so that the truncation falls into that time.
+// Red when a check maps another user's blob: it ends with SIGBUS.
 #[test]
 fn a_blob_that_its_owner_cuts_ends_no_check() {
     if !has_tool("strace") {
@@ -20,7 +20,7 @@ fn a_blob_that_its_owner_cuts_ends_no_check() {
     let blob = blob_path(&place.host.root(), &Digest::sha256_of(&bytes));
     // At this rate, the last part is read a second after the first.
     for args in ["verify a --sha256 --rate 8MB/s", "verify a --rate 8MB/s", "path a"] {
-        fs::write(&blob, &bytes).unwrap(); // root can; its time is another one now, so that `path` reads it
+        fs::write(&blob, &bytes).unwrap(); // root can; the new time makes `path` read the blob
         let mut check = place.command_as(READER, "strace");
         check.args(["-f", "-qq", "-o", "/dev/null", "-e", "inject=madvise,pread64:delay_exit=300000"]);
         check.arg(place.host.command().get_program()).args(args.split(' ')).stderr(std::process::Stdio::null());
@@ -37,13 +37,13 @@ fn a_blob_that_its_owner_cuts_ends_no_check() {
         fs::File::options().write(true).open(&blob).unwrap().set_len(4096).unwrap();
         let status = check.wait().unwrap();
         assert_eq!(status.signal(), None, "{args:?}");
-        // `path` has no rate. 3: it had read all, and then the file had another size; 0: it was faster.
+        // `path` has no rate. 3: it had read everything, and then the size differed; 0: it was faster.
         let expected: &[i32] = if args == "path a" { &[4, 3, 0] } else { &[4] };
         assert!(status.code().is_some_and(|code| expected.contains(&code)), "{args:?}: {status:?}");
     }
 }
 
-// Red when what was read since it cannot be mapped is read once more since it is another user's.
+// Red when bytes that were read because mapping failed are read again because the blob is another user's.
 #[test]
 fn a_blob_that_cannot_be_mapped_is_read_once() {
     if !has_tool("strace") {
@@ -66,7 +66,7 @@ fn a_blob_that_cannot_be_mapped_is_read_once() {
     });
     let calls = fs::read_to_string(log).unwrap();
     assert!(calls.contains("ENODEV"), "{calls}");
-    // A call that is interrupted by another thread's has its answer on a line of its own.
+    // If another thread's call interrupts a call in the log, its result is on a separate line.
     let answers = calls.lines().filter(|call| call.contains("pread64")).filter_map(|call| call.rsplit_once("= "));
     let read_bytes: usize = answers.map(|(_, bytes)| bytes.parse::<usize>().unwrap()).sum();
     assert_eq!(read_bytes, bytes.len(), "{calls}");

@@ -10,8 +10,8 @@ use super::common::mount::{self, Mounted};
 use super::common::{Running, files_below, has_tool, mode_of, reference, skip, wait_until};
 use super::*;
 
-// Red when lock files have mode 0644, and when `lock_file::finish` leaves those of an older version as they are: `flock`
-// gets each of them, and no stage gets the store.
+// Red when lock files have mode 0644, or when `lock_file::finish` does not fix those of an older version: `flock` gets
+// each of them, and no stage gets the store.
 #[test]
 fn who_only_reads_can_lock_nothing_that_writers_need() {
     for (of_root, of_locks) in [(0o755, 0o600), (0o2775, 0o660)] {
@@ -31,7 +31,7 @@ fn who_only_reads_can_lock_nothing_that_writers_need() {
             let refused = flock.args(["--exclusive", "--nonblock"]).arg(path).arg("true").output().unwrap();
             assert!(stderr(&refused).contains("Permission denied"), "{}: {refused:?}", path.display());
         }
-        // What needs none of them works, and says nothing of it.
+        // Verbs that need none of the locks work, and do not mention them.
         for args in [&["path", "a"][..], &["list"], &["show", "a"], &["verify", "a"], &["du"], &["gc", "--dry-run"]] {
             let read = place.catalog_as(READER, args);
             assert!(read.status.success() && read.stderr.is_empty(), "{args:?}: {read:?}");
@@ -42,8 +42,8 @@ fn who_only_reads_can_lock_nothing_that_writers_need() {
     }
 }
 
-// Red when a lock file is not set right by its owner's next use, or when doctor holds 0600 to be right in a group's root: Bob
-// is locked out for ever, and nobody says why.
+// Red when a lock file's owner does not fix its mode on the next use, or when doctor accepts 0600 in a group's root:
+// Bob is locked out for ever, and nothing says why.
 #[test]
 fn a_lock_file_whose_maker_was_killed_is_opened_to_the_group() {
     if !has_tool("strace") {
@@ -69,7 +69,7 @@ fn a_lock_file_whose_maker_was_killed_is_opened_to_the_group() {
     assert_eq!(mode_of(&store), 0o660);
     place.does(BOB, &["pin", "a"]);
     kill_ann();
-    // Bob may not change a file of Ann's, and is told.
+    // Bob may not change Ann's file, and doctor tells him.
     let found = place.catalog_as(BOB, &["doctor", "--repair"]);
     let told = String::from_utf8_lossy(&found.stdout).into_owned();
     assert!(told.contains("wrong_mode") && told.contains("locks/store"), "{found:?}");
@@ -78,7 +78,7 @@ fn a_lock_file_whose_maker_was_killed_is_opened_to_the_group() {
     place.does(BOB, &["pin", "a"]);
 }
 
-/// A process that holds a lock, when this returns.
+/// Returns a process that already holds the lock.
 fn hold(path: &Path) -> Running {
     let mut flock = Command::new("flock");
     let child = flock.args(["--exclusive", "--no-fork"]).arg(path).args(["sleep", "60"]).spawn().unwrap();
@@ -92,7 +92,7 @@ fn hold(path: &Path) -> Running {
     Running(child)
 }
 
-// Red when the holder is looked for by the device alone, which on btrfs is another one, or not at all.
+// Red when the holder is searched only by device, which differs on btrfs, or not at all.
 #[test]
 fn who_is_busy_is_named() {
     let kinds: [&dyn Fn() -> Option<Mounted>; 3] =
@@ -119,7 +119,7 @@ fn who_is_busy_is_named() {
     }
 }
 
-// Red when a removal ends because it may not unlink the reserve of another user, whose blocks it may take.
+// Red when a removal fails because it may not unlink another user's reserve: it may free the reserve's blocks instead.
 #[test]
 fn a_sticky_root_is_a_root_of_the_group() {
     let Some(mounted) = mount::image(64, &["mkfs.xfs", "-q", "--unsupported"], "loop") else { return };
@@ -151,7 +151,7 @@ fn a_sticky_root_is_a_root_of_the_group() {
     fs::remove_file(fill).unwrap();
     place.does(ANN, &["stage", &a, "--id", "a"]);
     assert_eq!(fs::metadata(&reserve).unwrap().len(), 1 << 20);
-    // Folders of the store are not for their owner alone.
+    // Other users need the store's folders too.
     let index = place.host.root().join("index");
     set_mode(&index, 0o3775);
     let found = place.does(ANN, &["doctor", "--repair"]);

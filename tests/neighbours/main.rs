@@ -1,4 +1,4 @@
-//! Several users on one root: those of a group who write to it, and others who only read.
+//! Several users on one root: members of a group who write to it, and others who only read.
 #![cfg(all(feature = "cli", target_os = "linux"))]
 #![allow(clippy::disallowed_methods, clippy::unwrap_used, clippy::indexing_slicing)]
 
@@ -18,7 +18,7 @@ use std::process::{Command, Output};
 
 use common::{Host, as_nobody, run, set_mode};
 
-/// Users who need no account. The root is Ann's.
+/// Users that need no account. The root is Ann's.
 const ANN: u32 = 61_001;
 const BOB: u32 = 61_002;
 const CAROL: u32 = 61_003;
@@ -26,14 +26,14 @@ const READER: u32 = 61_004;
 const OTHER_READER: u32 = 61_005;
 const TEAM: u32 = 61_100;
 
-/// A root in a folder that all users reach.
+/// A root in a folder that all users can reach.
 struct Place {
     host: Host,
 }
 
 impl Place {
-    /// The root belongs to Ann and to the team, and has this mode. `None`, with the reason said, where nobody can become
-    /// another user.
+    /// The root belongs to Ann and the team, and has this mode. `None`, after printing the reason, if the test cannot
+    /// become another user.
     fn new(mode: u32) -> Option<Self> {
         as_nobody()?;
         let host = Host::new();
@@ -49,7 +49,7 @@ impl Place {
         set_mode(&self.host.root(), mode);
     }
 
-    /// A program that runs as a user. All but the readers are of the team.
+    /// A program that runs as a user. Everybody but the readers is in the team.
     fn command_as(&self, user: u32, program: impl AsRef<std::ffi::OsStr>) -> Command {
         let group = if [READER, OTHER_READER].contains(&user) { user } else { TEAM };
         let mut command = Command::new("setpriv");
@@ -64,7 +64,7 @@ impl Place {
         command.args(args).output().unwrap()
     }
 
-    /// Runs a verb that has to succeed.
+    /// Runs a verb that must succeed.
     #[track_caller]
     fn does(&self, user: u32, args: &[&str]) -> String {
         let mut command = self.command_as(user, self.host.command().get_program());
@@ -72,7 +72,7 @@ impl Place {
         String::from_utf8(run(command).stdout).unwrap()
     }
 
-    /// A source that all can read.
+    /// A source that everybody can read.
     fn file(&self, name: &str, content: impl AsRef<[u8]>) -> String {
         let path = self.host.file(name, content);
         set_mode(&path, 0o644);

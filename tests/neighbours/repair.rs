@@ -16,13 +16,13 @@ fn secret(place: &Place, name: &str, owner: u32, mode: u32) -> PathBuf {
     path
 }
 
-/// What the superuser runs.
+/// Runs the repair as the superuser.
 fn repair(place: &Place) -> Output {
     place.host.command().args(["doctor", "--repair"]).output().unwrap()
 }
 
-// Red when bits are added to a file of another owner, to a blob without a look at its bytes, or to a lock file that has
-// bytes or another name: each makes somebody's key public.
+// Red when doctor adds mode bits to another owner's file, to a blob whose bytes it has not checked, or to a lock file
+// that has content or another name: each makes somebody's key public.
 #[test]
 fn somebodys_file_that_was_put_into_the_store_keeps_its_mode() {
     for of_root in [0o755, 0o2775] {
@@ -43,7 +43,7 @@ fn somebodys_file_that_was_put_into_the_store_keeps_its_mode() {
         for owner in [0, BOB] {
             for (is_link, mode) in [(true, 0o600), (false, 0o400)] {
                 for at in &places {
-                    // The superuser's own file under the digest of its bytes is a good blob.
+                    // The superuser's own file is a good blob if it is named after the digest of its bytes.
                     if owner == 0 && at == &places[1] {
                         continue;
                     }
@@ -66,7 +66,7 @@ fn somebodys_file_that_was_put_into_the_store_keeps_its_mode() {
     }
 }
 
-// Red when the advice does not name the user, and when the superuser does it.
+// Red when the advice does not name the user, or when the superuser makes the change.
 #[test]
 fn only_its_owner_opens_a_blob() {
     let Some(place) = Place::new(0o755) else { return };
@@ -79,13 +79,13 @@ fn only_its_owner_opens_a_blob() {
     assert_eq!(mode_of(&blob), 0o400);
     place.does(ANN, &["doctor", "--repair"]);
     assert_eq!(mode_of(&blob), 0o444);
-    // To take bits away is nobody's loss.
+    // Taking bits away harms nobody.
     set_mode(&blob, 0o644);
     repair(&place);
     assert_eq!(mode_of(&blob), 0o444);
 }
 
-// Red when the result of `chmod` is believed: FAT and some network file systems say yes and do nothing.
+// Red when the result of `chmod` is believed: FAT and some network file systems report success and do nothing.
 #[test]
 fn a_mode_that_the_file_system_does_not_take_is_not_said_to_be_set() {
     if !has_tool("strace") {

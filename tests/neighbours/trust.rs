@@ -1,4 +1,4 @@
-//! Which owners are trusted: a member of the group can put another file in the place of a blob, with an outboard beside it.
+//! Which owners are trusted: a member of the group can replace a blob, and put a matching outboard next to it.
 
 use std::os::unix::fs::MetadataExt as _;
 
@@ -14,11 +14,11 @@ fn content(of: &str) -> Vec<u8> {
     bytes
 }
 
-/// Carol puts bytes of hers in the place of a blob and of its view, and an outboard that says that they are good.
+/// Carol replaces a blob and its view with her own bytes, and writes an outboard that says that they are good.
 fn swap(place: &Place, victim: &[u8]) {
     let (digest, root) = (Digest::sha256_of(victim), place.host.root());
     let (blob, forged) = (blob_path(&root, &digest), content("forged"));
-    // Her own store makes the groups of her own bytes.
+    // Her own store computes the groups of her bytes.
     let own = place.host.path("own of carol");
     fs::create_dir_all(&own).unwrap();
     chown(&own, Some(CAROL), Some(TEAM)).unwrap();
@@ -50,8 +50,8 @@ fn swap(place: &Place, victim: &[u8]) {
     put(&made("groups"), &outboard_path(&root, &digest, "groups"));
 }
 
-// Red when an outboard is believed whoever owns it or the blob; when what `verify --all` checks for two entries is believed
-// of the owner that one of them names.
+// Red when an outboard is believed whoever owns it or the blob; or when `verify --all`, which checks a blob once for
+// two entries, trusts an owner that only one of them names.
 #[test]
 fn a_blob_that_another_member_has_swapped_is_found() {
     let verbs: [(u32, &[&str], i32); 8] = [
@@ -72,7 +72,7 @@ fn a_blob_that_another_member_has_swapped_is_found() {
             place.does(victim, &["stage", &file, "--id", "victim"]);
             swap(&place, &bytes);
             if args.contains(&"--all") {
-                // Her record names her, and belongs to her.
+                // Her record names her as an owner, and belongs to her.
                 place.does(CAROL, &["stage", &file, "--id", "a of carol"]);
             }
             let told = place.catalog_as(user, args);
@@ -85,13 +85,13 @@ fn a_blob_that_another_member_has_swapped_is_found() {
         place.does(victim, &["stage", &place.file("victim.gguf", &bytes), "--id", "victim"]);
         swap(&place, &bytes);
         assert_eq!(place.catalog_as(ANN, &["verify", "victim", "--quick"]).status.code(), Some(1));
-        // Repairing reads it, and takes it out.
+        // The repair reads the blob, and takes it out of service.
         place.catalog_as(ANN, &["doctor", "--repair"]);
         assert!(!blob_path(&place.host.root(), &Digest::sha256_of(&bytes)).exists());
     }
 }
 
-// Red when a commit names no owners in the record: whatever a member has staged is read in full by each use of another.
+// Red when a commit records no owners: every use reads in full what another member has staged.
 #[test]
 fn what_members_have_staged_themselves_is_believed() {
     let Some(place) = Place::new(0o2775) else { return };
@@ -117,7 +117,8 @@ fn what_members_have_staged_themselves_is_believed() {
     }
 }
 
-// What docs/security.md says is not promised. Red when owners are of each blob: then the page has to say so.
+// docs/security.md says that this is not promised. Red when owners are recorded for each blob: the page then has to say
+// so.
 #[test]
 fn who_has_stored_one_file_of_a_tree_is_believed_for_all_of_them() {
     let Some(place) = Place::new(0o2775) else { return };
@@ -134,7 +135,8 @@ fn who_has_stored_one_file_of_a_tree_is_believed_for_all_of_them() {
     assert_eq!(place.catalog_as(ANN, &["verify", "--sha256", "tree"]).status.code(), Some(4));
 }
 
-// Red when what is shown again by another member is not named: its copies, or its new blob, are read by each use.
+// Red when a member who repairs an entry is not recorded as an owner: every use reads the new copies, or the new blob,
+// in full.
 #[test]
 fn what_another_member_has_repaired_is_believed() {
     let Some(place) = Place::new(0o2775) else { return };

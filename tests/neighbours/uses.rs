@@ -1,4 +1,4 @@
-//! Uses by those who cannot write the index, and what a collection makes of them.
+//! Uses by users who cannot write the index, and how a collection takes them into account.
 
 use std::io::{BufRead as _, BufReader};
 use std::process::Stdio;
@@ -27,15 +27,15 @@ fn last_used_ms(place: &Place, id: &str) -> Option<u64> {
     used
 }
 
-/// A collection for which one of two models has to go.
+/// A collection that has to evict one of the two models.
 const MAKE_ROOM: [&str; 5] = ["gc", "--grace", "0", "--max-bytes", "1500000"];
 
 fn ids(place: &Place) -> Vec<String> {
     FsCatalog::open(place.host.root()).unwrap().records().unwrap().into_iter().map(|record| record.entry.id).collect()
 }
 
-// Red when `note_use` notes nothing, when `gather` or `records` does not read the notes, or when `uses/` has the mode of the
-// other folders: the model that is used goes first, as the one that was staged first.
+// Red when `note_use` writes no note, when `gather` or `records` does not read the notes, or when `uses/` has the mode
+// of the other folders: the used model goes first, because it was staged first.
 #[test]
 fn a_use_by_a_reader_is_noted_and_gc_goes_by_it() {
     for mode in [0o755, 0o2775] {
@@ -45,15 +45,15 @@ fn a_use_by_a_reader_is_noted_and_gc_goes_by_it() {
         let path = place.catalog_as(READER, &["path", "a"]);
         assert!(path.status.success() && path.stderr.is_empty(), "{path:?}");
         let used = last_used_ms(&place, "a").unwrap();
-        // At most once an hour, also by somebody else.
+        // At most one note an hour, also if another user comes.
         place.does(OTHER_READER, &["path", "a"]);
         assert_eq!((last_used_ms(&place, "a"), notes(&place).len()), (Some(used), 1));
-        // A user who may not write another's note has one of their own.
+        // A user who may not write another user's note gets a note of their own.
         set_times(&place, 2);
         place.does(OTHER_READER, &["path", "a"]);
         assert!(last_used_ms(&place, "a").unwrap() >= used);
         assert_eq!(notes(&place).len(), 2);
-        // And renews it.
+        // A later use renews it.
         set_times(&place, 2);
         place.does(OTHER_READER, &["path", "a"]);
         assert!(last_used_ms(&place, "a").unwrap() >= used);
@@ -78,7 +78,7 @@ fn set_times(place: &Place, hours: u64) {
     }
 }
 
-// Red when a note is trusted whatever it is: the mode or the time of somebody's file changes by a use of root's.
+// Red when anything is accepted as a note: a use by root changes the mode or the time of somebody's file.
 #[test]
 fn a_note_that_is_something_else_is_left_alone() {
     let Some(place) = Place::new(0o755) else { return };
@@ -99,7 +99,7 @@ fn a_note_that_is_something_else_is_left_alone() {
     assert!(last_used_ms(&place, "a").is_some());
 }
 
-// Red when a note is opened before it is looked at: `path` waits until the kernel takes the lease back, after 45 s.
+// Red when a note is opened before it is examined: `path` waits 45 s, until the kernel breaks the lease.
 #[test]
 fn a_lease_on_anothers_note_is_not_waited_for() {
     const HOLD: &str = "import fcntl, signal, sys
@@ -130,9 +130,9 @@ print(fcntl.fcntl(note, fcntl.F_GETLEASE) == fcntl.F_WRLCK)";
     assert_eq!((is_held_still.trim(), notes(&place).len()), ("True", 2));
 }
 
-/// Nobody is let in, or names can be listed and not looked at.
-// Red when `NotedUses::read` fails: so do `list`, `verify --all`, `gc`, and a `stage` that makes room; when
-// `stray_notes` does, `gc` does.
+/// Readers have no access, or may list names but not examine them.
+// Red when `NotedUses::read` fails: so do `list`, `verify --all`, `gc`, and a `stage` that makes room. When
+// `stray_notes` fails, so does `gc`.
 #[test]
 fn notes_that_cannot_be_read_stop_nobody() {
     for mode in [0o700, 0o744] {
@@ -155,9 +155,9 @@ fn notes_that_cannot_be_read_stop_nobody() {
     }
 }
 
-/// An earlier version made none.
-// Red when only a new store gets `uses/`: no use by a reader is ever noted in one that is older. And when one that is there
-// gets its mode back.
+/// An earlier version did not make the folder.
+// Red when only a new store gets `uses/`: no reader's use is ever noted in an older one. Red when the mode of an
+// existing folder is reset.
 #[test]
 fn whoever_writes_to_an_older_store_makes_the_folder() {
     let Some(place) = Place::new(0o755) else { return };
@@ -191,7 +191,7 @@ fn set_times_of_real_notes(place: &Place) {
     }
 }
 
-// Red when stray notes are not removed, and when those of entries are.
+// Red when stray notes are not removed, or when the notes of entries are.
 #[test]
 fn notes_go_with_their_entries() {
     let Some(place) = Place::new(0o755) else { return };
@@ -208,8 +208,8 @@ fn notes_go_with_their_entries() {
     assert!(last_used_ms(&place, "b").is_some());
 }
 
-// Red when the observer is not told that a use cannot be noted, when it is told of a sealed root, or when a use is not
-// noted through a `uses/` that can be written.
+// Red when the observer does not learn that a use cannot be noted, when it gets that event for a sealed root, or when a
+// use is not noted in a `uses/` that is writable.
 #[test]
 fn a_use_through_a_read_only_mount() {
     let Some(place) = Place::new(0o755) else { return };
@@ -233,7 +233,7 @@ fn a_use_through_a_read_only_mount() {
     drop(writable);
 }
 
-// Red when `used_by` does not ask whether a file is open: the model that an engine reads goes first.
+// Red when `used_by` does not check whether a file is open: the model that an engine reads goes first.
 #[test]
 fn what_an_engine_has_open_through_a_read_only_mount_stays() {
     let Some(place) = Place::new(0o755) else { return };
@@ -241,7 +241,7 @@ fn what_an_engine_has_open_through_a_read_only_mount_stays() {
     let Some(read_only) = mount::read_only_bind(&place.host.root()) else { return };
     let path = place.does(ANN, &["path", "a", "--unchecked"]);
     let path = read_only.path().join(Path::new(path.trim()).strip_prefix(place.host.root()).unwrap());
-    // By the index, `a` is used less recently.
+    // According to the index, `a` was used less recently.
     place.does(ANN, &["path", "b"]);
     let engine = fs::File::open(path).unwrap();
     let told = place.does(ANN, &MAKE_ROOM);

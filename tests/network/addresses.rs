@@ -1,4 +1,5 @@
-//! Names that lead to addresses which no rule names. `/etc/hosts` of a mount namespace of its own gives the names.
+//! Names that resolve to addresses that no rule names. A separate mount namespace with its own `/etc/hosts` provides
+//! the names.
 
 use std::fs;
 use std::process::Command;
@@ -11,7 +12,7 @@ use catalog_core::{Client, NetError, Policy, Refused};
 const HOSTS: &str = "127.0.0.1 localhost here.example\n10.0.0.1 two.example\n1.1.1.1 two.example\n\
     169.254.169.254 metadata.example\n::ffff:127.0.0.1 mapped.example\n64:ff9b::7f00:1 nat64.example\n";
 
-/// Runs a test of this file in a process for which those names are known. `false`: that is not possible here.
+/// Runs a test of this file in a process that can resolve those names. `false` if that is not possible here.
 fn with_names(test: &str) -> bool {
     if !is_root() || !has_tool("unshare") {
         skip("this needs root and unshare");
@@ -32,7 +33,7 @@ fn with_names(test: &str) -> bool {
     true
 }
 
-// Red when the resolver gives addresses on without `Policy::check_address`: here.example is connected to.
+// Red when the resolver returns addresses without `Policy::check_address`: the client connects to here.example.
 #[test]
 fn a_name_that_is_allowed_leads_nowhere_else() {
     const TEST: &str = "addresses::a_name_that_is_allowed_leads_nowhere_else";
@@ -45,7 +46,7 @@ fn a_name_that_is_allowed_leads_nowhere_else() {
     let client = client(&format!("http://*.example:{port} *.example:{port}"));
     for (name, address) in [
         ("here.example", "127.0.0.1"),
-        // One address that is not public is enough: which of them is taken is the system's choice.
+        // One address that is not public is enough, because the system chooses among them.
         ("two.example", "10.0.0.1"),
         ("metadata.example", "169.254.169.254"),
         ("nat64.example", "64:ff9b::7f00:1"),
@@ -56,12 +57,12 @@ fn a_name_that_is_allowed_leads_nowhere_else() {
     }
     assert!(get(&client, &format!("http://mapped.example:{port}/")).is_err());
     assert_eq!(server.connections(), 0);
-    // A rule for the address as well, and both gates are open.
+    // With another rule for the address, both gates are open.
     let both = crate::client(&format!("http://here.example:{port} 127.0.0.1"));
     assert_eq!(get(&both, &format!("http://here.example:{port}/")).unwrap(), 200);
 }
 
-// Red when the policy does not look at the rules, and when a name is looked up before it is asked.
+// Red when the policy ignores the rules, or when a name is looked up before the policy is checked.
 #[test]
 fn without_a_rule_no_socket_is_opened() {
     const TEST: &str = "addresses::without_a_rule_no_socket_is_opened";

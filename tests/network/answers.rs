@@ -1,4 +1,4 @@
-//! Answers that never end, say nothing, or say something else than was asked for.
+//! Answers that never end, say nothing, or are not what was asked for.
 
 use std::io::Write as _;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -35,7 +35,7 @@ fn what_is_too_large_is_given_up() {
     assert!(matches!(net(&error), NetError::TooLarge { limit_bytes: 100_000, .. }), "{error}");
 }
 
-// Red without `timeout_per_read` and `timeout_recv_response`: it waits for ever.
+// Red without `timeout_per_read` and `timeout_recv_response`: the client waits for ever.
 #[test]
 fn a_server_that_says_nothing_is_given_up() {
     let server = Server::new(|asked, stream| {
@@ -53,7 +53,7 @@ fn a_server_that_says_nothing_is_given_up() {
     assert!(response.bytes(10).unwrap_err().is_unreachable());
 }
 
-// Red without `pace::Minimum`: each byte comes in time, and the last one never.
+// Red without `pace::Minimum`: each byte arrives in time, but the last one never.
 #[test]
 fn a_drip_is_given_up() {
     let server = Server::new(|_, stream| {
@@ -69,7 +69,7 @@ fn a_drip_is_given_up() {
     assert!(error.is_unreachable() && error.to_string().contains("too slowly"), "{error}");
 }
 
-// Red when `agent::Cancelled` does not look at the flag: the server holds the connection until the time-out of 30 s.
+// Red when `agent::Cancelled` does not check the flag: the server holds the connection until the timeout of 30 s.
 #[test]
 fn a_silent_server_does_not_hold_what_is_cancelled() {
     let server = Server::new(|_, stream| {
@@ -88,7 +88,7 @@ fn a_silent_server_does_not_hold_what_is_cancelled() {
     assert!(error.is_cancelled(), "{error}");
 }
 
-// Red when the header is not looked at: the bytes of a gzip stream would be those of the file.
+// Red when the header is ignored: the bytes of a gzip stream would become the file.
 #[test]
 fn an_encoding_that_was_not_asked_for_is_refused() {
     for coding in ["gzip", "br", "zstd", "x"] {
@@ -103,7 +103,8 @@ fn an_encoding_that_was_not_asked_for_is_refused() {
     get(&client(&server.rule()), &server.url("/")).unwrap();
 }
 
-// Red when it is looked at before the status: an error that is encoded is then no answer at all, and a redirect goes nowhere.
+// Red when the encoding is checked before the status: an encoded error is then no answer at all, and an encoded
+// redirect leads nowhere.
 #[test]
 fn what_is_no_content_may_be_encoded() {
     let server = Server::new(|asked, stream| {
@@ -126,7 +127,7 @@ fn what_is_no_content_may_be_encoded() {
     }
 }
 
-// Red when `retry::is_passing` says no.
+// Red when `retry::is_passing` returns false.
 #[test]
 fn what_passes_is_asked_again_and_told() {
     let server = Server::new(|asked, stream| match asked.number {
@@ -140,7 +141,7 @@ fn what_passes_is_asked_again_and_told() {
     assert_eq!(told.words(), ["the server says 503: come back", "the server says 429"]);
 }
 
-// Red when a body that breaks off is given back as it is, or not asked for again.
+// Red when a body that breaks off is returned as it is, or not requested again.
 #[test]
 fn a_body_that_breaks_off_is_asked_for_again() {
     let server = Server::new(|asked, stream| {
@@ -162,12 +163,12 @@ fn asking_again_has_an_end() {
     let error = get(&client(&server.rule()), &server.url("/")).unwrap_err();
     assert!(error.to_string().ends_with("the server says 502 (tried 3 times)"), "{error}");
     assert_eq!(server.connections(), 3);
-    // One that wants to be left alone for an hour is believed at once.
+    // A server that asks for an hour's pause is believed at once.
     let server = Server::new(|_, stream| send(stream, &answer("429 Slow", "Retry-After: 3600\r\n", b"")));
     let error = get(&client(&server.rule()), &server.url("/")).unwrap_err();
     assert!(error.is_unreachable() && error.to_string().contains("try again in 3600 s"), "{error}");
     assert_eq!(server.connections(), 1);
-    // Nobody listens at this port.
+    // Nothing listens on this port.
     let gone = Server::unvisited();
     let (rule, url) = (gone.rule(), gone.url("/"));
     drop(gone);

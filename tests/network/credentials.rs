@@ -1,4 +1,4 @@
-//! What is secret goes to whom it is for, and to nobody else.
+//! Secrets go to the server that they are for, and to no other.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use catalog_core::{Client, Cx, HttpSource, ModelRef, RemoteReader, Source as _, 
 use crate::server::{Server, answer, part, redirect, send};
 use crate::{client, policy, quick};
 
-// Red when `Request::headers` gives all headers to every hop: the other server gets them.
+// Red when `Request::headers` sends all headers on every hop: the other server gets them.
 #[test]
 fn credentials_stay_with_their_origin() {
     let store = Server::fixed(String::from_utf8(answer("200 OK", "", b"x")).unwrap());
@@ -28,12 +28,12 @@ fn credentials_stay_with_their_origin() {
     }
     let heads = store.heads();
     assert!(heads.len() == 1 && !heads[0].contains("secret"), "{heads:?}");
-    // What is about the part goes along.
+    // Headers about the part go along.
     assert!(heads[0].contains("\nrange: bytes=0-9") && heads[0].contains("\naccept: x/y"), "{heads:?}");
     assert_eq!(hub.heads().len(), 2);
 }
 
-// Red when whether it is the origin is asked anew at each hop: the other server could send it back where it wants.
+// Red when each hop is compared with the origin afresh: the other server could redirect back to it, wherever it likes.
 #[test]
 fn who_has_left_does_not_get_them_back() {
     let hub_port = std::sync::Arc::new(std::sync::OnceLock::new());
@@ -63,7 +63,7 @@ fn an_error_does_not_say_what_is_secret() {
     assert!(!error.contains("secret"), "{error}");
 }
 
-// Red when `Debug` of one of these is derived: each has a query, a password or a header.
+// Red when one of these derives `Debug`: each has a query, a password or a header.
 #[test]
 fn debug_does_not_say_what_is_secret() {
     let server = Server::new(|asked, stream| {

@@ -1,4 +1,4 @@
-//! The file of the administrator's: it can only take away, and holds for every program of the machine.
+//! The administrator's file: it can only forbid, and it applies to every program on the machine.
 
 use std::fs;
 
@@ -7,11 +7,11 @@ use crate::server::Server;
 use crate::{get, policy, quick};
 use catalog_core::{Client, NetError, Refused};
 
-// Red when `Client::new` does not narrow what it is given.
+// Red when `Client::new` does not narrow the given policy.
 #[test]
 fn a_client_is_narrowed_by_the_file_of_the_machine() {
     const TEST: &str = "machine::a_client_is_narrowed_by_the_file_of_the_machine";
-    // The child is told so where there can be no client at all.
+    // Tells the child that it cannot even get a client.
     const UNREADABLE: &str = "CATALOG_TEST_UNREADABLE";
     if is_child(TEST) {
         let server = Server::unvisited();

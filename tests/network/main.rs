@@ -1,6 +1,7 @@
-//! The policy, the HTTP engine and web servers as a source, against servers on loopback that count, lie, stall and send on.
+//! The policy, the HTTP engine and web servers as a source, against servers on loopback that count, lie, stall and
+//! redirect.
 //!
-//! No test opens a connection to anywhere else.
+//! No test connects to anything else.
 #![cfg(all(feature = "http", target_os = "linux"))]
 #![allow(clippy::disallowed_methods, clippy::unwrap_used, clippy::indexing_slicing)]
 
@@ -29,7 +30,7 @@ use catalog_core::{
     Client, ClientOptions, Cx, Error, Event, HttpSource, Listing, ModelRef, Observer, Policy, RemoteReader, Source as _,
 };
 
-/// A policy of these rules.
+/// A policy with these rules.
 fn policy(rules: &str) -> Policy {
     Policy::default().allow_list(rules).unwrap()
 }
@@ -46,12 +47,12 @@ fn client(rules: &str) -> Client {
     Client::new(policy(rules), quick()).unwrap()
 }
 
-/// What came of a `GET`: the status, or the error.
+/// The result of a `GET`: the status, or the error.
 fn get(client: &Client, url: &str) -> Result<u16, Error> {
     client.get(url).send(&()).map(|response| response.status())
 }
 
-/// Everything that an observer was told of what is asked again.
+/// Everything that an observer heard about retries.
 #[derive(Clone, Default)]
 struct Told(Arc<Mutex<Vec<String>>>);
 
@@ -73,7 +74,7 @@ fn resolve(client: &Client, url: &str) -> Result<Listing, Error> {
     HttpSource::new().resolve(&ModelRef::parse(url).unwrap(), &Cx::new(client, &()))
 }
 
-/// The one file at a URL, to be read by offset.
+/// The one file at a URL, for reads at any offset.
 fn reader(client: &Client, url: &str, told: &Told) -> Result<RemoteReader, Error> {
     let source = HttpSource::new();
     let listing = source.resolve(&ModelRef::parse(url).unwrap(), &Cx::new(client, told))?;

@@ -1,4 +1,4 @@
-//! Mirrors of web servers: what they give is right in the end, and what they do not give comes from the server itself.
+//! Mirrors of web servers: what they send is right in the end, and what they do not send comes from the server itself.
 
 use std::fs;
 use std::net::TcpStream;
@@ -17,10 +17,10 @@ use crate::{policy, quick};
 const MIB: usize = 1 << 20;
 const TAG: &str = "ETag: \"one\"\r\n";
 
-/// What it says instead.
+/// What the mirror sends instead.
 type Lie = fn(&Asked<'_>, &[u8]) -> Vec<u8>;
 
-/// Everybody who was left, and what was retried.
+/// Every mirror that was left, and every retry.
 type Told = Arc<Mutex<Vec<String>>>;
 
 /// A catalog that asks these mirrors for what is on the server.
@@ -44,13 +44,13 @@ fn stage(catalog: &FsCatalog, url: &str, content: &[u8], told: &Told) -> Result<
     catalog.stage(&ModelRef::parse(url).unwrap(), &options)
 }
 
-/// A server that has this.
+/// A server of this content.
 fn good(content: &[u8]) -> Server {
     let content = content.to_vec();
     Server::new(move |asked, stream| send(stream, &part(asked, &content, TAG)))
 }
 
-/// A server that has a file of a MiB at each number.
+/// A server with a file of one MiB under each number.
 fn many() -> Server {
     Server::new(|asked, stream| {
         let seed = asked.path()[1..].split('?').next().unwrap().parse().unwrap();
@@ -58,26 +58,26 @@ fn many() -> Server {
     })
 }
 
-/// How many bytes of bodies a server has sent by its log, but for the byte by which the size is asked for.
+/// How many body bytes a server has sent according to its log, apart from the byte that asks for the size.
 fn sent(nginx: &Nginx) -> usize {
     let log = fs::read_to_string(nginx.host.path("access.log")).unwrap_or_default();
     let bytes = log.lines().filter_map(|line| line.split('"').nth(2)?.split(' ').nth(2)?.parse::<usize>().ok());
     bytes.filter(|bytes| *bytes > 1).sum()
 }
 
-/// One that writes its log, and sends a MiB a second over each connection.
+/// An nginx that writes a log; `rate` may limit each connection to a MiB a second.
 fn logging(content: &[u8], rate: &str) -> Option<Nginx> {
     let host = Host::new();
     host.file("files/a.gguf", content);
-    // Another time, and so another validator.
+    // Another time, so it has another validator.
     fs::create_dir_all(host.path("files/below")).unwrap();
     fs::write(host.path("files/below/a.gguf"), content).unwrap();
     let log = host.path("access.log");
     Nginx::start(host, "", &format!("access_log {}; {rate}", log.display()))
 }
 
-// Red when what has arrived is fetched again, when the fetch fails with its mirror, or when the validator of the server is held
-// against the mirror's.
+// Red when received bytes are fetched again, when the fetch fails together with its mirror, or when the mirror's
+// validator is compared with the server's.
 #[test]
 fn a_mirror_that_is_killed_in_the_middle() {
     let content = noise(64 * MIB, 1);
@@ -96,14 +96,15 @@ fn a_mirror_that_is_killed_in_the_middle() {
     let receipt = staged.unwrap();
     assert!(fs::read(&receipt.local_path).unwrap() == content);
     assert_eq!(receipt.fetched_bytes, content.len() as u64);
-    // What a range had brought when the mirror was killed is in no log, and was not asked for again.
+    // The range that was interrupted when the mirror was killed is in no log, and its bytes were not requested again.
     let (from_mirror, from_origin) = (sent(&mirror), sent(&origin));
     assert!(from_origin > 0 && from_mirror + from_origin <= content.len(), "{from_mirror} {from_origin}");
     let told = told.lock().unwrap().clone();
     assert!(told.len() == 1 && told[0].starts_with(&format!("left {}/below: ", mirror.url(""))), "{told:?}");
 }
 
-// Red when only the next mirror is asked after wrong bytes, or when a mirror of wrong bytes is never asked again.
+// Red when only the next mirror is asked after wrong bytes, or when a mirror that sent wrong bytes is never asked
+// again.
 #[test]
 fn a_wrong_byte() {
     let content = noise(3 * MIB, 2);
@@ -125,7 +126,7 @@ fn a_wrong_byte() {
     assert!(first.connections() > asked);
 }
 
-// Each is red when its look at the answer is taken out.
+// Each case is red when its check of the answer is taken out.
 #[test]
 fn what_is_of_no_use() {
     let content = noise(3 * MIB, 4);
@@ -154,15 +155,15 @@ fn what_is_of_no_use() {
         let told = Told::default();
         let receipt = stage(&catalog, &origin.url("/a.gguf"), &content, &told).unwrap();
         assert!(fs::read(&receipt.local_path).unwrap() == content, "{what}");
-        // One range is all of it.
+        // One range covers the whole file.
         assert_eq!(mirror.connections(), 1, "{what}");
         let told = told.lock().unwrap();
         assert!(told.iter().all(|words| words.starts_with("left ")), "{what}: {told:?}");
     }
 }
 
-// Red when what gives no parts is of no use even for a file that is asked for as a whole, and when the beginning of the whole is
-// taken for another part.
+// Red when a mirror without parts is rejected even for a file that is requested as a whole, or when the beginning of
+// the whole is taken for another part.
 #[test]
 fn the_whole_is_the_only_part_that_it_is() {
     for (length, asked_origin) in [(MIB, 1), (17 * MIB, 4)] {
@@ -175,13 +176,13 @@ fn the_whole_is_the_only_part_that_it_is() {
         let catalog = catalog(&host, &rules, &origin.rule(), &[mirror.url("")], quick());
         let told = Told::default();
         stage(&catalog, &origin.url("/a.gguf"), &content, &told).unwrap();
-        // For its size, and for each range.
+        // One request for its size, and one for each range.
         assert_eq!(origin.connections(), asked_origin);
         assert!(told.lock().unwrap().is_empty(), "{told:?}");
     }
 }
 
-// Red when a mirror goes past the policy, or when one that is refused ends the fetch.
+// Red when a mirror bypasses the policy, or when a refused mirror ends the fetch.
 #[test]
 fn a_mirror_that_no_rule_allows() {
     let (origin, mirror) = (many(), Server::unvisited());
@@ -196,7 +197,8 @@ fn a_mirror_that_no_rule_allows() {
     assert!(told.len() == 1 && told[0].contains("no rule allows"), "{told:?}");
 }
 
-// Red when a silent mirror is waited for as long as a server, or by each file; and when a drip counts as an answer.
+// Red when a silent mirror gets as much time as a server, or when each file waits for it; and when a drip counts as an
+// answer.
 #[test]
 fn a_mirror_that_hangs() {
     for drips in [false, true] {
@@ -218,7 +220,7 @@ fn a_mirror_that_hangs() {
     }
 }
 
-// Red when what ends the work does not end what a mirror is asked.
+// Red when cancelling the work does not end the request to a mirror.
 #[test]
 fn a_mirror_that_hangs_is_not_waited_for_when_it_is_over() {
     let (origin, mirror) = (many(), hanging(false));
@@ -239,7 +241,7 @@ fn a_mirror_that_hangs_is_not_waited_for_when_it_is_over() {
     assert_eq!(origin.connections(), 1);
 }
 
-/// One that says nothing, or a byte now and then, for as long as somebody waits.
+/// A mirror that says nothing, or a byte now and then, for as long as the client waits.
 fn hanging(drips: bool) -> Server {
     Server::new(move |asked, stream| {
         let began = Instant::now();
@@ -265,7 +267,7 @@ fn is_closed(stream: &TcpStream) -> bool {
     closed
 }
 
-// Red when a mirror is asked for what nothing would tell from other bytes, or is sent what may be a signature.
+// Red when a mirror is asked for content that nothing would tell from other bytes, or is sent a possible signature.
 #[test]
 fn what_no_mirror_is_asked_for() {
     let (origin, mirror) = (many(), Server::unvisited());

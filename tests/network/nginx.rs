@@ -1,4 +1,4 @@
-//! nginx as the judge of what a good server says.
+//! nginx as the judge of what a good server sends.
 
 use std::fs;
 use std::net::{TcpListener, TcpStream};
@@ -17,13 +17,13 @@ pub(crate) struct Nginx {
 }
 
 impl Nginx {
-    /// Serves the folder `files` with these lines in its `server`. `None`, with the reason said: it is not here.
+    /// Serves the folder `files` with these lines in its `server` block. Without nginx, prints that and returns `None`.
     pub(crate) fn start(host: Host, listen: &str, server: &str) -> Option<Self> {
         if !has_tool("nginx") {
             skip("this needs nginx");
             return None;
         }
-        // Between this and nginx somebody else could take the port; nginx says so then, and the test fails.
+        // Another process could take the port before nginx does; nginx then fails, and so does the test.
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         fs::create_dir_all(host.path("files")).unwrap();
         let (dir, files) = (host.dir.path().display(), host.path("files"));
@@ -94,7 +94,7 @@ fn parts_of_a_file() {
             assert!(bytes == content[offset as usize..][..length], "{path} {offset}");
         }
     }
-    // From a server of parts, they can come in any order and at once.
+    // A server with parts can send them in any order and at the same time.
     let reader = open(&nginx, "/a.gguf").unwrap();
     std::thread::scope(|scope| {
         for k in (0..8_usize).rev() {
@@ -107,7 +107,7 @@ fn parts_of_a_file() {
     });
 }
 
-// Red without If-Range, and without the look at the validator of the answer.
+// Red without If-Range, and without the check of the answer's validator.
 #[test]
 fn a_file_that_changes_is_noticed() {
     let Some(nginx) = started() else { return };
@@ -117,7 +117,7 @@ fn a_file_that_changes_is_noticed() {
         // The same size, another time.
         fs::write(nginx.host.path(&format!("files{path}")), noise(1 << 20, 4)).unwrap();
         let again = match path {
-            // The stream that was begun is of the old file, to its end; only a new one can be of the new.
+            // The open stream delivers the old file to its end; only a new one can deliver the new file.
             "/whole/a.gguf" => read(&reader, 0, 1000),
             _ => read(&reader, 500_000, 1000),
         };

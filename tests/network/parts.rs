@@ -1,4 +1,4 @@
-//! A file by its parts, from servers that do not keep to what they say.
+//! A file in parts, from servers that do not keep their word.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Barrier};
@@ -18,7 +18,7 @@ fn content() -> Vec<u8> {
     noise(300_000, 7)
 }
 
-/// A good server, whose answer to the requests after the first `lie` may change.
+/// A good server, except that `lie` may change its answers after the first.
 fn server(lie: impl Fn(&Asked<'_>, &[u8]) -> Option<Vec<u8>> + Send + Sync + 'static) -> Server {
     let content = content();
     Server::new(move |asked, stream| {
@@ -27,7 +27,7 @@ fn server(lie: impl Fn(&Asked<'_>, &[u8]) -> Option<Vec<u8>> + Send + Sync + 'st
     })
 }
 
-/// What reading the second 100,000 bytes gives.
+/// The result of reading the second 100,000 bytes.
 fn outcome(server: &Server) -> Result<Vec<u8>, Error> {
     let client = client(&server.rule());
     read(&reader(&client, &server.url("/a.gguf"), &Told::default())?, 100_000, 100_000)
@@ -39,7 +39,7 @@ fn assert_second(bytes: &[u8]) {
 
 #[test]
 fn size_and_validator_are_those_of_the_first_part() {
-    // A HEAD would be refused.
+    // The server would refuse a HEAD.
     let server = server(|asked, _| asked.head.starts_with("HEAD").then(|| answer("405 No", "", b"")));
     let listing = resolve(&client(&server.rule()), &server.url("/models/a.gguf?x")).unwrap();
     let file = &listing.files[0];
@@ -47,13 +47,13 @@ fn size_and_validator_are_those_of_the_first_part() {
     assert_eq!(file.validator, Some(Validator::Etag("\"one\"".into())));
     assert_eq!((listing.pinned.as_deref(), listing.immutable), (Some("\"one\""), false));
     assert_second(&outcome(&server).unwrap());
-    // Every body is asked for by a range that ends, and later ones only if it is still the same file.
+    // Every body is requested by a range that ends, and later ones only if the file is still the same.
     let heads = server.heads();
     assert!(heads.iter().all(|head| head.starts_with("GET ") && head.contains("\nrange: bytes=")), "{heads:?}");
     assert!(heads[2].contains("\nrange: bytes=100000-199999\n") && heads[2].contains("\nif-range: \"one\"\n"));
 }
 
-// Red when parts are asked for one by one though nothing tells versions apart: the second is of another version.
+// Red when parts are requested one by one although nothing tells versions apart: the second is from another version.
 #[test]
 fn without_a_validator_it_is_one_stream() {
     let server = Server::new(|asked, stream| {
@@ -116,7 +116,7 @@ fn another_range_than_was_asked_for_is_an_error() {
     }
 }
 
-// Red when `check_part` and `check_whole` do not compare size and validator: parts of two versions are put together.
+// Red when `check_part` and `check_whole` do not compare size and validator: parts of two versions are combined.
 #[test]
 fn another_version_is_an_error() {
     type Lie = fn(&Asked<'_>, &[u8]) -> Vec<u8>;
@@ -134,7 +134,7 @@ fn another_version_is_an_error() {
     }
 }
 
-// Red when it is not: the second part is of another version.
+// Red when the validator is not learnt: the second part is from another version.
 #[test]
 fn a_validator_is_learnt_from_the_first_part_that_has_one() {
     let server = Server::new(|asked, stream| {
@@ -152,7 +152,8 @@ fn a_validator_is_learnt_from_the_first_part_that_has_one() {
     assert!(matches!(error.net(), Some(NetError::Changed { .. })), "{error}");
 }
 
-// Red when what has come of a part is thrown away: the server is asked for all of it again and never gets to its end.
+// Red when the received bytes of a part are thrown away: the whole part is requested again, and its end is never
+// reached.
 #[test]
 fn a_part_that_breaks_off_goes_on_where_it_was() {
     let server = server(|asked, content| {
@@ -185,7 +186,7 @@ fn breaking_off_has_an_end() {
     assert_eq!(server.connections(), 1 + 3);
 }
 
-// Red when a stream is begun again with nothing that tells versions apart.
+// Red when a stream is restarted although nothing tells versions apart.
 #[test]
 fn from_a_server_without_parts_it_is_one_stream() {
     let asked = Arc::new(AtomicUsize::new(0));
@@ -206,7 +207,7 @@ fn from_a_server_without_parts_it_is_one_stream() {
     }
     assert!(all == content());
     assert_eq!(asked.load(Ordering::SeqCst), 2, "once to resolve, once to read");
-    // Nothing tells whether it would be the same the second time.
+    // Nothing would reveal a difference the second time.
     assert_eq!(read(&reader, 0, 1).unwrap_err().net(), Some(&NetError::NoRanges));
     drop(plain);
 
@@ -223,15 +224,15 @@ fn a_server_may_cease_to_give_parts() {
     assert_second(&outcome(&server).unwrap());
 }
 
-// Red when an answer that is all of the file is not read on by the next range (it is asked for again, four heads), or when the
-// second reader goes to the stream of the first and skips forward in it.
+// Red when the next range does not continue an answer that is the whole file (it is requested again, four heads), or
+// when the second reader joins the first one's stream and skips forward in it.
 #[test]
 fn two_readers_find_out_that_there_are_no_parts() {
     let both_asked = Arc::new(Barrier::new(2));
     let server = Server::new(move |asked, stream| match asked.number {
         0 => send(stream, &part(asked, &content(), TAG)),
         number => {
-            // The two know nothing of each other's answer when they ask.
+            // Neither of the two knows the other's answer when it asks.
             if number < 3 {
                 both_asked.wait();
             }
@@ -261,7 +262,7 @@ fn two_readers_find_out_that_there_are_no_parts() {
     assert_eq!(server.heads().len(), 3, "one to resolve, and one for each reader");
 }
 
-// Red when a place that was sent to is kept for ever: after two parts, the third is denied.
+// Red when the target of a redirect is kept for ever: after two parts, the third is denied.
 #[test]
 fn a_place_that_expires_is_asked_for_again() {
     let store = Server::new(|asked, stream| {
@@ -279,7 +280,7 @@ fn a_place_that_expires_is_asked_for_again() {
     assert!(hub.connections() < store.connections(), "{} {}", hub.connections(), store.connections());
 }
 
-// Red when a place that was sent to outlives what was resolved: the second reader is sent to where the first one was.
+// Red when the target of a redirect outlives its resolution: the second reader goes where the first one went.
 #[test]
 fn a_place_is_that_of_one_version() {
     let store = Server::new(|asked, stream| {
@@ -309,13 +310,13 @@ fn a_place_is_that_of_one_version() {
     assert_eq!(hub.heads().len(), 4);
 }
 
-// Red when the end of a stream is not looked for: it has more bytes than the file had, and what was read is of neither version.
+// Red when nothing checks where a stream ends: it has more bytes than the file had, so it belongs to neither version.
 #[test]
 fn a_stream_that_is_longer_has_changed() {
     let longer = |more: &'static [u8]| {
         Server::new(move |asked, stream| match asked.number {
             0 => send(stream, &part(asked, &content(), TAG)),
-            // It ends with the connection.
+            // The body ends when the connection does.
             _ => {
                 send(stream, format!("HTTP/1.1 200 OK\r\nConnection: close\r\n{TAG}\r\n").as_bytes());
                 send(stream, &[&content(), more].concat());
@@ -331,7 +332,8 @@ fn a_stream_that_is_longer_has_changed() {
     assert!(matches!(error.net(), Some(NetError::Changed { .. })), "{error}");
 }
 
-// Red when the date alone is what is pinned: another file of the same second, such as one that was moved there, is no other.
+// Red when only the date is pinned: another file with the same second, such as one that was moved there, would count as
+// the same.
 #[test]
 fn a_date_is_pinned_with_the_size() {
     let server = Server::new(|asked, stream| {
@@ -343,7 +345,7 @@ fn a_date_is_pinned_with_the_size() {
     assert_eq!([pinned(), pinned()], ["300 Mon, 02 Jan 2023 03:04:05 GMT", "301 Mon, 02 Jan 2023 03:04:05 GMT"]);
 }
 
-// Red when the first byte of a file, or what a redirect says, is not read: each is then the last of its connection.
+// Red when the first byte of a file, or the body of a redirect, is not read: its connection cannot be used again.
 #[test]
 fn connections_are_used_again() {
     let store = Server::keeping(|asked| part(asked, &content(), TAG));
@@ -358,7 +360,7 @@ fn connections_are_used_again() {
     assert_eq!((hub.connections(), store.connections()), (1, 1));
 }
 
-// Red when each call or each `Cancel` has a client of its own: two calls have two connections, and twice the rate.
+// Red when each call or each `Cancel` has a client of its own: two calls then have two connections, and twice the rate.
 #[test]
 fn one_client_does_the_work_of_several_calls() {
     let server = Server::keeping(|asked| part(asked, &content(), TAG));
@@ -372,7 +374,7 @@ fn one_client_does_the_work_of_several_calls() {
     let (one, two) = (Cancel::new(), Cancel::new());
     stage("/a", &one).unwrap();
     stage("/b", &two).unwrap();
-    // What ends one does not end the other, on the connection that both have used.
+    // Cancelling one call does not end the other, although both have used the same connection.
     one.cancel();
     assert!(stage("/c", &one).unwrap_err().is_cancelled());
     stage("/d", &two).unwrap();
@@ -386,7 +388,7 @@ fn past_the_end_is_an_error() {
     let reader = reader(&client, &server.url("/a?secret"), &Told::default()).unwrap();
     assert!(read(&reader, 299_999, 2).is_err() && read(&reader, u64::MAX, 2).is_err());
     assert_eq!(server.connections(), 1);
-    // Its name has no query in it, and yet is another for another query.
+    // The name contains no query, but differs for another query.
     assert!(!reader.name().contains("secret"), "{}", reader.name());
     assert_ne!(reader.name(), crate::reader(&client, &server.url("/a?other"), &Told::default()).unwrap().name());
 }

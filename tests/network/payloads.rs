@@ -1,4 +1,4 @@
-//! What is sent with a request.
+//! Bodies that are sent with a request.
 
 use std::io::{self, Read as _};
 use std::net::TcpStream;
@@ -9,7 +9,7 @@ use catalog_core::{NetError, Payload, ReadAt};
 use crate::client;
 use crate::server::{Asked, Server, answer, send};
 
-/// Reads what comes with a request.
+/// Reads the body of a request.
 fn body(asked: &Asked<'_>, stream: &mut TcpStream) -> Vec<u8> {
     if asked.header("expect").is_some() {
         send(stream, b"HTTP/1.1 100 Continue\r\n\r\n");
@@ -20,7 +20,7 @@ fn body(asked: &Asked<'_>, stream: &mut TcpStream) -> Vec<u8> {
     bytes
 }
 
-/// A server that keeps what it is sent, and answers as `answers` says, the last one again and again.
+/// A server that keeps the bodies that it receives, and sends `answers` in turn, the last one again and again.
 fn keeping(answers: Vec<Vec<u8>>) -> (Server, Arc<Mutex<Vec<Vec<u8>>>>) {
     let kept = Arc::new(Mutex::new(Vec::new()));
     let own = Arc::clone(&kept);
@@ -55,7 +55,8 @@ fn large() -> Bytes {
     Bytes((0..3_000_000_u32).map(|i| (i >> 7) as u8).collect())
 }
 
-// Red when a part is sent from the beginning of the whole, or when the second time sends only what the first has left.
+// Red when a part is sent from the beginning of the whole, or when the second attempt sends only what the first has
+// left.
 #[test]
 fn a_part_is_sent_whole_each_time() {
     let (server, kept) = keeping(vec![answer("503 Busy", "", b""), answer("201 Created", "", b"")]);
@@ -69,7 +70,7 @@ fn a_part_is_sent_whole_each_time() {
     assert!(server.heads().iter().all(|head| head.contains("expect: 100-continue")), "{:?}", server.heads());
 }
 
-// Red when what does something else the second time is asked for twice.
+// Red when a request that must not be repeated is sent twice.
 #[test]
 fn once_is_once() {
     let (server, kept) = keeping(vec![answer("503 Busy", "", b"")]);
@@ -80,7 +81,8 @@ fn once_is_once() {
     assert_eq!(*kept.lock().unwrap(), [b"a"]);
 }
 
-// Red when something is sent on where only a question may be: a 302 of a POST is an answer. And when what may be a credential goes along.
+// Red when a body is sent to the target of a redirect that allows no body (a 302 for a PUT is an answer), or when a
+// possible credential goes along.
 #[test]
 fn what_is_sent_on() {
     let (other, kept) = keeping(vec![answer("201 Created", "", b"")]);
@@ -94,7 +96,7 @@ fn what_is_sent_on() {
     }
     assert_eq!(*kept.lock().unwrap(), [b"b", b"b"]);
     assert!(other.heads().iter().all(|head| !head.contains("authorization")), "{:?}", other.heads());
-    // Where no rule leads, nothing is sent.
+    // If no rule allows the target, nothing is sent.
     let location = format!("Location: {}\r\n", other.url("/b"));
     let (server, _) = keeping(vec![answer("307 Elsewhere", &location, b"")]);
     let client = client(&server.rule());
@@ -103,7 +105,7 @@ fn what_is_sent_on() {
     assert_eq!(kept.lock().unwrap().len(), 2);
 }
 
-// Red when a file of this machine that cannot be read is a connection that may be better the next time.
+// Red when a local file that cannot be read counts as a connection that may work the next time.
 #[test]
 fn what_cannot_be_read_is_not_sent_again() {
     let server = Server::new(|_, stream| {
@@ -117,7 +119,7 @@ fn what_cannot_be_read_is_not_sent_again() {
     assert_eq!(server.connections(), 1);
 }
 
-// Red when all is sent to a server that has said that it takes nothing.
+// Red when everything is sent to a server that has already refused it.
 #[test]
 fn a_server_that_refuses_is_sent_nothing() {
     let server = Server::new(|_, stream| send(stream, &answer("403 Forbidden", "", b"")));

@@ -1,4 +1,4 @@
-//! Proxies: they see the target, and so does the policy.
+//! Proxies: both they and the policy see the target.
 
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ fn with_proxy(proxy: &str, no_proxy: &str, rules: &str) -> Client {
     Client::new(policy(rules), options).unwrap()
 }
 
-/// A proxy that plays all servers behind it: what it is asked after `CONNECT` is answered at once.
+/// A proxy that plays all servers behind it: it answers the request after `CONNECT` itself.
 fn proxy() -> Server {
     Server::new(|asked: &Asked<'_>, stream| {
         assert!(asked.head.starts_with("CONNECT "), "{}", asked.head);
@@ -30,7 +30,8 @@ fn proxy() -> Server {
     })
 }
 
-// Red when a target is only checked where it is resolved (without the look in `Client::once`): the proxy is asked for it.
+// Red when a target is only checked when it is resolved (without the check in `Client::once`): the proxy is asked for
+// it.
 #[test]
 fn the_target_is_checked_in_front_of_a_proxy_too() {
     let proxy = proxy();
@@ -39,7 +40,7 @@ fn the_target_is_checked_in_front_of_a_proxy_too() {
         assert!(get(&client, url).unwrap_err().is_refused(), "{url}");
     }
     assert_eq!(proxy.connections(), 0);
-    // The proxy itself is on an address that no rule names: it is allowed by being set.
+    // No rule names the proxy's own address: configuring it allows it.
     assert_eq!(get(&client, "http://a.example/").unwrap(), 200);
     assert!(get(&client, "http://sends.example/").unwrap_err().is_refused());
     assert_eq!(proxy.connections(), 2);
@@ -60,7 +61,7 @@ fn a_socks_proxy_is_not_passed_by() {
     let (proxy, server) = (Server::unvisited(), Server::unvisited());
     for scheme in ["socks5h", "socks5", "socks4"] {
         let client = with_proxy(&format!("{scheme}://127.0.0.1:{}", proxy.port), "", &server.rule());
-        // It is a web server, and does not understand.
+        // The proxy is a web server, and does not understand.
         assert!(get(&client, &server.url("/")).is_err(), "{scheme}");
     }
     assert_eq!(server.connections(), 0);

@@ -1,10 +1,10 @@
-//! Servers that send on to where nobody should go.
+//! Servers that redirect to places where no client should go.
 
 use crate::server::{Server, redirect};
 use crate::{client, get};
 use catalog_core::{NetError, Refused};
 
-/// `{p}` is the port of a server that is not allowed, `{own}` that of the one that is.
+/// `{p}` is the port of a server that is not allowed, `{own}` the port of the one that is.
 const TARGETS: [&str; 24] = [
     "http://127.0.0.1:{p}/",
     "http://localhost:{p}/",
@@ -32,7 +32,7 @@ const TARGETS: [&str; 24] = [
     "http://$(reboot).example/",
 ];
 
-// Red when `Policy::check_url` does not look at the rules, and when `Client::once` does not ask it.
+// Red when `Policy::check_url` ignores the rules, or when `Client::once` does not call it.
 #[test]
 fn every_hop_goes_through_the_policy() {
     let other = Server::unvisited();

@@ -1,4 +1,4 @@
-//! A server that does what a test says, and keeps what it was asked.
+//! A server that does what a test says, and keeps the requests.
 
 use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
-/// What it was asked, and how often.
+/// The requests, and the number of connections.
 #[derive(Default)]
 struct Seen {
     connections: AtomicUsize,
@@ -14,18 +14,18 @@ struct Seen {
     is_over: AtomicBool,
 }
 
-/// Listens on 127.0.0.1 until it is dropped; one request a connection, unless it keeps them.
+/// Listens on 127.0.0.1 until it is dropped; one request per connection, unless it keeps connections open.
 pub(crate) struct Server {
     pub(crate) port: u16,
     seen: Arc<Seen>,
     thread: Option<JoinHandle<()>>,
 }
 
-/// What a request says.
+/// A request.
 pub(crate) struct Asked<'a> {
-    /// The request line and the headers, in lower case but for the line.
+    /// The request line as sent, and the headers in lower case.
     pub(crate) head: &'a str,
-    /// Which request it is, from 0.
+    /// The number of the request, from 0.
     pub(crate) number: usize,
 }
 
@@ -38,7 +38,7 @@ impl Asked<'_> {
         self.head.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "))
     }
 
-    /// The range that is asked for, end exclusive.
+    /// The requested range, end exclusive.
     pub(crate) fn range(&self) -> Option<(usize, usize)> {
         let (first, last) = self.header("range")?.strip_prefix("bytes=")?.split_once('-')?;
         Some((first.parse().ok()?, last.parse::<usize>().ok()? + 1))
@@ -50,7 +50,7 @@ impl Server {
         Server::start(false, answer)
     }
 
-    /// One that keeps its connections for the next request.
+    /// A server that keeps its connections open for the next request.
     pub(crate) fn keeping(answer: impl Fn(&Asked<'_>) -> Vec<u8> + Send + Sync + 'static) -> Self {
         Server::start(true, move |asked, stream| {
             let bytes = answer(asked);
@@ -78,13 +78,13 @@ impl Server {
         Server { port, seen, thread: Some(thread) }
     }
 
-    /// The same bytes for every request.
+    /// A server that sends the same bytes for every request.
     pub(crate) fn fixed(answer: impl Into<String>) -> Self {
         let answer = answer.into();
         Server::new(move |_, stream| send(stream, answer.as_bytes()))
     }
 
-    /// A server that nobody should come to.
+    /// A server that no client should connect to.
     pub(crate) fn unvisited() -> Self {
         Server::fixed("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
     }
@@ -93,7 +93,7 @@ impl Server {
         format!("http://127.0.0.1:{}{path}", self.port)
     }
 
-    /// The rule that allows it.
+    /// The rule that allows this server.
     pub(crate) fn rule(&self) -> String {
         format!("127.0.0.1:{}", self.port)
     }
@@ -102,7 +102,7 @@ impl Server {
         self.seen.connections.load(Ordering::SeqCst)
     }
 
-    /// Every request, in its order.
+    /// Every request, in order.
     pub(crate) fn heads(&self) -> Vec<String> {
         self.seen.heads.lock().unwrap().clone()
     }
@@ -131,7 +131,7 @@ fn serve(mut stream: TcpStream, keeps: bool, seen: &Seen, answer: &(dyn Fn(&Aske
         }
     }
     let _ = stream.shutdown(Shutdown::Write);
-    // The other side is let to read what was sent: a socket that is closed with something unread takes it back.
+    // Lets the client read what was sent: closing a socket with unread input would reset the connection.
     let _ = stream.set_read_timeout(Some(std::time::Duration::from_millis(200)));
     while matches!(stream.read(&mut [0; 1024]), Ok(1..)) {}
 }
@@ -165,12 +165,12 @@ pub(crate) fn answer(status: &str, headers: &str, body: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// An answer that sends on.
+/// An answer that redirects.
 pub(crate) fn redirect(location: &str) -> Vec<u8> {
     answer("302 Found", &format!("Location: {location}\r\n"), b"")
 }
 
-/// The part that is asked for of `content`, as a good server gives it.
+/// The requested part of `content`, as a good server sends it.
 pub(crate) fn part(asked: &Asked<'_>, content: &[u8], headers: &str) -> Vec<u8> {
     let Some((first, end)) = asked.range() else { return answer("200 OK", headers, content) };
     if first >= content.len() {

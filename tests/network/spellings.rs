@@ -1,10 +1,10 @@
-//! What leads to this machine without saying so: nothing of it is connected to.
+//! Addresses that lead to this machine without saying so: the client connects to none.
 
 use crate::server::Server;
 use crate::{client, get, quick};
 use catalog_core::{Client, Policy};
 
-/// `{p}` is the port of a server that listens on the address which each of these means, or could be taken to mean.
+/// `{p}` is the port of a server on the address that each of these means, or could be taken to mean.
 const SPELLINGS: [&str; 42] = [
     "http://127.0.0.1:{p}/",
     "http://localhost:{p}/",
@@ -50,7 +50,7 @@ const SPELLINGS: [&str; 42] = [
     "http://169.254.169.254:{p}/",
 ];
 
-// Red when `Policy::check_url` does not look at the rules: the first of them is answered.
+// Red when `Policy::check_url` ignores the rules: the first of them gets an answer.
 #[test]
 fn nothing_leads_here_unless_a_rule_names_it() {
     let server = Server::unvisited();
@@ -74,7 +74,7 @@ fn a_rule_that_names_the_address_allows_each_spelling() {
         assert_eq!(get(&client, &format!("http://{spelling}:{}/", server.port)).unwrap(), 200, "{spelling}");
     }
     assert_eq!(server.connections(), 6);
-    // Another port is another server.
+    // The same address on another port is another server.
     let other = Server::unvisited();
     assert!(get(&client, &other.url("/")).unwrap_err().is_refused());
     assert_eq!(other.connections(), 0);

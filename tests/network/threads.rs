@@ -1,4 +1,4 @@
-//! Where no thread can be started, a name is looked up all the same: see `tests/no_threads.rs`.
+//! A name is looked up even if no thread can be started: see `tests/no_threads.rs`.
 
 use std::fs;
 use std::os::unix::fs::chown;
@@ -7,7 +7,7 @@ use std::process::Command;
 use crate::common::{Host, NOBODY, as_nobody, has_tool, set_mode, skip};
 use crate::server::{Server, part, send};
 
-// Red when the name is looked up on a thread of `thread::spawn`, which panics.
+// Red when the name is looked up on a thread from `thread::spawn`, which panics.
 #[test]
 fn a_fetch_needs_no_thread() {
     let Some(words) = as_nobody() else { return };

@@ -1,4 +1,4 @@
-//! TLS: who is trusted, and that nothing goes on without it.
+//! TLS: which authorities are trusted, and that nothing continues without TLS.
 
 use std::fs;
 use std::process::Command;
@@ -9,7 +9,7 @@ use crate::common::{Host, has_tool, run, skip};
 use crate::nginx::Nginx;
 use crate::{get, policy, quick};
 
-/// nginx with a certificate for 127.0.0.1 that it has signed itself.
+/// nginx with a self-signed certificate for 127.0.0.1.
 fn started() -> Option<Nginx> {
     if !has_tool("openssl") {
         skip("this needs openssl");
@@ -34,7 +34,7 @@ fn started() -> Option<Nginx> {
     Nginx::start(host, " ssl", &lines)
 }
 
-// Red when certificates are not checked, and when an error of theirs counts as one that passes.
+// Red when certificates are not checked, or when a certificate error counts as temporary.
 #[test]
 fn an_authority_has_to_be_known() {
     let Some(nginx) = started() else { return };
@@ -47,7 +47,7 @@ fn an_authority_has_to_be_known() {
     options.ca_file = Some(nginx.host.path("cert.pem"));
     let client = Client::new(policy(&rules), options.clone()).unwrap();
     assert_eq!(get(&client, &url).unwrap(), 200);
-    // Red when `follow` lets https send on to http.
+    // Red when `follow` lets https redirect to http.
     let error = get(&client, &format!("https://127.0.0.1:{}/down", nginx.port)).unwrap_err();
     assert!(matches!(error.net(), Some(NetError::Refused(Refused::Downgrade { .. }))), "{error}");
 
@@ -64,7 +64,7 @@ fn an_authority_has_to_be_known() {
     }
 }
 
-// Red when the command does not look at the variable.
+// Red when the command ignores the variable.
 #[test]
 fn the_command_is_told_of_an_authority() {
     let Some(nginx) = started() else { return };

@@ -1,9 +1,9 @@
-//! What is staged: files, some of the same size, and trees that share files.
+//! What the operations stage: files, some of the same size, and trees that share files.
 
 use std::fs;
 use std::path::Path;
 
-/// How many contents there are.
+/// The number of different contents.
 pub(crate) const CONTENTS: u8 = 9;
 
 const FIRST_TREE: u8 = 6;
@@ -12,7 +12,7 @@ pub(crate) fn is_tree(content: u8) -> bool {
     content >= FIRST_TREE
 }
 
-/// The files of a content: of a file, itself under no name.
+/// The files of a content. A single file has no name.
 pub(crate) fn files(content: u8) -> Vec<(&'static str, Vec<u8>)> {
     let file = |number| match number {
         0 => Vec::new(),
@@ -30,12 +30,12 @@ pub(crate) fn files(content: u8) -> Vec<(&'static str, Vec<u8>)> {
     }
 }
 
-/// Writes a content at a path, over what was there.
+/// Writes a content to a path, over whatever was there.
 pub(crate) fn write(path: &Path, content: u8) {
     if !is_tree(content) {
         return fs::write(path, &files(content)[0].1).unwrap();
     }
-    // A file that the last tree here had and this one has not.
+    // The previous tree here may have had a file that this one lacks.
     let _ = fs::remove_dir_all(path.join("weights"));
     for (name, bytes) in files(content) {
         let path = path.join(name);

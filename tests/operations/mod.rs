@@ -1,12 +1,12 @@
-//! Operations on a store with two handles, and what must come of them: shared by `fuzz/fuzz_targets/operations.rs`, the
+//! Operations on a store with two handles, and their expected results. Shared by `fuzz/fuzz_targets/operations.rs`, the
 //! replay of its corpus, and `tests/state_machine.rs`.
 //!
-//! [`Model`] says what each operation returns and which entries there are then; [`Stores`] does it on a root.
+//! [`Model`] says what each operation returns and which entries exist afterwards; [`Stores`] executes it on a root.
 //!
-//! Red when a handle keeps what it has read of a shard without looking whether it has changed (`Index::cached`), when
-//! an eviction is not judged again when it is done (`Run::evict`), when a sweep does not know the files of leased
-//! trees (`Store::leased_orphans`).
-#![allow(dead_code)] // each user has its part of it
+//! Red when a handle keeps what it has read of a shard without checking whether the shard has changed
+//! (`Index::cached`), when an eviction is not checked again before it is executed (`Run::evict`), or when a sweep does
+//! not know the files of leased trees (`Store::leased_orphans`).
+#![allow(dead_code)] // each user needs some of it
 #![allow(clippy::disallowed_methods, clippy::unwrap_used, clippy::indexing_slicing)]
 
 mod content;
@@ -17,7 +17,7 @@ pub(crate) use content::CONTENTS;
 pub(crate) use model::{Answer, Model};
 pub(crate) use stores::Stores;
 
-/// Few, so that most operations meet an entry. The first two are in one shard.
+/// Few, so that most operations meet an entry. The first two are in the same shard.
 pub(crate) const IDS: [&str; 5] = ["d", "j", "hf:org/repo", "..", "e\u{301}"];
 pub(crate) const LEASES: u8 = 2;
 pub(crate) const PINS: u8 = 2;
@@ -25,19 +25,19 @@ pub(crate) const PINS: u8 = 2;
 /// One call. Ids, contents, leases and pins are numbers.
 #[derive(Clone, Debug)]
 pub(crate) enum Operation {
-    /// `stage` of a file or tree that was written just before, always at the same path for an id.
+    /// `stage` of a file or tree that was just written; each id always has the same path.
     Stage {
         id: u8,
         content: u8,
     },
-    /// `put` of the same, with a digest that is right, or one that is not.
+    /// `put` of the same, with or without a digest, which may be wrong.
     Put {
         id: u8,
         content: u8,
         retired: bool,
         digest: Expected,
     },
-    /// `put` of what `get` gave out, with this lifecycle.
+    /// `put` of what `get` returned, with this lifecycle.
     PutBack {
         id: u8,
         retired: bool,
@@ -45,7 +45,7 @@ pub(crate) enum Operation {
     Get {
         id: u8,
     },
-    /// `resolve`, as the command `path` does.
+    /// `resolve`, like the command `path`.
     Path {
         id: u8,
     },
@@ -64,7 +64,7 @@ pub(crate) enum Operation {
         id: u8,
         pin: u8,
     },
-    /// In the place of the lease with this number, if there is one.
+    /// Replaces the lease with this number, if there is one.
     Lease {
         id: u8,
         lease: u8,
@@ -72,18 +72,18 @@ pub(crate) enum Operation {
     Unlease {
         lease: u8,
     },
-    /// `plan_gc`; in the place of an earlier plan.
+    /// `plan_gc`; replaces an earlier plan.
     Plan {
         takes: Takes,
         at_once: bool,
     },
-    /// `execute_gc` of the plan that was made, however long ago.
+    /// `execute_gc` of the current plan, however old it is.
     Execute,
-    /// As a restored or moved root has them: shards so old that the caches trust them.
+    /// Makes the shards so old that the caches trust them, as in a restored or moved root.
     AgeShards,
 }
 
-/// What a `put` says of the content.
+/// The digest that a `put` gives for the content.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Expected {
     Nothing,
@@ -99,8 +99,8 @@ pub(crate) enum Takes {
     Idle,
 }
 
-/// The entry point of fuzzing: three bytes are an operation, and the first one's highest bit says through which handle.
-/// Returns whether there was one.
+/// The entry point of fuzzing: three bytes are an operation, and the highest bit of the first one chooses the handle.
+/// Returns whether there was an operation.
 pub(crate) fn fuzz_operations(bytes: &[u8]) -> bool {
     const AT_MOST: usize = 48;
     let steps: Vec<_> =

@@ -1,4 +1,4 @@
-//! What must come of each operation, kept in maps.
+//! The expected result of each operation, kept in maps.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,7 +9,7 @@ use super::{Expected, Operation, Takes};
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Model {
     pub(crate) entries: BTreeMap<u8, Entry>,
-    /// The content that each lease holds, whatever becomes of its entry.
+    /// The content that each lease holds, whatever happens to its entry.
     pub(crate) leases: BTreeMap<u8, u8>,
     plan: Option<Plan>,
 }
@@ -24,7 +24,7 @@ pub(crate) struct Entry {
 #[derive(Clone, Debug)]
 struct Plan {
     takes: Takes,
-    /// With the content that they had when it was made.
+    /// With the content that they had when the plan was made.
     entries: BTreeMap<u8, u8>,
 }
 
@@ -34,14 +34,14 @@ pub(crate) enum Answer {
     Done,
     /// An error for which `is_not_found` holds, or `None`.
     NotFound,
-    /// The content is not that of the digest that was given.
+    /// The content does not match the given digest.
     Refused,
     /// Content, and whether it is retired.
     Shown(u8, bool),
     Deleted(bool),
-    /// It is pinned, and stays.
+    /// It is pinned, so it stays.
     Pinned,
-    /// So many entries were evicted.
+    /// This many entries were evicted.
     Collected(u64),
 }
 
@@ -111,7 +111,7 @@ impl Model {
     }
 
     fn execute(&mut self) -> Answer {
-        // Kept: a plan that is done twice does nothing the second time.
+        // The plan is kept: executing it twice does nothing the second time.
         let Some(plan) = self.plan.clone() else { return Answer::Collected(0) };
         let is_taken = |id: &u8, content: &u8| {
             self.entries.get(id).is_some_and(|entry| entry.content == *content && self.is_due(entry, plan.takes))
@@ -122,7 +122,7 @@ impl Model {
         Answer::Collected(taken.len() as u64)
     }
 
-    /// Whether a lease is of a file, whose bytes it maps.
+    /// Whether a lease is on a file, so that its bytes can be mapped.
     pub(crate) fn maps(&self, lease: u8) -> bool {
         self.leases.get(&lease).is_some_and(|content| !is_tree(*content))
     }

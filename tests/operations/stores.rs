@@ -1,4 +1,4 @@
-//! The operations on a root, through two handles that share nothing but it.
+//! Executes the operations on a root, through two handles that share nothing but the root.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File, FileTimes};
@@ -20,7 +20,7 @@ pub(crate) struct Stores {
     handles: [FsCatalog; 2],
     leases: BTreeMap<u8, Lease>,
     plan: Option<GcPlan>,
-    /// How often the shards were made older, which sets each time another time.
+    /// How many times the shards were made older; each time sets another time.
     aged: u64,
     dir: TempDir,
 }
@@ -30,10 +30,10 @@ fn lifecycle(retired: bool) -> LifecycleState {
 }
 
 impl Stores {
-    /// An empty store, in memory where there is a place for that.
+    /// An empty store, in memory if possible.
     pub(crate) fn new() -> Self {
         let memory = Path::new("/dev/shm");
-        // Fuzzing says where, and clears it: a root of a run that is aborted stays.
+        // Fuzzing sets TMPDIR and clears it: an aborted run leaves its root behind.
         let is_told = std::env::var_os("TMPDIR").is_some();
         let dir = if memory.is_dir() && !is_told { TempDir::new_in(memory) } else { TempDir::new() }.unwrap();
         fs::create_dir(dir.path().join("sources")).unwrap();
@@ -41,11 +41,11 @@ impl Stores {
         Stores { handles: [handle(), handle()], leases: BTreeMap::new(), plan: None, aged: 0, dir }
     }
 
-    /// Does one of them.
+    /// Executes one operation.
     ///
     /// # Panics
     ///
-    /// When it fails in a way that no operation may.
+    /// If it fails in a way that no operation may.
     pub(crate) fn apply(&mut self, handle: usize, operation: &Operation) -> Answer {
         let catalog = self.handles[handle].clone();
         let name = |id: u8| IDS[usize::from(id)];
@@ -74,7 +74,7 @@ impl Stores {
             Operation::Get { id } => catalog.get(name(id)).unwrap().map_or(Answer::NotFound, |entry| shown(&entry)),
             Operation::Path { id } => match catalog.resolve(name(id)) {
                 Ok(record) => shown(&record.entry),
-                // An id that is no entry is looked up as a reference, which not each of them can be.
+                // An id without an entry is looked up as a reference, and not every id can be one.
                 Err(error) if error.is_not_found() || error.is_invalid_input() => Answer::NotFound,
                 Err(error) => panic!("{operation:?}: {error}"),
             },
@@ -113,7 +113,7 @@ impl Stores {
         }
     }
 
-    /// Writes the source of an id anew: most times over a file of the same name and size, in the same tick of the clock.
+    /// Writes the source of an id: mostly over a file of the same name and size, in the same tick of the clock.
     fn source(&self, id: u8, content: u8) -> PathBuf {
         let kind = if is_tree(content) { "tree" } else { "file" };
         let path = self.dir.path().join(format!("sources/{kind}-{id}"));
@@ -130,8 +130,8 @@ impl Stores {
         }
     }
 
-    /// Both handles have what the model has, each entry and each lease shows its bytes, and nothing lies in the root that
-    /// the layout does not know.
+    /// Checks that both handles have what the model has, that each entry and each lease shows its bytes, and that the
+    /// layout knows everything in the root.
     pub(crate) fn check(&self, model: &Model) {
         self.check_layout();
         (0..self.handles.len()).for_each(|handle| self.check_entries(model, handle));
@@ -148,8 +148,8 @@ impl Stores {
         }
     }
 
-    // Red when the store makes a name that `layout::classify` has no thing for: doctor would call it strange, and no
-    // collection would take it.
+    // Red when the store makes a name that `layout::classify` does not know: doctor would call it strange, and no
+    // collection would remove it.
     fn check_layout(&self) {
         let root = self.dir.path().join("root");
         for entry in WalkDir::new(&root) {
@@ -181,7 +181,8 @@ impl Stores {
         }
     }
 
-    /// All content is good, and once nobody leases anything, a collection leaves nothing that `doctor` would name.
+    /// Checks that all content is good, and that a collection without any leases leaves nothing that `doctor` would
+    /// report.
     pub(crate) fn finish(mut self, model: &Model) {
         let catalog = self.handles[1].clone();
         let ids: Vec<&str> = model.entries.keys().map(|id| IDS[usize::from(*id)]).collect();
@@ -211,7 +212,7 @@ fn shown(entry: &CatalogEntry) -> Answer {
 fn digest_of(content: u8, expected: Expected) -> Option<Digest> {
     match expected {
         Expected::Nothing => None,
-        // The digest of a tree is its manifest's, which the store computes.
+        // A tree's digest is its manifest's, which the store computes.
         Expected::Right if is_tree(content) => None,
         Expected::Right => Some(Digest::sha256_of(&files(content)[0].1)),
         Expected::Wrong => Some(Digest::sha256_of(b"what nobody stages")),

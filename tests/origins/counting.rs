@@ -1,4 +1,4 @@
-//! A way to a server on which every byte that the server sends is counted.
+//! A proxy in front of a server that counts every byte that the server sends.
 
 use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 
-/// Listens on 127.0.0.1 until it is dropped, and hands on what comes.
+/// Listens on 127.0.0.1 until it is dropped, and forwards everything.
 pub(crate) struct Counting {
     port: u16,
     sent_bytes: Arc<AtomicU64>,
@@ -25,7 +25,7 @@ impl Counting {
                 if is_over.load(Ordering::SeqCst) {
                     break;
                 }
-                // A server that has ended takes no connection: the client's ends as well.
+                // A server that has ended accepts no connection, so the client's connection ends too.
                 let (Ok(client), Ok(server)) = (client, TcpStream::connect(&server)) else { continue };
                 let (to_server, from_server) = (server.try_clone().unwrap(), server);
                 let (from_client, to_client) = (client.try_clone().unwrap(), client);

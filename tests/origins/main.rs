@@ -1,4 +1,5 @@
-//! A fleet: many hosts, each with a root of its own, bring in the same models at the same time from one origin, of which a part dies.
+//! A fleet: many hosts, each with its own root, fetch the same models at the same time from one origin, part of which
+//! dies.
 #![cfg(all(feature = "cli", target_os = "linux"))]
 #![allow(clippy::disallowed_methods, clippy::unwrap_used, clippy::indexing_slicing)]
 
@@ -6,7 +7,7 @@
 mod common;
 
 #[path = "../registry/server.rs"]
-#[allow(dead_code)] // its own tests use all of it
+#[allow(dead_code)] // the registry's own tests use all of it
 mod registry;
 
 #[path = "../servers/seaweed.rs"]
@@ -29,17 +30,17 @@ use counting::Counting;
 use registry::Registry;
 use seaweed::{KEY, SECRET, Seaweed};
 
-/// As many as there is room for, and at most so many.
+/// As many as there is room for, but not more than this.
 const MOST_HOSTS: usize = 40;
 const LARGE_BYTES: usize = 256 << 20;
 const SMALL_FILES: usize = 50;
 const SMALL_BYTES: usize = 60_000;
 
-/// What is promised: the origin sends each host's bytes once. For all that is not content, such as headers and manifests, and for what
-/// was on its way when a server died.
+/// The promise: the origin sends each host's bytes once, and this much more for everything except content, such as
+/// headers and manifests, and for what was in flight when a server died.
 const MORE_PERCENT: u64 = 1;
 
-/// More than any of it takes on a machine that does something else as well.
+/// Longer than any step takes, even on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(400);
 
 /// The models, by name.
@@ -48,18 +49,18 @@ fn models() -> Vec<(String, Vec<u8>)> {
     small.chain([("large".to_owned(), noise(LARGE_BYTES, 100))]).collect()
 }
 
-/// What one host fetches.
+/// The bytes that one host fetches.
 const HOST_BYTES: u64 = (LARGE_BYTES + SMALL_FILES * SMALL_BYTES) as u64;
 
 fn hosts() -> Vec<Host> {
-    // What the origin has, and a third for all else.
+    // Reserves room for the origin's data, and a third more for everything else.
     let free_bytes = Host::new().catalog().free_bytes().unwrap_or(u64::MAX);
     let room = usize::try_from((free_bytes / 4 * 3).saturating_sub(4 * HOST_BYTES) / HOST_BYTES).unwrap_or(usize::MAX);
     assert!(room > 4, "there is no room for a fleet: {free_bytes} bytes are free");
     (0..room.min(MOST_HOSTS)).map(|_| Host::new()).collect()
 }
 
-/// Hosts that fetch at the same time. `command` is told which host's it is.
+/// Starts the hosts' fetches at the same time; `set` completes each command.
 fn start(hosts: &[Host], set: impl Fn(&mut Command)) -> Vec<Child> {
     let start = |host: &Host| {
         let mut command = host.command();
@@ -69,7 +70,7 @@ fn start(hosts: &[Host], set: impl Fn(&mut Command)) -> Vec<Child> {
     hosts.iter().map(start).collect()
 }
 
-/// Waits for all of them. Each has said that it has all models, with their bytes, which are compared.
+/// Waits for all fetches, and checks that each host has all models with the right bytes.
 fn assert_all_right(hosts: &[Host], fetches: Vec<Child>, models: &[(String, Vec<u8>)]) {
     for (host, fetch) in hosts.iter().zip(fetches) {
         let output = fetch.wait_with_output().unwrap();
@@ -87,7 +88,7 @@ fn assert_all_right(hosts: &[Host], fetches: Vec<Child>, models: &[(String, Vec<
     }
 }
 
-/// One fleet at a time: on a busy machine a mirror that says nothing for ten seconds is left before it dies.
+/// One fleet at a time: on a busy machine, a mirror that is silent for ten seconds is left before it dies.
 static ALONE: Mutex<()> = Mutex::new(());
 
 fn wait_for_bytes(count: &dyn Fn() -> u64, wanted: u64) {
@@ -105,8 +106,8 @@ fn assert_sent_once(hosts: &[Host], sent_bytes: u64) {
     assert!((least..=most).contains(&sent_bytes), "{sent_bytes} were sent, and at most {most} should be");
 }
 
-// Red when a host fetches a file twice, or ends with other bytes. The gateway reads from another server when one dies; what breaks off
-// on the way is a matter of `tests/network/`.
+// Red when a host fetches a file twice, or ends up with other bytes. The gateway reads from another server when one
+// dies; `tests/network/` covers connections that break off.
 #[test]
 fn a_bucket_of_which_a_server_dies() {
     let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
@@ -131,7 +132,7 @@ fn a_bucket_of_which_a_server_dies() {
     assert_sent_once(&hosts, way.sent_bytes());
 }
 
-/// Pushes all of them below `fleet/`.
+/// Pushes all models below `fleet/`.
 fn push(registry: &Registry, models: &[(String, Vec<u8>)]) {
     let host = Host::new();
     let policy = Policy::default().allow(&registry.host()).unwrap();
@@ -145,7 +146,8 @@ fn push(registry: &Registry, models: &[(String, Vec<u8>)]) {
     catalog.push_many(&ids, &target, &PushOptions::default(), &mut |result| drop(result.unwrap())).unwrap();
 }
 
-// Red when a host gives up with the mirror that dies, or when what the mirror has given is fetched again from the registry.
+// Red when a host gives up together with the dying mirror, or when bytes from the mirror are fetched again from the
+// registry.
 #[test]
 fn a_registry_whose_mirror_dies() {
     let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);

@@ -1,4 +1,4 @@
-//! Every state that can be reached, breadth first: so the first loss that is found is one of the shortest.
+//! Visits every reachable state, breadth first, so that the first loss found is one of the shortest.
 
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, VecDeque};
@@ -7,13 +7,13 @@ use std::fmt::Write as _;
 use super::model::*;
 use super::state::Next;
 
-/// What was found: how many states there are, or the shortest way to a loss.
+/// The result: the number of states, or the shortest way to a loss.
 pub(super) enum Found {
     Nothing(usize),
     Loss { why: String, trace: String },
 }
 
-/// How a state came about: from which, by which process, and whether that was killed.
+/// How a state was reached: from which state, by which process, and whether that process was killed.
 pub(super) type Came = (u32, u8, bool);
 
 pub(super) fn explore(scenario: &Scenario) -> Found {
@@ -68,7 +68,7 @@ pub(super) fn explore(scenario: &Scenario) -> Found {
     Found::Nothing(came.len())
 }
 
-/// One more collection, of nobody's entries, once everybody has ended.
+/// Runs one more collection, which evicts nothing, once every process has ended.
 pub(super) fn last_gc(scenario: &Scenario, end: &State) -> Result<(), String> {
     let role = Role::Gc { evict: 0, rounds: 1, grace: false };
     let mut state = end.clone();

@@ -1,19 +1,19 @@
-//! The protocol of docs/concurrency.md as a small model, and every interleaving of its steps.
+//! A small model of the protocol in docs/concurrency.md, and every interleaving of its steps.
 //!
 //! Each step of the model is one that other processes can see: a lock taken, a name made or removed, a record read or
-//! written. `code` in `model.rs` names the function of `src/` that it stands for. After every step all promises are
-//! checked (`state.rs`). A process may be killed before any of its steps; then its locks are gone and its private files
-//! stay. When all have ended, one more collection has to leave nothing behind.
+//! written. `code` in `model.rs` names the function in `src/` that a step stands for. All promises are checked after
+//! every step (`state.rs`). A process may be killed before any of its steps; its locks are then gone, and its private
+//! files stay. When all processes have ended, one more collection has to leave nothing behind.
 //!
-//! The explorer (`explore.rs`) is our own and not `stateright`: that brings 40 crates, an HTTP server among them, and what
-//! is needed of it here is a breadth-first search.
+//! The explorer (`explore.rs`) is our own rather than `stateright`, which brings 40 crates, an HTTP server among them.
+//! All that is needed here is a breadth-first search.
 //!
-//! Each protection has a switch. With all of them on, no scenario loses anything; with one off, a scenario does, and the
-//! test prints the shortest way there (`cargo test --test protocol -- --nocapture`). The same protections taken out of the
-//! code make the tests red that their switches name; see `Off`.
+//! Each protection has a switch. With all of them on, no scenario loses anything; with one off, a scenario does, and
+//! the test prints the shortest way there (`cargo test --test protocol -- --nocapture`). Taking the same protection out
+//! of the code turns the tests red that its switch names; see `Off`.
 //!
-//! Not in the model: the single flight (nobody waits for `locks/fetch` who holds another lock), shards (each is changed
-//! under its own lock, in one step), quarantine, copies where there are no hardlinks, power cuts.
+//! Not in the model: the single flight (no process waits for `locks/fetch` while it holds another lock), shards (each
+//! is changed under its own lock, in one step), quarantine, copies on file systems without hardlinks, power cuts.
 #![allow(clippy::disallowed_methods, clippy::unwrap_used, clippy::indexing_slicing)]
 
 mod explore;
@@ -33,7 +33,7 @@ fn assert_safe(scenario: &Scenario) {
     }
 }
 
-/// With a protection off: the shortest way to the loss that it prevents.
+/// Asserts that the scenario loses something without its protection, and prints the shortest way there.
 #[track_caller]
 fn assert_lost(scenario: &Scenario) {
     match explore(scenario) {
@@ -46,7 +46,7 @@ const GC: Role = Role::Gc { evict: 0, rounds: 1, grace: false };
 const EVICT_ALL: Role = Role::Gc { evict: 0b11, rounds: 1, grace: false };
 const EVICT_TO_TRASH: Role = Role::Gc { evict: 0b11, rounds: 1, grace: true };
 
-/// A blob that is there already is needed again while it is taken.
+/// A blob that exists is needed again while it is being removed.
 fn found_again() -> Scenario {
     let roles = [Role::Stage(Y, A), Role::Remove(X), EVICT_ALL];
     Scenario::new("a blob is found again while its last entry goes", [Some(A), None], &roles)
@@ -98,7 +98,7 @@ fn two_gcs() -> Scenario {
     Scenario { kills: 2, ..Scenario::new("two gcs and a tree", [Some(AB), Some(JUST_A)], &roles) }
 }
 
-/// A stage fails and takes back what it has stored, which another one has found meanwhile.
+/// A stage fails and takes back what it has stored, which another process has found in the meantime.
 fn stage_that_fails() -> Scenario {
     let roles = [Role::FailedStage(X, AB), Role::Stage(Y, JUST_A), GC];
     Scenario::new("a stage fails after another one has found its blob", [None, None], &roles)

@@ -1,4 +1,4 @@
-//! What the model knows: contents, ids, processes and their steps, and all that is on disk or locked.
+//! The parts of the model: contents, ids, processes and their steps, and everything that is on disk or locked.
 
 /// Contents: two files, a tree of both, and a tree that shares the first of them. A set of contents is a mask.
 pub(super) const A: u8 = 0;
@@ -7,12 +7,12 @@ pub(super) const AB: u8 = 2;
 pub(super) const JUST_A: u8 = 3;
 pub(super) const CONTENTS: usize = 4;
 
-/// The files that a view of it shows.
+/// The files that a view of this content shows.
 pub(super) fn files(content: u8) -> u8 {
     [bit(A), bit(B), bit(A) | bit(B), bit(A)][usize::from(content)]
 }
 
-/// The blobs that a record of it needs: its files, and the manifest of a tree.
+/// The blobs that a record of this content needs: its files, and a tree's manifest.
 pub(super) fn blobs(content: u8) -> u8 {
     files(content) | bit(content)
 }
@@ -36,37 +36,39 @@ pub(super) const Y: u8 = 1;
 pub(super) const IDS: usize = 2;
 
 pub(super) const PROCESSES: usize = 4;
-/// The inodes of each content: the one that is there at first, and one that each process can bring.
+/// The inodes of each content: the initial one, and one that each process can bring.
 pub(super) const INODES: usize = 1 + PROCESSES;
 
-/// What keeps the protocol safe, each to be taken out alone; and the test of the real code that is red then.
+/// The protections of the protocol. Each can be taken out alone; its comment names the test of the real code that is
+/// then red.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Off {
     Nothing,
     /// `Shared::lock` and `Exclusive::lock`: `tests/leases.rs`,
     /// `nothing_is_collected_between_a_blob_that_is_found_and_its_record`.
     StoreLock,
-    /// The roots are those that the plan has seen, and not read again in `Sweep::begin`: `tests/leases.rs`,
+    /// `Sweep::begin` uses the roots that the plan has seen, and does not read them again: `tests/leases.rs`,
     /// `what_was_staged_after_the_plan_stays`.
     RootsReadAgain,
-    /// `blob::block_leases` takes what is leased: `tests/leases.rs`, `a_lease_that_comes_after_the_plan_holds` and most others.
+    /// `blob::block_leases` takes leased blobs: `tests/leases.rs`, `a_lease_that_comes_after_the_plan_holds` and most
+    /// others.
     LeaseTest,
-    /// `lease::take` does not look whether the name still leads to the inode that it has locked: `tests/leases.rs`,
+    /// `lease::take` does not check that the name still leads to the inode that it has locked: `tests/leases.rs`,
     /// `a_lease_is_on_the_blob_that_is_there_when_it_is_given`.
     InodeCompared,
     /// `lease::lease` does not read the record again once it has the lock: `tests/leases.rs`,
     /// `a_lease_is_not_given_on_what_was_removed_while_it_was_waited_for`.
     RecordReadAgain,
-    /// `Store::leased_orphans` does not read what is leased as a manifest: `tests/leases.rs`,
+    /// `Store::leased_orphans` does not read leased blobs as manifests: `tests/leases.rs`,
     /// `a_leased_tree_keeps_its_files_whatever_becomes_of_its_id_and_of_trees_that_share_them`.
     LeasedManifest,
-    /// `Sweep::remove_stray_view` keeps the views of leased blobs that no record needs, and no others: `tests/leases.rs`,
+    /// `Sweep::remove_stray_view` only keeps the views of leased blobs that no record needs: `tests/leases.rs`,
     /// `a_leased_view_stays_when_another_entry_has_the_same_bytes`.
     LeasedView,
-    /// `Run::remove_leftover` does not hold the lock on a dead session's folder until it is gone:
+    /// `Run::remove_leftover` does not hold the lock on a dead session's folder until the folder is gone:
     /// `src/fs/session.rs`, `nobody_begins_in_a_folder_that_is_taken_for_dead`.
     SessionHeld,
-    /// `show_again` does not look under the lock whether the entry is still the one that was looked at:
+    /// `show_again` does not check under the lock that the entry is still the one it looked at:
     /// `src/repair/show_again.rs`, `an_entry_that_is_gone_by_then_is_not_shown`.
     DueUnderLock,
 }
@@ -75,7 +77,7 @@ pub(super) enum Off {
 pub(super) enum Role {
     /// `stage` of a content under an id.
     Stage(u8, u8),
-    /// The same, whose record cannot be written: what it has stored is taken back by one sweep.
+    /// The same, but its record cannot be written, and one sweep takes back what it has stored.
     FailedStage(u8, u8),
     /// `doctor --repair` of an id's view.
     Rebuild(u8),
@@ -83,15 +85,15 @@ pub(super) enum Role {
     Lease(u8),
     /// `remove` of an id.
     Remove(u8),
-    /// `plan_gc` and `execute_gc`, so often, by a policy that wants these ids out. With grace, stray views stay, and blobs
-    /// stay in trash.
+    /// `plan_gc` and `execute_gc`, this many times, with a policy that evicts these ids. With a grace, stray views
+    /// stay, and blobs stay in the trash.
     Gc { evict: u8, rounds: u8, grace: bool },
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Pc {
     Begin,
-    // stage, failed or not; rebuild from `Gate` on
+    // stage, whether it fails or not; rebuild from `Gate` on
     LockSession,
     Ingest,
     // stage, and the first half of remove
@@ -138,7 +140,7 @@ pub(super) enum Pc {
     Dead,
 }
 
-/// What a step stands for.
+/// The code that a step stands for.
 pub(super) fn code(pc: Pc, role: Role) -> &'static str {
     match (pc, role) {
         (Pc::Begin, Role::Stage(..) | Role::FailedStage(..)) => "makes its folder (fs::Session::begin)",
@@ -185,19 +187,19 @@ pub(super) fn code(pc: Pc, role: Role) -> &'static str {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Process {
     pub(super) pc: Pc,
-    /// How far a loop is.
+    /// The position in a loop.
     pub(super) at: u8,
-    /// The inode that a lease is on, or the content that is removed, plus one.
+    /// The leased inode, or the removed content, plus one.
     pub(super) root: u8,
     pub(super) inode: u8,
-    /// The records as the sweep has read them, less those that it has taken out.
+    /// The records as the sweep has read them, without those that it has removed.
     pub(super) roots: [u8; IDS],
-    /// Leased without a record.
+    /// Leased contents without a record.
     pub(super) orphans: u8,
-    /// Put into trash by this sweep.
+    /// Contents that this sweep has put into the trash.
     pub(super) doomed: u8,
     /// What the plan has seen: records to evict, blobs without a record, trash, sessions, views by id. For a stage that
-    /// fails, the blobs that it has stored, and its view.
+    /// fails: the blobs that it has stored, and its view.
     pub(super) evict: [u8; IDS],
     pub(super) stray_blobs: u8,
     pub(super) old_trash: u8,
@@ -222,22 +224,22 @@ pub(super) const IDLE: Process = Process {
     rounds: 0,
 };
 
-/// Everything on disk and every lock. Numbers that may be missing are one more than they say; 0 is "none".
+/// Everything on disk and every lock. A number that may be missing is stored plus one; 0 means none.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct State {
-    /// The inode that a blob's name leads to.
+    /// The inode that a blob's name refers to.
     pub(super) blob: [u8; CONTENTS],
-    /// The inode in trash, and who put it there, which stands for the time in its name.
+    /// The inode in the trash, and the process that put it there, which stands for the time in its name.
     pub(super) trash: [u8; CONTENTS],
     pub(super) trasher: [u8; CONTENTS],
-    /// Locks on inodes of blobs: a mask of processes, and one process.
+    /// Locks on the inodes of blobs: a mask of processes, and one process.
     pub(super) shared: [u8; CONTENTS * INODES],
     pub(super) exclusive: [u8; CONTENTS * INODES],
     /// The content that each id has.
     pub(super) record: [u8; IDS],
-    /// The files that are shown by each id, of each content.
+    /// The files that each id shows, of each content.
     pub(super) view: [u8; IDS * CONTENTS],
-    /// The private folder of each process: none, empty, with files in it; and the process that has locked it.
+    /// The private folder of each process (none, empty, with files in it), and the process that has locked it.
     pub(super) ingest: [u8; PROCESSES],
     pub(super) session: [u8; PROCESSES],
     pub(super) gate_shared: u8,
@@ -253,11 +255,11 @@ pub(super) struct Scenario {
     pub(super) off: Off,
     pub(super) roles: Vec<Role>,
     pub(super) records: [Option<u8>; IDS],
-    /// Without a record.
+    /// Blobs without a record.
     pub(super) stray_blobs: u8,
     pub(super) trash: u8,
     pub(super) kills: u8,
-    /// Whether the making of a session's folder is looked at step by step.
+    /// Whether creating a session's folder takes separate steps.
     pub(super) sessions: bool,
 }
 

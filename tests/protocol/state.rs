@@ -1,18 +1,18 @@
-//! What may follow a state, and what has to hold in it.
+//! What may follow a state, and what must hold in it.
 
 use std::cell::Cell;
 
 use super::model::*;
 use super::steps::Step;
 
-/// What a process may do now.
+/// The next step of a process.
 pub(super) enum Next {
-    /// And what it has done.
+    /// The new state, and what the process has done.
     To(State, Pc),
-    /// It has to wait for another.
+    /// The process has to wait for another.
     Blocked,
     Ended,
-    /// The protocol has broken in this very step.
+    /// This very step breaks the protocol.
     Broken(String, Pc),
 }
 
@@ -76,7 +76,7 @@ impl State {
         }
     }
 
-    /// What is promised at every moment.
+    /// The promises that hold at every moment.
     pub(super) fn check(&self, roles: &[Role]) -> Result<(), String> {
         let is_whole = |id: u8, content: u8| {
             let mut needed = (0..CONTENTS as u8).filter(|blob| has(blobs(content), *blob));
@@ -102,7 +102,7 @@ impl State {
         Ok(())
     }
 
-    /// What is promised once everybody has ended and one more collection has run.
+    /// The promises that hold once every process has ended and one more collection has run.
     pub(super) fn check_end(&self) -> Result<(), String> {
         let needed = self.record.iter().filter_map(|record| record.checked_sub(1)).fold(0, |all, c| all | blobs(c));
         let is_debris = |content: u8| self.blob[usize::from(content)] != 0 && !has(needed, content);

@@ -1,16 +1,16 @@
-//! The steps of a commit (stage, one that fails, doctor's rebuild) and of lease, and of the first half of remove.
+//! The steps of a commit (stage, failed or not, and doctor's rebuild), of lease, and of the first half of remove.
 
 use std::cell::Cell;
 
 use super::model::*;
 
-/// One step of one process. `Ok(false)`: it has to wait.
+/// One step of one process. `Ok(false)`: the process has to wait.
 pub(super) struct Step {
     pub(super) off: Off,
     pub(super) sessions: bool,
     pub(super) me: u8,
     pub(super) role: Role,
-    /// What it has come to: a step without anything to do is one with the next.
+    /// The step that was really taken: a step that has nothing to do is merged with the next one.
     pub(super) did: Cell<Pc>,
 }
 
@@ -24,7 +24,7 @@ impl Step {
                 return self.rebuild(s, p, id);
             }
             (Pc::Record, Role::FailedStage(id, content)) => {
-                // What it has brought goes with its session; what it has stored is taken back.
+                // Its session ends with the files it has ingested; a sweep takes back what it has stored.
                 s.drop_locks(self.me);
                 s.ingest[usize::from(self.me)] = 0;
                 let is_whole = s.record[usize::from(id)] == content + 1;
@@ -52,7 +52,7 @@ impl Step {
         Ok(true)
     }
 
-    /// Waits for the store shared, behind whoever waits for it exclusive.
+    /// Waits for the store lock shared, behind any process that waits for it exclusive.
     pub(super) fn lock_for_commit(&self, s: &mut State, p: &mut Process, then: Pc) -> bool {
         if self.off == Off::StoreLock {
             (p.pc, p.at) = (then, 0);
@@ -88,7 +88,7 @@ impl Step {
                 s.ingest[me] = 1;
                 p.pc = Pc::LockSession;
             }
-            // Locked by a collection that takes it for dead, or removed by one: begin again, with another.
+            // A collection took the folder for dead and locked or removed it: start again with another one.
             Pc::LockSession if s.session[me] != 0 || s.ingest[me] == 0 => p.pc = Pc::Begin,
             Pc::LockSession => {
                 s.session[me] = self.me + 1;
@@ -134,7 +134,7 @@ impl Step {
         Ok(true)
     }
 
-    /// Doctor makes the view of an entry anew: a commit without blobs.
+    /// Doctor makes an entry's view again: a commit without blobs.
     fn rebuild(&self, s: &mut State, p: &mut Process, id: u8) -> Result<bool, String> {
         let record = s.record[usize::from(id)];
         match p.pc {
@@ -147,7 +147,7 @@ impl Step {
             Pc::Due if self.off != Off::DueUnderLock && record != p.root => p.pc = Pc::Finish,
             Pc::Due => (p.pc, p.at) = (Pc::Show, 0),
             Pc::Show => return self.show(s, p, id, p.root - 1),
-            Pc::Record => p.pc = Pc::Finish, // it says the same as before, or is another's by now
+            Pc::Record => p.pc = Pc::Finish, // it says the same as before, or belongs to another by now
             _ => {
                 s.drop_locks(self.me);
                 p.pc = Pc::Done;
@@ -169,7 +169,7 @@ impl Step {
     pub(super) fn lease(&self, s: &mut State, p: &mut Process, id: u8) -> bool {
         let lock = usize::from(p.root.saturating_sub(1)) * INODES + usize::from(p.inode.saturating_sub(1));
         let record = s.record[usize::from(id)];
-        // The lock is dropped, and all is looked at again.
+        // Drops the lock and starts again.
         let again = |s: &mut State, p: &mut Process| {
             s.drop_locks(self.me);
             *p = IDLE;
@@ -193,7 +193,7 @@ impl Step {
             Pc::SameInode => p.pc = Pc::RecordAgain,
             Pc::RecordAgain if self.off != Off::RecordReadAgain && record != p.root => again(s, p),
             Pc::RecordAgain => p.pc = Pc::IsThere,
-            // A tree is only asked for its folder.
+            // For a tree, only its folder has to exist.
             Pc::IsThere if s.view[view_of(id, p.root - 1)] == 0 => again(s, p),
             Pc::IsThere => p.pc = Pc::Held,
             _ => {

@@ -1,10 +1,10 @@
-//! The steps of a collection, of the second half of remove, and of what takes a failed stage back.
+//! The steps of a collection, of the second half of remove, and of the sweep after a failed stage.
 
 use super::model::*;
 use super::steps::Step;
 
 impl Step {
-    /// The facts, gathered without a lock. What is planned here is looked at again when it is done.
+    /// Gathers the facts without a lock. Everything planned here is checked again when it is executed.
     pub(super) fn plan(&self, s: &State, p: &mut Process, evict: u8) {
         p.roots = s.record;
         let needed = needed(&p.roots);
@@ -31,7 +31,7 @@ impl Step {
         self.off != Off::LeaseTest && s.lock_of(content).is_some_and(|lock| s.is_locked(lock, self.me))
     }
 
-    /// `Sweep::block_leases`: keeps new leases off.
+    /// `Sweep::block_leases`: prevents new leases.
     pub(super) fn claim(&self, s: &mut State, p: &Process, content: u8) -> bool {
         let Some(lock) = s.lock_of(content) else { return !has(p.orphans, content) };
         if self.is_leased(s, content) {
@@ -41,7 +41,8 @@ impl Step {
         true
     }
 
-    /// `Sweep::remove_stray_view` of `views/<id>/<content>`; whether there was anything to do. What it claims it keeps.
+    /// `Sweep::remove_stray_view` of `views/<id>/<content>`. Returns whether there was anything to do. It keeps what it
+    /// claims.
     pub(super) fn remove_view(&self, s: &mut State, p: &Process, id: u8, content: u8) -> bool {
         if s.view[view_of(id, content)] == 0 || p.roots[usize::from(id)] == content + 1 {
             return false;
@@ -56,7 +57,7 @@ impl Step {
         is_free
     }
 
-    /// `Sweep::remove_blob`; whether there was anything to do.
+    /// `Sweep::remove_blob`. Returns whether there was anything to do.
     pub(super) fn remove_blob(&self, s: &mut State, p: &mut Process, content: u8) -> bool {
         if has(needed(&p.roots) | p.orphans, content) || s.lock_of(content).is_none() || !self.claim(s, p, content) {
             return false;
@@ -188,7 +189,7 @@ impl Step {
                 if matches!(self.role, Role::Gc { .. }) && p.roots[usize::from(id)] == content + 1 {
                     p.roots[usize::from(id)] = 0; // `Roots::release`
                 }
-                // A view that is kept, because it is leased, is looked at once.
+                // A leased view stays, and is checked only once.
                 while usize::from(p.at) < CONTENTS {
                     p.at += 1;
                     if self.remove_view(s, p, id, p.at - 1) {
@@ -239,7 +240,7 @@ impl Step {
         true
     }
 
-    /// The entry whose views and blobs are on their way out.
+    /// The entry whose views and blobs are being removed.
     pub(super) fn now(&self, p: &Process) -> Option<(u8, u8)> {
         match self.role {
             Role::Remove(id) => Some((id, p.root.checked_sub(1)?)),

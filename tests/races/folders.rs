@@ -1,5 +1,5 @@
-//! Somebody swaps a folder of the store for a symlink to a folder elsewhere, and back, again and again while the store is
-//! used (row 23 of docs/testing.md).
+//! Somebody swaps a folder of the store for a symlink to a folder elsewhere, and back, again and again while the store
+//! is in use (row 23 of docs/testing.md).
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -15,7 +15,7 @@ use crate::{against, say};
 
 const ROUNDS: usize = 12;
 
-/// The folder of the view of an id, below `views/`.
+/// The folder with the views of an id, relative to the root.
 fn home(catalog: &FsCatalog, id: &str) -> PathBuf {
     let view = catalog.record(id).unwrap().unwrap().entry.local_path;
     let home = view.parent().unwrap().parent().unwrap();
@@ -26,16 +26,16 @@ fn fill(catalog: &FsCatalog, host: &Host) {
     for id in ["kept", "again"] {
         stage(catalog, &host.file(id, id), id).unwrap();
     }
-    // In `trash/`, and without an entry in `blobs/`.
+    // One content in the trash, and one in `blobs/` without an entry.
     stage(catalog, &host.file("old", b"old"), "changing").unwrap();
     stage(catalog, &host.file("new", b"new"), "changing").unwrap();
     drop(catalog.gc(&GcPolicy::default()).unwrap());
     stage(catalog, &host.file("newer", b"newer"), "changing").unwrap();
 }
 
-/// What lies elsewhere is a store of the same content, so that each name that is looked up there would be found.
-// Red when names are looked up below the root without RESOLVE_NO_SYMLINKS and RESOLVE_BENEATH (`fs::sys::linux`): what is
-// elsewhere is then written to and removed.
+/// Elsewhere is a store with the same content, so that every name that is looked up there exists.
+// Red when names are looked up below the root without RESOLVE_NO_SYMLINKS and RESOLVE_BENEATH (`fs::sys::linux`): files
+// elsewhere are then written and removed.
 #[rstest]
 #[case("index")]
 #[case("blobs")]
@@ -65,7 +65,7 @@ fn nothing_elsewhere_is_touched_when_a_folder_is_swapped_for_a_symlink(#[case] f
     let before = listing(&host.path("elsewhere"));
 
     let exchange = || {
-        // A folder that was just removed as empty cannot be exchanged.
+        // A folder that was just removed because it was empty cannot be exchanged.
         let _ = renameat_with(CWD, &real, CWD, &swapped, RenameFlags::EXCHANGE);
     };
     let race = |step: u64| {
@@ -74,11 +74,11 @@ fn nothing_elsewhere_is_touched_when_a_folder_is_swapped_for_a_symlink(#[case] f
     };
     let now = GcPolicy::default().with_grace(Duration::ZERO);
     let ((done, failed, is_there), swaps) = against(race, || {
-        // `true`: staged for sure, `false`: removed for sure, `None`: an operation has failed, or half done.
+        // `true`: certainly staged; `false`: certainly removed; `None`: an operation failed, perhaps half done.
         let mut is_there = Some(true);
         let (mut done, mut failed) = (0, 0);
         for round in 0..ROUNDS {
-            // One that has never seen the root, one that has.
+            // A handle that has never seen the root, and one that has.
             let handle = FsCatalog::open(host.root()).unwrap_or_else(|_| catalog.clone());
             let handle = if round % 2 == 0 { catalog.clone() } else { handle.with_durability(Durability::Relaxed) };
             let source = host.path(if round % 3 == 0 { "again" } else { "old" });
@@ -118,7 +118,7 @@ fn nothing_elsewhere_is_touched_when_a_folder_is_swapped_for_a_symlink(#[case] f
     say(&format!("{} swapped {swaps} times: {done} operations done, {failed} refused", folder.display()));
     assert!(swaps > 10 && done + failed > 0);
 
-    // All that was acknowledged is there, and everything works again.
+    // Everything acknowledged is there, and everything works again.
     let catalog = host.catalog();
     assert_readable(&catalog, "kept", b"kept");
     assert_readable(&catalog, "changing", b"newer");
@@ -126,7 +126,8 @@ fn nothing_elsewhere_is_touched_when_a_folder_is_swapped_for_a_symlink(#[case] f
         assert_eq!(catalog.exists("again").unwrap(), is_there);
     }
     if let Some(record) = catalog.record("again").unwrap() {
-        // A symlink in `views/` is moved out of the way; then two folders are swapped, and the view may be in the other.
+        // A symlink in `views/` is moved out of the way; after that two folders are swapped, and the view may be in the
+        // other.
         if check_artifact(&host.root(), &record).is_err() && swapped.is_dir() && !swapped.is_symlink() {
             exchange();
         }

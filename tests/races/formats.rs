@@ -1,4 +1,4 @@
-//! A newer binary makes the store its own while an older one, this one, works on it (row 27 of docs/testing.md).
+//! A newer binary upgrades the store while an older one, this one, works on it (row 27 of docs/testing.md).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
@@ -13,10 +13,10 @@ use crate::common::*;
 use crate::{against, say};
 
 const ROUNDS: usize = 10;
-/// Within this, the racer has long raised the format.
+/// The racer has raised the format long before this.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// As a newer version does it: under the store's lock, in one step.
+/// Upgrades as a newer version does: under the store lock, in one step.
 fn upgrade(root: &Path, store_json: &str) -> BTreeMap<PathBuf, String> {
     let lock = File::open(root.join("locks/store")).unwrap();
     fs2::FileExt::lock_exclusive(&lock).unwrap();
@@ -25,8 +25,9 @@ fn upgrade(root: &Path, store_json: &str) -> BTreeMap<PathBuf, String> {
     content(root)
 }
 
-/// Every file but those that are private to an operation or only locked, with its inode, mode, size and time. An operation
-/// still takes the second, private name of a blob away when it has let the store go: links and ctime do not count.
+/// Every file except those that are private to an operation or only locked, with its inode, mode, size and time. An
+/// operation still removes the second, private name of a blob after it has released the store, so links and ctime do
+/// not count.
 fn content(root: &Path) -> BTreeMap<PathBuf, String> {
     let mut all = BTreeMap::new();
     for entry in walkdir::WalkDir::new(root).min_depth(2) {
@@ -71,7 +72,7 @@ fn host() -> Host {
     host
 }
 
-// Red when only `FsCatalog::open` looks at `store.json`.
+// Red when only `FsCatalog::open` checks `store.json`.
 #[rstest]
 fn a_handle_that_was_opened_before_changes_nothing(#[values(0, 1)] newer: usize) {
     let host = host();
@@ -93,8 +94,8 @@ fn a_handle_that_was_opened_before_changes_nothing(#[values(0, 1)] newer: usize)
     assert_no_debris(&host.root());
 }
 
-/// The store becomes a newer one at some moment between and in the operations of this one.
-// Red when only `FsCatalog::open` looks at `store.json`.
+/// The store is upgraded at some moment during or between the operations of this process.
+// Red when only `FsCatalog::open` checks `store.json`.
 #[test]
 fn from_the_moment_that_the_format_is_raised_an_older_process_changes_nothing() {
     let host = host();
@@ -112,7 +113,8 @@ fn from_the_moment_that_the_format_is_raised_an_older_process_changes_nothing() 
             let (mut refusals, began) = (0, Instant::now());
             for number in 0.. {
                 match change(&catalog, &host, number) {
-                    // What has nothing to do, such as to remove what is not there, may still say so.
+                    // An operation that has nothing to do, such as removing something that is not there, may still
+                    // succeed.
                     Ok(()) => done += usize::from(refusals == 0),
                     Err(Error::UnsupportedFormat { .. }) => refusals += 1,
                     Err(error) => panic!("{error}"),
@@ -126,7 +128,7 @@ fn from_the_moment_that_the_format_is_raised_an_older_process_changes_nothing() 
         });
         let before = raised.into_inner().unwrap().unwrap();
         let after = content(&host.root());
-        // What was put into `trash/` before is unlinked without a lock, and then its outboard.
+        // Files that were moved to `trash/` before are unlinked without a lock, and then their outboards.
         let is_meant = |path: &&PathBuf| !path.starts_with("trash") && !path.starts_with("outboards");
         let paths: BTreeSet<&PathBuf> = before.keys().chain(after.keys()).filter(is_meant).collect();
         let changed: Vec<_> = paths.iter().filter(|path| after.get(**path) != before.get(**path)).collect();
@@ -140,7 +142,7 @@ fn from_the_moment_that_the_format_is_raised_an_older_process_changes_nothing() 
     say(&format!("the format raised {ROUNDS} times: {done} operations before it, {refused} refused"));
 }
 
-// Red when `check_store_file` is not asked by `Doctor::open`, or by `FsCatalog::open`: see `src/catalog/open.rs` too.
+// Red when `Doctor::open` or `FsCatalog::open` does not call `check_store_file`: see also `src/catalog/open.rs`.
 #[cfg(feature = "cli")]
 #[rstest]
 fn no_command_touches_a_newer_store(#[values(0, 1)] newer: usize) {

@@ -15,7 +15,7 @@ use crate::{against, say};
 const PROCESSES: usize = 3;
 const ENTRIES: usize = 40;
 
-/// Ids of one shard.
+/// An id in the shard that all processes use.
 fn id(process: usize, number: usize) -> String {
     let mut ids = (0..).map(|n| format!("{process} {number} {n}"));
     ids.find(|id| Digest::sha256_of(id.as_bytes()).as_bytes()[0] == 7).unwrap()
@@ -82,9 +82,9 @@ fn run(folder: &Path, race: impl FnMut(u64) + Send, what: &str) {
 
 const LOCKS: [&str; 3] = ["index/07", "store", "gate"];
 
-// Red when the last look of `Index::replace` before its rename is taken out: of two that hold a lock of one shard, each on
-// another file, the slower one then writes what it had read before. Without the comparison of inodes in `fs::lock` that look
-// is what is left, and enough here; what it does alone is seen in `src/fs/lock.rs`.
+// Red when the last check of `Index::replace` before its rename is taken out: of two processes that lock one shard
+// through different files, the slower one then writes what it had read before. Without the comparison of inodes in
+// `fs::lock`, that check still remains, and is enough here; `src/fs/lock.rs` shows what the comparison does alone.
 #[rstest]
 #[case::removed("removed")]
 #[case::replaced("replaced")]
@@ -103,13 +103,13 @@ fn nothing_is_lost_when_lock_files_are(#[case] what: &str) {
                 }
             }
         }
-        // So fast that most changes lose a lock, and seldom enough that each is done in the end.
+        // So often that most changes lose a lock, and rarely enough that each one succeeds in the end.
         std::thread::sleep(std::time::Duration::from_millis(step * 7 % 16));
     };
     run(dir.path(), race, what);
 }
 
-/// Takes all that it may, at once.
+/// Collects everything that it may, at once.
 fn all() -> GcPolicy {
     GcPolicy::default().with_max_bytes(Some(0)).with_grace(Duration::ZERO)
 }
@@ -120,7 +120,7 @@ fn check_whole(host: &Host, id: &str) {
     assert!(blob_path(&host.root(), &record.entry.digest.unwrap()).exists(), "its blob was taken");
 }
 
-// Red when a commit does not look at its end whether its lock file is still there.
+// Red when a commit does not check at its end whether its lock file still exists.
 #[test]
 fn a_sweep_that_ran_beside_a_commit_has_taken_nothing() {
     let host = Host::new();
@@ -132,7 +132,7 @@ fn a_sweep_that_ran_beside_a_commit_has_taken_nothing() {
         let commit = scope.spawn(|| catalog.put(&entry("a", &content)));
         wait_until("the commit has the store", || blob.exists()); // and waits for the shard
         fs::remove_file(host.root().join("locks/store")).unwrap();
-        // What nothing references is taken.
+        // Everything unreferenced is removed.
         drop(host.catalog().gc(&all()).unwrap());
         assert!(!blob.exists());
         drop(shard);
@@ -141,8 +141,8 @@ fn a_sweep_that_ran_beside_a_commit_has_taken_nothing() {
     check_whole(&host, "a");
 }
 
-// Red when a sweep does not look before each step whether its lock file is still there; and when it takes the second of two
-// evicted records out of roots that it has read since.
+// Red when a sweep does not check before each step whether its lock file still exists, or when it removes the second of
+// two evicted records from roots that it has read since.
 #[test]
 fn a_commit_that_ran_beside_a_sweep_keeps_what_it_has_found() {
     let host = Host::new();

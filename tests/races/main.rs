@@ -1,6 +1,6 @@
 //! Real races with a bounded number of rounds: somebody changes what the store works with while it works.
 //!
-//! Each says how many rounds it did and how many of them the racer has hit, and fails when it has hit none.
+//! Each test prints how many rounds it ran and how many of them the racer hit, and fails if it hit none.
 #![cfg(target_os = "linux")]
 #![allow(clippy::disallowed_methods, clippy::unwrap_used, clippy::indexing_slicing)]
 
@@ -20,9 +20,9 @@ fn say(text: &str) {
     let _ = std::io::stderr().write_all(format!("{text}\n").as_bytes());
 }
 
-/// Does `work` while `race` runs again and again, and returns what the work came to and how often `race` ran.
+/// Runs `race` again and again while `work` runs. Returns the result of `work`, and how many times `race` ran.
 fn against<T>(mut race: impl FnMut(u64) + Send, work: impl FnOnce() -> T) -> (T, u64) {
-    /// Set when the work is done, also when it panics: else the racer would never be joined.
+    /// Set when the work ends, even by a panic: otherwise the racer would never be joined.
     struct Stop<'a>(&'a AtomicBool);
     impl Drop for Stop<'_> {
         fn drop(&mut self) {

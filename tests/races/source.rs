@@ -18,7 +18,7 @@ fn content() -> Vec<u8> {
     (0..1_000_000_u32).map(|i| (i % 251) as u8).collect()
 }
 
-/// One change of a file.
+/// Changes a file in one of five ways.
 fn spoil(file: &Path, content: &[u8], step: u64) {
     let open = || File::options().write(true).open(file).unwrap();
     match step % 5 {
@@ -38,7 +38,7 @@ fn spoil(file: &Path, content: &[u8], step: u64) {
     }
 }
 
-/// Not a test: a process of its own, since a mapped source ends its process.
+/// Not a test: a separate process, because a mapped source would kill it.
 #[test]
 fn stages_what_changes() {
     if !is_child("source::stages_what_changes") {
@@ -64,7 +64,7 @@ fn stages_what_changes() {
                     stored += 1;
                 }
                 Err(Error::SourceChanged { .. }) => refused += 1,
-                // Between the look at a tree and the read of it, its files may have other names for a moment.
+                // Between listing a tree and reading it, its files may briefly have other names.
                 Err(error) if what == "tree" && error.is_not_found() => refused += 1,
                 Err(error) => panic!("{error}"),
             }
@@ -90,7 +90,7 @@ fn a_source_that_changes_meanwhile_is_refused_or_stored_as_it_was_read(#[values(
     assert!(output.status.success(), "{}\n{said}", output.status);
 }
 
-/// Writes into the source when a part of it was read, and sees to it that its size stays.
+/// Writes into the source once a part of it was read, without changing its size.
 struct Writer(PathBuf);
 
 impl Observer for Writer {
@@ -101,7 +101,7 @@ impl Observer for Writer {
     }
 }
 
-// Red when `stamp_after` does not compare the times: a file that nobody ever had is then stored, and acknowledged.
+// Red when `stamp_after` does not compare the times: a mixture that never existed as a file is stored and acknowledged.
 #[test]
 fn a_source_that_was_written_to_between_two_parts_is_refused() {
     let host = Host::new();

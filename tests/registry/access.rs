@@ -11,7 +11,7 @@ use crate::server::{Registry, skopeo};
 use crate::wire::{Asked, Server, answer, send};
 use crate::{catalog, reference};
 
-/// A registry that has these. What fills it is not ours: oras pushes to another one, and skopeo copies.
+/// A registry with these models. Others fill it: oras pushes to another registry, and skopeo copies from there.
 pub(crate) fn filled(registry: Option<Registry>, names: &[&str]) -> Option<Registry> {
     let (open, registry) = (Registry::open()?, registry?);
     let host = Host::new();
@@ -20,8 +20,8 @@ pub(crate) fn filled(registry: Option<Registry>, names: &[&str]) -> Option<Regis
     names.iter().all(fill).then_some(registry)
 }
 
-// Red when a challenge is not answered, or with another scope; when everybody's token is used for a user; and when the policy is
-// not asked about the place of tokens.
+// Red when a challenge is not answered, or is answered with another scope; when the anonymous token is used for a user;
+// or when the policy is not applied to the token server.
 #[test]
 fn tokens() {
     let Some(registry) = filled(Registry::with_tokens(), &["public/a", "private/a"]) else { return };
@@ -45,7 +45,7 @@ fn tokens() {
     assert!(error.is_refused(), "{error}");
 }
 
-// Red when a password is not given, or to whoever asks for another one.
+// Red when a password is not sent, or is sent to a registry or repository that it is not for.
 #[test]
 fn passwords() {
     let Some(registry) = filled(Registry::with_password(), &["a"]) else { return };
@@ -62,7 +62,7 @@ fn passwords() {
     }
 }
 
-// Red when the files of other tools are not read, or a login is given to another registry.
+// Red when the login files of other tools are not read, or when a login is sent to another registry.
 #[test]
 fn where_skopeo_has_logged_in() {
     let Some(registry) = filled(Registry::with_tokens(), &["private/a"]) else { return };
@@ -81,14 +81,15 @@ fn where_skopeo_has_logged_in() {
     let other = Host::new();
     let output = stage(&other).output().unwrap();
     assert_eq!(output.status.code(), Some(8), "{output:?}");
-    // A helper is named, and not run.
+    // The credential helper is named, but not run.
     let docker = other.file("config.json", r#"{"auths": {}, "credsStore": "nonesuch"}"#);
     let output = stage(&other).env("DOCKER_CONFIG", docker.parent().unwrap()).output().unwrap();
     assert_eq!(output.status.code(), Some(8), "{output:?}");
     assert!(String::from_utf8_lossy(&output.stderr).contains("docker-credential-nonesuch"), "{output:?}");
 }
 
-// Red when what `docker login` has been given in the place of a password is not used, or is sent on to another server.
+// Red when the identity token that `docker login` stores instead of a password is not used, or is sent to another
+// server.
 #[test]
 fn identity_tokens() {
     let Some(registry) = filled(Registry::with_tokens(), &["private/a"]) else { return };
@@ -128,7 +129,7 @@ fn identity_tokens() {
     let output = stage(&format!("oci://{}/a", liar.rule()), &rules, &with(&liar.rule(), "identity"));
     assert!(!output.status.success() && String::from_utf8_lossy(&output.stderr).contains("307"), "{output:?}");
     assert_eq!((elsewhere.connections(), liar.heads().len()), (0, 2), "{:?}", liar.heads());
-    // Where a password is asked for, there is none.
+    // There is no password for a registry that asks for one.
     let basic = Server::new(|_: &Asked<'_>, stream| {
         send(stream, &answer("401 Unauthorized", "WWW-Authenticate: Basic realm=\"a\"\r\n", b""));
     });

@@ -1,4 +1,4 @@
-//! `catalog push` as it is typed.
+//! `catalog push`, as a user types it.
 
 use std::process::Output;
 
@@ -30,7 +30,8 @@ fn lines(output: &Output) -> Vec<Value> {
     output.stdout.split(|byte| *byte == b'\n').filter_map(|line| serde_json::from_slice(line).ok()).collect()
 }
 
-// Red when a path that is only registered is pushed with all, when a dry run sends something, or when a name of JSON changes.
+// Red when `--all` pushes a path that is only registered, when a dry run sends something, or when a JSON member is
+// renamed.
 #[test]
 fn every_model_that_is_here() {
     let Some(registry) = Registry::open() else { return };
@@ -50,13 +51,13 @@ fn every_model_that_is_here() {
     let mut places: Vec<&str> = pushed.iter().map(|line| line["place"].as_str().unwrap()).collect();
     places.sort_unstable();
     assert_eq!(places, [registry.reference("fleet/org/tiny"), registry.reference("fleet/tiny")]);
-    // The second one needs nothing of the bytes that the first one has brought.
+    // The second push needs none of the bytes that the first one sent.
     assert!(pushed[1]["pushed_bytes"].as_u64() < Some(1000), "{pushed:?}");
     let again = lines(&run(&host, &registry, "push tiny hf:Org/Tiny@v1 oci://REGISTRY/fleet/ --tag stable --json"));
     assert!(again.iter().all(|line| line["pushed_bytes"] == 0), "{again:?}");
 }
 
-// Red when one of them ends with another code, or when something is sent before it is noticed.
+// Red when one of them has another exit code, or when something is sent before the mistake is noticed.
 #[test]
 fn what_is_typed_wrong() {
     let Some(registry) = Registry::open() else { return };

@@ -32,7 +32,7 @@ fn layer(name: &str) -> Value {
            "annotations": {"org.opencontainers.image.title": name}})
 }
 
-// Each is red when its check is taken out.
+// Each case is red when its check is taken out.
 #[test]
 fn manifests_that_are_none() {
     let problem = |manifest: &Value| match stage(&with_manifest(manifest, ""), "a", &[]).unwrap_err() {
@@ -50,7 +50,7 @@ fn manifests_that_are_none() {
     assert!(matches!(stage(&with_manifest(&list, ""), "a", &[]), Err(Error::DigestMismatch { .. })));
 }
 
-// Red when the bytes of a manifest are believed.
+// Red when a manifest's bytes are believed.
 #[test]
 fn a_manifest_of_another_digest() {
     let manifest = json!({"schemaVersion": 2, "layers": [layer("a")]});
@@ -63,7 +63,7 @@ fn a_manifest_of_another_digest() {
     assert!(matches!(by_tag, Error::DigestMismatch { .. }), "{by_tag}");
 }
 
-// Red when a registry can send a login to where no rule leads, or when what is no token becomes a header.
+// Red when a registry can send a login to a server that no rule allows, or when an invalid token becomes a header.
 #[test]
 fn a_realm_is_the_registrys_word() {
     let asks_for = |challenge: String| {
@@ -93,7 +93,7 @@ fn a_realm_is_the_registrys_word() {
     let asks = asks_for(format!("Bearer realm=\"{}\"", tokens.url("/")));
     let error = stage(&asks, "a", &[&tokens.rule()]).unwrap_err().to_string();
     assert!(error.contains("its token is none"), "{error}");
-    // The login went to where the rule leads, and to nobody else.
+    // The login only went to the server that the rule allows.
     assert!(
         tokens.heads().iter().all(|head| head.to_lowercase().contains("authorization: basic")),
         "{:?}",
@@ -101,7 +101,7 @@ fn a_realm_is_the_registrys_word() {
     );
 }
 
-// Red when what the registry calls a digest becomes part of a reference: the error would be one of the caller's.
+// Red when whatever the registry calls a digest becomes part of a reference: the error would blame the caller.
 #[test]
 fn a_digest_that_is_none_is_not_named() {
     let bytes = noise(5_000, 2);

@@ -1,4 +1,4 @@
-//! A fetch from a registry that is killed goes on where it was.
+//! A fetch from a registry that is killed resumes where it was.
 
 use std::fs;
 use std::os::unix::process::ExitStatusExt as _;
@@ -15,7 +15,7 @@ use crate::server::Registry;
 
 const SIZE_BYTES: u64 = (48 << 20) + 5;
 
-/// How many kills, unless CATALOG_TEST_KILLS says another number.
+/// The number of kills, unless CATALOG_TEST_KILLS sets another.
 const KILLS: u64 = 100;
 
 fn run(host: &Host, registry: &Registry) -> Child {
@@ -25,7 +25,7 @@ fn run(host: &Host, registry: &Registry) -> Child {
     command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
 }
 
-/// Kills a process after this time. `false`: it had ended.
+/// Kills a process after this time. `false` if it had ended before.
 pub(crate) fn killed_after(time: Duration, mut process: Child) -> bool {
     let began = Instant::now();
     while began.elapsed() < time && process.try_wait().unwrap().is_none() {
@@ -35,7 +35,7 @@ pub(crate) fn killed_after(time: Duration, mut process: Child) -> bool {
     process.wait().unwrap().signal().is_some()
 }
 
-/// How many kills there are to be, and a number to begin with, which is printed.
+/// The number of kills, and the seed, which is printed.
 pub(crate) fn kills_and_seed() -> (u64, u64) {
     let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
     let kills = number("CATALOG_TEST_KILLS").unwrap_or(KILLS);
@@ -44,7 +44,7 @@ pub(crate) fn kills_and_seed() -> (u64, u64) {
     (kills, seed)
 }
 
-// Red when what was there before a kill is not believed, or is believed though it is not there.
+// Red when the bytes from before a kill are not believed, or are believed although they are missing.
 #[test]
 fn a_fetch_that_is_killed_goes_on_where_it_was() {
     let bytes = noise(usize::try_from(SIZE_BYTES).unwrap(), 8);

@@ -11,7 +11,7 @@ use crate::access::filled;
 use crate::common::{Host, has_tool, mode_of, skip};
 use crate::server::{Registry, skopeo};
 
-/// The command on a host, with its file of logins.
+/// The command on a host with its own file of logins.
 struct User {
     host: Host,
     rules: String,
@@ -37,7 +37,7 @@ impl User {
         let mut command = self.command(&[&["login", place, "--password-stdin", "--retries", "0"], more].concat());
         let pipes = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = pipes.spawn().unwrap();
-        // It may have ended before it reads.
+        // The command may end before it reads.
         let _ = child.stdin.take().unwrap().write_all(stdin.as_bytes());
         child.wait_with_output().unwrap()
     }
@@ -55,7 +55,7 @@ impl User {
         file["auths"].as_object().unwrap().keys().cloned().collect()
     }
 
-    /// The exit code of a stage, with what was logged in.
+    /// The exit code of a stage that uses the stored logins.
     fn stages(&self, reference: &str) -> Option<i32> {
         self.command(&["stage", reference, "--retries", "0"]).output().unwrap().status.code()
     }
@@ -65,7 +65,7 @@ fn said(output: &Output) -> String {
     format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
 }
 
-/// Whether skopeo is let in with what a file has. `None`: it is not here.
+/// Whether skopeo gets access with the logins in a file.
 fn skopeo_reads(file: &Path, registry: &Registry, name: &str) -> bool {
     let image = format!("docker://{}/{name}", registry.host());
     let mut command = Command::new("skopeo");
@@ -73,7 +73,7 @@ fn skopeo_reads(file: &Path, registry: &Registry, name: &str) -> bool {
     command.output().unwrap().status.success()
 }
 
-// Red when a login is written that was not tried, when the file is one that others may read, or when skopeo cannot read it.
+// Red when a login is stored untested, when others may read the file, or when skopeo cannot read it.
 #[test]
 fn a_login_is_tried_and_written() {
     for registry in [Registry::with_password(), Registry::with_tokens()] {
@@ -88,11 +88,11 @@ fn a_login_is_tried_and_written() {
         assert_eq!((mode_of(&user.file()), mode_of(user.file().parent().unwrap())), (0o600, 0o700));
         assert!(skopeo_reads(&user.file(), &registry, "private/a"));
         assert_eq!(user.stages(&reference), Some(0));
-        // The user is known by now, and what is wrong does not take the place of what was right.
+        // The file names the user by now. A wrong password does not replace the right one.
         assert_eq!(user.login(&place, "wrong", &[]).status.code(), Some(8));
         user.logs_in(&place, "secret", &[]);
         assert!(skopeo_reads(&user.file(), &registry, "private/a"));
-        // Nobody is asked, and nothing but a part of the registry is meant.
+        // Offline, no server is asked; the login is only for a part of the registry.
         user.command(&["logout", &place]).output().unwrap();
         user.logs_in(&format!("{place}/private"), "secret\r\n", &["-u", "user", "--offline"]);
         assert_eq!(user.auths(), [format!("{place}/private")]);
@@ -100,7 +100,7 @@ fn a_login_is_tried_and_written() {
     }
 }
 
-// Red when the file is written from what this command knows of it.
+// Red when the file is rewritten with only what this command knows about it.
 #[test]
 fn what_skopeo_has_written_stays() {
     let Some(first) = filled(Registry::with_password(), &["a"]) else { return };
@@ -121,7 +121,7 @@ fn what_skopeo_has_written_stays() {
     let (before, after): (Value, Value) =
         (serde_json::from_str(&before).unwrap(), serde_json::from_str(&fs::read_to_string(&file).unwrap()).unwrap());
     assert_eq!(before, after);
-    // Either takes away what the other has written.
+    // Each tool removes what the other has written.
     skopeo(&["logout", "--authfile", file.to_str().unwrap(), &second.host()]);
     assert_eq!(user.auths(), [first.host()]);
     let output = user.command(&["logout", &first.host(), "--json"]).output().unwrap();
@@ -132,7 +132,7 @@ fn what_skopeo_has_written_stays() {
     assert!(output.status.success() && said(&output).contains("had no login"), "{output:?}");
 }
 
-// Red when a server is asked that no rule allows, or when a registry that lets everybody in seems to have looked.
+// Red when a server is asked without a rule, or when an open registry seems to have checked the login.
 #[test]
 fn what_is_said_of_a_login() {
     let Some(registry) = Registry::open() else { return };
@@ -142,7 +142,7 @@ fn what_is_said_of_a_login() {
     let refused = user.login("registry.example", "secret", &["-u", "user"]);
     assert_eq!(refused.status.code(), Some(6), "{refused:?}");
     assert_eq!(user.auths(), [registry.host()]);
-    // A helper is not asked, and it is said that others ask it.
+    // The helper is not run; the output says that other tools run it.
     fs::write(user.file(), r#"{"credHelpers": {"helped.example": "nonesuch"}}"#).unwrap();
     let helped = user.logs_in("helped.example", "secret", &["-u", "user", "--offline"]);
     assert!(helped.contains("docker-credential-nonesuch is set for helped.example"), "{helped}");
@@ -170,7 +170,7 @@ fn how_a_login_is_not_given() {
     if !has_tool("script") {
         return skip("this needs script, of bsdutils");
     }
-    // On a terminal, what is typed would be seen.
+    // On a terminal, everybody would see what is typed.
     let program = user.command(&[]).get_program().to_str().unwrap().to_owned();
     let line = format!("{program} login a.example -u user --password-stdin --offline");
     let mut terminal = Command::new("script");

@@ -1,4 +1,4 @@
-//! OCI registries as a source: Debian's `docker-registry`, to which oras has pushed, and in which skopeo has logged in.
+//! OCI registries as a source: Debian's `docker-registry`, with models that oras pushed and logins that skopeo made.
 #![cfg(all(feature = "oci", target_os = "linux"))]
 #![allow(clippy::disallowed_methods, clippy::unwrap_used, clippy::indexing_slicing)]
 
@@ -6,7 +6,7 @@
 mod common;
 
 #[path = "../network/server.rs"]
-#[allow(dead_code)] // its own tests use all of it
+#[allow(dead_code)] // the server's own tests use all of it
 mod wire;
 
 mod access;
@@ -27,7 +27,7 @@ use catalog_core::{ClientOptions, FsCatalog, ModelRef, OciOptions, Policy, PushO
 
 use common::Host;
 
-/// Options that do not wait long before anything is tried again.
+/// Options that do not wait long before a retry.
 fn quick() -> ClientOptions {
     let mut options = ClientOptions::default();
     options.retries = 1;
@@ -35,7 +35,7 @@ fn quick() -> ClientOptions {
     options
 }
 
-/// A catalog that fetches from these hosts alone.
+/// A catalog that only fetches from these hosts.
 fn catalog(host: &Host, rules: &[&str], options: OciOptions) -> FsCatalog {
     let policy = rules.iter().fold(Policy::default(), |policy, rule| policy.allow(rule).unwrap());
     host.catalog().with_sources(Sources::with_options(policy, quick()).unwrap().oci(options))
@@ -45,7 +45,7 @@ fn reference(text: &str) -> ModelRef {
     ModelRef::parse(text).unwrap()
 }
 
-/// A registry that lets everybody do everything, and has a model of these bytes that was pushed to it.
+/// A registry that lets everybody do everything, with a model of these bytes.
 fn registry_with(name: &str, bytes: &[u8], options: OciOptions) -> Option<server::Registry> {
     let registry = server::Registry::open()?;
     let host = Host::new();

@@ -1,4 +1,4 @@
-//! Mirrors of registries: another `docker-registry` with a copy, and servers that write down what they are asked.
+//! Mirrors of registries: another `docker-registry` with a copy, and servers that record their requests.
 
 use std::fs;
 use std::sync::{Arc, Mutex};
@@ -17,7 +17,7 @@ use crate::{quick, reference};
 
 const NAMES: [&str; 2] = ["a.gguf", "b.gguf"];
 
-/// A registry with `acme/tiny:v1`, and another one that has the same.
+/// A registry with `acme/tiny:v1`, and another one with a copy.
 fn two() -> Option<(Registry, Registry)> {
     let (origin, mirror) = (Registry::open()?, Registry::open()?);
     let host = files(3);
@@ -32,7 +32,7 @@ fn files(seed: u64) -> Host {
     host
 }
 
-/// A catalog that asks the mirrors of this registry, too.
+/// A catalog that also asks the mirrors of this registry.
 fn catalog(host: &Host, rules: &[String], origin: &str, mirrors: &[String], options: OciOptions) -> FsCatalog {
     let policy = rules.iter().fold(Policy::default(), |policy, rule| policy.allow(rule).unwrap());
     let sources = Sources::with_options(policy, quick()).unwrap().oci(options);
@@ -50,7 +50,7 @@ fn assert_whole(receipt: &StageReceipt) {
     }
 }
 
-/// How often this program has asked for what has this in its path.
+/// How many requests from this program have this text in their path.
 fn asked(registry: &Registry, text: &str) -> usize {
     let log = fs::read_to_string(registry.dir.path().join("log")).unwrap();
     let requests = log.lines().filter(|line| line.contains("\"GET ") || line.contains("\"HEAD "));
@@ -61,8 +61,8 @@ fn named_by(catalog: &FsCatalog, receipt: &StageReceipt) -> Option<String> {
     catalog.record(&receipt.id).unwrap().unwrap().source.unwrap().named_by
 }
 
-// Red when the origin is asked for what a mirror has, when the mirror is not told whose it is, and when a fetch by digest, or by
-// a tag that nobody else can tell of, fails with the origin.
+// Red when the origin is asked for what a mirror has, when the mirror does not learn which registry is meant, or when
+// the loss of the origin fails a fetch by digest, or by a tag that only the mirror can resolve.
 #[test]
 fn what_the_mirror_has_comes_from_there() {
     let Some((mut origin, mirror)) = two() else { return };
@@ -77,14 +77,14 @@ fn what_the_mirror_has_comes_from_there() {
     let host = Host::new();
     let (by, pinned) = stage(&host, &tag.to_string());
     assert_eq!(by, Some(origin.host()));
-    // What a tag means, the registry has said.
+    // The registry itself has resolved the tag.
     assert_eq!((asked(&origin, "/blobs/"), asked(&origin, "/manifests/v1")), (0, 1));
     assert_eq!(asked(&mirror, "/manifests/"), 0);
     let ns = format!("ns={}", origin.host().replace(':', "%3A"));
     assert!(asked(&mirror, "/blobs/") > 2 && asked(&mirror, "/blobs/") == asked(&mirror, &ns), "{ns}");
     let digest = origin.reference(&format!("acme/tiny@{pinned}"));
     stage(&Host::new(), &digest);
-    // What each MiB is, is asked of the registry.
+    // Only the hashes of each MiB are requested from the registry.
     let of_the_model = [format!("/manifests/{pinned}"), "/blobs/".into()];
     assert_eq!(of_the_model.map(|text| asked(&origin, &text)), [0, 0]);
 
@@ -93,14 +93,15 @@ fn what_the_mirror_has_comes_from_there() {
     assert_eq!(by, Some(origin.host()), "the digest is of the reference");
     let (by, again) = stage(&Host::new(), &tag.to_string());
     assert_eq!((by.as_deref(), again), (Some("127.0.0.1"), pinned));
-    // What is here is not asked about elsewhere.
+    // What is here is not requested from a mirror.
     let before = asked(&mirror, "");
     let catalog = catalog(&host, &rules, &at, &[url(&mirror)], OciOptions::default());
     assert_eq!(catalog.stage(&tag, &StageOptions::default()).unwrap().mode, UsedMode::Unchanged);
     assert_eq!(asked(&mirror, ""), before);
 }
 
-// Red when a manifest of another digest is believed, or a blob with a wrong byte; and when the origin is not asked then.
+// Red when a manifest with another digest, or a blob with a wrong byte, is believed; and when the origin is not asked
+// instead.
 #[test]
 fn a_mirror_with_a_wrong_byte() {
     let Some((origin, mirror)) = two() else { return };
@@ -131,7 +132,7 @@ fn a_mirror_with_a_wrong_byte() {
     assert_eq!(asked(&origin, &format!("/manifests/{pinned}")), by_digest + 1);
 }
 
-// Red when a mirror that has given a wrong part is asked for the rest, or when what is right comes once more.
+// Red when a mirror that sent a wrong part is asked for the rest, or when the right parts are fetched again.
 #[test]
 fn a_wrong_part_comes_from_the_next_mirror() {
     let (Some(origin), Some(first), Some(second)) = (Registry::open(), Registry::open(), Registry::open()) else {
@@ -175,13 +176,13 @@ fn a_wrong_part_comes_from_the_next_mirror() {
     assert_eq!(receipt.fetched_bytes, (34 << 20), "one MiB came twice");
 }
 
-// Red when the headers for the registry go along to a mirror.
+// Red when the registry's headers go along to a mirror.
 #[test]
 fn a_login_is_not_for_a_mirror() {
     for origin in [Registry::with_password(), Registry::with_tokens()] {
         let Some(origin) = filled(origin, &["private/a"]) else { return };
         let mirror = Server::new(|asked: &Asked<'_>, stream| {
-            // It would like to have one.
+            // The mirror asks for a login.
             let header = "WWW-Authenticate: Basic realm=\"a\"\r\n";
             let status = if asked.path().contains("/manifests/") { "401 Unauthorized" } else { "404 Not Found" };
             send(stream, &answer(status, header, b""));
@@ -204,7 +205,7 @@ fn a_login_is_not_for_a_mirror() {
     }
 }
 
-// Red when the command does not go by what is kept in the root, or takes what is no mirror.
+// Red when the command ignores the mirrors stored in the root, or accepts something that is no mirror.
 #[test]
 fn mirrors_are_kept_in_the_root() {
     let Some((origin, mirror)) = two() else { return };
@@ -224,7 +225,7 @@ fn mirrors_are_kept_in_the_root() {
     let last: Value = serde_json::from_str(all.lines().last().unwrap()).unwrap();
     assert_eq!((&last["key"], last["value"].as_array().unwrap().len()), (&key.as_str().into(), 2));
 
-    // A rule has to allow each of them.
+    // A rule has to allow each mirror.
     let tag = origin.reference("acme/tiny:v1");
     let [_, said] = run(&["stage", &tag], 0);
     assert!(said.contains(&format!("no rule allows {}", url(&mirror))) && said.contains("https://m.example"), "{said}");

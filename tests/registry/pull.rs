@@ -1,4 +1,4 @@
-//! What was pushed by others is the same here, and comes once.
+//! What others have pushed arrives unchanged, and only once.
 
 use std::fs;
 
@@ -20,7 +20,7 @@ fn files(host: &Host) -> Vec<(&'static str, Vec<u8>)> {
     files
 }
 
-// Red when a layer is given another name, when a tag that has not moved is fetched again, or when a digest is asked about.
+// Red when a layer gets another name, when a tag that has not moved is fetched again, or when a digest is asked about.
 #[test]
 fn a_tree_that_oras_has_pushed() {
     let Some(registry) = Registry::open() else { return };
@@ -47,7 +47,7 @@ fn a_tree_that_oras_has_pushed() {
     let (before, blobs) = (counts(), registry.asked("/blobs/"));
     assert_eq!(catalog.stage(&tag, &StageOptions::default()).unwrap().mode, UsedMode::Unchanged);
     assert_eq!(counts(), (before.0 + 1, before.1));
-    // By its digest, and under another name, no byte comes; the second time, nobody is asked.
+    // By digest, under another reference, no bytes are fetched; the second time, no request is made.
     let digest = reference(&registry.reference(&format!("acme/tiny@{pinned}")));
     let again = catalog.stage(&digest, &StageOptions::default()).unwrap();
     assert_eq!((again.digest, again.fetched_bytes), (receipt.digest, 0));
@@ -55,14 +55,14 @@ fn a_tree_that_oras_has_pushed() {
     let asked = registry.asked("");
     assert_eq!(catalog.stage(&digest, &StageOptions::default()).unwrap().mode, UsedMode::Unchanged);
     assert_eq!(registry.asked(""), asked);
-    // What the tag means now.
+    // The tag now has another meaning.
     host.file("config.json", noise(3_000, 9));
     registry.push("acme/tiny:v1", host.dir.path(), &names);
     let moved = catalog.stage(&tag, &StageOptions::default()).unwrap();
     assert_eq!((moved.replaced, moved.fetched_bytes), (Some(receipt.digest), 3_000));
 }
 
-// Red when one file is a tree.
+// Red when a single file is staged as a tree.
 #[test]
 fn one_file_is_a_file() {
     let Some(registry) = Registry::open() else { return };
@@ -78,7 +78,7 @@ fn one_file_is_a_file() {
     assert_eq!(receipt.local_path.file_name().unwrap(), "tiny-q4.gguf");
 }
 
-// Red when what the registry gives is believed.
+// Red when the registry's bytes are believed without a check.
 #[test]
 fn bytes_that_the_registry_has_lost_are_not_stored() {
     let Some(registry) = Registry::open() else { return };

@@ -1,4 +1,4 @@
-//! What is pushed is what is stored: others read it, and nothing of it is sent twice.
+//! A push sends what is stored: other tools read it, and nothing is sent twice.
 
 use std::fs;
 use std::process::Stdio;
@@ -11,10 +11,10 @@ use crate::common::{Host, noise};
 use crate::server::{Registry, skopeo};
 use crate::{catalog, reference};
 
-/// More than goes in one part.
+/// More than one request may carry.
 const LARGE_BYTES: usize = (65 << 20) + 7;
 
-/// A catalog with a tree of which some files have the same bytes, and a file of which the tree has a copy.
+/// A catalog with a tree in which some files have the same bytes, and a single file that the tree also contains.
 fn filled(host: &Host, rules: &[&str], options: OciOptions) -> FsCatalog {
     let large = noise(LARGE_BYTES, 1);
     for (name, bytes) in [
@@ -38,8 +38,8 @@ fn nobody() -> OciOptions {
     OciOptions::default()
 }
 
-// Red when a manifest is made anew and not what is stored, when its configuration is not sent, when a blob is sent that is there,
-// or when a file that has no name of its own at the registry has none here either.
+// Red when a push makes a new manifest instead of sending the stored one, when it leaves out the configuration, when it
+// sends a blob that is there, or when a file without a name of its own at the registry has none here either.
 #[test]
 fn others_read_what_was_pushed() {
     let Some(registry) = Registry::open() else { return };
@@ -55,7 +55,7 @@ fn others_read_what_was_pushed() {
     assert_eq!(Some(pushed.manifest), tree.entry.digest);
     assert_eq!(tree.pushed.keys().collect::<Vec<_>>(), [&registry.reference("acme/tree")]);
 
-    // Each of its names means it, nothing is sent again, and few requests say so.
+    // Each of its names refers to it; few requests show that, and nothing is sent again.
     let again = catalog.push("tree", &target, &options).unwrap();
     assert_eq!((again.pushed_bytes, again.requests), (0, 3));
     assert_eq!(again.skipped_bytes, pushed.pushed_bytes);
@@ -77,7 +77,7 @@ fn others_read_what_was_pushed() {
         }
     }
 
-    // Another host has the same digests.
+    // Another host gets the same digests.
     let other = Host::new();
     let other = crate::catalog(&other, &[&registry.host()], nobody());
     let staged = other.stage(&reference(&pushed.reference), &StageOptions::default()).unwrap();
@@ -88,8 +88,8 @@ fn others_read_what_was_pushed() {
     assert_eq!(staged.local_path.file_name().unwrap(), "one.gguf");
 }
 
-// Red when what the registry has in another repository is sent, or when the token is for one repository alone: the registry then
-// takes no blob over.
+// Red when a blob from another repository of the registry is sent again, or when the token is for one repository only:
+// the registry then does not mount the blob.
 #[test]
 fn what_another_repository_has_is_not_sent() {
     let Some(registry) = Registry::with_tokens() else { return };
@@ -104,7 +104,7 @@ fn what_another_repository_has_is_not_sent() {
     push(&catalog, "tree", "private/tree").unwrap();
     let one = push(&catalog, "one", "private/one").unwrap();
     assert_eq!((one.pushed_blobs, one.skipped_bytes), (1, LARGE_BYTES as u64), "its configuration");
-    // Nobody else may push, and nothing of a login is told.
+    // Nobody else may push, and no error reveals the login.
     let error = push(&crate::catalog(&host, &rules, login("wrong")), "tree", "private/other").unwrap_err();
     assert!(error.is_denied() && !error.to_string().contains("wrong"), "{error}");
     let error = push(&crate::catalog(&host, &rules, nobody()), "tree", "public/other").unwrap_err();
@@ -122,7 +122,7 @@ fn a_registry_that_asks_for_a_password() {
     catalog.push("tree", &reference(&registry.reference("a")), &PushOptions::default()).unwrap();
 }
 
-// Red when the second of two gets the name of the first.
+// Red when the second of two models gets the name of the first.
 #[test]
 fn several_models_get_a_repository_each() {
     let Some(registry) = Registry::open() else { return };
@@ -147,7 +147,8 @@ fn several_models_get_a_repository_each() {
     assert!(below("fleet", &["tree", "one"]).iter().all(|result| result.as_ref().is_err_and(Error::is_invalid_input)));
 }
 
-// Red when what was pushed is not recorded, is still recorded of other content, or does not go first.
+// Red when a push is not recorded, when its record outlives a change of the content, or when pushed content is not
+// evicted first.
 #[test]
 fn what_can_be_had_again_is_evicted_first() {
     let Some(registry) = Registry::open() else { return };
@@ -172,7 +173,7 @@ fn what_can_be_had_again_is_evicted_first() {
     assert_eq!(evicted(&policy.with_pushed_first(true)), ["a"], "nobody else has what b is now");
 }
 
-// Red when both send it: whoever comes second waits, and finds it there.
+// Red when both send it: the second process has to wait, and then finds it there.
 #[test]
 fn two_processes_that_push_the_same_send_it_once() {
     let Some(registry) = Registry::open() else { return };
@@ -197,8 +198,8 @@ fn two_processes_that_push_the_same_send_it_once() {
     assert_eq!(registry.asked_by(&["PATCH"], ""), 2, "the two parts of the large blob");
 }
 
-// Red when what each MiB is does not go with a push, is not found by a fetch, or what is wrong is noticed only at the end: then all of
-// it would be fetched once more.
+// Red when a push leaves out the hashes of each MiB, when a fetch does not find them, or when a wrong part is only
+// noticed at the end: everything would then be fetched again.
 #[test]
 fn what_each_part_is_goes_with_a_push() {
     let Some(registry) = Registry::open() else { return };
@@ -216,12 +217,12 @@ fn what_each_part_is_goes_with_a_push() {
     assert!(error.is_corrupt(), "{error}");
     let (segments, again) = (LARGE_BYTES.div_ceil(8 << 20), 5);
     assert_eq!(counts(), segments + again, "the one MiB twice more, and once more with two when the whole is wrong");
-    // The list of its referrers is that of the specification, so that others find it as well.
+    // The list of referrers follows the specification, so that other tools find it too.
     let list = format!("docker://{}/acme/one:{}", registry.host(), one.manifest.to_string().replace(':', "-"));
     let Some(raw) = skopeo(&["inspect", "--raw", "--tls-verify=false", &list]) else { return };
     let list: serde_json::Value = serde_json::from_slice(&raw.stdout).unwrap();
     assert_eq!(list["manifests"][0]["artifactType"], "application/vnd.catalog-core.outboards.v1");
-    // What is right is fetched once.
+    // Correct bytes are fetched once.
     stored[9 << 20] ^= 1;
     fs::write(&blob, &stored).unwrap();
     let before = counts();

@@ -1,4 +1,4 @@
-//! "A fleet" of README.md, run as it is written: the first block on one host, the second on another.
+//! "A fleet" in README.md, run as it is written: the first block on one host, the second on another.
 
 use std::fs;
 use std::path::Path;
@@ -9,7 +9,7 @@ use catalog_core::StageOptions;
 use crate::common::{Host, fixture, readme_commands};
 use crate::server::Registry;
 
-/// Red when a command prints something else than README.md says.
+/// Red when a command prints something other than README.md says.
 #[test]
 fn it_prints_what_the_readme_says() {
     let Some(registry) = Registry::with_password() else { return };
@@ -20,7 +20,7 @@ fn it_prints_what_the_readme_says() {
     let mut host = &hosts[0];
     for (command, expected) in commands {
         if command.starts_with("catalog stage") {
-            host = &hosts[1]; // somebody has logged in there as well
+            host = &hosts[1]; // as if somebody had logged in there as well
             drop(host.catalog());
         }
         let home = hosts[0].path("home");
@@ -36,7 +36,7 @@ fn it_prints_what_the_readme_says() {
         let printed = String::from_utf8(output.stdout).unwrap().replace(&registry.host(), "registry.example.org");
         let printed = printed.replace(&*home.display().to_string(), "/home/you").replace("as user,", "as fleet,");
         let printed = printed.replace(&*host.root().display().to_string(), "/srv/models");
-        // What takes a second or more also says how long it took.
+        // A command that takes a second or more also prints its time.
         let untimed = |line: &str| match line.rsplit_once(", ") {
             Some((words, time)) if time.strip_suffix(" s").is_some_and(|time| time.parse::<f64>().is_ok()) => {
                 words.to_owned()

@@ -1,4 +1,4 @@
-//! `docker-registry` on loopback, until it is dropped; and the tools of others that push to it.
+//! `docker-registry` on loopback, until it is dropped, and the tools that push to it.
 
 use std::fs;
 use std::io::{BufRead as _, BufReader};
@@ -17,35 +17,35 @@ const PYTHON: &str = concat!(env!("CARGO_TARGET_TMPDIR"), "/../hub-client/bin/py
 const PUSH: &str = "import sys, oras.client as o
 o.OrasClient(insecure=True).push(target=sys.argv[1], files=sys.argv[2:], disable_path_validation=True)";
 
-/// Pulls them into a folder.
+/// Pulls the files into a folder.
 const PULL: &str = "import sys, oras.client as o
 o.OrasClient(insecure=True).pull(target=sys.argv[1], outdir=sys.argv[2])";
 
 pub(crate) struct Registry {
     pub(crate) dir: TempDir,
     port: u16,
-    /// The port of the server of tokens.
+    /// The port of the token server.
     token_port: Option<u16>,
     servers: Vec<Running>,
 }
 
 impl Registry {
-    /// One that lets everybody do everything. `None`, with the reason said: a tool is missing.
+    /// A registry that lets everybody do everything. `None`, after printing the reason, if a tool is missing.
     pub(crate) fn open() -> Option<Self> {
         Registry::start("", None, Vec::new(), TempDir::new().unwrap())
     }
 
-    /// One that asks for the password.
+    /// A registry that asks for a password.
     pub(crate) fn with_password() -> Option<Self> {
         let dir = TempDir::new().unwrap();
         let file = dir.path().join("htpasswd");
-        // "secret", by bcrypt.
+        // "secret", hashed with bcrypt.
         fs::write(&file, "user:$2y$05$abcdefghijklmnopqrstuuOQiyCxlgf/oeuTqixKmWdcYUh4Hjl0a\n").unwrap();
         let auth = format!("auth: {{htpasswd: {{realm: tests, path: {}}}}}", file.display());
         Registry::start(&auth, None, Vec::new(), dir)
     }
 
-    /// One that asks for tokens: see `tests/servers/token.py`.
+    /// A registry that asks for tokens: see `tests/servers/token.py`.
     pub(crate) fn with_tokens() -> Option<Self> {
         if !has_tool("openssl") || !has_tool("python3") {
             skip("this needs openssl and python3");
@@ -86,7 +86,7 @@ impl Registry {
             skip("this needs docker-registry");
             return None;
         }
-        // Between this and the registry somebody else could take the port; it ends then, and the test fails.
+        // Another process could take the port before the registry does; the registry then ends, and the test fails.
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let (configuration, storage) = (dir.path().join("registry.yml"), dir.path().join("storage"));
         let text = format!(
@@ -112,7 +112,7 @@ impl Registry {
         format!("127.0.0.1:{}", self.port)
     }
 
-    /// The rules for it, and for the server of its tokens.
+    /// The rules for it and its token server.
     pub(crate) fn ports(&self) -> Vec<String> {
         [Some(self.port), self.token_port].into_iter().flatten().map(|port| format!("127.0.0.1:{port}")).collect()
     }
@@ -121,24 +121,24 @@ impl Registry {
         format!("oci://{}/{name}", self.host())
     }
 
-    /// The requests so far that have this in their line.
+    /// The number of requests so far with this text in their line.
     pub(crate) fn asked(&self, text: &str) -> usize {
         self.asked_by(&["GET", "HEAD"], text)
     }
 
-    /// All that it has said so far.
+    /// Its whole log so far.
     pub(crate) fn log(&self) -> String {
         fs::read_to_string(self.dir.path().join("log")).unwrap()
     }
 
-    /// The same of these methods.
+    /// The same for these methods.
     pub(crate) fn asked_by(&self, methods: &[&str], text: &str) -> usize {
         let log = self.log();
         let is_of = |line: &&str| methods.iter().any(|method| line.contains(&format!("\"{method} ")));
         log.lines().filter(is_of).filter(|line| line.contains(text)).count()
     }
 
-    /// Pushes the files of a folder with oras. `false`, with the reason said: it is not here.
+    /// Pushes the files of a folder with oras. `false`, after printing the reason, if oras is missing.
     pub(crate) fn push(&self, name: &str, folder: &Path, files: &[&str]) -> bool {
         if !Path::new(PYTHON).exists() {
             skip("oras is not in target/hub-client");
@@ -151,7 +151,7 @@ impl Registry {
         true
     }
 
-    /// Pulls with oras. `None`, with the reason said: it is not here.
+    /// Pulls with oras. `None`, after printing the reason, if oras is missing.
     pub(crate) fn pull(&self, name: &str) -> Option<TempDir> {
         if !Path::new(PYTHON).exists() {
             skip("oras is not in target/hub-client");
@@ -165,21 +165,22 @@ impl Registry {
         Some(folder)
     }
 
-    /// Copies what another registry has, as the user who may, with skopeo. `false`, with the reason said: it is not here.
+    /// Copies a model from another registry with skopeo, as the user who may. `false`, after printing the reason, if
+    /// skopeo is missing.
     pub(crate) fn copy(&self, from: &Registry, name: &str) -> bool {
         let [from, to] = [from, self].map(|registry| format!("docker://{}/{name}", registry.host()));
         let args = ["copy", "--src-tls-verify=false", "--dest-tls-verify=false", "--dest-creds", "user:secret"];
         skopeo(&[&args[..], &[&from, &to]].concat()).is_some()
     }
 
-    /// The blob of these digits, as the registry has it on its disk.
+    /// The blob with this digest, as the registry stores it on disk.
     pub(crate) fn blob(&self, digits: &str) -> PathBuf {
         let blobs = self.dir.path().join("storage/docker/registry/v2/blobs/sha256");
         blobs.join(&digits[..2]).join(digits).join("data")
     }
 }
 
-/// Runs skopeo. `None`, with the reason said: it is not here.
+/// Runs skopeo. `None`, after printing the reason, if it is missing.
 pub(crate) fn skopeo(args: &[&str]) -> Option<Output> {
     if !has_tool("skopeo") {
         skip("this needs skopeo");

@@ -18,7 +18,7 @@ use crate::server::Registry;
 use crate::wire::{Asked, Server, answer, send};
 use crate::{catalog, reference};
 
-/// As in the code: what is sent again at most.
+/// As in the code: at most this much is sent again.
 const PART_BYTES: u64 = 64 << 20;
 
 /// Two parts and a bit.
@@ -31,7 +31,8 @@ fn run(host: &Host, registry: &Registry, rate: &str) -> Child {
     command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
 }
 
-// Red when an upload is gone on with where the registry does not stand: it refuses the digest then, or has other bytes.
+// Red when an upload is resumed somewhere other than where the registry stands: it then refuses the digest, or stores
+// other bytes.
 #[test]
 fn a_push_that_is_killed_ends_right() {
     let Some(registry) = Registry::open() else { return };
@@ -66,8 +67,8 @@ fn pushed(push: Child) -> Value {
     serde_json::from_slice(&output.stdout).unwrap()
 }
 
-// Red when an upload that the registry has forgotten is not begun anew, or one that stands is: `docker-registry` forgets one that
-// has bytes of a part that was torn, and keeps one that ends with a part.
+// Red when a forgotten upload is not restarted, or when a kept one is: `docker-registry` forgets an upload with bytes
+// of a torn part, and keeps one that ends with a whole part.
 #[test]
 fn both_answers_of_a_registry_about_an_upload_that_was_killed() {
     let Some(registry) = Registry::open() else { return };
@@ -82,7 +83,7 @@ fn both_answers_of_a_registry_about_an_upload_that_was_killed() {
             assert!(push.try_wait().unwrap().is_none(), "it has ended");
             sleep(Duration::from_millis(5));
         }
-        sleep(Duration::from_millis(50)); // until where it stands is written down
+        sleep(Duration::from_millis(50)); // until the position is recorded
         push.kill().unwrap();
         push.wait().unwrap();
         wait_until("the registry is done with the part that was torn", || patches(" 500 ") > torn);
@@ -97,7 +98,7 @@ fn both_answers_of_a_registry_about_an_upload_that_was_killed() {
     }
 }
 
-/// A registry that has nothing and takes everything, but for what `lie` says.
+/// A registry that has nothing and accepts everything, except where `lie` answers.
 fn lying(lie: impl Fn(&Asked<'_>, &str) -> Option<Vec<u8>> + Send + Sync + 'static) -> Server {
     Server::new(move |asked, stream| {
         let method = asked.head.split(' ').next().unwrap();
@@ -124,7 +125,7 @@ fn read_body(asked: &Asked<'_>, stream: &mut TcpStream) {
     let _ = std::io::copy(&mut stream.take(length), &mut std::io::sink());
 }
 
-/// A catalog with a model of so many bytes.
+/// A catalog with a model of this many bytes.
 fn with_model(host: &Host, size_bytes: u64, rules: &[&str], options: OciOptions) -> FsCatalog {
     host.file("m.gguf", noise(usize::try_from(size_bytes).unwrap(), 3));
     let catalog = catalog(host, rules, options);
@@ -146,7 +147,7 @@ fn is_blob(asked: &Asked<'_>) -> bool {
     asked.path().contains("digest=")
 }
 
-// Each is red when the answer is believed.
+// Each case is red when the answer is believed.
 #[test]
 fn answers_that_are_none() {
     for (problem, lie) in [
@@ -179,7 +180,7 @@ fn answers_that_are_none() {
     push(&server, 1000, &[]).unwrap_err();
 }
 
-// Red when what goes to another server by the registry's word has its login in it.
+// Red when a request that the registry directs to another server carries the login.
 #[test]
 fn a_login_stays_with_its_registry() {
     let elsewhere = lying(|_, _| None);
@@ -197,7 +198,7 @@ fn a_login_stays_with_its_registry() {
     assert!(server.heads().iter().any(|head| head.contains("authorization: basic")));
 }
 
-// Red when a token that has ended in the middle ends the push.
+// Red when a token that expires in the middle fails the push.
 #[test]
 fn a_login_that_is_asked_for_again_in_the_middle() {
     let asked_again = AtomicUsize::new(0);
@@ -208,7 +209,8 @@ fn a_login_that_is_asked_for_again_in_the_middle() {
     assert_eq!(push(&server, PART_BYTES + 1, &[]).unwrap().pushed_blobs, 2);
 }
 
-// Red when the 202 of a part is believed: some registries take parts that do not fit. And when such a one is asked for ever.
+// Red when the 202 for a part is believed: some registries accept parts that do not fit. Red when the push never gives
+// up on such a registry.
 #[test]
 fn a_part_that_was_taken_in_part() {
     let short = |is_always: bool| {
@@ -237,7 +239,7 @@ fn a_part_that_was_taken_in_part() {
     assert!(error.is_unreachable() && error.to_string().contains("it has them to 10"), "{error}");
 }
 
-// Red when what has the name of a blob and another size is taken for it.
+// Red when a blob with the right name and the wrong size counts as there.
 #[test]
 fn a_blob_of_another_size_is_not_there() {
     let of_size = |size_bytes: u64| {
@@ -250,7 +252,7 @@ fn a_blob_of_another_size_is_not_there() {
     assert_eq!(push(&of_size(999), 1000, &[]).unwrap().pushed_blobs, 2);
 }
 
-// Red when a token is asked for one repository alone, where the challenge names no other.
+// Red when a token is requested only for the repository that the challenge names.
 #[test]
 fn a_token_is_for_both_repositories() {
     let tokens = Server::new(|_: &Asked<'_>, stream| send(stream, &answer("200 OK", "", br#"{"token": "t"}"#)));

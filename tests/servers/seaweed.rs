@@ -1,5 +1,5 @@
-//! SeaweedFS on loopback, until it is dropped: one server, or a cluster that keeps every object twice. And boto3, with which others
-//! put things there.
+//! SeaweedFS on loopback, until it is dropped: one server, or a cluster that stores every object twice. And boto3,
+//! which puts things there.
 
 use std::fs::{self, File};
 use std::net::{TcpListener, TcpStream};
@@ -17,7 +17,7 @@ pub(crate) const SECRET: &str = "SKTESTSECRET";
 /// Where `.ci/run` installs both.
 const TOOLS: &str = concat!(env!("CARGO_TARGET_TMPDIR"), "/../hub-client/bin");
 
-/// Before every script: `s` speaks to the server as the user who may do everything.
+/// The beginning of every script: `s` talks to the server as the user who may do everything.
 const PREAMBLE: &str = "import boto3, os, sys
 from botocore.config import Config
 a = sys.argv[2:]
@@ -25,25 +25,25 @@ s = boto3.client('s3', endpoint_url=sys.argv[1], region_name='us-east-1', aws_ac
     aws_secret_access_key='SKTESTSECRET', config=Config(s3={'addressing_style': 'path'}, retries={'total_max_attempts': 10}))
 ";
 
-/// Whoever asks without a key may read the bucket `open`, and nothing else.
+/// A client without a key may read the bucket `open`, and nothing else.
 const USERS: &str = r#"{"identities": [
     {"name": "tests", "credentials": [{"accessKey": "AKTEST", "secretKey": "SKTESTSECRET"}], "actions": ["Admin"]},
     {"name": "anonymous", "actions": ["Read:open", "List:open"]}]}"#;
 
-/// Each has a second one for its own protocol, 10,000 above.
+/// Each server has a second port for its own protocol, 10,000 above the first.
 const FIRST_PORT: u16 = 12_000;
 const PORTS: u16 = 10_000;
 
 pub(crate) struct Seaweed {
     pub(crate) dir: TempDir,
-    /// All of them; the last is the gateway's.
+    /// All ports; the last is the gateway's.
     ports: Vec<u16>,
     /// A cluster has the master, the volume servers, and the filer with its gateway.
     pub(crate) servers: Vec<Running>,
 }
 
 impl Seaweed {
-    /// One server. `None`, with the reason said: a tool is missing.
+    /// A single server. `None`, after printing the reason, if a tool is missing.
     pub(crate) fn single() -> Option<Self> {
         Seaweed::start(|weed, [master, volume, filer, s3]| {
             weed.run_gateway(
@@ -63,8 +63,8 @@ impl Seaweed {
         })
     }
 
-    /// A master, three servers of volumes, each object on two of them, and a filer with the gateway. Any one server of volumes can
-    /// be ended: `servers` 1 to 3.
+    /// A master, three volume servers with each object on two of them, and a filer with the gateway. Any one of the
+    /// volume servers, `servers` 1 to 3, may be ended.
     pub(crate) fn cluster() -> Option<Self> {
         Seaweed::start(|weed, [master, first, second, third, filer, s3]| {
             let own = weed.folder("mdir", "master");
@@ -87,7 +87,7 @@ impl Seaweed {
         })
     }
 
-    /// The last of the ports is the gateway's.
+    /// The last port is the gateway's.
     fn start<const N: usize>(run: impl Fn(&mut Self, [u16; N])) -> Option<Self> {
         for tool in ["weed", "python"] {
             if !Path::new(TOOLS).join(tool).exists() {
@@ -95,7 +95,7 @@ impl Seaweed {
                 return None;
             }
         }
-        // Between the choice of a port and its use somebody else could take it: then all of them are chosen again.
+        // Another process could take a port between its choice and its use; then all ports are chosen again.
         for attempt in 1.. {
             let ports = [(); N].map(|()| free_port());
             let mut weed = Seaweed { dir: TempDir::new().unwrap(), ports: ports.to_vec(), servers: Vec::new() };
@@ -110,14 +110,14 @@ impl Seaweed {
         None
     }
 
-    /// Waits until an object can be put; `false`: a server has ended.
+    /// Waits until the server accepts objects. `false` if a server has ended.
     fn is_up(&mut self) -> bool {
         let mut is_gone = false;
         wait_until("SeaweedFS listens", || {
             is_gone = self.servers.iter_mut().any(|server| server.0.try_wait().unwrap().is_some());
             is_gone || TcpStream::connect(("127.0.0.1", self.port())).is_ok()
         });
-        // The gateway listens before there is a place for objects.
+        // The gateway listens before objects can be stored.
         let probe = "s.create_bucket(Bucket='probe'); s.put_object(Bucket='probe', Key='probe', Body=b'x')";
         !is_gone && {
             wait_until("SeaweedFS takes objects", || {
@@ -128,7 +128,7 @@ impl Seaweed {
         }
     }
 
-    /// One that has the gateway as well.
+    /// Runs a server that includes the gateway.
     fn run_gateway(&mut self, what: &str, port: u16, args: &[&str]) {
         let (port, users) = (format!("-s3.port={port}"), format!("-s3.config={}", self.users()));
         let own = ["-s3", &port, &users, "-s3.port.iceberg=0", "-s3.port.lance=0", "-s3.autoCreateBucket=false"];
@@ -143,7 +143,7 @@ impl Seaweed {
         self.servers.push(Running(command.stdout(log.try_clone().unwrap()).stderr(log).spawn().unwrap()));
     }
 
-    /// `-option=FOLDER`, of one that is there.
+    /// `-option=FOLDER`, for a folder that this creates.
     fn folder(&self, option: &str, name: &str) -> String {
         let folder = self.dir.path().join(name);
         fs::create_dir_all(&folder).unwrap();
@@ -167,7 +167,7 @@ impl Seaweed {
         format!("127.0.0.1:{}", self.port())
     }
 
-    /// Runs a script of boto3: `s` is the client, `a` are these arguments. Returns what it prints.
+    /// Runs a boto3 script: `s` is the client, `a` are these arguments. Returns its output.
     pub(crate) fn python(&self, script: &str, args: &[&str]) -> String {
         let output = self.try_python(script, args);
         assert!(output.status.success(), "{script}\n{}", String::from_utf8_lossy(&output.stderr));
@@ -180,7 +180,7 @@ impl Seaweed {
         python.args(["-c", &format!("{PREAMBLE}{script}"), &self.endpoint()]).args(args).output().unwrap()
     }
 
-    /// Puts an object of these bytes, with more arguments in Python's words.
+    /// Puts an object with these bytes; `more` are further arguments in Python.
     pub(crate) fn put(&self, bucket: &str, key: &str, bytes: &[u8], more: &str) {
         let file = self.scratch(bytes);
         let script = format!("s.put_object(Bucket=a[0], Key=a[1], Body=open(a[2], 'rb'), {more})");
@@ -194,7 +194,7 @@ impl Seaweed {
     }
 }
 
-/// Servers that are killed leave their sockets.
+/// Removes the sockets that killed servers leave behind.
 impl Drop for Seaweed {
     fn drop(&mut self) {
         self.servers.clear();
@@ -213,7 +213,7 @@ impl Drop for Seaweed {
 
 fn free_port() -> u16 {
     static NEXT: AtomicU16 = AtomicU16::new(0);
-    // Two programs of tests do not begin at the same one.
+    // Two test programs do not start at the same port.
     let start = std::process::id().wrapping_mul(97) as u16;
     let is_free = |port: u16| TcpListener::bind(("127.0.0.1", port)).is_ok();
     let next = || FIRST_PORT + start.wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed)) % PORTS;

@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """Tokens for `docker-registry` with token authentication: `token.py KEY CERTIFICATE`, both in PEM. It prints its port.
 
-It lets the user `user` with the password `secret` do what is asked for, as by the refresh token `identity`, and everybody else
-pull from `public/…`. The tokens are
-signed by openssl (ES256), with the certificate in their header, as the registry's documentation has it.
+It lets the user `user` do everything, with the password `secret` or the refresh token `identity`, and everybody else
+pull from `public/…`. openssl signs the tokens (ES256), with the certificate in their header, as the registry's
+documentation describes.
 """
 
 import base64
@@ -24,7 +24,7 @@ def encode(data):
 
 
 def sign(data):
-    """The two numbers of a signature, which openssl gives as DER."""
+    """The two numbers of a signature, which openssl returns as DER."""
     der = subprocess.run(["openssl", "dgst", "-sha256", "-sign", KEY], input=data, stdout=subprocess.PIPE, check=True).stdout
     numbers, at = b"", 2
     for _ in range(2):

@@ -1,4 +1,4 @@
-//! What is compared, and how: in each round every program once, in another order each time.
+//! What is compared, and how: each round runs every program once, in another order each time.
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
@@ -11,12 +11,12 @@ use catalog_core::{CatalogEntry, CatalogStore as _, FsCatalog};
 
 use crate::stores::{SIZE_BYTES, Stores, id};
 
-/// Puts of each kind in each round. They stay, so the stores grow by this much: removing them would slow down the next puts
-/// on ext4, which looks at every inode that was freed lately.
+/// Puts of each kind in each round. The files stay, so the stores grow: removing them would slow down the next puts on
+/// ext4, which looks at every inode that was freed lately.
 const PUTS: usize = 10;
-/// Enough look-ups that the clock is read rarely, over ids that are spread over all shards and buckets.
+/// Enough look-ups to read the clock rarely, over ids in all shards and buckets.
 const GETS: usize = 1000;
-/// More than a tick of the clock that files' times are taken from.
+/// More than one tick of the clock behind file times.
 const TICK: Duration = Duration::from_millis(50);
 
 pub(crate) fn all(folder: &Path, count: usize, rounds: usize) {
@@ -28,7 +28,7 @@ pub(crate) fn all(folder: &Path, count: usize, rounds: usize) {
     };
     print("put all", "catalog put_many", &[filled.catalog_seconds / count as f64]);
     print("put all", "cacache write, one sync", &[filled.cacache_seconds / count as f64]);
-    // Puts come last: they change how many entries there are.
+    // Puts come last: they change the number of entries.
     for (work, cases) in [("get", get(&stores, count)), ("list", list(&stores, count)), ("put", put(&stores, count))] {
         for (program, seconds) in in_turns(rounds, cases) {
             print(work, program, &seconds);
@@ -36,10 +36,10 @@ pub(crate) fn all(folder: &Path, count: usize, rounds: usize) {
     }
 }
 
-/// A program's name, and one run of it that says how many seconds one of its operations took.
+/// A program's name, and a function that runs it once and returns the seconds that one operation took.
 type Case<'a> = (&'static str, Box<dyn FnMut() -> f64 + 'a>);
 
-/// Runs all in rounds, each time with another one first. What the round before the first takes is not counted.
+/// Runs all cases in rounds, each time starting with another one. An additional first round is not counted.
 fn in_turns(rounds: usize, mut cases: Vec<Case<'_>>) -> BTreeMap<&'static str, Vec<f64>> {
     let mut seconds: BTreeMap<&'static str, Vec<f64>> = BTreeMap::new();
     for round in 0..=rounds {
@@ -60,7 +60,7 @@ fn put<'a>(stores: &'a Stores, count: usize) -> Vec<Case<'a>> {
         let entries: Vec<_> = (0..PUTS).map(|number| stores.source(next.get() + number)).collect();
         next.set(next.get() + PUTS);
         stores.sync();
-        // The catalog waits for the clock of the file system when a file was written just now; models are not.
+        // The catalog waits for the file system's clock if a file was just written; models are older.
         std::thread::sleep(TICK);
         let start = Instant::now();
         entries.iter().for_each(put);
@@ -85,7 +85,7 @@ fn put<'a>(stores: &'a Stores, count: usize) -> Vec<Case<'a>> {
 }
 
 fn get<'a>(stores: &'a Stores, count: usize) -> Vec<Case<'a>> {
-    // A step that shares no factor with any count comes by every entry.
+    // A step that shares no factor with any count visits every entry.
     let ids: Vec<String> = (0..GETS).map(|number| id(number * 7919 % count)).collect();
     let each = move |get: &dyn Fn(&str)| {
         let start = Instant::now();

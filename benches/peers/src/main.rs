@@ -1,5 +1,5 @@
-//! The catalog beside cacache in one process, in turns: put, get, read and list with as many entries as it is told. Prints
-//! one JSON object a line for `benches/peers/report`. `benches/peers/run` calls it.
+//! The catalog and cacache in one process, in turns: put, get, read and list with the given numbers of entries. Prints
+//! one JSON object per line for `benches/peers/report`; `benches/peers/run` calls it.
 #![allow(clippy::disallowed_methods, clippy::unwrap_used, clippy::indexing_slicing)]
 
 mod cases;
@@ -12,10 +12,10 @@ fn main() {
         std::process::exit(2);
     };
     let rounds = rounds.parse().unwrap();
-    // Absolute: the catalog takes a relative path as one below its root.
+    // Absolute, because the catalog resolves a relative path below its root.
     let folder = std::path::absolute(folder).unwrap();
     for count in counts.unwrap_or_default() {
-        // What was made stays until all is measured: ext4 is slow to make files soon after many were removed.
+        // All files stay until everything is measured: after many removals, ext4 is slow to make files.
         cases::all(&folder.join(count), count.parse().unwrap(), rounds);
     }
 }

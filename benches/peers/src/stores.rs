@@ -1,4 +1,4 @@
-//! The two stores, with the same small files in both, and what each of them calls its operations.
+//! The two stores with the same small files in both, and the names of their operations.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use catalog_core::{CatalogEntry, Durability, FsCatalog, LifecycleState};
 
-/// The size of each file. It is small, so that the work around the bytes is measured.
+/// The size of each file: small, so that the work around the bytes is measured.
 pub(crate) const SIZE_BYTES: usize = 1000;
 
 pub(crate) struct Stores {
@@ -15,15 +15,15 @@ pub(crate) struct Stores {
     pub(crate) cache: PathBuf,
 }
 
-/// How long each took to take in all files.
+/// How long each store took to ingest all files.
 pub(crate) struct Filled {
     pub(crate) catalog_seconds: f64,
     pub(crate) cacache_seconds: f64,
 }
 
 impl Stores {
-    /// Both with `count` files in them, each filled the fastest way that it has: the catalog in one durable call, cacache
-    /// file by file and one sync of the file system.
+    /// Both stores with `count` files, each filled in its fastest way: the catalog in one durable call, cacache file by
+    /// file with one sync of the file system.
     pub(crate) fn filled(folder: &Path, count: usize) -> (Stores, Filled) {
         std::fs::create_dir_all(folder.join("sources")).unwrap();
         let catalog = FsCatalog::new(folder.join("catalog")).unwrap();
@@ -42,7 +42,7 @@ impl Stores {
         (stores, Filled { catalog_seconds, cacache_seconds })
     }
 
-    /// Makes a file that no other number has, and the entry that puts it.
+    /// Makes a file with the content of this number only, and the entry that puts it.
     pub(crate) fn source(&self, number: usize) -> CatalogEntry {
         let local_path = self.folder.join(format!("sources/model-{number:06}.gguf"));
         let text = format!("{number:08} ").repeat(SIZE_BYTES.div_ceil(9));
@@ -60,7 +60,7 @@ impl Stores {
         self.catalog.clone().with_durability(Durability::Relaxed)
     }
 
-    /// cacache takes bytes, so they are read first, as the catalog reads them.
+    /// cacache takes bytes, so they are read first; the catalog reads them itself.
     pub(crate) fn cacache_put(&self, entry: &CatalogEntry) {
         let bytes = std::fs::read(&entry.local_path).unwrap();
         cacache::write_sync(&self.cache, &entry.id, bytes).unwrap();

@@ -1,1 +1,1 @@
-"""What the fault suites share. Only the standard library, so that a Python 3 is all they need."""
+"""What the fault suites share. It only uses the standard library, so any Python 3 will do."""

@@ -8,39 +8,39 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-# Whoever waits this long for a lock, waits for one that nobody gives back. The command itself gives up after 30 s.
+# A command that waits this long for a lock waits for one that is never released. It gives up by itself after 30 s.
 TIME_LIMIT_S = 20
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 
 
 def binary():
-    """`tests/faults/run` says which; by hand it is the one that cargo builds by default."""
+    """The binary named by `tests/faults/run`; by hand, the one that cargo builds by default."""
     return os.environ.get("CATALOG_BINARY") or str(REPOSITORY / "target/release/catalog")
 
 
 @dataclass
 class Ended:
-    """How a process ended. The code is negative when it was a signal, and None when it did not end in time."""
+    """How a process ended. The code is negative for a signal, and None if the process did not end in time."""
 
     code: int | None
     out: str
     err: str
 
     def crash(self):
-        """Why this is no way for the command to end, whatever was done to it; None when it is one."""
+        """Why the command must never end like this, whatever was done to it; None if it may."""
         if self.code is None:
             return f"it did not end within {TIME_LIMIT_S} s"
         if self.code == 101 or "panicked" in self.err:
             return f"it panicked: {self.err.strip()}"
-        # Through strace, a signal is 128 and its number.
+        # strace reports a signal as 128 plus its number.
         number = -self.code if self.code < 0 else self.code - 128
         if number in (signal.SIGSEGV, signal.SIGBUS, signal.SIGABRT, signal.SIGILL, signal.SIGFPE):
             return f"it crashed with signal {number}: {self.err.strip()}"
         return None
 
     def objects(self):
-        """What it has printed with --json. A line that a kill has cut off was not acknowledged."""
+        """The objects printed with --json. A line that a kill has cut off was not acknowledged."""
         objects = []
         for line in self.out.splitlines():
             try:
@@ -50,7 +50,8 @@ class Ended:
         return objects
 
     def unclean(self):
-        """Why this is no clean failure: one line that says what went wrong, and an exit code of the contract."""
+        """Why this is no clean failure, which is one line that says what went wrong, and an exit code of the
+        contract."""
         notes = ("note: ", '{"type":"note",')
         errors = [line for line in self.err.splitlines() if not line.startswith(notes)]
         if self.code not in (1, 3, 4, 5, 7, 9) or not errors:
@@ -66,7 +67,7 @@ def environment(root, home):
 
 
 def start(words, root, **options):
-    """A process of its own process group, so that a tracer and what it traces can be ended together."""
+    """A process in its own process group, so that a tracer and its child can be ended together."""
     root = Path(root)
     return subprocess.Popen(
         [str(word) for word in words], cwd="/", env=environment(root, root.parent / "home"), text=True,
@@ -84,7 +85,7 @@ def finish(process, time_limit_s=TIME_LIMIT_S):
 
 
 def catalog(root, *args, before=(), time_limit_s=TIME_LIMIT_S):
-    """Runs one verb; `before` are words to put in front, such as strace and its options."""
+    """Runs one verb; `before` goes in front of the command, such as strace and its options."""
     return finish(start([*before, binary(), *args], root), time_limit_s)
 
 

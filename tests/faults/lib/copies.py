@@ -1,4 +1,4 @@
-"""Copies of a prepared root, one for each state that is tried."""
+"""Copies of a prepared root, one for each state."""
 
 import json
 import os
@@ -7,10 +7,10 @@ from pathlib import Path
 
 
 def copy_root(template, to):
-    """As `cp -a`, but that each outboard has the inode of its new blob.
+    """Like `cp -a`, except that each outboard records the inode of its new blob.
 
-    With the old inode, no blob fits its stamp, and every command would read every blob in full: another command than
-    the one that is to be looked at.
+    With the old inode, no blob would match its stamp, and every command would read every blob in full: that would not
+    be the command under test.
     """
     inodes = {}
     for folder, _, names in os.walk(template):

@@ -1,4 +1,4 @@
-"""File systems of their own, unmounted and removed however the suite ends."""
+"""File systems made for one suite, unmounted and removed however the suite ends."""
 
 import contextlib
 import os
@@ -12,7 +12,7 @@ PATH = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/sbin"])
 
 
 class Unavailable(Exception):
-    """Why a file system cannot be had here."""
+    """Why a file system is not available here."""
 
 
 @contextlib.contextmanager
@@ -36,7 +36,7 @@ class Mounted:
         self.is_mounted = True
 
     def unmount(self):
-        """Somebody who looks at it just now is waited for, but not for ever: it is then out of sight at least."""
+        """Waits for other users of the mount, but not for ever: after that, it is at least detached."""
         for _ in range(50):
             if not self.is_mounted or run("umount", self.at).returncode == 0:
                 self.is_mounted = False
@@ -68,7 +68,7 @@ def mounted(words, at):
 
 @contextlib.contextmanager
 def image(megabytes, mkfs, options="loop"):
-    """A new file system in an image file; `mkfs` are the words that make it."""
+    """A new file system in an image file, made by the command `mkfs`."""
     needs_root()
     if not shutil.which(mkfs[0], path=PATH):
         raise Unavailable(f"{mkfs[0]} is not installed")

@@ -1,4 +1,4 @@
-"""How a suite tells what it found: lines for people, and one last line that `run` adds up."""
+"""How a suite reports its results: lines for people, and a last line that `run` adds up."""
 
 import contextlib
 import os
@@ -8,12 +8,12 @@ import sys
 from lib import mounts
 from lib.store import Damaged
 
-# Ended by `kill` or by CI's time limit, a suite still removes what it has made and mounted.
+# A suite that is ended by `kill` or by CI's time limit still removes what it has made and mounted.
 signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
 
 
 class Report:
-    """Counts checks. A check that cannot be made here is skipped, with the reason."""
+    """Counts checks. A check that is not possible here is skipped, with the reason."""
 
     def __init__(self, suite):
         self.suite = suite
@@ -30,7 +30,7 @@ class Report:
             say(f"    {line}")
 
     def check(self, text, problems):
-        """Passes when there are no problems."""
+        """Passes if there are no problems."""
         if problems:
             self.fail(text, problems)
         else:
@@ -44,14 +44,14 @@ class Report:
             self.fail("skipped, and CATALOG_TEST_NO_SKIP is set")
 
     def need(self, why_not):
-        """Ends the suite here when something that all of it needs is missing."""
+        """Ends the suite if something is missing that all of it needs."""
         if why_not:
             self.skip(why_not)
             self.finish()
 
     @contextlib.contextmanager
     def ground(self, name):
-        """Around what is tried on one file system, which may not be had, or be found damaged."""
+        """Surrounds the checks on one file system, which may be unavailable, or turn out damaged."""
         try:
             yield
         except mounts.Unavailable as why:

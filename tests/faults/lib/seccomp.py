@@ -1,4 +1,4 @@
-"""Refuses system calls as a sandbox does: by a filter that the process and all its threads keep."""
+"""Refuses system calls as a sandbox does: with a filter that the process and all its threads keep."""
 
 import ctypes
 import errno
@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 PR_SET_NO_NEW_PRIVS, PR_SET_SECCOMP, SECCOMP_MODE_FILTER = 38, 22, 2
 RET_ALLOW, RET_ERRNO = 0x7FFF0000, 0x00050000
-LOAD, EQUAL, AND, RETURN = 0x20, 0x15, 0x54, 0x06  # of classic BPF: absolute words, jumps, arithmetic
+LOAD, EQUAL, AND, RETURN = 0x20, 0x15, 0x54, 0x06  # classic BPF: absolute words, jumps, arithmetic
 
-# In struct seccomp_data: the number, the architecture, the instruction pointer, then six arguments of 64 bits.
+# struct seccomp_data: the number, the architecture, the instruction pointer, then six arguments of 64 bits.
 NUMBER_AT, ARGUMENTS_AT = 0, 16
 
 CALLS = {
@@ -21,7 +21,7 @@ CALLS = {
 
 @dataclass(frozen=True)
 class Refusal:
-    """A call that fails with `error`; with `argument`, only where these bits of it have this value."""
+    """A call that fails with `error`; with `argument`, only if the masked argument has this value."""
 
     call: str
     error: str
@@ -38,12 +38,12 @@ class Refusal:
 
 
 def missing():
-    """Why no filter can be made here; None when it can."""
+    """Why no filter can be made here; None if one can."""
     return None if platform.machine() in CALLS else f"there is no table of system calls for {platform.machine()}"
 
 
 def filtered(refusals):
-    """What a new process has to do before it becomes the command."""
+    """What a new process has to do before it executes the command."""
     numbers = CALLS[platform.machine()]
     steps = [step for refusal in refusals for step in refusal.program(numbers)] + [(RETURN, 0, 0, RET_ALLOW)]
     code = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *step) for step in steps))

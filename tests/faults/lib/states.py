@@ -9,7 +9,7 @@ from lib import strace
 from lib.command import binary, catalog, knows
 from lib.store import Damaged, Store
 
-# What a call may say when it fails. (A call that never does is not asked to: fchmod is not interrupted.)
+# The errors that each call may return. (Only those that it can really return: fchmod is not interrupted.)
 FAULTS = {
     "open": ["EIO", "EINTR", "EMFILE"],
     "openat": ["EIO", "ENOSPC", "EINTR", "EMFILE"],
@@ -38,23 +38,23 @@ FAULTS = {
     "sendto": ["ECONNRESET", "EINTR"],
     "recvfrom": ["ECONNRESET", "EINTR"],
 }
-# What else is done with a socket than to talk to a server (a thread that waits for signals has one) never fails so.
+# These only fail on sockets to a server; a thread that waits for signals uses a socket too.
 OF_SERVERS = {"socket", "connect", "sendto", "recvfrom"}
 
-# A call that only looks does not change what a kill would find.
+# A kill on a call that only reads finds nothing new.
 ONLY_LOOKS = {"read", "getdents64", "madvise", "ioctl"}
 
-# After these failures a command must not say that it is done: it does not know that its work will last. (After ENOSPC
-# it may have made room, and written a new file.)
+# After these failures, a command must not report success: it does not know that its work will last. (After ENOSPC, it
+# may have made room and written a new file.)
 IS_A_PROMISE = {("fsync", "EIO"), ("syncfs", "EIO"), ("syncfs", "ENOSPC")}
 
-# The clean-up of a command that fails is best effort, and these are what it is made of.
+# A failing command cleans up with these calls, on a best-effort basis.
 CLEANS_UP = {"unlinkat", "openat2", "openat", "flock", "getdents64"}
 
 
 def kinds(call, command):
     if call == "madvise" and command.damaged:
-        return []  # so the kernel says that the disk has lost bytes: whoever looks for damage has found some
+        return []  # the kernel reports lost bytes with this, and a command that looks for damage has found some
     if call in OF_SERVERS and not command.fetches():
         return []
     return ([] if call in ONLY_LOOKS else ["KILL"]) + FAULTS[call]
@@ -62,7 +62,7 @@ def kinds(call, command):
 
 @dataclass(frozen=True)
 class State:
-    command: int  # number in COMMANDS
+    command: int  # index into COMMANDS
     call: str
     fault: str
     number: int
@@ -80,7 +80,7 @@ class Outcome:
 
 
 class Trial:
-    """Runs states of one command in a folder of its own. `after` is what a run without a fault ends with."""
+    """Runs states of one command in a folder of its own. `after` is the result of a run without a fault."""
 
     def __init__(self, world, folder, command, after):
         self.world, self.folder, self.command, self.after = world, Path(folder), command, after
@@ -118,7 +118,7 @@ class Trial:
             if state.call not in CLEANS_UP and self.root.exists():
                 new = Store(self.root).unfinished() - left
                 problems += [f"{name} was left by a command that could clean up" for name in new]
-        # A command that changes no entry only notes a use, which may fail in silence.
+        # A command that changes no entry only notes a use, which may fail silently.
         if ended.code == 0 and self.before != self.after and (state.call, state.fault) in IS_A_PROMISE:
             problems.append(f"it says that it is done, though {state.call} failed")
         problems += self.judge_root(ended) if self.root.exists() else []
@@ -127,8 +127,8 @@ class Trial:
         return [problem for problem in problems if problem]
 
     def judge_root(self, ended):
-        """Acknowledged is there, unacknowledged is wholly there or wholly not."""
-        # Nothing is known of a blob that was damaged beforehand, unless it was repaired.
+        """Acknowledged entries are there; others are there wholly or not at all."""
+        # Nothing is known about a blob that was damaged beforehand, unless it was repaired.
         store = Store(self.root, self.hurt)
         problems = store.problems()
         if self.hurt and ended.code == 0:
@@ -152,7 +152,7 @@ class Trial:
         return problems
 
     def judge_by_command(self, now):
-        """The command itself reads what is there."""
+        """The command itself can read what is there."""
         listed = catalog(self.root, "list", "--json")
         if listed.code != 0:
             return [f"list: {listed}"]
@@ -175,7 +175,7 @@ class Trial:
         return [f"it was not repaired: {problem}"] if problem else []
 
     def judge_source(self):
-        """What is moved is where it was, or in the store."""
+        """The source of a move is where it was, or in the store."""
         moved = self.folder / "own/moved"
         if "move" not in self.command.args:
             return []
@@ -186,7 +186,7 @@ class Trial:
         return [] if same else ["the moved file is not what it was"]
 
     def judge_next_run(self):
-        """Locks are free, the work can be done, and a collection leaves nothing over."""
+        """Locks are free, the work can be done, and a collection leaves nothing behind."""
         again = catalog(self.root, *self.words())
         if again.code not in self.command.again:
             return [f"the next run: {again}"]
@@ -195,7 +195,7 @@ class Trial:
         for id in {*self.before, *now, *self.after}:
             allowed = {self.after.get(id)}
             if "--max-bytes" in self.command.args:
-                allowed.add(self.before.get(id))  # by now there may be room enough without it
+                allowed.add(self.before.get(id))  # by now there may be enough room without evicting it
             if now.get(id) not in allowed:
                 return [f"after the next run, {id} is {now.get(id)}, not one of {allowed}"]
         if self.hurt:
@@ -212,7 +212,7 @@ class Trial:
             problems = ["a collection has changed the entries"]
         if not problems and has_verb("doctor"):
             found = catalog(self.root, "doctor")
-            # Notes are properties: of a file system without hardlinks, of what is kept in quarantine.
+            # Notes are no faults: they describe a file system without hardlinks, or files kept in quarantine.
             if found.code != 0 or any(line.startswith(("error ", "warning ")) for line in found.out.splitlines()):
                 problems = [f"doctor: {found}"]
         return problems

@@ -1,6 +1,6 @@
-"""Reads a root by what docs/format.md says of it, and by nothing that the crate says.
+"""Reads a root by docs/format.md alone, without the crate.
 
-So a mistake that the crate makes in writing and in reading alike is one all the same.
+So it also finds a mistake that the crate makes in writing and in reading alike.
 """
 
 import hashlib
@@ -10,11 +10,12 @@ from pathlib import Path
 
 
 class Damaged(Exception):
-    """Something that has to be readable is not."""
+    """Something that must be readable is not."""
 
 
 class Store:
-    """`hurt` are the id and the blob that were damaged on purpose: damaged, missing or in quarantine, they are no problem."""
+    """`hurt` holds the id and the blob that were damaged on purpose: damaged, missing or quarantined, they are no
+    problem."""
 
     def __init__(self, root, hurt=()):
         self.root, self.hurt = Path(root), hurt
@@ -25,14 +26,14 @@ class Store:
         found = {}
         for path in sorted((self.root / "index").glob("??.json")):
             shard, previous = read_shard(path), path.with_name(path.name + ".prev")
-            # That of a shard's first write comes after the shard, and its content matters to nobody.
+            # The first write of a shard makes its `.prev` after the shard, and nobody needs the content.
             if shard["generation"] > 1:
                 read_shard(previous)
             found.update(shard["entries"])
         return found
 
     def problems(self):
-        """What must never be, in whatever state the root was left."""
+        """What must never be the case, in whatever state the root was left."""
         try:
             records = self.records()
         except Damaged as damage:
@@ -62,7 +63,7 @@ class Store:
         return None
 
     def shown(self, at, digest):
-        """Whether `at` is the blob itself by another name; it has to have its bytes in any case."""
+        """Whether `at` is another name of the blob itself; in any case it must have the blob's bytes."""
         blob = self.blob(digest)
         if not blob.exists():
             raise Damaged(f"its blob {digest} is missing")
@@ -90,7 +91,7 @@ class Store:
         return None if mode == 0o444 else f"{blob} has mode {mode:o}"
 
     def needed(self, records):
-        """The names of all blobs that records need."""
+        """The names of all blobs that the records need."""
         needed = set()
         for record in records.values():
             if record["digest"] and record["kind"] != "registered":
@@ -99,7 +100,7 @@ class Store:
         return needed
 
     def debris(self):
-        """What is there and should not be, after a collection without grace and with nobody at work."""
+        """Everything that should be gone after a collection without a grace while nobody is working."""
         records = self.records()
         needed = self.needed(records)
         found = [path for path in files_below(self.root) if path.name.endswith(".tmp")]
@@ -116,7 +117,7 @@ class Store:
         return [f"{path.relative_to(self.root)} was left" for path in found]
 
     def unfinished(self):
-        """What an operation of its own has in `ingest/`, and unfinished small files."""
+        """The files of operations in `ingest/`, and unfinished small files."""
         temporary = [path for path in files_below(self.root) if path.name.endswith(".tmp")]
         return {str(path.relative_to(self.root)) for path in [*entries_of(self.root / "ingest"), *temporary]}
 
@@ -124,7 +125,7 @@ class Store:
         return self.root / "blobs/sha256" / digest[:2] / digest
 
     def sha256(self, path):
-        """Each inode is read once: a view is mostly another name of a blob."""
+        """Reads each inode once: a view is usually another name of a blob."""
         inode = path.stat()
         key = (inode.st_dev, inode.st_ino)
         if key not in self._hashes:
@@ -153,7 +154,7 @@ def sha256_of(path):
 
 
 def entries_of(folder):
-    """Nothing, of a folder that was not made yet."""
+    """Nothing if the folder does not exist yet."""
     return list(folder.iterdir()) if folder.exists() else []
 
 

@@ -1,31 +1,31 @@
-"""strace: counts system calls, and makes one of them fail or kill."""
+"""strace: counts system calls, and makes one of them fail, or kills the process on it."""
 
 import re
 import shutil
 from collections import Counter
 
-# Without threads, the N-th call of a run is the N-th call of the next one. When its first thread cannot be started, rayon
-# does its work where it is asked to.
+# Without threads, the N-th call of one run is the N-th call of the next. If rayon cannot start its first thread, it
+# does its work on the caller's thread.
 ONE_THREAD = ["clone,clone3:error=ENOSYS:when=1"]
 
 
 def missing():
-    """Why strace cannot be used here; None when it can."""
+    """Why strace cannot be used here; None if it can."""
     return None if shutil.which("strace") else "strace is not installed"
 
 
 def words(log, calls, injects=(), one_thread=True):
-    """What to put in front of a command."""
+    """The words to put in front of a command."""
     injects = [*injects, *(ONE_THREAD if one_thread else [])]
     traced = {*calls, *(call for inject in injects for call in inject.split(":")[0].split(","))}
     options = [option for inject in injects for option in ("-e", f"inject={inject}")]
-    # Faster, but strace 6.1 injects no signals with it.
+    # Faster, but strace 6.1 then injects no signals.
     fast = [] if any("signal=" in inject for inject in injects) else ["--seccomp-bpf"]
     return ["strace", "-f", *fast, "-qq", "-s", "200", "-o", str(log), "-e", f"trace={','.join(sorted(traced))}", *options]
 
 
 def lines(log):
-    """The calls in a log, in their order: (process, call, the line)."""
+    """The calls in a log, in order: (process, call, the line)."""
     found = []
     for line in log.read_text(errors="replace").splitlines():
         call = re.match(r"(\d+)\s+(\w+)\(", line)
@@ -35,8 +35,8 @@ def lines(log):
 
 
 def reachable(log, root, one_thread=True):
-    """For each call, the first and the last N that lie behind the first touch of the root: what comes before is the
-    dynamic loader's. strace counts for each thread on its own."""
+    """For each call, the first and the last N after the first touch of the root: earlier calls are the dynamic
+    loader's. strace counts each thread separately."""
     counts, first, before = {}, {}, Counter()
     is_inside = False
     for process, call, line in lines(log):
@@ -54,7 +54,7 @@ def reachable(log, root, one_thread=True):
 
 
 def injected(log, call):
-    """The line of the call that was made to fail, or on which the process was killed; None when none was."""
+    """The line of the call that failed by injection, or on which the process was killed; None if there is none."""
     text = log.read_text(errors="replace").splitlines()
     for number, line in enumerate(text):
         if "(INJECTED)" in line and call in line:

@@ -1,4 +1,4 @@
-"""nginx on loopback, which serves a folder. It ends with the suite, however that ends."""
+"""nginx on loopback, which serves a folder and ends with the suite, however that ends."""
 
 import contextlib
 import os
@@ -23,13 +23,13 @@ http {{
 
 
 def missing():
-    """Why nothing can be served here; None when it can."""
+    """Why nothing can be served here; None if it can."""
     return None if shutil.which("nginx", path=PATH) else "nginx is not installed"
 
 
 @contextlib.contextmanager
 def serving(folder):
-    """Its host and port."""
+    """The host and port of the server."""
     if missing():
         raise Unavailable(missing())
     with socket.socket() as free, tempfile.TemporaryDirectory(prefix="catalog-web-") as own:

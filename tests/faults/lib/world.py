@@ -1,4 +1,4 @@
-"""A prepared root with something of everything in it, and the commands that are tried on copies of it."""
+"""A prepared root with something of everything in it, and the commands that run on copies of it."""
 
 import contextlib
 import hashlib
@@ -20,21 +20,21 @@ CHUNK = 4 << 20  # how much is copied at once
 
 @dataclass(frozen=True)
 class Command:
-    """One verb on the prepared root. `{src}` is where the sources are, `{web}` the server that has them too, `{own}` a folder of
-    this state alone."""
+    """One verb on the prepared root. `{src}` is the folder of the sources, `{web}` a server that has them too,
+    `{own}` a folder of this state only."""
 
     name: str
     args: list
-    # Always injected, to take a path that this file system would not take by itself.
+    # Always injected, to take a way that this file system would not take by itself.
     given: list = field(default_factory=list)
-    # Where threads cannot be done without, which of them makes the N-th call is not the same in each run.
+    # If threads are indispensable, it varies from run to run which of them makes the N-th call.
     one_thread: bool = True
     on_empty: bool = False
-    # An id whose bytes are changed on the disk beforehand.
+    # An id whose bytes are changed on disk beforehand.
     damaged: str = ""
-    # How it ends when nothing else goes wrong.
+    # The exit code if nothing else goes wrong.
     code: int = 0
-    # What makes it stop for good when it is done already: exit codes of a second run that are no failure.
+    # Exit codes that are no failure in a second run, when the work is already done.
     again: tuple = (0,)
 
     def fetches(self):
@@ -98,8 +98,8 @@ class World:
                          ("stray", "strayed")]:
             self.run("stage", self.src / name, "--id", id)
         self.run("retire", "retired")
-        self.run("gc")  # what "passing" was first goes to trash, its view stays for the grace
-        self.run("stage", self.src / "small", "--id", "strayed")  # and "stray" is a blob that nothing needs
+        self.run("gc")  # the first content of "passing" goes to trash, and its view stays for the grace
+        self.run("stage", self.src / "small", "--id", "strayed")  # and nothing needs the blob of "stray"
         self.run("remove", "strayed")
         self.leave_what_the_dead_leave()
 
@@ -109,8 +109,8 @@ class World:
             raise SystemExit(f"could not prepare a root: catalog {args}: {ended}")
 
     def leave_what_the_dead_leave(self):
-        """In the form of docs/format.md: a session, an unfinished shard, an outboard without a blob, a blob without a
-        record, an empty folder of views."""
+        """In the form of docs/format.md: a session, an unfinished shard, an outboard without a blob, a blob without
+        a record, an empty folder of views."""
         root = self.template
         session = root / "ingest/0123456789abcdef"
         session.mkdir(mode=0o700)
@@ -150,7 +150,7 @@ def prepared():
 
 
 def damage(root, id):
-    """Changes a byte in the middle, as a disk would: by no write that anybody sees."""
+    """Changes a byte in the middle, as a disk would: no write shows in the metadata."""
     store = Store(root)
     at = root / store.records()[id]["path"]
     times = at.stat()
@@ -169,7 +169,7 @@ def sha256(content):
 
 
 def write(path, content):
-    """A file that was last written long ago, so that its stamp can be trusted."""
+    """A file whose modification time is long ago, so that its stamp can be trusted."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(content)
     os.utime(path, (LONG_AGO_S, LONG_AGO_S))

@@ -1,4 +1,4 @@
-"""What must hold of a store after a power cut. Reads the files itself, by docs/format.md, and then asks the binary."""
+"""Checks a store after a power cut: reads the files itself, by docs/format.md, and then runs the binary."""
 
 import dataclasses
 import json
@@ -9,7 +9,7 @@ from .workload import Held, catalog, sha256
 
 @dataclasses.dataclass(frozen=True)
 class Wrong:
-    """One thing that should not be. `kind` is a word for tables."""
+    """One thing that is wrong. `kind` is a word for tables."""
 
     kind: str
     text: str
@@ -19,13 +19,13 @@ class Checker:
     def __init__(self, binary, contents, is_new_boot=False):
         self.binary, self.contents, self.is_new_boot = binary, contents, is_new_boot
         self.checks = 0
-        self.resumed = 0  # stagings that went on with what was there
+        self.resumed = 0  # stages that resumed what was there
 
     def check(self, root, acknowledged, before, after, interrupted):
-        """What is wrong with the store; nothing, when nothing is.
+        """Returns what is wrong with the store, or nothing.
 
-        `before` is what the acknowledged steps have come to, `after` what the next one, `interrupted`, would have: of
-        each record either is right. The last of the `acknowledged` steps are asked for their paths.
+        `before` is the result of the acknowledged steps, and `after` what the next one, `interrupted`, would have made
+        of it: each record may be either. The last of the `acknowledged` steps are asked for their paths.
         """
         wrong = []
 
@@ -42,7 +42,7 @@ class Checker:
         return wrong
 
     def _records(self, root, before, after, say):
-        """That each record is the old or the new one, and its view reads the bytes of its digest."""
+        """Each record is the old or the new one, and its view reads the bytes of its digest."""
         records = {}
         for shard in sorted((root / "index").glob("*.json")):
             try:
@@ -82,21 +82,21 @@ class Checker:
                 say("view", f"{what}, {size} bytes of {name or 'a file'}, has other bytes than its digest")
 
     def _needs(self, root, digest, id, say):
-        """That all blobs of a record are there: its own, and those of the files of a tree."""
+        """All blobs of a record are there: its own, and those of a tree's files."""
         for needed in {digest.removeprefix("sha256:"), *self.contents[digest].values()}:
             self.checks += 1
             if not (root / "blobs" / "sha256" / needed[:2] / needed).exists():
                 say("blob", f"the blob {needed} of {id} is not there")
 
     def _blobs(self, root, say):
-        """That each blob is its name, whether a record needs it or not."""
+        """Each blob matches its name, whether a record needs it or not."""
         for blob in (root / "blobs" / "sha256").glob("*/*"):
             self.checks += 1
             if sha256(blob) != blob.name:
                 say("blob", f"the blob {blob.name} of {blob.stat().st_size} bytes is not its name")
 
     def _binary(self, root, acknowledged, before, after, say):
-        """That the binary reads the store, and gives out what was acknowledged last."""
+        """The binary reads the store, and resolves what was acknowledged last."""
         listed = self._run(root, say, "list", "--json")
         if listed is not None:
             for line in listed.splitlines():
@@ -113,7 +113,7 @@ class Checker:
                 self._view(pathlib.Path(path.rstrip("\n")), before.records[id].digest, f"the path of {id}", say)
 
     def _again(self, root, step, say):
-        """That the command that was cut off does its work when it is run again."""
+        """The interrupted command does its work when it is run again."""
         self.checks += 1
         done = catalog(self.binary, root, *step.words, is_new_boot=self.is_new_boot)
         if done.returncode != 0 and (step.is_repeatable or done.returncode != 3):

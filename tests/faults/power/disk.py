@@ -1,4 +1,4 @@
-"""Images, file systems, mounts, and the disk that logs its writes. What is begun here is ended by its `with`."""
+"""Images, file systems, mounts, and the disk that logs its writes. Each `with` ends what it has started."""
 
 import contextlib
 import os
@@ -9,14 +9,15 @@ import time
 from .writelog import WriteLog
 
 MKFS = {
-    # No work in the background: it would write while nothing happens.
+    # No background work: it would write while nothing happens.
     "ext4": ("64M", ["mkfs.ext4", "-q", "-F", "-b", "4096", "-E", "lazy_itable_init=0,lazy_journal_init=0,nodiscard"]),
-    "xfs": ("304M", ["mkfs.xfs", "-q", "-f", "-K"]),  # xfs takes no less than 300 MiB
+    "xfs": ("304M", ["mkfs.xfs", "-q", "-f", "-K"]),  # xfs needs at least 300 MiB
     "btrfs": ("128M", ["mkfs.btrfs", "-q", "-f", "-K", "-m", "single", "-d", "single"]),
 }
 CAN_CLONE = {"xfs", "btrfs"}
 OPTIONS = {
-    # ext4 guesses that a rename over a file wants its data written; no other does, and the catalog must not need it.
+    # By default, ext4 writes a file's data when it is renamed over another; no other file system does, and the catalog
+    # must not need it.
     "ext4": "noauto_da_alloc",
     "xfs": "nodiscard",
     "btrfs": "nodiscard",
@@ -38,7 +39,7 @@ def make_file_system(kind, image, size=None):
 
 
 def copy_sparse(source, target):
-    """Only what is not a hole: an image is mostly holes."""
+    """Copies only the data between holes: an image is mostly holes."""
     with open(source, "rb", buffering=0) as old, open(target, "wb", buffering=0) as new:
         size = os.fstat(old.fileno()).st_size
         new.truncate(size)
@@ -46,7 +47,7 @@ def copy_sparse(source, target):
         while at < size:
             try:
                 start = os.lseek(old.fileno(), at, os.SEEK_DATA)
-            except OSError:  # nothing but a hole from here on
+            except OSError:  # only a hole from here on
                 break
             at = os.lseek(old.fileno(), start, os.SEEK_HOLE)
             while start < at:
@@ -55,7 +56,7 @@ def copy_sparse(source, target):
 
 @contextlib.contextmanager
 def mounted(kind, image, at):
-    """By way of a loop device that goes when the file system is unmounted."""
+    """Mounts an image through a loop device that disappears with the mount."""
     run("mount", "-t", kind, "-o", f"loop,{OPTIONS[kind]}", image, at)
     try:
         yield pathlib.Path(at)
@@ -65,7 +66,7 @@ def mounted(kind, image, at):
 
 @contextlib.contextmanager
 def logged(image, log, export):
-    """Shows `image` as the file `export`, every write to which is also written to `log`. Gives the log."""
+    """Shows `image` as the file `export`, and also writes each write to it into `log`. Yields the log."""
     pathlib.Path(log).write_bytes(b"")
     os.truncate(log, 1 << 34)  # qemu does not let it grow; it is a hole
     pathlib.Path(export).touch()

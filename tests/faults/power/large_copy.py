@@ -1,4 +1,4 @@
-"""A large copy, or clone, whose power is cut: the next stage goes on with what it can trust of the partial that is left."""
+"""A large copy or clone whose power is cut: the next stage resumes as much of the remaining partial as it can trust."""
 
 import ctypes
 import os
@@ -9,23 +9,24 @@ from .session import Session, neighbour
 
 # From 64 MiB on, a copy outlives its process.
 LARGE_BYTES = 70 << 20
-# Only each third state is checked, as a check copies all of it. Three is coprime to the number of states between two flushes.
+# Only every third state is checked, because a check copies all of it. Three is coprime to the number of states between
+# two flushes.
 EVERY = 3
 
 
 def syncfs(fd):
-    """All of its file system: the journal of the copy as well, which nothing else would write for 30 s."""
+    """Syncs the whole file system, including the copy's journal, which nothing else would write for 30 s."""
     if ctypes.CDLL(None, use_errno=True).syncfs(fd) != 0:
         raise OSError(ctypes.get_errno(), "syncfs")
 
 
 def write(path):
-    """No MiB is like another."""
+    """Every MiB is different."""
     pathlib.Path(path).write_bytes(b"".join(bytes([number]) * (1 << 20) for number in range(LARGE_BYTES >> 20)))
 
 
 class LargeCopy(Session):
-    """On a disk that somebody else syncs again and again, so that the power is cut at every part of the copy."""
+    """A copy on a disk that a neighbour syncs again and again, so that the power is cut at every part of the copy."""
 
     size = "304M"
     mode = "copy"
@@ -46,7 +47,7 @@ class LargeCopy(Session):
         return large
 
     def cut(self, samples, seed):
-        """Cuts the copy: gives each loss, and that nothing was gone on with."""
+        """Cuts the copy: yields each loss, and whether nothing was ever resumed."""
         begin, copy = self.steps
         base = self._image_before(copy)
         yield from self._replay(base, begin.after, [copy], samples, seed, beside=neighbour(self.at, syncfs), every=EVERY)
@@ -55,7 +56,7 @@ class LargeCopy(Session):
 
 
 class LargeClone(LargeCopy):
-    """The same of a clone: what is left of it is begun anew, since its blocks may not be there."""
+    """The same with a clone, which always starts again, because its blocks may not be there."""
 
     size = "400M"
     mode = "reflink"

@@ -1,7 +1,7 @@
-"""The states that a disk may be in when its power is cut, made from the log of what was written to it.
+"""The states that a disk may be in when its power is cut, made from the log of its writes.
 
-What was written before the last flush that was done is there. Of what was written after it, any part may be there, in
-any order: a disk has a cache. A command that returned before the cut was acknowledged.
+Everything written before the last completed flush is there. Of the later writes, any part may be there, in any order: a
+disk has a cache. A command that returned before the cut was acknowledged.
 """
 
 import contextlib
@@ -11,13 +11,13 @@ import random
 
 from . import disk
 
-# A disk writes sectors of this size whole; a larger write may be done in part.
+# A disk writes sectors of this size whole; it may do a larger write in part.
 ATOM = 4096
 
 
 @dataclasses.dataclass(frozen=True)
 class Ack:
-    """`position` entries were in the log when the step had returned."""
+    """The log had `position` entries when the step returned."""
 
     position: int
     step: object
@@ -25,7 +25,7 @@ class Ack:
 
 @dataclasses.dataclass
 class Recording:
-    base: str  # the image as it was before the first entry
+    base: str  # the image before the first entry
     log: object
     acks: list
 
@@ -33,7 +33,7 @@ class Recording:
 @dataclasses.dataclass(frozen=True)
 class State:
     flushes: int  # how many flushes were done
-    sample: str  # what is there of the writes after the last of them
+    sample: str  # which of the writes after the last flush are there
     writes: list  # (entry, start, size_bytes)
     acknowledged: int  # how many steps
 
@@ -42,8 +42,8 @@ class State:
 
 
 def intervals(recording):
-    """Between two flushes each: the number of flushes before, the writes, and how many steps were acknowledged before
-    the flush at the end of it was done."""
+    """For each interval between two flushes: the number of flushes before it, its writes, and how many steps were
+    acknowledged before the flush at its end."""
     flushes, writes = 0, []
     entries = recording.log.entries
     for position in range(len(entries) + 1):
@@ -59,7 +59,7 @@ def states(recording, samples, seed):
     writes that the flush at its start has made durable."""
     durable, told = [], None
     for flushes, writes, acknowledged in intervals(recording):
-        if durable or acknowledged != told:  # else it is the state before
+        if durable or acknowledged != told:  # otherwise it is the state before
             yield durable, State(flushes, "nothing of what was written since", [], acknowledged)
         durable, told = [], acknowledged
         if writes:
@@ -69,7 +69,7 @@ def states(recording, samples, seed):
                 name, some = sample(rng, writes, pieces)
                 yield [], State(flushes, f"{name} (sample {number} of seed {seed})", some, acknowledged)
             durable = [(entry, 0, entry.size_bytes) for entry in writes]
-    # What follows the last flush is never known to be there, and has been sampled.
+    # The writes after the last flush are never certain to be there, and have been sampled.
 
 
 def split(entry):
@@ -94,13 +94,13 @@ def sample(rng, writes, pieces):
 
 
 class Replay:
-    """Builds each state in an image of its own and mounts it."""
+    """Builds each state in its own image and mounts it."""
 
     def __init__(self, kind, place):
         self.kind, self.place = kind, place
 
     def run(self, recording, samples, seed, every=1):
-        """Gives each state, or each so many, with where it is mounted, or why it could not be."""
+        """Yields each state, or every so many, with its mount point, or with the reason why it could not be mounted."""
         durable, image = f"{self.place}/durable.img", f"{self.place}/state.img"
         disk.copy_sparse(recording.base, durable)
         for number, (writes, state) in enumerate(states(recording, samples, seed)):

@@ -1,4 +1,4 @@
-"""One file system under test: its image, the workload on it, and the replay of what was written."""
+"""One file system under test: its image, the workload on it, and the replay of its writes."""
 
 import collections
 import contextlib
@@ -20,7 +20,7 @@ SYNCS = "fsync,fdatasync,syncfs,sync_file_range"
 class Loss:
     state: object
     what: list
-    step: str  # the last one that was acknowledged
+    step: str  # the last acknowledged step
 
     def __str__(self):
         lines = "".join(f"    {line.text}\n" for line in self.what)
@@ -28,14 +28,14 @@ class Loss:
 
 
 class Session:
-    size = None  # of the image; without it, the smallest that does
+    size = None  # of the image; None: the smallest that is possible
 
     def __init__(self, kind, place, binary):
         self.kind, self.place, self.binary = kind, pathlib.Path(place), binary
         self.at = self.place / "mounted"
         self.root = self.at / "root"
         self.at.mkdir(parents=True)
-        # Made now, so that all of its bytes are on the disk before anything is logged.
+        # Made now, so that all their bytes are on disk before the log begins.
         self.sources = workload.Sources(self.at / "sources", self.place / "sources")
         self.empty = self.place / "empty.img"
         disk.make_file_system(kind, self.empty, self.size)
@@ -47,7 +47,7 @@ class Session:
         self._before = (0, self.empty)
 
     def cut(self, samples, seed):
-        """Cuts the whole workload: gives each loss."""
+        """Cuts the whole workload: yields each loss."""
         return self._replay(self.empty, workload.Expected(), self.steps, samples, seed)
 
     def syncs(self, step):
@@ -69,25 +69,25 @@ class Session:
         return numbered([dataclasses.replace(sync, is_alone=alone) for sync, alone in zip(syncs, is_alone)])
 
     def leave_out(self, step, sync, samples, seed):
-        """Cuts a step without one of its syncs: strace answers 0 in its place, and the kernel never sees it."""
+        """Cuts a step without one of its syncs: strace returns 0 instead, and the kernel never sees the call."""
         trace = self.place / "trace"
-        # Without -f, strace does not see the other threads; with it, it counts the calls of each by itself.
+        # Without -f, strace does not see the other threads; with it, it counts each thread's calls separately.
         tools = ["strace", *([] if sync.is_main else ["-f"]), "-y", "-o", str(trace), f"-etrace={sync.call}"]
         tools.append(f"-einject={sync.call}:retval=0:when={sync.at}")
         number = self.steps.index(step)
         before = self.steps[number - 1].after if number else workload.Expected()
-        # What comes after it reaches the disk, and takes with it what was not synced; first without any shard.
+        # Later writes reach the disk, and take the unsynced ones with them; so the first later step writes no shard.
         pins = step.after.records["a"].pins | {"later"}
         later = [
             workload.Step("set a limit", ["config", "set", "min_free", "1"], step.after, ()),
             workload.Step("pin", ["pin", "a", "--as", "later"], step.after.change("a", pins=pins), ("a",)),
         ]
-        # One sync of everything is missed only when somebody else's sync comes before the next.
+        # A missing sync of everything only shows if another process syncs before the next one.
         beside = neighbour(self.at) if sync.call == "syncfs" else contextlib.nullcontext()
         yield from self._replay(self._image_before(step), before, [step, *later], samples, seed, tools, beside)
 
     def _image_before(self, step):
-        """In which all steps before this one were done, and which was unmounted after them."""
+        """The image after all steps before this one, cleanly unmounted."""
         wanted, (have, image) = self.steps.index(step), self._before
         if have != wanted:
             image = self.place / "before.img"
@@ -137,7 +137,7 @@ def run_step(binary, root, step, tools):
         [*tools, binary, "--root", root, *step.words],
         capture_output=True,
         text=True,
-        # One worker thread: so the order of the calls is the same in each run.
+        # One worker thread, so that the order of the calls is the same in each run.
         env={"RAYON_NUM_THREADS": "1", "PATH": "/usr/bin:/bin"},
     )
     if done.returncode != 0:
@@ -146,7 +146,8 @@ def run_step(binary, root, step, tools):
 
 @contextlib.contextmanager
 def neighbour(at, sync=os.fsync):
-    """Somebody else who syncs a file of the file system again and again, and takes the names of all others with it."""
+    """Another process that syncs a file of the file system again and again, and thereby makes all other names
+    durable."""
     ended = threading.Event()
 
     def again_and_again():

@@ -1,10 +1,10 @@
-"""A file system that keeps nothing but what was synced, in the order that suits it.
+"""A file system that keeps only what was synced, in any order that suits it.
 
-Real ones commit more than they are asked to: ext4 and xfs have one journal, so that any sync takes all names with it
-that were given before. POSIX promises none of that, and the catalog does not rely on it. Here
-- the bytes of a file are there once that file was synced; before, all, none, or as many zeros;
+Real ones commit more than they are asked to: ext4 and xfs have one journal, so any sync also commits all names given
+before. POSIX promises none of that, and the catalog does not rely on it. Here
+- the bytes of a file are there once that file was synced; before, all of them, none, or as many zeros;
 - the names of a folder are there once that folder was synced; before, the first few of the changes since;
-- no folder and no file waits for another, but that a rename within one folder happens in one step.
+- no folder and no file waits for another, except that a rename within one folder is one step.
 
 There is no disk: the calls of a real run are recorded, and each state is made of files in memory.
 """
@@ -19,7 +19,7 @@ from . import syscalls
 
 class Disk:
     def __init__(self):
-        self.names = {0: {}}  # folder -> the names that are there
+        self.names = {0: {}}  # folder -> its durable names
         self.waiting = {}  # folder -> changes that were not synced
         self.written = set()  # files whose bytes were not synced
 
@@ -47,7 +47,7 @@ class Disk:
             there.pop(name, None) if inode is None else there.__setitem__(name, inode)
 
     def cut(self, rng):
-        """What is found after a power cut, and what became of the bytes of files. Without `rng`, the least."""
+        """The state after a power cut, and what became of the bytes of files. Without `rng`, as little as possible."""
         found = copy.deepcopy(self)
         for folder, changes in list(found.waiting.items()):
             found._settle(folder, rng.randint(0, len(changes)) if rng else 0)
@@ -55,7 +55,7 @@ class Disk:
 
 
 class Files:
-    """Makes what was found after a power cut."""
+    """Makes the files of a state after a power cut."""
 
     def __init__(self, names, sources):
         self.names, self.blobs = names, {}
@@ -87,14 +87,14 @@ class Files:
         fill(0, pathlib.Path(at))
 
     def compare(self, at):
-        """What was recorded has to be what is there, or else a call was not understood."""
+        """The recording must match what is there; otherwise a call was not understood."""
         seen = self.names.folders
         for folder, names, files in os.walk(at):
             inode = self.names.find(folder)
             assert sorted(seen[inode]) == sorted(names + files), f"{folder} was not recorded as it is"
             for file in files:
                 data = self.data(seen[inode][file], "all")
-                # Lock files are written in place, and the reserve is room alone; what is in them matters to nobody.
+                # Lock files are written in place, and the reserve only takes room; nobody needs their content.
                 is_read = not folder.startswith(f"{at}/root/locks") and file != "store.reserve"
                 found = (pathlib.Path(folder) / file).read_bytes()
                 assert not is_read or found == data, f"{folder}/{file} was not recorded as it is"

@@ -39,7 +39,7 @@ class StrictSession:
         self.states = 0
 
     def cut(self, samples, seed):
-        """Cuts the whole workload: gives each loss."""
+        """Cuts the whole workload: yields each loss."""
         return self._replay(samples, seed, range(len(self.steps)))
 
     def syncs(self, step):
@@ -57,7 +57,7 @@ class StrictSession:
         return numbered(syncs)
 
     def leave_out(self, step, sync, samples, seed):
-        """Cuts a step, and what follows it, without one of its syncs."""
+        """Cuts a step, and the one after it, without one of its syncs."""
         number = self.steps.index(step)
         return self._replay(samples, seed, range(number, min(number + 2, len(self.steps))), (number, sync.at))
 
@@ -75,7 +75,7 @@ class StrictSession:
 
     def _replay(self, samples, seed, steps, left_out=None):
         disk = self._disk_before(steps.start)
-        is_cut = left_out is None  # before it, nothing is different
+        is_cut = left_out is None  # before it, nothing differs
         for number in steps:
             events = self.events[number]
             for at, event in enumerate(events):

@@ -1,4 +1,4 @@
-"""The syncs of a step, by names that are the same in each run."""
+"""The syncs of a step, under names that are the same in each run."""
 
 import collections
 import dataclasses
@@ -9,14 +9,14 @@ import re
 class Sync:
     call: str
     what: str
-    at: int  # which one it is, as its session counts
-    is_main: bool = False  # whether it is the main thread's
-    is_alone: bool = True  # whether it can be left out, and no other with it
+    at: int  # its number, as its session counts
+    is_main: bool = False  # whether the main thread makes it
+    is_alone: bool = True  # whether it can be left out without leaving out another
     excuse: str = ""  # why nothing is lost without it
 
 
 def numbered(syncs):
-    """Tells apart those of one name."""
+    """Numbers the syncs with the same name."""
     total = collections.Counter(sync.what for sync in syncs)
     seen = collections.Counter()
     told = []
@@ -28,7 +28,7 @@ def numbered(syncs):
 
 
 def name(call, path, root):
-    """What a path is, without what differs from run to run."""
+    """What a path is, without the parts that differ from run to run."""
     if call == "syncfs":
         return "the file system"
     if path != root and not path.startswith(f"{root}/"):

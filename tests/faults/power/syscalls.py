@@ -15,7 +15,7 @@ STRING = re.compile(rf'"({HEX})"(\.\.\.)?')
 
 @dataclasses.dataclass(frozen=True)
 class Name:
-    """Names of one folder that change together: to an inode, or to none."""
+    """Names in one folder that change together: each then refers to an inode, or to none."""
 
     folder: int
     changes: tuple  # of (name, inode or None)
@@ -24,23 +24,23 @@ class Name:
 @dataclasses.dataclass(frozen=True)
 class Sync:
     call: str
-    inode: int | None  # of `syncfs`: none
+    inode: int | None  # none for `syncfs`
     path: str
 
 
 class Names:
-    """Follows the calls of one command after another, and keeps which name leads to which inode."""
+    """Follows the calls of one command after another, and tracks which name refers to which inode."""
 
     def __init__(self, top):
-        self.top = top  # the folder above the root, which is there
+        self.top = top  # the folder above the root, which exists
         self.folders = {0: {}}  # inode -> its names
-        self.bytes = {}  # inode of a file -> what was written to it; none when that was not seen
-        self.blobs = {}  # inode of a file -> the digits that it was published under
+        self.bytes = {}  # inode of a file -> the bytes written to it; none if the writes were not seen
+        self.blobs = {}  # inode of a file -> the digits under which it was published
         self.open = {}
 
     def read(self, trace):
-        """The events of one process, in the order in which its calls returned; but a descriptor is gone as soon as its
-        close begins, since another thread may be given its number before that returns."""
+        """The events of one process, in the order in which its calls returned. But a descriptor is gone as soon as
+        its close begins, since another thread may get its number before the close returns."""
         events, unfinished = [], {}
         self.open = {}
         for line in open(trace, encoding="ascii"):
@@ -56,7 +56,7 @@ class Names:
                 if begun.startswith("close("):
                     continue
                 call = begun + call[resumed.end() :]
-            done = re.match(r"(\w+)\((.*)\) += (\d+)", call)  # one that failed has changed nothing
+            done = re.match(r"(\w+)\((.*)\) += (\d+)", call)  # a failed call has changed nothing
             if done:
                 events += self._event(done[1], done[2], int(done[3]), call[done.end() :])
         return events
@@ -95,7 +95,7 @@ class Names:
                 self.bytes[target] = self.bytes[target] + strings[0] if seen else None
                 return [target]
         elif call in ("fsync", "fdatasync", "syncfs"):
-            # A folder above the root is there, and so is its name.
+            # A folder above the root exists, and so does its name.
             inode = None if call == "syncfs" else self.open.get(numbers[0])
             return [Sync(call, inode, paths[0])] if call == "syncfs" or inode is not None else []
         return []
@@ -145,7 +145,7 @@ class Names:
         return self.find(folder), name
 
     def find(self, path):
-        """The inode that a path leads to now."""
+        """The inode that a path leads to at the moment."""
         if path != self.top and not path.startswith(self.top + "/"):
             return None
         inode = 0

@@ -3,14 +3,14 @@
 import collections
 import time
 
-# Without these a loss has to be found on ext4 and xfs: what shows that the suite can fail there.
+# Without these, a loss must be found on ext4 and xfs: this shows that the suite can fail there.
 PROOFS = {
     "stage a file": ["a private file", "a new shard", "index/"],
     "stage a batch": ["the file system, 2", "index/"],
     "set the quota": ["a new file of the root", "the root"],
 }
 
-# Syncs that could be left out, where nothing stricter than a real file system says so.
+# Syncs that even the strict file system does not need.
 EXCUSES = {
     ("use", "index/"): "that a use was noted is promised to nobody",
     ("use one of the batch", "index/"): "that a use was noted is promised to nobody",
@@ -23,7 +23,7 @@ EXCUSES = {
 
 
 def prove(session, seed):
-    """Leaves out what must be missed when it is. Gives each that was not."""
+    """Leaves out the syncs that must be missed. Yields each that was not."""
     for step in session.steps:
         if session.kind != "strict" and step.name not in PROOFS:
             continue
@@ -34,7 +34,7 @@ def prove(session, seed):
 
 
 def first_loss(session, step, sync, seed):
-    # In the strict model most are seen with no sample at all.
+    # In the strict model, most losses show without any sample.
     for samples in (0, 10) if session.kind == "strict" else (2,):
         for loss in session.leave_out(step, sync, samples, seed):
             return loss

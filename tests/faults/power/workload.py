@@ -1,4 +1,4 @@
-"""What is run while the writes are logged, and what the store has to hold after each command that has answered 0."""
+"""What runs while the writes are logged, and what the store must hold after each command that has returned 0."""
 
 import dataclasses
 import hashlib
@@ -22,7 +22,7 @@ exec "$@"
 
 @dataclasses.dataclass(frozen=True)
 class Held:
-    """What is recorded of an id, as far as a power cut could change it."""
+    """What is recorded for an id, as far as a power cut could change it."""
 
     digest: str
     lifecycle: str = "active"
@@ -51,16 +51,16 @@ class Step:
     name: str
     words: list
     after: Expected
-    ids: tuple  # whose paths are asked for once it is acknowledged
-    is_repeatable: bool = True  # run again after it was cut off, it succeeds
+    ids: tuple  # whose paths are requested once the step is acknowledged
+    is_repeatable: bool = True  # whether it succeeds when it is run again after a cut
 
 
 class Sources:
-    """Files to stage: in `inside` the file system whose power is cut, and `outside` of it, so that they are copied."""
+    """Files to stage: `inside` the file system whose power is cut, and `outside` of it, so that they are copied."""
 
     def __init__(self, inside, outside):
         self.inside, self.outside = pathlib.Path(inside), pathlib.Path(outside)
-        self.contents = {}  # digest -> {path in the tree: its SHA-256}, of a file with an empty path
+        self.contents = {}  # digest -> {path in the tree: its SHA-256}; a single file has an empty path
 
     def make(self):
         rng = random.Random("sources")  # the same bytes in each run
@@ -90,7 +90,7 @@ class Sources:
 
 
 def steps(sources):
-    """The workload, each step with what holds after it."""
+    """The workload: each step, with what holds after it."""
     inside, outside = sources.inside, sources.outside
     made, now = [], Expected()
 
@@ -104,7 +104,7 @@ def steps(sources):
         step(name, ["stage", source, "--id", id], now.put(**{id: Held(digest)}), id)
 
     stage("make the root", "a", outside / FIXTURE.name)
-    # Notes the use: the shard of an acknowledged entry is written again.
+    # This notes the use: the shard of an acknowledged entry is written again.
     step("use", ["path", "a"], now, "a")
     stage("stage a file", "large", outside / "large.gguf")
     stage("stage a file of the same file system", "other", inside / "other.gguf")
@@ -135,7 +135,7 @@ def steps(sources):
 
 
 def catalog(binary, root, *words, is_new_boot=False):
-    """`is_new_boot`: the machine was started anew since; its boot id is another one."""
+    """`is_new_boot`: the machine has been restarted since, so its boot id differs."""
     env = {"RAYON_NUM_THREADS": "1", "PATH": "/usr/bin:/bin"}
     tools = ["unshare", "--mount", "sh", "-ec", NEW_BOOT, "sh"] if is_new_boot else []
     return subprocess.run([*tools, binary, "--root", root, *words], capture_output=True, text=True, env=env)
