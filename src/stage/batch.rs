@@ -49,7 +49,7 @@ pub(super) fn ingest_and_commit(
     }
     let what = match items.as_slice() {
         [(_, one)] => one.source.display().to_string(),
-        many => format!("{} artifacts", many.len()),
+        many => format!("{} models", many.len()),
     };
     let bytes_total = items.iter().map(|(_, item)| item.size_bytes()).sum_bytes();
     observer.on(&Event::Started { what: &what, bytes_total });

@@ -80,7 +80,7 @@ fn parts(files: &[TreeFile], config: Vec<u8>) -> Vec<Part> {
 }
 
 impl Part {
-    /// Opens the blob. The caller holds a lease on the entry.
+    /// Opens the blob. The caller keeps a lease on the entry.
     pub(super) fn open(&self, store: &Store) -> Result<Box<dyn ReadAt>> {
         match &self.made {
             Some(bytes) => Ok(Box::new(InMemory { name: self.digest.to_string(), bytes: bytes.clone() })),

@@ -146,6 +146,10 @@ impl App {
         self.global.verbose > 0
     }
 
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.global.quiet
+    }
+
     pub(crate) fn wants_notes(&self) -> bool {
         !self.global.quiet
     }
@@ -158,9 +162,9 @@ impl App {
     }
 
     /// Prints what was done: the object with `--json`, else the words, unless `--quiet`.
-    pub(crate) fn receipt<'a>(&mut self, line: impl Into<Line<'a>>, words: impl FnOnce(&App) -> Vec<u8>) {
+    pub(crate) fn receipt(&mut self, line: Line<'_>, words: impl FnOnce(&App) -> Vec<u8>) {
         if self.global.json {
-            self.out.json(&line.into());
+            self.out.json(&line);
         } else if !self.global.quiet {
             let words = words(self);
             self.out.line(words);

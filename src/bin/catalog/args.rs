@@ -1,20 +1,35 @@
 //! Arguments that several verbs take.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::str::FromStr;
 
-use catalog_core::{Check, Error, FsCatalog, Key, Record, UnknownWord};
+use catalog_core::{CatalogStore as _, Check, Error, FsCatalog, Record, UnknownWord};
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 
 use crate::app::App;
+use crate::failure::{Failure, Outcome};
 use crate::progress::Progress;
+use crate::text::shell_word;
 
 /// One model that is in the catalog.
 #[derive(clap::Args)]
 pub(crate) struct OneModel {
-    /// The model's id, or the reference that it was staged from
+    /// The model's id, the reference that it was staged from, its digest or the first digits of it, or a path below the root
     #[arg(value_name = "ID|REF")]
     pub(crate) model: String,
+}
+
+impl OneModel {
+    /// What was looked up, or the error that also says which ids are like what was typed.
+    pub(crate) fn found<T>(
+        &self,
+        found: catalog_core::Result<T>,
+        catalog: &FsCatalog,
+        app: &App,
+    ) -> Result<T, Failure> {
+        found.map_err(|error| with_near_ids(error, catalog, app, &self.model))
+    }
 }
 
 /// Where a catalog may be made.
@@ -47,17 +62,72 @@ impl Unchecked {
     }
 }
 
-/// The record of what a person typed: an id that exists, or the reference that it was staged from.
-pub(crate) fn find(catalog: &FsCatalog, text: &str) -> catalog_core::Result<Record> {
-    catalog.record(Key::typed(text))?.ok_or_else(|| Error::not_found(text, catalog.root()))
-}
-
 /// One or more models that are in the catalog.
 #[derive(clap::Args)]
 pub(crate) struct Models {
-    /// The models' ids, or the references that they were staged from
-    #[arg(value_name = "ID|REF", required = true)]
+    /// Ids, references, patterns such as 'hf:org/*', digests or the first digits of one, or paths below the root
+    #[arg(value_name = "ID|REF|PATTERN", required = true)]
     pub(crate) models: Vec<String>,
+}
+
+impl Models {
+    /// Does `work` for each model that the arguments stand for, once, as [`App::each`] does.
+    pub(crate) fn each(
+        &self,
+        app: &mut App,
+        catalog: &FsCatalog,
+        mut work: impl FnMut(&mut App, &Record) -> Outcome,
+    ) -> Outcome {
+        let mut done = BTreeSet::new();
+        app.each(named(&self.models), |app, model| {
+            let mut found = find_all(catalog, app, model)?;
+            found.retain(|record| done.insert(record.entry.id.clone()));
+            match found.as_slice() {
+                [one] => work(app, one),
+                many => app.each(many.iter().map(|record| (&record.entry.id, record)), &mut work),
+            }
+        })
+    }
+}
+
+/// All records that the text stands for: at least one.
+pub(crate) fn find_all(catalog: &FsCatalog, app: &App, text: &str) -> Result<Vec<Record>, Failure> {
+    let found = catalog.find(text)?;
+    match found.is_empty() {
+        false => Ok(found),
+        true => Err(with_near_ids(Error::not_found(text, catalog.root()), catalog, app, text)),
+    }
+}
+
+/// The error. If nothing is found, it also says which ids are like what was typed.
+pub(crate) fn with_near_ids(error: Error, catalog: &FsCatalog, app: &App, text: &str) -> Failure {
+    let near = match &error {
+        Error::NotFound { .. } => near_ids(catalog, text),
+        _ => Vec::new(),
+    };
+    if near.is_empty() {
+        return error.into();
+    }
+    let near: Vec<String> = near.iter().map(|id| shell_word(id)).collect();
+    let hint = format!("did you mean {}? `{} list` shows what is here", near.join(" or "), app.command());
+    Failure::not_found(error.to_string()).with_hint(hint)
+}
+
+/// Up to three ids that a person may have meant: those that hold the text, and those that are spelt nearly so.
+fn near_ids(catalog: &FsCatalog, text: &str) -> Vec<String> {
+    const IS_NEAR: f64 = 0.85;
+    let text = text.to_lowercase();
+    let likeness = |id: &str| {
+        let id = id.to_lowercase();
+        let name = id.rsplit(['/', ':']).next().unwrap_or_default();
+        let holds = text.chars().count() >= 3 && id.contains(&text);
+        let spelt = strsim::jaro_winkler(&id, &text).max(strsim::jaro_winkler(name, &text));
+        if holds { spelt.max(IS_NEAR) } else { spelt }
+    };
+    let ids = catalog.list().unwrap_or_default().into_iter().map(|entry| (likeness(&entry.id), entry.id));
+    let mut near: Vec<(f64, String)> = ids.filter(|(likeness, _)| *likeness >= IS_NEAR).collect();
+    near.sort_by(|a, b| b.0.total_cmp(&a.0));
+    near.into_iter().map(|(_, id)| id).take(3).collect()
 }
 
 /// Arguments, each as it was given and as it is used.

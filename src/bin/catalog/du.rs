@@ -1,7 +1,6 @@
 //! `catalog du`: what the models take, and what keeping them once saves.
 
 use catalog_core::{DiskUsage, EntryUsage};
-use comfy_table::{CellAlignment, ColumnConstraint, ContentArrangement, Table, Width};
 use serde::Serialize;
 
 use crate::advice::with_root;
@@ -9,11 +8,12 @@ use crate::app::App;
 use crate::failure::Outcome;
 use crate::human;
 use crate::json::Line;
+use crate::table::{self, Column};
 
 /// Show what the models take on disk, and what storing them once saves
 ///
 /// On a terminal a bar for each of the largest models: the full part is what only this model needs, and removing it
-/// would free; the light part it shares with others. Elsewhere all models, in bytes: size, what only it needs, id.
+/// would free; the light part it shares with others. Elsewhere there is a table of all models and one of the sums, in bytes.
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
   catalog du
@@ -67,15 +67,21 @@ impl Args {
     }
 
     fn print_chart(&self, app: &mut App, usage: &DiskUsage) {
-        for (name, bytes, meaning) in sums(usage, &app.command()) {
-            app.out.line(format!("{name:13}{:>9}  {meaning}", human::size(bytes)));
+        let columns = [Column::text("", 0), Column::number("", 0), Column::text("", 1)];
+        let sums = sums(usage, &app.command());
+        let rows = sums.into_iter().map(|(name, bytes, meaning)| vec![name.to_owned(), human::size(bytes), meaning]);
+        let rows: Vec<_> = rows.collect();
+        for line in table::lines(&columns, &rows, 2, table::terminal_width()) {
+            app.out.line(line);
         }
         let rows = if self.all { usage.entries.len() } else { ROWS.min(usage.entries.len()) };
         let (shown, rest) = usage.entries.split_at(rows);
         if !shown.is_empty() {
             let chart = chart(shown, app);
             app.out.line("");
-            app.out.line(chart.trim_fmt());
+            for line in chart {
+                app.out.line(line);
+            }
         }
         if !rest.is_empty() {
             let bytes = human::size(human::sum_bytes(rest.iter().map(|entry| entry.size_bytes)));
@@ -105,16 +111,22 @@ fn print_json(app: &mut App, usage: &DiskUsage) {
     }));
 }
 
+/// The models as `list` has them, and the sums.
 fn print_numbers(app: &mut App, usage: &DiskUsage) {
-    let width = usage.logical_bytes.max(usage.physical_bytes).to_string().len();
-    for (name, bytes, _) in sums(usage, &app.command()) {
-        app.out.line(format!("{name:13}{bytes:>width$}"));
+    let columns = [Column::text("ID", 0), Column::number("SIZE", 0), Column::number("EXCLUSIVE", 0)];
+    let rows: Vec<_> = usage
+        .entries
+        .iter()
+        .map(|entry| vec![entry.id.clone(), entry.size_bytes.to_string(), entry.exclusive_bytes.to_string()])
+        .collect();
+    for line in table::lines(&columns, &rows, 0, None) {
+        app.out.line(line);
     }
-    if !usage.entries.is_empty() {
-        app.out.line("");
-    }
-    for entry in &usage.entries {
-        app.out.line(format!("{:>width$}  {:>width$}  {}", entry.size_bytes, entry.exclusive_bytes, entry.id));
+    app.out.line("");
+    let sums = sums(usage, &app.command());
+    let rows: Vec<_> = sums.into_iter().map(|(name, bytes, _)| vec![name.to_owned(), bytes.to_string()]).collect();
+    for line in table::lines(&[Column::text("SUM", 0), Column::number("BYTES", 0)], &rows, 0, None) {
+        app.out.line(line);
     }
 }
 
@@ -136,30 +148,20 @@ fn sums(usage: &DiskUsage, command: &str) -> [(&'static str, u64, String); 11] {
 }
 
 /// The bars take what the widest id leaves of the terminal, and at least a third of it.
-fn chart(entries: &[EntryUsage], app: &App) -> Table {
+fn chart(entries: &[EntryUsage], app: &App) -> impl Iterator<Item = String> + use<> {
     const SIZE_COLUMN: usize = 9 + 2;
-    let mut table = Table::new();
-    table.load_style(comfy_table::presets::NOTHING);
-    table.set_content_arrangement(ContentArrangement::Dynamic);
     let ids: Vec<_> = entries.iter().map(|entry| app.out.shown(&entry.id)).collect();
-    let terminal = usize::from(table.width().unwrap_or(80));
+    let terminal = table::terminal_width().unwrap_or(80);
     let widest = ids.iter().map(|id| id.chars().count()).max().unwrap_or(0);
-    let bar_width = terminal.saturating_sub(SIZE_COLUMN + 2 + widest + 2).clamp(terminal / 3, 60.max(terminal / 3));
+    let bar_width = terminal.saturating_sub(SIZE_COLUMN + 2 + widest).clamp(terminal / 3, 60.max(terminal / 3));
     let largest = entries.iter().map(|entry| entry.size_bytes).max().unwrap_or(0);
-    for (entry, id) in entries.iter().zip(ids) {
-        table.add_row([human::size(entry.size_bytes), bar(entry, largest, bar_width), id.into_owned()]);
-    }
-    for (index, column) in table.column_iter_mut().enumerate() {
-        column.set_padding((0, 2));
-        column.set_constraint(match index {
-            2 => ColumnConstraint::LowerBoundary(Width::Fixed(12)),
-            _ => ColumnConstraint::ContentWidth,
-        });
-    }
-    if let Some(size) = table.column_mut(0) {
-        size.set_cell_alignment(CellAlignment::Right);
-    }
-    table
+    let rows: Vec<_> = entries
+        .iter()
+        .zip(ids)
+        .map(|(entry, id)| vec![human::size(entry.size_bytes), bar(entry, largest, bar_width), id.into_owned()])
+        .collect();
+    let columns = [Column::number("", 0), Column::text("", 1), Column::text("", 0)];
+    table::lines(&columns, &rows, 2, Some(terminal)).collect::<Vec<_>>().into_iter()
 }
 
 /// Full blocks for what only this entry needs, light ones for what it shares. What is there is never invisible.

@@ -187,7 +187,10 @@ mod tests {
             let names: Vec<_> = names.map(|(text, _)| text.split([' ', '(']).next().unwrap().to_owned()).collect();
             names.join(" ")
         };
-        assert_eq!(of(Exit::Usage), "InvalidDigest InvalidRef InvalidId NoSink InvalidLimit InvalidNetRule");
+        assert_eq!(
+            of(Exit::Usage),
+            "InvalidDigest InvalidRef InvalidId Ambiguous Ambiguous NoSink InvalidLimit InvalidNetRule"
+        );
         assert_eq!(of(Exit::NotFound), "NotFound NotStaged SourceMissing NoCatalog Net Net Net Net Net Net");
         assert_eq!(
             of(Exit::Corrupt),

@@ -20,6 +20,11 @@ pub(crate) fn exact_size(bytes: u64) -> String {
     format!("{} ({bytes} bytes)", size(bytes))
 }
 
+/// How many of something there are.
+pub(crate) fn count(number: u64, what: &str) -> String {
+    format!("{number} {what}{}", if number == 1 { "" } else { "s" })
+}
+
 /// The size, and how many files when it is not just one.
 pub(crate) fn size_of_files(bytes: u64, files: u64) -> String {
     if files == 1 { size(bytes) } else { format!("{} in {files} files", size(bytes)) }
@@ -37,11 +42,31 @@ pub(crate) fn moment(epoch_ms: u64) -> String {
             let local = time.to_zoned(TimeZone::system());
             format!("{} ({})", local.strftime("%Y-%m-%d %H:%M:%S %:z"), distance(time, Timestamp::now()))
         }
-        None => format!("{epoch_ms} ms after 1970"),
+        None => "after the year 9999".to_owned(),
     }
 }
 
-/// How long ago something was, to the hour: `last_used_ms` is no more exact than that.
+/// The time in UTC, for a program.
+pub(crate) fn utc(epoch_ms: u64) -> String {
+    timestamp(epoch_ms).map_or_else(|| "-".to_owned(), |time| time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string())
+}
+
+/// Now, in milliseconds since the Unix epoch.
+pub(crate) fn now_ms() -> u64 {
+    u64::try_from(Timestamp::now().as_millisecond()).unwrap_or(0)
+}
+
+/// How long ago something was used. A use within an hour of the one that is recorded is not recorded.
+pub(crate) fn last_used(epoch_ms: u64) -> String {
+    let Some(time) = timestamp(epoch_ms) else { return "?".to_owned() };
+    match Timestamp::now().duration_since(time).as_secs() {
+        0..60 => "just now".to_owned(),
+        60..3600 => "<1 h ago".to_owned(),
+        _ => distance(time, Timestamp::now()),
+    }
+}
+
+/// How long ago something was.
 pub(crate) fn ago(epoch_ms: u64) -> String {
     timestamp(epoch_ms).map_or_else(|| "?".to_owned(), |time| distance(time, Timestamp::now()))
 }
@@ -51,16 +76,14 @@ fn timestamp(epoch_ms: u64) -> Option<Timestamp> {
 }
 
 fn distance(time: Timestamp, now: Timestamp) -> String {
+    const UNITS: [(i64, i64, &str); 4] = [(24 * 3600, 48 * 3600, "d"), (3600, 3600, "h"), (60, 60, "min"), (1, 0, "s")];
     let distance = now.duration_since(time);
+    let is_ahead = distance < SignedDuration::ZERO;
     // What ends in two hours, as of a moment ago, ends in two hours and not in one.
-    let rounding = SignedDuration::from_secs(if distance < SignedDuration::ZERO { 1799 } else { 0 });
-    let hours = (distance.abs() + rounding).as_hours();
-    let amount = match hours {
-        0 => "<1 h".to_owned(),
-        1..48 => format!("{hours} h"),
-        _ => format!("{} d", hours / 24),
-    };
-    if distance < SignedDuration::ZERO { format!("in {amount}") } else { format!("{amount} ago") }
+    let rounded = |unit: i64| distance.abs().as_secs() + if is_ahead { (unit / 2).min(60) } else { 0 };
+    let amount = UNITS.iter().find(|(unit, least, _)| rounded(*unit) >= *least);
+    let amount = amount.map_or_else(String::new, |(unit, _, name)| format!("{} {name}", rounded(*unit) / unit));
+    if is_ahead { format!("in {amount}") } else { format!("{amount} ago") }
 }
 
 #[cfg(test)]
@@ -68,17 +91,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn distances_are_to_the_hour_and_then_to_the_day() {
+    fn distances_are_in_the_unit_that_a_person_would_take() {
         let now = Timestamp::from_second(1_000_000_000).unwrap();
         for (seconds_ago, shown) in [
-            (0, "<1 h ago"),
-            (3599, "<1 h ago"),
+            (0, "0 s ago"),
+            (3, "3 s ago"),
+            (3599, "59 min ago"),
             (3600, "1 h ago"),
             (47 * 3600, "47 h ago"),
             (48 * 3600, "2 d ago"),
             (400 * 86400, "400 d ago"),
-            (-60, "in <1 h"),
-            (-1800, "in <1 h"),
+            (-60, "in 1 min"),
+            (-1800, "in 30 min"),
             (-7199, "in 2 h"),
             (-30 * 86400 + 1, "in 30 d"),
             (-72 * 3600, "in 3 d"),
@@ -89,7 +113,7 @@ mod tests {
 
     #[test]
     fn times_that_no_calendar_has_are_shown_all_the_same() {
-        assert_eq!(moment(u64::MAX), "18446744073709551615 ms after 1970");
+        assert_eq!(moment(u64::MAX), "after the year 9999");
         assert_eq!(ago(u64::MAX), "?");
     }
 

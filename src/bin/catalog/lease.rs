@@ -36,7 +36,8 @@ pub(crate) struct Args {
 impl Args {
     pub(crate) fn run(self, app: &mut App) -> Outcome {
         let catalog = self.unchecked.apply(app.open_with_locks()?, app);
-        let lease = catalog.lease(Key::typed(&self.target.model))?;
+        let lease = catalog.lease(Key::typed(&self.target.model));
+        let lease = self.target.found(lease, &catalog, app)?;
         path::print(app, lease.entry());
         // The parent process reads the path from a pipe, and begins when it is there.
         app.out.flush();

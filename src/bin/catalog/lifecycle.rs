@@ -4,7 +4,7 @@ use catalog_core::{CatalogStore as _, LifecycleState};
 use serde::Serialize;
 
 use crate::app::App;
-use crate::args::{Models, find, named};
+use crate::args::Models;
 use crate::failure::Outcome;
 use crate::json::Line;
 
@@ -21,11 +21,11 @@ pub(crate) struct Changed<'a> {
 /// Gives each model the state, and says so with `done`.
 pub(crate) fn set(app: &mut App, targets: &Models, lifecycle: LifecycleState, done: &str) -> Outcome {
     let catalog = app.open_with_locks()?;
-    app.each(named(&targets.models), |app, model| {
-        let id = find(&catalog, model)?.entry.id;
-        catalog.set_state(&id, lifecycle)?;
-        app.receipt(Line::Lifecycle(Changed { id: &id, lifecycle }), |app| {
-            format!("{done} {}", app.out.shown(&id)).into_bytes()
+    targets.each(app, &catalog, |app, record| {
+        let id = &record.entry.id;
+        catalog.set_state(id, lifecycle)?;
+        app.receipt(Line::Lifecycle(Changed { id, lifecycle }), |app| {
+            format!("{done} {}", app.out.shown(id)).into_bytes()
         });
         Ok(())
     })

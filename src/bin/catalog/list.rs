@@ -1,84 +1,191 @@
 //! `catalog list`: what is here.
 
-use catalog_core::{LifecycleState, Record};
-use comfy_table::{CellAlignment, ColumnConstraint, ContentArrangement, Table, Width};
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+use std::time::Duration;
 
+use catalog_core::{FsCatalog, LifecycleState, Record};
+
+use crate::amount;
 use crate::app::App;
-use crate::args::word;
+use crate::args::{find_all, word};
 use crate::failure::Outcome;
+use crate::filter::Filter;
 use crate::human;
 use crate::json::Line;
-use crate::output::Output;
+use crate::pins::holds;
+use crate::table::{self, Column};
 
 /// List the models that are here
 ///
-/// One line a model, sorted by id. SIZE is what an engine sees; models that share their bytes are stored once.
+/// One line a model, sorted by id. SIZE is what an engine sees; models that share their bytes are stored once. On a narrow
+/// terminal columns are left out, and the middle of long ids; elsewhere everything is there, sizes are bytes, and times are
+/// UTC. With --quiet only the ids are printed.
 #[derive(clap::Args)]
+#[command(visible_alias = "ls")]
 #[command(after_help = "Examples:
   catalog list
-  catalog list --state retired
-  catalog list --json | jq -r 'select(.size > 1e10) | .id'")]
+  catalog list 'hf:org/*' --sort size --limit 10
+  catalog list --filter 'size>1GB' --unused-for 30d
+  catalog list --state retired -q | xargs -d '\\n' catalog remove
+  catalog list --long --json | jq -r 'select(.exclusive_bytes > 1e10) | .id'")]
 pub(crate) struct Args {
+    /// Only these: ids, references, patterns such as 'hf:org/*', digests or the first digits of one, paths [default: all]
+    #[arg(value_name = "ID|REF|PATTERN")]
+    models: Vec<String>,
     /// Only the models in this state
     #[arg(long, value_parser = word(&STATES, LifecycleState::as_str))]
     state: Option<LifecycleState>,
+    /// Only those for which this holds, such as 'size>1GB'; may be given more than once
+    ///
+    /// Keys are size, files, used, created and verified (how long ago: 12h, 30d), state, trust, kind, pinned and damaged.
+    #[arg(long, value_name = "KEY<OP>VALUE")]
+    filter: Vec<Filter>,
+    /// Only those that were not used for this long: 12h, 30d, 8w; what was never used counts from when it came
+    #[arg(long, value_name = "TIME", value_parser = amount::duration)]
+    unused_for: Option<Duration>,
+    /// The order: id, size (the largest first), used or created (the latest first)
+    #[arg(long, value_enum, value_name = "BY", default_value_t, hide_possible_values = true)]
+    sort: Sort,
+    /// The other way round
+    #[arg(long)]
+    reverse: bool,
+    /// No more than this many
+    #[arg(long, value_name = "N")]
+    limit: Option<usize>,
+    /// Also digests, files, pins, and the bytes that only this model needs
+    #[arg(short, long)]
+    long: bool,
+}
+
+/// By what models are sorted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+enum Sort {
+    #[default]
+    Id,
+    Size,
+    Used,
+    Created,
 }
 
 const STATES: [(LifecycleState, &str); 2] =
     [(LifecycleState::Active, "In use or ready for use"), (LifecycleState::Retired, "On their way out")];
 
 impl Args {
-    pub(crate) fn run(self, app: &mut App) -> Outcome {
+    pub(crate) fn run(mut self, app: &mut App) -> Outcome {
         let catalog = app.open()?;
-        let mut records = catalog.records()?;
-        let is_empty = records.is_empty();
-        records.retain(|record| self.state.is_none_or(|state| record.entry.lifecycle == state));
+        self.filter.extend(self.unused_for.map(Filter::unused_for));
+        let records = self.chosen(app, &catalog)?;
+        let exclusive = if self.long { exclusive_bytes(&catalog)? } else { BTreeMap::new() };
+        let bytes_of = |record: &Record| exclusive.get(&record.entry.id).copied();
         if app.json() {
             for record in &records {
-                app.out.json(&Line::from(record));
+                app.out.json(&Line::model(record, bytes_of(record)));
             }
-        } else if !records.is_empty() {
-            let table = table(&records, &app.out);
-            app.out.line(table.trim_fmt());
-        } else if is_empty {
-            let root = catalog.root().display();
-            app.note(&format!("the catalog at {root} is empty; `{} stage FILE` brings a model in", app.command()));
+        } else if app.is_quiet() {
+            for record in &records {
+                app.out.line(&record.entry.id);
+            }
+        } else if records.is_empty() {
+            let (root, command) = (catalog.root().display(), app.command());
+            app.note(&match self.has_conditions() {
+                true => format!("no model is so; `{command} list` shows all"),
+                false => format!("the catalog at {root} is empty; `{command} stage FILE` brings a model in"),
+            });
         } else {
-            app.note(&format!("no model is in this state; `{} list` shows all", app.command()));
+            let rows: Vec<_> = records.iter().map(|record| self.row(record, bytes_of(record), app)).collect();
+            let (columns, width) = (self.columns(), if app.out.is_terminal() { table::terminal_width() } else { None });
+            for line in table::lines(&columns, &rows, 0, width) {
+                app.out.line(line);
+            }
         }
         Ok(())
     }
+
+    fn chosen(&self, app: &App, catalog: &FsCatalog) -> Result<Vec<Record>, crate::failure::Failure> {
+        let mut records = match self.models.as_slice() {
+            [] => catalog.records()?,
+            models => {
+                let mut found = Vec::new();
+                for model in models {
+                    found.extend(find_all(catalog, app, model)?);
+                }
+                found
+            }
+        };
+        records.sort_by(|a, b| a.entry.id.cmp(&b.entry.id));
+        records.dedup_by(|a, b| a.entry.id == b.entry.id);
+        records.retain(|record| self.state.is_none_or(|state| record.entry.lifecycle == state));
+        records.retain(|record| self.filter.iter().all(|filter| filter.matches(record)));
+        match self.sort {
+            Sort::Id => {}
+            Sort::Size => records.sort_by_key(|record| Reverse(record.size_bytes)),
+            Sort::Used => records.sort_by_key(|record| Reverse(record.last_used_ms)),
+            Sort::Created => records.sort_by_key(|record| Reverse(record.created_ms)),
+        }
+        if self.reverse {
+            records.reverse();
+        }
+        records.truncate(self.limit.unwrap_or(usize::MAX));
+        Ok(records)
+    }
+
+    fn has_conditions(&self) -> bool {
+        !self.models.is_empty() || self.state.is_some() || !self.filter.is_empty() || self.limit.is_some()
+    }
+
+    fn columns(&self) -> Vec<Column> {
+        let mut columns = vec![
+            Column::text("ID", 0),
+            Column::number("SIZE", 0),
+            Column::text("STATE", 4),
+            Column::text("TRUST", 2),
+            Column::text("KIND", 5),
+            Column::text("LAST USED", 1),
+        ];
+        if self.long {
+            columns.extend([
+                Column::number("EXCLUSIVE", 3),
+                Column::number("FILES", 6),
+                Column::text("DIGEST", 7),
+                Column::text("PINS", 3),
+            ]);
+        }
+        columns
+    }
+
+    fn row(&self, record: &Record, exclusive_bytes: Option<u64>, app: &App) -> Vec<String> {
+        let is_terminal = app.out.is_terminal();
+        let size = |bytes: u64| if is_terminal { human::size(bytes) } else { bytes.to_string() };
+        let used = |ms| if is_terminal { human::last_used(ms) } else { human::utc(ms) };
+        let trust = if record.damaged_ms.is_some() { "DAMAGED" } else { record.trust.as_str() };
+        let mut row = vec![
+            app.out.shown(&record.entry.id).into_owned(),
+            size(record.size_bytes),
+            record.entry.lifecycle.as_str().to_owned(),
+            trust.to_owned(),
+            record.kind.as_str().to_owned(),
+            record.last_used_ms.map_or_else(|| "never".to_owned(), used),
+        ];
+        if self.long {
+            let pins = record.pins.iter().filter(|(_, pin)| holds(pin));
+            let pins: Vec<_> = pins.map(|(name, _)| app.out.shown(name).into_owned()).collect();
+            let digest = record.entry.digest.map(|digest| match is_terminal {
+                true => human::short_digest(&digest),
+                false => digest.to_string(),
+            });
+            let none = || "-".to_owned();
+            row.extend([
+                exclusive_bytes.map_or_else(none, size),
+                record.files.to_string(),
+                digest.unwrap_or_else(none),
+                if pins.is_empty() { none() } else { pins.join(",") },
+            ]);
+        }
+        row
+    }
 }
 
-/// On a terminal a long id goes on on the next line; elsewhere each model is one line, and its id is exact.
-fn table(records: &[Record], out: &Output) -> Table {
-    let mut table = Table::new();
-    table.load_style(comfy_table::presets::NOTHING);
-    table.set_content_arrangement(if out.is_terminal() {
-        ContentArrangement::Dynamic
-    } else {
-        ContentArrangement::Disabled
-    });
-    table.set_header(["ID", "SIZE", "STATE", "TRUST", "KIND", "LAST USED"]);
-    for record in records {
-        table.add_row([
-            out.shown(&record.entry.id).into_owned(),
-            human::size(record.size_bytes),
-            record.entry.lifecycle.as_str().to_owned(),
-            if record.damaged_ms.is_some() { "DAMAGED" } else { record.trust.as_str() }.to_owned(),
-            record.kind.as_str().to_owned(),
-            record.last_used_ms.map_or_else(|| "never".to_owned(), human::ago),
-        ]);
-    }
-    for (index, column) in table.column_iter_mut().enumerate() {
-        column.set_padding((0, 2));
-        column.set_constraint(match index {
-            0 => ColumnConstraint::LowerBoundary(Width::Fixed(12)),
-            _ => ColumnConstraint::ContentWidth,
-        });
-    }
-    if let Some(size) = table.column_mut(1) {
-        size.set_cell_alignment(CellAlignment::Right);
-    }
-    table
+fn exclusive_bytes(catalog: &FsCatalog) -> catalog_core::Result<BTreeMap<String, u64>> {
+    Ok(catalog.disk_usage()?.entries.into_iter().map(|entry| (entry.id, entry.exclusive_bytes)).collect())
 }

@@ -11,6 +11,7 @@ mod config_key;
 mod doctor;
 mod du;
 mod failure;
+mod filter;
 mod gc;
 mod hash;
 mod human;
@@ -38,6 +39,7 @@ mod retire;
 mod show;
 mod stage;
 mod stderr;
+mod table;
 mod text;
 mod unpin;
 mod verify;
@@ -45,6 +47,7 @@ mod verify;
 use std::io::{self, Write as _};
 use std::process::ExitCode;
 
+use clap::error::{ContextKind, ContextValue};
 use clap::{Parser, Subcommand};
 
 use crate::app::{App, Global};
@@ -144,13 +147,36 @@ fn main() -> ExitCode {
             let outcome = verb.run(&mut app);
             app.finish(outcome)
         }
-        Err(answer) => print_clap_answer(&answer),
+        Err(answer) => print_clap_answer(with_tip(answer)),
     };
     exit.into()
 }
 
+/// The verbs of other tools, and what they are called here.
+const ELSEWHERE: [(&str, &str); 9] = [
+    ("add", "stage"),
+    ("pull", "stage"),
+    ("import", "stage"),
+    ("download", "stage"),
+    ("fetch", "stage"),
+    ("delete", "remove"),
+    ("prune", "gc"),
+    ("cat", "path"),
+    ("info", "show"),
+];
+
+/// The error, which also names the verb that somebody who comes from another tool is looking for.
+fn with_tip(mut answer: clap::Error) -> clap::Error {
+    if let Some(ContextValue::String(typed)) = answer.get(ContextKind::InvalidSubcommand)
+        && let Some((_, verb)) = ELSEWHERE.iter().find(|(name, _)| name == typed)
+    {
+        answer.insert(ContextKind::SuggestedSubcommand, ContextValue::Strings(vec![(*verb).to_owned()]));
+    }
+    answer
+}
+
 /// Prints what clap has to say: the help or the version that was asked for, or what is wrong with the arguments.
-fn print_clap_answer(answer: &clap::Error) -> Exit {
+fn print_clap_answer(answer: clap::Error) -> Exit {
     // Where no arguments were understood, nobody else has looked for it.
     if answer.use_stderr() && std::env::args_os().any(|arg| arg == "--json") {
         stderr::use_json();

@@ -28,7 +28,8 @@ pub(crate) struct Args {
 impl Args {
     pub(crate) fn run(self, app: &mut App) -> Outcome {
         let catalog = self.unchecked.apply(app.open()?, app);
-        let entry = catalog.resolve(Key::typed(&self.target.model))?.entry;
+        let resolved = catalog.resolve(Key::typed(&self.target.model));
+        let entry = self.target.found(resolved, &catalog, app)?.entry;
         print(app, &entry);
         Ok(())
     }

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use catalog_core::{Key, Record};
+use catalog_core::Record;
 
 use crate::amount;
 use crate::app::App;
-use crate::args::{Models, named};
+use crate::args::Models;
 use crate::failure::Outcome;
 use crate::json::Line;
 use crate::pins::{Pinned, lasts};
@@ -35,8 +35,8 @@ pub(crate) struct Args {
 impl Args {
     pub(crate) fn run(self, app: &mut App) -> Outcome {
         let catalog = app.open_with_locks()?;
-        app.each(named(&self.targets.models), |app, model| {
-            let record = catalog.pin(Key::typed(model), &self.name, self.lifetime)?;
+        self.targets.each(app, &catalog, |app, record| {
+            let record = catalog.pin(&record.entry.id, &self.name, self.lifetime)?;
             app.receipt(Line::Pins(Pinned::from(&record)), |app| self.words(&record, app));
             Ok(())
         })

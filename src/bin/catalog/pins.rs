@@ -1,7 +1,6 @@
 //! What `pin`, `unpin` and `show` say of pins.
 
 use std::collections::BTreeMap;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use catalog_core::{Pin, Record};
 use serde::Serialize;
@@ -35,6 +34,5 @@ pub(crate) fn lasts(pin: &Pin) -> String {
 
 /// Whether the pin keeps its entry now.
 pub(crate) fn holds(pin: &Pin) -> bool {
-    let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    pin.holds_at(u64::try_from(since_1970.as_millis()).unwrap_or(u64::MAX))
+    pin.holds_at(human::now_ms())
 }

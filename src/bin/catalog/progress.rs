@@ -6,11 +6,13 @@ use std::time::{Duration, Instant};
 
 use catalog_core::{Event, Observer};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use unicode_width::UnicodeWidthStr as _;
 
 use crate::app::App;
 use crate::human;
 use crate::progress_lines::ProgressLines;
 use crate::stderr;
+use crate::table::cut_in_the_middle;
 use crate::text::visible;
 
 // Work that is over sooner than somebody can read a bar shows none.
@@ -20,8 +22,12 @@ const LITTLE_BYTES: u64 = 64 << 20;
 /// Without a bar, print a note after waiting this long.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-const WORKING: &str =
-    "{bar:24} {decimal_bytes} of {decimal_total_bytes}, {decimal_bytes_per_sec}, {eta} left  {wide_msg}";
+/// What is shown in a terminal that has at least so many columns, and how many columns stand before the name of the file.
+const WORKING: [(usize, &str, usize); 3] = [
+    (110, "{bar:24} {decimal_bytes} of {decimal_total_bytes}, {decimal_bytes_per_sec}, {eta} left  {wide_msg}", 76),
+    (70, "{bar:16} {decimal_bytes} of {decimal_total_bytes}, {eta} left  {wide_msg}", 54),
+    (0, "{bar:6} {percent:>3}% {wide_msg}", 12),
+];
 const WAITING: &str = "{spinner} {wide_msg}";
 
 /// A bar that stays hidden until the work has turned out to be long.
@@ -42,7 +48,7 @@ pub(crate) struct Progress {
 
 impl Progress {
     pub(crate) fn new(app: &App) -> Self {
-        let bar = ProgressBar::with_draw_target(Some(0), ProgressDrawTarget::hidden()).with_style(style(WORKING));
+        let bar = ProgressBar::with_draw_target(Some(0), ProgressDrawTarget::hidden()).with_style(style(working().0));
         Progress {
             bar,
             begun: Instant::now(),
@@ -113,7 +119,7 @@ impl Progress {
         if let Ok(mut put_aside) = self.put_aside.try_lock()
             && let Some(message) = put_aside.take()
         {
-            self.bar.set_style(style(WORKING));
+            self.bar.set_style(style(working().0));
             self.bar.set_message(message);
             // The rate would count the time in which nothing was read.
             self.bar.reset_eta();
@@ -144,7 +150,7 @@ impl Observer for Progress {
                     self.bar.reset_eta();
                 }
                 self.bar.inc_length(*bytes_total);
-                self.bar.set_message(visible(what).into_owned());
+                self.bar.set_message(name(&visible(what)));
             }
             Event::Waiting { what, bytes_done, bytes_total, bytes_per_s, .. } => {
                 self.show_waiting(waiting(&visible(what), *bytes_done, *bytes_total, *bytes_per_s));
@@ -200,6 +206,20 @@ fn waiting(what: &str, done: u64, total: u64, per_s: u64) -> String {
     format!("{progress}waiting for another process that stages {what}")
 }
 
+/// The template for the terminal on standard error, and how many columns a name has in it at least.
+fn working() -> (&'static str, usize) {
+    let columns = terminal_size::terminal_size_of(std::io::stderr()).map_or(80, |(width, _)| width.0.into());
+    let fitting = WORKING.iter().find(|(least, ..)| columns >= *least);
+    fitting.map_or(("{wide_msg}", columns), |(_, template, taken)| (template, columns.saturating_sub(*taken)))
+}
+
+/// What is worked on, or of a path that is too long the file's name: the end of a line is what would be missing.
+fn name(what: &str) -> String {
+    let (_, room) = working();
+    let last = if what.width() > room { what.rsplit('/').find(|part| !part.is_empty()).unwrap_or(what) } else { what };
+    cut_in_the_middle(last, room)
+}
+
 fn style(template: &'static str) -> ProgressStyle {
     ProgressStyle::with_template(template).expect("a test builds this style")
 }
@@ -210,7 +230,9 @@ mod tests {
 
     #[test]
     fn the_templates_are_some() {
-        ProgressStyle::with_template(WORKING).unwrap();
+        for (_, template, _) in WORKING {
+            ProgressStyle::with_template(template).unwrap();
+        }
         ProgressStyle::with_template(WAITING).unwrap();
     }
 

@@ -1,11 +1,12 @@
 //! `catalog push`: gives models to a registry or a bucket.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use catalog_core::{ArtifactKind, ModelRef, PushOptions, PushReceipt};
 
 use crate::app::App;
-use crate::args::find;
+use crate::args::find_all;
 use crate::failure::{Failure, Outcome};
 use crate::human;
 use crate::interrupt::cancel_on_signal;
@@ -79,11 +80,13 @@ impl Args {
             ids.extend(records.map(|record| record.entry.id));
         }
         for model in models {
-            match find(&catalog, model) {
-                Ok(record) => ids.push(record.entry.id),
-                Err(error) => drop(first.get_or_insert(app.tell(Some(model), &error.into()))),
+            match find_all(&catalog, app, model) {
+                Ok(records) => ids.extend(records.into_iter().map(|record| record.entry.id)),
+                Err(failure) => drop(first.get_or_insert(app.tell(Some(model), &failure))),
             }
         }
+        let mut seen = BTreeSet::new();
+        ids.retain(|id| seen.insert(id.clone()));
         let mut tell = |result: catalog_core::Result<PushReceipt>| {
             progress.clear();
             match result {
@@ -92,7 +95,7 @@ impl Args {
             }
             app.out.flush();
         };
-        match (ids.as_slice(), self.all || models.len() > 1) {
+        match (ids.as_slice(), self.all || ids.len() > 1) {
             ([id], false) => tell(catalog.push(id.as_str(), &target, &options)),
             (ids, _) => catalog.push_many(ids, &target, &options, &mut tell)?,
         }

@@ -1,43 +1,114 @@
 //! `catalog remove`: takes models out of the catalog, and frees what only they needed.
 
-use catalog_core::{Error, Key, RemoveOptions, RemoveReceipt};
+use std::collections::BTreeSet;
+use std::io::{self, IsTerminal as _, Write as _};
+
+use catalog_core::{Error, FsCatalog, Record, RemoveOptions, RemoveReceipt};
 
 use crate::app::App;
-use crate::args::{Models, named};
-use crate::failure::Outcome;
+use crate::args::{Models, find_all};
+use crate::failure::{Exit, Failure, Outcome};
 use crate::human;
 use crate::json::Line;
+use crate::text::visible;
 
 /// Remove models, and free what only they needed
 ///
 /// Content that another model shares, or that a running process holds, stays; what stays is listed with the reason. The
-/// files that the models were staged from are not touched. A file that somebody else has put beside a model in its folder is
+/// files that the models were staged from are not touched. A file that another program has put into the folder of a model is
 /// kept in `quarantine/`.
+///
+/// On a terminal it asks before it removes more than one model. Elsewhere nobody can be asked: there, a pattern, a digest or a
+/// path that stands for several models needs --yes, and models that are named one by one do not.
 #[derive(clap::Args)]
+#[command(visible_alias = "rm")]
 #[command(after_help = "Examples:
   catalog remove llama2
-  catalog list --state retired --json | jq -r .id | xargs -d '\\n' catalog remove")]
+  catalog remove 'hf:org/*' --dry-run
+  catalog remove 'hf:org/*' --yes
+  catalog list --state retired -q | xargs -d '\\n' catalog remove")]
 pub(crate) struct Args {
     #[command(flatten)]
     targets: Models,
     /// Say what would be removed and what would come free, and do nothing
-    #[arg(long)]
+    #[arg(short = 'n', long)]
     dry_run: bool,
     /// Remove them also when they are pinned
     #[arg(long)]
     force: bool,
+    /// Do not ask
+    #[arg(short, long)]
+    yes: bool,
+}
+
+/// What an argument stands for.
+struct Found {
+    text: String,
+    records: Result<Vec<Record>, Failure>,
 }
 
 impl Args {
     pub(crate) fn run(self, app: &mut App) -> Outcome {
         let catalog = app.open_with_locks()?;
+        let found = self.find(app, &catalog);
+        if !self.dry_run && !self.yes && !self.is_agreed(app, &found)? {
+            app.note("nothing was removed");
+            return Err(Failure::Told(Exit::Failed));
+        }
         let options = RemoveOptions::default().with_force(self.force).with_dry_run(self.dry_run);
-        app.each(named(&self.targets.models), |app, model| {
-            let receipt = catalog.remove_with(Key::typed(model), &options)?;
-            let receipt = receipt.ok_or_else(|| Error::not_found(model, catalog.root()))?;
-            app.receipt(Line::Removed(&receipt), |app| words(&receipt, app));
-            Ok(())
+        app.each(found.into_iter().map(|found| (found.text, found.records)), |app, records| {
+            let records = records?;
+            let ids: Vec<&String> = records.iter().map(|record| &record.entry.id).collect();
+            app.each(ids.iter().map(|id| (id, id)), |app, id| {
+                let receipt = catalog.remove_with(id.as_str(), &options)?;
+                let receipt = receipt.ok_or_else(|| Error::not_found(id.as_str(), catalog.root()))?;
+                app.receipt(Line::Removed(&receipt), |app| words(&receipt, app));
+                Ok(())
+            })
         })
+    }
+
+    /// What the arguments stand for, each model once.
+    fn find(&self, app: &App, catalog: &FsCatalog) -> Vec<Found> {
+        let mut seen = BTreeSet::new();
+        let found = self.targets.models.iter().map(|text| {
+            let mut records = find_all(catalog, app, text);
+            if let Ok(records) = &mut records {
+                records.retain(|record| seen.insert(record.entry.id.clone()));
+            }
+            Found { text: text.clone(), records }
+        });
+        found.collect()
+    }
+
+    /// Whether a person has agreed, or need not be asked.
+    fn is_agreed(&self, app: &mut App, found: &[Found]) -> Result<bool, Failure> {
+        let records = || found.iter().filter_map(|found| found.records.as_ref().ok());
+        if records().map(Vec::len).sum::<usize>() <= 1 {
+            return Ok(true);
+        }
+        if !io::stdin().is_terminal() || !io::stderr().is_terminal() {
+            let several = found.iter().find(|found| found.records.as_ref().is_ok_and(|records| records.len() > 1));
+            return several.map_or(Ok(true), |found| {
+                let count = found.records.as_ref().map_or(0, Vec::len);
+                let text = &found.text;
+                Err(Failure::usage(format!(
+                    "could not remove {text:?}: it stands for {count} models, and nobody can be asked"
+                ))
+                .with_hint("--yes removes them, --dry-run lists them"))
+            });
+        }
+        app.out.flush();
+        let mut question = String::new();
+        for record in records().flatten() {
+            question.push_str(&format!("  {}  {}\n", human::size(record.size_bytes), visible(&record.entry.id)));
+        }
+        let count = records().map(Vec::len).sum::<usize>();
+        let _ = write!(io::stderr(), "{question}remove these {count} models? [y/N] ");
+        let mut answer = String::new();
+        // The end of the input is a no.
+        io::stdin().read_line(&mut answer).map_err(|error| Error::io("read", "standard input", error))?;
+        Ok(matches!(answer.trim().to_lowercase().as_str(), "y" | "yes"))
     }
 }
 

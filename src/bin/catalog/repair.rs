@@ -52,12 +52,13 @@ impl Args {
             RepairOptions::default().with_from(sources.collect()).with_observer(progress.clone()).with_cancel(cancel);
         let report = catalog.repair(Key::typed(&self.target.model), &options);
         progress.clear();
-        let report = report?;
+        let report = self.target.found(report, &catalog, app)?;
         for path in &report.occupied {
             app.note(&format!("{} holds another file, and was left alone", path.display()));
         }
         if report.quarantined > 0 {
-            app.note(&format!("{} other files that stood in the model's place are in quarantine", report.quarantined));
+            let files = human::count(report.quarantined, "other file");
+            app.note(&format!("{files} that stood in the model's place: in quarantine now"));
         }
         app.receipt(Line::Repaired(&report), |app| {
             let id = app.out.shown(&report.id);

@@ -5,39 +5,52 @@ use std::ffi::OsString;
 use catalog_core::Record;
 
 use crate::app::App;
-use crate::args::{OneModel, find};
+use crate::args::Models;
 use crate::failure::Outcome;
 use crate::human;
 use crate::json::Line;
 use crate::pins::lasts;
 
-/// Show everything that is known of a model
+/// Show everything that is known of models
 ///
 /// Times are local. With --json they are milliseconds since the Unix epoch.
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
   catalog show llama3
+  catalog show 'hf:org/*'
+  catalog show sha256:1ef0bef1                # the digest, or the first digits of it
+  catalog show \"$(catalog path llama3)\"      # a path below the root, as ps shows it
   catalog show llama3 --json | jq -r .digest")]
 pub(crate) struct Args {
     #[command(flatten)]
-    target: OneModel,
+    targets: Models,
 }
 
 impl Args {
     pub(crate) fn run(self, app: &mut App) -> Outcome {
-        let record = find(&app.open()?, &self.target.model)?;
-        if app.json() {
-            app.out.json(&Line::from(&record));
-            return Ok(());
-        }
-        let lines = lines(&record);
-        let width = lines.iter().map(|(key, _)| key.len()).max().unwrap_or(0) + 1;
-        for (key, value) in &lines {
-            let mut line = format!("{:width$} ", format!("{key}:")).into_bytes();
-            line.extend_from_slice(&app.out.shown_path(value.as_ref()));
-            app.out.line(line);
-        }
-        Ok(())
+        let catalog = app.open()?;
+        let mut is_first = true;
+        self.targets.each(app, &catalog, |app, record| {
+            if app.json() {
+                app.out.json(&Line::model(record, None));
+                return Ok(());
+            }
+            if !std::mem::take(&mut is_first) {
+                app.out.line("");
+            }
+            print(app, record);
+            Ok(())
+        })
+    }
+}
+
+fn print(app: &mut App, record: &Record) {
+    let lines = lines(record);
+    let width = lines.iter().map(|(key, _)| key.len()).max().unwrap_or(0) + 1;
+    for (key, value) in &lines {
+        let mut line = format!("{:width$} ", format!("{key}:")).into_bytes();
+        line.extend_from_slice(&app.out.shown_path(value.as_ref()));
+        app.out.line(line);
     }
 }
 

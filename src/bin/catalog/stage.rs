@@ -12,6 +12,7 @@ use crate::args::{Init, word};
 use crate::failure::{Failure, Outcome};
 use crate::human;
 use crate::interrupt::cancel_on_signal;
+use crate::json::Line;
 use crate::net::Net;
 use crate::progress::Progress;
 use crate::text::shell_word;
@@ -107,7 +108,7 @@ impl Args {
         app.each(names.zip(parsed), |app, parsed| {
             parsed?;
             let receipt = receipts.next().expect("stage_many answers for each item")?;
-            app.receipt(&receipt, |app| words(&receipt, app));
+            app.receipt(Line::staged(&receipt), |app| words(&receipt, app));
             app.out.flush(); // before the errors
             told_of_unmoved(app, &receipt)
         })

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use catalog_core::{Pin, Record};
 
 use crate::app::App;
-use crate::args::{Models, find, named};
+use crate::args::Models;
 use crate::failure::Outcome;
 use crate::json::Line;
 use crate::pins::{Pinned, holds};
@@ -28,8 +28,7 @@ pub(crate) struct Args {
 impl Args {
     pub(crate) fn run(self, app: &mut App) -> Outcome {
         let catalog = app.open_with_locks()?;
-        app.each(named(&self.targets.models), |app, model| {
-            let before = find(&catalog, model)?;
+        self.targets.each(app, &catalog, |app, before| {
             let record = catalog.unpin(&before.entry.id, self.name.as_deref())?;
             app.receipt(Line::Pins(Pinned::from(&record)), |app| words(&before.pins, &record, app));
             Ok(())

@@ -7,7 +7,7 @@ use catalog_core::{FsCatalog, VerificationOutcome, VerifyDepth, VerifyOptions, V
 
 use crate::amount;
 use crate::app::App;
-use crate::args::find;
+use crate::args::find_all;
 use crate::failure::{Exit, Failure, Outcome};
 use crate::human;
 use crate::interrupt::cancel_on_signal;
@@ -21,15 +21,18 @@ use crate::text::shell_word;
 /// damaged is named to the MiB and taken out of service: it goes to `quarantine/`, and `path` and `lease` fail until
 /// `catalog repair` or a new `stage` has repaired it. What was not in memory before does not stay there.
 ///
+/// With --all, only what is not as it should be gets a line, and the sums follow; -v prints a line for each.
+///
 /// Ends with exit code 4 when something is damaged. It can be interrupted at any time; `--max-age` goes on where it was.
 #[derive(clap::Args)]
+#[command(override_usage = "catalog verify [OPTIONS] <ID|REF|PATTERN>...\n       catalog verify [OPTIONS] --all")]
 #[command(after_help = "Examples:
   catalog verify llama3
   catalog verify --all --max-age 7d --rate 200MB/s    # for a nightly job
   catalog verify --all --quick                        # what was changed since it was checked")]
 pub(crate) struct Args {
-    /// The models' ids, or the references that they were staged from
-    #[arg(value_name = "ID|REF", required_unless_present = "all", conflicts_with = "all")]
+    /// Ids, references, patterns such as 'hf:org/*', digests or the first digits of one, or paths below the root
+    #[arg(value_name = "ID|REF|PATTERN", conflicts_with = "all")]
     models: Vec<String>,
     /// Every model that is here
     #[arg(long)]
@@ -50,6 +53,9 @@ pub(crate) struct Args {
 
 impl Args {
     pub(crate) fn run(self, app: &mut App) -> Outcome {
+        if self.models.is_empty() && !self.all {
+            return Err(Failure::usage("could not tell which models to verify").with_hint("name some, or use --all"));
+        }
         let catalog = app.open_with_locks()?;
         let mut first = None;
         let mut ids = Vec::new();
@@ -57,9 +63,9 @@ impl Args {
             ids.extend(catalog.records()?.into_iter().map(|record| record.entry.id));
         }
         for model in &self.models {
-            match find(&catalog, model) {
-                Ok(record) => ids.push(record.entry.id),
-                Err(error) => drop(first.get_or_insert(app.tell(Some(model), &error.into()))),
+            match find_all(&catalog, app, model) {
+                Ok(records) => ids.extend(records.into_iter().map(|record| record.entry.id)),
+                Err(failure) => drop(first.get_or_insert(app.tell(Some(model), &failure))),
             }
         }
         let options = VerifyOptions::default()
@@ -105,7 +111,7 @@ pub(crate) fn check(
             // It was removed since it was listed.
             return progress.suspend(|| app.note(&format!("skipped: {error}")));
         }
-        let answer = progress.suspend(|| show(app, answer, is_quick));
+        let answer = progress.suspend(|| show(app, answer, is_quick, listed));
         match answer {
             Ok(read) => {
                 passed += 1;
@@ -130,14 +136,18 @@ pub(crate) fn check(
 }
 
 /// Prints what was found of one model, and says what is wrong. Returns how much was read.
-fn show(app: &mut App, answer: catalog_core::Result<VerifyReport>, quick: bool) -> Result<u64, Exit> {
+fn show(app: &mut App, answer: catalog_core::Result<VerifyReport>, quick: bool, listed: Listed) -> Result<u64, Exit> {
     let report = answer.map_err(|error| app.tell(None, &error.into()))?;
     let id = app.out.shown(&report.id).into_owned();
-    app.receipt(Line::Verified(&report), |_| {
-        let digest = report.digest.as_ref().map(human::short_digest).unwrap_or_default();
-        format!("{}  {id}  {digest}", report.outcome.as_str()).into_bytes()
-    });
-    app.out.flush();
+    let is_pass = matches!(report.outcome, VerificationOutcome::Pass { .. });
+    // Of many models, those that are as they should be are a number in the end.
+    if listed == Listed::ByUser || !is_pass || app.json() || app.is_verbose() {
+        app.receipt(Line::Verified(&report), |_| {
+            let digest = report.digest.as_ref().map(human::short_digest).unwrap_or_default();
+            format!("{}  {id}  {digest}", report.outcome.as_str()).into_bytes()
+        });
+        app.out.flush();
+    }
     let (command, reason, word) = (app.command(), report.outcome.reason(), shell_word(&report.id));
     match &report.outcome {
         VerificationOutcome::Pass { .. } => Ok(report.bytes_read),

@@ -16,11 +16,11 @@ use crate::{config, doctor, du, gc, lifecycle, login, logout, partials, pins, pr
 #[serde(tag = "type", rename_all = "snake_case")]
 pub(crate) enum Line<'a> {
     /// `stage`: what staging did.
-    Staged(Sized<&'a StageReceipt>),
+    Staged(Staged<'a>),
     /// `path` and `lease`: where a model is.
     Path(&'a ResolvedModel),
     /// `list` and `show`: everything that is known of a model.
-    Model(Sized<&'a Record>),
+    Model(Model<'a>),
     /// `retire` and `activate`: the state that a model has.
     Lifecycle(lifecycle::Changed<'a>),
     /// `remove`: what was removed, or would be.
@@ -67,25 +67,36 @@ pub(crate) enum Line<'a> {
     Progress(progress_lines::Line<'a>),
 }
 
-/// An object whose size is also there as `size`.
+/// A receipt, and its size under a second name.
 #[derive(Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
-pub(crate) struct Sized<T> {
+pub(crate) struct Staged<'a> {
     #[serde(flatten)]
-    object: T,
+    receipt: &'a StageReceipt,
     /// The same as `size_bytes`; scripts of the first version read this name.
     size: u64,
 }
 
-impl<'a> From<&'a Record> for Line<'a> {
-    fn from(record: &'a Record) -> Self {
-        Line::Model(Sized { object: record, size: record.size_bytes })
-    }
+/// A record, and what is found out for it.
+#[derive(Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(crate) struct Model<'a> {
+    #[serde(flatten)]
+    record: &'a Record,
+    /// The same as `size_bytes`; scripts of the first version read this name.
+    size: u64,
+    /// With `list --long`: bytes on disk that only this model needs, and that removing it would free.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    exclusive_bytes: Option<u64>,
 }
 
-impl<'a> From<&'a StageReceipt> for Line<'a> {
-    fn from(receipt: &'a StageReceipt) -> Self {
-        Line::Staged(Sized { object: receipt, size: receipt.size_bytes })
+impl<'a> Line<'a> {
+    pub(crate) fn staged(receipt: &'a StageReceipt) -> Self {
+        Line::Staged(Staged { receipt, size: receipt.size_bytes })
+    }
+
+    pub(crate) fn model(record: &'a Record, exclusive_bytes: Option<u64>) -> Self {
+        Line::Model(Model { record, size: record.size_bytes, exclusive_bytes })
     }
 }
 

@@ -1,0 +1,187 @@
+//! `list`, `show`, `remove` and `verify` as a person uses them: patterns, digests, filters, orders, and near misses.
+#![cfg(all(feature = "cli", target_os = "linux"))]
+#![allow(clippy::disallowed_methods, clippy::unwrap_used, clippy::indexing_slicing)]
+
+mod common;
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+use serde_json::Value;
+
+use common::*;
+
+fn catalog(host: &Host, args: &[&str]) -> Output {
+    host.command().args(args).output().unwrap()
+}
+
+#[track_caller]
+fn done(host: &Host, args: &[&str]) -> String {
+    let output = catalog(host, args);
+    assert!(output.status.success(), "{args:?}: {}", stderr(&output));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+fn ids(host: &Host, args: &[&str]) -> Vec<String> {
+    done(host, &[&["list", "-q"], args].concat()).lines().map(str::to_owned).collect()
+}
+
+/// Four models: two of one organisation, one large, and a second id for the bytes of the first.
+fn models() -> Host {
+    let host = Host::new();
+    for (id, bytes) in
+        [("hf:org/a", vec![1; 10]), ("hf:org/b", vec![2; 3000]), ("large", vec![3; 200_000]), ("same", vec![1; 10])]
+    {
+        let file = host.file("model.gguf", bytes);
+        done(&host, &["stage", file.to_str().unwrap(), "--id", id]);
+    }
+    host
+}
+
+fn digest(host: &Host, id: &str) -> String {
+    let shown: Value = serde_json::from_str(&done(host, &["show", id, "--json"])).unwrap();
+    shown["digest"].as_str().unwrap().to_owned()
+}
+
+#[test]
+fn a_list_is_chosen_sorted_and_cut() {
+    let host = models();
+    done(&host, &["retire", "large"]);
+    done(&host, &["pin", "same"]);
+    for (args, expected) in [
+        (&["--sort", "size"] as &[&str], ["large", "hf:org/b", "hf:org/a", "same"].as_slice()),
+        (&["--sort", "size", "--reverse", "--limit", "1"], &["same"]),
+        (&["hf:*"], &["hf:org/a", "hf:org/b"]),
+        (&["same", "hf:org/?", "same"], &["hf:org/a", "hf:org/b", "same"]),
+        (&["--filter", "size>1kB"], &["hf:org/b", "large"]),
+        (&["--filter", "size>1kB", "--filter", "state=active"], &["hf:org/b"]),
+        (&["--filter", "pinned=true"], &["same"]),
+        (&["--state", "retired"], &["large"]),
+        (&["--unused-for", "1h"], &[]),
+        (&["--unused-for", "0"], &["hf:org/a", "hf:org/b", "large", "same"]),
+    ] {
+        assert_eq!(ids(&host, args), expected, "{args:?}");
+    }
+    let output = catalog(&host, &["list", "--filter", "size"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(stderr(&output).contains("'size>1GB'"), "{}", stderr(&output));
+    assert_eq!(done(&host, &["ls"]), done(&host, &["list"]));
+}
+
+#[test]
+fn a_long_list_says_what_removing_would_free() {
+    let host = models();
+    let lines = done(&host, &["list", "--long", "--json"]);
+    let lines: Vec<Value> = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let exclusive = |id: &str| lines.iter().find(|line| line["id"] == id).unwrap()["exclusive_bytes"].as_u64();
+    assert_eq!(exclusive("same"), Some(0), "hf:org/a has the same bytes");
+    assert!(exclusive("large").unwrap() >= 200_000);
+    // The same object as `show` prints, and the bytes.
+    let mut long = lines.iter().find(|line| line["id"] == "large").unwrap().clone();
+    long.as_object_mut().unwrap().remove("exclusive_bytes").unwrap();
+    assert_eq!(long, serde_json::from_str::<Value>(&done(&host, &["show", "large", "--json"])).unwrap());
+}
+
+#[test]
+fn a_model_is_found_by_whatever_names_it() {
+    let host = models();
+    let digest = digest(&host, "large");
+    let path = done(&host, &["path", "large"]);
+    let path = path.trim_end();
+    let blob = host.root().join("blobs/sha256").join(&digest[7..9]).join(&digest[7..]);
+    for name in ["large", &digest, &digest[7..], &digest[7..15], &digest[..15], path, blob.to_str().unwrap()] {
+        assert_eq!(done(&host, &["path", name]).trim_end(), path, "{name}");
+        assert!(
+            done(&host, &["show", name]).lines().any(|line| line.split_whitespace().eq(["id:", "large"])),
+            "{name}"
+        );
+    }
+    // Two entries have these bytes: both are shown, and one path cannot be chosen.
+    let both = self::digest(&host, "same");
+    assert_eq!(done(&host, &["show", &both, "--json"]).lines().count(), 2);
+    let output = catalog(&host, &["path", &both]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(stderr(&output).contains("hf:org/a") && stderr(&output).contains("same"), "{}", stderr(&output));
+}
+
+#[test]
+fn a_near_miss_is_told_what_may_be_meant() {
+    let host = models();
+    for (verb, typed) in
+        [("path", "lrage"), ("show", "Large"), ("remove", "larg"), ("pin", "large1"), ("verify", "lagre")]
+    {
+        let output = catalog(&host, &[verb, typed]);
+        assert_eq!(output.status.code(), Some(3), "{verb}");
+        assert!(stderr(&output).contains("; did you mean large? "), "{verb} {typed}: {}", stderr(&output));
+    }
+    let far = stderr(&catalog(&host, &["path", "zzz"]));
+    assert!(!far.contains("did you mean"), "{far}");
+    for (typed, meant) in
+        [("add", "stage"), ("pull", "stage"), ("import", "stage"), ("download", "stage"), ("delete", "remove")]
+    {
+        let output = catalog(&host, &[typed, "x"]);
+        assert_eq!(output.status.code(), Some(2), "{typed}");
+        assert!(stderr(&output).contains(&format!("'{meant}'")), "{typed}: {}", stderr(&output));
+    }
+}
+
+// Red when a pattern removes without being asked for more than one: what matches is not what was typed.
+#[test]
+fn a_pattern_removes_several_only_when_that_is_agreed() {
+    let host = models();
+    let output = catalog(&host, &["remove", "hf:org/*"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(
+        stderr(&output).contains("stands for 2 models") && stderr(&output).contains("--yes"),
+        "{}",
+        stderr(&output)
+    );
+    assert_eq!(ids(&host, &[]).len(), 4);
+
+    let planned = done(&host, &["remove", "-n", "hf:org/*"]);
+    assert_eq!(planned.matches("would remove hf:org/").count(), 2, "{planned}");
+    assert_eq!(ids(&host, &[]).len(), 4);
+
+    // A digest is one model here.
+    done(&host, &["remove", &digest(&host, "large")[7..17]]);
+    done(&host, &["rm", "--yes", "hf:org/*"]);
+    assert_eq!(ids(&host, &[]), ["same"]);
+    done(&host, &["remove", "same"]);
+}
+
+// Red when the question is not asked, or when anything but a yes counts as one.
+#[test]
+fn a_person_is_asked_before_several_go() {
+    let host = models();
+    let binary = host.command().get_program().to_owned();
+    let remove = |answer: &str| {
+        let line =
+            format!("printf '{answer}' | script -qec '{} remove same large' /dev/null", Path::new(&binary).display());
+        let mut shell = Command::new("bash");
+        String::from_utf8(shell.args(["-c", &line]).env("CATALOG_ROOT", host.root()).output().unwrap().stdout).unwrap()
+    };
+    for no in ["n\\n", "\\n", "\\004", "what\\n"] {
+        let said = remove(no);
+        assert!(said.contains("remove these 2 models? [y/N]"), "{said}");
+        assert_eq!(ids(&host, &[]).len(), 4, "{no:?}: {said}");
+    }
+    remove("y\\n");
+    assert_eq!(ids(&host, &[]), ["hf:org/a", "hf:org/b"]);
+}
+
+#[test]
+fn verifying_everything_tells_what_is_wrong_and_how_much_is_right() {
+    let host = models();
+    let output = catalog(&host, &["verify", "--all"]);
+    assert!(output.status.success() && output.stdout.is_empty());
+    assert!(stderr(&output).contains("4 intact; "), "{}", stderr(&output));
+    assert_eq!(done(&host, &["verify", "--all", "-v"]).lines().filter(|line| line.starts_with("pass  ")).count(), 4);
+    assert_eq!(done(&host, &["verify", "hf:*"]).lines().count(), 2);
+    let none = catalog(&host, &["verify"]);
+    assert_eq!(none.status.code(), Some(2));
+    assert!(stderr(&none).contains("--all"), "{}", stderr(&none));
+}
