@@ -106,6 +106,8 @@ pub use gc::{
 pub use hash::{FileHash, HashFunction, HashOptions, HashValue, hash_files};
 pub use hint::{Collection, Hint};
 pub use ingest::{PartialInfo, PartialState};
+#[cfg(unix)]
+pub use lease::InheritableLease;
 pub use lease::{Lease, ModelMap, OwnedMap};
 pub use model_ref::ModelRef;
 #[cfg(feature = "net")]

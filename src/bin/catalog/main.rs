@@ -10,6 +10,7 @@ mod config;
 mod config_key;
 mod doctor;
 mod du;
+mod engine;
 mod failure;
 mod gc;
 mod hash;
@@ -138,7 +139,10 @@ verbs! {
 fn main() -> ExitCode {
     let exit = match Cli::try_parse() {
         Ok(Cli { global, verb }) => {
-            catalog_core::raise_descriptor_limit();
+            // A program that this process becomes would inherit it, and may not expect descriptors with high numbers.
+            if !matches!(&verb, Verb::Lease(args) if args.becomes_another()) {
+                catalog_core::raise_descriptor_limit();
+            }
             interrupt::survive_file_size_limit();
             let mut app = App::new(global);
             let outcome = verb.run(&mut app);

@@ -29,17 +29,22 @@ impl Args {
     pub(crate) fn run(self, app: &mut App) -> Outcome {
         let catalog = self.unchecked.apply(app.open()?, app);
         let entry = catalog.resolve(Key::typed(&self.target.model))?.entry;
+        note_if_retired(app, &entry);
         print(app, &entry);
         Ok(())
     }
 }
 
-/// Prints the path, and on standard error that the model is on its way out.
-pub(crate) fn print(app: &mut App, entry: &CatalogEntry) {
+/// Says on standard error that the model is on its way out.
+pub(crate) fn note_if_retired(app: &App, entry: &CatalogEntry) {
     if entry.lifecycle == LifecycleState::Retired {
         let (command, id) = (app.command(), shell_word(&entry.id));
         app.note(&format!("{} is retired; `{command} activate {id}` takes that back", entry.id));
     }
+}
+
+/// Prints the path.
+pub(crate) fn print(app: &mut App, entry: &CatalogEntry) {
     if app.json() {
         app.out.json(&Line::Path(&ResolvedModel { id: entry.id.clone(), local_path: entry.local_path.clone() }));
     } else {
