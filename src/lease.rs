@@ -1,8 +1,11 @@
 //! Leases: an artifact is in use for as long as the guard lives.
 
+mod holders;
 #[cfg(unix)]
 mod inheritable;
 
+pub use holders::LeaseHolder;
+pub(crate) use holders::holders;
 #[cfg(unix)]
 pub use inheritable::InheritableLease;
 

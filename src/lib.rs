@@ -108,7 +108,7 @@ pub use hint::{Collection, Hint};
 pub use ingest::{PartialInfo, PartialState};
 #[cfg(unix)]
 pub use lease::InheritableLease;
-pub use lease::{Lease, ModelMap, OwnedMap};
+pub use lease::{Lease, LeaseHolder, ModelMap, OwnedMap};
 pub use model_ref::ModelRef;
 #[cfg(feature = "net")]
 pub use net::{

@@ -4,7 +4,7 @@
 
 mod common;
 
-use std::fs;
+use std::fs::{self, File};
 use std::io::{BufRead as _, BufReader};
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::process::ExitStatusExt as _;
@@ -12,7 +12,7 @@ use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
-use catalog_core::{CatalogStore as _, FsCatalog, GcPolicy, GcReason, LifecycleState};
+use catalog_core::{CatalogStore as _, Digest, FsCatalog, GcPolicy, GcReason, LifecycleState};
 use common::*;
 
 /// A host with one model, `m`.
@@ -245,4 +245,120 @@ fn the_daemon_keeps_its_lease_when_the_engine_has_ended() {
     drop(lease);
     assert_collected_soon(&host.catalog());
     drop(after);
+}
+
+/// What `catalog leases` says in JSON: id, process and command.
+fn leases(host: &Host) -> Vec<(Option<String>, Option<u64>, Option<String>)> {
+    let mut leases = host.command();
+    leases.args(["leases", "--json"]);
+    let said = run(leases);
+    let lines = text(&said.stdout).lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+    let word = |value: &serde_json::Value| value.as_str().map(ToOwned::to_owned);
+    let lines = lines.map(|line| {
+        assert_eq!(line["digest"], Digest::sha256_of(b"bytes").to_string());
+        (word(&line["id"]), line["pid"].as_u64(), word(&line["command"]))
+    });
+    lines.collect()
+}
+
+fn one(id: &str, pid: u32, command: &str) -> (Option<String>, Option<u64>, Option<String>) {
+    (Some(id.into()), Some(pid.into()), Some(command.into()))
+}
+
+// Red when `sharers` takes the process that took the lock for its holder: that one has ended.
+#[test]
+fn who_holds_what_is_told() {
+    let host = host();
+    assert_eq!(leases(&host), []);
+    let mut table = host.command();
+    let said = run_with(table.arg("leases"));
+    assert_eq!((text(&said.stdout), text(&said.stderr)), ("", "note: no model is leased\n"));
+
+    let (mut shell, child) = start(&host, &["m", "--", "sh", "-c", "sleep 1000 >/dev/null & echo $!; wait"]);
+    let child = Stray(child);
+    let number: u32 = child.0.parse().unwrap();
+    let of_shell = "sh -c sleep 1000 >/dev/null & echo $!; wait";
+    let mut both = [one("m", shell.0.id(), of_shell), one("m", number, "sleep 1000")];
+    both.sort();
+    assert_eq!(leases(&host), both);
+    shell.0.kill().unwrap();
+    shell.0.wait().unwrap();
+    assert_eq!(leases(&host), [one("m", number, "sleep 1000")]);
+    stage(&host.catalog(), &host.path("m.gguf"), "the same").unwrap();
+    let same = [one("m", number, "sleep 1000"), one("the same", number, "sleep 1000")];
+    assert_eq!(leases(&host), same, "the lease is on content");
+    let mut table = host.command();
+    let said = run_with(table.arg("leases"));
+    let expected = format!("ID        PID{}COMMAND\n", " ".repeat(child.0.len().max(3) - 1));
+    assert!(text(&said.stdout).starts_with(&expected), "{said:?}");
+    assert!(text(&said.stdout).contains(&format!("\nthe same  {number}  sleep 1000\n")), "{said:?}");
+    for id in ["m", "the same"] {
+        host.catalog().remove(id).unwrap().unwrap();
+    }
+    assert_eq!(leases(&host), [(None, Some(number.into()), Some("sleep 1000".into()))]);
+    child.kill();
+    assert_eq!(leases(&host), []);
+}
+
+// Red when `holders` takes whoever has a blob open, or has it for itself, for one who leases it.
+#[test]
+fn who_has_a_model_open_or_takes_it_away_leases_nothing() {
+    let host = host();
+    let catalog = host.catalog();
+    let blob = blob_path(&host.root(), &Digest::sha256_of(b"bytes"));
+    let open = File::open(&blob).unwrap();
+    assert_eq!(catalog.leases().unwrap(), []);
+    open.lock().unwrap(); // as a sweep does
+    assert_eq!(catalog.leases().unwrap(), []);
+    open.unlock().unwrap();
+    open.lock_shared().unwrap();
+    let holders = catalog.leases().unwrap();
+    assert_eq!((holders.len(), holders[0].pid), (1, Some(std::process::id())));
+}
+
+// Red when `is_leased_by_one_unseen` is not asked: the lease of a process that cannot be seen is then not told at all.
+#[test]
+fn a_lease_of_a_process_that_cannot_be_seen_is_told() {
+    if !Command::new("unshare").args(["--pid", "--fork", "--mount-proc", "true"]).status().is_ok_and(|s| s.success()) {
+        return skip("this needs the right to make a pid namespace");
+    }
+    let host = host();
+    let (mut engine, _) = start(&host, &["m", "--", "sh", "-c", "echo; exec sleep 1000"]);
+    let command = host.command();
+    let look = |words: &[&str]| {
+        let mut apart = Command::new("unshare");
+        apart.args(["--pid", "--fork", "--mount-proc"]).arg(command.get_program()).args(words);
+        run_with(apart.env("CATALOG_ROOT", host.root()).env("HOME", host.path("home")))
+    };
+    let said: serde_json::Value = serde_json::from_slice(&look(&["leases", "--json"]).stdout).unwrap();
+    let digest = Digest::sha256_of(b"bytes").to_string();
+    assert_eq!(said, serde_json::json!({ "id": "m", "pid": null, "command": null, "digest": digest }));
+    let said = look(&["leases"]);
+    assert_eq!(text(&said.stdout), "ID  PID  COMMAND\nm   -    who holds it is not known\n");
+    engine.0.kill().unwrap();
+    engine.0.wait().unwrap();
+    assert_eq!(look(&["leases", "--json"]).stdout, b"");
+}
+
+/// Its descriptors are root's to see; that it has taken the lease is in the list of all locks.
+// Red when `sharers` asks descriptors alone.
+#[test]
+fn a_user_is_told_which_process_of_another_has_taken_a_lease() {
+    let Some(nobody) = as_nobody() else { return };
+    let host = host();
+    set_mode(host.dir.path(), 0o755);
+    let (engine, _) = start(&host, &["m", "--", "sh", "-c", "echo; exec sleep 1000"]);
+    let (program, before) = nobody.split_first().unwrap();
+    let command = host.command();
+    let mut leases = Command::new(program);
+    leases.args(before).arg(command.get_program()).args(["leases", "--json"]);
+    let said = run_with(leases.env("CATALOG_ROOT", host.root()).env("HOME", host.path("home")));
+    let said: serde_json::Value = serde_json::from_slice(&said.stdout).unwrap();
+    assert_eq!((&said["pid"], &said["command"]), (&engine.0.id().into(), &"sleep 1000".into()));
+}
+
+fn run_with(command: &mut Command) -> Output {
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    output
 }

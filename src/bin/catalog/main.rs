@@ -18,6 +18,7 @@ mod human;
 mod interrupt;
 mod json;
 mod lease;
+mod leases;
 mod lifecycle;
 mod list;
 mod log;
@@ -114,6 +115,7 @@ verbs! {
     Stage => stage,
     Path => path,
     Lease => lease,
+    Leases => leases,
     List => list,
     Show => show,
     Retire => retire,
