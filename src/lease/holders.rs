@@ -15,17 +15,18 @@ use crate::store::Store;
 
 /// A process that leases an artifact; see [`FsCatalog::leases`](crate::FsCatalog::leases).
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct LeaseHolder {
-    /// The entry. A lease is on content, so entries of the same content are all named. `None`: the content has no entry any
-    /// more, and goes when the lease ends.
+    /// The entry's id. A lease is on content, so all entries of the same content are listed. Null if the content has no
+    /// entry any more; a collection takes it once the lease has ended.
     pub id: Option<String>,
-    /// The process; `None` if the system does not tell who it is: it is in another container, on another host, or this is
-    /// not Linux.
+    /// The process. Null if the system does not say which it is: it is in another container or on another host, or this
+    /// system is not Linux.
     pub pid: Option<u32>,
-    /// Its command line, with blanks between the words.
+    /// Its command line, the words separated by blanks. Null if the process is not known.
     pub command: Option<String>,
-    /// The content.
+    /// The digest of the file, or of the tree's manifest.
     pub digest: Digest,
 }
 
@@ -37,7 +38,7 @@ pub(crate) fn holders(store: &Store) -> Result<Vec<LeaseHolder>> {
     let mut holders = Vec::new();
     for (digest, meta) in &blobs {
         let pids = sharers.get(&(meta.device, meta.inode)).into_iter().flatten();
-        // What has ended meanwhile leases nothing.
+        // A process that has ended in the meantime leases nothing.
         let mut theirs: Vec<_> = pids.filter_map(|pid| Some((Some(*pid), Some(command_of_process(*pid)?)))).collect();
         if theirs.is_empty() && is_leased_by_one_unseen(&store.root, digest)? {
             theirs.push((None, None));
@@ -68,15 +69,15 @@ fn ids(store: &Store) -> Result<BTreeMap<Digest, BTreeSet<String>>> {
     Ok(ids)
 }
 
-/// Whether a blob is leased, of which no process was found that does.
+/// Whether a blob is leased for which no leasing process was found.
 fn is_leased_by_one_unseen(root: &Root, digest: &Digest) -> Result<bool> {
     let name = layout::blob(digest);
     let Some(file) = root.open_file(&name)? else { return Ok(false) };
-    // Whoever leases it has it open. That is asked first: it keeps no lease waiting, and no collection off.
+    // A process that leases it has it open. Ask that first: it keeps no lease waiting, and no collection from the blob.
     if is_open_elsewhere(&file) == Some(false) || try_lock_file(root, file, &name, Hold::Exclusive)?.is_some() {
         return Ok(false);
     }
-    // A sweep that keeps leases off has it for itself.
+    // A sweep that keeps leases off holds an exclusive lock.
     let Some(file) = root.open_file(&name)? else { return Ok(false) };
     Ok(try_lock_file(root, file, &name, Hold::Shared)?.is_some())
 }

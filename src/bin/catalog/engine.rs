@@ -23,16 +23,15 @@ pub(crate) fn become_it(program: &OsStr, arguments: &[OsString], lease: Lease) -
     let error = std::process::Command::new(program).args(arguments).env(PATH_VARIABLE, path).exec();
     let words = format!("could not run {program:?}: {error}; nothing is leased any more");
     Err(match error.kind() {
-        std::io::ErrorKind::NotFound => Failure::NotFound(words),
-        _ => Failure::Failed(words),
+        std::io::ErrorKind::NotFound => Failure::not_found(words),
+        _ => Failure::failed(words),
     })
 }
 
 #[cfg(not(unix))]
 pub(crate) fn become_it(program: &OsStr, _: &[OsString], _: Lease) -> Outcome {
-    Err(Failure::Failed(format!(
-        "could not run {program:?}: here a program cannot inherit a lease; run `catalog lease` beside it, and end that after it"
-    )))
+    Err(Failure::failed(format!("could not run {program:?}: a program cannot inherit a lease on this system"))
+        .with_hint("run `catalog lease` beside it, and end that after it"))
 }
 
 /// The argument with the path in the place of each `{}`. Neither need be UTF-8.

@@ -6,6 +6,7 @@ use comfy_table::{ContentArrangement, Table};
 use crate::app::App;
 use crate::failure::Outcome;
 use crate::human;
+use crate::json::Line;
 use crate::output::Output;
 
 /// Show which processes hold models, so that nothing takes them
@@ -27,7 +28,7 @@ impl Args {
         let holders = app.open_with_locks()?.leases()?;
         if app.json() {
             for holder in &holders {
-                app.out.json(holder);
+                app.out.json(&Line::Lease(holder));
             }
         } else if holders.is_empty() {
             app.note("no model is leased");
