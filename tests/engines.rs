@@ -332,7 +332,8 @@ fn a_lease_of_a_process_that_cannot_be_seen_is_told() {
     };
     let said: serde_json::Value = serde_json::from_slice(&look(&["leases", "--json"]).stdout).unwrap();
     let digest = Digest::sha256_of(b"bytes").to_string();
-    assert_eq!(said, serde_json::json!({ "id": "m", "pid": null, "command": null, "digest": digest }));
+    let expected = serde_json::json!({ "type": "lease", "id": "m", "pid": null, "command": null, "digest": digest });
+    assert_eq!(said, expected);
     let said = look(&["leases"]);
     assert_eq!(text(&said.stdout), "ID  PID  COMMAND\nm   -    who holds it is not known\n");
     engine.0.kill().unwrap();
