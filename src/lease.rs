@@ -1,5 +1,14 @@
 //! Leases: an artifact is in use for as long as the guard lives.
 
+mod holders;
+#[cfg(unix)]
+mod inheritable;
+
+pub use holders::LeaseHolder;
+pub(crate) use holders::holders;
+#[cfg(unix)]
+pub use inheritable::InheritableLease;
+
 use std::ops::Deref;
 use std::path::Path;
 use std::sync::Arc;
@@ -21,8 +30,9 @@ use crate::store::Store;
 ///
 /// A child process that is forked without `exec` has a copy of the lease. Dropping the copy does not end the lease.
 /// Once the parent drops its own or exits normally, the child's copy no longer protects anything, so a child should
-/// take its own lease. If the parent is killed, the lock stays until the child has ended too. A lease does not keep
-/// root from changing the file by hand.
+/// take its own lease. If the parent is killed, the lock stays until the child has ended too. A program that
+/// is executed does not inherit the lease; for that, see [`into_inheritable`](Lease::into_inheritable). A lease does not
+/// keep root from changing the file by hand.
 #[must_use = "a dropped Lease no longer protects its model"]
 #[derive(Clone, Debug)]
 pub struct Lease {
@@ -33,7 +43,8 @@ pub struct Lease {
 struct Held {
     store: Store,
     record: Record,
-    _lock: Lock,
+    #[cfg_attr(not(unix), expect(dead_code, reason = "held for its drop"))]
+    lock: Lock,
 }
 
 /// Leases the artifact of an id; see [`FsCatalog::lease`](crate::FsCatalog::lease).
@@ -77,7 +88,7 @@ fn take(store: &Store, record: Record) -> Result<Option<Lease>> {
         // A sweep may have removed the blob while we opened it or waited, and a `stage` may have stored it again: a
         // lock on the old inode protects nothing.
         if root.meta(&name)?.is_some_and(|named| named.same_inode(&opened)) {
-            return Ok(Some(Lease { held: Arc::new(Held { store: store.clone(), record, _lock: lock }) }));
+            return Ok(Some(Lease { held: Arc::new(Held { store: store.clone(), record, lock }) }));
         }
     }
 }

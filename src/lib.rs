@@ -106,7 +106,9 @@ pub use gc::{
 pub use hash::{FileHash, HashFunction, HashOptions, HashValue, hash_files};
 pub use hint::{Collection, Hint};
 pub use ingest::{PartialInfo, PartialState};
-pub use lease::{Lease, ModelMap, OwnedMap};
+#[cfg(unix)]
+pub use lease::InheritableLease;
+pub use lease::{Lease, LeaseHolder, ModelMap, OwnedMap};
 pub use model_ref::ModelRef;
 #[cfg(feature = "net")]
 pub use net::{

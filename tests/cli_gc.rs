@@ -335,7 +335,7 @@ fn gc_takes_the_least_recently_used_and_spares_what_is_needed() {
 
     // Only `old` can go: a model used within the grace stays as well.
     let more = words(&host, &format!("gc --max-bytes {MIB} --json"));
-    assert_eq!(more.code, 1, "{}", more.stderr);
+    assert_eq!(more.code, 9, "{}", more.stderr);
     let lines = more.json_lines();
     assert_eq!(with_action(&lines, "evict"), ["old"]);
     assert_eq!(with_action(&lines, "keep"), ["leased", "pinned", "young"]);
@@ -363,7 +363,7 @@ fn a_shortfall_of_a_plan_is_an_error_as_well() {
     let plan = words(&host, "gc --max-bytes 0 --grace 0 --dry-run");
     assert_eq!(listing(&host.root()), before);
     assert_eq!(plan.text, "keep m, 1.0 MB: pinned as \"default\"\nwould free 0 B of 1.0 MB\n");
-    let error = plan.failed(1);
+    let error = plan.failed(9);
     assert!(error.contains("1.0 MB (1048576 bytes) would be missing"), "{error}");
     // `--quiet` still prints a plan, which is data, but not a receipt.
     assert_ne!(words(&host, "gc --max-bytes 0 --dry-run --quiet").text, "");
@@ -408,7 +408,7 @@ fn gc_goes_by_the_limits_of_the_store() {
 
     words(&host, "config unset max_bytes").done();
     words(&host, "config set min_free 99%").done();
-    words(&host, "gc").failed(1);
+    words(&host, "gc").failed(9);
     assert_eq!(ids(&host), Vec::<String>::new());
 }
 
@@ -490,7 +490,7 @@ fn a_lease_ends_with_its_process_however_that_ends() {
     let host = Host::new();
     stage_one_mib(&host, "m");
     let mut lease = Leased::by(host.command(), "m");
-    words(&host, "gc --max-bytes 0 --grace 0").failed(1);
+    words(&host, "gc --max-bytes 0 --grace 0").failed(9);
     lease.child.0.kill().unwrap();
     lease.child.0.wait().unwrap();
     words(&host, "gc --max-bytes 0 --grace 0").done();
@@ -528,7 +528,7 @@ fn a_lease_on_a_read_only_root() {
 
     let before = listing(&host.root());
     let lease = Leased::by(by_nobody(), "m");
-    words(&host, "gc --max-bytes 0 --grace 0").failed(1);
+    words(&host, "gc --max-bytes 0 --grace 0").failed(9);
     assert!(lease.path.exists());
     lease.end();
     // The use cannot be recorded in the index, and nothing fails because of that. The collection has written lock
@@ -558,7 +558,7 @@ fn a_path_that_is_given_out_is_a_use() {
     // A model that was just resolved is not evicted for room.
     age(&host, "m", 900);
     words(&host, "path m").done();
-    words(&host, "gc --max-bytes 0").failed(1);
+    words(&host, "gc --max-bytes 0").failed(9);
     assert_eq!(ids(&host), ["m"]);
 
     // A lease counts as a use for as long as it lasts.

@@ -22,7 +22,7 @@ use crate::fetch::{ResolvedModel, Resolver};
 use crate::gc::{self, DiskUsage, GcPlan, GcPolicy, GcReport, RemoveOptions, RemoveReceipt};
 use crate::index::Records;
 use crate::ingest::{self, PartialInfo};
-use crate::lease::{self, Lease};
+use crate::lease::{self, Lease, LeaseHolder};
 use crate::model_ref::ModelRef;
 use crate::repair::{self, RepairOptions, RepairReport};
 #[cfg(feature = "net")]
@@ -219,6 +219,29 @@ impl FsCatalog {
     /// ```
     pub fn lease<'a>(&self, key: impl Into<Key<'a>>) -> Result<Lease> {
         lease::lease(&self.store, &key.into().id(&self.store)?)
+    }
+
+    /// Who leases what, sorted by id: the processes that keep artifacts from being removed, evicted or collected.
+    ///
+    /// Linux tells it, of the processes that can be seen: in this container, and of other users only the process that has
+    /// taken the lease, unless root asks. A lease whose holder cannot be named is told without one. To find those, the lock
+    /// of a file that somebody has open, and nobody leases who can be seen, is tried for a moment; a
+    /// [`lease`](FsCatalog::lease) of it waits that long.
+    ///
+    /// ```
+    /// # let (_dir, catalog, _file) = catalog_core::testing::example();
+    /// let lease = catalog.lease("llama3")?;
+    /// let holders = catalog.leases()?;
+    /// assert_eq!(holders[0].id.as_deref(), Some("llama3"));
+    /// # if cfg!(target_os = "linux") {
+    /// assert_eq!(holders[0].pid, Some(std::process::id()));
+    /// # }
+    /// drop(lease);
+    /// assert!(catalog.leases()?.is_empty());
+    /// # Ok::<(), catalog_core::Error>(())
+    /// ```
+    pub fn leases(&self) -> Result<Vec<LeaseHolder>> {
+        lease::holders(&self.store)
     }
 }
 

@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -50,16 +51,29 @@ pub(crate) struct Lock {
     file: File,
     /// The process that has taken it.
     process: u32,
+    /// Whether other processes may have inherited a descriptor of it.
+    is_inherited: AtomicBool,
 }
 
 impl Lock {
     fn of(file: File) -> Self {
-        Lock { file, process: std::process::id() }
+        Lock { file, process: std::process::id(), is_inherited: AtomicBool::new(false) }
     }
 
     /// The locked file.
     pub(crate) fn file(&self) -> &File {
         &self.file
+    }
+
+    /// A descriptor that stays open in programs which this process starts. From now on nobody unlocks: the kernel releases
+    /// the lock when its last descriptor is closed, in whichever process that is.
+    #[cfg(unix)]
+    pub(crate) fn inheritable(&self) -> io::Result<std::os::fd::OwnedFd> {
+        // Set before the descriptor exists: dropping the lock must not release it for another process.
+        self.is_inherited.store(true, Ordering::SeqCst);
+        let copy = std::os::fd::OwnedFd::from(self.file.try_clone()?);
+        rustix::io::fcntl_setfd(&copy, rustix::io::FdFlags::empty())?;
+        Ok(copy)
     }
 
     /// Whether the name still leads to the locked file. If not, this lock no longer excludes a process that locks it
@@ -74,7 +88,7 @@ impl Drop for Lock {
     fn drop(&mut self) {
         // Unlock explicitly, because a child process that was just started may still share the descriptor. But a forked
         // child, which has a copy of this value, must not: it would release its parent's lock.
-        if self.process == std::process::id() {
+        if self.process == std::process::id() && !self.is_inherited.load(Ordering::SeqCst) {
             let _ = fs2::FileExt::unlock(&self.file);
         }
     }

@@ -12,6 +12,7 @@ pub(crate) mod link;
 pub(crate) mod lock;
 pub(crate) mod lock_file;
 mod lock_holder;
+mod lock_table;
 pub(crate) mod map;
 #[cfg(all(target_os = "linux", not(catalog_portable)))]
 mod open_files;
@@ -20,6 +21,7 @@ mod process;
 pub(crate) mod reserve;
 pub(crate) mod root;
 mod session;
+pub(crate) mod sharers;
 pub(crate) mod source;
 pub(crate) mod space;
 pub(crate) mod sparse;
@@ -31,6 +33,7 @@ pub use atomic::Durability;
 pub(crate) use atomic::Temp;
 pub use descriptors::raise_descriptor_limit;
 pub(crate) use descriptors::spare_descriptors;
+pub(crate) use process::command as command_of_process;
 pub(crate) use root::Root;
 pub(crate) use session::Session;
 pub(crate) use sys::{

@@ -94,6 +94,11 @@ impl Failure {
         Failure::stated(Exit::Corrupt, message)
     }
 
+    /// There is not as much room as was asked for.
+    pub(crate) fn no_room(message: impl Into<String>) -> Self {
+        Failure::stated(Exit::NoRoom, message)
+    }
+
     /// What to do about it.
     pub(crate) fn with_hint(mut self, text: impl Into<String>) -> Self {
         if let Failure::Stated { hint, .. } = &mut self {
@@ -206,6 +211,7 @@ mod tests {
         assert_eq!(Failure::usage("x").exit(), Exit::Usage);
         assert_eq!(Failure::not_found("x").with_hint("y").exit(), Exit::NotFound);
         assert_eq!(Failure::failed("x").exit(), Exit::Failed);
+        assert_eq!(Failure::no_room("x").exit(), Exit::NoRoom);
         assert_eq!(Failure::Output(io::ErrorKind::StorageFull.into()).exit(), Exit::Failed);
         assert_eq!(Failure::Told(Exit::Busy).exit(), Exit::Busy);
     }

@@ -189,7 +189,7 @@ impl Args {
 
     fn shortfall(&self, catalog: &FsCatalog, missing: u64, command: &str) -> Failure {
         let verb = if self.dry_run { "would be" } else { "are" };
-        Failure::failed(format!(
+        Failure::no_room(format!(
             "could not free as much as is asked for at {}: {} {verb} missing, and what is left is pinned, leased, \
              open, shared with files outside the store, or was used within the grace",
             catalog.root().display(),

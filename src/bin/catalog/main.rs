@@ -10,20 +10,25 @@ mod config;
 mod config_key;
 mod doctor;
 mod du;
+mod engine;
+mod exit_codes;
 mod failure;
 mod filter;
 mod gc;
 mod hash;
+mod help;
 mod human;
 mod interrupt;
 mod json;
 mod lease;
+mod leases;
 mod lifecycle;
 mod list;
 mod log;
 mod login;
 mod logout;
 mod man;
+mod man_page;
 mod net;
 mod output;
 mod partials;
@@ -42,16 +47,15 @@ mod stderr;
 mod table;
 mod text;
 mod unpin;
+mod usage;
 mod verify;
 
-use std::io::{self, Write as _};
 use std::process::ExitCode;
 
-use clap::error::{ContextKind, ContextValue};
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 use crate::app::{App, Global};
-use crate::failure::{Exit, Failure, Outcome, tell};
+use crate::failure::Outcome;
 
 /// The models of this host: stored once, found by name, known to be intact
 ///
@@ -59,31 +63,6 @@ use crate::failure::{Exit, Failure, Outcome, tell};
 /// kept once, under however many names, and each name leads to a read-only file that an engine can open.
 #[derive(Parser)]
 #[command(name = "catalog", version, arg_required_else_help = true)]
-#[command(after_help = "Begin with:
-  catalog stage ./llama3-8b.gguf --id llama3
-  llama-server -m \"$(catalog path llama3)\"
-
-`catalog help VERB` shows examples of a verb; `catalog --help` lists the exit codes.")]
-#[command(after_long_help = "Begin with:
-  catalog stage ./llama3-8b.gguf --id llama3
-  llama-server -m \"$(catalog path llama3)\"
-  catalog list
-
-Exit codes:
-  0  done
-  1  failed: the error line says why
-  2  usage, also a malformed id, digest or reference
-  3  not found: no such entry, file or catalog
-  4  content is not what it should be: another digest, a damaged file of the store
-  5  busy: timed out waiting for a lock, try again
-  6  refused: the network policy does not allow it; the error ends with the option that would
-  7  unreachable: no whole answer from a server, try again later
-  8  access denied: the server wants a token, or to be asked for access first
-  130  ended by Ctrl-C or SIGTERM; a large copy goes on where it was when it is staged again
-With several arguments each is done, and the code is that of the first that failed.
-
-Data goes to standard output, everything else to standard error. With --json it is one object a line.
-`catalog help VERB` shows examples of a verb.")]
 struct Cli {
     #[command(flatten)]
     global: Global,
@@ -94,114 +73,99 @@ struct Cli {
 /// How the command is called where no root is known.
 const NAME: &str = "catalog";
 
-/// Each verb is a file with the struct `Args`, whose doc comment is the verb's help, and its `run`.
+/// Each verb is a file with the struct `Args`, whose doc comment is the verb's help, and its `run`. The verbs stand in the
+/// groups, and in the order, that the help has them in.
 macro_rules! verbs {
-    ($($variant:ident => $file:ident,)*) => {
+    ($($group:literal { $($variant:ident => $file:ident,)* })*) => {
         #[derive(Subcommand)]
         enum Verb {
-            $($variant($file::Args),)*
+            $($($variant($file::Args),)*)*
         }
 
         impl Verb {
             fn run(self, app: &mut App) -> Outcome {
                 match self {
-                    $(Verb::$variant(args) => args.run(app),)*
+                    $($(Verb::$variant(args) => args.run(app),)*)*
                 }
             }
         }
+
+        /// What the verbs of a group are for, and their names.
+        const GROUPS: &[(&str, &[&str])] = &[$(($group, &[$(stringify!($file),)*]),)*];
     };
 }
 
 verbs! {
-    Stage => stage,
-    Path => path,
-    Lease => lease,
-    List => list,
-    Show => show,
-    Retire => retire,
-    Activate => activate,
-    Remove => remove,
-    Verify => verify,
-    Repair => repair,
-    Push => push,
-    Pin => pin,
-    Unpin => unpin,
-    Gc => gc,
-    Du => du,
-    Partials => partials,
-    Config => config,
-    Login => login,
-    Logout => logout,
-    Doctor => doctor,
-    Hash => hash,
-    Completions => completions,
-    Man => man,
+    "Bring in" {
+        Stage => stage,
+        Partials => partials,
+    }
+    "Use" {
+        Path => path,
+        Lease => lease,
+    }
+    "Look" {
+        List => list,
+        Show => show,
+        Leases => leases,
+        Du => du,
+    }
+    "Keep and free" {
+        Pin => pin,
+        Unpin => unpin,
+        Retire => retire,
+        Activate => activate,
+        Remove => remove,
+        Gc => gc,
+        Config => config,
+    }
+    "Check and repair" {
+        Verify => verify,
+        Repair => repair,
+        Doctor => doctor,
+        Hash => hash,
+    }
+    "Share" {
+        Push => push,
+        Login => login,
+        Logout => logout,
+    }
+    "Shell" {
+        Completions => completions,
+        Man => man,
+    }
+}
+
+/// The command as it is called, with its help.
+fn command() -> clap::Command {
+    help::complete(Cli::command(), GROUPS)
 }
 
 fn main() -> ExitCode {
-    let exit = match Cli::try_parse() {
+    let parsed = command().try_get_matches().and_then(|matches| Cli::from_arg_matches(&matches));
+    let exit = match parsed {
         Ok(Cli { global, verb }) => {
-            catalog_core::raise_descriptor_limit();
+            // A program that this process becomes would inherit it, and may not expect descriptors with high numbers.
+            if !matches!(&verb, Verb::Lease(args) if args.becomes_another()) {
+                catalog_core::raise_descriptor_limit();
+            }
             interrupt::survive_file_size_limit();
             let mut app = App::new(global);
             let outcome = verb.run(&mut app);
             app.finish(outcome)
         }
-        Err(answer) => print_clap_answer(with_tip(answer)),
+        Err(answer) => usage::print(usage::with_tip(answer)),
     };
     exit.into()
 }
 
-/// The verbs of other tools, and what they are called here.
-const ELSEWHERE: [(&str, &str); 9] = [
-    ("add", "stage"),
-    ("pull", "stage"),
-    ("import", "stage"),
-    ("download", "stage"),
-    ("fetch", "stage"),
-    ("delete", "remove"),
-    ("prune", "gc"),
-    ("cat", "path"),
-    ("info", "show"),
-];
-
-/// The error, which also names the verb that somebody who comes from another tool is looking for.
-fn with_tip(mut answer: clap::Error) -> clap::Error {
-    if let Some(ContextValue::String(typed)) = answer.get(ContextKind::InvalidSubcommand)
-        && let Some((_, verb)) = ELSEWHERE.iter().find(|(name, _)| name == typed)
-    {
-        answer.insert(ContextKind::SuggestedSubcommand, ContextValue::Strings(vec![(*verb).to_owned()]));
-    }
-    answer
-}
-
-/// Prints what clap has to say: the help or the version that was asked for, or what is wrong with the arguments.
-fn print_clap_answer(answer: clap::Error) -> Exit {
-    // Where no arguments were understood, nobody else has looked for it.
-    if answer.use_stderr() && std::env::args_os().any(|arg| arg == "--json") {
-        stderr::use_json();
-        let text = answer.to_string();
-        let message = text.split("\n\n").next().unwrap_or_default().trim_start_matches("error: ");
-        return tell(&Failure::usage(message.replace('\n', " ")), None, NAME);
-    }
-    // Standard output keeps what follows its last line break until it is flushed, and at exit nobody hears of an error.
-    let printed = answer.print().and_then(|()| io::stdout().flush());
-    match printed {
-        _ if answer.use_stderr() => Exit::Usage,
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => tell(&Failure::Output(error), None, NAME),
-        _ => Exit::Done,
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory as _;
-
     use super::*;
 
     #[test]
     fn the_arguments_are_well_formed() {
-        Cli::command().debug_assert();
+        command().debug_assert();
     }
 
     #[test]

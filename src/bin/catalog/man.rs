@@ -1,14 +1,13 @@
 //! `catalog man`: the manual pages.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use catalog_core::Error;
-use clap::CommandFactory as _;
 
-use crate::Cli;
 use crate::app::App;
 use crate::failure::{Failure, Outcome};
+use crate::man_page;
 
 /// Print the manual page, or write one for each verb
 #[derive(clap::Args)]
@@ -23,16 +22,27 @@ pub(crate) struct Args {
 
 impl Args {
     pub(crate) fn run(self, app: &mut App) -> Outcome {
+        let command = man_page::whole();
         match self.dir {
-            Some(dir) => fs::create_dir_all(&dir)
-                .and_then(|()| clap_mangen::generate_to(Cli::command(), &dir))
-                .map_err(|source| Error::io("write the manual pages into", dir, source).into()),
+            Some(dir) => {
+                write_all(&command, &dir).map_err(|source| Error::io("write the manual pages into", dir, source).into())
+            }
             None => {
-                let mut page = Vec::new();
-                clap_mangen::Man::new(Cli::command()).render(&mut page).map_err(Failure::Output)?;
+                let page = man_page::of(&command).map_err(Failure::Output)?;
                 app.out.raw(&page);
                 Ok(())
             }
         }
     }
+}
+
+/// A page for the command, one for each verb, and one for each that a verb has below it.
+fn write_all(command: &clap::Command, dir: &Path) -> std::io::Result<()> {
+    fs::create_dir_all(dir)?;
+    let mut left = vec![command];
+    while let Some(command) = left.pop() {
+        fs::write(dir.join(man_page::file_name(command)), man_page::of(command)?)?;
+        left.extend(command.get_subcommands().filter(|verb| !verb.is_hide_set()));
+    }
+    Ok(())
 }

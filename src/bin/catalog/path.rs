@@ -30,17 +30,22 @@ impl Args {
         let catalog = self.unchecked.apply(app.open()?, app);
         let resolved = catalog.resolve(Key::typed(&self.target.model));
         let entry = self.target.found(resolved, &catalog, app)?.entry;
+        note_if_retired(app, &entry);
         print(app, &entry);
         Ok(())
     }
 }
 
-/// Prints the path, and on standard error that the model is on its way out.
-pub(crate) fn print(app: &mut App, entry: &CatalogEntry) {
+/// Says on standard error that the model is on its way out.
+pub(crate) fn note_if_retired(app: &App, entry: &CatalogEntry) {
     if entry.lifecycle == LifecycleState::Retired {
         let (command, id) = (app.command(), shell_word(&entry.id));
         app.note(&format!("{} is retired; `{command} activate {id}` takes that back", entry.id));
     }
+}
+
+/// Prints the path.
+pub(crate) fn print(app: &mut App, entry: &CatalogEntry) {
     if app.json() {
         app.out.json(&Line::Path(&ResolvedModel { id: entry.id.clone(), local_path: entry.local_path.clone() }));
     } else {

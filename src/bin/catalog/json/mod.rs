@@ -3,8 +3,8 @@
 //! `docs/json.md` and `docs/json.schema.json` are made from these types, and a test holds them to each other.
 
 use catalog_core::{
-    EntryUsage, FileHash, GcKept, GcStep, PartialInfo, PushReceipt, Record, RemoveReceipt, RepairReport, ResolvedModel,
-    StageReceipt, VerifyReport,
+    EntryUsage, FileHash, GcKept, GcStep, LeaseHolder, PartialInfo, PushReceipt, Record, RemoveReceipt, RepairReport,
+    ResolvedModel, StageReceipt, VerifyReport,
 };
 use serde::Serialize;
 
@@ -21,6 +21,8 @@ pub(crate) enum Line<'a> {
     Path(&'a ResolvedModel),
     /// `list` and `show`: everything that is known of a model.
     Model(Model<'a>),
+    /// `leases`: a process that holds a model.
+    Lease(&'a LeaseHolder),
     /// `retire` and `activate`: the state that a model has.
     Lifecycle(lifecycle::Changed<'a>),
     /// `remove`: what was removed, or would be.

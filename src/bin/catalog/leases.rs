@@ -1,0 +1,57 @@
+//! `catalog leases`: who holds what.
+
+use catalog_core::LeaseHolder;
+
+use crate::app::App;
+use crate::failure::Outcome;
+use crate::human;
+use crate::json::Line;
+use crate::output::Output;
+use crate::table::{self, Column};
+use crate::text::visible;
+
+/// Show which processes hold models, so that nothing takes them
+///
+/// One line for each model and process. A lease is on content: models with the same content are all held by it. Content whose
+/// model was removed meanwhile is shown by its digest, and goes when the lease ends.
+///
+/// Linux tells who holds a lease: to root of every process, to others of their own processes and of those that have taken the
+/// lease themselves. Of a process in another container, or on another host, it is only known that there is one. A process
+/// that has a model open without a lease is not shown here; `catalog gc --dry-run` says that it keeps the model.
+#[derive(clap::Args)]
+#[command(after_help = "Examples:
+  catalog leases
+  catalog leases --json | jq -r 'select(.id == \"llama3\") | .pid'")]
+pub(crate) struct Args {}
+
+impl Args {
+    pub(crate) fn run(self, app: &mut App) -> Outcome {
+        let holders = app.open_with_locks()?.leases()?;
+        if app.json() {
+            for holder in &holders {
+                app.out.json(&Line::Lease(holder));
+            }
+        } else if holders.is_empty() {
+            app.note("no model is leased");
+        } else {
+            let rows: Vec<_> = holders.iter().map(|holder| row(holder, &app.out)).collect();
+            let width = if app.out.is_terminal() { table::terminal_width() } else { None };
+            for line in table::lines(&COLUMNS, &rows, 2, width) {
+                app.out.line(line);
+            }
+        }
+        Ok(())
+    }
+}
+
+const COLUMNS: [Column; 3] = [Column::text("ID", 0), Column::text("PID", 0), Column::text("COMMAND", 0)];
+
+fn row(holder: &LeaseHolder, out: &Output) -> Vec<String> {
+    let removed = || format!("{} (removed)", human::short_digest(&holder.digest));
+    vec![
+        holder.id.as_deref().map_or_else(removed, |id| out.shown(id).into_owned()),
+        holder.pid.map_or_else(|| "-".to_owned(), |pid| pid.to_string()),
+        // A command is the text of another program, and may have line breaks.
+        holder.command.as_deref().map_or("who holds it is not known".into(), visible).into_owned(),
+    ]
+}
