@@ -304,6 +304,17 @@ pub enum Error {
         /// The names of its pins.
         pins: Vec<String>,
     },
+    /// The id that an entry was to get is there already.
+    #[error("could not name {id:?} {new_id:?}: {}", taken_text(*has_same_content))]
+    #[non_exhaustive]
+    IdTaken {
+        /// The entry that was to get it.
+        id: String,
+        /// The id that is there.
+        new_id: String,
+        /// Whether both are of the same content.
+        has_same_content: bool,
+    },
     /// Neither the quota nor the disk has enough room, and no more can be made.
     #[error("could not make room at {}: {needed_bytes} bytes are needed, {available_bytes} are available and {evictable_bytes} can be evicted{}", root.display(), kept_text(*young_bytes, *quarantine_bytes))]
     #[non_exhaustive]
@@ -449,6 +460,10 @@ fn kept_text(young_bytes: u64, quarantine_bytes: u64) -> String {
         text.push_str(&format!("; {quarantine_bytes} are in quarantine"));
     }
     text
+}
+
+fn taken_text(has_same_content: bool) -> &'static str {
+    if has_same_content { "another entry of the same content has this id" } else { "another entry has this id" }
 }
 
 fn quoted(names: &[String]) -> String {

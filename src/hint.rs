@@ -40,6 +40,13 @@ pub enum Hint {
         /// The entry's id.
         id: String,
     },
+    /// The entry can be removed: another one has its content.
+    RemoveEntry {
+        /// The entry.
+        id: String,
+    },
+    /// Another id is needed.
+    GiveOtherId,
     /// Remove the pins first, or remove the entry by force.
     Unpin {
         /// The entry's id.
@@ -177,6 +184,8 @@ impl fmt::Display for Hint {
             Hint::GiveOtherPath => "give another path, elsewhere under the root or outside it",
             Hint::GiveId => "give an id",
             Hint::GiveName => "give one plain file name",
+            Hint::RemoveEntry { id } => return write!(f, "remove {id:?}: its content is kept under the other id"),
+            Hint::GiveOtherId => "give another id, or remove the entry that has this one",
             Hint::NameOne => "name one of them by its id",
             Hint::Rename => "rename it",
             Hint::Unmount => "unmount what is mounted there, or move the whole root to it",

@@ -64,6 +64,7 @@ mod json;
 mod layout;
 mod lease;
 mod model_ref;
+mod naming;
 #[cfg(feature = "net")]
 mod net;
 mod observer;

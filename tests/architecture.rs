@@ -20,7 +20,7 @@ const LAYERS: [&[&str]; 15] = [
     &["view", "ingest"],
     &["store"],
     &["gc"],
-    &["stage", "verify", "repair", "lease"],
+    &["stage", "verify", "repair", "lease", "naming"],
     &["doctor", "transfer"],
     &["catalog"],
     // The front page, and the checks of the public surface.

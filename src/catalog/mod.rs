@@ -24,6 +24,7 @@ use crate::index::Records;
 use crate::ingest::{self, PartialInfo};
 use crate::lease::{self, Lease, LeaseHolder};
 use crate::model_ref::ModelRef;
+use crate::naming;
 use crate::repair::{self, RepairOptions, RepairReport};
 #[cfg(feature = "net")]
 use crate::source::Sources;
@@ -247,6 +248,49 @@ impl FsCatalog {
 
 /// Keeping models, and letting them go.
 impl FsCatalog {
+    /// Gives an entry another id, durably. The record stays what it was otherwise: source, trust, state, pins, times; only the
+    /// view is one of the new id's, unless `local_path` is a place of the user's own, which stays. Returns the record of the
+    /// new id.
+    ///
+    /// Fails as [`resolve`](FsCatalog::resolve) does if the content is not here or is damaged; what is only registered can be
+    /// renamed all the same. An id that is there already is [`Error::IdTaken`](crate::Error::IdTaken).
+    ///
+    /// The new entry is recorded first, then the old one is taken out. A process that is killed between the two leaves both,
+    /// and when the call is repeated, it goes on. If several processes rename one entry, one of them does, and for the others
+    /// there is no such entry. A lease on the old id goes on protecting content and old view.
+    ///
+    /// ```
+    /// # let (_dir, catalog, _file) = catalog_core::testing::example();
+    /// catalog.pin("llama3", "pool-7", None)?;
+    /// let before = catalog.resolve("llama3")?;
+    /// let renamed = catalog.rename("llama3", "llama3-8b")?;
+    /// assert_eq!((renamed.created_ms, &renamed.pins), (before.created_ms, &before.pins));
+    /// assert_ne!(renamed.entry.local_path, before.entry.local_path);
+    /// assert!(!catalog.exists("llama3")? && catalog.resolve("llama3-8b").is_ok());
+    /// # Ok::<(), catalog_core::Error>(())
+    /// ```
+    pub fn rename<'a>(&self, key: impl Into<Key<'a>>, new_id: &str) -> Result<Record> {
+        naming::rename(&self.store, &key.into().id(&self.store)?, new_id)
+    }
+
+    /// Gives the content of an entry a second id, durably, and returns the record of that. The two entries are independent:
+    /// the new one has a view of its own, no pins, and is created now; source, trust and the time of the last check are those
+    /// of the content. No byte is copied where views are hardlinks.
+    ///
+    /// Fails as [`rename`](FsCatalog::rename) does. If the new id is of the same content already, there is nothing to do.
+    ///
+    /// ```
+    /// # let (_dir, catalog, _file) = catalog_core::testing::example();
+    /// let tagged = catalog.tag("llama3", "prod")?;
+    /// assert_eq!(tagged.entry.digest, catalog.resolve("llama3")?.entry.digest);
+    /// catalog.remove("llama3")?;
+    /// assert!(catalog.resolve("prod").is_ok());
+    /// # Ok::<(), catalog_core::Error>(())
+    /// ```
+    pub fn tag<'a>(&self, key: impl Into<Key<'a>>, new_id: &str) -> Result<Record> {
+        naming::tag(&self.store, &key.into().id(&self.store)?, new_id)
+    }
+
     /// Pins an entry under a name, for `lifetime` or for ever, so that no policy evicts it. Replaces a pin with the
     /// same name. Returns the new record.
     ///

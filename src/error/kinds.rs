@@ -48,6 +48,8 @@ impl Error {
                 Hint::RaiseLimits { collection: *collection, has_quarantine: *quarantine_bytes > 0 }
             }
             Error::InvalidLimit { name, .. } => Hint::UnsetLimit { name },
+            Error::IdTaken { id, has_same_content: true, .. } => Hint::RemoveEntry { id: id.clone() },
+            Error::IdTaken { .. } => Hint::GiveOtherId,
             Error::Pinned { id, .. } => Hint::Unpin { id: id.clone() },
             Error::LocksDoNothing { .. } => Hint::MoveRoot,
             Error::Busy { .. } => Hint::TryAgain,

@@ -95,6 +95,41 @@ impl StoredRecord {
         }
     }
 
+    /// Whether both are of the same content; of what is only registered, at the same path.
+    pub(crate) fn is_content_of(&self, other: &StoredRecord) -> bool {
+        let is_here = |record: &StoredRecord| record.kind != ArtifactKind::Registered && record.digest.is_some();
+        (self.kind, self.digest) == (other.kind, other.digest) && (is_here(self) || self.path == other.path)
+    }
+
+    /// Whether nothing would be lost with a record of another id: all that it says is said here as well.
+    pub(crate) fn has_all_of(&self, other: &StoredRecord) -> bool {
+        let has_pins = other.pins.iter().all(|(name, pin)| self.pins.get(name) == Some(pin));
+        let of_id = |record: &StoredRecord| (record.created_ms, record.lifecycle, record.retired_ms);
+        self.is_content_of(other)
+            && of_id(self) == of_id(other)
+            && (self.trust, &self.source) == (other.trust, &other.source)
+            && has_pins
+            && self.needs.is_superset(&other.needs)
+            && other.pushed.keys().all(|place| self.pushed.contains_key(place))
+    }
+
+    /// Takes over what has changed in a record of another id, of the same content, since this one was made from it.
+    pub(crate) fn follow(&mut self, before: &StoredRecord, now: &StoredRecord) {
+        self.pins.retain(|name, _| !before.pins.contains_key(name) || now.pins.contains_key(name));
+        let new_pins = now.pins.iter().filter(|(name, pin)| before.pins.get(*name) != Some(pin));
+        self.pins.extend(new_pins.map(|(name, pin)| (name.clone(), pin.clone())));
+        if before.lifecycle != now.lifecycle {
+            (self.lifecycle, self.retired_ms) = (now.lifecycle, now.retired_ms);
+        }
+        self.last_used_ms = self.last_used_ms.max(now.last_used_ms);
+        self.last_verified_ms = self.last_verified_ms.max(now.last_verified_ms);
+        self.damaged_ms = self.damaged_ms.or(now.damaged_ms);
+        self.needs.extend(&now.needs);
+        self.owners.extend(&now.owners);
+        self.pushed.extend(now.pushed.clone());
+        (self.trust, self.updated_ms) = (now.trust, self.updated_ms.max(now.updated_ms));
+    }
+
     pub(crate) fn parse(text: &RawValue) -> Result<Self, String> {
         serde_json::from_str::<Self>(text.get()).map_err(|e| e.to_string())?.checked()
     }

@@ -96,6 +96,8 @@ pub fn error_samples() -> Vec<Error> {
             holder: Some("process 4711 (catalog)".into()),
         },
         Error::Pinned { id: id(), pins: vec!["default".into(), "pool-7".into()] },
+        Error::IdTaken { id: id(), new_id: "llama3-8b".into(), has_same_content: false },
+        Error::IdTaken { id: id(), new_id: "llama3-8b".into(), has_same_content: true },
         Error::NoRoom {
             root: path(""),
             needed_bytes: 40,

@@ -255,6 +255,36 @@ pub(crate) const ALL: &[Scenario] = &[
         every: 1,
     },
     Scenario {
+        name: "tag",
+        prepare: nothing,
+        act: |catalog, _| catalog.tag("tree", "second").map(drop),
+        is_done: |catalog, _| catalog.record("second").unwrap().is_some(),
+        leaves_quarantine: false,
+        every: 1,
+    },
+    Scenario {
+        name: "rename",
+        prepare: |catalog, dir| {
+            stage(catalog, &file(dir, "o.gguf", "old"), "old").unwrap();
+            catalog.pin("old", "pool", None).unwrap();
+        },
+        act: |catalog, _| match catalog.record("old")? {
+            Some(_) => catalog.rename("old", "new").map(drop),
+            None => Ok(()),
+        },
+        is_done: |catalog, _| {
+            let (is_new, is_old) = (holds(catalog, "new", b"old"), holds(catalog, "old", b"old"));
+            assert!(is_new || is_old, "neither the old nor the new");
+            for id in ["old", "new"] {
+                let record = catalog.record(id).unwrap();
+                assert!(record.is_none_or(|record| record.pins.contains_key("pool")), "{id} has lost its pin");
+            }
+            is_new && !is_old
+        },
+        leaves_quarantine: false,
+        every: 1,
+    },
+    Scenario {
         name: "set a limit",
         prepare: nothing,
         act: |catalog, _| catalog.change_config(|limits| limits.max_bytes = Some(1 << 40)).map(drop),

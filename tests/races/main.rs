@@ -9,6 +9,7 @@ mod common;
 mod folders;
 mod formats;
 mod lock_files;
+mod naming;
 mod source;
 
 use std::io::Write as _;
