@@ -14,7 +14,10 @@ use serde_json::{Value, json};
 fn example(name: &str) -> Command {
     let this = std::env::current_exe().unwrap();
     let program = this.parent().unwrap().parent().unwrap().join("examples").join(name);
-    assert!(program.exists(), "`cargo test --test examples` does not build them; `cargo build --examples` does");
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples").join(name).with_extension("rs");
+    let changed = |path: &Path| std::fs::metadata(path).and_then(|meta| meta.modified()).ok();
+    let is_built = changed(&program) >= changed(&source);
+    assert!(is_built, "`cargo test --test examples` does not build the examples; `cargo build --examples` does");
     let mut command = Command::new(program);
     command.env_remove("CATALOG_ROOT");
     command

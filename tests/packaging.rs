@@ -106,7 +106,7 @@ fn the_units_run_the_command() {
         let service = read(&format!("packaging/systemd/{unit}.service"));
         let command = settings(&service, "ExecStart")[0].strip_prefix("/usr/bin/catalog ").unwrap();
         let variable = command.split_once('$').unwrap().1;
-        let options = settings(&defaults, variable)[0];
+        let options = settings(&defaults, variable)[0].trim_matches('"');
         let words = command.split_once('$').unwrap().0.split_whitespace().chain(options.split_whitespace());
         let output = host.command().args(words).output().unwrap();
         let printed = String::from_utf8(output.stdout).unwrap();
