@@ -12,6 +12,7 @@ use crate::failure::{Exit, Failure, Outcome, tell};
 use crate::json::Line;
 use crate::log::{self, LogFormat};
 use crate::output::Output;
+use crate::root::From;
 use crate::stderr;
 use crate::text::shell_word;
 
@@ -75,8 +76,15 @@ impl App {
     }
 
     pub(crate) fn root(&self) -> PathBuf {
+        self.root_and_why().0
+    }
+
+    /// The root, and what has decided on it.
+    pub(crate) fn root_and_why(&self) -> (PathBuf, From) {
         let from_environment = || env::var_os(ROOT_VARIABLE).filter(|root| !root.is_empty()).map(PathBuf::from);
-        self.global.root.clone().or_else(from_environment).unwrap_or_else(default_model_cache_dir)
+        let option = self.global.root.clone().map(|root| (root, From::Option));
+        let chosen = option.or_else(|| Some((from_environment()?, From::Environment)));
+        chosen.unwrap_or_else(|| (default_model_cache_dir(), From::Default))
     }
 
     /// The catalog that is there. Never makes one.

@@ -18,6 +18,7 @@ mod gc;
 mod hash;
 mod help;
 mod human;
+mod id_from;
 mod interrupt;
 mod json;
 mod lease;
@@ -39,12 +40,16 @@ mod progress;
 mod progress_lines;
 mod push;
 mod remove;
+mod rename;
 mod repair;
 mod retire;
+mod root;
 mod show;
 mod stage;
 mod stderr;
+mod sums;
 mod table;
+mod tag;
 mod text;
 mod unpin;
 mod usage;
@@ -109,12 +114,15 @@ verbs! {
         Show => show,
         Leases => leases,
         Du => du,
+        Root => root,
     }
     "Keep and free" {
         Pin => pin,
         Unpin => unpin,
         Retire => retire,
         Activate => activate,
+        Rename => rename,
+        Tag => tag,
         Remove => remove,
         Gc => gc,
         Config => config,

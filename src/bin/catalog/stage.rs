@@ -1,5 +1,6 @@
 //! `catalog stage`: brings models in.
 
+use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -11,10 +12,12 @@ use crate::app::App;
 use crate::args::{Init, word};
 use crate::failure::{Failure, Outcome};
 use crate::human;
+use crate::id_from::IdFrom;
 use crate::interrupt::cancel_on_signal;
 use crate::json::Line;
 use crate::net::Net;
 use crate::progress::Progress;
+use crate::sums::Sums;
 use crate::text::shell_word;
 
 /// Bring models in, from files, directories and servers, and give each an id
@@ -35,20 +38,27 @@ use crate::text::shell_word;
 #[command(after_help = "Examples:
   catalog stage ./llama3-8b.gguf --id llama3
   catalog stage --follow-links ~/.cache/huggingface/hub/models--org--repo/snapshots/3f2a/
-  catalog stage /models/*.gguf --mode move
+  catalog stage /models/*.gguf --mode move --id-from name
+  catalog stage --sums SHA256SUMS
   catalog stage hf:org/repo --include '*Q4_K_M*.gguf' --allow-net hf
   catalog stage https://models.example.org/llama3.gguf --allow-net models.example.org
   catalog stage s3://models/llama3/ --allow-net models.s3.eu-central-1.amazonaws.com")]
 pub(crate) struct Args {
     /// The files, directories and references to bring in
-    #[arg(value_name = "REF", required = true)]
+    #[arg(value_name = "REF", required_unless_present = "sums")]
     refs: Vec<OsString>,
     /// The id to give it [default: the reference itself, for example file:/models/a.gguf]
     #[arg(long)]
     id: Option<String>,
+    /// What ids are made of: reference, path (what was typed), file (the last part) or name (the last part without .gguf)
+    #[arg(long, value_enum, value_name = "WHAT", default_value_t, hide_possible_values = true, conflicts_with = "id")]
+    id_from: IdFrom,
     /// Refuse any other content than this
     #[arg(long, value_name = "sha256:HEX")]
     digest: Option<String>,
+    /// Refuse any other content than this list says, as sha256sum writes it; without a REF, all files that it lists
+    #[arg(long, value_name = "FILE", conflicts_with = "digest")]
+    sums: Option<PathBuf>,
     /// How the bytes get into the store
     #[arg(long, value_parser = word(&MODES, IngestMode::as_str), default_value_t = IngestMode::Auto)]
     mode: IngestMode,
@@ -84,14 +94,19 @@ const MODES: [(IngestMode, &str); 5] = [
 ];
 
 impl Args {
-    pub(crate) fn run(self, app: &mut App) -> Outcome {
+    pub(crate) fn run(mut self, app: &mut App) -> Outcome {
+        let sums = self.sums.as_deref().map(Sums::read).transpose()?;
+        if let Some(sums) = sums.as_ref().filter(|_| self.refs.is_empty()) {
+            self.refs = sums.files();
+        }
         self.check_that_options_fit_the_refs()?;
         let progress = Arc::new(Progress::new(app));
         let cancel = cancel_on_signal();
         let options = self.options(progress.clone(), &cancel)?;
 
-        let parsed: Vec<_> = self.refs.iter().map(|text| parse(text)).collect();
-        let items: Vec<_> = parsed.iter().flatten().map(|source| (source.clone(), options.clone())).collect();
+        let mut ids = BTreeMap::new();
+        let parsed: Vec<_> = self.refs.iter().map(|text| self.item(text, sums.as_ref(), &options, &mut ids)).collect();
+        let items: Vec<_> = parsed.iter().flatten().cloned().collect();
         let receipts = if items.is_empty() {
             Vec::new()
         } else {
@@ -124,6 +139,31 @@ impl Args {
             }
         }
         Ok(())
+    }
+
+    /// What one argument asks for. `ids` has those of the arguments before it.
+    fn item(
+        &self,
+        text: &OsStr,
+        sums: Option<&Sums>,
+        options: &StageOptions,
+        ids: &mut BTreeMap<String, OsString>,
+    ) -> Result<(ModelRef, StageOptions), Failure> {
+        let reference = parse(text)?;
+        let mut options = options.clone();
+        if let Some(sums) = sums {
+            options = options.with_digest(sums.digest_of(text)?);
+        }
+        if let Some(id) = self.id_from.id(text, &reference) {
+            check_id(&id)?;
+            if let Some(other) = ids.insert(id.clone(), text.to_owned()).filter(|other| other != text) {
+                let (text, other) = (text.to_string_lossy(), other.to_string_lossy());
+                return Err(Failure::usage(format!("could not stage {text} as {id:?}: {other} has the same id"))
+                    .with_hint("--id gives one of them another id"));
+            }
+            options = options.with_id(id);
+        }
+        Ok((reference, options))
     }
 
     fn options(&self, progress: Arc<Progress>, cancel: &Cancel) -> catalog_core::Result<StageOptions> {

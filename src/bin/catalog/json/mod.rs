@@ -8,7 +8,7 @@ use catalog_core::{
 };
 use serde::Serialize;
 
-use crate::{config, doctor, du, gc, lifecycle, login, logout, partials, pins, progress_lines};
+use crate::{config, doctor, du, gc, lifecycle, login, logout, partials, pins, progress_lines, root};
 
 /// One line.
 #[derive(Serialize)]
@@ -19,10 +19,12 @@ pub(crate) enum Line<'a> {
     Staged(Staged<'a>),
     /// `path` and `lease`: where a model is.
     Path(&'a ResolvedModel),
-    /// `list` and `show`: everything that is known of a model.
+    /// `list`, `show`, `rename` and `tag`: everything that is known of a model.
     Model(Model<'a>),
     /// `leases`: a process that holds a model.
     Lease(&'a LeaseHolder),
+    /// `root`: which root is in use.
+    Root(root::Root),
     /// `retire` and `activate`: the state that a model has.
     Lifecycle(lifecycle::Changed<'a>),
     /// `remove`: what was removed, or would be.

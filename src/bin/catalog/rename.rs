@@ -1,0 +1,36 @@
+//! `catalog rename`: another id for a model.
+
+use catalog_core::Key;
+
+use crate::app::App;
+use crate::args::OneModel;
+use crate::failure::Outcome;
+use crate::json::Line;
+
+/// Give a model another id
+///
+/// Everything else stays: content, source, trust, pins and times. The path is another one, since it has the id in it; a process
+/// that has the old one open is not disturbed. An id that exists is an error.
+#[derive(clap::Args)]
+#[command(visible_alias = "mv")]
+#[command(after_help = "Examples:
+  catalog rename file:/downloads/llama3-8b.gguf llama3")]
+pub(crate) struct Args {
+    #[command(flatten)]
+    target: OneModel,
+    /// The id that it gets
+    #[arg(value_name = "NEW-ID")]
+    new_id: String,
+}
+
+impl Args {
+    pub(crate) fn run(self, app: &mut App) -> Outcome {
+        let catalog = app.open_with_locks()?;
+        let old = &self.target.model;
+        let record = self.target.found(catalog.rename(Key::typed(old), &self.new_id), &catalog, app)?;
+        app.receipt(Line::model(&record, None), |app| {
+            format!("renamed {} to {}", app.out.shown(old), app.out.shown(&record.entry.id)).into_bytes()
+        });
+        Ok(())
+    }
+}

@@ -1,0 +1,154 @@
+//! Files of checksums, as `sha256sum` writes them: which digest a file should have.
+
+use std::ffi::{OsStr, OsString};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use catalog_core::{Digest, Error};
+
+use crate::failure::Failure;
+
+/// The lines of a file such as `SHA256SUMS`.
+#[derive(Debug)]
+pub(crate) struct Sums {
+    path: PathBuf,
+    lines: Vec<(Digest, OsString)>,
+}
+
+impl Sums {
+    pub(crate) fn read(path: &Path) -> Result<Self, Failure> {
+        let text = fs::read(path).map_err(|error| match error.kind() {
+            std::io::ErrorKind::NotFound => {
+                Failure::not_found(format!("could not read {}: no such file", path.display()))
+            }
+            _ => Failure::from(Error::io("read", path, error)),
+        })?;
+        let mut lines = Vec::new();
+        for (number, line) in text.split(|byte| *byte == b'\n').enumerate() {
+            let line = line.strip_suffix(b"\r").unwrap_or(line);
+            if line.is_empty() || line.starts_with(b"#") {
+                continue;
+            }
+            lines.push(parse(line).ok_or_else(|| {
+                Failure::usage(format!(
+                    "could not read line {} of {}: it is not 64 hex digits, two blanks and a file's name",
+                    number + 1,
+                    path.display()
+                ))
+            })?);
+        }
+        Ok(Sums { path: path.to_path_buf(), lines })
+    }
+
+    /// The digest of what is called so: by the whole text, as a path from the folder of the list, or by its last part.
+    pub(crate) fn digest_of(&self, reference: &OsStr) -> Result<Digest, Failure> {
+        let given = Path::new(reference);
+        let same = |name: &Path| std::path::absolute(self.folder().join(name)).ok() == std::path::absolute(given).ok();
+        let by_text = || self.lines.iter().find(|(_, name)| name == reference || same(Path::new(name)));
+        let mut by_name = self.lines.iter().filter(|(_, name)| Path::new(name).file_name() == given.file_name());
+        let found =
+            by_text().or_else(|| by_name.next().filter(|(digest, _)| by_name.all(|(other, _)| other == digest)));
+        found.map(|(digest, _)| *digest).ok_or_else(|| {
+            let (name, list) = (given.display(), self.path.display());
+            Failure::not_found(format!("could not stage {name}: {list} does not say what its digest is"))
+        })
+    }
+
+    /// Every file that is listed, as a path from here.
+    pub(crate) fn files(&self) -> Vec<OsString> {
+        self.lines.iter().map(|(_, name)| self.folder().join(name).into_os_string()).collect()
+    }
+
+    fn folder(&self) -> &Path {
+        self.path.parent().unwrap_or(Path::new(""))
+    }
+}
+
+/// `HEX  NAME`, `HEX *NAME`, both with a backslash in front if the name is escaped, or `SHA256 (NAME) = HEX`.
+fn parse(line: &[u8]) -> Option<(Digest, OsString)> {
+    if let Some(tagged) = line.strip_prefix(b"SHA256 (") {
+        let end = tagged.windows(4).rposition(|part| part == b") = ")?;
+        let (name, hex) = tagged.split_at(end);
+        return Some((digest(hex.get(4..)?)?, os_string(name.to_vec())?));
+    }
+    let (is_escaped, line) = line.strip_prefix(b"\\").map_or((false, line), |rest| (true, rest));
+    let (hex, rest) = line.split_at_checked(64)?;
+    let name = rest.strip_prefix(b"  ").or_else(|| rest.strip_prefix(b" *"))?;
+    let name = if is_escaped { unescaped(name)? } else { name.to_vec() };
+    (!name.is_empty()).then_some((digest(hex)?, os_string(name)?))
+}
+
+fn digest(hex: &[u8]) -> Option<Digest> {
+    format!("sha256:{}", std::str::from_utf8(hex).ok()?.to_lowercase()).parse().ok()
+}
+
+fn unescaped(name: &[u8]) -> Option<Vec<u8>> {
+    let mut plain = Vec::with_capacity(name.len());
+    let mut bytes = name.iter();
+    while let Some(byte) = bytes.next() {
+        plain.push(match byte {
+            b'\\' => match bytes.next()? {
+                b'n' => b'\n',
+                b'r' => b'\r',
+                b'\\' => b'\\',
+                _ => return None,
+            },
+            byte => *byte,
+        });
+    }
+    Some(plain)
+}
+
+#[cfg(unix)]
+fn os_string(bytes: Vec<u8>) -> Option<OsString> {
+    Some(std::os::unix::ffi::OsStringExt::from_vec(bytes))
+}
+
+#[cfg(not(unix))]
+fn os_string(bytes: Vec<u8>) -> Option<OsString> {
+    String::from_utf8(bytes).ok().map(Into::into)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HEX: &str = "1ef0bef1eb6c8ec311d53e18138501725116d829ab11914a811d72812a5253cd";
+
+    #[test]
+    fn lines_are_read_as_coreutils_and_bsd_write_them() {
+        for (line, name) in [
+            (format!("{HEX}  a.gguf"), "a.gguf"),
+            (format!("{HEX} *a b.gguf"), "a b.gguf"),
+            (format!("{}  dir/a", HEX.to_uppercase()), "dir/a"),
+            (format!("\\{HEX}  a\\\\b\\nc\\rd"), "a\\b\nc\rd"),
+            (format!("{HEX}  a\\b"), "a\\b"),
+            (format!("SHA256 (a (1).gguf) = {HEX}"), "a (1).gguf"),
+        ] {
+            let (digest, read) = parse(line.as_bytes()).unwrap();
+            assert_eq!((digest.to_string(), read.to_str().unwrap()), (format!("sha256:{HEX}"), name), "{line}");
+        }
+        for bad in
+            ["", "x", HEX, &format!("{HEX} a"), &format!("{HEX}  "), &format!("\\{HEX}  a\\x"), "SHA256 (a) = 12"]
+        {
+            assert_eq!(parse(bad.as_bytes()), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_file_is_found_by_its_path_and_else_by_its_name() {
+        let other = HEX.replace('1', "2");
+        let sums = |lines: &[(&str, &str)]| Sums {
+            path: "/models/SHA256SUMS".into(),
+            lines: lines.iter().map(|(hex, name)| (digest(hex.as_bytes()).unwrap(), (*name).into())).collect(),
+        };
+        let of = |sums: &Sums, name: &str| sums.digest_of(OsStr::new(name)).ok().map(|digest| digest.to_hex());
+        let list = sums(&[(HEX, "a/x.gguf"), (&other, "b/x.gguf"), (HEX, "c/y.gguf")]);
+        assert_eq!(of(&list, "/models/b/x.gguf").as_ref(), Some(&other));
+        assert_eq!(of(&list, "b/x.gguf").as_ref(), Some(&other));
+        assert_eq!(of(&list, "https://example.org/y.gguf").as_deref(), Some(HEX));
+        assert_eq!(of(&list, "/elsewhere/x.gguf"), None, "two files are called so");
+        assert_eq!(of(&list, "z.gguf"), None);
+        assert_eq!(list.files()[0], "/models/a/x.gguf");
+    }
+}

@@ -1,0 +1,36 @@
+//! `catalog tag`: a second id for a model.
+
+use catalog_core::Key;
+
+use crate::app::App;
+use crate::args::OneModel;
+use crate::failure::Outcome;
+use crate::json::Line;
+
+/// Give a model a second id
+///
+/// Both ids have the same content, stored once, and keep its source. They are independent: each can be retired, pinned and
+/// removed without the other. The new one has no pins.
+#[derive(clap::Args)]
+#[command(after_help = "Examples:
+  catalog tag hf:org/repo production
+  catalog path production")]
+pub(crate) struct Args {
+    #[command(flatten)]
+    target: OneModel,
+    /// The id that its content gets as well
+    #[arg(value_name = "NEW-ID")]
+    new_id: String,
+}
+
+impl Args {
+    pub(crate) fn run(self, app: &mut App) -> Outcome {
+        let catalog = app.open_with_locks()?;
+        let tagged = catalog.tag(Key::typed(&self.target.model), &self.new_id);
+        let record = self.target.found(tagged, &catalog, app)?;
+        app.receipt(Line::model(&record, None), |app| {
+            format!("tagged {} as {}", app.out.shown(&self.target.model), app.out.shown(&record.entry.id)).into_bytes()
+        });
+        Ok(())
+    }
+}

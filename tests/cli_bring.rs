@@ -1,0 +1,137 @@
+//! Bringing models in, and naming them: ids from names, lists of checksums, second ids, and which root is in use.
+#![cfg(all(feature = "cli", target_os = "linux"))]
+#![allow(clippy::disallowed_methods, clippy::unwrap_used, clippy::indexing_slicing)]
+
+mod common;
+
+use std::fs;
+use std::process::Output;
+
+use catalog_core::Digest;
+use serde_json::Value;
+
+use common::*;
+
+fn catalog(host: &Host, args: &[&str]) -> Output {
+    host.command().args(args).output().unwrap()
+}
+
+#[track_caller]
+fn done(host: &Host, args: &[&str]) -> String {
+    let output = catalog(host, args);
+    assert!(output.status.success(), "{args:?}: {}", stderr(&output));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[track_caller]
+fn failed(host: &Host, args: &[&str], code: i32) -> String {
+    let output = catalog(host, args);
+    assert_eq!(output.status.code(), Some(code), "{args:?}: {}", stderr(&output));
+    stderr(&output)
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+fn ids(host: &Host) -> Vec<String> {
+    done(host, &["list", "-q"]).lines().map(str::to_owned).collect()
+}
+
+#[test]
+fn ids_are_made_of_what_is_asked_for() {
+    let host = Host::new();
+    host.file("m/a.gguf", "a");
+    host.file("m/b.gguf", "b");
+    host.file("other/a.gguf", "c");
+    done(&host, &["stage", "m/a.gguf", "m/b.gguf", "--id-from", "name"]);
+    assert_eq!(ids(&host), ["a", "b"]);
+    done(&host, &["stage", "m/a.gguf", "--id-from", "file"]);
+    done(&host, &["stage", "m/a.gguf", "--id-from", "path"]);
+    assert_eq!(ids(&host), ["a", "a.gguf", "b", "m/a.gguf"]);
+    // Red when the second of two takes the place of the first.
+    let error = failed(&host, &["stage", "m/a.gguf", "other/a.gguf", "--id-from", "name"], 2);
+    assert!(error.contains("m/a.gguf has the same id"), "{error}");
+    failed(&host, &["stage", "m/a.gguf", "--id-from", "name", "--id", "x"], 2);
+}
+
+// Red when a file that a list does not name, or names with another digest, is staged.
+#[test]
+fn a_list_of_checksums_is_kept() {
+    let host = Host::new();
+    host.file("m/a.gguf", "a");
+    host.file("m/b.gguf", "b");
+    host.file("m/c.gguf", "c");
+    let line = |bytes: &str, name: &str| format!("{}  {name}\n", Digest::sha256_of(bytes.as_bytes()).to_hex());
+    host.file("m/SHA256SUMS", line("a", "a.gguf") + &line("not b", "b.gguf"));
+
+    let error = failed(&host, &["stage", "--sums", "m/SHA256SUMS", "m/a.gguf", "m/b.gguf", "m/c.gguf", "--id-from", "name"], 4);
+    assert_eq!(error.lines().filter(|line| line.starts_with("error: ")).count(), 2, "{error}");
+    assert!(error.contains("does not say what its digest is"), "{error}");
+    assert_eq!(ids(&host), ["a"]);
+    let shown: Value = serde_json::from_str(&done(&host, &["show", "a", "--json"])).unwrap();
+    assert_eq!(shown["trust"], "verified");
+
+    // Without a name, all that is listed; the list that `hash` prints is one.
+    let hashed = done(&host, &["hash", "m/a.gguf", "m/c.gguf"]);
+    host.file("sums", hashed);
+    done(&host, &["stage", "--sums", "sums", "--id-from", "file"]);
+    assert_eq!(ids(&host), ["a", "a.gguf", "c.gguf"]);
+
+    host.file("no list", "these are words");
+    failed(&host, &["stage", "--sums", "no list"], 2);
+    failed(&host, &["stage", "--sums", "missing"], 3);
+    failed(&host, &["stage"], 2);
+}
+
+#[test]
+fn a_model_gets_another_id_or_a_second_one() {
+    let host = Host::new();
+    host.file("a.gguf", "a");
+    done(&host, &["stage", "a.gguf", "--id", "a"]);
+    done(&host, &["pin", "a", "--as", "pool"]);
+    assert_eq!(done(&host, &["rename", "a", "b"]), "renamed a to b\n");
+    assert_eq!(done(&host, &["tag", "b", "production"]), "tagged b as production\n");
+    assert_eq!(ids(&host), ["b", "production"]);
+    let shown = done(&host, &["show", "b", "production", "--json"]);
+    let shown: Vec<Value> = shown.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(shown[0]["digest"], shown[1]["digest"]);
+    assert_eq!(shown[0]["source"]["reference"], shown[1]["source"]["reference"]);
+    assert!(shown[0]["pins"]["pool"].is_object() && shown[1]["pins"] == serde_json::json!({}));
+    failed(&host, &["path", "a"], 3);
+    failed(&host, &["rename", "b", ""], 2);
+    failed(&host, &["rename", "nothing", "c"], 3);
+    host.file("c.gguf", "c");
+    done(&host, &["stage", "c.gguf", "--id", "c"]);
+    let error = failed(&host, &["rename", "b", "c"], 1);
+    assert!(error.contains("\"c\""), "{error}");
+    assert_eq!(ids(&host), ["b", "c", "production"]);
+}
+
+#[test]
+fn the_root_is_told_with_its_reason() {
+    let host = Host::new();
+    let of = |args: &[&str], root: Option<&str>| {
+        let mut command = host.command();
+        match root {
+            Some(root) => command.env("CATALOG_ROOT", root),
+            None => command.env_remove("CATALOG_ROOT"),
+        };
+        let output = command.arg("root").args(args).output().unwrap();
+        (String::from_utf8(output.stdout.clone()).unwrap(), stderr(&output), output.status.code())
+    };
+    let there = host.path("there");
+    let there = there.to_str().unwrap();
+    let (root, why, code) = of(&[], Some(there));
+    assert_eq!((root.trim_end(), code), (there, Some(0)));
+    assert!(why.contains("CATALOG_ROOT") && why.contains("no catalog yet"), "{why}");
+    assert!(!fs::exists(there).unwrap(), "nothing is made");
+    let (root, why, _) = of(&["--root", "elsewhere"], Some(there));
+    assert_eq!(root.trim_end(), host.path("elsewhere").to_str().unwrap());
+    assert!(why.contains("--root says so"), "{why}");
+    let (root, why, _) = of(&[], None);
+    assert_eq!(root.trim_end(), host.path("home/.cache/models").to_str().unwrap());
+    assert!(why.contains("default"), "{why}");
+    let json: Value = serde_json::from_str(&of(&["--json"], Some(there)).0).unwrap();
+    assert_eq!(json, serde_json::json!({"type": "root", "root": there, "from": "environment", "exists": false}));
+}
