@@ -32,7 +32,7 @@ pub(super) struct Item {
     /// The name of its view.
     pub(super) name: String,
     pub(super) kind: ArtifactKind,
-    /// Sorted by path; for a file, the file itself with an empty path.
+    /// Sorted by path; for a file, the file itself with an empty path. A stream has none.
     pub(super) contents: Vec<Content>,
     pub(super) mode: IngestMode,
     pub(super) expected: Option<Digest>,

@@ -5,6 +5,7 @@
 
 mod artifact;
 mod batch;
+mod from_reader;
 mod item;
 mod needed;
 mod put;
@@ -36,6 +37,7 @@ use crate::store::Store;
 use item::{Decision, Item};
 use remote::Question;
 
+pub(crate) use from_reader::stage_from;
 pub(crate) use put::put_many;
 pub(crate) use remote::From;
 
