@@ -181,7 +181,7 @@ impl Item {
     ) -> Result<Self> {
         let meta = source_meta(&source)?;
         let (kind, files) = if meta.kind == Kind::Dir {
-            (ArtifactKind::Tree, walk::walk(root, &source, follow_links)?)
+            (ArtifactKind::Tree, walk::walk(Some(root), &source, follow_links)?)
         } else {
             let file = SourceFile { path: String::new(), source: source.clone(), stamp: meta.source_stamp() };
             (ArtifactKind::File, vec![file])
