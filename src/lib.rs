@@ -144,7 +144,7 @@ pub use source::{GitBlobReader, HfOptions, HfSource};
 pub use source::{InvalidOciPlace, OciLogins, OciOptions, OciPlace, OciSource};
 #[cfg(feature = "s3")]
 pub use source::{S3Options, S3Source};
-pub use stage::{StageOptions, StageReceipt, UnmovedSource};
+pub use stage::{StageOptions, StageReceipt, TreeHash, UnmovedSource, hash_tree};
 pub use store::{Check, Config, InvalidMinFree, MinFree, default_model_cache_dir};
 #[cfg(feature = "net")]
 pub use transfer::{PushOptions, PushReceipt};

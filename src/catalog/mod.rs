@@ -13,6 +13,7 @@ use find::Globs;
 pub use key::Key;
 pub use store_trait::CatalogStore;
 
+use std::io::Read;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -69,6 +70,29 @@ impl FsCatalog {
     /// ```
     pub fn stage(&self, reference: &ModelRef, options: &StageOptions) -> Result<StageReceipt> {
         stage::stage(&self.store, self.from(), reference, options)
+    }
+
+    /// Stages what a reader gives until its end, such as standard input, as one file under this id.
+    ///
+    /// The bytes are hashed while they are written, once, in little memory. Nobody needs to know how many there are: room is made
+    /// as they come. When it returns, the entry is as durable as one of [`stage`](FsCatalog::stage), and when it fails, nothing
+    /// is recorded and nothing is left behind; that also holds for an error of the reader. What was interrupted begins anew.
+    ///
+    /// Of the options, `digest`, `name`, `defer_outboard`, `cancel` and `observer` count; a cancelled run ends when the reader
+    /// returns. Without a name, the view is called like the last part of the id. The record has no
+    /// [`source`](Record::source), since nothing of a stream can be had again; messages call it by its id.
+    ///
+    /// ```
+    /// use catalog_core::{Digest, StageOptions};
+    /// # let (_dir, catalog, _file) = catalog_core::testing::example();
+    /// let options = StageOptions::default().with_digest(Digest::sha256_of(b"GGUF from a pipe"));
+    /// let staged = catalog.stage_from(&b"GGUF from a pipe"[..], "piped.gguf", &options)?;
+    /// assert_eq!(std::fs::read(&staged.local_path).unwrap(), b"GGUF from a pipe");
+    /// assert!(catalog.stage_from(&b"something else"[..], "piped.gguf", &options).unwrap_err().is_corrupt());
+    /// # Ok::<(), catalog_core::Error>(())
+    /// ```
+    pub fn stage_from(&self, mut reader: impl Read, id: &str, options: &StageOptions) -> Result<StageReceipt> {
+        stage::stage_from(&self.store, &mut reader, id, options)
     }
 
     /// Stages several artifacts, made durable together. Returns one result each, in the same order. A failed artifact

@@ -231,7 +231,7 @@ pub struct Record {
     pub trust: TrustState,
     /// How `local_path` was made from the blob; for a tree, the costliest mode that any of its files needed.
     pub view: Option<LinkMode>,
-    /// Where it came from; `None` for a registered path.
+    /// Where it came from; `None` for a registered path, and for a stream.
     pub source: Option<Provenance>,
     /// When the id was first recorded, in milliseconds since the Unix epoch.
     pub created_ms: u64,

@@ -118,7 +118,7 @@ impl From<blake3::Hash> for HashValue {
     }
 }
 
-/// Options of [`hash_files`].
+/// Options of [`hash_files`] and [`hash_tree`](crate::hash_tree).
 #[derive(Clone, Default)]
 #[non_exhaustive]
 pub struct HashOptions {
@@ -126,6 +126,8 @@ pub struct HashOptions {
     pub observer: Option<Arc<dyn Observer>>,
     /// Cancels the work: each file whose hash is not yet known is then an error.
     pub cancel: Option<Cancel>,
+    /// Of a directory ([`hash_tree`](crate::hash_tree)): takes the files that symlinks lead to, also outside it.
+    pub follow_links: bool,
 }
 
 impl HashOptions {
@@ -140,6 +142,13 @@ impl HashOptions {
     #[must_use]
     pub fn with_cancel(mut self, cancel: Cancel) -> Self {
         self.cancel = Some(cancel);
+        self
+    }
+
+    /// Sets [`follow_links`](HashOptions::follow_links).
+    #[must_use]
+    pub fn with_follow_links(mut self, follow_links: bool) -> Self {
+        self.follow_links = follow_links;
         self
     }
 

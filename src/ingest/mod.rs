@@ -9,6 +9,7 @@
 //! remote.rs      ranges of something that is read by offset
 //! fetched.rs     many of those at once
 //! memory.rs      bytes that are in memory
+//! to_end.rs      a stream whose length nobody knows
 //! reader.rs      where the parts of a copy come from
 //! target.rs      the private file that they go to
 //! partial/       a private file that outlives its process
@@ -28,6 +29,7 @@ mod remote;
 mod stream;
 mod take;
 mod target;
+mod to_end;
 
 pub(crate) use batch::{Job, ingest_all};
 #[cfg(all(feature = "testing", feature = "hf"))]
@@ -37,6 +39,7 @@ pub(crate) use partial::{bytes_of_partials, partial, partials, remove_partial};
 pub(crate) use partial::{partials_of, remove_left, reserved};
 pub(crate) use present::{Candidates, Present};
 pub(crate) use target::PARTIAL_FROM_BYTES;
+pub(crate) use to_end::{ToEnd, ingest_to_end};
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -113,16 +116,20 @@ impl ContentFile {
 
     /// Checks that the bytes have the expected digest.
     fn check(&self, actual: Digest) -> Result<()> {
-        match self.expected {
-            Some(expected) if expected != actual => Err(Error::DigestMismatch { path: self.label(), expected, actual }),
-            _ => Ok(()),
-        }
+        check_digest(|| self.label(), self.expected, actual)
     }
 
     /// The last step of every ingestion: bytes other than the expected ones are never sealed or synced.
     fn accept<'r>(&self, pending: Pending<'r>, hashes: Hashes, options: Options<'_>) -> Result<Sealed<'r>> {
         self.check(hashes.digest)?;
         pending.hashed(hashes).seal(options.durability)
+    }
+}
+
+fn check_digest(label: impl FnOnce() -> PathBuf, expected: Option<Digest>, actual: Digest) -> Result<()> {
+    match expected {
+        Some(expected) if expected != actual => Err(Error::DigestMismatch { path: label(), expected, actual }),
+        _ => Ok(()),
     }
 }
 

@@ -17,7 +17,7 @@ use crate::fs::{Session, atomic, space};
 use crate::hash::{Hashes, hash_both};
 
 /// While a large file is copied, it is written to disk in parts of this size.
-const SYNC_EVERY_BYTES: u64 = 64 << 20;
+pub(super) const SYNC_EVERY_BYTES: u64 = 64 << 20;
 
 /// A copy of at least this size outlives its process. Copying a smaller file again takes less than a tenth of a second.
 pub(crate) const PARTIAL_FROM_BYTES: u64 = 64 << 20;

@@ -42,7 +42,7 @@ struct Prepared {
     stored_path: String,
     /// The stamp of each file at the time it was read.
     stamps: Vec<Option<Stamp>>,
-    source: Provenance,
+    source: Option<Provenance>,
     /// The digest that the id had before, if the content was different. Known once the new record is written.
     replaced: Rc<Cell<Option<Digest>>>,
 }
@@ -154,7 +154,7 @@ struct Facts {
     is_as_expected: bool,
     last_verified_ms: Option<u64>,
     stored_path: String,
-    source: Provenance,
+    source: Option<Provenance>,
     replaced: Rc<Cell<Option<Digest>>>,
 }
 
@@ -166,7 +166,8 @@ impl Facts {
             size_bytes: artifact.tree.iter().map(|file| file.size_bytes).sum_bytes(),
             files: artifact.tree.len() as u64,
             lifecycle: artifact.item.lifecycle,
-            is_as_expected: artifact.item.expected.is_some() || prepared.source.named_by.is_some(),
+            is_as_expected: artifact.item.expected.is_some()
+                || prepared.source.as_ref().is_some_and(|source| source.named_by.is_some()),
             last_verified_ms: artifact.item.last_verified_ms,
             stored_path: prepared.stored_path.clone(),
             source: prepared.source.clone(),
@@ -190,7 +191,7 @@ impl Facts {
             files: self.files,
             trust: if self.is_as_expected || was_verified { TrustState::Verified } else { TrustState::Warned },
             view: Some(view.mode),
-            source: Some(self.source.clone()),
+            source: self.source.clone(),
             last_verified_ms: self.last_verified_ms.or(Some(now)),
             view_fingerprint: view.fingerprint.clone(),
             ..StoredRecord::new(now, self.stored_path.clone(), self.kind)
@@ -226,7 +227,7 @@ fn receipt(
         stored_bytes: sizes.iter().filter(|(digest, _)| stored.contains(*digest)).map(|(_, size)| size).sum_bytes(),
         resumed_bytes: artifact.incoming.iter().map(Sealed::resumed_bytes).sum_bytes(),
         fetched_bytes: artifact.item.fetched.as_ref().map_or(0, Fetched::bytes),
-        pinned: prepared.source.pinned.clone(),
+        pinned: prepared.source.as_ref().and_then(|source| source.pinned.clone()),
         view_copied_bytes: done.tally.copied_bytes,
         unmoved,
         elapsed: Duration::ZERO,
@@ -235,11 +236,16 @@ fn receipt(
 
 /// Describes where the artifact came from, with stamps that show later whether the source has changed. There are no
 /// stamps if the source became a view in place, or was moved and is gone.
-fn source(artifact: &Artifact<'_>) -> Provenance {
+///
+/// A stream has no source: nothing of it can be had again.
+fn source(artifact: &Artifact<'_>) -> Option<Provenance> {
     let item = &artifact.item;
+    if item.contents.is_empty() {
+        return None;
+    }
     let mut source = Provenance::new(item.reference.clone());
     if let Some(fetched) = &item.fetched {
-        return fetched.provenance(source);
+        return Some(fetched.provenance(source));
     }
     if item.in_place.is_none() && item.mode != IngestMode::Move {
         let stamps = item
@@ -256,7 +262,7 @@ fn source(artifact: &Artifact<'_>) -> Provenance {
             _ => source.fingerprint = stamps.collect::<Option<Vec<_>>>().map(fingerprint),
         }
     }
-    source
+    Some(source)
 }
 
 /// Removes the sources of `--mode move` after their bytes are recorded. Returns the sources that it did not remove:

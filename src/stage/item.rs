@@ -32,7 +32,7 @@ pub(super) struct Item {
     /// The name of its view.
     pub(super) name: String,
     pub(super) kind: ArtifactKind,
-    /// Sorted by path; for a file, the file itself with an empty path.
+    /// Sorted by path; for a file, the file itself with an empty path. A stream has none.
     pub(super) contents: Vec<Content>,
     pub(super) mode: IngestMode,
     pub(super) expected: Option<Digest>,
@@ -181,7 +181,7 @@ impl Item {
     ) -> Result<Self> {
         let meta = source_meta(&source)?;
         let (kind, files) = if meta.kind == Kind::Dir {
-            (ArtifactKind::Tree, walk::walk(root, &source, follow_links)?)
+            (ArtifactKind::Tree, walk::walk(Some(root), &source, follow_links)?)
         } else {
             let file = SourceFile { path: String::new(), source: source.clone(), stamp: meta.source_stamp() };
             (ArtifactKind::File, vec![file])

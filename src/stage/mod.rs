@@ -5,6 +5,8 @@
 
 mod artifact;
 mod batch;
+mod from_reader;
+mod hash_tree;
 mod item;
 mod needed;
 mod put;
@@ -36,6 +38,8 @@ use crate::store::Store;
 use item::{Decision, Item};
 use remote::Question;
 
+pub(crate) use from_reader::stage_from;
+pub use hash_tree::{TreeHash, hash_tree};
 pub(crate) use put::put_many;
 pub(crate) use remote::From;
 

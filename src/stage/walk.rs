@@ -24,9 +24,9 @@ pub(super) struct SourceFile {
 }
 
 /// Returns all files below `tree`, sorted by path. Follows symlinks that stay inside it, and all symlinks if
-/// `follow_links` is set. Ignores empty folders. Skips a store at `root`: it changes while it is read, and
+/// `follow_links` is set. Ignores empty folders. Refuses a store at `root`: it changes while it is read, and
 /// `--mode move` would take it apart.
-pub(super) fn walk(root: &Path, tree: &Path, follow_links: bool) -> Result<Vec<SourceFile>> {
+pub(super) fn walk(root: Option<&Path>, tree: &Path, follow_links: bool) -> Result<Vec<SourceFile>> {
     let real_tree = tree.canonicalize().map_err(|e| Error::io("read", tree, e))?;
     let mut files = Vec::new();
     // The real paths of the folders above the current entry, starting with the tree.
@@ -46,7 +46,7 @@ pub(super) fn walk(root: &Path, tree: &Path, follow_links: bool) -> Result<Vec<S
                 Some(above) if !entry.path_is_symlink() => above.join(entry.file_name()),
                 Some(_) => entry.path().canonicalize().map_err(|e| Error::io("read", entry.path(), e))?,
             };
-            if is_of_the_store(root, &real) {
+            if root.is_some_and(|root| is_of_the_store(root, &real)) {
                 let reason = "it belongs to the catalog that the tree should go to; stage the folders beside it";
                 return Err(Error::UnusableTree { path: entry.into_path(), reason });
             }
@@ -116,8 +116,8 @@ mod tests {
     }
 
     /// A root that is outside all of the test trees.
-    fn root() -> &'static Path {
-        Path::new("/no/such/root")
+    fn root() -> Option<&'static Path> {
+        Some(Path::new("/no/such/root"))
     }
 
     fn paths(files: &[SourceFile]) -> Vec<&str> {

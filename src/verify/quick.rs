@@ -103,7 +103,8 @@ pub(super) fn verify_registered(
     if options.depth == VerifyDepth::Quick || !meta.is_file() {
         return Ok(report(warn("it was registered and not staged; stage it to have it checked"), Vec::new(), 0));
     }
-    let told = HashOptions { observer: options.observer.clone(), cancel: options.cancel.clone() };
+    let told =
+        HashOptions { observer: options.observer.clone(), cancel: options.cancel.clone(), ..HashOptions::default() };
     let hashed = hash_files(std::slice::from_ref(path), HashFunction::Sha256, &told);
     let hash = hashed.into_iter().next().expect("there is one result for each path")?;
     let outcome = verify_digest(hash.value.digest().as_ref(), Some(&expected));

@@ -126,6 +126,17 @@ pub(crate) const ALL: &[Scenario] = &[
         every: 1,
     },
     Scenario {
+        name: "stage from a reader",
+        prepare: nothing,
+        act: |catalog, _| {
+            let options = catalog_core::StageOptions::default().with_digest(Digest::sha256_of(&large(8)));
+            catalog.stage_from(&large(8)[..], "piped", &options).map(drop)
+        },
+        is_done: |catalog, _| holds(catalog, "piped", &large(8)),
+        leaves_quarantine: false,
+        every: 1,
+    },
+    Scenario {
         name: "stage a file into a store without a reserve",
         prepare: |catalog, dir| {
             fs::remove_file(catalog.root().join("store.reserve")).unwrap();
