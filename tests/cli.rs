@@ -415,7 +415,7 @@ fn each_argument_is_done_and_the_code_is_that_of_the_first_that_failed() {
     assert_eq!(run.code, 2);
     assert_eq!(
         serde_json::json!(kinds),
-        serde_json::json!([["ftp://x", "usage"], ["missing", "not_found"], ["hf:o/r", "refused"]])
+        serde_json::json!([["ftp://…", "usage"], ["missing", "not_found"], ["hf:o/r", "refused"]])
     );
     assert_eq!((&errors[1]["error"]["hint"], errors[1].as_object().unwrap().len()), (&"check the path".into(), 3));
     let digests: Vec<_> = run.json_lines().iter().map(|staged| staged["digest"].clone()).collect();
@@ -823,6 +823,8 @@ fn what_is_secret_in_a_reference_is_not_said() {
         let words = format!("stage https://user:secret@models.example/a?X-Signature=secret --retries 0 {words}");
         let error = host.words(&words).failed(code);
         assert!(error.contains("models.example/a?…") && !error.contains("secret"), "{error}");
+        let json = host.words(&format!("{words} --json"));
+        assert!(json.stderr.contains("models.example/a?…") && !json.stderr.contains("secret"), "{}", json.stderr);
     }
     let error = host.words("stage ftp://user:secret@models.example/a?X-Signature=secret").failed(2);
     assert!(!error.contains("secret"), "{error}");

@@ -65,7 +65,8 @@ fn a_list_of_checksums_is_kept() {
     let line = |bytes: &str, name: &str| format!("{}  {name}\n", Digest::sha256_of(bytes.as_bytes()).to_hex());
     host.file("m/SHA256SUMS", line("a", "a.gguf") + &line("not b", "b.gguf"));
 
-    let error = failed(&host, &["stage", "--sums", "m/SHA256SUMS", "m/a.gguf", "m/b.gguf", "m/c.gguf", "--id-from", "name"], 4);
+    let error =
+        failed(&host, &["stage", "--sums", "m/SHA256SUMS", "m/a.gguf", "m/b.gguf", "m/c.gguf", "--id-from", "name"], 4);
     assert_eq!(error.lines().filter(|line| line.starts_with("error: ")).count(), 2, "{error}");
     assert!(error.contains("does not say what its digest is"), "{error}");
     assert_eq!(ids(&host), ["a"]);
@@ -134,4 +135,73 @@ fn the_root_is_told_with_its_reason() {
     assert!(why.contains("default"), "{why}");
     let json: Value = serde_json::from_str(&of(&["--json"], Some(there)).0).unwrap();
     assert_eq!(json, serde_json::json!({"type": "root", "root": there, "from": "environment", "exists": false}));
+}
+
+#[test]
+fn standard_input_is_staged_as_it_comes() {
+    let host = Host::new();
+    let stage = |args: &[&str], input: &str| {
+        let mut command = assert_cmd::Command::from_std(host.command());
+        command.args(args).write_stdin(input).output().unwrap()
+    };
+    let digest = Digest::sha256_of(b"weights").to_string();
+    let output = stage(&["stage", "-", "--id", "x", "--digest", &digest, "--json"], "weights");
+    assert!(output.status.success(), "{}", stderr(&output));
+    assert_eq!(fs::read(done(&host, &["path", "x"]).trim_end()).unwrap(), b"weights");
+
+    assert_eq!(stage(&["stage", "-", "--id", "y", "--digest", &digest], "others").status.code(), Some(4));
+    for args in [&["stage", "-"] as &[&str], &["stage", "-", "a", "--id", "z"], &["stage", "-", "a"]] {
+        assert_eq!(stage(args, "weights").status.code(), Some(2), "{args:?}");
+    }
+    host.file("sums", format!("{}  -\n", &digest[7..]));
+    assert_eq!(stage(&["stage", "-", "--id", "z", "--sums", "sums"], "others").status.code(), Some(2));
+    assert_eq!(ids(&host), ["x"]);
+}
+
+#[test]
+fn a_directory_is_hashed_as_it_would_be_staged() {
+    let host = Host::new();
+    host.file("tree/config.json", "{}");
+    host.file("tree/part/a.gguf", "a");
+    host.file("b.gguf", "b");
+    let staged: Value = serde_json::from_str(&done(&host, &["stage", "tree", "--id", "tree", "--json"])).unwrap();
+    let hashed = done(&host, &["hash", "tree", "b.gguf"]);
+    let expected =
+        format!("{}  tree/\n{}  b.gguf\n", &staged["digest"].as_str().unwrap()[7..], Digest::sha256_of(b"b").to_hex());
+    assert_eq!(hashed, expected);
+    let json: Value = serde_json::from_str(&done(&host, &["hash", "tree", "--json"])).unwrap();
+    assert_eq!((&json["type"], &json["digest"], &json["files"]), (&"tree_hash".into(), &staged["digest"], &2.into()));
+    failed(&host, &["hash", "--blake3", "tree"], 2);
+    failed(&host, &["hash", "missing"], 3);
+}
+
+// Red when a command that is printed takes an id for an option, or loses the blank at its beginning.
+#[test]
+fn the_command_of_a_receipt_works_for_odd_ids() {
+    let host = Host::new();
+    host.file("a.gguf", "a");
+    for id in ["-x", "--help", " blank in front", "it's", "$HOME `x`", "--root=/"] {
+        let receipt = done(&host, &["stage", "a.gguf", &format!("--id={id}")]);
+        let line = receipt.lines().nth(1).unwrap().trim_start().split("  ->  ").next().unwrap().to_owned();
+        let binary = host.command().get_program().to_str().unwrap().to_owned();
+        let mut shell = std::process::Command::new("sh");
+        shell.args(["-c", &line.replacen("catalog", &binary, 1)]).env("CATALOG_ROOT", host.root());
+        let output = shell.output().unwrap();
+        assert!(output.status.success(), "{line}: {}", stderr(&output));
+        let path = String::from_utf8(output.stdout).unwrap();
+        assert_eq!(path, done(&host, &["path", "--", id]), "{line}");
+    }
+}
+
+// Red when an error of a batch names only files of the store: nobody knows then which of them it was.
+#[test]
+fn an_error_names_what_was_to_be_staged() {
+    let host = Host::new();
+    host.file("small.gguf", "a");
+    host.file("large.gguf", vec![1; 3 << 20]);
+    done(&host, &["config", "set", "max_bytes", "1MiB"]);
+    let error = failed(&host, &["stage", "small.gguf", "large.gguf"], 9);
+    for name in ["small", "large"] {
+        assert!(error.contains(&format!("error: could not stage {name}.gguf: could not make room")), "{error}");
+    }
 }

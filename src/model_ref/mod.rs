@@ -110,7 +110,8 @@ impl ModelRef {
 impl ModelRef {
     /// For errors and events: the text of `Display` without the user name, the password and the query of a URL, which
     /// may be secret.
-    pub(crate) fn shown(&self) -> String {
+    #[must_use]
+    pub fn shown(&self) -> String {
         match self {
             ModelRef::Url { url } => excerpt::url(url),
             other => other.to_string(),

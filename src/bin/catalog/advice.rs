@@ -2,7 +2,7 @@
 
 use catalog_core::{Collection, Hint};
 
-use crate::text::shell_word as word;
+use crate::text::{argument, option, shell_word as word};
 
 /// The hint in words. `command` calls this command again for the same root.
 pub(crate) fn words(hint: &Hint, command: &str) -> String {
@@ -17,22 +17,22 @@ pub(crate) fn words(hint: &Hint, command: &str) -> String {
         Hint::Repair { id } => {
             format!(
                 "`{command} repair {}` repairs it from its source or a good copy (--from), or stage it again",
-                word(id)
+                argument(id)
             )
         }
         Hint::MakeOwnView { id } => {
             format!(
                 "`{command} repair {}` gives the entry a view of its own, or stage the file that is there",
-                word(id)
+                argument(id)
             )
         }
-        Hint::Restage { id } => format!("`{command} stage FILE --id {}` brings it again", word(id)),
+        Hint::Restage { id } => format!("`{command} stage FILE {}` brings it again", option("--id", id)),
         Hint::Unpin { id } => {
-            format!("`{command} unpin {}` takes its pins off, or use --force", word(id))
+            format!("`{command} unpin {}` takes its pins off, or use --force", argument(id))
         }
         Hint::GiveGoodCopy => "give a good copy with --from".to_owned(),
         Hint::Download { reference } => {
-            format!("download the file, then `{command} stage FILE --id {}`", word(reference))
+            format!("download the file, then `{command} stage FILE {}`", option("--id", reference))
         }
         Hint::UseCopyMode => "use --mode copy".to_owned(),
         Hint::FollowLinks => "--follow-links takes the files that such links lead to".to_owned(),

@@ -99,6 +99,17 @@ impl Failure {
         Failure::stated(Exit::NoRoom, message)
     }
 
+    /// The library's error, which names the subject of the action even if it only names files of the store.
+    pub(crate) fn of(error: Error, action: &str, subject: &str, command: &str) -> Self {
+        let words = with_causes(&error);
+        if words.contains(subject) {
+            return error.into();
+        }
+        let hint = hint_of(&error, command);
+        let message = format!("could not {action} {subject}: {words}");
+        Failure::Stated { exit: Failure::from(error).exit(), message, hint }
+    }
+
     /// What to do about it.
     pub(crate) fn with_hint(mut self, text: impl Into<String>) -> Self {
         if let Failure::Stated { hint, .. } = &mut self {

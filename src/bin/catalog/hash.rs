@@ -3,47 +3,70 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use catalog_core::{HashFunction, HashOptions, hash_files};
+use catalog_core::{HashFunction, HashOptions, TreeHash, hash_files, hash_tree};
 
 use crate::app::App;
-use crate::failure::Outcome;
+use crate::failure::{Failure, Outcome};
 use crate::json::Line;
 use crate::progress::Progress;
 
-/// Hash files, many at once, as sha256sum prints them
+/// Hash files and directories, many at once, as sha256sum prints them
 ///
-/// Needs no catalog. `sha256sum --check` and `b3sum --check` read the output.
+/// Needs no catalog. `sha256sum --check` and `b3sum --check` read the lines of files. The digest of a directory is the one that
+/// it has once it is staged: that of the list of its files. Its line ends in a slash.
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
   catalog hash *.gguf > SHA256SUMS
   catalog hash --blake3 llama3-8b.gguf")]
 pub(crate) struct Args {
-    /// The files to hash
+    /// The files and directories to hash
     #[arg(value_name = "PATH", required = true)]
     paths: Vec<PathBuf>,
-    /// BLAKE3 instead of SHA-256
+    /// BLAKE3 instead of SHA-256; for files only
     #[arg(long)]
     blake3: bool,
+    /// In a directory, take the files that symlinks leading out of it lead to
+    #[arg(long)]
+    follow_links: bool,
 }
 
 impl Args {
     pub(crate) fn run(self, app: &mut App) -> Outcome {
         let function = if self.blake3 { HashFunction::Blake3 } else { HashFunction::Sha256 };
         let progress = Arc::new(Progress::new(app));
-        let options = HashOptions::default().with_observer(progress.clone());
-        let hashes = hash_files(&self.paths, function, &options);
-        progress.clear();
-        let names = self.paths.iter().map(|path| path.to_string_lossy());
-        app.each(names.zip(hashes), |app, hash| {
-            let hash = hash?;
-            if app.json() {
-                app.out.json(&Line::Hash(&hash));
-            } else {
-                app.out.line(checksum_line(&hash.value.to_hex(), &hash.path));
+        let options = HashOptions::default().with_observer(progress.clone()).with_follow_links(self.follow_links);
+        // What a path is may change meanwhile: it is looked at once.
+        let paths: Vec<(&PathBuf, bool)> = self.paths.iter().map(|path| (path, path.is_dir())).collect();
+        let files: Vec<&PathBuf> = paths.iter().filter(|(_, is_tree)| !is_tree).map(|(path, _)| *path).collect();
+        let mut hashes = hash_files(&files, function, &options).into_iter();
+        let named = paths.iter().map(|(path, is_tree)| (path.to_string_lossy(), (*path, *is_tree)));
+        app.each(named, |app, (path, is_tree)| {
+            if is_tree {
+                let tree = self.hash_tree(path, &options);
+                progress.clear();
+                let tree = tree?;
+                return print(app, &tree.digest.to_hex(), &path.join(""), &Line::TreeHash(&tree));
             }
-            Ok(())
+            let file = hashes.next().expect("there is a hash for each file")?;
+            print(app, &file.value.to_hex(), &file.path, &Line::Hash(&file))
         })
     }
+
+    fn hash_tree(&self, path: &Path, options: &HashOptions) -> Result<TreeHash, Failure> {
+        if self.blake3 {
+            return Err(Failure::usage(format!("could not hash {}: it is a directory", path.display()))
+                .with_hint("without --blake3, its digest is the one that it has once it is staged"));
+        }
+        Ok(hash_tree(path, options)?)
+    }
+}
+
+fn print(app: &mut App, hex: &str, path: &Path, line: &Line<'_>) -> Outcome {
+    match app.json() {
+        true => app.out.json(line),
+        false => app.out.line(checksum_line(hex, path)),
+    }
+    Ok(())
 }
 
 /// A backslash in front of the line says that the name in it is escaped, as coreutils have it.

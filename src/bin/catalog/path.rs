@@ -6,7 +6,7 @@ use crate::app::App;
 use crate::args::{OneModel, Unchecked};
 use crate::failure::Outcome;
 use crate::json::Line;
-use crate::text::shell_word;
+use crate::text::argument;
 
 /// Print the path of a model, and nothing else
 ///
@@ -39,7 +39,7 @@ impl Args {
 /// Says on standard error that the model is on its way out.
 pub(crate) fn note_if_retired(app: &App, entry: &CatalogEntry) {
     if entry.lifecycle == LifecycleState::Retired {
-        let (command, id) = (app.command(), shell_word(&entry.id));
+        let (command, id) = (app.command(), argument(&entry.id));
         app.note(&format!("{} is retired; `{command} activate {id}` takes that back", entry.id));
     }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
+use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -18,7 +19,7 @@ use crate::json::Line;
 use crate::net::Net;
 use crate::progress::Progress;
 use crate::sums::Sums;
-use crate::text::shell_word;
+use crate::text::argument;
 
 /// Bring models in, from files, directories and servers, and give each an id
 ///
@@ -40,11 +41,12 @@ use crate::text::shell_word;
   catalog stage --follow-links ~/.cache/huggingface/hub/models--org--repo/snapshots/3f2a/
   catalog stage /models/*.gguf --mode move --id-from name
   catalog stage --sums SHA256SUMS
+  curl -sSf https://models.example.org/llama3.gguf | catalog stage - --id llama3 --digest sha256:1ef0…
   catalog stage hf:org/repo --include '*Q4_K_M*.gguf' --allow-net hf
   catalog stage https://models.example.org/llama3.gguf --allow-net models.example.org
   catalog stage s3://models/llama3/ --allow-net models.s3.eu-central-1.amazonaws.com")]
 pub(crate) struct Args {
-    /// The files, directories and references to bring in
+    /// The files, directories and references to bring in; - is standard input, and needs --id
     #[arg(value_name = "REF", required_unless_present = "sums")]
     refs: Vec<OsString>,
     /// The id to give it [default: the reference itself, for example file:/models/a.gguf]
@@ -82,6 +84,9 @@ pub(crate) struct Args {
     net: Net,
 }
 
+/// Standard input, as a reference.
+const STDIN: &str = "-";
+
 const MODES: [(IngestMode, &str); 5] = [
     (IngestMode::Auto, "A reflink where the file system can, else a copy"),
     (IngestMode::Reflink, "A clone that shares its blocks with the source until one of the two is written"),
@@ -103,6 +108,13 @@ impl Args {
         let progress = Arc::new(Progress::new(app));
         let cancel = cancel_on_signal();
         let options = self.options(progress.clone(), &cancel)?;
+        if self.refs == [STDIN] {
+            if sums.is_some() {
+                return Err(Failure::usage("could not find standard input in --sums: it has no name")
+                    .with_hint("--digest says what it should be"));
+            }
+            return self.stage_stdin(app, &options, &progress);
+        }
 
         let mut ids = BTreeMap::new();
         let parsed: Vec<_> = self.refs.iter().map(|text| self.item(text, sums.as_ref(), &options, &mut ids)).collect();
@@ -119,10 +131,11 @@ impl Args {
         progress.clear();
 
         let mut receipts = receipts.into_iter();
-        let names = self.refs.iter().map(|text| text.to_string_lossy());
-        app.each(names.zip(parsed), |app, parsed| {
+        let names: Vec<String> = self.refs.iter().map(|text| name(text)).collect();
+        app.each(names.iter().zip(names.iter().zip(parsed)), |app, (name, parsed)| {
             parsed?;
-            let receipt = receipts.next().expect("stage_many answers for each item")?;
+            let receipt = receipts.next().expect("stage_many returns a result for each item");
+            let receipt = receipt.map_err(|error| Failure::of(error, "stage", name, &app.command()))?;
             app.receipt(Line::staged(&receipt), |app| words(&receipt, app));
             app.out.flush(); // before the errors
             told_of_unmoved(app, &receipt)
@@ -130,6 +143,10 @@ impl Args {
     }
 
     fn check_that_options_fit_the_refs(&self) -> Outcome {
+        if self.refs.len() > 1 && self.refs.iter().any(|text| text == STDIN) {
+            return Err(Failure::usage("could not stage standard input together with other references")
+                .with_hint("stage it alone; ./- is a file of that name"));
+        }
         for (option, is_given) in [("--id", self.id.is_some()), ("--digest", self.digest.is_some())] {
             if is_given && self.refs.len() > 1 {
                 return Err(Failure::usage(format!(
@@ -138,6 +155,22 @@ impl Args {
                 )));
             }
         }
+        Ok(())
+    }
+
+    /// Brings in what comes on standard input, as it comes.
+    fn stage_stdin(&self, app: &mut App, options: &StageOptions, progress: &Progress) -> Outcome {
+        let Some(id) = &self.id else {
+            return Err(
+                Failure::usage("could not stage standard input: it has no name").with_hint("give it an id with --id")
+            );
+        };
+        let catalog = app.open_or_create(self.init)?;
+        app.note_unknown_room(&catalog);
+        let receipt = catalog.stage_from(io::stdin().lock(), id, options);
+        progress.clear();
+        let receipt = receipt?;
+        app.receipt(Line::staged(&receipt), |app| words(&receipt, app));
         Ok(())
     }
 
@@ -180,6 +213,19 @@ impl Args {
             .with_offline(self.net.is_offline())
             .with_cancel(cancel.clone())
             .with_observer(progress))
+    }
+}
+
+/// What is typed, without what may be secret in a URL.
+fn name(text: &OsStr) -> String {
+    match parse(text) {
+        Ok(ModelRef::Url { url }) => ModelRef::Url { url }.shown(),
+        Ok(_) => text.to_string_lossy().into_owned(),
+        // Who knows what is secret in it.
+        Err(_) => match text.to_string_lossy().split_once("://") {
+            Some((scheme, _)) => format!("{scheme}://…"),
+            None => text.to_string_lossy().into_owned(),
+        },
     }
 }
 
@@ -245,7 +291,7 @@ fn words(receipt: &StageReceipt, app: &App) -> Vec<u8> {
         human::size_of_files(receipt.size_bytes, receipt.files),
         human::short_digest(&receipt.digest),
         app.command(),
-        app.out.shown(&shell_word(&receipt.id)),
+        app.out.shown(&argument(&receipt.id)),
     )
     .into_bytes();
     words.extend_from_slice(&app.out.shown_path(&receipt.local_path));

@@ -31,6 +31,18 @@ fn is_deceptive(c: char) -> bool {
             | '\u{1bca0}'..='\u{1bca3}' | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e0fff}')
 }
 
+/// The text as the argument of a command, which does not take it for an option.
+pub(crate) fn argument(text: &str) -> String {
+    let word = shell_word(text);
+    if text.starts_with('-') { format!("-- {word}") } else { word }
+}
+
+/// An option and its value.
+pub(crate) fn option(name: &str, value: &str) -> String {
+    let word = shell_word(value);
+    if value.starts_with('-') { format!("{name}={word}") } else { format!("{name} {word}") }
+}
+
 /// The text as one word of a POSIX shell.
 pub(crate) fn shell_word(text: &str) -> String {
     let is_plain = |c: char| c.is_alphanumeric() || "_-./:@%+=,".contains(c);

@@ -13,7 +13,7 @@ use crate::human;
 use crate::interrupt::cancel_on_signal;
 use crate::json::Line;
 use crate::progress::Progress;
-use crate::text::shell_word;
+use crate::text::argument;
 
 /// Check that the content of models is what was staged
 ///
@@ -148,7 +148,7 @@ fn show(app: &mut App, answer: catalog_core::Result<VerifyReport>, quick: bool, 
         });
         app.out.flush();
     }
-    let (command, reason, word) = (app.command(), report.outcome.reason(), shell_word(&report.id));
+    let (command, reason, word) = (app.command(), report.outcome.reason(), argument(&report.id));
     match &report.outcome {
         VerificationOutcome::Pass { .. } => Ok(report.bytes_read),
         VerificationOutcome::Warn { .. } if quick => {

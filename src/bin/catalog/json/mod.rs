@@ -4,7 +4,7 @@
 
 use catalog_core::{
     EntryUsage, FileHash, GcKept, GcStep, LeaseHolder, PartialInfo, PushReceipt, Record, RemoveReceipt, RepairReport,
-    ResolvedModel, StageReceipt, VerifyReport,
+    ResolvedModel, StageReceipt, TreeHash, VerifyReport,
 };
 use serde::Serialize;
 
@@ -63,6 +63,8 @@ pub(crate) enum Line<'a> {
     DoctorSummary(&'a doctor::Summary),
     /// `hash`: the hash of a file.
     Hash(&'a FileHash),
+    /// `hash`: the digest that a directory has once it is staged.
+    TreeHash(&'a TreeHash),
     /// On standard error: a verb, or one of its arguments, that was not done.
     Error(ErrorLine<'a>),
     /// On standard error: something that is good to know and no error.
