@@ -212,7 +212,7 @@ fn taken(id: &str, new_id: &str, now: &StoredRecord, old: &StoredRecord) -> Erro
 enum TakenOut {
     Done,
     /// It says something else by now, of the same content.
-    Changed(StoredRecord),
+    Changed(Box<StoredRecord>),
     /// The id has been given other content, which stays.
     Replaced,
     /// Somebody else has taken it out.
@@ -248,7 +248,7 @@ fn take_out(store: &Store, id: &str, new_id: &str, named: Named) -> Result<Optio
                     new = record.clone();
                     Ok(Change::Put(Box::new(record)))
                 })?;
-                old = now;
+                old = *now;
             }
         }
     }
@@ -261,7 +261,9 @@ fn try_take_out(store: &Store, id: &str, old: &StoredRecord) -> Result<TakenOut>
         let (change, outcome) = match now {
             None => (Change::Keep, TakenOut::Gone),
             Some(now) if now == *old => (Change::Remove, TakenOut::Done),
-            Some(now) if now.is_content_of(old) && now.path == old.path => (Change::Keep, TakenOut::Changed(now)),
+            Some(now) if now.is_content_of(old) && now.path == old.path => {
+                (Change::Keep, TakenOut::Changed(Box::new(now)))
+            }
             Some(_) => (Change::Keep, TakenOut::Replaced),
         };
         came_to = outcome;
