@@ -107,6 +107,7 @@ fn stored(store: &Store, id: &str) -> Result<StoredRecord> {
 fn try_name(store: &Store, id: &str, new_id: &str, how: How, old: StoredRecord) -> Result<Option<Named>> {
     let record = old.clone().into_record(id.to_owned(), &store.root);
     let last_used_ms = store.record_with_uses(id)?.and_then(|record| record.last_used_ms);
+    let text = if how == How::Rename { store.index.text_of(id)? } else { None };
     let own_path = own_path(store, &record, new_id, how)?;
     let files = files_of(store, &record)?;
     let session = Session::begin(&store.root)?;
@@ -133,7 +134,10 @@ fn try_name(store: &Store, id: &str, new_id: &str, how: How, old: StoredRecord) 
             new.view_fingerprint.clone_from(&view.fingerprint);
         }
         *put.borrow_mut() = Some(new.clone());
-        Ok(Change::Put(Box::new(new)))
+        Ok(match &text {
+            Some(text) => Change::PutMadeFrom(Box::new(new), text.clone()),
+            None => Change::Put(Box::new(new)),
+        })
     };
     let exhibit = own_path.as_ref().map(|(at, _)| Exhibit {
         id: new_id,
