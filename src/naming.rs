@@ -107,6 +107,7 @@ fn stored(store: &Store, id: &str) -> Result<StoredRecord> {
 fn try_name(store: &Store, id: &str, new_id: &str, how: How, old: StoredRecord) -> Result<Option<Named>> {
     let record = old.clone().into_record(id.to_owned(), &store.root);
     let last_used_ms = store.record_with_uses(id)?.and_then(|record| record.last_used_ms);
+    let text = if how == How::Rename { store.index.text_of(id)? } else { None };
     let own_path = own_path(store, &record, new_id, how)?;
     let files = files_of(store, &record)?;
     let session = Session::begin(&store.root)?;
@@ -133,7 +134,10 @@ fn try_name(store: &Store, id: &str, new_id: &str, how: How, old: StoredRecord) 
             new.view_fingerprint.clone_from(&view.fingerprint);
         }
         *put.borrow_mut() = Some(new.clone());
-        Ok(Change::Put(Box::new(new)))
+        Ok(match &text {
+            Some(text) => Change::PutMadeFrom(Box::new(new), text.clone()),
+            None => Change::Put(Box::new(new)),
+        })
     };
     let exhibit = own_path.as_ref().map(|(at, _)| Exhibit {
         id: new_id,
@@ -212,7 +216,7 @@ fn taken(id: &str, new_id: &str, now: &StoredRecord, old: &StoredRecord) -> Erro
 enum TakenOut {
     Done,
     /// It says something else by now, of the same content.
-    Changed(StoredRecord),
+    Changed(Box<StoredRecord>),
     /// The id has been given other content, which stays.
     Replaced,
     /// Somebody else has taken it out.
@@ -248,7 +252,7 @@ fn take_out(store: &Store, id: &str, new_id: &str, named: Named) -> Result<Optio
                     new = record.clone();
                     Ok(Change::Put(Box::new(record)))
                 })?;
-                old = now;
+                old = *now;
             }
         }
     }
@@ -261,7 +265,9 @@ fn try_take_out(store: &Store, id: &str, old: &StoredRecord) -> Result<TakenOut>
         let (change, outcome) = match now {
             None => (Change::Keep, TakenOut::Gone),
             Some(now) if now == *old => (Change::Remove, TakenOut::Done),
-            Some(now) if now.is_content_of(old) && now.path == old.path => (Change::Keep, TakenOut::Changed(now)),
+            Some(now) if now.is_content_of(old) && now.path == old.path => {
+                (Change::Keep, TakenOut::Changed(Box::new(now)))
+            }
             Some(_) => (Change::Keep, TakenOut::Replaced),
         };
         came_to = outcome;

@@ -42,7 +42,7 @@ impl<'a> Pieces<'a> {
 impl Read for Pieces<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         self.step += 1;
-        if self.step % 5 == 0 {
+        if self.step.is_multiple_of(5) {
             return Err(io::ErrorKind::Interrupted.into());
         }
         (self.each)(self.rest.len())?;
@@ -168,22 +168,25 @@ fn a_cancelled_run_leaves_nothing() {
     assert_empty(&catalog);
 }
 
+/// Never ends, and counts.
+struct Counted<'a>(&'a mut u64);
+
+impl Read for Counted<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        buffer.fill(7);
+        *self.0 += buffer.len() as u64;
+        assert!(*self.0 < 1 << 30, "it goes on for ever");
+        Ok(buffer.len())
+    }
+}
+
 // Red when room is looked for before the first byte alone, or after the last.
 #[test]
 fn a_stream_without_end_is_given_up_when_there_is_no_room() {
     let host = Host::new();
     let catalog = host.catalog();
     catalog.change_config(|config| config.max_bytes = Some(10 << 20)).unwrap();
-    let mut read_bytes = 0_u64;
-    struct Counted<'a>(&'a mut u64);
-    impl Read for Counted<'_> {
-        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-            buffer.fill(7);
-            *self.0 += buffer.len() as u64;
-            assert!(*self.0 < 1 << 30, "it goes on for ever");
-            Ok(buffer.len())
-        }
-    }
+    let mut read_bytes = 0;
     let error = catalog.stage_from(Counted(&mut read_bytes), "m", &no_options()).unwrap_err();
     assert!(matches!(error, Error::NoRoom { .. }), "{error}");
     assert!(read_bytes <= 16 << 20, "{read_bytes}");

@@ -279,3 +279,16 @@ fn a_rename_that_was_interrupted_goes_on() {
         assert_clean(&catalog);
     }
 }
+
+// Red when the record is made of what this version knows.
+#[test]
+fn what_a_later_version_has_written_is_renamed_too() {
+    let (host, catalog) = host();
+    edit_shard(&host.root(), "f", |entries| entries["f"]["later"] = serde_json::json!({"a": 1}));
+    catalog.rename("f", "new").unwrap();
+    let has_it =
+        |id: &str| fs::read_to_string(common::shard_path(&host.root(), id)).unwrap().contains(r#""later":{"a":1}"#);
+    assert!(has_it("new"));
+    catalog.pin("new", "p", None).unwrap();
+    assert!(has_it("new"));
+}

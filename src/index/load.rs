@@ -50,6 +50,11 @@ impl Index {
         self.get_as(id, Record::clone)
     }
 
+    /// The text of the record of this id, with what a later version has written into it.
+    pub(crate) fn text_of(&self, id: &str) -> Result<Option<Box<RawValue>>> {
+        Ok(load_text(&self.root, layout::shard_number(id))?.value.entries.remove(id))
+    }
+
     /// Applies `take` to the record of this id.
     pub(crate) fn get_as<T>(&self, id: &str, take: impl FnOnce(&Record) -> T) -> Result<Option<T>> {
         let hash = layout::id_hash(id);

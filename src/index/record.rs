@@ -337,6 +337,37 @@ mod tests {
     }
 
     #[test]
+    fn a_record_that_follows_another_one_takes_what_has_changed_and_no_more() {
+        let pin = |created_ms| Pin { created_ms, expiry_ms: None };
+        let pins = |pins: &[(&str, u64)]| pins.iter().map(|(name, ms)| ((*name).to_owned(), pin(*ms))).collect();
+        let before = StoredRecord { pins: pins(&[("kept", 1), ("gone", 1), ("renewed", 1)]), ..record() };
+        let mut now = StoredRecord { pins: pins(&[("kept", 1), ("renewed", 2), ("late", 3)]), ..before.clone() };
+        now.set_lifecycle(LifecycleState::Retired, 7);
+        now.last_used_ms = Some(9);
+        now.damaged_ms = Some(10);
+        // Somebody has pinned it under its new name already.
+        let made = StoredRecord { path: "views/n/a/m".into(), ..before.clone() };
+        let mut new = StoredRecord { pins: pins(&[("kept", 1), ("gone", 1), ("renewed", 1), ("own", 4)]), ..made };
+        assert!(new.has_all_of(&before) && !new.has_all_of(&now));
+        new.follow(&before, &now);
+        assert_eq!(new.pins, pins(&[("kept", 1), ("renewed", 2), ("late", 3), ("own", 4)]));
+        assert_eq!((new.lifecycle, new.retired_ms), (LifecycleState::Retired, Some(7)));
+        assert_eq!((new.last_used_ms, new.damaged_ms, new.path.as_str()), (Some(9), Some(10), "views/n/a/m"));
+        assert!(new.has_all_of(&now));
+        // Each of these would be lost.
+        for other in [
+            StoredRecord { created_ms: now.created_ms + 1, ..now.clone() },
+            StoredRecord { source: Some(Provenance::new("elsewhere")), ..now.clone() },
+            StoredRecord { trust: TrustState::Verified, ..now.clone() },
+            StoredRecord { lifecycle: LifecycleState::Active, ..now.clone() },
+            StoredRecord { needs: BTreeSet::from([Digest::sha256_of(b"signature")]), ..now.clone() },
+            StoredRecord { digest: Some(Digest::sha256_of(b"other")), ..now.clone() },
+        ] {
+            assert!(!new.has_all_of(&other), "{other:?}");
+        }
+    }
+
+    #[test]
     fn a_path_that_leads_out_is_no_record() {
         for path in ["", "/etc/passwd", "../x", "views/../../x", "a//b", "a/", "./a", "a/."] {
             let text = StoredRecord { path: path.into(), ..record() }.render(None).unwrap();

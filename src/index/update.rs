@@ -5,6 +5,8 @@ use std::io;
 use std::path::Path;
 use std::time::Duration;
 
+use serde_json::value::RawValue;
+
 use super::format::ShardText;
 use super::generation_claim::{claim, precedes};
 use super::load::{Index, load_text, unreadable};
@@ -27,6 +29,8 @@ const ATTEMPTS: usize = 1000;
 pub(crate) enum Change {
     Keep,
     Put(Box<StoredRecord>),
+    /// A record that was made from that of another id, whose text this is: what a later version has written there is kept.
+    PutMadeFrom(Box<StoredRecord>, Box<RawValue>),
     Remove,
 }
 
@@ -252,14 +256,16 @@ fn apply(root: &Root, number: u8, text: &mut ShardText, id: &str, edit: &mut Edi
         .map(|old| StoredRecord::parse(old))
         .transpose()
         .map_err(|reason| Error::CorruptIndex { path: path(), reason: unreadable(id, &reason) })?;
+    let put = |text: &mut ShardText, new: &StoredRecord, from: Option<&RawValue>| {
+        let new = new.render(from).map_err(|e| Error::io("encode an entry of", path(), e))?;
+        text.entries.insert(id.to_owned(), new);
+        Ok(Applied::Put)
+    };
     match edit(id, stored)? {
         Change::Keep => Ok(Applied::Nothing),
         Change::Remove => Ok(if text.entries.remove(id).is_some() { Applied::Removed } else { Applied::Nothing }),
-        Change::Put(new) => {
-            let new = new.render(old.map(|old| &**old)).map_err(|e| Error::io("encode an entry of", path(), e))?;
-            text.entries.insert(id.to_owned(), new);
-            Ok(Applied::Put)
-        }
+        Change::Put(new) => put(text, &new, old.cloned().as_deref()),
+        Change::PutMadeFrom(new, from) => put(text, &new, Some(&from)),
     }
 }
 

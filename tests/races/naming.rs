@@ -44,7 +44,7 @@ fn one_of_several_that_rename_an_entry_does() {
         assert_eq!(won.len(), 1, "{won:?} {lost:?}");
         assert!(lost.into_iter().all(|result| result.unwrap_err().is_not_found()));
         id = won.into_iter().next().unwrap().unwrap();
-        assert_eq!(ids(&open(&host)), [id.clone()]);
+        assert_eq!(ids(&open(&host)), std::slice::from_ref(&id));
         assert_readable(&open(&host), &id, b"model");
         // A loser that has come as far as its view has taken that back, or a collection does.
         met += usize::from(std::fs::read_dir(host.root().join("views")).unwrap().count() == 1);
@@ -83,7 +83,7 @@ fn a_pin_that_comes_while_its_entry_is_renamed_is_kept() {
         ROUNDS.to_string()
     });
     let catalog = open(&host);
-    assert_eq!(ids(&catalog), [id.clone()]);
+    assert_eq!(ids(&catalog), std::slice::from_ref(&id));
     let record = catalog.record(id.as_str()).unwrap().unwrap();
     let missing: Vec<_> = pinned.iter().filter(|name| !record.pins.contains_key(*name)).collect();
     assert!(missing.is_empty(), "{} of {} pins are lost: {missing:?}", missing.len(), pinned.len());
