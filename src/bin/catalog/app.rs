@@ -55,6 +55,12 @@ enum ProgressMode {
     None,
 }
 
+/// The root that is given, or that of the environment, or the default one.
+pub(crate) fn root(given: Option<PathBuf>) -> PathBuf {
+    let from_environment = || env::var_os(ROOT_VARIABLE).filter(|root| !root.is_empty()).map(PathBuf::from);
+    given.or_else(from_environment).unwrap_or_else(default_model_cache_dir)
+}
+
 /// One run of the command.
 pub(crate) struct App {
     global: Global,
@@ -75,8 +81,7 @@ impl App {
     }
 
     pub(crate) fn root(&self) -> PathBuf {
-        let from_environment = || env::var_os(ROOT_VARIABLE).filter(|root| !root.is_empty()).map(PathBuf::from);
-        self.global.root.clone().or_else(from_environment).unwrap_or_else(default_model_cache_dir)
+        root(self.global.root.clone())
     }
 
     /// The catalog that is there. Never makes one.

@@ -9,6 +9,7 @@ use catalog_core::{Cancel, IngestMode, ModelRef, StageOptions, StageReceipt, Use
 use crate::amount;
 use crate::app::App;
 use crate::args::{Init, word};
+use crate::complete;
 use crate::failure::{Failure, Outcome};
 use crate::human;
 use crate::interrupt::cancel_on_signal;
@@ -41,7 +42,7 @@ use crate::text::shell_word;
   catalog stage s3://models/llama3/ --allow-net models.s3.eu-central-1.amazonaws.com")]
 pub(crate) struct Args {
     /// The files, directories and references to bring in
-    #[arg(value_name = "REF", required = true)]
+    #[arg(value_name = "REF", required = true, add = complete::references())]
     refs: Vec<OsString>,
     /// The id to give it [default: the reference itself, for example file:/models/a.gguf]
     #[arg(long)]
