@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use catalog_core::Record;
+use clap::builder::NonEmptyStringValueParser;
 
 use crate::amount;
 use crate::app::App;
@@ -25,7 +26,7 @@ pub(crate) struct Args {
     #[command(flatten)]
     targets: Models,
     /// Who, or what, needs them
-    #[arg(long = "as", value_name = "NAME", default_value = "default")]
+    #[arg(long = "as", value_name = "NAME", default_value = "default", value_parser = NonEmptyStringValueParser::new())]
     name: String,
     /// How long the pin holds: 90s, 15m, 2h, 30d, 1w [default: until `catalog unpin`]
     #[arg(long = "for", value_name = "TIME", value_parser = amount::lifetime)]
