@@ -58,7 +58,7 @@ fn what_the_packages_have_is_there() {
         let names =
             || fs::read_dir(root.join(folder)).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
         // The command itself is built for the package.
-        assert!(asset == "target/release/catalog" || names().any(|found| is_it(&found)), "{asset} is not there");
+        assert!(asset == "target/dist/catalog" || names().any(|found| is_it(&found)), "{asset} is not there");
     }
     for shell in ["bash", "zsh", "fish"] {
         let script = fs::read_to_string(host.path(&format!("target/package/completions/catalog.{shell}"))).unwrap();
