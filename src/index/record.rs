@@ -340,7 +340,8 @@ mod tests {
     fn a_record_that_follows_another_one_takes_what_has_changed_and_no_more() {
         let pin = |created_ms| Pin { created_ms, expiry_ms: None };
         let pins = |pins: &[(&str, u64)]| pins.iter().map(|(name, ms)| ((*name).to_owned(), pin(*ms))).collect();
-        let before = StoredRecord { pins: pins(&[("kept", 1), ("gone", 1), ("renewed", 1)]), ..record() };
+        let pinned = pins(&[("kept", 1), ("gone", 1), ("renewed", 1)]);
+        let before = StoredRecord { kind: ArtifactKind::File, pins: pinned, ..record() };
         let mut now = StoredRecord { pins: pins(&[("kept", 1), ("renewed", 2), ("late", 3)]), ..before.clone() };
         now.set_lifecycle(LifecycleState::Retired, 7);
         now.last_used_ms = Some(9);
