@@ -62,7 +62,7 @@ fn what_the_packages_have_is_there() {
     }
     for shell in ["bash", "zsh", "fish"] {
         let script = fs::read_to_string(host.path(&format!("target/package/completions/catalog.{shell}"))).unwrap();
-        assert!(script.contains("max-bytes"), "{shell}");
+        assert!(script.contains(&format!("COMPLETE={shell} catalog -- ")), "{shell}: {script}");
     }
     let page = Command::new("zcat").arg(host.path("target/package/man/catalog-gc.1.gz")).output().unwrap();
     assert!(String::from_utf8(page.stdout).unwrap().contains(".SH SYNOPSIS"));

@@ -56,6 +56,14 @@ enum ProgressMode {
     None,
 }
 
+/// The root that is given, or that of the environment, or the default one, and what has decided on it.
+pub(crate) fn root(given: Option<PathBuf>) -> (PathBuf, From) {
+    let from_environment = || env::var_os(ROOT_VARIABLE).filter(|root| !root.is_empty()).map(PathBuf::from);
+    let option = given.map(|root| (root, From::Option));
+    let chosen = option.or_else(|| Some((from_environment()?, From::Environment)));
+    chosen.unwrap_or_else(|| (default_model_cache_dir(), From::Default))
+}
+
 /// One run of the command.
 pub(crate) struct App {
     global: Global,
@@ -81,10 +89,7 @@ impl App {
 
     /// The root, and what has decided on it.
     pub(crate) fn root_and_why(&self) -> (PathBuf, From) {
-        let from_environment = || env::var_os(ROOT_VARIABLE).filter(|root| !root.is_empty()).map(PathBuf::from);
-        let option = self.global.root.clone().map(|root| (root, From::Option));
-        let chosen = option.or_else(|| Some((from_environment()?, From::Environment)));
-        chosen.unwrap_or_else(|| (default_model_cache_dir(), From::Default))
+        root(self.global.root.clone())
     }
 
     /// The catalog that is there. Never makes one.

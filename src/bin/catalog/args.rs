@@ -8,6 +8,7 @@ use catalog_core::{CatalogStore as _, Check, Error, FsCatalog, Record, UnknownWo
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 
 use crate::app::App;
+use crate::complete;
 use crate::failure::{Failure, Outcome};
 use crate::progress::Progress;
 use crate::text::shell_word;
@@ -16,7 +17,7 @@ use crate::text::shell_word;
 #[derive(clap::Args)]
 pub(crate) struct OneModel {
     /// The model's id, the reference that it was staged from, its digest or the first digits of it, or a path below the root
-    #[arg(value_name = "ID|REF")]
+    #[arg(value_name = "ID|REF", add = complete::models())]
     pub(crate) model: String,
 }
 
@@ -66,7 +67,7 @@ impl Unchecked {
 #[derive(clap::Args)]
 pub(crate) struct Models {
     /// Ids, references, patterns such as 'hf:org/*', digests or the first digits of one, or paths below the root
-    #[arg(value_name = "ID|REF|PATTERN", required = true)]
+    #[arg(value_name = "ID|REF|PATTERN", required = true, add = complete::models())]
     pub(crate) models: Vec<String>,
 }
 

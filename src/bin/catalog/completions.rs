@@ -1,17 +1,23 @@
-//! `catalog completions`: a shell's completion script.
+//! `catalog completions`: the script by which a shell asks this command how a line can go on.
 
-use clap::CommandFactory as _;
+use clap::ValueEnum as _;
 use clap_complete::Shell;
 
-use crate::Cli;
 use crate::app::App;
-use crate::failure::Outcome;
+use crate::complete;
+use crate::failure::{Failure, Outcome};
 
 /// Print the completion script of a shell
+///
+/// Verbs and options are completed, and the ids of models, names of pins and keys that the catalog has: the one that --root in
+/// the line or CATALOG_ROOT names. The script asks this command each time, so it stays as it is when models come and go. Make it
+/// anew with each version.
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
-  catalog completions bash > /etc/bash_completion.d/catalog
-  catalog completions fish > ~/.config/fish/completions/catalog.fish")]
+  catalog completions bash > ~/.local/share/bash-completion/completions/catalog
+  catalog completions zsh > \"${fpath[1]}/_catalog\"
+  catalog completions fish > ~/.config/fish/completions/catalog.fish
+  source <(COMPLETE=bash catalog)           # in ~/.bashrc, without a file")]
 pub(crate) struct Args {
     /// The shell
     #[arg(value_enum)]
@@ -20,8 +26,8 @@ pub(crate) struct Args {
 
 impl Args {
     pub(crate) fn run(self, app: &mut App) -> Outcome {
-        let mut script = Vec::new();
-        clap_complete::generate(self.shell, &mut Cli::command(), "catalog", &mut script);
+        let name = self.shell.to_possible_value();
+        let script = complete::script(name.as_ref().map_or("", |name| name.get_name())).map_err(Failure::Output)?;
         app.out.raw(&script);
         Ok(())
     }

@@ -9,6 +9,7 @@ use catalog_core::{FsCatalog, LifecycleState, Record};
 use crate::amount;
 use crate::app::App;
 use crate::args::{find_all, word};
+use crate::complete;
 use crate::failure::Outcome;
 use crate::filter::Filter;
 use crate::human;
@@ -31,7 +32,7 @@ use crate::table::{self, Column};
   catalog list --long --json | jq -r 'select(.exclusive_bytes > 1e10) | .id'")]
 pub(crate) struct Args {
     /// Only these: ids, references, patterns such as 'hf:org/*', digests or the first digits of one, paths [default: all]
-    #[arg(value_name = "ID|REF|PATTERN")]
+    #[arg(value_name = "ID|REF|PATTERN", add = complete::models())]
     models: Vec<String>,
     /// Only the models in this state
     #[arg(long, value_parser = word(&STATES, LifecycleState::as_str))]

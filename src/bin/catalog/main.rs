@@ -5,6 +5,7 @@ mod advice;
 mod amount;
 mod app;
 mod args;
+mod complete;
 mod completions;
 mod config;
 mod config_key;
@@ -150,6 +151,9 @@ fn command() -> clap::Command {
 }
 
 fn main() -> ExitCode {
+    if let Some(exit) = complete::answer() {
+        return exit.into();
+    }
     let parsed = command().try_get_matches().and_then(|matches| Cli::from_arg_matches(&matches));
     let exit = match parsed {
         Ok(Cli { global, verb }) => {

@@ -4,6 +4,7 @@ use catalog_core::{PartialInfo, PartialState};
 
 use crate::app::App;
 use crate::args::named;
+use crate::complete;
 use crate::failure::{Failure, Outcome};
 use crate::human;
 use crate::json::Line;
@@ -19,6 +20,7 @@ use crate::json::Line;
 pub(crate) struct Args {
     /// Remove these, by their keys; without a key, all that no process works on
     #[arg(long, value_name = "KEY", num_args = 0..)]
+    #[arg(add = complete::partials())]
     remove: Option<Vec<String>>,
 }
 

@@ -7,6 +7,7 @@ use catalog_core::{ArtifactKind, ModelRef, PushOptions, PushReceipt};
 
 use crate::app::App;
 use crate::args::find_all;
+use crate::complete;
 use crate::failure::{Failure, Outcome};
 use crate::human;
 use crate::interrupt::cancel_on_signal;
@@ -33,6 +34,7 @@ use crate::progress::Progress;
 pub(crate) struct Args {
     /// The models, and last where they are pushed: `oci://HOST[:PORT]/NAME[:TAG]` or `s3://BUCKET/PREFIX[#NAME]`
     #[arg(value_name = "ID|REF|TARGET", required = true)]
+    #[arg(add = complete::models())]
     args: Vec<String>,
     /// Every model that is here
     #[arg(long)]

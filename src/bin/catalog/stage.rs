@@ -11,6 +11,7 @@ use catalog_core::{Cancel, IngestMode, ModelRef, StageOptions, StageReceipt, Use
 use crate::amount;
 use crate::app::App;
 use crate::args::{Init, word};
+use crate::complete;
 use crate::failure::{Failure, Outcome};
 use crate::human;
 use crate::id_from::IdFrom;
@@ -47,7 +48,7 @@ use crate::text::argument;
   catalog stage s3://models/llama3/ --allow-net models.s3.eu-central-1.amazonaws.com")]
 pub(crate) struct Args {
     /// The files, directories and references to bring in; - is standard input, and needs --id
-    #[arg(value_name = "REF", required_unless_present = "sums")]
+    #[arg(value_name = "REF", required_unless_present = "sums", add = complete::references())]
     refs: Vec<OsString>,
     /// The id to give it [default: the reference itself, for example file:/models/a.gguf]
     #[arg(long)]

@@ -6,6 +6,7 @@ use catalog_core::{Pin, Record};
 
 use crate::app::App;
 use crate::args::Models;
+use crate::complete;
 use crate::failure::Outcome;
 use crate::json::Line;
 use crate::pins::{Pinned, holds};
@@ -21,7 +22,7 @@ pub(crate) struct Args {
     #[command(flatten)]
     targets: Models,
     /// Only the pin of this name [default: all pins]
-    #[arg(long = "as", value_name = "NAME")]
+    #[arg(long = "as", value_name = "NAME", add = complete::pins())]
     name: Option<String>,
 }
 

@@ -8,6 +8,7 @@ use catalog_core::{FsCatalog, VerificationOutcome, VerifyDepth, VerifyOptions, V
 use crate::amount;
 use crate::app::App;
 use crate::args::find_all;
+use crate::complete;
 use crate::failure::{Exit, Failure, Outcome};
 use crate::human;
 use crate::interrupt::cancel_on_signal;
@@ -32,7 +33,7 @@ use crate::text::argument;
   catalog verify --all --quick                        # what was changed since it was checked")]
 pub(crate) struct Args {
     /// Ids, references, patterns such as 'hf:org/*', digests or the first digits of one, or paths below the root
-    #[arg(value_name = "ID|REF|PATTERN", conflicts_with = "all")]
+    #[arg(value_name = "ID|REF|PATTERN", conflicts_with = "all", add = complete::models())]
     models: Vec<String>,
     /// Every model that is here
     #[arg(long)]
