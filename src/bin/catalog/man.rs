@@ -1,6 +1,7 @@
 //! `catalog man`: the manual pages.
 
 use std::fs;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use catalog_core::Error;
@@ -41,7 +42,8 @@ fn write_all(command: &clap::Command, dir: &Path) -> std::io::Result<()> {
     fs::create_dir_all(dir)?;
     let mut left = vec![command];
     while let Some(command) = left.pop() {
-        fs::write(dir.join(man_page::file_name(command)), man_page::of(command)?)?;
+        let mut file = fs::File::create(dir.join(man_page::file_name(command)))?;
+        file.write_all(&man_page::of(command)?)?;
         left.extend(command.get_subcommands().filter(|verb| !verb.is_hide_set()));
     }
     Ok(())

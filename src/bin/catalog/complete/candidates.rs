@@ -82,7 +82,8 @@ fn records() -> Vec<Record> {
 /// The catalog that the line names, or the environment.
 fn open() -> Option<FsCatalog> {
     let words = WORDS.get().map(Vec::as_slice).unwrap_or_default();
-    FsCatalog::open(app::root(root_in(words)).0).ok()
+    let (root, _) = app::root(root_in(words));
+    FsCatalog::open(root).ok()
 }
 
 /// The root that the words give.
