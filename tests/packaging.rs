@@ -102,14 +102,14 @@ fn the_units_run_the_command() {
     let model = host.file("model.gguf", "GGUF");
     stage(&host.catalog(), &model, "model").unwrap();
     let defaults = read("packaging/default");
-    for (unit, expected) in [("catalog-gc", "freed 0 B"), ("catalog-verify", "pass  model")] {
+    for (unit, expected) in [("catalog-gc", "freed 0 B"), ("catalog-verify", "1 intact")] {
         let service = read(&format!("packaging/systemd/{unit}.service"));
         let command = settings(&service, "ExecStart")[0].strip_prefix("/usr/bin/catalog ").unwrap();
         let variable = command.split_once('$').unwrap().1;
         let options = settings(&defaults, variable)[0].trim_matches('"');
         let words = command.split_once('$').unwrap().0.split_whitespace().chain(options.split_whitespace());
         let output = host.command().args(words).output().unwrap();
-        let printed = String::from_utf8(output.stdout).unwrap();
+        let printed = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
         assert!(output.status.success() && printed.contains(expected), "{command}: {printed}");
         assert_eq!(settings(&defaults, "CATALOG_ROOT"), ["/var/lib/models"]);
         assert!(settings(&service, "Environment").contains(&"CATALOG_ROOT=/var/lib/models"));
