@@ -108,10 +108,10 @@ fn the_readme_has_the_two_commands() {
 
 #[cfg(feature = "cli")]
 #[test]
-fn the_readme_names_every_verb_and_exit_code() {
+fn the_command_page_names_every_verb_and_exit_code() {
     let output = std::process::Command::new(assert_cmd::cargo::cargo_bin!("catalog")).arg("--help").output().unwrap();
     let help = String::from_utf8(output.stdout).unwrap();
-    let readme = read("README.md");
+    let page = read("docs/command.md");
     let part = |from: &str, to: &str| -> Vec<String> {
         let (_, part) = help.split_once(from).unwrap();
         part.split_once(to).unwrap().0.lines().map(|line| line.trim().to_owned()).collect()
@@ -122,14 +122,14 @@ fn the_readme_names_every_verb_and_exit_code() {
     let verbs: Vec<String> = verbs.filter(is_verb).filter_map(|line| first_word(&line.to_owned())).collect();
     assert!(verbs.len() > 9, "{help}");
     for verb in verbs {
-        assert!(readme.contains(&format!("\n| `catalog {verb}")), "README.md does not name `catalog {verb}`");
+        assert!(page.contains(&format!("\n| `catalog {verb}")), "docs/command.md does not name `catalog {verb}`");
     }
     let codes: Vec<String> =
         part("\nExit codes:\n", "\nWith several").iter().map(|line| line.replacen("  ", " | ", 1)).collect();
     for code in codes {
         let (number, meaning) = code.split_once(" | ").unwrap();
         let first = meaning.split([':', ',']).next().unwrap();
-        assert!(readme.contains(&format!("\n| {number} | {first}")), "README.md does not have exit code {code:?}");
+        assert!(page.contains(&format!("\n| {number} | {first}")), "docs/command.md does not have exit code {code:?}");
     }
 }
 

@@ -411,9 +411,9 @@ pub(crate) fn as_nobody() -> Option<Vec<&'static str>> {
     Some(WORDS.to_vec())
 }
 
-/// The commands in a section of README.md, each with the lines that it prints.
-pub(crate) fn readme_commands(heading: &str) -> Vec<(String, Vec<String>)> {
-    let readme = fs::read_to_string("README.md").unwrap();
+/// The commands in a section of a page, each with the lines that it prints.
+pub(crate) fn commands_of(page: &str, heading: &str) -> Vec<(String, Vec<String>)> {
+    let readme = fs::read_to_string(page).unwrap();
     let section = readme.split("\n## ").find(|section| section.starts_with(&format!("{heading}\n"))).unwrap();
     let mut commands: Vec<(String, Vec<String>)> = Vec::new();
     for block in section.split("```console\n").skip(1) {

@@ -18,7 +18,7 @@ mod kills;
 mod listings;
 mod mirrors;
 mod options;
-mod readme;
+mod page;
 mod refusals;
 mod server;
 mod staging;

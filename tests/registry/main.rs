@@ -17,7 +17,7 @@ mod login;
 mod mirrors;
 mod pull;
 mod push;
-mod readme;
+mod page;
 mod server;
 mod uploads;
 

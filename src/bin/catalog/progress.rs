@@ -185,7 +185,7 @@ fn note_of(event: &Event<'_>) -> Option<String> {
             format!("{what}: {why}; trying again in {:.1} s", after.as_secs_f64())
         }
         Event::NotAsked { what, why, .. } => {
-            format!("nobody was asked what {what} means now ({why})")
+            format!("{what} may mean something else by now: no server was asked ({why})")
         }
         Event::AskedElsewhere { what, why, .. } => format!("{what}: {why}; another server is asked"),
         Event::UseNotNoted { what, .. } => format!(

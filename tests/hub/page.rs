@@ -1,21 +1,21 @@
-//! "From the Hub" in README.md, run as it is written, against the Hub of these tests.
+//! "From the Hub" in docs/network.md, run as it is written, against the Hub of these tests.
 
 use std::path::Path;
 use std::process::Command;
 
-use crate::common::{Host, readme_commands};
+use crate::common::{Host, commands_of};
 use crate::server::{Hub, host as host_of};
 
-/// Red when a command prints something other than README.md says.
+/// Red when a command prints something other than docs/network.md says.
 #[test]
-fn it_prints_what_the_readme_says() {
+fn it_prints_what_the_page_says() {
     let Some(hub) = Hub::start(&[]) else { return };
     let host = Host::new();
     drop(host.catalog());
     let binary = host.command().get_program().to_owned();
     let path = format!("{}:/usr/bin:/bin", Path::new(&binary).parent().unwrap().display());
     let servers = format!("hf,{},{}", host_of(&hub.hub), host_of(&hub.cdn));
-    let commands = readme_commands("From the Hub");
+    let commands = commands_of("docs/network.md", "From the Hub");
     assert!(commands.len() >= 5, "{commands:?}");
     for (command, expected) in commands {
         let mut shell = Command::new("bash");

@@ -1,4 +1,4 @@
-//! "A fleet" in README.md, run as it is written: the first block on one host, the second on another.
+//! "How it looks" in docs/fleet.md, run as it is written: the first block on one host, the second on another.
 
 use std::fs;
 use std::path::Path;
@@ -6,16 +6,16 @@ use std::process::Command;
 
 use catalog_core::StageOptions;
 
-use crate::common::{Host, fixture, readme_commands};
+use crate::common::{Host, fixture, commands_of};
 use crate::server::Registry;
 
-/// Red when a command prints something other than README.md says.
+/// Red when a command prints something other than docs/fleet.md says.
 #[test]
-fn it_prints_what_the_readme_says() {
+fn it_prints_what_the_page_says() {
     let Some(registry) = Registry::with_password() else { return };
     let hosts = [Host::new(), Host::new()];
     hosts[0].catalog().stage(&fixture().into(), &StageOptions::default().with_id("tiny".to_owned())).unwrap();
-    let commands = readme_commands("A fleet");
+    let commands = commands_of("docs/fleet.md", "How it looks");
     assert!(commands.len() >= 6, "{commands:?}");
     let mut host = &hosts[0];
     for (command, expected) in commands {
