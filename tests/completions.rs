@@ -43,9 +43,10 @@ fn asked(host: &Host, line: &str, part: &str) -> Vec<String> {
 #[test]
 fn every_verb_that_takes_an_id_completes_it() {
     let host = host();
-    for verb in
-        ["path", "lease", "list", "show", "retire", "activate", "remove", "verify", "repair", "push", "pin", "unpin"]
-    {
+    for verb in [
+        "path", "lease", "list", "show", "rename", "tag", "retire", "activate", "remove", "verify", "repair", "push",
+        "pin", "unpin",
+    ] {
         assert_eq!(asked(&host, &format!("catalog {verb} ti"), "ti"), ["tiny"], "{verb}");
         assert_eq!(asked(&host, &format!("catalog {verb} ./mo"), "./mo"), ["./model.gguf"], "{verb}: a reference");
     }

@@ -66,7 +66,7 @@ impl Stray {
 
     fn kill(&self) {
         Command::new("kill").args(["-KILL", &self.0]).status().unwrap();
-        wait_until("it has ended", || !fs::read(Path::new("/proc").join(&self.0).join("fd/0")).is_ok());
+        wait_until("it has ended", || fs::read(Path::new("/proc").join(&self.0).join("fd/0")).is_err());
     }
 }
 
