@@ -103,7 +103,7 @@ fn the_manifest_of_the_format_page_has_the_digest_that_it_says() {
 #[test]
 fn the_readme_has_the_two_commands() {
     let commands = block(&read("README.md"), "<!-- .ci/run ", "sh");
-    assert_eq!(commands, "cargo run --release -- stage tests/fixtures/tiny-llama-q8_0.gguf\ncargo test\n");
+    assert_eq!(commands, "cargo run --release -- stage tests/fixtures/tiny-llama-q8_0.gguf\ncargo test -- -q\n");
 }
 
 #[cfg(feature = "cli")]

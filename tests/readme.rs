@@ -25,7 +25,9 @@ fn settled(line: &str, place: &str) -> String {
     let words = line.split_whitespace().collect::<Vec<_>>().join(" ");
     // What takes a second or more also says how long it took.
     match words.rsplit_once(", ") {
-        Some((rest, time)) if time.strip_suffix(" s").is_some_and(|time| time.parse::<f64>().is_ok()) => rest.to_owned(),
+        Some((rest, time)) if time.strip_suffix(" s").is_some_and(|time| time.parse::<f64>().is_ok()) => {
+            rest.to_owned()
+        }
         _ => words,
     }
 }
@@ -60,7 +62,8 @@ fn the_tour_prints_what_the_readme_says() {
     let printed = String::from_utf8(output.stdout).unwrap();
 
     for (number, (command, expected)) in commands.iter().enumerate() {
-        let (_, rest) = printed.split_once(&format!("{MARK}{number}\r\n")).unwrap_or_else(|| panic!("{command}: {printed}"));
+        let (_, rest) =
+            printed.split_once(&format!("{MARK}{number}\r\n")).unwrap_or_else(|| panic!("{command}: {printed}"));
         let lines = rest.split(MARK).next().unwrap().lines().map(seen);
         // The bars below a blank line are as wide as the terminal; the output for a pin says when it ends.
         let is_compared = |line: &&str| !line.contains("until");

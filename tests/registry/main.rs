@@ -15,9 +15,9 @@ mod hostile;
 mod kills;
 mod login;
 mod mirrors;
+mod page;
 mod pull;
 mod push;
-mod page;
 mod server;
 mod uploads;
 

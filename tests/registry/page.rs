@@ -6,7 +6,7 @@ use std::process::Command;
 
 use catalog_core::StageOptions;
 
-use crate::common::{Host, fixture, commands_of};
+use crate::common::{Host, commands_of, fixture};
 use crate::server::Registry;
 
 /// Red when a command prints something other than docs/fleet.md says.

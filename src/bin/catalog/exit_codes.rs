@@ -11,10 +11,10 @@ pub(crate) const ALL: [(Exit, &str); 11] = [
     (Exit::Corrupt, "content is not what it should be: another digest, a damaged file of the store"),
     (Exit::Busy, "busy: timed out waiting for a lock, try again"),
     (Exit::Refused, "refused: the network policy does not allow it; the error ends with the option that would"),
-    (Exit::Unreachable, "unreachable: no whole answer from a server, try again later"),
+    (Exit::Unreachable, "unreachable: no server gave a whole answer, try again later"),
     (Exit::Denied, "access denied: the server wants a token, or to be asked for access first"),
     (Exit::NoRoom, "no room: the disk, the quota or the catalog's own limit is full"),
-    (Exit::Cancelled, "ended by Ctrl-C or SIGTERM; a large copy goes on where it was when it is staged again"),
+    (Exit::Cancelled, "ended by Ctrl-C or SIGTERM; a large copy resumes when it is staged again"),
 ];
 
 /// What holds where a verb takes several arguments.

@@ -135,4 +135,5 @@ pub(crate) struct Note<'a> {
 }
 
 #[cfg(test)]
+#[allow(clippy::disallowed_methods)]
 mod schema;
