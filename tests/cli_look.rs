@@ -82,8 +82,15 @@ fn a_long_list_says_what_removing_would_free() {
     assert!(exclusive("large").unwrap() >= 200_000);
     // The same object as `show` prints, and the bytes.
     let mut long = lines.iter().find(|line| line["id"] == "large").unwrap().clone();
+    let shown: Value = serde_json::from_str(&done(&host, &["show", "large", "--json"])).unwrap();
     long.as_object_mut().unwrap().remove("exclusive_bytes").unwrap();
-    assert_eq!(long, serde_json::from_str::<Value>(&done(&host, &["show", "large", "--json"])).unwrap());
+    assert_eq!(long.as_object_mut().unwrap().remove("leases").unwrap(), 0);
+    // Red when `--long` does not see who holds a model.
+    let lease = host.catalog().lease("large").unwrap();
+    let held: Value = serde_json::from_str(&done(&host, &["list", "large", "--long", "--json"])).unwrap();
+    assert_eq!(held["leases"], 1);
+    drop(lease);
+    assert_eq!(long, shown);
 }
 
 #[test]
@@ -171,6 +178,49 @@ fn a_person_is_asked_before_several_go() {
     }
     remove("y\\n");
     assert_eq!(ids(&host, &[]), ["hf:org/a", "hf:org/b"]);
+}
+
+// Red when a line of a table is broken, or when a bar is wider than the terminal.
+#[test]
+fn each_model_is_one_line_on_a_narrow_terminal() {
+    let host = models();
+    let long = format!("hf:organisation/{}", "x".repeat(100));
+    let file = host.file("model.gguf", vec![5; 70 << 20]);
+    done(&host, &["stage", file.to_str().unwrap(), "--id", &long]);
+    let binary = Path::new(host.command().get_program()).parent().unwrap().display().to_string();
+    let on_terminal = |columns: usize, line: &str| {
+        let line = format!("stty rows 40 cols {columns}; PATH={binary}:$PATH; {line}");
+        let mut shell = Command::new("script");
+        shell.args(["-qec", &format!("bash -c \"{line}\""), "/dev/null"]).env("CATALOG_ROOT", host.root());
+        let output = shell.env("NO_COLOR", "1").output().unwrap();
+        String::from_utf8(output.stdout).unwrap().replace("\r\n", "\n")
+    };
+    for columns in [60, 40] {
+        for verb in ["list", "list --long", "du"] {
+            let shown = on_terminal(columns, &format!("catalog {verb}"));
+            let wide: Vec<_> = shown.lines().filter(|line| line.chars().count() > columns).collect();
+            assert!(wide.is_empty(), "{verb} at {columns}: {wide:?}");
+            assert_eq!(shown.lines().filter(|line| line.contains("hf:organ")).count(), 1, "{verb}: {shown}");
+        }
+    }
+    // A bar of a few seconds, drawn again and again on one line, with the name of what is read.
+    let bar = on_terminal(40, &format!("catalog verify {long} --rate 40MB/s"));
+    let drawn: Vec<_> =
+        bar.split("\x1b[2K").flat_map(|part| part.split(['\r', '\n'])).filter(|part| part.contains('%')).collect();
+    assert!(!drawn.is_empty() && drawn.iter().all(|part| part.trim_end().chars().count() <= 40), "{drawn:?}");
+    assert!(drawn.iter().all(|part| part.contains("xxx")), "{drawn:?}");
+}
+
+#[test]
+fn colours_are_for_terminals_that_want_them() {
+    let host = models();
+    let missing = |variables: &[(&str, &str)]| {
+        stderr(&host.command().args(["path", "zzz"]).envs(variables.iter().copied()).output().unwrap())
+    };
+    assert!(!missing(&[]).contains('\x1b'), "no terminal");
+    let forced = missing(&[("CLICOLOR_FORCE", "1")]);
+    assert!(forced.starts_with("\x1b[1m\x1b[31merror:\x1b[0m "), "{forced:?}");
+    assert!(!missing(&[("CLICOLOR_FORCE", "1"), ("NO_COLOR", "1")]).contains('\x1b'));
 }
 
 #[test]

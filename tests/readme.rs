@@ -48,7 +48,7 @@ fn the_tour_prints_what_the_readme_says() {
     let commands: Vec<_> = commands.into_iter().filter(|(command, _)| !command.starts_with(NOT_RUN)).collect();
     assert!(commands.len() >= 25, "{} commands", commands.len());
 
-    let mut script = "stty cols 150\n".to_owned();
+    let mut script = "stty rows 40 cols 150\n".to_owned();
     for (number, (command, _)) in commands.iter().enumerate() {
         script += &format!("echo '{MARK}{number}'\n{}\n", command.replace(PLACE, &place));
     }

@@ -214,7 +214,10 @@ fn verify_in_full(
     }
     work.report_empty(&mut recorder);
     let bytes_total = due.iter().map(|(_, bytes)| bytes).sum_bytes();
-    let what = format!("{} files", chosen.len());
+    let what = match work.pending.as_slice() {
+        [one] => one.record.entry.id.clone(),
+        several => format!("{} models", several.len()),
+    };
     observer.on(&Event::Started { what: &what, bytes_total });
     checker.run(&chosen, &mut |number, verdict| {
         let (Some((number, bytes)), Some(subject)) = (due.get(number), chosen.get(number)) else { return };
@@ -251,7 +254,11 @@ fn outcome_of(entry: &Pending, bad: &[BadFile]) -> VerificationOutcome {
             (false, "") => "its content".to_owned(),
             (false, path) => format!("{path:?}"),
         };
-        let more = if bad.len() > 1 { format!(", and {} more files", bad.len() - 1) } else { String::new() };
+        let more = if bad.len() > 1 {
+            format!(", and {} more {}", bad.len() - 1, if bad.len() == 2 { "file" } else { "files" })
+        } else {
+            String::new()
+        };
         let ranges = first.ranges.iter().map(|range| format!("{}..{}", range.start, range.end)).collect::<Vec<_>>();
         let what = match ranges.is_empty() {
             true => "in quarantine".to_owned(),

@@ -14,7 +14,7 @@ pub(crate) fn size(text: &str) -> Result<u64, &'static str> {
 pub(crate) fn rate(text: &str) -> Result<u64, &'static str> {
     const HOW: &str = "write it with its unit, such as 200MB/s or 200MiB/s";
     let amount = text.trim().trim_end_matches("/s");
-    // A bare number is refused: 200 would be taken for bytes, and a check would not end.
+    // A bare number is refused: 200 would mean bytes a second, and a check would never end.
     let has_unit = amount.chars().any(char::is_alphabetic);
     match size(amount) {
         Ok(0) | Err(_) => Err(HOW),
@@ -60,7 +60,7 @@ pub(crate) fn lifetime(text: &str) -> Result<Duration, &'static str> {
     }
 }
 
-/// How long a server may say nothing: a second at least, which every one may need, and a day at most.
+/// How long a server may stay silent: at least a second, which any server may need, and at most a day.
 pub(crate) fn patience(text: &str) -> Result<Duration, &'static str> {
     let (least, most) = (Duration::from_secs(1), Duration::from_secs(24 * 60 * 60));
     duration(text).and_then(|time| match (least..=most).contains(&time) {
@@ -69,7 +69,7 @@ pub(crate) fn patience(text: &str) -> Result<Duration, &'static str> {
     })
 }
 
-/// How long to wait for somebody else.
+/// How long to wait for another process.
 pub(crate) fn wait(text: &str) -> Result<Wait, &'static str> {
     match text {
         "never" => Ok(Wait::Never),

@@ -23,7 +23,7 @@ const ROOT_VARIABLE: &str = "CATALOG_ROOT";
 #[command(next_help_heading = "Global options")]
 pub(crate) struct Global {
     /// Where the catalog is [env: CATALOG_ROOT] [default: models in the user's cache directory, ~/.cache/models]
-    // Not clap's `env`, to which a variable that is set to nothing is a value that is missing.
+    // Not clap's `env`: it takes a variable that is set to nothing for a missing value.
     #[arg(long, global = true, value_name = "DIR")]
     root: Option<PathBuf>,
     /// Print one JSON object a line
@@ -32,12 +32,11 @@ pub(crate) struct Global {
     /// Print neither receipts, notes nor progress; of `list`, only the ids
     #[arg(short, long, global = true)]
     quiet: bool,
-    /// Say more; -vv says still more, and draws no bar [env: RUST_LOG]
+    /// Show the messages of the library: -v info, -vv debug; then there is no bar [env: RUST_LOG]
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]
     verbose: u8,
-    /// How what -v and RUST_LOG ask for is written
+    /// The format of the messages that -v and RUST_LOG ask for: text or json
     #[arg(long, global = true, value_enum, value_name = "FORMAT", default_value_t, hide_possible_values = true)]
-    #[arg(long_help = "How the messages are written that -v and RUST_LOG ask for: text or json")]
     log_format: LogFormat,
     /// How progress is shown: auto (a bar on a terminal), json (an object a second on standard error) or none
     #[arg(long, global = true, value_enum, value_name = "HOW", default_value_t, hide_possible_values = true)]
@@ -56,7 +55,7 @@ enum ProgressMode {
     None,
 }
 
-/// The root that is given, or that of the environment, or the default one; and which of them it is.
+/// The given root, that of the environment, or the default one; and which of them it is.
 pub(crate) fn root(given: Option<PathBuf>) -> (PathBuf, From) {
     let from_environment = || env::var_os(ROOT_VARIABLE).filter(|root| !root.is_empty()).map(PathBuf::from);
     let given = given.map(|root| (root, From::Option));
@@ -87,22 +86,22 @@ impl App {
         self.root_and_why().0
     }
 
-    /// The root, and what has decided on it.
+    /// The root, and what decided on it.
     pub(crate) fn root_and_why(&self) -> (PathBuf, From) {
         root(self.global.root.clone())
     }
 
-    /// The catalog that is there. Never makes one.
+    /// Opens the existing catalog. Never makes one.
     pub(crate) fn open(&self) -> catalog_core::Result<FsCatalog> {
         FsCatalog::open(self.root())
     }
 
-    /// The catalog that is there, for a verb that relies on file locks.
+    /// Opens the existing catalog for a verb that relies on file locks.
     pub(crate) fn open_with_locks(&self) -> catalog_core::Result<FsCatalog> {
         self.open().inspect(|catalog| self.note_missing_locks(catalog))
     }
 
-    /// The catalog, made when there is none, for a verb that changes it.
+    /// Opens the catalog for a verb that changes it, and makes it if there is none.
     pub(crate) fn open_or_create(&self, init: Init) -> catalog_core::Result<FsCatalog> {
         let catalog = init.open(&self.root())?;
         if catalog.is_new() {
@@ -143,18 +142,18 @@ impl App {
         }
     }
 
-    /// Whether a person watches, who would like to see how far long work has come.
+    /// Whether a person watches and would like to see how far long work is.
     pub(crate) fn wants_progress(&self) -> bool {
         let Global { json, quiet, verbose, progress, .. } = &self.global;
         *progress == ProgressMode::Auto && !json && !quiet && *verbose == 0 && io::stderr().is_terminal()
     }
 
-    /// Whether a program wants to know how far long work has come.
+    /// Whether a program wants to know how far long work is.
     pub(crate) fn wants_progress_lines(&self) -> bool {
         self.global.progress == ProgressMode::Json
     }
 
-    /// Whether `-v` asks for more than what is wrong, and the sums.
+    /// Whether `-v` asks for more than failures and sums.
     pub(crate) fn is_verbose(&self) -> bool {
         self.global.verbose > 0
     }
@@ -167,14 +166,14 @@ impl App {
         !self.global.quiet
     }
 
-    /// Says on standard error something that is good to know and no error.
+    /// Prints a note on standard error: something that is good to know and not an error.
     pub(crate) fn note(&self, text: &str) {
         if self.wants_notes() {
             stderr::note(text);
         }
     }
 
-    /// Prints what was done: the object with `--json`, else the words, unless `--quiet`.
+    /// Prints what was done: an object with `--json`, otherwise words, and nothing with `--quiet`.
     pub(crate) fn receipt(&mut self, line: Line<'_>, words: impl FnOnce(&App) -> Vec<u8>) {
         if self.global.json {
             self.out.json(&line);
@@ -184,8 +183,8 @@ impl App {
         }
     }
 
-    /// Does `work` for each item, tells of each failure as it comes, and ends with the exit code of the first. Each item comes
-    /// with the argument that it stands for.
+    /// Does `work` for each item, reports each failure as it happens, and returns the exit code of the first. Each
+    /// item comes with the argument that it belongs to.
     pub(crate) fn each<N: AsRef<str>, T>(
         &mut self,
         items: impl IntoIterator<Item = (N, T)>,
@@ -194,7 +193,7 @@ impl App {
         let mut first = None;
         for (about, item) in items {
             let outcome = work(self, item);
-            // What was done is seen at once, and before the error that follows it.
+            // A person sees what was done at once, and before the error that follows it.
             self.out.flush();
             if let Err(failure) = outcome {
                 first.get_or_insert(self.tell(Some(about.as_ref()), &failure));
@@ -203,7 +202,7 @@ impl App {
         first.map_or(Ok(()), |exit| Err(Failure::Told(exit)))
     }
 
-    /// Tells of a failure, and says what to do in terms of the root that is in use. `about` is the argument that has failed.
+    /// Reports a failure. Its hint names the root that is in use. `about` is the argument that failed.
     pub(crate) fn tell(&self, about: Option<&str>, failure: &Failure) -> Exit {
         tell(failure, about, &self.command())
     }

@@ -16,13 +16,14 @@ use crate::text::shell_word;
 /// One model that is in the catalog.
 #[derive(clap::Args)]
 pub(crate) struct OneModel {
-    /// The model's id, the reference that it was staged from, its digest or the first digits of it, or a path below the root
+    /// The model's id, the reference that it was staged from, its digest or the first digits of it, or a path below
+    /// the root
     #[arg(value_name = "ID|REF", add = complete::models())]
     pub(crate) model: String,
 }
 
 impl OneModel {
-    /// What was looked up, or the error that also says which ids are like what was typed.
+    /// Returns what was looked up, or an error that also suggests similar ids.
     pub(crate) fn found<T>(
         &self,
         found: catalog_core::Result<T>,
@@ -36,7 +37,7 @@ impl OneModel {
 /// Where a catalog may be made.
 #[derive(Clone, Copy, clap::Args)]
 pub(crate) struct Init {
-    /// If there is no catalog, make one also in a directory that has other things in it
+    /// If there is no catalog, make one even in a directory that is not empty
     #[arg(long)]
     init: bool,
 }
@@ -47,16 +48,16 @@ impl Init {
     }
 }
 
-/// Whether a model is looked at before its path is given out.
+/// Whether a model is checked before its path is given out.
 #[derive(clap::Args)]
 pub(crate) struct Unchecked {
-    /// Give the path out also when the files were changed since they were checked last, without checking them again
+    /// Give out the path even if the files have changed since their last check, without checking them again
     #[arg(long)]
     unchecked: bool,
 }
 
 impl Unchecked {
-    /// The catalog, which checks before it gives out, unless that is not wanted, and says so when that takes long.
+    /// The catalog, set to check models before it gives them out unless the option says not to. It reports long checks.
     pub(crate) fn apply(&self, catalog: FsCatalog, app: &App) -> FsCatalog {
         let catalog = catalog.with_check(if self.unchecked { Check::Never } else { Check::IfChanged });
         catalog.with_observer(Progress::of_a_check(app))
@@ -72,7 +73,7 @@ pub(crate) struct Models {
 }
 
 impl Models {
-    /// Does `work` for each model that the arguments stand for, once, as [`App::each`] does.
+    /// Does `work` once for each model that the arguments stand for, as [`App::each`] does.
     pub(crate) fn each(
         &self,
         app: &mut App,
@@ -91,7 +92,7 @@ impl Models {
     }
 }
 
-/// All records that the text stands for: at least one.
+/// Returns all records that the text stands for, at least one.
 pub(crate) fn find_all(catalog: &FsCatalog, app: &App, text: &str) -> Result<Vec<Record>, Failure> {
     let found = catalog.find(text)?;
     match found.is_empty() {
@@ -100,7 +101,7 @@ pub(crate) fn find_all(catalog: &FsCatalog, app: &App, text: &str) -> Result<Vec
     }
 }
 
-/// The error. If nothing is found, it also says which ids are like what was typed.
+/// The error. If nothing was found, it also suggests similar ids.
 pub(crate) fn with_near_ids(error: Error, catalog: &FsCatalog, app: &App, text: &str) -> Failure {
     let near = match &error {
         Error::NotFound { .. } => near_ids(catalog, text),
@@ -114,7 +115,7 @@ pub(crate) fn with_near_ids(error: Error, catalog: &FsCatalog, app: &App, text: 
     Failure::not_found(error.to_string()).with_hint(hint)
 }
 
-/// Up to three ids that a person may have meant: those that hold the text, and those that are spelt nearly so.
+/// Up to three ids that a person may have meant: those that contain the text, and those with a similar spelling.
 fn near_ids(catalog: &FsCatalog, text: &str) -> Vec<String> {
     const IS_NEAR: f64 = 0.85;
     let text = text.to_lowercase();

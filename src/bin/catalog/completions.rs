@@ -1,4 +1,4 @@
-//! `catalog completions`: the script by which a shell asks this command how a line can go on.
+//! `catalog completions`: the script with which a shell asks this command how a line can continue.
 
 use clap::ValueEnum as _;
 use clap_complete::Shell;
@@ -9,9 +9,9 @@ use crate::failure::{Failure, Outcome};
 
 /// Print the completion script of a shell
 ///
-/// Verbs and options are completed, and the ids of models, names of pins and keys that the catalog has: the one that --root in
-/// the line or CATALOG_ROOT names. The script asks this command each time, so it stays as it is when models come and go. Make it
-/// anew with each version.
+/// The script completes verbs and options, and the ids, pins and keys of the catalog that --root in the line or
+/// CATALOG_ROOT names. It asks this command each time, so it need not change when models come and go. Make a new one
+/// for each version.
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
   catalog completions bash > ~/.local/share/bash-completion/completions/catalog

@@ -15,9 +15,10 @@ use crate::json::Line;
 
 /// Show and set the limits of the store, and what it may be fetched from
 ///
-/// The limits are kept in the root and hold for everybody who uses it: `stage` evicts what is least recently used to
-/// stay within them, and fails when that is not enough; `gc` goes by them unless it is told otherwise. A root that is
-/// sealed, and then baked into an image or mounted read-only, gives out what has its size without reading it.
+/// The root keeps the limits, and they hold for everybody who uses it: `stage` evicts the least recently used models
+/// to stay within them, and fails if that is not enough; `gc` follows them unless its options say otherwise. A root
+/// that is sealed, and then baked into an image or mounted read-only, gives out files whose size is right without
+/// reading them.
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
   catalog config set max_bytes 200GB
@@ -46,12 +47,13 @@ enum What {
         #[arg(value_parser = KeyParser)]
         key: Option<Key>,
     },
-    /// Set a limit; the next `stage` or `gc` goes by it, nothing is evicted now
+    /// Set a limit; the next `stage` or `gc` follows it, and nothing is evicted now
     Set {
         /// Which limit
         #[arg(value_parser = KeyParser)]
         key: Key,
-        /// A size such as 200GB or 200GiB; for min_free also a percentage such as 10%; rules or URLs with commas between them
+        /// A size such as 200GB or 200GiB; for min_free also a percentage such as 10%; rules or URLs with commas
+        /// between them
         value: String,
         #[command(flatten)]
         init: Init,

@@ -12,21 +12,21 @@ use crate::failure::{Failure, Outcome, with_hint};
 use crate::json;
 use crate::progress::Progress;
 
-/// How often what was repaired may bring to light something else that can be.
+/// How often a repair may reveal something else that can be repaired.
 const ROUNDS: usize = 4;
 
 /// Check the store itself: its index, links, modes, and what does not belong there
 ///
-/// Looks at everything but the bytes of models, which `verify --all` reads. Prints for each finding where it is, what is
-/// wrong, what that means, and what --repair would do or what to do instead; docs/recovery.md has more of each. Only
-/// reads, so it works on a read-only root, and while other processes use the store.
+/// Checks everything except the bytes of models, which `verify --all` reads. For each finding it prints where it is,
+/// what is wrong, what that means, and what --repair would do or what to do instead; docs/recovery.md says more about
+/// each. It only reads, so it works on a read-only root and while other processes use the store.
 ///
-/// With --repair it restores lost parts of the index from the generation before, makes paths, outboards and modes what
-/// they should be, and reads in full what was changed since its last check. What it takes out of the way goes to
-/// `quarantine/`. It also tries what the file system can.
+/// With --repair it restores lost parts of the index from the previous generation, corrects paths, outboards and
+/// modes, and reads in full what has changed since its last check. Whatever it takes out of the way goes to
+/// `quarantine/`. It also tests what the file system can do.
 ///
-/// Ends with exit code 4 when content or index are not as they should be, with 1 when something else is left that needs
-/// somebody's attention, and with 0 when there is nothing, or only notes and what `gc` takes.
+/// The exit code is 4 if content or index are damaged, 1 if something else is left that needs attention, and 0 if
+/// there are only notes and what `gc` takes, or nothing at all.
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
   catalog doctor
@@ -64,7 +64,7 @@ pub(crate) struct Summary {
     repaired: usize,
 }
 
-/// What is told at the end.
+/// The sums at the end.
 #[derive(Default)]
 struct Tally {
     left: Vec<(Severity, bool)>,
@@ -88,7 +88,7 @@ impl Args {
             found.iter().for_each(|finding| show(app, finding, None));
         }
         if self.repair {
-            // What the records say already is not said twice.
+            // A note that was printed already is not repeated.
             let mut told = BTreeSet::new();
             found.retain(|finding| finding.severity() != Severity::Note || told.insert(finding.kind));
             found.iter().for_each(|finding| show(app, finding, Some(("left", None))));
@@ -127,7 +127,7 @@ impl Args {
     }
 }
 
-/// Repairs, and looks again, until there is nothing left that can be repaired. Returns what was found last.
+/// Repairs and examines again until nothing repairable is left. Returns the last findings.
 fn repair(
     app: &mut App,
     doctor: &Doctor,
@@ -136,7 +136,7 @@ fn repair(
 ) -> catalog_core::Result<Vec<Finding>> {
     let mut tried: Vec<Finding> = Vec::new();
     for _ in 0..ROUNDS {
-        // What has failed once is not tried again.
+        // A repair that failed once is not tried again.
         let due: Vec<Finding> = found.iter().filter(|f| f.is_repairable() && !tried.contains(f)).cloned().collect();
         if due.is_empty() {
             break;
@@ -193,7 +193,7 @@ fn words(app: &App, line: &Line) -> Vec<u8> {
     words
 }
 
-/// What doctor says is data, also with `--quiet`.
+/// The findings are data, so `--quiet` does not silence them.
 fn print(app: &mut App, line: &json::Line<'_>, words: Vec<u8>) {
     match app.json() {
         true => app.out.json(line),

@@ -12,8 +12,9 @@ use crate::table::{self, Column};
 
 /// Show what the models take on disk, and what storing them once saves
 ///
-/// On a terminal a bar for each of the largest models: the full part is what only this model needs, and removing it
-/// would free; the light part it shares with others. Elsewhere there is a table of all models and one of the sums, in bytes.
+/// On a terminal, it draws a bar for each of the largest models: only this model needs the full part, and removing
+/// the model would free it; other models share the light part. Elsewhere it prints a table of all models and one of
+/// the sums, in bytes.
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
   catalog du
@@ -71,7 +72,7 @@ impl Args {
         let sums = sums(usage, &app.command());
         let rows = sums.into_iter().map(|(name, bytes, meaning)| vec![name.to_owned(), human::size(bytes), meaning]);
         let rows: Vec<_> = rows.collect();
-        for line in table::lines(&columns, &rows, 2, table::terminal_width()) {
+        for line in table::lines(&columns, &rows, 0, table::terminal_width()) {
             app.out.line(line);
         }
         let rows = if self.all { usage.entries.len() } else { ROWS.min(usage.entries.len()) };
@@ -147,7 +148,7 @@ fn sums(usage: &DiskUsage, command: &str) -> [(&'static str, u64, String); 11] {
     sums.map(|(name, bytes, meaning)| (name, bytes, with_root(meaning, command)))
 }
 
-/// The bars take what the widest id leaves of the terminal, and at least a third of it.
+/// The bars take the width that the widest id leaves, and at least a third of the terminal.
 fn chart(entries: &[EntryUsage], app: &App) -> impl Iterator<Item = String> + use<> {
     const SIZE_COLUMN: usize = 9 + 2;
     let ids: Vec<_> = entries.iter().map(|entry| app.out.shown(&entry.id)).collect();
@@ -164,7 +165,8 @@ fn chart(entries: &[EntryUsage], app: &App) -> impl Iterator<Item = String> + us
     table::lines(&columns, &rows, 2, Some(terminal)).collect::<Vec<_>>().into_iter()
 }
 
-/// Full blocks for what only this entry needs, light ones for what it shares. What is there is never invisible.
+/// Full blocks for what only this entry needs, light ones for what it shares. A model that is not empty is always
+/// visible.
 fn bar(entry: &EntryUsage, largest: u64, width: usize) -> String {
     let cells = |bytes: u64| -> usize {
         let scaled = u128::from(bytes) * width as u128 / u128::from(largest.max(1));
@@ -174,7 +176,7 @@ fn bar(entry: &EntryUsage, largest: u64, width: usize) -> String {
     if all == 0 {
         return if entry.size_bytes == 0 { String::new() } else { "▏".to_owned() };
     }
-    // Blocks on disk are counted whole, and a file may fill its last one only in part.
+    // The disk counts whole blocks, and a file may fill its last one only in part.
     let own = cells(entry.exclusive_bytes.min(entry.size_bytes));
     "█".repeat(own) + &"░".repeat(all - own)
 }

@@ -32,7 +32,7 @@ mod tests {
 
     use super::*;
 
-    // Red when an exit code is missing: the match below then does not compile, and who adds it there is led to the table.
+    // Red when an exit code is missing: the match below then does not compile, which leads to the table.
     #[test]
     fn the_table_has_every_exit_code_in_order() {
         let place = |exit| match exit {

@@ -9,7 +9,7 @@ use catalog_core::Error;
 use crate::advice;
 use crate::stderr;
 
-/// What a verb ends with. What it found or did is printed by then.
+/// How a verb ends. By then it has printed what it found or did.
 pub(crate) type Outcome = Result<(), Failure>;
 
 /// The exit codes of the command line's contract.
@@ -26,7 +26,7 @@ pub(crate) enum Exit {
     Unreachable = 7,
     Denied = 8,
     NoRoom = 9,
-    /// As a shell says of SIGINT: 128 and its number.
+    /// What shells use for SIGINT: 128 plus its number.
     Cancelled = 130,
 }
 
@@ -64,7 +64,7 @@ pub(crate) enum Failure {
     Stated { exit: Exit, message: String, hint: Option<String> },
     /// Standard output could not be written.
     Output(io::Error),
-    /// Every failure was told when it came; the code is that of the first.
+    /// Every failure was reported when it happened; the code is that of the first.
     Told(Exit),
 }
 
@@ -99,7 +99,7 @@ impl Failure {
         Failure::stated(Exit::NoRoom, message)
     }
 
-    /// The library's error, which names the subject of the action even if it only names files of the store.
+    /// The library's error, with the subject of the action added if the error names only files of the store.
     pub(crate) fn of(error: Error, action: &str, subject: &str, command: &str) -> Self {
         let words = with_causes(&error);
         if words.contains(subject) {
@@ -143,8 +143,8 @@ impl Failure {
     }
 }
 
-/// Tells of a failure on standard error. `about` is the argument that has failed; `command` calls this command again for the
-/// same root.
+/// Reports a failure on standard error. `about` is the argument that failed; `command` calls this command again for
+/// the same root.
 pub(crate) fn tell(failure: &Failure, about: Option<&str>, command: &str) -> Exit {
     let exit = failure.exit();
     let say = |message: &str, hint: Option<&str>| stderr::error(about, exit.word(), message, hint);
@@ -175,7 +175,7 @@ fn hint_of(error: &Error, command: &str) -> Option<String> {
     error.hint().map(|hint| advice::words(&hint, command))
 }
 
-/// The error's own words, and those of its causes that it has not said itself.
+/// The message of the error, and those of its causes that it does not contain already.
 fn with_causes(error: &dyn StdError) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();

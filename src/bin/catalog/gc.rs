@@ -18,19 +18,20 @@ use crate::verify::{self, Listed};
 
 /// Free room: what nothing needs, and by policy what was not used for long
 ///
-/// Without options it takes what dead processes have left and content that no model references, and keeps within the
-/// limits that `catalog config` has set. A model that is pinned, leased or opened by a live process or being staged is
-/// never taken; one that was staged or used within the grace is not taken for room. What is taken without need of room goes
-/// into the store's trash first, where it stays for the grace, to be found again when it is staged again.
+/// Without options, it removes what dead processes have left and content that no model references, and keeps the
+/// store within the limits that `catalog config` has set. It never takes a model that is pinned, leased, open in a
+/// live process, or being staged, and for room it does not take one that was staged or used within the grace. If room
+/// is not short, content goes into the store's trash first and stays there for the grace: staging it again then costs
+/// nothing.
 ///
-/// First each step is printed with its reason, and each model that would have been taken with the reason why it stays;
-/// then the steps are taken, and a summary follows. When less can be freed than is asked for, the exit code is 1.
-/// With --json a dry run's summary has null for `blobs`, `trashed`, `locks` and `removed_shared_bytes`, which are only
-/// known afterwards.
+/// It prints each step with its reason, and each model that stays although the policy would take it, with that
+/// reason. Then it takes the steps and prints a summary. If it can free less than was asked for, the exit code is 9.
+/// With --json, the summary of a dry run has null for `blobs`, `trashed`, `locks` and `removed_shared_bytes`, which
+/// are known only afterwards.
 ///
-/// No content is read. With --check, what was copied or changed since its last full check is read when the collection is
-/// over, so that no `path` has to: all of it, once, after the root was copied or restored. What is found is told as `verify`
-/// does it, after the summary.
+/// It reads no content. With --check, it then reads all content that was copied or changed since its last full check,
+/// so that no `path` has to; after a root was copied or restored, that is everything, once. It reports what it finds
+/// as `verify` does.
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
   catalog gc --dry-run --max-bytes 200GB
@@ -57,14 +58,14 @@ pub(crate) struct Args {
     /// Remove for good what has been in quarantine this long: 30d; 0 for all of it
     #[arg(long, value_name = "TIME", value_parser = amount::duration)]
     quarantine_after: Option<Duration>,
-    /// Take nothing for room that was staged or used within this time, and empty trash after it; 0 for none [default:
-    /// 1h]
+    /// For room, take nothing that was staged or used within this time, and keep trash for as long; 0 for none
+    /// [default: 1h]
     #[arg(long, value_name = "TIME", value_parser = amount::duration)]
     grace: Option<Duration>,
-    /// For room, take first what can be had again: what was pushed to a registry or a bucket, or came from one
+    /// For room, first take what can be fetched again: what was pushed to a registry or a bucket, or came from one
     #[arg(long)]
     if_pushed: bool,
-    /// Then read what was copied or changed since its last full check, and record that it is good; exit code 4 if it is not
+    /// Then read what was copied or changed since its last full check, and record that it is good; exit code 4 if not
     #[arg(long, conflicts_with = "dry_run")]
     check: bool,
 }
@@ -121,7 +122,7 @@ impl Args {
         let report = if self.dry_run {
             expected(&catalog, &plan)?
         } else {
-            // What is about to happen is seen before it does.
+            // The plan is visible before it happens.
             app.out.flush();
             catalog.execute_gc(&plan)?
         };
@@ -142,7 +143,7 @@ impl Args {
         collected.and(checked)
     }
 
-    /// What was not said goes by the store's own limits, and where it has none by the library's default.
+    /// Missing options follow the store's own limits, or else the library's defaults.
     fn policy(&self, catalog: &FsCatalog) -> catalog_core::Result<GcPolicy> {
         let config = catalog.config()?;
         Ok(GcPolicy::default()
@@ -155,7 +156,7 @@ impl Args {
             .with_grace(self.grace.unwrap_or(GcPolicy::default().grace)))
     }
 
-    /// A plan that is asked for is data; what is done is told unless `--quiet`.
+    /// A requested plan is data; a receipt of what was done is silenced by `--quiet`.
     fn tell(&self, app: &mut App, line: Line<'_>, words: impl FnOnce(&App) -> Vec<u8>) {
         if self.dry_run && !app.json() {
             let words = words(app);
@@ -199,9 +200,9 @@ impl Args {
     }
 }
 
-/// Reads what is not known to be as it was at its last full check, holding no lock.
+/// Reads content that may have changed since its last full check, without holding a lock.
 fn check_changed(app: &mut App, catalog: &FsCatalog) -> Outcome {
-    // What is known to be damaged would be read each time, and has nothing new to tell.
+    // Known damage would be read each time, with nothing new to report.
     let is_due = |record: &Record| record.kind != ArtifactKind::Registered && record.damaged_ms.is_none();
     let due = catalog.records()?.into_iter().filter(is_due);
     let ids: Vec<String> = due.map(|record| record.entry.id).collect();
@@ -224,7 +225,7 @@ fn check_changed(app: &mut App, catalog: &FsCatalog) -> Outcome {
     verify::check(app, catalog, &changed, only_changed, Listed::ByCatalog, None)
 }
 
-/// Tells of each step that could not be done: the rest was.
+/// Reports each step that failed; the rest was done.
 fn tell_failures(app: &mut App, report: &GcReport) -> Outcome {
     let about = |failure: &GcFailure| {
         let action = failure.action.as_ref()?;
@@ -235,7 +236,7 @@ fn tell_failures(app: &mut App, report: &GcReport) -> Outcome {
     app.each(failed, |_, failure| Err(failure.error.clone().into()))
 }
 
-/// What executing the plan would report if nothing changed meanwhile, as far as a plan knows.
+/// What executing the plan would report if nothing changed in between, as far as a plan knows.
 fn expected(catalog: &FsCatalog, plan: &GcPlan) -> catalog_core::Result<GcReport> {
     let mut report = GcReport::default();
     report.physical_bytes = plan.freed_bytes;

@@ -12,8 +12,8 @@ use crate::progress::Progress;
 
 /// Hash files and directories, many at once, as sha256sum prints them
 ///
-/// Needs no catalog. `sha256sum --check` and `b3sum --check` read the lines of files. The digest of a directory is the one that
-/// it has once it is staged: that of the list of its files. Its line ends in a slash.
+/// Needs no catalog. `sha256sum --check` and `b3sum --check` read the lines of files. The digest of a directory is
+/// the one that it has once it is staged: that of the list of its files. Its line ends in a slash.
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
   catalog hash *.gguf > SHA256SUMS
@@ -25,7 +25,7 @@ pub(crate) struct Args {
     /// BLAKE3 instead of SHA-256; for files only
     #[arg(long)]
     blake3: bool,
-    /// In a directory, take the files that symlinks leading out of it lead to
+    /// In a directory, follow symlinks that lead out of it
     #[arg(long)]
     follow_links: bool,
 }
@@ -35,7 +35,7 @@ impl Args {
         let function = if self.blake3 { HashFunction::Blake3 } else { HashFunction::Sha256 };
         let progress = Arc::new(Progress::new(app));
         let options = HashOptions::default().with_observer(progress.clone()).with_follow_links(self.follow_links);
-        // What a path is may change meanwhile: it is looked at once.
+        // A path may change while this runs, so it is looked at once.
         let paths: Vec<(&PathBuf, bool)> = self.paths.iter().map(|path| (path, path.is_dir())).collect();
         let files: Vec<&PathBuf> = paths.iter().filter(|(_, is_tree)| !is_tree).map(|(path, _)| *path).collect();
         let mut hashes = hash_files(&files, function, &options).into_iter();
@@ -69,7 +69,7 @@ fn print(app: &mut App, hex: &str, path: &Path, line: &Line<'_>) -> Outcome {
     Ok(())
 }
 
-/// A backslash in front of the line says that the name in it is escaped, as coreutils have it.
+/// A backslash at the start of a line says that the name in it is escaped, as in coreutils.
 fn checksum_line(hex: &str, path: &Path) -> Vec<u8> {
     let name = path.as_os_str().as_encoded_bytes();
     let mut line = Vec::with_capacity(hex.len() + 3 + name.len());

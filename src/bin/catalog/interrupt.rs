@@ -1,10 +1,10 @@
-//! Signals. Ctrl-C and SIGTERM: the first ends long work tidily, a second one kills. A file that grows beyond the limit of the
-//! process (`ulimit -f`) is an error like any other.
+//! Signals. The first Ctrl-C or SIGTERM ends long work cleanly, a second one kills. A file that grows beyond the
+//! limit of the process (`ulimit -f`) is an error like any other.
 
 use catalog_core::Cancel;
 
-/// What a signal ends. Asked for by verbs that look at it: in all others a signal kills at once, which leaves nothing
-/// behind but what the next collection takes.
+/// Returns what a signal cancels. Only verbs that check it call this; in all others, a signal kills the process at
+/// once, which leaves nothing behind except what the next collection takes.
 #[cfg(unix)]
 pub(crate) fn cancel_on_signal() -> Cancel {
     use signal_hook::consts::{SIGINT, SIGTERM};
@@ -12,7 +12,7 @@ pub(crate) fn cancel_on_signal() -> Cancel {
     use signal_hook::low_level::emulate_default_handler;
 
     let cancel = Cancel::new();
-    // Without it, a signal kills as it would have.
+    // If this fails, a signal kills the process as usual.
     if let Ok(mut signals) = Signals::new([SIGINT, SIGTERM]) {
         let told = cancel.clone();
         let wait = move || {
@@ -24,13 +24,14 @@ pub(crate) fn cancel_on_signal() -> Cancel {
                 crate::stderr::note("ending; what was done so far is kept. Again to end at once");
             }
         };
-        // Where no thread can be started, nobody is told of a signal: then the handlers go with `signals`.
+        // If no thread can be started, nothing waits for signals, and dropping `signals` removes the handlers.
         let _ = std::thread::Builder::new().name("signals".into()).spawn(wait);
     }
     cancel
 }
 
-/// By default a write beyond the limit kills the process; the system then tells the write, too, once the signal is handled.
+/// By default, a write beyond the limit kills the process. If the signal is handled, the write returns an error
+/// instead.
 #[cfg(unix)]
 pub(crate) fn survive_file_size_limit() {
     let told = std::sync::Arc::default();

@@ -1,4 +1,4 @@
-//! `catalog lease`: holds a model while somebody uses it.
+//! `catalog lease`: holds a model while a program uses it.
 
 use std::ffi::OsString;
 use std::io::{self, IsTerminal as _};
@@ -12,18 +12,18 @@ use crate::{engine, path};
 
 /// Hold a model while a command runs, or until standard input ends
 ///
-/// With a command, it becomes that command, which is then the process that holds the model: with this process's number, so that
-/// signals reach it, and its exit code. The model is held until the command and all that it has started have ended, however
-/// they do. In its arguments, `{}` is the path of the model; in its environment, CATALOG_MODEL is. Nothing is printed. If the
-/// command is not there, the exit code is 3.
+/// With a command, this process becomes that command: it keeps the process id, so signals reach the command, and the
+/// exit code is the command's. The model is held until the command and everything that it started have ended, however
+/// they end. `{}` in an argument is the path of the model, and so is the variable CATALOG_MODEL. Nothing is printed.
+/// If there is no such command, the exit code is 3.
 ///
-/// Without one, it prints the path as `path` does, and then stays until standard input ends; with standard input from
-/// /dev/null the lease is over at once.
+/// Without a command, it prints the path as `path` does and holds the model until standard input ends. If standard
+/// input is /dev/null, the lease ends at once.
 ///
-/// While a model is held, no `gc` takes it and `remove` leaves its files in place, also when its id is given new content.
-/// The lease belongs to the process: however it ends, the lease is over, and there is nothing to clean up. It needs no
-/// right to write, so it works on a read-only root. `catalog leases` shows who holds what; `catalog pin` keeps a model
-/// without a process.
+/// While a model is held, `gc` does not take it, and `remove` leaves its files in place, even if its id is given new
+/// content. The lease belongs to the process: it ends when the process ends, and there is nothing to clean up. It
+/// needs no write permission, so it works on a read-only root. `catalog leases` shows which process holds what;
+/// `catalog pin` keeps a model without a process.
 #[derive(clap::Args)]
 #[command(override_usage = "catalog lease [OPTIONS] <ID|REF> [-- <CMD> [ARGS]...]")]
 #[command(after_help = "Examples:

@@ -1,4 +1,4 @@
-//! `catalog leases`: who holds what.
+//! `catalog leases`: which process holds what.
 
 use catalog_core::LeaseHolder;
 
@@ -12,12 +12,12 @@ use crate::text::visible;
 
 /// Show which processes hold models, so that nothing takes them
 ///
-/// One line for each model and process. A lease is on content: models with the same content are all held by it. Content whose
-/// model was removed meanwhile is shown by its digest, and goes when the lease ends.
+/// Prints a line for each model and process. A lease holds content, so it holds all models that have the same
+/// content. Content whose model was removed is shown by its digest, and goes when the lease ends.
 ///
-/// Linux tells who holds a lease: to root of every process, to others of their own processes and of those that have taken the
-/// lease themselves. Of a process in another container, or on another host, it is only known that there is one. A process
-/// that has a model open without a lease is not shown here; `catalog gc --dry-run` says that it keeps the model.
+/// Linux shows root the holders in all processes, and other users those in their own processes and in processes that
+/// took the lease themselves. A process in another container or on another host has no number here. A process that
+/// has a model open without a lease is not shown; `catalog gc --dry-run` says that it keeps the model.
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
   catalog leases

@@ -19,9 +19,9 @@ use crate::table::{self, Column};
 
 /// List the models that are here
 ///
-/// One line a model, sorted by id. SIZE is what an engine sees; models that share their bytes are stored once. On a narrow
-/// terminal columns are left out, and the middle of long ids; elsewhere everything is there, sizes are bytes, and times are
-/// UTC. With --quiet only the ids are printed.
+/// Prints a line for each model, sorted by id. SIZE is what an engine sees; shared bytes are stored once. A narrow
+/// terminal gets fewer columns, and long ids lose their middle. If the output is not a terminal, it is complete,
+/// sizes are bytes, and times are UTC. With --quiet, it prints only the ids.
 #[derive(clap::Args)]
 #[command(visible_alias = "ls")]
 #[command(after_help = "Examples:
@@ -31,7 +31,8 @@ use crate::table::{self, Column};
   catalog list --state retired -q | xargs -d '\\n' catalog remove
   catalog list --long --json | jq -r 'select(.exclusive_bytes > 1e10) | .id'")]
 pub(crate) struct Args {
-    /// Only these: ids, references, patterns such as 'hf:org/*', digests or the first digits of one, paths [default: all]
+    /// Only these: ids, references, patterns such as 'hf:org/*', digests or the first digits of one, paths [default:
+    /// all]
     #[arg(value_name = "ID|REF|PATTERN", add = complete::models())]
     models: Vec<String>,
     /// Only the models in this state
@@ -39,10 +40,11 @@ pub(crate) struct Args {
     state: Option<LifecycleState>,
     /// Only those for which this holds, such as 'size>1GB'; may be given more than once
     ///
-    /// Keys are size, files, used, created and verified (how long ago: 12h, 30d), state, trust, kind, pinned and damaged.
+    /// Keys are size, files, used, created and verified (how long ago: 12h, 30d), state, trust, kind, pinned and
+    /// damaged.
     #[arg(long, value_name = "KEY<OP>VALUE")]
     filter: Vec<Filter>,
-    /// Only those that were not used for this long: 12h, 30d, 8w; what was never used counts from when it came
+    /// Only those not used for this long: 12h, 30d, 8w; a model that was never used counts from its creation
     #[arg(long, value_name = "TIME", value_parser = amount::duration)]
     unused_for: Option<Duration>,
     /// The order: id, size (the largest first), used or created (the latest first)
@@ -54,7 +56,7 @@ pub(crate) struct Args {
     /// No more than this many
     #[arg(long, value_name = "N")]
     limit: Option<usize>,
-    /// Also digests, files, pins, and the bytes that only this model needs
+    /// Add digests, files, pins, leases, and the bytes that only this model needs
     #[arg(short, long)]
     long: bool,
 }
@@ -77,11 +79,10 @@ impl Args {
         let catalog = app.open()?;
         self.filter.extend(self.unused_for.map(Filter::unused_for));
         let records = self.chosen(app, &catalog)?;
-        let exclusive = if self.long { exclusive_bytes(&catalog)? } else { BTreeMap::new() };
-        let bytes_of = |record: &Record| exclusive.get(&record.entry.id).copied();
+        let more = if self.long { More::of(&catalog)? } else { More::default() };
         if app.json() {
             for record in &records {
-                app.out.json(&Line::model(record, bytes_of(record)));
+                app.out.json(&Line::model_with(record, more.exclusive_bytes(record), more.leases(record)));
             }
         } else if app.is_quiet() {
             for record in &records {
@@ -94,7 +95,7 @@ impl Args {
                 false => format!("the catalog at {root} is empty; `{command} stage FILE` brings a model in"),
             });
         } else {
-            let rows: Vec<_> = records.iter().map(|record| self.row(record, bytes_of(record), app)).collect();
+            let rows: Vec<_> = records.iter().map(|record| self.row(record, &more, app)).collect();
             let (columns, width) = (self.columns(), if app.out.is_terminal() { table::terminal_width() } else { None });
             for line in table::lines(&columns, &rows, 0, width) {
                 app.out.line(line);
@@ -147,6 +148,7 @@ impl Args {
         if self.long {
             columns.extend([
                 Column::number("EXCLUSIVE", 3),
+                Column::number("LEASES", 4),
                 Column::number("FILES", 6),
                 Column::text("DIGEST", 7),
                 Column::text("PINS", 3),
@@ -155,7 +157,7 @@ impl Args {
         columns
     }
 
-    fn row(&self, record: &Record, exclusive_bytes: Option<u64>, app: &App) -> Vec<String> {
+    fn row(&self, record: &Record, more: &More, app: &App) -> Vec<String> {
         let is_terminal = app.out.is_terminal();
         let size = |bytes: u64| if is_terminal { human::size(bytes) } else { bytes.to_string() };
         let used = |ms| if is_terminal { human::last_used(ms) } else { human::utc(ms) };
@@ -177,7 +179,8 @@ impl Args {
             });
             let none = || "-".to_owned();
             row.extend([
-                exclusive_bytes.map_or_else(none, size),
+                more.exclusive_bytes(record).map_or_else(none, size),
+                more.leases(record).map_or_else(none, |leases| leases.to_string()),
                 record.files.to_string(),
                 digest.unwrap_or_else(none),
                 if pins.is_empty() { none() } else { pins.join(",") },
@@ -187,6 +190,31 @@ impl Args {
     }
 }
 
-fn exclusive_bytes(catalog: &FsCatalog) -> catalog_core::Result<BTreeMap<String, u64>> {
-    Ok(catalog.disk_usage()?.entries.into_iter().map(|entry| (entry.id, entry.exclusive_bytes)).collect())
+/// What `--long` adds: it looks at every blob, and at every process.
+#[derive(Default)]
+struct More {
+    is_known: bool,
+    exclusive_bytes: BTreeMap<String, u64>,
+    leases: BTreeMap<String, u64>,
+}
+
+impl More {
+    fn of(catalog: &FsCatalog) -> catalog_core::Result<Self> {
+        let usage = catalog.disk_usage()?.entries.into_iter();
+        let exclusive_bytes = usage.map(|entry| (entry.id, entry.exclusive_bytes)).collect();
+        let mut leases = BTreeMap::new();
+        for id in catalog.leases()?.into_iter().filter_map(|holder| holder.id) {
+            *leases.entry(id).or_default() += 1;
+        }
+        Ok(More { is_known: true, exclusive_bytes, leases })
+    }
+
+    fn exclusive_bytes(&self, record: &Record) -> Option<u64> {
+        self.exclusive_bytes.get(&record.entry.id).copied()
+    }
+
+    /// How many processes hold it.
+    fn leases(&self, record: &Record) -> Option<u64> {
+        self.is_known.then(|| self.leases.get(&record.entry.id).copied().unwrap_or(0))
+    }
 }

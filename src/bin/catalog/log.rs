@@ -1,4 +1,4 @@
-//! The library's own messages (`tracing`) on standard error, for a person who looks for the reason of something.
+//! The library's own messages (`tracing`) on standard error, for debugging.
 
 use std::env;
 use std::io;
@@ -9,7 +9,7 @@ use tracing_subscriber::{Layer as _, fmt};
 
 use crate::stderr;
 
-/// Which messages are wanted, where `-v` says nothing.
+/// Which messages are wanted if there is no `-v`.
 const VARIABLE: &str = "RUST_LOG";
 
 /// How messages are written.

@@ -1,4 +1,4 @@
-//! `catalog login`: who asks a registry.
+//! `catalog login`: a login for a registry.
 
 use std::io::{self, IsTerminal as _, Read as _};
 
@@ -16,13 +16,13 @@ const MAX_PASSWORD_BYTES: u64 = 64 << 10;
 
 /// Log in to a registry, for this command and for other tools
 ///
-/// The login is tried at the registry and then written where skopeo, podman and oras have theirs: the file that
-/// REGISTRY_AUTH_FILE names, else containers/auth.json in $XDG_RUNTIME_DIR if that folder is there, else in
-/// $XDG_CONFIG_HOME, else in ~/.config. $XDG_RUNTIME_DIR is emptied at the end of a session. The file is for its owner alone
-/// (0600), and has the password as it is, in base64. What else is in it stays.
+/// It tries the login at the registry, then writes it where skopeo, podman and oras keep theirs: in the file that
+/// REGISTRY_AUTH_FILE names, else in containers/auth.json below $XDG_RUNTIME_DIR if that folder exists, else below
+/// $XDG_CONFIG_HOME, else below ~/.config. $XDG_RUNTIME_DIR is emptied at the end of a session. Only its owner can
+/// read the file (0600). It holds the password itself, in base64. Its other contents stay.
 ///
-/// A credential helper is never run. If one is set for the registry, the login is written all the same, and a note says
-/// that other tools go on asking the helper.
+/// It never runs a credential helper. If one is set for the registry, it writes the login anyway, and notes that
+/// other tools will still ask the helper.
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
   catalog login ghcr.io -u acme --password-stdin --allow-net ghcr.io < token
@@ -32,7 +32,7 @@ pub(crate) struct Args {
     /// The registry, or a part of one: HOST, HOST:PORT, HOST/PATH
     #[arg(value_name = "HOST")]
     place: OciPlace,
-    /// The user [default: the one who is logged in there now]
+    /// The user [default: the one that is logged in there now]
     #[arg(short, long, value_name = "USER")]
     user: Option<String>,
     /// Read the password, or the token, from standard input; a line break at its end does not count

@@ -9,8 +9,7 @@ use crate::json::Line;
 
 /// Take the login for a registry away
 ///
-/// It is taken out of the file that `catalog login` writes: see there. That there was none is no error: what was asked for
-/// is so.
+/// Removes it from the file that `catalog login` writes. It is no error if there was none.
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
   catalog logout ghcr.io

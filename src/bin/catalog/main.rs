@@ -79,8 +79,8 @@ struct Cli {
 /// How the command is called where no root is known.
 const NAME: &str = "catalog";
 
-/// Each verb is a file with the struct `Args`, whose doc comment is the verb's help, and its `run`. The verbs stand in the
-/// groups, and in the order, that the help has them in.
+/// Each verb is a file with the struct `Args`, whose doc comment is the verb's help, and its `run`. The verbs stand
+/// in the groups, and in the order, that the help has them in.
 macro_rules! verbs {
     ($($group:literal { $($variant:ident => $file:ident,)* })*) => {
         #[derive(Subcommand)]

@@ -1,4 +1,4 @@
-//! One manual page: what clap knows of a command, and the sections that a manual page has beside that.
+//! One manual page: what clap knows of a command, and the other sections that a manual page has.
 
 use std::fmt::Write as _;
 use std::io;
@@ -8,7 +8,7 @@ use clap_mangen::Man;
 
 use crate::exit_codes;
 
-/// What the command reads from its environment. docs/network.md has all that servers and logins are found by.
+/// What the command reads from its environment. docs/network.md has the variables of servers and logins.
 const ENVIRONMENT: [(&str, &str); 9] = [
     ("CATALOG_ROOT", "The root of the catalog, unless --root is given. An empty value counts as unset."),
     (

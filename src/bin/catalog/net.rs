@@ -19,23 +19,24 @@ const ALLOW_VARIABLE: &str = "CATALOG_ALLOW_NET";
 pub(crate) struct Net {
     /// Let the command speak to this server; may be given more than once [env: CATALOG_ALLOW_NET]
     ///
-    /// HOST or HOST:PORT for https, *.HOST for all below it, http://HOST for http, an address or a net for one that is not
-    /// of the public internet, hf for the Hugging Face Hub. `catalog config set allow_net` allows it for all who use the root.
+    /// HOST or HOST:PORT for https, *.HOST for all hosts below it, http://HOST for http, an address or a net for one
+    /// outside the public internet, hf for the Hugging Face Hub. `catalog config set allow_net` allows it for
+    /// everybody who uses the root.
     #[arg(long, value_name = "HOST")]
     allow_net: Vec<String>,
-    /// Ask no server: what is here is given, and what is not is an error
+    /// Contact no server: use what is here, and fail if it is not
     #[arg(long)]
     offline: bool,
-    /// Take no more than this from all servers together, such as 20MB/s
+    /// Receive no more than this from all servers together, such as 20MB/s
     #[arg(long, value_name = "RATE", value_parser = amount::rate)]
     limit_rate: Option<u64>,
-    /// How many connections one file is fetched over
+    /// How many connections to use for one file
     #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u8).range(1..=16))]
     connections: u8,
-    /// How often something is tried again that may pass
+    /// How often to retry after an error that may pass
     #[arg(long, value_name = "N", default_value_t = 5)]
     retries: u32,
-    /// How long a server may say nothing, from 1s to 1d
+    /// How long a server may stay silent, from 1s to 1d
     #[arg(long, value_name = "TIME", value_parser = amount::patience, default_value = "30s")]
     timeout: Duration,
 }
@@ -52,7 +53,7 @@ impl Net {
         Ok(catalog.with_sources(sources.s3_with(S3Options::from_env)))
     }
 
-    /// A client of the same policy. There need be no root.
+    /// A client with the same policy. The root need not exist.
     pub(crate) fn client(&self, app: &App, cancel: &Cancel) -> catalog_core::Result<Client> {
         let config = match app.open() {
             Ok(catalog) => catalog.config()?,

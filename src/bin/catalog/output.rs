@@ -1,4 +1,4 @@
-//! Standard output, where a closed pipe is no error and a full disk is one.
+//! Standard output. A closed pipe is no error, but a full disk is.
 
 use std::borrow::Cow;
 use std::io::{self, BufWriter, IsTerminal as _, StdoutLock, Write};
@@ -9,8 +9,8 @@ use crate::text::visible;
 
 /// Buffered lines to standard output.
 ///
-/// A write that fails never stops the work: what was asked for is done whoever reads of it. The first failure is kept
-/// for [`finish`](Output::finish), and nothing is written after it.
+/// A failed write never stops the work: what was asked for is done, whether or not it can be printed. The first
+/// failure is kept for [`finish`](Output::finish), and nothing is written after it.
 pub(crate) struct Output<W: Write = StdoutLock<'static>> {
     writer: BufWriter<W>,
     is_terminal: bool,
@@ -71,10 +71,10 @@ impl<W: Write> Output<W> {
         self.attempt(Write::flush);
     }
 
-    /// Writes what is left, and says whether everything was written to whoever wanted to read it.
+    /// Writes the rest. Fails if something could not be written; a reader that has left does not count.
     pub(crate) fn finish(mut self) -> io::Result<()> {
         self.flush();
-        // The buffer still holds what could not be written, and would try again when it is dropped.
+        // The buffer still holds what could not be written, and would try again on drop.
         let _ = self.writer.into_parts();
         match self.failed {
             Some(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error),

@@ -11,14 +11,14 @@ use crate::json::Line;
 
 /// List what interrupted copies and fetches have left, and remove it
 ///
-/// Whoever stages the same again goes on where it was. `gc` removes what was not written to within its grace.
+/// The next `stage` of the same reference resumes there. `gc` removes what nobody has written to within its grace.
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
   catalog partials
   catalog partials --remove           # all that nobody works on
   catalog partials --remove 3f2a…     # one of them, by its key")]
 pub(crate) struct Args {
-    /// Remove these, by their keys; without a key, all that no process works on
+    /// Remove these, by key; without a key, all that no process is working on
     #[arg(long, value_name = "KEY", num_args = 0..)]
     #[arg(add = complete::partials())]
     remove: Option<Vec<String>>,

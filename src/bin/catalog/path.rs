@@ -10,10 +10,10 @@ use crate::text::argument;
 
 /// Print the path of a model, and nothing else
 ///
-/// The path is printed as the bytes that it is, with a line break. When inode, size and modification time of a file are
-/// not those of its last full check, it is checked in full first; what is damaged is not given out, and the exit code is 4.
-/// That the model is used now is noted, at most once an hour: `gc` takes first what was not used for long,
-/// and nothing for room that was used within the hour. `catalog lease` holds a model for longer.
+/// Prints the exact bytes of the path and a line break. If inode, size or modification time of a file are not those
+/// of its last full check, it first checks the file in full. It does not give out damaged content; the exit code is 4
+/// then. It notes the use of the model, at most once an hour: for room, `gc` first takes models that were not used
+/// for long, and none that were used within the hour. `catalog lease` holds a model for longer.
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
   llama-server -m \"$(catalog path llama3)\"
@@ -36,7 +36,7 @@ impl Args {
     }
 }
 
-/// Says on standard error that the model is on its way out.
+/// Notes on standard error that the model is retired.
 pub(crate) fn note_if_retired(app: &App, entry: &CatalogEntry) {
     if entry.lifecycle == LifecycleState::Retired {
         let (command, id) = (app.command(), argument(&entry.id));

@@ -1,4 +1,4 @@
-//! `catalog pin`: keeps models, whatever a collection is asked for.
+//! `catalog pin`: keeps models from every collection.
 
 use std::time::Duration;
 
@@ -14,9 +14,9 @@ use crate::pins::{Pinned, lasts};
 
 /// Keep models, whatever `gc` is asked for
 ///
-/// A pin is recorded in the catalog, so it needs no process that holds it and survives a restart. It has a name, so that
-/// several who need a model do not take each other's pin away; pinning again under the same name replaces that pin.
-/// `remove` refuses a pinned model, unless it is told to --force.
+/// The catalog records the pin, so it needs no running process and survives a restart. Each pin has a name, so that
+/// several users of a model do not remove each other's pins; pinning again under the same name replaces that pin.
+/// `remove` refuses a pinned model without --force.
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
   catalog pin llama3

@@ -1,4 +1,4 @@
-//! The progress of long work: bytes, rate and time left as a bar on a terminal, and elsewhere a word when it waits.
+//! The progress of long work: a bar with bytes, rate and time left on a terminal, and elsewhere a note while it waits.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, OnceLock};
@@ -15,14 +15,15 @@ use crate::stderr;
 use crate::table::cut_in_the_middle;
 use crate::text::visible;
 
-// Work that is over sooner than somebody can read a bar shows none.
+// Work that ends before a person could read a bar shows none.
 const SOON: Duration = Duration::from_millis(300);
 const LITTLE_BYTES: u64 = 64 << 20;
 
 /// Without a bar, print a note after waiting this long.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// What is shown in a terminal that has at least so many columns, and how many columns stand before the name of the file.
+/// What is shown in a terminal that has at least so many columns, and how many columns stand before the name of the
+/// file.
 const WORKING: [(usize, &str, usize); 3] = [
     (110, "{bar:24} {decimal_bytes} of {decimal_total_bytes}, {decimal_bytes_per_sec}, {eta} left  {wide_msg}", 76),
     (70, "{bar:16} {decimal_bytes} of {decimal_total_bytes}, {eta} left  {wide_msg}", 54),
@@ -36,12 +37,12 @@ pub(crate) struct Progress {
     begun: Instant,
     wanted: bool,
     shown: AtomicBool,
-    /// What is worked on, while the bar shows what is waited for.
+    /// The message of the work, while the bar shows a wait.
     put_aside: Mutex<Option<String>>,
     waiting_since: OnceLock<Instant>,
     may_note: AtomicBool,
     wants_notes: bool,
-    /// Nobody has asked for this work: content has to be read before it is given out.
+    /// This work is a check before content is given out; nobody asked for it.
     is_check: bool,
     lines: Option<ProgressLines>,
 }
@@ -63,7 +64,7 @@ impl Progress {
         }
     }
 
-    /// For the check of a model before it is given out. Where no bar is drawn, a note says that a large model is read.
+    /// For the check of a model before it is given out. Without a bar, a note says that a large model is being read.
     pub(crate) fn of_a_check(app: &App) -> Self {
         Progress { is_check: true, ..Progress::new(app) }
     }
@@ -96,7 +97,7 @@ impl Progress {
         }
     }
 
-    /// Says once that somebody else is waited for, so that a log shows why nothing happens.
+    /// Notes once that another process is being waited for, so that a log shows why nothing happens.
     fn note_waiting(&self, what: &str) {
         let since = self.waiting_since.get_or_init(Instant::now);
         if since.elapsed() >= PATIENCE && self.may_note.swap(false, Ordering::Relaxed) {
@@ -172,7 +173,7 @@ impl Observer for Progress {
     }
 }
 
-/// What is good to know, with a bar and without.
+/// Events that are worth a note, with a bar or without.
 fn note_of(event: &Event<'_>) -> Option<String> {
     Some(match event {
         Event::Resumed { what, bytes, .. } => {
@@ -196,7 +197,7 @@ fn note_of(event: &Event<'_>) -> Option<String> {
     })
 }
 
-/// What is known of the other's progress, which may be nothing yet.
+/// What is known of the other process's progress, possibly nothing yet.
 fn waiting(what: &str, done: u64, total: u64, per_s: u64) -> String {
     let rate = if per_s == 0 { String::new() } else { format!(", {}/s", human::size(per_s)) };
     let progress = match total {
@@ -213,7 +214,7 @@ fn working() -> (&'static str, usize) {
     fitting.map_or(("{wide_msg}", columns), |(_, template, taken)| (template, columns.saturating_sub(*taken)))
 }
 
-/// What is worked on, or of a path that is too long the file's name: the end of a line is what would be missing.
+/// The name of the work. If a path is too long, only its last part: cutting the line would lose the file's name.
 fn name(what: &str) -> String {
     let (_, room) = working();
     let last = if what.width() > room { what.rsplit('/').find(|part| !part.is_empty()).unwrap_or(what) } else { what };

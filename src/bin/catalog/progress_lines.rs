@@ -1,4 +1,5 @@
-//! `--progress json`: how far long work has come, as an object a second on standard error, for a program that draws its own bar.
+//! `--progress json`: how far long work is, as an object a second on standard error, for a program with a bar of its
+//! own.
 
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
@@ -10,7 +11,7 @@ use crate::{json, stderr};
 
 const INTERVAL: Duration = Duration::from_secs(1);
 
-/// How far long work has come.
+/// How far long work is.
 #[derive(Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub(crate) struct Line<'a> {
@@ -26,7 +27,7 @@ pub(crate) struct Line<'a> {
     bytes_per_s: Option<u64>,
 }
 
-/// Counts what it is told, and prints a line when one is due.
+/// Counts events, and prints a line when one is due.
 pub(crate) struct ProgressLines {
     counted: Mutex<Counted>,
 }
@@ -88,7 +89,7 @@ impl ProgressLines {
 }
 
 impl Counted {
-    /// Whether a second is over since the last line; if so, the second begins anew.
+    /// Whether a second has passed since the last line. If so, starts the next second.
     fn is_due(&mut self) -> bool {
         let is_due = self.printed.unwrap_or(self.begun).elapsed() >= INTERVAL;
         if is_due {

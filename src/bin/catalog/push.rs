@@ -17,13 +17,13 @@ use crate::progress::Progress;
 
 /// Push models to an OCI registry or an S3 bucket
 ///
-/// What is pushed is what is stored, under the same digests, so other tools read it, and a catalog elsewhere stages it with
-/// `catalog stage TARGET`. Nothing is sent that is there. A push that was interrupted goes on when the same is pushed again, within
-/// a large file if the other end still has its upload. Logins are those of skopeo, podman and docker; credentials of buckets those
-/// of the AWS tools.
+/// It pushes what is stored, under the same digests, so other tools can read it, and another catalog can stage it
+/// with `catalog stage TARGET`. It does not send what is there. An interrupted push resumes when it is repeated, even
+/// within a large file if the other end still has the upload. It uses the logins of skopeo, podman and docker, and
+/// the credentials of the AWS tools.
 ///
-/// Several models are pushed below a TARGET that ends in `/`, each into a repository that is called as its id is. In a bucket, what
-/// is below a prefix is an image layout, in which each model has its NAME, or that of its id.
+/// Several models go below a TARGET that ends in `/`, each into a repository with the name of its id. In a bucket, a
+/// prefix holds an image layout, in which each model has its NAME, or else its id.
 #[derive(clap::Args)]
 #[command(override_usage = "catalog push [OPTIONS] <ID|REF>... <TARGET>\n       catalog push [OPTIONS] --all <TARGET>")]
 #[command(after_help = "Examples:

@@ -14,12 +14,12 @@ use crate::text::visible;
 
 /// Remove models, and free what only they needed
 ///
-/// Content that another model shares, or that a running process holds, stays; what stays is listed with the reason. The
-/// files that the models were staged from are not touched. A file that another program has put into the folder of a model is
-/// kept in `quarantine/`.
+/// Content that another model shares, or that a running process holds, stays, and is listed with the reason. The
+/// files from which the models were staged are not touched. A file that another program has put into the folder of a
+/// model goes to `quarantine/`.
 ///
-/// On a terminal it asks before it removes more than one model. Elsewhere nobody can be asked: there, a pattern, a digest or a
-/// path that stands for several models needs --yes, and models that are named one by one do not.
+/// On a terminal, it asks before it removes more than one model. Without a terminal it cannot ask: then a pattern, a
+/// digest or a path that stands for several models needs --yes, but models that are named one by one do not.
 #[derive(clap::Args)]
 #[command(visible_alias = "rm")]
 #[command(after_help = "Examples:
@@ -106,7 +106,7 @@ impl Args {
         let count = records().map(Vec::len).sum::<usize>();
         let _ = write!(io::stderr(), "{question}remove these {count} models? [y/N] ");
         let mut answer = String::new();
-        // The end of the input is a no.
+        // The end of the input means no.
         io::stdin().read_line(&mut answer).map_err(|error| Error::io("read", "standard input", error))?;
         Ok(matches!(answer.trim().to_lowercase().as_str(), "y" | "yes"))
     }

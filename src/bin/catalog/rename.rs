@@ -9,8 +9,8 @@ use crate::json::Line;
 
 /// Give a model another id
 ///
-/// Everything else stays: content, source, trust, pins and times. The path is another one, since it has the id in it; a process
-/// that has the old one open is not disturbed. An id that exists is an error.
+/// Everything else stays: content, source, trust, pins and times. The path changes, because the id is part of it; a
+/// process that has the old one open is not disturbed. It is an error if the new id exists.
 #[derive(clap::Args)]
 #[command(visible_alias = "mv")]
 #[command(after_help = "Examples:
@@ -28,7 +28,7 @@ impl Args {
         let catalog = app.open_with_locks()?;
         let old = &self.target.model;
         let record = self.target.found(catalog.rename(Key::typed(old), &self.new_id), &catalog, app)?;
-        app.receipt(Line::model(&record, None), |app| {
+        app.receipt(Line::model(&record), |app| {
             format!("renamed {} to {}", app.out.shown(old), app.out.shown(&record.entry.id)).into_bytes()
         });
         Ok(())

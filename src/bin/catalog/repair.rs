@@ -16,12 +16,12 @@ use crate::progress::Progress;
 
 /// Make a damaged model whole again from a good copy
 ///
-/// Checks the model in full. Only what is damaged is read from the copy, to the MiB; the rest is reused. The result is
-/// checked as a whole before it takes the place of what was there, and the model's path is made anew, as are the paths of
-/// all other models that need the same bytes. A copy that is damaged in the same place is refused.
+/// Checks the model in full, reads only the damaged MiBs from the copy, and reuses the rest. It checks the whole
+/// result before it replaces the damaged content, and rebuilds the path of the model and of all other models that
+/// need the same bytes. It refuses a copy that is damaged in the same place.
 ///
-/// Without `--from`, copies that the store has itself are tried, and what the model was staged from: its path, or the server
-/// that it was fetched from, if that is allowed, of which only the damaged parts are asked for. What was found damaged stays
+/// Without `--from`, it tries copies in the store itself and the source of the model: its path, or the server that it
+/// was fetched from, if a rule allows that; a server is asked only for the damaged parts. The damaged content stays
 /// in `quarantine/`.
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
@@ -31,7 +31,7 @@ use crate::progress::Progress;
 pub(crate) struct Args {
     #[command(flatten)]
     target: OneModel,
-    /// A good copy: the file, the directory of a tree, or the root of another catalog; may be given several times
+    /// A good copy: the file, the directory of a tree, or the root of another catalog; may be given more than once
     #[arg(long, value_name = "PATH")]
     from: Vec<PathBuf>,
     #[command(flatten)]
@@ -44,7 +44,7 @@ impl Args {
         app.note_unknown_room(&catalog);
         let progress = Arc::new(Progress::new(app));
         let cancel = cancel_on_signal();
-        // What was staged from here has no server to ask, and needs nothing of what the environment says of servers.
+        // A local source needs no server, and nothing from the environment about servers.
         let has_server = catalog.record(Key::typed(&self.target.model))?.is_some_and(|record| is_remote(&record));
         let catalog = if has_server && !self.net.is_offline() { self.net.apply(catalog, &cancel)? } else { catalog };
         let sources = self.from.into_iter().map(|path| Arc::new(LocalSource::new(path)) as Arc<dyn RepairSource>);

@@ -9,7 +9,7 @@ use crate::lifecycle;
 
 /// Take models out of service, and keep them
 ///
-/// A retired model still resolves, and is the first to go when room is needed.
+/// A retired model still resolves. It is the first to go when room is short.
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
   catalog retire llama2

@@ -8,9 +8,9 @@ use crate::app::App;
 use crate::failure::Outcome;
 use crate::json::Line;
 
-/// Print the root that is in use, and on standard error why it is
+/// Print the root in use, and on standard error the reason
 ///
-/// The root need not be there. `--root` comes first, then CATALOG_ROOT, then the user's cache directory.
+/// The root need not exist. `--root` comes first, then CATALOG_ROOT, then the user's cache directory.
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
   catalog root
@@ -60,7 +60,7 @@ impl Args {
         let exists = opened.is_ok();
         let root = match opened {
             Ok(catalog) => catalog.root().to_path_buf(),
-            // What is not there has no real path; where it would be is the answer.
+            // A missing root has no real path, so this prints where it would be.
             Err(_) => std::path::absolute(&root).unwrap_or(root),
         };
         self.print(app, root, from, exists);

@@ -32,7 +32,7 @@ impl Args {
         let mut is_first = true;
         self.targets.each(app, &catalog, |app, record| {
             if app.json() {
-                app.out.json(&Line::model(record, None));
+                app.out.json(&Line::model(record));
                 return Ok(());
             }
             if !std::mem::take(&mut is_first) {
@@ -54,7 +54,7 @@ fn print(app: &mut App, record: &Record) {
     }
 }
 
-/// Values are what the operating system takes for text: a path need not be UTF-8.
+/// The values are `OsString`s, because a path need not be UTF-8.
 fn lines(record: &Record) -> Vec<(&'static str, OsString)> {
     let entry = &record.entry;
     let none = || "-".to_owned();

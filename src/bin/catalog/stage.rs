@@ -24,18 +24,18 @@ use crate::text::argument;
 
 /// Bring models in, from files, directories and servers, and give each an id
 ///
-/// Stores the content once, whoever else brought it and under whatever name, and makes the path that an engine opens.
-/// Makes the catalog when there is none. When this is done, it survives a power cut. The source stays as it is, except
-/// with `--mode link` and `--mode move`.
+/// Stores the content, once for all names that it has, and makes the path that an engine opens. Makes the catalog if
+/// there is none. When it has ended, the model survives a power cut. The source stays as it is, except with `--mode
+/// link` and `--mode move`.
 ///
-/// When another process stages the same reference, this one waits for it, and then has nothing left to do. Where
-/// `catalog config` has set limits, models that were not used for long are evicted when room is needed.
+/// If another process stages the same reference, this one waits for it, and then has nothing left to do. If `catalog
+/// config` has set limits, models that were not used for long are evicted to make room.
 ///
 /// A REF is a path, `file:/path`, `https://…`, `http://…`, `hf:org/repo[@revision][/path]` on the Hugging Face Hub,
-/// `oci://host/name[:tag]` in a registry, or in a bucket `s3://bucket/key`, `s3://bucket/prefix/`, or `s3://bucket/prefix#name` for
-/// what was pushed there. Nothing is fetched from a server that `--allow-net`, CATALOG_ALLOW_NET or `catalog config set allow_net`
-/// does not allow. What was fetched is right, or is not there. An interrupted fetch goes on where it was when the same is staged
-/// again.
+/// `oci://host/name[:tag]` in a registry, or in a bucket `s3://bucket/key`, `s3://bucket/prefix/`, or
+/// `s3://bucket/prefix#name` for what was pushed there. It contacts only servers that `--allow-net`,
+/// CATALOG_ALLOW_NET or `catalog config set allow_net` allow. What it fetches is right, or it is not there. An
+/// interrupted fetch resumes when the same reference is staged again.
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
   catalog stage ./llama3-8b.gguf --id llama3
@@ -50,33 +50,35 @@ pub(crate) struct Args {
     /// The files, directories and references to bring in; - is standard input, and needs --id
     #[arg(value_name = "REF", required_unless_present = "sums", add = complete::references())]
     refs: Vec<OsString>,
-    /// The id to give it [default: the reference itself, for example file:/models/a.gguf]
+    /// The id for the model [default: the reference itself, for example file:/models/a.gguf]
     #[arg(long)]
     id: Option<String>,
-    /// What ids are made of: reference, path (what was typed), file (the last part) or name (the last part without .gguf)
+    /// What ids are made of: reference, path (what was typed), file (the last part) or name (the last part without
+    /// .gguf)
     #[arg(long, value_enum, value_name = "WHAT", default_value_t, hide_possible_values = true, conflicts_with = "id")]
     id_from: IdFrom,
-    /// Refuse any other content than this
+    /// Refuse content with another digest
     #[arg(long, value_name = "sha256:HEX")]
     digest: Option<String>,
-    /// Refuse any other content than this list says, as sha256sum writes it; without a REF, all files that it lists
+    /// Refuse content that differs from this list, as sha256sum writes it; without a REF, stage all files in the list
     #[arg(long, value_name = "FILE", conflicts_with = "digest")]
     sums: Option<PathBuf>,
     /// How the bytes get into the store
     #[arg(long, value_parser = word(&MODES, IngestMode::as_str), default_value_t = IngestMode::Auto)]
     mode: IngestMode,
-    /// How long to wait for another process that stages the same: never, forever, or a time such as 90s, 15m, 2h
+    /// How long to wait for another process that stages the same reference: never, forever, or a time such as 90s,
+    /// 15m, 2h
     #[arg(long, value_name = "TIME", value_parser = amount::wait, default_value = "forever")]
     wait: Wait,
-    /// In a directory, take the files that symlinks leading out of it lead to
+    /// In a directory, follow symlinks that lead out of it
     #[arg(long)]
     follow_links: bool,
-    /// Take only the files of a repository that match this; may be given more than once
+    /// Take only files of a repository that match this; may be given more than once
     ///
     /// `*` also crosses `/`, and `dir/` means all that is below it, as in the Hub's own tools.
     #[arg(long, value_name = "PATTERN")]
     include: Vec<String>,
-    /// And none of the files that match this; may be given more than once
+    /// Take no files that match this; may be given more than once
     #[arg(long, value_name = "PATTERN")]
     exclude: Vec<String>,
     #[command(flatten)]
@@ -159,7 +161,7 @@ impl Args {
         Ok(())
     }
 
-    /// Brings in what comes on standard input, as it comes.
+    /// Stages standard input while it arrives.
     fn stage_stdin(&self, app: &mut App, options: &StageOptions, progress: &Progress) -> Outcome {
         let Some(id) = &self.id else {
             return Err(
@@ -222,7 +224,7 @@ fn name(text: &OsStr) -> String {
     match parse(text) {
         Ok(ModelRef::Url { url }) => ModelRef::Url { url }.shown(),
         Ok(_) => text.to_string_lossy().into_owned(),
-        // Who knows what is secret in it.
+        // Any part of it may be secret.
         Err(_) => match text.to_string_lossy().split_once("://") {
             Some((scheme, _)) => format!("{scheme}://…"),
             None => text.to_string_lossy().into_owned(),
@@ -233,12 +235,12 @@ fn name(text: &OsStr) -> String {
 fn parse(text: &OsStr) -> catalog_core::Result<ModelRef> {
     match text.to_str() {
         Some(text) => ModelRef::parse(text),
-        // Every reference that is not a path is UTF-8.
+        // Only paths can be something else than UTF-8.
         None => Ok(ModelRef::File { path: PathBuf::from(text) }),
     }
 }
 
-/// A move whose source is still there is done in part.
+/// If the source is still there after a move, the move is done only in part.
 fn told_of_unmoved(app: &App, receipt: &StageReceipt) -> Outcome {
     let failures = receipt.unmoved.iter().map(|source| {
         let path = source.path.display();

@@ -8,7 +8,7 @@ use anstyle::{AnsiColor, Style};
 use crate::json::{ErrorInfo, ErrorLine, Line, Note};
 use crate::text::visible;
 
-/// Threads that have no [`App`](crate::app::App) at hand say something, too.
+/// Static, because threads without an [`App`](crate::app::App) print too.
 static IS_JSON: AtomicBool = AtomicBool::new(false);
 
 /// The styles that clap gives to its own errors.
@@ -39,7 +39,7 @@ pub(crate) fn error(about: Option<&str>, kind: &'static str, message: &str, hint
 
 /// Colours are for a terminal, unless the environment says otherwise (NO_COLOR, CLICOLOR, CLICOLOR_FORCE).
 fn words(what: &str, style: Style, message: &str) {
-    // Nobody is left to be told if standard error itself cannot be written.
+    // If standard error itself cannot be written, there is nowhere to report it.
     let _ = writeln!(anstream::stderr(), "{style}{what}:{style:#} {}", visible(message));
 }
 

@@ -5,8 +5,8 @@ use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
 /// Between two columns.
 const GAP: &str = "  ";
 
-/// The least that is left of a text that is cut.
-const LEAST_CUT: usize = 16;
+/// The least width that a cut text keeps.
+const LEAST_CUT: usize = 24;
 
 /// One column.
 pub(crate) struct Column {
@@ -27,13 +27,13 @@ impl Column {
     }
 }
 
-/// The width of the terminal on standard output; `None`: it is none, and lines may be as long as they are.
+/// The width of the terminal on standard output; `None` if it is not a terminal.
 pub(crate) fn terminal_width() -> Option<usize> {
     terminal_size::terminal_size_of(std::io::stdout()).map(|(width, _)| width.0.into())
 }
 
-/// The lines of a table, with its header. In `cut`, the number of a column, texts lose their middle if `width` is too small
-/// without them.
+/// The lines of a table, with its header. `cut` is the number of the column whose texts lose their middle if `width`
+/// is too small.
 pub(crate) fn lines(
     columns: &[Column],
     rows: &[Vec<String>],
@@ -72,7 +72,7 @@ pub(crate) fn lines(
     has_header.then_some(header).into_iter().chain(rows.iter().cloned()).map(move |row| line(&row))
 }
 
-/// Takes columns away, and then the middle of the texts of `cut`, until a line is no wider than `width`.
+/// Drops columns, and then the middle of the texts in `cut`, until a line is no wider than `width`.
 fn fit(layout: &mut Vec<(usize, usize)>, columns: &[Column], cut: usize, width: usize) {
     loop {
         let least = |&(number, width): &(usize, usize)| if number == cut { width.min(LEAST_CUT) } else { width };
@@ -95,7 +95,8 @@ fn fit(layout: &mut Vec<(usize, usize)>, columns: &[Column], cut: usize, width: 
     }
 }
 
-/// The text, whose middle is an ellipsis if it is wider than `width`: how an id begins and how it ends tell it from others.
+/// The text. If it is wider than `width`, an ellipsis replaces its middle, because the two ends of an id tell it from
+/// others.
 pub(crate) fn cut_in_the_middle(text: &str, width: usize) -> String {
     if text.width() <= width {
         return text.to_owned();
@@ -144,25 +145,28 @@ mod tests {
         check(None, &whole);
         check(Some(66), &whole);
         check(
+            Some(50),
+            &[
+                "ID                              SIZE  STATE   KIND",
+                "hf:organisati…h-a-long-name  12.0 GB  active  file",
+                "short                            1 B  active  file",
+            ],
+        );
+        check(
             Some(42),
             &[
-                "ID                      SIZE  STATE   KIND",
-                "hf:organi…long-name  12.0 GB  active  file",
-                "short                    1 B  active  file",
+                "ID                              SIZE  KIND",
+                "hf:organisati…h-a-long-name  12.0 GB  file",
+                "short                            1 B  file",
             ],
         );
         check(
             Some(34),
             &[
-                "ID                      SIZE  KIND",
-                "hf:organi…long-name  12.0 GB  file",
-                "short                    1 B  file",
+                "ID                            SIZE",
+                "hf:organisat…-a-long-name  12.0 GB",
+                "short                          1 B",
             ],
-        );
-        check(
-            Some(26),
-            &["ID                    SIZE", "hf:organ…ong-name  12.0 GB", "short                  1 B"]
-                .map(|line| line),
         );
     }
 

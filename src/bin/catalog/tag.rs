@@ -9,8 +9,8 @@ use crate::json::Line;
 
 /// Give a model a second id
 ///
-/// Both ids have the same content, stored once, and keep its source. They are independent: each can be retired, pinned and
-/// removed without the other. The new one has no pins.
+/// Both ids have the same content, stored once, and keep its source. They are independent: each can be retired,
+/// pinned and removed without the other. The new one has no pins.
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
   catalog tag hf:org/repo production
@@ -28,7 +28,7 @@ impl Args {
         let catalog = app.open_with_locks()?;
         let tagged = catalog.tag(Key::typed(&self.target.model), &self.new_id);
         let record = self.target.found(tagged, &catalog, app)?;
-        app.receipt(Line::model(&record, None), |app| {
+        app.receipt(Line::model(&record), |app| {
             format!("tagged {} as {}", app.out.shown(&self.target.model), app.out.shown(&record.entry.id)).into_bytes()
         });
         Ok(())

@@ -2,9 +2,9 @@
 
 use std::borrow::Cow;
 
-/// The text on one line, with every character escaped that a reader could not see, or that a terminal would obey.
+/// The text on one line. Characters that a reader cannot see, or that a terminal would obey, are escaped.
 ///
-/// An id may hold a bidi override or a zero-width space, with which it looks like another one.
+/// With a bidi override or a zero-width space, an id can look like another one.
 pub(crate) fn visible(text: &str) -> Cow<'_, str> {
     if !text.contains(is_deceptive) {
         return Cow::Borrowed(text);
@@ -31,7 +31,7 @@ fn is_deceptive(c: char) -> bool {
             | '\u{1bca0}'..='\u{1bca3}' | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e0fff}')
 }
 
-/// The text as the argument of a command, which does not take it for an option.
+/// The text as an argument that the command does not take for an option.
 pub(crate) fn argument(text: &str) -> String {
     let word = shell_word(text);
     if text.starts_with('-') { format!("-- {word}") } else { word }

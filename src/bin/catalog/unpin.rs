@@ -14,7 +14,7 @@ use crate::pins::{Pinned, holds};
 
 /// Take pins away, so that `gc` may take the models again
 ///
-/// That there was no such pin is no error: what was asked for is so.
+/// It is no error if there was no such pin.
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
   catalog unpin llama3

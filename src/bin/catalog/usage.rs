@@ -1,4 +1,4 @@
-//! What clap has to say of the arguments: the help or the version that was asked for, or what is wrong.
+//! What clap says about the arguments: the help or the version, or what is wrong.
 
 use std::io::{self, Write as _};
 
@@ -22,12 +22,11 @@ const ELSEWHERE: [(&str, &str); 9] = [
     ("info", "show"),
 ];
 
-/// The options of every verb, as clap adds them to a usage line if they were given, as though they had to be.
+/// The global options. If they were given, clap adds them to the usage line as though they were required.
 const GLOBAL: [&str; 6] =
     [" --root <DIR>", " --json", " --quiet", " --verbose...", " --log-format <FORMAT>", " --progress <HOW>"];
 
-/// The error with two things that clap does not know: what a verb of another tool is called here, and which options need not be
-/// given.
+/// The error with two corrections: what a verb of another tool is called here, and no global options in the usage line.
 pub(crate) fn with_tip(mut answer: clap::Error) -> clap::Error {
     if let Some(ContextValue::String(typed)) = answer.get(ContextKind::InvalidSubcommand)
         && let Some((_, verb)) = ELSEWHERE.iter().find(|(name, _)| name == typed)
@@ -46,14 +45,14 @@ pub(crate) fn with_tip(mut answer: clap::Error) -> clap::Error {
 
 /// Prints it.
 pub(crate) fn print(answer: clap::Error) -> Exit {
-    // The arguments were not understood, so `--json` is looked for among the words.
+    // The arguments were not understood, so this looks for `--json` among the words.
     if answer.use_stderr() && std::env::args_os().any(|arg| arg == "--json") {
         stderr::use_json();
         let text = answer.to_string();
         let message = text.split("\n\n").next().unwrap_or_default().trim_start_matches("error: ");
         return tell(&Failure::usage(message.replace('\n', " ")), None, NAME);
     }
-    // Standard output keeps what follows its last line break until it is flushed, and an error at exit is lost.
+    // Standard output buffers what follows the last line break, and an error at exit would be lost.
     let printed = answer.print().and_then(|()| io::stdout().flush());
     match printed {
         _ if answer.use_stderr() => Exit::Usage,

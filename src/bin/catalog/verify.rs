@@ -18,13 +18,13 @@ use crate::text::argument;
 
 /// Check that the content of models is what was staged
 ///
-/// Reads every byte and compares it with the BLAKE3 groups that were made when it was brought in, on all cores. What is
-/// damaged is named to the MiB and taken out of service: it goes to `quarantine/`, and `path` and `lease` fail until
-/// `catalog repair` or a new `stage` has repaired it. What was not in memory before does not stay there.
+/// Reads every byte, on all cores, and compares it with the BLAKE3 hashes that `stage` made. It names damage to the
+/// MiB and takes it out of service: damaged files go to `quarantine/`, and `path` and `lease` fail until `catalog
+/// repair` or a new `stage` has repaired the model. It leaves the page cache as it was.
 ///
-/// With --all, only what is not as it should be gets a line, and the sums follow; -v prints a line for each.
+/// With --all, it prints a line only for models that fail, and then the sums; -v prints a line for each.
 ///
-/// Ends with exit code 4 when something is damaged. It can be interrupted at any time; `--max-age` goes on where it was.
+/// The exit code is 4 if something is damaged. You can interrupt it at any time; `--max-age` resumes there.
 #[derive(clap::Args)]
 #[command(override_usage = "catalog verify [OPTIONS] <ID|REF|PATTERN>...\n       catalog verify [OPTIONS] --all")]
 #[command(after_help = "Examples:
@@ -41,10 +41,10 @@ pub(crate) struct Args {
     /// Read nothing: only compare inode, size and modification time with those of the last full check
     #[arg(long, conflicts_with = "sha256")]
     quick: bool,
-    /// Check against the SHA-256 that is the content's name; several times slower
+    /// Check against the SHA-256 that names the content; several times slower
     #[arg(long)]
     sha256: bool,
-    /// Leave out what was checked within this time, and not changed since, such as 12h or 7d
+    /// Skip what was checked within this time and has not changed since, such as 12h or 7d
     #[arg(long, value_name = "TIME", value_parser = amount::duration)]
     max_age: Option<Duration>,
     /// Read no faster than this, such as 200MB/s
@@ -82,15 +82,15 @@ impl Args {
     }
 }
 
-/// The source that has said which models are checked.
+/// What chose the models.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Listed {
     ByUser,
-    /// One that is gone by now is no failure, and a sum is told.
+    /// A model that is gone by now is no failure, and sums are printed.
     ByCatalog,
 }
 
-/// Checks models, and tells of each as soon as it is known. `first` is how an earlier one has failed.
+/// Checks models, and reports each as soon as it is known. `first` is the exit code of an earlier failure.
 pub(crate) fn check(
     app: &mut App,
     catalog: &FsCatalog,
@@ -136,12 +136,12 @@ pub(crate) fn check(
     first.map_or(Ok(()), |exit| Err(Failure::Told(exit)))
 }
 
-/// Prints what was found of one model, and says what is wrong. Returns how much was read.
+/// Prints the result for one model. Returns how much was read.
 fn show(app: &mut App, answer: catalog_core::Result<VerifyReport>, quick: bool, listed: Listed) -> Result<u64, Exit> {
     let report = answer.map_err(|error| app.tell(None, &error.into()))?;
     let id = app.out.shown(&report.id).into_owned();
     let is_pass = matches!(report.outcome, VerificationOutcome::Pass { .. });
-    // Of many models, those that are as they should be are a number in the end.
+    // With --all, intact models are only counted.
     if listed == Listed::ByUser || !is_pass || app.json() || app.is_verbose() {
         app.receipt(Line::Verified(&report), |_| {
             let digest = report.digest.as_ref().map(human::short_digest).unwrap_or_default();

@@ -1,4 +1,4 @@
-//! What is in the catalog, as candidates. Reads only, and of whatever fails it says nothing.
+//! What is in the catalog, as candidates. Only reads, and is silent about errors.
 
 use std::collections::BTreeSet;
 use std::env;
@@ -12,7 +12,7 @@ use clap_complete::{ArgValueCompleter, CompletionCandidate, PathCompleter};
 
 use crate::{app, human};
 
-/// The words that were typed, without quotes: a completer is given the one that it completes, and no other.
+/// The typed words, without quotes: a completer gets only the word that it completes.
 static WORDS: OnceLock<Vec<OsString>> = OnceLock::new();
 
 pub(super) fn remember(words: &[OsString]) {
@@ -39,7 +39,7 @@ pub(crate) fn partials() -> ArgValueCompleter {
     ArgValueCompleter::new(keys)
 }
 
-/// Ids. What begins as a path does, or as no id, is completed as a path: a model is found by what it was staged from, too.
+/// Ids. A word that begins like a path, or like no id, is completed as a path, because a path also names a model.
 fn ids(current: &OsStr) -> Vec<CompletionCandidate> {
     let of_models = || {
         let here = records().into_iter().filter(|record| is_candidate(&record.entry.id, current));

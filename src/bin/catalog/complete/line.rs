@@ -35,9 +35,9 @@ impl Line {
         }
     }
 
-    /// What is put in the place of `part`, so that the word becomes `value`. A shell takes for the word that is completed only
-    /// what follows the last of some characters, such as `:` and `=`, or an opening quote. `None`: the word cannot become
-    /// this value.
+    /// What is put in the place of `part`, so that the word becomes `value`. A shell takes for the word that is
+    /// completed only what follows the last of some characters, such as `:` and `=`, or an opening quote. `None`: the
+    /// word cannot become this value.
     pub(super) fn insertion(&self, value: &str, part: &str) -> Option<String> {
         let stays = self.raw.strip_suffix(part).unwrap_or_default();
         let (typed, quotes, _) = unquoted(stays, false);

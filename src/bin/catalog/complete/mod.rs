@@ -1,7 +1,7 @@
-//! What a shell is answered that asks how a command line can go on: verbs, options, and the ids that are in the catalog.
+//! Answers a shell that asks how a command line can continue: verbs, options, and the ids in the catalog.
 //!
-//! The shell calls this command with `COMPLETE` set to its own name, and the words that were typed after `--`. Whatever is
-//! wrong, such as a catalog that is not there, the answer is empty: words of an error would end up in somebody's prompt.
+//! The shell calls this command with `COMPLETE` set to its own name, and the typed words after `--`. If anything is
+//! wrong, such as a missing catalog, the answer is empty: an error message would end up in the prompt.
 
 mod candidates;
 mod line;

@@ -1,5 +1,5 @@
-//! How each shell asks, where clap's own way does not do: words that a shell has quoted, or splits at a colon, and names of
-//! files that it knows better.
+//! How each shell asks, where clap's own scripts are not enough: words that a shell quotes or splits at a colon, and
+//! file names, which it knows better.
 
 use std::ffi::OsString;
 use std::io::{self, Write};
@@ -13,8 +13,8 @@ use super::candidates::remember;
 use super::line::{Line, word};
 use crate::text::shell_word;
 
-/// bash splits words also at `:` and `=`, gives them as they were typed, and puts in what it is given as it is. So it sends the
-/// line, and gets candidates that fit into it.
+/// bash splits words also at `:` and `=`, gives them as they were typed, and puts in what it is given as it is. So it
+/// sends the line, and gets candidates that fit into it.
 pub(super) struct Bash;
 
 const BASH: &str = r#"_catalog() {
@@ -66,7 +66,8 @@ impl EnvCompleter for Bash {
     }
 }
 
-/// zsh gives words as they were typed, and quotes what it puts in. What is no candidate is completed as the name of a file.
+/// zsh gives words as they were typed, and quotes what it puts in. What is no candidate is completed as the name of a
+/// file.
 pub(super) struct Zsh;
 
 const ZSH: &str = r#"#compdef catalog

@@ -94,6 +94,9 @@ pub(crate) struct Model<'a> {
     /// With `list --long`: bytes on disk that only this model needs, and that removing it would free.
     #[serde(skip_serializing_if = "Option::is_none")]
     exclusive_bytes: Option<u64>,
+    /// With `list --long`: how many processes hold a lease on it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    leases: Option<u64>,
 }
 
 impl<'a> Line<'a> {
@@ -101,8 +104,12 @@ impl<'a> Line<'a> {
         Line::Staged(Staged { receipt, size: receipt.size_bytes })
     }
 
-    pub(crate) fn model(record: &'a Record, exclusive_bytes: Option<u64>) -> Self {
-        Line::Model(Model { record, size: record.size_bytes, exclusive_bytes })
+    pub(crate) fn model(record: &'a Record) -> Self {
+        Line::model_with(record, None, None)
+    }
+
+    pub(crate) fn model_with(record: &'a Record, exclusive_bytes: Option<u64>, leases: Option<u64>) -> Self {
+        Line::Model(Model { record, size: record.size_bytes, exclusive_bytes, leases })
     }
 }
 
@@ -118,8 +125,8 @@ pub(crate) struct ErrorLine<'a> {
 #[derive(Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub(crate) struct ErrorInfo<'a> {
-    /// The word for the exit code: `failed`, `usage`, `not_found`, `corrupt`, `busy`, `refused`, `unreachable`, `denied`,
-    /// `no_room` or `cancelled`.
+    /// The word for the exit code: `failed`, `usage`, `not_found`, `corrupt`, `busy`, `refused`, `unreachable`,
+    /// `denied`, `no_room` or `cancelled`.
     pub(crate) kind: &'static str,
     /// What was being done, to what, and why it failed, for a person.
     pub(crate) message: &'a str,
