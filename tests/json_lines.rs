@@ -161,10 +161,12 @@ fn progress_is_an_object_a_second() {
     // Each is slow enough for two seconds, whatever the disk does.
     let file = host.file("a.gguf", vec![7; 40 << 20]);
     run(&host, &[], &format!("stage {} --id a", file.display()));
+    let begun = std::time::Instant::now();
     let output = run(&host, &["--progress", "json"], "verify a --rate 16MiB/s");
+    let most = begun.elapsed().as_secs() as usize + 2;
     let lines: Vec<Value> =
         String::from_utf8(output.stderr).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-    assert!((2..=8).contains(&lines.len()), "{lines:?}");
+    assert!((2..=most).contains(&lines.len()), "{most}: {lines:?}");
     let done: Vec<u64> = lines.iter().map(|line| line["bytes_done"].as_u64().unwrap()).collect();
     assert!(done.is_sorted() && lines.iter().all(|line| line["type"] == "progress"), "{lines:?}");
     let last = lines.last().unwrap();
