@@ -5,38 +5,12 @@
 mod common;
 
 use std::fs;
-use std::process::Output;
 
 use catalog_core::Digest;
 use serde_json::Value;
 
+use common::typed::{done, failed, ids, stderr};
 use common::*;
-
-fn catalog(host: &Host, args: &[&str]) -> Output {
-    host.command().args(args).output().unwrap()
-}
-
-#[track_caller]
-fn done(host: &Host, args: &[&str]) -> String {
-    let output = catalog(host, args);
-    assert!(output.status.success(), "{args:?}: {}", stderr(&output));
-    String::from_utf8(output.stdout).unwrap()
-}
-
-#[track_caller]
-fn failed(host: &Host, args: &[&str], code: i32) -> String {
-    let output = catalog(host, args);
-    assert_eq!(output.status.code(), Some(code), "{args:?}: {}", stderr(&output));
-    stderr(&output)
-}
-
-fn stderr(output: &Output) -> String {
-    String::from_utf8_lossy(&output.stderr).into_owned()
-}
-
-fn ids(host: &Host) -> Vec<String> {
-    done(host, &["list", "-q"]).lines().map(str::to_owned).collect()
-}
 
 #[test]
 fn ids_are_made_of_what_is_asked_for() {
@@ -45,10 +19,10 @@ fn ids_are_made_of_what_is_asked_for() {
     host.file("m/b.gguf", "b");
     host.file("other/a.gguf", "c");
     done(&host, &["stage", "m/a.gguf", "m/b.gguf", "--id-from", "name"]);
-    assert_eq!(ids(&host), ["a", "b"]);
+    assert_eq!(ids(&host, &[]), ["a", "b"]);
     done(&host, &["stage", "m/a.gguf", "--id-from", "file"]);
     done(&host, &["stage", "m/a.gguf", "--id-from", "path"]);
-    assert_eq!(ids(&host), ["a", "a.gguf", "b", "m/a.gguf"]);
+    assert_eq!(ids(&host, &[]), ["a", "a.gguf", "b", "m/a.gguf"]);
     // Red when the second of two takes the place of the first.
     let error = failed(&host, &["stage", "m/a.gguf", "other/a.gguf", "--id-from", "name"], 2);
     assert!(error.contains("m/a.gguf has the same id"), "{error}");
@@ -69,7 +43,7 @@ fn a_list_of_checksums_is_kept() {
         failed(&host, &["stage", "--sums", "m/SHA256SUMS", "m/a.gguf", "m/b.gguf", "m/c.gguf", "--id-from", "name"], 4);
     assert_eq!(error.lines().filter(|line| line.starts_with("error: ")).count(), 2, "{error}");
     assert!(error.contains("does not say what its digest is"), "{error}");
-    assert_eq!(ids(&host), ["a"]);
+    assert_eq!(ids(&host, &[]), ["a"]);
     let shown: Value = serde_json::from_str(&done(&host, &["show", "a", "--json"])).unwrap();
     assert_eq!(shown["trust"], "verified");
 
@@ -77,7 +51,7 @@ fn a_list_of_checksums_is_kept() {
     let hashed = done(&host, &["hash", "m/a.gguf", "m/c.gguf"]);
     host.file("sums", hashed);
     done(&host, &["stage", "--sums", "sums", "--id-from", "file"]);
-    assert_eq!(ids(&host), ["a", "a.gguf", "c.gguf"]);
+    assert_eq!(ids(&host, &[]), ["a", "a.gguf", "c.gguf"]);
 
     host.file("no list", "these are words");
     failed(&host, &["stage", "--sums", "no list"], 2);
@@ -93,7 +67,7 @@ fn a_model_gets_another_id_or_a_second_one() {
     done(&host, &["pin", "a", "--as", "pool"]);
     assert_eq!(done(&host, &["rename", "a", "b"]), "renamed a to b\n");
     assert_eq!(done(&host, &["tag", "b", "production"]), "tagged b as production\n");
-    assert_eq!(ids(&host), ["b", "production"]);
+    assert_eq!(ids(&host, &[]), ["b", "production"]);
     let shown = done(&host, &["show", "b", "production", "--json"]);
     let shown: Vec<Value> = shown.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!(shown[0]["digest"], shown[1]["digest"]);
@@ -106,7 +80,7 @@ fn a_model_gets_another_id_or_a_second_one() {
     done(&host, &["stage", "c.gguf", "--id", "c"]);
     let error = failed(&host, &["rename", "b", "c"], 1);
     assert!(error.contains("\"c\""), "{error}");
-    assert_eq!(ids(&host), ["b", "c", "production"]);
+    assert_eq!(ids(&host, &[]), ["b", "c", "production"]);
 }
 
 #[test]
@@ -155,7 +129,7 @@ fn standard_input_is_staged_as_it_comes() {
     }
     host.file("sums", format!("{}  -\n", &digest[7..]));
     assert_eq!(stage(&["stage", "-", "--id", "z", "--sums", "sums"], "others").status.code(), Some(2));
-    assert_eq!(ids(&host), ["x"]);
+    assert_eq!(ids(&host, &[]), ["x"]);
 }
 
 #[test]

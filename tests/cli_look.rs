@@ -5,30 +5,12 @@
 mod common;
 
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::Command;
 
 use serde_json::Value;
 
+use common::typed::{catalog, done, ids, stderr};
 use common::*;
-
-fn catalog(host: &Host, args: &[&str]) -> Output {
-    host.command().args(args).output().unwrap()
-}
-
-#[track_caller]
-fn done(host: &Host, args: &[&str]) -> String {
-    let output = catalog(host, args);
-    assert!(output.status.success(), "{args:?}: {}", stderr(&output));
-    String::from_utf8(output.stdout).unwrap()
-}
-
-fn stderr(output: &Output) -> String {
-    String::from_utf8_lossy(&output.stderr).into_owned()
-}
-
-fn ids(host: &Host, args: &[&str]) -> Vec<String> {
-    done(host, &[&["list", "-q"], args].concat()).lines().map(str::to_owned).collect()
-}
 
 /// Four models: two of one organisation, one large, and a second id for the bytes of the first.
 fn models() -> Host {

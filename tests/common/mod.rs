@@ -6,6 +6,7 @@ pub(crate) mod memory;
 pub(crate) mod mount;
 #[path = "../../src/skip.rs"]
 mod skip;
+pub(crate) mod typed;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File, FileTimes, Permissions};

@@ -34,6 +34,16 @@ impl OneModel {
     }
 }
 
+/// One model, and another id for it.
+#[derive(clap::Args)]
+pub(crate) struct NewId {
+    #[command(flatten)]
+    pub(crate) target: OneModel,
+    /// The new id
+    #[arg(value_name = "NEW-ID")]
+    pub(crate) new_id: String,
+}
+
 /// Where a catalog may be made.
 #[derive(Clone, Copy, clap::Args)]
 pub(crate) struct Init {

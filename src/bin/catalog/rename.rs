@@ -3,7 +3,7 @@
 use catalog_core::Key;
 
 use crate::app::App;
-use crate::args::OneModel;
+use crate::args::NewId;
 use crate::failure::Outcome;
 use crate::json::Line;
 
@@ -17,17 +17,15 @@ use crate::json::Line;
   catalog rename file:/downloads/llama3-8b.gguf llama3")]
 pub(crate) struct Args {
     #[command(flatten)]
-    target: OneModel,
-    /// The id that it gets
-    #[arg(value_name = "NEW-ID")]
-    new_id: String,
+    named: NewId,
 }
 
 impl Args {
     pub(crate) fn run(self, app: &mut App) -> Outcome {
+        let NewId { target, new_id } = self.named;
         let catalog = app.open_with_locks()?;
-        let old = &self.target.model;
-        let record = self.target.found(catalog.rename(Key::typed(old), &self.new_id), &catalog, app)?;
+        let old = &target.model;
+        let record = target.found(catalog.rename(Key::typed(old), &new_id), &catalog, app)?;
         app.receipt(Line::model(&record), |app| {
             format!("renamed {} to {}", app.out.shown(old), app.out.shown(&record.entry.id)).into_bytes()
         });

@@ -3,7 +3,7 @@
 use catalog_core::Key;
 
 use crate::app::App;
-use crate::args::OneModel;
+use crate::args::NewId;
 use crate::failure::Outcome;
 use crate::json::Line;
 
@@ -17,19 +17,17 @@ use crate::json::Line;
   catalog path production")]
 pub(crate) struct Args {
     #[command(flatten)]
-    target: OneModel,
-    /// The id that its content gets as well
-    #[arg(value_name = "NEW-ID")]
-    new_id: String,
+    named: NewId,
 }
 
 impl Args {
     pub(crate) fn run(self, app: &mut App) -> Outcome {
+        let NewId { target, new_id } = self.named;
         let catalog = app.open_with_locks()?;
-        let tagged = catalog.tag(Key::typed(&self.target.model), &self.new_id);
-        let record = self.target.found(tagged, &catalog, app)?;
+        let tagged = catalog.tag(Key::typed(&target.model), &new_id);
+        let record = target.found(tagged, &catalog, app)?;
         app.receipt(Line::model(&record), |app| {
-            format!("tagged {} as {}", app.out.shown(&self.target.model), app.out.shown(&record.entry.id)).into_bytes()
+            format!("tagged {} as {}", app.out.shown(&target.model), app.out.shown(&record.entry.id)).into_bytes()
         });
         Ok(())
     }
