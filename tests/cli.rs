@@ -786,9 +786,9 @@ fn what_is_said_of_partials() {
     let host = Host::new();
     host.words("partials").failed(3);
     host.words("config set max_bytes 1GB").done();
-    assert_eq!(host.words("partials").done().stderr, "note: there are none\n");
+    assert_eq!(host.words("partials").done().stderr, "note: there are no partials\n");
     let error = host.words("partials --remove 0123").failed(3);
-    assert!(error.contains("\"0123\": there is none of this key"), "{error}");
+    assert!(error.contains("\"0123\": there is no such key"), "{error}");
     // An interrupted copy, as a kill leaves it: without its journal, nobody knows what it is a copy of.
     let folder = host.root().join("partials").join("0".repeat(32));
     fs::create_dir(&folder).unwrap();

@@ -23,7 +23,7 @@ from lib.world import COMMANDS, prepared
 # Hides /proc from a command, as a chroot without one does.
 WITHOUT_PROC = ["unshare", "--mount", "sh", "-c", 'mount -t tmpfs none /proc && exec "$@"', "sh"]
 MAP_SHARED = (3, 0xF, 1)
-NO_ROOM = "does not tell how much room it has"
+NO_ROOM = "does not report its free space"
 
 
 @dataclass(frozen=True)

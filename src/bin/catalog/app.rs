@@ -114,8 +114,8 @@ impl App {
     fn note_missing_locks(&self, catalog: &FsCatalog) {
         if !catalog.locks_work() {
             self.note(&format!(
-                "file locks do nothing on the file system of {}: processes that work on it at the same time may do work \
-                 twice, a lease protects nothing, and nothing is collected; a local file system has locks that work",
+                "file locks do nothing on the file system of {}: processes may do the same work twice, a lease protects \
+                 nothing, and nothing is collected; locks work on a local file system",
                 catalog.root().display()
             ));
         }
@@ -125,8 +125,8 @@ impl App {
     pub(crate) fn note_unknown_room(&self, catalog: &FsCatalog) {
         if catalog.free_bytes().is_none() {
             self.note(&format!(
-                "the file system of {} does not tell how much room it has: min_free keeps nothing free there, and a full \
-                 disk is noticed only when it is written to; max_bytes limits what the store holds",
+                "the file system of {} does not report its free space: min_free has no effect there, and a full disk shows only \
+                 when something is written; max_bytes limits what the store holds",
                 catalog.root().display()
             ));
         }

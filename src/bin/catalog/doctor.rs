@@ -114,11 +114,11 @@ impl Args {
         let root = doctor.root().display();
         let next = match self.repair {
             false => format!("`{} doctor --repair` repairs what can be repaired", app.command()),
-            true => "docs/recovery.md says what to do about what is left".to_owned(),
+            true => "docs/recovery.md says what to do about the rest".to_owned(),
         };
         let why = |what: &str| format!("could not vouch for the store at {root}: {what}");
         if errors > 0 {
-            return Err(Failure::corrupt(why("content or index are not as they should be")).with_hint(next));
+            return Err(Failure::corrupt(why("content or index are damaged")).with_hint(next));
         }
         match tally.left.iter().any(|(_, needs_attention)| *needs_attention) {
             true => Err(Failure::failed(why("something needs attention")).with_hint(next)),
@@ -186,7 +186,7 @@ fn words(app: &App, line: &Line) -> Vec<u8> {
     match (line.outcome, &line.detail) {
         (Some("repaired"), Some(detail)) => rest.push_str(&format!("  repaired: {}", app.out.shown(detail))),
         (Some("failed"), Some(detail)) => rest.push_str(&format!("  not repaired: {}", app.out.shown(detail))),
-        (Some("gone"), _) => rest.push_str("  gone: it is not so any more"),
+        (Some("gone"), _) => rest.push_str("  gone: this is no longer the case"),
         _ => rest.push_str(&format!("  means: {}\n  {to_do}: {}", finding.meaning(), app.out.shown(&finding.advice))),
     }
     words.extend_from_slice(rest.as_bytes());

@@ -53,7 +53,7 @@ impl Args {
         let usage = app.open()?.disk_usage()?;
         for folder in &usage.unreadable {
             app.note(&format!(
-                "{} belongs to another user and cannot be looked into; its bytes are not counted",
+                "{} belongs to another user and cannot be read; its bytes are not counted",
                 folder.display()
             ));
         }

@@ -21,7 +21,7 @@ pub(crate) fn become_it(program: &OsStr, arguments: &[OsString], lease: Lease) -
     let path = lease.lease().local_path();
     let arguments = arguments.iter().map(|argument| with_path(argument, path));
     let error = std::process::Command::new(program).args(arguments).env(PATH_VARIABLE, path).exec();
-    let words = format!("could not run {program:?}: {error}; nothing is leased any more");
+    let words = format!("could not run {program:?}: {error}; the lease has ended");
     Err(match error.kind() {
         std::io::ErrorKind::NotFound => Failure::not_found(words),
         _ => Failure::failed(words),
@@ -31,7 +31,7 @@ pub(crate) fn become_it(program: &OsStr, arguments: &[OsString], lease: Lease) -
 #[cfg(not(unix))]
 pub(crate) fn become_it(program: &OsStr, _: &[OsString], _: Lease) -> Outcome {
     Err(Failure::failed(format!("could not run {program:?}: a program cannot inherit a lease on this system"))
-        .with_hint("run `catalog lease` beside it, and end that after it"))
+        .with_hint("run `catalog lease` alongside it, and end that last"))
 }
 
 /// The argument with the path in the place of each `{}`. Neither need be UTF-8.

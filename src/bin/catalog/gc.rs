@@ -128,7 +128,7 @@ impl Args {
         };
         for folder in &plan.unreadable {
             app.note(&format!(
-                "{} belongs to another user and cannot be looked into; it is left alone",
+                "{} belongs to another user and cannot be read; it is left alone",
                 catalog.root().join(folder).display()
             ));
         }
@@ -219,7 +219,7 @@ fn check_changed(app: &mut App, catalog: &FsCatalog) -> Outcome {
         return Ok(());
     }
     let models = if changed.len() == 1 { "1 model was" } else { &format!("{} models were", changed.len()) };
-    app.note(&format!("{models} copied or changed since the last full check; reading what was"));
+    app.note(&format!("{models} copied or changed since the last full check; reading that now"));
     let changed: Vec<String> = changed.into_iter().collect();
     let only_changed = VerifyOptions::default().with_max_age(Duration::MAX);
     verify::check(app, catalog, &changed, only_changed, Listed::ByCatalog, None)

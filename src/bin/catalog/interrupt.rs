@@ -21,7 +21,7 @@ pub(crate) fn cancel_on_signal() -> Cancel {
                     let _ = emulate_default_handler(signal);
                 }
                 told.cancel();
-                crate::stderr::note("ending; what was done so far is kept. Again to end at once");
+                crate::stderr::note("stopping; what is done so far is kept. A second signal stops at once");
             }
         };
         // If no thread can be started, nothing waits for signals, and dropping `signals` removes the handlers.

@@ -73,7 +73,7 @@ fn hold(app: &mut App, lease: Lease) -> Outcome {
     // The parent process reads the path from a pipe, and begins when it is there.
     app.out.flush();
     if io::stdin().is_terminal() {
-        app.note("it is leased until standard input ends; Ctrl-D ends it");
+        app.note("leased until standard input ends; Ctrl-D ends it");
     }
     let ended = io::copy(&mut io::stdin().lock(), &mut io::sink());
     // A lease may last for weeks, and was noted as a use when it began.

@@ -91,7 +91,7 @@ impl Args {
         } else if records.is_empty() {
             let (root, command) = (catalog.root().display(), app.command());
             app.note(&match self.has_conditions() {
-                true => format!("no model is so; `{command} list` shows all"),
+                true => format!("no model matches; `{command} list` shows all"),
                 false => format!("the catalog at {root} is empty; `{command} stage FILE` brings a model in"),
             });
         } else {

@@ -78,14 +78,14 @@ impl Args {
             let client = self.net.client(app, &cancel_on_signal())?;
             let checked = OciLogins::check(place, &user, &password, &client)?;
             if !checked {
-                app.note(&format!("{place} lets everybody in, and has not looked at the login"));
+                app.note(&format!("{place} is open to everybody and did not check the login"));
             }
             checked
         };
         logins.add(place, &user, &password)?;
         if let Some(helper) = known.helper_of(place) {
             app.note(&format!(
-                "docker-credential-{helper} is set for {place}: other tools go on asking it, and not what was written now"
+                "docker-credential-{helper} is set for {place}: other tools will ask it and ignore this login"
             ));
         }
         let path = logins.path().display().to_string();

@@ -38,9 +38,7 @@ impl Args {
         };
         app.each(named(&chosen), |app, key| {
             let Some(partial) = partials.iter().find(|partial| partial.key == *key) else {
-                return Err(Failure::not_found(format!(
-                    "could not remove the partial {key:?}: there is none of this key"
-                )));
+                return Err(Failure::not_found(format!("could not remove the partial {key:?}: there is no such key")));
             };
             match catalog.remove_partial(key)? {
                 Some(bytes) => {
@@ -77,7 +75,7 @@ fn list(app: &mut App, partials: &[PartialInfo]) -> Outcome {
         return Ok(());
     }
     if partials.is_empty() {
-        app.note("there are none");
+        app.note("there are no partials");
         return Ok(());
     }
     for partial in partials {

@@ -40,7 +40,7 @@ impl Args {
 pub(crate) fn note_if_retired(app: &App, entry: &CatalogEntry) {
     if entry.lifecycle == LifecycleState::Retired {
         let (command, id) = (app.command(), argument(&entry.id));
-        app.note(&format!("{} is retired; `{command} activate {id}` takes that back", entry.id));
+        app.note(&format!("{} is retired; `{command} activate {id}` reverses that", entry.id));
     }
 }
 

@@ -72,7 +72,7 @@ impl Progress {
     fn note_check(&self, what: &str, bytes_total: u64) {
         if self.is_check && bytes_total >= LITTLE_BYTES && self.may_note.swap(false, Ordering::Relaxed) {
             let size = human::size(bytes_total);
-            stderr::note(&format!("{what} is not known to be as it was checked last; reading {size} to check it now"));
+            stderr::note(&format!("{what} may have changed since its last check; reading {size} to check it now"));
         }
     }
 
@@ -180,7 +180,7 @@ fn note_of(event: &Event<'_>) -> Option<String> {
             format!("{what}: {} are here from an earlier attempt", human::size(*bytes))
         }
         Event::Refetching { what, .. } => {
-            format!("{what}: what was fetched does not have the digest that was named; it is fetched once more")
+            format!("{what}: the fetched bytes do not have the expected digest; fetching them once more")
         }
         Event::Retrying { what, why, after, .. } => {
             format!("{what}: {why}; trying again in {:.1} s", after.as_secs_f64())
@@ -188,9 +188,9 @@ fn note_of(event: &Event<'_>) -> Option<String> {
         Event::NotAsked { what, why, .. } => {
             format!("{what} may mean something else by now: no server was asked ({why})")
         }
-        Event::AskedElsewhere { what, why, .. } => format!("{what}: {why}; another server is asked"),
+        Event::AskedElsewhere { what, why, .. } => format!("{what}: {why}; asking another server"),
         Event::UseNotNoted { what, .. } => format!(
-            "that {what} is used cannot be noted here, so `gc` may take it for unused: hold it with `catalog lease`, or \
+            "this user cannot record here that {what} is in use, so `gc` may consider it unused: hold it with `catalog lease`, or \
              let this user write to the folder uses/ of the root"
         ),
         _ => return None,

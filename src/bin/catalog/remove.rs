@@ -93,7 +93,7 @@ impl Args {
                 let count = found.records.as_ref().map_or(0, Vec::len);
                 let text = &found.text;
                 Err(Failure::usage(format!(
-                    "could not remove {text:?}: it stands for {count} models, and nobody can be asked"
+                    "could not remove {text:?}: it stands for {count} models, and there is no terminal to ask on"
                 ))
                 .with_hint("--yes removes them, --dry-run lists them"))
             });
