@@ -175,7 +175,7 @@ impl RemoveReceipt {
     }
 
     fn could_not(&mut self, digest: Option<Digest>, size_bytes: u64, error: &Error) {
-        tracing::warn!(id = %self.id, %error, "the entry can be removed, not all of its bytes can");
+        tracing::warn!(id = %self.id, %error, "could not remove all bytes of the entry");
         if let Some(digest) = digest {
             self.keep(digest, size_bytes, &format!("it could not be removed: {error}"));
         }

@@ -175,7 +175,7 @@ impl Client {
             };
             return Err(Error::Net { url, source: NetError::Unreachable { attempts: attempt, detail } });
         };
-        tracing::debug!(url, attempt, why, ?after, "asking again");
+        tracing::debug!(url, attempt, why, ?after, "retrying");
         observer.on(&Event::Retrying { what: &url, why, after });
         self.cancel.wait(after, || format!("fetching {url}"))
     }

@@ -168,7 +168,7 @@ impl Chosen {
             Some(NetError::Unreachable { .. } | NetError::Untrusted { .. }) => Some(LEFT_FOR),
             _ => None,
         };
-        tracing::info!(mirror = shown(url), %error, ?time, "a mirror is left");
+        tracing::info!(mirror = shown(url), %error, ?time, "a mirror failed; asking the next server");
         if time.is_some_and(|time| mirror.leave(Instant::now(), time)) {
             let why = error.net().map_or_else(|| error.to_string(), ToString::to_string);
             observer.on(&Event::AskedElsewhere { what: &shown(&mirror.base), why: &why });

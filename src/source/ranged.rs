@@ -64,7 +64,8 @@ impl Cx<'_> {
         if let Some(url) = self.place.and_then(Place::known) {
             match ask(file, get(&url).with_purpose(Purpose::Content), &range, self, &Response::into_error) {
                 Err(error) if is_expired(&error) => {
-                    tracing::debug!(url = shown_text(&file.url), %error, "asking its own server again where it is");
+                    tracing::debug!(url = shown_text(&file.url), %error, "asking the file's own server for a new \
+                                                                          location");
                     self.place.into_iter().for_each(|place| place.forget(&url));
                 }
                 other => return other,

@@ -238,6 +238,6 @@ fn mark(store: &Store, record: &Record) {
     if record.damaged_ms.is_none()
         && let Err(error) = store.mark_unmarked(&record.entry.id)
     {
-        tracing::warn!(id = %record.entry.id, %error, "that it is damaged could not be recorded");
+        tracing::warn!(id = %record.entry.id, %error, "could not record that the entry is damaged");
     }
 }

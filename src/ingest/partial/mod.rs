@@ -230,7 +230,7 @@ impl Keeper for PartialKeeper<'_> {
 /// Best effort: a later sweep removes what is left.
 fn remove(root: &Root, folder: OwnedFolder) {
     if let Err(error) = root.remove_all(folder.path()) {
-        tracing::debug!(path = %folder.path().display(), %error, "a partial that is done with stays");
+        tracing::debug!(path = %folder.path().display(), %error, "could not remove a partial that is no longer needed");
     }
 }
 

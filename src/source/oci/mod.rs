@@ -157,8 +157,9 @@ impl OciSource {
         match answer {
             Err(error) if is_tag && error.is_unreachable() => {
                 let Some(manifest) = manifest_at_mirror(image, cx)? else { return Err(error) };
-                tracing::warn!(url, %error, by = manifest.named_by, "a mirror has said what the tag means");
-                let why = format!("{error}; {} has said what the tag means", manifest.named_by);
+                tracing::warn!(url, %error, by = manifest.named_by, "the registry did not respond; a mirror resolved \
+                                                                     the tag");
+                let why = format!("{error}; {} resolved the tag", manifest.named_by);
                 cx.observer.on(&Event::AskedElsewhere { what: &shown_text(&url), why: &why });
                 Ok(manifest)
             }

@@ -106,7 +106,7 @@ pub(super) fn send(
                 outcome => return outcome,
             },
             Err(error) if error.is_cancelled() || error.is_unreachable() => return Err(error),
-            Err(error) => tracing::debug!(%error, "the upload that was kept is not gone on with"),
+            Err(error) => tracing::debug!(%error, "could not resume the earlier upload"),
         }
     } else {
         let upload = Upload::begin(bucket, url, blob, cx)?;
@@ -348,7 +348,11 @@ impl<'u> Upload<'u> {
             return Ok(());
         }
         let gone = self.bucket.request("DELETE", self.url).with_header("if-match", etag).send(self.cx.observer);
-        tracing::debug!(status = gone.ok().map(|response| response.status()), "what is wrong is taken away");
+        tracing::debug!(
+            status = gone.ok().map(|response| response.status()),
+            "asked the server to delete the wrong \
+                                                                               object"
+        );
         Err(self.fail("what it says that it has stored is not what was sent".into()))
     }
 
@@ -356,7 +360,7 @@ impl<'u> Upload<'u> {
     fn give_up(&self) {
         let url = self.with_query(&[("uploadId", &self.id)]);
         if let Err(error) = self.bucket.request("DELETE", &url).send(self.cx.observer) {
-            tracing::debug!(%error, "an upload that is given up is still there");
+            tracing::debug!(%error, "could not abort the upload");
         }
     }
 }
