@@ -287,8 +287,9 @@ fn take_back(store: &Store, new_id: &str, new: &StoredRecord) {
     match edited {
         Ok(()) if is_out => remove_views(store, &new.clone().into_record(new_id.to_owned(), &store.root), new),
         Ok(()) => {}
-        Err(error) => tracing::warn!(id = new_id, %error, "could not remove the new entry; two entries have the same \
-                                                           content now"),
+        Err(error) => {
+            tracing::warn!(id = new_id, %error, "could not remove the new entry; two entries have the same content now")
+        }
     }
 }
 

@@ -311,7 +311,7 @@ fn a_file_system_that_does_not_tell_its_room_has_no_limit_but_the_quota() {
         let mut command = host.command();
         command.arg("--root").arg(catalog.root()).args(args);
         let output = run(command);
-        String::from_utf8(output.stderr).unwrap().matches("does not report its free space").count()
+        String::from_utf8(output.stderr).unwrap().matches("does not tell how much room it has").count()
     };
     assert_eq!(notes(&[Path::new("stage"), &files[0], &files[1]]), 1);
     assert_eq!(notes(&[Path::new("gc"), Path::new("--min-free"), Path::new("50%")]), 1);

@@ -42,7 +42,7 @@ impl Look<'_> {
         let fixed = |finding: Finding| Some(finding.fixed_by(Fix::CheckBlob(*digest)));
         let Some(outboard) = outboard::read(self.root, digest) else {
             return match self.root.meta(&path) {
-                Ok(None) => fixed(self.finding(K::OutboardMissing, &path, "it is not there")),
+                Ok(None) => fixed(self.finding(K::OutboardMissing, &path, "it is missing")),
                 _ => fixed(self.finding(K::OutboardDamaged, &path, "it cannot be read")),
             };
         };

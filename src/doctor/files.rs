@@ -36,11 +36,11 @@ impl Look<'_> {
                     known.broken.push(folder.to_path_buf());
                 }
                 Ok(None) if folder == Path::new(layout::INDEX) => {
-                    self.find(K::IndexMissing, folder, "it is not there");
+                    self.find(K::IndexMissing, folder, "it is missing");
                     known.broken.push(folder.to_path_buf());
                 }
                 Ok(None) => {
-                    let finding = self.finding(K::FolderMissing, folder, "it is not there");
+                    let finding = self.finding(K::FolderMissing, folder, "it is missing");
                     self.found.push(finding.fixed_by(Fix::MakeFolder(folder.to_path_buf())));
                     missing.push(folder);
                 }
@@ -49,7 +49,7 @@ impl Look<'_> {
         }
         let probe = layout::lock_probe();
         if missing.iter().all(|folder| !probe.starts_with(folder)) && matches!(self.root.meta(&probe), Ok(None)) {
-            let finding = self.finding(K::ProbeMissing, &probe, "it is not there").fixed_by(Fix::MakeProbe);
+            let finding = self.finding(K::ProbeMissing, &probe, "it is missing").fixed_by(Fix::MakeProbe);
             self.found.push(finding);
         }
         if !self.store.locks_work {

@@ -28,7 +28,7 @@ impl Look<'_> {
         };
         let finding = match check_store_file(self.root) {
             Ok(true) => None,
-            Ok(false) => Some(fixed(self.finding(K::StoreJsonMissing, name, "it is not there"))),
+            Ok(false) => Some(fixed(self.finding(K::StoreJsonMissing, name, "it is missing"))),
             Err(Error::CorruptIndex { reason, .. }) => {
                 let kind = match self.root.meta(name) {
                     Ok(None) => K::StoreJsonMissing,
@@ -50,7 +50,7 @@ impl Look<'_> {
         match has_tag(self.root) {
             Ok(true) => {}
             Ok(false) => {
-                let what = "it is not there, or does not begin with the signature";
+                let what = "it is missing, or does not begin with the signature";
                 let finding = self.finding(K::CachedirTagMissing, tag, what).fixed_by(Fix::WriteTag);
                 self.found.push(finding);
             }
@@ -108,7 +108,7 @@ impl Look<'_> {
         let path = layout::shard_prev(number);
         let kind = match self.store.index.previous(number) {
             Ok(Some(_)) => return None,
-            Ok(None) => (K::PrevMissing, "it is not there".to_owned()),
+            Ok(None) => (K::PrevMissing, "it is missing".to_owned()),
             Err(error) => (K::PrevDamaged, reason(&error)),
         };
         let finding = self.finding(kind.0, &path, kind.1);
@@ -128,7 +128,7 @@ impl Look<'_> {
             Err(error) => return self.not_examined(&path, known, &error),
         };
         let (kind, what) = match is_there.map(|meta| meta.kind) {
-            None => (K::ShardMissing, "it is not there, and its .prev is".to_owned()),
+            None => (K::ShardMissing, "it is missing, but its .prev is there".to_owned()),
             Some(Kind::File) if !error.is_corrupt() => return self.not_examined(&path, known, error),
             Some(Kind::File) => (K::ShardDamaged, reason(error)),
             Some(_) => (K::ShardDamaged, "it is not a regular file".to_owned()),

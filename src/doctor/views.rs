@@ -143,8 +143,8 @@ impl Look<'_> {
                         match blob::is_good_by_stamp(self.root, digest, Durability::Relaxed, &record.owners)? {
                             false => finding.fixed_by(Fix::CheckBlob(*digest)),
                             true => finding.left_to_the_operator(
-                                "the blob has not changed since its last full check, so the record is wrong: stage the \
-                             model again",
+                                "the blob has not changed since its last full check, so the record is wrong: stage \
+                                 the model again",
                             ),
                         },
                     );
@@ -167,10 +167,10 @@ impl Look<'_> {
         let in_trash = blob::trash(self.root)?.contains_key(digest);
         Ok(match self.quarantined(digest)? {
             Some(kept) => format!("it is missing; {} is in quarantine", kept.display()),
-            None if in_trash => "it is missing; it is in trash/, and staging the model again takes it from \
-                                 there"
-                .to_owned(),
-            None => "it is not there".to_owned(),
+            None if in_trash => {
+                "it is missing; it is in trash/, and staging the model again takes it from there".to_owned()
+            }
+            None => "it is missing".to_owned(),
         })
     }
 
@@ -200,7 +200,7 @@ impl Look<'_> {
                 None => {
                     is_whole = false;
                     if !missing.contains(&file.digest) {
-                        seen.found.push(rebuilt(self.finding(K::ViewMissing, &path, "it is not there")));
+                        seen.found.push(rebuilt(self.finding(K::ViewMissing, &path, "it is missing")));
                     }
                 }
                 Some(_) if view::shows_blob(self.root, &file.digest, &path)? => {}

@@ -48,8 +48,7 @@ pub(crate) fn with_reserve<T>(root: &Root, mut step: impl FnMut() -> Result<T>) 
         Err(error) if error.is_no_space() => match give_up(root) {
             Ok(was_there) => {
                 if was_there {
-                    tracing::info!(root = %root.path().display(), "the disk is full: giving up the reserve for a \
-                                                                   removal");
+                    tracing::info!(root = %root.path().display(), "disk full: giving up the reserve for a removal");
                 }
                 step()
             }

@@ -75,7 +75,7 @@ pub struct KeptBlob {
 }
 
 pub(super) const REFERENCED: &str = "another entry references it";
-pub(super) const LEASED: &str = "a live process leases it; the next gc takes it when that has ended";
+pub(super) const LEASED: &str = "a live process leases it; the next gc takes it once that process has ended";
 
 /// Removes an entry durably, then, best effort, its views and the blobs that nothing else needs. Returns `None` if
 /// there is no such entry. A pinned entry is an error, unless `force` is set.

@@ -60,8 +60,7 @@ impl<'r> Candidates<'r> {
         let found = self.try_find(path, cancel, advanced);
         found
             .inspect_err(|error| {
-                tracing::debug!(path = %path.display(), %error, "could not compare the file with \
-                                                                                   the stored blobs")
+                tracing::debug!(path = %path.display(), %error, "could not compare the file with the stored blobs")
             })
             .ok()?
     }

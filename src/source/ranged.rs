@@ -154,11 +154,11 @@ fn check_part(file: &RemoteFile, asked: &Range<u64>, response: &Response) -> Res
     let end = asked.end.min(size_bytes.or(file.size_bytes).unwrap_or(u64::MAX));
     if range != (asked.start..end) {
         let detail =
-            format!("bytes {} to {end} were asked for, and {} to {} come", asked.start, range.start, range.end);
+            format!("bytes {} to {end} were requested, but {} to {} came", asked.start, range.start, range.end);
         return Err(NetError::Malformed { detail });
     }
     if let Some(length) = response.content_length().filter(|length| *length != range.end - range.start) {
-        return Err(NetError::malformed(format!("{length} bytes come as the range {} to {}", range.start, range.end)));
+        return Err(NetError::malformed(format!("{length} bytes came as the range {} to {}", range.start, range.end)));
     }
     same_version(file, response)?;
     Ok(size_bytes)

@@ -90,8 +90,7 @@ impl Store {
     fn check_changed(&self, record: &Record, files: &[TreeFile]) -> Result<()> {
         let before = self.view_now(record, files);
         let doubtful = self.files_to_check(record, files)?;
-        tracing::info!(id = %record.entry.id, files = doubtful.len(), "checking the entry: it may have changed since \
-                                                                       its last check");
+        tracing::info!(id = %record.entry.id, files = doubtful.len(), "checking the entry: it may have changed");
         let observer = &*self.observer.0;
         let bytes_total = doubtful.iter().filter_map(|subject| subject.size_bytes).sum_bytes();
         observer.on(&Event::Started { what: &record.entry.id, bytes_total });

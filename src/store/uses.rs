@@ -175,8 +175,7 @@ pub(crate) fn make_folder(root: &Root) {
     let made =
         root.meta(folder).and_then(|meta| if meta.is_none() { root.make_dirs(folder).map(drop) } else { Ok(()) });
     if let Err(error) = made {
-        tracing::debug!(root = %root.path().display(), %error, "could not create the folder in which readers note \
-                                                                uses");
+        tracing::debug!(root = %root.path().display(), %error, "could not create the folder for noted uses");
     }
 }
 

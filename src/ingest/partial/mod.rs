@@ -240,7 +240,7 @@ fn is_new(slot: &mut Option<ChainingValue>, value: ChainingValue, data: impl FnO
         None => Ok(true),
         Some(held) if held == value => Ok(false),
         Some(_) => {
-            let reason = "what an interrupted copy has left is no longer what it was".into();
+            let reason = "what an interrupted copy left has changed since then".into();
             Err(Error::CorruptBlob { path: data(), reason })
         }
     }

@@ -165,7 +165,7 @@ impl<'u> Upload<'u> {
     }
 
     fn read<T: for<'de> serde::Deserialize<'de>>(&self, bytes: &[u8]) -> Result<T> {
-        xml::read(bytes).map_err(|reason| self.fail(format!("that is nothing to say of an upload ({reason})")))
+        xml::read(bytes).map_err(|reason| self.fail(format!("that is not a response to an upload ({reason})")))
     }
 
     fn with_query(&self, pairs: &[(&str, &str)]) -> Url {
@@ -335,7 +335,7 @@ impl<'u> Upload<'u> {
     /// Compares the completed object with what it should be, and removes it if it is wrong.
     fn check(&self, etag: &str, done: &BTreeMap<u32, Done>) -> Result<()> {
         let Some(head) = head(self.bucket, self.url, self.cx)? else {
-            return Err(self.fail("what was completed is not there".into()));
+            return Err(self.fail("the completed object is missing".into()));
         };
         // It is another client's by now.
         if head.etag.as_deref() != Some(etag) {
@@ -350,10 +350,9 @@ impl<'u> Upload<'u> {
         let gone = self.bucket.request("DELETE", self.url).with_header("if-match", etag).send(self.cx.observer);
         tracing::debug!(
             status = gone.ok().map(|response| response.status()),
-            "asked the server to delete the wrong \
-                                                                               object"
+            "asked the server to delete the wrong object"
         );
-        Err(self.fail("what it says that it has stored is not what was sent".into()))
+        Err(self.fail("it says that it has stored something other than what was sent".into()))
     }
 
     /// Aborts the upload: no process will resume it.
