@@ -84,7 +84,7 @@ pub enum Error {
         root: PathBuf,
     },
     /// The entry exists, but its file does not.
-    #[error("could not resolve {id:?}: {} is not there", path.display())]
+    #[error("could not resolve {id:?}: {} is missing", path.display())]
     #[non_exhaustive]
     NotStaged {
         /// The entry's id.
@@ -118,7 +118,7 @@ pub enum Error {
         hint: Hint,
     },
     /// The directory for a new catalog already has other content. Nothing was created.
-    #[error("could not make a catalog at {}: it has other things in it, such as {name:?}, and is no catalog", root.display())]
+    #[error("could not create a catalog at {}: it is not a catalog and contains other things, such as {name:?}", root.display())]
     #[non_exhaustive]
     RootNotEmpty {
         /// The directory.
@@ -137,7 +137,7 @@ pub enum Error {
     },
 
     /// A target that models cannot be pushed to.
-    #[error("could not push to {target}: this build pushes nothing to `{scheme}:`")]
+    #[error("could not push to {target}: this build cannot push to `{scheme}:`")]
     #[non_exhaustive]
     NoSink {
         /// `hf`, `https`, `file`, …
@@ -201,7 +201,7 @@ pub enum Error {
         reason: &'static str,
     },
     /// Two names of a tree that the root's file system treats as equal.
-    #[error("could not make the view {}: this file system cannot keep the name apart from another of the same tree (case or Unicode form)", path.display())]
+    #[error("could not make the view {}: this file system cannot tell the name from another one in the same tree (case or Unicode form)", path.display())]
     #[non_exhaustive]
     NameCollision {
         /// The second of the two names.
@@ -264,7 +264,7 @@ pub enum Error {
         path: PathBuf,
     },
     /// Another file is at the entry's path. It was not moved, and the entry's content in the store is intact.
-    #[error("could not use {id:?}: {} is another file than the one that was staged", path.display())]
+    #[error("could not use {id:?}: {} is not the file that was staged", path.display())]
     #[non_exhaustive]
     Occupied {
         /// The entry's id.
@@ -284,7 +284,7 @@ pub enum Error {
         tried: Vec<String>,
     },
     /// The store was written by a newer version. Nothing was changed.
-    #[error("could not open {}: it needs {found}, this version knows {supported}", path.display())]
+    #[error("could not open {}: it needs {found}, and this version supports {supported}", path.display())]
     #[non_exhaustive]
     UnsupportedFormat {
         /// The file that requires it.
@@ -305,7 +305,7 @@ pub enum Error {
         pins: Vec<String>,
     },
     /// The id that an entry was to get is there already.
-    #[error("could not name {id:?} {new_id:?}: {}", taken_text(*has_same_content))]
+    #[error("could not give {id:?} the id {new_id:?}: {}", taken_text(*has_same_content))]
     #[non_exhaustive]
     IdTaken {
         /// The entry that was to get it.
@@ -336,7 +336,7 @@ pub enum Error {
         collection: Option<Collection>,
     },
     /// With this limit, nothing could stay in the store.
-    #[error("could not set {name} to {value} at {}: nothing could stay in the store then", root.display())]
+    #[error("could not set {name} to {value} at {}: nothing could stay in the store with this limit", root.display())]
     #[non_exhaustive]
     InvalidLimit {
         /// The catalog's root.
@@ -347,7 +347,7 @@ pub enum Error {
         value: String,
     },
     /// Collecting needs file locks, and they are not exclusive here.
-    #[error("could not collect at {}: file locks do nothing on this file system, so what is in use cannot be seen", root.display())]
+    #[error("could not collect at {}: file locks do nothing on this file system, so it is unknown what is in use", root.display())]
     #[non_exhaustive]
     LocksDoNothing {
         /// The catalog's root.
@@ -408,7 +408,7 @@ pub enum Error {
     },
 
     /// No server was to be contacted, and the catalog does not hold the model.
-    #[error("could not fetch {reference}: it is not here, and no server is asked while offline")]
+    #[error("could not fetch {reference}: the catalog does not hold it, and no server is contacted while offline")]
     #[non_exhaustive]
     Offline {
         /// The reference's own string.
@@ -448,7 +448,7 @@ pub enum Error {
 }
 
 fn part(range: &Range<u64>) -> String {
-    if range.is_empty() { "all of it".into() } else { format!("bytes {} to {}", range.start, range.end) }
+    if range.is_empty() { "the whole blob".into() } else { format!("bytes {} to {}", range.start, range.end) }
 }
 
 fn kept_text(young_bytes: u64, quarantine_bytes: u64) -> String {
@@ -463,7 +463,7 @@ fn kept_text(young_bytes: u64, quarantine_bytes: u64) -> String {
 }
 
 fn taken_text(has_same_content: bool) -> &'static str {
-    if has_same_content { "another entry of the same content has this id" } else { "another entry has this id" }
+    if has_same_content { "another entry with the same content has this id" } else { "another entry has this id" }
 }
 
 fn quoted(names: &[String]) -> String {

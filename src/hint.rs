@@ -161,11 +161,13 @@ impl fmt::Display for Hint {
         f.write_str(match self {
             Hint::ListEntries => "list the entries to see what is here",
             Hint::CheckPath => "check the path",
-            Hint::StageFile => "stage a file, which makes one",
+            Hint::StageFile => "stage a file to create one",
             Hint::GiveRoot => "give a root, or set HOME",
             Hint::WriteRootInFull => "write the path in full; ./~ is a directory of that name",
-            Hint::FixSymlink => "make the directory that the symlink leads to, or remove the symlink",
-            Hint::InitRoot => "give an empty directory, or one that is not there yet; `FsCatalog::init` takes this one",
+            Hint::FixSymlink => "create the directory that the symlink leads to, or remove the symlink",
+            Hint::InitRoot => {
+                "give an empty directory, or one that does not exist yet; `FsCatalog::init` accepts this one"
+            }
             Hint::Repair { .. } => "repair the entry from a good copy, or stage it again",
             Hint::MakeOwnView { .. } => {
                 "repair the entry, which gives it a view of its own, or stage the file that is there"
@@ -178,15 +180,15 @@ impl fmt::Display for Hint {
             Hint::GiveRegistry => "give a registry or a bucket",
             Hint::AwaitWriter => "stage it again when its writer is done",
             Hint::UseCopyMode => "stage a copy of it",
-            Hint::FollowLinks => "follow links, to take the files that they lead to",
+            Hint::FollowLinks => "follow links to stage the files that they lead to",
             Hint::FixTree => "fix the tree and stage it again",
             Hint::GiveFile => "give a regular file or a directory",
             Hint::GiveOtherPath => "give another path, elsewhere under the root or outside it",
             Hint::GiveId => "give an id",
             Hint::GiveName => "give one plain file name",
-            Hint::RemoveEntry { id } => return write!(f, "remove {id:?}: its content is kept under the other id"),
-            Hint::GiveOtherId => "give another id, or remove the entry that has this one",
-            Hint::NameOne => "name one of them by its id",
+            Hint::RemoveEntry { id } => return write!(f, "remove {id:?}: the other entry keeps its content"),
+            Hint::GiveOtherId => "choose another id, or remove the entry that has this one",
+            Hint::NameOne => "give the id of one of them",
             Hint::Rename => "rename it",
             Hint::Unmount => "unmount what is mounted there, or move the whole root to it",
             Hint::CheckDigest => "get the file again, or correct the digest",
@@ -196,30 +198,34 @@ impl fmt::Display for Hint {
             Hint::RaiseLimits { collection, has_quarantine } => {
                 let quarantine = if *has_quarantine { "empty the quarantine, " } else { "" };
                 let collect = match collection {
-                    Some(Collection { without_grace: true, .. }) => "collect without a grace, ",
+                    Some(Collection { without_grace: true, .. }) => "collect without a grace period, ",
                     Some(_) => "collect, ",
                     None => "",
                 };
                 return write!(f, "{quarantine}{collect}remove or unpin models, or raise the store's limits");
             }
-            Hint::UnsetLimit { name } => return write!(f, "unset {name}, to have no such limit"),
+            Hint::UnsetLimit { name } => return write!(f, "unset {name} to remove the limit"),
             Hint::MoveRoot => "stop every other process that uses this root, and move it to a local file system",
             Hint::TryAgain => "try again",
-            Hint::NameDigest => "give the digest that its bytes have to have",
-            Hint::GoOnline => "ask for it when servers may be asked",
+            Hint::NameDigest => "give the digest that its bytes must have",
+            Hint::GoOnline => "try again when servers may be contacted",
             Hint::AllowNet { rule } => return write!(f, "to allow it, add the rule {rule} to the network policy"),
             Hint::TryAgainLater => "try again later",
             Hint::GetAccess => "ask for access, or give a token that has it",
             Hint::CheckReference => "check the reference",
-            Hint::GiveToken => "ask for access on that page, and give a token of that account in HF_TOKEN",
+            Hint::GiveToken => "ask for access on that page, and set HF_TOKEN to a token of the account that has it",
             Hint::AskForAccess => "ask for access on that page",
-            Hint::GiveOtherToken => "give another token in HF_TOKEN, or none",
-            Hint::CheckRepository => "check the name; if it is private, give a token in HF_TOKEN that can read it",
+            Hint::GiveOtherToken => "set HF_TOKEN to another token, or unset it",
+            Hint::CheckRepository => {
+                "check the name; if the repository is private, set HF_TOKEN to a token that can read it"
+            }
             Hint::CheckPatterns => "check the patterns",
-            Hint::NameAuthority => "name the certificates of its authority in CATALOG_CA_FILE, if it is to be trusted",
-            Hint::CheckOwner => "check who owns it and its mode",
+            Hint::NameAuthority => {
+                "if it is to be trusted, set CATALOG_CA_FILE to a file with the certificates of its authority"
+            }
+            Hint::CheckOwner => "check its owner and its mode",
             Hint::AllowLargerFiles => {
-                "raise the limit of the process (`ulimit -f`), or use a file system that has such files"
+                "raise the limit of the process (`ulimit -f`), or use a file system that supports such files"
             }
             Hint::ReadOnly => "the catalog can be read here but not changed",
             Hint::GiveDirectory => "give a directory",

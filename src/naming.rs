@@ -287,7 +287,9 @@ fn take_back(store: &Store, new_id: &str, new: &StoredRecord) {
     match edited {
         Ok(()) if is_out => remove_views(store, &new.clone().into_record(new_id.to_owned(), &store.root), new),
         Ok(()) => {}
-        Err(error) => tracing::warn!(id = new_id, %error, "the entry is a second one of its content now"),
+        Err(error) => {
+            tracing::warn!(id = new_id, %error, "could not remove the new entry; two entries have the same content now")
+        }
     }
 }
 
@@ -295,7 +297,7 @@ fn take_back(store: &Store, new_id: &str, new: &StoredRecord) {
 /// effort: a collection finds the rest.
 fn remove_views(store: &Store, record: &Record, stored: &StoredRecord) {
     if let Err(error) = try_remove_views(store, record, stored) {
-        tracing::warn!(id = %record.entry.id, %error, "the view of its old name stays until the next collection");
+        tracing::warn!(id = %record.entry.id, %error, "could not remove the old view; the next collection will");
     }
 }
 

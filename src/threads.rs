@@ -19,7 +19,7 @@ pub(crate) fn spawn<'scope, T: Send + 'scope>(
     scope: &'scope Scope<'scope, '_>,
     work: impl FnOnce() -> T + Send + 'scope,
 ) -> io::Result<ScopedJoinHandle<'scope, T>> {
-    Builder::new().spawn_scoped(scope, work).inspect_err(|error| tracing::debug!(%error, "no thread can be started"))
+    Builder::new().spawn_scoped(scope, work).inspect_err(|error| tracing::debug!(%error, "could not start a thread"))
 }
 
 /// Must be called on a thread before it uses rayon: rayon starts its threads at the first use and, if it cannot, panics
@@ -37,7 +37,7 @@ pub(crate) fn ready_for_rayon() {
     match ThreadPoolBuilder::new().num_threads(1).use_current_thread().build() {
         // Dropping the handle would end the pool; this thread may need it as long as it lives.
         Ok(pool) => std::mem::forget(pool),
-        Err(error) => tracing::warn!(%error, "rayon cannot be made to do with one thread"),
+        Err(error) => tracing::warn!(%error, "could not make rayon use only this thread"),
     }
     IS_ALONE.set(true);
 }

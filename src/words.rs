@@ -2,7 +2,7 @@
 
 /// The error for text that is not one of the possible words.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{text:?} is no {what}; write {words}")]
+#[error("{text:?} is not a {what}; write {words}")]
 pub struct UnknownWord {
     text: String,
     what: &'static str,
@@ -102,6 +102,6 @@ mod tests {
     #[test]
     fn an_unknown_word_is_told_what_there_is() {
         let error = "retried".parse::<LifecycleState>().unwrap_err();
-        assert_eq!(error.to_string(), "\"retried\" is no lifecycle state; write active or retired");
+        assert_eq!(error.to_string(), "\"retried\" is not a lifecycle state; write active or retired");
     }
 }

@@ -454,7 +454,10 @@ fn a_leased_model_outlives_its_removal() {
     let lease = Leased::by(host.command(), "m");
     assert_eq!(lease.path, path);
     let removed = words(&host, "remove m").done().text;
-    assert!(removed.contains("a live process leases it; the next gc takes it when that has ended"), "{removed}");
+    assert!(
+        removed.contains("a live process leases it; the next gc takes it once that process has ended"),
+        "{removed}"
+    );
     let digest = Digest::sha256_of(&fs::read(&path).unwrap());
     assert!(blob_path(&host.root(), &digest).exists());
     words(&host, "gc --max-bytes 0 --grace 0");

@@ -242,6 +242,6 @@ fn a_tree_whose_manifest_is_none_is_not_good() {
         }
         let report = catalog.verify("tree", &VerifyOptions::default()).unwrap();
         let reason = format!("{:?}", report.outcome);
-        assert!(reason.contains("which files it has is not known"), "{reason}");
+        assert!(reason.contains("its files are unknown"), "{reason}");
     }
 }

@@ -124,7 +124,7 @@ fn a_reading_verb_says_what_is_at_a_place_of_the_users_own() {
     for depth in [VerifyDepth::Full, VerifyDepth::ByName] {
         let report = catalog.verify("m", &VerifyOptions::default().with_depth(depth)).unwrap();
         let VerificationOutcome::Fail { reason } = &report.outcome else { panic!("{report:?}") };
-        assert!(reason.starts_with("its content is whole, and ") && reason.contains("m.gguf"), "{reason}");
+        assert!(reason.starts_with("its content is whole, but ") && reason.contains("m.gguf"), "{reason}");
         assert_eq!(report.bad, [], "nothing of its content is damaged");
     }
     let record = catalog.record("m").unwrap().unwrap();

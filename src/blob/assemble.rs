@@ -166,7 +166,10 @@ impl Assembly<'_> {
         let hashes = hash_both(size_bytes, true, fetch, self.advanced)?;
         if hashes.digest != self.digest {
             let path = pending.root().absolute(&layout::blob(&self.digest));
-            return Err(Error::CorruptBlob { path, reason: "what it was put together to is not its name".into() });
+            return Err(Error::CorruptBlob {
+                path,
+                reason: "the bytes that it was put together from do not match its name".into(),
+            });
         }
         pending.hashed(hashes).seal(durability)
     }

@@ -133,7 +133,7 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<Vec<TreeFile>, String> {
             return Err(format!("it names the path {path:?}, which could lead out of the tree"));
         }
         if files.last().is_some_and(|last| last.path >= path) {
-            return Err(format!("its paths are not sorted, or one is there twice: {path:?}"));
+            return Err(format!("its paths are not sorted, or one occurs twice: {path:?}"));
         }
         files.push(TreeFile { path, digest: layer.digest, size_bytes: layer.size });
     }

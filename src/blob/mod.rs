@@ -120,7 +120,7 @@ pub(crate) fn publish(
         if let Err(error) = written {
             // The outboard is only a hint. Failing the commit here would leave behind a blob that the commit does not
             // know of.
-            tracing::debug!(digest = %sealed.digest(), %error, "that the blob is good is not recorded");
+            tracing::debug!(digest = %sealed.digest(), %error, "could not record that the blob is good");
         }
         return Ok(Published::New { owner: sealed.meta().owner });
     }
@@ -163,7 +163,7 @@ pub(crate) fn quarantine(
             other => other?,
         }
     }
-    tracing::warn!(%digest, path = %from.display(), "stored bytes are not what they should be; moved to quarantine");
+    tracing::warn!(%digest, path = %from.display(), "the stored bytes are damaged; moving them to quarantine");
     move_aside(root, from, &layout::quarantine(digest, &atomic::random_name()), durability).map(|()| true)
 }
 
@@ -173,7 +173,7 @@ pub(crate) fn quarantine_stranger(root: &Root, from: &Path, found: &Meta, durabi
     if !root.meta(from)?.is_some_and(|now| now.same_inode(found)) {
         return Ok(false);
     }
-    tracing::warn!(path = %from.display(), "what no entry has there; moved to quarantine");
+    tracing::warn!(path = %from.display(), "the file belongs to no entry; moving it to quarantine");
     move_aside(root, from, &layout::quarantine_stranger(&atomic::random_name()), durability).map(|()| true)
 }
 

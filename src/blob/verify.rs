@@ -354,7 +354,7 @@ impl<'a> Checker<'a> {
         let durability = if was_durable { Durability::Full } else { self.durability };
         if let Err(error) = outboard::write(root, digest, &meta.stamp(), groups, durability) {
             // The outboard is only a hint: the root may be read-only, or a sweep may have removed its temporary file.
-            tracing::debug!(%digest, %error, "that the blob was checked is not recorded");
+            tracing::debug!(%digest, %error, "could not record that the blob was checked");
         }
         Ok(())
     }

@@ -42,22 +42,22 @@ impl Look<'_> {
         let fixed = |finding: Finding| Some(finding.fixed_by(Fix::CheckBlob(*digest)));
         let Some(outboard) = outboard::read(self.root, digest) else {
             return match self.root.meta(&path) {
-                Ok(None) => fixed(self.finding(K::OutboardMissing, &path, "it is not there")),
+                Ok(None) => fixed(self.finding(K::OutboardMissing, &path, "it is missing")),
                 _ => fixed(self.finding(K::OutboardDamaged, &path, "it cannot be read")),
             };
         };
         let is_believed = outboard.speaks_for(self.root, meta, NOBODY_ELSE)
             || outboard.speaks_for(self.root, meta, &self.owners_of(digest, known));
         if !is_believed {
-            let what = "it, or what is recorded of its last full check, belongs to a user whom nothing here names";
+            let what = "it, or the record of its last full check, belongs to a user whom the catalog does not know";
             return fixed(self.finding(K::UntrustedBlob, &layout::blob(digest), what));
         }
         if !outboard.has_stamp_of(meta) {
-            let what = "its inode, size or modification time is not what it was at its last full check";
+            let what = "its inode, size or modification time has changed since its last full check";
             return fixed(self.finding(K::BlobChanged, &layout::blob(digest), what));
         }
         if !outboard.has_groups() {
-            let what = "it has a stamp and no groups, which are made by the next full check";
+            let what = "it has a stamp but no groups; the next full check adds them";
             return fixed(self.finding(K::OutboardMissing, &path, what));
         }
         if outboard.groups(self.root, digest).is_none_or(|groups| groups.size_bytes() != meta.size_bytes) {

@@ -50,10 +50,10 @@ impl Look<'_> {
                     _ => self.find(K::StrayOutboard, path, "there is no such blob"),
                 },
                 GcAction::RemoveView { path } => {
-                    self.find(K::StrayView, path, "no entry names it, and nobody leases it");
+                    self.find(K::StrayView, path, "no entry names it, and no process leases it");
                 }
                 GcAction::RemoveBlob { digest } => {
-                    let what = format!("no entry references it, and nobody leases it; {bytes} bytes");
+                    let what = format!("no entry references it, and no process leases it; {bytes} bytes");
                     self.find(K::UnreferencedBlob, &layout::blob(digest), what);
                 }
                 _ => {}
@@ -73,7 +73,7 @@ impl Look<'_> {
             }
         }
         if count > 0 {
-            let what = format!("{count} blobs of {bytes} bytes on disk lie there for more than an hour");
+            let what = format!("{count} blobs, {bytes} bytes on disk, have been there for more than an hour");
             self.find(K::TrashOverdue, Path::new(layout::TRASH), what);
         }
         Ok(())

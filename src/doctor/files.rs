@@ -9,7 +9,7 @@ use super::look::{Known, Look};
 use crate::fs::{Kind, Meta};
 use crate::layout::{self, Thing};
 
-pub(super) const STRANGE: &str = "the catalog makes nothing of this name";
+pub(super) const STRANGE: &str = "the catalog creates nothing with this name";
 
 /// What the walk gathers about all files.
 #[derive(Default)]
@@ -36,11 +36,11 @@ impl Look<'_> {
                     known.broken.push(folder.to_path_buf());
                 }
                 Ok(None) if folder == Path::new(layout::INDEX) => {
-                    self.find(K::IndexMissing, folder, "it is not there");
+                    self.find(K::IndexMissing, folder, "it is missing");
                     known.broken.push(folder.to_path_buf());
                 }
                 Ok(None) => {
-                    let finding = self.finding(K::FolderMissing, folder, "it is not there");
+                    let finding = self.finding(K::FolderMissing, folder, "it is missing");
                     self.found.push(finding.fixed_by(Fix::MakeFolder(folder.to_path_buf())));
                     missing.push(folder);
                 }
@@ -49,14 +49,14 @@ impl Look<'_> {
         }
         let probe = layout::lock_probe();
         if missing.iter().all(|folder| !probe.starts_with(folder)) && matches!(self.root.meta(&probe), Ok(None)) {
-            let finding = self.finding(K::ProbeMissing, &probe, "it is not there").fixed_by(Fix::MakeProbe);
+            let finding = self.finding(K::ProbeMissing, &probe, "it is missing").fixed_by(Fix::MakeProbe);
             self.found.push(finding);
         }
         if !self.store.locks_work {
             self.find(
                 K::LocksDoNothing,
                 Path::new(layout::LOCKS),
-                "a lock that is held does not keep another from being taken",
+                "a held lock does not stop another one from being taken",
             );
         }
     }
@@ -178,8 +178,8 @@ impl Look<'_> {
             // Already reported: as a folder of the store, as a shard, or as `store.json`.
             Thing::Folder | Thing::Shard(_) | Thing::PreviousShard(_) | Thing::StoreJson | Thing::CachedirTag => return,
             Thing::Lock(_) => (K::LockFileReplaced, "it is not a regular file"),
-            Thing::BlobFolder(_) | Thing::OutboardFolder(_) => (K::StrangeFile, "a folder belongs there"),
-            _ => (K::StrangeFile, "a regular file belongs there"),
+            Thing::BlobFolder(_) | Thing::OutboardFolder(_) => (K::StrangeFile, "a folder should be there"),
+            _ => (K::StrangeFile, "a regular file should be there"),
         };
         self.find(kind, path, what);
     }

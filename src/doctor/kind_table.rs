@@ -23,33 +23,33 @@ pub(super) const KINDS: &[KindInfo] = &[
         name: "store_json_missing",
         severity: Severity::Error,
         remedy: Remedy::Operator,
-        meaning: "without it the store is refused by every verb; its limits (`catalog config`) are lost",
-        advice: "repair the index first: it is written anew once the index can be read as format 1",
+        meaning: "every verb refuses the store without it; its limits (`catalog config`) are lost",
+        advice: "repair the index first: the file can be rewritten once the index reads as format 1",
     },
     KindInfo {
         kind: K::StoreJsonDamaged,
         name: "store_json_damaged",
         severity: Severity::Error,
         remedy: Remedy::Operator,
-        meaning: "the store is refused by every verb; its limits (`catalog config`) are lost",
-        advice: "repair the index first: it is written anew once the index can be read as format 1",
+        meaning: "every verb refuses the store; its limits (`catalog config`) are lost",
+        advice: "repair the index first: the file can be rewritten once the index reads as format 1",
     },
     KindInfo {
         kind: K::IndexMissing,
         name: "index_missing",
         severity: Severity::Error,
         remedy: Remedy::Operator,
-        meaning: "no entry can be found, and what the blobs are needed for is not known, so nothing is collected",
-        advice: "put index/ back from a backup; there is nothing to make it from",
+        meaning: "no entry can be found, and it is unknown which blobs are needed, so nothing is collected",
+        advice: "put index/ back from a backup; it cannot be rebuilt",
     },
     KindInfo {
         kind: K::ShardDamaged,
         name: "shard_damaged",
         severity: Severity::Error,
         remedy: Remedy::Operator,
-        meaning: "its entries are unknown, so `list` and `gc` refuse to run, and nothing that they may need is judged \
-                 here",
-        advice: "the generation before cannot be read either: put the file back from a backup, or move it away and \
+        meaning: "its entries are unknown, so `list` and `gc` refuse to run, and doctor does not judge what those \
+                 entries may need",
+        advice: "the previous generation cannot be read either: put the file back from a backup, or move it away and \
                 stage again",
     },
     KindInfo {
@@ -57,17 +57,17 @@ pub(super) const KINDS: &[KindInfo] = &[
         name: "shard_missing",
         severity: Severity::Error,
         remedy: Remedy::Operator,
-        meaning: "its entries are lost with it, so `list` and `gc` refuse to run, and nothing that they may need is \
-                 judged here",
-        advice: "the generation before cannot be read either: put the file back from a backup, or move .prev away and \
-                stage again",
+        meaning: "its entries are lost with it, so `list` and `gc` refuse to run, and doctor does not judge what \
+                 those entries may need",
+        advice: "the previous generation cannot be read either: put the file back from a backup, or move .prev away \
+                and stage again",
     },
     KindInfo {
         kind: K::ShardNewer,
         name: "shard_newer",
         severity: Severity::Error,
         remedy: Remedy::Operator,
-        meaning: "a newer version has written it; what it holds is unknown to this one, and is not touched",
+        meaning: "a newer version wrote it; this version cannot read it and does not touch it",
         advice: "use that version",
     },
     KindInfo {
@@ -75,8 +75,7 @@ pub(super) const KINDS: &[KindInfo] = &[
         name: "prev_missing",
         severity: Severity::Warning,
         remedy: Remedy::Repair,
-        meaning: "were the shard lost now, there would be nothing to restore it from, and the loss would not be \
-                 noticed",
+        meaning: "if the shard were lost now, nothing could restore it, and nobody would notice the loss",
         advice: "gives the shard this second name",
     },
     KindInfo {
@@ -84,7 +83,7 @@ pub(super) const KINDS: &[KindInfo] = &[
         name: "prev_damaged",
         severity: Severity::Warning,
         remedy: Remedy::Repair,
-        meaning: "were the shard lost now, there would be nothing to restore it from",
+        meaning: "if the shard were lost now, nothing could restore it",
         advice: "puts a second name of the shard in its place",
     },
     KindInfo {
@@ -100,7 +99,7 @@ pub(super) const KINDS: &[KindInfo] = &[
         name: "manifest_missing",
         severity: Severity::Error,
         remedy: Remedy::Operator,
-        meaning: "which files the tree has is unknown, so `gc` refuses to run, and its view is not judged",
+        meaning: "the files of the tree are unknown, so `gc` refuses to run, and doctor does not judge the view",
         advice: "`catalog repair` with its id gets it from a good copy (--from), or stage the tree again, or remove \
                 the entry",
     },
@@ -109,7 +108,7 @@ pub(super) const KINDS: &[KindInfo] = &[
         name: "manifest_damaged",
         severity: Severity::Error,
         remedy: Remedy::Repair,
-        meaning: "which files the tree has is unknown, so `gc` refuses to run, and its view is not judged",
+        meaning: "the files of the tree are unknown, so `gc` refuses to run, and doctor does not judge the view",
         advice: "checks it in full and moves it to quarantine; then `catalog repair` gets it from a good copy",
     },
     KindInfo {
@@ -117,7 +116,8 @@ pub(super) const KINDS: &[KindInfo] = &[
         name: "blob_missing",
         severity: Severity::Error,
         remedy: Remedy::Operator,
-        meaning: "the entry cannot be shown again, copied or checked; what its path shows may still be good",
+        meaning: "the entry cannot be checked or copied, and its view cannot be restored; what its path shows may \
+                 still be good",
         advice: "`catalog repair` with its id gets it from what is left or from a good copy (--from), or stage it \
                 again",
     },
@@ -126,8 +126,8 @@ pub(super) const KINDS: &[KindInfo] = &[
         name: "needed_blob_missing",
         severity: Severity::Error,
         remedy: Remedy::Operator,
-        meaning: "a document that the entry needs beside its content, such as a signature, is lost; the model can still be \
-                  used",
+        meaning: "a document that the entry needs besides its content, such as a signature, is lost; the model can \
+                 still be used",
         advice: "`catalog repair` with its id gets it from what is left or from a good copy (--from)",
     },
     KindInfo {
@@ -135,17 +135,16 @@ pub(super) const KINDS: &[KindInfo] = &[
         name: "blob_size",
         severity: Severity::Error,
         remedy: Remedy::Repair,
-        meaning: "it was cut or grew, so its bytes are not what its name says",
-        advice: "checks it in full; when it is bad it goes to quarantine and its entries are marked damaged",
+        meaning: "it has become shorter or longer, so its bytes do not match its name",
+        advice: "checks it in full; if it is bad, moves it to quarantine and marks its entries as damaged",
     },
     KindInfo {
         kind: K::BlobChanged,
         name: "blob_changed",
         severity: Severity::Warning,
         remedy: Remedy::Repair,
-        meaning: "it was written to, copied or restored since its last full check: whether its bytes are good is not \
-                 known",
-        advice: "checks it in full and records that; when it is bad it goes to quarantine and its entries are marked \
+        meaning: "it was written to, copied or restored since its last full check: its bytes may or may not be good",
+        advice: "checks it in full and records that; if it is bad, moves it to quarantine and marks its entries as \
                 damaged",
     },
     KindInfo {
@@ -153,10 +152,10 @@ pub(super) const KINDS: &[KindInfo] = &[
         name: "untrusted_blob",
         severity: Severity::Warning,
         remedy: Remedy::Repair,
-        meaning: "a member of the group can have put both there: whether its bytes are good is not known, and each use reads \
+        meaning: "a member of the group may have put both there: its bytes may or may not be good, and each use reads \
                  all of it",
-        advice: "checks it by its SHA-256; when it is bad it goes to quarantine and its entries are marked damaged; staging it \
-                again names its owner in the record",
+        advice: "checks it by its SHA-256; if it is bad, moves it to quarantine and marks its entries as damaged; \
+                staging it again names its owner in the record",
     },
     KindInfo {
         kind: K::OutboardMissing,
@@ -164,7 +163,7 @@ pub(super) const KINDS: &[KindInfo] = &[
         severity: Severity::Warning,
         remedy: Remedy::Repair,
         meaning: "the blob can only be checked by its SHA-256, which is slower and does not say where damage is",
-        advice: "checks the blob in full and writes it; when the blob is bad it goes to quarantine",
+        advice: "checks the blob in full and writes the outboard; if the blob is bad, moves it to quarantine",
     },
     KindInfo {
         kind: K::OutboardDamaged,
@@ -172,7 +171,7 @@ pub(super) const KINDS: &[KindInfo] = &[
         severity: Severity::Warning,
         remedy: Remedy::Repair,
         meaning: "the blob can only be checked by its SHA-256, which is slower and does not say where damage is",
-        advice: "checks the blob in full and writes it anew; when the blob is bad it goes to quarantine",
+        advice: "checks the blob in full and rewrites the outboard; if the blob is bad, moves it to quarantine",
     },
     KindInfo {
         kind: K::ViewMissing,
@@ -180,23 +179,23 @@ pub(super) const KINDS: &[KindInfo] = &[
         severity: Severity::Error,
         remedy: Remedy::Repair,
         meaning: "`path` fails for this entry, or an engine does not find all of its files",
-        advice: "makes it of the blob, which is checked in full first when its stamp does not fit",
+        advice: "makes it again from the blob, which is first checked in full if its stamp does not match",
     },
     KindInfo {
         kind: K::ViewReplaced,
         name: "view_replaced",
         severity: Severity::Error,
         remedy: Remedy::Repair,
-        meaning: "an engine that opens the entry's path gets another file than the one that was staged and is checked",
-        advice: "moves it to quarantine unless its bytes are the blob's, and makes it of the blob",
+        meaning: "an engine that opens the entry's path gets a different file from the one that was staged and checked",
+        advice: "moves it to quarantine unless its bytes are the blob's, and makes it again from the blob",
     },
     KindInfo {
         kind: K::ViewChanged,
         name: "view_changed",
         severity: Severity::Error,
         remedy: Remedy::Repair,
-        meaning: "the copies at the entry's path were written to or restored since they were made or checked last",
-        advice: "checks them in full; a bad one goes to quarantine and is made of the blob again",
+        meaning: "the copies at the entry's path were written to or restored since they were made or last checked",
+        advice: "checks them in full; moves bad ones to quarantine and makes them again from the blob",
     },
     KindInfo {
         kind: K::ViewExtra,
@@ -204,30 +203,30 @@ pub(super) const KINDS: &[KindInfo] = &[
         severity: Severity::Warning,
         remedy: Remedy::Operator,
         meaning: "an engine that reads the folder sees a file that was not staged",
-        advice: "move it away by hand; nothing of the catalog needs it",
+        advice: "move it away by hand; the catalog does not need it",
     },
     KindInfo {
         kind: K::FolderMissing,
         name: "folder_missing",
         severity: Severity::Warning,
         remedy: Remedy::Repair,
-        meaning: "operations that need it fail, or make it without its being durable",
-        advice: "makes it",
+        meaning: "operations that need it fail, or create it without making it durable",
+        advice: "creates it",
     },
     KindInfo {
         kind: K::FolderReplaced,
         name: "folder_replaced",
         severity: Severity::Error,
         remedy: Remedy::Operator,
-        meaning: "the store never goes through it: what should be below is out of reach",
-        advice: "move it away and put the folder back, from where it leads to or from a backup",
+        meaning: "the store never follows it, so what should be below is out of reach",
+        advice: "move it away and put the folder back, either from where it leads or from a backup",
     },
     KindInfo {
         kind: K::CachedirTagMissing,
         name: "cachedir_tag_missing",
         severity: Severity::Warning,
         remedy: Remedy::Repair,
-        meaning: "backup tools do not know that this is a cache, and copy it",
+        meaning: "backup tools cannot tell that this is a cache, and copy it",
         advice: "writes it",
     },
     KindInfo {
@@ -235,24 +234,24 @@ pub(super) const KINDS: &[KindInfo] = &[
         name: "reserve_missing",
         severity: Severity::Note,
         remedy: Remedy::Repair,
-        meaning: "a removal may find no room when the disk is full, which nothing but a removal would end",
-        advice: "makes it, unless the disk is full now; so does the next stage, `remove` or `gc`",
+        meaning: "if the disk is full, a removal may find no room, and only a removal can make some",
+        advice: "creates it, unless the disk is full now; so does the next stage, `remove` or `gc`",
     },
     KindInfo {
         kind: K::ProbeMissing,
         name: "probe_missing",
         severity: Severity::Warning,
         remedy: Remedy::Repair,
-        meaning: "whether file locks work here cannot be tried, so they are taken to",
-        advice: "makes it",
+        meaning: "file locks cannot be tested here, so they are assumed to work",
+        advice: "creates it",
     },
     KindInfo {
         kind: K::LockFileReplaced,
         name: "lock_file_replaced",
         severity: Severity::Error,
         remedy: Remedy::Operator,
-        meaning: "a lock cannot be taken on it, so what needs it fails",
-        advice: "remove it while no process uses the store; a lock file is made when it is needed",
+        meaning: "it cannot be locked, so operations that need this lock fail",
+        advice: "remove it while no process uses the store; the lock file is created when it is needed",
     },
     KindInfo {
         kind: K::LocksDoNothing,
@@ -275,8 +274,8 @@ pub(super) const KINDS: &[KindInfo] = &[
         name: "root_writable",
         severity: Severity::Warning,
         remedy: Remedy::Operator,
-        meaning: "every user of this host can put other files in the place of models and of the index",
-        advice: "`chmod o-w` on the root; where the modes come with the mount, mount it with another umask",
+        meaning: "every user of this host can replace models and the index with other files",
+        advice: "run `chmod o-w` on the root; if the mount sets the modes, mount it with another umask",
     },
     KindInfo {
         kind: K::OtherOwner,
@@ -284,14 +283,15 @@ pub(super) const KINDS: &[KindInfo] = &[
         severity: Severity::Warning,
         remedy: Remedy::Operator,
         meaning: "the root's owner may not be able to link, repair or remove it, and somebody else can change it",
-        advice: "`chown` it to the root's owner",
+        advice: "run `chown` to give it to the root's owner",
     },
     KindInfo {
         kind: K::StrangeFile,
         name: "strange_file",
         severity: Severity::Warning,
         remedy: Remedy::Operator,
-        meaning: "the catalog has not made it and never looks at it; it can stand in the way of what is made there",
+        meaning: "the catalog did not create it and never looks at it; it can be in the way of what the catalog \
+                 creates there",
         advice: "move it away by hand",
     },
     KindInfo {
@@ -299,15 +299,15 @@ pub(super) const KINDS: &[KindInfo] = &[
         name: "not_examined",
         severity: Severity::Warning,
         remedy: Remedy::Operator,
-        meaning: "what is there could not be looked at, so nothing is said of it",
-        advice: "run doctor as the root's owner; when the disk fails, see docs/recovery.md",
+        meaning: "doctor could not look at what is there, so it says nothing about it",
+        advice: "run doctor as the root's owner; if the disk is failing, see docs/recovery.md",
     },
     KindInfo {
         kind: K::DeadSession,
         name: "dead_session",
         severity: Severity::Warning,
         remedy: Remedy::Collection,
-        meaning: "an operation that was killed has left it; nothing needs it",
+        meaning: "an operation that was killed left it; nothing needs it",
         advice: "`catalog gc` takes it",
     },
     KindInfo {
@@ -331,7 +331,8 @@ pub(super) const KINDS: &[KindInfo] = &[
         name: "stray_view",
         severity: Severity::Warning,
         remedy: Remedy::Collection,
-        meaning: "it shows what an id had before, or an entry that is gone; who was told this path can still open it",
+        meaning: "it shows what an id had before, or an entry that is gone; anyone who knows this path can still open \
+                 it",
         advice: "`catalog gc` takes it after its grace",
     },
     KindInfo {
@@ -347,15 +348,15 @@ pub(super) const KINDS: &[KindInfo] = &[
         name: "stale_partial",
         severity: Severity::Note,
         remedy: Remedy::Collection,
-        meaning: "what a fetch or a large copy brought before it was stopped, longer than a day ago",
-        advice: "the same stage again goes on with it; else `catalog gc` takes it once it is old enough",
+        meaning: "a fetch or a large copy was stopped more than a day ago and left this",
+        advice: "running the same stage again resumes it; otherwise `catalog gc` takes it once it is old enough",
     },
     KindInfo {
         kind: K::TrashOverdue,
         name: "trash_overdue",
         severity: Severity::Note,
         remedy: Remedy::Collection,
-        meaning: "blobs that nothing needs lie there for longer than the default grace",
+        meaning: "blobs that nothing needs have been there for longer than the default grace",
         advice: "`catalog gc` empties it",
     },
     KindInfo {
@@ -363,24 +364,25 @@ pub(super) const KINDS: &[KindInfo] = &[
         name: "quarantine_not_empty",
         severity: Severity::Note,
         remedy: Remedy::Operator,
-        meaning: "what was found damaged is kept to look at, and for `catalog repair` to reuse what is good of it",
-        advice: "`catalog gc --quarantine-after 30d` removes what has been there so long, once everything is repaired",
+        meaning: "damaged files are kept for inspection, and so that `catalog repair` can reuse their good parts",
+        advice: "once everything is repaired, `catalog gc --quarantine-after 30d` removes what has been there that \
+                long",
     },
     KindInfo {
         kind: K::NoHardlinks,
         name: "no_hardlinks",
         severity: Severity::Note,
         remedy: Remedy::Nothing,
-        meaning: "the file system gave no hardlink for them, so views are files of their own, which are checked by \
-                 themselves",
-        advice: "a file system with hardlinks needs no second file",
+        meaning: "the file system refused hardlinks for them, so their views are separate files, which are checked \
+                 separately",
+        advice: "on a file system with hardlinks, views need no separate files",
     },
     KindInfo {
         kind: K::NoReflinks,
         name: "no_reflinks",
         severity: Severity::Note,
         remedy: Remedy::Nothing,
-        meaning: "staging copies bytes that it could otherwise share with their source",
+        meaning: "staging copies bytes that it could otherwise share with the source",
         advice: "xfs and btrfs have reflinks",
     },
     KindInfo {
@@ -388,7 +390,7 @@ pub(super) const KINDS: &[KindInfo] = &[
         name: "no_modes",
         severity: Severity::Note,
         remedy: Remedy::Nothing,
-        meaning: "the file system keeps no modes, so nothing keeps the owner of a model from editing it",
-        advice: "the modes come with the mount; a file system with modes keeps models read-only",
+        meaning: "the file system keeps no modes, so nothing stops the owner of a model from editing it",
+        advice: "the mount sets the modes; a file system with modes keeps models read-only",
     },
 ];

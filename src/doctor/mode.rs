@@ -72,11 +72,11 @@ impl Look<'_> {
 
     /// `digest` is that of the bytes that the file should have.
     pub(super) fn wrong_mode(&self, path: &Path, meta: &Meta, mode: u32, digest: Option<Digest>) -> Finding {
-        let what = format!("its mode is {:04o} and not {mode:04o}", meta.mode);
+        let what = format!("its mode is {:04o} instead of {mode:04o}", meta.mode);
         let finding = self.finding(K::WrongMode, path, what);
         match adds_bits(meta, mode) && meta.owner != current_user() {
             true => finding.left_to_the_operator(format!(
-                "only its owner may give more rights to it: run `catalog doctor --repair` as the user {}",
+                "only its owner may give it more rights: run `catalog doctor --repair` as the user {}",
                 meta.owner
             )),
             false => finding.fixed_by(Fix::SetMode { path: path.to_path_buf(), mode, digest }),
@@ -98,13 +98,15 @@ impl Doctor {
         let before = look()?;
         let refused = |why| root.fail("set the mode of", path, io::Error::new(io::ErrorKind::PermissionDenied, why));
         if adds_bits(&before, mode) && before.owner != current_user() {
-            return Err(refused("it belongs to another user, who alone may give more rights to it"));
+            return Err(refused("it belongs to another user, and only that user may give it more rights"));
         }
         match digest {
             Some(digest) => self.ensure_bytes(path, digest, &before)?,
             None if before.kind == Kind::Dir => {
                 if adds_bits(&before, mode) && self.has_strange_names(path)? {
-                    return Err(refused("it has files that are not the store's, so it may be somebody's own folder"));
+                    return Err(refused(
+                        "it contains files that are not the store's, so it may be a user's own folder",
+                    ));
                 }
             }
             None => {
@@ -114,14 +116,14 @@ impl Doctor {
                     false => before.owner == current_user() || before.links == 1,
                 };
                 if !is_safe {
-                    return Err(refused("it has another name or content, so it may be somebody's own file"));
+                    return Err(refused("it has a second name or content, so it may be a user's own file"));
                 }
             }
         }
         atomic::set_mode(root, &file, path, mode)?;
         match look()?.mode & 0o777 == mode & 0o777 {
             true => Ok(Some(format!("it is {mode:04o} now"))),
-            false => Err(root.fail("set the mode of", path, io::Error::other("the file system has left it as it was"))),
+            false => Err(root.fail("set the mode of", path, io::Error::other("the file system did not change it"))),
         }
     }
 
@@ -132,8 +134,8 @@ impl Doctor {
         let checker = Checker { by_name: true, ..Checker::quiet(root, self.store.durability()) };
         let reason = match checker.one(subject)? {
             Verdict::Good if root.meta(path)?.is_some_and(|now| now.same_inode(file)) => return Ok(()),
-            Verdict::Good | Verdict::Missing => "it was replaced meanwhile",
-            Verdict::Bad { .. } => "its bytes are not its name, so its mode is left as it is",
+            Verdict::Good | Verdict::Missing => "it has been replaced in the meantime",
+            Verdict::Bad { .. } => "its bytes do not match its name, so its mode was not changed",
         };
         Err(Error::CorruptBlob { path: root.absolute(path), reason: reason.into() })
     }

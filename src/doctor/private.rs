@@ -16,7 +16,7 @@ const YOUNG: Duration = Duration::from_secs(24 * 3600);
 impl Look<'_> {
     pub(super) fn check_session(&mut self, path: &Path, meta: &Meta, tally: &mut Tally) {
         if meta.kind != Kind::Dir {
-            return self.find(K::StrangeFile, path, "only operations that run have something here, each a folder");
+            return self.find(K::StrangeFile, path, "only running operations have anything here, each a folder");
         }
         // The session of a dead process is a separate finding.
         if meta.mode & 0o777 != 0o700 && matches!(Session::claim_dead(self.root, path), Ok(None)) {
@@ -29,7 +29,7 @@ impl Look<'_> {
             return self.find(
                 K::StrangeFile,
                 path,
-                "only what was begun and not ended has something here, each a folder",
+                "only unfinished fetches and copies have anything here, each a folder",
             );
         }
         if meta.mode & 0o777 != 0o700 {
@@ -49,7 +49,7 @@ impl Look<'_> {
             let of = if partial.name.is_empty() { String::new() } else { format!(" of {}", partial.name) };
             let hours = age.as_secs() / 3600;
             let what = format!(
-                "{} of {} bytes{of}; nothing was added to it for {hours} hours; {} bytes on disk",
+                "{} of {} bytes{of}; nothing has been added for {hours} hours; {} bytes on disk",
                 partial.done_bytes, partial.size_bytes, partial.disk_bytes
             );
             self.find(K::StalePartial, path, what);

@@ -22,8 +22,8 @@ impl Doctor {
             (Some(path), _) => {
                 format!("it has a view of its own now; {} holds another file, and was left alone", path.display())
             }
-            (None, 0) => "its view was made anew".into(),
-            (None, moved) => format!("its view was made anew; {moved} files with other bytes are in quarantine"),
+            (None, 0) => "its view was made again".into(),
+            (None, moved) => format!("its view was made again; {moved} files with other bytes are in quarantine"),
         }))
     }
 

@@ -105,7 +105,7 @@ impl Doctor {
             root.sync_dir(Path::new(layout::QUARANTINE))?;
         }
         alone.write_default_store_file()?;
-        Ok(Some("it was written anew, without limits".into()))
+        Ok(Some("it was rewritten, without limits".into()))
     }
 
     fn restore_shard(&self, number: u8) -> Result<Option<String>> {

@@ -19,18 +19,16 @@ impl Look<'_> {
     pub(super) fn look_at_store_json(&mut self) {
         let name = Path::new(layout::STORE_JSON);
         let is_whole = || self.store.index.all().is_ok();
-        let fixed = |finding: Finding| {
-            match is_whole() {
+        let fixed = |finding: Finding| match is_whole() {
             true => finding.fixed_by(Fix::WriteStoreJson).advised(
-                "writes it anew, with format 1 and without limits, since the whole index reads as format 1; what is there \
-                 is kept in quarantine. Set the limits again with `catalog config`",
+                "rewrites it with format 1 and without limits, because the whole index reads as format 1; what is \
+                 there now is kept in quarantine. Then set the limits again with `catalog config`",
             ),
             false => finding,
-        }
         };
         let finding = match check_store_file(self.root) {
             Ok(true) => None,
-            Ok(false) => Some(fixed(self.finding(K::StoreJsonMissing, name, "it is not there"))),
+            Ok(false) => Some(fixed(self.finding(K::StoreJsonMissing, name, "it is missing"))),
             Err(Error::CorruptIndex { reason, .. }) => {
                 let kind = match self.root.meta(name) {
                     Ok(None) => K::StoreJsonMissing,
@@ -52,7 +50,7 @@ impl Look<'_> {
         match has_tag(self.root) {
             Ok(true) => {}
             Ok(false) => {
-                let what = "it is not there, or does not begin with the signature";
+                let what = "it is missing, or does not begin with the signature";
                 let finding = self.finding(K::CachedirTagMissing, tag, what).fixed_by(Fix::WriteTag);
                 self.found.push(finding);
             }
@@ -68,7 +66,7 @@ impl Look<'_> {
             _ => match reserve::is_kept(self.root) {
                 Ok(true) => {}
                 Ok(false) => {
-                    let finding = self.finding(K::ReserveMissing, name, "it is not there, or not of its size");
+                    let finding = self.finding(K::ReserveMissing, name, "it is missing, or has the wrong size");
                     self.found.push(finding.fixed_by(Fix::MakeReserve));
                 }
                 Err(error) => self.find(K::NotExamined, name, error.to_string()),
@@ -110,13 +108,13 @@ impl Look<'_> {
         let path = layout::shard_prev(number);
         let kind = match self.store.index.previous(number) {
             Ok(Some(_)) => return None,
-            Ok(None) => (K::PrevMissing, "it is not there".to_owned()),
+            Ok(None) => (K::PrevMissing, "it is missing".to_owned()),
             Err(error) => (K::PrevDamaged, reason(&error)),
         };
         let finding = self.finding(kind.0, &path, kind.1);
         match is_file_or_nothing(self.root, &path) {
             true => Some(finding.fixed_by(Fix::RenewPrevious(number))),
-            false => Some(finding.left_to_the_operator("move it away: a file belongs there")),
+            false => Some(finding.left_to_the_operator("move it away: a file should be there")),
         }
     }
 
@@ -130,7 +128,7 @@ impl Look<'_> {
             Err(error) => return self.not_examined(&path, known, &error),
         };
         let (kind, what) = match is_there.map(|meta| meta.kind) {
-            None => (K::ShardMissing, "it is not there, and its .prev is".to_owned()),
+            None => (K::ShardMissing, "it is missing, but its .prev is there".to_owned()),
             Some(Kind::File) if !error.is_corrupt() => return self.not_examined(&path, known, error),
             Some(Kind::File) => (K::ShardDamaged, reason(error)),
             Some(_) => (K::ShardDamaged, "it is not a regular file".to_owned()),
@@ -147,7 +145,7 @@ impl Look<'_> {
 fn offer(finding: Finding, number: u8, before: &Generation) -> Finding {
     finding.fixed_by(Fix::RestoreShard(number)).advised(format!(
         "restores {} from .prev; what is there now is kept in quarantine. What was recorded after that generation is \
-         missing then: stage it again before the next `catalog gc`",
+         then missing: stage it again before the next `catalog gc`",
         named(before)
     ))
 }

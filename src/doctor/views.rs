@@ -59,7 +59,7 @@ impl Look<'_> {
         if let (entries @ 1.., bytes) = known.copied
             && self.is_first()
         {
-            let what = format!("{entries} entries of {bytes} bytes are shown by files of their own");
+            let what = format!("{entries} entries, {bytes} bytes, have views that are separate files");
             self.find(K::NoHardlinks, Path::new(layout::VIEWS), what);
         }
     }
@@ -137,15 +137,17 @@ impl Look<'_> {
                 Some(blob) if blob.kind == Kind::File && blob.size_bytes == size => {}
                 Some(blob) if blob.kind == Kind::File => {
                     seen.bad.push(*digest);
-                    let what = format!("it has {} bytes, and by the record {size}", blob.size_bytes);
+                    let what = format!("it has {} bytes, but the record says {size}", blob.size_bytes);
                     let finding = self.finding(K::BlobSize, &path, what).of(id);
-                    seen.found.push(match blob::is_good_by_stamp(self.root, digest, Durability::Relaxed, &record.owners)? {
-                        false => finding.fixed_by(Fix::CheckBlob(*digest)),
-                        true => finding.left_to_the_operator(
-                            "the blob is as it was at its last full check, so it is the record that is wrong: stage the \
-                             model again",
-                        ),
-                    });
+                    seen.found.push(
+                        match blob::is_good_by_stamp(self.root, digest, Durability::Relaxed, &record.owners)? {
+                            false => finding.fixed_by(Fix::CheckBlob(*digest)),
+                            true => finding.left_to_the_operator(
+                                "the blob has not changed since its last full check, so the record is wrong: stage \
+                                 the model again",
+                            ),
+                        },
+                    );
                 }
                 _ => {
                     missing.insert(*digest);
@@ -164,9 +166,11 @@ impl Look<'_> {
     fn missing(&self, digest: &Digest) -> Result<String> {
         let in_trash = blob::trash(self.root)?.contains_key(digest);
         Ok(match self.quarantined(digest)? {
-            Some(kept) => format!("it is not there; {} is in quarantine", kept.display()),
-            None if in_trash => "it is not there; it lies in trash/, from where staging it again takes it".to_owned(),
-            None => "it is not there".to_owned(),
+            Some(kept) => format!("it is missing; {} is in quarantine", kept.display()),
+            None if in_trash => {
+                "it is missing; it is in trash/, and staging the model again takes it from there".to_owned()
+            }
+            None => "it is missing".to_owned(),
         })
     }
 
@@ -190,13 +194,13 @@ impl Look<'_> {
         for (file, path) in shown_files(record, files, at) {
             let rebuilt = |finding: Finding| match missing.contains(&file.digest) {
                 false => finding.of(id).fixed_by(Fix::RebuildView(id.to_owned())),
-                true => finding.of(id).left_to_the_operator("its blob is missing; see there"),
+                true => finding.of(id).left_to_the_operator("its blob is missing: see that finding"),
             };
             match self.root.meta(&path)? {
                 None => {
                     is_whole = false;
                     if !missing.contains(&file.digest) {
-                        seen.found.push(rebuilt(self.finding(K::ViewMissing, &path, "it is not there")));
+                        seen.found.push(rebuilt(self.finding(K::ViewMissing, &path, "it is missing")));
                     }
                 }
                 Some(_) if view::shows_blob(self.root, &file.digest, &path)? => {}
@@ -209,7 +213,7 @@ impl Look<'_> {
                 Some(_) if is_linked && missing.contains(&file.digest) => {}
                 Some(shown) if is_linked => {
                     let what = match shown.size_bytes == file.size_bytes {
-                        true => "it is no hardlink of its blob, as the record says".to_owned(),
+                        true => "it is not a hardlink of its blob, though the record says so".to_owned(),
                         false => format!("it is another file, of {} bytes", shown.size_bytes),
                     };
                     seen.found.push(rebuilt(self.finding(K::ViewReplaced, &path, what)));
@@ -226,7 +230,7 @@ impl Look<'_> {
         if is_own {
             seen.copied_bytes = Some(own_bytes);
             if is_whole && !self.store.is_listed(record, files, at)? {
-                let what = "its files are not as they were when they were made or checked last";
+                let what = "its files have changed since they were made or last checked";
                 let finding = self.finding(K::ViewChanged, at, what).of(id);
                 seen.found.push(finding.fixed_by(Fix::RebuildView(id.to_owned())));
             }
@@ -266,7 +270,7 @@ impl Look<'_> {
             let was_shown = meta.kind == if record.kind == ArtifactKind::Tree { Kind::Dir } else { Kind::File }
                 && (meta.kind == Kind::Dir || (meta.mode == 0o444 && meta.size_bytes == record.size_bytes));
             if path != at && !was_shown && !view::is_symlink_to_some_blob(self.root, &path)? {
-                let what = "nothing of this name was staged";
+                let what = "nothing with this name was staged";
                 seen.found.push(self.finding(K::ViewExtra, &path, what).of(&record.entry.id));
             }
         }

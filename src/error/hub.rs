@@ -7,7 +7,7 @@ use crate::hint::Hint;
 #[non_exhaustive]
 pub enum HubProblem {
     /// The repository is gated, and no token was given.
-    #[error("access to the repository is granted on request, and no token says who asks")]
+    #[error("access to the repository is granted on request, and no token was given")]
     GatedWithoutToken,
     /// The repository is gated, and the token's account has no access.
     #[error("access to the repository is granted on request, and this account has not been granted it")]
@@ -37,7 +37,7 @@ pub enum HubProblem {
         path: String,
     },
     /// The repository has files, but the patterns select none of them.
-    #[error("no file of the repository is selected")]
+    #[error("none of the repository's files is selected")]
     NothingSelected,
     /// The Hub has disabled the repository.
     #[error("the Hub has disabled access to it")]

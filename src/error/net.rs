@@ -20,7 +20,7 @@ pub enum Refused {
         rule: String,
     },
     /// The host is, or resolves to, an address outside the public internet, and no rule names that address.
-    #[error("{host} has the address {address}, which is {kind}, and no rule names that")]
+    #[error("{host} has the address {address}, which is {kind}, and no rule names it")]
     #[non_exhaustive]
     Address {
         /// The host as it is written.
@@ -33,7 +33,7 @@ pub enum Refused {
         rule: String,
     },
     /// A policy of this machine forbids what a rule may allow.
-    #[error("{origin} is not allowed on this machine, by {}", path.display())]
+    #[error("{origin} is not allowed on this machine, according to {}", path.display())]
     #[non_exhaustive]
     Machine {
         /// Scheme, host and port, or an address.
@@ -42,7 +42,7 @@ pub enum Refused {
         path: std::path::PathBuf,
     },
     /// The scheme is neither http nor https.
-    #[error("`{scheme}:` is never spoken, only https and http are")]
+    #[error("`{scheme}:` is not supported, only https and http are")]
     #[non_exhaustive]
     Scheme {
         /// The scheme.
@@ -59,14 +59,14 @@ pub enum Refused {
         host: String,
     },
     /// A redirect from https to http.
-    #[error("it redirects from https to {origin}, which anybody on the way could read and change")]
+    #[error("it redirects from https to {origin}, where anybody on the way could read and change the data")]
     #[non_exhaustive]
     Downgrade {
         /// Scheme, host and port of the target.
         origin: String,
     },
     /// The file is larger than the policy allows.
-    #[error("it has {size_bytes} bytes, and no file of more than {limit_bytes} may be fetched")]
+    #[error("it has {size_bytes} bytes, and no file of more than {limit_bytes} bytes may be fetched")]
     #[non_exhaustive]
     FileTooLarge {
         /// Its size in bytes.
@@ -75,7 +75,7 @@ pub enum Refused {
         limit_bytes: u64,
     },
     /// The policy requires a digest, and none is known beforehand.
-    #[error("nobody names its digest, without which no file may be fetched")]
+    #[error("its digest is not known in advance, and no file may be fetched without one")]
     NoDigest,
     /// Too many redirects in a row.
     #[error("it redirects more than {limit} times")]
@@ -118,7 +118,7 @@ pub enum NetError {
         request_id: Option<String>,
     },
     /// The server does not have it.
-    #[error("the server has no such thing ({status}{}){}", text(": ", reason), place(&None, request_id))]
+    #[error("the server does not have it ({status}{}){}", text(": ", reason), place(&None, request_id))]
     #[non_exhaustive]
     NotFound {
         /// 404 or 410.
@@ -147,7 +147,7 @@ pub enum NetError {
         detail: String,
     },
     /// The server sends the file only from its start, but the fetch has to resume in the middle.
-    #[error("the server does not give parts of it, and says nothing by which another version could be told")]
+    #[error("the server does not send parts of it, and sends nothing by which another version could be recognized")]
     NoRanges,
     /// The Hugging Face Hub does not have it, or denies this user access.
     #[error("{problem}{}", in_brackets(page, request_id))]
@@ -161,7 +161,7 @@ pub enum NetError {
         request_id: Option<String>,
     },
     /// The bytes have the wrong hash, even after retries.
-    #[error("its bytes are the git blob {found}, and {expected} was named")]
+    #[error("its bytes are the git blob {found}, but {expected} was expected")]
     #[non_exhaustive]
     WrongGitBlob {
         /// SHA-1, in hex.
@@ -170,7 +170,7 @@ pub enum NetError {
         found: String,
     },
     /// The reference leads to something that is not a model that can be fetched.
-    #[error("it is no model that can be fetched: {detail}")]
+    #[error("it is not a model that can be fetched: {detail}")]
     #[non_exhaustive]
     NoModel {
         /// Why.
@@ -183,13 +183,13 @@ pub enum NetError {
     #[error("{what} is larger than {limit_bytes} bytes")]
     #[non_exhaustive]
     TooLarge {
-        /// "the answer", "the header of the answer", …
+        /// "the response", "the header of the response", …
         what: &'static str,
         /// The limit.
         limit_bytes: u64,
     },
     /// The response violates the protocol.
-    #[error("the answer makes no sense: {detail}")]
+    #[error("the response makes no sense: {detail}")]
     #[non_exhaustive]
     Malformed {
         /// What is wrong with it.

@@ -126,7 +126,7 @@ pub(crate) fn can_reflink(root: &Root, from: &File, name: &Path) -> bool {
 pub(crate) fn remove_source(source: &Path, read: Option<Stamp>) -> io::Result<()> {
     let now = std::fs::symlink_metadata(source)?;
     if now.is_symlink() {
-        return Err(io::Error::other("it is a symlink, which leads to what was read"));
+        return Err(io::Error::other("it is a symlink to what was read"));
     }
     if !now.is_file() || read != Some(super::meta_of_path(source)?.stamp()) {
         return Err(io::Error::other("it is no longer what was read"));

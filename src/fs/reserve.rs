@@ -32,7 +32,7 @@ pub(crate) fn make(root: &Root) -> Result<bool> {
 /// Like [`make`], but if there is no room, the reserve is left for another time.
 pub(crate) fn make_if_it_fits(root: &Root) {
     if let Err(error) = make(root) {
-        tracing::debug!(root = %root.path().display(), %error, "there is no reserve for removals");
+        tracing::debug!(root = %root.path().display(), %error, "could not create the reserve for removals");
     }
 }
 
@@ -48,7 +48,7 @@ pub(crate) fn with_reserve<T>(root: &Root, mut step: impl FnMut() -> Result<T>) 
         Err(error) if error.is_no_space() => match give_up(root) {
             Ok(was_there) => {
                 if was_there {
-                    tracing::info!(root = %root.path().display(), "no room is left: the reserve is given up for a removal");
+                    tracing::info!(root = %root.path().display(), "disk full: giving up the reserve for a removal");
                 }
                 step()
             }

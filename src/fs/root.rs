@@ -118,7 +118,7 @@ impl Root {
     pub(crate) fn fail(&self, action: &'static str, relative: &Path, source: io::Error) -> Error {
         if source.kind() == io::ErrorKind::CrossesDevices && is_plain(relative) {
             // The path stays below the root, so the error means that another file system is mounted there.
-            let reason = "it is on another file system than the root, so nothing of the store can be moved there";
+            let reason = "it is on a different file system from the root, so nothing of the store can be moved there";
             return Error::InvalidPath { path: self.absolute(relative), reason, hint: Hint::Unmount };
         }
         if is_symlink_refusal(&source) {

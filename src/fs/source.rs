@@ -125,7 +125,7 @@ impl Foreign {
 
     pub(crate) fn check_nobody_writes(&self) -> Result<()> {
         if !writers::can_be_seen() {
-            return Err(self.in_use("there is no /proc here that would tell who can still write to it"));
+            return Err(self.in_use("without /proc, it is unknown who can still write to it"));
         }
         if self.before.owner != current_user() {
             return Err(self.in_use("it belongs to another user, who could make it writable again"));

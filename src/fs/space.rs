@@ -19,7 +19,7 @@ pub(crate) struct Space {
 pub(crate) fn space(root: &Root) -> Option<Space> {
     let stats = fs2::statvfs(root.path()).ok().filter(|stats| stats.total_space() > 0);
     if stats.is_none() {
-        tracing::debug!(root = %root.path().display(), "the file system does not tell how much room it has");
+        tracing::debug!(root = %root.path().display(), "the file system does not report its free space");
     }
     stats.map(|stats| Space { available_bytes: stats.available_space(), total_bytes: stats.total_space() })
 }

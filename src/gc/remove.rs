@@ -75,7 +75,7 @@ pub struct KeptBlob {
 }
 
 pub(super) const REFERENCED: &str = "another entry references it";
-pub(super) const LEASED: &str = "a live process leases it; the next gc takes it when that has ended";
+pub(super) const LEASED: &str = "a live process leases it; the next gc takes it once that process has ended";
 
 /// Removes an entry durably, then, best effort, its views and the blobs that nothing else needs. Returns `None` if
 /// there is no such entry. A pinned entry is an error, unless `force` is set.
@@ -175,7 +175,7 @@ impl RemoveReceipt {
     }
 
     fn could_not(&mut self, digest: Option<Digest>, size_bytes: u64, error: &Error) {
-        tracing::warn!(id = %self.id, %error, "the entry can be removed, not all of its bytes can");
+        tracing::warn!(id = %self.id, %error, "could not remove all bytes of the entry");
         if let Some(digest) = digest {
             self.keep(digest, size_bytes, &format!("it could not be removed: {error}"));
         }

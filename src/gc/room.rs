@@ -204,7 +204,7 @@ pub(crate) fn remove_dead_sessions(store: &Store) {
             // Keep the lock until the folder is gone: an owner that has created it and not yet locked it then starts
             // over.
             let removed = store.root.remove_all(dead.path());
-            tracing::debug!(folder = %folder.display(), ?removed, "left by a process that died");
+            tracing::debug!(folder = %folder.display(), ?removed, "cleaned up after a process that died");
         }
     }
 }

@@ -128,7 +128,7 @@ impl<'de, V: Deserialize<'de>> Deserialize<'de> for UniqueMap<V> {
                     match map.entry(key) {
                         Entry::Vacant(place) => place.insert(value),
                         Entry::Occupied(taken) => {
-                            return Err(A::Error::custom(format_args!("the key {:?} is there twice", taken.key())));
+                            return Err(A::Error::custom(format_args!("the key {:?} occurs twice", taken.key())));
                         }
                     };
                 }

@@ -203,10 +203,10 @@ fn load<T: Default>(root: &Root, number: u8, parse: Parse<'_, T>) -> Result<Load
         None if root.meta(Path::new(layout::INDEX))?.is_some_and(|meta| meta.kind == Kind::Dir) => {
             Ok(Loaded { value: T::default(), stamp: None, meta: None })
         }
-        None => Err(corrupt("the folder of the index is not there".into())),
+        None => Err(corrupt("the folder of the index is missing".into())),
         // Or it was written for the first time between the two looks.
         Some(_) if root.meta(&path)?.is_some() => load(root, number, parse),
-        Some(_) => Err(corrupt("it is not there, and there was one before".into())),
+        Some(_) => Err(corrupt("it is missing, though there was one before".into())),
     }
 }
 

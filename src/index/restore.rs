@@ -49,7 +49,7 @@ impl Index {
         }
         // Read it again now that nobody writes: it will replace the shard.
         let lost = |reason: String| Error::CorruptIndex { path: self.root.absolute(&prev), reason };
-        let before = self.previous(number)?.ok_or_else(|| lost("it is not there".into()))?;
+        let before = self.previous(number)?.ok_or_else(|| lost("it is missing".into()))?;
         if self.root.meta(&path)?.is_some() {
             let to = layout::quarantine_other(&format!("{number:02x}.json"), &atomic::random_name());
             self.root.rename_new(&path, &to).map_err(|e| self.root.fail("move to quarantine", &path, e))?;

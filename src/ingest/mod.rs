@@ -138,7 +138,7 @@ pub(crate) fn ingest_one<'r>(session: &Session<'r>, file: &ContentFile, options:
     if let Some(sealed) = try_ingest(session, file, options)? {
         return Ok(sealed);
     }
-    tracing::info!(path = %file.label().display(), "what was left of an interrupted copy is of other bytes: begun anew");
+    tracing::info!(path = %file.label().display(), "starting over: an interrupted copy has left other bytes");
     let anew = Options { partial_from_bytes: target::NO_PARTIAL, ..options };
     Ok(try_ingest(session, file, anew)?.expect("a copy that is begun anew takes nothing over"))
 }

@@ -58,7 +58,11 @@ impl<'r> Candidates<'r> {
     /// reports that.
     pub(crate) fn find(&self, path: &Path, cancel: &Cancel, advanced: &(dyn Fn(u64) + Sync)) -> Option<Present> {
         let found = self.try_find(path, cancel, advanced);
-        found.inspect_err(|error| tracing::debug!(path = %path.display(), %error, "it was not compared")).ok()?
+        found
+            .inspect_err(|error| {
+                tracing::debug!(path = %path.display(), %error, "could not compare the file with the stored blobs")
+            })
+            .ok()?
     }
 
     fn try_find(&self, path: &Path, cancel: &Cancel, advanced: &(dyn Fn(u64) + Sync)) -> Result<Option<Present>> {

@@ -33,7 +33,7 @@ pub(super) fn ingest_ranges<'r>(
         if file.check(hashes.digest).is_ok() || !target.doubt()? {
             return Ok(hashes);
         }
-        tracing::info!(path = %reader.name(), "it has the wrong digest: all of it is fetched once more");
+        tracing::info!(path = %reader.name(), "fetching the whole file again: its digest is wrong");
         reader.starts_over();
         // Progress never goes back, and these bytes have been counted already.
         fill(&mut target, Options { advanced: &|_| {}, ..options })

@@ -31,7 +31,8 @@ pub(super) fn take<'r>(
     let is_private = source_mode & BLOB_MODE != BLOB_MODE;
     if is_private && taking == Taking::Link {
         return Err(source.in_use(&format!(
-            "its mode is {source_mode:04o}, and as a blob it is {BLOB_MODE:04o} under every name: everybody could read it"
+            "its mode is {source_mode:04o}, and as a blob it would be {BLOB_MODE:04o} under every name: everybody \
+             could read it"
         )));
     }
     if is_private && (links > 1 || !link::can_remove_source(source.path())) {
@@ -58,7 +59,7 @@ pub(super) fn take<'r>(
     })
     .map_err(|e| source.fail("read", e))?;
     if read_bytes != size_bytes {
-        return Err(source.changed(format!("{read_bytes} bytes were read of {size_bytes}")));
+        return Err(source.changed(format!("{read_bytes} of {size_bytes} bytes were read")));
     }
     pending.set_source(SourceFacts::of_taken(source, source.stamp_after()?));
     let sealed = file.accept(pending, hasher.finish(), options)?;

@@ -11,9 +11,8 @@ pub(super) fn read(rest: &str) -> Result<PathBuf, &'static str> {
         Some(after) => {
             let host = after.split('/').next().unwrap_or_default();
             if !host.is_empty() && !host.eq_ignore_ascii_case("localhost") {
-                return Err(
-                    "a host stands after `file://`, and only files of this machine can be read; write file:/absolute/path, or the path alone",
-                );
+                return Err("`file://` is followed by a host, but only files of this machine can be read; write \
+                     file:/absolute/path, or the path alone");
             }
             after.strip_prefix(host).unwrap_or(after)
         }
@@ -86,9 +85,9 @@ mod tests {
     #[case::nothing("file:", "no path after `file:`; write")]
     #[case::nothing_after_slashes("file://", "no path after `file:`; write")]
     #[case::host_only("file://localhost", "no path after `file:`; write")]
-    #[case::other_host("file://server/share/a", "a host stands after `file://`")]
+    #[case::other_host("file://server/share/a", "`file://` is followed by a host")]
     #[case::relative_with_slashes("file://models/a", "write file:/absolute/path, or the path alone")]
-    #[case::local_host_with_port("file://localhost:80/a", "a host stands after `file://`")]
+    #[case::local_host_with_port("file://localhost:80/a", "`file://` is followed by a host")]
     fn rejected_with_the_form(#[case] text: &str, #[case] reason: &str) {
         assert!(reason_of(text).contains(reason), "{}", reason_of(text));
     }

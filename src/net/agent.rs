@@ -215,7 +215,8 @@ fn look_up(uri: &Uri, timeout: NextTimeout) -> Result<Vec<SocketAddr>, ureq::Err
     let found = match thread::Builder::new().spawn(ask) {
         Ok(_) => receiver.recv_timeout(*timeout.after).map_err(|_| ureq::Error::Timeout(timeout.reason))?,
         Err(error) => {
-            tracing::debug!(%error, "no thread can be started; the system says when a name takes too long");
+            tracing::debug!(%error, "could not start a thread for the name lookup; only the system's own timeout \
+                                     applies");
             place.to_socket_addrs()
         }
     };

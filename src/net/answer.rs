@@ -45,7 +45,7 @@ impl Response {
             // No encoding was requested, so it is unclear what the decoded bytes should be. An error response is an
             // error anyway.
             Some(coding) if matches!(response.status(), 200 | 206) => {
-                let detail = format!("its bytes are encoded as {:?}, which was not asked for", excerpt(coding));
+                let detail = format!("its bytes are encoded as {:?}, which was not requested", excerpt(coding));
                 Err(fail(response.url(), NetError::Malformed { detail }))
             }
             _ => Ok(response),
@@ -104,9 +104,9 @@ impl Response {
         }
         // Without a location, it is an ordinary response.
         let location = self.parts.headers.get("location")?;
-        let text = location.to_str().map_err(|_| NetError::malformed("it redirects to what is no text"));
+        let text = location.to_str().map_err(|_| NetError::malformed("its redirect target is not text"));
         Some(text.and_then(|text| {
-            self.url().join(text).map_err(|e| NetError::malformed(format!("it redirects to what is no URL: {e}")))
+            self.url().join(text).map_err(|e| NetError::malformed(format!("its redirect target is not a URL: {e}")))
         }))
     }
 
@@ -188,7 +188,7 @@ impl Response {
             .map_err(|e| Error::of_reader(shown(&url), e))?;
         match u64::try_from(bytes.len()) {
             Ok(length) if length <= limit_bytes => Ok(bytes),
-            _ => Err(fail(&url, NetError::TooLarge { what: "the answer", limit_bytes })),
+            _ => Err(fail(&url, NetError::TooLarge { what: "the response", limit_bytes })),
         }
     }
 }

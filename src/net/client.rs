@@ -142,7 +142,8 @@ impl Client {
     }
 
     pub(super) fn send(&self, request: &Request<'_>, observer: &dyn Observer) -> Result<Response> {
-        let url = Url::parse(&request.url).map_err(|e| self.fail_text(&request.url, format!("it is no URL: {e}")))?;
+        let url =
+            Url::parse(&request.url).map_err(|e| self.fail_text(&request.url, format!("it is not a URL: {e}")))?;
         let mut attempt = 1;
         loop {
             let (why, wish) = match self.follow(request, url.clone()) {
@@ -175,7 +176,7 @@ impl Client {
             };
             return Err(Error::Net { url, source: NetError::Unreachable { attempts: attempt, detail } });
         };
-        tracing::debug!(url, attempt, why, ?after, "asking again");
+        tracing::debug!(url, attempt, why, ?after, "retrying");
         observer.on(&Event::Retrying { what: &url, why, after });
         self.cancel.wait(after, || format!("fetching {url}"))
     }
@@ -296,13 +297,13 @@ pub(super) fn read_failure(error: ureq::Error) -> Result<NetError, Error> {
         ureq::Error::Protocol(e) => NetError::malformed(e.to_string()),
         ureq::Error::Http(e) => NetError::malformed(e.to_string()),
         // The text of ureq's error includes the URL.
-        ureq::Error::BadUri(_) => NetError::malformed("it is no URL of a server"),
+        ureq::Error::BadUri(_) => NetError::malformed("it is not the URL of a server"),
         ureq::Error::Timeout(phase) => NetError::unreachable(format!("it took too long ({phase})")),
-        ureq::Error::HostNotFound => NetError::unreachable("the name of its host leads nowhere"),
+        ureq::Error::HostNotFound => NetError::unreachable("the name of its host does not resolve"),
         other => NetError::unreachable(other.to_string()),
     })
 }
 
 fn large_header() -> NetError {
-    NetError::TooLarge { what: "the header of the answer", limit_bytes: MAX_HEADER_BYTES as u64 }
+    NetError::TooLarge { what: "the header of the response", limit_bytes: MAX_HEADER_BYTES as u64 }
 }

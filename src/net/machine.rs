@@ -43,7 +43,7 @@ impl Machine {
         while !rest.is_empty() {
             let (name, after) = word(rest);
             if seen.contains(&name) {
-                return Err(format!("{name} is there twice"));
+                return Err(format!("{name} is set twice"));
             }
             seen.push(name);
             let value = || {
@@ -65,7 +65,7 @@ impl Machine {
                     let (digits, after) = word(value()?);
                     let bytes = digits.replace('_', "").parse();
                     machine.limits.max_file_bytes =
-                        Some(bytes.map_err(|_| format!("{name} is no number of bytes, such as 500_000_000_000"))?);
+                        Some(bytes.map_err(|_| format!("{name} is not a number of bytes, such as 500_000_000_000"))?);
                     after
                 }
                 "digest_required" => {
@@ -96,7 +96,7 @@ fn word(text: &str) -> (&str, &str) {
 /// The rules of an array, and the text after it.
 fn rules<'t>(name: &str, text: &'t str) -> Result<(Vec<Rule>, &'t str), String> {
     let (texts, after) =
-        text.strip_prefix('[').and_then(array).ok_or_else(|| format!("{name} is no array of strings"))?;
+        text.strip_prefix('[').and_then(array).ok_or_else(|| format!("{name} is not an array of strings"))?;
     let parsed: Result<Vec<_>, _> = texts.iter().map(|text| rule::parse(text)).collect();
     Ok((parsed?.concat(), after))
 }
@@ -170,17 +170,17 @@ mod tests {
     #[case("denny = []", "is none of")]
     #[case("[net]\nallow = []", "is none of")]
     #[case("allow", "has no value")]
-    #[case("max_file_bytes = 5GB", "is no number")]
-    #[case("max_file_bytes = -1", "is no number")]
+    #[case("max_file_bytes = 5GB", "is not a number")]
+    #[case("max_file_bytes = -1", "is not a number")]
     #[case("max_file_bytes = 1.5", "is none of")]
-    #[case("max_file_bytes = \"5\"", "is no number")]
-    #[case("max_file_bytes = 5\nmax_file_bytes = 6", "is there twice")]
+    #[case("max_file_bytes = \"5\"", "is not a number")]
+    #[case("max_file_bytes = 5\nmax_file_bytes = 6", "is set twice")]
     #[case("digest_required = yes", "is neither")]
-    #[case("allow = \"hf\"", "is no array")]
-    #[case("allow = [\"hf\"", "is no array")]
-    #[case("allow = [\"hf\" \"a\"]", "is no array")]
-    #[case("allow = [hf]", "is no array")]
-    #[case("allow = [\"hf\"]\nallow = []", "is there twice")]
+    #[case("allow = \"hf\"", "is not an array")]
+    #[case("allow = [\"hf\"", "is not an array")]
+    #[case("allow = [\"hf\" \"a\"]", "is not an array")]
+    #[case("allow = [hf]", "is not an array")]
+    #[case("allow = [\"hf\"]\nallow = []", "is set twice")]
     #[case("deny = [\"a/b\"]", "more in it than a host")]
     fn what_is_not_understood_is_an_error(#[case] text: &str, #[case] problem: &str) {
         let error = parse(text).unwrap_err();

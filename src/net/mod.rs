@@ -77,9 +77,9 @@ pub(crate) fn name_of(url: &Url) -> String {
 /// Parses the configured URL of a server: a scheme, a host, and perhaps a path. The error says what is wrong with it.
 #[cfg(any(feature = "hf", feature = "s3"))]
 pub(crate) fn endpoint(text: &str) -> Result<Url, String> {
-    let url = Url::parse(text.trim()).map_err(|e| format!("it is no URL: {e}"))?;
+    let url = Url::parse(text.trim()).map_err(|e| format!("it is not a URL: {e}"))?;
     if !matches!(url.scheme(), "http" | "https") {
-        return Err("only https:// and http:// are spoken".into());
+        return Err("only https:// and http:// are supported".into());
     }
     if !url.username().is_empty() || url.password().is_some() || url.query().is_some() || url.fragment().is_some() {
         return Err("there is more in it than a host and a path".into());

@@ -72,7 +72,7 @@ fn parse_one(text: &str) -> Result<Rule, &'static str> {
         None => (None, text),
         Some((scheme, rest)) if scheme.eq_ignore_ascii_case("http") => (Some("http"), rest),
         Some((scheme, rest)) if scheme.eq_ignore_ascii_case("https") => (Some("https"), rest),
-        Some(_) => return Err("only http and https are spoken"),
+        Some(_) => return Err("only http and https are supported"),
     };
     if rest.is_empty() {
         return Err("it names no host");
@@ -100,7 +100,7 @@ fn parse_one(text: &str) -> Result<Rule, &'static str> {
         None => (host, false),
     };
     if name.contains('*') {
-        return Err("* stands for the first labels of a host alone");
+        return Err("* can stand only for the first labels of a host");
     }
     match Host::parse(name).map_err(|_| "that is not the name of a host")? {
         Host::Ipv4(v4) if !is_below => Ok(rule(Place::Net(IpAddr::V4(v4).into()), port)),

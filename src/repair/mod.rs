@@ -152,7 +152,8 @@ impl Repair<'_> {
             }
             // A problem with another entry does not fail this repair.
             if let Err(error) = self.show_other(other, &repaired) {
-                tracing::warn!(id = %other.entry.id, %error, "an entry that needs the same bytes is not shown again");
+                tracing::warn!(id = %other.entry.id, %error, "could not restore the view of another entry that needs \
+                                                              the same bytes");
             }
         }
         // Documents come last: the model can be used without them.

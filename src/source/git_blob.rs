@@ -66,7 +66,7 @@ impl GitBlobReader {
             if found == self.expected {
                 return Ok(bytes);
             }
-            tracing::warn!(url = self.url, "its bytes are not the git blob that was named");
+            tracing::warn!(url = self.url, "the bytes are not those of the expected git blob");
         }
         let source = NetError::WrongGitBlob { expected: hex::encode(self.expected), found: hex::encode(found) };
         Err(io::Error::other(Error::Net { url: self.url.clone(), source }))

@@ -128,9 +128,12 @@ pub(super) fn model(
 
 /// Parses a manifest or a list of manifests. The error says why it is not a model that can be fetched.
 pub(super) fn read(bytes: &[u8], selection: &Selection) -> Result<Content, String> {
-    let manifest: Manifest = serde_json::from_slice(bytes).map_err(|e| format!("it is no manifest: {e}"))?;
+    let manifest: Manifest = serde_json::from_slice(bytes).map_err(|e| format!("it is not a manifest: {e}"))?;
     if manifest.schema_version != 2 {
-        return Err(format!("it is a manifest of version {}, and only 2 is read", manifest.schema_version));
+        return Err(format!(
+            "it is a manifest of version {}, and only version 2 is supported",
+            manifest.schema_version
+        ));
     }
     if manifest.layers.is_empty() && !manifest.manifests.is_empty() {
         return only_one(&manifest.manifests);
@@ -150,7 +153,7 @@ pub(super) fn read(bytes: &[u8], selection: &Selection) -> Result<Content, Strin
     paths::check_apart(files.iter().map(|file| file.path.as_str()))?;
     files.retain(|file| selection.takes(&file.path));
     if files.is_empty() {
-        return Err("no file of it is selected".into());
+        return Err("none of its files is selected".into());
     }
     Ok(Content::Files(kind, files))
 }
@@ -165,7 +168,7 @@ fn only_one(manifests: &[Layer]) -> Result<Content, String> {
         (Some(_), Some(_)) => {
             let all: Vec<String> =
                 manifests.iter().filter(is_known).take(10).map(|manifest| format!("@{}", manifest.digest)).collect();
-            Err(format!("it is a list of several manifests, name one of them: {}", all.join(", ")))
+            Err(format!("it is a list of several manifests; name one of them: {}", all.join(", ")))
         }
     }
 }
@@ -174,7 +177,8 @@ fn path_of(layer: &Layer, unnamed: &mut BTreeMap<&'static str, u32>) -> Result<S
     let kind = layer.media_type.as_str();
     if is_archive(layer) {
         return Err(format!(
-            "a layer is an archive ({}), and none is unpacked; fetch it with a tool that does, and stage the folder",
+            "a layer is an archive ({}), and archives are not unpacked; fetch it with a tool that unpacks them, and \
+             stage the folder",
             excerpt(kind)
         ));
     }
@@ -260,9 +264,9 @@ mod tests {
     }
 
     #[rstest]
-    #[case::up(named("../a"), "leads nowhere")]
-    #[case::absolute(named("/a"), "leads nowhere")]
-    #[case::control(named("a\n"), "leads nowhere")]
+    #[case::up(named("../a"), "not a plain path")]
+    #[case::absolute(named("/a"), "not a plain path")]
+    #[case::control(named("a\n"), "not a plain path")]
     #[case::nameless(layer(RAW, json!({})), "has no name")]
     #[case::two_names(layer(RAW, json!({"org.opencontainers.image.title": "a", "org.cncf.model.filepath": "b"})), "two paths")]
     #[case::docker(layer("application/vnd.docker.image.rootfs.diff.tar.gzip", json!({})), "an archive")]

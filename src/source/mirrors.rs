@@ -168,7 +168,7 @@ impl Chosen {
             Some(NetError::Unreachable { .. } | NetError::Untrusted { .. }) => Some(LEFT_FOR),
             _ => None,
         };
-        tracing::info!(mirror = shown(url), %error, ?time, "a mirror is left");
+        tracing::info!(mirror = shown(url), %error, ?time, "a mirror failed; asking the next server");
         if time.is_some_and(|time| mirror.leave(Instant::now(), time)) {
             let why = error.net().map_or_else(|| error.to_string(), ToString::to_string);
             observer.on(&Event::AskedElsewhere { what: &shown(&mirror.base), why: &why });
@@ -208,7 +208,7 @@ fn read<S: AsRef<str>>(host: &str, urls: impl IntoIterator<Item = S>) -> Result<
     };
     if !is_host(host) {
         return Err(fail(
-            "they are of no host: write it as in references, such as docker.io or registry.example.org:5000",
+            "that is not a host: write it as in references, such as docker.io or registry.example.org:5000",
         ));
     }
     let mirror = |url: S| {
@@ -216,7 +216,7 @@ fn read<S: AsRef<str>>(host: &str, urls: impl IntoIterator<Item = S>) -> Result<
         let base = base.filter(|url| url.query().is_none() && url.fragment().is_none());
         let base = base.filter(|url| url.username().is_empty() && url.password().is_none());
         let base =
-            base.ok_or_else(|| fail("one is no URL of a server: write http:// or https://, a host, and a path"))?;
+            base.ok_or_else(|| fail("one is not the URL of a server: write http:// or https://, a host, and a path"))?;
         Ok(Mirror { base, left_until: Mutex::default() })
     };
     let mirrors: Vec<_> = urls.into_iter().map(mirror).collect::<Result<_>>()?;

@@ -96,7 +96,10 @@ impl Found {
             }
             Arc::clone(kept.entry(manifest).or_default())
         };
-        let find = || find().inspect_err(|error| tracing::debug!(%error, "what its parts are is not known beforehand"));
+        let find = || {
+            find()
+                .inspect_err(|error| tracing::debug!(%error, "could not get the hashes of the file's parts in advance"))
+        };
         found.get_or_init(|| find().ok()?).as_ref()?.of(file, size_bytes).map(<[_]>::to_vec)
     }
 }

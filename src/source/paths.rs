@@ -8,7 +8,7 @@ use crate::excerpt::excerpt;
 pub(super) fn check(path: &str) -> Result<(), String> {
     let is_plain = path.split('/').all(|part| !matches!(part, "" | "." | ".."));
     if !is_plain || path.chars().any(char::is_control) {
-        return Err(format!("the file {:?} has a path that leads nowhere below the repository", excerpt(path)));
+        return Err(format!("the file {:?} has a path that is not a plain path below the repository", excerpt(path)));
     }
     Ok(())
 }
@@ -22,7 +22,7 @@ pub(super) fn check_apart<'p>(listed: impl ExactSizeIterator<Item = &'p str>) ->
     }
     let folders = paths.iter().flat_map(|path| path.match_indices('/').filter_map(|(at, _)| path.get(..at)));
     match folders.into_iter().find(|folder| paths.contains(folder)) {
-        Some(folder) => Err(format!("{:?} is a file and a folder", excerpt(folder))),
+        Some(folder) => Err(format!("{:?} is both a file and a folder", excerpt(folder))),
         None => Ok(()),
     }
 }

@@ -64,7 +64,8 @@ impl Cx<'_> {
         if let Some(url) = self.place.and_then(Place::known) {
             match ask(file, get(&url).with_purpose(Purpose::Content), &range, self, &Response::into_error) {
                 Err(error) if is_expired(&error) => {
-                    tracing::debug!(url = shown_text(&file.url), %error, "asking its own server again where it is");
+                    tracing::debug!(url = shown_text(&file.url), %error, "asking the file's own server for a new \
+                                                                          location");
                     self.place.into_iter().for_each(|place| place.forget(&url));
                 }
                 other => return other,
@@ -153,11 +154,11 @@ fn check_part(file: &RemoteFile, asked: &Range<u64>, response: &Response) -> Res
     let end = asked.end.min(size_bytes.or(file.size_bytes).unwrap_or(u64::MAX));
     if range != (asked.start..end) {
         let detail =
-            format!("bytes {} to {end} were asked for, and {} to {} come", asked.start, range.start, range.end);
+            format!("bytes {} to {end} were requested, but {} to {} came", asked.start, range.start, range.end);
         return Err(NetError::Malformed { detail });
     }
     if let Some(length) = response.content_length().filter(|length| *length != range.end - range.start) {
-        return Err(NetError::malformed(format!("{length} bytes come as the range {} to {}", range.start, range.end)));
+        return Err(NetError::malformed(format!("{length} bytes came as the range {} to {}", range.start, range.end)));
     }
     same_version(file, response)?;
     Ok(size_bytes)

@@ -65,7 +65,7 @@ impl RemoteReader {
     /// Creates a reader for a file of `source`. Fails if its size is unknown.
     pub fn new(source: Arc<dyn Source>, file: RemoteFile, client: Client, observer: Arc<dyn Observer>) -> Result<Self> {
         let url = Url::parse(&file.url).map_err(|e| {
-            let source = NetError::malformed(format!("it is no URL: {e}"));
+            let source = NetError::malformed(format!("it is not a URL: {e}"));
             Error::Net { url: shown_text(&file.url), source }
         })?;
         let size_bytes = file.size_bytes.ok_or_else(|| Error::Net { url: shown(&url), source: NetError::NoSize })?;
@@ -295,7 +295,7 @@ impl ReadAt for RemoteReader {
         if !is_longer(&mut body) {
             return Ok(());
         }
-        let error = self.fail(NetError::malformed("more bytes come than the range has"));
+        let error = self.fail(NetError::malformed("more bytes came than the range has"));
         let outcome = match (&self.mirrors, mirror) {
             // The digest shows whether the received bytes are right.
             (Some(mirrors), Some(number)) => mirrors.leave(number, error, &*self.observer),

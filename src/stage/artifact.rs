@@ -280,7 +280,7 @@ fn remove_moved(root: &Path, artifact: &Artifact<'_>) -> Vec<UnmovedSource> {
             false => link::remove_source(path, incoming.source_stamp()).map_err(|error| error.to_string()),
         };
         if let Err(reason) = removed {
-            tracing::warn!(path = %path.display(), reason, "the moved file could not be removed");
+            tracing::warn!(path = %path.display(), reason, "could not remove the source of a moved file");
             unmoved.push(UnmovedSource { path: path.clone(), reason });
         }
     }

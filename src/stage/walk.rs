@@ -58,7 +58,8 @@ pub(super) fn walk(root: Option<&Path>, tree: &Path, follow_links: bool) -> Resu
         let path = tree_path(tree, entry.path())?;
         files.push(SourceFile { path, source: entry.into_path(), stamp });
         if files.len() > MAX_FILES {
-            let reason = "it has more than 100,000 files, which no manifest names; stage its folders one by one";
+            let reason =
+                "it has more than 100,000 files, the most that a manifest can name; stage its folders one by one";
             return Err(Error::UnusableTree { path: tree.to_path_buf(), reason });
         }
     }

@@ -90,7 +90,7 @@ impl Store {
     fn check_changed(&self, record: &Record, files: &[TreeFile]) -> Result<()> {
         let before = self.view_now(record, files);
         let doubtful = self.files_to_check(record, files)?;
-        tracing::info!(id = %record.entry.id, files = doubtful.len(), "not known to be as it was checked last: checking it now");
+        tracing::info!(id = %record.entry.id, files = doubtful.len(), "checking the entry: it may have changed");
         let observer = &*self.observer.0;
         let bytes_total = doubtful.iter().filter_map(|subject| subject.size_bytes).sum_bytes();
         observer.on(&Event::Started { what: &record.entry.id, bytes_total });
@@ -211,7 +211,7 @@ impl Store {
     /// A record's view as it is now; `None` if it cannot be examined.
     pub(crate) fn view_now(&self, record: &Record, files: &[TreeFile]) -> Option<View> {
         let told = self.try_view_now(record, files);
-        told.inspect_err(|error| tracing::debug!(id = %record.entry.id, %error, "the view cannot be looked at")).ok()
+        told.inspect_err(|error| tracing::debug!(id = %record.entry.id, %error, "could not look at the view")).ok()
     }
 
     fn try_view_now(&self, record: &Record, files: &[TreeFile]) -> Result<View> {
@@ -244,7 +244,7 @@ impl Store {
             Ok(Change::Put(Box::new(now)))
         });
         if let Err(error) = noted {
-            tracing::debug!(id = %record.entry.id, %error, "that the view was checked is not recorded");
+            tracing::debug!(id = %record.entry.id, %error, "could not record that the view was checked");
         }
     }
 }

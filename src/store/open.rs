@@ -93,10 +93,10 @@ pub(crate) fn existing_root(path: &Path) -> Result<Root> {
 fn is_there(path: &Path) -> Result<bool> {
     let invalid = |root: &Path, reason, hint| Err(Error::InvalidRoot { root: root.to_path_buf(), reason, hint });
     let Some(first) = path.components().next() else {
-        return invalid(path, "no root is named, and no home directory is known in which it could be", Hint::GiveRoot);
+        return invalid(path, "no root is given, and no home directory is known for a default one", Hint::GiveRoot);
     };
     if first.as_os_str().as_encoded_bytes().starts_with(b"~") {
-        let reason = "only a shell replaces ~ with a home directory, and none has";
+        let reason = "only a shell replaces ~ with a home directory, and none has done so";
         return invalid(path, reason, Hint::WriteRootInFull);
     }
     match std::fs::metadata(path) {
@@ -160,7 +160,7 @@ pub(crate) fn check_store_file(root: &Root) -> Result<bool> {
         None if !has_entries(root)? => return Ok(false),
         // Another process may have created the store and staged something between the two looks.
         None => read()?.ok_or_else(|| {
-            let reason = "it is not there, though the index has entries".into();
+            let reason = "it is missing, though the index has entries".into();
             Error::CorruptIndex { path: path(), reason }
         })?,
     };

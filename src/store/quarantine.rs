@@ -79,7 +79,7 @@ impl Store {
             Ok(true) => Taken::Quarantined,
             Ok(false) => Taken::Left,
             Err(error) => {
-                tracing::warn!(id, %error, "what is damaged could not be moved to quarantine");
+                tracing::warn!(id, %error, "could not move the damaged content to quarantine");
                 Taken::Left
             }
         }

@@ -190,10 +190,10 @@ impl Store {
         let corrupt = |reason: String| Error::CorruptBlob { path: self.root.absolute(&name), reason };
         let bytes = match self.root.read(&name, manifest::MAX_BYTES) {
             Err(Error::CorruptIndex { reason, .. }) => return Err(corrupt(reason)),
-            other => other?.ok_or_else(|| corrupt("the manifest of a tree is not there".into()))?,
+            other => other?.ok_or_else(|| corrupt("the manifest of a tree is missing".into()))?,
         };
         if Digest::sha256_of(&bytes) != digest {
-            return Err(corrupt("its bytes are not its name".into()));
+            return Err(corrupt("its bytes do not match its name".into()));
         }
         manifest::decode(&bytes).map_err(corrupt)
     }

@@ -18,7 +18,7 @@ pub(crate) fn undo(store: &Store, stored: &BTreeSet<Digest>, views: &[PathBuf]) 
         return;
     }
     if let Err(error) = take_back(&store.with_lock_wait(Wait::UpTo(PATIENCE)), stored, views) {
-        tracing::warn!(%error, "what a failed staging left stays until the next collection");
+        tracing::warn!(%error, "could not clean up after a failed stage; the next collection will");
     }
 }
 

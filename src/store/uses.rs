@@ -103,7 +103,7 @@ impl Store {
     /// Writes a note for a use. If that fails too, the observer is told once.
     fn note_use(&self, id: &str, why: &Error) -> bool {
         let Err(error) = note(&self.root, id) else { return true };
-        tracing::debug!(id, index = %why, %error, "its use was not noted");
+        tracing::debug!(id, index = %why, %error, "could not note that the entry was used");
         // If the index was only busy, the use is noted the next time. A sealed root never loses an entry.
         if why.is_read_only() && !self.is_sealed().unwrap_or(false) {
             self.has_told_of_uses.call_once(|| self.observer.0.on(&Event::UseNotNoted { what: id }));
@@ -175,7 +175,7 @@ pub(crate) fn make_folder(root: &Root) {
     let made =
         root.meta(folder).and_then(|meta| if meta.is_none() { root.make_dirs(folder).map(drop) } else { Ok(()) });
     if let Err(error) = made {
-        tracing::debug!(root = %root.path().display(), %error, "readers cannot note uses here");
+        tracing::debug!(root = %root.path().display(), %error, "could not create the folder for noted uses");
     }
 }
 
@@ -189,7 +189,7 @@ impl NotedUses {
         let folder = Path::new(layout::USES);
         let mut newest: BTreeMap<String, u64> = BTreeMap::new();
         let notes = root.entries(folder).unwrap_or_else(|error| {
-            tracing::debug!(%error, "no use that was noted beside the index counts");
+            tracing::debug!(%error, "could not read the uses noted outside the index; ignoring them");
             Vec::new()
         });
         for (name, meta) in notes {

@@ -24,7 +24,7 @@ pub(crate) fn push_many<S: AsRef<str>>(
             let digest = store.require(id)?.entry.digest;
             // The second model would take the name away from the first.
             if below != *target && taken.insert(below.to_string(), digest).is_some_and(|before| before != digest) {
-                let reason = "another one of these models has the same name at the target; push it by itself";
+                let reason = "another of these models has the same name at the target; push it by itself";
                 return Err(Error::NotPushable { id: id.to_owned(), reason });
             }
             push(store, sources, id, &below, options)

@@ -74,7 +74,7 @@ impl UploadMemory for Memory<'_> {
         let bytes = kept.and_then(std::result::Result::ok).unwrap_or_default();
         let kept = file.set_len(0).and_then(|()| file.seek(SeekFrom::Start(0))).and_then(|_| file.write_all(&bytes));
         if let Err(error) = kept {
-            tracing::debug!(%error, "where the upload stands is not kept");
+            tracing::debug!(%error, "could not save the progress of the upload");
         }
     }
 }

@@ -38,7 +38,7 @@ impl Package {
         if record.kind == ArtifactKind::File {
             let name = record.entry.local_path.file_name().and_then(|name| name.to_str());
             let name = name.filter(|name| manifest::is_tree_path(name));
-            let name = name.ok_or_else(|| not_pushable("its name is none that others could read"))?;
+            let name = name.ok_or_else(|| not_pushable("its name is not one that other tools can read"))?;
             files.iter_mut().for_each(|file| name.clone_into(&mut file.path));
         }
         let manifest = match record.kind {
@@ -48,7 +48,8 @@ impl Package {
             _ => manifest::encode(&files).map_err(|_| not_pushable("its manifest would be too large"))?,
         };
         let config = manifest::named_config(&manifest, &files);
-        let config = config.ok_or_else(|| not_pushable("its manifest names a configuration that is not here"))?;
+        let config =
+            config.ok_or_else(|| not_pushable("its manifest names a configuration that the catalog does not hold"))?;
         Ok(Package { digest: Digest::sha256_of(&manifest), manifest, blobs: parts(&files, config) })
     }
 }

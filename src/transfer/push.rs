@@ -140,7 +140,7 @@ impl Push<'_> {
         match self.sink.attach(self.target, &package.manifest, &outboards, &self.cx()) {
             Err(error) if error.is_unreachable() || error.is_cancelled() => Err(error),
             Err(error) => {
-                tracing::warn!(target = self.target.shown(), %error, "what its parts are was not pushed with it");
+                tracing::warn!(target = self.target.shown(), %error, "could not push the hashes of the model's parts");
                 Ok(())
             }
             Ok(()) => Ok(()),
@@ -175,7 +175,8 @@ impl Push<'_> {
     /// A push succeeds even if it cannot be recorded.
     fn note(&self, record: &Record) {
         if let Err(error) = self.store.note_pushed(record, self.place) {
-            tracing::debug!(id = record.entry.id, place = self.place, %error, "that it was pushed is not recorded");
+            tracing::debug!(id = record.entry.id, place = self.place, %error, "could not record that the entry was \
+                                                                               pushed");
         }
     }
 }

@@ -250,7 +250,7 @@ fn outcome_of(entry: &Pending, bad: &[BadFile]) -> VerificationOutcome {
     let fail = |reason| VerificationOutcome::Fail { reason };
     if let Some(first) = bad.first() {
         let name = match (first.is_needed, first.path.as_str()) {
-            (true, _) => format!("{}, which it needs beside its content,", first.digest),
+            (true, _) => format!("{}, which it needs besides its content,", first.digest),
             (false, "") => "its content".to_owned(),
             (false, path) => format!("{path:?}"),
         };
@@ -267,16 +267,16 @@ fn outcome_of(entry: &Pending, bad: &[BadFile]) -> VerificationOutcome {
         return fail(format!("{name} is {what}{more}"));
     }
     if let Some(why) = &entry.unknown_files {
-        return fail(format!("which files it has is not known: {why}"));
+        return fail(format!("its files are unknown: {why}"));
     }
     if entry.record.damaged_ms.is_some() {
-        return fail("its bytes are good again, and its path is not made anew yet".into());
+        return fail("its bytes are good again, but its path has not been restored yet".into());
     }
     if let Some(what) = entry.elsewhere.first() {
-        return fail(format!("its content is whole, and {what}"));
+        return fail(format!("its content is whole, but {what}"));
     }
     let reason = match entry.left_out_ms.is_some() {
-        true => "what was not checked lately is as it was staged, the rest was not changed since",
+        true => "what had not been checked recently is as it was staged, and the rest has not changed since",
         false => "every byte is as it was staged",
     };
     VerificationOutcome::Pass { reason: reason.into() }

@@ -64,11 +64,11 @@ pub(super) fn verify_quick(store: &Store, record: &Record, start: Instant) -> Re
     let extra = store.extra_file(record, &files)?.map(|path| store.root.absolute(&path));
     let changed = doubtful.first().map(|subject| store.root.absolute(&subject.path));
     let outcome = match (is_wrong, extra, changed) {
-        (Some(path), ..) => fail(format!("{} is not there or has another size", path.display())),
-        (None, Some(path), _) => fail(format!("{} is a file more than it has", path.display())),
+        (Some(path), ..) => fail(format!("{} is missing or has another size", path.display())),
+        (None, Some(path), _) => fail(format!("{} is an extra file", path.display())),
         (None, None, Some(path)) => {
             let path = path.display();
-            let reason = format!("{path} is not known to be as it was checked last; check it in full");
+            let reason = format!("{path} may have changed since it was last checked; check it in full");
             VerificationOutcome::Warn { reason }
         }
         (None, None, None) => VerificationOutcome::Pass { reason: "not changed since its last full check".into() },

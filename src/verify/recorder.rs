@@ -62,7 +62,7 @@ impl Recorder<'_> {
             Ok(Some(_)) => "it was given other content while it was checked; verify it again",
             Err(_) => return answer,
         };
-        tracing::debug!(id, reason, "what was found of it does not count");
+        tracing::debug!(id, reason, "ignoring what was found about the entry");
         Ok(report_of(record, VerificationOutcome::Warn { reason: reason.into() }, Vec::new(), 0, self.start))
     }
 
@@ -101,6 +101,6 @@ pub(super) fn note_verified(store: &Store, checked: &[(&str, u64)], against_expe
         Ok(if record == before { Change::Keep } else { Change::Put(Box::new(record)) })
     });
     if let Err(error) = noted {
-        tracing::debug!(%error, "that entries were checked is not recorded");
+        tracing::debug!(%error, "could not record that entries were checked");
     }
 }

@@ -96,7 +96,7 @@ impl Work {
                         if taken == Taken::Occupied {
                             pending.elsewhere.push(format!("{} is another file", path.display()));
                         } else if is_view && matches!(verdict, Verdict::Missing) {
-                            pending.elsewhere.push(format!("{} is not there", path.display()));
+                            pending.elsewhere.push(format!("{} is missing", path.display()));
                         } else {
                             let quarantined = taken == Taken::Quarantined;
                             // A tree may have the same bytes under several names.
@@ -164,8 +164,7 @@ impl Work {
         }
         let (left, bad) = (numbers.len(), Vec::new());
         let extra = store.extra_file(&record, &files).ok().flatten().map(|path| store.root.absolute(&path));
-        let elsewhere =
-            extra.map(|path| format!("{} is a file more than it has", path.display())).into_iter().collect();
+        let elsewhere = extra.map(|path| format!("{} is an extra file", path.display())).into_iter().collect();
         let (error, bytes_read, left_out_ms) = (None, 0, None);
         self.pending.push(Pending {
             record,
@@ -238,6 +237,6 @@ fn mark(store: &Store, record: &Record) {
     if record.damaged_ms.is_none()
         && let Err(error) = store.mark_unmarked(&record.entry.id)
     {
-        tracing::warn!(id = %record.entry.id, %error, "that it is damaged could not be recorded");
+        tracing::warn!(id = %record.entry.id, %error, "could not record that the entry is damaged");
     }
 }

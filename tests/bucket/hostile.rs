@@ -31,15 +31,15 @@ fn lists_that_are_none() {
         |contents: &str, more: &str| format!("<ListBucketResult>{contents}<IsTruncated>{more}</ListBucketResult>");
     let object = |key: &str| format!("<Contents><Key>{key}</Key><Size>1</Size><ETag>x</ETag></Contents>");
     let end = "false</IsTruncated>";
-    assert!(problem("<html/>").contains("no list"));
+    assert!(problem("<html/>").contains("not a list"));
     assert!(problem(&list(&object("u/a"), end)).contains("not below"));
-    assert!(problem(&list(&object("t/../../a"), end)).contains("leads nowhere"));
+    assert!(problem(&list(&object("t/../../a"), end)).contains("not a plain path"));
     assert!(problem(&list(&(object("t/a") + &object("t/a/b")), end)).contains("a file and a folder"));
     assert!(
         problem(&list("", "true</IsTruncated><NextContinuationToken>x</NextContinuationToken>")).contains("empty page")
     );
     assert!(problem(&list(&object("t/a"), "true</IsTruncated>")).contains("no name"));
-    assert!(problem("<!DOCTYPE a [<!ENTITY b \"c\">]><ListBucketResult>&b;</ListBucketResult>").contains("no list"));
+    assert!(problem("<!DOCTYPE a [<!ENTITY b \"c\">]><ListBucketResult>&b;</ListBucketResult>").contains("not a list"));
 }
 
 // Red when nothing bounds the number of pages.
@@ -174,7 +174,7 @@ fn push(server: &Server) -> Result<PushReceipt, Error> {
 fn what_has_become_another_object_is_removed() {
     let server = taking(false, "LPJNul+wow4m6DsqxbninhsWHlwfp0JecwQzYpOLmCQ=-5");
     let error = push(&server).unwrap_err();
-    assert!(error.to_string().contains("not what was sent"), "{error}");
+    assert!(error.to_string().contains("other than what was sent"), "{error}");
     let is_removed = |head: &String| head.starts_with("DELETE ") && head.contains("if-match: \"done\"");
     assert!(server.heads().iter().any(is_removed), "{:?}", server.heads());
     assert!(server.heads().iter().all(|head| !head.contains("/index.json")), "{:?}", server.heads());

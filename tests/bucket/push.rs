@@ -266,7 +266,7 @@ fn pushes_that_are_refused() {
     };
     weed.put("bucket", "other/index.json", b"{\"mine\": true}", "");
     let error = push("s3://bucket/other", &[]);
-    assert!(error.to_string().contains("no index of version 2"), "{error}");
+    assert!(error.to_string().contains("not an index of version 2"), "{error}");
     let script = "print(s.get_object(Bucket='bucket', Key='other/index.json')['Body'].read().decode())";
     assert_eq!(weed.python(script, &[]).trim(), "{\"mine\": true}");
     let other = Digest::sha256_of(b"");

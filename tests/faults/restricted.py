@@ -81,7 +81,7 @@ def try_link_without_proc(world, folder):
     ground = GROUNDS[-1]
     refused = run(ground, root, ["stage", source, "--id", "new", "--mode", "link"])
     problems = [refused.crash(), refused.unclean()]
-    if "no /proc" not in refused.err or "--mode copy" not in refused.err:
+    if "without /proc" not in refused.err or "--mode copy" not in refused.err:
         problems.append(f"it does not say why, and what to do: {refused}")
     if source.stat().st_mode != mode or source.stat().st_nlink != 1:
         problems.append("the source has changed")

@@ -99,7 +99,7 @@ def try_mount_below(scene):
         records = Store(root).records()
         problems = [ended.crash()]
         problems.append(ended.unclean())
-        if "is on another file system than the root" not in ended.err:
+        if "is on a different file system from the root" not in ended.err:
             problems.append(f"it does not say why: {ended.err}")
         if records != before:
             problems.append(f"it failed, and the record is {records['old']}")

@@ -86,7 +86,7 @@ fn file(path: &str) -> Value {
 #[case::other_scheme("<file:///etc/passwd>; rel=\"next\"", json!([file("a")]), "the next page is on another server")]
 #[case::for_ever("<?cursor=1>; rel=\"next\"", json!([]), "an empty page has a next one")]
 #[case::no_url("<http://[>; rel=\"next\"", json!([file("a")]), "the next page has no URL")]
-#[case::up("", json!([file("../../etc/passwd")]), "leads nowhere below the repository")]
+#[case::up("", json!([file("../../etc/passwd")]), "is not a plain path below the repository")]
 #[case::twice("", json!([file("a"), file("a")]), "two files have the same path")]
 #[case::text("", json!([{"type": "file", "path": 7}]), "it is not what the Hub says there")]
 #[case::object("", json!({}), "it is not what the Hub says there")]
@@ -133,7 +133,7 @@ fn a_commit_that_is_none() {
     let Some(hub) = Hub::start(&[]) else { return };
     hub.rule(&json!({"kind": "status", "code": 200, "path": "/revision/", "body": "{\"sha\": \"../../x\"}"}));
     let error = Asker::new(&hub).resolve("hf:acme/tiny").unwrap_err();
-    assert!(error.to_string().contains("it names no commit, but \"../../x\""), "{error}");
+    assert!(error.to_string().contains("it names \"../../x\", which is not a commit"), "{error}");
 }
 
 // Red when a file outside LFS is held in memory whatever its size.

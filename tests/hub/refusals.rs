@@ -44,8 +44,22 @@ fn each_has_its_own_words() {
     let gated_files =
         json!({"kind": "status", "code": 401, "path": "/resolve/", "headers": {"X-Error-Code": "GatedRepo"}});
     let cases: [Case<'_>; 12] = [
-        (None, None, "hf:acme/tiny", Kind::Denied, "no token says who asks", "give a token"),
-        (None, None, "hf:acme/refused", Kind::Denied, "no token says who asks", "give a token"),
+        (
+            None,
+            None,
+            "hf:acme/tiny",
+            Kind::Denied,
+            "granted on request, and no token was given",
+            "set HF_TOKEN to a token",
+        ),
+        (
+            None,
+            None,
+            "hf:acme/refused",
+            Kind::Denied,
+            "granted on request, and no token was given",
+            "set HF_TOKEN to a token",
+        ),
         (
             None,
             Some(TOKEN),
@@ -54,15 +68,29 @@ fn each_has_its_own_words() {
             "this account has not been granted it",
             "ask for access on that page",
         ),
-        (None, None, "hf:acme/private", Kind::NotFound, "or it is private and no token was given", "if it is private"),
-        (None, None, "hf:acme/missing", Kind::NotFound, "or it is private and no token was given", "if it is private"),
+        (
+            None,
+            None,
+            "hf:acme/private",
+            Kind::NotFound,
+            "or it is private and no token was given",
+            "if the repository is private",
+        ),
+        (
+            None,
+            None,
+            "hf:acme/missing",
+            Kind::NotFound,
+            "or it is private and no token was given",
+            "if the repository is private",
+        ),
         (
             None,
             Some(TOKEN),
             "hf:acme/missing",
             Kind::NotFound,
             "or it is private and the token cannot read it",
-            "if it is private",
+            "if the repository is private",
         ),
         (
             None,
@@ -70,7 +98,7 @@ fn each_has_its_own_words() {
             "hf:acme/tiny",
             Kind::Denied,
             "the Hub does not accept the token",
-            "give another token",
+            "set HF_TOKEN to another token",
         ),
         (
             None,
@@ -138,7 +166,7 @@ fn patterns_that_leave_nothing() {
     let Some(hub) = Hub::start(&[]) else { return };
     let error = Asker::new(&hub).resolve_some("hf:acme/tiny", &["*.onnx"], &[]).unwrap_err();
     assert_eq!(kind(&error), Kind::NotFound);
-    assert!(error.to_string().contains("no file of the repository is selected"), "{error}");
+    assert!(error.to_string().contains("none of the repository's files is selected"), "{error}");
 }
 
 // Red when one of the two calls ignores that it is offline.

@@ -41,7 +41,7 @@ impl Signed {
         assert_eq!((bad.path.as_str(), bad.is_needed, bad.digest), ("", true, self.signature), "{report:?}");
         assert_eq!(bad.quarantined, quarantined, "{report:?}");
         assert!(
-            report.outcome.reason().contains("needs beside its content") || depth == VerifyDepth::Quick,
+            report.outcome.reason().contains("needs besides its content") || depth == VerifyDepth::Quick,
             "{report:?}"
         );
         if let Some(range) = serde_json::to_value(&report).unwrap()["bad_ranges"].get(0) {

@@ -163,8 +163,8 @@ fn answers_that_are_none() {
         ("the server says 400", ("PUT", "400 Bad Request", "")),
         ("the server says 201", ("POST", "201 Created", "")),
         ("it does not say where", ("POST", "202 Accepted", "")),
-        ("what is no URL", ("POST", "202 Accepted", "Location: http://[\r\n")),
-        ("never spoken", ("POST", "202 Accepted", "Location: file:///etc/passwd\r\n")),
+        ("is not a URL", ("POST", "202 Accepted", "Location: http://[\r\n")),
+        ("is not supported", ("POST", "202 Accepted", "Location: file:///etc/passwd\r\n")),
         ("no rule allows http://169.254.169.254", ("POST", "202 Accepted", "Location: http://169.254.169.254/a\r\n")),
         ("no rule allows", ("POST", "307 Temporary Redirect", "Location: http://127.0.0.2:1/a\r\n")),
         ("the server says 302", ("POST", "302 Found", "Location: /v2/a/blobs/uploads/2\r\n")),
@@ -236,7 +236,7 @@ fn a_part_that_was_taken_in_part() {
     let (end, part_end) = (PART_BYTES, 10 + PART_BYTES - 1);
     assert_eq!(ranges, [format!("0-{}", PART_BYTES - 1), format!("10-{}", end.min(part_end))]);
     let error = push(&short(true), PART_BYTES + 1, &[]).unwrap_err();
-    assert!(error.is_unreachable() && error.to_string().contains("it has them to 10"), "{error}");
+    assert!(error.is_unreachable() && error.to_string().contains("it has them up to 10"), "{error}");
 }
 
 // Red when a blob with the right name and the wrong size counts as there.

@@ -27,8 +27,7 @@ impl Root {
     /// file without a single block can claim any size, and that many bytes would be allocated.
     pub(crate) fn read_whole(&self, file: &File, relative: &Path, max_bytes: u64) -> Result<Vec<u8>> {
         let check = |size_bytes: u64| {
-            let reason =
-                || format!("it has {size_bytes} bytes, and the largest that such a file can have is {max_bytes}");
+            let reason = || format!("it has {size_bytes} bytes, and such a file can have at most {max_bytes}");
             let too_large = || Error::CorruptIndex { path: self.absolute(relative), reason: reason() };
             if size_bytes > max_bytes { Err(too_large()) } else { Ok(()) }
         };

@@ -307,7 +307,7 @@ impl Journal {
     /// Appends records in one write.
     pub(super) fn append(&self, facts: &[Fact]) {
         if let Err(error) = self.write(facts) {
-            tracing::debug!(%error, "how far a copy has come is no longer recorded");
+            tracing::debug!(%error, "could not record the progress of a copy; no more will be recorded");
         }
     }
 

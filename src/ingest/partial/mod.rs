@@ -230,7 +230,7 @@ impl Keeper for PartialKeeper<'_> {
 /// Best effort: a later sweep removes what is left.
 fn remove(root: &Root, folder: OwnedFolder) {
     if let Err(error) = root.remove_all(folder.path()) {
-        tracing::debug!(path = %folder.path().display(), %error, "a partial that is done with stays");
+        tracing::debug!(path = %folder.path().display(), %error, "could not remove a partial that is no longer needed");
     }
 }
 
@@ -240,7 +240,7 @@ fn is_new(slot: &mut Option<ChainingValue>, value: ChainingValue, data: impl FnO
         None => Ok(true),
         Some(held) if held == value => Ok(false),
         Some(_) => {
-            let reason = "what an interrupted copy has left is no longer what it was".into();
+            let reason = "what an interrupted copy left has changed since then".into();
             Err(Error::CorruptBlob { path: data(), reason })
         }
     }

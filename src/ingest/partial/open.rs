@@ -40,7 +40,7 @@ impl<'r> Partial<'r> {
     pub(in crate::ingest) fn open(root: &'r Root, what: &What, size_bytes: u64, begin: Begin<'_>) -> Option<Self> {
         let opened = Self::try_open(root, what, size_bytes, begin);
         opened.unwrap_or_else(|error| {
-            tracing::debug!(what = what.name, %error, "no partial can be had");
+            tracing::debug!(what = what.name, %error, "could not open a partial");
             None
         })
     }

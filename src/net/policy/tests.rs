@@ -28,8 +28,8 @@ fn nothing_is_allowed_by_default() {
 }
 
 #[rstest]
-#[case("ftp://a.example/x", "`ftp:` is never spoken")]
-#[case("file:///etc/passwd", "`file:` is never spoken")]
+#[case("ftp://a.example/x", "`ftp:` is not supported")]
+#[case("file:///etc/passwd", "`file:` is not supported")]
 #[case("https://user@a.example/", "a user name or password")]
 #[case("https://:secret@a.example/", "a user name or password")]
 #[case("https://a.example;reboot/", "is not the name of a host")]
@@ -50,7 +50,7 @@ fn the_second_gate() {
     let error = address(&one, "a.example", "[::ffff:10.0.0.5]:443").unwrap_err();
     assert_eq!(
         error,
-        "a.example has the address ::ffff:10.0.0.5, which is a private address, and no rule names that; add 10.0.0.5"
+        "a.example has the address ::ffff:10.0.0.5, which is a private address, and no rule names it; add 10.0.0.5"
     );
     address(&policy("a.example 10.0.0.0/8"), "a.example", "10.0.0.5:443").unwrap();
     address(&policy("localhost"), "localhost", "127.0.0.1:80").unwrap();
@@ -65,7 +65,7 @@ fn the_machine_only_narrows() {
         fs_write(&file, text);
         policy(rules).narrow(&file).unwrap()
     };
-    let by = format!("https://a.example is not allowed on this machine, by {}", file.display());
+    let by = format!("https://a.example is not allowed on this machine, according to {}", file.display());
     assert!(url(&narrowed("", "allow = [\"a.example\"]"), "https://a.example/").unwrap_err().contains("no rule"));
     url(&narrowed("a.example b.example", "allow = [\"a.example\"]"), "https://a.example/").unwrap();
     assert_eq!(url(&narrowed("a.example", "allow = [\"b.example\"]"), "https://a.example/").unwrap_err(), by);

@@ -36,7 +36,7 @@ impl<'a> Hub<'a> {
         let (response, bytes) = self.get(&url, LIMIT_BYTES)?;
         let Info { sha } = read(&response, &bytes)?;
         if !is_commit(&sha) {
-            let source = NetError::malformed(format!("it names no commit, but {:?}", excerpt(&sha)));
+            let source = NetError::malformed(format!("it names {:?}, which is not a commit", excerpt(&sha)));
             return Err(Error::Net { url: shown(&url), source });
         }
         Ok(sha)

@@ -129,7 +129,7 @@ impl Source for HfSource {
     fn open(&self, file: &RemoteFile, range: Range<u64>, cx: &Cx<'_>) -> Result<Opened> {
         let url = Url::parse(&file.url).map_err(|e| Error::Net {
             url: shown_text(&file.url),
-            source: NetError::malformed(format!("it is no URL: {e}")),
+            source: NetError::malformed(format!("it is not a URL: {e}")),
         })?;
         let options = self.online(|| shown(&url))?;
         let headers = options.headers(&url);

@@ -92,16 +92,17 @@ pub(super) fn authorization(
 ) -> Result<String> {
     let malformed = |detail: String| Error::Net { url: shown(base), source: NetError::Malformed { detail } };
     let challenges = http_auth::parse_challenges(challenge)
-        .map_err(|e| malformed(format!("what it asks for makes no sense: {e}")))?;
+        .map_err(|e| malformed(format!("its request for a login makes no sense: {e}")))?;
     let named = |scheme: &str| challenges.iter().find(|challenge| challenge.scheme.eq_ignore_ascii_case(scheme));
     let value = if let Some(bearer) = named("bearer") {
         let parameter = |name: &str| {
             let found = bearer.params.iter().find(|(known, _)| known.eq_ignore_ascii_case(name));
             found.map(|(_, value)| value.to_unescaped())
         };
-        let realm = parameter("realm").ok_or_else(|| malformed("it does not say where tokens are".into()))?;
-        let url =
-            base.join(&realm).map_err(|e| malformed(format!("it says that tokens are at what is no URL: {e}")))?;
+        let realm = parameter("realm").ok_or_else(|| malformed("it does not say where to get a token".into()))?;
+        let url = base
+            .join(&realm)
+            .map_err(|e| malformed(format!("the place that it names for tokens is not a URL: {e}")))?;
         if base.scheme() == "https" && url.scheme() != "https" {
             let origin = url.origin().ascii_serialization();
             return Err(Error::Net { url: shown(&url), source: Refused::Downgrade { origin }.into() });
@@ -123,7 +124,7 @@ pub(super) fn authorization(
     };
     // A line break could begin another header.
     if !value.bytes().all(|byte| byte == b' ' || byte.is_ascii_graphic()) {
-        return Err(malformed("its token is none".into()));
+        return Err(malformed("its token has characters that no token can have".into()));
     }
     Ok(value)
 }

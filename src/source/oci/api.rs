@@ -30,7 +30,7 @@ pub(super) fn image_of(reference: &ModelRef) -> Result<Image> {
 
 /// The registry and the repository of a URL built by `resolve`.
 pub(super) fn image_of_blob(text: &str) -> Result<Image> {
-    let fail = || Error::Net { url: shown_text(text), source: NetError::malformed("it is no blob of a registry") };
+    let fail = || Error::Net { url: shown_text(text), source: NetError::malformed("it is not a blob of a registry") };
     let url = Url::parse(text).map_err(|_| fail())?;
     let host = url.as_str().split('/').nth(2).ok_or_else(fail)?;
     let path = url.path().strip_prefix("/v2/").and_then(|path| path.rsplit_once("/blobs/"));
@@ -47,7 +47,7 @@ pub(super) fn base_at(server: &str, cx: &Cx<'_>) -> Result<Url> {
     let parse = |scheme: &str| {
         Url::parse(&format!("{scheme}://{server}/")).map_err(|e| Error::Net {
             url: shown_text(server),
-            source: NetError::malformed(format!("it is no host: {e}")),
+            source: NetError::malformed(format!("it is not a host: {e}")),
         })
     };
     let (https, http) = (parse("https")?, parse("http")?);

@@ -32,7 +32,7 @@ impl Image {
         }
         let (path, digest) = match path.split_once('@') {
             Some((path, digest)) => {
-                (path, Some(digest.parse().map_err(|_| "what stands after @ is no sha256 digest")?))
+                (path, Some(digest.parse().map_err(|_| "what follows the @ is not a sha256 digest")?))
             }
             None => (path, None),
         };
@@ -42,9 +42,7 @@ impl Image {
         };
         let tag = tag.map(Image::tag).transpose()?;
         if !name.split('/').all(is_component) {
-            return Err(
-                "its name is none that a repository can have: lower case letters, digits, and . _ - between them",
-            );
+            return Err("its name cannot be that of a repository: lower-case letters, digits, and . _ - between them");
         }
         let version = match digest {
             Some(digest) => Version::Digest(digest),
@@ -57,7 +55,7 @@ impl Image {
 
     /// A tag without a repository.
     pub(super) fn tag(text: &str) -> Result<String, &'static str> {
-        if is_tag(text) { Ok(text.to_owned()) } else { Err("its tag is none that a registry can have") }
+        if is_tag(text) { Ok(text.to_owned()) } else { Err("its tag cannot be one in a registry") }
     }
 
     /// The image of a blob, from the URL of the blob.

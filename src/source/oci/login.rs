@@ -150,7 +150,7 @@ impl super::OciOptions {
 fn no_registry(answer: Response) -> Error {
     match refusal(answer) {
         Error::Net { url, source: NetError::NotFound { .. } } => {
-            Error::Net { url, source: NetError::malformed("it is no registry") }
+            Error::Net { url, source: NetError::malformed("it is not a registry") }
         }
         other => other,
     }

@@ -157,8 +157,8 @@ impl OciSource {
         match answer {
             Err(error) if is_tag && error.is_unreachable() => {
                 let Some(manifest) = manifest_at_mirror(image, cx)? else { return Err(error) };
-                tracing::warn!(url, %error, by = manifest.named_by, "a mirror has said what the tag means");
-                let why = format!("{error}; {} has said what the tag means", manifest.named_by);
+                tracing::warn!(url, %error, by = manifest.named_by, "a mirror resolved the tag");
+                let why = format!("{error}; {} resolved the tag", manifest.named_by);
                 cx.observer.on(&Event::AskedElsewhere { what: &shown_text(&url), why: &why });
                 Ok(manifest)
             }
@@ -191,7 +191,7 @@ impl Manifest {
 /// Fetches the manifest from the first mirror that has it.
 fn manifest_at_mirror(image: &Image, cx: &Cx<'_>) -> Result<Option<Manifest>> {
     let url = url_of(image, cx, &["manifests", &image.version.text()])?;
-    let url = Url::parse(&url).map_err(|_| Error::Net { url, source: NetError::malformed("it is no URL") })?;
+    let url = Url::parse(&url).map_err(|_| Error::Net { url, source: NetError::malformed("it is not a URL") })?;
     let Some(mirrors) = cx.mirrors.and_then(|mirrors| mirrors.of(&url, Some(&image.host), cx.cancel())) else {
         return Ok(None);
     };

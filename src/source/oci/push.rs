@@ -29,10 +29,10 @@ impl Sink for OciSource {
     /// A separate repository, below a target that ends in `/`.
     fn below(&self, target: &ModelRef, id: &str) -> Result<ModelRef> {
         let fail = |reason: &str| Error::InvalidRef { input: excerpt(&target.shown()), reason: reason.into() };
-        let ModelRef::Url { url } = target else { return Err(fail("it is no registry")) };
-        let place = url.strip_suffix('/').ok_or_else(|| fail("several models are pushed below what ends in /"))?;
-        let name = names::of_id(id)
-            .ok_or_else(|| fail("an id has nothing in it of which a repository could have its name"))?;
+        let ModelRef::Url { url } = target else { return Err(fail("it is not a registry")) };
+        let place = url.strip_suffix('/').ok_or_else(|| fail("for several models, it must end in /"))?;
+        let name =
+            names::of_id(id).ok_or_else(|| fail("an id has no characters that the name of a repository can have"))?;
         Ok(ModelRef::Url { url: format!("{place}/{name}") })
     }
 
@@ -74,7 +74,7 @@ impl Sink for OciSource {
 fn versions(target: &ModelRef, digest: &Digest, tags: &[String]) -> Result<Vec<Version>> {
     let own = match image_of(target)?.version {
         Version::Digest(named) if named != *digest => {
-            let reason = format!("it names another version than {digest}, which is pushed");
+            let reason = format!("it names a version other than {digest}, which is being pushed");
             return Err(Error::InvalidRef { input: excerpt(&target.shown()), reason });
         }
         // The manifest has its digest anyway.
@@ -143,7 +143,7 @@ impl OciSource {
 pub(super) fn check_named(response: &Response, expected: &Digest) -> Result<()> {
     match named_by(response).filter(|actual| actual != expected) {
         Some(actual) => {
-            let source = NetError::malformed(format!("it says that it has stored {actual} and not {expected}"));
+            let source = NetError::malformed(format!("it says that it has stored {actual} instead of {expected}"));
             Err(Error::Net { url: shown(response.url()), source })
         }
         None => Ok(()),
@@ -153,9 +153,10 @@ pub(super) fn check_named(response: &Response, expected: &Digest) -> Result<()> 
 /// The location that a response names. It must not be http if the response came by https.
 pub(super) fn location_of(response: &Response) -> Result<String> {
     let fail = |source| Error::Net { url: shown(response.url()), source };
-    let text = response.header("location").ok_or_else(|| fail(NetError::malformed("it does not say where")))?;
+    let text =
+        response.header("location").ok_or_else(|| fail(NetError::malformed("it does not say where to upload")))?;
     let url = response.url().join(text).map_err(|e| {
-        let detail = format!("it says that the upload is at what is no URL ({}): {e}", shown_text(text));
+        let detail = format!("the place that it names for the upload is not a URL ({}): {e}", shown_text(text));
         fail(NetError::Malformed { detail })
     })?;
     if response.url().scheme() == "https" && url.scheme() != "https" {

@@ -141,7 +141,7 @@ impl<'u> Upload<'u> {
             at.offset = taken(&answer).unwrap_or(end);
             self.blob.memory.keep(Some(&at.url));
             if at.offset != end {
-                let detail = format!("bytes to {end} were sent, and it has them to {}", at.offset);
+                let detail = format!("bytes up to {end} were sent, but it has them up to {}", at.offset);
                 return Err(Error::Net { url: shown(answer.url()), source: NetError::unreachable(detail) });
             }
         }
@@ -178,8 +178,10 @@ fn taken(answer: &Response) -> Option<u64> {
 }
 
 fn with_query(url: &str, pairs: &[(&str, String)]) -> Result<String> {
-    let mut url = Url::parse(url)
-        .map_err(|e| Error::Net { url: shown_text(url), source: NetError::malformed(format!("it is no URL: {e}")) })?;
+    let mut url = Url::parse(url).map_err(|e| Error::Net {
+        url: shown_text(url),
+        source: NetError::malformed(format!("it is not a URL: {e}")),
+    })?;
     url.query_pairs_mut().extend_pairs(pairs);
     Ok(url.into())
 }

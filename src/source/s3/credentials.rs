@@ -94,7 +94,7 @@ fn find(environment: &Environment, client: &Client) -> Result<Found> {
     let profile = environment.profile();
     let other_way = Profile::read(environment).ok().and_then(|profile| profile.other_way);
     let of_profile = match other_way {
-        Some(way) => format!("the profile {profile:?} has them by {way}, which is not used here"),
+        Some(way) => format!("the profile {profile:?} gets them by {way}, which is not supported here"),
         None => format!("there are none in the environment and in the profile {profile:?}"),
     };
     Ok(Found { credential: None, why_none: Some(format!("{of_profile}, and {machine}")) })

@@ -137,10 +137,10 @@ pub(super) fn with_names(
 }
 
 fn read(bytes: &[u8]) -> Result<Map<String, Value>, String> {
-    let index: Map<String, Value> = serde_json::from_slice(bytes).map_err(|e| format!("it is no index: {e}"))?;
+    let index: Map<String, Value> = serde_json::from_slice(bytes).map_err(|e| format!("it is not an index: {e}"))?;
     match (index.get("schemaVersion").and_then(Value::as_u64), index.get("manifests")) {
         (Some(2), Some(Value::Array(_))) => Ok(index),
-        _ => Err("it is no index of version 2 with a list of manifests".into()),
+        _ => Err("it is not an index of version 2 with a list of manifests".into()),
     }
 }
 

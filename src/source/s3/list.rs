@@ -31,7 +31,7 @@ pub(super) fn objects(bucket: &Bucket<'_>, url: &Url, prefix: &str, cx: &Cx<'_>)
         let request = bucket.request("GET", &url);
         let (_, bytes) = request.read_or(left_bytes, cx.observer, &|response| bucket.refusal(response))?;
         left_bytes = left_bytes.saturating_sub(bytes.len() as u64);
-        let page = xml::page(&bytes).map_err(|reason| fail(format!("it is no list of objects ({reason})")))?;
+        let page = xml::page(&bytes).map_err(|reason| fail(format!("it is not a list of objects ({reason})")))?;
         // Otherwise a server could send next pages for ever.
         if page.is_truncated && page.contents.is_empty() {
             return Err(fail("an empty page has a next one".into()));
@@ -113,9 +113,9 @@ mod tests {
     fn keys_that_are_no_files_of_a_tree() {
         for (keys, problem) in [
             (vec!["q/a"], "is not below"),
-            (vec!["p/../a"], "leads nowhere"),
-            (vec!["p//a"], "leads nowhere"),
-            (vec!["p/a\u{7}"], "leads nowhere"),
+            (vec!["p/../a"], "not a plain path"),
+            (vec!["p//a"], "not a plain path"),
+            (vec!["p/a\u{7}"], "not a plain path"),
             (vec!["p/a", "p/a"], "same path"),
             (vec!["p/a", "p/a/b"], "a file and a folder"),
         ] {

@@ -137,7 +137,7 @@ impl S3Source {
                     let reason = Some(format!("no key begins with {:?}", excerpt(&place.key)));
                     NetError::NotFound { status: 200, reason, request_id: None }
                 }
-                false => NetError::NoModel { detail: "no file of it is selected".into() },
+                false => NetError::NoModel { detail: "none of its files is selected".into() },
             }));
         }
         let pinned = list::fingerprint(&files);

@@ -25,7 +25,7 @@ impl S3Source {
         let fail = |source| Error::Net { url: shown(&url), source };
         let none = |reason: String| fail(NetError::NotFound { status: 404, reason: Some(reason), request_id: None });
         let Some((index, _)) = self.index(layout, cx)? else {
-            return Err(none("nothing was pushed to below this prefix: there is no index.json".into()));
+            return Err(none("nothing was pushed below this prefix: there is no index.json".into()));
         };
         let found = layout::find(&index, name).map_err(|detail| fail(NetError::Malformed { detail }))?;
         found.ok_or_else(|| none(format!("there is no model {name:?}, but {}", layout::some_names(&index).join(", "))))

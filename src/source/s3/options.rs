@@ -128,7 +128,7 @@ impl S3Options {
             path.push_str(bucket);
         } else {
             let host = format!("{bucket}.{}", url.host_str().unwrap_or_default());
-            url.set_host(Some(&host)).map_err(|e| fail(format!("a bucket is no label of its host: {e}")))?;
+            url.set_host(Some(&host)).map_err(|e| fail(format!("the bucket cannot be a label of the host: {e}")))?;
         }
         path.push('/');
         path.extend(utf8_percent_encode(key, &ESCAPED));

@@ -106,7 +106,7 @@ pub(super) fn send(
                 outcome => return outcome,
             },
             Err(error) if error.is_cancelled() || error.is_unreachable() => return Err(error),
-            Err(error) => tracing::debug!(%error, "the upload that was kept is not gone on with"),
+            Err(error) => tracing::debug!(%error, "could not resume the earlier upload"),
         }
     } else {
         let upload = Upload::begin(bucket, url, blob, cx)?;
@@ -165,7 +165,7 @@ impl<'u> Upload<'u> {
     }
 
     fn read<T: for<'de> serde::Deserialize<'de>>(&self, bytes: &[u8]) -> Result<T> {
-        xml::read(bytes).map_err(|reason| self.fail(format!("that is nothing to say of an upload ({reason})")))
+        xml::read(bytes).map_err(|reason| self.fail(format!("that is not a response to an upload ({reason})")))
     }
 
     fn with_query(&self, pairs: &[(&str, &str)]) -> Url {
@@ -335,7 +335,7 @@ impl<'u> Upload<'u> {
     /// Compares the completed object with what it should be, and removes it if it is wrong.
     fn check(&self, etag: &str, done: &BTreeMap<u32, Done>) -> Result<()> {
         let Some(head) = head(self.bucket, self.url, self.cx)? else {
-            return Err(self.fail("what was completed is not there".into()));
+            return Err(self.fail("the completed object is missing".into()));
         };
         // It is another client's by now.
         if head.etag.as_deref() != Some(etag) {
@@ -348,15 +348,18 @@ impl<'u> Upload<'u> {
             return Ok(());
         }
         let gone = self.bucket.request("DELETE", self.url).with_header("if-match", etag).send(self.cx.observer);
-        tracing::debug!(status = gone.ok().map(|response| response.status()), "what is wrong is taken away");
-        Err(self.fail("what it says that it has stored is not what was sent".into()))
+        tracing::debug!(
+            status = gone.ok().map(|response| response.status()),
+            "asked the server to delete the wrong object"
+        );
+        Err(self.fail("it says that it has stored something other than what was sent".into()))
     }
 
     /// Aborts the upload: no process will resume it.
     fn give_up(&self) {
         let url = self.with_query(&[("uploadId", &self.id)]);
         if let Err(error) = self.bucket.request("DELETE", &url).send(self.cx.observer) {
-            tracing::debug!(%error, "an upload that is given up is still there");
+            tracing::debug!(%error, "could not abort the upload");
         }
     }
 }

@@ -47,7 +47,9 @@ impl Place {
     pub(super) fn parse(url: &str) -> Result<Self, &'static str> {
         let rest = url.strip_prefix("s3://").ok_or("it does not begin with s3://")?;
         let (rest, name) = match rest.split_once('#') {
-            Some((rest, name)) => (rest, Some(Name::parse(name).ok_or("what follows the `#` is no name of a model")?)),
+            Some((rest, name)) => {
+                (rest, Some(Name::parse(name).ok_or("what follows the `#` is not the name of a model")?))
+            }
             None => (rest, None),
         };
         let (bucket, key) = rest.split_once('/').unwrap_or((rest, ""));

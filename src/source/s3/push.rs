@@ -34,7 +34,7 @@ impl Sink for S3Source {
     fn below(&self, target: &ModelRef, id: &str) -> Result<ModelRef> {
         let layout = layout_of(target)?;
         if layout.name.is_some() {
-            return Err(invalid(target, "it names one model; several are pushed to s3://bucket/prefix"));
+            return Err(invalid(target, "it names one model; push several to s3://bucket/prefix"));
         }
         Ok(ModelRef::Url { url: layout.reference(&own_name(target, id)?) })
     }
@@ -45,11 +45,11 @@ impl Sink for S3Source {
             _ => None,
         };
         if named.is_some_and(|named| named != *manifest) {
-            return Err(invalid(target, &format!("it names another version than {manifest}, which is pushed")));
+            return Err(invalid(target, &format!("it names a version other than {manifest}, which is being pushed")));
         }
         match tags.iter().find(|tag| !place::is_name(tag) || tag.contains('/')) {
             Some(tag) => {
-                let reason = "it is no tag: letters and digits, with one of -._:@+ between them".into();
+                let reason = "it is not a tag: write letters and digits, with one of -._:@+ between them".into();
                 Err(Error::InvalidRef { input: excerpt(tag), reason })
             }
             None => Ok(()),
@@ -171,7 +171,7 @@ impl S3Source {
 
 fn own_name(target: &ModelRef, id: &str) -> Result<String> {
     place::name_of(id)
-        .ok_or_else(|| invalid(target, "an id has nothing in it of which a name could be made; write one after a `#`"))
+        .ok_or_else(|| invalid(target, "an id has no characters that a name can have; write a name after a `#`"))
 }
 
 fn invalid(target: &ModelRef, reason: &str) -> Error {
@@ -181,7 +181,7 @@ fn invalid(target: &ModelRef, reason: &str) -> Error {
 pub(super) fn layout_of(target: &ModelRef) -> Result<Layout> {
     let place = place_of(target)?;
     match place.version {
-        Some(_) => Err(invalid(target, "a version of an object is no place for models")),
+        Some(_) => Err(invalid(target, "models cannot be pushed to a version of an object")),
         None => Ok(Layout::of(place)),
     }
 }

@@ -101,7 +101,7 @@ pub(super) fn put(
 pub(super) fn check_sum(response: &Response, digest: &Digest) -> Result<()> {
     match response.header("x-amz-checksum-sha256") {
         Some(sum) if sum != in_base64(digest) => {
-            let source = NetError::malformed(format!("it says that it has stored another SHA-256 than {digest}"));
+            let source = NetError::malformed(format!("it says that it has stored a SHA-256 other than {digest}"));
             Err(Error::Net { url: shown(response.url()), source })
         }
         _ => Ok(()),
@@ -131,7 +131,7 @@ pub(super) fn blob(bucket: &Bucket<'_>, url: &Url, blob: &Outgoing<'_>, cx: &Cx<
             return Ok(sent_bytes);
         }
     }
-    let source = NetError::changed(format!("it is another one each of {TIMES} times"));
+    let source = NetError::changed(format!("it was a different one each of {TIMES} times"));
     Err(Error::Net { url: shown(url), source })
 }
 
@@ -141,7 +141,8 @@ fn missing(bucket: &Bucket<'_>, url: &Url, digest: &Digest, size_bytes: u64, cx:
         Some(head) if head.is(digest, size_bytes) => Ok(None),
         Some(Head { etag: Some(etag), .. }) => Ok(Some(If::Tag(etag))),
         Some(_) => {
-            let source = NetError::malformed("there is another object, which has no tag to tell it by".to_owned());
+            let source =
+                NetError::malformed("another object is there, and it has no tag to recognize it by".to_owned());
             Err(Error::Net { url: shown(url), source })
         }
         None => Ok(Some(If::Absent)),

@@ -132,7 +132,7 @@ fn endpoints(#[case] endpoint: &str, #[case] url: &str) {
 }
 
 #[rstest]
-#[case("hub.example.org", "it is no URL")]
+#[case("hub.example.org", "it is not a URL")]
 #[case("ftp://hub.example.org", "only https:// and http://")]
 #[case("https://user:secret@hub.example.org", "more in it than")]
 #[case("https://hub.example.org?secret", "more in it than")]
