@@ -69,15 +69,15 @@ fn is_time(key: &str) -> bool {
 
 fn row(html: &mut Html, number: usize, model: &Model, is_drawn: bool) {
     let record = &model.record;
-    html.raw("<tr").attr("id", format!("model-{number}")).raw("><th scope=\"row\"><bdi class=\"id\">");
-    html.text(&record.entry.id).raw("</bdi>");
+    html.raw("<tr").attr("id", format!("model-{number}")).raw("><th scope=\"row\">");
     if is_drawn {
         // One of them is shown: the one to the picture that is.
         for (picture, ..) in SIZES {
-            html.raw(" <a").attr("class", picture).attr("href", format!("#{picture}-{number}"));
+            html.raw("<a").attr("class", picture).attr("href", format!("#{picture}-{number}"));
             html.raw(" aria-label=\"to its rectangle\" title=\"to its rectangle\">↑</a>");
         }
     }
+    html.raw("<bdi class=\"id\">").text(&record.entry.id).raw("</bdi>");
     html.raw("</th>");
     for bytes in [record.size_bytes, model.disk_bytes, model.exclusive_bytes] {
         html.raw("<td class=\"number\"").attr("data-value", bytes).raw(">");

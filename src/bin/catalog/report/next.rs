@@ -77,19 +77,19 @@ fn table(html: &mut Html, state: &State, plan: &GcPlan, heading: &'static str) {
         return;
     }
     html.raw("<div class=\"scroll\" tabindex=\"0\" role=\"region\"").attr("aria-labelledby", heading);
-    html.raw(">\n<table>\n<thead><tr><th scope=\"col\">Action</th><th scope=\"col\">What</th>");
+    html.raw(">\n<table class=\"ids\">\n<thead><tr><th scope=\"col\">Action</th><th scope=\"col\">What</th>");
     html.raw("<th scope=\"col\" class=\"number\">Frees</th><th scope=\"col\">Why</th></tr></thead>\n<tbody>\n");
     for step in plan.steps.iter().take(STEPS) {
         html.raw("<tr><td class=\"word\">").text(step.word().replace('_', " ")).raw("</td><th scope=\"row\">");
         subject(html, state, step);
         html.raw("</th><td class=\"number\">");
         size(html, step.bytes);
-        html.raw("</td><td>").text(&step.reason).raw("</td></tr>\n");
+        html.raw("</td><td class=\"why\">").text(&step.reason).raw("</td></tr>\n");
     }
     for kept in plan.kept.iter().take(KEPT) {
         html.raw("<tr><td class=\"word\">keep</td><th scope=\"row\">");
         id_link(html, state, &kept.id);
-        html.raw("</th><td class=\"number\">-</td><td>").text(&kept.reason).raw("</td></tr>\n");
+        html.raw("</th><td class=\"number\">-</td><td class=\"why\">").text(&kept.reason).raw("</td></tr>\n");
     }
     html.raw("</tbody>\n</table>\n</div>\n");
     let (steps, kept) = (plan.steps.len().saturating_sub(STEPS), plan.kept.len().saturating_sub(KEPT));

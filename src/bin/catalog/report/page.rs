@@ -214,7 +214,7 @@ fn list(
 ) {
     html.raw("<div class=\"scroll\" tabindex=\"0\" role=\"region\"")
         .attr("aria-labelledby", name)
-        .raw(">\n<table>\n<thead><tr>");
+        .raw(">\n<table class=\"ids\">\n<thead><tr>");
     html.raw("<th scope=\"col\">Model</th><th scope=\"col\">").raw(title);
     html.raw("</th><th scope=\"col\" class=\"number\">Size</th></tr></thead>\n<tbody>\n");
     for model in models.iter().take(LISTED) {

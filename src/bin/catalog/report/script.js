@@ -12,12 +12,15 @@
   const byNumber = (a, b) => a.length - b.length || (a < b ? -1 : a > b ? 1 : 0);
   const byText = new Intl.Collator(undefined, { numeric: true }).compare;
 
+  // The id stands beside a link to the picture, which some rows have.
+  const text = (cell) => (cell.querySelector("bdi") || cell).textContent;
+
   const sort = (number, isDescending) => {
     const isNumber = heads[number].dataset.sort === "number";
     const compare = isNumber ? byNumber : byText;
     const keyed = rows.map((row, order) => {
       const cell = row.cells[number];
-      return { row, order, key: isNumber ? cell.dataset.value : cell.textContent };
+      return { row, order, key: isNumber ? cell.dataset.value : text(cell) };
     });
     keyed.sort((a, b) => (isDescending ? compare(b.key, a.key) : compare(a.key, b.key)) || a.order - b.order);
     const sorted = document.createDocumentFragment();
