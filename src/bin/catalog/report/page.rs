@@ -236,3 +236,51 @@ fn list(
 pub(super) fn drawn(tiles: &[Tile]) -> impl Iterator<Item = usize> + '_ {
     tiles.iter().filter_map(|tile| if let What::Model(number) = tile.what { Some(number) } else { None })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    /// The relative luminance of `#rrggbb`, as WCAG has it.
+    fn luminance(colour: &str) -> f64 {
+        let channel = |at: usize| match f64::from(u8::from_str_radix(&colour[at..at + 2], 16).unwrap()) / 255.0 {
+            low if low <= 0.04045 => low / 12.92,
+            high => ((high + 0.055) / 1.055).powf(2.4),
+        };
+        0.2126 * channel(1) + 0.7152 * channel(3) + 0.0722 * channel(5)
+    }
+
+    // Red when the dots of the dark scheme are as light as #8d682c.
+    #[test]
+    fn every_text_can_be_read_on_every_ground() {
+        let schemes: Vec<BTreeMap<&str, &str>> = STYLE
+            .split(":root {")
+            .skip(1)
+            .take(2)
+            .map(|rest| {
+                let colours =
+                    rest.split_once('}').unwrap().0.split(';').filter_map(|line| line.trim().split_once(": "));
+                colours.filter(|(_, value)| value.starts_with('#')).collect()
+            })
+            .collect();
+        for scheme in &schemes {
+            assert_eq!(scheme.len(), 17, "{scheme:?}");
+            let check = |front: &str, grounds: &[&str], least: f64| {
+                for ground in grounds {
+                    let [a, b] = [front, ground].map(|name| luminance(scheme[format!("--{name}").as_str()]));
+                    let contrast = (a.max(b) + 0.05) / (a.min(b) + 0.05);
+                    assert!(contrast >= least, "{front} on {ground}: {contrast:.1}");
+                }
+            };
+            let fills = ["own", "shared", "gc", "quarantine", "other"];
+            check("text", &fills, 4.5);
+            check("text", &["shared-line", "gc-line", "quarantine-line", "other-line"], 4.5);
+            for front in ["text", "quiet", "link", "bad"] {
+                check(front, &["page", "box", "mark"], 4.5);
+            }
+            check("edge", &fills, 3.0);
+        }
+    }
+}
