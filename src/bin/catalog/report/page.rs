@@ -266,7 +266,7 @@ mod tests {
             })
             .collect();
         for scheme in &schemes {
-            assert_eq!(scheme.len(), 17, "{scheme:?}");
+            assert_eq!(scheme.len(), 18, "{scheme:?}");
             let check = |front: &str, grounds: &[&str], least: f64| {
                 for ground in grounds {
                     let [a, b] = [front, ground].map(|name| luminance(scheme[format!("--{name}").as_str()]));
