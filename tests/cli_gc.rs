@@ -164,7 +164,7 @@ fn the_keys_of_the_json() {
     }
     let du = words(&host, "du --json").done();
     let du: Vec<_> = du.text.lines().collect();
-    assert_eq!(keys(du[0]), "type id size_bytes exclusive_bytes");
+    assert_eq!(keys(du[0]), "type id size_bytes exclusive_bytes proportional_bytes");
     let summary = "type logical_bytes physical_bytes shared_bytes saved_bytes copied_view_bytes trash_bytes quarantine_bytes \
                    ingest_bytes partial_bytes lock_bytes unreferenced_bytes entries blobs";
     assert_eq!(keys(du[1]), summary);

@@ -66,6 +66,9 @@ pub struct EntryUsage {
     /// Bytes on disk of blobs that neither another entry nor a file outside the store shares: what removing the entry
     /// would free.
     pub exclusive_bytes: u64,
+    /// Its part of the bytes on disk: a blob that several entries need counts in equal parts for each of them, rounded
+    /// down. Together with `unreferenced_bytes` the parts of all entries are what all blobs occupy.
+    pub proportional_bytes: u64,
 }
 
 /// Measures the store: inspects every entry and every blob.
@@ -126,11 +129,16 @@ pub(crate) fn disk_usage(store: &Store) -> Result<DiskUsage> {
         [blob_bytes, views_bytes, trash_bytes, quarantine_bytes, ingest_bytes, partial_bytes].iter().sum_bytes();
     let freed = |digest: &Digest| facts.get(digest).map_or(0, |blob| blob.bytes);
     let is_alone = |digest: &&Digest| needed_by.get(digest) == Some(&1);
+    let part = |digest: &Digest| {
+        let users = needed_by.get(digest).map_or(1, |users| *users as u64);
+        metas.get(digest).map_or(0, |meta| meta.allocated_bytes / users.max(1))
+    };
     usage.entries = entries
         .into_iter()
         .map(|(id, size_bytes, blobs)| {
             let exclusive_bytes = blobs.iter().filter(is_alone).map(freed).sum_bytes();
-            EntryUsage { id, size_bytes, exclusive_bytes }
+            let proportional_bytes = blobs.iter().map(part).sum_bytes();
+            EntryUsage { id, size_bytes, exclusive_bytes, proportional_bytes }
         })
         .collect();
     usage.entries.sort_by(|a, b| b.size_bytes.cmp(&a.size_bytes).then_with(|| a.id.cmp(&b.id)));

@@ -51,6 +51,12 @@ fn disk_usage_of_a_store_made_by_hand() {
     entry("one", size, 0);
     entry("two", size, 0);
     entry("absent", 0, 0);
+    let part = |id: &str| usage.entries.iter().find(|entry| entry.id == id).unwrap().proportional_bytes;
+    // Three models need the shared blob.
+    assert_eq!(
+        ["tree", "alone", "one", "two", "absent"].map(part),
+        [size + manifest_bytes + size / 3, size, size / 3, size / 3, 0]
+    );
     let order: Vec<&str> = usage.entries.iter().map(|EntryUsage { id, .. }| id.as_str()).collect();
     assert_eq!(order, ["tree", "alone", "one", "two", "absent"]);
     let tree = catalog.record("tree").unwrap().unwrap();

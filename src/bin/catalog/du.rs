@@ -48,6 +48,26 @@ pub(crate) struct Summary {
     blobs: u64,
 }
 
+impl From<&DiskUsage> for Summary {
+    fn from(usage: &DiskUsage) -> Self {
+        Summary {
+            logical_bytes: usage.logical_bytes,
+            physical_bytes: usage.physical_bytes,
+            shared_bytes: usage.shared_bytes,
+            saved_bytes: usage.saved_bytes,
+            copied_view_bytes: usage.copied_view_bytes,
+            trash_bytes: usage.trash_bytes,
+            quarantine_bytes: usage.quarantine_bytes,
+            ingest_bytes: usage.ingest_bytes,
+            partial_bytes: usage.partial_bytes,
+            lock_bytes: usage.lock_bytes,
+            unreferenced_bytes: usage.unreferenced_bytes,
+            entries: usage.entries.len(),
+            blobs: usage.blobs,
+        }
+    }
+}
+
 impl Args {
     pub(crate) fn run(self, app: &mut App) -> Outcome {
         let usage = app.open()?.disk_usage()?;
@@ -95,21 +115,7 @@ fn print_json(app: &mut App, usage: &DiskUsage) {
     for entry in &usage.entries {
         app.out.json(&Line::Usage(entry));
     }
-    app.out.json(&Line::UsageSummary(Summary {
-        logical_bytes: usage.logical_bytes,
-        physical_bytes: usage.physical_bytes,
-        shared_bytes: usage.shared_bytes,
-        saved_bytes: usage.saved_bytes,
-        copied_view_bytes: usage.copied_view_bytes,
-        trash_bytes: usage.trash_bytes,
-        quarantine_bytes: usage.quarantine_bytes,
-        ingest_bytes: usage.ingest_bytes,
-        partial_bytes: usage.partial_bytes,
-        lock_bytes: usage.lock_bytes,
-        unreferenced_bytes: usage.unreferenced_bytes,
-        entries: usage.entries.len(),
-        blobs: usage.blobs,
-    }));
+    app.out.json(&Line::UsageSummary(Summary::from(usage)));
 }
 
 /// The models as `list` has them, and the sums.

@@ -51,6 +51,11 @@ pub(crate) fn utc(epoch_ms: u64) -> String {
     timestamp(epoch_ms).map_or_else(|| "-".to_owned(), |time| time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string())
 }
 
+/// The time in UTC to the minute, for a column of a table that says so.
+pub(crate) fn utc_minute(epoch_ms: u64) -> String {
+    timestamp(epoch_ms).map_or_else(|| "-".to_owned(), |time| time.strftime("%Y-%m-%d %H:%M").to_string())
+}
+
 /// Now, in milliseconds since the Unix epoch.
 pub(crate) fn now_ms() -> u64 {
     u64::try_from(Timestamp::now().as_millisecond()).unwrap_or(0)

@@ -43,6 +43,7 @@ mod push;
 mod remove;
 mod rename;
 mod repair;
+mod report;
 mod retire;
 mod root;
 mod show;
@@ -115,6 +116,7 @@ verbs! {
         Show => show,
         Leases => leases,
         Du => du,
+        Report => report,
         Root => root,
     }
     "Keep and free" {

@@ -8,7 +8,7 @@ use catalog_core::{
 };
 use serde::Serialize;
 
-use crate::{config, doctor, du, gc, lifecycle, login, logout, partials, pins, progress_lines, root};
+use crate::{config, doctor, du, gc, lifecycle, login, logout, partials, pins, progress_lines, report, root};
 
 /// One line.
 #[derive(Serialize)]
@@ -19,7 +19,7 @@ pub(crate) enum Line<'a> {
     Staged(Staged<'a>),
     /// `path` and `lease`: where a model is.
     Path(&'a ResolvedModel),
-    /// `list`, `show`, `rename` and `tag`: everything that is known of a model.
+    /// `list`, `show`, `rename`, `tag` and `report`: everything that is known of a model.
     Model(Model<'a>),
     /// `leases`: a process that holds a model.
     Lease(&'a LeaseHolder),
@@ -47,6 +47,10 @@ pub(crate) enum Line<'a> {
     Usage(&'a EntryUsage),
     /// `du`: the sums, last.
     UsageSummary(du::Summary),
+    /// `report`: the state of the store, last.
+    Report(&'a report::Summary<'a>),
+    /// `report --html`: the page that was written.
+    ReportWritten(report::Written),
     /// `partials`: what an interrupted copy or fetch has left.
     Partial(&'a PartialInfo),
     /// `partials --remove`: what was removed.
@@ -91,7 +95,7 @@ pub(crate) struct Model<'a> {
     record: &'a Record,
     /// The same as `size_bytes`; scripts of the first version read this name.
     size: u64,
-    /// With `list --long`: bytes on disk that only this model needs, and that removing it would free.
+    /// With `list --long` and `report`: bytes on disk that only this model needs, and that removing it would free.
     #[serde(skip_serializing_if = "Option::is_none")]
     exclusive_bytes: Option<u64>,
     /// With `list --long`: how many processes hold a lease on it.

@@ -1,0 +1,38 @@
+//! Writes the page so that nobody ever sees a half of it.
+
+use std::fs;
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+
+use crate::failure::Failure;
+
+/// Writes the page beside the place and renames it into it. What was there is replaced; what a symbolic link leads to is,
+/// and the link stays.
+pub(super) fn write(path: &Path, root: &Path, page: &str) -> Result<PathBuf, Failure> {
+    let failed = |error: io::Error| Failure::failed(format!("could not write {}: {error}", path.display()));
+    let place = match fs::metadata(path) {
+        Ok(meta) if meta.is_file() => fs::canonicalize(path).map_err(failed)?,
+        Ok(_) => {
+            return Err(Failure::usage(format!("could not write {}: it is there, and is no file", path.display()))
+                .with_hint("`--html -` writes to standard output"));
+        }
+        Err(_) => std::path::absolute(path).map_err(failed)?,
+    };
+    let folder = fs::canonicalize(place.parent().unwrap_or(Path::new("/"))).map_err(failed)?;
+    if folder.starts_with(root) {
+        return Err(Failure::usage(format!("could not write {}: it is inside the store", path.display()))
+            .with_hint("give a path outside of it"));
+    }
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(".catalog-report-");
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt as _;
+        // The umask takes away from it, as from any file.
+        builder.permissions(fs::Permissions::from_mode(0o666));
+    }
+    let mut file = builder.tempfile_in(&folder).map_err(failed)?;
+    file.write_all(page.as_bytes()).and_then(|()| file.as_file().sync_all()).map_err(failed)?;
+    file.persist(&place).map_err(|error| failed(error.error))?;
+    Ok(place)
+}
