@@ -1,5 +1,13 @@
 //! Enums whose values are plain words: the same word in JSON, in tables, on the command line and in the index.
 
+/// A number, and what is counted.
+pub(crate) fn counted(number: impl TryInto<u64>, one: &str, several: &str) -> String {
+    match number.try_into().unwrap_or(u64::MAX) {
+        1 => format!("1 {one}"),
+        number => format!("{number} {several}"),
+    }
+}
+
 /// The error for text that is not one of the possible words.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{text:?} is not a {what}; write {words}")]

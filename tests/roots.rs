@@ -144,7 +144,7 @@ fn a_directory_of_somebody_else_is_taken_on_request_alone() {
         let refused = catalog(&host, &[], words);
         assert_eq!(refused.status.code(), Some(1), "{words:?}");
         let error = stderr(&refused);
-        assert!(error.contains("other things in it, such as \"notes.txt\"") && error.contains("--init"), "{error}");
+        assert!(error.contains("contains other things, such as \"notes.txt\"") && error.contains("--init"), "{error}");
         assert_eq!(listing(&host.path("mine")), before, "{words:?}");
     }
     assert!(matches!(FsCatalog::new(host.path("mine")), Err(Error::RootNotEmpty { .. })));

@@ -9,6 +9,7 @@ use crate::error::Result;
 use crate::fs::now_ms;
 use crate::gc::{GcAction, GcPolicy, disk_bytes_below, plan_gc};
 use crate::layout::{self, Thing};
+use crate::words::counted;
 
 impl Look<'_> {
     pub(super) fn look_at_debris(&mut self, known: &Known) {
@@ -73,7 +74,8 @@ impl Look<'_> {
             }
         }
         if count > 0 {
-            let what = format!("{count} blobs, {bytes} bytes on disk, have been there for more than an hour");
+            let blobs = counted(count, "blob", "blobs");
+            let what = format!("in the trash for more than an hour: {blobs}, {bytes} bytes on disk");
             self.find(K::TrashOverdue, Path::new(layout::TRASH), what);
         }
         Ok(())

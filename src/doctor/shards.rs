@@ -14,6 +14,7 @@ use crate::index::{Generation, Records};
 use crate::layout;
 use crate::store::{check_store_file, has_tag};
 use crate::threads::ready_for_rayon;
+use crate::words::counted;
 
 impl Look<'_> {
     pub(super) fn look_at_store_json(&mut self) {
@@ -154,7 +155,7 @@ pub(super) fn named(Generation { generation, entries }: &Generation) -> String {
     match entries {
         0 => format!("generation {generation} with no entries"),
         1 => format!("generation {generation} with 1 entry"),
-        entries => format!("generation {generation} with {entries} entries"),
+        entries => format!("generation {generation} with {}", counted(*entries, "entry", "entries")),
     }
 }
 

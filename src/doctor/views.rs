@@ -20,6 +20,7 @@ use crate::layout;
 use crate::store::shown_files;
 use crate::threads::ready_for_rayon;
 use crate::view;
+use crate::words::counted;
 
 /// How often a record is inspected again if it changes meanwhile.
 const ATTEMPTS: usize = 8;
@@ -59,7 +60,8 @@ impl Look<'_> {
         if let (entries @ 1.., bytes) = known.copied
             && self.is_first()
         {
-            let what = format!("{entries} entries, {bytes} bytes, have views that are separate files");
+            let entries = counted(entries, "entry", "entries");
+            let what = format!("views that are separate files: {entries}, {bytes} bytes");
             self.find(K::NoHardlinks, Path::new(layout::VIEWS), what);
         }
     }

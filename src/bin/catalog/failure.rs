@@ -102,7 +102,8 @@ impl Failure {
     /// The library's error, with the subject of the action added if the error names only files of the store.
     pub(crate) fn of(error: Error, action: &str, subject: &str, command: &str) -> Self {
         let words = with_causes(&error);
-        if words.contains(subject) {
+        // A URL names what was to be fetched.
+        if words.contains(subject) || error.net().is_some() {
             return error.into();
         }
         let hint = hint_of(&error, command);
