@@ -10,9 +10,10 @@ use std::fs;
 use std::io::Read as _;
 use std::net::TcpListener;
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::Command;
 use std::sync::{Arc, Mutex};
 
+use common::typed::{done, failed, stderr};
 use common::*;
 use serde_json::Value;
 
@@ -20,17 +21,6 @@ use serde_json::Value;
 const HOSTILE: &str = "</title></style></textarea><script>document.title='ran'</script>\"'><img src=x onerror=document.title='ran'><img src=http://ran.example/x>\u{202e}gpj";
 
 const MIB: usize = 1 << 20;
-
-#[track_caller]
-fn done(host: &Host, args: &[&str]) -> String {
-    let output = host.command().args(args).output().unwrap();
-    assert!(output.status.success(), "{args:?}: {}", stderr(&output));
-    String::from_utf8(output.stdout).unwrap()
-}
-
-fn stderr(output: &Output) -> String {
-    String::from_utf8_lossy(&output.stderr).into_owned()
-}
 
 fn add(host: &Host, id: &str, content: &[u8]) {
     let file = host.file("model.gguf", content);
@@ -62,8 +52,7 @@ fn store() -> Host {
     let path = Path::new(path.trim_end());
     set_mode(path, 0o644);
     fs::write(path, noise(MIB, 99)).unwrap();
-    let verify = host.command().args(["verify", "damaged"]).output().unwrap();
-    assert_eq!(verify.status.code(), Some(4), "{}", stderr(&verify));
+    failed(&host, &["verify", "damaged"], 4);
     for (number, id) in ["shared/a", "shared/b", "pinned", "retired", HOSTILE].into_iter().enumerate() {
         age(&host, id, 1_700_000_000_000 + number as u64 * 86_400_000);
     }
@@ -141,7 +130,7 @@ fn the_words_fit_a_screen_and_have_the_same_numbers() {
     assert!(line("damaged:").ends_with("1: damaged"), "{words}");
 }
 
-/// The page, with everything between tags as it is read.
+/// The page as a file has it.
 fn page(host: &Host) -> String {
     let path = host.path("report.html");
     done(host, &["report", "--html", path.to_str().unwrap()]);
@@ -216,12 +205,10 @@ fn a_page_is_replaced_as_a_whole() {
         (host.path("site"), "--html -"),
         ("/dev/null".into(), "--html -"),
     ] {
-        let output = host.command().args(["report", "--html"]).arg(&place).output().unwrap();
-        assert_eq!(output.status.code(), Some(2), "{}", stderr(&output));
-        assert!(stderr(&output).contains(hint), "{}", stderr(&output));
+        let said = failed(&host, &["report", "--html", place.to_str().unwrap()], 2);
+        assert!(said.contains(hint), "{said}");
     }
-    let output = host.command().args(["report", "--json", "--html", "-"]).output().unwrap();
-    assert_eq!(output.status.code(), Some(2));
+    failed(&host, &["report", "--json", "--html", "-"], 2);
 }
 
 fn umask() -> u32 {
@@ -252,7 +239,7 @@ fn an_empty_store_and_a_huge_one_have_pages() {
     assert!(page.contains("title=\"18446744073709551615 bytes\"") && page.contains(&long));
 }
 
-/// Ten thousand records of one shard's worth each: the picture groups them, and the table has them all.
+/// Ten thousand records: the picture groups them, and the table has them all.
 #[test]
 fn many_small_models_are_one_rectangle() {
     let host = Host::new();

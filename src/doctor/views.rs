@@ -61,7 +61,8 @@ impl Look<'_> {
             && self.is_first()
         {
             let entries = counted(entries, "entry", "entries");
-            let what = format!("views that are separate files: {entries}, {bytes} bytes");
+            let bytes = counted(bytes, "byte", "bytes");
+            let what = format!("views that are separate files: {entries}, {bytes}");
             self.find(K::NoHardlinks, Path::new(layout::VIEWS), what);
         }
     }

@@ -46,7 +46,7 @@ fn an_undamaged_store_of_a_thousand_entries_has_nothing_wrong() {
     let found = store.examine();
     assert_eq!(found.len(), 1, "{found:#?}");
     assert_eq!(found[0].kind, FindingKind::NoHardlinks);
-    assert!(found[0].what.contains("1 entries, 1 bytes,"), "{found:#?}");
+    assert!(found[0].what.contains(": 1 entry, 1 byte"), "{found:#?}");
 }
 
 #[test]
