@@ -35,7 +35,6 @@ pub(crate) mod oci;
 pub(crate) mod outboards;
 #[cfg(any(feature = "hf", feature = "oci", feature = "s3"))]
 mod paths;
-#[cfg(any(feature = "hf", feature = "oci", feature = "s3"))]
 mod ranged;
 mod reader;
 #[cfg(feature = "s3")]
