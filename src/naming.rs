@@ -1,11 +1,12 @@
-//! `tag` and `rename`: another id for what an entry has.
+//! `tag` and `rename`: another id for the content of an entry.
 //!
-//! Both commit an entry of the new id as any other: its view is made, its record is written, all of it durable. `rename` then
-//! takes the old record out, and last its view. Killed between the two, it leaves both entries, each of them whole; when it is
-//! done again, it goes on.
+//! Both commit an entry with the new id like any other: they make its view and write its record, durably. `rename` then
+//! removes the old record, and finally the old view. A process that is killed between the commit and the removal leaves
+//! both entries, each of them whole, and a second call continues from there.
 //!
-//! The old record is taken out only if it still is what the new one was made from. So a pin that comes meanwhile is brought
-//! over first, and of two processes that rename one entry, one takes it out: the other finds it gone, and takes back its own.
+//! The old record is removed only if the new one was made from it in its current state. So a pin that another process
+//! adds in the meantime is copied to the new record first. If two processes rename one entry, only one removes the old
+//! record; the other finds it gone, and takes its new entry back.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
@@ -22,7 +23,7 @@ use crate::layout;
 use crate::store::{self, Store, Sweep, Unit};
 use crate::view::{Exhibit, Occupied, View};
 
-/// How often it begins again because the entry was changed meanwhile.
+/// How often a call starts again because another process changed the entry in the meantime.
 const ATTEMPTS: usize = 100;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,14 +58,14 @@ pub(crate) fn rename(store: &Store, id: &str, new_id: &str) -> Result<Record> {
 
 /// An entry that has been recorded under a new id.
 struct Named {
-    /// The old record, from which the new one was made.
+    /// The old record, which the new one was made from.
     old: StoredRecord,
     new: StoredRecord,
-    /// Whether it was recorded here, and not by somebody else before.
+    /// Whether this call recorded it, and not another process before.
     is_own: bool,
 }
 
-/// Commits an entry of the new id, of what the old id has.
+/// Commits an entry with the new id and the old entry's content.
 fn name(store: &Store, id: &str, new_id: &str, how: How) -> Result<Named> {
     check_id(new_id)?;
     let begun = Instant::now();
@@ -75,7 +76,7 @@ fn name(store: &Store, id: &str, new_id: &str, how: How) -> Result<Named> {
         {
             match store.record(id)? {
                 Some(now) if now == record => return Err(error),
-                _ => continue, // it was marked as damaged just now, or its view went with its id
+                _ => continue, // it has just been marked as damaged, or another process removed or renamed it
             }
         }
         let old = stored(store, id)?;
@@ -88,7 +89,7 @@ fn name(store: &Store, id: &str, new_id: &str, how: How) -> Result<Named> {
     Err(busy(store, Path::new(&stored(store, id)?.path), begun))
 }
 
-/// Others change the entry all the time.
+/// The error if other processes keep changing the entry.
 fn busy(store: &Store, path: &Path, begun: Instant) -> Error {
     Error::Busy { what: "an entry", path: store.root.absolute(path), waited: begun.elapsed(), holder: None }
 }
@@ -103,7 +104,7 @@ fn stored(store: &Store, id: &str) -> Result<StoredRecord> {
     stored.ok_or_else(|| store.not_found(id))
 }
 
-/// `None`: the entry was changed meanwhile.
+/// Returns `None` if another process changed an entry in the meantime.
 fn try_name(store: &Store, id: &str, new_id: &str, how: How, old: StoredRecord) -> Result<Option<Named>> {
     let record = old.clone().into_record(id.to_owned(), &store.root);
     let last_used_ms = store.record_with_uses(id)?.and_then(|record| record.last_used_ms);
@@ -113,7 +114,7 @@ fn try_name(store: &Store, id: &str, new_id: &str, how: How, old: StoredRecord) 
     let session = Session::begin(&store.root)?;
     let put = RefCell::new(None);
     let is_taken = Cell::new(false);
-    // Before anything is shown: another name in a view that is there would stay.
+    // Checked before the view is made: a second name in another entry's view folder would stay there.
     let is_due = || {
         if put.borrow().is_some() {
             return Ok(true); // a second round
@@ -123,7 +124,7 @@ fn try_name(store: &Store, id: &str, new_id: &str, how: How, old: StoredRecord) 
     };
     let edit = |view: Option<&View>, now: Option<StoredRecord>| {
         if let Some(now) = now {
-            // What a second round finds was put by the first.
+            // In a second round, this may be the record that the first round wrote.
             let is_own = put.borrow().as_ref().is_some_and(|put: &StoredRecord| put.is_content_of(&now));
             return if is_own { Ok(Change::Keep) } else { Err(taken(id, new_id, &now, &old)) };
         }
@@ -170,7 +171,7 @@ fn try_name(store: &Store, id: &str, new_id: &str, how: How, old: StoredRecord) 
     if goes_on { Ok(Some(Named { old, new: now, is_own: false })) } else { Err(taken(id, new_id, &now, &old)) }
 }
 
-/// Where the new entry has a view of its own, with the text of that path; `None`: it keeps the path of the old one.
+/// The path of the new entry's own view, also as text. Returns `None` if the new entry keeps the path of the old one.
 fn own_path(store: &Store, record: &Record, new_id: &str, how: How) -> Result<Option<(PathBuf, String)>> {
     let at = store.relative(&record.entry.local_path);
     let is_own_view = at.starts_with(layout::view_home(&record.entry.id));
@@ -192,7 +193,7 @@ fn files_of(store: &Store, record: &Record) -> Result<Vec<TreeFile>> {
     record.entry.digest.map_or(Ok(Vec::new()), |digest| store.files_of(record.kind, digest, record.size_bytes))
 }
 
-/// The record of the new id, at the path of the old one.
+/// The record for the new id, still with the path of the old one.
 fn named_anew(old: &StoredRecord, how: How, last_used_ms: Option<u64>) -> StoredRecord {
     let now = now_ms();
     let mut new = StoredRecord { updated_ms: now, ..old.clone() };
@@ -215,16 +216,16 @@ fn taken(id: &str, new_id: &str, now: &StoredRecord, old: &StoredRecord) -> Erro
 /// What became of the old record.
 enum TakenOut {
     Done,
-    /// It says something else by now, of the same content.
+    /// It has changed, but still has the same content.
     Changed(Box<StoredRecord>),
-    /// The id has been given other content, which stays.
+    /// The id now has different content, which stays.
     Replaced,
-    /// Somebody else has taken it out.
+    /// Another process has removed it.
     Gone,
 }
 
-/// Takes the old record out, and its view. Returns the new record as it is then; `None`: somebody else has removed or
-/// renamed the entry, and the new record is taken back.
+/// Removes the old record and its view. Returns the new record in its final state. Returns `None` if another process
+/// has removed or renamed the entry; the new record is then taken back.
 fn take_out(store: &Store, id: &str, new_id: &str, named: Named) -> Result<Option<StoredRecord>> {
     let Named { mut old, mut new, is_own } = named;
     let begun = Instant::now();
@@ -276,11 +277,11 @@ fn try_take_out(store: &Store, id: &str, old: &StoredRecord) -> Result<TakenOut>
     Ok(came_to)
 }
 
-/// Takes out what was recorded here, if nobody has done anything to it since.
+/// Removes the record that this call wrote, if no other process has changed it since.
 fn take_back(store: &Store, new_id: &str, new: &StoredRecord) {
     let mut is_out = false;
     let edited = store.edit(&[new_id], &mut |_, now| {
-        // Users to whom its files belong are noted beside that.
+        // The commit itself adds owners to the record, which is not such a change.
         is_out = now.is_some_and(|now| StoredRecord { owners: new.owners.clone(), ..now } == *new);
         Ok(if is_out { Change::Remove } else { Change::Keep })
     });
@@ -293,8 +294,8 @@ fn take_back(store: &Store, new_id: &str, new: &StoredRecord) {
     }
 }
 
-/// Removes what an id has shown that has no record any more; what is leased stays until a collection comes after its lease. Best
-/// effort: a collection finds the rest.
+/// Removes the views of an id that no longer has a record. A leased view stays until the first collection after its
+/// lease. Best effort: a collection finds the rest.
 fn remove_views(store: &Store, record: &Record, stored: &StoredRecord) {
     if let Err(error) = try_remove_views(store, record, stored) {
         tracing::warn!(id = %record.entry.id, %error, "could not remove the old view; the next collection will");

@@ -1,5 +1,5 @@
-//! Which entries a text stands for that is no id: by what else a person knows a model, or a tool that shows what a process has
-//! open.
+//! Finds the entries that a text stands for if it is not an id: by what else a person knows of a model, or by a path
+//! from a tool that shows which files a process has open.
 
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
@@ -12,7 +12,7 @@ use crate::model_ref::{ModelRef, absolute};
 use crate::pattern::Pattern;
 use crate::store::Store;
 
-/// Fewer digits of a digest could be an ordinary word.
+/// With fewer digits, a digest could be an ordinary word.
 const LEAST_DIGITS: usize = 8;
 
 /// How many hex digits a digest has.
@@ -21,19 +21,21 @@ const DIGITS: usize = 64;
 /// Whether a text may be a pattern for ids.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Globs {
-    /// One entry is wanted, which a pattern does not name.
+    /// The caller wants one entry, and a pattern does not name one.
     No,
     Yes,
 }
 
-/// The entries that a text stands for which is not the id of one, sorted by id: the first of these that finds any.
+/// The entries that a text stands for, if it is not the id of one, sorted by id. The first of these that finds any
+/// counts:
 ///
 /// 1. a reference, whose own string is the id,
 /// 2. a pattern for ids,
 /// 3. a digest, or its first digits,
 /// 4. a path below the root.
 ///
-/// Only the last three read the whole index. A text that can be none of the four is the error that it is as a reference.
+/// Only the last three read the whole index. If the text can be none of the four, returns the error of parsing it as a
+/// reference.
 pub(super) fn by_text(store: &Store, text: &str, globs: Globs) -> Result<Vec<Record>> {
     let reference = ModelRef::parse(text);
     if let Ok(reference) = &reference
@@ -75,10 +77,10 @@ fn digests_of(text: &str) -> Option<RangeInclusive<Digest>> {
     Some(filled("0")?..=filled("f")?)
 }
 
-/// The entries of such a digest, and those that need a blob of it: a file of a tree, a signature.
+/// The entries with such a digest, and those that need a blob with one: a file of a tree, or a signature.
 ///
-/// A tree whose manifest cannot be read is still found by its own digest. Which files it has is unknown, so that nothing else is
-/// found either is then no answer.
+/// A tree whose manifest cannot be read is still found by its own digest. Its files are unknown, so if nothing is
+/// found, the result is an error: the tree may have a file with that digest.
 fn by_digest(store: &Store, digests: &RangeInclusive<Digest>) -> Result<Vec<Record>> {
     let (mut found, mut unread) = (Vec::new(), None);
     store.try_each_record(&mut |record, needed| {
@@ -96,7 +98,7 @@ fn by_digest(store: &Store, digests: &RangeInclusive<Digest>) -> Result<Vec<Reco
     unread.filter(|_| found.is_empty()).map_or(Ok(found), Err)
 }
 
-/// The entries that show something at a path below the root. It may lead there through symlinks.
+/// The entries that show something at a path below the root. The path may lead there through symlinks.
 fn by_path(store: &Store, path: &Path) -> Result<Vec<Record>> {
     let path = absolute(path)?;
     let real = path.canonicalize().ok();
@@ -116,10 +118,11 @@ fn by_place(store: &Store, relative: &Path) -> Result<Vec<Record>> {
         _ => place == record.entry.local_path,
     };
     match layout::classify(relative) {
-        // What an engine on an overlay has open, where views are symlinks.
+        // On an overlay, where views are symlinks, an engine has the blob itself open.
         Thing::Blob(digest) => by_digest(store, &(digest..=digest)),
         Thing::ViewFolder(_) | Thing::InView => match records_with(store, &is_shown)? {
-            // A lease keeps the view of an id that was renamed or removed: what has that content now is meant.
+            // A lease keeps the view of an id that was renamed or removed; this finds the entries that have its content
+            // now.
             none if none.is_empty() => records_of_view(store, relative),
             found => Ok(found),
         },

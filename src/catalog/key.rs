@@ -33,7 +33,7 @@ use crate::store::Store;
 /// for text in [&digest, &digest["sha256:".len()..][..8], record.entry.local_path.to_str().unwrap()] {
 ///     assert_eq!(catalog.resolve(Key::typed(text))?.entry.id, "llama3");
 /// }
-/// // What stands for several entries is an error that names them.
+/// // If the text stands for several entries, the error names them.
 /// catalog.stage(&ModelRef::from(file), &StageOptions::default().with_id("again".to_owned()))?;
 /// let error = catalog.resolve(Key::typed(&digest)).unwrap_err();
 /// assert!(matches!(&error, Error::Ambiguous { ids, .. } if ids == &["again", "llama3"]));
@@ -46,28 +46,28 @@ pub enum Key<'a> {
     Id(&'a str),
     /// A reference, whose own string is the id.
     Ref(&'a ModelRef),
-    /// Text of a person: see [`typed`](Key::typed).
+    /// Text that a person typed: see [`typed`](Key::typed).
     Typed(&'a str),
 }
 
 impl<'a> Key<'a> {
-    /// What a person typed, or has copied from somewhere. The first of these that exists is meant:
+    /// Text that a person typed or copied. It means the first of these that exists:
     ///
-    /// 1. the entry of this id,
-    /// 2. the entry of this reference, by the reference's own string,
-    /// 3. the entry of this digest, or the one that needs the blob of it: `sha256:` and 64 lowercase hex digits, or its first 8
-    ///    or more digits, with or without `sha256:`,
+    /// 1. the entry with this id,
+    /// 2. the entry with this reference's own string as its id,
+    /// 3. the entry with this digest, or the one that needs the blob with this digest: `sha256:` and 64 lowercase hex
+    ///    digits, or its first 8 or more digits, with or without `sha256:`,
     /// 4. the entry that is shown at this path below the root: its `local_path`, anything in the folder of a tree, or the path of
     ///    a blob. The path may lead there through symlinks.
     ///
-    /// An id is looked up as [`Id`](Key::Id) is; a digest or a path reads the whole index, and a digest the manifests of all
-    /// trees. What stands for several entries is [`Error::Ambiguous`].
+    /// Looking up an id costs no more than with [`Id`](Key::Id). A digest or a path reads the whole index, and a digest
+    /// also reads the manifests of all trees. Text that stands for several entries is [`Error::Ambiguous`].
     #[must_use]
     pub fn typed(text: &'a str) -> Self {
         Key::Typed(text)
     }
 
-    /// The id that it means; `None`: what a person typed stands for nothing here.
+    /// The id that it means. Returns `None` if the text that a person typed stands for nothing here.
     pub(super) fn find(self, store: &Store) -> Result<Option<Cow<'a, str>>> {
         match self {
             Key::Id(id) => Ok(Some(id.into())),

@@ -72,15 +72,15 @@ impl FsCatalog {
         stage::stage(&self.store, self.from(), reference, options)
     }
 
-    /// Stages what a reader gives until its end, such as standard input, as one file under this id.
+    /// Stages what a reader returns until its end, such as standard input, as one file under this id.
     ///
-    /// The bytes are hashed while they are written, once, in little memory. Nobody needs to know how many there are: room is made
-    /// as they come. When it returns, the entry is as durable as one of [`stage`](FsCatalog::stage), and when it fails, nothing
-    /// is recorded and nothing is left behind; that also holds for an error of the reader. What was interrupted begins anew.
+    /// Hashes the bytes once, while writing them, in little memory. The length need not be known: room is made as the
+    /// bytes arrive. On success, the entry is as durable as one of [`stage`](FsCatalog::stage). On failure, including
+    /// an error of the reader, nothing is recorded and nothing is left behind. An interrupted call cannot be resumed.
     ///
-    /// Of the options, `digest`, `name`, `defer_outboard`, `cancel` and `observer` count; a cancelled run ends when the reader
-    /// returns. Without a name, the view is called like the last part of the id. The record has no
-    /// [`source`](Record::source), since nothing of a stream can be had again; messages call it by its id.
+    /// Uses only the options `digest`, `name`, `defer_outboard`, `cancel` and `observer`. A cancelled call ends when
+    /// the reader returns. Without a name, the view is named after the last part of the id. The record has no
+    /// [`source`](Record::source), since a stream cannot be read again; messages name it by its id.
     ///
     /// ```
     /// use catalog_core::{Digest, StageOptions};
@@ -138,9 +138,10 @@ impl FsCatalog {
         Ok(with_uses(&self.store, sorted(&shards).into_iter().cloned()))
     }
 
-    /// All records that a text stands for, sorted by id; none if it stands for nothing here. The first of these that finds any:
+    /// All records that a text stands for, sorted by id; none if it stands for nothing here. The text is read as the
+    /// first of these that finds any:
     ///
-    /// 1. the id of an entry, also one that looks like something else,
+    /// 1. the id of an entry, even if it looks like something else,
     /// 2. a reference, by its own string,
     /// 3. a pattern for ids, as Python's `fnmatch` has them: `*` matches any text, `/` included,
     /// 4. a digest, its first 8 or more digits, or a path below the root, as [`Key::typed`] reads them.
@@ -246,12 +247,13 @@ impl FsCatalog {
         lease::lease(&self.store, &key.into().id(&self.store)?)
     }
 
-    /// Who leases what, sorted by id: the processes that keep artifacts from being removed, evicted or collected.
+    /// Which process leases what, sorted by id: the processes that keep artifacts from being removed, evicted or
+    /// collected.
     ///
-    /// Linux tells it, of the processes that can be seen: in this container, and of other users only the process that has
-    /// taken the lease, unless root asks. A lease whose holder cannot be named is told without one. To find those, the lock
-    /// of a file that somebody has open, and nobody leases who can be seen, is tried for a moment; a
-    /// [`lease`](FsCatalog::lease) of it waits that long.
+    /// Linux reports the holders among the processes that are visible here: those in this container. If another user's
+    /// process inherited its lease, only root sees it. A lease whose holder cannot be named is listed without one. To
+    /// find such leases, this briefly tries the lock of each blob that a process has open but no visible process
+    /// leases; a [`lease`](FsCatalog::lease) of that blob waits in the meantime.
     ///
     /// ```
     /// # let (_dir, catalog, _file) = catalog_core::testing::example();
@@ -272,16 +274,16 @@ impl FsCatalog {
 
 /// Keeping models, and letting them go.
 impl FsCatalog {
-    /// Gives an entry another id, durably. The record stays what it was otherwise: source, trust, state, pins, times; only the
-    /// view is one of the new id's, unless `local_path` is a place of the user's own, which stays. Returns the record of the
-    /// new id.
+    /// Gives an entry another id, durably. Source, trust, state, pins and times stay. The view moves to a path of the
+    /// new id, unless `local_path` is a path of the user's own, which stays. Returns the record with the new id.
     ///
-    /// Fails as [`resolve`](FsCatalog::resolve) does if the content is not here or is damaged; what is only registered can be
-    /// renamed all the same. An id that is there already is [`Error::IdTaken`](crate::Error::IdTaken).
+    /// Fails like [`resolve`](FsCatalog::resolve) if the content is not here or is damaged; an entry that is only
+    /// registered can still be renamed. If the new id exists already, the error is
+    /// [`Error::IdTaken`](crate::Error::IdTaken).
     ///
-    /// The new entry is recorded first, then the old one is taken out. A process that is killed between the two leaves both,
-    /// and when the call is repeated, it goes on. If several processes rename one entry, one of them does, and for the others
-    /// there is no such entry. A lease on the old id goes on protecting content and old view.
+    /// Records the new entry first, then removes the old one. A process that is killed between the two leaves both, and
+    /// repeating the call completes it. If several processes rename one entry, one succeeds, and the others find no
+    /// such entry. A lease on the old id keeps protecting the content and the old view.
     ///
     /// ```
     /// # let (_dir, catalog, _file) = catalog_core::testing::example();
@@ -297,11 +299,11 @@ impl FsCatalog {
         naming::rename(&self.store, &key.into().id(&self.store)?, new_id)
     }
 
-    /// Gives the content of an entry a second id, durably, and returns the record of that. The two entries are independent:
-    /// the new one has a view of its own, no pins, and is created now; source, trust and the time of the last check are those
-    /// of the content. No byte is copied where views are hardlinks.
+    /// Gives the content of an entry a second id, durably, and returns the record with that id. The two entries are
+    /// independent: the new one has a view of its own, no pins, and a new creation time. It takes over source, trust
+    /// and the time of the last check. If views are hardlinks, no byte is copied.
     ///
-    /// Fails as [`rename`](FsCatalog::rename) does. If the new id is of the same content already, there is nothing to do.
+    /// Fails like [`rename`](FsCatalog::rename). If the new id already has the same content, does nothing.
     ///
     /// ```
     /// # let (_dir, catalog, _file) = catalog_core::testing::example();
@@ -456,7 +458,7 @@ impl FsCatalog {
     }
 }
 
-/// With the last use that anybody has noted.
+/// The records, each with the latest use that any process has noted.
 fn with_uses(store: &Store, records: impl Iterator<Item = Record>) -> Vec<Record> {
     let uses = NotedUses::read(&store.root);
     records

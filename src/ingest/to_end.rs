@@ -1,4 +1,4 @@
-//! Ingests a stream to its end: nobody knows its length before, and nothing can be read twice.
+//! Ingests a stream to its end. Its length is not known beforehand, and it can be read only once.
 
 use std::io::{self, Read};
 use std::path::Path;
@@ -19,14 +19,14 @@ const BOTH_CORES_FROM_BYTES: usize = 256 << 10;
 /// A stream that ends somewhere.
 pub(crate) struct ToEnd<'a> {
     pub(crate) reader: &'a mut dyn Read,
-    /// What it is called in an error.
+    /// Its name in errors.
     pub(crate) label: &'a Path,
     pub(crate) expected: Option<Digest>,
-    /// Called before each part is written, with how many bytes are written, and with how many that will be then.
+    /// Called before each part is written, with the number of bytes before it and after it.
     pub(crate) make_room: &'a mut dyn FnMut(u64, u64) -> Result<()>,
 }
 
-/// Writes a stream to a private file, and hashes each part of it while that is in memory. Needs memory for one part.
+/// Writes a stream to a private file, and hashes each part while it is in memory. Needs memory for one part.
 pub(crate) fn ingest_to_end<'r>(session: &Session<'r>, stream: ToEnd<'_>, options: Options<'_>) -> Result<Sealed<'r>> {
     let pending = Pending::create(session)?;
     let (label, expected) = (stream.label, stream.expected);
@@ -72,7 +72,7 @@ fn fill(pending: &Pending<'_>, stream: ToEnd<'_>, options: Options<'_>, writebac
     }
 }
 
-/// Fills the buffer as far as the stream goes. A pipe gives little at a time.
+/// Fills the buffer, or reads to the end of the stream: a single read from a pipe returns little.
 fn read_part(
     reader: &mut dyn Read,
     buffer: &mut [u8],

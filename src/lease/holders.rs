@@ -1,4 +1,4 @@
-//! Who leases what.
+//! Which process leases what.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -69,15 +69,16 @@ fn ids(store: &Store) -> Result<BTreeMap<Digest, BTreeSet<String>>> {
     Ok(ids)
 }
 
-/// Whether a blob is leased for which no leasing process was found.
+/// Whether a blob is leased, given that no process was found that leases it.
 fn is_leased_by_one_unseen(root: &Root, digest: &Digest) -> Result<bool> {
     let name = layout::blob(digest);
     let Some(file) = root.open_file(&name)? else { return Ok(false) };
-    // A process that leases it has it open. Ask that first: it keeps no lease waiting, and no collection from the blob.
+    // A process that leases the blob has it open. This is checked first, because trying the lock delays a new lease and
+    // makes a collection skip the blob.
     if is_open_elsewhere(&file) == Some(false) || try_lock_file(root, file, &name, Hold::Exclusive)?.is_some() {
         return Ok(false);
     }
-    // A sweep that keeps leases off holds an exclusive lock.
+    // If the lock is not a lease's but that of a sweep, which keeps leases off, it is exclusive, and this fails too.
     let Some(file) = root.open_file(&name)? else { return Ok(false) };
     Ok(try_lock_file(root, file, &name, Hold::Shared)?.is_some())
 }

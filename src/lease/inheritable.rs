@@ -1,4 +1,4 @@
-//! A lease that the programs inherit which a process starts.
+//! A lease that the programs started by a process inherit.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
@@ -15,20 +15,23 @@ pub struct InheritableLease {
 }
 
 impl Lease {
-    /// The lease, held by every program too that this process starts as long as the returned value lives. For a daemon that
-    /// starts engines: the model stays as long as the engine runs, also when the daemon ends first, however it does.
+    /// Makes every program that this process starts hold the lease too, as long as the returned value lives. For a
+    /// daemon that starts engines: the model stays as long as the engine runs, even if the daemon ends first, however
+    /// it ends.
     ///
-    /// The lease is an open descriptor, which is closed when a program is executed; that of the returned value is not. It
-    /// has no other effect, and a program need not know of it. The lease ends when the last process that has such a descriptor
-    /// has closed it or has ended, and the daemon has dropped the returned value and all clones of the lease.
+    /// A lease is an open descriptor, which the kernel closes when it executes a program; it leaves the descriptor of
+    /// the returned value open. That has no other effect, and a program need not know about it. The lease ends when the
+    /// daemon has dropped the returned value and all clones of the lease, and every other process with the descriptor
+    /// has closed it or has ended.
     ///
-    /// **Every** program inherits it that any thread of this process starts meanwhile, unless that thread closes the
-    /// descriptors it does not know of; such a program then keeps the model as well, until it ends. So make it right before
-    /// the engine is started, and drop it, or take the lease out with [`into_lease`](InheritableLease::into_lease), right
-    /// after; a daemon that starts other programs at the same time starts engines under a lock of its own. An engine that
-    /// closes all descriptors at its start, as some daemons do, gives the lease up.
+    /// **Every** program that any thread of this process starts in the meantime inherits the lease, unless that thread
+    /// closes the descriptors it does not know; such a program then keeps the model too, until it ends. So call this
+    /// right before starting the engine, and right after that drop the returned value, or take the lease out with
+    /// [`into_lease`](InheritableLease::into_lease). A daemon that starts other programs from other threads must start
+    /// them and the engines under one lock of its own. An engine that closes all descriptors when it starts, as some
+    /// daemons do, gives the lease up.
     ///
-    /// Fails if the process has no descriptor left. On Unix alone.
+    /// Fails if the process has no descriptor left. Available only on Unix.
     ///
     /// ```
     /// use std::process::Command;
@@ -40,7 +43,7 @@ impl Lease {
     /// let mut command = Command::new("llama-server");
     /// # };
     /// let mut engine = command.env("CATALOG_MODEL", path).spawn()?;
-    /// drop(lease); // what is started from now on has no part in it; the engine keeps the model
+    /// drop(lease); // programs started from now on do not inherit it; the engine keeps the model
     /// engine.wait()?;
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
@@ -55,19 +58,19 @@ impl Lease {
 }
 
 impl InheritableLease {
-    /// The lease, as this process holds it.
+    /// The lease of this process.
     pub fn lease(&self) -> &Lease {
         &self.lease
     }
 
-    /// The lease, which no program inherits that is started from now on. Programs that have inherited it keep it.
+    /// The lease, which programs started from now on do not inherit. Programs that have inherited it keep it.
     pub fn into_lease(self) -> Lease {
         self.lease
     }
 }
 
 impl AsFd for InheritableLease {
-    /// The descriptor that is inherited, for those who pass descriptors on themselves.
+    /// The inheritable descriptor, for callers that pass descriptors on themselves.
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.descriptor.as_fd()
     }

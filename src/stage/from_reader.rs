@@ -1,7 +1,8 @@
-//! `stage_from`: stages what a reader gives, such as standard input.
+//! `stage_from`: stages what a reader returns, such as standard input.
 //!
-//! There is no source to look at, so nothing is compared with what is here, no other process is waited for, and what was
-//! interrupted begins anew. Everything else is the ordinary way: a private file, and the one commit.
+//! A stream is not a source that can be inspected. So this compares nothing with the store beforehand, waits for no
+//! other process, and resumes nothing that was interrupted. The rest is as for any source: a private file, and the same
+//! commit.
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -21,14 +22,14 @@ use crate::layout;
 use crate::observer::{Event, Observer};
 use crate::store::Store;
 
-/// Room is made for so much at a time at least, and for as much as is here already, up to the most.
+/// Each step makes room for as much as has been written so far, within these limits.
 const LEAST_STEP_BYTES: u64 = 64 << 20;
 const MOST_STEP_BYTES: u64 = 1 << 30;
 
-/// No file system has longer names.
+/// File systems allow no longer names.
 const LONGEST_NAME_BYTES: usize = 255;
 
-/// Stages what `reader` gives until its end, under this id.
+/// Stages what `reader` returns until its end, under this id.
 pub(crate) fn stage_from(
     store: &Store,
     reader: &mut dyn Read,
@@ -41,7 +42,7 @@ pub(crate) fn stage_from(
         Some(name) => check_name(name).map(|()| name.clone())?,
         None => name_of(id),
     };
-    store.record(id)?; // a shard that cannot be read is found before the stream is
+    store.record(id)?; // finds an unreadable shard before the stream is consumed
     let observer: Arc<dyn Observer> = options.observer.clone().unwrap_or_else(|| Arc::new(()));
     observer.on(&Event::Started { what: id, bytes_total: 0 });
     let staged = ingest_and_commit(store, reader, id, name, options, &*observer);
@@ -91,7 +92,7 @@ fn ingest_and_commit(
     staged
 }
 
-/// The room of something that grows.
+/// Room for content that grows.
 struct Growing<'s> {
     store: &'s Store,
     can_hardlink: bool,
@@ -99,7 +100,8 @@ struct Growing<'s> {
 }
 
 impl Growing<'_> {
-    /// Makes room for a whole step more, so that it is not measured for each part; if there is none, for what is here.
+    /// Makes room for a whole step, so that not each part needs a measurement. If that does not fit, makes room for
+    /// this part only.
     fn grow_to(&mut self, written_bytes: u64, total_bytes: u64) -> Result<()> {
         if total_bytes <= self.has_room_for_bytes {
             return Ok(());
@@ -113,8 +115,8 @@ impl Growing<'_> {
         Ok(())
     }
 
-    /// The quota leaves out what is being ingested, so that all of it is still to come; the disk has what is written. A view that
-    /// cannot be a hardlink is as large once more.
+    /// The quota does not count `ingest/`, so all of the stream is still to be added to it; on the disk, what is
+    /// written takes its room already. A view that cannot be a hardlink takes as much again.
     fn make(&self, written_bytes: u64, total_bytes: u64) -> Result<()> {
         let view_bytes = if self.can_hardlink { 0 } else { total_bytes };
         let mut wanted = Wanted::default();
@@ -125,7 +127,7 @@ impl Growing<'_> {
     }
 }
 
-/// What the view is called: the last part of the id, if a file can be called so.
+/// The name of the view: the last part of the id, if that is a valid file name.
 fn name_of(id: &str) -> String {
     let name = view_name(Path::new(id));
     if name.len() <= LONGEST_NAME_BYTES && check_name(&name).is_ok() {

@@ -1,4 +1,4 @@
-//! `hash_tree`: the digest that a directory would have, without a catalog.
+//! `hash_tree`: the digest that a directory would have in a catalog, without one.
 
 use std::path::{Path, PathBuf};
 
@@ -32,12 +32,13 @@ pub struct TreeHash {
     pub files: u64,
 }
 
-/// Computes the digest that a directory has once it is staged, without a catalog; nothing is written.
+/// Computes the digest that a directory has once it is staged, without a catalog. Writes nothing.
 ///
-/// The rules are those of staging: symlinks are followed while they stay inside, and all of them with
-/// [`follow_links`](HashOptions::follow_links); empty folders do not count; a name that is not UTF-8, a file of another kind, a
-/// symlink that leads nowhere, a directory without a file are the same errors, and so is a file that changes while it is read. Only
-/// a catalog that is inside is not known for one, and is hashed with the rest.
+/// The rules are those of staging. Symlinks are followed if they stay inside the directory; with
+/// [`follow_links`](HashOptions::follow_links), all of them are. Empty folders do not count. The same things are
+/// errors: a name that is not UTF-8, a file of another kind, a symlink that leads nowhere, a directory without a file,
+/// and a file that changes while it is read. There is one difference: this does not recognise a catalog inside the
+/// directory, and hashes it too.
 ///
 /// ```
 /// use catalog_core::{HashOptions, ModelRef, StageOptions, hash_tree};
@@ -70,7 +71,7 @@ pub fn hash_tree(path: impl AsRef<Path>, options: &HashOptions) -> Result<TreeHa
     })
 }
 
-/// A file of the tree, if it still is what it was when the tree was walked.
+/// A file of the tree. It is an error if the file has changed since the tree was walked.
 fn named(file: &SourceFile, hash: crate::hash::FileHash) -> Result<TreeFile> {
     let digest = hash.value.digest().expect("SHA-256 names blobs");
     if source_meta(&file.source)?.source_stamp() != file.stamp {
