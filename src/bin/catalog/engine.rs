@@ -1,4 +1,4 @@
-//! The program that this process becomes, with a model leased: an engine.
+//! Replaces this process with a program, such as an engine, that holds a lease.
 
 use std::ffi::{OsStr, OsString};
 #[cfg(unix)]
@@ -8,11 +8,11 @@ use catalog_core::Lease;
 
 use crate::failure::{Failure, Outcome};
 
-/// What its environment calls the path of the model.
+/// The variable that holds the path of the model in the program's environment.
 #[cfg(unix)]
 const PATH_VARIABLE: &str = "CATALOG_MODEL";
 
-/// Becomes the program, which inherits the lease. Returns only if that fails.
+/// Replaces this process with the program, which inherits the lease. Returns only if that fails.
 #[cfg(unix)]
 pub(crate) fn become_it(program: &OsStr, arguments: &[OsString], lease: Lease) -> Outcome {
     use std::os::unix::process::CommandExt as _;
@@ -34,7 +34,7 @@ pub(crate) fn become_it(program: &OsStr, _: &[OsString], _: Lease) -> Outcome {
         .with_hint("run `catalog lease` alongside it, and end that last"))
 }
 
-/// The argument with the path in the place of each `{}`. Neither need be UTF-8.
+/// The argument, with each `{}` replaced by the path. Neither need be UTF-8.
 #[cfg(unix)]
 fn with_path(argument: &OsStr, path: &Path) -> OsString {
     use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};

@@ -1,4 +1,4 @@
-//! The exit codes of the command, in words: the one table that the help and the manual pages are made of.
+//! The exit codes of the command, in words: the help and the manual pages are made from this one table.
 
 use crate::failure::Exit;
 
@@ -17,7 +17,7 @@ pub(crate) const ALL: [(Exit, &str); 11] = [
     (Exit::Cancelled, "ended by Ctrl-C or SIGTERM; a large copy resumes when it is staged again"),
 ];
 
-/// What holds where a verb takes several arguments.
+/// The rule for a verb with several arguments.
 pub(crate) const OF_SEVERAL: &str =
     "With several arguments each is done, and the code is that of the first that failed.";
 

@@ -1,4 +1,4 @@
-//! `list --filter`: which models are wanted, such as `size>1GB` or `trust=warned`.
+//! `list --filter`: conditions on models, such as `size>1GB` or `trust=warned`.
 
 use std::cmp::Ordering;
 use std::str::FromStr;
@@ -46,7 +46,7 @@ enum Operator {
     More,
 }
 
-/// Longer ones first: `>=` begins as `>` does.
+/// Longer ones first, because `>=` begins with `>`.
 const OPERATORS: [(&str, Operator); 6] = [
     ("<=", Operator::AtMost),
     (">=", Operator::AtLeast),
@@ -98,7 +98,7 @@ fn to_words(error: impl ToString) -> String {
 }
 
 impl Filter {
-    /// `used>30d`: not used for longer than that.
+    /// The filter `used>=AGE`.
     pub(crate) fn unused_for(age: Duration) -> Self {
         Filter { subject: Subject::Age(Event::Used, age), operator: Operator::AtLeast }
     }
@@ -129,7 +129,7 @@ impl Filter {
     }
 }
 
-/// What never happened counts from the time when the model came; what was never verified is older than anything.
+/// A model that was never used counts as used when it was created; one that was never verified is older than any age.
 fn age_of(record: &Record, event: Event) -> Duration {
     let at_ms = match event {
         Event::Used => record.last_used_ms.or(Some(record.created_ms)),

@@ -1,4 +1,4 @@
-//! The help of the command as a whole: the verbs in groups, how to begin, and the exit codes.
+//! The help of the whole command: the verbs in groups, how to begin, and the exit codes.
 
 use std::fmt::Write as _;
 
@@ -10,11 +10,11 @@ const BEGIN: &str = "Begin with:
   catalog stage ./llama3-8b.gguf --id llama3
   llama-server -m \"$(catalog path llama3)\"";
 
-/// The command with its help. Each group is what its verbs are for, and their names.
+/// The command with its help. Each group has a heading, which says what its verbs are for, and their names.
 pub(crate) fn complete(command: Command, groups: &[(&str, &[&str])]) -> Command {
     let (short, long) = (in_brief(&command, groups), with_summaries(&command, groups));
     let header = command.get_styles().get_header();
-    // clap's own, with the groups in the place of one long list of verbs.
+    // clap's own template, with the groups in place of one long list of verbs.
     let template = format!(
         "{{about-with-newline}}
 {{usage-heading}} {{usage}}
@@ -45,7 +45,7 @@ Data goes to standard output, everything else to standard error. With --json it 
         ))
 }
 
-/// One line a group.
+/// The verbs, one line for each group.
 fn in_brief(command: &Command, groups: &[(&str, &[&str])]) -> String {
     let header = command.get_styles().get_header();
     let literal = command.get_styles().get_literal();
@@ -58,7 +58,7 @@ fn in_brief(command: &Command, groups: &[(&str, &[&str])]) -> String {
     text
 }
 
-/// One line a verb, with what it does.
+/// The verbs, one line for each, with its summary.
 fn with_summaries(command: &Command, groups: &[(&str, &[&str])]) -> String {
     let header = command.get_styles().get_header();
     let literal = command.get_styles().get_literal();
@@ -82,7 +82,7 @@ fn with_summaries(command: &Command, groups: &[(&str, &[&str])]) -> String {
 mod tests {
     use crate::{GROUPS, command};
 
-    // Red when a verb is left out of the help, stands there twice, or with other words than its own.
+    // Red when a verb is missing from the help, is listed twice, or has a summary that is not its own.
     #[test]
     fn every_verb_is_in_one_group_with_its_summary() {
         let mut command = command();

@@ -1,10 +1,10 @@
-//! `stage --id-from`: what the id of a model is made of.
+//! `stage --id-from`: what the id of a model is made from.
 
 use std::ffi::OsStr;
 
 use catalog_core::ModelRef;
 
-/// What an id is made of.
+/// What an id is made from.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum IdFrom {
     /// The whole reference, such as file:/models/a.gguf or hf:org/repo
@@ -21,7 +21,7 @@ pub(crate) enum IdFrom {
 const ENDINGS: [&str; 4] = [".gguf", ".safetensors", ".bin", ".tar"];
 
 impl IdFrom {
-    /// The id for what was typed; `None`: the library's own choice, which is the reference.
+    /// The id for the typed reference. Returns `None` to leave the choice to the library, which takes the reference.
     pub(crate) fn id(self, typed: &OsStr, reference: &ModelRef) -> Option<String> {
         let whole = reference.to_string();
         let last = || last_part(&whole, reference).to_owned();
@@ -38,7 +38,7 @@ impl IdFrom {
     }
 }
 
-/// What follows the last slash, without a query, a revision or a tag; of a bucket's models, the name.
+/// The text after the last slash, without a query, a revision or a tag. For a model in a bucket, its name.
 fn last_part<'a>(whole: &'a str, reference: &ModelRef) -> &'a str {
     let last = |text: &'a str| text.trim_end_matches('/').rsplit('/').next().unwrap_or(text);
     match reference {

@@ -1,4 +1,4 @@
-//! `catalog leases`: which process holds what.
+//! `catalog leases`: which process holds which model.
 
 use catalog_core::LeaseHolder;
 
@@ -15,9 +15,9 @@ use crate::text::visible;
 /// Prints a line for each model and process. A lease holds content, so it holds all models that have the same
 /// content. Content whose model was removed is shown by its digest, and goes when the lease ends.
 ///
-/// Linux shows root the holders in all processes, and other users those in their own processes and in processes that
-/// took the lease themselves. A process in another container or on another host has no number here. A process that
-/// has a model open without a lease is not shown; `catalog gc --dry-run` says that it keeps the model.
+/// On Linux, root sees all holders. Other users see their own processes, and the processes of others that took a lease
+/// themselves rather than inherited it. A process in another container or on another host has no number here. A process
+/// that has a model open without a lease is not shown; `catalog gc --dry-run` says that it keeps the model.
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
   catalog leases
@@ -51,7 +51,7 @@ fn row(holder: &LeaseHolder, out: &Output) -> Vec<String> {
     vec![
         holder.id.as_deref().map_or_else(removed, |id| out.shown(id).into_owned()),
         holder.pid.map_or_else(|| "-".to_owned(), |pid| pid.to_string()),
-        // A command is the text of another program, and may have line breaks.
+        // Another program chose the text of its command, which may contain line breaks.
         holder.command.as_deref().map_or("who holds it is not known".into(), visible).into_owned(),
     ]
 }

@@ -9,7 +9,7 @@ use tracing_subscriber::{Layer as _, fmt};
 
 use crate::stderr;
 
-/// Which messages are wanted if there is no `-v`.
+/// The variable that selects messages if there is no `-v`.
 const VARIABLE: &str = "RUST_LOG";
 
 /// How messages are written.
@@ -18,11 +18,11 @@ pub(crate) enum LogFormat {
     /// A line for a person
     #[default]
     Text,
-    /// An object a line
+    /// One object a line
     Json,
 }
 
-/// Writes the messages that `-v` (info), `-vv` (debug) or RUST_LOG ask for.
+/// Starts writing the messages that `-v` (info), `-vv` (debug) or RUST_LOG ask for.
 pub(crate) fn start(verbosity: u8, format: LogFormat) {
     let wanted = match verbosity {
         0 => {
@@ -44,6 +44,6 @@ pub(crate) fn start(verbosity: u8, format: LogFormat) {
         LogFormat::Text => layer.with_target(false).boxed(),
         LogFormat::Json => layer.json().boxed(),
     };
-    // A second subscriber is impossible here: this is called once.
+    // This cannot fail: it is called once, so there is no other subscriber.
     let _ = tracing::subscriber::set_global_default(tracing_subscriber::registry().with(layer.with_filter(wanted)));
 }

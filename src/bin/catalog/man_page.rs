@@ -1,4 +1,4 @@
-//! One manual page: what clap knows of a command, and the other sections that a manual page has.
+//! One manual page: what clap knows about a command, and the other sections of a manual page.
 
 use std::fmt::Write as _;
 use std::io;
@@ -8,7 +8,7 @@ use clap_mangen::Man;
 
 use crate::exit_codes;
 
-/// What the command reads from its environment. docs/network.md has the variables of servers and logins.
+/// The variables that the command reads. docs/network.md has all variables for servers and logins.
 const ENVIRONMENT: [(&str, &str); 9] = [
     ("CATALOG_ROOT", "The root of the catalog, unless --root is given. An empty value counts as unset."),
     (
@@ -24,7 +24,7 @@ const ENVIRONMENT: [(&str, &str); 9] = [
     ("CATALOG_MODEL", "Set by catalog lease for the command that it runs: the path of the model."),
 ];
 
-/// Where things are. docs/format.md has each file of a root.
+/// The places that a user should know. docs/format.md has each file of a root.
 const FILES: [(&str, &str); 6] = [
     ("~/.cache/models", "The default root."),
     ("ROOT/views/", "What catalog path prints paths of: read-only files, for engines to open."),
@@ -37,12 +37,12 @@ const FILES: [(&str, &str); 6] = [
     ("/etc/catalog/net.toml", "The machine's own rules for servers, which hold for everybody and can only take away."),
 ];
 
-/// The name of the page's file, `catalog-stage.1`.
+/// The file name of the page, such as `catalog-stage.1`.
 pub(crate) fn file_name(command: &Command) -> String {
     Man::new(command.clone()).get_filename()
 }
 
-/// The command, built for its pages: they list the verbs themselves.
+/// The command, built for its pages. They list the verbs themselves, so this drops the list from the help.
 pub(crate) fn whole() -> Command {
     let list = clap::builder::Resettable::Reset;
     let command = crate::command().before_help(list.clone()).before_long_help(list);
@@ -51,7 +51,7 @@ pub(crate) fn whole() -> Command {
     command
 }
 
-/// The page of the command as a whole, or of a verb.
+/// The page of the whole command, or of a verb.
 pub(crate) fn of(command: &Command) -> io::Result<Vec<u8>> {
     let man = Man::new(command.clone()).source(concat!("catalog ", env!("CARGO_PKG_VERSION"))).manual("catalog");
     let is_whole = command.get_version().is_some();
@@ -80,7 +80,7 @@ pub(crate) fn of(command: &Command) -> io::Result<Vec<u8>> {
     Ok(page)
 }
 
-/// A section of names, each with what it means.
+/// A section of names, each with its meaning.
 fn list(title: &str, items: &[(String, &str)]) -> String {
     let mut section = format!(".SH \"{title}\"\n");
     for (name, meaning) in items {
@@ -89,13 +89,13 @@ fn list(title: &str, items: &[(String, &str)]) -> String {
     section
 }
 
-/// A section whose lines stay as they are.
+/// A section whose lines are kept as they are.
 fn preformatted(title: &str, text: &str) -> String {
     let lines: Vec<String> = text.trim_end().lines().filter(|line| *line != "Examples:").map(escaped).collect();
     format!(".SH \"{title}\"\n.nf\n{}\n.fi\n", lines.join("\n"))
 }
 
-/// The line, none of whose characters means anything to the formatter.
+/// The line, escaped so that no character has a meaning to the formatter.
 fn escaped(line: &str) -> String {
     let line = line.replace('\\', "\\e").replace('-', "\\-").replace('\'', "\\(aq").replace('`', "\\(ga");
     if line.starts_with('.') { format!("\\&{line}") } else { line }
@@ -105,7 +105,7 @@ fn escaped(line: &str) -> String {
 mod tests {
     use super::*;
 
-    // Red when a section is left out of a page, or an exit code out of the section.
+    // Red when a page lacks a section, or the section lacks an exit code.
     #[test]
     fn every_page_has_the_exit_codes_and_the_first_one_what_it_reads() {
         let command = whole();

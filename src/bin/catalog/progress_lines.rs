@@ -1,5 +1,5 @@
-//! `--progress json`: how far long work is, as an object a second on standard error, for a program with a bar of its
-//! own.
+//! `--progress json`: prints the progress of long work to standard error, one object a second, for a program that draws
+//! its own bar.
 
 use std::sync::Mutex;
 use std::time::{Duration, Instant};

@@ -10,7 +10,7 @@ use crate::json::Line;
 /// Give a model another id
 ///
 /// Everything else stays: content, source, trust, pins and times. The path changes, because the id is part of it; a
-/// process that has the old one open is not disturbed. It is an error if the new id exists.
+/// process that has the old path open is not affected. It is an error if the new id exists.
 #[derive(clap::Args)]
 #[command(visible_alias = "mv")]
 #[command(after_help = "Examples:

@@ -1,4 +1,4 @@
-//! Standard error: errors, notes, and progress for programs. With `--json` each of its lines is an object, too.
+//! Standard error: errors, notes, and progress for programs. With `--json`, each of its lines is an object too.
 
 use std::io::Write as _;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -20,7 +20,7 @@ pub(crate) fn use_json() {
     IS_JSON.store(true, Ordering::Relaxed);
 }
 
-/// Something that is good to know and no error.
+/// Prints a message that is good to know but not an error.
 pub(crate) fn note(message: &str) {
     match IS_JSON.load(Ordering::Relaxed) {
         true => object(&Line::Note(Note { message })),
@@ -28,7 +28,7 @@ pub(crate) fn note(message: &str) {
     }
 }
 
-/// An error: what is wrong, and what to do about it. `about` is the argument that it is about.
+/// Prints an error: what is wrong, and what to do about it. `about` is the argument that it concerns.
 pub(crate) fn error(about: Option<&str>, kind: &'static str, message: &str, hint: Option<&str>) {
     match (IS_JSON.load(Ordering::Relaxed), hint) {
         (true, hint) => object(&Line::Error(ErrorLine { id: about, error: ErrorInfo { kind, message, hint } })),

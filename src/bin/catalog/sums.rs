@@ -1,4 +1,4 @@
-//! Files of checksums, as `sha256sum` writes them: which digest a file should have.
+//! Lists of checksums, as `sha256sum` writes them: the digest that each file should have.
 
 use std::ffi::{OsStr, OsString};
 use std::fs;
@@ -40,7 +40,8 @@ impl Sums {
         Ok(Sums { path: path.to_path_buf(), lines })
     }
 
-    /// The digest of what is called so: by the whole text, as a path from the folder of the list, or by its last part.
+    /// The digest for a reference: for a listed name that is the same text or path, otherwise for one with the same
+    /// last part. Names are paths from the folder of the list.
     pub(crate) fn digest_of(&self, reference: &OsStr) -> Result<Digest, Failure> {
         let given = Path::new(reference);
         let same = |name: &Path| std::path::absolute(self.folder().join(name)).ok() == std::path::absolute(given).ok();
@@ -54,7 +55,7 @@ impl Sums {
         })
     }
 
-    /// Every file that is listed, as a path from here.
+    /// Every listed file, as a path from the current directory.
     pub(crate) fn files(&self) -> Vec<OsString> {
         self.lines.iter().map(|(_, name)| self.folder().join(name).into_os_string()).collect()
     }

@@ -1,11 +1,12 @@
-//! Rows of aligned columns, as wide as the terminal at most: columns go first, then the middle of the ids.
+//! Rows of aligned columns, at most as wide as the terminal: first whole columns are dropped, then the middle of the
+//! ids.
 
 use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
 
 /// Between two columns.
 const GAP: &str = "  ";
 
-/// The least width that a cut text keeps.
+/// Columns are dropped before a cut text becomes narrower than this.
 const LEAST_CUT: usize = 24;
 
 /// One column.
@@ -13,7 +14,7 @@ pub(crate) struct Column {
     pub(crate) title: &'static str,
     /// Numbers are aligned on the right.
     pub(crate) is_number: bool,
-    /// The column with the highest rank goes first if the terminal is narrow; those of rank 0 stay.
+    /// If the terminal is too narrow, the column with the highest rank is dropped first. Those of rank 0 stay.
     pub(crate) rank: u8,
 }
 
@@ -27,7 +28,7 @@ impl Column {
     }
 }
 
-/// The width of the terminal on standard output; `None` if it is not a terminal.
+/// The width of the terminal on standard output. `None` if that is not a terminal.
 pub(crate) fn terminal_width() -> Option<usize> {
     terminal_size::terminal_size_of(std::io::stdout()).map(|(width, _)| width.0.into())
 }
@@ -95,8 +96,7 @@ fn fit(layout: &mut Vec<(usize, usize)>, columns: &[Column], cut: usize, width: 
     }
 }
 
-/// The text. If it is wider than `width`, an ellipsis replaces its middle, because the two ends of an id tell it from
-/// others.
+/// The text. If it is wider than `width`, an ellipsis replaces its middle, because the ends of an id distinguish it.
 pub(crate) fn cut_in_the_middle(text: &str, width: usize) -> String {
     if text.width() <= width {
         return text.to_owned();
@@ -176,7 +176,7 @@ mod tests {
         {
             assert_eq!(cut_in_the_middle("abcdefghij", width), expected);
         }
-        // Two columns a character.
+        // Each of these characters takes two columns.
         assert_eq!(cut_in_the_middle("日本語日本語", 8), "日…本語".to_owned());
     }
 }

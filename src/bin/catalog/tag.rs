@@ -9,8 +9,8 @@ use crate::json::Line;
 
 /// Give a model a second id
 ///
-/// Both ids have the same content, stored once, and keep its source. They are independent: each can be retired,
-/// pinned and removed without the other. The new one has no pins.
+/// Both ids have the same content, stored once, and the same source. They are independent: each can be retired, pinned
+/// and removed without the other. The new one has no pins.
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
   catalog tag hf:org/repo production

@@ -1,4 +1,4 @@
-//! What clap says about the arguments: the help or the version, or what is wrong.
+//! Prints what clap returns for the arguments: the help, the version, or an error.
 
 use std::io::{self, Write as _};
 
@@ -9,7 +9,7 @@ use crate::NAME;
 use crate::failure::{Exit, Failure, tell};
 use crate::stderr;
 
-/// The verbs of other tools, and what they are called here.
+/// The verbs of other tools, and their names here.
 const ELSEWHERE: [(&str, &str); 9] = [
     ("add", "stage"),
     ("pull", "stage"),
@@ -22,11 +22,12 @@ const ELSEWHERE: [(&str, &str); 9] = [
     ("info", "show"),
 ];
 
-/// The global options. If they were given, clap adds them to the usage line as though they were required.
+/// The global options. If they were given, clap adds them to the usage line as if they were required.
 const GLOBAL: [&str; 6] =
     [" --root <DIR>", " --json", " --quiet", " --verbose...", " --log-format <FORMAT>", " --progress <HOW>"];
 
-/// The error with two corrections: what a verb of another tool is called here, and no global options in the usage line.
+/// The error with two corrections: it suggests this command's name for a verb of another tool, and its usage line has
+/// no global options.
 pub(crate) fn with_tip(mut answer: clap::Error) -> clap::Error {
     if let Some(ContextValue::String(typed)) = answer.get(ContextKind::InvalidSubcommand)
         && let Some((_, verb)) = ELSEWHERE.iter().find(|(name, _)| name == typed)
@@ -43,16 +44,16 @@ pub(crate) fn with_tip(mut answer: clap::Error) -> clap::Error {
     answer
 }
 
-/// Prints it.
+/// Prints the answer of clap.
 pub(crate) fn print(answer: clap::Error) -> Exit {
-    // The arguments were not understood, so this looks for `--json` among the words.
+    // clap could not parse the arguments, so this looks for `--json` among the words.
     if answer.use_stderr() && std::env::args_os().any(|arg| arg == "--json") {
         stderr::use_json();
         let text = answer.to_string();
         let message = text.split("\n\n").next().unwrap_or_default().trim_start_matches("error: ");
         return tell(&Failure::usage(message.replace('\n', " ")), None, NAME);
     }
-    // Standard output buffers what follows the last line break, and an error at exit would be lost.
+    // Standard output buffers the text after the last line break, and an error in writing that at exit would be lost.
     let printed = answer.print().and_then(|()| io::stdout().flush());
     match printed {
         _ if answer.use_stderr() => Exit::Usage,

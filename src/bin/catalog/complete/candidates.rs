@@ -1,4 +1,4 @@
-//! What is in the catalog, as candidates. Only reads, and is silent about errors.
+//! Candidates from the catalog: ids, pins, partials. This only reads, and ignores errors.
 
 use std::collections::BTreeSet;
 use std::env;
@@ -34,7 +34,7 @@ pub(crate) fn pins() -> ArgValueCompleter {
     ArgValueCompleter::new(pin_names)
 }
 
-/// Keys of what interrupted copies and fetches have left.
+/// Keys of the partials that interrupted copies and fetches have left.
 pub(crate) fn partials() -> ArgValueCompleter {
     ArgValueCompleter::new(keys)
 }
@@ -49,7 +49,7 @@ fn ids(current: &OsStr) -> Vec<CompletionCandidate> {
     if found.is_empty() { paths(current) } else { found }
 }
 
-/// What a server has is not asked for.
+/// Paths only: completion contacts no server.
 fn paths(current: &OsStr) -> Vec<CompletionCandidate> {
     PathCompleter::any().complete(current)
 }
@@ -65,7 +65,7 @@ fn keys(current: &OsStr) -> Vec<CompletionCandidate> {
     keys.map(|partial| CompletionCandidate::new(partial.key)).collect()
 }
 
-/// A shell has each candidate on a line of its own.
+/// A shell reads one candidate a line, so one with a control character such as a line break is left out.
 fn is_candidate(text: &str, current: &OsStr) -> bool {
     current.to_str().is_some_and(|current| text.starts_with(current)) && !text.contains(char::is_control)
 }
@@ -79,7 +79,7 @@ fn records() -> Vec<Record> {
     open().and_then(|catalog| catalog.records().ok()).unwrap_or_default()
 }
 
-/// The catalog that the line names, or the environment.
+/// The catalog that the typed line or the environment names.
 fn open() -> Option<FsCatalog> {
     let words = WORDS.get().map(Vec::as_slice).unwrap_or_default();
     let (root, _) = app::root(root_in(words));
@@ -95,7 +95,7 @@ fn root_in(words: &[OsString]) -> Option<PathBuf> {
             Some(word) if word.starts_with("--root=") => word.strip_prefix("--root=")?,
             _ => continue,
         };
-        // The shell has not done it yet.
+        // The shell has not replaced the `~` yet.
         let home = || Some(PathBuf::from(env::var_os("HOME")?));
         return match root.strip_prefix("~/") {
             Some(below) => home().map(|home| home.join(below)),

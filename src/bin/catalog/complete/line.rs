@@ -1,6 +1,6 @@
-//! A command line as it was typed so far: its words, and what a shell has to put in for a candidate.
+//! A command line as typed so far: its words, and the text that a shell has to insert for a candidate.
 
-/// The quotes that a place in a command line is within.
+/// The quotes around a place in a command line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Quotes {
     None,
@@ -13,12 +13,12 @@ enum Quotes {
 pub(super) struct Line {
     /// The words before the cursor, as the command would get them. The last one is being typed, and may be empty.
     pub(super) words: Vec<String>,
-    /// The last one as it was typed.
+    /// The last word as it was typed.
     raw: String,
 }
 
 impl Line {
-    /// Reads a line as a POSIX shell does. It knows neither variables nor operators, which stand for themselves.
+    /// Reads a line as a POSIX shell does, except that variables and operators are plain text.
     pub(super) fn read(text: &str) -> Line {
         let mut line = Line { words: Vec::new(), raw: String::new() };
         let mut rest = text.trim_start();
@@ -26,7 +26,7 @@ impl Line {
             let (word, quotes, length) = unquoted(rest, true);
             let (raw, after) = rest.split_at(length);
             line.words.push(word);
-            // A blank within quotes ends no word: then all of the text was read.
+            // A blank within quotes does not end a word. If a quote is still open, all of the text was read.
             if quotes != Quotes::None || after.is_empty() {
                 line.raw = raw.to_owned();
                 return line;
@@ -35,9 +35,9 @@ impl Line {
         }
     }
 
-    /// What is put in the place of `part`, so that the word becomes `value`. A shell takes for the word that is
-    /// completed only what follows the last of some characters, such as `:` and `=`, or an opening quote. `None`: the
-    /// word cannot become this value.
+    /// The text that replaces `part`, so that the word becomes `value`. A shell completes only the part of a word after
+    /// the last of some characters, such as `:` and `=`, or after an opening quote. Returns `None` if the word cannot
+    /// become this value.
     pub(super) fn insertion(&self, value: &str, part: &str) -> Option<String> {
         let stays = self.raw.strip_suffix(part).unwrap_or_default();
         let (typed, quotes, _) = unquoted(stays, false);
@@ -50,7 +50,7 @@ pub(super) fn word(raw: &str) -> String {
     unquoted(raw, false).0
 }
 
-/// The text without its quotes, the quotes that are open at its end, and how much of it was read: all, or one word.
+/// The text without its quotes, the quotes that are open at its end, and how many bytes were read: all, or one word.
 fn unquoted(text: &str, one_word: bool) -> (String, Quotes, usize) {
     let (mut word, mut quotes) = (String::new(), Quotes::None);
     let mut characters = text.char_indices();
@@ -76,7 +76,7 @@ fn is_special_in_quotes(c: char) -> bool {
     matches!(c, '"' | '\\' | '$' | '`')
 }
 
-/// The text as it has to stand within these quotes.
+/// The text as it has to be written within these quotes.
 fn quoted(text: &str, quotes: Quotes) -> String {
     let mut quoted = String::with_capacity(text.len());
     for c in text.chars() {

@@ -25,7 +25,8 @@ const VARIABLE: &str = "COMPLETE";
 const FISH: Unquoting<Fish> = Unquoting(Fish);
 const SHELLS: [&dyn EnvCompleter; 5] = [&Bash, &Elvish, &FISH, &Powershell, &Zsh];
 
-/// Answers a shell, or prints the script by which it asks. `None`: no shell has called this command.
+/// Answers a shell, or prints the script that a shell calls this command with. Returns `None` if no shell has called
+/// it.
 pub(crate) fn answer() -> Option<Exit> {
     let directory = env::current_dir().ok();
     let asked = CompleteEnv::with_factory(command).shells(Shells(&SHELLS));
@@ -38,7 +39,7 @@ pub(crate) fn answer() -> Option<Exit> {
     }
 }
 
-/// The script by which a shell of this name asks, where this command is found by its name.
+/// The completion script of the shell with this name. It finds this command by its name.
 pub(crate) fn script(shell: &str) -> std::io::Result<Vec<u8>> {
     let mut script = Vec::new();
     if let Some(shell) = Shells(&SHELLS).completer(shell) {
@@ -52,7 +53,7 @@ pub(crate) fn script(shell: &str) -> std::io::Result<Vec<u8>> {
 mod tests {
     use clap_complete::ArgValueCompleter;
 
-    // Red when a verb is added whose ids nobody completes.
+    // Red when a verb is added without completion for its ids.
     #[test]
     fn every_argument_that_is_an_id_is_completed() {
         let command = crate::command();

@@ -1,5 +1,5 @@
-//! How each shell asks, where clap's own scripts are not enough: words that a shell quotes or splits at a colon, and
-//! file names, which it knows better.
+//! How each shell asks, where clap's own scripts are not enough: for words that a shell quotes or splits at a colon,
+//! and for file names, which the shell completes better.
 
 use std::ffi::OsString;
 use std::io::{self, Write};
@@ -13,8 +13,8 @@ use super::candidates::remember;
 use super::line::{Line, word};
 use crate::text::shell_word;
 
-/// bash splits words also at `:` and `=`, gives them as they were typed, and puts in what it is given as it is. So it
-/// sends the line, and gets candidates that fit into it.
+/// bash also splits words at `:` and `=`, passes them as typed, and inserts a candidate without quoting it. So the
+/// script sends the line up to the cursor, and gets candidates that fit into it.
 pub(super) struct Bash;
 
 const BASH: &str = r#"_catalog() {
@@ -66,8 +66,7 @@ impl EnvCompleter for Bash {
     }
 }
 
-/// zsh gives words as they were typed, and quotes what it puts in. What is no candidate is completed as the name of a
-/// file.
+/// zsh passes words as typed, and quotes what it inserts. If there is no candidate, it completes file names.
 pub(super) struct Zsh;
 
 const ZSH: &str = r#"#compdef catalog
@@ -119,12 +118,12 @@ impl EnvCompleter for Zsh {
     }
 }
 
-/// The script, which asks `completer` with the variable set.
+/// The script, filled in so that it calls `completer` with the variable set.
 fn filled_in(script: &str, variable: &str, completer: &str) -> String {
     script.replace("VARIABLE", variable).replace("COMPLETER", &shell_word(completer))
 }
 
-/// fish gives the word that is being typed as it stands, and the others as the command would get them.
+/// fish passes the last word as typed, and the others as the command would get them.
 pub(super) struct Unquoting<S>(pub(super) S);
 
 impl<S: EnvCompleter> EnvCompleter for Unquoting<S> {

@@ -1,6 +1,6 @@
-//! What is printed with `--json`: each line is one of these, and says in `type` which.
+//! The lines that `--json` prints: each line is one of these types, and its key `type` says which.
 //!
-//! `docs/json.md` and `docs/json.schema.json` are made from these types, and a test holds them to each other.
+//! `docs/json.md` and `docs/json.schema.json` are made from these types, and a test compares them.
 
 use catalog_core::{
     EntryUsage, FileHash, GcKept, GcStep, LeaseHolder, PartialInfo, PushReceipt, Record, RemoveReceipt, RepairReport,

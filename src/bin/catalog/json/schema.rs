@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::Line;
 
-/// When it is set, the files are written anew; else they are compared.
+/// If it is set, the tests write the files; otherwise they compare them.
 const BLESS: &str = "CATALOG_BLESS";
 
 const BEGIN: &str = "<!-- made from the types -->\n";
@@ -42,7 +42,7 @@ fn the_tables_in_the_docs_are_those_of_the_types() {
     hold(path, &format!("{head}{BEGIN}{}", tables(&schema())));
 }
 
-/// A section for each type of line, and one for each object that several lines have.
+/// A section for each type of line.
 fn tables(root: &Value) -> String {
     let mut page = String::new();
     for variant in root["oneOf"].as_array().unwrap() {
@@ -73,7 +73,7 @@ fn rows(page: &mut String, root: &Value, object: &Value, prefix: &str) {
             rows(page, root, &inner, &format!("{prefix}{key}{suffix}"));
         }
     }
-    // An object that is written into the line itself.
+    // An object whose keys are part of the line itself.
     for part in object["allOf"].as_array().into_iter().flatten() {
         rows(page, root, part, prefix);
     }
@@ -85,7 +85,7 @@ fn rows(page: &mut String, root: &Value, object: &Value, prefix: &str) {
     }
 }
 
-/// The object in a value, and how a key of it is written.
+/// The object in a value, and what is written between the value's key and a key of the object.
 fn nested(root: &Value, value: &Value) -> Option<(Value, &'static str)> {
     let value = not_null(value);
     if let Some(items) = value.get("items") {
@@ -121,7 +121,7 @@ fn kind(root: &Value, value: &Value) -> String {
     format!("{name}{null}")
 }
 
-/// The words that a value can be.
+/// The words that a value can have.
 fn words(value: &Value) -> impl Iterator<Item = &str> {
     let listed = value["enum"].as_array().into_iter().flatten();
     let each = value["oneOf"].as_array().into_iter().flatten().map(|one| &one["const"]);
@@ -155,7 +155,7 @@ fn follow(root: &Value, value: &Value) -> Value {
 
 fn described(value: &Value) -> String {
     let text = value["description"].as_str().unwrap_or_default().replace('\n', " ").replace('|', "\\|");
-    // A link to another type leads nowhere here.
+    // A link to another type has no target on this page, so only its text is kept.
     let (mut plain, mut rest) = (String::new(), text.as_str());
     while let Some((before, link)) = rest.split_once("[`") {
         let (name, after) = link.split_once("`]").expect("a link ends");

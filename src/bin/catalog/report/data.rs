@@ -1,4 +1,4 @@
-//! What a report is made from: everything is gathered at once, over the public API.
+//! Gathers everything that a report needs at once, through the public API.
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
@@ -11,12 +11,12 @@ use serde::Serialize;
 
 use crate::human;
 
-/// A model, and what it takes.
+/// A model, and the room that it takes.
 pub(super) struct Model {
     pub(super) record: Record,
-    /// Bytes on disk that only it needs.
+    /// Bytes on disk that only this model needs.
     pub(super) exclusive_bytes: u64,
-    /// Its part of the disk, with what it shares counted in parts.
+    /// Its bytes on disk; of a blob that several models need, each has an equal part.
     pub(super) disk_bytes: u64,
 }
 
@@ -31,27 +31,27 @@ pub(super) enum Asked {
     Half,
 }
 
-/// A plan, and what it was asked for.
+/// A plan, and the limits that it was made for.
 pub(super) struct Plan {
     pub(super) asked: Asked,
     pub(super) plan: GcPlan,
 }
 
-/// The state of a store, at one time.
+/// The state of a store.
 pub(super) struct State {
     pub(super) made_ms: u64,
     pub(super) root: PathBuf,
     pub(super) config: Config,
     pub(super) free_bytes: Option<u64>,
     pub(super) usage: DiskUsage,
-    /// Those that take most of the disk first.
+    /// Sorted by room on disk, the largest first.
     pub(super) models: Vec<Model>,
-    /// One, or two if the first one evicts nothing.
+    /// One plan, or two if the first one evicts nothing.
     pub(super) plans: Vec<Plan>,
 }
 
 impl State {
-    /// Reads everything, and writes nothing. What changes meanwhile may be in one part and not in another.
+    /// Reads everything, and writes nothing. A change in the meantime may show in one part and not in another.
     pub(super) fn gather(catalog: &FsCatalog) -> catalog_core::Result<State> {
         let usage = catalog.disk_usage()?;
         let config = catalog.config()?;
@@ -75,7 +75,7 @@ impl State {
         })
     }
 
-    /// What dead processes have left of what they were bringing in.
+    /// The size of what dead processes have left in `ingest/`.
     pub(super) fn leftover_bytes(&self) -> u64 {
         let steps = self.plans.iter().take(1).flat_map(|plan| &plan.plan.steps);
         let left = steps.filter(|step| match &step.action {
@@ -85,7 +85,7 @@ impl State {
         human::sum_bytes(left.map(|step| step.bytes)).min(self.usage.ingest_bytes)
     }
 
-    /// What no model needs: `gc` takes it, trash and partials once their grace is over.
+    /// The size of what no model needs. `gc` removes it: trash and partials after their grace period.
     pub(super) fn reclaimable_bytes(&self) -> u64 {
         let DiskUsage { unreferenced_bytes, trash_bytes, partial_bytes, .. } = self.usage;
         human::sum_bytes([unreferenced_bytes, trash_bytes, partial_bytes, self.leftover_bytes()].into_iter())
@@ -95,21 +95,21 @@ impl State {
         self.models.iter().filter(|model| model.record.damaged_ms.is_some())
     }
 
-    /// The models that can be checked and are not known to be damaged: those that never were first, then those whose check
-    /// is the longest ago.
+    /// The models that can be checked and are not known to be damaged. Those that were never checked come first, then
+    /// those with the oldest check.
     pub(super) fn longest_unchecked(&self) -> Vec<&Model> {
         let mut due: Vec<&Model> = self.models.iter().filter(|model| is_checkable(&model.record)).collect();
         due.sort_by_key(|model| (model.record.entry.last_verified_ms, Reverse(model.disk_bytes)));
         due
     }
 
-    /// How many models there are for which this holds.
+    /// The number of models that this holds for.
     pub(super) fn count(&self, holds: impl Fn(&Record) -> bool) -> usize {
         self.models.iter().filter(|model| holds(&model.record)).count()
     }
 }
 
-/// Whether a check has something to compare with, and may have news.
+/// Whether a check has a digest to compare with, and may find something new.
 fn is_checkable(record: &Record) -> bool {
     record.damaged_ms.is_none() && record.entry.digest.is_some()
 }
@@ -122,7 +122,7 @@ pub(super) fn is_pinned(record: &Record) -> bool {
     record.pins.values().any(crate::pins::holds)
 }
 
-/// A path that the store only knows, and whose bytes are elsewhere.
+/// Whether the store only knows the path, and the bytes are elsewhere.
 pub(super) fn is_registered(record: &Record) -> bool {
     record.kind == ArtifactKind::Registered
 }
@@ -130,7 +130,7 @@ pub(super) fn is_registered(record: &Record) -> bool {
 fn models(records: Vec<Record>, usage: &DiskUsage) -> Vec<Model> {
     let usage: BTreeMap<&str, &EntryUsage> = usage.entries.iter().map(|entry| (entry.id.as_str(), entry)).collect();
     let with_usage = |record: Record| {
-        // What came after the disk was measured takes nothing as far as is known.
+        // A model that was staged after the measurement counts as taking nothing.
         let (exclusive_bytes, disk_bytes) = usage
             .get(record.entry.id.as_str())
             .map_or((0, 0), |entry| (entry.exclusive_bytes, entry.proportional_bytes));

@@ -1,4 +1,4 @@
-//! Writes the page so that nobody ever sees a half of it.
+//! Writes the page so that no reader ever sees half of it.
 
 use std::fs;
 use std::io::{self, Write as _};
@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 
 use crate::failure::Failure;
 
-/// Writes the page beside the place and renames it into it. What was there is replaced; what a symbolic link leads to is,
-/// and the link stays.
+/// Writes the page to a temporary file in the same folder, and renames it to `path`, which replaces a file there. If
+/// `path` is a symlink, its target is replaced, and the link stays.
 pub(super) fn write(path: &Path, root: &Path, page: &str) -> Result<PathBuf, Failure> {
     let failed = |error: io::Error| Failure::failed(format!("could not write {}: {error}", path.display()));
     let place = match fs::metadata(path) {
@@ -28,7 +28,7 @@ pub(super) fn write(path: &Path, root: &Path, page: &str) -> Result<PathBuf, Fai
     #[cfg(unix)]
     {
         use std::os::unix::fs::PermissionsExt as _;
-        // The umask takes away from it, as from any file.
+        // The kernel subtracts the umask, as for any new file.
         builder.permissions(fs::Permissions::from_mode(0o666));
     }
     let mut file = builder.tempfile_in(&folder).map_err(failed)?;

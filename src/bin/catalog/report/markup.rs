@@ -1,37 +1,37 @@
-//! HTML in which nothing from outside can be markup: what is raw is written in this program.
+//! HTML in which no text from outside can be markup: only literals of this program are written raw.
 
 use std::borrow::Cow;
 use std::fmt::{Display, Write as _};
 
 use crate::text::visible;
 
-/// A growing page. Markup has to be `'static`; an id, a path or a reason can only come in as text or as the value of an
-/// attribute, and both are escaped.
+/// A growing page. Markup has to be `'static`. An id, a path or a reason can only be added as text or as the value of
+/// an attribute, which are both escaped.
 #[derive(Default)]
 pub(super) struct Html(String);
 
 impl Html {
-    /// Markup that this program has.
+    /// Adds markup from a literal of this program.
     pub(super) fn raw(&mut self, markup: &'static str) -> &mut Self {
         self.0.push_str(markup);
         self
     }
 
-    /// Text, with what a reader could not see made visible.
+    /// Adds text, with invisible characters made visible.
     pub(super) fn text(&mut self, text: impl Display) -> &mut Self {
         self.0.push_str(&escape(&text.to_string()));
         self
     }
 
-    /// An attribute, with its value in quotes.
+    /// Adds an attribute, with its value in quotes.
     pub(super) fn attr(&mut self, name: &'static str, value: impl Display) -> &mut Self {
         self.raw(" ").raw(name).raw("=\"").text(value).raw("\"")
     }
 
-    /// An attribute of an SVG that is a length. A tenth of a pixel is as fine as anybody sees.
+    /// Adds a length as an attribute of an SVG, to a tenth of a pixel, which is as fine as a person can see.
     pub(super) fn length(&mut self, name: &'static str, value: f64) -> &mut Self {
         self.raw(" ").raw(name);
-        // Writing to a string does not fail.
+        // Writing to a string cannot fail.
         let _ = write!(self.0, "=\"{:.1}\"", if value.is_finite() { value } else { 0.0 });
         self
     }
@@ -41,7 +41,7 @@ impl Html {
     }
 }
 
-/// The text as HTML, in an element or in a quoted attribute: five characters mean something there.
+/// The text as HTML, for an element or a quoted attribute. Five characters have a meaning there.
 fn escape(text: &str) -> Cow<'_, str> {
     let text = visible(text);
     if !text.contains(['&', '<', '>', '"', '\'']) {
@@ -65,7 +65,7 @@ fn escape(text: &str) -> Cow<'_, str> {
 mod tests {
     use super::*;
 
-    // Red when a row of the match is taken out.
+    // Red when a row of the match is removed.
     #[test]
     fn text_is_never_markup() {
         for (text, escaped) in [
@@ -75,7 +75,7 @@ mod tests {
             ("' x='", "&#39; x=&#39;"),
             ("&lt;", "&amp;lt;"),
             ("]]><!--", "]]&gt;&lt;!--"),
-            // A bidi override, a zero-width space and a NUL are shown and not obeyed.
+            // A bidi override, a zero-width space and a NUL are shown as text, and have no effect.
             ("a\u{202e}b\u{200b}\0", "a\\u{202e}b\\u{200b}\\u{0}"),
             ("modèle 模型", "modèle 模型"),
         ] {

@@ -24,12 +24,13 @@ pub(crate) use summary::Summary;
 
 /// Show what is on the disk, what would go next, and what was not checked for long
 ///
-/// Prints a summary. With --html it writes a page instead: a picture of the disk in which what models share, what only one
-/// needs, what gc can take and what is in quarantine look different, a table of all models that can be sorted, what gc would
-/// take next and why, and what was not checked for long or is damaged. The page is one file, and loads nothing.
+/// Prints a summary. With --html, it writes a page instead. The page has a picture of the disk, which distinguishes
+/// what only one model needs, what models share, what gc can take and what is in quarantine; a table of all models that
+/// can be sorted; what gc would take next and why; and what is damaged or was not checked for long. It is one file, and
+/// loads nothing.
 ///
-/// Nothing is written to the store, and no content is read. If nothing has to go by the store's own limits, what would go
-/// first is planned for half of what is used.
+/// The report writes nothing to the store, and reads no content. If the store's own limits evict no model, it also
+/// shows what would go first if half of the used room had to be free.
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
   catalog report

@@ -12,7 +12,7 @@ use super::svg::SIZES;
 use crate::human;
 use crate::pins::holds;
 
-/// The columns: the word in `#sort=`, the title, and whether its cells are sorted by a number.
+/// The columns: the word in `#sort=`, the title, and whether the cells are sorted as numbers.
 const COLUMNS: [(&str, &str, bool); 13] = [
     ("id", "ID", false),
     ("size", "Size", true),
@@ -29,7 +29,7 @@ const COLUMNS: [(&str, &str, bool); 13] = [
     ("digest", "Digest", false),
 ];
 
-/// By what the table is sorted at first.
+/// The column that the table is sorted by at first.
 const FIRST: &str = "disk";
 
 pub(super) fn section(html: &mut Html, state: &State, tiles: &[Tile]) {
@@ -71,7 +71,7 @@ fn row(html: &mut Html, number: usize, model: &Model, is_drawn: bool) {
     let record = &model.record;
     html.raw("<tr").attr("id", format!("model-{number}")).raw("><th scope=\"row\">");
     if is_drawn {
-        // One of them is shown: the one to the picture that is.
+        // The style sheet shows one of these links: the one to the picture that is visible.
         for (picture, ..) in SIZES {
             html.raw("<a").attr("class", picture).attr("href", format!("#{picture}-{number}"));
             html.raw(" aria-label=\"to its rectangle\" title=\"to its rectangle\">↑</a>");
@@ -109,7 +109,7 @@ fn row(html: &mut Html, number: usize, model: &Model, is_drawn: bool) {
     html.raw("</td></tr>\n");
 }
 
-/// The time to the minute, and exactly for a program.
+/// The time to the minute, and the exact time for a program.
 pub(super) fn time(html: &mut Html, ms: Option<u64>, none: &'static str) {
     match ms {
         Some(ms) => {

@@ -10,7 +10,7 @@ use super::page::{id_link, size};
 use super::summary::limits;
 use crate::human;
 
-/// The most steps, and the most models that stay, that the page has of a plan.
+/// The page shows at most this many steps of a plan, and this many models that stay.
 const STEPS: usize = 40;
 const KEPT: usize = 20;
 
@@ -71,7 +71,7 @@ fn outcome(html: &mut Html, plan: &GcPlan) {
     html.raw("</p>\n");
 }
 
-/// The steps in their order, and then what stays.
+/// The steps in their order, then the models that stay.
 fn table(html: &mut Html, state: &State, plan: &GcPlan, heading: &'static str) {
     if plan.steps.is_empty() && plan.kept.is_empty() {
         return;

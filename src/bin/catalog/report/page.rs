@@ -14,10 +14,10 @@ use crate::human;
 const STYLE: &str = include_str!("style.css");
 const SCRIPT: &str = include_str!("script.js");
 
-/// The most models that a list beside the table of all of them has.
+/// The lists other than the table of all models have at most this many rows.
 const LISTED: usize = 20;
 
-/// The page of a store. `command` calls this command again for the same root.
+/// The page of a store. `command` is how a shell calls this command for the same root.
 pub(super) fn page(state: &State, command: &str) -> String {
     let tiles = tiles(state);
     let mut html = Html::default();
@@ -33,8 +33,7 @@ pub(super) fn page(state: &State, command: &str) -> String {
     html.into_string()
 }
 
-/// The policy lets this style and this script run and nothing else: neither markup that slips in, nor anything that is
-/// loaded.
+/// The policy allows only this style and this script: neither markup that slips in nor anything that is loaded.
 fn head(html: &mut Html, state: &State) {
     html.raw("<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n");
     let (style, script) = (source_of(STYLE), source_of(SCRIPT));
@@ -47,7 +46,7 @@ fn head(html: &mut Html, state: &State) {
     html.raw("<style>").raw(STYLE).raw("</style>\n</head>\n");
 }
 
-/// What allows an element with this text.
+/// The source expression of a policy that allows an element with this text.
 fn source_of(text: &str) -> String {
     format!("'sha256-{}'", BASE64.encode(Digest::sha256_of(text.as_bytes()).as_bytes()))
 }
@@ -73,12 +72,12 @@ fn models_are(number: usize) -> String {
     if number == 1 { "1 model is".to_owned() } else { format!("{number} models are") }
 }
 
-/// The size as a person reads it; the number itself is in the title.
+/// The size as a person reads it, with the exact number in the title.
 pub(super) fn size(html: &mut Html, bytes: u64) {
     html.raw("<span").attr("title", format!("{bytes} bytes")).raw(">").text(human::size(bytes)).raw("</span>");
 }
 
-/// An id that leads to its row. It may be written from the right to the left, which must not turn what is around it.
+/// An id as a link to its row. An id in a right-to-left script must not reorder the text around it.
 pub(super) fn id_link(html: &mut Html, state: &State, id: &str) {
     let number = state.models.iter().position(|model| model.record.entry.id == id);
     html.raw("<bdi class=\"id\">");
@@ -123,7 +122,7 @@ fn has(tiles: &[Tile], class: Class) -> bool {
     tiles.iter().any(has)
 }
 
-/// The few numbers that are looked at first.
+/// The few numbers that a reader looks at first.
 fn figures(html: &mut Html, state: &State) {
     let usage = &state.usage;
     html.raw("<dl class=\"figures\">\n<div><dt>models</dt><dd>").text(state.models.len()).raw("</dd></div>\n");
@@ -232,7 +231,7 @@ fn list(
     }
 }
 
-/// Which of the models have a rectangle of their own.
+/// The models that have a rectangle of their own.
 pub(super) fn drawn(tiles: &[Tile]) -> impl Iterator<Item = usize> + '_ {
     tiles.iter().filter_map(|tile| if let What::Model(number) = tile.what { Some(number) } else { None })
 }
@@ -243,7 +242,7 @@ mod tests {
 
     use super::*;
 
-    /// The relative luminance of `#rrggbb`, as WCAG has it.
+    /// The relative luminance of `#rrggbb`, as WCAG defines it.
     fn luminance(colour: &str) -> f64 {
         let channel = |at: usize| match f64::from(u8::from_str_radix(&colour[at..at + 2], 16).unwrap()) / 255.0 {
             low if low <= 0.04045 => low / 12.92,

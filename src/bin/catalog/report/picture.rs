@@ -1,15 +1,15 @@
-//! What the picture of the disk shows: a tile for each model that is large enough to be seen, one for all others, and one
-//! for each thing that is no model.
+//! The content of the picture of the disk: a tile for each model that is large enough to be seen, one for all others,
+//! and one for each thing that is not a model.
 
 use std::cmp::Reverse;
 
 use super::data::{Model, State};
 use crate::human;
 
-/// A tile has to be a four-hundredth of the picture: on a phone, that is 20 pixels square.
+/// A tile has to be at least a four-hundredth of the picture: on a phone, that is 20 pixels square.
 const LEAST_PART: u64 = 400;
 
-/// What bytes on disk are there for. Each has a colour and a pattern of its own.
+/// What bytes on disk are for. Each class has a colour and a pattern of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Class {
     /// Only one model needs them.
@@ -18,9 +18,9 @@ pub(super) enum Class {
     Shared,
     /// No model needs them.
     Reclaimable,
-    /// Damaged, or in the way, and kept to look at.
+    /// Damaged content, or files that were in the way, kept for inspection.
     Quarantine,
-    /// Neither: it is being brought in, or is a second copy.
+    /// None of these: they are being ingested, or are a view that is a copy.
     Other,
 }
 
@@ -38,7 +38,7 @@ impl Class {
         }
     }
 
-    /// For the legend.
+    /// The text in the legend.
     pub(super) fn meaning(self) -> &'static str {
         match self {
             Class::Own => "only this model needs it",
@@ -57,16 +57,16 @@ pub(super) enum What {
     Model(usize),
     /// This many models together.
     More(usize),
-    /// Something that is no model, of this name.
+    /// Something with this name that is not a model.
     Thing(&'static str),
 }
 
-/// A rectangle to be.
+/// A part of the picture, before it has a place in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Tile {
     pub(super) what: What,
     pub(super) bytes: u64,
-    /// How the first part is drawn, and how the rest is.
+    /// The classes of the first part and of the rest.
     pub(super) classes: (Class, Class),
     pub(super) first_bytes: u64,
 }
@@ -115,7 +115,7 @@ fn tiles_of(models: &[Model], things: impl IntoIterator<Item = Tile>) -> Vec<Til
             human::sum_bytes(small.iter().map(|(_, model)| model.exclusive_bytes)),
         )),
     }
-    // A stable sort: equal ones stay in the order of the table.
+    // A stable sort: tiles of equal size keep the order of the table.
     tiles.sort_by_key(|tile| Reverse(tile.bytes));
     tiles
 }

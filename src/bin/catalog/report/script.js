@@ -1,6 +1,6 @@
 
 "use strict";
-// Makes the table sortable and gives it a filter. It reads the table's own cells, and writes text alone.
+// Makes the table sortable and adds a filter. It reads the table's own cells, and writes only text.
 (() => {
   const table = document.getElementById("all");
   if (!table) return;
@@ -8,11 +8,11 @@
   const heads = [...table.tHead.rows[0].cells];
   const rows = [...body.rows];
 
-  // A number may need all of 64 bits: of two without leading zeros, the longer one is the larger.
+  // A number may need all 64 bits, so this compares digits: without leading zeros, the longer number is the larger.
   const byNumber = (a, b) => a.length - b.length || (a < b ? -1 : a > b ? 1 : 0);
   const byText = new Intl.Collator(undefined, { numeric: true }).compare;
 
-  // The id stands beside a link to the picture, which some rows have.
+  // In some rows, the cell of the id also has a link to the picture.
   const text = (cell) => (cell.querySelector("bdi") || cell).textContent;
 
   const sort = (number, isDescending) => {
@@ -30,7 +30,7 @@
     heads[number].setAttribute("aria-sort", isDescending ? "descending" : "ascending");
   };
 
-  // What is largest or latest comes first at first, and what begins with an A.
+  // The first click puts the largest or latest first, and texts from A to Z.
   const first = (number) => heads[number].dataset.sort === "number";
 
   heads.forEach((head, number) => {
@@ -59,7 +59,7 @@
   field.addEventListener("input", filter);
   field.closest(".filter").hidden = false;
 
-  // "#sort=size" sorts as a click does, "#sort=-size" as a second one; a link to a row shows it.
+  // "#sort=size" sorts like a click, "#sort=-size" like a second click; a link to a row makes the row visible.
   const follow = () => {
     const target = location.hash.slice(1);
     const by = /^sort=(-?)([a-z]+)$/.exec(target);

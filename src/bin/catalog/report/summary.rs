@@ -1,4 +1,4 @@
-//! The report as an object, and in words on one screen.
+//! The report as a JSON object, and in words on one screen.
 
 use catalog_core::{GcKept, GcStep, MinFree};
 use serde::Serialize;
@@ -9,7 +9,7 @@ use crate::du;
 use crate::human::{self, count};
 use crate::table::{self, Column};
 
-/// As many names as fit a screen beside the sums.
+/// As many names as fit on a screen next to the sums.
 const NAMES: usize = 3;
 
 /// The JSON of `report`.
@@ -174,7 +174,7 @@ pub(super) fn limits(max_bytes: Option<u64>, min_free: Option<MinFree>) -> Strin
     if limits.is_empty() { "none".to_owned() } else { limits.join(", ") }
 }
 
-/// What would go, in a line.
+/// What would go, in one line.
 fn next(app: &App, Plan { asked, plan }: &Plan) -> (&'static str, String) {
     let evicted: Vec<&str> = plan.steps.iter().filter_map(|step| step.action.id()).collect();
     let freed = human::size(plan.freed_bytes);
@@ -197,7 +197,7 @@ fn count_kept(number: usize) -> String {
     count(u64::try_from(number).unwrap_or(u64::MAX), "model")
 }
 
-/// How many there are, and the first of them.
+/// The number of ids, and the first of them.
 fn names(app: &App, ids: &[&str]) -> String {
     if ids.is_empty() {
         return "none".to_owned();

@@ -1,4 +1,4 @@
-//! The picture of the disk as SVG: once for each width that a screen may have, so that its labels are never too small.
+//! The picture of the disk as SVG, once for each kind of screen, so that its labels are never too small.
 
 use super::data::State;
 use super::markup::Html;
@@ -9,7 +9,7 @@ use crate::table::cut_in_the_middle;
 
 use unicode_width::UnicodeWidthStr as _;
 
-/// The pictures: their class in the style sheet, and their size. The style sheet shows the one that fits.
+/// The pictures: their classes in the style sheet, and their sizes. The style sheet shows the one that fits.
 pub(super) const SIZES: [(&str, f64, f64); 3] =
     [("wide", 1120.0, 560.0), ("middle", 720.0, 560.0), ("narrow", 328.0, 620.0)];
 
@@ -17,13 +17,14 @@ pub(super) const SIZES: [(&str, f64, f64); 3] =
 const CHARACTER: f64 = 7.3;
 const LINE: f64 = 15.0;
 
-/// Between a label and its tile's edge.
+/// The space between a label and the edge of its tile.
 const PADDING: f64 = 5.0;
 
-/// The most lines that an id takes in a tile.
+/// An id takes at most this many lines in a tile.
 const ID_LINES: usize = 4;
 
-/// The patterns that all pictures use. They are not hidden: some browsers do not draw what is defined in a hidden picture.
+/// The patterns that all pictures use. They are not in a hidden picture, because some browsers do not draw patterns
+/// that are defined in one.
 pub(super) fn patterns(html: &mut Html) {
     html.raw("<svg class=\"patterns\" width=\"0\" height=\"0\" aria-hidden=\"true\" focusable=\"false\"><defs>\n");
     html.raw("<pattern id=\"p-shared\" width=\"8\" height=\"8\" patternUnits=\"userSpaceOnUse\">");
@@ -81,7 +82,7 @@ fn draw(html: &mut Html, state: &State, tile: &Tile, rect: Rect, picture: &str) 
         );
     }
     html.raw("><title>").text(&id).raw(": ").text(&words).raw("</title>");
-    // Half a pixel on each side is the gap to the next one.
+    // This leaves a gap to the next tile.
     let inner = |length: f64| (length - 2.0).max(0.6);
     let outline = Rect { x: rect.x + 1.0, y: rect.y + 1.0, width: inner(rect.width), height: inner(rect.height) };
     let portion = if tile.bytes == 0 { 0.0 } else { tile.first_bytes as f64 / tile.bytes as f64 };
@@ -96,7 +97,7 @@ fn draw(html: &mut Html, state: &State, tile: &Tile, rect: Rect, picture: &str) 
     html.raw("</a>\n");
 }
 
-/// What a tile is called, and how large it is.
+/// The name of a tile, and its size.
 fn describe(state: &State, tile: &Tile) -> (String, String) {
     let size = format!("{} on disk", human::exact_size(tile.bytes));
     match tile.what {
@@ -115,8 +116,8 @@ fn rectangle(html: &mut Html, class: &'static str, rect: Rect) {
     html.length("width", rect.width).length("height", rect.height).raw("/>");
 }
 
-/// The id in as many lines as there is room for, and the size below it. What would be no more than a few letters is left
-/// out: the title has it.
+/// The id in as many lines as fit, and the size below it. If only a few letters would fit, the label is left out: the
+/// title has it.
 fn label(html: &mut Html, id: &str, size: &str, rect: Rect) {
     let columns = ((rect.width - 2.0 * PADDING) / CHARACTER).floor().max(0.0) as usize;
     let room = ((rect.height - PADDING) / LINE).floor().max(0.0) as usize;
@@ -142,8 +143,8 @@ fn label(html: &mut Html, id: &str, size: &str, rect: Rect) {
     html.raw("</text>");
 }
 
-/// The text in lines of no more than `columns`, broken after a separator if there is one in the second half of a line. The
-/// last line loses its middle if the text does not fit.
+/// The text in lines of at most `columns`, broken after a separator if there is one in the second half of a line. If
+/// the text does not fit, the last line loses its middle.
 fn wrapped(text: &str, columns: usize, most: usize) -> Vec<String> {
     let mut lines = Vec::new();
     let mut rest = text;

@@ -1,4 +1,5 @@
-//! Squarified treemaps: areas in proportion, as near to squares as can be (Bruls, Huizing and van Wijk, 2000).
+//! Squarified treemaps: rectangles in proportion to sizes, as close to squares as possible (Bruls, Huizing and van
+//! Wijk, 2000).
 
 /// A rectangle, in pixels from the upper left.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -14,7 +15,7 @@ impl Rect {
         self.width.min(self.height)
     }
 
-    /// The parts before and after `portion` of it, cut across the longer side.
+    /// Cuts it across the longer side. The first part has `portion` of the area.
     pub(super) fn split(self, portion: f64) -> (Rect, Rect) {
         let portion = portion.clamp(0.0, 1.0);
         if self.width >= self.height {
@@ -27,11 +28,11 @@ impl Rect {
     }
 }
 
-/// A rectangle for each size, in the order of the sizes; those of nothing are empty. The largest should come first: the
-/// shapes are best then.
+/// A rectangle for each size, in the order of the sizes; a size of 0 gets an empty one. The shapes are best if the
+/// largest size comes first.
 pub(super) fn squarify(sizes: &[u64], area: Rect) -> Vec<Rect> {
     let total: f64 = sizes.iter().map(|size| *size as f64).sum();
-    // Without anything to show, each is as large as nothing.
+    // If all sizes are 0, all rectangles are empty.
     let scale = if total > 0.0 { area.width * area.height / total } else { 0.0 };
     let mut rects = Vec::with_capacity(sizes.len());
     let mut free = area;
@@ -59,7 +60,7 @@ fn worst(row: &[f64], next: f64, side: f64) -> f64 {
     (side * side * most / (sum * sum)).max(sum * sum / (side * side * least))
 }
 
-/// Lays the row along the shorter side of what is free, and returns what is free then.
+/// Lays the row along the shorter side of the free area, and returns the rest of that.
 fn lay(row: &[f64], free: Rect, rects: &mut Vec<Rect>) -> Rect {
     let sum: f64 = row.iter().sum();
     let is_wide = free.width >= free.height;
@@ -68,7 +69,7 @@ fn lay(row: &[f64], free: Rect, rects: &mut Vec<Rect>) -> Rect {
     let depth = if side > 0.0 { (sum / side).min(longer) } else { 0.0 };
     let mut done = 0.0;
     for size in row {
-        // A share of the side, and not an area by the depth: rounding leaves no gap, and nothing sticks out.
+        // The length is a share of the side, not an area divided by the depth, so rounding leaves no gap or overlap.
         let length = if sum > 0.0 { side * (size / sum) } else { 0.0 };
         rects.push(match is_wide {
             _ if length == 0.0 => Rect { x: free.x, y: free.y, ..Rect::default() },
@@ -91,7 +92,7 @@ mod tests {
 
     const AREA: Rect = Rect { x: 10.0, y: 20.0, width: 1120.0, height: 560.0 };
 
-    /// What rounding may do to a length.
+    /// How much rounding may change a length.
     const SLACK: f64 = 1e-6;
 
     fn check(sizes: &[u64], area: Rect) {
@@ -124,7 +125,7 @@ mod tests {
             &[u64::MAX, u64::MAX, 1, 0],
             &[0, 0, 5],
             &[7, 7, 7, 7, 7, 7, 7],
-            &[6, 6, 4, 3, 2, 2, 1], // the example of the paper
+            &[6, 6, 4, 3, 2, 2, 1], // the example in the paper
             &(1..300).rev().collect::<Vec<_>>(),
         ] {
             check(sizes, AREA);
@@ -133,7 +134,7 @@ mod tests {
         check(&[1, 2, 3], Rect::default());
     }
 
-    // Red when a rectangle joins the row whatever it does to it.
+    // Red when a rectangle joins the row even if that makes the shapes worse.
     #[test]
     fn rectangles_are_nearly_squares() {
         let area = Rect { width: 6.0, height: 4.0, ..AREA };
