@@ -3,7 +3,8 @@
 //! `cargo run --example http_service -- ROOT ADDRESS`
 //!
 //! With no arguments, it serves a temporary directory, at a free port of this host. A `PUT` names a path that this
-//! process reads, so whoever can reach it can read what it can: the address is one of the loopback interface by default.
+//! process reads, so any client that can reach it can read every file that this process can. By default, the address is
+//! therefore one of the loopback interface.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -22,7 +23,7 @@ async fn main() -> anyhow::Result<()> {
     let mut arguments = std::env::args().skip(1);
     let root = arguments.next().map_or_else(|| temporary.path().join("root"), PathBuf::from);
     let store: Store = Arc::new(FsCatalog::new(root)?);
-    // An id may have slashes in it. A client writes them as `%2F`, so that they stay in one segment of the path.
+    // An id may contain slashes. A client writes them as `%2F`, so that they stay in one segment of the path.
     let routes = Router::new()
         .route("/models", get(async |State(store): State<Store>| ask(store, |store| store.list()).await.map(Json)))
         .route("/models/{id}", get(show).put(stage).delete(remove))
@@ -32,7 +33,8 @@ async fn main() -> anyhow::Result<()> {
     Ok(axum::serve(listener, routes.with_state(store)).await?)
 }
 
-/// Runs one call on a thread for blocking work: a store reads, hashes and syncs files, and the runtime has other requests.
+/// Runs one call on a thread for blocking work, because a store reads, hashes and syncs files while the runtime has
+/// other requests to serve.
 async fn ask<T: Send + 'static>(
     store: Store,
     call: impl FnOnce(&dyn CatalogStore) -> catalog_core::Result<T> + Send + 'static,
@@ -55,7 +57,7 @@ async fn show(State(store): State<Store>, Path(id): Path<String>) -> Response<Js
     found.map(Json).ok_or_else(|| (StatusCode::NOT_FOUND, "no such model".to_owned()))
 }
 
-/// What a client sends with a `PUT`, which is durable when it is answered. The store finds out the rest of the entry.
+/// What a client sends with a `PUT`. The entry is durable when the response arrives. The store fills in the rest of it.
 #[derive(serde::Deserialize)]
 struct New {
     local_path: PathBuf,

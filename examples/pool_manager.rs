@@ -1,4 +1,4 @@
-//! A pool manager: it finds out whether a model is ready, and keeps it here while an engine runs on it.
+//! A pool manager: it checks whether a model is ready, and keeps it here while an engine runs on it.
 //!
 //! `cargo run --example pool_manager -- ROOT MODEL`
 //!
@@ -17,7 +17,7 @@ struct Engine {
 }
 
 impl Engine {
-    /// Looks the model up, checks that it is what was staged, and leases it. All of this also works on a read-only root.
+    /// Looks the model up, checks that it is what was staged, and leases it. This also works on a read-only root.
     fn start(catalog: &FsCatalog, model: &str) -> catalog_core::Result<Self> {
         let lease = catalog.lease(Key::typed(model))?;
         // Another process, such as `llama-server -m`, opens `lease.local_path()` while this one holds the lease. A model
@@ -30,7 +30,7 @@ impl Engine {
     }
 }
 
-/// What a readiness probe says of an error: whether to wait, to stage or to call somebody.
+/// What a readiness probe reports for an error: whether to wait, to stage the model, or to call for help.
 fn readiness(error: &Error) -> &'static str {
     match error {
         error if error.is_not_found() => "not staged",
@@ -59,7 +59,8 @@ fn main() -> Result<()> {
     ensure!(engine.is_ready(), "{model} is no GGUF file");
     println!("ready: {} bytes at {}", engine.weights.len(), engine.weights.lease().local_path().display());
 
-    // A plan takes nothing, so it is safe to ask on a real root: would a collection that needs all the room take it?
+    // A plan removes nothing, so this is safe on a real root: would a collection that needs all the room take the
+    // model?
     let policy = GcPolicy::default().with_max_bytes(0).with_grace(Duration::ZERO);
     let id = engine.weights.lease().entry().id.clone();
     for kept in catalog.plan_gc(&policy)?.kept.iter().filter(|kept| kept.id == id) {

@@ -24,16 +24,17 @@ fn main() -> Result<()> {
     let catalog = FsCatalog::new(root)?;
     let mut items = Vec::new();
     for (number, model) in models.iter().enumerate() {
-        // Without an id of its own, a model is found under the reference's own string.
+        // Without this, the id of a model is the reference's own string.
         let options = StageOptions::default().with_id(format!("model-{number}")).with_observer(tell);
         items.push((ModelRef::parse(model)?, options));
     }
 
-    // What is staged together is hashed side by side and made durable together. One that fails does not hinder the others.
+    // Models that are staged together are hashed in parallel and made durable together. If one fails, the others still
+    // succeed.
     let mut failed = 0;
     for staged in catalog.stage_many(&items) {
         match staged {
-            // All of this is durable now: it survives the end of this process, and a power cut.
+            // The model is durable now: it survives the end of this process, and a power cut.
             Ok(receipt) => {
                 let new = receipt.stored_bytes;
                 println!("{}: {} bytes, {new} of them new, {}", receipt.id, receipt.size_bytes, receipt.digest);
@@ -41,7 +42,7 @@ fn main() -> Result<()> {
             }
             Err(error) => {
                 failed += 1;
-                // What was being done, to what, why it failed, and what to do next.
+                // The error says what was being done, to what, and why it failed; the hint says what to do next.
                 eprintln!("{error}");
                 if let Some(hint) = error.hint() {
                     eprintln!("  {hint}");

@@ -1,4 +1,4 @@
-//! Bringing models in, and naming them: ids from names, lists of checksums, second ids, and which root is in use.
+//! Staging models and naming them: ids from names, lists of checksums, second ids, and the root in use.
 #![cfg(all(feature = "cli", target_os = "linux"))]
 #![allow(clippy::disallowed_methods, clippy::unwrap_used, clippy::indexing_slicing)]
 
@@ -23,13 +23,13 @@ fn ids_are_made_of_what_is_asked_for() {
     done(&host, &["stage", "m/a.gguf", "--id-from", "file"]);
     done(&host, &["stage", "m/a.gguf", "--id-from", "path"]);
     assert_eq!(ids(&host, &[]), ["a", "a.gguf", "b", "m/a.gguf"]);
-    // Red when the second of two takes the place of the first.
+    // Red when the second model replaces the first.
     let error = failed(&host, &["stage", "m/a.gguf", "other/a.gguf", "--id-from", "name"], 2);
     assert!(error.contains("m/a.gguf has the same id"), "{error}");
     failed(&host, &["stage", "m/a.gguf", "--id-from", "name", "--id", "x"], 2);
 }
 
-// Red when a file that a list does not name, or names with another digest, is staged.
+// Red when a file is staged that the list does not name, or names with another digest.
 #[test]
 fn a_list_of_checksums_is_kept() {
     let host = Host::new();
@@ -47,7 +47,7 @@ fn a_list_of_checksums_is_kept() {
     let shown: Value = serde_json::from_str(&done(&host, &["show", "a", "--json"])).unwrap();
     assert_eq!(shown["trust"], "verified");
 
-    // Without a name, all that is listed; the list that `hash` prints is one.
+    // Without a name, this stages every listed file. The output of `hash` is such a list.
     let hashed = done(&host, &["hash", "m/a.gguf", "m/c.gguf"]);
     host.file("sums", hashed);
     done(&host, &["stage", "--sums", "sums", "--id-from", "file"]);
@@ -149,7 +149,7 @@ fn a_directory_is_hashed_as_it_would_be_staged() {
     failed(&host, &["hash", "missing"], 3);
 }
 
-// Red when a command that is printed takes an id for an option, or loses the blank at its beginning.
+// Red when the shell reads an id in a printed command as an option, or drops a blank at its beginning.
 #[test]
 fn the_command_of_a_receipt_works_for_odd_ids() {
     let host = Host::new();
@@ -167,7 +167,7 @@ fn the_command_of_a_receipt_works_for_odd_ids() {
     }
 }
 
-// Red when an error of a batch names only files of the store: nobody knows then which of them it was.
+// Red when an error of a batch names only files of the store: a person then cannot tell which source it concerns.
 #[test]
 fn an_error_names_what_was_to_be_staged() {
     let host = Host::new();

@@ -62,12 +62,12 @@ fn a_long_list_says_what_removing_would_free() {
     let exclusive = |id: &str| lines.iter().find(|line| line["id"] == id).unwrap()["exclusive_bytes"].as_u64();
     assert_eq!(exclusive("same"), Some(0), "hf:org/a has the same bytes");
     assert!(exclusive("large").unwrap() >= 200_000);
-    // The same object as `show` prints, and the bytes.
+    // The object is the one that `show` prints, plus these keys.
     let mut long = lines.iter().find(|line| line["id"] == "large").unwrap().clone();
     let shown: Value = serde_json::from_str(&done(&host, &["show", "large", "--json"])).unwrap();
     long.as_object_mut().unwrap().remove("exclusive_bytes").unwrap();
     assert_eq!(long.as_object_mut().unwrap().remove("leases").unwrap(), 0);
-    // Red when `--long` does not see who holds a model.
+    // Red when `--long` does not count the processes that hold a model.
     let lease = host.catalog().lease("large").unwrap();
     let held: Value = serde_json::from_str(&done(&host, &["list", "large", "--long", "--json"])).unwrap();
     assert_eq!(held["leases"], 1);
@@ -89,7 +89,7 @@ fn a_model_is_found_by_whatever_names_it() {
             "{name}"
         );
     }
-    // Two entries have these bytes: both are shown, and one path cannot be chosen.
+    // Two entries have these bytes, so `show` prints both, and `path` cannot choose one.
     let both = self::digest(&host, "same");
     assert_eq!(done(&host, &["show", &both, "--json"]).lines().count(), 2);
     let output = catalog(&host, &["path", &both]);
@@ -118,7 +118,7 @@ fn a_near_miss_is_told_what_may_be_meant() {
     }
 }
 
-// Red when a pattern removes without being asked for more than one: what matches is not what was typed.
+// Red when a pattern removes several models without `--yes`: the person did not type their ids.
 #[test]
 fn a_pattern_removes_several_only_when_that_is_agreed() {
     let host = models();
@@ -135,7 +135,7 @@ fn a_pattern_removes_several_only_when_that_is_agreed() {
     assert_eq!(planned.matches("would remove hf:org/").count(), 2, "{planned}");
     assert_eq!(ids(&host, &[]).len(), 4);
 
-    // A digest is one model here.
+    // Only one model has this digest.
     done(&host, &["remove", &digest(&host, "large")[7..17]]);
     done(&host, &["rm", "--yes", "hf:org/*"]);
     assert_eq!(ids(&host, &[]), ["same"]);
@@ -162,7 +162,7 @@ fn a_person_is_asked_before_several_go() {
     assert_eq!(ids(&host, &[]), ["hf:org/a", "hf:org/b"]);
 }
 
-// Red when a line of a table is broken, or when a bar is wider than the terminal.
+// Red when a line of a table is wrapped, or when a bar is wider than the terminal.
 #[test]
 fn each_model_is_one_line_on_a_narrow_terminal() {
     let host = models();
@@ -185,7 +185,7 @@ fn each_model_is_one_line_on_a_narrow_terminal() {
             assert_eq!(shown.lines().filter(|line| line.contains("hf:organ")).count(), 1, "{verb}: {shown}");
         }
     }
-    // A bar of a few seconds, drawn again and again on one line, with the name of what is read.
+    // A bar that takes a few seconds is redrawn on one line, with the name of the file that is read.
     let bar = on_terminal(40, &format!("catalog verify {long} --rate 40MB/s"));
     let drawn: Vec<_> =
         bar.split("\x1b[2K").flat_map(|part| part.split(['\r', '\n'])).filter(|part| part.contains('%')).collect();

@@ -1,4 +1,4 @@
-//! Completions: what the command answers a shell that asks, and what bash, zsh and fish make of it in a terminal.
+//! Completions: what the command returns to a shell, and what bash, zsh and fish make of it in a terminal.
 #![cfg(all(feature = "cli", target_os = "linux"))]
 #![allow(clippy::disallowed_methods, clippy::unwrap_used, clippy::indexing_slicing)]
 
@@ -14,7 +14,7 @@ use std::thread;
 
 use common::*;
 
-/// Ids with which a shell has its troubles.
+/// Ids that are difficult for a shell.
 const IDS: [&str; 6] = ["tiny", "two words", "hf:org/model", "it's \"so\"", "wild*?[x]$HOME", "modèle"];
 
 fn host() -> Host {
@@ -32,7 +32,7 @@ fn path_of(host: &Host, id: &str) -> PathBuf {
     host.catalog().record(id).unwrap().unwrap().entry.local_path
 }
 
-/// What the command answers bash: `line` is what was typed, `part` what bash takes for the last word.
+/// What the command returns to bash: `line` is the typed text, `part` what bash regards as the last word.
 fn asked(host: &Host, line: &str, part: &str) -> Vec<String> {
     let output = host.command().env("COMPLETE", "bash").args(["--", line, part]).output().unwrap();
     assert!(output.status.success() && output.stderr.is_empty(), "{line}: {output:?}");
@@ -79,7 +79,7 @@ fn the_root_is_that_of_the_line() {
     assert_eq!(found.stdout, b"other\n");
 }
 
-// Red when an error of the catalog is told, or a root is made.
+// Red when an error of the catalog is printed, or a root is created.
 #[test]
 fn what_is_wrong_is_answered_with_nothing() {
     let host = Host::new();
@@ -112,7 +112,7 @@ fn what_is_wrong_is_answered_with_nothing() {
     assert!(empty.status.success(), "an empty value asks for nothing");
 }
 
-/// A shell in a terminal, as a person sits before it.
+/// A shell in a terminal, as a person uses it.
 struct Terminal {
     shell: Running,
     seen: Arc<Mutex<String>>,
@@ -163,7 +163,7 @@ impl Terminal {
     }
 }
 
-/// Types the beginning of each id, a tab and a line break, and sees the path of the model.
+/// Types the beginning of each id, a tab and a line break, and waits for the path of the model.
 fn complete_in(shell: &str, start: &str, script: &str) {
     if !has_tool(shell) || !has_tool("script") {
         return skip(&format!("this needs {shell} and script"));
@@ -193,21 +193,22 @@ fn complete_in(shell: &str, start: &str, script: &str) {
     terminal.run("catalog unpin tiny --as po\t", "unpinned tiny");
 }
 
-// Red when bash is answered as clap's own script is: it splits words at a colon, and puts in what it is given unquoted.
+// Red when bash gets the same candidates as clap's own script: bash splits words at a colon, and inserts candidates
+// unquoted.
 #[test]
 fn bash_in_a_terminal() {
     complete_in("bash", "bash --norc -i", "source <(catalog completions bash)");
 }
 
-// Red when zsh's words are taken as they were typed: those with a quote or a backslash then match no id.
+// Red when zsh's words are used as typed: those with a quote or a backslash then match no id.
 #[test]
 fn zsh_in_a_terminal() {
     let script = "autoload -U compinit && compinit -u -D; source <(catalog completions zsh)";
     complete_in("zsh", "zsh -f -i", script);
 }
 
-/// fish tells what it would offer, and quotes it itself.
-// Red when fish's last word is taken as it was typed.
+/// fish prints what it would offer, and quotes it itself.
+// Red when fish's last word is used as typed.
 #[test]
 fn fish_offers_the_ids() {
     if !has_tool("fish") {

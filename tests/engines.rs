@@ -26,7 +26,7 @@ fn room_for_none() -> GcPolicy {
     GcPolicy::default().with_grace(Duration::ZERO).with_max_bytes(Some(0))
 }
 
-/// A collection that has room for none leaves `m` here, and not only since a process has it open.
+/// A collection that may keep nothing keeps `m`, because of a lease and not only because a process has it open.
 #[track_caller]
 fn assert_kept(host: &Host) {
     let plan = host.catalog().plan_gc(&room_for_none()).unwrap();
@@ -48,7 +48,7 @@ fn text(bytes: &[u8]) -> &str {
     std::str::from_utf8(bytes).unwrap()
 }
 
-/// Starts a command that holds `m`, and the first line that it prints.
+/// Starts a command that holds `m`, and returns it with the first line that it prints.
 fn start(host: &Host, words: &[&str]) -> (Running, String) {
     let mut child = Running(lease(host, words).stdout(Stdio::piped()).spawn().unwrap());
     let mut line = String::new();
@@ -56,7 +56,7 @@ fn start(host: &Host, words: &[&str]) -> (Running, String) {
     (child, line.trim_end().to_owned())
 }
 
-/// A process that nobody waits for, killed at the end of the test.
+/// A process that is not a child of the test, killed at its end.
 struct Stray(String);
 
 impl Stray {
@@ -158,8 +158,8 @@ fn the_exit_code_is_the_commands() {
     assert_eq!(host.catalog().gc(&room_for_none()).unwrap().entries, 1, "none of them holds it any more");
 }
 
-/// A program that uses `select` ends at the first descriptor with a number above 1023.
-// Red when main raises the limit also before it becomes another program.
+/// A program that uses `select` fails at the first descriptor with a number above 1023.
+// Red when main also raises the limit before this process is replaced with another program.
 #[test]
 fn a_command_has_the_limits_and_signals_of_the_shell() {
     const LOOK: &str = r#"ulimit -Sn; sed -nE "s/^Sig(Ign|Cgt):\t.*(........)/\2/p" /proc/self/status"#;
@@ -170,7 +170,7 @@ fn a_command_has_the_limits_and_signals_of_the_shell() {
         let seen = shell.arg(host.command().get_program()).output().unwrap();
         let mut lines = text(&seen.stdout).lines().map(ToOwned::to_owned);
         let limit = lines.next().unwrap();
-        // Those above 31 are the C library's own.
+        // Signals above 31 belong to the C library.
         let signals = lines.map(|mask| u32::from_str_radix(&mask, 16).unwrap() & 0x7fff_ffff).collect::<Vec<_>>();
         assert_eq!(signals.len(), 2, "{seen:?}");
         (limit, signals)
@@ -179,7 +179,7 @@ fn a_command_has_the_limits_and_signals_of_the_shell() {
     assert_eq!((&*leased.0, &leased), ("256", &seen("env")));
 }
 
-/// The use is noted when it begins: nothing is left of the process that could do it at the end.
+/// The use is noted when it begins, because this process is no longer there to note it at the end.
 #[test]
 fn the_use_is_noted() {
     let host = host();
@@ -196,7 +196,7 @@ fn sleep() -> Running {
     Running(sleep.arg("1000").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap())
 }
 
-/// A child has a copy of every descriptor until it executes its program.
+/// Waits, because a child has a copy of every descriptor until it executes its program.
 fn assert_collected_soon(catalog: &FsCatalog) {
     wait_until("the model is collected", || catalog.gc(&room_for_none()).unwrap().entries == 1);
 }
@@ -205,7 +205,7 @@ fn assert_collected_soon(catalog: &FsCatalog) {
 #[test]
 fn an_engine_that_inherits_a_lease_keeps_it_when_the_daemon_drops_its_own() {
     const ME: &str = "an_engine_that_inherits_a_lease_keeps_it_when_the_daemon_drops_its_own";
-    // In a process of its own: what other tests start would inherit the lease, too.
+    // This needs a process of its own: the programs that other tests start would inherit the lease too.
     if !is_child(ME) {
         return drop(run(child_test(&[], ME)));
     }
@@ -225,10 +225,10 @@ fn an_engine_that_inherits_a_lease_keeps_it_when_the_daemon_drops_its_own() {
     engine.0.kill().unwrap();
     engine.0.wait().unwrap();
     assert_collected_soon(&catalog);
-    drop((before, after)); // neither had a part in it
+    drop((before, after)); // neither inherited the lease
 }
 
-// Red when `into_lease` leaves the descriptor that is inherited open.
+// Red when `into_lease` leaves the inheritable descriptor open.
 #[test]
 fn the_daemon_keeps_its_lease_when_the_engine_has_ended() {
     const ME: &str = "the_daemon_keeps_its_lease_when_the_engine_has_ended";
@@ -247,7 +247,7 @@ fn the_daemon_keeps_its_lease_when_the_engine_has_ended() {
     drop(after);
 }
 
-/// What `catalog leases` says in JSON: id, process and command.
+/// What `catalog leases` prints in JSON: id, process and command.
 fn leases(host: &Host) -> Vec<(Option<String>, Option<u64>, Option<String>)> {
     let mut leases = host.command();
     leases.args(["leases", "--json"]);
@@ -265,7 +265,7 @@ fn one(id: &str, pid: u32, command: &str) -> (Option<String>, Option<u64>, Optio
     (Some(id.into()), Some(pid.into()), Some(command.into()))
 }
 
-// Red when `sharers` takes the process that took the lock for its holder: that one has ended.
+// Red when `sharers` reports the process that took the lock as its holder: that process has ended.
 #[test]
 fn who_holds_what_is_told() {
     let host = host();
@@ -300,7 +300,7 @@ fn who_holds_what_is_told() {
     assert_eq!(leases(&host), []);
 }
 
-// Red when `holders` takes whoever has a blob open, or has it for itself, for one who leases it.
+// Red when `holders` reports a process that only has the blob open, or has an exclusive lock on it.
 #[test]
 fn who_has_a_model_open_or_takes_it_away_leases_nothing() {
     let host = host();
@@ -316,7 +316,7 @@ fn who_has_a_model_open_or_takes_it_away_leases_nothing() {
     assert_eq!((holders.len(), holders[0].pid), (1, Some(std::process::id())));
 }
 
-// Red when `is_leased_by_one_unseen` is not asked: the lease of a process that cannot be seen is then not told at all.
+// Red when `is_leased_by_one_unseen` is not called: the lease of an invisible process is then not listed at all.
 #[test]
 fn a_lease_of_a_process_that_cannot_be_seen_is_told() {
     if !Command::new("unshare").args(["--pid", "--fork", "--mount-proc", "true"]).status().is_ok_and(|s| s.success()) {
@@ -341,8 +341,8 @@ fn a_lease_of_a_process_that_cannot_be_seen_is_told() {
     assert_eq!(look(&["leases", "--json"]).stdout, b"");
 }
 
-/// Its descriptors are root's to see; that it has taken the lease is in the list of all locks.
-// Red when `sharers` asks descriptors alone.
+/// Only root may read the other process's descriptors, but the list of all locks names it, because it took the lease.
+// Red when `sharers` reads only descriptors.
 #[test]
 fn a_user_is_told_which_process_of_another_has_taken_a_lease() {
     let Some(nobody) = as_nobody() else { return };

@@ -1,4 +1,4 @@
-//! The programs in `examples/`, run as a reader runs them: cargo builds them for `cargo test`, beside this test.
+//! The programs in `examples/`, run as a reader runs them: `cargo test` builds them along with this test.
 #![cfg(all(feature = "net", target_os = "linux"))]
 #![allow(clippy::disallowed_methods, clippy::unwrap_used, clippy::indexing_slicing)]
 
@@ -23,7 +23,7 @@ fn example(name: &str) -> Command {
     command
 }
 
-/// What it prints on standard output. It succeeds.
+/// Runs a command that has to succeed, and returns the lines of its standard output.
 fn lines_of(command: &mut Command) -> Vec<String> {
     let output = command.output().unwrap();
     assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
@@ -67,7 +67,7 @@ fn the_pool_manager_keeps_what_it_runs() {
         lines[2..4],
         ["kept: a live process leases it", "now it may be taken: least recently used, and room is needed"]
     );
-    // It has only asked what a collection would do: the model is here, and is ready at once.
+    // The example only planned a collection, so the model is still here, and ready at once.
     let lines = lines_of(example("pool_manager").arg(host.root()).arg(&file));
     assert!(lines[0].starts_with("ready: 16 bytes at "), "{lines:?}");
 }
@@ -82,7 +82,7 @@ fn they_run_without_arguments() {
     assert_eq!(service.ask("GET", "", None), (200, "[]".to_owned()));
 }
 
-/// A process that serves a catalog, until this is dropped.
+/// A process that serves a catalog until this is dropped.
 struct Service {
     process: Child,
     models: String,
@@ -97,7 +97,7 @@ impl Service {
         Service { process, models: models.trim_end().to_owned() }
     }
 
-    /// The status and the body of what it says.
+    /// The status and the body of the response.
     fn ask(&self, method: &str, path: &str, body: Option<Value>) -> (u16, String) {
         let agent =
             ureq::Agent::new_with_config(ureq::Agent::config_builder().http_status_as_error(false).proxy(None).build());
@@ -160,7 +160,7 @@ fn the_http_service_says_what_is_wrong() {
     assert_eq!(status, 409);
     assert!(body.contains(&other.to_string()), "{body}");
     assert_eq!(service.entry(""), json!([]));
-    // What is staged and pinned by somebody else stays.
+    // A model that another process staged and pinned stays.
     stage(&host.catalog(), &file, "pinned").unwrap();
     host.catalog().pin("pinned", "pool-7", None).unwrap();
     assert_eq!(service.ask("DELETE", "/pinned", None).0, 409);

@@ -1,4 +1,4 @@
-//! `stage_from`: what a reader gives, of which nobody knows how much it is.
+//! `stage_from`: stages what a reader returns, whose length is not known beforehand.
 #![cfg(unix)]
 #![allow(clippy::disallowed_methods, clippy::unwrap_used, clippy::indexing_slicing)]
 
@@ -20,16 +20,16 @@ use common::{
 };
 use rstest::rstest;
 
-/// What has a chaining value in an outboard.
+/// The bytes that one chaining value in an outboard covers.
 const GROUP: usize = 1 << 20;
-/// What is read and written at a time.
+/// The bytes that are read and written at a time.
 const CHUNK: usize = 4 << 20;
 
-/// Gives bytes in pieces of odd sizes, as a pipe does, and is interrupted now and then.
+/// Returns bytes in pieces of odd sizes, as a pipe does, and is interrupted now and then.
 struct Pieces<'a> {
     rest: &'a [u8],
     step: usize,
-    /// Called with how many bytes are left.
+    /// Called with the number of bytes that are left.
     each: &'a mut dyn FnMut(usize) -> io::Result<()>,
 }
 
@@ -57,7 +57,7 @@ fn no_options() -> StageOptions {
     StageOptions::default()
 }
 
-/// As if nothing had ever been staged.
+/// Checks that the store looks as if nothing had ever been staged.
 #[track_caller]
 fn assert_empty(catalog: &FsCatalog) {
     assert!(catalog.records().unwrap().is_empty());
@@ -91,7 +91,7 @@ fn a_stream_becomes_what_its_file_would(#[case] size: usize) {
         (ArtifactKind::File, TrustState::Warned, Some(LinkMode::Hardlink))
     );
     assert_eq!((record.size_bytes, record.source), (size as u64, None));
-    // With the same outboard, so that it is checked as a file is.
+    // The outboard is the same, so it is checked like a file.
     let other = Host::new();
     stage(&other.catalog(), &other.file("m.gguf", &bytes), "m.gguf").unwrap();
     let groups = |host: &Host| fs::read(common::outboard_path(&host.root(), &staged.digest, "groups")).ok();
@@ -114,7 +114,7 @@ fn bytes_that_are_here_are_stored_once() {
     assert_sound(&host.root());
 }
 
-/// In the middle of a part, and after several.
+/// The reader fails in the middle of a part, and after several parts.
 #[rstest]
 fn a_reader_that_fails_leaves_nothing(#[values(1000, 9 << 20)] after: usize) {
     let host = Host::new();
@@ -127,7 +127,7 @@ fn a_reader_that_fails_leaves_nothing(#[values(1000, 9 << 20)] after: usize) {
     let error = catalog.stage_from(Pieces::of(&bytes, &mut fail), "m", &no_options()).unwrap_err();
     assert_eq!(error.to_string(), "could not read m: the other end has gone");
     assert_empty(&catalog);
-    // An entry that has this id is as it was.
+    // An existing entry with this id is unchanged.
     stage(&catalog, &host.file("old.gguf", "old"), "m").unwrap();
     let before = catalog.record("m").unwrap();
     catalog.stage_from(Pieces::of(&bytes, &mut fail), "m", &no_options()).unwrap_err();
@@ -136,7 +136,7 @@ fn a_reader_that_fails_leaves_nothing(#[values(1000, 9 << 20)] after: usize) {
     assert_sound(&host.root());
 }
 
-// Red when the digest is compared after the blob has its name.
+// Red when the digest is compared only after the blob has its name.
 #[rstest]
 fn bytes_of_another_digest_leave_nothing(#[values(5, 9 << 20)] size: usize) {
     let host = Host::new();
@@ -168,7 +168,7 @@ fn a_cancelled_run_leaves_nothing() {
     assert_empty(&catalog);
 }
 
-/// Never ends, and counts.
+/// A reader that never ends, and counts the bytes.
 struct Counted<'a>(&'a mut u64);
 
 impl Read for Counted<'_> {
@@ -180,7 +180,7 @@ impl Read for Counted<'_> {
     }
 }
 
-// Red when room is looked for before the first byte alone, or after the last.
+// Red when room is made only before the first byte, or only after the last.
 #[test]
 fn a_stream_without_end_is_given_up_when_there_is_no_room() {
     let host = Host::new();
@@ -191,11 +191,12 @@ fn a_stream_without_end_is_given_up_when_there_is_no_room() {
     assert!(matches!(error, Error::NoRoom { .. }), "{error}");
     assert!(read_bytes <= 16 << 20, "{read_bytes}");
     assert_empty(&catalog);
-    // What fits, fits.
+    // A stream that fits is staged.
     catalog.stage_from(&noise(9 << 20, 1)[..], "m", &no_options()).unwrap();
 }
 
-// Red when nothing is evicted for a stream, or what is written already is not counted: then the second entry would stay.
+// Red when nothing is evicted for a stream, or when the bytes that are already written do not count: then the second
+// entry would stay.
 #[test]
 fn room_is_made_as_the_stream_grows() {
     let host = Host::new();
@@ -216,7 +217,7 @@ fn room_is_made_as_the_stream_grows() {
     assert_eq!(ids, ["new"]);
 }
 
-/// Not a test: stages what is larger than the memory that it may take.
+/// Not a test: stages more than the memory that it may use.
 #[test]
 fn stages_much() {
     if !is_child("stages_much") {

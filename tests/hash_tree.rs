@@ -1,4 +1,4 @@
-//! `hash_tree`: what staging a directory would come to.
+//! `hash_tree`: the digest that staging a directory would result in.
 #![cfg(unix)]
 #![allow(clippy::disallowed_methods, clippy::unwrap_used, clippy::indexing_slicing)]
 
@@ -50,7 +50,7 @@ fn hash(path: &Path) -> catalog_core::Result<catalog_core::TreeHash> {
     hash_tree(path, &HashOptions::default())
 }
 
-// Red when paths are sorted otherwise, links are left out, or an empty folder counts.
+// Red when paths are sorted differently, links are left out, or an empty folder counts.
 #[test]
 fn it_is_what_staging_says() {
     let host = Host::new();
@@ -63,20 +63,20 @@ fn it_is_what_staging_says() {
     assert_eq!((hashed.digest, hashed.size_bytes, hashed.files), (staged.digest, staged.size_bytes, staged.files));
     assert_eq!(hashed.path, tree);
     assert!(hashed.files > 20);
-    // So is what the catalog shows of it, and the tree by another name.
+    // The catalog's view and the tree by another name have the same digest.
     assert_eq!(hash(&staged.local_path).unwrap().digest, staged.digest);
     symlink(&tree, host.path("alias")).unwrap();
     assert_eq!(hash(&host.path("alias")).unwrap().digest, staged.digest);
     assert_eq!(hash(&tree.join("deep/../")).unwrap().digest, staged.digest);
-    // It is the digest that a stage can be given beforehand.
+    // `stage` accepts it as the expected digest.
     let catalog = host.catalog();
     assert!(catalog.stage(&reference(&tree), &options("again").with_digest(hashed.digest)).is_ok());
-    // Whatever changes, changes it.
+    // A change in the tree changes the digest.
     fs::write(tree.join("a"), "x").unwrap();
     assert_ne!(hash(&tree).unwrap().digest, staged.digest);
 }
 
-/// What makes a tree one that cannot be staged, and whether following links helps.
+/// A change that makes a tree impossible to stage, and whether following links helps.
 type Spoil = (&'static str, fn(&Host, &Path), bool);
 
 const SPOILED: [Spoil; 9] = [
@@ -91,7 +91,7 @@ const SPOILED: [Spoil; 9] = [
     ("no directory", |_, tree| fs::remove_dir_all(tree).unwrap(), false),
 ];
 
-// Red when one of the two takes what the other refuses.
+// Red when one of the two accepts what the other refuses.
 #[test]
 fn it_refuses_what_staging_refuses() {
     for (name, spoil, may_follow) in SPOILED {
@@ -126,7 +126,7 @@ fn a_file_is_no_tree() {
     assert!(hash(&host.path("absent")).unwrap_err().is_not_found());
 }
 
-// Red when what was read is called the hash of a tree that nobody ever had.
+// Red when the result is the hash of a tree that never existed.
 #[test]
 fn a_file_that_is_written_to_meanwhile_is_an_error() {
     let host = Host::new();

@@ -1,4 +1,4 @@
-//! Every line of `--json` is what docs/json.schema.json says, by a validator that others wrote; and what standard error has.
+//! An independent validator checks every line of `--json` against docs/json.schema.json; and tests of standard error.
 #![cfg(all(feature = "cli", target_os = "linux"))]
 #![allow(clippy::disallowed_methods, clippy::unwrap_used, clippy::indexing_slicing)]
 
@@ -28,7 +28,7 @@ for line in sys.stdin:
         print(line.strip(), '\\n ', error.message)
 ";
 
-/// Runs the verbs of a life, with `--json`, and gives all their lines.
+/// Runs the verbs of a model's life with `--json`, and returns all their lines.
 fn lines_of_a_life(host: &Host) -> Vec<String> {
     host.file("a.gguf", "a");
     host.file("tree/config.json", "{}");
@@ -103,7 +103,7 @@ fn run(host: &Host, first: &[&str], verb: &str) -> Output {
     host.command().args(first).args(verb.split(' ')).stdin(Stdio::null()).output().unwrap()
 }
 
-// Red when a verb prints a key that its type does not have, or something that is no object.
+// Red when a verb prints a key that its type does not have, or something that is not an object.
 #[test]
 fn every_line_is_what_the_schema_says() {
     let lines = lines_of_a_life(&Host::new());
@@ -154,11 +154,11 @@ fn messages_of_the_library_are_shown_when_they_are_asked_for() {
     assert!(wrong.starts_with("note: could not read RUST_LOG"), "{wrong}");
 }
 
-// Red when a program that draws its own bar is told nothing, or more than once a second.
+// Red when nothing is printed for a program that draws its own bar, or more than one line a second.
 #[test]
 fn progress_is_an_object_a_second() {
     let host = Host::new();
-    // Each is slow enough for two seconds, whatever the disk does.
+    // At this rate, the check takes more than two seconds on any disk.
     let file = host.file("a.gguf", vec![7; 40 << 20]);
     run(&host, &[], &format!("stage {} --id a", file.display()));
     let begun = std::time::Instant::now();

@@ -1,4 +1,4 @@
-//! What a person types, or copies from what a tool shows: which entries it stands for.
+//! Which entries a text stands for that a person types or copies from the output of a tool.
 #![cfg(unix)]
 #![allow(clippy::disallowed_methods, clippy::unwrap_used, clippy::indexing_slicing)]
 
@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use catalog_core::{CatalogStore as _, Error, FsCatalog, Key};
 use common::{Host, entry, reference, stage};
 
-/// A file `f`; two trees that share one of their files, and no other blob.
+/// A file `f`, and two trees that have one file in common and no other blob.
 struct Three {
     host: Host,
     catalog: FsCatalog,
@@ -35,7 +35,7 @@ impl Three {
         found.into_iter().map(|record| record.entry.id).collect()
     }
 
-    /// What both ways of looking up make of a text that stands for one entry at most.
+    /// Looks a text up both ways. It must stand for at most one entry.
     #[track_caller]
     fn one(&self, text: impl AsRef<Path>) -> Option<String> {
         let text = text.as_ref().to_str().unwrap();
@@ -52,7 +52,7 @@ impl Three {
         self.catalog.record(id).unwrap().unwrap().entry.digest.unwrap().to_hex()
     }
 
-    /// Below the root.
+    /// The path of a blob, from the root.
     fn blob_of(&self, bytes: &str) -> PathBuf {
         let hex = catalog_core::Digest::sha256_of(bytes.as_bytes()).to_hex();
         format!("blobs/sha256/{}/{hex}", &hex[..2]).into()
@@ -68,7 +68,7 @@ fn a_digest_or_its_first_digits_find_what_has_it() {
             assert_eq!(three.one(&hex[..digits]).as_deref(), Some(id), "{digits} digits");
             assert_eq!(three.one(format!("sha256:{}", &hex[..digits])).as_deref(), Some(id), "{digits} digits");
         }
-        // Too few, too many, and other spellings than those of a digest.
+        // Too few digits, too many, and text that is spelt differently from a digest.
         for text in [
             &hex[..7],
             &format!("{hex}0"),
@@ -80,7 +80,7 @@ fn a_digest_or_its_first_digits_find_what_has_it() {
         }
     }
     assert_eq!(three.one("00000000"), None);
-    // Of a file of a tree, and of nothing else.
+    // The digest of a file that only one tree has.
     let inner = catalog_core::Digest::sha256_of(b"t1").to_hex();
     assert_eq!(three.one(&inner).as_deref(), Some("t1"));
     assert_eq!(three.one(&inner[..12]).as_deref(), Some("t1"));
@@ -109,7 +109,7 @@ fn a_path_below_the_root_finds_what_is_shown_there() {
         }
     }
     assert_eq!(three.one(three.host.path("link.gguf")).as_deref(), Some("f"));
-    // The file need not be there any more.
+    // The file no longer has to exist.
     fs::remove_file(three.path("f")).unwrap();
     for top in [&root, &alias] {
         let path = top.join(three.path("f").strip_prefix(&root).unwrap());
@@ -118,7 +118,7 @@ fn a_path_below_the_root_finds_what_is_shown_there() {
     for nothing in ["", "views", "store.json", "views/other/file", "index/00.json", "mine/file"] {
         assert_eq!(three.one(root.join(nothing)), None, "{nothing:?}");
     }
-    // One that is beside a view is not below it.
+    // A path that begins with the path of a view is not necessarily below it.
     assert_eq!(three.one(format!("{}-other", three.host.path("f").display())), None);
     assert_eq!(three.one(three.host.path("elsewhere/m.gguf")), None);
 }
@@ -149,14 +149,14 @@ fn what_stands_for_several_entries_is_an_error_that_names_them() {
         }
         other => panic!("{text}: {other}"),
     };
-    // A blob that two trees share, by its digest and by its path.
+    // A blob that both trees need, by its digest and by its path.
     let shared = catalog_core::Digest::sha256_of(b"{}");
     assert_eq!(ambiguous(&shared.to_hex()), ["t1", "t2"]);
     assert_eq!(ambiguous(three.catalog.root().join(three.blob_of("{}")).to_str().unwrap()), ["t1", "t2"]);
     // The same content under a second id.
     stage(&three.catalog, &three.host.path("m.gguf"), "a").unwrap();
     assert_eq!(ambiguous(&three.hex("f")[..8]), ["a", "f"]);
-    // No call takes one of them.
+    // No call picks one of them.
     let digest = shared.to_string();
     assert!(matches!(three.catalog.remove(Key::typed(&digest)), Err(Error::Ambiguous { .. })));
     assert!(matches!(three.catalog.resolve(Key::typed(&digest)), Err(Error::Ambiguous { .. })));
@@ -165,10 +165,10 @@ fn what_stands_for_several_entries_is_an_error_that_names_them() {
     assert_eq!(three.one(three.path("a")).as_deref(), Some("a"));
 }
 
-// Red when two digests that begin alike count as one.
+// Red when two digests with a common prefix count as one.
 #[test]
 fn a_prefix_of_two_digests_is_ambiguous_and_one_digit_more_is_not() {
-    // The first two numbers below 2^17 whose digests have 8 digits in common, found by counting.
+    // The first two numbers whose digests begin with the same 8 digits. They are below 2^17.
     let mut seen = std::collections::BTreeMap::new();
     let (a, b) = (0_u32..)
         .find_map(|number| {
@@ -197,7 +197,7 @@ fn an_id_that_exists_wins_whatever_it_looks_like() {
         stage(&three.catalog, &three.host.file("other", id), id).unwrap();
         assert_eq!(three.one(id).as_ref(), Some(id));
     }
-    // A reference comes before what is shown at its path, too.
+    // A reference also comes before an entry that is shown at its path.
     let mine = root.join("mine.gguf");
     fs::write(&mine, "mine").unwrap();
     three.catalog.put(&entry("mine", &mine)).unwrap();
@@ -219,9 +219,9 @@ fn a_pattern_finds_ids_and_names_no_single_entry() {
     assert_eq!(three.ids("a[1]"), ["a[1]"]);
     assert_eq!(three.ids("*").len(), 7);
     assert!(three.ids("hf:nobody/*").is_empty() && three.ids("F*").is_empty());
-    // Not even where it would find one alone.
+    // A pattern names no single entry, even if it matches only one.
     assert_eq!(three.catalog.record(Key::typed("t[1]")).unwrap(), None);
-    // What can be nothing of it at all is said.
+    // Text that can be neither a reference, a pattern nor a digest is an error.
     for text in ["ftp://host/x", "hf:org"] {
         assert!(three.catalog.find(text).unwrap_err().is_invalid_input(), "{text}");
         assert!(three.catalog.record(Key::typed(text)).unwrap_err().is_invalid_input(), "{text}");
@@ -239,7 +239,7 @@ fn a_records_last_use_is_as_everywhere() {
     }
 }
 
-// Red when an id is looked for in more than its own shard.
+// Red when the lookup of an id reads more than its own shard.
 #[test]
 fn an_id_is_found_though_another_shard_cannot_be_read() {
     let three = Three::new();
@@ -247,13 +247,13 @@ fn an_id_is_found_though_another_shard_cannot_be_read() {
     assert_ne!(shard("f"), shard("t1"));
     fs::write(three.catalog.root().join(shard("t1")), "{").unwrap();
     assert_eq!(three.one("f").as_deref(), Some("f"));
-    // What may stand for something there is not known.
+    // These texts may stand for an entry in the unreadable shard.
     for text in ["hf:*", &three.hex("f"), three.path("f").to_str().unwrap()] {
         assert!(three.catalog.find(text).unwrap_err().is_corrupt(), "{text}");
     }
 }
 
-// Red when one damaged tree keeps every digest from being found, or when it is taken for a tree without files.
+// Red when one damaged tree prevents every digest from being found, or counts as a tree without files.
 #[test]
 fn a_tree_whose_manifest_is_damaged_is_found_by_its_own_digest() {
     let three = Three::new();

@@ -1,4 +1,4 @@
-//! `rename` and `tag`: another id for what an entry has.
+//! `rename` and `tag`: another id for the content of an entry.
 #![cfg(unix)]
 #![allow(clippy::disallowed_methods, clippy::unwrap_used, clippy::indexing_slicing)]
 
@@ -16,7 +16,7 @@ use common::{
 };
 use rstest::rstest;
 
-/// A file `f` and a tree `t`, both old, pinned and used, with a signature each.
+/// A file `f` and a tree `t`, both old, pinned and used, each with a signature.
 fn host() -> (Host, FsCatalog) {
     let host = Host::new();
     let catalog = host.catalog();
@@ -45,7 +45,7 @@ fn record(catalog: &FsCatalog, id: &str) -> Record {
     catalog.record(id).unwrap().unwrap_or_else(|| panic!("{id} is not there"))
 }
 
-/// All that is left after a collection is right.
+/// Collects, and checks that the store is sound and has no debris.
 #[track_caller]
 fn assert_clean(catalog: &FsCatalog) {
     drop(catalog.gc(&GcPolicy::default().with_grace(Duration::ZERO)).unwrap());
@@ -71,18 +71,18 @@ fn a_renamed_entry_is_what_it_was(#[values("f", "t")] id: &str, #[values(false, 
     assert_eq!(after.entry.local_path.file_name(), before.entry.local_path.file_name());
     check_artifact(&host.root(), &after).unwrap();
     catalog.resolve("hf:org/new name").unwrap();
-    // All of it but the id and what follows from that.
+    // Everything is the same except the id and what depends on it.
     let mut expected = before.clone();
     expected.entry.id = after.entry.id.clone();
     expected.entry.local_path = after.entry.local_path.clone();
     expected.updated_ms = after.updated_ms;
     assert_eq!(after, expected);
     assert_eq!((blobs(&host.root()), inode_of(&bytes_of)), (blobs_before, inode));
-    // Nothing is left of the old name, without any collection.
+    // Nothing is left of the old name, even without a collection.
     let views = fs::read_dir(host.root().join("views")).unwrap().count();
     assert_eq!(views, 2);
     assert_clean(&catalog);
-    // What was renamed can be renamed back.
+    // A renamed entry can be renamed back.
     let back = catalog.rename("hf:org/new name", id).unwrap();
     let mut expected = before;
     expected.updated_ms = back.updated_ms;
@@ -145,7 +145,7 @@ fn an_id_that_is_there_is_an_error_unless_it_is_of_the_same_content() {
         assert!(catalog.tag("f", id).unwrap_err().is_invalid_input());
     }
     assert_eq!(catalog.records().unwrap(), before);
-    // Neither leaves anything.
+    // Neither of the two leaves anything behind.
     assert_clean(&catalog);
 }
 
@@ -166,7 +166,7 @@ fn a_path_of_ones_own_stays_when_it_is_renamed_and_a_tag_has_a_view() {
     catalog.resolve("yours").unwrap();
     assert_clean(&catalog);
     assert_eq!(fs::read(mine.join("a.gguf")).unwrap(), b"mine");
-    // It goes with its entry, as it would have before.
+    // Removing the entry removes the file, as before the rename.
     catalog.remove("yours").unwrap().unwrap();
     assert!(!mine.join("a.gguf").exists() && mine.join("notes.txt").exists());
     assert_eq!(fs::read(catalog.resolve("tag").unwrap().entry.local_path).unwrap(), b"mine");
@@ -184,12 +184,12 @@ fn what_is_only_registered_can_have_another_id() {
     let tagged = catalog.tag("soon", "also").unwrap();
     assert_eq!((tagged.kind, tagged.entry.local_path), (ArtifactKind::Registered, renamed.entry.local_path));
     assert_eq!(catalog.tag("soon", "also").unwrap().created_ms, tagged.created_ms);
-    // At another path it is something else.
+    // A registered entry with another path counts as different content.
     catalog.put(&entry("other", "mine/other.gguf")).unwrap();
     assert!(matches!(catalog.tag("soon", "other"), Err(Error::IdTaken { has_same_content: false, .. })));
 }
 
-// Red when what is damaged gets a name under which it is not known to be.
+// Red when damaged content gets an id that is not marked as damaged.
 #[rstest]
 fn what_is_damaged_gets_no_other_id(#[values("f", "t")] id: &str, #[values(false, true)] is_known: bool) {
     let (host, catalog) = host();
@@ -207,7 +207,7 @@ fn what_is_damaged_gets_no_other_id(#[values("f", "t")] id: &str, #[values(false
     assert_eq!(fs::read_dir(host.root().join("views")).unwrap().count(), 2);
 }
 
-// Red when the view of the old id goes though an engine has it open by a lease.
+// Red when the view of the old id goes although an engine holds a lease on it.
 #[rstest]
 fn a_lease_on_the_old_id_goes_on(#[values("f", "t")] id: &str) {
     let (host, catalog) = host();
@@ -220,7 +220,7 @@ fn a_lease_on_the_old_id_goes_on(#[values("f", "t")] id: &str) {
         check_artifact(&host.root(), &renamed).unwrap();
         drop(catalog.gc(&policy).unwrap());
     }
-    // The path that the engine shows is still one of the entry.
+    // The path that `ps` shows for the engine still finds the entry.
     let path = old.entry.local_path.to_str().unwrap().to_owned();
     assert_eq!(catalog.record(Key::typed(&path)).unwrap().unwrap().entry.id, "new");
     drop(lease);
@@ -237,7 +237,7 @@ fn what_a_person_typed_can_be_renamed() {
     assert_eq!(catalog.tag(Key::typed(&digest[.."sha256:".len() + 8]), "newer").unwrap().entry.id, "newer");
 }
 
-// Red when a rename makes a use forgotten that was noted beside the index.
+// Red when a rename drops a use that was noted in `uses/`.
 #[test]
 fn a_use_that_a_reader_has_noted_is_kept() {
     let (host, catalog) = host();
@@ -249,8 +249,8 @@ fn a_use_that_a_reader_has_noted_is_kept() {
     assert_eq!(catalog.rename("f", "new").unwrap().last_used_ms, Some(noted));
 }
 
-// As a process leaves it that was killed between the two steps. Red when it is called taken, so that a script that is run
-// again stops there, and when it goes on though the old entry has been pinned since.
+// The store is as a process leaves it that is killed between the two steps. Red when the new id counts as taken, so
+// that a repeated script stops there, and when the rename continues although the old entry has been pinned since.
 #[test]
 fn a_rename_that_was_interrupted_goes_on() {
     for is_pinned_since in [false, true] {
@@ -262,7 +262,7 @@ fn a_rename_that_was_interrupted_goes_on() {
         };
         let text = left("f");
         let renamed = catalog.rename("f", "new").unwrap();
-        // The record and the view that it would have left.
+        // The record and the view that the killed process would have left.
         edit_shard(&host.root(), "f", |entries| drop(entries.insert("f".into(), text)));
         fs::create_dir_all(old.entry.local_path.parent().unwrap()).unwrap();
         fs::hard_link(blob_path(&host.root(), &old.entry.digest.unwrap()), &old.entry.local_path).unwrap();
@@ -280,7 +280,7 @@ fn a_rename_that_was_interrupted_goes_on() {
     }
 }
 
-// Red when the record is made of what this version knows.
+// Red when the new record has only the members that this version knows.
 #[test]
 fn what_a_later_version_has_written_is_renamed_too() {
     let (host, catalog) = host();

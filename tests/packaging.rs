@@ -1,4 +1,4 @@
-//! What packages have beside the command: the files that Cargo.toml names are there, and the units are some.
+//! The files in the packages: those that Cargo.toml names exist, and systemd accepts the units.
 #![cfg(all(feature = "cli", target_os = "linux"))]
 #![allow(clippy::disallowed_methods, clippy::unwrap_used, clippy::indexing_slicing)]
 
@@ -20,7 +20,7 @@ fn read(name: &str) -> String {
     fs::read_to_string(repository().join(name)).unwrap()
 }
 
-/// The repository's script, on a copy, so that it does not write into this target folder.
+/// Runs a copy of the repository's script, so that it does not write into the target folder of the repository.
 fn build_in(host: &Host) {
     for folder in ["packaging", "packaging/systemd"] {
         fs::create_dir_all(host.path(folder)).unwrap();
@@ -41,7 +41,7 @@ fn assets() -> Vec<String> {
     sources.map(|source| source.split('"').next().unwrap().to_owned()).collect()
 }
 
-// Red when Cargo.toml or the script names one of the files otherwise.
+// Red when Cargo.toml and the script use different names for a file.
 #[test]
 fn what_the_packages_have_is_there() {
     let host = Host::new();
@@ -57,7 +57,7 @@ fn what_the_packages_have_is_there() {
         };
         let names =
             || fs::read_dir(root.join(folder)).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
-        // The command itself is built for the package.
+        // The command itself is built only for the package.
         assert!(asset == "target/dist/catalog" || names().any(|found| is_it(&found)), "{asset} is not there");
     }
     for shell in ["bash", "zsh", "fish"] {
@@ -68,7 +68,7 @@ fn what_the_packages_have_is_there() {
     assert!(String::from_utf8(page.stdout).unwrap().contains(".SH SYNOPSIS"));
 }
 
-/// The lines that set this in a unit.
+/// The values of a setting in a unit.
 fn settings<'a>(unit: &'a str, name: &str) -> Vec<&'a str> {
     unit.lines().filter_map(|line| line.strip_prefix(name)?.strip_prefix('=')).collect()
 }
@@ -81,7 +81,7 @@ fn systemd_understands_the_units() {
     }
     let host = Host::new();
     for unit in UNITS {
-        // What is checked is the unit, not whether this host has the command and its pages installed.
+        // This checks the unit, not whether the command and its pages are installed on this host.
         let text = read(&format!("packaging/systemd/{unit}")).replace("/usr/bin/catalog", "/bin/true");
         let text = text.lines().filter(|line| !line.starts_with("Documentation=")).collect::<Vec<_>>().join("\n");
         fs::write(host.path(unit), text).unwrap();
@@ -89,12 +89,12 @@ fn systemd_understands_the_units() {
     let mut verify = Command::new("systemd-analyze");
     let output = verify.arg("verify").args(UNITS.map(|unit| host.path(unit))).output().unwrap();
     let told = String::from_utf8(output.stderr).unwrap();
-    // It also reads the units of the host.
+    // systemd-analyze also reads the units of the host.
     let ours: Vec<_> = told.lines().filter(|line| line.contains("catalog-")).collect();
     assert!(output.status.success() && ours.is_empty(), "{told}");
 }
 
-/// A unit runs what a shell would, with the options of `/etc/default/catalog`.
+/// Runs the command of each unit in a shell, with the options of `/etc/default/catalog`.
 // Red when a verb or an option has another name.
 #[test]
 fn the_units_run_the_command() {

@@ -10,20 +10,20 @@ use std::process::Command;
 
 use common::*;
 
-/// This needs the registry of crates.
+/// Not run, because it needs the registry of crates.
 const NOT_RUN: &str = "cargo install";
 
-/// Stands before the output of each command.
+/// Printed before the output of each command.
 const MARK: &str = "=== command ";
 
-/// Where the tour works.
+/// The directory that the tour works in.
 const PLACE: &str = "/tmp/tour";
 
 /// Replaces what differs from run to run: the place, hashes of ids, times, and the width of a column.
 fn settled(line: &str, place: &str) -> String {
     let line = line.replace(place, PLACE);
     let words = line.split_whitespace().collect::<Vec<_>>().join(" ");
-    // What takes a second or more also says how long it took.
+    // A command that takes a second or more also prints its duration.
     match words.rsplit_once(", ") {
         Some((rest, time)) if time.strip_suffix(" s").is_some_and(|time| time.parse::<f64>().is_ok()) => {
             rest.to_owned()
@@ -32,14 +32,14 @@ fn settled(line: &str, place: &str) -> String {
     }
 }
 
-/// What a person sees of a line on a terminal: a progress bar is drawn and taken away before it.
+/// What a person sees of a line on a terminal: a progress bar is drawn and erased before it.
 fn seen(line: &str) -> &str {
     let line = line.trim_end_matches('\r');
     let line = line.rsplit("\x1b[2K").next().unwrap_or(line);
     line.rsplit('\r').next().unwrap_or(line)
 }
 
-/// Red when a command prints something else than README.md says, or has another name.
+/// Red when a command prints something other than README.md says, or has another name.
 #[test]
 fn the_tour_prints_what_the_readme_says() {
     let host = Host::new();

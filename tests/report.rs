@@ -1,5 +1,5 @@
-//! `catalog report`: the numbers are those of the store, the page is whole, and nothing in it runs or loads but its own
-//! script.
+//! `catalog report`: the numbers are those of the store, the page is whole, it runs only its own script, and it loads
+//! nothing.
 #![cfg(all(feature = "cli", target_os = "linux"))]
 #![allow(clippy::disallowed_methods, clippy::unwrap_used, clippy::indexing_slicing)]
 
@@ -17,7 +17,7 @@ use common::typed::{done, failed, stderr};
 use common::*;
 use serde_json::Value;
 
-/// It closes whatever an id could be written into, and names a bidi override.
+/// An id that closes every element it could be written into, and contains a bidi override.
 const HOSTILE: &str = "</title></style></textarea><script>document.title='ran'</script>\"'><img src=x onerror=document.title='ran'><img src=http://ran.example/x>\u{202e}gpj";
 
 const MIB: usize = 1 << 20;
@@ -27,7 +27,7 @@ fn add(host: &Host, id: &str, content: &[u8]) {
     done(host, &["stage", file.to_str().unwrap(), "--id", id]);
 }
 
-/// As if it had been staged and used long ago, so that it may go for room.
+/// Edits a record as if its model had been staged and used long ago, so that it can be evicted.
 fn age(host: &Host, id: &str, ms: u64) {
     edit_shard(&host.root(), id, |entries| {
         for key in ["created_ms", "updated_ms", "last_used_ms", "last_verified_ms"] {
@@ -110,7 +110,7 @@ fn what_would_go_first_is_planned_by_the_limits_or_for_half() {
     assert_eq!(last["plans"][0]["max_bytes"], 1_000_000);
     assert!(ids(&last["plans"][0], "kept").contains(&"pinned".to_owned()), "{last}");
     assert!(last["plans"][0]["shortfall_bytes"].as_u64() > Some(0));
-    // A report takes nothing.
+    // A report removes nothing.
     assert_eq!(done(&host, &["list", "-q"]).lines().count(), 6);
 }
 
@@ -130,7 +130,7 @@ fn the_words_fit_a_screen_and_have_the_same_numbers() {
     assert!(line("damaged:").ends_with("1: damaged"), "{words}");
 }
 
-/// The page as a file has it.
+/// The page, written to a file.
 fn page(host: &Host) -> String {
     let path = host.path("report.html");
     done(host, &["report", "--html", path.to_str().unwrap()]);
@@ -164,7 +164,7 @@ fn the_page_has_every_part() {
     for id in ["shared/a", "shared/b", "pinned", "retired", "damaged"] {
         assert!(page.contains(&format!("<bdi class=\"id\">{id}</bdi>")), "{id} has no row");
     }
-    // Each kind of byte has its pattern in the legend and a rectangle.
+    // Each class of bytes has its pattern in the legend, and a rectangle.
     for class in ["own", "shared", "gc", "quarantine"] {
         assert!(page.matches(&format!("<rect class=\"{class}\"")).count() > 3, "{class}");
     }
@@ -174,7 +174,7 @@ fn the_page_has_every_part() {
     {
         assert!(page.contains(part), "{part}");
     }
-    // A row and its rectangle lead to each other, in each of the three pictures.
+    // A row and its rectangle link to each other, in each of the three pictures.
     for picture in ["wide", "middle", "narrow"] {
         assert!(page.contains(&format!("id=\"{picture}-0\" href=\"#model-0\"")), "{picture}");
         assert!(page.contains(&format!("href=\"#{picture}-0\"")), "{picture}");
@@ -183,7 +183,7 @@ fn the_page_has_every_part() {
     assert_eq!(done(&host, &["report", "--html", "-"]).matches("<tr id=").count(), 6);
 }
 
-// Red when the page is written in place: the reader then sees the new length under the old name.
+// Red when the page is written in place: a reader that has the old file open then sees the new text.
 #[test]
 fn a_page_is_replaced_as_a_whole() {
     let host = Host::new();
@@ -223,7 +223,7 @@ fn an_empty_store_and_a_huge_one_have_pages() {
     host.catalog();
     let empty = page(&host);
     assert!(empty.contains("the store is empty") && empty.contains("There is none.") && !empty.contains("<rect"));
-    // A record may say anything about its size.
+    // A record may claim any size.
     add(&host, "m", b"content");
     let stored = |id: &str| {
         let text: Value = serde_json::from_slice(&fs::read(shard_path(&host.root(), id)).unwrap()).unwrap();
@@ -278,14 +278,14 @@ fn a_root_that_nobody_may_write_to_has_a_report() {
     assert_eq!(listing(&host.root()), before);
 }
 
-/// What headless Chromium has made of the page with this fragment. All that it asks a server for goes to a proxy, where
-/// nothing that the page could want may arrive.
+/// The DOM that headless Chromium makes from the page with this fragment. All its requests to servers go to a proxy,
+/// and none of them may come from the page.
 fn dom(host: &Host, page: &Path, fragment: &str) -> String {
     let proxy = TcpListener::bind("127.0.0.1:0").unwrap();
     let through = format!("--proxy-server=http://{}", proxy.local_addr().unwrap());
     let asked = Arc::new(Mutex::new(String::new()));
     let asked_here = Arc::clone(&asked);
-    // It ends with the test.
+    // The thread ends with the test.
     std::thread::spawn(move || {
         for connection in proxy.incoming() {
             let mut request = [0; 4096];
@@ -302,15 +302,15 @@ fn dom(host: &Host, page: &Path, fragment: &str) -> String {
         .output()
         .unwrap();
     assert!(output.status.success(), "{}", stderr(&output));
-    // A violation of the policy, or an error of the script, is a message of the console.
+    // Chromium logs a violation of the policy or an error in the script as a message of the console.
     assert!(!stderr(&output).contains("CONSOLE"), "{}", stderr(&output));
-    // The browser has wishes of its own.
+    // The browser makes requests of its own.
     let asked = asked.lock().unwrap();
     assert!(!asked.contains("ran.example"), "{asked}");
     String::from_utf8(output.stdout).unwrap()
 }
 
-/// The ids of the table, from above.
+/// The ids in the table, from top to bottom.
 fn rows(dom: &str) -> Vec<&str> {
     let table = dom.split_once("<table id=\"all\">").expect("the table is there").1;
     let ids = table.split("<bdi class=\"id\">").skip(1);
@@ -340,7 +340,7 @@ fn a_browser_runs_the_pages_own_script_alone() {
     let reverse = dom(&host, &path, "#sort=-id");
     sorted.reverse();
     assert_eq!(rows(&reverse), sorted);
-    // `path` has used the damaged one just now.
+    // `path` has just used the damaged model.
     let used = dom(&host, &path, "#sort=-used");
     let order: Vec<&str> = rows(&used).into_iter().filter(|id| !id.contains("gpj")).collect();
     assert_eq!(order, ["shared/a", "shared/b", "pinned", "retired", "damaged"]);

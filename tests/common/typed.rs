@@ -1,4 +1,4 @@
-//! The command as a person types it: words, and what came of them.
+//! Runs the command as a person types it.
 
 use std::process::Output;
 
@@ -8,7 +8,7 @@ pub(crate) fn catalog(host: &Host, args: &[&str]) -> Output {
     host.command().args(args).output().unwrap()
 }
 
-/// What a command prints that has to succeed.
+/// Runs a command that has to succeed, and returns its standard output.
 #[track_caller]
 pub(crate) fn done(host: &Host, args: &[&str]) -> String {
     let output = catalog(host, args);
@@ -16,7 +16,7 @@ pub(crate) fn done(host: &Host, args: &[&str]) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-/// What a command says on standard error that has to fail with this exit code.
+/// Runs a command that has to fail with this exit code, and returns its standard error.
 #[track_caller]
 pub(crate) fn failed(host: &Host, args: &[&str], code: i32) -> String {
     let output = catalog(host, args);

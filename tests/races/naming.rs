@@ -1,4 +1,4 @@
-//! Several rename one entry, or pin it while it is renamed.
+//! Several processes rename one entry, or pin it while it is renamed.
 
 use std::sync::Barrier;
 use std::thread;
@@ -19,7 +19,7 @@ fn ids(catalog: &FsCatalog) -> Vec<String> {
     catalog.records().unwrap().into_iter().map(|record| record.entry.id).collect()
 }
 
-// Red when the loser's entry stays, and when both take the old one out.
+// Red when a loser's entry stays, and when several remove the old one.
 #[test]
 fn one_of_several_that_rename_an_entry_does() {
     let host = Host::new();
@@ -46,7 +46,7 @@ fn one_of_several_that_rename_an_entry_does() {
         id = won.into_iter().next().unwrap().unwrap();
         assert_eq!(ids(&open(&host)), std::slice::from_ref(&id));
         assert_readable(&open(&host), &id, b"model");
-        // A loser that has come as far as its view has taken that back, or a collection does.
+        // A loser that has made its view removes it, or a collection does.
         met += usize::from(std::fs::read_dir(host.root().join("views")).unwrap().count() == 1);
     }
     drop(open(&host).gc(&GcPolicy::default().with_grace(Duration::ZERO)).unwrap());
@@ -55,7 +55,7 @@ fn one_of_several_that_rename_an_entry_does() {
     say(&format!("three rename one entry: {ROUNDS} rounds, {met} left nothing to collect"));
 }
 
-// Red when the old record is taken out though it says more by now than the new one.
+// Red when the old record is removed although it has a pin that the new one lacks.
 #[test]
 fn a_pin_that_comes_while_its_entry_is_renamed_is_kept() {
     let host = Host::new();
