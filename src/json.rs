@@ -30,7 +30,7 @@ pub(crate) fn to_millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// Writes a type as another one, which borrows from it.
+/// Serializes a type as another one that borrows from it.
 macro_rules! json_as {
     ($type:ident, $json:ident) => {
         impl serde::Serialize for $type {
@@ -54,7 +54,7 @@ macro_rules! json_as {
 
 pub(crate) use json_as;
 
-/// Gives a type that is written as text the schema of a string of this pattern.
+/// Gives a type that is serialized as text the schema of a string with this pattern.
 #[cfg(feature = "schema")]
 macro_rules! schema_of_text {
     ($type:ident, $description:literal, $pattern:literal) => {

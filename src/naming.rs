@@ -213,7 +213,7 @@ fn taken(id: &str, new_id: &str, now: &StoredRecord, old: &StoredRecord) -> Erro
     Error::IdTaken { id: id.to_owned(), new_id: new_id.to_owned(), has_same_content: now.is_content_of(old) }
 }
 
-/// What became of the old record.
+/// The result of removing the old record.
 enum TakenOut {
     Done,
     /// It has changed, but still has the same content.

@@ -19,7 +19,7 @@ enum Part {
 }
 
 impl Pattern {
-    /// Every text is a pattern: a `[` that nothing closes is one itself.
+    /// Parses any text: a `[` that is not closed stands for itself.
     pub(crate) fn parse(text: &str) -> Self {
         let mut parts = Vec::new();
         let mut rest = text.chars();
@@ -40,7 +40,7 @@ impl Pattern {
         Pattern(parts)
     }
 
-    /// Whether it matches all of a text. After a mismatch only the last `*` takes one character more, which is enough.
+    /// Whether it matches all of a text. After a mismatch, it is enough that the last `*` takes one more character.
     pub(crate) fn matches(&self, text: &str) -> bool {
         let (mut parts, mut rest) = (self.0.as_slice(), text.chars());
         let mut last: Option<(&[Part], std::str::Chars<'_>)> = None;
@@ -153,7 +153,7 @@ mod tests {
             eprintln!("skipped: there is no python3");
             return;
         };
-        // Python takes a `!` after an empty range at the start of a set for a negation, which nobody can intend.
+        // Python reads a `!` after an empty range at the start of a set as a negation, which cannot be intended.
         let pattern = "([abc/*?\\-\\]^]|\\[!?[abc\\-\\]^]{0,5}|\\[!?[abc\\-^]{1,4}\\]){0,6}";
         let cases = (pattern, "[abc/\\-\\]\\[^]{0,8}");
         let mut runner = TestRunner::deterministic();

@@ -1,6 +1,6 @@
 //! Enums whose values are plain words: the same word in JSON, in tables, on the command line and in the index.
 
-/// A number, and what is counted.
+/// A number, and the word for what it counts in the singular or plural.
 pub(crate) fn counted(number: impl TryInto<u64>, one: &str, several: &str) -> String {
     match number.try_into().unwrap_or(u64::MAX) {
         1 => format!("1 {one}"),

@@ -26,7 +26,7 @@ use crate::store::Store;
 const LEAST_STEP_BYTES: u64 = 64 << 20;
 const MOST_STEP_BYTES: u64 = 1 << 30;
 
-/// File systems allow no longer names.
+/// No file system allows longer names.
 const LONGEST_NAME_BYTES: usize = 255;
 
 /// Stages what `reader` returns until its end, under this id.
