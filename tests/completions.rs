@@ -56,7 +56,7 @@ fn every_verb_that_takes_an_id_completes_it() {
     assert_eq!(asked(&host, "catalog config get min", "min"), ["min_free"]);
     assert_eq!(asked(&host, "catalog compl", "compl"), ["completions"]);
     assert_eq!(asked(&host, "catalog verify --qu", "--qu"), ["--quick", "--quiet"]);
-    // Each id, and nothing else.
+    // Each id has a line of its own.
     let ids = asked(&host, "catalog path ", "");
     for id in ["tiny", r"two\ words", "hf:org/model", r#"it\'s\ \"so\""#, r"wild\*\?\[x\]\$HOME", "modèle"] {
         assert!(ids.iter().any(|line| line == id), "{id}: {ids:?}");
