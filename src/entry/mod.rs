@@ -203,7 +203,7 @@ impl Provenance {
 pub struct Pin {
     /// When the pin was set, in milliseconds since the Unix epoch.
     pub created_ms: u64,
-    /// When the pin expires, in milliseconds since the Unix epoch; `None`: never.
+    /// When the pin expires, in milliseconds since the Unix epoch; `None` if it never does.
     pub expiry_ms: Option<u64>,
 }
 

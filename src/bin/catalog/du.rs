@@ -33,18 +33,31 @@ const ROWS: usize = 20;
 #[derive(Serialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 pub(crate) struct Summary {
+    /// All models, as engines see them.
     logical_bytes: u64,
+    /// What the store takes for them.
     physical_bytes: u64,
+    /// The part of that which files outside the store share: removing it frees nothing.
     shared_bytes: u64,
+    /// What storing equal files once saves.
     saved_bytes: u64,
+    /// Views that are copies, because they could not be links.
     copied_view_bytes: u64,
+    /// What `gc` has taken and keeps for its grace.
     trash_bytes: u64,
+    /// Damaged files.
     quarantine_bytes: u64,
+    /// What is being brought in, or was left by a process that died.
     ingest_bytes: u64,
+    /// Interrupted copies and fetches, which the next `stage` resumes.
     partial_bytes: u64,
+    /// Lock files.
     lock_bytes: u64,
+    /// Blobs that no model needs.
     unreferenced_bytes: u64,
+    /// Number of models.
     entries: usize,
+    /// Number of blobs.
     blobs: u64,
 }
 

@@ -5,6 +5,9 @@ use catalog_core::Digest;
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 
+/// Less than a second ago, or, if no more is known, less than a minute.
+const JUST_NOW: &str = "just now";
+
 /// The size in the decimal units in which models and disks are sold.
 pub(crate) fn size(bytes: u64) -> String {
     ByteSize::b(bytes).display().si().to_string()
@@ -65,7 +68,7 @@ pub(crate) fn now_ms() -> u64 {
 pub(crate) fn last_used(epoch_ms: u64) -> String {
     let Some(time) = timestamp(epoch_ms) else { return "?".to_owned() };
     match Timestamp::now().duration_since(time).as_secs() {
-        0..60 => "just now".to_owned(),
+        0..60 => JUST_NOW.to_owned(),
         60..3600 => "<1 h ago".to_owned(),
         _ => distance(time, Timestamp::now()),
     }
@@ -88,6 +91,9 @@ fn distance(time: Timestamp, now: Timestamp) -> String {
     let rounded = |unit: i64| distance.abs().as_secs() + if is_ahead { (unit / 2).min(60) } else { 0 };
     let amount = UNITS.iter().find(|(unit, least, _)| rounded(*unit) >= *least);
     let amount = amount.map_or_else(String::new, |(unit, _, name)| format!("{} {name}", rounded(*unit) / unit));
+    if distance.abs().as_secs() == 0 {
+        return JUST_NOW.to_owned();
+    }
     if is_ahead { format!("in {amount}") } else { format!("{amount} ago") }
 }
 
@@ -99,7 +105,7 @@ mod tests {
     fn distances_are_in_the_unit_that_a_person_would_take() {
         let now = Timestamp::from_second(1_000_000_000).unwrap();
         for (seconds_ago, shown) in [
-            (0, "0 s ago"),
+            (0, "just now"),
             (3, "3 s ago"),
             (3599, "59 min ago"),
             (3600, "1 h ago"),

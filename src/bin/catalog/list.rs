@@ -42,7 +42,7 @@ pub(crate) struct Args {
     ///
     /// Keys are size, files, used, created and verified (how long ago: 12h, 30d), state, trust, kind, pinned and
     /// damaged.
-    #[arg(long, value_name = "KEY<OP>VALUE")]
+    #[arg(long, value_name = "CONDITION")]
     filter: Vec<Filter>,
     /// Only those not used for this long: 12h, 30d, 8w; a model that was never used counts from its creation
     #[arg(long, value_name = "TIME", value_parser = amount::duration)]
