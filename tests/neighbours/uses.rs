@@ -222,7 +222,7 @@ fn a_use_through_a_read_only_mount() {
         stderr(&output)
     };
     let told = path();
-    assert!(told.contains("note: that a is used cannot be noted"), "{told}");
+    assert!(told.contains("note: this user cannot record here that a is in use"), "{told}");
     assert_eq!(last_used_ms(&place, "a"), None);
     place.does(ANN, &["config", "set", "sealed", "true"]);
     assert_eq!(path(), "");
@@ -249,7 +249,7 @@ fn what_an_engine_has_open_through_a_read_only_mount_stays() {
     assert_eq!(ids(&place), ["a"]);
     let refused = place.catalog_as(ANN, &["gc", "--grace", "0", "--max-bytes", "1"]);
     assert!(String::from_utf8_lossy(&refused.stdout).contains("a process has it open"), "{refused:?}");
-    assert_eq!(refused.status.code(), Some(1));
+    assert_eq!(refused.status.code(), Some(9));
     drop(engine);
     place.does(ANN, &["gc", "--grace", "0", "--max-bytes", "1"]);
     assert!(ids(&place).is_empty());
