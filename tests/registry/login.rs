@@ -138,7 +138,7 @@ fn what_is_said_of_a_login() {
     let Some(registry) = Registry::open() else { return };
     let user = User::new(&[&registry]);
     let open = user.logs_in(&registry.host(), "secret", &["-u", "user"]);
-    assert!(open.contains("lets everybody in"), "{open}");
+    assert!(open.contains("is open to everybody"), "{open}");
     let refused = user.login("registry.example", "secret", &["-u", "user"]);
     assert_eq!(refused.status.code(), Some(6), "{refused:?}");
     assert_eq!(user.auths(), [registry.host()]);
