@@ -106,10 +106,22 @@ fn assert_sent_once(hosts: &[Host], sent_bytes: u64) {
     assert!((least..=most).contains(&sent_bytes), "{sent_bytes} were sent, and at most {most} should be");
 }
 
+/// Whether these tests run: each moves ten gigabytes.
+fn runs() -> bool {
+    let runs = std::env::var_os("CATALOG_TEST_ALL").is_some();
+    if !runs {
+        common::skip("this takes three minutes and 12 GB; CATALOG_TEST_ALL=1 runs it");
+    }
+    runs
+}
+
 // Red when a host fetches a file twice, or ends up with other bytes. The gateway reads from another server when one
 // dies; `tests/network/` covers connections that break off.
 #[test]
 fn a_bucket_of_which_a_server_dies() {
+    if !runs() {
+        return;
+    }
     let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     let Some(mut weed) = Seaweed::cluster() else { return };
     let models = models();
@@ -150,6 +162,9 @@ fn push(registry: &Registry, models: &[(String, Vec<u8>)]) {
 // registry.
 #[test]
 fn a_registry_whose_mirror_dies() {
+    if !runs() {
+        return;
+    }
     let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     let (Some(origin), Some(mirror)) = (Registry::open(), Registry::open()) else { return };
     let models = models();

@@ -49,7 +49,9 @@ pub(crate) struct Progress {
 
 impl Progress {
     pub(crate) fn new(app: &App) -> Self {
-        let bar = ProgressBar::with_draw_target(Some(0), ProgressDrawTarget::hidden()).with_style(style(working().0));
+        // A bar that is never drawn needs no width, and costs no system call.
+        let template = if app.wants_progress() { working().0 } else { WAITING };
+        let bar = ProgressBar::with_draw_target(Some(0), ProgressDrawTarget::hidden()).with_style(style(template));
         Progress {
             bar,
             begun: Instant::now(),
