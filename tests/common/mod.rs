@@ -412,6 +412,11 @@ pub(crate) fn as_nobody() -> Option<Vec<&'static str>> {
     Some(WORDS.to_vec())
 }
 
+/// Whether every crash point and the tests that take minutes run, as in CI.
+pub(crate) fn runs_all() -> bool {
+    std::env::var_os("CATALOG_TEST_ALL").is_some()
+}
+
 /// The commands in a section of a page, each with the lines that it prints.
 pub(crate) fn commands_of(page: &str, heading: &str) -> Vec<(String, Vec<String>)> {
     let readme = fs::read_to_string(page).unwrap();

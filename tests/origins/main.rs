@@ -108,7 +108,7 @@ fn assert_sent_once(hosts: &[Host], sent_bytes: u64) {
 
 /// Whether these tests run: each moves ten gigabytes.
 fn runs() -> bool {
-    let runs = std::env::var_os("CATALOG_TEST_ALL").is_some();
+    let runs = common::runs_all();
     if !runs {
         common::skip("this takes three minutes and 12 GB; CATALOG_TEST_ALL=1 runs it");
     }

@@ -9,14 +9,15 @@ use std::time::{Duration, Instant, UNIX_EPOCH};
 use catalog_core::OciOptions;
 use serde_json::Value;
 
-use crate::common::{Host, noise};
+use crate::common::{Host, noise, runs_all};
 use crate::registry_with;
 use crate::server::Registry;
 
 const SIZE_BYTES: u64 = (48 << 20) + 5;
 
-/// The number of kills, unless CATALOG_TEST_KILLS sets another.
+/// The number of kills in CI, and of those otherwise, unless CATALOG_TEST_KILLS sets another.
 const KILLS: u64 = 100;
+const FEW_KILLS: u64 = 20;
 
 fn run(host: &Host, registry: &Registry) -> Child {
     let mut command = host.command();
@@ -38,7 +39,7 @@ pub(crate) fn killed_after(time: Duration, mut process: Child) -> bool {
 /// The number of kills, and the seed, which is printed.
 pub(crate) fn kills_and_seed() -> (u64, u64) {
     let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
-    let kills = number("CATALOG_TEST_KILLS").unwrap_or(KILLS);
+    let kills = number("CATALOG_TEST_KILLS").unwrap_or(if runs_all() { KILLS } else { FEW_KILLS });
     let seed = number("CATALOG_TEST_SEED").unwrap_or_else(|| UNIX_EPOCH.elapsed().unwrap().as_micros() as u64);
     println!("{kills} kills, CATALOG_TEST_SEED={seed}");
     (kills, seed)
