@@ -112,12 +112,9 @@ pub(crate) fn check(
             // It was removed since it was listed.
             return progress.suspend(|| app.note(&format!("skipped: {error}")));
         }
-        let answer = progress.suspend(|| show(app, answer, is_quick, listed));
-        match answer {
-            Ok(read) => {
-                passed += 1;
-                bytes += read;
-            }
+        bytes += answer.as_ref().map_or(0, |report| report.bytes_read);
+        match progress.suspend(|| show(app, answer, is_quick, listed)) {
+            Ok(()) => passed += 1,
             Err(exit) => {
                 others += 1;
                 first.get_or_insert(exit);
@@ -136,8 +133,8 @@ pub(crate) fn check(
     first.map_or(Ok(()), |exit| Err(Failure::Told(exit)))
 }
 
-/// Prints the result for one model. Returns how much was read.
-fn show(app: &mut App, answer: catalog_core::Result<VerifyReport>, quick: bool, listed: Listed) -> Result<u64, Exit> {
+/// Prints the result for one model.
+fn show(app: &mut App, answer: catalog_core::Result<VerifyReport>, quick: bool, listed: Listed) -> Result<(), Exit> {
     let report = answer.map_err(|error| app.tell(None, &error.into()))?;
     let id = app.out.shown(&report.id).into_owned();
     let is_pass = matches!(report.outcome, VerificationOutcome::Pass { .. });
@@ -151,14 +148,14 @@ fn show(app: &mut App, answer: catalog_core::Result<VerifyReport>, quick: bool, 
     }
     let (command, reason, word) = (app.command(), report.outcome.reason(), argument(&report.id));
     match &report.outcome {
-        VerificationOutcome::Pass { .. } => Ok(report.bytes_read),
+        VerificationOutcome::Pass { .. } => Ok(()),
         VerificationOutcome::Warn { .. } if quick => {
             let failure = Failure::failed(format!("could not vouch for {:?}: {reason}", report.id));
             Err(app.tell(Some(&report.id), &failure.with_hint(format!("`{command} verify {word}` reads it"))))
         }
         VerificationOutcome::Warn { .. } => {
             app.note(&format!("{}: {reason}", report.id));
-            Ok(report.bytes_read)
+            Ok(())
         }
         VerificationOutcome::Fail { .. } => {
             let failure = Failure::corrupt(format!("could not verify {:?}: {reason}", report.id));
