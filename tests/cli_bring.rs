@@ -55,6 +55,9 @@ fn a_list_of_checksums_is_kept() {
 
     host.file("no list", "these are words");
     failed(&host, &["stage", "--sums", "no list"], 2);
+    // Red when a list that was cut off is taken for one that asks for nothing.
+    host.file("empty", "# nothing\n");
+    assert!(failed(&host, &["stage", "--sums", "empty"], 2).contains("it lists no file"));
     failed(&host, &["stage", "--sums", "missing"], 3);
     failed(&host, &["stage"], 2);
 }

@@ -28,6 +28,8 @@ use crate::text::argument;
 /// there is none. When it has ended, the model survives a power cut. The source stays as it is, except with `--mode
 /// link` and `--mode move`.
 ///
+/// `-` is standard input. Nothing tells a stream that was cut off from one that has ended, so give its `--digest` if you know it.
+///
 /// If another process stages the same reference, this one waits for it, and then has nothing left to do. If `catalog
 /// config` has set limits, models that were not used for long are evicted to make room.
 ///

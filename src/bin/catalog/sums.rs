@@ -1,5 +1,6 @@
 //! Lists of checksums, as `sha256sum` writes them: the digest that each file should have.
 
+use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -12,7 +13,12 @@ use crate::failure::Failure;
 #[derive(Debug)]
 pub(crate) struct Sums {
     path: PathBuf,
-    lines: Vec<(Digest, OsString)>,
+    /// The listed files, as paths from the current directory.
+    files: Vec<OsString>,
+    by_text: HashMap<OsString, Digest>,
+    by_place: HashMap<PathBuf, Digest>,
+    /// `None` for a name that several files have with different digests.
+    by_name: HashMap<OsString, Option<Digest>>,
 }
 
 impl Sums {
@@ -37,19 +43,37 @@ impl Sums {
                 ))
             })?);
         }
-        Ok(Sums { path: path.to_path_buf(), lines })
+        if lines.is_empty() {
+            return Err(Failure::usage(format!("could not use {}: it lists no file", path.display())));
+        }
+        Ok(Sums::of(path, lines))
+    }
+
+    fn of(path: &Path, lines: Vec<(Digest, OsString)>) -> Self {
+        let (mut files, mut by_text, mut by_place, mut by_name) =
+            (Vec::new(), HashMap::new(), HashMap::new(), HashMap::new());
+        let folder = path.parent().unwrap_or(Path::new(""));
+        for (digest, name) in lines {
+            let file = folder.join(&name);
+            if let Some(last) = file.file_name() {
+                let known = by_name.entry(last.to_owned()).or_insert(Some(digest));
+                *known = known.filter(|known| *known == digest);
+            }
+            by_place.extend(absolute(&file).map(|place| (place, digest)));
+            by_text.insert(name, digest);
+            files.push(file.into_os_string());
+        }
+        Sums { path: path.to_path_buf(), files, by_text, by_place, by_name }
     }
 
     /// The digest for a reference: for a listed name that is the same text or path, otherwise for one with the same
     /// last part. Names are paths from the folder of the list.
     pub(crate) fn digest_of(&self, reference: &OsStr) -> Result<Digest, Failure> {
         let given = Path::new(reference);
-        let same = |name: &Path| std::path::absolute(self.folder().join(name)).ok() == std::path::absolute(given).ok();
-        let by_text = || self.lines.iter().find(|(_, name)| name == reference || same(Path::new(name)));
-        let mut by_name = self.lines.iter().filter(|(_, name)| Path::new(name).file_name() == given.file_name());
-        let found =
-            by_text().or_else(|| by_name.next().filter(|(digest, _)| by_name.all(|(other, _)| other == digest)));
-        found.map(|(digest, _)| *digest).ok_or_else(|| {
+        let by_place = || self.by_place.get(&absolute(given)?).copied();
+        let by_name = || self.by_name.get(given.file_name()?).copied().flatten();
+        let found = self.by_text.get(reference).copied().or_else(by_place).or_else(by_name);
+        found.ok_or_else(|| {
             let (name, list) = (given.display(), self.path.display());
             Failure::not_found(format!("could not stage {name}: {list} does not say what its digest is"))
         })
@@ -57,12 +81,12 @@ impl Sums {
 
     /// Every listed file, as a path from the current directory.
     pub(crate) fn files(&self) -> Vec<OsString> {
-        self.lines.iter().map(|(_, name)| self.folder().join(name).into_os_string()).collect()
+        self.files.clone()
     }
+}
 
-    fn folder(&self) -> &Path {
-        self.path.parent().unwrap_or(Path::new(""))
-    }
+fn absolute(path: &Path) -> Option<PathBuf> {
+    std::path::absolute(path).ok()
 }
 
 /// `HEX  NAME`, `HEX *NAME`, both with a backslash in front if the name is escaped, or `SHA256 (NAME) = HEX`.
@@ -139,9 +163,9 @@ mod tests {
     #[test]
     fn a_file_is_found_by_its_path_and_else_by_its_name() {
         let other = HEX.replace('1', "2");
-        let sums = |lines: &[(&str, &str)]| Sums {
-            path: "/models/SHA256SUMS".into(),
-            lines: lines.iter().map(|(hex, name)| (digest(hex.as_bytes()).unwrap(), (*name).into())).collect(),
+        let sums = |lines: &[(&str, &str)]| {
+            let lines = lines.iter().map(|(hex, name)| (digest(hex.as_bytes()).unwrap(), (*name).into()));
+            Sums::of(Path::new("/models/SHA256SUMS"), lines.collect())
         };
         let of = |sums: &Sums, name: &str| sums.digest_of(OsStr::new(name)).ok().map(|digest| digest.to_hex());
         let list = sums(&[(HEX, "a/x.gguf"), (&other, "b/x.gguf"), (HEX, "c/y.gguf")]);
