@@ -150,6 +150,9 @@ fn messages_of_the_library_are_shown_when_they_are_asked_for() {
     let json: Value =
         serde_json::from_str(stderr(&["-vv", "--log-format", "json"], "").lines().next().unwrap()).unwrap();
     assert_eq!((&json["fields"]["message"], &json["fields"]["id"]), (&"verified".into(), &"a".into()));
+    // Red when `--json` leaves lines of text among the objects.
+    let with_json = stderr(&["--json", "-vv"], "");
+    assert!(with_json.lines().count() > 0 && with_json.lines().all(|line| line.starts_with('{')), "{with_json}");
     let wrong = stderr(&[], "catalog_core=loud");
     assert!(wrong.starts_with("note: could not read RUST_LOG"), "{wrong}");
 }

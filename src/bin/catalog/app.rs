@@ -2,7 +2,7 @@
 
 use std::env;
 use std::io::{self, IsTerminal as _};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use catalog_core::{FsCatalog, default_model_cache_dir};
 
@@ -14,6 +14,7 @@ use crate::log::{self, LogFormat};
 use crate::output::Output;
 use crate::root::From;
 use crate::stderr;
+use crate::table::{self, Column};
 use crate::text::shell_word;
 
 const ROOT_VARIABLE: &str = "CATALOG_ROOT";
@@ -35,9 +36,9 @@ pub(crate) struct Global {
     /// Show the messages of the library: -v info, -vv debug; then there is no bar [env: RUST_LOG]
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]
     verbose: u8,
-    /// The format of the messages that -v and RUST_LOG ask for: text or json
-    #[arg(long, global = true, value_enum, value_name = "FORMAT", default_value_t, hide_possible_values = true)]
-    log_format: LogFormat,
+    /// The format of the messages that -v and RUST_LOG ask for: text or json [default: text, or json with --json]
+    #[arg(long, global = true, value_enum, value_name = "FORMAT", hide_possible_values = true)]
+    log_format: Option<LogFormat>,
     /// How progress is shown: auto (a bar on a terminal), json (an object a second on standard error) or none
     #[arg(long, global = true, value_enum, value_name = "HOW", default_value_t, hide_possible_values = true)]
     progress: ProgressMode,
@@ -74,7 +75,8 @@ impl App {
         if global.json {
             stderr::use_json();
         }
-        log::start(global.verbose, global.log_format);
+        let by_default = if global.json { LogFormat::Json } else { LogFormat::Text };
+        log::start(global.verbose, global.log_format.unwrap_or(by_default));
         App { global, out: Output::stdout() }
     }
 
@@ -118,6 +120,22 @@ impl App {
                  nothing, and nothing is collected; locks work on a local file system",
                 catalog.root().display()
             ));
+        }
+    }
+
+    /// For a verb that looks at everything: what it could not read, and what follows.
+    pub(crate) fn note_unreadable(&self, root: &Path, folders: &[PathBuf], consequence: &str) {
+        for folder in folders {
+            let folder = root.join(folder);
+            self.note(&format!("{} belongs to another user and cannot be read; {consequence}", folder.display()));
+        }
+    }
+
+    /// Prints a table, as wide as the terminal at most. `cut` is the column whose texts can lose their middle.
+    pub(crate) fn table(&mut self, columns: &[Column], rows: &[Vec<String>], cut: usize) {
+        let width = if self.out.is_terminal() { table::terminal_width() } else { None };
+        for line in table::lines(columns, rows, cut, width) {
+            self.out.line(line);
         }
     }
 

@@ -9,6 +9,7 @@ use serde::Serialize;
 use crate::advice::with_root;
 use crate::app::App;
 use crate::failure::{Failure, Outcome, with_hint};
+use crate::human;
 use crate::json;
 use crate::progress::Progress;
 
@@ -103,8 +104,8 @@ impl Args {
         if errors + warnings + notes + tally.repaired > 0 {
             let summary = Summary { errors, warnings, notes, repaired: tally.repaired };
             let repaired = if tally.repaired > 0 { format!(", {} repaired", tally.repaired) } else { String::new() };
-            let some = |count: usize, what| format!("{count} {what}{}", if count == 1 { "" } else { "s" });
-            let [e, w, n] = [some(errors, "error"), some(warnings, "warning"), some(notes, "note")];
+            let [e, w, n] =
+                [human::count(errors, "error"), human::count(warnings, "warning"), human::count(notes, "note")];
             let words = format!("{e}, {w}, {n}{repaired}");
             print(app, &json::Line::DoctorSummary(&summary), words.into_bytes());
         }

@@ -26,6 +26,9 @@ pub(crate) struct Args {
     all: bool,
 }
 
+/// What follows if a folder cannot be read.
+pub(crate) const NOT_COUNTED: &str = "its bytes are not counted";
+
 /// What fits a screen with the sums above it and the prompt below.
 const ROWS: usize = 20;
 
@@ -83,13 +86,9 @@ impl From<&DiskUsage> for Summary {
 
 impl Args {
     pub(crate) fn run(self, app: &mut App) -> Outcome {
-        let usage = app.open()?.disk_usage()?;
-        for folder in &usage.unreadable {
-            app.note(&format!(
-                "{} belongs to another user and cannot be read; its bytes are not counted",
-                folder.display()
-            ));
-        }
+        let catalog = app.open()?;
+        let usage = catalog.disk_usage()?;
+        app.note_unreadable(catalog.root(), &usage.unreadable, NOT_COUNTED);
         if app.json() {
             print_json(app, &usage);
         } else if app.out.is_terminal() {
@@ -105,9 +104,7 @@ impl Args {
         let sums = sums(usage, &app.command());
         let rows = sums.into_iter().map(|(name, bytes, meaning)| vec![name.to_owned(), human::size(bytes), meaning]);
         let rows: Vec<_> = rows.collect();
-        for line in table::lines(&columns, &rows, 0, table::terminal_width()) {
-            app.out.line(line);
-        }
+        app.table(&columns, &rows, 0);
         let rows = if self.all { usage.entries.len() } else { ROWS.min(usage.entries.len()) };
         let (shown, rest) = usage.entries.split_at(rows);
         if !shown.is_empty() {
@@ -139,18 +136,15 @@ fn print_numbers(app: &mut App, usage: &DiskUsage) {
         .iter()
         .map(|entry| vec![entry.id.clone(), entry.size_bytes.to_string(), entry.exclusive_bytes.to_string()])
         .collect();
-    for line in table::lines(&columns, &rows, 0, None) {
-        app.out.line(line);
-    }
+    app.table(&columns, &rows, 0);
     app.out.line("");
     let sums = sums(usage, &app.command());
     let rows: Vec<_> = sums.into_iter().map(|(name, bytes, _)| vec![name.to_owned(), bytes.to_string()]).collect();
-    for line in table::lines(&[Column::text("SUM", 0), Column::number("BYTES", 0)], &rows, 0, None) {
-        app.out.line(line);
-    }
+    app.table(&[Column::text("SUM", 0), Column::number("BYTES", 0)], &rows, 0);
 }
 
-fn sums(usage: &DiskUsage, command: &str) -> [(&'static str, u64, String); 11] {
+/// The sums, each with its meaning.
+pub(crate) fn sums(usage: &DiskUsage, command: &str) -> [(&'static str, u64, String); 11] {
     let sums = [
         ("logical", usage.logical_bytes, "all models, as engines see them"),
         ("on disk", usage.physical_bytes, "what the store takes for them"),

@@ -126,12 +126,7 @@ impl Args {
             app.out.flush();
             catalog.execute_gc(&plan)?
         };
-        for folder in &plan.unreadable {
-            app.note(&format!(
-                "{} belongs to another user and cannot be read; it is left alone",
-                catalog.root().join(folder).display()
-            ));
-        }
+        app.note_unreadable(catalog.root(), &plan.unreadable, "it is left alone");
         let failed = tell_failures(app, &report);
         let summary = self.summary(&plan, &report);
         self.tell(app, Line::GcSummary(&summary), |_| summary.words(&plan).into_bytes());
@@ -298,7 +293,7 @@ impl Summary {
         ];
         for (count, what, done) in counts {
             if count > 0 {
-                words.push_str(&format!(", {count} {what}{} {done}", if count == 1 { "" } else { "s" }));
+                words.push_str(&format!(", {} {done}", human::count(count, what)));
             }
         }
         let removed_bytes = self.removed_shared_bytes.unwrap_or(0);

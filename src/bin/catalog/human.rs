@@ -24,7 +24,8 @@ pub(crate) fn exact_size(bytes: u64) -> String {
 }
 
 /// How many of something there are.
-pub(crate) fn count(number: u64, what: &str) -> String {
+pub(crate) fn count(number: impl TryInto<u64>, what: &str) -> String {
+    let number = number.try_into().unwrap_or(u64::MAX);
     format!("{number} {what}{}", if number == 1 { "" } else { "s" })
 }
 

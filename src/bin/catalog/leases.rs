@@ -7,7 +7,7 @@ use crate::failure::Outcome;
 use crate::human;
 use crate::json::Line;
 use crate::output::Output;
-use crate::table::{self, Column};
+use crate::table::Column;
 use crate::text::visible;
 
 /// Show which processes hold models, so that nothing takes them
@@ -35,10 +35,7 @@ impl Args {
             app.note("no model is leased");
         } else {
             let rows: Vec<_> = holders.iter().map(|holder| row(holder, &app.out)).collect();
-            let width = if app.out.is_terminal() { table::terminal_width() } else { None };
-            for line in table::lines(&COLUMNS, &rows, 2, width) {
-                app.out.line(line);
-            }
+            app.table(&COLUMNS, &rows, 2);
         }
         Ok(())
     }

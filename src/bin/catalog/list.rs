@@ -15,7 +15,7 @@ use crate::filter::Filter;
 use crate::human;
 use crate::json::Line;
 use crate::pins::holds;
-use crate::table::{self, Column};
+use crate::table::Column;
 
 /// List the models that are here
 ///
@@ -96,10 +96,7 @@ impl Args {
             });
         } else {
             let rows: Vec<_> = records.iter().map(|record| self.row(record, &more, app)).collect();
-            let (columns, width) = (self.columns(), if app.out.is_terminal() { table::terminal_width() } else { None });
-            for line in table::lines(&columns, &rows, 0, width) {
-                app.out.line(line);
-            }
+            app.table(&self.columns(), &rows, 0);
         }
         Ok(())
     }

@@ -13,10 +13,9 @@ use crate::stderr;
 const VARIABLE: &str = "RUST_LOG";
 
 /// How messages are written.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum LogFormat {
     /// A line for a person
-    #[default]
     Text,
     /// One object a line
     Json,

@@ -16,6 +16,7 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 use crate::app::App;
+use crate::du;
 use crate::failure::{Failure, Outcome};
 use crate::human;
 use crate::json::Line;
@@ -62,12 +63,7 @@ impl Args {
         }
         let catalog = app.open()?;
         let state = data::State::gather(&catalog)?;
-        for folder in &state.usage.unreadable {
-            app.note(&format!(
-                "{} belongs to another user and cannot be looked into; its bytes are not counted",
-                folder.display()
-            ));
-        }
+        app.note_unreadable(&state.root, &state.usage.unreadable, du::NOT_COUNTED);
         match self.html {
             Some(_) if is_stdout => {
                 let page = page::page(&state, &app.command());

@@ -9,7 +9,7 @@ use super::markup::Html;
 use super::picture::{Class, Tile, What, tiles};
 use super::summary::limits;
 use super::{models, next, svg};
-use crate::human;
+use crate::{du, human};
 
 const STYLE: &str = include_str!("style.css");
 const SCRIPT: &str = include_str!("script.js");
@@ -25,7 +25,7 @@ pub(super) fn page(state: &State, command: &str) -> String {
     html.raw("<body>\n<a class=\"skip\" href=\"#models\">Skip to the table of all models</a>\n");
     top(&mut html, state);
     html.raw("<main>\n");
-    disk(&mut html, state, &tiles);
+    disk(&mut html, state, &tiles, command);
     next::section(&mut html, state, command);
     checks(&mut html, state, command);
     models::section(&mut html, state, &tiles);
@@ -88,7 +88,7 @@ pub(super) fn id_link(html: &mut Html, state: &State, id: &str) {
     html.raw("</bdi>");
 }
 
-fn disk(html: &mut Html, state: &State, tiles: &[Tile]) {
+fn disk(html: &mut Html, state: &State, tiles: &[Tile], command: &str) {
     html.raw("<section aria-labelledby=\"disk\">\n<h2 id=\"disk\">What is on the disk</h2>\n");
     figures(html, state);
     if tiles.is_empty() {
@@ -107,7 +107,7 @@ fn disk(html: &mut Html, state: &State, tiles: &[Tile]) {
             svg::picture(html, state, tiles, picture);
         }
     }
-    sums(html, state);
+    sums(html, state, command);
     html.raw("</section>\n");
 }
 
@@ -145,25 +145,10 @@ fn figures(html: &mut Html, state: &State) {
     html.text(limits(state.config.max_bytes, state.config.min_free)).raw("</dd></div>\n</dl>\n");
 }
 
-fn sums(html: &mut Html, state: &State) {
-    let usage = &state.usage;
+fn sums(html: &mut Html, state: &State, command: &str) {
     html.raw("<h3 id=\"sums\">The sums</h3>\n<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-labelledby=\"sums\">\n<table>\n");
     html.raw("<thead><tr><th scope=\"col\">Sum</th><th scope=\"col\" class=\"number\">Bytes</th><th scope=\"col\">What it is</th></tr></thead>\n<tbody>\n");
-    let leftover_bytes = state.leftover_bytes();
-    for (name, bytes, meaning) in [
-        ("logical", usage.logical_bytes, "all models, as engines see them"),
-        ("on disk", usage.physical_bytes, "what the store takes for them, and all that is below"),
-        ("saved", usage.saved_bytes, "by storing equal files once"),
-        ("shared", usage.shared_bytes, "of what is on disk, with files outside the store: removing it frees nothing"),
-        ("unreferenced", usage.unreferenced_bytes, "needed by no model; gc takes it"),
-        ("trash", usage.trash_bytes, "taken by gc, and kept for its grace"),
-        ("partials", usage.partial_bytes, "interrupted copies, which the next stage goes on with; gc takes old ones"),
-        ("leftovers", leftover_bytes, "left by processes that died; gc takes them"),
-        ("ingest", usage.ingest_bytes.saturating_sub(leftover_bytes), "being brought in now"),
-        ("quarantine", usage.quarantine_bytes, "damaged or in the way, and kept to look at"),
-        ("copied views", usage.copied_view_bytes, "paths that could not be links"),
-        ("locks", usage.lock_bytes, "lock files; gc takes those that nobody holds"),
-    ] {
+    for (name, bytes, meaning) in du::sums(&state.usage, command) {
         html.raw("<tr><th scope=\"row\">").text(name).raw("</th><td class=\"number\">");
         size(html, bytes);
         html.raw("</td><td>").text(meaning).raw("</td></tr>\n");

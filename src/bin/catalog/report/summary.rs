@@ -124,10 +124,7 @@ fn text(amount: Option<MinFree>) -> Option<String> {
 pub(super) fn print(app: &mut App, state: &State, summary: &Summary<'_>) {
     let rows: Vec<Vec<String>> =
         lines(app, state, summary).into_iter().map(|(name, words)| vec![format!("{name}:"), words]).collect();
-    let width = if app.out.is_terminal() { table::terminal_width() } else { None };
-    for line in table::lines(&[Column::text("", 0), Column::text("", 0)], &rows, 1, width) {
-        app.out.line(line);
-    }
+    app.table(&[Column::text("", 0), Column::text("", 0)], &rows, 1);
 }
 
 fn lines(app: &App, state: &State, summary: &Summary<'_>) -> Vec<(&'static str, String)> {
@@ -182,7 +179,7 @@ fn next(app: &App, Plan { asked, plan }: &Plan) -> (&'static str, String) {
         0 => String::new(),
         bytes => format!("; {} could not be freed", human::size(bytes)),
     };
-    let kept = if plan.kept.is_empty() { String::new() } else { format!("; {} kept", count_kept(plan.kept.len())) };
+    let kept = if plan.kept.is_empty() { String::new() } else { format!("; {} kept", count(plan.kept.len(), "model")) };
     let what = if evicted.is_empty() { "no model".to_owned() } else { names(app, &evicted) };
     match asked {
         Asked::Limits => ("gc would take", format!("{what}; {freed} freed{short}{kept}")),
@@ -191,10 +188,6 @@ fn next(app: &App, Plan { asked, plan }: &Plan) -> (&'static str, String) {
             ("first to go", format!("{what}, if only {most} were allowed; {freed} freed{short}{kept}"))
         }
     }
-}
-
-fn count_kept(number: usize) -> String {
-    count(u64::try_from(number).unwrap_or(u64::MAX), "model")
 }
 
 /// The number of ids, and the first of them.
