@@ -46,7 +46,7 @@ pub(crate) fn ready_for_rayon() {
 fn has_pool() -> bool {
     static START: LazyLock<Start> = LazyLock::new(|| match ThreadPoolBuilder::new().build_global() {
         Ok(()) => Start::By(std::process::id()),
-        // Of the two possible errors only "no thread" has a source; the other says that the pool exists already, in
+        // Only one of the two possible errors, "no thread", has a source; the other says that the pool exists already, in
         // this process or inherited from a parent.
         Err(error) if error.source().is_some() => Start::Failed,
         Err(_) => Start::BySomebody,

@@ -83,7 +83,7 @@ pub(crate) struct Remote {
     pub(crate) kind: ArtifactKind,
     /// Its name, which becomes the name of the view.
     pub(crate) name: String,
-    /// Who vouches for the digests of all its files; `None` if at least one file has none.
+    /// The party that vouches for the digests of all its files; `None` if at least one file has none.
     pub(crate) named_by: Option<String>,
     pub(crate) files: Vec<RemoteContent>,
 }

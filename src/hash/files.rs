@@ -126,7 +126,7 @@ pub struct HashOptions {
     pub observer: Option<Arc<dyn Observer>>,
     /// Cancels the work: each file whose hash is not yet known is then an error.
     pub cancel: Option<Cancel>,
-    /// Of a directory ([`hash_tree`](crate::hash_tree)): takes the files that symlinks lead to, also outside it.
+    /// [`hash_tree`](crate::hash_tree) also takes files outside the directory that symlinks lead to.
     pub follow_links: bool,
 }
 

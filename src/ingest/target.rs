@@ -137,8 +137,8 @@ impl<'r> Target<'r> {
         }
     }
 
-    /// Seals the complete file. `None`: an earlier process had left wrong bytes in the partial. The partial is gone,
-    /// and the caller has to start over.
+    /// Seals the complete file. Returns `None` if an earlier process had left wrong bytes in the partial, which is gone
+    /// then: the file is ingested again from its beginning.
     pub(super) fn seal(
         self,
         file: &ContentFile,

@@ -172,7 +172,7 @@ pub struct Listing {
     pub immutable: bool,
     /// The name of the artifact: a file name.
     pub name: String,
-    /// Who vouches for the digests of all files, such as a host; `None` if at least one file has none.
+    /// The party that vouches for the digests of all files, such as a host; `None` if at least one file has none.
     pub named_by: Option<String>,
     /// One file, or a tree of files.
     pub kind: ArtifactKind,

@@ -30,7 +30,7 @@ def try_command(world, folder, command, inject):
     ended = catalog(root, *world.words(command, folder), before=traced)
     problems = [ended.crash(), *Store(root).problems()]
     now = summary(Store(root).records())
-    # Of these, only `config` does without the note: it changes store.json under a lock, and nothing else.
+    # Only `config` does without the note: it changes store.json under a lock, and nothing else.
     if command.args[0] in ("stage", "remove", "gc") and NOTE not in ended.err:
         problems.append(f"it does not say that locks do nothing: {ended}")
     if command.args[0] == "gc":
