@@ -43,7 +43,7 @@ impl FsCatalog {
     ///
     /// Uses only the options `digest`, `name`, `defer_outboard`, `cancel` and `observer`. A cancelled call ends when
     /// the reader returns. Without a name, the view is named after the last part of the id. The record has no
-    /// [`source`](Record::source), since a stream cannot be read again; messages name it by its id.
+    /// [`source`](crate::Record::source), since a stream cannot be read again; messages name it by its id.
     ///
     /// ```
     /// use catalog_core::{Digest, StageOptions};
@@ -80,7 +80,7 @@ impl FsCatalog {
         stage::ensure(&self.store, self.from(), reference, options)
     }
 
-    /// [`put`](CatalogStore::put) for several entries, made durable together. Returns the first error, but still
+    /// [`put`](crate::CatalogStore::put) for several entries, made durable together. Returns the first error, but still
     /// records every entry that can be recorded.
     pub fn put_many(&self, entries: &[CatalogEntry]) -> Result<()> {
         stage::put_many(&self.store, entries)
