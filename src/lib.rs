@@ -59,6 +59,7 @@
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
+pub mod adopt;
 mod blob;
 mod cancel;
 mod catalog;

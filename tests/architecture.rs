@@ -21,7 +21,7 @@ const LAYERS: [&[&str]; 15] = [
     &["store"],
     &["gc"],
     &["stage", "verify", "repair", "lease", "naming"],
-    &["doctor", "transfer"],
+    &["doctor", "transfer", "adopt", "export"],
     &["catalog"],
     // The front page, and the checks of the public surface.
     &["lib", "testing"],
