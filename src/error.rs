@@ -236,6 +236,17 @@ pub enum Error {
         /// The digest of the bytes.
         actual: Digest,
     },
+    /// A file in another tool's store is not what its name says. Nothing of its model was recorded.
+    #[error("could not adopt {}: the cache is damaged: its name says {named}, its bytes are {actual}", path.display())]
+    #[non_exhaustive]
+    DamagedCache {
+        /// The file.
+        path: PathBuf,
+        /// The hash that it is named by.
+        named: String,
+        /// The hash of its bytes.
+        actual: String,
+    },
     /// A damaged file of the store. It never counts as an empty one.
     #[error("could not read {}: {reason}", path.display())]
     #[non_exhaustive]

@@ -85,6 +85,8 @@ pub enum Hint {
     Unmount,
     /// The file or the expected digest is wrong.
     CheckDigest,
+    /// The tool that has it can remove it, and download it again.
+    DownloadAgain,
     /// `Doctor` can tell what can be restored.
     RunDoctor,
     /// The store was written by a newer version.
@@ -192,6 +194,7 @@ impl fmt::Display for Hint {
             Hint::Rename => "rename it",
             Hint::Unmount => "unmount what is mounted there, or move the whole root to it",
             Hint::CheckDigest => "get the file again, or correct the digest",
+            Hint::DownloadAgain => "remove it with its own tool, and download it again",
             Hint::RunDoctor => "examine the store with a Doctor, which says what can be restored",
             Hint::UseNewerVersion => "use a newer version",
             Hint::MakeRoom => "make room, for example by removing models",

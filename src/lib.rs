@@ -71,6 +71,7 @@ mod excerpt;
 mod fetch;
 mod fs;
 mod gc;
+mod git_blob;
 mod hash;
 mod hint;
 mod index;

@@ -16,6 +16,9 @@ pub enum IngestMode {
     Reflink,
     /// Copy the bytes.
     Copy,
+    /// Reflink if the file system can; otherwise like `Link` if that is possible, otherwise copy. For sources whose
+    /// owner never writes into them.
+    Share,
     /// Make the source's own inode the blob, by another name. The source becomes read-only. A process that has the
     /// source open for writing but cannot be seen can still change the blob. A source that is not readable by everyone
     /// is refused, because its own name would become readable.
@@ -28,6 +31,7 @@ words!(IngestMode, "ingest mode", {
     Auto => "auto",
     Reflink => "reflink",
     Copy => "copy",
+    Share => "share",
     Link => "link",
     Move => "move",
 });

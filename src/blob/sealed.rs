@@ -30,6 +30,8 @@ pub(crate) struct Sealed<'r> {
     /// `Full` if its bytes have reached the disk.
     synced: Durability,
     standing: Standing,
+    /// Why its bytes are not shared with the source, if they should have been.
+    unshared: Option<String>,
 }
 
 impl<'r> Sealed<'r> {
@@ -40,7 +42,7 @@ impl<'r> Sealed<'r> {
         provenance: Provenance,
         synced: Durability,
     ) -> Self {
-        Sealed { private, meta, hashes, provenance, synced, standing: Standing::Private }
+        Sealed { private, meta, hashes, provenance, synced, standing: Standing::Private, unshared: None }
     }
 
     pub(crate) fn digest(&self) -> Digest {
@@ -54,6 +56,18 @@ impl<'r> Sealed<'r> {
     /// How it got its bytes.
     pub(crate) fn mode(&self) -> UsedMode {
         self.provenance.mode
+    }
+
+    /// Why its bytes are not shared with the source, if they should have been.
+    pub(crate) fn unshared(&self) -> Option<&str> {
+        self.unshared.as_deref()
+    }
+
+    /// Sets [`unshared`](Sealed::unshared).
+    #[must_use]
+    pub(crate) fn with_unshared(mut self, reason: String) -> Self {
+        self.unshared = Some(reason);
+        self
     }
 
     /// How many of its bytes an earlier process left, so that they were not copied again.

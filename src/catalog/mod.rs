@@ -9,6 +9,7 @@ mod handle;
 mod keep;
 mod key;
 mod look;
+mod neighbours;
 #[cfg(feature = "net")]
 mod share;
 mod store_trait;

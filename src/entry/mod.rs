@@ -80,8 +80,10 @@ words!(ArtifactKind, "kind of artifact", {
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
 pub enum TrustState {
-    /// Its digest was known beforehand, and matched.
+    /// Someone other than its source gave its digest, such as the operator, and it matched.
     Verified,
+    /// Its source said what its digests are, and they matched.
+    Claimed,
     /// It was hashed, but there was no expected digest.
     Warned,
     /// It was never hashed.
@@ -90,6 +92,7 @@ pub enum TrustState {
 
 words!(TrustState, "trust state", {
     Verified => "verified",
+    Claimed => "claimed",
     Warned => "warned",
     Unverified => "unverified",
 });

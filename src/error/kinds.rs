@@ -38,6 +38,7 @@ impl Error {
             Error::NameCollision { .. } => Hint::Rename,
             Error::ReservedPath { .. } | Error::PathEscapesRoot { .. } => Hint::GiveOtherPath,
             Error::DigestMismatch { .. } => Hint::CheckDigest,
+            Error::DamagedCache { .. } => Hint::DownloadAgain,
             Error::CorruptIndex { .. } => Hint::RunDoctor,
             Error::CorruptBlob { .. } => Hint::StageAgain,
             Error::Damaged { id, .. } => Hint::Repair { id: id.clone() },
@@ -148,6 +149,7 @@ impl Error {
         matches!(
             self,
             Error::DigestMismatch { .. }
+                | Error::DamagedCache { .. }
                 | Error::CorruptIndex { .. }
                 | Error::CorruptBlob { .. }
                 | Error::Damaged { .. }

@@ -37,7 +37,8 @@ pub(crate) use process::command as command_of_process;
 pub(crate) use root::Root;
 pub(crate) use session::Session;
 pub(crate) use sys::{
-    birth_ns, boot_id, is_open_elsewhere, is_symlink_loop, meta_of_path, mount_id, read_exact_at, will_need,
+    birth_ns, boot_id, is_open_elsewhere, is_symlink_loop, meta_of_path, mount_id, read_exact_at, shared_bytes,
+    will_need,
 };
 
 use std::fs::File;

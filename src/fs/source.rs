@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use super::sparse::Blocks;
-use super::{Kind, Meta, current_user, meta_of, meta_of_path, sys, writers};
+use super::sys::{self, Handle, Open};
+use super::{Kind, Meta, current_user, is_symlink_loop, meta_of, meta_of_path, writers};
 use crate::entry::Stamp;
 use crate::error::{Error, Result};
 use crate::read_at::ReadAt;
@@ -58,6 +59,20 @@ impl Foreign {
         let before = meta_of(&file).map_err(|e| Error::io("look at", &path, e))?;
         // Another file may have replaced it between the look and the open.
         must_be_a_file(&before)?;
+        Ok(Foreign { path, file, before, opened })
+    }
+
+    /// Opens the regular file at an absolute path without symlinks. A path that leads through one is an error.
+    pub(crate) fn open_real(path: impl Into<PathBuf>) -> Result<Self> {
+        let path = path.into();
+        let opened = SystemTime::now();
+        let below = path.strip_prefix("/").unwrap_or(&path);
+        let file = Handle::open(Path::new("/")).and_then(|top| top.open_file(below, Open::Read));
+        let file = file.map_err(|e| match is_symlink_loop(&e) {
+            true => Error::SourceChanged { path: path.clone(), detail: "it has become a symlink".into() },
+            false => source_error(&path, e),
+        })?;
+        let before = meta_of(&file).map_err(|e| Error::io("look at", &path, e))?;
         Ok(Foreign { path, file, before, opened })
     }
 

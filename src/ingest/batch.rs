@@ -80,7 +80,7 @@ fn alone(jobs: &[Job<'_>], cores: usize) -> impl Fn(&Job<'_>) -> bool + use<> {
     move |job| {
         let is_read = match &job.file.origin {
             _ if job.file.present.is_some() => false,
-            Origin::Local { mode, .. } => !matches!(mode, IngestMode::Link | IngestMode::Move),
+            Origin::Local { mode, .. } => !matches!(mode, IngestMode::Link | IngestMode::Move | IngestMode::Share),
             Origin::Remote(_) | Origin::Memory(_) => false,
         };
         is_only || !is_read || (cores > 1 && job.file.size_bytes > share_bytes)
@@ -127,8 +127,8 @@ impl Stream for LocalStream<'_, '_> {
         let begun = match begun {
             Some(begun) => begun,
             None => {
-                let Origin::Local { path, mode } = &file.origin else { unreachable!("the others are alone") };
-                begun.insert(DuplicateStream::begin(session, path, *mode, *options, buffers)?)
+                let Origin::Local { path, mode, links } = &file.origin else { unreachable!("the others are alone") };
+                begun.insert(DuplicateStream::begin(session, links.open(path)?, *mode, *options, buffers)?)
             }
         };
         let hashed_bytes = begun.bytes().len() as u64;

@@ -1,11 +1,11 @@
 //! Ingests a local file into its own private inode: a clone or a copy.
 
+use std::io;
 use std::ops::Range;
-use std::path::Path;
 
 use super::partial::What;
 use super::reader::Reader;
-use super::take::{Taking, take};
+use super::take::{Taking, share, take};
 use super::target::Target;
 use super::{ContentFile, Options};
 use crate::blob::{IngestMode, Pending, Sealed, SourceFacts, UsedMode};
@@ -23,33 +23,54 @@ const READ_AHEAD_BYTES: u64 = 16 << 20;
 pub(super) fn ingest_local<'r>(
     session: &Session<'r>,
     file: &ContentFile,
-    path: &Path,
+    source: Foreign,
     mode: IngestMode,
     options: Options<'_>,
 ) -> Result<Option<Sealed<'r>>> {
-    let source = Foreign::open(path)?;
     let taken = match mode {
         IngestMode::Link => match take(session, file, &source, Taking::Link, options)? {
             Some(sealed) => Some(sealed),
             None => return Err(source.in_use("it cannot be hardlinked into the root's file system")),
         },
         IngestMode::Move => take(session, file, &source, Taking::Move, options)?,
+        IngestMode::Share => return ingest_shared(session, file, source, options),
         IngestMode::Auto | IngestMode::Reflink | IngestMode::Copy => None,
     };
     if taken.is_some() {
         return Ok(taken);
     }
-    let mut duplicate = Duplicate::begin(session, source, mode, options)?;
-    match duplicate.fill(file, options) {
-        Ok(hashes) => duplicate.finish(file, hashes, options),
-        Err(error) => duplicate.target.give_up(error),
-    }
+    Duplicate::begin(session, source, mode, options)?.ingest(file, options)
+}
+
+/// A clone, otherwise the source's own inode, otherwise a copy and the reason for it.
+fn ingest_shared<'r>(
+    session: &Session<'r>,
+    file: &ContentFile,
+    source: Foreign,
+    options: Options<'_>,
+) -> Result<Option<Sealed<'r>>> {
+    let (source, empty) = match Duplicate::try_clone(session, source, options)? {
+        Cloned::Made(duplicate) => return duplicate.ingest(file, options),
+        Cloned::Refused { source, empty, .. } => (source, empty),
+    };
+    let reason = match share(session, file, &source, options)? {
+        Ok(sealed) => return Ok(Some(sealed)),
+        Err(reason) => reason,
+    };
+    let copied = Duplicate::copy(session, source, Some(empty), options)?.ingest(file, options)?;
+    Ok(copied.map(|sealed| sealed.with_unshared(reason)))
 }
 
 /// A source, and the private file that is its clone or becomes its copy.
 pub(super) struct Duplicate<'r> {
     pub(super) source: Foreign,
     pub(super) target: Target<'r>,
+}
+
+/// The result of an attempt to clone a source.
+enum Cloned<'r> {
+    Made(Duplicate<'r>),
+    Refused { source: Foreign, empty: Pending<'r>, why: io::Error },
 }
 
 impl<'r> Duplicate<'r> {
@@ -60,22 +81,41 @@ impl<'r> Duplicate<'r> {
         mode: IngestMode,
         options: Options<'_>,
     ) -> Result<Self> {
-        let mut empty = None;
-        if mode != IngestMode::Copy {
-            let pending = Pending::create(session)?;
-            let reflinked = link::reflink(source.file(), pending.file());
-            match reflinked.map_err(|e| pending.fail("reflink the source to", e))? {
-                Reflink::Made => {
-                    let target = Target::clone_of(pending, what(&source), &source, options);
-                    return Ok(Duplicate { source, target });
-                }
-                Reflink::Refused(why) if mode == IngestMode::Reflink => return Err(source.fail("reflink", why)),
-                Reflink::Refused(_) => empty = Some(pending),
-            }
+        if mode == IngestMode::Copy {
+            return Self::copy(session, source, None, options);
         }
+        match Self::try_clone(session, source, options)? {
+            Cloned::Made(duplicate) => Ok(duplicate),
+            Cloned::Refused { source, why, .. } if mode == IngestMode::Reflink => Err(source.fail("reflink", why)),
+            Cloned::Refused { source, empty, .. } => Self::copy(session, source, Some(empty), options),
+        }
+    }
+
+    fn try_clone(session: &Session<'r>, source: Foreign, options: Options<'_>) -> Result<Cloned<'r>> {
+        let pending = Pending::create(session)?;
+        let reflinked = link::reflink(source.file(), pending.file());
+        Ok(match reflinked.map_err(|e| pending.fail("reflink the source to", e))? {
+            Reflink::Made => {
+                let target = Target::clone_of(pending, what(&source), &source, options);
+                Cloned::Made(Duplicate { source, target })
+            }
+            Reflink::Refused(why) => Cloned::Refused { source, empty: pending, why },
+        })
+    }
+
+    /// Creates the file to be filled, in the empty private file if there is one.
+    fn copy(session: &Session<'r>, source: Foreign, empty: Option<Pending<'r>>, options: Options<'_>) -> Result<Self> {
         let size_bytes = source.before().size_bytes;
         let target = Target::copy(session, empty, what(&source), size_bytes, source.blocks(), options)?;
         Ok(Duplicate { source, target })
+    }
+
+    /// Fills, hashes and seals it on this thread.
+    fn ingest(mut self, file: &ContentFile, options: Options<'_>) -> Result<Option<Sealed<'r>>> {
+        match self.fill(file, options) {
+            Ok(hashes) => self.finish(file, hashes, options),
+            Err(error) => self.target.give_up(error),
+        }
     }
 
     /// Gives a copy its final size.

@@ -38,16 +38,18 @@ pub use partial::{PartialInfo, PartialState};
 pub(crate) use partial::{bytes_of_partials, partial, partials, remove_partial};
 pub(crate) use partial::{partials_of, remove_left, reserved};
 pub(crate) use present::{Candidates, Present};
+pub(crate) use take::may_be_taken;
 pub(crate) use target::PARTIAL_FROM_BYTES;
 pub(crate) use to_end::{ToEnd, ingest_to_end};
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::blob::{self, IngestMode, Pending, Sealed};
 use crate::cancel::Cancel;
 use crate::digest::Digest;
 use crate::error::{Error, Result};
+use crate::fs::source::Foreign;
 use crate::fs::{Durability, Session};
 use crate::hash::Hashes;
 use crate::read_at::ReadAt;
@@ -56,11 +58,28 @@ use crate::read_at::ReadAt;
 #[derive(Clone)]
 pub(crate) enum Origin {
     /// A local file, and how its bytes get into the store.
-    Local { path: PathBuf, mode: IngestMode },
+    Local { path: PathBuf, mode: IngestMode, links: Links },
     /// A source whose parts can be read by offset.
     Remote(Ranges),
     /// Bytes in memory.
     Memory(Vec<u8>),
+}
+
+/// Whether the path of a local file may lead through symlinks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Links {
+    Followed,
+    /// There were none when the path was found; if there are some by now, its owner may want to have another file read.
+    Refused,
+}
+
+impl Links {
+    fn open(self, path: &Path) -> Result<Foreign> {
+        match self {
+            Links::Followed => Foreign::open(path),
+            Links::Refused => Foreign::open_real(path),
+        }
+    }
 }
 
 /// A remote file.
@@ -151,7 +170,9 @@ fn try_ingest<'r>(session: &Session<'r>, file: &ContentFile, options: Options<'_
         return file.check(present.digest).map(|()| Some(held));
     }
     match &file.origin {
-        Origin::Local { path, mode } => duplicate::ingest_local(session, file, path, *mode, options),
+        Origin::Local { path, mode, links } => {
+            duplicate::ingest_local(session, file, links.open(path)?, *mode, options)
+        }
         Origin::Remote(ranges) => remote::ingest_ranges(session, file, ranges, options),
         Origin::Memory(bytes) => memory::ingest_memory(session, file, bytes, options).map(Some),
     }

@@ -6,6 +6,7 @@ use std::path::Path;
 use blake3::hazmat::ChainingValue;
 use rayon::prelude::*;
 
+use super::Links;
 use crate::blob::{NOBODY_ELSE, SourceFacts, outboard};
 use crate::cancel::Cancel;
 use crate::digest::Digest;
@@ -16,6 +17,9 @@ use crate::hash::groups::{self, GROUP_BYTES, Groups};
 use crate::layout;
 use crate::read_at::ReadAt as _;
 use crate::threads::ready_for_rayon;
+
+/// Sorts before all others.
+const LEAST: ChainingValue = [0; 32];
 
 /// A blob that has exactly the bytes of a file.
 #[derive(Clone, Copy, Debug)]
@@ -56,8 +60,14 @@ impl<'r> Candidates<'r> {
     /// Finds the blob that has the bytes of a local file, group by group, on all cores: if all groups are equal, so is
     /// the content, since BLAKE3 has no known collisions. Also returns `None` if the file cannot be read; ingesting it
     /// reports that.
-    pub(crate) fn find(&self, path: &Path, cancel: &Cancel, advanced: &(dyn Fn(u64) + Sync)) -> Option<Present> {
-        let found = self.try_find(path, cancel, advanced);
+    pub(crate) fn find(
+        &self,
+        path: &Path,
+        links: Links,
+        cancel: &Cancel,
+        advanced: &(dyn Fn(u64) + Sync),
+    ) -> Option<Present> {
+        let found = links.open(path).and_then(|source| self.try_find(&source, cancel, advanced));
         found
             .inspect_err(|error| {
                 tracing::debug!(path = %path.display(), %error, "could not compare the file with the stored blobs")
@@ -65,19 +75,34 @@ impl<'r> Candidates<'r> {
             .ok()?
     }
 
-    fn try_find(&self, path: &Path, cancel: &Cancel, advanced: &(dyn Fn(u64) + Sync)) -> Result<Option<Present>> {
-        let source = Foreign::open(path)?;
+    /// The blob that the file itself is, by another name. Its stamp vouches for its bytes, so none is read.
+    fn blob_of(&self, source: &Foreign) -> Option<Digest> {
+        let size_bytes = source.size_bytes();
+        let of_size = self.by_first.range((size_bytes, LEAST)..).take_while(|((size, _), _)| *size == size_bytes);
+        let is_it = |digest: &&Digest| {
+            let blob = self.root.meta(&layout::blob(digest));
+            blob.is_ok_and(|blob| blob.is_some_and(|blob| blob.same_inode(source.before())))
+                && groups_of(self.root, digest).is_some()
+        };
+        of_size.flat_map(|(_, digests)| digests).find(is_it).copied()
+    }
+
+    fn try_find(&self, source: &Foreign, cancel: &Cancel, advanced: &(dyn Fn(u64) + Sync)) -> Result<Option<Present>> {
         let size_bytes = source.size_bytes();
         if !self.by_first.keys().any(|(size, _)| *size == size_bytes) {
             return Ok(None);
         }
-        let first = groups::first_value(size_bytes, read_group(&source, 0, &mut Vec::new())?);
+        if let Some(digest) = self.blob_of(source) {
+            advanced(size_bytes);
+            return Ok(Some(Present { digest, source: SourceFacts::of(source, Some(source.stamp_after()?)) }));
+        }
+        let first = groups::first_value(size_bytes, read_group(source, 0, &mut Vec::new())?);
         for digest in self.by_first.get(&(size_bytes, first)).into_iter().flatten() {
             let Some(groups) = groups_of(self.root, digest) else { continue };
-            if has_the_rest(&source, &groups, cancel)? {
+            if has_the_rest(source, &groups, cancel)? {
                 source.check_ended()?;
                 advanced(size_bytes);
-                let source = SourceFacts::of(&source, Some(source.stamp_after()?));
+                let source = SourceFacts::of(source, Some(source.stamp_after()?));
                 return Ok(Some(Present { digest: *digest, source }));
             }
         }

@@ -1,7 +1,5 @@
 //! One of many local files: each part is read, written to the copy, and hashed, all from the same buffer.
 
-use std::path::Path;
-
 use super::duplicate::Duplicate;
 use super::partial::Position;
 use super::target::Target;
@@ -35,12 +33,12 @@ enum State {
 impl<'a, 'r> DuplicateStream<'a, 'r> {
     pub(super) fn begin(
         session: &Session<'r>,
-        path: &Path,
+        source: Foreign,
         mode: IngestMode,
         options: Options<'_>,
         buffers: &'a Buffers,
     ) -> Result<Self> {
-        let duplicate = Duplicate::begin(session, Foreign::open(path)?, mode, options)?;
+        let duplicate = Duplicate::begin(session, source, mode, options)?;
         let size_bytes = duplicate.source.before().size_bytes;
         let buffer = buffers.take(size_bytes);
         // A file written in one piece does not need its size set before.

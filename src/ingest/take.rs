@@ -1,10 +1,10 @@
-//! Ingests a source whose own inode becomes the blob (`--mode link` and `--mode move`).
+//! Ingests a source whose own inode becomes the blob (the modes link, move and share).
 
 use super::{ContentFile, Options};
 use crate::blob::{BLOB_MODE, Pending, Sealed, SourceFacts, UsedMode};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::fs::source::Foreign;
-use crate::fs::{Session, atomic, link, writers};
+use crate::fs::{Meta, Session, atomic, current_user, link, writers};
 use crate::hash::{BothHasher, read_all};
 
 /// Whether the source keeps its own name.
@@ -13,6 +13,37 @@ pub(super) enum Taking {
     Link,
     /// The source is removed once its bytes are recorded.
     Move,
+}
+
+/// Takes over the source's inode if nothing speaks against it; otherwise returns the reason.
+pub(super) fn share<'r>(
+    session: &Session<'r>,
+    file: &ContentFile,
+    source: &Foreign,
+    options: Options<'_>,
+) -> Result<std::result::Result<Sealed<'r>, String>> {
+    if let Some(reason) = private_mode(source.before()) {
+        return Ok(Err(reason));
+    }
+    match source.check_nobody_writes() {
+        Err(Error::SourceInUse { reason, .. }) => return Ok(Err(reason)),
+        other => other?,
+    }
+    let taken = take(session, file, source, Taking::Link, options)?;
+    Ok(taken.ok_or_else(|| "it cannot be hardlinked into the root's file system".to_owned()))
+}
+
+/// Whether a file's inode can become a blob, as far as its metadata shows.
+pub(crate) fn may_be_taken(source: &Meta) -> bool {
+    source.owner == current_user() && private_mode(source).is_none()
+}
+
+/// Why a file cannot become a blob under all of its names, as far as its metadata shows.
+fn private_mode(source: &Meta) -> Option<String> {
+    let mode = source.mode;
+    (mode & BLOB_MODE != BLOB_MODE).then(|| {
+        format!("its mode is {mode:04o}, and as a blob it would be {BLOB_MODE:04o} under every name: everybody could read it")
+    })
 }
 
 /// Takes over the source's inode. Returns `None` if that needs a link that the file systems do not allow, or if it
@@ -26,17 +57,14 @@ pub(super) fn take<'r>(
     options: Options<'_>,
 ) -> Result<Option<Sealed<'r>>> {
     let root = session.root();
-    let (source_mode, links) = (source.before().mode, source.before().links);
     // The inode gets the mode of a blob under all of its names, including those outside the root.
-    let is_private = source_mode & BLOB_MODE != BLOB_MODE;
-    if is_private && taking == Taking::Link {
-        return Err(source.in_use(&format!(
-            "its mode is {source_mode:04o}, and as a blob it would be {BLOB_MODE:04o} under every name: everybody \
-             could read it"
-        )));
-    }
-    if is_private && (links > 1 || !link::can_remove_source(source.path())) {
-        return Ok(None);
+    if let Some(reason) = private_mode(source.before()) {
+        if taking == Taking::Link {
+            return Err(source.in_use(&reason));
+        }
+        if source.before().links > 1 || !link::can_remove_source(source.path()) {
+            return Ok(None);
+        }
     }
     if taking == Taking::Move && !writers::can_be_seen() {
         return Ok(None);

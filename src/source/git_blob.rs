@@ -4,10 +4,9 @@
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use sha1::{Digest as _, Sha1};
-
 use super::{Expected, RemoteFile, RemoteReader, Source};
 use crate::error::{Error, NetError, Result};
+use crate::git_blob::git_blob_sha1;
 use crate::net::{Client, shown_text};
 use crate::observer::Observer;
 use crate::read_at::ReadAt;
@@ -97,24 +96,5 @@ impl ReadAt for GitBlobReader {
             *checked = Checked::default();
         }
         Ok(())
-    }
-}
-
-/// Computes the hash like `git hash-object`.
-fn git_blob_sha1(bytes: &[u8]) -> [u8; 20] {
-    let mut hasher = Sha1::new();
-    hasher.update(format!("blob {}\0", bytes.len()));
-    hasher.update(bytes);
-    hasher.finalize().into()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_git_says() {
-        assert_eq!(hex::encode(git_blob_sha1(b"")), "e69de29bb2d1d6434b8b29ae775ad8c2e48c5391");
-        assert_eq!(hex::encode(git_blob_sha1(b"what is up, doc?")), "bd9dbf5aae1a3862dd1526723246b20206e5fc37");
     }
 }

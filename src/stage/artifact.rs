@@ -151,7 +151,8 @@ struct Facts {
     size_bytes: u64,
     files: u64,
     lifecycle: crate::entry::LifecycleState,
-    is_as_expected: bool,
+    /// The trust that the digests which were known beforehand give.
+    trust: TrustState,
     last_verified_ms: Option<u64>,
     stored_path: String,
     source: Option<Provenance>,
@@ -166,8 +167,7 @@ impl Facts {
             size_bytes: artifact.tree.iter().map(|file| file.size_bytes).sum_bytes(),
             files: artifact.tree.len() as u64,
             lifecycle: artifact.item.lifecycle,
-            is_as_expected: artifact.item.expected.is_some()
-                || prepared.source.as_ref().is_some_and(|source| source.named_by.is_some()),
+            trust: trust(artifact, prepared.source.as_ref()),
             last_verified_ms: artifact.item.last_verified_ms,
             stored_path: prepared.stored_path.clone(),
             source: prepared.source.clone(),
@@ -183,13 +183,12 @@ impl Facts {
         if let Some(replaced) = old.as_ref().and_then(|old| old.digest).filter(|digest| *digest != self.digest) {
             self.replaced.set(Some(replaced));
         }
-        let was_verified =
-            old.as_ref().is_some_and(|old| old.digest == Some(self.digest) && old.trust == TrustState::Verified);
+        let before = old.as_ref().filter(|old| old.digest == Some(self.digest)).map(|old| old.trust);
         let record = StoredRecord {
             digest: Some(self.digest),
             size_bytes: self.size_bytes,
             files: self.files,
-            trust: if self.is_as_expected || was_verified { TrustState::Verified } else { TrustState::Warned },
+            trust: before.map_or(self.trust, |before| before.min(self.trust)),
             view: Some(view.mode),
             source: self.source.clone(),
             last_verified_ms: self.last_verified_ms.or(Some(now)),
@@ -199,6 +198,17 @@ impl Facts {
         let mut record = record.replacing(old);
         record.set_lifecycle(self.lifecycle, now);
         record
+    }
+}
+
+fn trust(artifact: &Artifact<'_>, source: Option<&Provenance>) -> TrustState {
+    let item = &artifact.item;
+    let is_in_reference = item.fetched.as_ref().is_some_and(|fetched| fetched.is_in_reference);
+    match source.and_then(|source| source.named_by.as_ref()) {
+        _ if item.expected.is_some() => TrustState::Verified,
+        Some(_) if is_in_reference => TrustState::Verified,
+        Some(_) => TrustState::Claimed,
+        None => TrustState::Warned,
     }
 }
 
@@ -225,13 +235,23 @@ fn receipt(
         replaced: prepared.replaced.get(),
         deduplicated: !sizes.keys().any(|digest| stored.contains(digest)),
         stored_bytes: sizes.iter().filter(|(digest, _)| stored.contains(*digest)).map(|(_, size)| size).sum_bytes(),
+        copied_bytes: copied_bytes(artifact, &mut |digest| stored.contains(digest)),
         resumed_bytes: artifact.incoming.iter().map(Sealed::resumed_bytes).sum_bytes(),
         fetched_bytes: artifact.item.fetched.as_ref().map_or(0, Fetched::bytes),
         pinned: prepared.source.as_ref().and_then(|source| source.pinned.clone()),
         view_copied_bytes: done.tally.copied_bytes,
+        unshared: artifact.incoming.iter().find_map(Sealed::unshared).map(str::to_owned),
         unmoved,
         elapsed: Duration::ZERO,
     }
+}
+
+/// The bytes of its new blobs that are neither clones nor the source's own inodes.
+fn copied_bytes(artifact: &Artifact<'_>, is_new: &mut dyn FnMut(&Digest) -> bool) -> u64 {
+    let is_copied = |incoming: &&Sealed<'_>| matches!(incoming.mode(), UsedMode::Copy | UsedMode::Fetch);
+    let copied = artifact.incoming.iter().take(artifact.tree.len()).filter(is_copied);
+    let sizes: BTreeMap<Digest, u64> = copied.map(|incoming| (incoming.digest(), incoming.size_bytes())).collect();
+    sizes.iter().filter(|(digest, _)| is_new(digest)).map(|(_, size)| size).sum_bytes()
 }
 
 /// Describes where the artifact came from, with stamps that show later whether the source has changed. There are no

@@ -19,7 +19,7 @@ use crate::fs::Kind;
 use crate::fs::lock::Wait;
 use crate::fs::source::source_meta;
 use crate::hint::Hint;
-use crate::ingest::{self, ContentFile, Origin};
+use crate::ingest::{self, ContentFile, Links, Origin};
 use crate::layout;
 use crate::model_ref::{ModelRef, absolute};
 use crate::store::Store;
@@ -187,7 +187,7 @@ impl Item {
             (ArtifactKind::File, vec![file])
         };
         let content = |SourceFile { path, source, stamp }| {
-            let origin = Origin::Local { path: source, mode };
+            let origin = Origin::Local { path: source, mode, links: Links::Followed };
             let file = ContentFile { path, size_bytes: stamp.stamp.size_bytes, expected: None, origin, present: None };
             Content { file, stamp: Some(stamp) }
         };
@@ -256,10 +256,12 @@ pub(super) fn receipt_of(record: Record) -> Option<StageReceipt> {
         replaced: None,
         deduplicated: true,
         stored_bytes: 0,
+        copied_bytes: 0,
         resumed_bytes: 0,
         fetched_bytes: 0,
         pinned: record.source.and_then(|source| source.pinned),
         view_copied_bytes: 0,
+        unshared: None,
         unmoved: Vec::new(),
         elapsed: Duration::ZERO,
     })

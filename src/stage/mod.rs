@@ -6,6 +6,7 @@
 mod artifact;
 mod batch;
 mod from_reader;
+mod gathered;
 mod hash_tree;
 mod item;
 mod needed;
@@ -39,6 +40,7 @@ use item::{Decision, Item};
 use remote::Question;
 
 pub(crate) use from_reader::stage_from;
+pub(crate) use gathered::{FilePlace, Gathered, GatheredFile, GatheredPlan, plan_gathered, stage_gathered};
 pub use hash_tree::{TreeHash, hash_tree};
 pub(crate) use put::put_many;
 pub(crate) use remote::From;
@@ -199,6 +201,9 @@ pub struct StageReceipt {
     pub deduplicated: bool,
     /// Bytes that were new to the store.
     pub stored_bytes: u64,
+    /// The part of these bytes that was copied or fetched, and so takes up room on the disk: the rest shares its
+    /// blocks or its inode with the source.
+    pub copied_bytes: u64,
     /// Bytes that an interrupted attempt had already copied or fetched, and that were not brought in again.
     pub resumed_bytes: u64,
     /// Bytes that servers sent for it.
@@ -207,6 +212,8 @@ pub struct StageReceipt {
     pub pinned: Option<String>,
     /// Bytes copied for `local_path` because hardlinks were not possible. They take up disk space a second time.
     pub view_copied_bytes: u64,
+    /// With [`IngestMode::Share`]: why the bytes of at least one file were copied. `None` if all are shared.
+    pub unshared: Option<String>,
     /// Sources of [`IngestMode::Move`] that could not be removed. Their bytes are in the store nevertheless.
     pub unmoved: Vec<UnmovedSource>,
     /// Time from the call until the result was durable; the same for all artifacts staged together.
@@ -275,16 +282,7 @@ pub(crate) fn stage_many(
         }
     }
     call.work_off(store, from, &observer, &cancel);
-    let results = call.results;
-    let elapsed = start.elapsed();
-    results
-        .into_iter()
-        .map(|result| {
-            let receipt = result.expect("every item is unchanged, was ingested, or has failed")?;
-            tracing::debug!(id = %receipt.id, digest = %receipt.digest, bytes = receipt.size_bytes, ?elapsed, "staged");
-            Ok(StageReceipt { elapsed, ..receipt })
-        })
-        .collect()
+    call.receipts(start)
 }
 
 /// The state of one call's items, by their numbers.
@@ -319,6 +317,17 @@ impl Call {
         if let Some(slot) = self.results.get_mut(number) {
             *slot = Some(result);
         }
+    }
+
+    /// The results of a call that began at `start`, in the order of its items.
+    fn receipts(self, start: Instant) -> Vec<Result<StageReceipt>> {
+        let elapsed = start.elapsed();
+        let told = |receipt: StageReceipt| {
+            tracing::debug!(id = %receipt.id, digest = %receipt.digest, bytes = receipt.size_bytes, ?elapsed, "staged");
+            StageReceipt { elapsed, ..receipt }
+        };
+        let ended = |result: Option<_>| result.expect("every item is unchanged, was ingested, or has failed");
+        self.results.into_iter().map(|result| ended(result).map(told)).collect()
     }
 
     /// Processes everything taken so far.

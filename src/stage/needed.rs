@@ -81,7 +81,7 @@ fn compare(
             if !is_due(item, content, *known) {
                 continue;
             }
-            let Origin::Local { path, .. } = &content.file.origin else {
+            let Origin::Local { path, links, .. } = &content.file.origin else {
                 // A digest in the store is enough: the remote source is not asked.
                 let present = known.and_then(|digest| candidates.by_digest(&digest));
                 if let Some(content) = item.contents.get_mut(number) {
@@ -90,7 +90,7 @@ fn compare(
                 continue;
             };
             let told = |bytes| advanced(&item.reference, bytes);
-            let found = candidates.find(path, cancel, &told);
+            let found = candidates.find(path, *links, cancel, &told);
             // A cancelled comparison does not prove that the content is new, so nothing may be evicted for it.
             cancel.check(|| format!("comparing {}", path.display()))?;
             let present = found.filter(|present| known.is_none_or(|digest| digest == present.digest));
@@ -143,8 +143,8 @@ fn expected(store: &Store, item: &Item) -> Vec<Option<Digest>> {
 }
 
 fn wanted(store: &Store, session: &Session<'_>, batch: &[(usize, Item)]) -> Wanted<'static> {
-    let can_hardlink = session.can_hardlink();
-    let mut cloning = Cloning { session, can_hardlink, by_device: BTreeMap::new() };
+    let mut cloning = Cloning::new(session);
+    let can_hardlink = cloning.can_hardlink;
     let (mut wanted, mut partials) = (Wanted::default(), BTreeSet::new());
     for (_, item) in batch {
         for content in &item.contents {
@@ -175,7 +175,7 @@ fn wanted(store: &Store, session: &Session<'_>, batch: &[(usize, Item)]) -> Want
 }
 
 /// Which sources share their blocks or their inode with the store, and so need no room on the disk.
-struct Cloning<'s, 'r> {
+pub(super) struct Cloning<'s, 'r> {
     session: &'s Session<'r>,
     can_hardlink: bool,
     /// Whether files of a device can be cloned into the root. Some file systems clone across devices, as btrfs does
@@ -183,15 +183,20 @@ struct Cloning<'s, 'r> {
     by_device: BTreeMap<u64, bool>,
 }
 
-impl Cloning<'_, '_> {
-    fn takes_no_room(&mut self, content: &Content) -> bool {
-        let Origin::Local { path, mode } = &content.file.origin else { return false };
+impl<'s, 'r> Cloning<'s, 'r> {
+    pub(super) fn new(session: &'s Session<'r>) -> Self {
+        Cloning { session, can_hardlink: session.can_hardlink(), by_device: BTreeMap::new() }
+    }
+
+    pub(super) fn takes_no_room(&mut self, content: &Content) -> bool {
+        let Origin::Local { path, mode, .. } = &content.file.origin else { return false };
         let Ok(source) = source_meta(path) else { return false };
         let session = self.session;
         let is_here = || session.device().is_some_and(|device| device == source.device);
         match mode {
             IngestMode::Copy => false,
             IngestMode::Move if self.can_hardlink && is_here() => true,
+            IngestMode::Share if self.can_hardlink && is_here() && ingest::may_be_taken(&source) => true,
             _ => *self
                 .by_device
                 .entry(source.device)

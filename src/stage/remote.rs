@@ -50,6 +50,8 @@ pub(super) struct Fetched {
     validator: Option<String>,
     selection: Option<String>,
     named_by: Option<String>,
+    /// Whether the reference itself names the digest.
+    pub(super) is_in_reference: bool,
     bytes: Arc<AtomicU64>,
     /// Keeps other processes from working on the reference until it is recorded.
     pub(super) flight: Option<SingleFlight>,
@@ -145,6 +147,7 @@ impl Question {
             validator: source.validator.clone(),
             selection: source.fingerprint.clone(),
             named_by: source.named_by.clone(),
+            is_in_reference: self.names_digest(),
             bytes: Arc::default(),
             flight,
         };
@@ -170,6 +173,11 @@ impl Question {
 
     fn selection(&self) -> Selection {
         Selection { include: self.options.include.clone(), exclude: self.options.exclude.clone() }
+    }
+
+    /// Whether the reference itself names the digest of what it stands for.
+    fn names_digest(&self) -> bool {
+        matches!(&self.reference, ModelRef::Url { url } if url.starts_with("oci://") && url.contains("@sha256:"))
     }
 
     fn tell_not_asked(&self, why: &str) {
@@ -237,6 +245,7 @@ impl Question {
             pinned: remote.pinned,
             selection: self.selection().fingerprint(),
             named_by: remote.named_by,
+            is_in_reference: self.names_digest(),
             bytes: bytes.clone(),
             flight,
         };
@@ -287,6 +296,12 @@ fn validator_of(remote: &Remote) -> Option<String> {
 }
 
 impl Fetched {
+    /// What is known about a model that was found and not fetched.
+    pub(super) fn gathered(pinned: String, selection: Option<String>, named_by: Option<String>) -> Self {
+        let (is_in_reference, bytes) = (false, Arc::default());
+        Fetched { pinned: Some(pinned), validator: None, selection, named_by, is_in_reference, bytes, flight: None }
+    }
+
     /// Number of bytes that servers sent.
     pub(super) fn bytes(&self) -> u64 {
         self.bytes.load(Ordering::Relaxed)

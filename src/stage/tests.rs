@@ -83,7 +83,7 @@ fn a_tree_of_contents_from_everywhere_is_one_artifact() {
     let contents = vec![
         content("a.gguf", served(None, 0), None),
         content("b.json", Origin::Memory(b"{}".to_vec()), Some(Digest::sha256_of(b"{}"))),
-        content("c/local", Origin::Local { path: local, mode: IngestMode::Auto }, None),
+        content("c/local", Origin::Local { path: local, mode: IngestMode::Auto, links: Links::Followed }, None),
     ];
     let receipt = stage(&store, ArtifactKind::Tree, contents).unwrap();
     assert_eq!((receipt.files, receipt.size_bytes), (3, BYTES as u64 + 2));

@@ -67,6 +67,7 @@ pub fn error_samples() -> Vec<Error> {
         Error::NameCollision { path: path("views/llama3/1ef0bef1eb6c8ec311d53e18138501725116d829/llama3/Config.json") },
         Error::ReservedPath { path: path("blobs/a.gguf") },
         Error::PathEscapesRoot { path: path("../a.gguf"), root: path("") },
+        Error::DamagedCache { path: path("blobs/9f86d081"), named: "0".repeat(40), actual: "1".repeat(40) },
         Error::DigestMismatch {
             path: path("a.gguf"),
             expected: Digest::sha256_of(b"expected"),

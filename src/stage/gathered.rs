@@ -1,0 +1,196 @@
+//! Stages models that were found in other tools' stores: files that lie anywhere, with what is known about them.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::item::{Content, Decision, Item, check_name, receipt_of, unchanged, view_name};
+use super::needed::Cloning;
+use super::remote::Fetched;
+use super::{Call, From, StageOptions, StageReceipt};
+use crate::blob::IngestMode;
+use crate::digest::Digest;
+use crate::entry::{ArtifactKind, Record, check_id};
+use crate::error::Result;
+use crate::fs::Session;
+use crate::fs::source::source_meta;
+use crate::ingest::{ContentFile, Links, Origin};
+use crate::layout;
+use crate::store::Store;
+
+/// A model that was found.
+#[derive(Clone, Debug)]
+pub(crate) struct Gathered {
+    pub(crate) id: String,
+    /// The reference under which it could be found, or fetched, again.
+    pub(crate) reference: String,
+    /// The version that it is.
+    pub(crate) pinned: Option<String>,
+    /// The fingerprint of the patterns that select its files; `None` for all.
+    pub(crate) selection: Option<String>,
+    /// The party that named the digests of all its files.
+    pub(crate) named_by: Option<String>,
+    pub(crate) kind: ArtifactKind,
+    /// The name of its view.
+    pub(crate) name: String,
+    /// Names it in messages.
+    pub(crate) source: PathBuf,
+    pub(crate) files: Vec<GatheredFile>,
+}
+
+/// One of its files.
+#[derive(Clone, Debug)]
+pub(crate) struct GatheredFile {
+    /// Path below the tree; empty if the model is this one file.
+    pub(crate) path: String,
+    pub(crate) size_bytes: u64,
+    /// The digest that it must have.
+    pub(crate) expected: Option<Digest>,
+    pub(crate) place: FilePlace,
+}
+
+/// Where the bytes of a file are.
+#[derive(Clone, Debug)]
+pub(crate) enum FilePlace {
+    /// In a local file at a path without symlinks.
+    Outside(PathBuf, IngestMode),
+    /// In the store.
+    Stored,
+}
+
+/// What staging a model would do.
+#[derive(Debug)]
+pub(crate) struct GatheredPlan {
+    /// Whether this version of it is recorded.
+    pub(crate) is_here: bool,
+    /// Bytes that the disk would hold more than before.
+    pub(crate) new_bytes: u64,
+    /// The digest of each file, if it is known and the store has it.
+    pub(crate) files: Vec<Option<Digest>>,
+}
+
+/// Finds out what staging them would do. Reads no file: content is in the store if its digest is known and is there.
+pub(crate) fn plan_gathered(store: &Store, models: Vec<Gathered>) -> Result<Vec<GatheredPlan>> {
+    let session = Session::begin(&store.root)?;
+    let mut cloning = Cloning::new(&session);
+    // The same file may belong to several models.
+    let mut counted = BTreeSet::new();
+    models.into_iter().map(|model| plan(store, model, &mut cloning, &mut counted)).collect()
+}
+
+fn plan(
+    store: &Store,
+    model: Gathered,
+    cloning: &mut Cloning<'_, '_>,
+    counted: &mut BTreeSet<PathBuf>,
+) -> Result<GatheredPlan> {
+    let known = store.record(&model.id)?;
+    let is_here = match &known {
+        Some(record) => is_same(store, record, &model)?,
+        None => false,
+    };
+    let mut plan = GatheredPlan { is_here, new_bytes: 0, files: Vec::with_capacity(model.files.len()) };
+    if let (true, Some(record)) = (is_here, known) {
+        let digest = record.entry.digest.ok_or_else(|| store.not_found(&model.id))?;
+        let files = store.files_of(record.kind, digest, record.size_bytes)?;
+        plan.files.extend(files.into_iter().map(|file| Some(file.digest)));
+        return Ok(plan);
+    }
+    for file in model.files {
+        let stored = file.expected.filter(|digest| {
+            let blob = store.root.meta(&layout::blob(digest));
+            blob.is_ok_and(|blob| blob.is_some_and(|blob| blob.size_bytes == file.size_bytes))
+        });
+        plan.files.push(stored);
+        let content = content(file)?;
+        let is_first = match &content.file.origin {
+            Origin::Local { path, .. } => counted.insert(path.clone()),
+            _ => true,
+        };
+        if stored.is_none() && is_first && !cloning.takes_no_room(&content) {
+            plan.new_bytes = plan.new_bytes.saturating_add(content.file.size_bytes);
+        }
+    }
+    Ok(plan)
+}
+
+/// Stages them, made durable together. Returns one result each, in the same order. Uses only the options about how to
+/// work, such as the observer.
+pub(crate) fn stage_gathered(
+    store: &Store,
+    models: Vec<Gathered>,
+    options: &StageOptions,
+) -> Vec<Result<StageReceipt>> {
+    let start = Instant::now();
+    let observer = options.observer.clone().unwrap_or_else(|| Arc::new(()));
+    let cancel = options.cancel.clone().unwrap_or_default();
+    let mut call = Call { results: models.iter().map(|_| None).collect(), ..Call::default() };
+    for (number, model) in models.into_iter().enumerate() {
+        let decision = decide(store, model, options, &call.ids);
+        call.take(number, decision);
+    }
+    call.work_off(store, From::default(), &observer, &cancel);
+    call.receipts(start)
+}
+
+fn decide(store: &Store, model: Gathered, options: &StageOptions, earlier: &BTreeSet<String>) -> Result<Decision> {
+    check_id(&model.id)?;
+    check_name(&model.name)?;
+    let known = store.record(&model.id)?.filter(|_| !earlier.contains(&model.id));
+    if let Some(record) = known
+        && is_same(store, &record, &model)?
+        && let Some(receipt) = receipt_of(record)
+    {
+        return Ok(Decision::Unchanged(Box::new(receipt)));
+    }
+    let item = item(model, options)?;
+    Ok(match unchanged(store, &item)? {
+        Some(receipt) if !earlier.contains(&item.id) => Decision::Unchanged(Box::new(receipt)),
+        _ => Decision::Ingest(Box::new(item)),
+    })
+}
+
+/// Whether the record has the same version of the same model, with the same files, and is intact.
+fn is_same(store: &Store, record: &Record, model: &Gathered) -> Result<bool> {
+    let (Some(source), Some(digest)) = (&record.source, record.entry.digest) else { return Ok(false) };
+    let is_same_version = model.pinned.is_some()
+        && source.pinned == model.pinned
+        && source.reference == model.reference
+        && source.fingerprint == model.selection
+        && record.kind == model.kind
+        && record.entry.local_path.file_name() == Some(model.name.as_ref());
+    if !is_same_version || !store.is_intact(record)? {
+        return Ok(false);
+    }
+    let held = store.files_of(record.kind, digest, record.size_bytes)?;
+    let held = held.iter().map(|file| (file.path.as_str(), file.size_bytes));
+    Ok(held.eq(model.files.iter().map(|file| (file.path.as_str(), file.size_bytes))))
+}
+
+fn item(model: Gathered, options: &StageOptions) -> Result<Item> {
+    let contents = model.files.into_iter().map(content).collect::<Result<Vec<Content>>>()?;
+    let fetched = model.pinned.map(|pinned| Fetched::gathered(pinned, model.selection, model.named_by));
+    Ok(Item {
+        name: view_name(Path::new(&model.name)),
+        mode: IngestMode::Share,
+        wait: options.wait,
+        defer_outboard: options.defer_outboard,
+        fetched,
+        ..Item::new(model.id, model.reference, model.kind, model.source, contents)
+    })
+}
+
+fn content(file: GatheredFile) -> Result<Content> {
+    let GatheredFile { path, size_bytes, expected, place } = file;
+    let (origin, size_bytes, stamp) = match place {
+        FilePlace::Outside(source, mode) => {
+            let stamp = source_meta(&source)?.source_stamp();
+            let origin = Origin::Local { path: source, mode, links: Links::Refused };
+            (origin, stamp.stamp.size_bytes, Some(stamp))
+        }
+        // If it disappears in the meantime, the empty bytes fail the digest check.
+        FilePlace::Stored => (Origin::Memory(Vec::new()), size_bytes, None),
+    };
+    Ok(Content { file: ContentFile { path, size_bytes, expected, origin, present: None }, stamp })
+}
