@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
 use crate::entry::ArtifactKind;
+use crate::pattern::Pattern;
 use crate::words::words;
 
 /// A tool whose store can be read.
@@ -140,6 +141,13 @@ impl Scan {
 }
 
 impl Found {
+    /// Whether one of its ids matches a pattern, as Python's `fnmatch` reads it: `*` also matches `/`.
+    #[must_use]
+    pub fn matches(&self, pattern: &str) -> bool {
+        let pattern = Pattern::parse(pattern);
+        pattern.matches(&self.id) || self.also.iter().any(|id| pattern.matches(id))
+    }
+
     /// The bytes of all its files.
     #[must_use]
     pub fn size_bytes(&self) -> u64 {

@@ -11,6 +11,9 @@ mod bring;
 mod claims;
 mod dedupe;
 mod found;
+#[cfg(all(test, target_os = "linux", not(catalog_portable)))]
+#[allow(clippy::disallowed_methods)]
+mod tests;
 
 pub use bring::{AdoptOptions, AdoptPlan, AdoptReceipt};
 pub(crate) use bring::{adopt, plan};

@@ -93,6 +93,8 @@ pub(crate) struct RemoteContent {
     /// Path below the tree, with `/` between the parts. Empty if it is the only file.
     pub(crate) path: String,
     pub(crate) expected: Option<Digest>,
+    /// Its hash as a blob of a git repository, if that is all that the origin names it by.
+    pub(crate) git_sha1: Option<[u8; 20]>,
     /// A value that the origin promises to change with every byte.
     pub(crate) validator: Option<String>,
     pub(crate) reader: Arc<dyn ReadAt>,

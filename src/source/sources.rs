@@ -174,7 +174,7 @@ impl Sources {
             Expected::GitBlobSha1(hash) => {
                 let reader = GitBlobReader::new(source.clone(), file, client, observer)?;
                 let validator = Some(format!("git blob {}", hex::encode(hash)));
-                Ok(RemoteContent { path, expected: None, validator, reader: Arc::new(reader) })
+                Ok(RemoteContent { path, expected: None, git_sha1: Some(hash), validator, reader: Arc::new(reader) })
             }
             // In such a build, only the caller's own sources name git blobs.
             #[cfg(not(feature = "hf"))]
@@ -191,7 +191,7 @@ impl Sources {
                     .and_then(|mirrors| mirrors.of(reader.url(), registry.as_deref(), &asking.cancel));
                 let validator = reader.validator().map(|validator| validator.as_str().to_owned());
                 let reader = Arc::new(reader.with_connections(self.connections).with_mirrors(mirrors));
-                Ok(RemoteContent { path, expected, validator, reader })
+                Ok(RemoteContent { path, expected, git_sha1: None, validator, reader })
             }
         }
     }

@@ -192,5 +192,6 @@ fn content(file: GatheredFile) -> Result<Content> {
         // If it disappears in the meantime, the empty bytes fail the digest check.
         FilePlace::Stored => (Origin::Memory(Vec::new()), size_bytes, None),
     };
-    Ok(Content { file: ContentFile { path, size_bytes, expected, origin, present: None }, stamp })
+    let file = ContentFile { path, size_bytes, expected, origin, present: None };
+    Ok(Content { file, stamp, git_sha1: None })
 }

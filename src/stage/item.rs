@@ -53,6 +53,8 @@ pub(super) struct Content {
     pub(super) file: ContentFile,
     /// The stamp of a local file when it was inspected.
     pub(super) stamp: Option<SourceStamp>,
+    /// Its hash as a blob of a git repository, if that is all that its origin names it by.
+    pub(super) git_sha1: Option<[u8; 20]>,
 }
 
 /// The outcome of inspecting a source.
@@ -189,7 +191,7 @@ impl Item {
         let content = |SourceFile { path, source, stamp }| {
             let origin = Origin::Local { path: source, mode, links: Links::Followed };
             let file = ContentFile { path, size_bytes: stamp.stamp.size_bytes, expected: None, origin, present: None };
-            Content { file, stamp: Some(stamp) }
+            Content { file, stamp: Some(stamp), git_sha1: None }
         };
         let contents = files.into_iter().map(content).collect();
         Ok(Item { mode, ..Item::new(id, reference, kind, source, contents) })

@@ -12,6 +12,7 @@ use crate::error::Result;
 use crate::fs::Session;
 use crate::fs::source::{Foreign, source_meta};
 use crate::gc::{Room, Wanted, remove_dead_sessions};
+use crate::git_blob::git_blob_sha1;
 use crate::ingest::{self, Candidates, ContentFile, Origin};
 use crate::layout;
 use crate::store::Store;
@@ -28,6 +29,7 @@ pub(super) fn make_room_for(
     advanced: &(dyn Fn(&str, u64) + Sync),
 ) -> Result<()> {
     remove_dead_sessions(store);
+    name_git_blobs(store, batch)?;
     let known: Vec<Vec<Option<Digest>>> = batch.iter().map(|(_, item)| expected(store, item)).collect();
     check_unfetched(store, batch, &known, cancel)?;
     let is_large = |content: &Content| content.file.size_bytes >= ingest::PARTIAL_FROM_BYTES;
@@ -43,6 +45,34 @@ pub(super) fn make_room_for(
     compare(store, batch, &known, &|content, known| known.is_none() && !is_large(content), cancel, advanced)?;
     let wanted = wanted(store, session, batch);
     if room.fits(&wanted)? { Ok(()) } else { room.make(&wanted) }
+}
+
+/// Larger files have a SHA-256 wherever they come from.
+const MAX_GIT_BLOB_BYTES: u64 = 64 << 20;
+
+/// Finds the contents in the store that are named only by their hash in a git repository, so that these are not fetched
+/// again. Reads each blob of such a size.
+fn name_git_blobs(store: &Store, batch: &mut [(usize, Item)]) -> Result<()> {
+    let unnamed = |content: &&mut Content| {
+        content.file.expected.is_none() && content.git_sha1.is_some() && content.file.size_bytes <= MAX_GIT_BLOB_BYTES
+    };
+    let mut contents: Vec<&mut Content> =
+        batch.iter_mut().flat_map(|(_, item)| &mut item.contents).filter(unnamed).collect();
+    if contents.is_empty() {
+        return Ok(());
+    }
+    let sizes: BTreeSet<u64> = contents.iter().map(|content| content.file.size_bytes).collect();
+    let mut by_sha1: BTreeMap<[u8; 20], Digest> = BTreeMap::new();
+    for digest in blob::by_size(&store.root, &sizes)? {
+        // A blob that cannot be read is fetched again.
+        if let Ok(Some(bytes)) = store.root.read(&layout::blob(&digest), MAX_GIT_BLOB_BYTES) {
+            by_sha1.insert(git_blob_sha1(&bytes), digest);
+        }
+    }
+    for content in &mut contents {
+        content.file.expected = content.git_sha1.and_then(|sha1| by_sha1.get(&sha1).copied());
+    }
+    Ok(())
 }
 
 /// Compares each content for which `is_due` holds with the blob that it must be, if that is known, and otherwise with

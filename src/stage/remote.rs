@@ -137,6 +137,7 @@ impl Question {
             Content {
                 file: ContentFile { path, size_bytes, expected: Some(digest), origin, present: None },
                 stamp: None,
+                git_sha1: None,
             }
         };
         let Some(source) = record.source.as_ref().filter(|source| source.reference == self.name) else {
@@ -249,11 +250,11 @@ impl Question {
             bytes: bytes.clone(),
             flight,
         };
-        let content = |RemoteContent { path, expected, validator, reader }: RemoteContent| {
+        let content = |RemoteContent { path, expected, git_sha1, validator, reader }: RemoteContent| {
             let reader = Arc::new(Told { reader, bytes: bytes.clone(), observer: observer.clone() });
             let size_bytes = reader.size_bytes();
             let origin = Origin::Remote(Ranges { reader, validator });
-            Content { file: ContentFile { path, size_bytes, expected, origin, present: None }, stamp: None }
+            Content { file: ContentFile { path, size_bytes, expected, origin, present: None }, stamp: None, git_sha1 }
         };
         let contents = remote.files.into_iter().map(content).collect();
         let item = self.item(remote.kind, &remote.name, contents, fetched)?;

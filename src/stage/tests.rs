@@ -57,7 +57,7 @@ fn content(path: &str, origin: Origin, expected: Option<Digest>) -> Content {
         Origin::Memory(bytes) => bytes.len() as u64,
         Origin::Local { path, .. } => std::fs::metadata(path).unwrap().len(),
     };
-    Content { file: ContentFile { path: path.into(), size_bytes, expected, origin, present: None }, stamp: None }
+    Content { file: ContentFile { path: path.into(), size_bytes, expected, origin, present: None }, stamp: None, git_sha1: None }
 }
 
 fn stage(store: &Store, kind: ArtifactKind, contents: Vec<Content>) -> crate::Result<crate::StageReceipt> {

@@ -1,6 +1,7 @@
 //! The `catalog` command: the library's verbs for people and scripts, over the public API only.
 
 mod activate;
+mod adopt;
 mod advice;
 mod amount;
 mod app;
@@ -105,6 +106,7 @@ macro_rules! verbs {
 verbs! {
     "Bring in" {
         Stage => stage,
+        Adopt => adopt,
         Partials => partials,
     }
     "Use" {

@@ -2,13 +2,14 @@
 //!
 //! `docs/json.md` and `docs/json.schema.json` are made from these types, and a test compares them.
 
+use catalog_core::adopt::{AdoptPlan, AdoptReceipt, Skipped};
 use catalog_core::{
     EntryUsage, FileHash, GcKept, GcStep, LeaseHolder, PartialInfo, PushReceipt, Record, RemoveReceipt, RepairReport,
     ResolvedModel, StageReceipt, TreeHash, VerifyReport,
 };
 use serde::Serialize;
 
-use crate::{config, doctor, du, gc, lifecycle, login, logout, partials, pins, progress_lines, report, root};
+use crate::{adopt, config, doctor, du, gc, lifecycle, login, logout, partials, pins, progress_lines, report, root};
 
 /// One line.
 #[derive(Serialize)]
@@ -17,6 +18,14 @@ use crate::{config, doctor, du, gc, lifecycle, login, logout, partials, pins, pr
 pub(crate) enum Line<'a> {
     /// `stage`: what staging did.
     Staged(Staged<'a>),
+    /// `adopt`: what adopting a model did.
+    Adopted(&'a AdoptReceipt),
+    /// `adopt --dry-run`: what adopting a model would do.
+    AdoptPlan(&'a AdoptPlan),
+    /// `adopt`: what was left out in another tool's store.
+    Skipped(&'a Skipped),
+    /// `adopt`: the sums, last.
+    AdoptSummary(&'a adopt::Summary),
     /// `path` and `lease`: where a model is.
     Path(&'a ResolvedModel),
     /// `list`, `show`, `rename`, `tag` and `report`: everything that is known of a model.
