@@ -16,7 +16,7 @@ use crate::layout;
 use crate::store::Store;
 
 /// How long to wait for the tool to finish with the file.
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = if cfg!(test) { Duration::from_millis(100) } else { Duration::from_secs(10) };
 
 /// What replacing the files of a model did.
 #[derive(Debug, Default)]

@@ -57,7 +57,11 @@ fn content(path: &str, origin: Origin, expected: Option<Digest>) -> Content {
         Origin::Memory(bytes) => bytes.len() as u64,
         Origin::Local { path, .. } => std::fs::metadata(path).unwrap().len(),
     };
-    Content { file: ContentFile { path: path.into(), size_bytes, expected, origin, present: None }, stamp: None, git_sha1: None }
+    Content {
+        file: ContentFile { path: path.into(), size_bytes, expected, origin, present: None },
+        stamp: None,
+        git_sha1: None,
+    }
 }
 
 fn stage(store: &Store, kind: ArtifactKind, contents: Vec<Content>) -> crate::Result<crate::StageReceipt> {
@@ -83,7 +87,11 @@ fn a_tree_of_contents_from_everywhere_is_one_artifact() {
     let contents = vec![
         content("a.gguf", served(None, 0), None),
         content("b.json", Origin::Memory(b"{}".to_vec()), Some(Digest::sha256_of(b"{}"))),
-        content("c/local", Origin::Local { path: local, mode: IngestMode::Auto, links: Links::Followed }, None),
+        content(
+            "c/local",
+            Origin::Local { path: local, mode: IngestMode::Auto, links: crate::ingest::Links::Followed },
+            None,
+        ),
     ];
     let receipt = stage(&store, ArtifactKind::Tree, contents).unwrap();
     assert_eq!((receipt.files, receipt.size_bytes), (3, BYTES as u64 + 2));

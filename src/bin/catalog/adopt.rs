@@ -99,10 +99,15 @@ pub(crate) struct Summary {
 impl Args {
     pub(crate) fn run(self, app: &mut App) -> Outcome {
         let scans = self.scan(app)?;
-        let models: Vec<Found> = scans.iter().flat_map(|scan| &scan.models).filter(|m| self.wants(m)).cloned().collect();
+        let models: Vec<Found> =
+            scans.iter().flat_map(|scan| &scan.models).filter(|m| self.wants(m)).cloned().collect();
         let skipped: Vec<&Skipped> = scans.iter().flat_map(|scan| &scan.skipped).collect();
-        let mut summary =
-            Summary { dry_run: self.dry_run, size_bytes: size_bytes(&models), skipped: skipped.len() as u64, ..Summary::default() };
+        let mut summary = Summary {
+            dry_run: self.dry_run,
+            size_bytes: size_bytes(&models),
+            skipped: skipped.len() as u64,
+            ..Summary::default()
+        };
         let outcome = match self.dry_run {
             true => self.plan(app, &models, &mut summary),
             false => self.adopt(app, &models, &mut summary),

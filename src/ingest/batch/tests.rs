@@ -46,7 +46,7 @@ fn job<'a>(
     advanced: &'a (dyn Fn(u64) + Sync),
     failed: &'a OnceLock<Error>,
 ) -> Job<'a> {
-    let origin = Origin::Local { path: source.to_path_buf(), mode, links: Links::Followed };
+    let origin = Origin::Local { path: source.to_path_buf(), mode, links: crate::ingest::Links::Followed };
     let file =
         ContentFile { path: String::new(), size_bytes: size_bytes as u64, expected: None, origin, present: None };
     Job { file, options: options(advanced), failed }

@@ -174,8 +174,11 @@ fn remote_files_and_local_ones_come_together_and_fail_together() {
     let session = crate::fs::Session::begin(&root).unwrap();
     let run = |fault| {
         let failed = OnceLock::new();
-        let from_path =
-            || Origin::Local { path: local.clone(), mode: crate::blob::IngestMode::Auto, links: Links::Followed };
+        let from_path = || Origin::Local {
+            path: local.clone(),
+            mode: crate::blob::IngestMode::Auto,
+            links: crate::ingest::Links::Followed,
+        };
         let served = Served::new(&bytes, fault);
         let origins = [from_path(), remote(&served), from_path(), Origin::Memory(bytes.clone())];
         let jobs = origins.into_iter().map(|origin| {

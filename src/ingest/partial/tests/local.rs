@@ -33,7 +33,8 @@ impl Local {
     }
 
     fn file(&self, expected: Option<Digest>) -> ContentFile {
-        let origin = Origin::Local { path: self.path.clone(), mode: IngestMode::Copy, links: Links::Followed };
+        let origin =
+            Origin::Local { path: self.path.clone(), mode: IngestMode::Copy, links: crate::ingest::Links::Followed };
         ContentFile { path: String::new(), size_bytes: SIZE_BYTES as u64, expected, origin, present: None }
     }
 
