@@ -18,6 +18,13 @@ use crate::store::Store;
 /// How long to wait for the tool to finish with the file.
 const PATIENCE: Duration = if cfg!(test) { Duration::from_millis(100) } else { Duration::from_secs(10) };
 
+/// The name of a temporary link is a random one between these. Other tools take it for an unfinished download.
+const TEMP: &str = ".catalog-";
+const INCOMPLETE: &str = ".incomplete";
+
+/// A temporary link lives for microseconds. One as old as this was left by a process that was killed.
+const LEFT_AFTER: Duration = if cfg!(test) { Duration::ZERO } else { Duration::from_secs(3600) };
+
 /// What replacing the files of a model did.
 #[derive(Debug, Default)]
 pub(super) struct Replaced {
@@ -101,13 +108,28 @@ fn try_replace(
         source: std::sync::Arc::new(std::io::ErrorKind::NotFound.into()),
     };
     let blob = store.root.open_file(&layout::blob(digest))?.ok_or_else(missing)?;
-    let temp = PathBuf::from(format!(".catalog-{}.incomplete", atomic::random_name()));
+    let temp = PathBuf::from(format!("{TEMP}{}{INCOMPLETE}", atomic::random_name()));
+    remove_left(&there)?;
     there.link_file(&blob, &temp).map_err(|e| there.fail("link the blob to", &temp, e))?;
     let exchanged = link::replace(&there, &temp, &name, seen);
     if !matches!(exchanged, Ok(true)) {
         let _ = there.remove_file(&temp); // it is only a name of the blob
     }
     Ok((!exchanged?).then(|| "it has changed since it was read".into()))
+}
+
+/// Removes the temporary links of processes that were killed: each is a second name of a blob, or of what it has
+/// replaced.
+fn remove_left(there: &Root) -> Result<()> {
+    let top = Path::new("");
+    for name in there.names(top)? {
+        let is_temp = name.to_str().is_some_and(|name| name.starts_with(TEMP) && name.ends_with(INCOMPLETE));
+        let name = Path::new(&name);
+        if is_temp && there.meta(name)?.is_some_and(|meta| meta.changed_age() > LEFT_AFTER) {
+            there.remove_file(name)?;
+        }
+    }
+    Ok(())
 }
 
 /// The folder below which the file is replaced, and the file's path there. A tool that locks its files ignores unknown

@@ -192,6 +192,7 @@ fn dedupe_replaces_the_tools_copy_by_our_inode() {
     let options = AdoptOptions::default().with_dedupe(true);
     let plan = host.catalog.plan_adopt(std::slice::from_ref(&model), &options).unwrap().remove(0);
     assert_eq!(plan.deduped_bytes, (WEIGHTS.len() + CONFIG.len()) as u64);
+    fs::write(host.hub().join(".catalog-left.incomplete"), "by a process that was killed").unwrap();
     let adopted = host.adopt(&model, &options).unwrap();
     assert!(adopted.deduped_bytes > 0 && adopted.not_deduped.is_empty(), "{adopted:?}");
     for file in &model.files {

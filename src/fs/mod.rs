@@ -89,6 +89,12 @@ impl Meta {
         Duration::from_nanos(u64::try_from(age_ns).unwrap_or(0))
     }
 
+    /// How long ago content or metadata were changed; zero if that is in the future.
+    pub(crate) fn changed_age(&self) -> Duration {
+        let age_ns = unix_ns(SystemTime::now()).saturating_sub(self.changed_ns);
+        Duration::from_nanos(u64::try_from(age_ns).unwrap_or(0))
+    }
+
     pub(crate) fn same_inode(&self, other: &Meta) -> bool {
         (self.device, self.inode) == (other.device, other.inode)
     }

@@ -74,7 +74,7 @@ pub(crate) struct GatheredPlan {
 pub(crate) fn plan_gathered(store: &Store, models: Vec<Gathered>) -> Result<Vec<GatheredPlan>> {
     let session = Session::begin(&store.root)?;
     let mut cloning = Cloning::new(&session);
-    // The same file may belong to several models.
+    // The same file, and the same bytes, may belong to several models.
     let mut counted = BTreeSet::new();
     models.into_iter().map(|model| plan(store, model, &mut cloning, &mut counted)).collect()
 }
@@ -83,7 +83,7 @@ fn plan(
     store: &Store,
     model: Gathered,
     cloning: &mut Cloning<'_, '_>,
-    counted: &mut BTreeSet<PathBuf>,
+    counted: &mut BTreeSet<(Option<Digest>, PathBuf)>,
 ) -> Result<GatheredPlan> {
     let known = store.record(&model.id)?;
     let is_here = match &known {
@@ -104,9 +104,9 @@ fn plan(
         });
         plan.files.push(stored);
         let content = content(file)?;
-        let is_first = match &content.file.origin {
-            Origin::Local { path, .. } => counted.insert(path.clone()),
-            _ => true,
+        let is_first = match (content.file.expected, &content.file.origin) {
+            (None, Origin::Local { path, .. }) => counted.insert((None, path.clone())),
+            (digest, _) => counted.insert((digest, PathBuf::new())),
         };
         if stored.is_none() && is_first && !cloning.takes_no_room(&content) {
             plan.new_bytes = plan.new_bytes.saturating_add(content.file.size_bytes);

@@ -53,7 +53,7 @@ fn what_is_here_is_asked_about_once_or_not_at_all() {
     let commit = first.pinned.clone().unwrap();
     assert_eq!((first.mode, first.fetched_bytes), (UsedMode::Fetch, first.size_bytes));
     let record = catalog.record("hf:acme/tiny").unwrap().unwrap();
-    assert_eq!(record.trust, TrustState::Verified);
+    assert_eq!(record.trust, TrustState::Claimed);
     assert_eq!(record.source.unwrap().named_by.as_deref(), Some("127.0.0.1"));
 
     hub.forget();
