@@ -112,6 +112,24 @@ fn a_model_is_found_under_all_its_ids_and_takes_no_room() {
     assert_eq!(host.adopt(&gone, &AdoptOptions::default()).unwrap().staged.mode, UsedMode::Unchanged);
 }
 
+// Red when only stamps are compared: each new link sets the change time of the inode.
+#[test]
+fn a_file_without_a_version_that_is_hardlinked_is_not_read_again() {
+    let host = Host::new();
+    let mut model = Found { pinned: None, also: Vec::new(), ..host.model() };
+    model.files.iter_mut().for_each(|file| file.claim = None);
+    let first = host.adopt(&model, &AdoptOptions::default()).unwrap();
+    assert_eq!(host.catalog.record(&model.id).unwrap().unwrap().trust, TrustState::Warned);
+    if first.staged.mode == UsedMode::Link {
+        assert_eq!(host.adopt(&model, &AdoptOptions::default()).unwrap().staged.mode, UsedMode::Unchanged);
+        // Another inode is read.
+        fs::remove_file(&model.files[1].source).unwrap();
+        fs::write(&model.files[1].source, b"gguf and weights").unwrap();
+        let changed = host.adopt(&model, &AdoptOptions::default()).unwrap();
+        assert!(changed.staged.replaced.is_some(), "{changed:?}");
+    }
+}
+
 // Red when the claim is not checked. Each of both kinds.
 #[test]
 fn a_file_that_is_not_what_its_name_says_is_refused_and_the_rest_goes_on() {

@@ -5,11 +5,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::item::{Content, Decision, Item, check_name, receipt_of, unchanged, view_name};
+use super::item::{Content, Decision, Item, check_name, has_facts, receipt_of, unchanged, view_name};
 use super::needed::Cloning;
 use super::remote::Fetched;
 use super::{Call, From, StageOptions, StageReceipt};
 use crate::blob::IngestMode;
+use crate::blob::manifest::TreeFile;
 use crate::digest::Digest;
 use crate::entry::{ArtifactKind, Record, check_id};
 use crate::error::Result;
@@ -145,10 +146,34 @@ fn decide(store: &Store, model: Gathered, options: &StageOptions, earlier: &BTre
         return Ok(Decision::Unchanged(Box::new(receipt)));
     }
     let item = item(model, options)?;
-    Ok(match unchanged(store, &item)? {
-        Some(receipt) if !earlier.contains(&item.id) => Decision::Unchanged(Box::new(receipt)),
-        _ => Decision::Ingest(Box::new(item)),
-    })
+    if earlier.contains(&item.id) {
+        return Ok(Decision::Ingest(Box::new(item)));
+    }
+    let unchanged = match unchanged(store, &item)? {
+        None => is_the_blobs(store, &item)?,
+        receipt => receipt,
+    };
+    Ok(unchanged.map_or_else(|| Decision::Ingest(Box::new(item)), |receipt| Decision::Unchanged(Box::new(receipt))))
+}
+
+/// Returns the receipt of the last staging if every file is still an inode of the store: its blob, by another name. A new
+/// link sets the change time of an inode, so its stamp cannot show that.
+fn is_the_blobs(store: &Store, item: &Item) -> Result<Option<StageReceipt>> {
+    let Some(record) = store.record(&item.id)? else { return Ok(None) };
+    let Some(digest) = record.entry.digest.filter(|_| record.kind == item.kind) else { return Ok(None) };
+    let is_same = record.source.as_ref().is_some_and(|source| source.reference == item.reference);
+    if !is_same || !has_facts(&record, item) || !store.is_intact(&record)? {
+        return Ok(None);
+    }
+    let files = store.files_of(record.kind, digest, record.size_bytes)?;
+    let is_blob = |(content, file): (&Content, &TreeFile)| {
+        let Origin::Local { path, .. } = &content.file.origin else { return Ok(false) };
+        let (blob, source) = (store.root.meta(&layout::blob(&file.digest))?, source_meta(path)?);
+        Ok(content.file.path == file.path && blob.is_some_and(|blob| blob.same_inode(&source)))
+    };
+    let are_blobs = item.contents.iter().zip(&files).map(is_blob).collect::<Result<Vec<bool>>>()?;
+    let is_whole = files.len() == item.contents.len() && are_blobs.iter().all(|is_blob| *is_blob);
+    Ok(if is_whole { receipt_of(record) } else { None })
 }
 
 /// Whether the record has the same version of the same model, with the same files, and is intact.

@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 
 use catalog_core::{
     CatalogStore as _, Digest, Durability, FsCatalog, GcPolicy, LifecycleState, LocalSource, ModelRef, Policy,
-    RepairOptions, Result, Sources, VerificationOutcome, VerifyOptions,
+    RepairOptions, Result, Sources, VerificationOutcome, VerifyOptions, adopt,
 };
 
 use crate::common::{blob_path, long_ago, mode_options, options, reference, set_mode, set_mtime, stage};
@@ -382,6 +382,29 @@ pub(crate) const ALL: &[Scenario] = &[
             Err(_) => false,
         },
         leaves_quarantine: true,
+        every: 1,
+    },
+    Scenario {
+        name: "adopt, and replace the tool's copy",
+        prepare: |catalog, dir| {
+            stage(catalog, &file(dir, "here.gguf", large(9)), "here").unwrap();
+            file(dir, "lmstudio/acme/tiny/here.gguf", large(9));
+            file(dir, "lmstudio/acme/tiny/new.gguf", large(10));
+        },
+        act: |catalog, dir| {
+            let found = adopt::scan(adopt::Tool::LmStudio, &dir.join("lmstudio"))?;
+            let options = adopt::AdoptOptions::default().with_dedupe(true);
+            catalog.adopt(&found.models, &options).into_iter().try_for_each(|adopted| adopted.map(drop))
+        },
+        is_done: |catalog, dir| {
+            for (name, seed) in [("here", 9), ("new", 10)] {
+                let theirs = dir.join(format!("lmstudio/acme/tiny/{name}.gguf"));
+                assert_eq!(fs::read(theirs).unwrap(), large(seed), "the tool's own file has other bytes");
+            }
+            let ids = ["lmstudio:acme/tiny/here.gguf", "lmstudio:acme/tiny/new.gguf"];
+            holds(catalog, ids[0], &large(9)) && holds(catalog, ids[1], &large(10))
+        },
+        leaves_quarantine: false,
         every: 1,
     },
 ];

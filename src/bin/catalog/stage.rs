@@ -92,10 +92,11 @@ pub(crate) struct Args {
 /// Standard input, as a reference.
 const STDIN: &str = "-";
 
-const MODES: [(IngestMode, &str); 5] = [
+const MODES: [(IngestMode, &str); 6] = [
     (IngestMode::Auto, "A reflink where the file system can, else a copy"),
     (IngestMode::Reflink, "A clone that shares its blocks with the source until one of the two is written"),
     (IngestMode::Copy, "A copy"),
+    (IngestMode::Share, "A reflink, else a second name as with link, else a copy; for files that nothing writes into"),
     (
         IngestMode::Link,
         "A second name of the source, which becomes read-only; only when all may read it and nothing can still write to it",
