@@ -2,9 +2,45 @@
 //!
 //! ```text
 //! found.rs        what a scan returns
+//! scan.rs         scans the store of a tool
 //! places.rs       where each tool keeps its store
+//! tool_of.rs      which tool's store lies at a path
+//!
+//! hf.rs           the cache of huggingface_hub
+//! llamacpp.rs     the same cache, and the flat files of earlier versions of llama.cpp
+//! ollama.rs       Ollama
+//! ramalama.rs     RamaLama
+//! lmstudio.rs     LM Studio
+//! modelscope.rs   ModelScope
+//! docker.rs       Docker Model Runner
+//!
+//! reader.rs       reads files and folders of a store, and nothing outside it
+//! folder.rs       judges whether a folder of files is a complete model, or which GGUF files in it are
+//! layers.rs       manifests that name blobs by their digests
+//! names.rs        what names of files mean
+//! check.rs        the last check of what was found
 //! ```
 
+mod check;
+mod docker;
+#[cfg(test)]
+mod fake;
+mod folder;
 mod found;
+mod hf;
+mod layers;
+mod llamacpp;
+mod lmstudio;
+mod modelscope;
+mod names;
+mod ollama;
+mod places;
+mod ramalama;
+mod reader;
+mod scan;
+mod tool_of;
 
 pub use found::{Claim, Found, FoundFile, Scan, Sharing, Skipped, Tool};
+pub use places::places;
+pub use scan::scan;
+pub use tool_of::tool_of;
