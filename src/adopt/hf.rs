@@ -151,9 +151,11 @@ impl Repo {
             (None, Some(Err(list))) => list,
             _ => reason,
         };
+        let is_other = |seen: &Seen| names::is_weights(&seen.path) && !names::is_gguf(&seen.path);
+        let has_others = seen.iter().any(is_other);
         let (models, skipped) = ggufs(seen);
-        if models.is_empty() && skipped.is_empty() {
-            return reader.skip(&snapshot.path, reason);
+        if has_others || models.is_empty() && skipped.is_empty() {
+            reader.skip(&snapshot.path, reason);
         }
         for model in models {
             match reference(&format!("{id}/{}", model.path)) {

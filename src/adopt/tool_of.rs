@@ -39,7 +39,7 @@ pub fn tool_of(dir: &Path) -> Option<Tool> {
     if is_modelscope(&dir) {
         return Some(Tool::ModelScope);
     }
-    if has(&dir, &|_, publisher| has(publisher, &|_, repo| has(repo, &|name, _| names::is_weights(name)))) {
+    if is_lmstudio(&dir) {
         return Some(Tool::LmStudio);
     }
     // Beside each file, llama.cpp keeps what the server said about it.
@@ -73,6 +73,13 @@ pub(super) fn hf_cache(dir: &Path) -> (PathBuf, Only) {
     (dir, Only::default())
 }
 
+/// Jan has the same folders, with its own note in each.
+fn is_lmstudio(dir: &Path) -> bool {
+    let is_repo =
+        |_: &str, repo: &Path| has(repo, &|name, _| names::is_weights(name)) && !repo.join("model.yml").exists();
+    has(dir, &|_, publisher| has(publisher, &is_repo))
+}
+
 fn is_modelscope(dir: &Path) -> bool {
     let models = dir.join("models");
     let has_snapshots = |name: &str, path: &Path| name.contains("--") && path.join("snapshots").is_dir();
@@ -95,4 +102,50 @@ fn has(dir: &Path, is_such: &dyn Fn(&str, &Path) -> bool) -> bool {
         let path = entry.path();
         path.file_name().and_then(OsStr::to_str).is_some_and(|name| is_such(name, &path))
     })
+}
+
+#[cfg(test)]
+#[cfg(unix)]
+mod tests {
+    use rstest::rstest;
+
+    use super::super::fake::Fake;
+    use super::*;
+
+    // The scanners' own tests have the stores that are known.
+    #[rstest]
+    #[case::nothing(&[])]
+    #[case::a_model(&["config.json", "model.safetensors"])]
+    #[case::flat(&["a.gguf", "b.gguf"])]
+    #[case::jan(&["org/name/model.gguf", "org/name/model.yml"])]
+    #[case::a_repository_of_git(&["manifests/a", "src/models.json"])]
+    #[case::whisper(&["tiny.pt"])]
+    fn other_folders_are_no_store(#[case] files: &[&str]) {
+        let fake = Fake::new();
+        for file in files {
+            fake.file(file, "x");
+        }
+        assert_eq!(tool_of(&fake.root), None);
+        assert_eq!(tool_of(&fake.root.join("absent")), None);
+    }
+
+    #[test]
+    fn an_oci_layout_says_so_itself() {
+        let fake = Fake::new();
+        fake.file("oci-layout", "{}").file("blobs/x", "").file("manifests/x", "");
+        assert_eq!(tool_of(&fake.root), Some(Tool::Oci));
+    }
+
+    // Red when symlinks are followed.
+    #[test]
+    fn circles_and_deep_folders_have_an_end() {
+        let fake = Fake::new();
+        fake.link("store/file/a", "..")
+            .link("models/a", "..")
+            .link("hub/models/x", "../..")
+            .link("a/b", "..")
+            .file("x.gguf", "x");
+        fake.file(&format!("store/file/{}x", "d/".repeat(200)), "x");
+        assert_eq!(tool_of(&fake.root), None);
+    }
 }

@@ -163,6 +163,19 @@ fn the_gguf_files_of_a_part_of_a_repository_are_models() {
     );
 }
 
+#[test]
+fn beside_a_gguf_the_rest_is_said_to_be_incomplete() {
+    let fake = Fake::new();
+    add(&fake, "models--a--b", "config.json", GIT, "{}");
+    add(&fake, "models--a--b", "m.gguf", &digits("x"), "x");
+    link(&fake, "models--a--b", "model.safetensors", &digits("absent"));
+    let lines = [
+        format!("hf:a/b@{COMMIT}/m.gguf whole file m.gguf [:1]"),
+        format!("- models--a--b/snapshots/{COMMIT}: an unfinished download: model.safetensors is not there"),
+    ];
+    assert_eq!(fake.lines(Tool::Hf), lines);
+}
+
 // Red when `real` does not compare with the root: the bytes outside would be taken in.
 #[test]
 fn nothing_outside_the_cache_is_found() {
