@@ -13,6 +13,7 @@ mod doctor;
 mod du;
 mod engine;
 mod exit_codes;
+mod export;
 mod failure;
 mod filter;
 mod gc;
@@ -138,6 +139,7 @@ verbs! {
     }
     "Share" {
         Push => push,
+        Export => export,
         Login => login,
         Logout => logout,
     }
