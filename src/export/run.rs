@@ -18,6 +18,7 @@ use super::{folders, hf, index, oci, ollama, ramalama, remove, target};
 use crate::error::Result;
 use crate::fs::{Root, atomic, link, now_ms};
 use crate::store::Store;
+use crate::sum::SumBytes as _;
 
 /// How often names are made again that somebody removes meanwhile.
 const TIMES: usize = 3;
@@ -457,7 +458,7 @@ impl Job<'_> {
             .iter()
             .filter_map(|look| if let Look::Keep(_, note) = look { note.clone() } else { None })
             .collect();
-        let receipt = |(record, artifact): (&ExportRecord, &Artifact<'_>)| {
+        let receipt = |(number, (record, artifact)): (usize, (&ExportRecord, &Artifact<'_>))| {
             let items = || self.plan.items.iter().zip(looks).zip(&record.files);
             let content = || items().filter(|((item, _), _)| is_content(item));
             let way = content().map(|(_, made)| made.way).max().unwrap_or(ExportWay::Kept);
@@ -470,7 +471,8 @@ impl Job<'_> {
                 name: record.name.clone(),
                 path: folder.join(&self.plan.path),
                 size_bytes: artifact.record().size_bytes,
-                copied_bytes: copies.fold(0, |sum: u64, (_, made)| sum.saturating_add(made.size_bytes)),
+                // The others are in the archive of the first.
+                copied_bytes: if number == 0 { copies.map(|(_, made)| made.size_bytes).sum_bytes() } else { 0 },
                 kept_files: content().filter(|(_, made)| made.way == ExportWay::Kept).count() as u64,
                 way,
                 reason: self.reason.take().inspect(|reason| self.reason.set(Some(reason.clone()))),
@@ -478,7 +480,7 @@ impl Job<'_> {
                 elapsed: self.began.elapsed(),
             }
         };
-        records.iter().zip(self.artifacts).map(receipt).collect()
+        records.iter().zip(self.artifacts).enumerate().map(receipt).collect()
     }
 }
 
