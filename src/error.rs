@@ -155,6 +155,36 @@ pub enum Error {
         reason: &'static str,
     },
 
+    /// An option of an export that cannot be used.
+    #[error("could not use {value:?} for an export: {reason}")]
+    #[non_exhaustive]
+    InvalidExport {
+        /// The value, cut to a printable length.
+        value: String,
+        /// What is wrong with it and how to write it.
+        reason: String,
+    },
+    /// An entry that the layout of another tool cannot represent.
+    #[error("could not export {id:?} as {layout}: {reason}")]
+    #[non_exhaustive]
+    NotExportable {
+        /// The entry's id.
+        id: String,
+        /// The layout.
+        layout: &'static str,
+        /// Why not.
+        reason: String,
+    },
+    /// Something else is at a path that an export needs. It stays.
+    #[error("could not export to {}: {reason}", path.display())]
+    #[non_exhaustive]
+    ExportInTheWay {
+        /// The path in the tool's folder.
+        path: PathBuf,
+        /// What is there, and what to do about it.
+        reason: String,
+    },
+
     /// A source that is neither a regular file nor a directory.
     #[error("could not read {}: it is a {kind}, which is never opened", path.display())]
     #[non_exhaustive]

@@ -17,6 +17,7 @@
 //!   trash/<64 hex>.<epoch ms>           swept, within grace
 //!   quarantine/                         corrupt blobs, kept to look at
 //!   uses/<key>.<number>                 empty: a use by somebody who cannot write the index, at its modification time
+//!   exports/<key>.json                  what an export has made in another tool's folder
 //!   locks/probe                         locked twice at open, to see whether locks work here
 //!   locks/gate                          held while locks/store is waited for
 //!   locks/store                         shared for a commit, exclusive for a sweep
@@ -58,6 +59,8 @@ pub(crate) const QUARANTINE: &str = "quarantine";
 const STRANGER: &str = "stranger";
 /// Mode 1777: every user may note a use, and none may remove another user's note.
 pub(crate) const USES: &str = "uses";
+/// What was exported to other tools' folders.
+pub(crate) const EXPORTS: &str = "exports";
 pub(crate) const LOCKS: &str = "locks";
 /// In `locks/`.
 const FETCH: &str = "fetch";
@@ -68,7 +71,7 @@ pub(crate) const JOURNAL: &str = "journal";
 /// In `blobs/` and `outboards/`.
 const SHA256: &str = Algorithm::Sha256.as_str();
 
-/// How many hex digits of a SHA-256 form a key in `partials/`, `uses/` and `locks/fetch/`.
+/// How many hex digits of a SHA-256 form a key in `partials/`, `uses/`, `exports/` and `locks/fetch/`.
 const KEY_DIGITS: usize = 32;
 
 /// A `store.json` is far smaller.
@@ -78,8 +81,11 @@ pub(crate) const MAX_SHARD_BYTES: u64 = if cfg!(test) { 1 << 20 } else { 256 << 
 /// The small file of an outboard.
 pub(crate) const MAX_OUTBOARD_BYTES: u64 = 64 << 10;
 
+/// The record of an export; a tree of 100,000 files fits.
+pub(crate) const MAX_EXPORT_BYTES: u64 = 128 << 20;
+
 /// Every folder that a new store has, parents first.
-pub(crate) const FOLDERS: [&str; 14] = [
+pub(crate) const FOLDERS: [&str; 15] = [
     INDEX,
     BLOBS,
     "blobs/sha256",
@@ -91,6 +97,7 @@ pub(crate) const FOLDERS: [&str; 14] = [
     TRASH,
     QUARANTINE,
     USES,
+    EXPORTS,
     LOCKS,
     "locks/index",
     "locks/fetch",
@@ -202,6 +209,18 @@ pub(crate) fn use_key(id: &str) -> String {
 pub(crate) fn use_note(key: &str, number: u32) -> PathBuf {
     debug_assert!(is_hex(key, KEY_DIGITS), "{key:?} is no key");
     PathBuf::from(format!("{USES}/{key}.{number}"))
+}
+
+/// The key of an export, from what tells it from others.
+pub(crate) fn export_key(parts: &[&str]) -> String {
+    // No part has a line break: ids, names and layouts have no control characters, and the folder comes between them.
+    format!("{:.KEY_DIGITS$x}", Digest::sha256_of(parts.join("\n").as_bytes()))
+}
+
+/// The record of an export; `key` is an [`export_key`].
+pub(crate) fn export(key: &str) -> PathBuf {
+    debug_assert!(is_hex(key, KEY_DIGITS), "{key:?} is no key");
+    PathBuf::from(format!("{EXPORTS}/{key}.json"))
 }
 
 /// The file that the worker of a reference locks, and in which it reports its progress.

@@ -68,6 +68,7 @@ mod doctor;
 mod entry;
 mod error;
 mod excerpt;
+mod export;
 mod fetch;
 mod fs;
 mod gc;
@@ -113,6 +114,10 @@ pub use entry::{
     check_id,
 };
 pub use error::{Error, HubProblem, NetError, Refused, Result};
+pub use export::{
+    Export, ExportLayout, ExportOptions, ExportReceipt, ExportRemoval, ExportState, ExportSync, ExportWay, ExportedFile,
+    SyncAction,
+};
 pub use fetch::{FileFetcher, ModelFetcher, ResolvedModel};
 pub use fs::lock::Wait;
 pub use fs::{Durability, raise_descriptor_limit};

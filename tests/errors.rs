@@ -80,7 +80,7 @@ fn callers_ask_for_the_kind() {
     assert_eq!(of(Error::is_cancelled), "Cancelled");
     assert_eq!(
         of(Error::is_invalid_input),
-        "InvalidDigest InvalidRef InvalidId Ambiguous Ambiguous NoSink InvalidLimit InvalidNetRule"
+        "InvalidDigest InvalidRef InvalidId Ambiguous Ambiguous NoSink InvalidExport InvalidLimit InvalidNetRule"
     );
     assert_eq!(of(Error::is_no_space), "NoRoom Io Io");
 }

@@ -108,7 +108,6 @@ pub(crate) fn config(files: &[TreeFile]) -> Vec<u8> {
 
 /// The configuration that a manifest of these files names, if it can be computed from them: ours, or the empty one that
 /// earlier versions name.
-#[cfg(feature = "net")]
 pub(crate) fn named_config(bytes: &[u8], files: &[TreeFile]) -> Option<Vec<u8>> {
     let named = serde_json::from_slice::<Manifest>(bytes).ok()?.config.digest;
     [config(files), b"{}".to_vec()].into_iter().find(|config| Digest::sha256_of(config) == named)

@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::{FsCatalog, Key};
 use crate::entry::Record;
 use crate::error::Result;
+use crate::export;
 use crate::gc::{self, GcPlan, GcPolicy, GcReport, RemoveOptions, RemoveReceipt};
 use crate::naming;
 
@@ -98,7 +99,12 @@ impl FsCatalog {
     /// # Ok::<(), catalog_core::Error>(())
     /// ```
     pub fn remove_with<'a>(&self, key: impl Into<Key<'a>>, options: &RemoveOptions) -> Result<Option<RemoveReceipt>> {
-        key.into().find(&self.store)?.map_or(Ok(None), |id| gc::remove(&self.store, &id, options))
+        let Some(id) = key.into().find(&self.store)? else { return Ok(None) };
+        let mut removed = gc::remove(&self.store, &id, options)?;
+        if let Some(receipt) = &mut removed {
+            receipt.exports = export::of_id(&self.store, &id);
+        }
+        Ok(removed)
     }
 
     /// Plans what a collection with this policy would do now, and why. Writes nothing, so it works on a read-only root.

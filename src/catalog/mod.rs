@@ -3,6 +3,7 @@
 
 mod bring;
 mod check;
+mod exports;
 mod find;
 mod fs_store;
 mod handle;

@@ -39,6 +39,8 @@ impl Look<'_> {
                     self.find(K::IndexMissing, folder, "it is missing");
                     known.broken.push(folder.to_path_buf());
                 }
+                // A store of an earlier version has none until something is exported.
+                Ok(None) if folder == Path::new(layout::EXPORTS) => {}
                 Ok(None) => {
                     let finding = self.finding(K::FolderMissing, folder, "it is missing");
                     self.found.push(finding.fixed_by(Fix::MakeFolder(folder.to_path_buf())));
@@ -158,6 +160,7 @@ impl Look<'_> {
             | Thing::Blob(_)
             | Thing::Outboard(_)
             | Thing::OutboardGroups(_)
+            | Thing::ExportRecord(_)
             | Thing::Lock(_) => Kind::File,
             // In trash, in quarantine or being ingested: its mode does not matter.
             _ => return,

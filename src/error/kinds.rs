@@ -17,6 +17,9 @@ impl Error {
             | Error::InvalidNetRule { .. }
             | Error::InvalidNetSetting { .. }
             | Error::NotPushable { .. }
+            | Error::InvalidExport { .. }
+            | Error::NotExportable { .. }
+            | Error::ExportInTheWay { .. }
             | Error::Cancelled { .. } => return None,
             Error::Net { source, .. } => return hint_of_net(source),
             Error::Push { source, .. } => return hint_of_net(source),
@@ -178,6 +181,7 @@ impl Error {
                 | Error::InvalidLimit { .. }
                 | Error::InvalidNetRule { .. }
                 | Error::NoSink { .. }
+                | Error::InvalidExport { .. }
         )
     }
 

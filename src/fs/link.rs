@@ -96,23 +96,35 @@ pub(crate) fn copy_range(mut from: &File, mut to: &File, part: &Range<u64>) -> i
 pub(crate) fn copy(root: &Root, blob: &Path, to: &Path, durability: atomic::Durability) -> Result<LinkMode> {
     let missing = || root.fail("open", blob, io::ErrorKind::NotFound.into());
     let from = root.open_file(blob)?.ok_or_else(missing)?;
+    copy_from(root, &from, to, 0o444, durability).map(|(mode, ..)| mode)
+}
+
+/// Makes an independent file of this mode from an open one, by reflink if possible. If it was not, the third value says
+/// why.
+pub(crate) fn copy_from(
+    root: &Root,
+    from: &File,
+    to: &Path,
+    mode: u32,
+    durability: atomic::Durability,
+) -> Result<(LinkMode, File, Option<io::Error>)> {
     let file = root.create_file(to, 0o600)?;
-    let mode = match reflink(&from, &file).map_err(|e| root.fail("reflink the view", to, e))? {
-        Reflink::Made => LinkMode::Reflink,
-        Reflink::Refused(_) => {
-            let fail = |e| root.fail("copy the view", to, e);
-            let blob = meta_of(&from).map_err(fail)?;
-            let blocks = Blocks::of(&blob);
-            space::set_size(&file, blob.size_bytes, blocks).map_err(fail)?;
-            sparse::copy_range(&from, &file, &(0..blob.size_bytes), blocks).map_err(fail)?;
-            LinkMode::Copy
+    let (how, refused) = match reflink(from, &file).map_err(|e| root.fail("reflink", to, e))? {
+        Reflink::Made => (LinkMode::Reflink, None),
+        Reflink::Refused(refused) => {
+            let fail = |e| root.fail("copy", to, e);
+            let source = meta_of(from).map_err(fail)?;
+            let blocks = Blocks::of(&source);
+            space::set_size(&file, source.size_bytes, blocks).map_err(fail)?;
+            sparse::copy_range(from, &file, &(0..source.size_bytes), blocks).map_err(fail)?;
+            (LinkMode::Copy, Some(refused))
         }
     };
-    atomic::set_mode(root, &file, to, 0o444)?;
+    atomic::set_mode(root, &file, to, mode)?;
     if durability.is_full() {
         atomic::sync(root, &file, to)?;
     }
-    Ok(mode)
+    Ok((how, file, refused))
 }
 
 /// Whether a file of the root can share blocks with `from`, found out by trying under the free name `name`.

@@ -152,6 +152,14 @@ pub(crate) fn wait_for_a_tick(mtimes_ns: impl Iterator<Item = i128>) {
     }
 }
 
+/// Gives a file or folder that the superuser has made below `root` to the owner of `root`. Best effort: not every file
+/// system keeps owners.
+pub(crate) fn give_to_owner_of(root: &Root, file: &File) {
+    if current_user() == 0 && root.owner() != 0 {
+        let _ = sys::set_owner(file, Some(root.owner()), Some(root.group()));
+    }
+}
+
 /// The user that new files will belong to.
 pub(crate) fn current_user() -> u32 {
     sys::current_user()

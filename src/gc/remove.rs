@@ -58,6 +58,8 @@ pub struct RemoveReceipt {
     pub blobs_removed: u64,
     /// The blobs that stay, and why.
     pub kept: Vec<KeptBlob>,
+    /// The exports that stay in other tools' folders, each as its layout and its folder, for humans.
+    pub exports: Vec<String>,
 }
 
 /// A blob that stays after its entry was removed.

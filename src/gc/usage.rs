@@ -45,6 +45,9 @@ pub struct DiskUsage {
     pub lock_bytes: u64,
     /// Blobs that no entry references, on disk.
     pub unreferenced_bytes: u64,
+    /// Copies that exports have made in other tools' folders. They are outside the store, and not part of
+    /// `physical_bytes`.
+    pub export_bytes: u64,
     /// Number of blobs.
     pub blobs: u64,
     /// Folders of another user that could not be read. Their bytes are not counted.

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::path::{Component, Path};
 
 use super::{
-    BLOBS, CACHEDIR_TAG, DATA, FETCH, FOLDERS, INDEX, INGEST, JOURNAL, KEY_DIGITS, LOCKS, OUTBOARDS, PARTIALS,
+    BLOBS, CACHEDIR_TAG, DATA, EXPORTS, FETCH, FOLDERS, INDEX, INGEST, JOURNAL, KEY_DIGITS, LOCKS, OUTBOARDS, PARTIALS,
     QUARANTINE, RESERVE, SHA256, STORE_JSON, STRANGER, TRASH, USES, VIEW_DIGITS, VIEWS,
 };
 use crate::digest::Digest;
@@ -62,6 +62,8 @@ pub(crate) enum Thing {
         key: String,
         number: u32,
     },
+    /// With its key.
+    ExportRecord(String),
     Lock(LockFile),
     /// In a folder of the store, under a name that the store does not use there.
     Strange,
@@ -115,6 +117,7 @@ impl Thing {
             Thing::PartialJournal(key) => super::partial(key).join(JOURNAL),
             Thing::Trashed { digest, trashed_ms } => super::trash(digest, *trashed_ms),
             Thing::UseNote { key, number } => super::use_note(key, *number),
+            Thing::ExportRecord(key) => super::export(key),
             Thing::Lock(LockFile::Probe) => super::lock_probe(),
             Thing::Lock(LockFile::Gate) => super::lock_gate(),
             Thing::Lock(LockFile::Store) => super::lock_store(),
@@ -153,7 +156,7 @@ fn thing<'a>(components: impl Iterator<Item = Component<'a>>) -> Thing {
         [CACHEDIR_TAG] => Some(Thing::CachedirTag),
         [STORE_JSON] => Some(Thing::StoreJson),
         [RESERVE] => Some(Thing::Reserve),
-        [INDEX | BLOBS | OUTBOARDS | VIEWS | INGEST | PARTIALS | TRASH | QUARANTINE | USES | LOCKS]
+        [INDEX | BLOBS | OUTBOARDS | VIEWS | INGEST | PARTIALS | TRASH | QUARANTINE | USES | EXPORTS | LOCKS]
         | [BLOBS | OUTBOARDS, SHA256]
         | [LOCKS, INDEX | FETCH] => Some(Thing::Folder),
         [name] if is_random_temporary(name) => Some(Thing::Temporary),
@@ -175,6 +178,7 @@ fn thing<'a>(components: impl Iterator<Item = Component<'a>>) -> Thing {
         [QUARANTINE, name] => quarantined(name).map(Thing::Quarantined),
         [QUARANTINE, name, ..] => quarantined(name).map(|_| Thing::InQuarantined),
         [USES, name] => use_note(name),
+        [EXPORTS, name] => in_exports(name),
         [LOCKS, below @ ..] => lock_file(below).map(Thing::Lock),
         [first, ..] if !is_own(first) => Some(Thing::Foreign),
         _ => None,
@@ -234,6 +238,14 @@ fn use_note(name: &str) -> Option<Thing> {
     let (key, number) = name.split_once('.')?;
     let number = u32::try_from(decimal(number)?).ok()?;
     is_key(key).then(|| Thing::UseNote { key: key.to_owned(), number })
+}
+
+fn in_exports(name: &str) -> Option<Thing> {
+    if is_random_temporary(name) {
+        return Some(Thing::Temporary);
+    }
+    let key = name.strip_suffix(".json")?;
+    is_key(key).then(|| Thing::ExportRecord(key.to_owned()))
 }
 
 /// Parses a name in `quarantine/`; `Some(None)` for something that is not a blob.

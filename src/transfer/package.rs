@@ -1,15 +1,15 @@
 //! An entry as others see it: a manifest, and the blobs that it names.
 
-use crate::blob::manifest::{self, TreeFile};
+use crate::blob::manifest::TreeFile;
 use crate::blob::outboard;
 use crate::digest::Digest;
-use crate::entry::{ArtifactKind, Record};
+use crate::entry::Record;
 use crate::error::{Error, Result};
 use crate::fs::source::Foreign;
 use crate::layout;
 use crate::read_at::{InMemory, ReadAt};
 use crate::source::outboards::Outboards;
-use crate::store::Store;
+use crate::store::{Packaged, Store};
 
 /// The manifest of an entry, with its blobs.
 pub(super) struct Package {
@@ -32,25 +32,8 @@ impl Package {
     /// Builds the package of an entry whose artifact is leased. A file becomes a tree of one file.
     pub(super) fn of(store: &Store, record: &Record) -> Result<Self> {
         let not_pushable = |reason| Error::NotPushable { id: record.entry.id.clone(), reason };
-        let not_staged = || Error::NotStaged { id: record.entry.id.clone(), path: record.entry.local_path.clone() };
-        let digest = record.entry.digest.ok_or_else(not_staged)?;
-        let mut files = store.files_of(record.kind, digest, record.size_bytes)?;
-        if record.kind == ArtifactKind::File {
-            let name = record.entry.local_path.file_name().and_then(|name| name.to_str());
-            let name = name.filter(|name| manifest::is_tree_path(name));
-            let name = name.ok_or_else(|| not_pushable("its name is not one that other tools can read"))?;
-            files.iter_mut().for_each(|file| name.clone_into(&mut file.path));
-        }
-        let manifest = match record.kind {
-            ArtifactKind::Tree => {
-                store.root.read(&layout::blob(&digest), manifest::MAX_BYTES)?.ok_or_else(not_staged)?
-            }
-            _ => manifest::encode(&files).map_err(|_| not_pushable("its manifest would be too large"))?,
-        };
-        let config = manifest::named_config(&manifest, &files);
-        let config =
-            config.ok_or_else(|| not_pushable("its manifest names a configuration that the catalog does not hold"))?;
-        Ok(Package { digest: Digest::sha256_of(&manifest), manifest, blobs: parts(&files, config) })
+        let Packaged { manifest, digest, config, files } = Packaged::of(store, record, &not_pushable)?;
+        Ok(Package { digest, manifest, blobs: parts(&files, config) })
     }
 }
 

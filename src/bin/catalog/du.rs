@@ -58,6 +58,8 @@ pub(crate) struct Summary {
     lock_bytes: u64,
     /// Blobs that no model needs.
     unreferenced_bytes: u64,
+    /// Copies that exports have made in other tools' folders, outside the store.
+    export_bytes: u64,
     /// Number of models.
     entries: usize,
     /// Number of blobs.
@@ -78,6 +80,7 @@ impl From<&DiskUsage> for Summary {
             partial_bytes: usage.partial_bytes,
             lock_bytes: usage.lock_bytes,
             unreferenced_bytes: usage.unreferenced_bytes,
+            export_bytes: usage.export_bytes,
             entries: usage.entries.len(),
             blobs: usage.blobs,
         }
@@ -144,7 +147,7 @@ fn print_numbers(app: &mut App, usage: &DiskUsage) {
 }
 
 /// The sums, each with its meaning.
-pub(crate) fn sums(usage: &DiskUsage, command: &str) -> [(&'static str, u64, String); 11] {
+pub(crate) fn sums(usage: &DiskUsage, command: &str) -> [(&'static str, u64, String); 12] {
     let sums = [
         ("logical", usage.logical_bytes, "all models, as engines see them"),
         ("on disk", usage.physical_bytes, "what the store takes for them"),
@@ -157,6 +160,7 @@ pub(crate) fn sums(usage: &DiskUsage, command: &str) -> [(&'static str, u64, Str
         ("partials", usage.partial_bytes, "interrupted copies, which the next stage goes on with"),
         ("locks", usage.lock_bytes, "lock files; `catalog gc` takes those that nobody holds"),
         ("unreferenced", usage.unreferenced_bytes, "needed by no model; `catalog gc` takes it"),
+        ("exports", usage.export_bytes, "copies in other tools' folders, outside the store (`catalog export --list`)"),
     ];
     sums.map(|(name, bytes, meaning)| (name, bytes, with_root(meaning, command)))
 }

@@ -14,6 +14,7 @@ mod doctor;
 mod du;
 mod engine;
 mod exit_codes;
+mod export;
 mod failure;
 mod filter;
 mod gc;
@@ -140,6 +141,7 @@ verbs! {
     }
     "Share" {
         Push => push,
+        Export => export,
         Login => login,
         Logout => logout,
     }

@@ -135,5 +135,9 @@ fn words(receipt: &RemoveReceipt, app: &App) -> Vec<u8> {
             app.out.shown(&kept.reason)
         ));
     }
+    for export in &receipt.exports {
+        let export = app.out.shown(export);
+        words.push_str(&format!("\n  its export as {export} stays; `{} export --remove` takes it away", app.command()));
+    }
     words.into_bytes()
 }

@@ -34,6 +34,7 @@ proptest! {
             (layout::lock_shard(number), Thing::Lock(LockFile::Shard(number))),
             (layout::lock_fetch(&id), Thing::Lock(LockFile::Fetch)),
             (layout::use_note(&key, 7), Thing::UseNote { key: key.clone(), number: 7 }),
+            (layout::export(&key), Thing::ExportRecord(key.clone())),
             (layout::partial(&key).join(DATA), Thing::PartialData(key.clone())),
             (layout::partial(&key).join(JOURNAL), Thing::PartialJournal(key.clone())),
             (RESERVE.into(), Thing::Reserve),
@@ -96,9 +97,9 @@ fn names_of_the_store_anywhere_are_what_lies_there() {
     const HEX: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
     let folders = "index blobs blobs/sha256 blobs/sha256/e3 blobs/sha256/00 blobs/sha256/E3 blobs/sha512 outboards \
                    outboards/sha256 outboards/sha256/e3 outboards/sha256/00 views views/x views/x/y ingest \
-                   ingest/0123456789abcdef partials trash quarantine uses locks locks/index locks/fetch Index \
+                   ingest/0123456789abcdef partials trash quarantine uses exports locks locks/index locks/fetch Index \
                    Blobs/sha256/e3 elsewhere";
-    let words = "CACHEDIR.TAG store.json store.reserve index blobs outboards views ingest partials trash quarantine uses locks \
+    let words = "CACHEDIR.TAG store.json store.reserve index blobs outboards views ingest partials trash quarantine uses exports locks \
                  fetch sha256 sha512 e3 3f 3F E3 00 3 3f.json 3f.json.prev .3f.7 .3f.07 .3f.+7 .3f .0123456789abcdef .x \
                  probe gate store 0123456789abcdef x é";
     let endings =

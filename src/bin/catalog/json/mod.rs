@@ -4,7 +4,7 @@
 
 use catalog_core::adopt::{AdoptPlan, AdoptReceipt, Skipped};
 use catalog_core::{
-    EntryUsage, FileHash, GcKept, GcStep, LeaseHolder, PartialInfo, PushReceipt, Record, RemoveReceipt, RepairReport,
+    EntryUsage, Export, ExportReceipt, ExportRemoval, ExportSync, FileHash, GcKept, GcStep, LeaseHolder, PartialInfo, PushReceipt, Record, RemoveReceipt, RepairReport,
     ResolvedModel, StageReceipt, TreeHash, VerifyReport,
 };
 use serde::Serialize;
@@ -44,6 +44,14 @@ pub(crate) enum Line<'a> {
     Repaired(&'a RepairReport),
     /// `push`: what was sent.
     Pushed(&'a PushReceipt),
+    /// `export`: what an export made.
+    Exported(&'a ExportReceipt),
+    /// `export --list`: an export, and whether it is still what was made.
+    Export(&'a Export),
+    /// `export --remove`: what was removed.
+    ExportRemoved(&'a ExportRemoval),
+    /// `export --sync`: what was done with an export.
+    ExportSynced(&'a ExportSync),
     /// `pin` and `unpin`: the pins that a model has.
     Pins(pins::Pinned<'a>),
     /// `gc`: a step of a collection.

@@ -1,0 +1,138 @@
+//! `index.json` of an OCI image layout: the list of its manifests. Other members and other entries stay as they are.
+
+use serde_json::{Map, Value, json};
+
+use crate::digest::Digest;
+
+/// More than an index of a hundred thousand names needs.
+pub(super) const MAX_BYTES: u64 = 32 << 20;
+
+pub(super) const NAME: &str = "index.json";
+
+/// The file that identifies a layout, and its content.
+pub(super) const MARK: (&str, &str) = ("oci-layout", r#"{"imageLayoutVersion":"1.0.0"}"#);
+
+const TAG: &str = "org.opencontainers.image.ref.name";
+/// The annotation with the id of the catalog.
+const ID: &str = "org.catalog-core.id";
+
+const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
+const INDEX: &str = "application/vnd.oci.image.index.v1+json";
+const ARTIFACT: &str = "application/vnd.cncf.model.manifest.v1+json";
+
+/// One manifest.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Entry {
+    pub(super) id: String,
+    pub(super) tag: String,
+    pub(super) digest: Digest,
+    pub(super) size_bytes: u64,
+}
+
+/// How an entry stands in an index.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Standing {
+    Missing,
+    There,
+    /// The same id has another manifest under the tag.
+    Older,
+    /// The tag belongs to another manifest.
+    Taken,
+}
+
+pub(super) fn read(bytes: &[u8]) -> Result<Map<String, Value>, String> {
+    let index: Map<String, Value> = serde_json::from_slice(bytes).map_err(|e| format!("it is not an index: {e}"))?;
+    match (index.get("schemaVersion").and_then(Value::as_u64), index.get("manifests")) {
+        (Some(2), Some(Value::Array(_))) => Ok(index),
+        _ => Err("it is not an index of version 2 with a list of manifests".into()),
+    }
+}
+
+fn new() -> Map<String, Value> {
+    let members = [("schemaVersion", json!(2)), ("mediaType", json!(INDEX)), ("manifests", json!([]))];
+    members.map(|(name, value)| (name.to_owned(), value)).into_iter().collect()
+}
+
+fn annotation<'v>(manifest: &'v Value, name: &str) -> Option<&'v str> {
+    manifest.get("annotations")?.get(name)?.as_str()
+}
+
+impl Entry {
+    fn is_mine(&self, manifest: &Value) -> bool {
+        annotation(manifest, ID) == Some(&self.id) && annotation(manifest, TAG) == Some(&self.tag)
+    }
+
+    pub(super) fn standing(&self, index: Option<&[u8]>) -> Result<Standing, String> {
+        let Some(index) = index else { return Ok(Standing::Missing) };
+        let index = read(index)?;
+        let manifests = index.get("manifests").and_then(Value::as_array).into_iter().flatten();
+        let mut named = manifests.filter(|manifest| annotation(manifest, TAG) == Some(&self.tag));
+        let Some(first) = named.next() else { return Ok(Standing::Missing) };
+        let has_digest = first.get("digest").and_then(Value::as_str) == Some(&self.digest.to_string());
+        Ok(match (self.is_mine(first), has_digest) {
+            (true, true) => Standing::There,
+            (true, false) => Standing::Older,
+            _ => Standing::Taken,
+        })
+    }
+
+    /// The index with this entry.
+    pub(super) fn add(&self, index: Option<&[u8]>) -> Result<Vec<u8>, String> {
+        let mut index = index.map_or_else(|| Ok(new()), read)?;
+        if let Some(Value::Array(all)) = index.get_mut("manifests") {
+            all.retain(|manifest| !self.is_mine(manifest));
+            all.push(json!({
+                "mediaType": MANIFEST,
+                "artifactType": ARTIFACT,
+                "digest": self.digest,
+                "size": self.size_bytes,
+                "annotations": { TAG: self.tag, ID: self.id },
+            }));
+        }
+        serde_json::to_vec(&index).map_err(|e| e.to_string())
+    }
+
+    /// The index without this entry; `None` if nothing else is in it.
+    pub(super) fn take(&self, index: &[u8]) -> Result<Option<Vec<u8>>, String> {
+        let mut index = read(index)?;
+        let Some(Value::Array(all)) = index.get_mut("manifests") else { return Ok(None) };
+        all.retain(|manifest| !self.is_mine(manifest));
+        if all.is_empty() {
+            return Ok(None);
+        }
+        serde_json::to_vec(&index).map(Some).map_err(|e| e.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(id: &str, tag: &str, content: &str) -> Entry {
+        Entry { id: id.into(), tag: tag.into(), digest: Digest::sha256_of(content.as_bytes()), size_bytes: 7 }
+    }
+
+    #[test]
+    fn an_index_keeps_what_it_does_not_know() {
+        let (one, two) = (entry("a", "a", "one"), entry("b", "b", "two"));
+        let foreign = br#"{"schemaVersion":2,"manifests":[{"digest":"sha256:x","size":1}],"more":[1]}"#;
+        let both = two.add(Some(&one.add(Some(foreign)).unwrap())).unwrap();
+        assert_eq!(one.standing(Some(&both)).unwrap(), Standing::There);
+        let rest = one.take(&two.take(&both).unwrap().unwrap()).unwrap().unwrap();
+        let value = |bytes: &[u8]| serde_json::from_slice::<Value>(bytes).unwrap();
+        assert_eq!(value(&rest), value(foreign));
+        assert_eq!(one.take(&one.add(None).unwrap()).unwrap(), None);
+    }
+
+    // Red when the id is not compared: an export would take the tag away from another model.
+    #[test]
+    fn a_tag_of_another_model_is_taken() {
+        let index = entry("a", "t", "one").add(None).unwrap();
+        assert_eq!(entry("b", "t", "two").standing(Some(&index)).unwrap(), Standing::Taken);
+        assert_eq!(entry("a", "t", "two").standing(Some(&index)).unwrap(), Standing::Older);
+        assert_eq!(entry("a", "u", "one").standing(Some(&index)).unwrap(), Standing::Missing);
+        for damaged in ["", "[]", "{}", r#"{"schemaVersion":1,"manifests":[]}"#] {
+            entry("a", "t", "one").standing(Some(damaged.as_bytes())).unwrap_err();
+        }
+    }
+}

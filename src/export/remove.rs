@@ -1,0 +1,105 @@
+//! Taking an export away: only names that are still what the export has made, pointers before what they lead to, then
+//! the folders that it made and that are empty.
+
+use std::path::Path;
+
+use super::index::{self, Entry};
+use super::receipt::{ExportRemoval, ExportWay};
+use super::record::{self, ExportRecord, Made};
+use super::target;
+use crate::digest::Digest;
+use crate::error::{Error, Result};
+use crate::fs::{Durability, Root, atomic};
+use crate::store::Store;
+
+/// Removes an export by the key of its record; see [`FsCatalog::remove_export`](crate::FsCatalog::remove_export).
+pub(crate) fn remove(store: &Store, key: &str) -> Result<Option<ExportRemoval>> {
+    let Some(found) = record::read(store, key)? else { return Ok(None) };
+    let _one_at_a_time = target::lock_place(store, &found.to)?;
+    // Another process may have made it anew while this one waited.
+    let Some(record) = record::read(store, key)? else { return Ok(None) };
+    let all = record::read_all(store)?;
+    let others: Vec<&ExportRecord> = all.iter().filter(|other| other.to == record.to && other.key() != key).collect();
+    let mut removal = ExportRemoval { id: record.id.clone(), to: record.to.clone().into(), ..ExportRemoval::default() };
+    clear(&record, &others, &mut removal)?;
+    record.forget(store)?;
+    Ok(Some(removal))
+}
+
+/// Removes what an export has made, except what others need too.
+pub(super) fn clear(record: &ExportRecord, others: &[&ExportRecord], removal: &mut ExportRemoval) -> Result<()> {
+    let Some(root) = target::find(record.folder())? else {
+        removal.kept.push(format!("{} is not there", record.folder().display()));
+        return Ok(());
+    };
+    for made in record.files.iter().rev() {
+        if made.way == ExportWay::Kept {
+            continue;
+        }
+        let entry = (made.way == ExportWay::Entry).then(|| entry_of(record, made)).flatten();
+        let is_shared = entry.is_none() && others.iter().any(|other| other.files.iter().any(|file| file.path == made.path));
+        if is_shared {
+            removal.kept.push(format!("{}: another export needs it", made.path));
+            continue;
+        }
+        match take(&root, made, entry.as_ref())? {
+            Taken::Removed => {
+                removal.removed_files += 1;
+                if made.way == ExportWay::Copy {
+                    removal.removed_bytes = removal.removed_bytes.saturating_add(made.size_bytes);
+                }
+            }
+            Taken::Gone => {}
+            // A branch that the tool has moved on is the tool's, and nothing to tell.
+            Taken::Other if made.is_optional || made.stamp.is_none() && made.target.is_none() => {}
+            Taken::Other => removal.kept.push(format!("{}: it is no longer what was exported", made.path)),
+        }
+    }
+    if let Some(private) = &record.private {
+        root.remove_all(Path::new(private))?;
+    }
+    take_empty_folders(&root, record.folders.iter())
+}
+
+pub(super) fn entry_of(record: &ExportRecord, made: &Made) -> Option<Entry> {
+    let digest: Digest = made.target.as_ref()?.parse().ok()?;
+    Some(Entry { id: record.id.clone(), tag: record.name.clone(), digest, size_bytes: made.size_bytes })
+}
+
+pub(super) enum Taken {
+    Removed,
+    Gone,
+    /// Something else is there.
+    Other,
+}
+
+/// Removes one name, if it is still what was made.
+pub(super) fn take(root: &Root, made: &Made, entry: Option<&Entry>) -> Result<Taken> {
+    let at = Path::new(&made.path);
+    if made.way == ExportWay::Entry {
+        let (Some(entry), Some(bytes)) = (entry, root.read(at, index::MAX_BYTES)?) else { return Ok(Taken::Gone) };
+        let left = entry.take(&bytes);
+        let left = left.map_err(|reason| Error::ExportInTheWay { path: root.absolute(at), reason })?;
+        match left {
+            Some(left) => atomic::replace(root, at, &left, Durability::Full)?,
+            None => drop(root.remove_file(at)?),
+        }
+        return Ok(Taken::Removed);
+    }
+    let Some(there) = root.meta(at)? else { return Ok(Taken::Gone) };
+    if !made.is_still(root, &there)? {
+        return Ok(Taken::Other);
+    }
+    Ok(if root.remove_file(at)? { Taken::Removed } else { Taken::Gone })
+}
+
+/// Removes those of these folders that are empty. They come parents first.
+pub(super) fn take_empty_folders<'f>(root: &Root, folders: impl DoubleEndedIterator<Item = &'f String>) -> Result<()> {
+    for folder in folders.rev() {
+        let folder = Path::new(folder);
+        if root.meta(folder)?.is_some_and(|meta| meta.kind == crate::fs::Kind::Dir) {
+            root.remove_empty_dir(folder)?;
+        }
+    }
+    Ok(())
+}
