@@ -30,8 +30,8 @@ fn several_stores_share_one_copy() {
 
     place.done(&["adopt", "auto", "--dedupe"]);
     let won = used.saturating_sub(place.used_bytes());
-    // The same weights were there four times: for huggingface_hub, RamaLama, Ollama and LM Studio.
-    assert!(won > 2 * WIDE_BYTES, "{won} bytes are won");
+    // The same weights were there four times. RamaLama's have two names in its own store, so they stay.
+    assert!(won > 2 * WIDE_BYTES * 99 / 100, "{won} bytes are won");
     assert_same(&before, &content(&home));
     assert_eq!(said, place.opinions(&hub));
     place.assert_sound();
@@ -65,7 +65,7 @@ fn a_file_is_not_replaced_under_the_lock_of_huggingface_hub() {
     hold.arg(script("hf_cache.py")).arg("hold").arg(&lock).stdin(Stdio::piped()).stdout(Stdio::piped());
     let mut held = Running(hold.spawn().unwrap());
     BufReader::new(held.0.stdout.take().unwrap()).read_line(&mut String::new()).unwrap();
-    let ran = place.catalog(&["adopt", "hf", "--dedupe", "--wait", "1s"]);
+    let ran = place.catalog(&["adopt", "hf", "--dedupe"]);
     assert_eq!(inode_of(&blob), inode, "it was replaced under the lock: {ran:?}");
     assert!((ran.out.clone() + &ran.err).contains(name) || ran.code == 5, "nothing is said about it: {ran:?}");
     drop(held);

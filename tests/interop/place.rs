@@ -150,11 +150,6 @@ impl Ran {
         self.out.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|_| panic!("{self:?}"))).collect()
     }
 
-    /// The JSON lines of a type.
-    pub(crate) fn of_type(&self, name: &str) -> Vec<Value> {
-        self.lines().into_iter().filter(|line| line["type"] == name).collect()
-    }
-
     /// The strings under this key, in all lines.
     pub(crate) fn values(&self, key: &str) -> Vec<String> {
         self.lines().iter().filter_map(|line| line[key].as_str()).map(str::to_owned).collect()
