@@ -1,0 +1,23 @@
+//! What other tools make of their own stores after `adopt`, and of the stores that `export` writes.
+//!
+//! The judges are the tools themselves: three versions of huggingface_hub, RamaLama, ModelScope's libraries, llama.cpp,
+//! transformers and skopeo, on loopback. `.ci/run` installs them below `target/interop-*`; `stores/` has the scripts that
+//! make their stores and ask them.
+#![cfg(all(feature = "cli", target_os = "linux"))]
+#![allow(clippy::disallowed_methods, clippy::unwrap_used, clippy::indexing_slicing)]
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod adopt;
+mod damage;
+mod dedupe;
+mod export;
+mod export_hf;
+mod hub;
+mod kills;
+mod other_users;
+mod place;
+mod tools;
+mod tree;
+mod venv;
