@@ -115,8 +115,8 @@ pub use entry::{
 };
 pub use error::{Error, HubProblem, NetError, Refused, Result};
 pub use export::{
-    Export, ExportLayout, ExportOptions, ExportReceipt, ExportRemoval, ExportState, ExportSync, ExportWay, ExportedFile,
-    SyncAction,
+    Export, ExportLayout, ExportOptions, ExportReceipt, ExportRemoval, ExportState, ExportSync, ExportWay,
+    ExportedFile, SyncAction,
 };
 pub use fetch::{FileFetcher, ModelFetcher, ResolvedModel};
 pub use fs::lock::Wait;

@@ -4,8 +4,8 @@
 
 use catalog_core::adopt::{AdoptPlan, AdoptReceipt, Skipped};
 use catalog_core::{
-    EntryUsage, Export, ExportReceipt, ExportRemoval, ExportSync, FileHash, GcKept, GcStep, LeaseHolder, PartialInfo, PushReceipt, Record, RemoveReceipt, RepairReport,
-    ResolvedModel, StageReceipt, TreeHash, VerifyReport,
+    EntryUsage, Export, ExportReceipt, ExportRemoval, ExportSync, FileHash, GcKept, GcStep, LeaseHolder, PartialInfo,
+    PushReceipt, Record, RemoveReceipt, RepairReport, ResolvedModel, StageReceipt, TreeHash, VerifyReport,
 };
 use serde::Serialize;
 
