@@ -118,7 +118,7 @@ fn archive<S: AsRef<str>>(
     each: &mut dyn FnMut(Result<ExportReceipt>),
 ) {
     let reason = "this build writes no archives; name a directory".to_owned();
-    each(Err(crate::Error::InvalidExport { value: to.display().to_string(), reason }));
+    each(Err(crate::error::Error::InvalidExport { value: to.display().to_string(), reason }));
 }
 
 /// One export. An archive has several artifacts, each with a record that names the same file.

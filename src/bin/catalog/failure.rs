@@ -206,7 +206,7 @@ mod tests {
         };
         assert_eq!(
             of(Exit::Usage),
-            "InvalidDigest InvalidRef InvalidId Ambiguous Ambiguous NoSink InvalidLimit InvalidNetRule"
+            "InvalidDigest InvalidRef InvalidId Ambiguous Ambiguous NoSink InvalidExport InvalidLimit InvalidNetRule"
         );
         assert_eq!(of(Exit::NotFound), "NotFound NotStaged SourceMissing NoCatalog Net Net Net Net Net Net");
         assert_eq!(
