@@ -1,8 +1,12 @@
 //! `index.json` of an OCI image layout: the list of its manifests. Other members and other entries stay as they are.
 
+use std::path::Path;
+
 use serde_json::{Map, Value, json};
 
 use crate::digest::Digest;
+use crate::error::{Error, Result};
+use crate::fs::{Durability, Root, Temp};
 
 /// More than an index of a hundred thousand names needs.
 pub(super) const MAX_BYTES: u64 = 32 << 20;
@@ -92,6 +96,24 @@ impl Entry {
         serde_json::to_vec(&index).map_err(|e| e.to_string())
     }
 
+    /// Adds the entry to the index of a layout. `private` is a folder for the file that does not have its name yet.
+    pub(super) fn write(&self, root: &Root, private: &Path, durability: Durability) -> Result<()> {
+        let at = Path::new(NAME);
+        let there = root.read(at, MAX_BYTES)?;
+        let bytes = self.add(there.as_deref()).map_err(|reason| unusable(root, reason))?;
+        replace(root, private, &bytes, durability)
+    }
+
+    /// Takes the entry out of the index of a layout. An index without entries goes too. Returns whether there was one.
+    pub(super) fn erase(&self, root: &Root, private: &Path, durability: Durability) -> Result<bool> {
+        let Some(there) = root.read(Path::new(NAME), MAX_BYTES)? else { return Ok(false) };
+        match self.take(&there).map_err(|reason| unusable(root, reason))? {
+            Some(left) => replace(root, private, &left, durability)?,
+            None => drop(root.remove_file(Path::new(NAME))?),
+        }
+        Ok(true)
+    }
+
     /// The index without this entry; `None` if nothing else is in it.
     pub(super) fn take(&self, index: &[u8]) -> Result<Option<Vec<u8>>, String> {
         let mut index = read(index)?;
@@ -102,6 +124,17 @@ impl Entry {
         }
         serde_json::to_vec(&index).map(Some).map_err(|e| e.to_string())
     }
+}
+
+fn unusable(root: &Root, reason: String) -> Error {
+    Error::ExportInTheWay { path: root.absolute(Path::new(NAME)), reason }
+}
+
+/// No tool reads a half index, and a killed process leaves nothing outside the private folder.
+fn replace(root: &Root, private: &Path, bytes: &[u8], durability: Durability) -> Result<()> {
+    let mut temp = Temp::write(root, private, bytes, durability)?;
+    temp.publish_over(Path::new(NAME))?;
+    if durability.is_full() { root.sync_dir(Path::new("")) } else { Ok(()) }
 }
 
 #[cfg(test)]

@@ -17,7 +17,7 @@ use super::options::ExportOptions;
 use super::plan::{Content, Linking, Plan, Role};
 use crate::blob::manifest::TreeFile;
 use crate::digest::Digest;
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 const CONFIG: &str = "ollama.json";
 const MAX_CONFIG_BYTES: u64 = 4 << 20;
@@ -48,7 +48,7 @@ pub(super) fn plan(artifact: &Artifact<'_>, options: &ExportOptions) -> Result<P
     }
 
     let config = artifact.files.iter().find(|file| file.path == CONFIG);
-    let config = config.map(|file| Ok::<_, crate::Error>((file, artifact.small(file, MAX_CONFIG_BYTES)?))).transpose()?;
+    let config = config.map(|file| Ok::<_, Error>((file, artifact.small(file, MAX_CONFIG_BYTES)?))).transpose()?;
     if let Some((_, config)) = &config {
         sort_as(&mut layers, config);
     } else {

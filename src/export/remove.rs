@@ -3,13 +3,13 @@
 
 use std::path::Path;
 
-use super::index::{self, Entry};
+use super::index::Entry;
 use super::receipt::{ExportRemoval, ExportWay};
 use super::record::{self, ExportRecord, Made};
 use super::target;
 use crate::digest::Digest;
 use crate::error::{Error, Result};
-use crate::fs::{Durability, Root, atomic};
+use crate::fs::{Durability, Root};
 use crate::store::Store;
 
 /// Removes an export by the key of its record; see [`FsCatalog::remove_export`](crate::FsCatalog::remove_export).
@@ -32,17 +32,33 @@ pub(super) fn clear(record: &ExportRecord, others: &[&ExportRecord], removal: &m
         removal.kept.push(format!("{} is not there", record.folder().display()));
         return Ok(());
     };
+    // An interrupted removal leaves it, and the next one takes it.
+    let private = format!(".catalog-{:.16}", record.key());
+    let private = Path::new(&private);
+    root.remove_all(private)?;
+    if record.files.iter().any(|made| made.way == ExportWay::Entry) {
+        root.make_private_dir(private)?;
+    }
     for made in record.files.iter().rev() {
         if made.way == ExportWay::Kept {
             continue;
         }
-        let entry = (made.way == ExportWay::Entry).then(|| entry_of(record, made)).flatten();
-        let is_shared = entry.is_none() && others.iter().any(|other| other.files.iter().any(|file| file.path == made.path));
+        if made.way == ExportWay::Entry {
+            if let Some(entry) = entry_of(record, made) {
+                match entry.erase(&root, private, Durability::Full) {
+                    Ok(was_there) => removal.removed_files += u64::from(was_there),
+                    Err(Error::ExportInTheWay { reason, .. }) => removal.kept.push(format!("{}: {reason}", made.path)),
+                    Err(error) => return Err(error),
+                }
+            }
+            continue;
+        }
+        let is_shared = others.iter().any(|other| other.files.iter().any(|file| file.path == made.path));
         if is_shared {
             removal.kept.push(format!("{}: another export needs it", made.path));
             continue;
         }
-        match take(&root, made, entry.as_ref())? {
+        match take(&root, made)? {
             Taken::Removed => {
                 removal.removed_files += 1;
                 if made.way == ExportWay::Copy {
@@ -55,8 +71,8 @@ pub(super) fn clear(record: &ExportRecord, others: &[&ExportRecord], removal: &m
             Taken::Other => removal.kept.push(format!("{}: it is no longer what was exported", made.path)),
         }
     }
-    if let Some(private) = &record.private {
-        root.remove_all(Path::new(private))?;
+    for private in [Some(private), record.private.as_deref().map(Path::new)].into_iter().flatten() {
+        root.remove_all(private)?;
     }
     take_empty_folders(&root, record.folders.iter())
 }
@@ -73,19 +89,9 @@ pub(super) enum Taken {
     Other,
 }
 
-/// Removes one name, if it is still what was made.
-pub(super) fn take(root: &Root, made: &Made, entry: Option<&Entry>) -> Result<Taken> {
+/// Removes one name, if it is still what was made. Not for an entry.
+pub(super) fn take(root: &Root, made: &Made) -> Result<Taken> {
     let at = Path::new(&made.path);
-    if made.way == ExportWay::Entry {
-        let (Some(entry), Some(bytes)) = (entry, root.read(at, index::MAX_BYTES)?) else { return Ok(Taken::Gone) };
-        let left = entry.take(&bytes);
-        let left = left.map_err(|reason| Error::ExportInTheWay { path: root.absolute(at), reason })?;
-        match left {
-            Some(left) => atomic::replace(root, at, &left, Durability::Full)?,
-            None => drop(root.remove_file(at)?),
-        }
-        return Ok(Taken::Removed);
-    }
     let Some(there) = root.meta(at)? else { return Ok(Taken::Gone) };
     if !made.is_still(root, &there)? {
         return Ok(Taken::Other);

@@ -14,9 +14,9 @@ use super::options::{ExportLayout, ExportOptions};
 use super::plan::{Content, Item, Plan};
 use super::receipt::{ExportReceipt, ExportWay};
 use super::record::{self, ExportRecord, Made};
-use super::{folders, hf, index, oci, ollama, ramalama, remove, target};
+use super::{folders, hf, oci, ollama, ramalama, remove, target};
 use crate::error::Result;
-use crate::fs::{Root, atomic, link, now_ms};
+use crate::fs::{Root, link, now_ms};
 use crate::store::Store;
 use crate::sum::SumBytes as _;
 
@@ -118,7 +118,7 @@ fn archive<S: AsRef<str>>(
     each: &mut dyn FnMut(Result<ExportReceipt>),
 ) {
     let reason = "this build writes no archives; name a directory".to_owned();
-    each(Err(crate::Error::InvalidExport { value: to.display().to_string(), reason }));
+    each(Err(crate::error::Error::InvalidExport { value: to.display().to_string(), reason }));
 }
 
 /// One export. An archive has several artifacts, each with a record that names the same file.
@@ -323,7 +323,7 @@ impl Job<'_> {
         others.retain(|other| !keys.contains(&other.key()));
         let is_stale = |made: &&Made| !others.iter().any(|other| other.files.iter().any(|file| file.path == made.path));
         for made in stale.iter().rev().filter(is_stale) {
-            remove::take(&root, made, None)?;
+            remove::take(&root, made)?;
         }
         root.remove_all(private)?;
         if let Some(record) = records.first() {
@@ -355,9 +355,8 @@ impl Job<'_> {
         }
         let at = Path::new(&item.at);
         if let Content::Entry(entry) = &item.content {
-            let there = root.read(at, index::MAX_BYTES)?;
-            let bytes = entry.add(there.as_deref()).map_err(|reason| in_the_way(root, at, &reason))?;
-            atomic::replace(root, at, &bytes, self.store.durability())?;
+            let private = records.first().and_then(|record| record.private.as_deref()).unwrap_or_default();
+            entry.write(root, Path::new(private), self.store.durability())?;
             return Ok(None);
         }
         let Some(file) = file else { return Ok(None) };

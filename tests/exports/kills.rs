@@ -97,9 +97,36 @@ fn the_one_that_is_killed() {
     let catalog = FsCatalog::open(dir.join("root")).unwrap().with_durability(Durability::Full);
     let options = ExportOptions::new(layout).with_to(dir.canonicalize().unwrap().join(format!("to {layout}")));
     let options = if layout == ExportLayout::Hf { options.with_revision(COMMIT.to_owned()) } else { options };
+    let is_removal = std::env::var_os("CATALOG_TEST_REMOVAL").is_some();
+    let key = is_removal.then(|| only(&catalog).key);
     let injection = inject(Some(value("CATALOG_TEST_STEP").parse().unwrap()), Fault::Kill);
-    catalog.export(id_for(layout), &options).unwrap();
+    match key {
+        Some(key) => drop(catalog.remove_export(&key).unwrap().unwrap()),
+        None => drop(catalog.export(id_for(layout), &options).unwrap()),
+    }
     drop(injection);
+}
+
+// Red when the record goes before the names.
+#[test]
+fn a_killed_removal_can_be_repeated() {
+    let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    for layout in LAYOUTS {
+        for at in steps() {
+            let (host, catalog, own) = prepare(layout);
+            export(&host, &catalog, layout).unwrap();
+            let mut child = child_test(&[], "kills::the_one_that_is_killed");
+            child.env("CATALOG_TEST_DIR", host.dir.path()).env("CATALOG_TEST_LAYOUT", layout.as_str());
+            child.env("CATALOG_TEST_STEP", at.to_string()).env("CATALOG_TEST_REMOVAL", "1");
+            let is_done = child.output().unwrap().status.success();
+            assert!(is_done || !catalog.exports().unwrap().is_empty(), "{layout}: step {at}: it is no longer recorded");
+            check(&host, &catalog, layout, &own, false, &format!("a removal was killed at step {at}"));
+            if is_done {
+                assert!(at > 3, "{layout}: it has few steps");
+                break;
+            }
+        }
+    }
 }
 
 // Red when `undo` is left out.

@@ -17,12 +17,12 @@ fn another_file_system_gets_copies_and_the_receipt_says_why() {
         assert!(receipt.way == ExportWay::Copy && is_why, "{layout}: {} {reason}", receipt.way);
         assert!(receipt.copied_bytes >= receipt.size_bytes, "{layout}");
         // A second name in RamaLama's store is no second copy.
-        assert!(layout != ExportLayout::RamaLama || receipt.copied_bytes == receipt.size_bytes, "{receipt:?}");
+        assert!(layout != ExportLayout::RamaLama || receipt.copied_bytes == receipt.size_bytes, "{layout}");
     }
     let exports = catalog.exports().unwrap();
     assert!(exports.iter().all(|export| export.state == ExportState::Whole), "{exports:?}");
     let usage = catalog.disk_usage().unwrap();
-    assert!(usage.export_bytes > 2 * 122_688, "{usage:?}");
+    assert!(usage.export_bytes > 122_688, "{usage:?}");
     drop(other);
     // The disk is not there: nothing is made on the folder below, and nothing is forgotten.
     assert!(catalog.exports().unwrap().iter().all(|export| export.state == ExportState::Unreachable));
@@ -32,7 +32,7 @@ fn another_file_system_gets_copies_and_the_receipt_says_why() {
 
 #[test]
 fn a_plain_folder_gets_reflinks_where_blocks_can_be_shared() {
-    let Some(disk) = mount::image(320, &["mkfs.xfs", "-q"], "loop") else { return };
+    let Some(disk) = mount::image(400, &["mkfs.xfs", "-q"], "loop") else { return };
     let catalog = FsCatalog::new(disk.path().join("root")).unwrap();
     stage(&catalog, &fixture(), "file").unwrap();
     let options = ExportOptions::new(ExportLayout::Dir).with_to(disk.path().join("to"));
