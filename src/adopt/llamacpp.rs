@@ -43,6 +43,7 @@ fn scan_flat(reader: &mut Reader) {
 
 #[cfg(test)]
 #[cfg(unix)]
+#[allow(clippy::disallowed_methods)]
 mod tests {
     use super::super::Tool;
     use super::super::fake::Fake;
