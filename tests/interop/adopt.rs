@@ -6,7 +6,7 @@ use std::path::Path;
 use rstest::rstest;
 use serde_json::Value;
 
-use crate::common::mode_of;
+use crate::common::{fixture, mode_of};
 use crate::hub::{Hub, models};
 use crate::place::{Place, Ran};
 use crate::tree::{assert_same, content, total_bytes, tree};
@@ -24,7 +24,7 @@ const IDS: [&str; 9] = [
     "hf:tiny/wide",
     "hf:tiny/wide-gguf",
     "lmstudio:tiny/wide-gguf/wide.F32.gguf",
-    "modelscope:tiny/bert",
+    "modelscope:tiny/sharded",
     "ollama:wide:latest",
     "ramalama:hf://tiny/bert",
     "ramalama:hf://tiny/wide-gguf:F32",
@@ -50,6 +50,8 @@ fn every_tool_keeps_its_store(#[case] mkfs: &[&str]) {
     assert!(!place.root().exists(), "the dry run has made a catalog");
     assert_same(&before, &tree(&home));
 
+    // An empty catalog reserves 1 MiB, which is no part of what models take.
+    place.done(&["stage", fixture().to_str().unwrap(), "--id", "first", "--mode", "copy"]);
     let used_before = place.used_bytes();
     let done = place.done(&["adopt", "auto"]);
     let added = place.used_bytes() - used_before;
@@ -108,7 +110,7 @@ fn the_cache_of_each_version(#[case] version: Hf) {
         let view = place.shown(&format!("hf:tiny/bert@{commit}"));
         assert_same(&content(&models().unwrap().join(folder)), &content(&view));
     }
-    assert_eq!(place.shown("hf:tiny/bert"), place.shown(&format!("hf:tiny/bert@{}", commits[0])));
+    assert_same(&content(&models().unwrap().join("tiny/bert")), &content(&place.shown("hf:tiny/bert")));
 }
 
 /// Adopts the cache of huggingface_hub, and compares it before and after.
@@ -180,11 +182,11 @@ fn both_layouts_of_modelscope() {
     place.modelscope_does("make", &["tiny/bert", source.to_str().unwrap()]);
     place.modelscope_does("make-old", &["tiny/old", source.to_str().unwrap()]);
     let pickle = place.modelscope().join("hub/models/tiny/old/.msc");
-    let read_before = fs::metadata(&pickle).unwrap().accessed().unwrap();
     let before = tree(&place.modelscope());
+    let read_before = fs::metadata(&pickle).unwrap().accessed().unwrap();
     place.done(&["adopt", "modelscope"]);
-    assert_same(&before, &tree(&place.modelscope()));
     assert_eq!(fs::metadata(&pickle).unwrap().accessed().unwrap(), read_before);
+    assert_same(&before, &tree(&place.modelscope()));
     for id in ["modelscope:tiny/bert", "modelscope:tiny/old"] {
         assert_same(&content(&source), &content(&place.shown(id)));
         assert_eq!(place.modelscope_does("offline", &[id.strip_prefix("modelscope:").unwrap()]).lines().count(), 1);

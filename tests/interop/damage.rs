@@ -2,13 +2,13 @@
 
 use std::fs::{self, File};
 use std::os::unix::fs::{FileExt as _, symlink};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use rstest::rstest;
 
-use crate::common::runs_all;
+use crate::common::{files_below, fixture, runs_all};
 use crate::hub::Hub;
 use crate::place::Place;
 use crate::tree::{assert_same, tree};
@@ -102,10 +102,11 @@ fn links_that_lead_out_of_a_cache() {
     let readme = PathBuf::from(folder.trim()).join("README.md");
     fs::remove_file(&readme).unwrap();
     symlink(&secret, &readme).unwrap();
+    place.done(&["stage", fixture().to_str().unwrap(), "--id", "first", "--mode", "copy"]);
     place.catalog(&["adopt", "hf"]);
-    let found = crate::common::files_below(&place.path("root"));
+    let found = files_below(&place.path("root"));
     assert!(!found.iter().any(|file| fs::read(file).is_ok_and(|bytes| bytes == b"a password")), "{found:?}");
-    assert_eq!(place.ids(), Vec::<String>::new());
+    assert_eq!(place.ids(), ["first"]);
 }
 
 // A blob gets its name when it is whole, so a cache that is in use is never damaged: whatever is adopted is right, and
@@ -123,6 +124,8 @@ fn a_cache_that_changes_while_it_is_read() {
     let repository = place.hf().join("models--tiny--bert");
     let stop = AtomicBool::new(false);
     thread::scope(|scope| {
+        // Also after a panic: the scope waits for the thread.
+        let _stop = SetOnDrop(&stop);
         scope.spawn(|| {
             while !stop.load(Ordering::Relaxed) {
                 take_away_and_bring_back(&repository, &place.path("home/elsewhere"));
@@ -130,23 +133,30 @@ fn a_cache_that_changes_while_it_is_read() {
         });
         for _ in 0..if runs_all() { 40 } else { 8 } {
             let ran = place.catalog(&["adopt", "hf"]);
-            if ![0, 1].contains(&ran.code) {
-                stop.store(true, Ordering::Relaxed);
-                panic!("{ran:?}");
+            // What is gone when it is read is an error of its model, but never damage.
+            assert!([0, 1, 3].contains(&ran.code), "{ran:?}");
+            for id in place.ids() {
+                place.done(&["remove", &id]);
             }
-            place.done(&["gc", "--max-bytes", "0", "--grace", "0"]);
         }
-        stop.store(true, Ordering::Relaxed);
     });
     place.done(&["adopt", "hf"]);
     place.assert_sound();
     assert!(place.ids().len() >= 3, "{:?}", place.ids());
 }
 
+struct SetOnDrop<'s>(&'s AtomicBool);
+
+impl Drop for SetOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 /// What `hf cache rm` and the next download do to blobs and snapshots: removed one by one, and there again by renames.
-fn take_away_and_bring_back(repository: &std::path::Path, elsewhere: &std::path::Path) {
-    let files = crate::common::files_below(&repository.join("blobs"));
-    let links = crate::common::files_below(&repository.join("snapshots"));
+fn take_away_and_bring_back(repository: &Path, elsewhere: &Path) {
+    let files = files_below(&repository.join("blobs"));
+    let links = files_below(&repository.join("snapshots"));
     fs::create_dir_all(elsewhere).unwrap();
     for (number, file) in files.iter().chain(&links).enumerate() {
         let kept = elsewhere.join(number.to_string());

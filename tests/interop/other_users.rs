@@ -1,11 +1,13 @@
 //! Caches that belong to somebody else, or that nobody can write to.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, lchown};
+use std::path::Path;
 
 use walkdir::WalkDir;
 
-use crate::common::{as_nobody, mode_of, mount, set_mode};
+use crate::common::{NOBODY, as_nobody, files_below, inode_of, mount, set_mode};
 use crate::hub::Hub;
 use crate::place::{Place, Ran};
 use crate::tree::{Tree, assert_same, tree};
@@ -46,7 +48,7 @@ fn a_cache_of_another_user() {
     let hidden = fs::read_dir(hidden).unwrap().next().unwrap().unwrap().path();
     set_mode(&hidden, 0o600);
     fs::create_dir(place.root()).unwrap();
-    lchown(place.root(), Some(crate::common::NOBODY), Some(crate::common::NOBODY)).unwrap();
+    lchown(place.root(), Some(NOBODY), Some(NOBODY)).unwrap();
     let (before, owned) = (tree(&place.hf()), owners(&place));
 
     let mut adopt = place.program_as(&setpriv, assert_cmd::cargo::cargo_bin!("catalog"));
@@ -60,8 +62,11 @@ fn a_cache_of_another_user() {
     assert!(ids.iter().any(|id| id.starts_with("hf:tiny/llama")), "{ids:?} {ran:?}");
     assert!(!ids.iter().any(|id| id.starts_with("hf:tiny/bert")), "{ids:?} {ran:?}");
     place.assert_sound();
-    let blobs = crate::common::files_below(&place.root().join("blobs"));
-    assert!(blobs.iter().all(|blob| fs::metadata(blob).unwrap().nlink() <= 2 && mode_of(blob) == 0o444));
+    let inodes = |folder: &Path| files_below(folder).iter().map(|file| inode_of(file)).collect::<BTreeSet<u64>>();
+    assert!(
+        inodes(&place.root().join("blobs")).is_disjoint(&inodes(&place.hf())),
+        "an inode of another user is shared"
+    );
 }
 
 #[test]
