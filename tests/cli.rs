@@ -196,8 +196,8 @@ fn the_keys_of_the_json() {
     for (line, expected) in [
         (
             vec!["stage", fixture, "--id", "tiny"],
-            "staged id digest local_path kind size_bytes files mode view replaced deduplicated stored_bytes resumed_bytes \
-             fetched_bytes pinned view_copied_bytes unmoved elapsed_ms size",
+            "staged id digest local_path kind size_bytes files mode view replaced deduplicated stored_bytes copied_bytes resumed_bytes \
+             fetched_bytes pinned view_copied_bytes unshared unmoved elapsed_ms size",
         ),
         (vec!["list"], model),
         (vec!["show", "tiny"], model),

@@ -45,7 +45,8 @@ mod places;
 mod ramalama;
 mod reader;
 mod scan;
-#[cfg(all(test, target_os = "linux", not(catalog_portable)))]
+#[cfg(test)]
+#[cfg(all(target_os = "linux", not(catalog_portable)))]
 #[allow(clippy::disallowed_methods)]
 mod tests;
 mod tool_of;

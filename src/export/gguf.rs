@@ -282,7 +282,7 @@ mod tests {
         assert_eq!(of(b"GGUF\x09\0\0\0"), None);
         assert_eq!(of(&start(u64::MAX)), None);
         for tail in [
-            vec![0xff; 8],                                                              // a key of 2^64 bytes
+            vec![0xff; 8], // a key of 2^64 bytes
             [&[1, 0, 0, 0, 0, 0, 0, 0, b'a'][..], &[9, 0, 0, 0, 4, 0, 0, 0], &[0xff; 8]].concat(), // a list that overflows
             [&[1, 0, 0, 0, 0, 0, 0, 0, b'a'][..], &[9, 0, 0, 0, 9, 0, 0, 0], &[0xff; 8]].concat(), // lists of lists
             [&[1, 0, 0, 0, 0, 0, 0, 0, b'a'][..], &[200, 0, 0, 0]].concat(),                       // no such type

@@ -34,7 +34,8 @@ pub(super) fn plan(artifact: &Artifact<'_>, options: &ExportOptions) -> Result<P
     };
     let folder = format!("models--{}--{}", repo.org, repo.name);
     let snapshot = format!("{folder}/snapshots/{commit}");
-    let main = if artifact.is_file() { format!("{snapshot}/{}", repo.path_of("", &artifact.name)) } else { snapshot.clone() };
+    let main =
+        if artifact.is_file() { format!("{snapshot}/{}", repo.path_of("", &artifact.name)) } else { snapshot.clone() };
     let mut plan = Plan::new(repo.id(), main, Linking::Yes);
     plan.revision = Some(commit.clone());
 

@@ -33,9 +33,8 @@ impl Rules {
     /// The last rule that matches decides.
     pub(super) fn is_lfs(&self, path: &str, size_bytes: u64) -> bool {
         let name = path.rsplit('/').next().unwrap_or(path);
-        let matches = |(pattern, of_whole, _): &&(Pattern, bool, bool)| {
-            pattern.matches(if *of_whole { path } else { name })
-        };
+        let matches =
+            |(pattern, of_whole, _): &&(Pattern, bool, bool)| pattern.matches(if *of_whole { path } else { name });
         size_bytes >= LARGE_BYTES || self.0.iter().rev().find(matches).is_some_and(|(.., is_lfs)| *is_lfs)
     }
 }

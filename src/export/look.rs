@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use super::artifact::Artifact;
 use super::index::{self, Standing};
 use super::plan::{Content, Item, Plan, Role};
-use super::record::{ExportRecord, Made};
 use super::receipt::ExportWay;
+use super::record::{ExportRecord, Made};
 use super::target;
 use crate::digest::Digest;
 use crate::error::{Error, Result};
@@ -81,7 +81,8 @@ impl Looker<'_> {
                 let snapshot = snapshots.filter(|_| super::names::is_commit(&commit)).map(|all| all.join(&commit));
                 let is_in_use = snapshot.is_some_and(|snapshot| root.meta(&snapshot).is_ok_and(|meta| meta.is_some()));
                 let revision = self.plan.revision.as_deref().unwrap_or_default();
-                let note = format!("{} stays at {commit}, which the tool has; this is the revision {revision}", item.at);
+                let note =
+                    format!("{} stays at {commit}, which the tool has; this is the revision {revision}", item.at);
                 if is_in_use { keep(Some(note)) } else { Ok(Look::Replace(there)) }
             }
             _ => Err(in_the_way(root, at(item), "another file is there; remove it, or export to another folder")),

@@ -48,7 +48,9 @@ pub(super) fn repo(record: &Record, options: &ExportOptions) -> Result<Option<Re
             let same = known.filter(|known| (&known.org, &known.name) == (&org, &repo));
             Ok(Some(same.unwrap_or(Repo { org, name: repo, path: String::new(), commit: None })))
         }
-        _ => Err(invalid(asked, "a repository is written as ORG/NAME, with the names that the Hugging Face Hub allows")),
+        _ => {
+            Err(invalid(asked, "a repository is written as ORG/NAME, with the names that the Hugging Face Hub allows"))
+        }
     }
 }
 
@@ -78,8 +80,7 @@ pub(super) fn is_word(text: &str) -> bool {
 
 /// The text as such a word; `model` if nothing is left of it.
 pub(super) fn to_word(text: &str) -> String {
-    let replaced: String =
-        text.chars().map(|c| if is_word(&format!("_{c}")) { c } else { '-' }).take(120).collect();
+    let replaced: String = text.chars().map(|c| if is_word(&format!("_{c}")) { c } else { '-' }).take(120).collect();
     let word = replaced.trim_matches(['-', '.']);
     if word.is_empty() { "model".to_owned() } else { word.to_owned() }
 }
@@ -109,12 +110,15 @@ impl OllamaName {
                 && text.len() <= 80
                 && text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-') || extra.contains(&c))
         };
-        let is_name = is_part(host, &['.', ':'])
-            && is_part(namespace, &[])
-            && is_part(model, &['.'])
-            && is_part(tag, &['.']);
+        let is_name =
+            is_part(host, &['.', ':']) && is_part(namespace, &[]) && is_part(model, &['.']) && is_part(tag, &['.']);
         let owned = str::to_owned;
-        is_name.then(|| OllamaName { host: owned(host), namespace: owned(namespace), model: owned(model), tag: owned(tag) })
+        is_name.then(|| OllamaName {
+            host: owned(host),
+            namespace: owned(namespace),
+            model: owned(model),
+            tag: owned(tag),
+        })
     }
 
     /// The name that was asked for, or that of the id.
@@ -161,14 +165,17 @@ mod tests {
         assert_eq!(of("llama3"), full("llama3:latest", "registry.ollama.ai/library/llama3/latest"));
         assert_eq!(of("me/m:8b-q4_K.1"), full("me/m:8b-q4_K.1", "registry.ollama.ai/me/m/8b-q4_K.1"));
         assert_eq!(of("h.example:5/n/m"), full("h.example:5/n/m:latest", "h.example:5/n/m/latest"));
-        for hostile in ["", "..", "../m", "a/../m", "m:", "m:..", ":t", "/m", "a//m", "m/", "-m", "a.b/m", "m:t:u", "é", "m\0"] {
+        for hostile in
+            ["", "..", "../m", "a/../m", "m:", "m:..", ":t", "/m", "a//m", "m/", "-m", "a.b/m", "m:t:u", "é", "m\0"]
+        {
             assert_eq!(of(hostile), None, "{hostile:?}");
         }
     }
 
     #[test]
     fn any_text_becomes_a_word() {
-        for (text, word) in [("Llama 3", "Llama-3"), ("../x", "x"), ("é", "model"), ("", "model"), ("a:b/c", "a-b-c")] {
+        for (text, word) in [("Llama 3", "Llama-3"), ("../x", "x"), ("é", "model"), ("", "model"), ("a:b/c", "a-b-c")]
+        {
             assert_eq!(to_word(text), word);
             assert!(is_word(word), "{word}");
         }

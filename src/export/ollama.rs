@@ -134,7 +134,5 @@ fn sort_as(layers: &mut [(&TreeFile, &'static str)], config: &[u8]) {
     let listed = config.pointer("/rootfs/diff_ids").and_then(Value::as_array);
     let listed: Vec<&str> = listed.into_iter().flatten().filter_map(Value::as_str).collect();
     let place = |file: &TreeFile| listed.iter().position(|one| *one == file.digest.to_string());
-    layers.sort_by_key(|(file, kind)| {
-        (place(file).unwrap_or(usize::MAX), ORDER.iter().position(|of| of == kind))
-    });
+    layers.sort_by_key(|(file, kind)| (place(file).unwrap_or(usize::MAX), ORDER.iter().position(|of| of == kind)));
 }

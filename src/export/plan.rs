@@ -42,9 +42,14 @@ pub(super) struct Item {
 
 /// What is at a name.
 pub(super) enum Content {
-    Blob { digest: Digest, size_bytes: u64 },
+    Blob {
+        digest: Digest,
+        size_bytes: u64,
+    },
     /// The same file as at another name of the plan, which comes before.
-    Twin { of: String },
+    Twin {
+        of: String,
+    },
     Bytes(Vec<u8>),
     /// A symlink to another name of the layout.
     Pointer(String),

@@ -121,8 +121,7 @@ impl ExportRecord {
     }
 
     pub(super) fn exported_files(&self) -> Vec<ExportedFile> {
-        let file =
-            |made: &Made| ExportedFile { path: made.path.clone(), way: made.way, size_bytes: made.size_bytes };
+        let file = |made: &Made| ExportedFile { path: made.path.clone(), way: made.way, size_bytes: made.size_bytes };
         self.files.iter().map(file).collect()
     }
 
@@ -193,6 +192,7 @@ pub(crate) fn bytes_of_copies(store: &Store) -> Result<u64> {
     let copies = records.iter().flat_map(|record| record.files.iter().map(move |made| (&record.to, made)));
     // Several exports to one folder can share a file.
     let copies = copies.filter(|(_, made)| made.way == ExportWay::Copy);
-    let copies: std::collections::BTreeMap<_, _> = copies.map(|(to, made)| ((to, &made.path), made.size_bytes)).collect();
+    let copies: std::collections::BTreeMap<_, _> =
+        copies.map(|(to, made)| ((to, &made.path), made.size_bytes)).collect();
     Ok(copies.values().sum_bytes())
 }

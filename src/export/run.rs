@@ -51,7 +51,17 @@ pub(crate) fn export_many<S: AsRef<str>>(
             let artifact = Artifact::open(store, id.as_ref())?;
             let plan = plan(&artifact, options, &to)?;
             let names = vec![plan.name.clone()];
-            let mut receipts = Job { store, artifacts: &[artifact], plan: &plan, names, options, to: &to, began, reason: Cell::default() }.run()?;
+            let mut receipts = Job {
+                store,
+                artifacts: &[artifact],
+                plan: &plan,
+                names,
+                options,
+                to: &to,
+                began,
+                reason: Cell::default(),
+            }
+            .run()?;
             receipts.pop().ok_or_else(|| store.not_found(id.as_ref()))
         };
         each(exported());
@@ -102,7 +112,8 @@ fn archive<S: AsRef<str>>(
     };
     let mut plan = Plan::new(name, name, Linking::No("an archive has bytes of its own"));
     plan.push(name.to_owned(), Content::Archive(archive), Role::Head);
-    match (Job { store, artifacts: &artifacts, plan: &plan, names, options, to, began, reason: Cell::default() }.run()) {
+    match (Job { store, artifacts: &artifacts, plan: &plan, names, options, to, began, reason: Cell::default() }.run())
+    {
         Ok(receipts) => receipts.into_iter().for_each(|receipt| each(Ok(receipt))),
         Err(error) => each(Err(error)),
     }
@@ -146,18 +157,14 @@ impl Job<'_> {
         known.retain(|known| known.to == to);
         let keys: BTreeSet<String> = records.iter().map(ExportRecord::key).collect();
         let previous: Vec<&ExportRecord> = known.iter().filter(|known| keys.contains(&known.key())).collect();
-        let is_as_before =
-            |record: &ExportRecord| previous.iter().any(|old| old.is_done && old.key() == record.key() && old.digest == record.digest);
+        let is_as_before = |record: &ExportRecord| {
+            previous.iter().any(|old| old.is_done && old.key() == record.key() && old.digest == record.digest)
+        };
         let is_current = records.iter().all(is_as_before);
 
         let found = target::find(&folder)?;
-        let looker = Looker {
-            root: found.as_ref(),
-            artifacts: self.artifacts,
-            plan: self.plan,
-            records: &known,
-            is_current,
-        };
+        let looker =
+            Looker { root: found.as_ref(), artifacts: self.artifacts, plan: self.plan, records: &known, is_current };
         let looks = self.plan.items.iter().map(|item| looker.look(item)).collect::<Result<Vec<Look>>>()?;
         let is_whole = looks.iter().all(|look| matches!(look, Look::Own(_) | Look::Keep(..)));
         if !(is_current && is_whole) {
@@ -229,7 +236,8 @@ impl Job<'_> {
                     let mut above: Vec<&Path> = Path::new(&item.at).ancestors().skip(1).collect();
                     above.reverse();
                     let above = above.into_iter().map(|folder| folder.to_string_lossy().into_owned());
-                    let new: Vec<String> = above.filter(|folder| !folder.is_empty() && !folders.contains(folder)).collect();
+                    let new: Vec<String> =
+                        above.filter(|folder| !folder.is_empty() && !folders.contains(folder)).collect();
                     folders.extend(new);
                 }
             }
@@ -370,8 +378,11 @@ impl Job<'_> {
             }
         }
         touched.insert(parent.to_path_buf());
-        let _locked =
-            item.lock.as_ref().map(|lock| target::lock_of_tool(root, lock, self.store.settings.lock_wait)).transpose()?;
+        let _locked = item
+            .lock
+            .as_ref()
+            .map(|lock| target::lock_of_tool(root, lock, self.store.settings.lock_wait))
+            .transpose()?;
         let mut look = look.clone();
         for _ in 0..TIMES {
             match look {
@@ -451,12 +462,11 @@ impl Job<'_> {
     }
 
     fn receipts(&self, folder: &Path, records: &[ExportRecord], looks: &[Look]) -> Vec<ExportReceipt> {
-        let is_content = |item: &Item| !matches!(item.content, Content::Bytes(_) | Content::Pointer(_) | Content::Entry(_));
+        let is_content =
+            |item: &Item| !matches!(item.content, Content::Bytes(_) | Content::Pointer(_) | Content::Entry(_));
         let is_new = |look: &Look| matches!(look, Look::Make | Look::Replace(_));
-        let notes: Vec<String> = looks
-            .iter()
-            .filter_map(|look| if let Look::Keep(_, note) = look { note.clone() } else { None })
-            .collect();
+        let notes: Vec<String> =
+            looks.iter().filter_map(|look| if let Look::Keep(_, note) = look { note.clone() } else { None }).collect();
         let receipt = |(number, (record, artifact)): (usize, (&ExportRecord, &Artifact<'_>))| {
             let items = || self.plan.items.iter().zip(looks).zip(&record.files);
             let content = || items().filter(|((item, _), _)| is_content(item));

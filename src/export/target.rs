@@ -24,9 +24,9 @@ pub(super) fn place(store: &Store, options: &ExportOptions) -> Result<PathBuf> {
     // Resolve what exists of it, so that one folder has one name in the records.
     let existing = place.ancestors().find_map(|above| Some((above.canonicalize().ok()?, above)));
     let place = match existing {
-        Some((real, above)) => place.strip_prefix(above).map_or(real.clone(), |below| {
-            if below.as_os_str().is_empty() { real } else { real.join(below) }
-        }),
+        Some((real, above)) => place
+            .strip_prefix(above)
+            .map_or(real.clone(), |below| if below.as_os_str().is_empty() { real } else { real.join(below) }),
         None => place,
     };
     let invalid = |reason, hint| Err(Error::InvalidPath { path: place.clone(), reason, hint });

@@ -36,7 +36,8 @@ impl Packaged {
             _ => manifest::encode(&files).map_err(|_| cannot("its manifest would be too large"))?,
         };
         let config = manifest::named_config(&manifest, &files);
-        let config = config.ok_or_else(|| cannot("its manifest names a configuration that the catalog does not hold"))?;
+        let config =
+            config.ok_or_else(|| cannot("its manifest names a configuration that the catalog does not hold"))?;
         Ok(Packaged { digest: Digest::sha256_of(&manifest), manifest, config, files })
     }
 }

@@ -17,7 +17,10 @@ fn the_verb_exports_lists_syncs_and_removes() {
         lines(&run(command))
     };
     let done = json(&["hf:org/*", "--as", "lmstudio", "--to", "lm"]);
-    assert_eq!((&done[0]["type"], &done[0]["way"], &done[0]["copied_bytes"]), (&"exported".into(), &"hardlink".into(), &0.into()));
+    assert_eq!(
+        (&done[0]["type"], &done[0]["way"], &done[0]["copied_bytes"]),
+        (&"exported".into(), &"hardlink".into(), &0.into())
+    );
     let done = json(&["file", "--as", "ollama", "--to", "ollama", "--repo", "tiny:q8"]);
     assert_eq!(done[0]["name"], "tiny:q8");
     let listed = json(&["--list"]);

@@ -33,10 +33,12 @@ fn check(host: &Host, catalog: &FsCatalog, layout: ExportLayout, own: &[(PathBuf
     assert_sound(&host.root());
     let to = to(host, layout);
     if by_sync {
-        catalog.sync_exports(&mut |done| {
-            let done = done.unwrap();
-            assert!(done.action != SyncAction::Forgotten, "{layout}: {state}: {done:?}");
-        }).unwrap();
+        catalog
+            .sync_exports(&mut |done| {
+                let done = done.unwrap();
+                assert!(done.action != SyncAction::Forgotten, "{layout}: {state}: {done:?}");
+            })
+            .unwrap();
         export(host, catalog, layout).unwrap();
         assert_eq!(only(catalog).state, ExportState::Whole, "{layout}: {state}");
     }
@@ -46,7 +48,8 @@ fn check(host: &Host, catalog: &FsCatalog, layout: ExportLayout, own: &[(PathBuf
     let left: Vec<PathBuf> = files_below(&to).into_iter().filter(|path| !path.starts_with(to.join(".locks"))).collect();
     assert_eq!(left, own.iter().map(|(path, _)| path.clone()).collect::<Vec<_>>(), "{layout}: {state}");
     assert!(own.iter().all(|(path, inode)| inode_of(path) == *inode), "{layout}: {state}");
-    let private = fs::read_dir(&to).unwrap().any(|entry| entry.unwrap().file_name().to_string_lossy().starts_with(".catalog"));
+    let private =
+        fs::read_dir(&to).unwrap().any(|entry| entry.unwrap().file_name().to_string_lossy().starts_with(".catalog"));
     assert!(!private, "{layout}: {state}: the private folder stays");
 }
 

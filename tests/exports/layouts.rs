@@ -111,10 +111,15 @@ fn a_model_of_ollama_gets_its_manifest_back() {
     let to = to(&host, ExportLayout::Ollama);
     let manifest = json(&to.join("manifests/registry.ollama.ai/library/llama3/8b"));
     assert_eq!(manifest["config"]["digest"], format!("sha256:{}", sha256(config.as_bytes())));
-    let digests: Vec<&str> = manifest["layers"].as_array().unwrap().iter().map(|l| l["digest"].as_str().unwrap()).collect();
+    let digests: Vec<&str> =
+        manifest["layers"].as_array().unwrap().iter().map(|l| l["digest"].as_str().unwrap()).collect();
     assert_eq!(digests, ids, "in the order of the configuration");
-    let kinds: Vec<&str> =
-        manifest["layers"].as_array().unwrap().iter().map(|l| l["mediaType"].as_str().unwrap().rsplit('.').next().unwrap()).collect();
+    let kinds: Vec<&str> = manifest["layers"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|l| l["mediaType"].as_str().unwrap().rsplit('.').next().unwrap())
+        .collect();
     assert_eq!(kinds, ["template", "model", "license", "license", "params"]);
 }
 
@@ -124,7 +129,9 @@ fn what_ollama_cannot_have_is_refused() {
     host.file("two/a.gguf", "GGUF a");
     host.file("two/b.gguf", "GGUF b");
     host.file("not.gguf", "no gguf");
-    for (path, reason) in [("model", "it has no GGUF file"), ("two", "several GGUF files"), ("not.gguf", "not a GGUF file")] {
+    for (path, reason) in
+        [("model", "it has no GGUF file"), ("two", "several GGUF files"), ("not.gguf", "not a GGUF file")]
+    {
         stage(&catalog, &host.path(path), path).unwrap();
         let error = catalog.export(path, &options_for(&host, ExportLayout::Ollama)).unwrap_err();
         assert!(error.to_string().contains(reason), "{error}");
@@ -141,9 +148,14 @@ fn ramalama_has_a_reference_and_second_names() {
     let hash = reference["hash"].as_str().unwrap();
     assert!(hash.starts_with("sha256-") && reference["version"] == "v1.0.1", "{reference}");
     assert_eq!(reference["path"], model.join("refs/latest.json").to_str().unwrap());
-    let weights = reference["files"].as_array().unwrap().iter().find(|file| file["name"] == "model.safetensors").unwrap();
-    assert_eq!((&weights["type"], &weights["hash"]), (&"safetensor".into(), &format!("sha256-{}", sha256(b"weights")).into()));
-    let (blob, name) = (model.join("blobs").join(weights["hash"].as_str().unwrap()), model.join("snapshots").join(hash));
+    let weights =
+        reference["files"].as_array().unwrap().iter().find(|file| file["name"] == "model.safetensors").unwrap();
+    assert_eq!(
+        (&weights["type"], &weights["hash"]),
+        (&"safetensor".into(), &format!("sha256-{}", sha256(b"weights")).into())
+    );
+    let (blob, name) =
+        (model.join("blobs").join(weights["hash"].as_str().unwrap()), model.join("snapshots").join(hash));
     assert_eq!(inode_of(&blob), inode_of(&name.join("model.safetensors")));
     assert!(is_a_blob(&host.root(), &blob));
 }
@@ -171,7 +183,10 @@ fn folders_have_the_files() {
     assert_eq!(catalog.resolve("hf:org/model").unwrap().view, Some(LinkMode::Hardlink));
     assert_sound(&host.root());
     catalog.export("file", &options_for(&host, ExportLayout::Dir)).unwrap();
-    assert_eq!(fs::read(to(&host, ExportLayout::Dir).join("tiny-llama-q8_0.gguf")).unwrap(), fs::read(fixture()).unwrap());
+    assert_eq!(
+        fs::read(to(&host, ExportLayout::Dir).join("tiny-llama-q8_0.gguf")).unwrap(),
+        fs::read(fixture()).unwrap()
+    );
 }
 
 #[test]

@@ -9,7 +9,8 @@ use catalog_core::Error;
 fn no_name_leads_elsewhere() {
     let (host, catalog) = host();
     let before = listing(&host.path("root/blobs"));
-    let hostile = ["..", "../x", "a/../b", "/etc/x", "a//b", "", ".", "a/b/c", "a\nb/c", "org/..", "-a/b", "a\0/b", "a/b@main"];
+    let hostile =
+        ["..", "../x", "a/../b", "/etc/x", "a//b", "", ".", "a/b/c", "a\nb/c", "org/..", "-a/b", "a\0/b", "a/b@main"];
     for layout in ExportLayout::ALL.iter().copied() {
         for name in hostile {
             // Ollama's names can have a host.
@@ -24,7 +25,8 @@ fn no_name_leads_elsewhere() {
             let options = options_for(&host, layout).with_revision(version.to_owned());
             let done = catalog.export(id_for(layout), &options);
             // Three layouts have no version.
-            let is_without = matches!(layout, ExportLayout::Ollama | ExportLayout::Oci | ExportLayout::Dir | ExportLayout::LmStudio);
+            let is_without =
+                matches!(layout, ExportLayout::Ollama | ExportLayout::Oci | ExportLayout::Dir | ExportLayout::LmStudio);
             assert!(is_without || done.unwrap_err().is_invalid_input(), "{layout} {version:?}");
         }
     }

@@ -32,7 +32,11 @@ fn what_is_missing_is_made_again() {
         export(&host, &catalog, layout).unwrap();
         let whole = content(&to(&host, layout));
         let gone = only(&catalog).files[0].path.clone();
-        let gone = if layout == ExportLayout::Oci { format!("blobs/sha256/{}", whole.keys().find_map(|name| name.strip_prefix("blobs/sha256/")).unwrap()) } else { gone };
+        let gone = if layout == ExportLayout::Oci {
+            format!("blobs/sha256/{}", whole.keys().find_map(|name| name.strip_prefix("blobs/sha256/")).unwrap())
+        } else {
+            gone
+        };
         fs::remove_file(to(&host, layout).join(gone)).unwrap();
         assert_eq!(sync(&catalog), (ExportState::Incomplete, SyncAction::Made), "{layout}");
         assert_eq!(content(&to(&host, layout)), whole, "{layout}");
@@ -56,7 +60,11 @@ fn what_was_removed_by_the_tool_is_forgotten_with_the_rest() {
     ] {
         export(&host, &catalog, layout).unwrap();
         let removed = to(&host, layout).join(removed);
-        if removed.is_dir() { fs::remove_dir_all(&removed).unwrap() } else { fs::remove_file(&removed).unwrap() }
+        if removed.is_dir() {
+            fs::remove_dir_all(&removed).unwrap()
+        } else {
+            fs::remove_file(&removed).unwrap()
+        }
         assert_eq!(sync(&catalog), (ExportState::Removed, SyncAction::Forgotten), "{layout}");
         assert!(catalog.exports().unwrap().is_empty());
         assert!(names(&to(&host, layout)).is_empty(), "{layout}: {:?}", names(&to(&host, layout)));

@@ -22,7 +22,7 @@ use crate::progress::Progress;
 ///
 /// WHAT is a tool, whose store is found as the tool itself finds it: hf (the Hugging Face cache, also of vLLM and
 /// transformers), llamacpp, ollama, ramalama, lmstudio, modelscope, docker (Docker Model Runner); or auto, all of them;
-/// or the path of a store, or of an OCI image layout.
+/// or the path of a store. A tool and a path is the store of that tool there: `oci PATH` is an OCI image layout.
 ///
 /// Bytes are shared: by reflink where the file system can, otherwise by hardlink if the tool never writes into its
 /// files and they belong to you, otherwise they are copied. Every file is hashed once. What its tool says that it is, is
@@ -38,6 +38,7 @@ use crate::progress::Progress;
   catalog adopt hf --only 'hf:ibm-granite/*'
   catalog adopt ollama --dedupe               # and free what both would keep
   catalog adopt ~/llm/models/hub
+  catalog adopt oci ./models.oci
   catalog path ollama:llama3.2:3b")]
 pub(crate) struct Args {
     /// A tool, a path, or auto
@@ -75,6 +76,29 @@ struct How {
 
 /// All tools.
 const AUTO: &str = "auto";
+
+/// Whose store is meant.
+#[derive(Clone, Copy)]
+enum Which {
+    All,
+    One(Tool),
+}
+
+impl Which {
+    /// `None`: it is a path.
+    fn of(word: &Path) -> Option<Self> {
+        match word.to_str()? {
+            AUTO => Some(Which::All),
+            word => word.parse().ok().map(Which::One),
+        }
+    }
+}
+
+/// The stores of all tools, or of one, where the tools themselves look.
+fn places(only: Option<Tool>) -> Vec<(Tool, PathBuf)> {
+    let all = adopt::places(|name| env::var_os(name));
+    all.into_iter().filter(|(tool, _)| only.is_none_or(|only| only == *tool)).collect()
+}
 
 /// The sums of a run.
 #[derive(Debug, Default, Serialize)]
@@ -122,25 +146,25 @@ impl Args {
     /// Looks into every store that is meant, each once.
     fn scan(&self, app: &App) -> Result<Vec<Scan>, Failure> {
         let mut stores: Vec<(Tool, PathBuf)> = Vec::new();
-        let places = || adopt::places(|name| env::var_os(name));
-        for what in &self.what {
-            let found = match what.to_str() {
-                Some(AUTO) => places(),
-                Some(word) if word.parse::<Tool>().is_ok() && word != Tool::Oci.as_str() => {
-                    let found: Vec<_> = places().into_iter().filter(|(tool, _)| tool.as_str() == word).collect();
-                    if found.is_empty() {
-                        return Err(Failure::not_found(format!("could not find the store of {word}"))
-                            .with_hint("give its path instead"));
-                    }
-                    found
-                }
-                Some(word) if word == Tool::Oci.as_str() => {
-                    return Err(Failure::usage("could not adopt oci: an image layout has no place of its own")
-                        .with_hint("give its path"));
-                }
-                _ => vec![(tool_at(what)?, what.clone())],
+        let mut words = self.what.iter().peekable();
+        while let Some(word) = words.next() {
+            let Some(which) = Which::of(word) else {
+                stores.push((tool_at(word)?, word.clone()));
+                continue;
             };
-            stores.extend(found);
+            match (which, words.next_if(|next| Which::of(next).is_none())) {
+                (Which::All, None) => stores.extend(places(None)),
+                (Which::One(tool), Some(dir)) => stores.push((tool, dir.clone())),
+                (Which::One(tool), None) => {
+                    let found = places(Some(tool));
+                    if found.is_empty() {
+                        return Err(Failure::not_found(format!("could not find a store of {tool}"))
+                            .with_hint(format!("give its path: adopt {tool} PATH")));
+                    }
+                    stores.extend(found);
+                }
+                (Which::All, Some(dir)) => stores.push((tool_at(dir)?, dir.clone())),
+            }
         }
         stores.sort();
         stores.dedup();
