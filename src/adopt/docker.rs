@@ -18,9 +18,9 @@ use crate::digest::Digest;
 use crate::entry::ArtifactKind;
 
 pub(super) const MODELS: &str = "models.json";
-const MEDIA_TYPE: &str = "application/vnd.docker.ai.";
+pub(super) const MEDIA_TYPE: &str = "application/vnd.docker.ai.";
 /// The annotation with a layer's path in the model.
-const FILE_PATH: &str = "org.cncf.model.filepath";
+pub(super) const FILE_PATH: &str = "org.cncf.model.filepath";
 
 #[derive(Deserialize)]
 struct Models {
@@ -76,23 +76,33 @@ fn found(reader: &Reader, root: &Path, model: &Model) -> Result<Found, String> {
     let at = root.join("manifests").join("sha256").join(digest.to_hex());
     let manifest: Manifest = reader.json(&at).map_err(|problem| format!("its manifest: {problem}"))?;
     let name = names::plain(names::file_name(&model.name()));
-    let mut files: Vec<FoundFile> = Vec::new();
-    for (layer, path) in manifest.layers.iter().zip(paths(&manifest.layers, &name)?) {
-        files.push(blob(reader, &blob_at(root, layer), layer, path)?);
-    }
-    let (kind, name) = match (manifest.layers.as_slice(), files.as_mut_slice()) {
-        ([layer], [file]) if is_gguf(layer) => {
-            file.path = String::new();
-            (ArtifactKind::File, format!("{name}.gguf"))
-        }
-        _ => (ArtifactKind::Tree, name),
-    };
+    let (kind, name, files) = files(reader, root, &manifest.layers, name)?;
     let also = model.tags().iter().skip(1).map(|tag| format!("docker:{tag}")).collect();
     let (tool, id, pinned) = (reader.tool(), format!("docker:{}", model.name()), Some(digest.to_string()));
     Ok(Found { tool, id, also, pinned, kind, name, files, is_whole: true })
 }
 
-fn blob_at(root: &Path, layer: &Layer) -> PathBuf {
+/// The files of a model that its layers are, with its kind and the name of its view.
+pub(super) fn files(
+    reader: &Reader,
+    root: &Path,
+    layers: &[Layer],
+    name: String,
+) -> Result<(ArtifactKind, String, Vec<FoundFile>), String> {
+    let mut files: Vec<FoundFile> = Vec::new();
+    for (layer, path) in layers.iter().zip(paths(layers, &name)?) {
+        files.push(blob(reader, &blob_at(root, layer), layer, path)?);
+    }
+    Ok(match (layers, files.as_mut_slice()) {
+        ([layer], [file]) if is_gguf(layer) => {
+            file.path = String::new();
+            (ArtifactKind::File, format!("{name}.gguf"), files)
+        }
+        _ => (ArtifactKind::Tree, name, files),
+    })
+}
+
+pub(super) fn blob_at(root: &Path, layer: &Layer) -> PathBuf {
     root.join("blobs").join("sha256").join(layer.digest.to_hex())
 }
 

@@ -13,6 +13,7 @@
 //! lmstudio.rs     LM Studio
 //! modelscope.rs   ModelScope
 //! docker.rs       Docker Model Runner
+//! oci.rs          an OCI image layout
 //!
 //! reader.rs       reads files and folders of a store, and nothing outside it
 //! folder.rs       judges whether a folder of files is a complete model, or which GGUF files in it are
@@ -40,6 +41,7 @@ mod llamacpp;
 mod lmstudio;
 mod modelscope;
 mod names;
+mod oci;
 mod ollama;
 mod places;
 mod ramalama;

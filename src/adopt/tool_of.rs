@@ -14,10 +14,16 @@ const ENOUGH: usize = 10_000;
 /// Returns the tool whose store lies at a path, as far as its layout tells; `None` if it is no store of a known tool. The
 /// path can also be one repository or one snapshot in a Hugging Face cache.
 ///
-/// [`scan`](super::scan) takes the same path.
+/// [`scan`](super::scan) takes the same path, unless it is an archive.
 #[must_use]
 pub fn tool_of(dir: &Path) -> Option<Tool> {
-    let dir = dir.canonicalize().ok().filter(|dir| dir.is_dir())?;
+    let dir = dir.canonicalize().ok()?;
+    if dir.is_file() && dir.extension() == Some(OsStr::new("tar")) {
+        return Some(Tool::Oci); // the scan says what to do with an archive
+    }
+    if !dir.is_dir() {
+        return None;
+    }
     let is_folder = |below: &str| dir.join(below).is_dir();
     let is_file = |below: &str| dir.join(below).is_file();
     if is_file("oci-layout") {
