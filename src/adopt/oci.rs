@@ -245,7 +245,7 @@ mod tests {
         let text = std::fs::read_to_string(fake.path(&at)).unwrap();
         fake.file(&at, text.replace("a.gguf", "b.gguf"));
         assert_eq!(
-            lines(&fake, &[listed.clone()]),
+            lines(&fake, std::slice::from_ref(&listed)),
             ["- index.json: m: its manifest has other bytes than its digest says"]
         );
         fake.file(&at, "{}");

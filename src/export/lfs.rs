@@ -42,13 +42,13 @@ impl Rules {
 fn line(line: &str) -> Option<(Pattern, bool, bool)> {
     let mut words = line.split_whitespace();
     let pattern = words.next()?;
-    let is_lfs = words.filter_map(|word| match word {
+    let mut is_lfs = words.filter_map(|word| match word {
         "filter=lfs" => Some(true),
         "-filter" | "!filter" => Some(false),
         other if other.starts_with("filter=") => Some(false),
         _ => None,
     });
-    Some(rule(pattern, is_lfs.last()?))
+    Some(rule(pattern, is_lfs.next_back()?))
 }
 
 /// A pattern with a slash is one for the whole path; `**` is no different from `*` here, which also matches slashes.
