@@ -38,7 +38,7 @@ fn moments() -> usize {
 /// The words of `catalog` behind those of strace.
 fn traced(place: &Place, words: &[&str], strace: &[&str]) -> Command {
     let log = place.path("strace.log");
-    let before = [&["strace", "-f", "-qq", "-o", log.to_str().unwrap()], strace].concat();
+    let before = [&["strace", "-f", "-qq", "--seccomp-bpf", "-o", log.to_str().unwrap()], strace].concat();
     let mut command = place.program_as(&before, assert_cmd::cargo::cargo_bin!("catalog"));
     command.arg("--root").arg(place.root()).args(words);
     command
