@@ -99,7 +99,7 @@ fn each_version_takes_it_for_its_own(#[case] version: Hf) {
     export(&place, "hf:tiny/bert", &[]);
     place.hf_does(version, None, &["offline", "tiny/bert"]);
     place.done(&["export", "--remove", "hf:tiny/bert"]);
-    assert_eq!(files_below(&place.hf().join("models--tiny--bert")), Vec::<std::path::PathBuf>::new());
+    assert!(!place.hf().join("models--tiny--bert").exists());
     place.assert_sound();
 }
 
@@ -139,9 +139,12 @@ fn a_commit_that_nobody_knows(#[case] version: Hf) {
         assert!(!Path::new(made_up.trim()).exists());
         place.hf_does(version, None, &["offline", "tiny/bert"]);
     }
-    // That is no damage.
+    // That is no damage, and the true snapshot needs the blobs whatever becomes of the export.
     place.done(&["export", "--list"]);
     place.done(&["export", "--sync"]);
+    assert_same(&content(&source), &files_of(Path::new(&truth)));
+    place.catalog(&["export", "--remove", "mine"]);
+    assert_same(&content(&source), &files_of(Path::new(&truth)));
     place.hf_does(version, None, &["offline", "tiny/bert"]);
     place.assert_sound();
 }
@@ -171,6 +174,33 @@ fn two_revisions_of_a_repository(#[case] version: Hf) {
         place.hf_does(version, None, &["delete", older]);
     });
     assert_same(&content(&models().unwrap().join("tiny/bert")), &files_of(Path::new(offline.trim())));
+}
+
+// The same with the catalog's own removal: a blob that another snapshot leads to stays, whoever made that snapshot.
+#[rstest]
+#[case::exported(false)]
+#[case::downloaded(true)]
+fn what_another_revision_needs_is_not_removed(#[case] by_the_tool: bool) {
+    let version = Hf::V2_4;
+    if version.bin().is_none() {
+        return;
+    }
+    let Some(hub) = Hub::start() else { return };
+    let place = Place::new();
+    stage(&place, &hub, "hf:tiny/bert@v1");
+    export(&place, "hf:tiny/bert@v1", &[]);
+    if by_the_tool {
+        place.hf_does(version, Some(&hub), &["download", "tiny/bert"]);
+    } else {
+        stage(&place, &hub, "hf:tiny/bert");
+        export(&place, "hf:tiny/bert", &[]);
+    }
+    let offline = place.hf_does(version, None, &["offline", "tiny/bert"]);
+    place.done(&["export", "--remove", "hf:tiny/bert@v1"]);
+    assert_same(&content(&models().unwrap().join("tiny/bert")), &files_of(Path::new(offline.trim())));
+    place.hf_verifies(version, &hub, "tiny/bert");
+    assert_ne!(place.hf_python(version, None, &["offline", "tiny/bert", "v1"]).code, 0);
+    place.assert_sound();
 }
 
 // A program that reads the cache by the name of the repository, without a request.
