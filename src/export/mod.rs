@@ -28,6 +28,7 @@
 //! look.rs         what is at the names of an export already
 //! make.rs         the private files of an export
 //! run.rs          the order of an export
+//! in_use.rs       what the tool itself needs of it
 //! state.rs        whether an export is still what was made
 //! remove.rs       taking an export away
 //! sync.rs         making exports again
@@ -39,6 +40,7 @@ mod artifact;
 mod folders;
 mod gguf;
 mod hf;
+mod in_use;
 mod index;
 mod lfs;
 mod look;

@@ -3,6 +3,7 @@
 
 use std::path::Path;
 
+use super::in_use::InUse;
 use super::index::Entry;
 use super::receipt::{ExportRemoval, ExportWay};
 use super::record::{self, ExportRecord, Made};
@@ -39,9 +40,23 @@ pub(super) fn clear(record: &ExportRecord, others: &[&ExportRecord], removal: &m
     if record.files.iter().any(|made| made.way == ExportWay::Entry) {
         root.make_private_dir(private)?;
     }
+    let mut in_use = None;
     for made in record.files.iter().rev() {
         if made.way == ExportWay::Kept {
             continue;
+        }
+        if is_content(made) || in_use.is_some() {
+            // The pointers of this export are gone by now.
+            let in_use = match &in_use {
+                Some(known) => known,
+                None => in_use.insert(InUse::of(&root, record)?),
+            };
+            if in_use.has(&made.path) {
+                if is_content(made) && root.meta(Path::new(&made.path))?.is_some() {
+                    removal.kept.push(format!("{}: it is in use there", made.path));
+                }
+                continue;
+            }
         }
         if made.way == ExportWay::Entry {
             if let Some(entry) = entry_of(record, made) {
@@ -75,6 +90,12 @@ pub(super) fn clear(record: &ExportRecord, others: &[&ExportRecord], removal: &m
         root.remove_all(private)?;
     }
     take_empty_folders(&root, record.folders.iter())
+}
+
+/// Whether something else there may lead to it.
+pub(super) fn is_content(made: &Made) -> bool {
+    let is_file = matches!(made.way, ExportWay::Hardlink | ExportWay::Reflink | ExportWay::Copy | ExportWay::Written);
+    is_file && !made.is_head && !made.is_optional
 }
 
 pub(super) fn entry_of(record: &ExportRecord, made: &Made) -> Option<Entry> {

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use super::artifact::Artifact;
+use super::in_use::InUse;
 use super::look::{Look, Looker, in_the_way};
 use super::make::{Maker, Private};
 use super::options::{ExportLayout, ExportOptions};
@@ -330,8 +331,16 @@ impl Job<'_> {
         let keys: Vec<String> = records.iter().map(ExportRecord::key).collect();
         others.retain(|other| !keys.contains(&other.key()));
         let is_stale = |made: &&Made| !others.iter().any(|other| other.files.iter().any(|file| file.path == made.path));
-        for made in stale.iter().rev().filter(is_stale) {
+        let (contents, pointers): (Vec<&Made>, Vec<&Made>) =
+            stale.iter().rev().filter(is_stale).partition(|made| remove::is_content(made));
+        for made in pointers {
             remove::take(&root, made)?;
+        }
+        if let (Some(record), false) = (records.first(), contents.is_empty()) {
+            let in_use = InUse::of(&root, record)?;
+            for made in contents.into_iter().filter(|made| !in_use.has(&made.path)) {
+                remove::take(&root, made)?;
+            }
         }
         root.remove_all(private)?;
         if let Some(record) = records.first() {

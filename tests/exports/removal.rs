@@ -67,6 +67,54 @@ fn files_that_another_export_needs_stay_until_that_one_goes() {
     assert!(names(&to).is_empty(), "{:?}", names(&to));
 }
 
+/// A tool makes pointers of its own to what an export has made.
+// Red when `InUse` is not asked: the tool's model would lose its content.
+#[test]
+fn what_the_tool_points_to_by_now_stays() {
+    let (host, catalog) = host();
+    for layout in [ExportLayout::Hf, ExportLayout::Ollama, ExportLayout::RamaLama, ExportLayout::Oci] {
+        export(&host, &catalog, layout).unwrap();
+        let to = to(&host, layout);
+        let copy = |from: &str, at: &str| {
+            fs::create_dir_all(to.join(at).parent().unwrap()).unwrap();
+            let mut cp = std::process::Command::new("cp");
+            cp.args(["-a"]).arg(to.join(from)).arg(to.join(at));
+            run(cp);
+        };
+        let needed = match layout {
+            ExportLayout::Hf => {
+                let snapshots = "models--org--model/snapshots";
+                copy(&format!("{snapshots}/{COMMIT}"), &format!("{snapshots}/{}", "f".repeat(40)));
+                3
+            }
+            ExportLayout::Ollama => {
+                let models = "manifests/registry.ollama.ai/library";
+                copy(&format!("{models}/file"), &format!("{models}/copy"));
+                2
+            }
+            ExportLayout::RamaLama => {
+                let refs = "store/huggingface/org/model/refs";
+                copy(&format!("{refs}/latest.json"), &format!("{refs}/other.json"));
+                6
+            }
+            _ => {
+                let index = fs::read_to_string(to.join("index.json")).unwrap();
+                let mine = index.split_once("[{").unwrap().1.split_once("}]").unwrap().0;
+                let other = mine.replace("hf:org/model", "other").replace("\"model\"", "\"other\"");
+                fs::write(to.join("index.json"), index.replace(mine, &format!("{mine}}},{{{other}"))).unwrap();
+                5
+            }
+        };
+        let removal = catalog.remove_export(&only(&catalog).key).unwrap().unwrap();
+        let kept = removal.kept.iter().filter(|kept| kept.ends_with("it is in use there")).count();
+        assert_eq!(kept, needed, "{layout}: {removal:?}");
+        for path in files_below(&to) {
+            assert!(path.exists(), "{layout}: {} leads nowhere", path.display());
+        }
+        assert!(layout != ExportLayout::Oci || to.join("oci-layout").exists());
+    }
+}
+
 #[test]
 fn a_file_that_was_adopted_from_there_is_the_tools_own() {
     let host = Host::new();
