@@ -1,29 +1,22 @@
 //! Replaces a tool's own file by a hardlink to the blob with the same bytes.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use super::{FoundFile, Sharing};
 use crate::cancel::Cancel;
 use crate::digest::Digest;
 use crate::entry::SourceStamp;
-use crate::error::{Error, Result};
-use crate::fs::lock::{Hold, Wait, lock};
+use crate::error::Result;
+use crate::fs::lock::{Lock, Wait};
 use crate::fs::source::Foreign;
-use crate::fs::{Meta, Root, atomic, current_user, link, meta_of_path, shared_bytes, writers};
+use crate::fs::{Meta, Root, Session, current_user, link, lock_of_tool, meta_of_path, shared_bytes, writers};
 use crate::ingest::{Candidates, Links};
 use crate::layout;
 use crate::store::Store;
 
 /// How long to wait for the tool to finish with the file.
 const PATIENCE: Duration = if cfg!(test) { Duration::from_millis(100) } else { Duration::from_secs(10) };
-
-/// The name of a temporary link is a random one between these. Other tools take it for an unfinished download.
-const TEMP: &str = ".catalog-";
-const INCOMPLETE: &str = ".incomplete";
-
-/// A temporary link lives for microseconds. One as old as this was left by a process that was killed.
-const LEFT_AFTER: Duration = if cfg!(test) { Duration::ZERO } else { Duration::from_secs(3600) };
 
 /// What replacing the files of a model did.
 #[derive(Debug, Default)]
@@ -81,64 +74,45 @@ fn try_replace(
     if let Some(reason) = writers::find_writer(seen) {
         return Ok(Some(reason));
     }
-    let (folder, name) = folder_of(file);
-    let there = Root::open(&folder)?;
-    let lock_name = file.lock.as_deref().and_then(|lock| lock.strip_prefix(&folder).ok());
-    let _lock = match lock_name {
-        Some(lock_name) if there.meta(lock_name.parent().unwrap_or(Path::new("")))?.is_some() => {
-            let wait = Wait::UpTo(PATIENCE);
-            match lock(&there, lock_name.to_path_buf(), "the lock of its tool", Hold::Exclusive, wait) {
-                Err(error) if error.is_busy() => return Ok(Some("its tool is working on it".into())),
-                other => Some(other?),
-            }
-        }
-        _ => None,
+    let session = Session::begin(&store.root)?;
+    if store.root.copies_up() || !session.can_hardlink() {
+        return Ok(Some("the catalog's file system makes no hardlinks".into()));
+    }
+    let _lock = match lock_of(file)? {
+        Err(reason) => return Ok(Some(reason)),
+        Ok(lock) => lock,
     };
-    // The last look, under the lock: it is still what was read.
-    let is_read = match read {
-        Some(read) => seen.source_stamp() == *read,
-        None => is_blob(store, file, digest),
-    };
-    if !is_read {
+    // The last look, under the lock: it is still what was read. Its times say so, unless bringing the file in has
+    // changed those itself.
+    if read.is_none_or(|read| seen.source_stamp() != *read) && !is_blob(store, file, digest) {
         return Ok(Some("it has changed since it was read".into()));
     }
-    let missing = || Error::Io {
-        action: "open",
-        path: store.root.absolute(&layout::blob(digest)),
-        source: std::sync::Arc::new(std::io::ErrorKind::NotFound.into()),
-    };
-    let blob = store.root.open_file(&layout::blob(digest))?.ok_or_else(missing)?;
-    let temp = PathBuf::from(format!("{TEMP}{}{INCOMPLETE}", atomic::random_name()));
-    remove_left(&there)?;
-    there.link_file(&blob, &temp).map_err(|e| there.fail("link the blob to", &temp, e))?;
-    let exchanged = link::replace(&there, &temp, &name, seen);
-    if !matches!(exchanged, Ok(true)) {
-        let _ = there.remove_file(&temp); // it is only a name of the blob
-    }
-    Ok((!exchanged?).then(|| "it has changed since it was read".into()))
+    // The link gets its name in the store, and both names are exchanged. So nothing but the two inodes ever has a name
+    // in the tool's folder, and what a killed process leaves is swept with its session.
+    let private = session.next_name();
+    let missing = |e| store.root.fail("link the blob to", &private, e);
+    store.root.link(&layout::blob(digest), &private).map_err(missing)?;
+    let top = Root::open(Path::new("/"))?;
+    let (ours, theirs) = (store.root.absolute(&private), &file.source);
+    let is_replaced = link::replace(&top, below_top(&ours), below_top(theirs), seen)?;
+    Ok((!is_replaced).then(|| "it has changed since it was read".into()))
 }
 
-/// Removes the temporary links of processes that were killed: each is a second name of a blob, or of what it has
-/// replaced.
-fn remove_left(there: &Root) -> Result<()> {
-    let top = Path::new("");
-    for name in there.names(top)? {
-        let is_temp = name.to_str().is_some_and(|name| name.starts_with(TEMP) && name.ends_with(INCOMPLETE));
-        let name = Path::new(&name);
-        if is_temp && there.meta(name)?.is_some_and(|meta| meta.changed_age() > LEFT_AFTER) {
-            there.remove_file(name)?;
-        }
+/// Takes the tool's lock of the file, if it has one; or returns the reason why it cannot.
+fn lock_of(file: &FoundFile) -> Result<std::result::Result<Option<Lock>, String>> {
+    let Some(lock) = &file.lock else { return Ok(Ok(None)) };
+    // The cache, in which a tool keeps its locks in `.locks/<repository>/`.
+    let Some(cache) = lock.ancestors().nth(3) else { return Ok(Ok(None)) };
+    let name = lock.strip_prefix(cache).unwrap_or(lock);
+    match lock_of_tool(&Root::open(cache)?, name, Wait::UpTo(PATIENCE)) {
+        Err(error) if error.is_busy() => Ok(Err("its tool is working on it".into())),
+        locked => Ok(Ok(Some(locked?))),
     }
-    Ok(())
 }
 
-/// The folder below which the file is replaced, and the file's path there. A tool that locks its files ignores unknown
-/// names at the top of its store; others ignore names that begin with a dot or end in `.incomplete`.
-fn folder_of(file: &FoundFile) -> (PathBuf, PathBuf) {
-    let top = file.lock.as_deref().and_then(|lock| lock.ancestors().nth(3));
-    let folder = top.or_else(|| file.source.parent()).unwrap_or(Path::new("/"));
-    let name = file.source.strip_prefix(folder).unwrap_or(&file.source);
-    (folder.to_path_buf(), name.to_path_buf())
+/// An absolute path, relative to the top of all file systems.
+fn below_top(path: &Path) -> &Path {
+    path.strip_prefix("/").unwrap_or(path)
 }
 
 fn is_blob(store: &Store, file: &FoundFile, digest: &Digest) -> bool {

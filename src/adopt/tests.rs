@@ -210,7 +210,6 @@ fn dedupe_replaces_the_tools_copy_by_our_inode() {
     let options = AdoptOptions::default().with_dedupe(true);
     let plan = host.catalog.plan_adopt(std::slice::from_ref(&model), &options).unwrap().remove(0);
     assert_eq!(plan.deduped_bytes, (WEIGHTS.len() + CONFIG.len()) as u64);
-    fs::write(host.hub().join(".catalog-left.incomplete"), "by a process that was killed").unwrap();
     let adopted = host.adopt(&model, &options).unwrap();
     assert!(adopted.deduped_bytes > 0 && adopted.not_deduped.is_empty(), "{adopted:?}");
     for file in &model.files {
@@ -219,7 +218,8 @@ fn dedupe_replaces_the_tools_copy_by_our_inode() {
     }
     assert_eq!(host.adopt(&model, &options).unwrap().deduped_bytes, 0, "there is nothing left to win");
     let names: Vec<_> = fs::read_dir(host.hub()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
-    assert_eq!(names.len(), 2, "no temporary name is left: {names:?}");
+    assert_eq!(names.len(), 2, "no other name is left: {names:?}");
+    assert!(fs::read_dir(host.dir.path().join("root/ingest")).unwrap().next().is_none());
 }
 
 // Red without the last look: other bytes would be replaced.

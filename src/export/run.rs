@@ -17,7 +17,7 @@ use super::receipt::{ExportReceipt, ExportWay};
 use super::record::{self, ExportRecord, Made};
 use super::{folders, hf, oci, ollama, ramalama, remove, target};
 use crate::error::Result;
-use crate::fs::{Root, link, now_ms};
+use crate::fs::{Root, link, lock_of_tool, now_ms};
 use crate::store::Store;
 use crate::sum::SumBytes as _;
 
@@ -390,7 +390,7 @@ impl Job<'_> {
         let _locked = item
             .lock
             .as_ref()
-            .map(|lock| target::lock_of_tool(root, lock, self.store.settings.lock_wait))
+            .map(|lock| lock_of_tool(root, Path::new(lock), self.store.settings.lock_wait))
             .transpose()?;
         let mut look = look.clone();
         for _ in 0..TIMES {

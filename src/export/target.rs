@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use super::options::ExportOptions;
 use super::places;
 use crate::error::{Error, Result};
-use crate::fs::lock::{Hold, Lock, Wait, lock, lock_open_file};
+use crate::fs::lock::{Hold, Lock, lock};
 use crate::fs::{Meta, Root, atomic};
 use crate::hint::Hint;
 use crate::layout;
@@ -61,22 +61,6 @@ pub(super) fn make(folder: &Path) -> Result<Root> {
 pub(super) fn lock_place(store: &Store, to: &str) -> Result<Lock> {
     let name = layout::lock_fetch(&format!("export {to}"));
     lock(&store.root, name, "the exports to a folder", Hold::Exclusive, store.settings.lock_wait)
-}
-
-/// Locks a file as the tool does, and makes it if it does not exist. It stays.
-pub(super) fn lock_of_tool(root: &Root, path: &str, wait: Wait) -> Result<Lock> {
-    let path = Path::new(path);
-    if let Some(folder) = path.parent() {
-        root.make_dirs(folder)?;
-    }
-    let file = match root.open_private_file(path)? {
-        Some(file) => file,
-        None => match root.create_file(path, 0o664) {
-            Err(error) if error.is_already_there() => root.open_private_file(path)?.ok_or(error)?,
-            made => made?,
-        },
-    };
-    lock_open_file(root, file, path, "a file of the tool", Hold::Exclusive, wait)
 }
 
 /// Whether both files have the same bytes from their beginning to their end.

@@ -12,6 +12,7 @@ pub(crate) mod link;
 pub(crate) mod lock;
 pub(crate) mod lock_file;
 mod lock_holder;
+mod lock_of_tool;
 mod lock_table;
 pub(crate) mod map;
 #[cfg(all(target_os = "linux", not(catalog_portable)))]
@@ -33,6 +34,7 @@ pub use atomic::Durability;
 pub(crate) use atomic::Temp;
 pub use descriptors::raise_descriptor_limit;
 pub(crate) use descriptors::spare_descriptors;
+pub(crate) use lock_of_tool::lock_of_tool;
 pub(crate) use process::command as command_of_process;
 pub(crate) use root::Root;
 pub(crate) use session::Session;
@@ -86,12 +88,6 @@ impl Meta {
     /// How long ago the content was modified; zero if that is in the future.
     pub(crate) fn age(&self) -> Duration {
         let age_ns = unix_ns(SystemTime::now()).saturating_sub(self.mtime_ns);
-        Duration::from_nanos(u64::try_from(age_ns).unwrap_or(0))
-    }
-
-    /// How long ago content or metadata were changed; zero if that is in the future.
-    pub(crate) fn changed_age(&self) -> Duration {
-        let age_ns = unix_ns(SystemTime::now()).saturating_sub(self.changed_ns);
         Duration::from_nanos(u64::try_from(age_ns).unwrap_or(0))
     }
 
