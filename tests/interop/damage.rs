@@ -20,7 +20,8 @@ fn blob(place: &Place, repository: &str, file: &str) -> PathBuf {
     fs::canonicalize(PathBuf::from(folder.trim()).join(file)).unwrap()
 }
 
-// huggingface_hub itself only looks at the size, so nobody has noticed before. Red when a claim is not compared.
+// huggingface_hub itself only looks at the size, so nobody has noticed before. Red when the SHA-256, or the hash of a git
+// blob, is not compared.
 #[rstest]
 #[case::sha256("model.safetensors")]
 #[case::git_sha1("config.json")]

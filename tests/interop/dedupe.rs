@@ -44,7 +44,7 @@ fn several_stores_share_one_copy() {
     assert!(fs::read(place.shown("ollama:wide:latest").join("wide-latest.gguf")).unwrap() == wide);
 }
 
-// huggingface_hub holds this lock while it writes the blob. Red when the file is replaced while the lock is held.
+// huggingface_hub holds this lock while it writes the blob. Red when the lock is not taken.
 #[test]
 fn a_file_is_not_replaced_under_the_lock_of_huggingface_hub() {
     if Hf::V2_4.bin().is_none() {

@@ -92,6 +92,18 @@ fn ollama() {
     place.assert_sound();
 }
 
+// Ollama keeps a blob once, whichever model names it.
+#[test]
+fn a_blob_that_another_model_of_ollama_names_is_not_removed() {
+    let Some(place) = with_gguf() else { return };
+    export(&place, "tiny", "ollama", &place.ollama(), &["--repo", "library/tiny"]);
+    place.fill_ollama("other", "tiny/llama/tiny.Q8_0.gguf", &[]);
+    place.done(&["export", "--remove", "tiny"]);
+    let blob = |name| place.script_does("load.py", &["ollama", name, "latest"], &[("OLLAMA_MODELS", &place.ollama())]);
+    assert_eq!(blob("tiny").trim(), "");
+    assert!(blob("other").trim().ends_with(&format!("sha256-{FIXTURE_SHA256}")), "the blob of another model is gone");
+}
+
 #[test]
 fn lm_studio_and_a_view() {
     let Some(place) = with_gguf() else { return };

@@ -48,7 +48,7 @@ fn keeps_blobs(place: &Place, what: &str, act: impl FnOnce()) {
     place.assert_sound();
 }
 
-// The same files as a download leaves, by the tool's own scan and checks.
+// The same files as a download leaves, by the tool's own scan and checks. Red when a blob is a symlink into the catalog.
 #[rstest]
 #[case(Hf::V0_36)]
 #[case(Hf::V1_1)]
