@@ -56,6 +56,7 @@ mod tool_of;
 pub use bring::{AdoptOptions, AdoptPlan, AdoptReceipt};
 pub(crate) use bring::{adopt, plan};
 pub use found::{Claim, Found, FoundFile, Scan, Sharing, Skipped, Tool};
+pub(crate) use places::place_of;
 pub use places::places;
 pub use scan::scan;
 pub use tool_of::tool_of;

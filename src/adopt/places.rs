@@ -15,6 +15,19 @@ pub fn places(env: impl Fn(&str) -> Option<OsString>) -> Vec<(Tool, PathBuf)> {
     existing(candidates(&env, Path::new("/"), root_user))
 }
 
+/// Where a tool looks: the first of its places that is there, or else the first. `None`: no home directory is known.
+pub(crate) fn place_of(tool: Tool) -> Option<PathBuf> {
+    let env = |name: &str| std::env::var_os(name);
+    // Without a variable of its own, llama.cpp uses the cache of huggingface_hub.
+    let tool = match tool {
+        Tool::LlamaCpp if env("LLAMA_CACHE").is_none_or(|value| value.is_empty()) => Tool::Hf,
+        other => other,
+    };
+    let all = candidates(&env, Path::new("/"), current_user() == 0).into_iter();
+    let own: Vec<PathBuf> = all.filter(|(of, path)| *of == tool && path.is_absolute()).map(|(_, path)| path).collect();
+    own.iter().find(|path| path.is_dir()).or(own.first()).cloned()
+}
+
 /// Keeps the directories, each under the first tool that names it.
 fn existing(candidates: Vec<(Tool, PathBuf)>) -> Vec<(Tool, PathBuf)> {
     let mut seen = BTreeSet::new();

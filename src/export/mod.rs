@@ -15,7 +15,6 @@
 //! options.rs      how a model is exported
 //! receipt.rs      what came of it
 //! record.rs       the record in `exports/`
-//! places.rs       where each tool keeps its store
 //! names.rs        the names that a model gets there
 //! artifact.rs     a leased model whose bytes were checked
 //! plan.rs         the names of an export, in order
@@ -49,7 +48,6 @@ mod names;
 mod oci;
 mod ollama;
 mod options;
-mod places;
 mod plan;
 mod ramalama;
 mod receipt;

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::adopt::Tool;
 use crate::words::words;
 
 /// The layout that a model is exported in.
@@ -40,6 +41,21 @@ words!(ExportLayout, "layout", {
     Oci => "oci",
     Dir => "dir",
 });
+
+impl ExportLayout {
+    /// The tool whose store has this layout and a place of its own.
+    pub(super) fn tool(self) -> Option<Tool> {
+        Some(match self {
+            ExportLayout::Hf => Tool::Hf,
+            ExportLayout::LlamaCpp => Tool::LlamaCpp,
+            ExportLayout::Ollama => Tool::Ollama,
+            ExportLayout::RamaLama => Tool::RamaLama,
+            ExportLayout::LmStudio => Tool::LmStudio,
+            ExportLayout::ModelScope => Tool::ModelScope,
+            ExportLayout::Oci | ExportLayout::Dir => return None,
+        })
+    }
+}
 
 /// How a model is exported.
 #[derive(Clone, Debug, PartialEq, Eq)]

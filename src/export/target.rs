@@ -6,7 +6,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use super::options::ExportOptions;
-use super::places;
+use crate::adopt::place_of;
 use crate::error::{Error, Result};
 use crate::fs::lock::{Hold, Lock, lock};
 use crate::fs::{Meta, Root, atomic};
@@ -16,9 +16,11 @@ use crate::store::Store;
 
 /// Finds out where to export to, as an absolute path. Nothing need be there yet.
 pub(super) fn place(store: &Store, options: &ExportOptions) -> Result<PathBuf> {
-    let place = options.to.clone().or_else(|| places::own(options.layout)).ok_or_else(|| Error::InvalidExport {
-        value: options.layout.as_str().to_owned(),
-        reason: "this layout has no folder of its own; name one".into(),
+    let place = options.to.clone().or_else(|| options.layout.tool().and_then(place_of)).ok_or_else(|| {
+        Error::InvalidExport {
+            value: options.layout.as_str().to_owned(),
+            reason: "this layout has no folder of its own; name one".into(),
+        }
     })?;
     let place = std::path::absolute(&place).map_err(|e| Error::io("use the path", &place, e))?;
     // Resolve what exists of it, so that one folder has one name in the records.

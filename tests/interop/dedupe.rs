@@ -30,8 +30,9 @@ fn several_stores_share_one_copy() {
 
     place.done(&["adopt", "auto", "--dedupe"]);
     let won = used.saturating_sub(place.used_bytes());
-    // The same weights were there four times. RamaLama's have two names in its own store, so they stay.
-    assert!(won > 2 * WIDE_BYTES * 99 / 100, "{won} bytes are won");
+    // The same weights were there four times. RamaLama's have two names in its own store, so they stay. A new catalog takes
+    // less than two megabytes for itself.
+    assert!(won > 2 * (WIDE_BYTES - 1_000_000), "{won} bytes are won");
     assert_same(&before, &content(&home));
     assert_eq!(said, place.opinions(&hub));
     place.assert_sound();
