@@ -95,11 +95,9 @@ fn try_replace(
         _ => None,
     };
     // The last look, under the lock: it is still what was read.
-    let is_read = match read {
-        Some(read) => seen.source_stamp() == *read,
-        None => is_blob(store, file, digest),
-    };
-    if !is_read {
+    // A link that staging made of it changes its time, so another stamp does not yet mean other bytes.
+    let is_read = read.is_some_and(|read| seen.source_stamp() == *read);
+    if !is_read && !is_blob(store, file, digest) {
         return Ok(Some("it has changed since it was read".into()));
     }
     let missing = || Error::Io {
