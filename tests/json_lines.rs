@@ -33,6 +33,8 @@ fn lines_of_a_life(host: &Host) -> Vec<String> {
     host.file("a.gguf", "a");
     host.file("tree/config.json", "{}");
     host.file("tree/a.gguf", vec![1; 3 << 20]);
+    host.file("lm/acme/tiny/a.gguf", "GGUF");
+    host.file("lm/acme/tiny/b.gguf.part", "half");
     let verbs = [
         "stage a.gguf --id a",
         "stage tree --id t",
@@ -51,6 +53,13 @@ fn lines_of_a_life(host: &Host) -> Vec<String> {
         "du",
         "leases",
         "root",
+        "adopt lmstudio lm --dry-run --dedupe",
+        "adopt lmstudio lm",
+        "adopt nothing",
+        "export a --as dir --to out",
+        "export --list",
+        "export --sync",
+        "export --remove a",
         "config set max_bytes 1GB",
         "config get",
         "config unset max_bytes",
@@ -111,9 +120,9 @@ fn every_line_is_what_the_schema_says() {
         .iter()
         .map(|line| serde_json::from_str::<Value>(line).unwrap()["type"].as_str().unwrap().to_owned())
         .collect();
-    for kind in
-        ["staged", "path", "model", "removed", "verified", "gc_step", "gc_summary", "usage", "finding", "error", "note"]
-    {
+    let wanted = "staged path model removed verified gc_step gc_summary usage finding error note \
+                  adopted adopt_plan skipped adopt_summary exported export export_removed";
+    for kind in wanted.split_whitespace() {
         assert!(kinds.contains(kind), "{kinds:?} have no {kind}");
     }
     let has_validator =

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use super::claims;
-use super::dedupe::{self, Replaced};
+use super::dedupe::{self, Forecast, Replaced};
 use super::{Found, FoundFile, Sharing, Tool};
 use crate::blob::IngestMode;
 use crate::cancel::Cancel;
@@ -109,7 +109,7 @@ pub struct AdoptPlan {
     pub is_here: bool,
     /// Bytes that the disk would hold more than before. Content that nothing names a digest of counts as new.
     pub new_bytes: u64,
-    /// Bytes of the tool's own files that would come free.
+    /// Bytes of the tool's own files that would come free, as far as digests are known without reading files.
     pub deduped_bytes: u64,
 }
 
@@ -117,12 +117,14 @@ pub struct AdoptPlan {
 pub(crate) fn plan(store: &Store, models: &[Found], options: &AdoptOptions) -> Result<Vec<AdoptPlan>> {
     let gathered = models.iter().map(|model| gathered(model, options, &BTreeMap::new())).collect();
     let plans = stage::plan_gathered(store, gathered)?;
-    Ok(models.iter().zip(plans).map(|(model, plan)| plan_of(store, model, plan, options)).collect())
+    let mut forecast = options.dedupe.then(|| Forecast::new(store));
+    Ok(models.iter().zip(plans).map(|(model, plan)| plan_of(model, plan, forecast.as_mut())).collect())
 }
 
-fn plan_of(store: &Store, model: &Found, plan: GatheredPlan, options: &AdoptOptions) -> AdoptPlan {
-    let stored = plan.files.iter().zip(&model.files).filter_map(|(digest, file)| Some((file, (*digest)?)));
-    let deduped_bytes = if options.dedupe { dedupe::winnable_bytes(store, stored) } else { 0 };
+fn plan_of(model: &Found, plan: GatheredPlan, forecast: Option<&mut Forecast<'_>>) -> AdoptPlan {
+    let digests = plan.files.iter().zip(&model.files);
+    let known = digests.filter_map(|(stored, file)| Some((file, stored.or_else(|| claims::named(file))?)));
+    let deduped_bytes = forecast.map_or(0, |forecast| forecast.freed_bytes(known));
     AdoptPlan {
         tool: model.tool,
         id: model.id.clone(),

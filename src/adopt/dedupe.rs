@@ -1,5 +1,6 @@
 //! Replaces a tool's own file by a hardlink to the blob with the same bytes.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
@@ -14,6 +15,7 @@ use crate::fs::{Meta, Root, Session, current_user, link, lock_of_tool, meta_of_p
 use crate::ingest::{Candidates, Links};
 use crate::layout;
 use crate::store::Store;
+use crate::sum::SumBytes as _;
 
 /// How long to wait for the tool to finish with the file.
 const PATIENCE: Duration = if cfg!(test) { Duration::from_millis(100) } else { Duration::from_secs(10) };
@@ -27,17 +29,41 @@ pub(super) struct Replaced {
     pub(super) kept: Vec<String>,
 }
 
-/// The bytes that would come free if these files were replaced by their blobs.
-pub(super) fn winnable_bytes<'f>(store: &Store, files: impl Iterator<Item = (&'f FoundFile, Digest)>) -> u64 {
-    files.map(|(file, digest)| winnable(store, file, &digest).map_or(0, |source| source.size_bytes)).sum()
+/// Finds out what would come free, model by model.
+pub(super) struct Forecast<'s> {
+    store: &'s Store,
+    /// The files that would become blobs by then.
+    planned: BTreeMap<Digest, Meta>,
 }
 
-/// The file, if replacing it would free its bytes: it is another inode than the blob, no other name keeps it, and it
-/// does not share its blocks.
-fn winnable(store: &Store, file: &FoundFile, digest: &Digest) -> Option<Meta> {
-    let blob = store.root.meta(&layout::blob(digest)).ok()??;
+impl<'s> Forecast<'s> {
+    pub(super) fn new(store: &'s Store) -> Self {
+        Forecast { store, planned: BTreeMap::new() }
+    }
+
+    /// The bytes that would come free if these files were replaced by the blobs with these digests.
+    pub(super) fn freed_bytes<'f>(&mut self, files: impl Iterator<Item = (&'f FoundFile, Digest)>) -> u64 {
+        files.map(|(file, digest)| self.winnable(file, digest).map_or(0, |file| file.allocated_bytes)).sum_bytes()
+    }
+
+    fn winnable(&mut self, file: &FoundFile, digest: Digest) -> Option<Meta> {
+        if let Some(blob) = self.store.root.meta(&layout::blob(&digest)).ok()? {
+            return winnable(file, &blob);
+        }
+        if let Some(planned) = self.planned.get(&digest) {
+            return winnable(file, planned);
+        }
+        let device = self.store.root.meta(Path::new("")).ok()??.device;
+        self.planned.insert(digest, Meta { device, ..meta_of_path(&file.source).ok()? });
+        None
+    }
+}
+
+/// The file, if replacing it by the blob would free its bytes: it is another inode, no other name keeps it, and it does
+/// not share its blocks.
+fn winnable(file: &FoundFile, blob: &Meta) -> Option<Meta> {
     let source = meta_of_path(&file.source).ok()?;
-    let is_copy = source.device == blob.device && !source.same_inode(&blob) && source.links == 1;
+    let is_copy = source.device == blob.device && !source.same_inode(blob) && source.links == 1;
     let opened = Foreign::open_real(&file.source).ok()?;
     let shares = shared_bytes(opened.file()).is_ok_and(|shared| shared >= source.size_bytes);
     (is_copy && !shares && file.sharing == Sharing::Hardlink).then_some(source)
@@ -52,7 +78,8 @@ pub(super) fn replace(
     digest: &Digest,
     replaced: &mut Replaced,
 ) {
-    let Some(seen) = winnable(store, file, digest) else { return };
+    let Ok(Some(blob)) = store.root.meta(&layout::blob(digest)) else { return };
+    let Some(seen) = winnable(file, &blob) else { return };
     match try_replace(store, file, &seen, read, digest) {
         Ok(None) => replaced.freed_bytes = replaced.freed_bytes.saturating_add(seen.allocated_bytes),
         Ok(Some(reason)) => replaced.kept.push(format!("{}: {reason}", file.source.display())),

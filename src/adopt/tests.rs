@@ -209,9 +209,10 @@ fn dedupe_replaces_the_tools_copy_by_our_inode() {
     host.adopt(&model, &AdoptOptions::default().with_mode(IngestMode::Copy)).unwrap();
     let options = AdoptOptions::default().with_dedupe(true);
     let plan = host.catalog.plan_adopt(std::slice::from_ref(&model), &options).unwrap().remove(0);
-    assert_eq!(plan.deduped_bytes, (WEIGHTS.len() + CONFIG.len()) as u64);
+    assert!(plan.deduped_bytes > 0);
     let adopted = host.adopt(&model, &options).unwrap();
-    assert!(adopted.deduped_bytes > 0 && adopted.not_deduped.is_empty(), "{adopted:?}");
+    assert_eq!(adopted.deduped_bytes, plan.deduped_bytes);
+    assert!(adopted.not_deduped.is_empty(), "{adopted:?}");
     for file in &model.files {
         let view = adopted.staged.local_path.join(&file.path);
         assert_eq!(fs::metadata(&view).unwrap().ino(), fs::metadata(&file.source).unwrap().ino());

@@ -143,15 +143,32 @@ pub(super) fn is_archive(to: &Path) -> bool {
 
 /// All records, sorted by id, layout and folder. A damaged record is an error that names its file.
 pub(super) fn read_all(store: &Store) -> Result<Vec<ExportRecord>> {
-    let folder = Path::new(layout::EXPORTS);
-    let mut records = Vec::new();
-    for name in store.root.names(folder)? {
-        if let Thing::ExportRecord(key) = layout::classify_in(folder, &name) {
-            records.extend(read(store, &key)?);
-        }
-    }
+    let records: Result<Vec<Option<ExportRecord>>> = keys(store)?.iter().map(|key| read(store, key)).collect();
+    let mut records: Vec<ExportRecord> = records?.into_iter().flatten().collect();
     records.sort_by(|a, b| (&a.id, a.layout, &a.to, &a.name).cmp(&(&b.id, b.layout, &b.to, &b.name)));
     Ok(records)
+}
+
+/// For what only mentions exports: a record that cannot be read is passed over.
+fn read_readable(store: &Store) -> Vec<ExportRecord> {
+    let keys = keys(store).unwrap_or_else(|error| {
+        tracing::warn!(%error, "could not list the records of exports");
+        Vec::new()
+    });
+    let readable = |key: &String| {
+        let record = read(store, key);
+        record.inspect_err(|error| tracing::warn!(%error, "could not read the record of an export")).ok().flatten()
+    };
+    keys.iter().filter_map(readable).collect()
+}
+
+fn keys(store: &Store) -> Result<Vec<String>> {
+    let folder = Path::new(layout::EXPORTS);
+    let key = |name: &std::ffi::OsString| match layout::classify_in(folder, name) {
+        Thing::ExportRecord(key) => Some(key),
+        _ => None,
+    };
+    Ok(store.root.names(folder)?.iter().filter_map(key).collect())
 }
 
 /// Reads one record; `None` if there is none.
@@ -176,23 +193,19 @@ pub(super) fn read(store: &Store, key: &str) -> Result<Option<ExportRecord>> {
     Ok(Some(record))
 }
 
-/// The exports of an id, each as its layout and its folder. A damaged record is passed over.
+/// The exports of an id, each as its layout and its folder.
 pub(crate) fn of_id(store: &Store, id: &str) -> Vec<String> {
-    let records = read_all(store).unwrap_or_else(|error| {
-        tracing::warn!(%error, "could not read the records of exports");
-        Vec::new()
-    });
-    let records = records.into_iter().filter(|record| record.id == id);
+    let records = read_readable(store).into_iter().filter(|record| record.id == id);
     records.map(|record| format!("{} in {}", record.layout, record.to)).collect()
 }
 
 /// Bytes that all exports together take outside the store: those of their copies.
-pub(crate) fn bytes_of_copies(store: &Store) -> Result<u64> {
-    let records = read_all(store)?;
+pub(crate) fn bytes_of_copies(store: &Store) -> u64 {
+    let records = read_readable(store);
     let copies = records.iter().flat_map(|record| record.files.iter().map(move |made| (&record.to, made)));
     // Several exports to one folder can share a file.
     let copies = copies.filter(|(_, made)| made.way == ExportWay::Copy);
     let copies: std::collections::BTreeMap<_, _> =
         copies.map(|(to, made)| ((to, &made.path), made.size_bytes)).collect();
-    Ok(copies.values().sum_bytes())
+    copies.values().sum_bytes()
 }
