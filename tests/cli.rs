@@ -213,7 +213,7 @@ fn the_keys_of_the_json() {
         (vec!["retire", "tiny"], "lifecycle id lifecycle"),
         (vec!["activate", "tiny"], "lifecycle id lifecycle"),
         (vec!["hash", fixture], "hash path digest size_bytes"),
-        (vec!["remove", "tiny"], "removed id removed bytes_reclaimed shared_bytes blobs_removed kept"),
+        (vec!["remove", "tiny"], "removed id removed bytes_reclaimed shared_bytes blobs_removed kept exports"),
     ] {
         let run = host.run([&["--json"], &line[..]].concat()).done();
         let text = run.text().strip_suffix('\n').unwrap();
