@@ -26,7 +26,8 @@
 //! target.rs       the folder outside the store
 //! look.rs         what is at the names of an export already
 //! make.rs         the private files of an export
-//! run.rs          the order of an export
+//! run.rs          exports entries
+//! job.rs          the order of one export
 //! in_use.rs       what the tool itself needs of it
 //! state.rs        whether an export is still what was made
 //! remove.rs       taking an export away
@@ -41,6 +42,7 @@ mod gguf;
 mod hf;
 mod in_use;
 mod index;
+mod job;
 mod lfs;
 mod look;
 mod make;
