@@ -14,7 +14,7 @@ const ENOUGH: usize = 10_000;
 /// Returns the tool whose store lies at a path, as far as its layout tells; `None` if it is no store of a known tool. The
 /// path can also be one repository or one snapshot in a Hugging Face cache.
 ///
-/// [`scan`](super::scan) takes the same path, unless it is an archive.
+/// [`scan`](super::scan()) takes the same path, unless it is an archive.
 #[must_use]
 pub fn tool_of(dir: &Path) -> Option<Tool> {
     let dir = dir.canonicalize().ok()?;

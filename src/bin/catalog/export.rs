@@ -54,7 +54,7 @@ pub(crate) struct Args {
     /// archive if the name ends in .tar
     #[arg(long, value_name = "DIR", conflicts_with = "sync")]
     to: Option<PathBuf>,
-    /// The name there: ORG/NAME; for Ollama [NAMESPACE/]MODEL[:TAG]; for `oci` the tag; for `dir` one file name
+    /// The name there: ORG/NAME; for Ollama MODEL:TAG or NAMESPACE/MODEL:TAG; for `oci` the tag; for `dir` one file name
     /// [default: from the reference or the id]
     #[arg(long, value_name = "NAME", conflicts_with_all = ["list", "remove", "sync"])]
     repo: Option<String>,
