@@ -128,6 +128,10 @@ fn try_replace(
 /// Takes the tool's lock of the file, if it has one; or returns the reason why it cannot.
 fn lock_of(file: &FoundFile) -> Result<std::result::Result<Option<Lock>, String>> {
     let Some(lock) = &file.lock else { return Ok(Ok(None)) };
+    let repository = lock.parent().and_then(Path::file_name);
+    if !file.source.components().any(|part| Some(part.as_os_str()) == repository) {
+        return Ok(Err("it is in the folder that all repositories of the cache share".into()));
+    }
     // The cache, in which a tool keeps its locks in `.locks/<repository>/`.
     let Some(cache) = lock.ancestors().nth(3) else { return Ok(Ok(None)) };
     let name = lock.strip_prefix(cache).unwrap_or(lock);

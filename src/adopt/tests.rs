@@ -236,6 +236,22 @@ fn dedupe_leaves_what_has_changed() {
     assert_eq!(fs::read(&model.files[1].source).unwrap(), b"gguf and weights");
 }
 
+// Red when the lock of one repository is taken for a file that others use too.
+#[test]
+fn dedupe_leaves_the_folder_that_all_repositories_share() {
+    let host = Host::new();
+    let mut model = host.model();
+    let shared = host.hub().join("blobs/ab");
+    fs::create_dir_all(&shared).unwrap();
+    fs::rename(&model.files[1].source, shared.join("xet")).unwrap();
+    model.files[1].source = shared.join("xet");
+    host.adopt(&model, &AdoptOptions::default().with_mode(IngestMode::Copy)).unwrap();
+    let before = fs::metadata(&model.files[1].source).unwrap().ino();
+    let adopted = host.adopt(&model, &AdoptOptions::default().with_dedupe(true)).unwrap();
+    assert!(adopted.not_deduped.iter().any(|kept| kept.contains("all repositories")), "{adopted:?}");
+    assert_eq!(fs::metadata(&model.files[1].source).unwrap().ino(), before);
+}
+
 // Red when the tool's lock is not taken.
 #[test]
 fn dedupe_keeps_away_while_the_tool_works_on_a_file() {
