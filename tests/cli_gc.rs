@@ -166,7 +166,7 @@ fn the_keys_of_the_json() {
     let du: Vec<_> = du.text.lines().collect();
     assert_eq!(keys(du[0]), "type id size_bytes exclusive_bytes proportional_bytes");
     let summary = "type logical_bytes physical_bytes shared_bytes saved_bytes copied_view_bytes trash_bytes quarantine_bytes \
-                   ingest_bytes partial_bytes lock_bytes unreferenced_bytes entries blobs";
+                   ingest_bytes partial_bytes lock_bytes unreferenced_bytes export_bytes entries blobs";
     assert_eq!(keys(du[1]), summary);
 
     for line in ["gc --max-bytes 0 --grace 0 --dry-run --json", "gc --max-bytes 0 --grace 0s --json"] {

@@ -151,7 +151,7 @@ pub(crate) fn adopt(store: &Store, models: &[Found], options: &AdoptOptions) -> 
         .into_iter()
         .map(|seen| {
             let seen = seen?;
-            let receipt = staged.next().expect("each has a result").map_err(damaged)?;
+            let receipt = staged.next().expect("each has a result").map_err(in_a_cache)?;
             Ok((seen, receipt))
         })
         .collect();
@@ -191,8 +191,8 @@ impl Seen {
         let mut seen = Seen { expected: BTreeMap::new(), stamps: Vec::with_capacity(model.files.len()) };
         for file in &model.files {
             cancel.check(|| format!("reading {}", file.source.display()))?;
-            seen.stamps.push(source_meta(&file.source)?.source_stamp());
-            if let Some(expected) = claims::expected(file)? {
+            seen.stamps.push(source_meta(&file.source).map_err(in_a_cache)?.source_stamp());
+            if let Some(expected) = claims::expected(file).map_err(in_a_cache)? {
                 seen.expected.insert(file.path.clone(), expected);
             }
         }
@@ -207,9 +207,10 @@ fn new_bytes(staged: &StageReceipt) -> u64 {
     stored.saturating_add(staged.view_copied_bytes)
 }
 
-/// A file that differs from its name was damaged before it was read.
-fn damaged(error: Error) -> Error {
+/// A file that differs from its name was damaged before it was read. One that is gone was there when it was found.
+fn in_a_cache(error: Error) -> Error {
     match error {
+        Error::SourceMissing { path } => Error::SourceChanged { path, detail: "it was removed".into() },
         Error::DigestMismatch { path, expected, actual } => {
             Error::DamagedCache { path, named: expected.to_string(), actual: actual.to_string() }
         }

@@ -8,10 +8,10 @@ use super::{FoundFile, Sharing};
 use crate::cancel::Cancel;
 use crate::digest::Digest;
 use crate::entry::SourceStamp;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::fs::lock::{Lock, Wait};
 use crate::fs::source::Foreign;
-use crate::fs::{Meta, Root, Session, current_user, link, lock_of_tool, meta_of_path, shared_bytes, writers};
+use crate::fs::{Meta, Root, Session, link, lock_of_tool, meta_of_path, shared_bytes};
 use crate::ingest::{Candidates, Links};
 use crate::layout;
 use crate::store::Store;
@@ -95,11 +95,9 @@ fn try_replace(
     read: Option<&SourceStamp>,
     digest: &Digest,
 ) -> Result<Option<String>> {
-    if seen.owner != current_user() {
-        return Ok(Some("it belongs to another user".into()));
-    }
-    if let Some(reason) = writers::find_writer(seen) {
-        return Ok(Some(reason));
+    match Foreign::open_real(&file.source)?.check_nobody_writes() {
+        Err(Error::SourceInUse { reason, .. }) => return Ok(Some(reason)),
+        other => other?,
     }
     let session = Session::begin(&store.root)?;
     if store.root.copies_up() || !session.can_hardlink() {

@@ -19,11 +19,23 @@ const F_SETSIG: libc::c_int = 10;
 /// `fcntl(2)`), and gives it back at once. A process that opens the file in between waits that long; an open with
 /// `O_NONBLOCK`, which this crate always uses, fails instead and is retried ([`once_not_leased`]).
 pub(crate) fn is_open_elsewhere(file: &File) -> Option<bool> {
-    let descriptor = file.as_raw_fd();
+    lease(file.as_raw_fd(), libc::F_WRLCK)
+}
+
+/// Whether this file is open for writing, or mapped so, in any process of any user, in any container of this machine and
+/// through any mount. `file` is open for reading only. `None` if the system does not tell, as for [`is_open_elsewhere`].
+///
+/// It asks for a read lease, which the kernel grants only if nobody has the file open for writing.
+pub(crate) fn is_open_for_writing(file: &File) -> Option<bool> {
+    lease(file.as_raw_fd(), libc::F_RDLCK)
+}
+
+/// Whether something keeps this lease from being granted. A granted one is given back at once.
+fn lease(descriptor: RawFd, kind: libc::c_int) -> Option<bool> {
     // When a process opens the file in between, the kernel signals us: by default with SIGIO, which would end the
     // process. SIGURG is ignored unless the program handles it.
     control(descriptor, F_SETSIG, libc::SIGURG)?;
-    match control(descriptor, libc::F_SETLEASE, libc::F_WRLCK) {
+    match control(descriptor, libc::F_SETLEASE, kind) {
         Some(()) => {
             // If this fails, the lease ends with the descriptor.
             let _ = control(descriptor, libc::F_SETLEASE, libc::F_UNLCK);
@@ -148,5 +160,27 @@ mod tests {
         assert_eq!(is_open_elsewhere(&open()), Some(true), "a map alone");
         drop(map);
         assert_eq!(is_open_elsewhere(&open()), Some(false));
+    }
+
+    // Red when a write lease is requested: every reader would count as a writer.
+    #[test]
+    fn who_writes_is_seen_and_who_reads_is_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("model");
+        #[allow(clippy::disallowed_methods)]
+        std::fs::write(&path, b"bytes").unwrap();
+        let reader = File::open(&path).unwrap();
+        let is_written = || is_open_for_writing(&File::open(&path).unwrap());
+        assert_eq!(is_written(), Some(false));
+        let writer = File::options().read(true).write(true).open(&path).unwrap();
+        assert_eq!(is_written(), Some(true));
+        // SAFETY: nobody shortens the file, and nothing is read or written through the map.
+        #[allow(unsafe_code)]
+        let map = unsafe { memmap2::MmapMut::map_mut(&writer).unwrap() };
+        drop(writer);
+        assert_eq!(is_written(), Some(true), "a map alone");
+        drop(map);
+        assert_eq!(is_written(), Some(false));
+        drop(reader);
     }
 }

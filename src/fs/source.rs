@@ -139,13 +139,20 @@ impl Foreign {
     }
 
     pub(crate) fn check_nobody_writes(&self) -> Result<()> {
-        if !writers::can_be_seen() {
+        let writing = sys::is_open_for_writing(&self.file);
+        if writing.is_none() && !writers::can_be_seen() {
             return Err(self.in_use("without /proc, it is unknown who can still write to it"));
         }
         if self.before.owner != current_user() {
             return Err(self.in_use("it belongs to another user, who could make it writable again"));
         }
-        writers::find_writer(&self.before).map_or(Ok(()), |reason| Err(self.in_use(&reason)))
+        // Where the kernel does not tell, the search can miss a process; where it does, the search only finds the name.
+        let writer = if writing == Some(false) { None } else { writers::find_writer(&self.before) };
+        match writer {
+            Some(reason) => Err(self.in_use(&reason)),
+            None if writing == Some(true) => Err(self.in_use("a process has it open for writing")),
+            None => Ok(()),
+        }
     }
 
     pub(crate) fn in_use(&self, reason: &str) -> Error {

@@ -9,4 +9,4 @@ pub(crate) use handle::Handle;
 pub(crate) use system::*;
 
 pub(crate) use crate::fs::extents::shared_bytes;
-pub(crate) use crate::fs::open_files::is_open_elsewhere;
+pub(crate) use crate::fs::open_files::{is_open_elsewhere, is_open_for_writing};

@@ -294,6 +294,11 @@ pub(crate) fn is_open_elsewhere(_: &File) -> Option<bool> {
     None
 }
 
+/// Only implemented on Linux.
+pub(crate) fn is_open_for_writing(_: &File) -> Option<bool> {
+    None
+}
+
 pub(crate) fn shared_bytes(_: &File) -> io::Result<u64> {
     Err(io::ErrorKind::Unsupported.into())
 }
