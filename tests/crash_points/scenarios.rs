@@ -405,6 +405,6 @@ pub(crate) const ALL: &[Scenario] = &[
             holds(catalog, ids[0], &large(9)) && holds(catalog, ids[1], &large(10))
         },
         leaves_quarantine: false,
-        every: 1,
+        every: 3,
     },
 ];

@@ -33,9 +33,9 @@ const CALLS: [&str; 12] = [
 /// Has four files: each file more is another look at all processes, which takes long under strace.
 const REPOSITORY: &str = "tiny/llama";
 
-/// How many moments of each call: one, or what takes a minute.
+/// How many moments of each call: one, or a few in CI.
 fn moments() -> usize {
-    if runs_all() { 6 } else { 1 }
+    if runs_all() { 3 } else { 1 }
 }
 
 /// The words of `catalog` behind those of strace.
