@@ -8,7 +8,7 @@ use std::thread;
 
 use rstest::rstest;
 
-use crate::common::{files_below, fixture, runs_all};
+use crate::common::{files_below, fixture};
 use crate::hub::Hub;
 use crate::place::Place;
 use crate::tree::{assert_same, tree};
@@ -132,7 +132,7 @@ fn a_cache_that_changes_while_it_is_read() {
                 take_away_and_bring_back(&repository, &place.path("home/elsewhere"));
             }
         });
-        for _ in 0..if runs_all() { 40 } else { 8 } {
+        for _ in 0..40 {
             let ran = place.catalog(&["adopt", "hf"]);
             // What is gone when it is read is an error of its model, but never damage.
             assert!([0, 1, 3].contains(&ran.code), "{ran:?}");

@@ -8,7 +8,7 @@ use std::process::Command;
 
 use catalog_core::Digest;
 
-use crate::common::{files_below, run, runs_all};
+use crate::common::{files_below, run};
 use crate::hub::{Hub, models};
 use crate::place::{Place, has};
 use crate::tree::{assert_same, content, tree};
@@ -33,10 +33,8 @@ const CALLS: [&str; 12] = [
 /// Has four files: each file more is another look at all processes, which takes long under strace.
 const REPOSITORY: &str = "tiny/llama";
 
-/// How many moments of each call: one, or a few in CI.
-fn moments() -> usize {
-    if runs_all() { 3 } else { 1 }
-}
+/// How many moments of each call.
+const MOMENTS: usize = 3;
 
 /// The words of `catalog` behind those of strace.
 fn traced(place: &Place, words: &[&str], strace: &[&str]) -> Command {
@@ -72,7 +70,7 @@ fn sweep(place: &Place, words: &[&str], mut check: impl FnMut(&str), mut again: 
     assert!(calls.iter().any(|(call, _)| *call == "linkat"), "{calls:?}");
     let mut kills = 0;
     for (call, count) in calls {
-        let step = count.div_ceil(moments());
+        let step = count.div_ceil(MOMENTS);
         for number in (1..=count).step_by(step) {
             again();
             let inject = format!("inject={call}:signal=KILL:when={number}");
