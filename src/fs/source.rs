@@ -139,10 +139,10 @@ impl Foreign {
     }
 
     pub(crate) fn check_nobody_writes(&self) -> Result<()> {
-        let writing = sys::is_open_for_writing(&self.file);
-        if writing.is_none() && !writers::can_be_seen() {
+        if !writers::can_be_seen() {
             return Err(self.in_use("without /proc, it is unknown who can still write to it"));
         }
+        let writing = sys::is_open_for_writing(&self.file);
         if self.before.owner != current_user() {
             return Err(self.in_use("it belongs to another user, who could make it writable again"));
         }
