@@ -198,9 +198,13 @@ fn ingest_all<'r>(
     let mut sealed = ingest::ingest_all(session, jobs).into_iter();
     drop(told);
     let artifacts = batch.into_iter().zip(&failed).map(|((number, item), failed)| {
-        let files: Result<_> = sealed.by_ref().take(item.contents.len()).collect();
+        // Take all of them, also behind a failed one: the rest belong to the next item.
+        let files: Vec<Result<_>> = sealed.by_ref().take(item.contents.len()).collect();
         // Report the first error, not the aborts that it caused for the other files.
-        let files = failed.get().map_or(files, |error| Err(error.clone()));
+        let files = match failed.get() {
+            Some(error) => Err(error.clone()),
+            None => files.into_iter().collect::<Result<Vec<_>>>(),
+        };
         (number, files.and_then(|files| artifact(session, item, files, durability)))
     });
     artifacts.collect()

@@ -102,6 +102,34 @@ fn a_tree_of_contents_from_everywhere_is_one_artifact() {
     store.ensure_usable(&record).unwrap();
 }
 
+// Red when the results of an item are taken only up to the first failed file: the next item then has the files of this
+// one.
+#[test]
+fn a_failed_file_does_not_give_its_neighbours_to_the_next_item() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::create(&dir.path().join("root"), Others::Refuse).unwrap();
+    let memory = |path: &str, bytes: &[u8], expected| content(path, Origin::Memory(bytes.to_vec()), expected);
+    let wrong = Some(Digest::sha256_of(b"other bytes"));
+    let item = |id: &str, contents| Item::new(id.into(), id.into(), ArtifactKind::Tree, PathBuf::from(id), contents);
+    let items = vec![
+        (0, item("bad", vec![memory("a", b"a of bad", wrong), memory("b", b"b of bad", None)])),
+        (1, item("good", vec![memory("a", b"a of good", None), memory("b", b"b of good", None)])),
+        (2, item("last", vec![memory("c", b"c of last", None)])),
+    ];
+    let mut results = ingest_and_commit(&store, items, &(), &Cancel::new());
+    results.sort_by_key(|(number, _)| *number);
+    let receipts: Vec<_> = results.into_iter().map(|(_, result)| result).collect();
+    assert!(matches!(receipts[0], Err(Error::DigestMismatch { .. })), "{receipts:?}");
+    let read = |number: usize, path: &str| {
+        let receipt = receipts[number].as_ref().unwrap();
+        std::fs::read_to_string(receipt.local_path.join(path)).unwrap()
+    };
+    assert_eq!(
+        (read(1, "a"), read(1, "b"), read(2, "c")),
+        ("a of good".into(), "b of good".into(), "c of last".into())
+    );
+}
+
 // Red when a failed range or unexpected content leaves anything behind or is recorded.
 #[test]
 fn a_remote_file_is_right_or_not_there() {
