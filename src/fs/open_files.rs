@@ -25,10 +25,23 @@ pub(crate) fn is_open_elsewhere(file: &File) -> Option<bool> {
 /// Whether this file is open for writing, or mapped so, in any process of any user, in any container of this machine and
 /// through any mount. `file` is open for reading only. `None` if the system does not tell, as for [`is_open_elsewhere`].
 ///
-/// It asks for a read lease, which the kernel grants only if nobody has the file open for writing.
+/// It asks for a read lease, which the kernel grants only if nobody has the file open for writing. A refusal holds only
+/// after [`START_PATIENCE`].
 pub(crate) fn is_open_for_writing(file: &File) -> Option<bool> {
-    lease(file.as_raw_fd(), libc::F_RDLCK)
+    let begun = Instant::now();
+    let mut nap = Duration::from_millis(1);
+    loop {
+        match lease(file.as_raw_fd(), libc::F_RDLCK) {
+            Some(true) if begun.elapsed() < START_PATIENCE => thread::sleep(nap),
+            answer => return answer,
+        }
+        nap *= 2;
+    }
 }
+
+/// How long a descriptor that was closed may still count: a program that starts another one shares all its descriptors
+/// with the child until the child's `exec` has read the new program from the disk.
+const START_PATIENCE: Duration = Duration::from_millis(500);
 
 /// Whether something keeps this lease from being granted. A granted one is given back at once.
 fn lease(descriptor: RawFd, kind: libc::c_int) -> Option<bool> {
@@ -160,6 +173,24 @@ mod tests {
         assert_eq!(is_open_elsewhere(&open()), Some(true), "a map alone");
         drop(map);
         assert_eq!(is_open_elsewhere(&open()), Some(false));
+    }
+
+    // Red when the first answer counts: what was just downloaded is refused if its program starts another one meanwhile.
+    #[test]
+    fn a_writer_that_ends_soon_is_awaited() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("model");
+        #[allow(clippy::disallowed_methods)]
+        std::fs::write(&path, b"bytes").unwrap();
+        let writer = File::options().write(true).open(&path).unwrap();
+        let asked = File::open(&path).unwrap();
+        assert_eq!(lease(asked.as_raw_fd(), libc::F_RDLCK), Some(true));
+        thread::scope(|scope| {
+            let answer = scope.spawn(|| is_open_for_writing(&asked));
+            thread::sleep(Duration::from_millis(5));
+            drop(writer);
+            assert_eq!(answer.join().unwrap(), Some(false));
+        });
     }
 
     // Red when a write lease is requested: every reader would count as a writer.

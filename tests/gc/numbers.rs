@@ -2,9 +2,10 @@
 
 use std::fs::{self, File};
 use std::io::Write as _;
+use std::thread;
 use std::time::Instant;
 
-use catalog_core::{CatalogStore as _, EntryUsage, GcAction};
+use catalog_core::{CatalogStore as _, EntryUsage, GcAction, GcPlan, GcReason};
 use serde_json::json;
 
 use super::*;
@@ -94,22 +95,32 @@ fn a_plan_for_a_large_store() {
     };
     said("making the store", made);
     let catalog = catalog(&host);
-    let mut plans = Vec::new();
+    let order: Vec<String> = (0..count / 2).map(id).collect();
     for what in ["a plan", "a second plan by the same handle"] {
         let began = Instant::now();
-        plans.push(catalog.plan_gc(&room_half(count).with_grace(Duration::ZERO)).unwrap());
+        let plan = plan_of_closed(&catalog, &room_half(count).with_grace(Duration::ZERO));
         said(what, began);
+        assert_eq!(evicted(&plan), order, "the older half");
+        assert!(plan.steps.iter().all(|step| matches!(step.action, GcAction::EvictEntry { .. })));
     }
-    assert_eq!(plans[0], plans[1]);
-    let order: Vec<String> = (0..count / 2).map(id).collect();
-    assert_eq!(evicted(&plans[0]), order, "the older half");
-    assert!(plans[0].steps.iter().all(|step| matches!(step.action, GcAction::EvictEntry { .. })));
     let began = Instant::now();
     assert_eq!(catalog.disk_usage().unwrap().blobs, count as u64);
     said("disk usage", began);
     let began = Instant::now();
     catalog.remove(&id(0)).unwrap().unwrap();
     said("one removal", began);
+}
+
+/// A plan to which no blob counts as open: while another test starts a program, its child may hold one for a moment.
+fn plan_of_closed(catalog: &FsCatalog, policy: &GcPolicy) -> GcPlan {
+    for _ in 0..50 {
+        let plan = catalog.plan_gc(policy).unwrap();
+        if !plan.kept.iter().any(|kept| kept.reason == GcReason::Open) {
+            return plan;
+        }
+        thread::sleep(Duration::from_millis(100));
+    }
+    panic!("a blob stays open");
 }
 
 fn id(number: usize) -> String {
