@@ -6,6 +6,8 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+#[path = "../servers/hub.rs"]
+mod hub_process;
 #[path = "../network/server.rs"]
 #[allow(dead_code)] // the server's own tests use all of it
 mod wire;

@@ -1,22 +1,18 @@
 //! Runs `tests/servers/hub.py` with a repository of its own until it is dropped.
 
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::net::TcpStream;
+use std::ops::Deref;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
 
 use catalog_core::{HfOptions, Policy};
 use serde_json::Value;
 use tempfile::TempDir;
 
+use crate::hub_process::HubProcess;
 use crate::{LARGE, SMALL, TOKEN, common, content, policy};
 
 pub(crate) struct Hub {
     _dir: TempDir,
-    child: Child,
-    /// `http://127.0.0.1:PORT`
-    pub(crate) hub: String,
-    pub(crate) cdn: String,
+    process: HubProcess,
 }
 
 /// Every file of `acme/tiny`.
@@ -43,22 +39,8 @@ impl Hub {
         for (path, bytes) in more {
             write(&dir.path().join(path), bytes);
         }
-        let mut child = Command::new("python3")
-            .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/servers/hub.py"))
-            .arg("--root")
-            .arg(dir.path())
-            .args(["--token", TOKEN])
-            .args(arguments)
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        let mut line = String::new();
-        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        let ready: Value = serde_json::from_str(&line).unwrap();
-        let at = |name: &str| ready[name].as_str().unwrap().to_owned();
-        Some(Hub { _dir: dir, child, hub: at("hub"), cdn: at("cdn") })
+        let process = HubProcess::start(dir.path(), &[&["--token", TOKEN], arguments].concat());
+        Some(Hub { _dir: dir, process })
     }
 
     /// Allows the Hub and its store, and nothing else.
@@ -78,16 +60,6 @@ impl Hub {
         self.control("POST", "/__rules", &rule.to_string());
     }
 
-    /// Forgets all requests so far.
-    pub(crate) fn forget(&self) {
-        self.control("DELETE", "/__log", "");
-    }
-
-    /// Every request since the last `forget`.
-    pub(crate) fn log(&self) -> Vec<Value> {
-        serde_json::from_str(&self.control("GET", "/__log", "")).unwrap()
-    }
-
     /// The number of requests to the Hub and to its store.
     pub(crate) fn counts(&self) -> (usize, usize) {
         let log = self.log();
@@ -100,21 +72,13 @@ impl Hub {
         let log = self.log();
         log.iter().filter(|asked| asked["origin"] == "cdn").filter_map(|asked| asked["sent"].as_u64()).sum()
     }
-
-    fn control(&self, method: &str, path: &str, body: &str) -> String {
-        let mut stream = TcpStream::connect(host(&self.hub)).unwrap();
-        let length = body.len();
-        write!(stream, "{method} {path} HTTP/1.0\r\nContent-Length: {length}\r\n\r\n{body}").unwrap();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).unwrap();
-        answer.split_once("\r\n\r\n").unwrap().1.to_owned()
-    }
 }
 
-impl Drop for Hub {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+impl Deref for Hub {
+    type Target = HubProcess;
+
+    fn deref(&self) -> &HubProcess {
+        &self.process
     }
 }
 

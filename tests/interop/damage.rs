@@ -22,18 +22,22 @@ fn blob(place: &Place, repository: &str, file: &str) -> PathBuf {
 
 // huggingface_hub itself only looks at the size, so nobody has noticed before. Red when the SHA-256, or the hash of a git
 // blob, is not compared.
+/// A place whose Hugging Face cache has these repositories.
+fn downloaded(repositories: &[&str]) -> Option<Place> {
+    Hf::V2_4.bin()?;
+    let hub = Hub::start()?;
+    let place = Place::new();
+    for repository in repositories {
+        place.hf_does(Hf::V2_4, Some(&hub), &["download", repository]);
+    }
+    Some(place)
+}
+
 #[rstest]
 #[case::sha256("model.safetensors")]
 #[case::git_sha1("config.json")]
 fn a_damaged_blob(#[case] file: &str) {
-    if Hf::V2_4.bin().is_none() {
-        return;
-    }
-    let Some(hub) = Hub::start() else { return };
-    let place = Place::new();
-    for repository in ["tiny/bert", "tiny/sharded"] {
-        place.hf_does(Hf::V2_4, Some(&hub), &["download", repository]);
-    }
+    let Some(place) = downloaded(&["tiny/bert", "tiny/sharded"]) else { return };
     let damaged = blob(&place, "tiny/bert", file);
     File::options().write(true).open(&damaged).unwrap().write_all_at(b"\0", 30).unwrap();
     let before = tree(&place.hf());
@@ -50,14 +54,7 @@ fn a_damaged_blob(#[case] file: &str) {
 
 #[test]
 fn unfinished_downloads_and_pointers_are_listed() {
-    if Hf::V2_4.bin().is_none() {
-        return;
-    }
-    let Some(hub) = Hub::start() else { return };
-    let place = Place::new();
-    for repository in ["tiny/bert", "tiny/sharded"] {
-        place.hf_does(Hf::V2_4, Some(&hub), &["download", repository]);
-    }
+    let Some(place) = downloaded(&["tiny/bert", "tiny/sharded"]) else { return };
     // A download of one file stopped; the link to the other is there already.
     fs::remove_file(blob(&place, "tiny/sharded", "model-00002-of-00002.safetensors")).unwrap();
     let blobs = place.hf().join("models--tiny--bert/blobs");
@@ -91,12 +88,7 @@ fn unfinished_downloads_and_pointers_are_listed() {
 // A store that anybody can write to must not lead the catalog to other files.
 #[test]
 fn links_that_lead_out_of_a_cache() {
-    if Hf::V2_4.bin().is_none() {
-        return;
-    }
-    let Some(hub) = Hub::start() else { return };
-    let place = Place::new();
-    place.hf_does(Hf::V2_4, Some(&hub), &["download", "tiny/bert"]);
+    let Some(place) = downloaded(&["tiny/bert"]) else { return };
     let secret = place.path("secret");
     fs::write(&secret, "a password").unwrap();
     let folder = place.hf_does(Hf::V2_4, None, &["offline", "tiny/bert"]);

@@ -8,6 +8,8 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+#[path = "../servers/hub.rs"]
+mod hub_process;
 
 mod adopt;
 mod damage;
