@@ -1,20 +1,18 @@
 //! Brings found models into the store.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde::Serialize;
 
-use super::claims;
-use super::dedupe::{self, Forecast, Replaced};
-use super::{Found, FoundFile, Sharing, Tool};
+use super::dedupe::{Dedupe, Forecast};
+use super::{Claim, Found, FoundFile, Sharing, Tool};
 use crate::blob::IngestMode;
+use crate::blob::manifest::TreeFile;
 use crate::cancel::Cancel;
 use crate::digest::Digest;
-use crate::entry::{ArtifactKind, SourceStamp};
+use crate::entry::ArtifactKind;
 use crate::error::{Error, Result};
 use crate::fetch::Selection;
-use crate::fs::source::source_meta;
 use crate::observer::Observer;
 use crate::stage::{self, FilePlace, Gathered, GatheredFile, GatheredPlan, StageOptions, StageReceipt};
 use crate::store::Store;
@@ -113,17 +111,22 @@ pub struct AdoptPlan {
     pub deduped_bytes: u64,
 }
 
-/// Finds out what [`adopt`] would do. Hashes nothing: a file is in the store if its tool names a digest that is.
-pub(crate) fn plan(store: &Store, models: &[Found], options: &AdoptOptions) -> Result<Vec<AdoptPlan>> {
-    let gathered = models.iter().map(|model| gathered(model, options, &BTreeMap::new())).collect();
-    let plans = stage::plan_gathered(store, gathered)?;
+/// Finds out what [`adopt`] would do. Hashes nothing: a file is in the store if its tool names a digest that is. Returns
+/// one result each, in the same order.
+pub(crate) fn plan(store: &Store, models: &[Found], options: &AdoptOptions) -> Vec<Result<AdoptPlan>> {
+    let gathered = models.iter().map(|model| gathered(model, options)).collect();
+    let plans = stage::plan_gathered(store, gathered);
     let mut forecast = options.dedupe.then(|| Forecast::new(store));
-    Ok(models.iter().zip(plans).map(|(model, plan)| plan_of(model, plan, forecast.as_mut())).collect())
+    models
+        .iter()
+        .zip(plans)
+        .map(|(model, plan)| Ok(plan_of(model, plan.map_err(in_a_cache)?, forecast.as_mut())))
+        .collect()
 }
 
 fn plan_of(model: &Found, plan: GatheredPlan, forecast: Option<&mut Forecast<'_>>) -> AdoptPlan {
     let digests = plan.files.iter().zip(&model.files);
-    let known = digests.filter_map(|(stored, file)| Some((file, stored.or_else(|| claims::named(file))?)));
+    let known = digests.filter_map(|(stored, file)| Some((file, stored.or_else(|| named(file))?)));
     let deduped_bytes = forecast.map_or(0, |forecast| forecast.freed_bytes(known));
     AdoptPlan {
         tool: model.tool,
@@ -139,72 +142,29 @@ fn plan_of(model: &Found, plan: GatheredPlan, forecast: Option<&mut Forecast<'_>
 
 /// Adopts models, made durable together. Returns one result each, in the same order.
 pub(crate) fn adopt(store: &Store, models: &[Found], options: &AdoptOptions) -> Vec<Result<AdoptReceipt>> {
-    let seen: Vec<Result<Seen>> = models.iter().map(|model| Seen::of(model, options)).collect();
     let work =
         StageOptions { cancel: options.cancel.clone(), observer: options.observer.clone(), ..Default::default() };
-    let gathered = models.iter().zip(&seen).filter_map(|(model, seen)| {
-        let seen = seen.as_ref().ok()?;
-        Some(gathered(model, options, &seen.expected))
-    });
-    let mut staged = stage::stage_gathered(store, gathered.collect(), &work).into_iter();
-    let staged: Vec<Result<(Seen, StageReceipt)>> = seen
-        .into_iter()
-        .map(|seen| {
-            let seen = seen?;
-            let receipt = staged.next().expect("each has a result").map_err(in_a_cache)?;
-            Ok((seen, receipt))
+    // Before anything is read: a file whose stamp is the same afterwards is what was read.
+    let dedupe = options.dedupe.then(|| Dedupe::look(store, models));
+    let gathered = models.iter().map(|model| gathered(model, options)).collect();
+    let staged = stage::stage_gathered(store, gathered, &work).into_iter();
+    let staged: Vec<Result<StageReceipt>> = staged.map(|result| result.map_err(in_a_cache)).collect();
+    let also = also(store, models, &staged, &work);
+    let receipt = |number: usize, model: &Found, staged: Result<StageReceipt>, also: Result<Vec<String>>| {
+        let staged = staged?;
+        let replaced = dedupe.as_ref().map(|dedupe| dedupe.model(number, model, &staged)).unwrap_or_default();
+        Ok(AdoptReceipt {
+            tool: model.tool,
+            // Clones and links take up no room.
+            new_bytes: staged.copied_bytes.saturating_add(staged.view_copied_bytes),
+            also: also?,
+            deduped_bytes: replaced.freed_bytes,
+            not_deduped: replaced.kept,
+            staged,
         })
-        .collect();
-    let mut also = also(store, models, &staged, &work);
-    models
-        .iter()
-        .zip(staged)
-        .enumerate()
-        .map(|(number, (model, staged))| {
-            let (seen, staged) = staged?;
-            let replaced =
-                if options.dedupe { dedupe_model(store, model, &seen, &staged)? } else { Replaced::default() };
-            let also = also.remove(&number).unwrap_or(Ok(Vec::new()))?;
-            Ok(AdoptReceipt {
-                tool: model.tool,
-                new_bytes: new_bytes(&staged),
-                also,
-                deduped_bytes: replaced.freed_bytes,
-                not_deduped: replaced.kept,
-                staged,
-            })
-        })
-        .collect()
-}
-
-/// What was known about a model's files before they were read.
-struct Seen {
-    /// The digests that they must have, by path.
-    expected: BTreeMap<String, Digest>,
-    /// Their stamps, in the order of the files.
-    stamps: Vec<SourceStamp>,
-}
-
-impl Seen {
-    fn of(model: &Found, options: &AdoptOptions) -> Result<Self> {
-        let cancel = options.cancel.clone().unwrap_or_default();
-        let mut seen = Seen { expected: BTreeMap::new(), stamps: Vec::with_capacity(model.files.len()) };
-        for file in &model.files {
-            cancel.check(|| format!("reading {}", file.source.display()))?;
-            seen.stamps.push(source_meta(&file.source).map_err(in_a_cache)?.source_stamp());
-            if let Some(expected) = claims::expected(file).map_err(in_a_cache)? {
-                seen.expected.insert(file.path.clone(), expected);
-            }
-        }
-        Ok(seen)
-    }
-}
-
-/// Bytes that take up room on the disk: what is copied. Clones and links take none.
-fn new_bytes(staged: &StageReceipt) -> u64 {
-    use crate::blob::UsedMode::{Copy, Fetch};
-    let stored = if matches!(staged.mode, Copy | Fetch) { staged.copied_bytes } else { 0 };
-    stored.saturating_add(staged.view_copied_bytes)
+    };
+    let each = models.iter().zip(staged).zip(also).enumerate();
+    each.map(|(number, ((model, staged), also))| receipt(number, model, staged, also)).collect()
 }
 
 /// A file that differs from its name was damaged before it was read. One that is gone was there when it was found.
@@ -218,12 +178,16 @@ fn in_a_cache(error: Error) -> Error {
     }
 }
 
-/// The model as staging takes it. `expected` are digests that are known besides the SHA-256 that the tool names.
-fn gathered(model: &Found, options: &AdoptOptions, expected: &BTreeMap<String, Digest>) -> Gathered {
+/// The model as staging takes it.
+fn gathered(model: &Found, options: &AdoptOptions) -> Gathered {
     let file = |file: &FoundFile| GatheredFile {
         path: file.path.clone(),
         size_bytes: file.size_bytes,
-        expected: expected.get(&file.path).copied().or_else(|| claims::named(file)),
+        expected: named(file),
+        git_sha1: match file.claim {
+            Some(Claim::GitBlobSha1(sha1)) => Some(sha1),
+            _ => None,
+        },
         place: FilePlace::Outside(file.source.clone(), options.mode.unwrap_or_else(|| mode_of(file))),
     };
     Gathered {
@@ -236,6 +200,14 @@ fn gathered(model: &Found, options: &AdoptOptions, expected: &BTreeMap<String, D
         name: model.name.clone(),
         source: model.files.first().map(|file| file.source.clone()).unwrap_or_default(),
         files: model.files.iter().map(file).collect(),
+    }
+}
+
+/// The SHA-256 that the tool names.
+fn named(file: &FoundFile) -> Option<Digest> {
+    match file.claim {
+        Some(Claim::Sha256(digest)) => Some(digest),
+        _ => None,
     }
 }
 
@@ -258,65 +230,44 @@ fn named_by(model: &Found) -> Option<String> {
     model.files.iter().all(|file| file.claim.is_some()).then(|| format!("the store of {}", model.tool))
 }
 
-/// Records the further ids of the models that were staged. Their bytes are in the store by now. Returns those of each
-/// model, by its number.
+/// Records the further ids of the models that were staged, and returns those of each model.
 fn also(
     store: &Store,
     models: &[Found],
-    staged: &[Result<(Seen, StageReceipt)>],
+    staged: &[Result<StageReceipt>],
     work: &StageOptions,
-) -> BTreeMap<usize, Result<Vec<String>>> {
-    let (mut gathered, mut owners, mut also) = (Vec::new(), Vec::new(), BTreeMap::new());
-    for (number, (model, staged)) in models.iter().zip(staged).enumerate() {
-        let Ok((_, receipt)) = staged else { continue };
-        let files = match store.files_of(receipt.kind, receipt.digest, receipt.size_bytes) {
-            Ok(files) => files,
-            Err(error) => {
-                also.insert(number, Err(error));
-                continue;
-            }
-        };
-        for id in &model.also {
-            owners.push((number, id.clone()));
-            gathered.push(Gathered {
-                id: id.clone(),
-                reference: id.clone(),
-                pinned: model.pinned.clone(),
-                selection: selection(model),
-                named_by: named_by(model),
-                kind: model.kind,
-                name: model.name.clone(),
-                source: receipt.local_path.clone(),
-                files: files
-                    .iter()
-                    .map(|file| GatheredFile {
-                        path: file.path.clone(),
-                        size_bytes: file.size_bytes,
-                        expected: Some(file.digest),
-                        place: FilePlace::Stored,
-                    })
-                    .collect(),
-            });
-        }
-    }
-    for ((number, id), result) in owners.into_iter().zip(stage::stage_gathered(store, gathered, work)) {
-        let of_model = also.entry(number).or_insert_with(|| Ok(Vec::new()));
-        match (result, &mut *of_model) {
-            (Ok(_), Ok(ids)) => ids.push(id),
-            (Err(error), Ok(_)) => *of_model = Err(error),
-            (_, Err(_)) => {}
-        }
-    }
-    also
+) -> Vec<Result<Vec<String>>> {
+    let wanted: Vec<Result<Vec<Gathered>>> = models
+        .iter()
+        .zip(staged)
+        .map(|(model, staged)| staged.as_ref().map_or_else(|_| Ok(Vec::new()), |staged| again(store, model, staged)))
+        .collect();
+    let all = wanted.iter().flatten().flatten().cloned().collect();
+    let mut recorded = stage::stage_gathered(store, all, work).into_iter();
+    let of_model = |wanted: Result<Vec<Gathered>>| {
+        let results: Vec<Result<StageReceipt>> = recorded.by_ref().take(wanted?.len()).collect();
+        results.into_iter().map(|result| Ok(result?.id)).collect()
+    };
+    wanted.into_iter().map(of_model).collect()
 }
 
-fn dedupe_model(store: &Store, model: &Found, seen: &Seen, staged: &StageReceipt) -> Result<Replaced> {
-    let stored = store.files_of(staged.kind, staged.digest, staged.size_bytes)?;
-    let mut replaced = Replaced::default();
-    for ((file, stamp), stored) in model.files.iter().zip(&seen.stamps).zip(&stored) {
-        // A model that was recorded before was not read now.
-        let read = (staged.mode != crate::blob::UsedMode::Unchanged).then_some(stamp);
-        dedupe::replace(store, file, read, &stored.digest, &mut replaced);
+/// The model under each of its further ids. Its bytes are in the store.
+fn again(store: &Store, model: &Found, staged: &StageReceipt) -> Result<Vec<Gathered>> {
+    if model.also.is_empty() {
+        return Ok(Vec::new());
     }
-    Ok(replaced)
+    let files = store.files_of(staged.kind, staged.digest, staged.size_bytes)?;
+    let file = |file: TreeFile| GatheredFile {
+        path: file.path,
+        size_bytes: file.size_bytes,
+        expected: Some(file.digest),
+        git_sha1: None,
+        place: FilePlace::Stored,
+    };
+    let stored = Gathered {
+        source: staged.local_path.clone(),
+        files: files.into_iter().map(file).collect(),
+        ..gathered(model, &AdoptOptions::default())
+    };
+    Ok(model.also.iter().map(|id| Gathered { id: id.clone(), reference: id.clone(), ..stored.clone() }).collect())
 }

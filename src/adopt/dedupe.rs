@@ -4,16 +4,18 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
-use super::{FoundFile, Sharing};
+use super::{Found, FoundFile, Sharing};
+use crate::blob::UsedMode;
 use crate::cancel::Cancel;
 use crate::digest::Digest;
 use crate::entry::SourceStamp;
-use crate::error::{Error, Result};
+use crate::error::Error;
 use crate::fs::lock::{Lock, Wait};
-use crate::fs::source::Foreign;
+use crate::fs::source::{Foreign, source_meta};
 use crate::fs::{Meta, Root, Session, link, lock_of_tool, meta_of_path, shared_bytes};
 use crate::ingest::{Candidates, Links};
 use crate::layout;
+use crate::stage::StageReceipt;
 use crate::store::Store;
 use crate::sum::SumBytes as _;
 
@@ -64,67 +66,106 @@ impl<'s> Forecast<'s> {
 fn winnable(file: &FoundFile, blob: &Meta) -> Option<Meta> {
     let source = meta_of_path(&file.source).ok()?;
     let is_copy = source.device == blob.device && !source.same_inode(blob) && source.links == 1;
+    if !is_copy || file.sharing != Sharing::Hardlink {
+        return None;
+    }
     let opened = Foreign::open_real(&file.source).ok()?;
     let shares = shared_bytes(opened.file()).is_ok_and(|shared| shared >= source.size_bytes);
-    (is_copy && !shares && file.sharing == Sharing::Hardlink).then_some(source)
+    (!shares).then_some(source)
 }
 
-/// Replaces the file by a hardlink to the blob with this digest, if that frees anything and the tool allows it. `read`
-/// is its stamp from when its bytes were read; without it, they are compared with the blob first.
-pub(super) fn replace(
-    store: &Store,
-    file: &FoundFile,
-    read: Option<&SourceStamp>,
-    digest: &Digest,
-    replaced: &mut Replaced,
-) {
-    let Ok(Some(blob)) = store.root.meta(&layout::blob(digest)) else { return };
-    let Some(seen) = winnable(file, &blob) else { return };
-    match try_replace(store, file, &seen, read, digest) {
-        Ok(None) => replaced.freed_bytes = replaced.freed_bytes.saturating_add(seen.allocated_bytes),
-        Ok(Some(reason)) => replaced.kept.push(format!("{}: {reason}", file.source.display())),
-        Err(error) => replaced.kept.push(error.to_string()),
-    }
+/// Replaces files of models that were staged.
+pub(super) struct Dedupe<'s> {
+    store: &'s Store,
+    /// A private folder for the links, or why there is none.
+    session: Result<Session<'s>, String>,
+    /// The stamp of each file of each model before anything was read.
+    stamps: Vec<Vec<Option<SourceStamp>>>,
 }
 
-/// Returns the reason if it does not replace it.
-fn try_replace(
-    store: &Store,
-    file: &FoundFile,
-    seen: &Meta,
-    read: Option<&SourceStamp>,
-    digest: &Digest,
-) -> Result<Option<String>> {
-    match Foreign::open_real(&file.source)?.check_nobody_writes() {
-        Err(Error::SourceInUse { reason, .. }) => return Ok(Some(reason)),
-        other => other?,
+impl<'s> Dedupe<'s> {
+    /// Looks at all files, before any of them is read.
+    pub(super) fn look(store: &'s Store, models: &[Found]) -> Self {
+        let session = match Session::begin(&store.root) {
+            Ok(session) if !store.root.copies_up() && session.can_hardlink() => Ok(session),
+            Ok(_) => Err("the catalog's file system makes no hardlinks".to_owned()),
+            Err(error) => Err(error.to_string()),
+        };
+        let stamp = |file: &FoundFile| source_meta(&file.source).ok().map(|meta| meta.source_stamp());
+        let stamps = models.iter().map(|model| model.files.iter().map(stamp).collect()).collect();
+        Dedupe { store, session, stamps }
     }
-    let session = Session::begin(&store.root)?;
-    if store.root.copies_up() || !session.can_hardlink() {
-        return Ok(Some("the catalog's file system makes no hardlinks".into()));
+
+    /// Replaces the files of a model by hardlinks to their blobs, where that frees anything and the tool allows it.
+    pub(super) fn model(&self, number: usize, model: &Found, staged: &StageReceipt) -> Replaced {
+        let mut replaced = Replaced::default();
+        let stored = match self.store.files_of(staged.kind, staged.digest, staged.size_bytes) {
+            Ok(stored) => stored,
+            Err(error) => {
+                replaced.kept.push(error.to_string());
+                return replaced;
+            }
+        };
+        let stamps = self.stamps.get(number).into_iter().flatten();
+        for ((file, stamp), stored) in model.files.iter().zip(stamps).zip(&stored) {
+            let Ok(Some(blob)) = self.store.root.meta(&layout::blob(&stored.digest)) else { continue };
+            let Some(seen) = winnable(file, &blob) else { continue };
+            // A model that was recorded before was not read now.
+            let read = stamp.filter(|_| staged.mode != UsedMode::Unchanged);
+            match self.replace(file, &seen, read, &stored.digest) {
+                Ok(None) => replaced.freed_bytes = replaced.freed_bytes.saturating_add(seen.allocated_bytes),
+                Ok(Some(reason)) => replaced.kept.push(format!("{}: {reason}", file.source.display())),
+                Err(error) => replaced.kept.push(error.to_string()),
+            }
+        }
+        replaced
     }
-    let _lock = match lock_of(file)? {
-        Err(reason) => return Ok(Some(reason)),
-        Ok(lock) => lock,
-    };
-    // The last look, under the lock: it is still what was read. Its times say so, unless bringing the file in has
-    // changed those itself.
-    if read.is_none_or(|read| seen.source_stamp() != *read) && !is_blob(store, file, digest) {
-        return Ok(Some("it has changed since it was read".into()));
+
+    /// Replaces the file by a hardlink to the blob with this digest. `read` is its stamp from when its bytes were read.
+    /// Returns the reason if it does not replace it.
+    fn replace(
+        &self,
+        file: &FoundFile,
+        seen: &Meta,
+        read: Option<SourceStamp>,
+        digest: &Digest,
+    ) -> Result<Option<String>, Error> {
+        let session = match &self.session {
+            Ok(session) => session,
+            Err(reason) => return Ok(Some(reason.clone())),
+        };
+        match Foreign::open_real(&file.source)?.check_nobody_writes() {
+            Err(Error::SourceInUse { reason, .. }) => return Ok(Some(reason)),
+            other => other?,
+        }
+        let _lock = match lock_of(file)? {
+            Err(reason) => return Ok(Some(reason)),
+            Ok(lock) => lock,
+        };
+        // The last look, under the lock: it is still what was read. Its times say so, unless bringing the file in has
+        // changed those itself.
+        if read != Some(seen.source_stamp()) && !self.is_blob(file, digest) {
+            return Ok(Some("it has changed since it was read".into()));
+        }
+        // The link gets its name in the store, and both names are exchanged. So nothing but the two inodes ever has a
+        // name in the tool's folder, and what a killed process leaves is swept with its session.
+        let (root, private) = (&self.store.root, session.next_name());
+        root.link(&layout::blob(digest), &private).map_err(|e| root.fail("link the blob to", &private, e))?;
+        let top = Root::open(Path::new("/"))?;
+        let ours = root.absolute(&private);
+        let is_replaced = link::replace(&top, below_top(&ours), below_top(&file.source), seen)?;
+        Ok((!is_replaced).then(|| "it has changed since it was read".into()))
     }
-    // The link gets its name in the store, and both names are exchanged. So nothing but the two inodes ever has a name
-    // in the tool's folder, and what a killed process leaves is swept with its session.
-    let private = session.next_name();
-    let missing = |e| store.root.fail("link the blob to", &private, e);
-    store.root.link(&layout::blob(digest), &private).map_err(missing)?;
-    let top = Root::open(Path::new("/"))?;
-    let (ours, theirs) = (store.root.absolute(&private), &file.source);
-    let is_replaced = link::replace(&top, below_top(&ours), below_top(theirs), seen)?;
-    Ok((!is_replaced).then(|| "it has changed since it was read".into()))
+
+    fn is_blob(&self, file: &FoundFile, digest: &Digest) -> bool {
+        let candidates = Candidates::of(&self.store.root, [*digest]);
+        let found = candidates.find(&file.source, Links::Refused, &Cancel::new(), &|_| {});
+        found.is_some_and(|found| found.digest == *digest)
+    }
 }
 
 /// Takes the tool's lock of the file, if it has one; or returns the reason why it cannot.
-fn lock_of(file: &FoundFile) -> Result<std::result::Result<Option<Lock>, String>> {
+fn lock_of(file: &FoundFile) -> Result<Result<Option<Lock>, String>, Error> {
     let Some(lock) = &file.lock else { return Ok(Ok(None)) };
     let repository = lock.parent().and_then(Path::file_name);
     if !file.source.components().any(|part| Some(part.as_os_str()) == repository) {
@@ -142,9 +183,4 @@ fn lock_of(file: &FoundFile) -> Result<std::result::Result<Option<Lock>, String>
 /// An absolute path, relative to the top of all file systems.
 fn below_top(path: &Path) -> &Path {
     path.strip_prefix("/").unwrap_or(path)
-}
-
-fn is_blob(store: &Store, file: &FoundFile, digest: &Digest) -> bool {
-    let found = Candidates::of(&store.root, [*digest]).find(&file.source, Links::Refused, &Cancel::new(), &|_| {});
-    found.is_some_and(|found| found.digest == *digest)
 }

@@ -1,5 +1,6 @@
 //! What a scan of another tool's store returns.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
@@ -7,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::digest::Digest;
 use crate::entry::ArtifactKind;
 use crate::pattern::Pattern;
+use crate::sum::SumBytes as _;
 use crate::words::words;
 
 /// A tool whose store can be read.
@@ -130,14 +132,12 @@ pub struct Skipped {
     pub reason: String,
 }
 
-impl Scan {
-    /// The bytes of all files of all models, each file counted once.
-    #[must_use]
-    pub fn size_bytes(&self) -> u64 {
-        let files = self.models.iter().flat_map(|model| &model.files);
-        let by_source: std::collections::BTreeMap<_, _> = files.map(|file| (&file.source, file.size_bytes)).collect();
-        by_source.values().fold(0, |sum: u64, size| sum.saturating_add(*size))
-    }
+/// The bytes of all files of these models, each file counted once.
+#[must_use]
+pub fn size_bytes(models: &[Found]) -> u64 {
+    let files = models.iter().flat_map(|model| &model.files);
+    let by_source: BTreeMap<_, _> = files.map(|file| (&file.source, file.size_bytes)).collect();
+    by_source.into_values().sum_bytes()
 }
 
 impl Found {
@@ -151,6 +151,6 @@ impl Found {
     /// The bytes of all its files.
     #[must_use]
     pub fn size_bytes(&self) -> u64 {
-        self.files.iter().fold(0, |sum, file| sum.saturating_add(file.size_bytes))
+        self.files.iter().map(|file| file.size_bytes).sum_bytes()
     }
 }

@@ -22,13 +22,11 @@
 //! check.rs        the last check of what was found
 //!
 //! bring.rs        brings what was found into the store
-//! claims.rs       whether a file is what its tool says
 //! dedupe.rs       replaces a tool's file by a link to ours: the only thing that is ever changed there
 //! ```
 
 mod bring;
 mod check;
-mod claims;
 mod dedupe;
 mod docker;
 #[cfg(test)]
@@ -55,7 +53,7 @@ mod tool_of;
 
 pub use bring::{AdoptOptions, AdoptPlan, AdoptReceipt};
 pub(crate) use bring::{adopt, plan};
-pub use found::{Claim, Found, FoundFile, Scan, Sharing, Skipped, Tool};
+pub use found::{Claim, Found, FoundFile, Scan, Sharing, Skipped, Tool, size_bytes};
 pub(crate) use places::place_of;
 pub use places::places;
 pub use scan::scan;

@@ -89,7 +89,7 @@ fn a_model_is_found_under_all_its_ids_and_takes_no_room() {
     let host = Host::new();
     let model = host.model();
     let before = state(&host.hub());
-    let plan = host.catalog.plan_adopt(std::slice::from_ref(&model), &AdoptOptions::default()).unwrap().remove(0);
+    let plan = host.catalog.plan_adopt(std::slice::from_ref(&model), &AdoptOptions::default()).remove(0).unwrap();
     let adopted = host.adopt(&model, &AdoptOptions::default()).unwrap();
     assert!(matches!(adopted.staged.mode, UsedMode::Link | UsedMode::Reflink), "{adopted:?}");
     assert_eq!((adopted.new_bytes, plan.new_bytes, plan.is_here), (0, 0, false));
@@ -104,12 +104,14 @@ fn a_model_is_found_under_all_its_ids_and_takes_no_room() {
     assert_eq!(state(&host.hub()), before, "nothing of the tool is changed");
 
     // The second time, no file is opened: the version is the same.
-    let again = host.catalog.plan_adopt(std::slice::from_ref(&model), &AdoptOptions::default()).unwrap().remove(0);
+    let again = host.catalog.plan_adopt(std::slice::from_ref(&model), &AdoptOptions::default()).remove(0).unwrap();
     assert!(again.is_here && again.new_bytes == 0);
-    let mut gone = model.clone();
-    gone.files[1].source = host.hub().join("gone");
-    fs::write(&gone.files[1].source, b"sixteen bytes no").unwrap();
-    assert_eq!(host.adopt(&gone, &AdoptOptions::default()).unwrap().staged.mode, UsedMode::Unchanged);
+    let mut other = model.clone();
+    for file in &mut other.files {
+        file.source = host.hub().join("other");
+        fs::write(&file.source, vec![0; file.size_bytes as usize]).unwrap();
+    }
+    assert_eq!(host.adopt(&other, &AdoptOptions::default()).unwrap().staged.mode, UsedMode::Unchanged);
 }
 
 // Red when only stamps are compared: each new link sets the change time of the inode.
@@ -121,6 +123,8 @@ fn a_file_without_a_version_that_is_hardlinked_is_not_read_again() {
     let first = host.adopt(&model, &AdoptOptions::default()).unwrap();
     assert_eq!(host.catalog.record(&model.id).unwrap().unwrap().trust, TrustState::Warned);
     if first.staged.mode == UsedMode::Link {
+        let plan = host.catalog.plan_adopt(std::slice::from_ref(&model), &AdoptOptions::default()).remove(0).unwrap();
+        assert!(plan.is_here, "the plan knows it too");
         assert_eq!(host.adopt(&model, &AdoptOptions::default()).unwrap().staged.mode, UsedMode::Unchanged);
         // Another inode is read.
         fs::remove_file(&model.files[1].source).unwrap();
@@ -128,6 +132,33 @@ fn a_file_without_a_version_that_is_hardlinked_is_not_read_again() {
         let changed = host.adopt(&model, &AdoptOptions::default()).unwrap();
         assert!(changed.staged.replaced.is_some(), "{changed:?}");
     }
+}
+
+// Red when only a model with a version has a claim.
+#[test]
+fn a_model_without_a_version_whose_digests_are_named_is_claimed() {
+    let host = Host::new();
+    let model = Found { pinned: None, ..host.model() };
+    host.adopt(&model, &AdoptOptions::default()).unwrap();
+    let record = host.catalog.record(&model.id).unwrap().unwrap();
+    assert_eq!(
+        (record.trust, record.source.unwrap().named_by.as_deref()),
+        (TrustState::Claimed, Some("the store of hf"))
+    );
+}
+
+// Red when the first file that has vanished ends the whole plan.
+#[test]
+fn a_plan_of_what_has_vanished_does_not_stop_the_others() {
+    let host = Host::new();
+    let gone = Found { id: "gone".into(), ..host.model() };
+    let gone = Found {
+        files: gone.files.into_iter().map(|file| FoundFile { source: host.hub().join("no"), ..file }).collect(),
+        ..gone
+    };
+    let plans = host.catalog.plan_adopt(&[gone, host.model()], &AdoptOptions::default());
+    assert!(plans[0].as_ref().unwrap_err().to_string().contains("was removed"), "{plans:?}");
+    assert!(plans[1].is_ok());
 }
 
 // Red when the claim is not checked. Each of both kinds.
@@ -208,7 +239,7 @@ fn dedupe_replaces_the_tools_copy_by_our_inode() {
     // The store has the bytes already, in inodes of its own.
     host.adopt(&model, &AdoptOptions::default().with_mode(IngestMode::Copy)).unwrap();
     let options = AdoptOptions::default().with_dedupe(true);
-    let plan = host.catalog.plan_adopt(std::slice::from_ref(&model), &options).unwrap().remove(0);
+    let plan = host.catalog.plan_adopt(std::slice::from_ref(&model), &options).remove(0).unwrap();
     assert!(plan.deduped_bytes > 0);
     let adopted = host.adopt(&model, &options).unwrap();
     assert_eq!(adopted.deduped_bytes, plan.deduped_bytes);

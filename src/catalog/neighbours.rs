@@ -31,9 +31,9 @@ impl FsCatalog {
         adopt::adopt(&self.store, models, options)
     }
 
-    /// Finds out what [`adopt`](FsCatalog::adopt) would do, without reading any model. Returns one plan each, in the
+    /// Finds out what [`adopt`](FsCatalog::adopt) would do, without reading any model. Returns one result each, in the
     /// same order.
-    pub fn plan_adopt(&self, models: &[Found], options: &AdoptOptions) -> Result<Vec<AdoptPlan>> {
+    pub fn plan_adopt(&self, models: &[Found], options: &AdoptOptions) -> Vec<Result<AdoptPlan>> {
         adopt::plan(&self.store, models, options)
     }
 }

@@ -167,7 +167,7 @@ impl Facts {
             size_bytes: artifact.tree.iter().map(|file| file.size_bytes).sum_bytes(),
             files: artifact.tree.len() as u64,
             lifecycle: artifact.item.lifecycle,
-            trust: trust(artifact, prepared.source.as_ref()),
+            trust: trust(&artifact.item),
             last_verified_ms: artifact.item.last_verified_ms,
             stored_path: prepared.stored_path.clone(),
             source: prepared.source.clone(),
@@ -201,10 +201,9 @@ impl Facts {
     }
 }
 
-fn trust(artifact: &Artifact<'_>, source: Option<&Provenance>) -> TrustState {
-    let item = &artifact.item;
+fn trust(item: &Item) -> TrustState {
     let is_in_reference = item.fetched.as_ref().is_some_and(|fetched| fetched.is_in_reference);
-    match source.and_then(|source| source.named_by.as_ref()) {
+    match item.named_by {
         _ if item.expected.is_some() => TrustState::Verified,
         Some(_) if is_in_reference => TrustState::Verified,
         Some(_) => TrustState::Claimed,
@@ -263,7 +262,7 @@ fn source(artifact: &Artifact<'_>) -> Option<Provenance> {
     if item.contents.is_empty() {
         return None;
     }
-    let mut source = Provenance::new(item.reference.clone());
+    let mut source = Provenance { named_by: item.named_by.clone(), ..Provenance::new(item.reference.clone()) };
     if let Some(fetched) = &item.fetched {
         return Some(fetched.provenance(source));
     }

@@ -5,17 +5,20 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::item::{Content, Decision, Item, check_name, has_facts, receipt_of, unchanged, view_name};
+use super::item::{Content, Decision, Item, check_name, find_unchanged, has_facts, receipt_of, view_name};
 use super::needed::Cloning;
 use super::remote::Fetched;
 use super::{Call, From, StageOptions, StageReceipt};
 use crate::blob::IngestMode;
 use crate::blob::manifest::TreeFile;
+use crate::cancel::Cancel;
 use crate::digest::Digest;
 use crate::entry::{ArtifactKind, Record, check_id};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::fs::Session;
-use crate::fs::source::source_meta;
+use crate::fs::source::{Foreign, source_meta};
+use crate::git_blob::GitBlobHasher;
+use crate::hash::{Hasher, read_all};
 use crate::ingest::{ContentFile, Links, Origin};
 use crate::layout;
 use crate::store::Store;
@@ -48,6 +51,8 @@ pub(crate) struct GatheredFile {
     pub(crate) size_bytes: u64,
     /// The digest that it must have.
     pub(crate) expected: Option<Digest>,
+    /// The hash that it must have as a blob of a git repository.
+    pub(crate) git_sha1: Option<[u8; 20]>,
     pub(crate) place: FilePlace,
 }
 
@@ -72,8 +77,12 @@ pub(crate) struct GatheredPlan {
 }
 
 /// Finds out what staging them would do. Reads no file: content is in the store if its digest is known and is there.
-pub(crate) fn plan_gathered(store: &Store, models: Vec<Gathered>) -> Result<Vec<GatheredPlan>> {
-    let session = Session::begin(&store.root)?;
+/// Returns one result each, in the same order.
+pub(crate) fn plan_gathered(store: &Store, models: Vec<Gathered>) -> Vec<Result<GatheredPlan>> {
+    let session = match Session::begin(&store.root) {
+        Ok(session) => session,
+        Err(error) => return models.iter().map(|_| Err(error.clone())).collect(),
+    };
     let mut cloning = Cloning::new(&session);
     // The same file, and the same bytes, may belong to several models.
     let mut counted = BTreeSet::new();
@@ -86,31 +95,28 @@ fn plan(
     cloning: &mut Cloning<'_, '_>,
     counted: &mut BTreeSet<(Option<Digest>, PathBuf)>,
 ) -> Result<GatheredPlan> {
-    let known = store.record(&model.id)?;
-    let is_here = match &known {
-        Some(record) => is_same(store, record, &model)?,
-        None => false,
+    let item = match find(store, model, &StageOptions::default())? {
+        Standing::Here(receipt) => {
+            let files = store.files_of(receipt.kind, receipt.digest, receipt.size_bytes)?;
+            let files = files.into_iter().map(|file| Some(file.digest)).collect();
+            return Ok(GatheredPlan { is_here: true, new_bytes: 0, files });
+        }
+        Standing::New(item) => item,
     };
-    let mut plan = GatheredPlan { is_here, new_bytes: 0, files: Vec::with_capacity(model.files.len()) };
-    if let (true, Some(record)) = (is_here, known) {
-        let digest = record.entry.digest.ok_or_else(|| store.not_found(&model.id))?;
-        let files = store.files_of(record.kind, digest, record.size_bytes)?;
-        plan.files.extend(files.into_iter().map(|file| Some(file.digest)));
-        return Ok(plan);
-    }
-    for file in model.files {
-        let stored = file.expected.filter(|digest| {
+    let mut plan = GatheredPlan { is_here: false, new_bytes: 0, files: Vec::with_capacity(item.contents.len()) };
+    for content in &item.contents {
+        let size_bytes = content.file.size_bytes;
+        let stored = content.file.expected.filter(|digest| {
             let blob = store.root.meta(&layout::blob(digest));
-            blob.is_ok_and(|blob| blob.is_some_and(|blob| blob.size_bytes == file.size_bytes))
+            blob.is_ok_and(|blob| blob.is_some_and(|blob| blob.size_bytes == size_bytes))
         });
         plan.files.push(stored);
-        let content = content(file)?;
         let is_first = match (content.file.expected, &content.file.origin) {
             (None, Origin::Local { path, .. }) => counted.insert((None, path.clone())),
             (digest, _) => counted.insert((digest, PathBuf::new())),
         };
-        if stored.is_none() && is_first && !cloning.takes_no_room(&content) {
-            plan.new_bytes = plan.new_bytes.saturating_add(content.file.size_bytes);
+        if stored.is_none() && is_first && !cloning.takes_no_room(content) {
+            plan.new_bytes = plan.new_bytes.saturating_add(size_bytes);
         }
     }
     Ok(plan)
@@ -128,32 +134,87 @@ pub(crate) fn stage_gathered(
     let cancel = options.cancel.clone().unwrap_or_default();
     let mut call = Call { results: models.iter().map(|_| None).collect(), ..Call::default() };
     for (number, model) in models.into_iter().enumerate() {
-        let decision = decide(store, model, options, &call.ids);
+        let decision = decide(store, model, options, &call.ids, &cancel);
         call.take(number, decision);
     }
     call.work_off(store, From::default(), &observer, &cancel);
     call.receipts(start)
 }
 
-fn decide(store: &Store, model: Gathered, options: &StageOptions, earlier: &BTreeSet<String>) -> Result<Decision> {
+/// `earlier` holds the ids that earlier models of the call replace, so what the store has under them does not count.
+fn decide(
+    store: &Store,
+    model: Gathered,
+    options: &StageOptions,
+    earlier: &BTreeSet<String>,
+    cancel: &Cancel,
+) -> Result<Decision> {
+    let mut item = match earlier.contains(&model.id) {
+        true => item(model, options)?,
+        false => match find(store, model, options)? {
+            Standing::Here(receipt) => return Ok(Decision::Unchanged(receipt)),
+            Standing::New(item) => *item,
+        },
+    };
+    check_git_blobs(&mut item, cancel)?;
+    Ok(Decision::Ingest(Box::new(item)))
+}
+
+/// How a model stands in the store.
+enum Standing {
+    /// It is recorded, and is what was found.
+    Here(Box<StageReceipt>),
+    New(Box<Item>),
+}
+
+/// Reads no file of the model.
+fn find(store: &Store, model: Gathered, options: &StageOptions) -> Result<Standing> {
     check_id(&model.id)?;
     check_name(&model.name)?;
-    let known = store.record(&model.id)?.filter(|_| !earlier.contains(&model.id));
-    if let Some(record) = known
+    if let Some(record) = store.record(&model.id)?
         && is_same(store, &record, &model)?
         && let Some(receipt) = receipt_of(record)
     {
-        return Ok(Decision::Unchanged(Box::new(receipt)));
+        return Ok(Standing::Here(Box::new(receipt)));
     }
     let item = item(model, options)?;
-    if earlier.contains(&item.id) {
-        return Ok(Decision::Ingest(Box::new(item)));
-    }
-    let unchanged = match unchanged(store, &item)? {
+    let unchanged = match find_unchanged(store, &item)? {
         None => is_the_blobs(store, &item)?,
         receipt => receipt,
     };
-    Ok(unchanged.map_or_else(|| Decision::Ingest(Box::new(item)), |receipt| Decision::Unchanged(Box::new(receipt))))
+    Ok(unchanged.map_or_else(|| Standing::New(Box::new(item)), |receipt| Standing::Here(Box::new(receipt))))
+}
+
+/// Checks the files that are named by their hash in a git repository, and finds out the digest that each must have when
+/// it is ingested.
+fn check_git_blobs(item: &mut Item, cancel: &Cancel) -> Result<()> {
+    for content in &mut item.contents {
+        if let (Some(named), Origin::Local { path, .. }) = (content.git_sha1, &content.file.origin) {
+            cancel.check(|| format!("reading {}", path.display()))?;
+            content.file.expected = Some(git_blob(path, named)?);
+        }
+    }
+    Ok(())
+}
+
+/// The SHA-256 of a file that has this hash in a git repository. Other bytes are an error.
+fn git_blob(path: &Path, named: [u8; 20]) -> Result<Digest> {
+    let source = Foreign::open_real(path)?;
+    let size_bytes = source.before().size_bytes;
+    let (mut git, mut sha256) = (GitBlobHasher::new(size_bytes), Hasher::default());
+    read_all(&mut source.file(), size_bytes, |bytes| {
+        git.update(bytes);
+        sha256.update(bytes);
+    })
+    .map_err(|e| source.fail("read", e))?;
+    let actual = git.finish();
+    if actual != named {
+        // If it was being written to, it is not damaged.
+        source.stamp_after()?;
+        let (named, actual) = (hex::encode(named), hex::encode(actual));
+        return Err(Error::DamagedCache { path: path.to_path_buf(), named, actual });
+    }
+    Ok(sha256.finish())
 }
 
 /// Returns the receipt of the last staging if every file is still an inode of the store: its blob, by another name. A new
@@ -195,8 +256,9 @@ fn is_same(store: &Store, record: &Record, model: &Gathered) -> Result<bool> {
 
 fn item(model: Gathered, options: &StageOptions) -> Result<Item> {
     let contents = model.files.into_iter().map(content).collect::<Result<Vec<Content>>>()?;
-    let fetched = model.pinned.map(|pinned| Fetched::gathered(pinned, model.selection, model.named_by));
+    let fetched = model.pinned.map(|pinned| Fetched::gathered(pinned, model.selection));
     Ok(Item {
+        named_by: model.named_by,
         name: view_name(Path::new(&model.name)),
         mode: IngestMode::Share,
         wait: options.wait,
@@ -207,7 +269,7 @@ fn item(model: Gathered, options: &StageOptions) -> Result<Item> {
 }
 
 fn content(file: GatheredFile) -> Result<Content> {
-    let GatheredFile { path, size_bytes, expected, place } = file;
+    let GatheredFile { path, size_bytes, expected, git_sha1, place } = file;
     let (origin, size_bytes, stamp) = match place {
         FilePlace::Outside(source, mode) => {
             let stamp = source_meta(&source)?.source_stamp();
@@ -218,5 +280,5 @@ fn content(file: GatheredFile) -> Result<Content> {
         FilePlace::Stored => (Origin::Memory(Vec::new()), size_bytes, None),
     };
     let file = ContentFile { path, size_bytes, expected, origin, present: None };
-    Ok(Content { file, stamp, git_sha1: None })
+    Ok(Content { file, stamp, git_sha1 })
 }

@@ -44,7 +44,9 @@ pub(super) struct Item {
     pub(super) defer_outboard: bool,
     /// Names the item in messages: the local path, if it has one.
     pub(super) source: PathBuf,
-    /// Set if the item is fetched.
+    /// The party that named the digests of all its files.
+    pub(super) named_by: Option<String>,
+    /// Set if the item is fetched, or is a version of something that could be.
     pub(super) fetched: Option<Fetched>,
 }
 
@@ -116,6 +118,15 @@ pub(super) fn decide(
 /// Returns the receipt of the last staging if neither the source nor the entry has changed since, so no byte has to be
 /// read. Also removes the partials that a killed process left of it.
 pub(super) fn unchanged(store: &Store, item: &Item) -> Result<Option<StageReceipt>> {
+    let receipt = find_unchanged(store, item)?;
+    if receipt.is_some() {
+        remove_left(store, &item.contents);
+    }
+    Ok(receipt)
+}
+
+/// [`unchanged`], without a write.
+pub(super) fn find_unchanged(store: &Store, item: &Item) -> Result<Option<StageReceipt>> {
     if item.in_place.is_some() || matches!(item.mode, IngestMode::Link | IngestMode::Move) {
         return Ok(None);
     }
@@ -123,9 +134,6 @@ pub(super) fn unchanged(store: &Store, item: &Item) -> Result<Option<StageReceip
     let same_source = record.kind == item.kind
         && record.source.as_ref().is_some_and(|source| source.reference == item.reference && item.fits(source));
     let is_here = same_source && has_facts(&record, item) && store.is_intact(&record)?;
-    if is_here {
-        remove_left(store, &item.contents);
-    }
     Ok(if is_here { receipt_of(record) } else { None })
 }
 
@@ -168,6 +176,7 @@ impl Item {
             wait: Wait::Forever,
             defer_outboard: false,
             source,
+            named_by: None,
             fetched: None,
         }
     }

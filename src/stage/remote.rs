@@ -49,7 +49,6 @@ pub(super) struct Fetched {
     pinned: Option<String>,
     validator: Option<String>,
     selection: Option<String>,
-    named_by: Option<String>,
     /// Whether the reference itself names the digest.
     pub(super) is_in_reference: bool,
     bytes: Arc<AtomicU64>,
@@ -147,14 +146,14 @@ impl Question {
             pinned: source.pinned.clone(),
             validator: source.validator.clone(),
             selection: source.fingerprint.clone(),
-            named_by: source.named_by.clone(),
             is_in_reference: self.names_digest(),
             bytes: Arc::default(),
             flight,
         };
         let name = record.entry.local_path.file_name().map(|name| name.to_string_lossy().into_owned());
         let contents = files.into_iter().map(content).collect();
-        let item = self.item(record.kind, &name.unwrap_or_default(), contents, fetched)?;
+        let named_by = source.named_by.clone();
+        let item = self.item(record.kind, &name.unwrap_or_default(), contents, fetched, named_by)?;
         if !has_facts(&record, &item) {
             return Ok(Decision::Ingest(Box::new(item)));
         }
@@ -245,7 +244,6 @@ impl Question {
             validator: validator_of(&remote),
             pinned: remote.pinned,
             selection: self.selection().fingerprint(),
-            named_by: remote.named_by,
             is_in_reference: self.names_digest(),
             bytes: bytes.clone(),
             flight,
@@ -257,7 +255,7 @@ impl Question {
             Content { file: ContentFile { path, size_bytes, expected, origin, present: None }, stamp: None, git_sha1 }
         };
         let contents = remote.files.into_iter().map(content).collect();
-        let item = self.item(remote.kind, &remote.name, contents, fetched)?;
+        let item = self.item(remote.kind, &remote.name, contents, fetched, remote.named_by)?;
         // Compare before any byte is fetched.
         let mut named = item.contents.iter().filter_map(|content| content.file.expected);
         match (item.kind, item.expected, named.next()) {
@@ -268,7 +266,14 @@ impl Question {
         }
     }
 
-    fn item(self, kind: ArtifactKind, name: &str, mut contents: Vec<Content>, fetched: Fetched) -> Result<Item> {
+    fn item(
+        self,
+        kind: ArtifactKind,
+        name: &str,
+        mut contents: Vec<Content>,
+        fetched: Fetched,
+        named_by: Option<String>,
+    ) -> Result<Item> {
         contents.sort_by(|a, b| a.file.path.cmp(&b.file.path));
         let options = self.options;
         let mut item = Item {
@@ -276,6 +281,7 @@ impl Question {
             expected: options.digest,
             wait: options.wait,
             defer_outboard: options.defer_outboard,
+            named_by,
             ..Item::new(self.id, self.name.clone(), kind, PathBuf::from(self.name), contents)
         };
         let flight = fetched.flight.map(|flight| flight.with_total(item.size_bytes()));
@@ -298,9 +304,9 @@ fn validator_of(remote: &Remote) -> Option<String> {
 
 impl Fetched {
     /// What is known about a model that was found and not fetched.
-    pub(super) fn gathered(pinned: String, selection: Option<String>, named_by: Option<String>) -> Self {
+    pub(super) fn gathered(pinned: String, selection: Option<String>) -> Self {
         let (is_in_reference, bytes) = (false, Arc::default());
-        Fetched { pinned: Some(pinned), validator: None, selection, named_by, is_in_reference, bytes, flight: None }
+        Fetched { pinned: Some(pinned), validator: None, selection, is_in_reference, bytes, flight: None }
     }
 
     /// Number of bytes that servers sent.
@@ -313,7 +319,6 @@ impl Fetched {
             pinned: self.pinned.clone(),
             validator: self.validator.clone(),
             fingerprint: self.selection.clone(),
-            named_by: self.named_by.clone(),
             ..source
         }
     }

@@ -1,8 +1,6 @@
 //! `catalog adopt`: takes in what other tools have.
 
-use std::collections::BTreeMap;
 use std::env;
-use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -122,29 +120,43 @@ pub(crate) struct Summary {
 
 impl Args {
     pub(crate) fn run(self, app: &mut App) -> Outcome {
-        let scans = self.scan(app)?;
+        let stores = self.stores(app)?;
+        let mut scans: Vec<Scan> = Vec::new();
+        let places = stores.iter().map(|(tool, dir)| (dir.to_string_lossy(), (tool, dir)));
+        let scanned = app.each(places, |app, (tool, dir)| {
+            if app.is_verbose() {
+                app.note(&format!("looking for models of {tool} in {}", dir.display()));
+            }
+            scans.push(adopt::scan(*tool, dir)?);
+            Ok(())
+        });
         let models: Vec<Found> =
-            scans.iter().flat_map(|scan| &scan.models).filter(|m| self.wants(m)).cloned().collect();
+            scans.iter().flat_map(|scan| &scan.models).filter(|model| self.wants(model)).cloned().collect();
         let skipped: Vec<&Skipped> = scans.iter().flat_map(|scan| &scan.skipped).collect();
         let mut summary = Summary {
             dry_run: self.dry_run,
-            size_bytes: size_bytes(&models),
+            size_bytes: adopt::size_bytes(&models),
             skipped: skipped.len() as u64,
             ..Summary::default()
         };
-        let outcome = match self.dry_run {
+        let done = match self.dry_run {
             true => self.plan(app, &models, &mut summary),
             false => self.adopt(app, &models, &mut summary),
         };
+        if let Err(failure) = done.as_ref()
+            && !matches!(failure, Failure::Told(_))
+        {
+            return done; // nothing was begun
+        }
         for skipped in skipped {
             app.receipt(Line::Skipped(skipped), |app| skipped_words(skipped, app));
         }
         app.receipt(Line::AdoptSummary(&summary), |_| sums(&summary).into_bytes());
-        outcome
+        scanned.and(done)
     }
 
-    /// Looks into every store that is meant, each once.
-    fn scan(&self, app: &App) -> Result<Vec<Scan>, Failure> {
+    /// The stores that are meant, each once.
+    fn stores(&self, app: &App) -> Result<Vec<(Tool, PathBuf)>, Failure> {
         let mut stores: Vec<(Tool, PathBuf)> = Vec::new();
         let mut words = self.what.iter().peekable();
         while let Some(word) = words.next() {
@@ -171,15 +183,7 @@ impl Args {
         if stores.is_empty() {
             app.note("none of the tools has a store in its usual place; give the path of one");
         }
-        stores
-            .into_iter()
-            .map(|(tool, dir)| {
-                if app.is_verbose() {
-                    app.note(&format!("looking for models of {tool} in {}", dir.display()));
-                }
-                Ok(adopt::scan(tool, &dir)?)
-            })
-            .collect()
+        Ok(stores)
     }
 
     fn wants(&self, model: &Found) -> bool {
@@ -203,11 +207,13 @@ impl Args {
             Err(error) if error.is_not_found() => scratch(&app.root()).ok_or(error)?,
             Err(error) => return Err(error.into()),
         };
-        for plan in catalog.plan_adopt(models, &self.options())? {
+        let plans = catalog.plan_adopt(models, &self.options());
+        app.each(models.iter().map(|model| &model.id).zip(plans), |app, plan| {
+            let plan = plan.inspect_err(|_| summary.failed += 1)?;
             summary.add(plan.new_bytes, plan.deduped_bytes);
             app.receipt(Line::AdoptPlan(&plan), |app| plan_words(&plan, app));
-        }
-        Ok(())
+            Ok(())
+        })
     }
 
     fn adopt(&self, app: &mut App, models: &[Found], summary: &mut Summary) -> Outcome {
@@ -220,16 +226,11 @@ impl Args {
         let options = self.options().with_cancel(cancel_on_signal()).with_observer(progress.clone());
         let results = catalog.adopt(models, &options);
         progress.clear();
-        app.each(models.iter().map(|model| model.id.clone()).zip(results), |app, result| match result {
-            Ok(receipt) => {
-                summary.add(receipt.new_bytes, receipt.deduped_bytes);
-                app.receipt(Line::Adopted(&receipt), |app| words(&receipt, app));
-                Ok(())
-            }
-            Err(error) => {
-                summary.failed += 1;
-                Err(error.into())
-            }
+        app.each(models.iter().map(|model| &model.id).zip(results), |app, receipt| {
+            let receipt = receipt.inspect_err(|_| summary.failed += 1)?;
+            summary.add(receipt.new_bytes, receipt.deduped_bytes);
+            app.receipt(Line::Adopted(&receipt), |app| words(&receipt, app));
+            Ok(())
         })
     }
 }
@@ -263,13 +264,6 @@ fn tool_at(path: &Path) -> Result<Tool, Failure> {
     })
 }
 
-/// The bytes of all files, each counted once.
-fn size_bytes(models: &[Found]) -> u64 {
-    let files = models.iter().flat_map(|model| &model.files);
-    let by_source: BTreeMap<&OsStr, u64> = files.map(|file| (file.source.as_os_str(), file.size_bytes)).collect();
-    human::sum_bytes(by_source.into_values())
-}
-
 fn how(receipt: &AdoptReceipt) -> String {
     let staged = &receipt.staged;
     let how = match staged.mode {
@@ -279,8 +273,8 @@ fn how(receipt: &AdoptReceipt) -> String {
         UsedMode::Link => "hardlinked",
         _ => "copied",
     };
-    let why = staged.unshared.as_ref().map(|why| format!(" since {why}")).unwrap_or_default();
-    format!("{how}, {} new{why}", human::size(receipt.new_bytes))
+    let why = staged.unshared.as_ref().map(|why| format!(" ({why})")).unwrap_or_default();
+    format!("{how}{why}, {} new", human::size(receipt.new_bytes))
 }
 
 fn words(receipt: &AdoptReceipt, app: &App) -> Vec<u8> {
