@@ -217,6 +217,10 @@ pub(crate) fn export_key(parts: &[&str]) -> String {
     format!("{:.KEY_DIGITS$x}", Digest::sha256_of(parts.join("\n").as_bytes()))
 }
 
+pub(crate) fn is_export_key(text: &str) -> bool {
+    is_hex(text, KEY_DIGITS)
+}
+
 /// The record of an export; `key` is an [`export_key`].
 pub(crate) fn export(key: &str) -> PathBuf {
     debug_assert!(is_hex(key, KEY_DIGITS), "{key:?} is no key");

@@ -85,6 +85,8 @@ mod naming;
 #[cfg(feature = "net")]
 mod net;
 mod observer;
+mod oci;
+mod ollama_name;
 mod pattern;
 mod read_at;
 mod repair;

@@ -16,11 +16,10 @@ use super::names;
 use super::reader::{Reader, shown};
 use crate::digest::Digest;
 use crate::entry::ArtifactKind;
+use crate::oci::MODEL_FILE_PATH;
 
 pub(super) const MODELS: &str = "models.json";
 pub(super) const MEDIA_TYPE: &str = "application/vnd.docker.ai.";
-/// The annotation with a layer's path in the model.
-pub(super) const FILE_PATH: &str = "org.cncf.model.filepath";
 
 #[derive(Deserialize)]
 struct Models {
@@ -129,7 +128,7 @@ fn paths(layers: &[Layer], model: &str) -> Result<Vec<String>, String> {
         let kind = kind_of(layer).unwrap_or_default();
         // An archive of a folder is annotated with the path of the folder.
         let is_archive = layer.media_type.contains(".tar");
-        if let Some(path) = layer.annotations.get(FILE_PATH).filter(|path| !path.is_empty() && !is_archive) {
+        if let Some(path) = layer.annotations.get(MODEL_FILE_PATH).filter(|path| !path.is_empty() && !is_archive) {
             return Ok(path.clone());
         }
         Ok(match kind {
@@ -157,7 +156,8 @@ mod tests {
 
     fn layer(fake: &Fake, kind: &str, bytes: &str, path: Option<&str>) -> String {
         fake.file(&format!("blobs/sha256/{}", digits(bytes)), bytes);
-        let notes = path.map(|path| format!(r#", "annotations": {{"{FILE_PATH}": "{path}"}}"#)).unwrap_or_default();
+        let notes =
+            path.map(|path| format!(r#", "annotations": {{"{MODEL_FILE_PATH}": "{path}"}}"#)).unwrap_or_default();
         let (digest, size) = (digits(bytes), bytes.len());
         format!(r#"{{"mediaType": "{MEDIA_TYPE}{kind}", "digest": "sha256:{digest}", "size": {size}{notes}}}"#)
     }

@@ -21,14 +21,10 @@ use super::names;
 use super::reader::{MAX_JSON_BYTES, Reader, parse, shown};
 use crate::digest::Digest;
 use crate::entry::ArtifactKind;
+use crate::oci;
 
 const INDEX: &str = "index.json";
 const MODELPACK: &str = "application/vnd.cncf.model.";
-const MODELPACK_MANIFEST: &str = "application/vnd.cncf.model.manifest.v1+json";
-/// Some registries strip the type of a manifest, but never that of its configuration.
-const MODELPACK_CONFIG: &str = "application/vnd.cncf.model.config.v1+json";
-const TAG: &str = "org.opencontainers.image.ref.name";
-const TITLE: &str = "org.opencontainers.image.title";
 
 #[derive(Deserialize)]
 struct Index {
@@ -74,7 +70,7 @@ pub(super) fn scan(reader: &mut Reader) {
 
 impl Listed {
     fn tag(&self) -> Option<&str> {
-        self.annotations.as_ref()?.get(TAG).map(String::as_str).filter(|tag| !tag.is_empty())
+        self.annotations.as_ref()?.get(oci::REF_NAME).map(String::as_str).filter(|tag| !tag.is_empty())
     }
 
     /// Its tag; without one, the first digits of its digest.
@@ -100,7 +96,8 @@ fn found(reader: &Reader, root: &Path, folder: &str, listed: &Listed) -> Result<
         return Err("its manifest is not of version 2".into());
     }
     let kind = manifest.artifact_type.as_deref().unwrap_or(&manifest.config.media_type);
-    let is_modelpack = kind == MODELPACK_MANIFEST || manifest.config.media_type == MODELPACK_CONFIG;
+    // Some registries strip the type of a manifest, but never that of its configuration.
+    let is_modelpack = kind == oci::MODEL || manifest.config.media_type == oci::MODEL_CONFIG;
     let name = names::plain(names::file_name(&listed.name()));
     let (kind, name, files) = if is_modelpack {
         modelpack(reader, root, &manifest.layers, name)?
@@ -132,7 +129,7 @@ fn modelpack(
             Some(rest) if rest.contains(".tar") => return Err("a layer is a tar archive".into()),
             _ => return Err(format!("a layer of an unknown type: {}", shown(kind))),
         }
-        let path = layer.annotations.get(docker::FILE_PATH).or_else(|| layer.annotations.get(TITLE));
+        let path = layer.annotations.get(oci::MODEL_FILE_PATH).or_else(|| layer.annotations.get(oci::TITLE));
         let path = path.ok_or("a layer has no file path")?;
         files.push(blob(reader, &docker::blob_at(root, layer), layer, path.clone())?);
     }
@@ -161,7 +158,7 @@ mod tests {
 
     fn layer(fake: &Fake, kind: &str, bytes: &str, path: &str) -> String {
         let (digest, size) = blob(fake, bytes);
-        let notes = format!(r#""annotations": {{"{}": "{path}"}}"#, docker::FILE_PATH);
+        let notes = format!(r#""annotations": {{"{}": "{path}"}}"#, oci::MODEL_FILE_PATH);
         format!(r#"{{"mediaType": "{kind}", "digest": "sha256:{digest}", "size": {size}, {notes}}}"#)
     }
 
@@ -174,7 +171,7 @@ mod tests {
         let config = layer(fake, config, "{}", "x");
         let (digest, size) =
             blob(fake, &format!(r#"{{"schemaVersion": 2, "config": {config}, "layers": [{}]}}"#, layers.join(",")));
-        format!(r#"{{"digest": "sha256:{digest}", "size": {size}, "annotations": {{"{TAG}": "{tag}"}}}}"#)
+        format!(r#"{{"digest": "sha256:{digest}", "size": {size}, "annotations": {{"{}": "{tag}"}}}}"#, oci::REF_NAME)
     }
 
     fn lines(fake: &Fake, manifests: &[String]) -> Vec<String> {
@@ -191,8 +188,8 @@ mod tests {
         let docker = [layer(&fake, "application/vnd.docker.ai.gguf.v3", "more", "")];
         let config = "application/vnd.docker.ai.model.config.v0.1+json";
         let all = [
-            manifest(&fake, "tree", MODELPACK_CONFIG, &tree),
-            manifest(&fake, "one", MODELPACK_CONFIG, &one),
+            manifest(&fake, "tree", oci::MODEL_CONFIG, &tree),
+            manifest(&fake, "one", oci::MODEL_CONFIG, &one),
             manifest(&fake, "smol:1", config, &docker),
             manifest(&fake, "image", "application/vnd.oci.image.config.v1+json", &[]),
         ];
@@ -215,7 +212,7 @@ mod tests {
         let fake = Fake::new();
         let good = raw(&fake, "gguf", "a.gguf");
         let said = |layers: &[String]| {
-            let lines = lines(&fake, &[manifest(&fake, "m", MODELPACK_CONFIG, layers)]);
+            let lines = lines(&fake, &[manifest(&fake, "m", oci::MODEL_CONFIG, layers)]);
             assert_eq!(lines.len(), 1, "{lines:?}");
             lines[0]
                 .strip_prefix("- index.json: m: ")
@@ -233,14 +230,14 @@ mod tests {
         let tar = good.replace("weight.v1.raw", "weight.v1.tar+gzip");
         assert_eq!(said(&[tar]), "a layer is a tar archive");
         assert!(said(&[good.replace("cncf.model.weight", "other")]).contains("a layer of an unknown type"));
-        assert_eq!(said(&[good.replace(docker::FILE_PATH, "other")]), "a layer has no file path");
+        assert_eq!(said(&[good.replace(oci::MODEL_FILE_PATH, "other")]), "a layer has no file path");
         let short = &digits("gguf")[..12];
         assert_eq!(said(&[good.replace("\"size\": 4", "\"size\": 5")]), format!("blob {short} has 4 of 5 bytes"));
         for digest in ["sha256:..", "sha512:", "sha256:../../"] {
             assert!(said(&[good.replace("sha256:", digest)]).starts_with("its manifest: it is not as expected"));
         }
         // The manifest itself.
-        let listed = manifest(&fake, "m", MODELPACK_CONFIG, &[good]);
+        let listed = manifest(&fake, "m", oci::MODEL_CONFIG, &[good]);
         let at = format!("blobs/sha256/{}", &listed["{\"digest\": \"sha256:".len()..][..64]);
         let text = std::fs::read_to_string(fake.path(&at)).unwrap();
         fake.file(&at, text.replace("a.gguf", "b.gguf"));
@@ -271,7 +268,7 @@ mod tests {
         fn no_index_is_too_odd(text in "[\\[\\]{}\":,a-z0-9./ ]{0,80}", tag in "\\PC{0,20}") {
             let fake = Fake::new();
             let tag = serde_json::to_string(&tag).unwrap();
-            let one = manifest(&fake, "TAG", MODELPACK_CONFIG, &[raw(&fake, "x", "x")]).replace("\"TAG\"", &tag);
+            let one = manifest(&fake, "oci::REF_NAME", oci::MODEL_CONFIG, &[raw(&fake, "x", "x")]).replace("\"oci::REF_NAME\"", &tag);
             proptest::prop_assert_eq!(lines(&fake, &[one]).len(), 1);
             proptest::prop_assert!(lines(&fake, &[text]).len() <= 1);
         }

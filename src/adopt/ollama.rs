@@ -13,9 +13,8 @@ use super::names;
 use super::reader::{Entry, MAX_JSON_BYTES, Reader, parse, shown};
 use crate::digest::Digest;
 use crate::entry::ArtifactKind;
+use crate::ollama_name::short_name;
 
-const DEFAULT_HOST: &str = "registry.ollama.ai";
-const DEFAULT_NAMESPACE: &str = "library";
 const MEDIA_TYPE: &str = "application/vnd.ollama.image.";
 
 pub(super) fn scan(reader: &mut Reader) {
@@ -25,7 +24,8 @@ pub(super) fn scan(reader: &mut Reader) {
         for namespace in folders(reader, &host.path) {
             for model in folders(reader, &namespace.path) {
                 for tag in reader.list(&model.path).into_iter().filter(|tag| !tag.is_folder()) {
-                    let id = id(&host.name, &namespace.name, &model.name, &tag.name);
+                    let name = short_name(&host.name, &namespace.name, &model.name, &tag.name);
+                    let id = format!("ollama:{name}");
                     match found(reader, &root, &tag.path, id, format!("{}-{}", model.name, tag.name)) {
                         Ok(found) => reader.add(&tag.path, found),
                         Err(reason) => reader.skip(tag.path, reason),
@@ -38,16 +38,6 @@ pub(super) fn scan(reader: &mut Reader) {
         if names::is_leftover(&entry.name) {
             reader.skip(entry.path, "an unfinished download");
         }
-    }
-}
-
-/// The id as `ollama list` prints it.
-fn id(host: &str, namespace: &str, model: &str, tag: &str) -> String {
-    let is = |name: &str, default: &str| name.eq_ignore_ascii_case(default);
-    match (is(host, DEFAULT_HOST), is(namespace, DEFAULT_NAMESPACE)) {
-        (true, true) => format!("ollama:{model}:{tag}"),
-        (true, false) => format!("ollama:{namespace}/{model}:{tag}"),
-        (false, _) => format!("ollama:{host}/{namespace}/{model}:{tag}"),
     }
 }
 

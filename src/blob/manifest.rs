@@ -15,15 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::digest::Digest;
 use crate::layout;
-
-const MEDIA_TYPE: &str = "application/vnd.oci.image.manifest.v1+json";
-const ARTIFACT_TYPE: &str = "application/vnd.cncf.model.manifest.v1+json";
-const CONFIG_MEDIA_TYPE: &str = "application/vnd.cncf.model.config.v1+json";
-const RAW_MEDIA_TYPE: &str = "application/vnd.cncf.model.weight.v1.raw";
-/// The annotation with a file's path in its tree, by the CNCF model specification.
-const FILE_PATH: &str = "org.cncf.model.filepath";
-/// The same by the OCI image specification: other tools name a file by this one.
-const TITLE: &str = "org.opencontainers.image.title";
+use crate::oci;
 
 /// More than any model has; a manifest of this many files is about 45 MB.
 pub(crate) const MAX_FILES: usize = 100_000;
@@ -75,18 +67,18 @@ pub(crate) fn encode(files: &[TreeFile]) -> serde_json::Result<Vec<u8>> {
 
 fn encode_within(max_bytes: u64, files: &[TreeFile]) -> serde_json::Result<Vec<u8>> {
     let layers = files.iter().map(|file| Descriptor {
-        media_type: RAW_MEDIA_TYPE.into(),
+        media_type: oci::MODEL_WEIGHT_RAW.into(),
         digest: file.digest,
         size: file.size_bytes,
-        annotations: [FILE_PATH, TITLE].map(|name| (name.to_owned(), file.path.clone())).into(),
+        annotations: [oci::MODEL_FILE_PATH, oci::TITLE].map(|name| (name.to_owned(), file.path.clone())).into(),
     });
     let config = config(files);
     let bytes = serde_json::to_vec(&Manifest {
         schema_version: 2,
-        media_type: MEDIA_TYPE.into(),
-        artifact_type: ARTIFACT_TYPE.into(),
+        media_type: oci::MANIFEST.into(),
+        artifact_type: oci::MODEL.into(),
         config: Descriptor {
-            media_type: CONFIG_MEDIA_TYPE.into(),
+            media_type: oci::MODEL_CONFIG.into(),
             digest: Digest::sha256_of(&config),
             size: config.len() as u64,
             annotations: BTreeMap::new(),
@@ -116,16 +108,16 @@ pub(crate) fn named_config(bytes: &[u8], files: &[TreeFile]) -> Option<Vec<u8>> 
 /// Parses a manifest. The error says what is wrong with it. Its configuration need not be ours.
 pub(crate) fn decode(bytes: &[u8]) -> Result<Vec<TreeFile>, String> {
     let manifest: Manifest = serde_json::from_slice(bytes).map_err(|e| format!("it is not a manifest: {e}"))?;
-    if manifest.schema_version != 2 || manifest.artifact_type != ARTIFACT_TYPE {
-        return Err(format!("it is not a manifest of the type {ARTIFACT_TYPE}"));
+    if manifest.schema_version != 2 || manifest.artifact_type != oci::MODEL {
+        return Err(format!("it is not a manifest of the type {}", oci::MODEL));
     }
     if manifest.layers.len() > MAX_FILES {
         return Err(format!("it names more than {MAX_FILES} files"));
     }
     let mut files: Vec<TreeFile> = Vec::with_capacity(manifest.layers.len());
     for mut layer in manifest.layers {
-        let path = layer.annotations.remove(FILE_PATH).ok_or("a layer has no file path")?;
-        if let Some(title) = layer.annotations.get(TITLE).filter(|title| **title != path) {
+        let path = layer.annotations.remove(oci::MODEL_FILE_PATH).ok_or("a layer has no file path")?;
+        if let Some(title) = layer.annotations.get(oci::TITLE).filter(|title| **title != path) {
             return Err(format!("it gives one file two paths, {path:?} and {title:?}"));
         }
         if !is_tree_path(&path) {
@@ -179,14 +171,14 @@ mod tests {
     #[test]
     fn the_path_of_a_file_is_known_by_the_specifications_annotation() {
         let text = String::from_utf8(encode(&[file("a")]).unwrap()).unwrap();
-        let title = format!(r#","{TITLE}":"a""#);
+        let title = format!(r#","{}":"a""#, oci::TITLE);
         assert!(text.contains(&title));
-        let of = |title: &str| decode(text.replace(&format!(r#","{TITLE}":"a""#), title).as_bytes());
+        let of = |title: &str| decode(text.replace(&format!(r#","{}":"a""#, oci::TITLE), title).as_bytes());
         assert_eq!(of("").unwrap(), [file("a")], "as others write it");
         // Red when the title is ignored: other tools would write a different tree.
         of(&title.replace(":\"a\"", ":\"b\"")).unwrap_err();
-        decode(text.replace(FILE_PATH, "other").as_bytes()).unwrap_err();
-        let foreign = text.replace(CONFIG_MEDIA_TYPE, "application/vnd.oci.empty.v1+json");
+        decode(text.replace(oci::MODEL_FILE_PATH, "other").as_bytes()).unwrap_err();
+        let foreign = text.replace(oci::MODEL_CONFIG, "application/vnd.oci.empty.v1+json");
         assert_eq!(decode(foreign.as_bytes()).unwrap(), [file("a")]);
     }
 

@@ -30,23 +30,24 @@ impl FsCatalog {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn export<'a>(&self, key: impl Into<Key<'a>>, options: &ExportOptions) -> Result<ExportReceipt> {
-        export::export(&self.store, &key.into().id(&self.store)?, options)
+        export::export(&self.store, &self.exports, &key.into().id(&self.store)?, options)
     }
 
-    /// Exports several entries. Calls `each` for every entry as it is done. An image layout that is an archive gets all
-    /// of them at once.
+    /// Exports several entries. Calls `each` for every entry as it is done, with its id. An image layout that is an
+    /// archive gets all of them at once. The error is one of the folder: then nothing was exported.
     pub fn export_many<S: AsRef<str>>(
         &self,
         ids: &[S],
         options: &ExportOptions,
-        each: &mut dyn FnMut(Result<ExportReceipt>),
-    ) {
-        export::export_many(&self.store, ids, options, each);
+        each: &mut dyn FnMut(&str, Result<ExportReceipt>),
+    ) -> Result<()> {
+        export::export_many(&self.store, &self.exports, ids, options, each)
     }
 
-    /// All exports, and whether each is still what was made. Reads names and stamps, and no content.
-    pub fn exports(&self) -> Result<Vec<Export>> {
-        export::exports(&self.store)
+    /// All exports, and whether each is still what was made. Reads names and stamps, and no content. An export whose
+    /// record or folder cannot be read is an error of its own.
+    pub fn exports(&self) -> Result<Vec<Result<Export>>> {
+        export::exports(&self.store, &self.exports)
     }
 
     /// Removes an export, by the key of its record ([`Export::key`]). Returns `None` if there is none.
@@ -54,16 +55,16 @@ impl FsCatalog {
     /// Removes only names that are still what was made, then the folders that were made and are empty. What the tool
     /// had before, or has replaced since, stays.
     pub fn remove_export(&self, key: &str) -> Result<Option<ExportRemoval>> {
-        let is_key = self.exports()?.iter().any(|export| export.key == key);
-        if is_key { export::remove(&self.store, key) } else { Ok(None) }
+        export::remove(&self.store, &self.exports, key)
     }
 
-    /// Brings all exports up to date, and calls `each` for every one.
+    /// Brings all exports up to date, and calls `each` for every one, with its id. A record that cannot be read has no
+    /// id; its error names the file.
     ///
     /// An export that was interrupted, or of which a part is missing, is made again. One whose id has other content by
     /// now gets that content under the same name. If the tool or a user has removed the model, the rest of the export
     /// and its record are removed. If the id is no longer in the catalog, or the folder is not there, nothing is done.
-    pub fn sync_exports(&self, each: &mut dyn FnMut(Result<ExportSync>)) -> Result<()> {
-        export::sync(&self.store, each)
+    pub fn sync_exports(&self, each: &mut dyn FnMut(Option<&str>, Result<ExportSync>)) -> Result<()> {
+        export::sync(&self.store, &self.exports, each)
     }
 }

@@ -51,6 +51,7 @@ impl FsCatalog {
     fn around(store: Store) -> Self {
         FsCatalog {
             store,
+            exports: Arc::default(),
             sources: None,
             #[cfg(feature = "net")]
             pushes: None,

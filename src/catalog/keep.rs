@@ -5,7 +5,6 @@ use std::time::Duration;
 use super::{FsCatalog, Key};
 use crate::entry::Record;
 use crate::error::Result;
-use crate::export;
 use crate::gc::{self, GcPlan, GcPolicy, GcReport, RemoveOptions, RemoveReceipt};
 use crate::naming;
 
@@ -102,7 +101,7 @@ impl FsCatalog {
         let Some(id) = key.into().find(&self.store)? else { return Ok(None) };
         let mut removed = gc::remove(&self.store, &id, options)?;
         if let Some(receipt) = &mut removed {
-            receipt.exports = export::of_id(&self.store, &id);
+            receipt.exports = self.exports.of_id(&self.store, &id);
         }
         Ok(removed)
     }

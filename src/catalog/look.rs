@@ -3,7 +3,6 @@
 use super::{FsCatalog, Key, find, sorted, with_uses};
 use crate::entry::{Record, check_id};
 use crate::error::Result;
-use crate::export;
 use crate::fetch::ResolvedModel;
 use crate::gc::{self, DiskUsage};
 use crate::ingest::{self, PartialInfo};
@@ -89,7 +88,7 @@ impl FsCatalog {
     /// Measures the store. Inspects every entry and every blob.
     pub fn disk_usage(&self) -> Result<DiskUsage> {
         let usage = gc::disk_usage(&self.store)?;
-        Ok(DiskUsage { export_bytes: export::bytes_of_copies(&self.store), ..usage })
+        Ok(DiskUsage { export_bytes: self.exports.bytes_of_copies(&self.store), ..usage })
     }
 }
 

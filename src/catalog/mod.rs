@@ -21,6 +21,7 @@ pub use store_trait::CatalogStore;
 use std::sync::Arc;
 
 use crate::entry::Record;
+use crate::export;
 use crate::fetch::Resolver;
 use crate::index::Records;
 #[cfg(feature = "net")]
@@ -33,6 +34,8 @@ use crate::store::{NotedUses, Store};
 #[derive(Clone, Debug)]
 pub struct FsCatalog {
     store: Store,
+    /// The records of exports, as last read.
+    exports: Arc<export::Records>,
     /// The sources that are asked for what the store does not have.
     sources: Option<Arc<dyn Resolver>>,
     /// The same sources, for pushing models.

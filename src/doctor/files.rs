@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 use super::finding::{Finding, Fix};
 use super::kind::FindingKind as K;
 use super::look::{Known, Look};
+use crate::error::Error;
+use crate::export;
 use crate::fs::{Kind, Meta};
 use crate::layout::{self, Thing};
 
@@ -173,6 +175,13 @@ impl Look<'_> {
             tally.modes.insert(meta.mode);
         }
         self.check_mode(path, &thing, meta, tally);
+        if let Thing::ExportRecord(key) = &thing
+            && let Err(error) = export::check_record(self.store, key)
+        {
+            let reason =
+                if let Error::CorruptIndex { reason, .. } = &error { reason.clone() } else { error.to_string() };
+            self.find(K::ExportRecordDamaged, path, reason);
+        }
     }
 
     /// Something else is where a folder or file of the store belongs.

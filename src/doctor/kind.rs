@@ -112,6 +112,8 @@ pub enum FindingKind {
     ProbeMissing,
     /// It cannot be locked, so operations that need the lock fail.
     LockFileReplaced,
+    /// What the export made elsewhere is not synced, and no removal takes it away.
+    ExportRecordDamaged,
     /// Work may be done twice, a lease protects nothing, and nothing is collected.
     LocksDoNothing,
     /// Someone else can change or lock a file that the catalog relies on, or its owner or group cannot use it.

@@ -254,6 +254,14 @@ pub(super) const KINDS: &[KindInfo] = &[
         advice: "remove it while no process uses the store; the lock file is created when it is needed",
     },
     KindInfo {
+        kind: K::ExportRecordDamaged,
+        name: "export_record_damaged",
+        severity: Severity::Warning,
+        remedy: Remedy::Operator,
+        meaning: "it is unknown what that export made in the other tool's folder, so it is neither synced nor removed",
+        advice: "remove the file; what the export made stays where it is, and counts as the tool's own from then on",
+    },
+    KindInfo {
         kind: K::LocksDoNothing,
         name: "locks_do_nothing",
         severity: Severity::Warning,

@@ -1,5 +1,6 @@
 //! An OCI image layout as one tar archive, such as `skopeo copy oci-archive:…` reads.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, Write};
 
@@ -19,7 +20,7 @@ enum Member {
 impl Archive {
     /// The archive of these layouts together. The error says why that is not possible.
     pub(super) fn of(plans: Vec<Plan>) -> Result<Self, String> {
-        let (mut members, mut list): (Vec<(String, Member)>, Option<Vec<u8>>) = (Vec::new(), None);
+        let (mut members, mut names, mut list) = (Vec::new(), BTreeSet::new(), None::<Vec<u8>>);
         for item in plans.into_iter().flat_map(|plan| plan.items) {
             let member = match item.content {
                 Content::Blob { digest, size_bytes } => Member::Blob(digest, size_bytes),
@@ -33,7 +34,7 @@ impl Archive {
                 }
                 Content::Twin { .. } | Content::Pointer(_) | Content::Archive(_) => continue,
             };
-            if members.iter().all(|(at, _)| *at != item.at) {
+            if names.insert(item.at.clone()) {
                 members.push((item.at, member));
             }
         }

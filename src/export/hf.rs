@@ -14,11 +14,13 @@ use serde_json::{Map, Value, json};
 
 use super::artifact::Artifact;
 use super::lfs::{self, Rules};
-use super::names::{invalid, is_commit, repo};
+use super::names::{invalid, repo};
 use super::options::ExportOptions;
 use super::plan::{Content, Linking, Plan, Role};
 use crate::digest::Digest;
 use crate::error::Result;
+use crate::git_blob::git_blob_sha1;
+use crate::model_ref::is_commit;
 
 const TAG: &[u8] = b"Signature: 8a477f597d28d172789f06886806bc55\n\
     # Models that catalog has exported here, or that huggingface_hub has fetched. Backup tools skip this directory.\n";
@@ -49,8 +51,8 @@ pub(super) fn plan(artifact: &Artifact<'_>, options: &ExportOptions) -> Result<P
         let is_lfs = rules.is_lfs(&path, file.size_bytes);
         // The list names git's hash also for files in LFS, where it is that of the pointer file.
         let git = match is_lfs {
-            true => lfs::git_sha1(pointer_file(&sha256, file.size_bytes).as_bytes()),
-            false => lfs::git_sha1(&artifact.small(file, lfs::LARGE_BYTES)?),
+            true => git_blob_sha1(pointer_file(&sha256, file.size_bytes).as_bytes()),
+            false => git_blob_sha1(&artifact.small(file, lfs::LARGE_BYTES)?),
         };
         let git = hex::encode(git);
         let mut listed = Map::from_iter([("size".into(), json!(file.size_bytes)), ("blob_id".into(), json!(git))]);

@@ -129,7 +129,7 @@ fn oci(root: &Root, used: &mut BTreeSet<String>) -> Result<bool> {
     if root.meta(Path::new(index::NAME))?.is_none() {
         return Ok(true);
     }
-    used.insert(index::MARK.0.to_owned());
+    used.insert(crate::oci::LAYOUT.0.to_owned());
     let Some(list) = json(root, Path::new(index::NAME))? else { return Ok(false) };
     let path = |digest: &str| format!("blobs/{}", digest.replace(':', "/"));
     for listed in list.get("manifests").and_then(Value::as_array).into_iter().flatten() {

@@ -7,22 +7,15 @@ use serde_json::{Map, Value, json};
 use crate::digest::Digest;
 use crate::error::{Error, Result};
 use crate::fs::{Durability, Root, Temp};
+use crate::oci;
 
 /// More than an index of a hundred thousand names needs.
 pub(super) const MAX_BYTES: u64 = 32 << 20;
 
 pub(super) const NAME: &str = "index.json";
 
-/// The file that identifies a layout, and its content.
-pub(super) const MARK: (&str, &str) = ("oci-layout", r#"{"imageLayoutVersion":"1.0.0"}"#);
-
-const TAG: &str = "org.opencontainers.image.ref.name";
 /// The annotation with the id of the catalog.
 const ID: &str = "org.catalog-core.id";
-
-const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
-const INDEX: &str = "application/vnd.oci.image.index.v1+json";
-const ARTIFACT: &str = "application/vnd.cncf.model.manifest.v1+json";
 
 /// One manifest.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,7 +46,7 @@ pub(super) fn read(bytes: &[u8]) -> Result<Map<String, Value>, String> {
 }
 
 fn new() -> Map<String, Value> {
-    let members = [("schemaVersion", json!(2)), ("mediaType", json!(INDEX)), ("manifests", json!([]))];
+    let members = [("schemaVersion", json!(2)), ("mediaType", json!(oci::INDEX)), ("manifests", json!([]))];
     members.map(|(name, value)| (name.to_owned(), value)).into_iter().collect()
 }
 
@@ -63,14 +56,14 @@ fn annotation<'v>(manifest: &'v Value, name: &str) -> Option<&'v str> {
 
 impl Entry {
     fn is_mine(&self, manifest: &Value) -> bool {
-        annotation(manifest, ID) == Some(&self.id) && annotation(manifest, TAG) == Some(&self.tag)
+        annotation(manifest, ID) == Some(&self.id) && annotation(manifest, oci::REF_NAME) == Some(&self.tag)
     }
 
     pub(super) fn standing(&self, index: Option<&[u8]>) -> Result<Standing, String> {
         let Some(index) = index else { return Ok(Standing::Missing) };
         let index = read(index)?;
         let manifests = index.get("manifests").and_then(Value::as_array).into_iter().flatten();
-        let mut named = manifests.filter(|manifest| annotation(manifest, TAG) == Some(&self.tag));
+        let mut named = manifests.filter(|manifest| annotation(manifest, oci::REF_NAME) == Some(&self.tag));
         let Some(first) = named.next() else { return Ok(Standing::Missing) };
         let has_digest = first.get("digest").and_then(Value::as_str) == Some(&self.digest.to_string());
         Ok(match (self.is_mine(first), has_digest) {
@@ -86,11 +79,11 @@ impl Entry {
         if let Some(Value::Array(all)) = index.get_mut("manifests") {
             all.retain(|manifest| !self.is_mine(manifest));
             all.push(json!({
-                "mediaType": MANIFEST,
-                "artifactType": ARTIFACT,
+                "mediaType": oci::MANIFEST,
+                "artifactType": oci::MODEL,
                 "digest": self.digest,
                 "size": self.size_bytes,
-                "annotations": { TAG: self.tag, ID: self.id },
+                "annotations": { oci::REF_NAME: self.tag, ID: self.id },
             }));
         }
         serde_json::to_vec(&index).map_err(|e| e.to_string())

@@ -1,8 +1,6 @@
 //! Which files of a repository the Hugging Face Hub keeps in LFS: their blobs are named by SHA-256, all others by git's
 //! SHA-1.
 
-use sha1::{Digest as _, Sha1};
-
 use crate::pattern::Pattern;
 
 /// The Hub refuses larger files outside LFS.
@@ -57,14 +55,6 @@ fn rule(pattern: &str, is_lfs: bool) -> (Pattern, bool, bool) {
     (Pattern::parse(&pattern.trim_start_matches('/').replace("/**/*", "/*").replace("**/", "*")), of_whole, is_lfs)
 }
 
-/// The hash of a file as a blob of a git repository.
-pub(super) fn git_sha1(bytes: &[u8]) -> [u8; 20] {
-    let mut hasher = Sha1::new();
-    hasher.update(format!("blob {}\0", bytes.len()));
-    hasher.update(bytes);
-    hasher.finalize().into()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -98,10 +88,5 @@ mod tests {
         ] {
             assert_eq!(rules.is_lfs(path, 1), is_lfs, "{path}");
         }
-    }
-
-    #[test]
-    fn what_git_says() {
-        assert_eq!(hex::encode(git_sha1(b"what is up, doc?")), "bd9dbf5aae1a3862dd1526723246b20206e5fc37");
     }
 }

@@ -1,5 +1,6 @@
 //! What is at the names of a plan before anything is made there.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -7,11 +8,12 @@ use super::artifact::Artifact;
 use super::index::{self, Standing};
 use super::plan::{Content, Item, Plan, Role};
 use super::receipt::ExportWay;
-use super::record::{ExportRecord, Made};
+use super::record::Made;
 use super::target;
 use crate::digest::Digest;
 use crate::error::{Error, Result};
 use crate::fs::{Kind, Meta, Root, meta_of};
+use crate::model_ref::is_commit;
 
 /// What an export does with a name.
 #[derive(Clone, Debug)]
@@ -26,13 +28,14 @@ pub(super) enum Look {
     Own(Made),
 }
 
+#[derive(Clone, Copy)]
 pub(super) struct Looker<'l> {
     /// `None`: the tool's folder does not exist.
     pub(super) root: Option<&'l Root>,
     pub(super) artifacts: &'l [Artifact<'l>],
     pub(super) plan: &'l Plan,
-    /// The records of all exports to this folder.
-    pub(super) records: &'l [ExportRecord],
+    /// What all exports to this folder have made, by its name.
+    pub(super) made: &'l BTreeMap<&'l str, Vec<&'l Made>>,
     /// Whether the records of this very export say that it was made with the same content.
     pub(super) is_current: bool,
 }
@@ -57,7 +60,7 @@ impl Looker<'_> {
 
     /// What an earlier export made at this name, if that is what is there.
     fn own(&self, root: &Root, item: &Item, there: &Meta) -> Result<Option<Made>> {
-        for made in self.records.iter().flat_map(|record| &record.files).filter(|made| made.path == item.at) {
+        for &made in self.made.get(item.at.as_str()).into_iter().flatten() {
             if made.is_still(root, there)? {
                 return Ok(Some(Made {
                     is_head: item.role.is_head(),
@@ -78,7 +81,7 @@ impl Looker<'_> {
                 let text = root.read(at, 4096)?.unwrap_or_default();
                 let commit = String::from_utf8_lossy(&text).trim().to_owned();
                 let snapshots = at.parent().and_then(Path::parent).map(|folder| folder.join("snapshots"));
-                let snapshot = snapshots.filter(|_| super::names::is_commit(&commit)).map(|all| all.join(&commit));
+                let snapshot = snapshots.filter(|_| is_commit(&commit)).map(|all| all.join(&commit));
                 let is_in_use = snapshot.is_some_and(|snapshot| root.meta(&snapshot).is_ok_and(|meta| meta.is_some()));
                 let revision = self.plan.revision.as_deref().unwrap_or_default();
                 let note =
@@ -115,7 +118,7 @@ impl Looker<'_> {
         let at = at(item);
         match &item.content {
             Content::Blob { digest, size_bytes } => self.has_bytes(root, at, there, digest, *size_bytes),
-            Content::Twin { of } => match self.plan.items.iter().find(|other| other.at == *of).map(|of| &of.content) {
+            Content::Twin { of } => match self.plan.item(of).map(|of| &of.content) {
                 Some(Content::Blob { digest, size_bytes }) => self.has_bytes(root, at, there, digest, *size_bytes),
                 _ => Ok(false),
             },

@@ -15,6 +15,7 @@
 //! options.rs      how a model is exported
 //! receipt.rs      what came of it
 //! record.rs       the record in `exports/`
+//! records.rs      all records, each read once
 //! names.rs        the names that a model gets there
 //! artifact.rs     a leased model whose bytes were checked
 //! plan.rs         the names of an export, in order
@@ -28,6 +29,7 @@
 //! make.rs         the private files of an export
 //! run.rs          exports entries
 //! job.rs          the order of one export
+//! publish.rs      gives the files their names
 //! in_use.rs       what the tool itself needs of it
 //! state.rs        whether an export is still what was made
 //! remove.rs       taking an export away
@@ -51,9 +53,11 @@ mod oci;
 mod ollama;
 mod options;
 mod plan;
+mod publish;
 mod ramalama;
 mod receipt;
 mod record;
+mod records;
 mod remove;
 mod run;
 mod state;
@@ -62,7 +66,8 @@ mod target;
 
 pub use options::{ExportLayout, ExportOptions};
 pub use receipt::{Export, ExportReceipt, ExportRemoval, ExportState, ExportSync, ExportWay, ExportedFile, SyncAction};
-pub(crate) use record::{bytes_of_copies, of_id};
+pub(crate) use record::check_record;
+pub(crate) use records::Records;
 pub(crate) use remove::remove;
 pub(crate) use run::{export, export_many};
 pub(crate) use state::exports;

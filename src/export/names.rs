@@ -4,7 +4,8 @@ use super::options::ExportOptions;
 use crate::entry::Record;
 use crate::error::{Error, Result};
 use crate::excerpt::excerpt;
-use crate::model_ref::ModelRef;
+use crate::model_ref::{ModelRef, is_commit};
+use crate::ollama_name::{DEFAULT_HOST, DEFAULT_NAMESPACE, DEFAULT_TAG, short_name};
 
 /// A repository, by the rules of the Hugging Face Hub, which the other tools' names fulfil too.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -67,10 +68,6 @@ fn origin(record: &Record) -> Option<Repo> {
     })
 }
 
-pub(super) fn is_commit(text: &str) -> bool {
-    text.len() == 40 && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
-}
-
 /// A word that can be one name in a folder.
 pub(super) fn is_word(text: &str) -> bool {
     let is_of_words = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
@@ -94,17 +91,14 @@ pub(super) struct OllamaName {
     tag: String,
 }
 
-const OLLAMA_HOST: &str = "registry.ollama.ai";
-const OLLAMA_NAMESPACE: &str = "library";
-
 impl OllamaName {
     /// Parses `[[HOST/]NAMESPACE/]MODEL[:TAG]` by the rules of Ollama.
     pub(super) fn parse(text: &str) -> Option<Self> {
         let mut parts = text.rsplitn(3, '/');
         let last = parts.next()?;
-        let namespace = parts.next().unwrap_or(OLLAMA_NAMESPACE);
-        let host = parts.next().unwrap_or(OLLAMA_HOST);
-        let (model, tag) = last.split_once(':').unwrap_or((last, "latest"));
+        let namespace = parts.next().unwrap_or(DEFAULT_NAMESPACE);
+        let host = parts.next().unwrap_or(DEFAULT_HOST);
+        let (model, tag) = last.split_once(':').unwrap_or((last, DEFAULT_TAG));
         let is_part = |text: &str, extra: &[char]| {
             text.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '_')
                 && text.len() <= 80
@@ -139,12 +133,7 @@ impl OllamaName {
 
     /// As Ollama prints it.
     pub(super) fn short(&self) -> String {
-        let OllamaName { host, namespace, model, tag } = self;
-        match (host.as_str(), namespace.as_str()) {
-            (OLLAMA_HOST, OLLAMA_NAMESPACE) => format!("{model}:{tag}"),
-            (OLLAMA_HOST, _) => format!("{namespace}/{model}:{tag}"),
-            _ => format!("{host}/{namespace}/{model}:{tag}"),
-        }
+        short_name(&self.host, &self.namespace, &self.model, &self.tag)
     }
 
     pub(super) fn manifest(&self) -> String {

@@ -14,6 +14,7 @@ use super::plan::{Content, Linking, Plan, Role};
 use crate::digest::Digest;
 use crate::entry::ArtifactKind;
 use crate::error::Result;
+use crate::oci;
 use crate::store::Packaged;
 
 pub(super) fn plan(artifact: &Artifact<'_>, options: &ExportOptions) -> Result<Plan> {
@@ -27,7 +28,7 @@ pub(super) fn plan(artifact: &Artifact<'_>, options: &ExportOptions) -> Result<P
     let package = Packaged::of(artifact.store, artifact.record(), &cannot)?;
     let path = |digest: &Digest| format!("blobs/sha256/{}", digest.to_hex());
     let mut plan = Plan::new(tag.clone(), path(&package.digest), Linking::Yes);
-    plan.push(index::MARK.0.into(), Content::Bytes(index::MARK.1.into()), Role::IfFree);
+    plan.push(oci::LAYOUT.0.into(), Content::Bytes(oci::LAYOUT.1.into()), Role::IfFree);
     for file in &package.files {
         plan.blob(path(&file.digest), file.digest, file.size_bytes, Role::Part);
     }

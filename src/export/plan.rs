@@ -1,5 +1,8 @@
 //! The names of an export, in the order in which a tool may see them.
 
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
 use super::options::ExportLayout;
 use crate::digest::Digest;
 use crate::error::{Error, Result};
@@ -15,6 +18,8 @@ pub(super) struct Plan {
     /// The version that the names contain.
     pub(super) revision: Option<String>,
     pub(super) items: Vec<Item>,
+    /// The place of each name in `items`.
+    places: BTreeMap<String, usize>,
 }
 
 /// Whether the tool's folder may have a second name of a blob.
@@ -87,7 +92,14 @@ impl Role {
 
 impl Plan {
     pub(super) fn new(name: impl Into<String>, path: impl Into<String>, linking: Linking) -> Self {
-        Plan { name: name.into(), path: path.into(), linking, revision: None, items: Vec::new() }
+        Plan {
+            name: name.into(),
+            path: path.into(),
+            linking,
+            revision: None,
+            items: Vec::new(),
+            places: BTreeMap::new(),
+        }
     }
 
     pub(super) fn blob(&mut self, at: String, digest: Digest, size_bytes: u64, role: Role) {
@@ -96,11 +108,22 @@ impl Plan {
 
     /// Adds a name, unless the plan has it already.
     pub(super) fn push(&mut self, at: String, content: Content, role: Role) -> Option<&mut Item> {
-        if self.items.iter().any(|item| item.at == at) {
+        if self.places.contains_key(&at) {
             return None;
         }
+        self.places.insert(at.clone(), self.items.len());
         self.items.push(Item { at, content, role, lock: None, mode: 0o644 });
         self.items.last_mut()
+    }
+
+    pub(super) fn item(&self, at: &str) -> Option<&Item> {
+        self.items.get(*self.places.get(at)?)
+    }
+
+    /// Every folder that a name is in, or a folder above it.
+    pub(super) fn folders(&self) -> BTreeSet<&Path> {
+        let above = self.items.iter().flat_map(|item| Path::new(&item.at).ancestors().skip(1));
+        above.filter(|folder| !folder.as_os_str().is_empty()).collect()
     }
 
     /// Checks that no name leads out of the tool's folder.

@@ -10,9 +10,8 @@ use crate::digest::Digest;
 use crate::entry::Stamp;
 use crate::error::{Error, Result};
 use crate::fs::{Kind, Meta, Root, atomic};
-use crate::layout::{self, Thing};
+use crate::layout;
 use crate::store::{Shared, Store};
-use crate::sum::SumBytes as _;
 
 const FORMAT: u32 = 1;
 
@@ -50,7 +49,7 @@ pub(super) struct Made {
     pub(super) path: String,
     pub(super) way: ExportWay,
     pub(super) size_bytes: u64,
-    /// Of the file that gets the name. `None`: it does not exist yet, or is no file.
+    /// The stamp of the file that gets the name. `None`: it does not exist yet, or is no file.
     #[serde(default)]
     pub(super) stamp: Option<Stamp>,
     /// For a pointer, where it leads; for an entry, the digest that it names.
@@ -141,34 +140,9 @@ pub(super) fn is_archive(to: &Path) -> bool {
     to.extension().is_some_and(|ending| ending == "tar")
 }
 
-/// All records, sorted by id, layout and folder. A damaged record is an error that names its file.
-pub(super) fn read_all(store: &Store) -> Result<Vec<ExportRecord>> {
-    let records: Result<Vec<Option<ExportRecord>>> = keys(store)?.iter().map(|key| read(store, key)).collect();
-    let mut records: Vec<ExportRecord> = records?.into_iter().flatten().collect();
-    records.sort_by(|a, b| (&a.id, a.layout, &a.to, &a.name).cmp(&(&b.id, b.layout, &b.to, &b.name)));
-    Ok(records)
-}
-
-/// For what only mentions exports: a record that cannot be read is passed over.
-fn read_readable(store: &Store) -> Vec<ExportRecord> {
-    let keys = keys(store).unwrap_or_else(|error| {
-        tracing::warn!(%error, "could not list the records of exports");
-        Vec::new()
-    });
-    let readable = |key: &String| {
-        let record = read(store, key);
-        record.inspect_err(|error| tracing::warn!(%error, "could not read the record of an export")).ok().flatten()
-    };
-    keys.iter().filter_map(readable).collect()
-}
-
-fn keys(store: &Store) -> Result<Vec<String>> {
-    let folder = Path::new(layout::EXPORTS);
-    let key = |name: &std::ffi::OsString| match layout::classify_in(folder, name) {
-        Thing::ExportRecord(key) => Some(key),
-        _ => None,
-    };
-    Ok(store.root.names(folder)?.iter().filter_map(key).collect())
+/// Whether a record can be read, or there is none.
+pub(crate) fn check_record(store: &Store, key: &str) -> Result<()> {
+    read(store, key).map(drop)
 }
 
 /// Reads one record; `None` if there is none.
@@ -191,21 +165,4 @@ pub(super) fn read(store: &Store, key: &str) -> Result<Option<ExportRecord>> {
         return Err(damaged("it belongs to another export".into()));
     }
     Ok(Some(record))
-}
-
-/// The exports of an id, each as its layout and its folder.
-pub(crate) fn of_id(store: &Store, id: &str) -> Vec<String> {
-    let records = read_readable(store).into_iter().filter(|record| record.id == id);
-    records.map(|record| format!("{} in {}", record.layout, record.to)).collect()
-}
-
-/// Bytes that all exports together take outside the store: those of their copies.
-pub(crate) fn bytes_of_copies(store: &Store) -> u64 {
-    let records = read_readable(store);
-    let copies = records.iter().flat_map(|record| record.files.iter().map(move |made| (&record.to, made)));
-    // Several exports to one folder can share a file.
-    let copies = copies.filter(|(_, made)| made.way == ExportWay::Copy);
-    let copies: std::collections::BTreeMap<_, _> =
-        copies.map(|(to, made)| ((to, &made.path), made.size_bytes)).collect();
-    copies.values().sum_bytes()
 }

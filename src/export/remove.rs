@@ -1,34 +1,46 @@
 //! Taking an export away: only names that are still what the export has made, pointers before what they lead to, then
 //! the folders that it made and that are empty.
 
+use std::collections::BTreeSet;
 use std::path::Path;
+use std::sync::Arc;
 
 use super::in_use::InUse;
 use super::index::Entry;
 use super::receipt::{ExportRemoval, ExportWay};
 use super::record::{self, ExportRecord, Made};
+use super::records::Records;
 use super::target;
 use crate::digest::Digest;
 use crate::error::{Error, Result};
 use crate::fs::{Durability, Root};
+use crate::layout;
 use crate::store::Store;
 
 /// Removes an export by the key of its record; see [`FsCatalog::remove_export`](crate::FsCatalog::remove_export).
-pub(crate) fn remove(store: &Store, key: &str) -> Result<Option<ExportRemoval>> {
+pub(crate) fn remove(store: &Store, known: &Records, key: &str) -> Result<Option<ExportRemoval>> {
+    if !layout::is_export_key(key) {
+        return Ok(None);
+    }
     let Some(found) = record::read(store, key)? else { return Ok(None) };
     let _one_at_a_time = target::lock_place(store, &found.to)?;
     // Another process may have made it anew while this one waited.
     let Some(record) = record::read(store, key)? else { return Ok(None) };
-    let all = record::read_all(store)?;
-    let others: Vec<&ExportRecord> = all.iter().filter(|other| other.to == record.to && other.key() != key).collect();
+    let mut others = known.readable(store)?;
+    others.retain(|other| other.to == record.to && other.key() != key);
     let mut removal = ExportRemoval { id: record.id.clone(), to: record.to.clone().into(), ..ExportRemoval::default() };
     clear(&record, &others, &mut removal)?;
     record.forget(store)?;
     Ok(Some(removal))
 }
 
+/// The names that exports to one folder have there.
+pub(super) fn names(records: &[Arc<ExportRecord>]) -> BTreeSet<&str> {
+    records.iter().flat_map(|record| &record.files).map(|made| made.path.as_str()).collect()
+}
+
 /// Removes what an export has made, except what others need too.
-pub(super) fn clear(record: &ExportRecord, others: &[&ExportRecord], removal: &mut ExportRemoval) -> Result<()> {
+pub(super) fn clear(record: &ExportRecord, others: &[Arc<ExportRecord>], removal: &mut ExportRemoval) -> Result<()> {
     let Some(root) = target::find(record.folder())? else {
         removal.kept.push(format!("{} is not there", record.folder().display()));
         return Ok(());
@@ -40,6 +52,7 @@ pub(super) fn clear(record: &ExportRecord, others: &[&ExportRecord], removal: &m
     if record.files.iter().any(|made| made.way == ExportWay::Entry) {
         root.make_private_dir(private)?;
     }
+    let needed = names(others);
     let mut in_use = None;
     for made in record.files.iter().rev() {
         if made.way == ExportWay::Kept {
@@ -68,8 +81,7 @@ pub(super) fn clear(record: &ExportRecord, others: &[&ExportRecord], removal: &m
             }
             continue;
         }
-        let is_shared = others.iter().any(|other| other.files.iter().any(|file| file.path == made.path));
-        if is_shared {
+        if needed.contains(made.path.as_str()) {
             removal.kept.push(format!("{}: another export needs it", made.path));
             continue;
         }

@@ -9,53 +9,46 @@ use super::job::Job;
 use super::options::{ExportLayout, ExportOptions};
 use super::plan::Plan;
 use super::receipt::ExportReceipt;
+use super::records::Records;
 use super::{folders, hf, oci, ollama, ramalama, record, target};
 use crate::error::Result;
 use crate::store::Store;
 
+/// What an entry's export came to, with its id.
+type Each<'e> = dyn FnMut(&str, Result<ExportReceipt>) + 'e;
+
 /// Exports an entry; see [`FsCatalog::export`](crate::FsCatalog::export).
-pub(crate) fn export(store: &Store, id: &str, options: &ExportOptions) -> Result<ExportReceipt> {
+pub(crate) fn export(store: &Store, known: &Records, id: &str, options: &ExportOptions) -> Result<ExportReceipt> {
     let mut result = None;
-    export_many(store, &[id], options, &mut |done| result = result.take().or(Some(done)));
+    export_many(store, known, &[id], options, &mut |_, done| result = result.take().or(Some(done)))?;
     result.unwrap_or_else(|| Err(store.not_found(id)))
 }
 
 /// Exports several entries; see [`FsCatalog::export_many`](crate::FsCatalog::export_many).
 pub(crate) fn export_many<S: AsRef<str>>(
     store: &Store,
+    known: &Records,
     ids: &[S],
     options: &ExportOptions,
-    each: &mut dyn FnMut(Result<ExportReceipt>),
-) {
-    let began = Instant::now();
-    let to = match target::place(store, options) {
-        Ok(to) => to,
-        Err(error) => return each(Err(error)),
-    };
+    each: &mut Each<'_>,
+) -> Result<()> {
+    let to = target::place(store, options)?;
     if options.layout == ExportLayout::Oci && record::is_archive(&to) {
-        return archive(store, ids, options, &to, began, each);
+        return archive(store, known, ids, options, &to, each);
     }
-    for id in ids {
+    for id in ids.iter().map(AsRef::as_ref) {
         let began = Instant::now();
         let exported = || {
-            let artifact = Artifact::open(store, id.as_ref())?;
+            let artifact = Artifact::open(store, id)?;
             let plan = plan(&artifact, options, &to)?;
             let names = vec![plan.name.clone()];
-            let mut receipts = Job {
-                store,
-                artifacts: &[artifact],
-                plan: &plan,
-                names,
-                options,
-                to: &to,
-                began,
-                reason: Cell::default(),
-            }
-            .run()?;
-            receipts.pop().ok_or_else(|| store.not_found(id.as_ref()))
+            let (artifacts, plan, to) = (&[artifact], &plan, &*to);
+            let job = Job { store, known, artifacts, plan, names, options, to, began, reason: Cell::default() };
+            job.run()?.pop().ok_or_else(|| store.not_found(id))
         };
-        each(exported());
+        each(id, exported());
     }
+    Ok(())
 }
 
 fn plan(artifact: &Artifact<'_>, options: &ExportOptions, to: &Path) -> Result<Plan> {
@@ -74,50 +67,53 @@ fn plan(artifact: &Artifact<'_>, options: &ExportOptions, to: &Path) -> Result<P
 #[cfg(feature = "tar")]
 fn archive<S: AsRef<str>>(
     store: &Store,
+    known: &Records,
     ids: &[S],
     options: &ExportOptions,
     to: &Path,
-    began: Instant,
-    each: &mut dyn FnMut(Result<ExportReceipt>),
-) {
+    each: &mut Each<'_>,
+) -> Result<()> {
     use super::archive::Archive;
     use super::plan::{Content, Linking, Role};
 
+    let began = Instant::now();
     let (mut artifacts, mut plans, mut names) = (Vec::new(), Vec::new(), Vec::new());
-    for id in ids {
-        let opened = Artifact::open(store, id.as_ref());
+    for id in ids.iter().map(AsRef::as_ref) {
+        let opened = Artifact::open(store, id);
         match opened.and_then(|artifact| Ok((oci::plan(&artifact, options)?, artifact))) {
             Ok((plan, artifact)) => {
                 names.push(plan.name.clone());
                 plans.push(plan);
                 artifacts.push(artifact);
             }
-            Err(error) => each(Err(error)),
+            Err(error) => each(id, Err(error)),
         }
     }
-    let (Some(first), Some(name)) = (artifacts.first(), to.file_name().and_then(|name| name.to_str())) else { return };
-    let archive = match Archive::of(plans) {
-        Ok(archive) => archive,
-        Err(reason) => return each(Err(first.cannot(options.layout, reason))),
+    let name = to.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    let made = || {
+        let Some(first) = artifacts.first() else { return Ok(Vec::new()) };
+        let archive = Archive::of(plans).map_err(|reason| first.cannot(options.layout, reason))?;
+        let mut plan = Plan::new(name, name, Linking::No("an archive has bytes of its own"));
+        plan.push(name.to_owned(), Content::Archive(archive), Role::Head);
+        let (artifacts, plan, reason) = (&artifacts, &plan, Cell::default());
+        Job { store, known, artifacts, plan, names, options, to, began, reason }.run()
     };
-    let mut plan = Plan::new(name, name, Linking::No("an archive has bytes of its own"));
-    plan.push(name.to_owned(), Content::Archive(archive), Role::Head);
-    match (Job { store, artifacts: &artifacts, plan: &plan, names, options, to, began, reason: Cell::default() }.run())
-    {
-        Ok(receipts) => receipts.into_iter().for_each(|receipt| each(Ok(receipt))),
-        Err(error) => each(Err(error)),
+    match made() {
+        Ok(receipts) => receipts.into_iter().for_each(|receipt| each(&receipt.id.clone(), Ok(receipt))),
+        Err(error) => artifacts.iter().for_each(|artifact| each(artifact.id(), Err(error.clone()))),
     }
+    Ok(())
 }
 
 #[cfg(not(feature = "tar"))]
 fn archive<S: AsRef<str>>(
     _: &Store,
+    _: &Records,
     _: &[S],
     _: &ExportOptions,
     to: &Path,
-    _: Instant,
-    each: &mut dyn FnMut(Result<ExportReceipt>),
-) {
+    _: &mut Each<'_>,
+) -> Result<()> {
     let reason = "this build writes no archives; name a directory".to_owned();
-    each(Err(crate::error::Error::InvalidExport { value: to.display().to_string(), reason }));
+    Err(crate::error::Error::InvalidExport { value: to.display().to_string(), reason })
 }

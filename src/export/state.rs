@@ -4,14 +4,17 @@ use std::path::Path;
 
 use super::index::{self, Standing};
 use super::receipt::{Export, ExportState, ExportWay};
-use super::record::{self, ExportRecord};
+use super::record::ExportRecord;
+use super::records::Records;
 use super::{remove, target};
 use crate::error::Result;
 use crate::store::Store;
 
 /// All exports with their states; see [`FsCatalog::exports`](crate::FsCatalog::exports).
-pub(crate) fn exports(store: &Store) -> Result<Vec<Export>> {
-    record::read_all(store)?.iter().map(|record| export(store, record)).collect()
+pub(crate) fn exports(store: &Store, known: &Records) -> Result<Vec<Result<Export>>> {
+    let all = known.all(store)?;
+    let exports = all.records.iter().map(|record| export(store, record));
+    Ok(exports.chain(all.unreadable.into_iter().map(Err)).collect())
 }
 
 fn export(store: &Store, record: &ExportRecord) -> Result<Export> {

@@ -83,22 +83,6 @@ pub(super) fn are_equal(mut one: impl Read, mut other: impl Read) -> std::io::Re
     }
 }
 
-/// The folders above this name that do not exist, parents first.
-pub(super) fn missing_folders(root: &Root, at: &Path, missing: &mut Vec<String>) -> Result<()> {
-    let mut above: Vec<&Path> = at.ancestors().skip(1).filter(|above| !above.as_os_str().is_empty()).collect();
-    above.reverse();
-    for folder in above {
-        let text = folder.to_string_lossy();
-        if missing.iter().any(|known| *known == text) {
-            continue;
-        }
-        if root.meta(folder)?.is_none() {
-            missing.push(text.into_owned());
-        }
-    }
-    Ok(())
-}
-
 /// Where an export keeps files that do not have their names yet: no tool takes such a folder for a model.
 pub(super) fn private_name() -> String {
     format!(".catalog-{}", atomic::random_name())

@@ -32,6 +32,11 @@ pub(super) fn read(rest: &str) -> Result<ModelRef, String> {
     Ok(ModelRef::Hf { org: org.into(), repo: repo.into(), path: path.map(Into::into) })
 }
 
+/// A commit as the Hub writes it. Git's short forms, and capital letters, could also be the name of a branch.
+pub(crate) fn is_commit(text: &str) -> bool {
+    text.len() == 40 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+}
+
 fn check_name(name: &str) -> Result<(), &'static str> {
     if name.is_empty() {
         return Err("is missing");

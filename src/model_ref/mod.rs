@@ -14,6 +14,7 @@ use crate::error::{Error, Result};
 use crate::excerpt::{self, excerpt};
 use crate::hint::Hint;
 
+pub(crate) use hf::is_commit;
 pub(crate) use path::absolute;
 
 /// Where a model comes from, as a user writes it.

@@ -8,14 +8,9 @@ use crate::digest::Digest;
 use crate::entry::ArtifactKind;
 use crate::error::{Error, Result};
 use crate::excerpt::excerpt;
+use crate::oci;
 use crate::source::selection::Selection;
 use crate::source::{Expected, RemoteFile, paths};
-
-/// The media type of a list of manifests.
-pub(super) const OCI_INDEX: &str = "application/vnd.oci.image.index.v1+json";
-
-/// The media type of a pushed manifest.
-pub(super) const OCI_MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 
 /// Registries accept manifests of up to 4 MiB. This limit is enough for a tree of a hundred thousand files.
 pub(super) const MAX_BYTES: u64 = 64 << 20;
@@ -27,7 +22,7 @@ pub(super) const MEDIA_TYPES: &str = "application/vnd.oci.image.manifest.v1+json
 
 /// Annotations with the path of a file in its tree: of the CNCF model specification, and of the OCI image
 /// specification.
-const NAMES: [&str; 2] = ["org.cncf.model.filepath", "org.opencontainers.image.title"];
+const NAMES: [&str; 2] = [oci::MODEL_FILE_PATH, oci::TITLE];
 
 /// The annotation by which ORAS marks a packed folder.
 const UNPACK: &str = "io.deis.oras.content.unpack";
@@ -202,7 +197,7 @@ fn path_of(layer: &Layer, unnamed: &mut BTreeMap<&'static str, u32>) -> Result<S
 fn is_archive(layer: &Layer) -> bool {
     let kind = layer.media_type.split(';').next().unwrap_or_default().trim_end();
     let is_packed = layer.annotations.get(UNPACK).is_some_and(|unpack| unpack == "true");
-    let is_plain = kind == "application/vnd.oci.image.layer.v1.tar" && layer.annotations.contains_key(NAMES[1]);
+    let is_plain = kind == "application/vnd.oci.image.layer.v1.tar" && layer.annotations.contains_key(oci::TITLE);
     let is_archive = kind.split(['.', '+']).any(|part| matches!(part, "tar" | "gzip" | "zstd" | "zip" | "tgz"));
     is_packed || (is_archive && !is_plain)
 }

@@ -34,7 +34,7 @@ fn check(host: &Host, catalog: &FsCatalog, layout: ExportLayout, own: &[(PathBuf
     let to = to(host, layout);
     if by_sync {
         catalog
-            .sync_exports(&mut |done| {
+            .sync_exports(&mut |_, done| {
                 let done = done.unwrap();
                 assert!(done.action != SyncAction::Forgotten, "{layout}: {state}: {done:?}");
             })
@@ -42,7 +42,7 @@ fn check(host: &Host, catalog: &FsCatalog, layout: ExportLayout, own: &[(PathBuf
         export(host, catalog, layout).unwrap();
         assert_eq!(only(catalog).state, ExportState::Whole, "{layout}: {state}");
     }
-    for export in catalog.exports().unwrap() {
+    for export in exports(catalog) {
         catalog.remove_export(&export.key).unwrap().unwrap();
     }
     let left: Vec<PathBuf> = files_below(&to).into_iter().filter(|path| !path.starts_with(to.join(".locks"))).collect();
@@ -122,7 +122,7 @@ fn a_killed_removal_can_be_repeated() {
             child.env("CATALOG_TEST_DIR", host.dir.path()).env("CATALOG_TEST_LAYOUT", layout.as_str());
             child.env("CATALOG_TEST_STEP", at.to_string()).env("CATALOG_TEST_REMOVAL", "1");
             let is_done = child.output().unwrap().status.success();
-            assert!(is_done || !catalog.exports().unwrap().is_empty(), "{layout}: step {at}: it is no longer recorded");
+            assert!(is_done || !exports(&catalog).is_empty(), "{layout}: step {at}: it is no longer recorded");
             check(&host, &catalog, layout, &own, false, &format!("a removal was killed at step {at}"));
             if is_done {
                 assert!(at > 3, "{layout}: it has few steps");
@@ -151,7 +151,7 @@ fn a_failed_export_leaves_nothing() {
             if outcome.is_err() {
                 // The last write of the record is after everything is made: then it stays, and says what is there.
                 let left = names(&to(&host, layout)).len();
-                let is_recorded = !catalog.exports().unwrap().is_empty();
+                let is_recorded = !exports(&catalog).is_empty();
                 assert!(left == own.len() || is_recorded, "{layout}: {state}: {left} names");
             }
             check(&host, &catalog, layout, &own, at % 2 == 1, &state);

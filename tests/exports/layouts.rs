@@ -136,7 +136,7 @@ fn what_ollama_cannot_have_is_refused() {
         let error = catalog.export(path, &options_for(&host, ExportLayout::Ollama)).unwrap_err();
         assert!(error.to_string().contains(reason), "{error}");
     }
-    assert!(catalog.exports().unwrap().is_empty() && !to(&host, ExportLayout::Ollama).exists());
+    assert!(exports(&catalog).is_empty() && !to(&host, ExportLayout::Ollama).exists());
 }
 
 #[test]
@@ -194,7 +194,9 @@ fn an_image_layout_has_what_is_stored() {
     let (host, catalog) = host();
     let options = options_for(&host, ExportLayout::Oci);
     let mut done = 0;
-    catalog.export_many(&["hf:org/model", "file"], &options, &mut |result| done += usize::from(result.is_ok()));
+    catalog
+        .export_many(&["hf:org/model", "file"], &options, &mut |_, result| done += usize::from(result.is_ok()))
+        .unwrap();
     assert_eq!(done, 2);
     let to = to(&host, ExportLayout::Oci);
     assert_eq!(json(&to.join("oci-layout"))["imageLayoutVersion"], "1.0.0");
@@ -225,7 +227,9 @@ fn an_archive_has_the_same_and_is_the_same_each_time() {
     let options = ExportOptions::new(ExportLayout::Oci).with_to(archive.clone());
     let all = |options: &ExportOptions| {
         let mut receipts = Vec::new();
-        catalog.export_many(&["file", "hf:org/model"], options, &mut |result| receipts.push(result.unwrap()));
+        catalog
+            .export_many(&["file", "hf:org/model"], options, &mut |_, result| receipts.push(result.unwrap()))
+            .unwrap();
         receipts
     };
     assert_eq!(all(&options).len(), 2);
@@ -240,9 +244,9 @@ fn an_archive_has_the_same_and_is_the_same_each_time() {
     all(&again);
     assert!(fs::read(host.path("again.tar")).unwrap() == bytes, "nothing in it depends on time or place");
     // Two exports of one archive know of each other.
-    assert!(catalog.exports().unwrap().iter().all(|export| export.state == ExportState::Whole));
+    assert!(exports(&catalog).iter().all(|export| export.state == ExportState::Whole));
     let key = |id: &str| {
-        let exports = catalog.exports().unwrap();
+        let exports = exports(&catalog);
         exports.into_iter().find(|export| export.id == id && export.to == archive).unwrap().key
     };
     let removal = catalog.remove_export(&key("file")).unwrap().unwrap();

@@ -80,8 +80,13 @@ pub(crate) fn names(folder: &Path) -> Vec<String> {
     content(folder).into_keys().filter(|name| !name.starts_with(".locks/")).collect()
 }
 
+/// All exports, each of which can be read.
+pub(crate) fn exports(catalog: &FsCatalog) -> Vec<Export> {
+    catalog.exports().unwrap().into_iter().map(Result::unwrap).collect()
+}
+
 pub(crate) fn only(catalog: &FsCatalog) -> Export {
-    let mut exports = catalog.exports().unwrap();
+    let mut exports = exports(catalog);
     assert_eq!(exports.len(), 1, "{exports:?}");
     exports.remove(0)
 }

@@ -62,7 +62,7 @@ fn a_folder_in_the_catalog_is_refused_and_one_behind_a_symlink_is_not_followed()
     std::os::unix::fs::symlink(host.path("elsewhere"), to.join("models--org--model")).unwrap();
     let error = export(&host, &catalog, ExportLayout::Hf).unwrap_err();
     assert!(matches!(error, Error::PathEscapesRoot { .. }), "{error}");
-    assert!(names(&host.path("elsewhere")).is_empty() && catalog.exports().unwrap().is_empty());
+    assert!(names(&host.path("elsewhere")).is_empty() && exports(&catalog).is_empty());
 }
 
 #[test]
@@ -80,9 +80,42 @@ fn a_damaged_record_is_an_error_and_never_leads_out() {
     ] {
         assert_ne!(damaged, text);
         fs::write(&record, &damaged).unwrap();
-        let error = catalog.exports().unwrap_err();
+        let error = catalog.exports().unwrap().remove(0).unwrap_err();
         assert!(error.is_corrupt(), "{error}");
-        assert!(catalog.sync_exports(&mut |_| panic!("nothing is done")).is_err());
+        let mut synced = Vec::new();
+        catalog.sync_exports(&mut |id, done| synced.push((id.map(str::to_owned), done))).unwrap();
+        assert!(matches!(synced.as_slice(), [(None, Err(error))] if error.is_corrupt()), "{synced:?}");
     }
     assert!(victim.exists());
+}
+
+// Red when one damaged record stops what is done with the others.
+#[test]
+fn a_damaged_record_does_not_stop_other_exports() {
+    let (host, catalog) = host();
+    export(&host, &catalog, ExportLayout::LmStudio).unwrap();
+    let damaged = files_below(&host.path("root/exports")).remove(0);
+    fs::write(&damaged, "{}").unwrap();
+    let other = export(&host, &catalog, ExportLayout::Dir).unwrap();
+    let word = |words: &[&str]| {
+        let output = host.command().arg("export").args(words).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(said.contains(damaged.file_name().unwrap().to_str().unwrap()), "{said}");
+        (output.status.code().unwrap(), String::from_utf8_lossy(&output.stdout).into_owned())
+    };
+    let (code, listed) = word(&["--list"]);
+    assert!(code == 4 && listed.contains("to dir"), "{code}: {listed}");
+    fs::remove_file(host.path("to dir").join("model/config.json")).unwrap();
+    let (code, synced) = word(&["--sync"]);
+    assert!(code == 4 && synced.contains("made again"), "{code}: {synced}");
+    assert!(other.path.join("config.json").exists());
+    let found = catalog_core::Doctor::open(host.path("root")).unwrap().examine().unwrap();
+    let found: Vec<_> = found.iter().filter(|finding| finding.path == damaged).map(|finding| finding.kind).collect();
+    assert_eq!(found, [catalog_core::FindingKind::ExportRecordDamaged]);
+    run({
+        let mut command = host.command();
+        command.args(["export", "--remove", "hf:org/model", "--as", "dir"]);
+        command
+    });
+    assert!(names(&host.path("to dir")).is_empty());
 }

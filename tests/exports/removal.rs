@@ -14,7 +14,7 @@ fn everything_that_was_made_goes_with_its_folders() {
         let left: Vec<_> = fs::read_dir(to(&host, layout)).unwrap().map(|entry| entry.unwrap().file_name()).collect();
         let is_right = left.iter().all(|name| name == ".locks");
         assert!(is_right, "{layout}: {left:?}");
-        assert!(catalog.exports().unwrap().is_empty());
+        assert!(exports(&catalog).is_empty());
     }
     assert_eq!(catalog.remove_export("0123456789abcdef0123456789abcdef").unwrap(), None);
     assert_eq!(catalog.remove_export("../x").unwrap(), None);
@@ -58,11 +58,11 @@ fn files_that_another_export_needs_stay_until_that_one_goes() {
     export(&host, &catalog, ExportLayout::Hf).unwrap();
     let options = ExportOptions::new(ExportLayout::Hf).with_to(to.clone()).with_repo("org/model".to_owned());
     catalog.export("second", &options.with_revision("e".repeat(40))).unwrap();
-    let key = |id: &str| catalog.exports().unwrap().into_iter().find(|export| export.id == id).unwrap().key;
+    let key = |id: &str| exports(&catalog).into_iter().find(|export| export.id == id).unwrap().key;
     catalog.remove_export(&key("hf:org/model")).unwrap().unwrap();
     let snapshot = to.join("models--org--model/snapshots").join("e".repeat(40));
     assert_eq!(fs::read(snapshot.join("model.safetensors")).unwrap(), b"weights");
-    assert!(catalog.exports().unwrap().iter().all(|export| export.state == ExportState::Whole));
+    assert!(exports(&catalog).iter().all(|export| export.state == ExportState::Whole));
     catalog.remove_export(&key("second")).unwrap().unwrap();
     assert!(names(&to).is_empty(), "{:?}", names(&to));
 }

@@ -6,7 +6,7 @@ use catalog_core::SyncAction;
 
 fn sync(catalog: &FsCatalog) -> (ExportState, SyncAction) {
     let mut done = Vec::new();
-    catalog.sync_exports(&mut |result| done.push(result.unwrap())).unwrap();
+    catalog.sync_exports(&mut |_, result| done.push(result.unwrap())).unwrap();
     assert_eq!(done.len(), 1, "{done:?}");
     (done[0].state, done[0].action)
 }
@@ -66,7 +66,7 @@ fn what_was_removed_by_the_tool_is_forgotten_with_the_rest() {
             fs::remove_file(&removed).unwrap()
         }
         assert_eq!(sync(&catalog), (ExportState::Removed, SyncAction::Forgotten), "{layout}");
-        assert!(catalog.exports().unwrap().is_empty());
+        assert!(exports(&catalog).is_empty());
         assert!(names(&to(&host, layout)).is_empty(), "{layout}: {:?}", names(&to(&host, layout)));
     }
 }
@@ -121,4 +121,24 @@ fn without_its_id_an_export_stays() {
     fs::remove_file(to(&host, ExportLayout::LmStudio).join("org/model/config.json")).unwrap();
     assert_eq!(sync(&catalog), (ExportState::Incomplete, SyncAction::Nothing));
     assert_eq!(names(&to(&host, ExportLayout::LmStudio)).len(), 2);
+}
+
+// Red when a handle trusts a record that it has read before, although another process has written it anew.
+#[test]
+fn a_handle_sees_what_another_one_exports() {
+    let (host, catalog) = host();
+    let other = FsCatalog::open(catalog.root()).unwrap();
+    export(&host, &catalog, ExportLayout::Dir).unwrap();
+    for content in [&b"one"[..], b"two", b"six"] {
+        let before = only(&catalog);
+        tree(&host, content);
+        let staged = stage(&other, &host.path("model"), "hf:org/model").unwrap();
+        assert_eq!(state(&catalog), ExportState::Outdated);
+        export(&host, &other, ExportLayout::Dir).unwrap();
+        let now = only(&catalog);
+        assert_eq!((now.digest, now.state), (staged.digest, ExportState::Whole));
+        assert_ne!(now.digest, before.digest);
+    }
+    other.remove_export(&only(&other).key).unwrap().unwrap();
+    assert!(exports(&catalog).is_empty());
 }

@@ -19,15 +19,15 @@ fn another_file_system_gets_copies_and_the_receipt_says_why() {
         // A second name in RamaLama's store is no second copy.
         assert!(layout != ExportLayout::RamaLama || receipt.copied_bytes == receipt.size_bytes, "{layout}");
     }
-    let exports = catalog.exports().unwrap();
-    assert!(exports.iter().all(|export| export.state == ExportState::Whole), "{exports:?}");
+    let whole = exports(&catalog);
+    assert!(whole.iter().all(|export| export.state == ExportState::Whole), "{whole:?}");
     let usage = catalog.disk_usage().unwrap();
     assert!(usage.export_bytes > 122_688, "{usage:?}");
     drop(other);
     // The disk is not there: nothing is made on the folder below, and nothing is forgotten.
-    assert!(catalog.exports().unwrap().iter().all(|export| export.state == ExportState::Unreachable));
-    catalog.sync_exports(&mut |done| assert_eq!(done.unwrap().action, catalog_core::SyncAction::Nothing)).unwrap();
-    assert_eq!(catalog.exports().unwrap().len(), ExportLayout::ALL.len());
+    assert!(exports(&catalog).iter().all(|export| export.state == ExportState::Unreachable));
+    catalog.sync_exports(&mut |_, done| assert_eq!(done.unwrap().action, catalog_core::SyncAction::Nothing)).unwrap();
+    assert_eq!(exports(&catalog).len(), ExportLayout::ALL.len());
 }
 
 #[test]
@@ -109,7 +109,7 @@ fn a_file_with_other_bytes_in_the_way_is_an_error_before_anything_is_made() {
             assert!(error.to_string().contains(mine.file_name().unwrap().to_str().unwrap()), "{error}");
             assert_eq!(names(&to), [at.as_str()], "{layout}: nothing was made");
             assert_eq!(fs::read_to_string(&mine).unwrap(), bytes);
-            assert!(catalog.exports().unwrap().is_empty());
+            assert!(exports(&catalog).is_empty());
             fs::remove_file(&mine).unwrap();
         }
         fs::remove_dir_all(&to).unwrap();
@@ -160,7 +160,7 @@ fn a_folder_that_cannot_be_written_is_an_error_and_leaves_no_record() {
     let options = ExportOptions::new(ExportLayout::LmStudio).with_to(mounted.path().to_path_buf());
     let error = catalog.export("hf:org/model", &options).unwrap_err();
     assert!(error.to_string().contains("Read-only file system"), "{error}");
-    assert!(catalog.exports().unwrap().is_empty());
+    assert!(exports(&catalog).is_empty());
 }
 
 #[test]

@@ -108,7 +108,7 @@ impl Args {
             return Err(Failure::usage("--repo and --revision are of one model; export the models one by one"));
         }
         let options = ExportOptions::new(layout).with_to(self.to).with_repo(self.repo).with_revision(self.revision);
-        catalog.export_many(&ids, &options, &mut |result| {
+        catalog.export_many(&ids, &options, &mut |id, result| {
             match result {
                 Ok(receipt) => {
                     for note in &receipt.notes {
@@ -116,10 +116,10 @@ impl Args {
                     }
                     app.receipt(Line::Exported(&receipt), |app| exported(&receipt, app));
                 }
-                Err(error) => drop(first.get_or_insert(app.tell(None, &error.into()))),
+                Err(error) => drop(first.get_or_insert(app.tell(Some(id), &error.into()))),
             }
             app.out.flush();
-        });
+        })?;
         first.map_or(Ok(()), |exit| Err(Failure::Told(exit)))
     }
 
@@ -130,34 +130,21 @@ impl Args {
     }
 
     fn list(&self, app: &mut App, catalog: &FsCatalog) -> Outcome {
-        let exports = catalog.exports()?;
-        let exports: Vec<&Export> = exports.iter().filter(|export| self.is_meant(export)).collect();
-        if app.json() {
-            exports.iter().for_each(|export| app.out.json(&Line::Export(export)));
-            return Ok(());
+        let (exports, unreadable): (Vec<_>, Vec<_>) = catalog.exports()?.into_iter().partition(Result::is_ok);
+        let exports: Vec<Export> = exports.into_iter().flatten().filter(|export| self.is_meant(export)).collect();
+        match app.json() {
+            true => exports.iter().for_each(|export| app.out.json(&Line::Export(export))),
+            false => table(app, &exports),
         }
-        let row = |export: &&Export| {
-            let (as_, to) = (export.layout.to_string(), export.to.display().to_string());
-            vec![export.id.clone(), as_, export.state.to_string(), export.name.clone(), to]
-        };
-        let rows: Vec<Vec<String>> = exports.iter().map(row).collect();
-        let columns = ["ID", "AS", "STATE", "NAME", "FOLDER"].map(|name| Column::text(name, 0));
-        if !rows.is_empty() {
-            app.table(&columns, &rows, 4);
-        }
-        for export in exports.iter().filter(|export| !export.differences.is_empty()) {
-            const FEW: usize = 3;
-            let mut differences = export.differences.iter().take(FEW).cloned().collect::<Vec<_>>().join("; ");
-            if let more @ 1.. = export.differences.len().saturating_sub(FEW) {
-                differences.push_str(&format!("; and {more} more"));
-            }
-            app.note(&format!("{} as {}: {differences}", export.id, export.layout));
-        }
-        Ok(())
+        app.out.flush();
+        let told = unreadable.into_iter().filter_map(Result::err).map(|error| app.tell(None, &error.into()));
+        let first = told.collect::<Vec<_>>().into_iter().next();
+        first.map_or(Ok(()), |exit| Err(Failure::Told(exit)))
     }
 
     fn remove(&self, app: &mut App, catalog: &FsCatalog) -> Outcome {
-        let exports = catalog.exports()?;
+        // One that cannot be read has no id. `--list` tells of it.
+        let exports: Vec<Export> = catalog.exports()?.into_iter().flatten().collect();
         let mut done = BTreeSet::new();
         app.each(self.models.iter().map(|model| (model, model)), |app, model| {
             let mut ids = vec![model.clone()];
@@ -180,9 +167,29 @@ impl Args {
     }
 }
 
+fn table(app: &mut App, exports: &[Export]) {
+    let row = |export: &Export| {
+        let (as_, to) = (export.layout.to_string(), export.to.display().to_string());
+        vec![export.id.clone(), as_, export.state.to_string(), export.name.clone(), to]
+    };
+    let rows: Vec<Vec<String>> = exports.iter().map(row).collect();
+    let columns = ["ID", "AS", "STATE", "NAME", "FOLDER"].map(|name| Column::text(name, 0));
+    if !rows.is_empty() {
+        app.table(&columns, &rows, 4);
+    }
+    for export in exports.iter().filter(|export| !export.differences.is_empty()) {
+        const FEW: usize = 3;
+        let mut differences = export.differences.iter().take(FEW).cloned().collect::<Vec<_>>().join("; ");
+        if let more @ 1.. = export.differences.len().saturating_sub(FEW) {
+            differences.push_str(&format!("; and {more} more"));
+        }
+        app.note(&format!("{} as {}: {differences}", export.id, export.layout));
+    }
+}
+
 fn sync(app: &mut App, catalog: &FsCatalog) -> Outcome {
     let mut first = None;
-    catalog.sync_exports(&mut |result| {
+    catalog.sync_exports(&mut |id, result| {
         match result {
             Ok(done) => {
                 app.receipt(Line::ExportSynced(&done), |app| synced(&done, app));
@@ -190,7 +197,7 @@ fn sync(app: &mut App, catalog: &FsCatalog) -> Outcome {
                     app.note(&format!("{}: {note}", done.id));
                 }
             }
-            Err(error) => drop(first.get_or_insert(app.tell(None, &error.into()))),
+            Err(error) => drop(first.get_or_insert(app.tell(id, &error.into()))),
         }
         app.out.flush();
     })?;
@@ -208,7 +215,8 @@ fn exported(receipt: &ExportReceipt, app: &App) -> Vec<u8> {
         _ => String::new(),
     };
     let kept = match receipt.kept_files {
-        files @ 1.. if receipt.way != ExportWay::Kept => format!(", {files} files were there"),
+        1 if receipt.way != ExportWay::Kept => ", 1 file was there".to_owned(),
+        files @ 2.. if receipt.way != ExportWay::Kept => format!(", {files} files were there"),
         _ => String::new(),
     };
     let mut words = format!(
@@ -227,8 +235,7 @@ fn removed(removal: &ExportRemoval, app: &App) -> Vec<u8> {
     let mut words = format!("removed the export of {} in {}", app.out.shown(&removal.id), app.out.shown(&to));
     words.push_str(&match removal.removed_files {
         0 => ": nothing of it was left".to_owned(),
-        1 => ": 1 name".to_owned(),
-        files => format!(": {files} names"),
+        files => format!(": {}", human::count(files, "name")),
     });
     for kept in &removal.kept {
         words.push_str(&format!("\n  kept {}", app.out.shown(kept)));

@@ -5,9 +5,10 @@ use url::Url;
 
 use super::options::HfOptions;
 use super::tree::{Entry, Trouble};
-use super::{Repository, is_commit, link, refusal};
+use super::{Repository, link, refusal};
 use crate::error::{Error, NetError, Result};
 use crate::excerpt::excerpt;
+use crate::model_ref::is_commit;
 use crate::net::{Response, shown};
 use crate::source::Cx;
 

@@ -41,7 +41,7 @@ use super::{Cx, Listing, Opened, RemoteFile, Source};
 #[cfg(feature = "testing")]
 use crate::entry::ArtifactKind;
 use crate::error::{Error, NetError, Result};
-use crate::model_ref::ModelRef;
+use crate::model_ref::{ModelRef, is_commit};
 use crate::net::{shown, shown_text};
 use api::Hub;
 
@@ -167,9 +167,4 @@ impl<'a> Repository<'a> {
     fn label(&self) -> &str {
         self.path.and_then(|path| path.rsplit('/').next()).unwrap_or(self.name)
     }
-}
-
-/// A commit as the Hub writes it. Git's short forms, and capital letters, could also be the name of a branch.
-fn is_commit(text: &str) -> bool {
-    text.len() == 40 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
 }

@@ -5,18 +5,16 @@
 use serde_json::{Value, json};
 
 use super::image::{Image, Version};
-use super::manifest::{self, OCI_INDEX};
 use super::upload::Upload;
 use super::{OciSource, url_of};
 use crate::digest::Digest;
 use crate::error::Result;
 use crate::net::Request;
+use crate::oci;
 use crate::read_at::InMemory;
 use crate::source::outboards::{MAX_BYTES, MEDIA_TYPE, Outboards};
 use crate::source::sink::Outgoing;
 use crate::source::{Cx, RemoteFile};
-
-const EMPTY: &str = "application/vnd.oci.empty.v1+json";
 
 /// A longer text is not a list of referrers.
 const MAX_LIST_BYTES: u64 = 4 << 20;
@@ -35,10 +33,10 @@ impl OciSource {
         let query = format!("{}?artifactType={MEDIA_TYPE}", url_of(image, cx, &["referrers", &version])?);
         let lists = [query, url_of(image, cx, &["manifests", &tag_of(&version)])?];
         for url in lists {
-            let Some(list) = self.read(image, cx, &url, OCI_INDEX, MAX_LIST_BYTES)? else { continue };
+            let Some(list) = self.read(image, cx, &url, oci::INDEX, MAX_LIST_BYTES)? else { continue };
             let Some(referrer) = ours(&list) else { continue };
             let url = url_of(image, cx, &["manifests", &referrer.to_string()])?;
-            let text = self.read(image, cx, &url, manifest::OCI_MANIFEST, MAX_LIST_BYTES)?;
+            let text = self.read(image, cx, &url, oci::MANIFEST, MAX_LIST_BYTES)?;
             let text = text.filter(|text| Digest::sha256_of(text) == referrer);
             let Some(document) = text.and_then(|text| document_of(&text, &version)) else { continue };
             let url = url_of(image, cx, &["blobs", &document.to_string()])?;
@@ -68,27 +66,27 @@ impl OciSource {
         let descriptor = |media_type: &str, bytes: &[u8]| json!({"mediaType": media_type, "digest": Digest::sha256_of(bytes), "size": bytes.len()});
         let referrer = json!({
             "schemaVersion": 2,
-            "mediaType": manifest::OCI_MANIFEST,
+            "mediaType": oci::MANIFEST,
             "artifactType": MEDIA_TYPE,
-            "config": descriptor(EMPTY, b"{}"),
+            "config": descriptor(oci::EMPTY, b"{}"),
             "layers": [descriptor(MEDIA_TYPE, outboards)],
-            "subject": descriptor(manifest::OCI_MANIFEST, manifest),
+            "subject": descriptor(oci::MANIFEST, manifest),
         });
         let referrer = referrer.to_string().into_bytes();
         let at = |version| Image { version, ..image.clone() };
         let by_digest = at(Version::Digest(Digest::sha256_of(&referrer)));
-        let response = self.put_manifest(&by_digest, &referrer, manifest::OCI_MANIFEST, cx)?;
+        let response = self.put_manifest(&by_digest, &referrer, oci::MANIFEST, cx)?;
         if response.header("oci-subject").is_some() {
             return Ok(()); // the registry keeps the list
         }
         let tag = tag_of(&subject.to_string());
-        let listed = self.read(image, cx, &url_of(image, cx, &["manifests", &tag])?, OCI_INDEX, MAX_LIST_BYTES)?;
+        let listed = self.read(image, cx, &url_of(image, cx, &["manifests", &tag])?, oci::INDEX, MAX_LIST_BYTES)?;
         let (digest, size_bytes) = (Digest::sha256_of(&referrer), referrer.len());
         let entry = json!({
-            "mediaType": manifest::OCI_MANIFEST, "artifactType": MEDIA_TYPE, "digest": digest, "size": size_bytes,
+            "mediaType": oci::MANIFEST, "artifactType": MEDIA_TYPE, "digest": digest, "size": size_bytes,
         });
         if let Some(list) = with_entry(listed.as_deref(), entry) {
-            self.put_manifest(&at(Version::Tag(tag)), list.to_string().as_bytes(), OCI_INDEX, cx)?;
+            self.put_manifest(&at(Version::Tag(tag)), list.to_string().as_bytes(), oci::INDEX, cx)?;
         }
         Ok(())
     }
@@ -125,5 +123,5 @@ fn with_entry(list: Option<&[u8]>, entry: Value) -> Option<Value> {
         return None;
     }
     entries.push(entry);
-    Some(json!({"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": entries}))
+    Some(json!({"schemaVersion": 2, "mediaType": oci::INDEX, "manifests": entries}))
 }

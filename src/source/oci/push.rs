@@ -12,6 +12,7 @@ use crate::error::{Error, NetError, Refused, Result};
 use crate::excerpt::excerpt;
 use crate::model_ref::ModelRef;
 use crate::net::{Payload, Request, Response, shown, shown_text};
+use crate::oci;
 use crate::source::Cx;
 use crate::source::sink::{Outgoing, Sink};
 
@@ -63,7 +64,7 @@ impl Sink for OciSource {
         for version in versions(target, &digest, tags)? {
             let image = Image { version, ..image.clone() };
             if self.tagged(&image, cx)? != Some(digest) {
-                self.put_manifest(&image, manifest, manifest::OCI_MANIFEST, cx)?;
+                self.put_manifest(&image, manifest, oci::MANIFEST, cx)?;
             }
         }
         Ok(())

@@ -16,17 +16,12 @@ use serde_json::{Map, Value, json};
 use super::options::ESCAPED;
 use super::place::{Name, Place};
 use crate::digest::Digest;
-use crate::source::manifest::{OCI_INDEX, OCI_MANIFEST};
+use crate::oci;
 
 /// More than an index of a hundred thousand names needs.
 pub(super) const MAX_INDEX_BYTES: u64 = 32 << 20;
 
 pub(super) const INDEX: &str = "index.json";
-
-/// The file that identifies the layout, and its content.
-pub(super) const MARK: (&str, &str) = ("oci-layout", r#"{"imageLayoutVersion":"1.0.0"}"#);
-
-const NAME: &str = "org.opencontainers.image.ref.name";
 
 /// The layout below one prefix.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -113,7 +108,7 @@ pub(super) fn with_names(
         Some(bytes) => read(bytes)?,
         None => Map::from_iter([
             ("schemaVersion".to_owned(), json!(2)),
-            ("mediaType".to_owned(), json!(OCI_INDEX)),
+            ("mediaType".to_owned(), json!(oci::INDEX)),
             ("manifests".to_owned(), json!([])),
         ]),
     };
@@ -129,9 +124,9 @@ pub(super) fn with_names(
     let Some(Value::Array(all)) = index.get_mut("manifests") else { return Err("it has no manifests".into()) };
     all.retain(|manifest| !missing.iter().any(|name| name_of(manifest) == Some(name)));
     for name in missing {
-        let annotations = json!({ NAME: name });
+        let annotations = json!({ oci::REF_NAME: name });
         let digest = digest.to_string();
-        all.push(json!({"mediaType": OCI_MANIFEST, "digest": digest, "size": size_bytes, "annotations": annotations}));
+        all.push(json!({"mediaType": oci::MANIFEST, "digest": digest, "size": size_bytes, "annotations": annotations}));
     }
     serde_json::to_vec(&index).map(Some).map_err(|e| e.to_string())
 }
@@ -149,7 +144,7 @@ fn manifests(index: &Map<String, Value>) -> impl Iterator<Item = &Value> {
 }
 
 fn name_of(manifest: &Value) -> Option<&str> {
-    manifest.get("annotations")?.get(NAME)?.as_str()
+    manifest.get("annotations")?.get(oci::REF_NAME)?.as_str()
 }
 
 fn digest_of(manifest: &Value) -> Option<Digest> {
@@ -192,8 +187,7 @@ mod tests {
             with_names(Some(text.as_bytes()), &Digest::sha256_of(b""), 0, &names(&["a"])).unwrap_err();
             find(text.as_bytes(), "a").unwrap_err();
         }
-        let twice =
-            json!({"schemaVersion": 2, "manifests": [{"annotations": {NAME: "a"}}, {"annotations": {NAME: "a"}}]});
+        let twice = json!({"schemaVersion": 2, "manifests": [{"annotations": {oci::REF_NAME: "a"}}, {"annotations": {oci::REF_NAME: "a"}}]});
         find(twice.to_string().as_bytes(), "a").unwrap_err();
     }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::layout::{self, INDEX, Layout, MARK};
+use super::layout::{self, INDEX, Layout};
 use super::place::{self, Name};
 use super::upload::{self, If};
 use super::{S3Source, place_of};
@@ -11,9 +11,9 @@ use crate::error::{Error, NetError, Result};
 use crate::excerpt::excerpt;
 use crate::model_ref::ModelRef;
 use crate::net::{Payload, random, shown};
+use crate::oci;
 use crate::read_at::InMemory;
 use crate::source::Cx;
-use crate::source::manifest::OCI_INDEX;
 use crate::source::outboards::MEDIA_TYPE;
 use crate::source::sink::{Outgoing, Sink};
 
@@ -130,12 +130,13 @@ impl S3Source {
                 return Ok(());
             };
             if before.is_none() {
-                let mark = bucket.options.url(&layout.bucket, &layout.key(MARK.0))?;
-                let (payload, digest) = (Payload::Bytes(MARK.1.into()), Digest::sha256_of(MARK.1.as_bytes()));
+                let mark = bucket.options.url(&layout.bucket, &layout.key(oci::LAYOUT.0))?;
+                let (payload, digest) =
+                    (Payload::Bytes(oci::LAYOUT.1.into()), Digest::sha256_of(oci::LAYOUT.1.as_bytes()));
                 upload::put(&bucket, &mark, payload, &digest, "application/json", &If::Absent, cx)?;
             }
             let sum = Digest::sha256_of(&after);
-            if upload::put(&bucket, &url, Payload::Bytes(after), &sum, OCI_INDEX, &condition, cx)? {
+            if upload::put(&bucket, &url, Payload::Bytes(after), &sum, oci::INDEX, &condition, cx)? {
                 return Ok(());
             }
             // Wait a random time, so that writers that lost do not return together.
