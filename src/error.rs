@@ -277,6 +277,15 @@ pub enum Error {
         /// The hash of its bytes.
         actual: String,
     },
+    /// Something is missing of a model that was to be complete. Nothing of it was recorded.
+    #[error("could not stage {id:?} as a complete model: {}", missing.join("; "))]
+    #[non_exhaustive]
+    Incomplete {
+        /// The id.
+        id: String,
+        /// What is missing, each for humans.
+        missing: Vec<String>,
+    },
     /// A damaged file of the store. It never counts as an empty one.
     #[error("could not read {}: {reason}", path.display())]
     #[non_exhaustive]

@@ -87,6 +87,8 @@ pub enum Hint {
     CheckDigest,
     /// The tool that has it can remove it, and download it again.
     DownloadAgain,
+    /// Get what is missing of a model.
+    GetMissing,
     /// `Doctor` can tell what can be restored.
     RunDoctor,
     /// The store was written by a newer version.
@@ -195,6 +197,7 @@ impl fmt::Display for Hint {
             Hint::Unmount => "unmount what is mounted there, or move the whole root to it",
             Hint::CheckDigest => "get the file again, or correct the digest",
             Hint::DownloadAgain => "remove it with its own tool, and download it again",
+            Hint::GetMissing => "get what is missing, or stage it as it is",
             Hint::RunDoctor => "examine the store with a Doctor, which says what can be restored",
             Hint::UseNewerVersion => "use a newer version",
             Hint::MakeRoom => "make room, for example by removing models",

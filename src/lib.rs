@@ -69,7 +69,9 @@ mod entry;
 mod error;
 mod excerpt;
 mod export;
+mod facts;
 mod fetch;
+mod formats;
 mod fs;
 mod gc;
 mod git_blob;
@@ -120,7 +122,9 @@ pub use export::{
     Export, ExportLayout, ExportOptions, ExportReceipt, ExportRemoval, ExportState, ExportSync, ExportWay,
     ExportedFile, SyncAction,
 };
+pub use facts::StoredFile;
 pub use fetch::{FileFetcher, ModelFetcher, ResolvedModel};
+pub use formats::{Completeness, Facts, ModelFormat, ModelRole, PartCount, TensorCount};
 pub use fs::lock::Wait;
 pub use fs::{Durability, raise_descriptor_limit};
 pub use gc::{

@@ -65,13 +65,13 @@ pub trait ReadAt: Send + Sync {
 }
 
 /// Bytes in memory, with a name for messages.
-#[cfg(feature = "net")]
+#[cfg(any(feature = "net", feature = "testing", test))]
 pub(crate) struct InMemory<B> {
     pub(crate) name: String,
     pub(crate) bytes: B,
 }
 
-#[cfg(feature = "net")]
+#[cfg(any(feature = "net", feature = "testing", test))]
 impl<B: AsRef<[u8]> + Send + Sync> ReadAt for InMemory<B> {
     fn name(&self) -> String {
         self.name.clone()

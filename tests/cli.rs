@@ -197,10 +197,10 @@ fn the_keys_of_the_json() {
         (
             vec!["stage", fixture, "--id", "tiny"],
             "staged id digest local_path kind size_bytes files mode view replaced deduplicated stored_bytes copied_bytes resumed_bytes \
-             fetched_bytes pinned view_copied_bytes unshared unmoved elapsed_ms size",
+             fetched_bytes pinned view_copied_bytes unshared completeness missing unmoved elapsed_ms size",
         ),
         (vec!["list"], model),
-        (vec!["show", "tiny"], model),
+        (vec!["show", "tiny"], &format!("{model} facts")),
         (vec!["path", "tiny"], "path id local_path"),
         (
             vec!["verify", "tiny"],
@@ -326,11 +326,13 @@ fn list_and_show_for_people() {
 
     let show = host.words("show tiny").done();
     for line in [
-        "id:          tiny\n",
-        &format!("digest:      sha256:{FIXTURE_SHA256}\n"),
-        "size:        122.7 kB (122688 bytes)\n",
-        "state:       active\n",
-        "view:        hardlink\n",
+        "id:               tiny\n",
+        &format!("digest:           sha256:{FIXTURE_SHA256}\n"),
+        "size:             122.7 kB (122688 bytes)\n",
+        "state:            active\n",
+        "view:             hardlink\n",
+        "architecture:     llama\n",
+        "completeness:     complete\n",
     ] {
         assert!(show.text().contains(line), "{}", show.text());
     }

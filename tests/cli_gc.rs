@@ -662,11 +662,11 @@ fn who_does_not_want_to_wait_is_told_that_another_is_at_work(#[case] wait: &str)
 fn who_waits_says_so_once_and_then_goes_on() {
     let host = Host::new();
     stage_one_mib(&host, "m");
-    let source = host.file("n.gguf", b"n");
+    let source = host.file("n.bin", b"n");
     let work = work_on(&host, &source);
     let start = |quiet: &[&str]| {
         let mut command = host.command();
-        command.args(["stage", "n.gguf", "--id", "n"]).args(quiet).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.args(["stage", "n.bin", "--id", "n"]).args(quiet).stdout(Stdio::piped()).stderr(Stdio::piped());
         Running(command.spawn().unwrap())
     };
     let (mut waiting, mut quiet) = (start(&[]), start(&["--quiet"]));

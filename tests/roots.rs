@@ -15,9 +15,9 @@ use rstest::rstest;
 
 use common::*;
 
-/// The command in the host's directory, with these variables and a source `a.gguf`.
+/// The command in the host's directory, with these variables and a source `a.bin`.
 fn command(host: &Host, variables: &[(&str, &str)], words: &[&str]) -> Command {
-    host.file("a.gguf", "weights");
+    host.file("a.bin", "weights");
     let mut command = catalog_command();
     command.current_dir(host.dir.path()).env_remove("CATALOG_ROOT").env("HOME", host.path("home"));
     command.envs(variables.iter().copied()).args(words);
@@ -35,7 +35,7 @@ fn stderr(output: &Output) -> String {
 /// The names directly in the host's directory.
 fn names(host: &Host) -> Vec<String> {
     let names = fs::read_dir(host.dir.path()).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
-    let mut names: Vec<String> = names.filter(|name| name != "a.gguf").collect();
+    let mut names: Vec<String> = names.filter(|name| name != "a.bin").collect();
     names.sort();
     names
 }
@@ -45,7 +45,7 @@ fn names(host: &Host) -> Vec<String> {
 fn a_variable_that_is_set_to_nothing_is_as_if_unset() {
     let host = Host::new();
     let variables = [("CATALOG_ROOT", ""), ("XDG_CACHE_HOME", "")];
-    let staged = catalog(&host, &variables, &["stage", "a.gguf", "--id", "a"]);
+    let staged = catalog(&host, &variables, &["stage", "a.bin", "--id", "a"]);
     assert!(staged.status.success(), "{}", stderr(&staged));
     assert!(host.path("home/.cache/models/store.json").exists());
     assert_eq!(names(&host), ["home"]);
@@ -62,8 +62,8 @@ fn a_variable_that_is_set_to_nothing_is_as_if_unset() {
 fn a_tilde_that_no_shell_has_replaced_is_an_error_that_says_so(#[case] root: &str) {
     let host = Host::new();
     for (variables, words) in [
-        (&[("CATALOG_ROOT", root)][..], &["stage", "a.gguf"][..]),
-        (&[], &["stage", "a.gguf", "--root", root]),
+        (&[("CATALOG_ROOT", root)][..], &["stage", "a.bin"][..]),
+        (&[], &["stage", "a.bin", "--root", root]),
         (&[], &["list", "--root", root]),
     ] {
         let refused = catalog(&host, variables, words);
@@ -72,7 +72,7 @@ fn a_tilde_that_no_shell_has_replaced_is_an_error_that_says_so(#[case] root: &st
         assert!(names(&host).is_empty(), "{:?}", names(&host));
     }
     assert!(matches!(FsCatalog::new(root), Err(Error::InvalidRoot { .. })));
-    let meant = catalog(&host, &[], &["stage", "a.gguf", "--root", &format!("./{root}")]);
+    let meant = catalog(&host, &[], &["stage", "a.bin", "--root", &format!("./{root}")]);
     assert!(meant.status.success(), "{}", stderr(&meant));
 }
 
@@ -87,10 +87,10 @@ fn without_a_home_there_is_no_default_root() {
     // The build directory may be below a home that other users cannot enter.
     let program = host.path("catalog");
     fs::copy(assert_cmd::cargo::cargo_bin!("catalog"), &program).unwrap();
-    host.file("a.gguf", "weights");
+    host.file("a.bin", "weights");
     let mut unknown = Command::new("setpriv");
     unknown.args(["--reuid=54321", "--regid=54321", "--clear-groups"]).arg(&program);
-    unknown.current_dir(host.dir.path()).env_clear().args(["stage", "a.gguf"]);
+    unknown.current_dir(host.dir.path()).env_clear().args(["stage", "a.bin"]);
     let refused = unknown.output().unwrap();
     assert_eq!(refused.status.code(), Some(1), "{}", stderr(&refused));
     assert!(stderr(&refused).contains("no home directory is known"), "{}", stderr(&refused));
@@ -104,7 +104,7 @@ fn a_symlink_that_leads_nowhere_is_named() {
     let host = Host::new();
     symlink(host.path("disk that is not mounted"), host.path("link")).unwrap();
     for root in ["link", "link/models"] {
-        for words in [&["stage", "a.gguf", "--root", root][..], &["list", "--root", root]] {
+        for words in [&["stage", "a.bin", "--root", root][..], &["list", "--root", root]] {
             let refused = catalog(&host, &[], words);
             assert_eq!(refused.status.code(), Some(1), "{words:?}");
             let said = r#"could not use "link" as the catalog's root: it is a symlink that leads nowhere"#;
@@ -113,7 +113,7 @@ fn a_symlink_that_leads_nowhere_is_named() {
     }
     assert_eq!(names(&host), ["link"]);
     fs::create_dir(host.path("disk that is not mounted")).unwrap();
-    assert!(catalog(&host, &[], &["stage", "a.gguf", "--root", "link/models"]).status.success());
+    assert!(catalog(&host, &[], &["stage", "a.bin", "--root", "link/models"]).status.success());
     assert!(host.path("disk that is not mounted/models/store.json").exists());
 }
 
@@ -123,7 +123,7 @@ fn a_new_catalog_is_named_by_its_absolute_path() {
     let host = Host::new();
     let here = host.dir.path().canonicalize().unwrap();
     let note = |root: &str| format!("note: made a new catalog at {}\n", here.join(root).display());
-    let stage = |words: &[&str]| catalog(&host, &[], &[&["stage", "a.gguf"], words].concat());
+    let stage = |words: &[&str]| catalog(&host, &[], &[&["stage", "a.bin"], words].concat());
     assert_eq!(stderr(&stage(&["--root", "one"])), note("one"));
     assert_eq!(stderr(&stage(&["--root", "one"])), "");
     let json = note("two/three").replace("note: ", "{\"type\":\"note\",\"message\":\"").replace('\n', "\"}\n");
@@ -139,8 +139,7 @@ fn a_directory_of_somebody_else_is_taken_on_request_alone() {
     let host = Host::new();
     host.file("mine/notes.txt", "mine");
     let before = listing(&host.path("mine"));
-    for words in [&["stage", "a.gguf", "--root", "mine"][..], &["config", "set", "max_bytes", "1GB", "--root", "mine"]]
-    {
+    for words in [&["stage", "a.bin", "--root", "mine"][..], &["config", "set", "max_bytes", "1GB", "--root", "mine"]] {
         let refused = catalog(&host, &[], words);
         assert_eq!(refused.status.code(), Some(1), "{words:?}");
         let error = stderr(&refused);
@@ -149,10 +148,10 @@ fn a_directory_of_somebody_else_is_taken_on_request_alone() {
     }
     assert!(matches!(FsCatalog::new(host.path("mine")), Err(Error::RootNotEmpty { .. })));
 
-    let taken = catalog(&host, &[], &["stage", "a.gguf", "--root", "mine", "--init"]);
+    let taken = catalog(&host, &[], &["stage", "a.bin", "--root", "mine", "--init"]);
     assert!(taken.status.success(), "{}", stderr(&taken));
     // The directory is a catalog from now on.
-    assert!(catalog(&host, &[], &["stage", "a.gguf", "--root", "mine"]).status.success());
+    assert!(catalog(&host, &[], &["stage", "a.bin", "--root", "mine"]).status.success());
     assert_eq!(fs::read(host.path("mine/notes.txt")).unwrap(), b"mine");
 }
 
@@ -171,6 +170,6 @@ fn a_new_disk_and_a_catalog_that_was_not_finished_are_no_hindrance() {
 
 fn assert_readable_after_staging(root: &Path, host: &Host) {
     let catalog = FsCatalog::new(root).unwrap();
-    stage(&catalog, &host.file("a.gguf", "weights"), "a").unwrap();
+    stage(&catalog, &host.file("a.bin", "weights"), "a").unwrap();
     assert_readable(&catalog, "a", b"weights");
 }

@@ -85,8 +85,7 @@ impl<'r> Sealed<'r> {
         self.provenance.source.lasting_stamp()
     }
 
-    /// Its private name.
-    #[cfg(test)]
+    /// Its private name, relative to the root.
     pub(crate) fn name(&self) -> &Path {
         &self.private.name
     }

@@ -41,7 +41,7 @@ impl FsCatalog {
     /// bytes arrive. On success, the entry is as durable as one of [`stage`](FsCatalog::stage). On failure, including
     /// an error of the reader, nothing is recorded and nothing is left behind. An interrupted call cannot be resumed.
     ///
-    /// Uses only the options `digest`, `name`, `defer_outboard`, `cancel` and `observer`. A cancelled call ends when
+    /// Uses only the options `digest`, `name`, `require_complete`, `defer_outboard`, `cancel` and `observer`. A cancelled call ends when
     /// the reader returns. Without a name, the view is named after the last part of the id. The record has no
     /// [`source`](crate::Record::source), since a stream cannot be read again; messages name it by its id.
     ///

@@ -3,7 +3,9 @@
 use super::{FsCatalog, Key, find, sorted, with_uses};
 use crate::entry::{Record, check_id};
 use crate::error::Result;
+use crate::facts::{self, StoredFile};
 use crate::fetch::ResolvedModel;
+use crate::formats::Facts;
 use crate::gc::{self, DiskUsage};
 use crate::ingest::{self, PartialInfo};
 use crate::lease::{self, Lease, LeaseHolder};
@@ -22,6 +24,37 @@ impl FsCatalog {
     pub fn records(&self) -> Result<Vec<Record>> {
         let shards = self.store.index.all()?;
         Ok(with_uses(&self.store, sorted(&shards).into_iter().cloned()))
+    }
+
+    /// What is known of a model by its own bytes: what the headers of its files and the small files beside them say,
+    /// and whether all of it is there. Reads headers, and no weights.
+    ///
+    /// A header that is damaged or of a kind that is not known is no error: there are fewer facts then.
+    ///
+    /// ```
+    /// use catalog_core::{Completeness, ModelRef, StageOptions};
+    /// # let (_dir, catalog, _file) = catalog_core::testing::example();
+    /// let reference = ModelRef::parse("tests/fixtures/tiny-llama-q8_0.gguf")?;
+    /// catalog.stage(&reference, &StageOptions::default().with_id("tiny".to_owned()))?;
+    /// let facts = catalog.facts("tiny")?;
+    /// assert_eq!(facts.architecture.as_deref(), Some("llama"));
+    /// assert_eq!(facts.quantization.as_deref(), Some("Q8_0"));
+    /// assert_eq!(facts.completeness, Completeness::Complete);
+    /// # Ok::<(), catalog_core::Error>(())
+    /// ```
+    pub fn facts<'a>(&self, key: impl Into<Key<'a>>) -> Result<Facts> {
+        facts::facts(&self.store, &self.known(key)?)
+    }
+
+    /// The files of a model, sorted by path. An entry that is only registered has none. Reads a manifest at most, and
+    /// checks no file.
+    pub fn files<'a>(&self, key: impl Into<Key<'a>>) -> Result<Vec<StoredFile>> {
+        facts::files(&self.store, &self.known(key)?)
+    }
+
+    fn known<'a>(&self, key: impl Into<Key<'a>>) -> Result<Record> {
+        let id = key.into().id(&self.store)?;
+        self.store.record(&id)?.ok_or_else(|| self.store.not_found(&id))
     }
 
     /// All records that a text stands for, sorted by id; none if it stands for nothing here. The text is read as the

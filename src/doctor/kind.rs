@@ -74,6 +74,8 @@ pub enum FindingKind {
     PrevDamaged,
     /// `path` and `lease` refuse this entry; the damaged bytes are in quarantine.
     EntryDamaged,
+    /// An engine fails with it, or loads it without a word and answers nonsense.
+    ModelIncomplete,
     /// The files of the tree are unknown, so `gc` refuses to run, and its view is not judged.
     ManifestMissing,
     /// The files of the tree are unknown, so `gc` refuses to run, and its view is not judged.

@@ -95,6 +95,14 @@ pub(super) const KINDS: &[KindInfo] = &[
         advice: "`catalog repair` with its id repairs it from a good copy (--from), or stage it again",
     },
     KindInfo {
+        kind: K::ModelIncomplete,
+        name: "model_incomplete",
+        severity: Severity::Note,
+        remedy: Remedy::Operator,
+        meaning: "an engine fails with it, or loads it without a word and answers nonsense",
+        advice: "get what is missing, and stage the model again under the same id",
+    },
+    KindInfo {
         kind: K::ManifestMissing,
         name: "manifest_missing",
         severity: Severity::Error,

@@ -14,6 +14,8 @@ use crate::blob::manifest::TreeFile;
 use crate::digest::Digest;
 use crate::entry::{ArtifactKind, LinkMode, Record};
 use crate::error::{Error, Result};
+use crate::facts;
+use crate::formats::Completeness;
 use crate::fs::{Durability, Kind};
 use crate::index::Records;
 use crate::layout;
@@ -162,8 +164,16 @@ impl Look<'_> {
         }
         if record.damaged_ms.is_none() {
             self.check_view(record, &files, at, &missing, &mut seen)?;
+            seen.found.extend(missing.is_empty().then(|| self.incomplete(record, at)).flatten());
         }
         Ok(seen)
+    }
+
+    /// A blob that cannot be read is another finding.
+    fn incomplete(&self, record: &Record, at: &Path) -> Option<Finding> {
+        let facts = facts::facts(self.store, record).ok()?;
+        let is_incomplete = facts.completeness == Completeness::Incomplete;
+        is_incomplete.then(|| self.finding(K::ModelIncomplete, at, facts.missing.join("; ")).of(&record.entry.id))
     }
 
     fn missing(&self, digest: &Digest) -> Result<String> {

@@ -42,6 +42,7 @@ impl Error {
             Error::ReservedPath { .. } | Error::PathEscapesRoot { .. } => Hint::GiveOtherPath,
             Error::DigestMismatch { .. } => Hint::CheckDigest,
             Error::DamagedCache { .. } => Hint::DownloadAgain,
+            Error::Incomplete { .. } => Hint::GetMissing,
             Error::CorruptIndex { .. } => Hint::RunDoctor,
             Error::CorruptBlob { .. } => Hint::StageAgain,
             Error::Damaged { id, .. } => Hint::Repair { id: id.clone() },
@@ -146,13 +147,14 @@ impl Error {
         matches!(self, Error::SyncFailed { .. })
     }
 
-    /// Content is damaged or not as expected: a wrong digest, a damaged blob or index file.
+    /// Content is damaged, incomplete or not as expected: a wrong digest, a missing part, a damaged blob or index file.
     #[must_use]
     pub fn is_corrupt(&self) -> bool {
         matches!(
             self,
             Error::DigestMismatch { .. }
                 | Error::DamagedCache { .. }
+                | Error::Incomplete { .. }
                 | Error::CorruptIndex { .. }
                 | Error::CorruptBlob { .. }
                 | Error::Damaged { .. }

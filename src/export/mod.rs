@@ -21,7 +21,6 @@
 //! plan.rs         the names of an export, in order
 //! hf.rs, ollama.rs, ramalama.rs, folders.rs, oci.rs      the plan for each layout
 //! lfs.rs          which files the Hub keeps in LFS
-//! gguf.rs         what the header of a GGUF file says
 //! index.rs        `index.json` of an image layout
 //! archive.rs      an image layout as a tar archive
 //! target.rs       the folder outside the store
@@ -40,7 +39,6 @@
 mod archive;
 mod artifact;
 mod folders;
-mod gguf;
 mod hf;
 mod in_use;
 mod index;

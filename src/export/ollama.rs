@@ -11,13 +11,14 @@
 use serde_json::{Value, json};
 
 use super::artifact::Artifact;
-use super::gguf;
 use super::names::OllamaName;
 use super::options::ExportOptions;
 use super::plan::{Content, Linking, Plan, Role};
 use crate::blob::manifest::TreeFile;
 use crate::digest::Digest;
 use crate::error::{Error, Result};
+use crate::formats::{file_type_name, gguf};
+use crate::read_at::ReadAt as _;
 
 const CONFIG: &str = "ollama.json";
 const MAX_CONFIG_BYTES: u64 = 4 << 20;
@@ -41,9 +42,15 @@ pub(super) fn plan(artifact: &Artifact<'_>, options: &ExportOptions) -> Result<P
     if layers.is_empty() {
         layers.push((model, "model"));
     }
-    let header = gguf::read(&artifact.reader(&model.digest)?)?;
-    let header = header.ok_or_else(|| cannot("it is not a GGUF file, or its header is damaged"))?;
-    if header.split_count.is_some_and(|parts| parts > 1) {
+    let file = artifact.reader(&model.digest)?;
+    let header = match gguf::read(&file).map_err(|e| Error::of_reader(file.name(), e))? {
+        gguf::Read::Header(header) => header,
+        gguf::Read::Foreign => return Err(cannot("it is not a GGUF file")),
+        gguf::Read::Damaged(reason) => {
+            return Err(artifact.cannot(options.layout, format!("its file is damaged: {reason}")));
+        }
+    };
+    if header.number("split.count").is_some_and(|parts| parts > 1) {
         return Err(cannot("it is a part of a split model, and Ollama needs all in one file"));
     }
 
@@ -64,15 +71,15 @@ pub(super) fn plan(artifact: &Artifact<'_>, options: &ExportOptions) -> Result<P
             (file.digest, file.size_bytes)
         }
         None => {
-            let architecture = header.architecture.as_deref();
+            let architecture = header.text("general.architecture");
             let architecture = architecture.ok_or_else(|| cannot("its header names no architecture"))?;
             let digests: Vec<String> = layers.iter().map(|(file, _)| file.digest.to_string()).collect();
             let bytes = json!({
                 "model_format": "gguf",
                 "model_family": architecture,
                 "model_families": [architecture],
-                "model_type": header.size_label.as_deref().unwrap_or("unknown"),
-                "file_type": gguf::file_type_name(header.file_type),
+                "model_type": header.text("general.size_label").unwrap_or("unknown"),
+                "file_type": header.number("general.file_type").and_then(file_type_name).unwrap_or("unknown"),
                 "architecture": "amd64",
                 "os": "linux",
                 "rootfs": { "type": "layers", "diff_ids": digests },

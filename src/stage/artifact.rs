@@ -8,12 +8,13 @@ use std::time::Duration;
 
 use super::item::Item;
 use super::remote::Fetched;
-use super::{StageReceipt, UnmovedSource};
+use super::{StageReceipt, UnmovedSource, complete};
 use crate::blob::manifest::TreeFile;
 use crate::blob::{IngestMode, Sealed, UsedMode};
 use crate::digest::Digest;
 use crate::entry::{ArtifactKind, Provenance, Stamp, TrustState, fingerprint};
 use crate::error::{Error, Result};
+use crate::formats::{self, Completeness};
 use crate::fs::Session;
 use crate::fs::{link, now_ms};
 use crate::hint::Hint;
@@ -43,6 +44,8 @@ struct Prepared {
     /// The stamp of each file at the time it was read.
     stamps: Vec<Option<Stamp>>,
     source: Option<Provenance>,
+    completeness: Completeness,
+    missing: Vec<String>,
     /// The digest that the id had before, if the content was different. Known once the new record is written.
     replaced: Rc<Cell<Option<Digest>>>,
 }
@@ -140,8 +143,10 @@ fn prepare(store: &Store, artifact: &Artifact<'_>) -> Result<Prepared> {
         reason: "it is not UTF-8, which the index needs",
         hint: Hint::Rename,
     })?;
+    let formats::Facts { completeness, missing, .. } = complete::check(store, artifact)?;
     let stamps = artifact.incoming.iter().map(Sealed::source_stamp).collect();
-    Ok(Prepared { path, stored_path, stamps, source: source(artifact), replaced: Rc::default() })
+    let source = source(artifact);
+    Ok(Prepared { path, stored_path, stamps, source, completeness, missing, replaced: Rc::default() })
 }
 
 /// What goes into the record of an artifact.
@@ -240,6 +245,8 @@ fn receipt(
         pinned: prepared.source.as_ref().and_then(|source| source.pinned.clone()),
         view_copied_bytes: done.tally.copied_bytes,
         unshared: artifact.incoming.iter().find_map(Sealed::unshared).map(str::to_owned),
+        completeness: Some(prepared.completeness),
+        missing: prepared.missing.clone(),
         unmoved,
         elapsed: Duration::ZERO,
     }

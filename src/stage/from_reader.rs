@@ -83,6 +83,7 @@ fn ingest_and_commit(
     let item = Item {
         name,
         expected: options.digest,
+        require_complete: options.require_complete,
         ..Item::new(id.to_owned(), String::new(), ArtifactKind::File, PathBuf::from(id), Vec::new())
     };
     let tree = vec![TreeFile { path: String::new(), digest, size_bytes }];

@@ -263,6 +263,7 @@ fn item(model: Gathered, options: &StageOptions) -> Result<Item> {
         mode: IngestMode::Share,
         wait: options.wait,
         defer_outboard: options.defer_outboard,
+        require_complete: options.require_complete,
         fetched,
         ..Item::new(model.id, model.reference, model.kind, model.source, contents)
     })

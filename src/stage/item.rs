@@ -42,6 +42,7 @@ pub(super) struct Item {
     pub(super) last_verified_ms: Option<u64>,
     pub(super) wait: Wait,
     pub(super) defer_outboard: bool,
+    pub(super) require_complete: bool,
     /// Names the item in messages: the local path, if it has one.
     pub(super) source: PathBuf,
     /// The party that named the digests of all its files.
@@ -102,6 +103,7 @@ pub(super) fn decide(
         in_place,
         wait: options.wait,
         defer_outboard: options.defer_outboard,
+        require_complete: options.require_complete,
         ..Item::local(store.path(), id, reference, source, options.mode, options.follow_links)?
     };
     if let Some(name) = &options.name {
@@ -175,6 +177,7 @@ impl Item {
             last_verified_ms: None,
             wait: Wait::Forever,
             defer_outboard: false,
+            require_complete: false,
             source,
             named_by: None,
             fetched: None,
@@ -273,6 +276,8 @@ pub(super) fn receipt_of(record: Record) -> Option<StageReceipt> {
         pinned: record.source.and_then(|source| source.pinned),
         view_copied_bytes: 0,
         unshared: None,
+        completeness: None,
+        missing: Vec::new(),
         unmoved: Vec::new(),
         elapsed: Duration::ZERO,
     })

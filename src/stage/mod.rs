@@ -5,6 +5,7 @@
 
 mod artifact;
 mod batch;
+mod complete;
 mod from_reader;
 mod gathered;
 mod hash_tree;
@@ -30,6 +31,7 @@ use crate::digest::Digest;
 use crate::entry::{ArtifactKind, LinkMode, Record};
 use crate::error::Result;
 use crate::fetch::{ResolvedModel, Resolver};
+use crate::formats::Completeness;
 use crate::fs::lock::Wait;
 use crate::fs::spare_descriptors;
 use crate::json::{lossy, millis};
@@ -56,6 +58,9 @@ pub struct StageOptions {
     /// The expected SHA-256 of the content: of the file, or of the manifest if it is a directory. Other content is an
     /// error, and nothing is recorded.
     pub digest: Option<Digest>,
+    /// Refuse a model of which something is missing ([`Completeness::Incomplete`]). Nothing is recorded then. A model
+    /// that does not say what belongs to it is not refused.
+    pub require_complete: bool,
     /// How to bring the bytes into the store.
     pub mode: IngestMode,
     /// Follow symlinks in a directory even if they lead out of it.
@@ -101,6 +106,13 @@ impl StageOptions {
     #[must_use]
     pub fn with_digest(mut self, digest: impl Into<Option<Digest>>) -> Self {
         self.digest = digest.into();
+        self
+    }
+
+    /// Sets [`require_complete`](StageOptions::require_complete).
+    #[must_use]
+    pub fn with_require_complete(mut self, require_complete: bool) -> Self {
+        self.require_complete = require_complete;
         self
     }
 
@@ -214,6 +226,10 @@ pub struct StageReceipt {
     pub view_copied_bytes: u64,
     /// With [`IngestMode::Share`]: why the bytes of at least one file were copied. `None` if all are shared.
     pub unshared: Option<String>,
+    /// Whether all of the model is there. `None`: nothing new was staged, so this was not looked at.
+    pub completeness: Option<Completeness>,
+    /// What is missing of it, each for humans.
+    pub missing: Vec<String>,
     /// Sources of [`IngestMode::Move`] that could not be removed. Their bytes are in the store nevertheless.
     pub unmoved: Vec<UnmovedSource>,
     /// Time from the call until the result was durable; the same for all artifacts staged together.
@@ -282,7 +298,13 @@ pub(crate) fn stage_many(
         }
     }
     call.work_off(store, from, &observer, &cancel);
-    call.receipts(start)
+    let mut results = call.receipts(start);
+    for (result, _) in results.iter_mut().zip(items).filter(|(_, (_, options))| options.require_complete) {
+        if let Some(error) = result.as_ref().ok().and_then(|receipt| complete::refusal_of_held(store, receipt)) {
+            *result = Err(error);
+        }
+    }
+    results
 }
 
 /// The state of one call's items, by their numbers.

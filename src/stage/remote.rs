@@ -281,6 +281,7 @@ impl Question {
             expected: options.digest,
             wait: options.wait,
             defer_outboard: options.defer_outboard,
+            require_complete: options.require_complete,
             named_by,
             ..Item::new(self.id, self.name.clone(), kind, PathBuf::from(self.name), contents)
         };

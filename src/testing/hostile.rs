@@ -11,9 +11,11 @@ use crate::blob::{manifest, outboard};
 use crate::catalog::FsCatalog;
 use crate::digest::Digest;
 use crate::error::Error;
+use crate::formats::{Completeness, Facts, ModelFile, ModelFiles, facts_of};
 use crate::index::{ShardText, StoredRecord, Unusable};
 use crate::layout::{self, FORMAT, Thing};
 use crate::model_ref::ModelRef;
+use crate::read_at::{InMemory, ReadAt};
 
 /// A model reference: its text and its id parse back to the same reference, and every error is invalid input.
 pub fn fuzz_model_ref(bytes: &[u8]) -> bool {
@@ -45,6 +47,42 @@ pub fn fuzz_model_ref(bytes: &[u8]) -> bool {
         assert!(parts.into_iter().all(|part| !["", ".", ".."].contains(&part)), "{text:?} gives {parsed:?}");
     }
     true
+}
+
+/// The header of a GGUF file.
+pub fn fuzz_gguf(bytes: &[u8]) -> bool {
+    check_facts("model.gguf", bytes)
+}
+
+/// The header of a safetensors file.
+pub fn fuzz_safetensors(bytes: &[u8]) -> bool {
+    check_facts("model.safetensors", bytes)
+}
+
+/// A model of one file: its facts never fail, are fit to be shown, are the same by any name that the bytes allow, and
+/// survive JSON. Returns whether it is whole.
+fn check_facts(name: &str, bytes: &[u8]) -> bool {
+    let facts_as = |name: &str| {
+        let files = [ModelFile { path: name.to_owned(), size_bytes: bytes.len() as u64 }];
+        let open = |_| Ok(Box::new(InMemory { name: String::new(), bytes: bytes.to_vec() }) as Box<dyn ReadAt>);
+        facts_of(&ModelFiles::new(&files, &open)).unwrap_or_else(|error| panic!("{error}"))
+    };
+    let facts = facts_as(name);
+    let texts = [&facts.name, &facts.architecture, &facts.license, &facts.quantization, &facts.tokenizer];
+    let lists = [&facts.base_models, &facts.languages, &facts.missing];
+    for text in texts.into_iter().flatten().chain(lists.into_iter().flatten()) {
+        assert!(!text.chars().any(char::is_control) && text.len() < 4096, "{text:?}");
+    }
+    assert!(facts.dtypes.len() <= 65);
+    assert_eq!(facts.missing.is_empty(), facts.completeness != Completeness::Incomplete, "{facts:?}");
+    if facts.format.is_some() {
+        assert_eq!(facts.weight_bytes, bytes.len() as u64);
+        let other = facts_as("blob");
+        assert_eq!((other.format, other.parameters, &other.dtypes), (facts.format, facts.parameters, &facts.dtypes));
+    }
+    let text = serde_json::to_string(&facts).unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!(serde_json::from_str::<Facts>(&text).ok(), Some(facts.clone()));
+    facts.completeness == Completeness::Complete
 }
 
 /// A digest: each has exactly one text, and `FromStr` and JSON accept the same texts.

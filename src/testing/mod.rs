@@ -30,7 +30,8 @@ pub use errors::error_samples;
 #[doc(hidden)]
 pub use example::example;
 pub use hostile::{
-    fuzz_digest, fuzz_layout, fuzz_manifest, fuzz_model_ref, fuzz_outboard, fuzz_shard, fuzz_store_json,
+    fuzz_digest, fuzz_gguf, fuzz_layout, fuzz_manifest, fuzz_model_ref, fuzz_outboard, fuzz_safetensors, fuzz_shard,
+    fuzz_store_json,
 };
 pub use ids::{accepted_ids, rejected_ids};
 pub use memory::MemoryCatalog;

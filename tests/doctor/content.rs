@@ -93,7 +93,7 @@ fn an_entry_that_is_marked_damaged_is_named_and_repaired_by_repair() {
 fn a_blob_that_is_gone_is_named_with_each_entry_that_needs_it() {
     let store = Store::new();
     let blob = store.blob("small");
-    let other = store.host.file("sources/other.gguf", "small");
+    let other = store.host.file("sources/other.bin", "small");
     store.catalog.stage(&reference(&other), &options("other")).unwrap();
     let away = store.host.path("away");
     fs::rename(&blob, &away).unwrap();

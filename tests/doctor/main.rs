@@ -40,7 +40,7 @@ impl Store {
         // More than one group, so that the outboard has a file of them.
         store.add("file", &big("file"));
         store.add("small", b"small");
-        store.add_tree("tree", &[("a.gguf", "a"), ("sub/b.json", "b"), ("sub/c.json", "a")]);
+        store.add_tree("tree", &[("a.bin", "a"), ("sub/b.json", "b"), ("sub/c.json", "a")]);
         store.add("copied", &big("copied"));
         store.make_copy("copied");
         store.catalog.pin("file", "kept", None).unwrap();
@@ -48,7 +48,7 @@ impl Store {
     }
 
     fn add(&self, id: &str, content: &[u8]) -> Digest {
-        let file = self.host.file(&format!("sources/{id}.gguf"), content);
+        let file = self.host.file(&format!("sources/{id}.bin"), content);
         self.catalog.stage(&reference(&file), &options(id)).unwrap().digest
     }
 

@@ -18,7 +18,7 @@ fn without_hardlinks_and_modes_there_are_two_notes_and_nothing_is_wrong() {
     let host = Host::new();
     let catalog = FsCatalog::new(mounted.path().join("root")).unwrap();
     for id in ["a", "b"] {
-        let file = host.file(&format!("{id}.gguf"), id);
+        let file = host.file(&format!("{id}.bin"), id);
         common::stage(&catalog, &file, id).unwrap();
     }
     let doctor = Doctor::open(catalog.root()).unwrap();

@@ -21,7 +21,7 @@ fn an_undamaged_store_of_a_thousand_entries_has_nothing_wrong() {
                 }
                 store.host.path(&format!("many/{number}"))
             }
-            _ => store.host.file(&format!("many/{number}.gguf"), format!("{}", number % 900)),
+            _ => store.host.file(&format!("many/{number}.bin"), format!("{}", number % 900)),
         };
         let mut options = options(&id);
         options.digest = (number % 3 == 1 && number % 10 != 0).then(|| Digest::sha256_of(&fs::read(&path).unwrap()));
@@ -35,7 +35,7 @@ fn an_undamaged_store_of_a_thousand_entries_has_nothing_wrong() {
         store.catalog.remove(&format!("model {}", number * 7 + 3)).unwrap();
     }
     store.catalog.put(&common::entry("registered", "not/there/yet")).unwrap();
-    let in_place = store.host.file("root/mine/in-place.gguf", "in place");
+    let in_place = store.host.file("root/mine/in-place.bin", "in place");
     store.catalog.put(&common::entry("in-place", in_place)).unwrap();
     store.host.file("root/mine/notes.txt", "somebody's own");
     assert!(store.catalog.records().unwrap().iter().any(|record| record.trust == TrustState::Verified));

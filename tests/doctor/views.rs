@@ -31,7 +31,7 @@ fn a_file_of_a_tree_that_is_gone_is_linked_again() {
         [blob_path(&store.root(), &Digest::sha256_of(b"a")), blob_path(&store.root(), &Digest::sha256_of(b"b"))];
     fs::remove_file(&b).unwrap();
     fs::remove_file(&c).unwrap();
-    let a = store.view("tree").join("a.gguf"); // shares c's inode, whose link count changes
+    let a = store.view("tree").join("a.bin"); // shares c's inode, whose link count changes
     store.repairs(&[(K::ViewMissing, &b), (K::ViewMissing, &c)], &[&a, &b, &c, &blobs[0], &blobs[1]]);
 }
 
@@ -145,7 +145,7 @@ fn what_does_not_belong_in_a_view_is_named() {
 #[test]
 fn what_an_id_was_called_before_is_no_stranger() {
     let store = Store::new();
-    let again = store.host.file("sources/renamed.gguf", "small");
+    let again = store.host.file("sources/renamed.bin", "small");
     store.catalog.stage(&reference(&again), &options("small")).unwrap();
     assert_eq!(fs::read_dir(store.view("small").parent().unwrap()).unwrap().count(), 2);
     store.finds(&[]);
@@ -155,7 +155,7 @@ fn what_an_id_was_called_before_is_no_stranger() {
 #[test]
 fn a_file_in_place_that_was_replaced_is_left_to_its_owner() {
     let store = Store::new();
-    let mine = store.host.file("root/mine/in-place.gguf", "in place");
+    let mine = store.host.file("root/mine/in-place.bin", "in place");
     store.catalog.put(&common::entry("in-place", &mine)).unwrap();
     fs::remove_file(&mine).unwrap();
     fs::write(&mine, "another one").unwrap();

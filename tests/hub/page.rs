@@ -25,6 +25,8 @@ fn it_prints_what_the_page_says() {
         let printed = String::from_utf8(output.stdout).unwrap().replace(&servers, "hf");
         let printed = printed.replace(&hub.hub, "https://huggingface.co").replace(host_of(&hub.hub), "huggingface.co");
         let printed = printed.replace(&*host.root().display().to_string(), "/srv/models");
-        assert_eq!(printed.lines().collect::<Vec<_>>(), expected, "$ {command}");
+        // The files of this Hub are noise.
+        let printed: Vec<&str> = printed.lines().filter(|line| !line.contains(" is incomplete: ")).collect();
+        assert_eq!(printed, expected, "$ {command}");
     }
 }

@@ -16,6 +16,7 @@ mod damage;
 mod dedupe;
 mod export;
 mod export_hf;
+mod facts;
 mod hub;
 mod kills;
 mod other_users;

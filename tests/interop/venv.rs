@@ -33,6 +33,11 @@ pub(crate) fn tools() -> Option<PathBuf> {
     bin("interop-tools")
 }
 
+/// The folder of the models that packages bring.
+pub(crate) fn models() -> Option<PathBuf> {
+    bin("interop-models").map(|bin| bin.parent().unwrap().join("lib"))
+}
+
 fn bin(name: &str) -> Option<PathBuf> {
     if !runs_all() {
         println!("left out without CATALOG_TEST_ALL: the tools of others take minutes");

@@ -23,8 +23,8 @@ pub(crate) fn files(content: u8) -> Vec<(&'static str, Vec<u8>)> {
         _ => vec![b'5'; 70_001],
     };
     match content {
-        6 => vec![("config.json", file(1)), ("weights/a.gguf", file(3))],
-        7 => vec![("config.json", file(2)), ("weights/a.gguf", file(3))],
+        6 => vec![("config.json", file(1)), ("weights/a.bin", file(3))],
+        7 => vec![("config.json", file(2)), ("weights/a.bin", file(3))],
         8 => vec![("config.json", file(0))],
         _ => vec![("", file(content))],
     }

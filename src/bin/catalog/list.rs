@@ -4,12 +4,13 @@ use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use catalog_core::{FsCatalog, LifecycleState, Record};
+use catalog_core::{Facts, FsCatalog, LifecycleState, Record};
 
 use crate::amount;
 use crate::app::App;
 use crate::args::{find_all, word};
 use crate::complete;
+use crate::facts;
 use crate::failure::Outcome;
 use crate::filter::Filter;
 use crate::human;
@@ -79,10 +80,15 @@ impl Args {
         let catalog = app.open()?;
         self.filter.extend(self.unused_for.map(Filter::unused_for));
         let records = self.chosen(app, &catalog)?;
-        let more = if self.long { More::of(&catalog)? } else { More::default() };
+        let more = if self.long { More::of(&catalog, &records)? } else { More::default() };
         if app.json() {
             for record in &records {
-                app.out.json(&Line::model_with(record, more.exclusive_bytes(record), more.leases(record)));
+                app.out.json(&Line::model_with(
+                    record,
+                    more.exclusive_bytes(record),
+                    more.leases(record),
+                    more.facts(record),
+                ));
             }
         } else if app.is_quiet() {
             for record in &records {
@@ -143,6 +149,7 @@ impl Args {
             Column::text("LAST USED", 1),
         ];
         if self.long {
+            columns.extend(facts::COLUMNS);
             columns.extend([
                 Column::number("EXCLUSIVE", 3),
                 Column::number("LEASES", 4),
@@ -175,6 +182,7 @@ impl Args {
                 false => digest.to_string(),
             });
             let none = || "-".to_owned();
+            row.extend(facts::row(more.facts(record), is_terminal));
             row.extend([
                 more.exclusive_bytes(record).map_or_else(none, size),
                 more.leases(record).map_or_else(none, |leases| leases.to_string()),
@@ -187,27 +195,33 @@ impl Args {
     }
 }
 
-/// What `--long` adds: it looks at every blob, and at every process.
+/// What `--long` adds: it looks at every blob, at every process, and into the headers of the models.
 #[derive(Default)]
 struct More {
     is_known: bool,
     exclusive_bytes: BTreeMap<String, u64>,
     leases: BTreeMap<String, u64>,
+    facts: BTreeMap<String, Facts>,
 }
 
 impl More {
-    fn of(catalog: &FsCatalog) -> catalog_core::Result<Self> {
+    fn of(catalog: &FsCatalog, records: &[Record]) -> catalog_core::Result<Self> {
         let usage = catalog.disk_usage()?.entries.into_iter();
         let exclusive_bytes = usage.map(|entry| (entry.id, entry.exclusive_bytes)).collect();
         let mut leases = BTreeMap::new();
         for id in catalog.leases()?.into_iter().filter_map(|holder| holder.id) {
             *leases.entry(id).or_default() += 1;
         }
-        Ok(More { is_known: true, exclusive_bytes, leases })
+        let known = records.iter().filter_map(|record| Some((record.entry.id.clone(), facts::of(catalog, record)?)));
+        Ok(More { is_known: true, exclusive_bytes, leases, facts: known.collect() })
     }
 
     fn exclusive_bytes(&self, record: &Record) -> Option<u64> {
         self.exclusive_bytes.get(&record.entry.id).copied()
+    }
+
+    fn facts(&self, record: &Record) -> Option<&Facts> {
+        self.facts.get(&record.entry.id)
     }
 
     /// How many processes hold it.

@@ -15,6 +15,7 @@ mod du;
 mod engine;
 mod exit_codes;
 mod export;
+mod facts;
 mod failure;
 mod filter;
 mod gc;

@@ -2,10 +2,11 @@
 
 use std::ffi::OsString;
 
-use catalog_core::Record;
+use catalog_core::{Facts, Record};
 
 use crate::app::App;
 use crate::args::Models;
+use crate::facts;
 use crate::failure::Outcome;
 use crate::human;
 use crate::json::Line;
@@ -31,21 +32,23 @@ impl Args {
         let catalog = app.open()?;
         let mut is_first = true;
         self.targets.each(app, &catalog, |app, record| {
+            let facts = facts::of(&catalog, record);
             if app.json() {
-                app.out.json(&Line::model(record));
+                app.out.json(&Line::model_with(record, None, None, facts.as_ref()));
                 return Ok(());
             }
             if !std::mem::take(&mut is_first) {
                 app.out.line("");
             }
-            print(app, record);
+            print(app, record, facts.as_ref());
             Ok(())
         })
     }
 }
 
-fn print(app: &mut App, record: &Record) {
-    let lines = lines(record);
+fn print(app: &mut App, record: &Record, facts: Option<&Facts>) {
+    let mut lines = lines(record);
+    lines.extend(facts.into_iter().flat_map(facts::lines));
     let width = lines.iter().map(|(key, _)| key.len()).max().unwrap_or(0) + 1;
     for (key, value) in &lines {
         let mut line = format!("{:width$} ", format!("{key}:")).into_bytes();

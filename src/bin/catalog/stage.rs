@@ -68,6 +68,9 @@ pub(crate) struct Args {
     /// How the bytes get into the store
     #[arg(long, value_parser = word(&MODES, IngestMode::as_str), default_value_t = IngestMode::Auto)]
     mode: IngestMode,
+    /// Refuse a model of which something is missing, such as a part or the tokenizer
+    #[arg(long)]
+    require_complete: bool,
     /// How long to wait for another process that stages the same reference: never, forever, or a time such as 90s,
     /// 15m, 2h
     #[arg(long, value_name = "TIME", value_parser = amount::wait, default_value = "forever")]
@@ -144,6 +147,7 @@ impl Args {
             let receipt = receipt.map_err(|error| Failure::of(error, "stage", name, &app.command()))?;
             app.receipt(Line::staged(&receipt), |app| words(&receipt, app));
             app.out.flush(); // before the errors
+            tell_of_missing(app, &receipt);
             told_of_unmoved(app, &receipt)
         })
     }
@@ -177,6 +181,8 @@ impl Args {
         progress.clear();
         let receipt = receipt?;
         app.receipt(Line::staged(&receipt), |app| words(&receipt, app));
+        app.out.flush();
+        tell_of_missing(app, &receipt);
         Ok(())
     }
 
@@ -213,6 +219,7 @@ impl Args {
             .with_id(self.id.clone())
             .with_digest(self.digest.as_deref().map(str::parse).transpose()?)
             .with_mode(self.mode)
+            .with_require_complete(self.require_complete)
             .with_follow_links(self.follow_links)
             .with_wait(self.wait)
             .with_selection(self.include.clone(), self.exclude.clone())
@@ -240,6 +247,13 @@ fn parse(text: &OsStr) -> catalog_core::Result<ModelRef> {
         Some(text) => ModelRef::parse(text),
         // Only paths can be something else than UTF-8.
         None => Ok(ModelRef::File { path: PathBuf::from(text) }),
+    }
+}
+
+/// An engine would fail with such a model, or load it without a word and answer nonsense.
+fn tell_of_missing(app: &App, receipt: &StageReceipt) {
+    if !receipt.missing.is_empty() {
+        app.note(&format!("{} is incomplete: {}", app.out.shown(&receipt.id), receipt.missing.join("; ")));
     }
 }
 

@@ -4,8 +4,8 @@
 
 use catalog_core::adopt::{AdoptPlan, AdoptReceipt, Skipped};
 use catalog_core::{
-    EntryUsage, Export, ExportReceipt, ExportRemoval, ExportSync, FileHash, GcKept, GcStep, LeaseHolder, PartialInfo,
-    PushReceipt, Record, RemoveReceipt, RepairReport, ResolvedModel, StageReceipt, TreeHash, VerifyReport,
+    EntryUsage, Export, ExportReceipt, ExportRemoval, ExportSync, Facts, FileHash, GcKept, GcStep, LeaseHolder,
+    PartialInfo, PushReceipt, Record, RemoveReceipt, RepairReport, ResolvedModel, StageReceipt, TreeHash, VerifyReport,
 };
 use serde::Serialize;
 
@@ -118,6 +118,9 @@ pub(crate) struct Model<'a> {
     /// With `list --long`: how many processes hold a lease on it.
     #[serde(skip_serializing_if = "Option::is_none")]
     leases: Option<u64>,
+    /// With `show` and `list --long`: what is known of the model by its own bytes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    facts: Option<&'a Facts>,
 }
 
 impl<'a> Line<'a> {
@@ -126,11 +129,16 @@ impl<'a> Line<'a> {
     }
 
     pub(crate) fn model(record: &'a Record) -> Self {
-        Line::model_with(record, None, None)
+        Line::model_with(record, None, None, None)
     }
 
-    pub(crate) fn model_with(record: &'a Record, exclusive_bytes: Option<u64>, leases: Option<u64>) -> Self {
-        Line::Model(Model { record, size: record.size_bytes, exclusive_bytes, leases })
+    pub(crate) fn model_with(
+        record: &'a Record,
+        exclusive_bytes: Option<u64>,
+        leases: Option<u64>,
+        facts: Option<&'a Facts>,
+    ) -> Self {
+        Line::Model(Model { record, size: record.size_bytes, exclusive_bytes, leases, facts })
     }
 }
 

@@ -91,7 +91,7 @@ fn print(app: &mut App, state: &data::State) {
         return summary::print(app, state, &summary);
     }
     for model in &state.models {
-        app.out.json(&Line::model_with(&model.record, Some(model.exclusive_bytes), None));
+        app.out.json(&Line::model_with(&model.record, Some(model.exclusive_bytes), None, None));
     }
     app.out.json(&Line::Report(&summary));
 }
