@@ -278,7 +278,7 @@ pub enum Error {
         actual: String,
     },
     /// Something is missing of a model that was to be complete. Nothing of it was recorded.
-    #[error("could not stage {id:?} as a complete model: {}", missing.join("; "))]
+    #[error("could not take {id:?} for a complete model: {}", missing.join("; "))]
     #[non_exhaustive]
     Incomplete {
         /// The id.
