@@ -286,6 +286,15 @@ pub enum Error {
         /// What is missing, each for humans.
         missing: Vec<String>,
     },
+    /// A signature does not hold, or is none.
+    #[error("could not verify the signature of {id:?}: {reason}")]
+    #[non_exhaustive]
+    BadSignature {
+        /// The id.
+        id: String,
+        /// The reason, for humans.
+        reason: String,
+    },
     /// A damaged file of the store. It never counts as an empty one.
     #[error("could not read {}: {reason}", path.display())]
     #[non_exhaustive]

@@ -60,6 +60,8 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 pub mod adopt;
+#[cfg(feature = "attest")]
+mod attest;
 mod blob;
 mod cancel;
 mod catalog;
@@ -108,6 +110,8 @@ mod verify;
 mod view;
 mod words;
 
+#[cfg(feature = "attest")]
+pub use attest::{PrivateKey, PublicKey, SignatureOptions, SignatureReport};
 pub use blob::{IngestMode, LocalSource, RepairSource, UsedMode};
 pub use cancel::Cancel;
 pub use catalog::{CatalogStore, FsCatalog, Key};

@@ -21,7 +21,7 @@ const LAYERS: [&[&str]; 15] = [
     &["store"],
     &["gc"],
     &["stage", "verify", "repair", "lease", "naming", "facts"],
-    &["doctor", "transfer", "adopt", "export"],
+    &["doctor", "transfer", "adopt", "export", "attest"],
     &["catalog"],
     // The front page, and the checks of the public surface.
     &["lib", "testing"],

@@ -74,7 +74,7 @@ fn callers_ask_for_the_kind() {
     assert_eq!(of(Error::is_denied), ["Net"; 6].join(" "));
     assert_eq!(
         of(Error::is_corrupt),
-        "DamagedCache DigestMismatch Incomplete CorruptIndex CorruptBlob Damaged Occupied NoGoodSource NoGoodSource Net"
+        "DamagedCache DigestMismatch BadSignature Incomplete CorruptIndex CorruptBlob Damaged Occupied NoGoodSource NoGoodSource Net"
     );
     assert_eq!(of(Error::is_busy), "Busy Busy");
     assert_eq!(of(Error::is_cancelled), "Cancelled");

@@ -1,6 +1,8 @@
 //! `FsCatalog`: the façade. Each method is one line over the store and its engines; its doc comment says what it
 //! promises.
 
+#[cfg(feature = "attest")]
+mod attest;
 mod bring;
 mod check;
 mod exports;

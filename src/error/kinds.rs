@@ -20,6 +20,7 @@ impl Error {
             | Error::InvalidExport { .. }
             | Error::NotExportable { .. }
             | Error::ExportInTheWay { .. }
+            | Error::BadSignature { .. }
             | Error::Cancelled { .. } => return None,
             Error::Net { source, .. } => return hint_of_net(source),
             Error::Push { source, .. } => return hint_of_net(source),
@@ -155,6 +156,7 @@ impl Error {
             Error::DigestMismatch { .. }
                 | Error::DamagedCache { .. }
                 | Error::Incomplete { .. }
+                | Error::BadSignature { .. }
                 | Error::CorruptIndex { .. }
                 | Error::CorruptBlob { .. }
                 | Error::Damaged { .. }

@@ -76,6 +76,7 @@ pub fn error_samples() -> Vec<Error> {
             expected: Digest::sha256_of(b"expected"),
             actual: Digest::sha256_of(b"actual"),
         },
+        Error::BadSignature { id: id(), reason: "\"a.gguf\" is not signed".into() },
         Error::Incomplete { id: id(), missing: vec!["a-00002-of-00003.gguf is missing".into()] },
         Error::CorruptIndex { path: path("index/3f.json"), reason: "its checksum does not match its entries".into() },
         Error::CorruptBlob { path: path("blobs/sha256/1e/1ef0"), reason: "its bytes do not match its name".into() },

@@ -21,6 +21,7 @@ mod hub;
 mod kills;
 mod other_users;
 mod place;
+mod signatures;
 mod tools;
 mod tree;
 mod venv;

@@ -33,6 +33,11 @@ pub(crate) fn tools() -> Option<PathBuf> {
     bin("interop-tools")
 }
 
+/// PyPI `model-signing`.
+pub(crate) fn signing() -> Option<PathBuf> {
+    bin("interop-signing")
+}
+
 /// The folder of the models that packages bring.
 pub(crate) fn models() -> Option<PathBuf> {
     bin("interop-models").map(|bin| bin.parent().unwrap().join("lib"))

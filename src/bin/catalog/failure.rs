@@ -211,7 +211,7 @@ mod tests {
         assert_eq!(of(Exit::NotFound), "NotFound NotStaged SourceMissing NoCatalog Net Net Net Net Net Net");
         assert_eq!(
             of(Exit::Corrupt),
-            "DamagedCache DigestMismatch Incomplete CorruptIndex CorruptBlob Damaged Occupied NoGoodSource NoGoodSource Net"
+            "DamagedCache DigestMismatch BadSignature Incomplete CorruptIndex CorruptBlob Damaged Occupied NoGoodSource NoGoodSource Net"
         );
         assert_eq!(of(Exit::Busy), "Busy Busy");
         assert_eq!(of(Exit::Refused), ["Net"; 10].join(" "));

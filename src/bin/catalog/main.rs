@@ -50,6 +50,7 @@ mod report;
 mod retire;
 mod root;
 mod show;
+mod sign;
 mod stage;
 mod stderr;
 mod sums;
@@ -59,6 +60,8 @@ mod text;
 mod unpin;
 mod usage;
 mod verify;
+mod verify_signature;
+mod write_file;
 
 use std::process::ExitCode;
 
@@ -83,10 +86,20 @@ struct Cli {
 /// How the command is called where no root is known.
 const NAME: &str = "catalog";
 
+/// The name of a verb: that of its file, unless it has another one.
+macro_rules! name {
+    ($file:ident) => {
+        stringify!($file)
+    };
+    ($file:ident $name:literal) => {
+        $name
+    };
+}
+
 /// Each verb is a file with the struct `Args`, whose doc comment is the verb's help, and its `run`. The verbs stand
 /// in the groups, and in the order, that the help has them in.
 macro_rules! verbs {
-    ($($group:literal { $($variant:ident => $file:ident,)* })*) => {
+    ($($group:literal { $($variant:ident => $file:ident $($name:literal)?,)* })*) => {
         #[derive(Subcommand)]
         enum Verb {
             $($($variant($file::Args),)*)*
@@ -101,7 +114,7 @@ macro_rules! verbs {
         }
 
         /// What the verbs of a group are for, and their names.
-        const GROUPS: &[(&str, &[&str])] = &[$(($group, &[$(stringify!($file),)*]),)*];
+        const GROUPS: &[(&str, &[&str])] = &[$(($group, &[$(name!($file $($name)?),)*]),)*];
     };
 }
 
@@ -139,6 +152,10 @@ verbs! {
         Repair => repair,
         Doctor => doctor,
         Hash => hash,
+    }
+    "Trust" {
+        Sign => sign,
+        VerifySignature => verify_signature "verify-signature",
     }
     "Share" {
         Push => push,

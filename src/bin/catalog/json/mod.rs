@@ -5,11 +5,14 @@
 use catalog_core::adopt::{AdoptPlan, AdoptReceipt, Skipped};
 use catalog_core::{
     EntryUsage, Export, ExportReceipt, ExportRemoval, ExportSync, Facts, FileHash, GcKept, GcStep, LeaseHolder,
-    PartialInfo, PushReceipt, Record, RemoveReceipt, RepairReport, ResolvedModel, StageReceipt, TreeHash, VerifyReport,
+    PartialInfo, PushReceipt, Record, RemoveReceipt, RepairReport, ResolvedModel, SignatureReport, StageReceipt,
+    TreeHash, VerifyReport,
 };
 use serde::Serialize;
 
-use crate::{adopt, config, doctor, du, gc, lifecycle, login, logout, partials, pins, progress_lines, report, root};
+use crate::{
+    adopt, config, doctor, du, gc, lifecycle, login, logout, partials, pins, progress_lines, report, root, sign,
+};
 
 /// One line.
 #[derive(Serialize)]
@@ -40,6 +43,10 @@ pub(crate) enum Line<'a> {
     Removed(&'a RemoveReceipt),
     /// `verify`: what checking a model found.
     Verified(&'a VerifyReport),
+    /// `sign`: the signature that was written.
+    Signed(sign::Done),
+    /// `verify-signature`: a signature that holds.
+    SignatureVerified(&'a SignatureReport),
     /// `repair`: what a repair did.
     Repaired(&'a RepairReport),
     /// `push`: what was sent.

@@ -1,7 +1,6 @@
 //! `catalog report`: the state of a store, for a person who looks after it.
 
 mod data;
-mod file;
 mod markup;
 mod models;
 mod next;
@@ -20,6 +19,7 @@ use crate::du;
 use crate::failure::{Failure, Outcome};
 use crate::human;
 use crate::json::Line;
+use crate::write_file;
 
 pub(crate) use summary::Summary;
 
@@ -71,7 +71,7 @@ impl Args {
             }
             Some(path) => {
                 let page = page::page(&state, &app.command());
-                let path = file::write(&path, &state.root, &page)?;
+                let path = write_file::write(&path, &state.root, page.as_bytes(), "--html -")?;
                 let size_bytes = page.len() as u64;
                 let written = Written { path: path.to_string_lossy().into_owned(), size_bytes };
                 app.receipt(Line::ReportWritten(written), |app| {

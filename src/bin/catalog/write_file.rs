@@ -1,4 +1,4 @@
-//! Writes the page so that no reader ever sees half of it.
+//! Writes a file of the user so that no reader ever sees half of it.
 
 use std::fs;
 use std::io::{self, Write as _};
@@ -6,15 +6,15 @@ use std::path::{Path, PathBuf};
 
 use crate::failure::Failure;
 
-/// Writes the page to a temporary file in the same folder, and renames it to `path`, which replaces a file there. If
+/// Writes a file outside the store at `root`: to a temporary file in the same folder, and renames it to `path`, which replaces a file there. If
 /// `path` is a symlink, its target is replaced, and the link stays.
-pub(super) fn write(path: &Path, root: &Path, page: &str) -> Result<PathBuf, Failure> {
+pub(crate) fn write(path: &Path, root: &Path, bytes: &[u8], to_stdout: &str) -> Result<PathBuf, Failure> {
     let failed = |error: io::Error| Failure::failed(format!("could not write {}: {error}", path.display()));
     let place = match fs::metadata(path) {
         Ok(meta) if meta.is_file() => fs::canonicalize(path).map_err(failed)?,
         Ok(_) => {
             return Err(Failure::usage(format!("could not write {}: it is there, and is no file", path.display()))
-                .with_hint("`--html -` writes to standard output"));
+                .with_hint(format!("`{to_stdout}` writes to standard output")));
         }
         Err(_) => std::path::absolute(path).map_err(failed)?,
     };
@@ -24,7 +24,7 @@ pub(super) fn write(path: &Path, root: &Path, page: &str) -> Result<PathBuf, Fai
             .with_hint("give a path outside of it"));
     }
     let mut builder = tempfile::Builder::new();
-    builder.prefix(".catalog-report-");
+    builder.prefix(".catalog-");
     #[cfg(unix)]
     {
         use std::os::unix::fs::PermissionsExt as _;
@@ -32,7 +32,7 @@ pub(super) fn write(path: &Path, root: &Path, page: &str) -> Result<PathBuf, Fai
         builder.permissions(fs::Permissions::from_mode(0o666));
     }
     let mut file = builder.tempfile_in(&folder).map_err(failed)?;
-    file.write_all(page.as_bytes()).and_then(|()| file.as_file().sync_all()).map_err(failed)?;
+    file.write_all(bytes).and_then(|()| file.as_file().sync_all()).map_err(failed)?;
     file.persist(&place).map_err(|error| failed(error.error))?;
     Ok(place)
 }

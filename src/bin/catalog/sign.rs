@@ -1,0 +1,80 @@
+//! `catalog sign`: signatures of models.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use catalog_core::{Key, PrivateKey};
+use serde::Serialize;
+
+use crate::app::App;
+use crate::args::OneModel;
+use crate::failure::{Failure, Outcome};
+use crate::json::Line;
+use crate::write_file;
+
+/// Sign a model with a key, without reading it
+///
+/// The signature is one of OpenSSF Model Signing 1.0, over the digests that the catalog has. `model_signing verify key`
+/// verifies it, and so does `catalog verify-signature`. It covers the files of the model and not its id.
+#[derive(clap::Args)]
+#[command(after_help = "Examples:
+  openssl ecparam -name prime256v1 -genkey -noout -out key.pem
+  openssl ec -in key.pem -pubout -out key.pub
+  catalog sign llama3 --key key.pem -o llama3.sig
+  catalog verify-signature llama3 --key key.pub --signature llama3.sig")]
+pub(crate) struct Args {
+    #[command(flatten)]
+    target: OneModel,
+    /// The private key: a PEM file, not encrypted, with an ECDSA key on P-256, P-384 or P-521
+    #[arg(long, value_name = "PEM")]
+    key: PathBuf,
+    /// Where to write the signature; `-` is standard output
+    #[arg(short, long, value_name = "FILE")]
+    output: PathBuf,
+}
+
+/// A signature that was written.
+#[derive(Serialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(crate) struct Done {
+    /// The model.
+    id: String,
+    /// The file.
+    signature: String,
+    /// The fingerprint of the key.
+    key: String,
+}
+
+impl Args {
+    pub(crate) fn run(self, app: &mut App) -> Outcome {
+        let key = PrivateKey::from_pem(&read_key(&self.key)?).map_err(|reason| unusable(&self.key, reason))?;
+        let catalog = app.open()?;
+        let record = self.target.found(catalog.resolve(Key::typed(&self.target.model)), &catalog, app)?;
+        let id = record.entry.id;
+        let signature = catalog.sign(id.as_str(), &key)?;
+        if self.output == Path::new("-") {
+            app.out.line(signature);
+            return Ok(());
+        }
+        let to = write_file::write(&self.output, catalog.root(), &signature, "-o -")?;
+        let fingerprint = key.public_key().fingerprint();
+        let done = Done { id, signature: to.to_string_lossy().into_owned(), key: fingerprint.to_string() };
+        app.receipt(Line::Signed(done), |app| {
+            let key = format!("sha256:{fingerprint:.12x}");
+            format!("signed {} with the key {key}: {}", app.out.shown(&self.target.model), to.display()).into_bytes()
+        });
+        Ok(())
+    }
+}
+
+/// The text of a key.
+pub(crate) fn read_key(path: &Path) -> Result<String, Failure> {
+    fs::read_to_string(path).map_err(|e| match e.kind() {
+        std::io::ErrorKind::NotFound => Failure::not_found(format!("could not find the key {}", path.display())),
+        _ => Failure::failed(format!("could not read the key {}: {e}", path.display())),
+    })
+}
+
+pub(crate) fn unusable(path: &Path, reason: &str) -> Failure {
+    Failure::usage(format!("could not use the key {}: {reason}", path.display()))
+}
