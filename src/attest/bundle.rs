@@ -64,7 +64,7 @@ pub(super) struct Bundle {
     pub(super) method: Method,
 }
 
-/// Who says that a signature is good.
+/// What vouches for a signature.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Method {
     /// A key, perhaps with its name.

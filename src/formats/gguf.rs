@@ -17,7 +17,7 @@ const MAX_HEADER_BYTES: u64 = 256 << 20;
 const MAX_TEXT_BYTES: u64 = 64 << 10;
 /// Beyond this, values are passed over.
 const MAX_KEPT_BYTES: usize = 1 << 20;
-/// Of a list of texts, as many are kept.
+/// A list with more texts is only counted.
 const MAX_LIST_TEXTS: u64 = 64;
 const MAX_DEPTH: u32 = 4;
 const MAX_DIMENSIONS: u32 = 8;
@@ -142,7 +142,7 @@ impl Parser<'_, '_> {
             let key = self.text()?;
             let kind = self.reader.u32()?;
             let value = self.value(kind, 0)?;
-            // Of two values of one key the first counts.
+            // The first of two values of one key counts.
             if let Some(key) = key.filter(|key| !header.values.contains_key(key) && self.keep(key.len())) {
                 header.values.insert(key, value);
             }
