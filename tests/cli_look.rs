@@ -4,6 +4,7 @@
 
 mod common;
 
+use std::fs;
 use std::path::Path;
 use std::process::Command;
 
@@ -216,4 +217,31 @@ fn verifying_everything_tells_what_is_wrong_and_how_much_is_right() {
     let none = catalog(&host, &["verify"]);
     assert_eq!(none.status.code(), Some(2));
     assert!(stderr(&none).contains("--all"), "{}", stderr(&none));
+}
+
+// Red when a file of a model is not found by its path in it, or a bad key or signature ends with another code.
+#[test]
+fn files_of_a_model_and_its_signature() {
+    let host = Host::new();
+    fs::create_dir(host.path("tree")).unwrap();
+    fs::copy(fixture(), host.path("tree/model.gguf")).unwrap();
+    host.file("tree/notes.txt", "notes");
+    let tree = host.path("tree");
+    let run = |words: &[&str]| host.command().args(words).output().unwrap();
+    let code = |words: &[&str]| run(words).status.code();
+    assert_eq!(code(&["stage", tree.to_str().unwrap(), "--id", "tree", "--require-complete"]), Some(0));
+    for (words, ending) in [
+        (&["path", "tree", "--file", "notes.txt"][..], "/tree/notes.txt\n"),
+        (&["path", "tree", "--entry"], "/tree/model.gguf\n"),
+        (&["path", "tree"], "/tree\n"),
+    ] {
+        let said = String::from_utf8(run(words).stdout).unwrap();
+        assert!(said.ends_with(ending), "{words:?}: {said}");
+    }
+    assert_eq!(code(&["path", "tree", "--file", "absent"]), Some(3));
+    host.file("bad.pem", "no key");
+    assert_eq!(code(&["sign", "tree", "--key", "bad.pem", "-o", "tree.sig"]), Some(2));
+    assert_eq!(code(&["sign", "tree", "--key", "absent.pem", "-o", "tree.sig"]), Some(3));
+    assert_eq!(code(&["verify-signature", "tree", "--key", "bad.pem"]), Some(2));
+    assert!(!host.path("tree.sig").exists());
 }

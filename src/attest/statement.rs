@@ -99,6 +99,9 @@ impl Signed {
                 return Err(format!("it names {name:?} twice"));
             }
         }
+        if files.is_empty() {
+            return Err("it signs no file".into());
+        }
         // Over the digests in the order in which they stand there.
         if subject.digest.get("sha256") != Some(&Digest::sha256_of(&all).to_hex()) {
             return Err("its digest of the whole model is not that of the digests of its files".into());
@@ -148,6 +151,13 @@ mod tests {
         // Other members, and no list of what is ignored, are fine.
         let text = String::from_utf8(text).unwrap().replace("\"ignore_paths\":[\"model.sig\"]", "\"more\":1");
         assert_eq!(Signed::parse(text.as_bytes()).unwrap().ignored, [""; 0]);
+    }
+
+    // Red when a statement about nothing holds for any model whose files its signer ignores.
+    #[test]
+    fn a_statement_about_no_file_is_refused() {
+        let empty = Signed { files: BTreeMap::new(), ignored: vec![".".into()] }.encode("model").unwrap();
+        assert_eq!(Signed::parse(&empty).unwrap_err(), "it signs no file");
     }
 
     // Red when one of these is not checked.
