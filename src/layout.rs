@@ -18,6 +18,7 @@
 //!   quarantine/                         corrupt blobs, kept to look at
 //!   uses/<key>.<number>                 empty: a use by somebody who cannot write the index, at its modification time
 //!   exports/<key>.json                  what an export has made in another tool's folder
+//!   log/<xx>.<number>.jsonl             older events of a shard's ids; the newest are in the shard
 //!   locks/probe                         locked twice at open, to see whether locks work here
 //!   locks/gate                          held while locks/store is waited for
 //!   locks/store                         shared for a commit, exclusive for a sweep
@@ -61,6 +62,8 @@ const STRANGER: &str = "stranger";
 pub(crate) const USES: &str = "uses";
 /// What was exported to other tools' folders.
 pub(crate) const EXPORTS: &str = "exports";
+/// Older events.
+pub(crate) const LOG: &str = "log";
 pub(crate) const LOCKS: &str = "locks";
 /// In `locks/`.
 const FETCH: &str = "fetch";
@@ -85,7 +88,7 @@ pub(crate) const MAX_OUTBOARD_BYTES: u64 = 64 << 10;
 pub(crate) const MAX_EXPORT_BYTES: u64 = 128 << 20;
 
 /// Every folder that a new store has, parents first.
-pub(crate) const FOLDERS: [&str; 15] = [
+pub(crate) const FOLDERS: [&str; 16] = [
     INDEX,
     BLOBS,
     "blobs/sha256",
@@ -98,6 +101,7 @@ pub(crate) const FOLDERS: [&str; 15] = [
     QUARANTINE,
     USES,
     EXPORTS,
+    LOG,
     LOCKS,
     "locks/index",
     "locks/fetch",
@@ -124,6 +128,11 @@ pub(crate) fn shard(number: u8) -> PathBuf {
 
 pub(crate) fn shard_prev(number: u8) -> PathBuf {
     PathBuf::from(format!("{INDEX}/{number:02x}.json.prev"))
+}
+
+/// The events of a shard's ids from this number on, moved out of the shard.
+pub(crate) fn log_segment(number: u8, first: u64) -> PathBuf {
+    PathBuf::from(format!("{LOG}/{number:02x}.{first}.jsonl"))
 }
 
 /// The name under which a writer claims a new generation where locks do not work: see `index/generation_claim.rs`.

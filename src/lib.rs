@@ -79,6 +79,7 @@ mod gc;
 mod git_blob;
 mod hash;
 mod hint;
+mod history;
 mod index;
 mod ingest;
 mod json;
@@ -118,8 +119,8 @@ pub use catalog::{CatalogStore, FsCatalog, Key};
 pub use digest::{Algorithm, Digest, DigestError, VerificationOutcome, verify_digest};
 pub use doctor::{Doctor, Finding, FindingKind, Remedy, RepairOutcome, Severity};
 pub use entry::{
-    ArtifactKind, CatalogEntry, LifecycleState, LinkMode, MAX_ID_BYTES, Pin, Provenance, Record, Stamp, TrustState,
-    check_id,
+    ArtifactKind, CatalogEntry, LifecycleState, LinkMode, LogEvent, LogEventKind, LogSource, MAX_ID_BYTES, Pin,
+    Provenance, Record, Stamp, TrustState, check_id,
 };
 pub use error::{Error, HubProblem, NetError, Refused, Result};
 pub use export::{
@@ -137,6 +138,7 @@ pub use gc::{
 };
 pub use hash::{FileHash, HashFunction, HashOptions, HashValue, hash_files};
 pub use hint::{Collection, Hint};
+pub use history::LogChain;
 pub use ingest::{PartialInfo, PartialState};
 #[cfg(unix)]
 pub use lease::InheritableLease;

@@ -14,11 +14,11 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use crate::blob::manifest::TreeFile;
-use crate::entry::{ArtifactKind, LifecycleState, Record, check_id};
+use crate::entry::{ArtifactKind, LifecycleState, LogEventKind, Record, check_id};
 use crate::error::{Error, Result};
 use crate::fs::{Session, now_ms};
 use crate::hint::Hint;
-use crate::index::{Change, StoredRecord, encode_path};
+use crate::index::{Change, Happened, StoredRecord, encode_path};
 use crate::layout;
 use crate::store::{self, Store, Sweep, Unit};
 use crate::view::{Exhibit, Occupied, View};
@@ -135,10 +135,12 @@ fn try_name(store: &Store, id: &str, new_id: &str, how: How, old: StoredRecord) 
             new.view_fingerprint.clone_from(&view.fingerprint);
         }
         *put.borrow_mut() = Some(new.clone());
-        Ok(match &text {
-            Some(text) => Change::PutMadeFrom(Box::new(new), text.clone()),
-            None => Change::Put(Box::new(new)),
-        })
+        let kind = match how {
+            How::Rename => LogEventKind::Renamed,
+            How::Tag => LogEventKind::Tagged,
+        };
+        let how = Happened::with_note(kind, id);
+        Ok(Change::PutBrought { record: Box::new(new), how, made_from: text.clone() })
     };
     let exhibit = own_path.as_ref().map(|(at, _)| Exhibit {
         id: new_id,
@@ -230,7 +232,7 @@ fn take_out(store: &Store, id: &str, new_id: &str, named: Named) -> Result<Optio
     let Named { mut old, mut new, is_own } = named;
     let begun = Instant::now();
     for _ in 0..ATTEMPTS {
-        match try_take_out(store, id, &old)? {
+        match try_take_out(store, id, new_id, &old)? {
             TakenOut::Done => {
                 let record = old.clone().into_record(id.to_owned(), &store.root);
                 remove_views(store, &record, &old);
@@ -260,12 +262,15 @@ fn take_out(store: &Store, id: &str, new_id: &str, named: Named) -> Result<Optio
     Err(busy(store, Path::new(&old.path), begun))
 }
 
-fn try_take_out(store: &Store, id: &str, old: &StoredRecord) -> Result<TakenOut> {
+fn try_take_out(store: &Store, id: &str, new_id: &str, old: &StoredRecord) -> Result<TakenOut> {
     let mut came_to = TakenOut::Gone;
     store.edit(&[id], &mut |_, now| {
         let (change, outcome) = match now {
             None => (Change::Keep, TakenOut::Gone),
-            Some(now) if now == *old => (Change::Remove, TakenOut::Done),
+            Some(now) if now == *old => {
+                let how = Happened::with_note(LogEventKind::Removed, format!("it was renamed to {new_id}"));
+                (Change::Remove(how), TakenOut::Done)
+            }
             Some(now) if now.is_content_of(old) && now.path == old.path => {
                 (Change::Keep, TakenOut::Changed(Box::new(now)))
             }
@@ -283,7 +288,8 @@ fn take_back(store: &Store, new_id: &str, new: &StoredRecord) {
     let edited = store.edit(&[new_id], &mut |_, now| {
         // The commit itself adds owners to the record, which is not such a change.
         is_out = now.is_some_and(|now| StoredRecord { owners: new.owners.clone(), ..now } == *new);
-        Ok(if is_out { Change::Remove } else { Change::Keep })
+        let how = Happened::with_note(LogEventKind::Removed, "the entry that it was made from is gone");
+        Ok(if is_out { Change::Remove(how) } else { Change::Keep })
     });
     match edited {
         Ok(()) if is_out => remove_views(store, &new.clone().into_record(new_id.to_owned(), &store.root), new),

@@ -7,16 +7,19 @@
 //! statement.rs     what is signed: the files of a model and their digests
 //! check.rs         a statement held against the files of an entry
 //! sign.rs, verify.rs     the two verbs
+//! log.rs           the log of an id, signed
 //! ```
 
 mod bundle;
 mod check;
 mod keys;
+mod log;
 mod sign;
 mod statement;
 mod verify;
 
 pub use keys::{PrivateKey, PublicKey};
+pub(crate) use log::sign_log;
 pub(crate) use sign::sign;
 pub(crate) use verify::verify_signature;
 pub use verify::{SignatureOptions, SignatureReport};

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::digest::Digest;
 use crate::layout;
 
-const TYPE: &str = "https://in-toto.io/Statement/v1";
+pub(super) const TYPE: &str = "https://in-toto.io/Statement/v1";
 const PREDICATE_TYPE: &str = "https://model_signing/signature/v1.0";
 /// Before version 1.0.
 const OLD_PREDICATE_TYPE: &str = "https://model_signing/Digests/v0.1";

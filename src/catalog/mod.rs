@@ -9,6 +9,7 @@ mod exports;
 mod find;
 mod fs_store;
 mod handle;
+mod history;
 mod keep;
 mod key;
 mod look;

@@ -163,6 +163,7 @@ impl Look<'_> {
             | Thing::Outboard(_)
             | Thing::OutboardGroups(_)
             | Thing::ExportRecord(_)
+            | Thing::LogSegment { .. }
             | Thing::Lock(_) => Kind::File,
             // In trash, in quarantine or being ingested: its mode does not matter.
             _ => return,

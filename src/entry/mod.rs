@@ -1,8 +1,10 @@
 //! What the catalog knows about a model: the five-field entry that callers build, and the record that contains it.
 
+mod event;
 mod fingerprint;
 mod json;
 
+pub use event::{LogEvent, LogEventKind, LogSource};
 pub(crate) use fingerprint::fingerprint;
 
 use std::collections::{BTreeMap, BTreeSet};

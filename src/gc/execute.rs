@@ -10,12 +10,12 @@ use super::usage::bytes_freed_below;
 use super::{GcAction, GcFailure, GcPlan, GcPolicy, GcReport, GcStep};
 use crate::blob::{self, Freed};
 use crate::digest::Digest;
-use crate::entry::ArtifactKind;
+use crate::entry::{ArtifactKind, LogEventKind};
 use crate::error::{Error, Result};
 use crate::fs::Session;
 use crate::fs::lock::{Hold, try_lock_file};
 use crate::fs::{now_ms, spare_descriptors};
-use crate::index::{Change, StoredRecord};
+use crate::index::{Change, Happened, StoredRecord};
 use crate::ingest;
 use crate::layout::{self, LockFile, Thing};
 use crate::store::{Fate, NotedUses, Store, Sweep, each_once, stray_notes};
@@ -163,7 +163,7 @@ impl Run<'_> {
                 return Ok(Change::Keep);
             }
             evicted.insert(id.to_owned(), (record, step));
-            Ok(Change::Remove)
+            Ok(Change::Remove(Happened::with_note(LogEventKind::Evicted, step.reason.to_string())))
         });
         match &recorded {
             Ok(()) => self.report.skipped += (steps.len() - evicted.len()) as u64,

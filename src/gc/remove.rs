@@ -7,10 +7,10 @@ use serde::Serialize;
 use super::remove_plan;
 use crate::blob::manifest::TreeFile;
 use crate::digest::Digest;
-use crate::entry::{ArtifactKind, Pin};
+use crate::entry::{ArtifactKind, LogEventKind, Pin};
 use crate::error::{Error, Result};
 use crate::fs::now_ms;
-use crate::index::{Change, StoredRecord};
+use crate::index::{Change, Happened, StoredRecord};
 use crate::layout;
 use crate::store::{Fate, Store, Sweep, each_once};
 use crate::sum::SumBytes;
@@ -101,7 +101,8 @@ pub(crate) fn remove(store: &Store, id: &str, options: &RemoveOptions) -> Result
         // Read the files while no sweep runs: once the record is gone, a sweep may remove the manifest of a tree.
         let files = |record: &StoredRecord| files_of(store, record.kind, record.digest, record.size_bytes);
         removed = old.map(|record| (files(&record), record));
-        Ok(if removed.is_some() { Change::Remove } else { Change::Keep })
+        let how = Happened::new(LogEventKind::Removed);
+        Ok(if removed.is_some() { Change::Remove(how) } else { Change::Keep })
     })?;
     let Some((files, record)) = removed else { return Ok(None) };
     if let Err(error) = files.and_then(|files| reclaim(store, id, &record, &files, &mut receipt)) {

@@ -1,7 +1,7 @@
-//! The text of a shard: `{"format":1,"generation":N,"checksum":"blake3:…","entries":{…}}`.
+//! The text of a shard: `{"format":1,"generation":N,"checksum":"blake3:…","log":{…},"entries":{…}}`.
 //!
 //! The text of every entry is kept unchanged, so that a rewrite changes only what it means to change. One entry per
-//! line.
+//! line. The log comes before the entries, where earlier versions write a member that they do not know.
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
@@ -11,16 +11,18 @@ use std::marker::PhantomData;
 use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
+use super::log::Logged;
 use crate::excerpt::excerpt;
 use crate::layout::FORMAT;
 
-const KNOWN: [&str; 4] = ["format", "generation", "checksum", "entries"];
+const KNOWN: [&str; 5] = ["format", "generation", "checksum", "entries", "log"];
 
 /// A shard as it is on disk. The default is a shard that was never written.
 #[derive(Debug, Default)]
 pub(crate) struct ShardText {
     pub(crate) generation: u64,
     pub(crate) entries: BTreeMap<String, Box<RawValue>>,
+    pub(super) logged: Logged,
     /// Members from a later version.
     extra: BTreeMap<String, Box<RawValue>>,
 }
@@ -38,6 +40,7 @@ pub(crate) enum Unusable {
 pub(super) struct Members<'t> {
     pub(super) generation: u64,
     entries: &'t RawValue,
+    log: Option<&'t RawValue>,
     extra: BTreeMap<String, &'t RawValue>,
 }
 
@@ -45,7 +48,7 @@ impl<'t> Members<'t> {
     pub(super) fn parse(text: &'t [u8]) -> Result<Self, Unusable> {
         let mut members: UniqueMap<&RawValue> =
             serde_json::from_slice(text).map_err(|e| damaged(format!("it is not a shard: {e}")))?;
-        let [format, generation, checksum, entries] = KNOWN.map(|name| members.0.remove(name));
+        let [format, generation, checksum, entries, log] = KNOWN.map(|name| members.0.remove(name));
         let missing = |name| move || damaged(format!("it has no {name}"));
         let format: u64 = read(format.ok_or_else(missing("format"))?)?;
         if format != u64::from(FORMAT) {
@@ -57,7 +60,7 @@ impl<'t> Members<'t> {
         if checksum != checksum_of(entries.get()) {
             return Err(damaged("its checksum does not match its entries".into()));
         }
-        Ok(Members { generation, entries, extra: members.0 })
+        Ok(Members { generation, entries, log, extra: members.0 })
     }
 
     /// The entries by id, each parsed as a `V`.
@@ -71,7 +74,9 @@ impl ShardText {
         let members = Members::parse(text)?;
         let owned = |(name, value): (String, &RawValue)| (name, value.to_owned());
         let entries = members.entries()?;
-        Ok(ShardText { generation: members.generation, entries, extra: members.extra.into_iter().map(owned).collect() })
+        let logged = members.log.map(Logged::parse).unwrap_or_default();
+        let extra = members.extra.into_iter().map(owned).collect();
+        Ok(ShardText { generation: members.generation, entries, logged, extra })
     }
 
     pub(crate) fn render(&self) -> Vec<u8> {
@@ -87,6 +92,9 @@ impl ShardText {
         let mut text = format!(r#"{{"format":{FORMAT},"generation":{},"checksum":"{checksum}""#, self.generation);
         for (name, value) in &self.extra {
             text.push_str(&format!(",{}:{}", quoted(name), value.get()));
+        }
+        if let Some(log) = self.logged.render() {
+            text.push_str(&format!(",\"log\":{log}"));
         }
         text.push_str(&format!(",\"entries\":{entries}}}\n"));
         text.into_bytes()
@@ -176,7 +184,7 @@ mod tests {
                 let mut flipped = text.clone();
                 flipped[at] ^= 1 << bit;
                 if let Ok(shard) = ShardText::parse(&flipped) {
-                    // The checksum does not cover the generation, members of later versions and white space.
+                    // The checksum does not cover the generation, the log, members of later versions and white space.
                     assert_eq!(
                         shard.render().split(|b| *b == b'\n').skip(1).collect::<Vec<_>>(),
                         text.split(|b| *b == b'\n').skip(1).collect::<Vec<_>>(),

@@ -2,17 +2,22 @@
 
 mod format;
 mod generation_claim;
+mod happened;
 mod load;
+mod log;
 mod record;
 mod records;
 mod restore;
+mod segments;
 #[cfg(test)]
 mod testing;
 mod update;
 
 #[cfg(feature = "testing")]
 pub(crate) use format::{ShardText, Unusable};
+pub(crate) use happened::Happened;
 pub(crate) use load::Index;
+pub(crate) use log::Chain;
 pub(crate) use record::{StoredRecord, encode_path};
 pub(crate) use records::Records;
 pub(crate) use restore::Generation;

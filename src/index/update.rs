@@ -9,13 +9,16 @@ use serde_json::value::RawValue;
 
 use super::format::ShardText;
 use super::generation_claim::{claim, precedes};
+use super::happened::{Happened, happened, source};
 use super::load::{Index, load_text, unreadable};
+use super::log::Logged;
 use super::record::StoredRecord;
-use crate::entry::Stamp;
+use super::segments;
+use crate::entry::{LogEvent, LogEventKind, Stamp};
 use crate::error::{Error, Result};
 use crate::fs::lock::{Hold, Lock, Wait, lock};
 use crate::fs::reserve::with_reserve;
-use crate::fs::{Durability, Root, Temp, atomic, spare_descriptors};
+use crate::fs::{Durability, Root, Temp, atomic, now_ms, spare_descriptors};
 use crate::layout::{self, MAX_SHARD_BYTES};
 
 /// From this many shards on, one flush of the file system is cheaper than one sync per file.
@@ -28,10 +31,26 @@ const ATTEMPTS: usize = 1000;
 #[derive(Debug)]
 pub(crate) enum Change {
     Keep,
+    /// The log says by the difference to the old record what happened.
     Put(Box<StoredRecord>),
-    /// A record that was made from that of another id, whose text this is: what a later version has written there is kept.
-    PutMadeFrom(Box<StoredRecord>, Box<RawValue>),
-    Remove,
+    /// A record whose content came by other means than staging.
+    PutBrought {
+        record: Box<StoredRecord>,
+        how: Happened,
+        /// The text of the record of another id from which it was made: what a later version has written there is kept.
+        made_from: Option<Box<RawValue>>,
+    },
+    Remove(Happened),
+}
+
+impl Change {
+    /// The record to write.
+    pub(crate) fn record_mut(&mut self) -> Option<&mut StoredRecord> {
+        match self {
+            Change::Put(record) | Change::PutBrought { record, .. } => Some(record),
+            Change::Keep | Change::Remove(_) => None,
+        }
+    }
 }
 
 /// What the caller of an update has made durable.
@@ -54,6 +73,8 @@ struct Pending<'r> {
     generation: u64,
     old_stamp: Option<Stamp>,
     new: Temp<'r>,
+    /// The events that are no longer in it, and the number of the first of them.
+    segment: Option<(Temp<'r>, u64)>,
     /// For the first write of a shard: its `.prev`.
     first_previous: Option<Temp<'r>>,
     /// Whether the change only removes entries, so that it may use the reserve.
@@ -109,8 +130,12 @@ impl Index {
             }
         }
         if flush()? == Flushed::Nothing && flush_once && !self.root.sync_file_system()? {
-            pending.iter().try_for_each(|(_, shard)| shard.new.sync())?;
+            for (_, shard) in &pending {
+                shard.new.sync()?;
+                shard.segment.iter().try_for_each(|(segment, _)| segment.sync())?;
+            }
         }
+        let moved_out = self.publish_segments(pending.iter_mut().map(|(_, shard)| shard), durability)?;
         let changed = !pending.is_empty();
         let mut locks = Vec::with_capacity(pending.len());
         for (ids, mut shard) in pending {
@@ -130,12 +155,36 @@ impl Index {
                     Some(again) => shard = again,
                     None => break,
                 }
+                self.publish_segments([&mut shard].into_iter(), durability)?;
             }
         }
         if changed && durability.is_full() {
             self.root.sync_dir(Path::new(layout::INDEX))?;
         }
+        if !moved_out.is_empty() {
+            segments::drop_oldest(&self.root, &moved_out);
+        }
         Ok(())
+    }
+
+    /// Gives the segments of these shards their names, durably, before the shards without their events are in place.
+    /// Returns the numbers of the shards that have one.
+    fn publish_segments<'p, 'r: 'p>(
+        &self,
+        shards: impl Iterator<Item = &'p mut Pending<'r>>,
+        durability: Durability,
+    ) -> Result<Vec<u8>> {
+        let mut moved_out = Vec::new();
+        for shard in shards {
+            if let Some((mut segment, first)) = shard.segment.take() {
+                segment.publish_over(&layout::log_segment(shard.number, first))?;
+                moved_out.push(shard.number);
+            }
+        }
+        if !moved_out.is_empty() && durability.is_full() {
+            self.root.sync_dir(Path::new(layout::LOG))?;
+        }
+        Ok(moved_out)
     }
 
     fn prepare(
@@ -166,6 +215,7 @@ impl Index {
         }
         text.generation = text.generation.saturating_add(1);
         let generation = text.generation;
+        let segment = if only_removes { None } else { self.move_out(number, &mut text.logged, durability) };
         let (text, old_bytes) = (text.render(), loaded.stamp.map_or(0, |stamp| stamp.size_bytes));
         if text.len() as u64 > MAX_SHARD_BYTES {
             // No reader would accept it.
@@ -192,7 +242,28 @@ impl Index {
             }
             Some(_) => None,
         };
-        Ok(Some(Pending { lock, number, generation, old_stamp: loaded.stamp, new, first_previous, only_removes }))
+        let old_stamp = loaded.stamp;
+        Ok(Some(Pending { lock, number, generation, old_stamp, new, segment, first_previous, only_removes }))
+    }
+
+    /// Takes the events out of a shard that has many, into a segment. If that fails, such as on a full disk, they stay.
+    fn move_out(&self, number: u8, logged: &mut Logged, durability: Durability) -> Option<(Temp<'_>, u64)> {
+        let Logged::Log(log) = logged else { return None };
+        if log.size_bytes() < segments::SEGMENT_FROM_BYTES {
+            return None;
+        }
+        if !self.locks_work {
+            // Two writers could replace each other's segments. The shard is never without its newest events.
+            log.events.drain(..log.events.len() / 2);
+            log.is_trimmed = true;
+            return None;
+        }
+        let segment = segments::write(&self.root, log, durability)
+            .inspect_err(|error| tracing::debug!(shard = number, %error, "older events stay in the shard"))
+            .ok()?;
+        let first = log.first();
+        log.events.clear();
+        Some((segment, first))
     }
 
     /// Does a step of a change. If the change only removes entries, the step may use the reserve when there is no room.
@@ -256,17 +327,57 @@ fn apply(root: &Root, number: u8, text: &mut ShardText, id: &str, edit: &mut Edi
         .map(|old| StoredRecord::parse(old))
         .transpose()
         .map_err(|reason| Error::CorruptIndex { path: path(), reason: unreadable(id, &reason) })?;
-    let put = |text: &mut ShardText, new: &StoredRecord, from: Option<&RawValue>| {
-        let new = new.render(from).map_err(|e| Error::io("encode an entry of", path(), e))?;
-        text.entries.insert(id.to_owned(), new);
-        Ok(Applied::Put)
+    let fail = |e: serde_json::Error| Error::io("encode an entry of", path(), io::Error::from(e));
+    let (new, brought, made_from) = match edit(id, stored.clone())? {
+        Change::Keep => return Ok(Applied::Nothing),
+        Change::Remove(how) => {
+            let Some(old) = stored else { return Ok(Applied::Nothing) };
+            text.entries.remove(id);
+            log(root, number, text, id, &old, vec![how]).map_err(fail)?;
+            return Ok(Applied::Removed);
+        }
+        Change::Put(new) => (new, None, old.cloned()),
+        Change::PutBrought { record, how, made_from } => (record, Some(how), made_from.or(old.cloned())),
     };
-    match edit(id, stored)? {
-        Change::Keep => Ok(Applied::Nothing),
-        Change::Remove => Ok(if text.entries.remove(id).is_some() { Applied::Removed } else { Applied::Nothing }),
-        Change::Put(new) => put(text, &new, old.cloned().as_deref()),
-        Change::PutMadeFrom(new, from) => put(text, &new, Some(&from)),
+    text.entries.insert(id.to_owned(), new.render(made_from.as_deref()).map_err(fail)?);
+    let happened = happened(stored.as_ref(), &new, brought);
+    log(root, number, text, id, &new, happened).map_err(fail)?;
+    Ok(Applied::Put)
+}
+
+/// Adds what happened to an id to the log of its shard.
+fn log(
+    root: &Root,
+    number: u8,
+    text: &mut ShardText,
+    id: &str,
+    record: &StoredRecord,
+    happened: Vec<Happened>,
+) -> serde_json::Result<()> {
+    if happened.is_empty() {
+        return Ok(());
     }
+    let mut log = match std::mem::take(&mut text.logged) {
+        Logged::Log(log) => log,
+        other => segments::resume(root, number, &other),
+    };
+    for Happened { kind, note } in happened {
+        let is_brought = matches!(kind, LogEventKind::Staged | LogEventKind::Adopted);
+        log.push(LogEvent {
+            at_ms: now_ms(),
+            digest: record.digest,
+            id: id.to_owned(),
+            note,
+            number: 0,
+            previous: None,
+            size_bytes: is_brought.then_some(record.size_bytes),
+            source: if is_brought { source(record) } else { None },
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            what: kind,
+        })?;
+    }
+    text.logged = Logged::Log(log);
+    Ok(())
 }
 
 /// Makes the current shard the `.prev`, by a second name and not by a rename, so that the shard is never absent.

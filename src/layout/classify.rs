@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use std::path::{Component, Path};
 
 use super::{
-    BLOBS, CACHEDIR_TAG, DATA, EXPORTS, FETCH, FOLDERS, INDEX, INGEST, JOURNAL, KEY_DIGITS, LOCKS, OUTBOARDS, PARTIALS,
-    QUARANTINE, RESERVE, SHA256, STORE_JSON, STRANGER, TRASH, USES, VIEW_DIGITS, VIEWS,
+    BLOBS, CACHEDIR_TAG, DATA, EXPORTS, FETCH, FOLDERS, INDEX, INGEST, JOURNAL, KEY_DIGITS, LOCKS, LOG, OUTBOARDS,
+    PARTIALS, QUARANTINE, RESERVE, SHA256, STORE_JSON, STRANGER, TRASH, USES, VIEW_DIGITS, VIEWS,
 };
 use crate::digest::Digest;
 
@@ -64,6 +64,11 @@ pub(crate) enum Thing {
     },
     /// With its key.
     ExportRecord(String),
+    /// Events of a shard, with the number of the first.
+    LogSegment {
+        number: u8,
+        first: u64,
+    },
     Lock(LockFile),
     /// In a folder of the store, under a name that the store does not use there.
     Strange,
@@ -118,6 +123,7 @@ impl Thing {
             Thing::Trashed { digest, trashed_ms } => super::trash(digest, *trashed_ms),
             Thing::UseNote { key, number } => super::use_note(key, *number),
             Thing::ExportRecord(key) => super::export(key),
+            Thing::LogSegment { number, first } => super::log_segment(*number, *first),
             Thing::Lock(LockFile::Probe) => super::lock_probe(),
             Thing::Lock(LockFile::Gate) => super::lock_gate(),
             Thing::Lock(LockFile::Store) => super::lock_store(),
@@ -156,7 +162,7 @@ fn thing<'a>(components: impl Iterator<Item = Component<'a>>) -> Thing {
         [CACHEDIR_TAG] => Some(Thing::CachedirTag),
         [STORE_JSON] => Some(Thing::StoreJson),
         [RESERVE] => Some(Thing::Reserve),
-        [INDEX | BLOBS | OUTBOARDS | VIEWS | INGEST | PARTIALS | TRASH | QUARANTINE | USES | EXPORTS | LOCKS]
+        [INDEX | BLOBS | OUTBOARDS | VIEWS | INGEST | PARTIALS | TRASH | QUARANTINE | USES | EXPORTS | LOG | LOCKS]
         | [BLOBS | OUTBOARDS, SHA256]
         | [LOCKS, INDEX | FETCH] => Some(Thing::Folder),
         [name] if is_random_temporary(name) => Some(Thing::Temporary),
@@ -179,6 +185,7 @@ fn thing<'a>(components: impl Iterator<Item = Component<'a>>) -> Thing {
         [QUARANTINE, name, ..] => quarantined(name).map(|_| Thing::InQuarantined),
         [USES, name] => use_note(name),
         [EXPORTS, name] => in_exports(name),
+        [LOG, name] => in_log(name),
         [LOCKS, below @ ..] => lock_file(below).map(Thing::Lock),
         [first, ..] if !is_own(first) => Some(Thing::Foreign),
         _ => None,
@@ -215,6 +222,14 @@ fn in_outboards(first: &str, name: &str) -> Option<Thing> {
         return digest_in(first, digits).map(Thing::OutboardGroups);
     }
     (byte(first).is_some() && is_random_temporary(name)).then_some(Thing::Temporary)
+}
+
+fn in_log(name: &str) -> Option<Thing> {
+    if is_random_temporary(name) {
+        return Some(Thing::Temporary);
+    }
+    let (number, first) = name.strip_suffix(".jsonl")?.split_once('.')?;
+    Some(Thing::LogSegment { number: byte(number)?, first: decimal(first)? })
 }
 
 fn lock_file(below: &[&str]) -> Option<LockFile> {

@@ -12,13 +12,13 @@ use super::{StageReceipt, UnmovedSource, complete};
 use crate::blob::manifest::TreeFile;
 use crate::blob::{IngestMode, Sealed, UsedMode};
 use crate::digest::Digest;
-use crate::entry::{ArtifactKind, Provenance, Stamp, TrustState, fingerprint};
+use crate::entry::{ArtifactKind, LogEventKind, Provenance, Stamp, TrustState, fingerprint};
 use crate::error::{Error, Result};
 use crate::formats::{self, Completeness};
 use crate::fs::Session;
 use crate::fs::{link, now_ms};
 use crate::hint::Hint;
-use crate::index::{Change, StoredRecord, encode_path};
+use crate::index::{Change, Happened, StoredRecord, encode_path};
 use crate::ingest::Origin;
 use crate::layout;
 use crate::store::{self, Done, Store, Unit};
@@ -103,9 +103,14 @@ fn commit_prepared(
     let edits: Vec<_> = ready
         .iter()
         .map(|(_, artifact, prepared)| {
-            let facts = Facts::of(artifact, prepared);
+            let (facts, is_adopted) = (Facts::of(artifact, prepared), artifact.item.is_adopted);
             move |view: Option<&View>, old: Option<StoredRecord>| {
-                Ok(view.map_or(Change::Keep, |view| Change::Put(Box::new(facts.record(view, old)))))
+                let Some(view) = view else { return Ok(Change::Keep) };
+                let record = Box::new(facts.record(view, old));
+                Ok(match is_adopted {
+                    true => Change::PutBrought { record, how: Happened::new(LogEventKind::Adopted), made_from: None },
+                    false => Change::Put(record),
+                })
             }
         })
         .collect();

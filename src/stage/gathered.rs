@@ -259,6 +259,7 @@ fn item(model: Gathered, options: &StageOptions) -> Result<Item> {
     let fetched = model.pinned.map(|pinned| Fetched::gathered(pinned, model.selection));
     Ok(Item {
         named_by: model.named_by,
+        is_adopted: true,
         name: view_name(Path::new(&model.name)),
         mode: IngestMode::Share,
         wait: options.wait,

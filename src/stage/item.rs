@@ -47,6 +47,8 @@ pub(super) struct Item {
     pub(super) source: PathBuf,
     /// The party that named the digests of all its files.
     pub(super) named_by: Option<String>,
+    /// Whether it was found in another tool's store.
+    pub(super) is_adopted: bool,
     /// Set if the item is fetched, or is a version of something that could be.
     pub(super) fetched: Option<Fetched>,
 }
@@ -180,6 +182,7 @@ impl Item {
             require_complete: false,
             source,
             named_by: None,
+            is_adopted: false,
             fetched: None,
         }
     }

@@ -228,7 +228,7 @@ impl Commit<'_> {
         let progress = self.progress.get(number);
         let view = progress.and_then(|progress| progress.view.as_ref());
         let mut change = unit.record.map_or(Ok(Change::Keep), |record| record(view, old))?;
-        if let (Change::Put(record) | Change::PutMadeFrom(record, _), Some(progress)) = (&mut change, progress) {
+        if let (Some(record), Some(progress)) = (change.record_mut(), progress) {
             record.owners.extend(&progress.owners);
         }
         Ok(change)

@@ -21,6 +21,7 @@ mod filter;
 mod gc;
 mod hash;
 mod help;
+mod history;
 mod human;
 mod id_from;
 mod interrupt;
@@ -156,6 +157,7 @@ verbs! {
     "Trust" {
         Sign => sign,
         VerifySignature => verify_signature "verify-signature",
+        Log => history "log",
     }
     "Share" {
         Push => push,

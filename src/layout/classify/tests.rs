@@ -35,6 +35,7 @@ proptest! {
             (layout::lock_fetch(&id), Thing::Lock(LockFile::Fetch)),
             (layout::use_note(&key, 7), Thing::UseNote { key: key.clone(), number: 7 }),
             (layout::export(&key), Thing::ExportRecord(key.clone())),
+            (layout::log_segment(7, 12), Thing::LogSegment { number: 7, first: 12 }),
             (layout::partial(&key).join(DATA), Thing::PartialData(key.clone())),
             (layout::partial(&key).join(JOURNAL), Thing::PartialJournal(key.clone())),
             (RESERVE.into(), Thing::Reserve),

@@ -5,13 +5,14 @@
 use catalog_core::adopt::{AdoptPlan, AdoptReceipt, Skipped};
 use catalog_core::{
     EntryUsage, Export, ExportReceipt, ExportRemoval, ExportSync, Facts, FileHash, GcKept, GcStep, LeaseHolder,
-    PartialInfo, PushReceipt, Record, RemoveReceipt, RepairReport, ResolvedModel, SignatureReport, StageReceipt,
-    TreeHash, VerifyReport,
+    LogChain, LogEvent, PartialInfo, PushReceipt, Record, RemoveReceipt, RepairReport, ResolvedModel, SignatureReport,
+    StageReceipt, TreeHash, VerifyReport,
 };
 use serde::Serialize;
 
 use crate::{
-    adopt, config, doctor, du, gc, lifecycle, login, logout, partials, pins, progress_lines, report, root, sign,
+    adopt, config, doctor, du, gc, history, lifecycle, login, logout, partials, pins, progress_lines, report, root,
+    sign,
 };
 
 /// One line.
@@ -47,6 +48,12 @@ pub(crate) enum Line<'a> {
     Signed(sign::Done),
     /// `verify-signature`: a signature that holds.
     SignatureVerified(&'a SignatureReport),
+    /// `log`: something that happened to a model.
+    LogEvent(&'a LogEvent),
+    /// `log --verify`: whether a chain of the log is whole.
+    LogChain(&'a LogChain),
+    /// `log --sign`: the statement that was written.
+    LogSigned(history::Signed),
     /// `repair`: what a repair did.
     Repaired(&'a RepairReport),
     /// `push`: what was sent.
