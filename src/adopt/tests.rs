@@ -100,6 +100,10 @@ fn a_model_is_found_under_all_its_ids_and_takes_no_room() {
         assert_eq!(fs::read(record.entry.local_path.join("model.gguf")).unwrap(), WEIGHTS);
         let source = record.source.unwrap();
         assert_eq!((source.reference.as_str(), source.pinned.as_deref()), (id, Some(COMMIT)));
+        let [event] = &host.catalog.log(Some(id)).unwrap()[..] else { panic!("one thing has happened to {id}") };
+        let from = event.source.as_ref().unwrap();
+        assert_eq!((event.what, from.pinned.as_deref()), (crate::LogEventKind::Adopted, Some(COMMIT)));
+        assert_eq!(from.named_by.as_deref(), Some("the store of hf"));
     }
     assert_eq!(state(&host.hub()), before, "nothing of the tool is changed");
 

@@ -41,8 +41,8 @@ impl Look<'_> {
                     self.find(K::IndexMissing, folder, "it is missing");
                     known.broken.push(folder.to_path_buf());
                 }
-                // A store of an earlier version has none until something is exported.
-                Ok(None) if folder == Path::new(layout::EXPORTS) => {}
+                // A store of an earlier version has none until something is exported, or there are many events.
+                Ok(None) if [layout::EXPORTS, layout::LOG].map(Path::new).contains(&folder) => {}
                 Ok(None) => {
                     let finding = self.finding(K::FolderMissing, folder, "it is missing");
                     self.found.push(finding.fixed_by(Fix::MakeFolder(folder.to_path_buf())));

@@ -121,7 +121,7 @@ fn leftovers(store: &Store, facts: &mut Facts) -> Result<Vec<PathBuf>> {
             Err(error) => return Err(error),
         }
     }
-    for folder in ["", layout::INDEX, layout::EXPORTS].map(Path::new) {
+    for folder in ["", layout::INDEX, layout::EXPORTS, layout::LOG].map(Path::new) {
         let names = root.names(folder)?;
         let unfinished = names.iter().filter(|name| layout::classify_in(folder, name).is_unfinished());
         found.extend(unfinished.map(|name| folder.join(name)));

@@ -103,10 +103,7 @@ mod tests {
         assert_eq!(change(&|new| new.last_verified_ms = Some(6)), [(Kind::Verified, None)]);
         assert_eq!(change(&|new| new.damaged_ms = Some(6)), [(Kind::Damaged, None)]);
         assert_eq!(change(&|new| new.set_lifecycle(LifecycleState::Retired, 6)), [(Kind::Retired, None)]);
-        assert_eq!(
-            change(&|new| drop(new.pushed.insert("oci://r".into(), 6))),
-            [(Kind::Pushed, Some("oci://r".into()))]
-        );
+        assert_eq!(change(&|new| new.pushed.extend([("oci://r".into(), 6)])), [(Kind::Pushed, Some("oci://r".into()))]);
         let pin = Pin { created_ms: 6, expiry_ms: None };
         let pinned = StoredRecord { pins: [("p".to_owned(), pin)].into(), ..old.clone() };
         assert_eq!(kinds(Some(&old), &pinned), [(Kind::Pinned, Some("p".into()))]);

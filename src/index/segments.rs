@@ -5,12 +5,11 @@
 //! again.
 
 use std::collections::BTreeMap;
-use std::io;
 use std::path::Path;
 
 use super::load::{Index, load_text};
 use super::log::{Chain, Log, Logged};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::fs::{Durability, Root, Temp};
 use crate::layout::{self, Thing};
 
@@ -27,11 +26,7 @@ const MAX_SEGMENT_BYTES: u64 = layout::MAX_SHARD_BYTES;
 pub(super) fn segments(root: &Root) -> Result<BTreeMap<u8, Vec<u64>>> {
     let folder = Path::new(layout::LOG);
     let mut all: BTreeMap<u8, Vec<u64>> = BTreeMap::new();
-    let names = match root.names(folder) {
-        Err(Error::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => Vec::new(),
-        names => names?,
-    };
-    for name in names {
+    for name in root.names(folder)? {
         if let Thing::LogSegment { number, first } = layout::classify_in(folder, &name) {
             all.entry(number).or_default().push(first);
         }

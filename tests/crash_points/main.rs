@@ -26,8 +26,8 @@ use std::time::Duration;
 
 use catalog_core::testing::fault::{Fault, inject};
 use catalog_core::{
-    CatalogStore as _, Digest, Durability, FsCatalog, GcPolicy, IngestMode, LifecycleState, VerificationOutcome,
-    VerifyOptions,
+    CatalogStore as _, Digest, Durability, FsCatalog, GcPolicy, IngestMode, LifecycleState, LogEvent, LogEventKind,
+    Record, VerificationOutcome, VerifyOptions,
 };
 use rstest::rstest;
 use tempfile::TempDir;
@@ -91,6 +91,25 @@ fn whole(catalog: &FsCatalog, state: &str) {
         let report = catalog.verify(id, &VerifyOptions::default()).unwrap();
         assert!(matches!(report.outcome, VerificationOutcome::Pass { .. }), "{state}: {id}: {report:?}");
     }
+    logged(catalog, &records, state);
+}
+
+/// The log is whole, and says of each entry how it came, and nothing of what did not happen.
+///
+/// Red when a segment is not published before the shard without its events is.
+fn logged(catalog: &FsCatalog, records: &[Record], state: &str) {
+    let broken: Vec<_> = catalog.check_log().unwrap().into_iter().filter(|chain| !chain.problems.is_empty()).collect();
+    assert!(broken.is_empty(), "{state}: the log is broken: {broken:?}");
+    let mut last: BTreeMap<String, LogEvent> = BTreeMap::new();
+    for event in catalog.log(None).unwrap() {
+        last.insert(event.id.clone(), event);
+    }
+    let is_gone = |event: &LogEvent| matches!(event.what, LogEventKind::Removed | LogEventKind::Evicted);
+    let there: BTreeMap<&str, Option<Digest>> =
+        records.iter().map(|record| (record.entry.id.as_str(), record.entry.digest)).collect();
+    let said: BTreeMap<&str, Option<Digest>> =
+        last.values().filter(|event| !is_gone(event)).map(|event| (event.id.as_str(), event.digest)).collect();
+    assert_eq!(said, there, "{state}: the log says otherwise");
 }
 
 /// Every step of a scenario in CI (`CATALOG_TEST_ALL`). Otherwise every twentieth, from one that differs from run to run: all of

@@ -91,7 +91,33 @@ fn small_batch(dir: &Path) -> Vec<(catalog_core::ModelRef, catalog_core::StageOp
     (0..9).map(|n| (reference(&dir.join(name(n))), options(&format!("batch-{n}")))).collect()
 }
 
+/// Events of a shard that move out of it with the next few.
+fn fill_log(catalog: &FsCatalog, id: &str) {
+    let shard = crate::common::shard_path(catalog.root(), id);
+    while fs::metadata(&shard).unwrap().len() < 31_000 {
+        catalog.pin(id, &"x".repeat(200), None).unwrap();
+        catalog.unpin(id, None).unwrap();
+    }
+}
+
 pub(crate) const ALL: &[Scenario] = &[
+    Scenario {
+        name: "retire where the log is long",
+        prepare: |catalog, _| fill_log(catalog, "kept"),
+        act: |catalog, _| {
+            catalog.set_state("kept", LifecycleState::Retired)?;
+            catalog.pin("kept", &"y".repeat(1000), None)?;
+            catalog.pin("kept", &"z".repeat(1000), None).map(drop)
+        },
+        is_done: |catalog, _| {
+            let is_moved_out = fs::read_dir(catalog.root().join("log")).unwrap().count() > 0;
+            let record = catalog.record("kept").unwrap().unwrap();
+            assert!(is_moved_out || record.pins.len() < 2, "the log is not long enough");
+            record.entry.lifecycle == LifecycleState::Retired && record.pins.len() == 2
+        },
+        leaves_quarantine: false,
+        every: 1,
+    },
     Scenario {
         name: "stage a file",
         prepare: |_, dir| drop(file(dir, "new.gguf", large(1))),

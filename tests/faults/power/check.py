@@ -106,11 +106,25 @@ class Checker:
                 if entry["digest"] not in allowed:
                     say("list", f"list says that {entry['id']} has the digest {entry['digest']}")
         self._run(root, say, "gc", "--dry-run")
+        self._log(root, before, after, say)
         last = [id for step in acknowledged[-2:] for id in step.ids if before.records.get(id) == after.records.get(id)]
         for id in dict.fromkeys(id for id in last if id in before.records):
             path = self._run(root, say, "path", id)
             if path is not None:
                 self._view(pathlib.Path(path.rstrip("\n")), before.records[id].digest, f"the path of {id}", say)
+
+    def _log(self, root, before, after, say):
+        """The log is whole, and its last event of each model agrees with the index."""
+        self._run(root, say, "log", "--verify")
+        last = {}
+        for line in (self._run(root, say, "log", "--json") or "").splitlines():
+            event = json.loads(line)
+            last[event["id"]] = None if event["what"] in ("removed", "evicted") else event["digest"]
+        for id in {*before.records, *after.records, *last}:
+            self.checks += 1
+            allowed = [held and held.digest for held in (before.records.get(id), after.records.get(id))]
+            if last.get(id) not in allowed:
+                say("log", f"the log says that {id} is {last.get(id)}, which should be {' or '.join(map(str, allowed))}")
 
     def _again(self, root, step, say):
         """The interrupted command does its work when it is run again."""
