@@ -48,11 +48,18 @@ fn the_shard_of_the_format_page_is_one() {
     assert_eq!((record.size_bytes, record.view), (122_688, Some(LinkMode::Hardlink)));
     assert_eq!(catalog.record("tiny").unwrap().as_ref(), Some(record), "the example is in the wrong shard");
 
+    let log = catalog.check_log().unwrap();
+    assert!(log.len() == 1 && log[0].count == 1 && log[0].problems.is_empty(), "{log:?}");
+
     // Every member of the example has its row, so that a new one is not forgotten.
     let page = read("docs/format.md");
     let stored: serde_json::Value = serde_json::from_str(&shard).unwrap();
     for member in stored["entries"]["tiny"].as_object().unwrap().keys() {
         assert!(page.contains(&format!("\n| `{member}` | ")), "{member} is not described");
+    }
+    for member in stored["log"]["events"][0].as_object().unwrap().keys() {
+        let is_described = |line: &str| line.starts_with("| `events[].") && line.contains(&format!("{member}`"));
+        assert!(page.lines().any(is_described), "{member} is not described");
     }
 }
 
@@ -64,10 +71,11 @@ fn a_record_has_the_members_of_the_format_page() {
     let options = catalog_core::StageOptions::default().with_id(Some("tiny".into()));
     let catalog = FsCatalog::new(dir.path()).unwrap();
     catalog.stage(&catalog_core::ModelRef::File { path: fixture }, &options).unwrap();
-    let members = |shard: &str| -> Vec<String> {
+    let members = |shard: &str| -> [Vec<String>; 4] {
         let shard: serde_json::Value = serde_json::from_str(shard).unwrap();
-        let record = shard["entries"]["tiny"].as_object().unwrap();
-        record.keys().cloned().collect()
+        let log = &shard["log"];
+        let all = [&shard, &shard["entries"]["tiny"], log, &log["events"][0]];
+        all.map(|value| value.as_object().unwrap().keys().cloned().collect())
     };
     let written = fs::read_to_string(dir.path().join("index/89.json")).unwrap();
     assert_eq!(members(&written), members(&block(&read("docs/format.md"), "## A shard", "json")));

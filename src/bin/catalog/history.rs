@@ -16,9 +16,9 @@ use crate::sign::{read_key, unusable};
 use crate::table::Column;
 use crate::write_file;
 
-/// Show what happened to a model, or to all: where it came from, when it was checked, who took it
+/// Show what happened to models, and check that the log of it is whole
 ///
-/// Each event is linked to the one before it by a hash. `--verify` follows the links, and ends with exit code 4 if an
+/// The log says where a model came from, when it was checked, and what became of it. Each event is linked to the one before it by a hash. `--verify` follows the links, and ends with exit code 4 if an
 /// event was changed or is missing; keep the heads that `--verify --json` prints to show later that nothing before them
 /// was changed. Uses are not in the log. Some 3,000 events of each 256th of all ids are kept.
 #[derive(clap::Args)]
