@@ -245,3 +245,26 @@ fn files_of_a_model_and_its_signature() {
     assert_eq!(code(&["verify-signature", "tree", "--key", "bad.pem"]), Some(2));
     assert!(!host.path("tree.sig").exists());
 }
+
+#[test]
+fn the_log_of_a_model_is_shown_and_verified() {
+    let host = Host::new();
+    let code = |words: &[&str]| host.command().args(words).output().unwrap().status.code();
+    let said = |words: &[&str]| String::from_utf8(host.command().args(words).output().unwrap().stdout).unwrap();
+    let file = host.file("m.bin", "model");
+    assert_eq!(code(&["stage", file.to_str().unwrap(), "--id", "m"]), Some(0));
+    let short = catalog_core::Digest::sha256_of(b"model").to_string();
+    assert!(said(&["log", &short[..15]]).contains("staged"));
+    assert_eq!(code(&["remove", "m"]), Some(0));
+    let log = said(&["log", "m"]);
+    assert_eq!(log.lines().count(), 3, "{log}");
+    assert!(log.contains("removed") && log.contains(&format!("file:{}", file.display())), "{log}");
+    assert_eq!(said(&["log"]), log);
+    assert_eq!(code(&["log", "absent"]), Some(3));
+    assert_eq!(said(&["log", "--verify"]), "good  2 events in 1 chain\n");
+    let shard = common::shard_path(&host.root(), "m");
+    let text = fs::read_to_string(&shard).unwrap();
+    fs::write(&shard, text.replace("\"what\":\"removed\"", "\"what\":\"verified\"")).unwrap();
+    assert_eq!(code(&["log", "--verify"]), Some(4));
+    assert!(said(&["log", "--verify"]).starts_with("broken  "));
+}

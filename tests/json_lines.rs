@@ -71,6 +71,10 @@ fn lines_of_a_life(host: &Host) -> Vec<String> {
         "remove a -n",
         "remove a",
         "remove missing",
+        "log",
+        "log a",
+        "log missing",
+        "log --verify",
         "verify",
         "push t oci://127.0.0.1:1/x --retries 0",
         "login 127.0.0.1:1 -u me",
@@ -121,7 +125,7 @@ fn every_line_is_what_the_schema_says() {
         .map(|line| serde_json::from_str::<Value>(line).unwrap()["type"].as_str().unwrap().to_owned())
         .collect();
     let wanted = "staged path model removed verified gc_step gc_summary usage finding error note \
-                  adopted adopt_plan skipped adopt_summary exported export export_removed";
+                  adopted adopt_plan skipped adopt_summary exported export export_removed log_event log_chain";
     for kind in wanted.split_whitespace() {
         assert!(kinds.contains(kind), "{kinds:?} have no {kind}");
     }

@@ -19,6 +19,7 @@ mod export_hf;
 mod facts;
 mod hub;
 mod kills;
+mod log;
 mod other_users;
 mod place;
 mod signatures;
