@@ -111,7 +111,7 @@ mod view;
 mod words;
 
 #[cfg(feature = "attest")]
-pub use attest::{PrivateKey, PublicKey, SignatureOptions, SignatureReport};
+pub use attest::{BomOptions, PrivateKey, PublicKey, SignatureOptions, SignatureReport};
 pub use blob::{IngestMode, LocalSource, RepairSource, UsedMode};
 pub use cancel::Cancel;
 pub use catalog::{CatalogStore, FsCatalog, Key};

@@ -219,6 +219,26 @@ fn verifying_everything_tells_what_is_wrong_and_how_much_is_right() {
     assert!(stderr(&none).contains("--all"), "{}", stderr(&none));
 }
 
+// Red when a bill of materials depends on the clock, or a time that makes no sense is taken.
+#[test]
+fn the_time_of_a_bill_of_materials() {
+    let host = Host::new();
+    let file = fixture();
+    assert!(host.command().args(["stage", file.to_str().unwrap(), "--id", "m"]).output().unwrap().status.success());
+    let bom = |words: &[&str], epoch: &str| {
+        host.command().env("SOURCE_DATE_EPOCH", epoch).args(["bom", "m"]).args(words).output().unwrap()
+    };
+    let text = |words: &[&str], epoch: &str| String::from_utf8(bom(words, epoch).stdout).unwrap();
+    assert!(!text(&[], "").contains("timestamp") && text(&["--timestamp"], "").contains("\"timestamp\": \"20"));
+    assert_eq!(text(&[], ""), text(&[], ""));
+    for words in [&[][..], &["--timestamp"]] {
+        assert!(text(words, "951782400").contains("\"timestamp\": \"2000-02-29T00:00:00Z\""));
+    }
+    assert_eq!(bom(&[], "yesterday").status.code(), Some(2));
+    assert_eq!(bom(&["-o", host.root().join("m.json").to_str().unwrap()], "").status.code(), Some(2));
+    assert_eq!(host.command().args(["bom", "absent"]).output().unwrap().status.code(), Some(3));
+}
+
 // Red when a file of a model is not found by its path in it, or a bad key or signature ends with another code.
 #[test]
 fn files_of_a_model_and_its_signature() {

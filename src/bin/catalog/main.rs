@@ -6,6 +6,7 @@ mod advice;
 mod amount;
 mod app;
 mod args;
+mod bom;
 mod complete;
 mod completions;
 mod config;
@@ -156,6 +157,7 @@ verbs! {
     "Trust" {
         Sign => sign,
         VerifySignature => verify_signature "verify-signature",
+        Bom => bom,
     }
     "Share" {
         Push => push,

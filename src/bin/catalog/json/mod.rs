@@ -11,7 +11,7 @@ use catalog_core::{
 use serde::Serialize;
 
 use crate::{
-    adopt, config, doctor, du, gc, lifecycle, login, logout, partials, pins, progress_lines, report, root, sign,
+    adopt, bom, config, doctor, du, gc, lifecycle, login, logout, partials, pins, progress_lines, report, root, sign,
 };
 
 /// One line.
@@ -47,6 +47,8 @@ pub(crate) enum Line<'a> {
     Signed(sign::Done),
     /// `verify-signature`: a signature that holds.
     SignatureVerified(&'a SignatureReport),
+    /// `bom -o`: the bill of materials that was written.
+    BomWritten(bom::Written),
     /// `repair`: what a repair did.
     Repaired(&'a RepairReport),
     /// `push`: what was sent.
