@@ -67,6 +67,7 @@ mod cancel;
 mod catalog;
 mod digest;
 mod doctor;
+mod documents;
 mod entry;
 mod error;
 mod excerpt;
@@ -117,9 +118,10 @@ pub use cancel::Cancel;
 pub use catalog::{CatalogStore, FsCatalog, Key};
 pub use digest::{Algorithm, Digest, DigestError, VerificationOutcome, verify_digest};
 pub use doctor::{Doctor, Finding, FindingKind, Remedy, RepairOutcome, Severity};
+pub use documents::{AttachedDocument, NewDocument};
 pub use entry::{
-    ArtifactKind, CatalogEntry, LifecycleState, LinkMode, MAX_ID_BYTES, Pin, Provenance, Record, Stamp, TrustState,
-    check_id,
+    ArtifactKind, CatalogEntry, Document, DocumentKind, LifecycleState, LinkMode, MAX_ID_BYTES, Pin, Provenance,
+    Record, Stamp, TrustState, check_id,
 };
 pub use error::{Error, HubProblem, NetError, Refused, Result};
 pub use export::{

@@ -11,7 +11,8 @@ use catalog_core::{
 use serde::Serialize;
 
 use crate::{
-    adopt, bom, config, doctor, du, gc, lifecycle, login, logout, partials, pins, progress_lines, report, root, sign,
+    adopt, attach, bom, config, detach, doctor, du, gc, lifecycle, login, logout, partials, pins, progress_lines,
+    report, root, sign,
 };
 
 /// One line.
@@ -49,6 +50,12 @@ pub(crate) enum Line<'a> {
     SignatureVerified(&'a SignatureReport),
     /// `bom -o`: the bill of materials that was written.
     BomWritten(bom::Written),
+    /// `attach`: the document that was attached.
+    Attached(attach::Of<'a>),
+    /// `attach --list`: a document.
+    Document(attach::Of<'a>),
+    /// `detach`: the document that was taken away.
+    Detached(detach::Detached<'a>),
     /// `repair`: what a repair did.
     Repaired(&'a RepairReport),
     /// `push`: what was sent.
