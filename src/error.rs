@@ -374,6 +374,17 @@ pub enum Error {
         /// Whether both are of the same content.
         has_same_content: bool,
     },
+    /// The entry has a document with the name or the bytes of the one that was to be attached.
+    #[error("could not attach {name:?} to {id:?}: {}", document_text(same_bytes.as_deref()))]
+    #[non_exhaustive]
+    DocumentExists {
+        /// The entry's id.
+        id: String,
+        /// The name of the new document.
+        name: String,
+        /// The name of the document that has the same bytes. `None`: one with the same name has other bytes.
+        same_bytes: Option<String>,
+    },
     /// Neither the quota nor the disk has enough room, and no more can be made.
     #[error("could not make room at {}: {needed_bytes} bytes are needed, {available_bytes} are available and {evictable_bytes} can be evicted{}", root.display(), kept_text(*young_bytes, *quarantine_bytes))]
     #[non_exhaustive]
@@ -523,6 +534,13 @@ fn kept_text(young_bytes: u64, quarantine_bytes: u64) -> String {
 
 fn taken_text(has_same_content: bool) -> &'static str {
     if has_same_content { "another entry with the same content has this id" } else { "another entry has this id" }
+}
+
+fn document_text(same_bytes: Option<&str>) -> String {
+    match same_bytes {
+        Some(other) => format!("it has a document with the same bytes, {other:?}"),
+        None => "it has a document with this name and other bytes".to_owned(),
+    }
 }
 
 fn quoted(names: &[String]) -> String {

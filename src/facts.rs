@@ -1,5 +1,7 @@
 //! The files of an entry, and its facts from their stored bytes.
 
+mod kept;
+
 use std::path::PathBuf;
 
 use serde::Serialize;
@@ -51,8 +53,45 @@ pub(crate) fn files(store: &Store, record: &Record) -> Result<Vec<StoredFile>> {
     Ok(stored.collect())
 }
 
-/// What is known of an entry by its bytes. Nothing is known of one that is only registered.
+/// What is known of an entry by its bytes. Nothing is known of one that is only registered. What the headers say is
+/// kept, if the content is known to be what was staged.
 pub(crate) fn facts(store: &Store, record: &Record) -> Result<Facts> {
+    find(store, record, true)
+}
+
+/// The same, for a look that writes nothing.
+pub(crate) fn facts_without_trace(store: &Store, record: &Record) -> Result<Facts> {
+    find(store, record, false)
+}
+
+fn find(store: &Store, record: &Record, may_write: bool) -> Result<Facts> {
+    let digest = record.entry.digest.filter(|_| record.kind != ArtifactKind::Registered);
+    let Some(digest) = digest else { return Ok(Facts::default()) };
+    let local_path = &record.entry.local_path;
+    let name = match record.kind {
+        ArtifactKind::Tree => String::new(),
+        _ => local_path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default(),
+    };
+    // A blob that is lost has no facts.
+    let is_there = store.root.meta(&layout::blob(&digest))?.is_some();
+    if let Some(facts) = is_there.then(|| kept::read(store, record, &digest, &name)).flatten() {
+        return Ok(facts);
+    }
+    let is_good = || {
+        let blobs = store.content_of(record);
+        blobs.and_then(|blobs| store.are_good_by_stamp(&blobs, &record.owners)).unwrap_or(false)
+    };
+    // Good before and after: what was read in between is what was staged.
+    let may_write = may_write && is_good();
+    let facts = read(store, record)?;
+    if may_write && is_good() {
+        kept::write(store, record, &digest, &name, &facts);
+    }
+    Ok(facts)
+}
+
+/// Reads the headers.
+fn read(store: &Store, record: &Record) -> Result<Facts> {
     let stored = files(store, record)?;
     let file = |file: &StoredFile| ModelFile { path: file.path.clone(), size_bytes: file.size_bytes };
     let open = |place: usize| {

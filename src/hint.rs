@@ -47,6 +47,8 @@ pub enum Hint {
     },
     /// Another id is needed.
     GiveOtherId,
+    /// Replace the document, or choose another name.
+    ReplaceDocument,
     /// Remove the pins first, or remove the entry by force.
     Unpin {
         /// The entry's id.
@@ -191,6 +193,7 @@ impl fmt::Display for Hint {
             Hint::GiveId => "give an id",
             Hint::GiveName => "give one plain file name",
             Hint::RemoveEntry { id } => return write!(f, "remove {id:?}: the other entry keeps its content"),
+            Hint::ReplaceDocument => "replace it, or choose another name",
             Hint::GiveOtherId => "choose another id, or remove the entry that has this one",
             Hint::NameOne => "give the id of one of them",
             Hint::Rename => "rename it",

@@ -10,6 +10,7 @@
 //!   blobs/sha256/<xx>/<64 hex>          mode 0444, never changed in place
 //!   outboards/sha256/<xx>/<64 hex>.json  BLAKE3 root, and the stamp of the last full check
 //!   outboards/sha256/<xx>/<64 hex>.groups  32 bytes for each MiB, of a blob of more than one
+//!   outboards/sha256/<xx>/<64 hex>.facts  what the headers of the model say whose digest it is
 //!   views/<slug>/<40 hex>/<name>        local_path; <40 hex> of the artifact's digest
 //!   ingest/<session>/                   private in-flight files of one operation
 //!   partials/<key>/data                 what a fetch or a large copy has brought so far; outlives its process
@@ -84,6 +85,9 @@ pub(crate) const MAX_SHARD_BYTES: u64 = if cfg!(test) { 1 << 20 } else { 256 << 
 /// The small file of an outboard.
 pub(crate) const MAX_OUTBOARD_BYTES: u64 = 64 << 10;
 
+/// Kept facts of a model under up to eight names.
+pub(crate) const MAX_FACTS_BYTES: u64 = 1 << 20;
+
 /// The record of an export; a tree of 100,000 files fits.
 pub(crate) const MAX_EXPORT_BYTES: u64 = 128 << 20;
 
@@ -157,6 +161,11 @@ pub(crate) fn outboard(digest: &Digest) -> PathBuf {
 /// The chaining values of a blob's groups.
 pub(crate) fn outboard_groups(digest: &Digest) -> PathBuf {
     fan_out(OUTBOARDS, digest, ".groups")
+}
+
+/// What is known of the model with this digest.
+pub(crate) fn facts(digest: &Digest) -> PathBuf {
+    fan_out(OUTBOARDS, digest, ".facts")
 }
 
 fn fan_out(folder: &str, digest: &Digest, ending: &str) -> PathBuf {

@@ -67,6 +67,7 @@ mod cancel;
 mod catalog;
 mod digest;
 mod doctor;
+mod documents;
 mod entry;
 mod error;
 mod excerpt;
@@ -112,15 +113,16 @@ mod view;
 mod words;
 
 #[cfg(feature = "attest")]
-pub use attest::{PrivateKey, PublicKey, SignatureOptions, SignatureReport};
+pub use attest::{BomOptions, PrivateKey, PublicKey, SignatureOptions, SignatureReport};
 pub use blob::{IngestMode, LocalSource, RepairSource, UsedMode};
 pub use cancel::Cancel;
 pub use catalog::{CatalogStore, FsCatalog, Key};
 pub use digest::{Algorithm, Digest, DigestError, VerificationOutcome, verify_digest};
 pub use doctor::{Doctor, Finding, FindingKind, Remedy, RepairOutcome, Severity};
+pub use documents::{AttachedDocument, NewDocument};
 pub use entry::{
-    ArtifactKind, CatalogEntry, LifecycleState, LinkMode, LogEvent, LogEventKind, LogSource, MAX_ID_BYTES, Pin,
-    Provenance, Record, Stamp, TrustState, check_id,
+    ArtifactKind, CatalogEntry, Document, DocumentKind, LifecycleState, LinkMode, LogEvent, LogEventKind, LogSource,
+    MAX_ID_BYTES, Pin, Provenance, Record, Stamp, TrustState, check_id,
 };
 pub use error::{Error, HubProblem, NetError, Refused, Result};
 pub use export::{

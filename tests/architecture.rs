@@ -20,7 +20,7 @@ const LAYERS: [&[&str]; 15] = [
     &["view", "ingest"],
     &["store"],
     &["gc"],
-    &["stage", "verify", "repair", "lease", "naming", "facts", "history"],
+    &["stage", "verify", "repair", "lease", "naming", "facts", "documents", "history"],
     &["doctor", "transfer", "adopt", "export", "attest"],
     &["catalog"],
     // The front page, and the checks of the public surface.

@@ -10,7 +10,7 @@ use std::process::Command;
 
 use serde_json::Value;
 
-use common::typed::{catalog, done, ids, stderr};
+use common::typed::{catalog, done, failed, ids, stderr};
 use common::*;
 
 /// Four models: two of one organisation, one large, and a second id for the bytes of the first.
@@ -217,6 +217,52 @@ fn verifying_everything_tells_what_is_wrong_and_how_much_is_right() {
     let none = catalog(&host, &["verify"]);
     assert_eq!(none.status.code(), Some(2));
     assert!(stderr(&none).contains("--all"), "{}", stderr(&none));
+}
+
+// Red when a bill of materials depends on the clock, or a time that makes no sense is taken.
+#[test]
+fn the_time_of_a_bill_of_materials() {
+    let host = Host::new();
+    let file = fixture();
+    assert!(host.command().args(["stage", file.to_str().unwrap(), "--id", "m"]).output().unwrap().status.success());
+    let bom = |words: &[&str], epoch: &str| {
+        host.command().env("SOURCE_DATE_EPOCH", epoch).args(["bom", "m"]).args(words).output().unwrap()
+    };
+    let text = |words: &[&str], epoch: &str| String::from_utf8(bom(words, epoch).stdout).unwrap();
+    assert!(!text(&[], "").contains("timestamp") && text(&["--timestamp"], "").contains("\"timestamp\": \"20"));
+    assert_eq!(text(&[], ""), text(&[], ""));
+    for words in [&[][..], &["--timestamp"]] {
+        assert!(text(words, "951782400").contains("\"timestamp\": \"2000-02-29T00:00:00Z\""));
+    }
+    assert_eq!(bom(&[], "yesterday").status.code(), Some(2));
+    assert_eq!(bom(&["-o", host.root().join("m.json").to_str().unwrap()], "").status.code(), Some(2));
+    assert_eq!(host.command().args(["bom", "absent"]).output().unwrap().status.code(), Some(3));
+}
+
+#[test]
+fn documents_of_a_model() {
+    let host = Host::new();
+    let file = fixture();
+    done(&host, &["stage", file.to_str().unwrap(), "--id", "m"]);
+    host.file("bom.json", "{}");
+    host.file("other/bom.json", "{ }");
+    assert!(done(&host, &["attach", "m", "bom.json", "--type", "sbom"]).contains("attached bom.json to m (sbom)"));
+    assert!(failed(&host, &["attach", "m", "other/bom.json"], 1).contains("--replace replaces it"));
+    done(&host, &["attach", "m", "other/bom.json", "--name", "b"]);
+    let listed = done(&host, &["attach", "m", "--list"]);
+    let rows: Vec<Vec<&str>> = listed.lines().map(|line| line.split_whitespace().take(2).collect()).collect();
+    assert_eq!(rows, [["NAME", "TYPE"], ["b", "doc"], ["bom.json", "sbom"]]);
+    assert_eq!(done(&host, &["attach", "m", "--get", "b"]), "{ }");
+    assert!(done(&host, &["show", "m"]).contains("bom.json (sbom), sha256:"));
+    done(&host, &["detach", "m", "b"]);
+    for words in [&["detach", "m", "b"][..], &["attach", "m", "--get", "b"], &["attach", "m", "absent"]] {
+        failed(&host, words, 3);
+    }
+    for words in
+        [&["attach", "m"][..], &["attach", "m", "bom.json", "--list"], &["attach", "m", "bom.json", "--type", "x"]]
+    {
+        failed(&host, words, 2);
+    }
 }
 
 // Red when a file of a model is not found by its path in it, or a bad key or signature ends with another code.

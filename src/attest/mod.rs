@@ -1,5 +1,5 @@
-//! Signatures of models, by [OpenSSF Model Signing](https://github.com/ossf/model-signing-spec) 1.0, from the digests
-//! that the catalog has: no model is read.
+//! Signatures of models, by [OpenSSF Model Signing](https://github.com/ossf/model-signing-spec) 1.0, and bills of
+//! materials, by [CycloneDX](https://cyclonedx.org) 1.6, from the digests that the catalog has: no model is read.
 //!
 //! ```text
 //! keys.rs          public and private keys: ECDSA with P-256, P-384 and P-521
@@ -8,16 +8,26 @@
 //! check.rs         a statement held against the files of an entry
 //! sign.rs, verify.rs     the two verbs
 //! log.rs           the log of an id, signed
+//! bom.rs           the bill of materials of a model
+//! cyclonedx.rs     its form
+//! origin.rs        where a model came from, as others write it
+//! spdx.rs          licences that have an SPDX id
 //! ```
 
+mod bom;
 mod bundle;
 mod check;
+mod cyclonedx;
 mod keys;
 mod log;
+mod origin;
 mod sign;
+mod spdx;
 mod statement;
 mod verify;
 
+pub use bom::BomOptions;
+pub(crate) use bom::bom;
 pub use keys::{PrivateKey, PublicKey};
 pub(crate) use log::sign_log;
 pub(crate) use sign::sign;

@@ -175,6 +175,7 @@ pub(crate) fn fits(root: &Root, digest: &Digest, blob: &Meta, durability: Durabi
 
 pub(crate) fn remove(root: &Root, digest: &Digest) -> Result<()> {
     root.remove_file(&layout::outboard(digest))?;
+    root.remove_file(&layout::facts(digest))?;
     root.remove_file(&layout::outboard_groups(digest)).map(drop)
 }
 

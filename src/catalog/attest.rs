@@ -1,11 +1,11 @@
-//! Signatures of models.
+//! Signatures of models, and bills of materials.
 
 use super::{FsCatalog, Key};
-use crate::attest::{self, PrivateKey, SignatureOptions, SignatureReport};
+use crate::attest::{self, BomOptions, PrivateKey, SignatureOptions, SignatureReport};
 use crate::entry::Record;
 use crate::error::Result;
 
-/// Signatures of models, by OpenSSF Model Signing 1.0.
+/// Signatures of models, by OpenSSF Model Signing 1.0, and bills of materials, by CycloneDX 1.6.
 impl FsCatalog {
     /// Signs the files of an entry, by the digests that the catalog has. Like
     /// [`resolve`](FsCatalog::resolve), it reads them only if one has changed since it was staged. Returns the signature: a Sigstore
@@ -26,6 +26,15 @@ impl FsCatalog {
     /// missing or is not signed, or if the bundle is none.
     pub fn verify_signature<'a>(&self, key: impl Into<Key<'a>>, options: &SignatureOptions) -> Result<SignatureReport> {
         attest::verify_signature(&self.store, &self.usable(key)?, options)
+    }
+
+    /// The bill of materials of an entry: JSON of CycloneDX 1.6, with the model as `metadata.component` and the files of
+    /// a tree as `components`. First checks like [`resolve`](FsCatalog::resolve) that the files are still those that
+    /// were staged. Reads headers, and no weights.
+    ///
+    /// It is the same, byte for byte, for the same content under the same id in any root, unless a time is asked for.
+    pub fn bom<'a>(&self, key: impl Into<Key<'a>>, options: &BomOptions) -> Result<String> {
+        attest::bom(&self.store, &self.usable(key)?, options)
     }
 
     fn usable<'a>(&self, key: impl Into<Key<'a>>) -> Result<Record> {

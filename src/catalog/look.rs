@@ -52,7 +52,7 @@ impl FsCatalog {
         facts::files(&self.store, &self.known(key)?)
     }
 
-    fn known<'a>(&self, key: impl Into<Key<'a>>) -> Result<Record> {
+    pub(super) fn known<'a>(&self, key: impl Into<Key<'a>>) -> Result<Record> {
         let id = key.into().id(&self.store)?;
         self.store.record(&id)?.ok_or_else(|| self.store.not_found(&id))
     }

@@ -5,6 +5,7 @@
 mod attest;
 mod bring;
 mod check;
+mod documents;
 mod exports;
 mod find;
 mod fs_store;

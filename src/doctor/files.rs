@@ -162,6 +162,7 @@ impl Look<'_> {
             | Thing::Blob(_)
             | Thing::Outboard(_)
             | Thing::OutboardGroups(_)
+            | Thing::Facts(_)
             | Thing::ExportRecord(_)
             | Thing::LogSegment { .. }
             | Thing::Lock(_) => Kind::File,

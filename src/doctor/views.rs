@@ -171,7 +171,7 @@ impl Look<'_> {
 
     /// A blob that cannot be read is another finding.
     fn incomplete(&self, record: &Record, at: &Path) -> Option<Finding> {
-        let facts = facts::facts(self.store, record).ok()?;
+        let facts = facts::facts_without_trace(self.store, record).ok()?;
         let is_incomplete = facts.completeness == Completeness::Incomplete;
         is_incomplete.then(|| self.finding(K::ModelIncomplete, at, facts.missing.join("; ")).of(&record.entry.id))
     }

@@ -33,6 +33,10 @@ pub enum LogEventKind {
     Unpinned,
     /// Its content is also at another place, which is the note.
     Pushed,
+    /// A document was attached; the note is its name.
+    Attached,
+    /// A document was taken away; the note is its name.
+    Detached,
     /// The id was given the content of another one, which is the note. The other one is gone.
     Renamed,
     /// The id was given the content of another one, which is the note.
@@ -58,6 +62,8 @@ words!(LogEventKind, "kind of event", {
     Pinned => "pinned",
     Unpinned => "unpinned",
     Pushed => "pushed",
+    Attached => "attached",
+    Detached => "detached",
     Renamed => "renamed",
     Tagged => "tagged",
     Removed => "removed",

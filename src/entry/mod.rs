@@ -220,6 +220,37 @@ impl Pin {
     }
 }
 
+/// What a document is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum DocumentKind {
+    /// A bill of materials.
+    Sbom,
+    /// A signature.
+    Signature,
+    /// Anything else.
+    Doc,
+}
+
+words!(DocumentKind, "kind of document", {
+    Sbom => "sbom",
+    Signature => "signature",
+    Doc => "doc",
+});
+
+/// What a blob that a record needs is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[non_exhaustive]
+pub struct Document {
+    /// When it was attached, in milliseconds since the Unix epoch.
+    pub attached_ms: u64,
+    /// `sbom`, `signature`, `doc`, or a word of a later version.
+    pub kind: String,
+    /// Its name, unique among the documents of the entry.
+    pub name: String,
+}
+
 /// An entry and everything else that the catalog knows about it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -251,6 +282,8 @@ pub struct Record {
     pub damaged_ms: Option<u64>,
     /// Further blobs that it needs, such as signatures of its content. They are kept as long as the record is.
     pub needs: BTreeSet<Digest>,
+    /// Those of them that were attached as documents.
+    pub documents: BTreeMap<Digest, Document>,
     /// Users, besides the root's owner, who owned its blobs and its view when these were stored or checked. An outboard
     /// that belongs to anyone else is not trusted.
     pub(crate) owners: BTreeSet<u32>,

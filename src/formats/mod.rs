@@ -17,6 +17,9 @@
 //! complete.rs         whether all of a model is there
 //! ```
 
+/// The version of what is read. It is raised whenever the same files give other facts, since facts are kept.
+pub(crate) const VERSION: u32 = 1;
+
 mod card;
 mod complete;
 mod config;

@@ -208,3 +208,22 @@ fn a_packed_model_has_more_parameters_than_values() {
     assert_eq!((facts.parameters, facts.parameters_are_minimum), (Some(10), true));
     assert_eq!(facts.quantization.as_deref(), Some("gptq-4bit"));
 }
+
+// Red when the same files give other facts: raise `VERSION`, or stores go on telling the facts that they have kept.
+#[test]
+fn facts_of_this_version() {
+    let fixture = std::fs::read("tests/fixtures/tiny-llama-q8_0.gguf").unwrap();
+    let transformers = [
+        ("README.md", text("---\nlicense: mit\nbase_model: org/a\nlanguage: en\n---\n")),
+        ("config.json", text(r#"{"model_type":"llama","vocab_size":9,"num_hidden_layers":2,"hidden_size":8}"#)),
+        ("model.safetensors", safetensors(&[("a", 10), ("b", 4)])),
+    ];
+    let all = [
+        facts(&[("m.gguf", fixture)]),
+        facts(&transformers),
+        facts(&[("m.gguf", model(15, 12))]),
+        facts(&[("m-00001-of-00003.gguf", part(1, 3, 6)), ("m-00003-of-00003.gguf", part(3, 3, 6))]),
+    ];
+    let hash = blake3::hash(&serde_json::to_vec(&all).unwrap()).to_hex();
+    assert_eq!((VERSION, &hash[..16]), (1, "2f133ecd576fe97d"));
+}

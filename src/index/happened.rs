@@ -1,7 +1,8 @@
 //! What a change of a record means: the events that the log gets for it.
 
 use super::record::StoredRecord;
-use crate::entry::{ArtifactKind, LifecycleState, LogEventKind as Kind, LogSource};
+use crate::digest::Digest;
+use crate::entry::{ArtifactKind, Document, LifecycleState, LogEventKind as Kind, LogSource};
 
 /// What happened to an id. A change that concerns only uses, views and times is none.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,6 +50,14 @@ pub(super) fn happened(old: Option<&StoredRecord>, new: &StoredRecord, brought: 
             .map(|(name, _)| name)
             .map(named(Kind::Pinned)),
     );
+    let documents = |record: &StoredRecord, other: &StoredRecord| {
+        let is_new = |(digest, _): &(&Digest, &Document)| !other.documents.contains_key(*digest);
+        record.documents.iter().filter(is_new).map(|(_, document)| document.name.clone()).collect::<Vec<_>>()
+    };
+    if !brought_anew {
+        all.extend(documents(old, new).iter().map(named(Kind::Detached)));
+        all.extend(documents(new, old).iter().map(named(Kind::Attached)));
+    }
     all.extend(new.pushed.keys().filter(|place| !old.pushed.contains_key(*place)).map(named(Kind::Pushed)));
     all
 }
@@ -67,7 +76,6 @@ pub(super) fn source(record: &StoredRecord) -> Option<LogSource> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::digest::Digest;
     use crate::entry::{Pin, Provenance};
     use crate::index::testing;
 
@@ -108,6 +116,10 @@ mod tests {
         let pinned = StoredRecord { pins: [("p".to_owned(), pin)].into(), ..old.clone() };
         assert_eq!(kinds(Some(&old), &pinned), [(Kind::Pinned, Some("p".into()))]);
         assert_eq!(kinds(Some(&pinned), &old), [(Kind::Unpinned, Some("p".into()))]);
+        let document = Document { attached_ms: 6, kind: "doc".into(), name: "d".into() };
+        let attached = StoredRecord { documents: [(Digest::sha256_of(b"d"), document)].into(), ..old.clone() };
+        assert_eq!(kinds(Some(&old), &attached), [(Kind::Attached, Some("d".into()))]);
+        assert_eq!(kinds(Some(&attached), &old), [(Kind::Detached, Some("d".into()))]);
         let damaged = StoredRecord { damaged_ms: Some(6), ..old.clone() };
         assert_eq!(
             kinds(Some(&damaged), &StoredRecord { last_verified_ms: Some(7), ..old.clone() }),

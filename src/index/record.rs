@@ -7,7 +7,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use crate::digest::Digest;
-use crate::entry::{ArtifactKind, CatalogEntry, LifecycleState, LinkMode, Pin, Provenance, Record, TrustState};
+use crate::entry::{
+    ArtifactKind, CatalogEntry, Document, LifecycleState, LinkMode, Pin, Provenance, Record, TrustState,
+};
 use crate::fs::Root;
 use crate::layout;
 
@@ -20,6 +22,9 @@ pub(crate) struct StoredRecord {
     #[serde(default)]
     pub(crate) damaged_ms: Option<u64>,
     pub(crate) digest: Option<Digest>,
+    /// What some of the blobs that it needs are. Those that it does not need have no document, whatever is said here.
+    #[serde(default)]
+    pub(crate) documents: BTreeMap<Digest, Document>,
     pub(crate) files: u64,
     pub(crate) kind: ArtifactKind,
     pub(crate) last_used_ms: Option<u64>,
@@ -57,6 +62,7 @@ impl StoredRecord {
             created_ms: now_ms,
             damaged_ms: None,
             digest: None,
+            documents: BTreeMap::new(),
             files: 0,
             kind,
             last_used_ms: None,
@@ -84,6 +90,7 @@ impl StoredRecord {
         let Some(old) = old else { return self };
         if self.digest.is_some() && self.digest == old.digest {
             self.needs.extend(old.needs);
+            self.documents.extend(old.documents);
             self.pushed.extend(old.pushed);
         }
         StoredRecord {
@@ -110,6 +117,7 @@ impl StoredRecord {
             && (self.trust, &self.source) == (other.trust, &other.source)
             && has_pins
             && self.needs.is_superset(&other.needs)
+            && other.documents.iter().all(|(digest, document)| self.documents.get(digest) == Some(document))
             && other.pushed.keys().all(|place| self.pushed.contains_key(place))
     }
 
@@ -124,7 +132,12 @@ impl StoredRecord {
         self.last_used_ms = self.last_used_ms.max(now.last_used_ms);
         self.last_verified_ms = self.last_verified_ms.max(now.last_verified_ms);
         self.damaged_ms = self.damaged_ms.or(now.damaged_ms);
+        for detached in before.documents.keys().filter(|digest| !now.documents.contains_key(digest)) {
+            self.documents.remove(detached);
+            self.needs.remove(detached);
+        }
         self.needs.extend(&now.needs);
+        self.documents.extend(now.documents.clone());
         self.owners.extend(&now.owners);
         self.pushed.extend(now.pushed.clone());
         (self.trust, self.updated_ms) = (now.trust, self.updated_ms.max(now.updated_ms));
@@ -135,7 +148,9 @@ impl StoredRecord {
     }
 
     /// Checks what the types do not guarantee.
-    pub(super) fn checked(self) -> Result<Self, String> {
+    pub(super) fn checked(mut self) -> Result<Self, String> {
+        // An earlier version empties `needs` when the content changes, and keeps this member, which it does not know.
+        self.documents.retain(|digest, _| self.needs.contains(digest));
         match layout::is_plain_path(&self.path) {
             true => Ok(self),
             false => Err(format!("its path {:?} leads out of the root", self.path)),
@@ -188,6 +203,7 @@ impl StoredRecord {
             damaged_ms: self.damaged_ms,
             view_fingerprint: self.view_fingerprint,
             needs: self.needs,
+            documents: self.documents,
             owners: self.owners,
             pins: self.pins,
             pushed: self.pushed,
@@ -195,8 +211,8 @@ impl StoredRecord {
     }
 }
 
-/// Adds to `new` the members that only `old` has, in nested objects too. A removed pin or place is not an unknown
-/// member.
+/// Adds to `new` the members that only `old` has, in nested objects too. A removed pin, place or document is
+/// not an unknown member.
 fn keep_unknown(new: &RawValue, old: &RawValue, name: &str) -> serde_json::Result<Box<RawValue>> {
     type Members = BTreeMap<String, Box<RawValue>>;
     let parse = |value: &RawValue| serde_json::from_str::<Members>(value.get());
@@ -204,7 +220,7 @@ fn keep_unknown(new: &RawValue, old: &RawValue, name: &str) -> serde_json::Resul
     for (member, old) in old_members {
         match new_members.get_mut(&member) {
             Some(new) => *new = keep_unknown(new, &old, &member)?,
-            None if matches!(name, "pins" | "pushed") => {}
+            None if matches!(name, "documents" | "pins" | "pushed") => {}
             None => drop(new_members.insert(member, old)),
         }
     }
@@ -280,7 +296,13 @@ mod tests {
         let record = StoredRecord { source: Some(Provenance::new("m")), ..record() };
         let text = record.render(None).unwrap();
         let mut older = text.get().to_owned();
-        for member in [r#""changed_ns":null,"#, r#""needs":[],"#, r#""pinned":null,"#, r#","validator":null"#] {
+        for member in [
+            r#""changed_ns":null,"#,
+            r#""documents":{},"#,
+            r#""needs":[],"#,
+            r#""pinned":null,"#,
+            r#","validator":null"#,
+        ] {
             assert!(older.contains(member), "{older}");
             older = older.replace(member, "");
         }
@@ -305,12 +327,34 @@ mod tests {
         }
     }
 
+    fn document(name: &str) -> Document {
+        Document { attached_ms: 1, kind: "doc".into(), name: name.into() }
+    }
+
+    // Red when a document outlives the content, because an earlier version did not know it, or comes back once it is
+    // detached.
+    #[test]
+    fn a_document_counts_only_if_its_blob_is_needed() {
+        let digest = Digest::sha256_of(b"document");
+        let documents = BTreeMap::from([(digest, document("d"))]);
+        let with = StoredRecord { documents, needs: BTreeSet::from([digest]), ..record() };
+        let text = with.render(None).unwrap();
+        assert_eq!(StoredRecord::parse(&text).unwrap(), with);
+        let needless = text.get().replace(&format!("\"needs\":[\"{digest}\"]"), "\"needs\":[]");
+        let needless = RawValue::from_string(needless).unwrap();
+        assert_eq!(StoredRecord::parse(&needless).unwrap(), record());
+        for old in [text, needless] {
+            assert_eq!(record().render(Some(&old)).unwrap().get(), record().render(None).unwrap().get());
+        }
+    }
+
     #[test]
     fn what_belongs_to_the_id_stays_and_what_belongs_to_the_content_stays_with_it() {
         let [a, b, signature] = ["a", "b", "signature"].map(|text| Digest::sha256_of(text.as_bytes()));
         let old = StoredRecord {
             digest: Some(a),
             last_used_ms: Some(8),
+            documents: BTreeMap::from([(signature, document("s"))]),
             needs: BTreeSet::from([signature]),
             pushed: BTreeMap::from([("oci://a.example/b".into(), 5)]),
             pins: BTreeMap::from([("p".into(), Pin { created_ms: 1, expiry_ms: None })]),
@@ -321,8 +365,9 @@ mod tests {
         };
         let fresh = |digest| StoredRecord { digest, ..StoredRecord::new(20, "views/m/n", ArtifactKind::File) };
         assert_eq!(fresh(Some(a)).replacing(None), fresh(Some(a)));
-        let kept = |digest, needs, pushed| StoredRecord {
+        let kept = |digest, needs: BTreeSet<Digest>, pushed| StoredRecord {
             created_ms: old.created_ms,
+            documents: needs.iter().map(|digest| (*digest, document("s"))).collect(),
             last_used_ms: Some(8),
             needs,
             pushed,
@@ -341,8 +386,16 @@ mod tests {
         let pin = |created_ms| Pin { created_ms, expiry_ms: None };
         let pins = |pins: &[(&str, u64)]| pins.iter().map(|(name, ms)| ((*name).to_owned(), pin(*ms))).collect();
         let pinned = pins(&[("kept", 1), ("gone", 1), ("renewed", 1)]);
-        let before = StoredRecord { kind: ArtifactKind::File, pins: pinned, ..record() };
-        let mut now = StoredRecord { pins: pins(&[("kept", 1), ("renewed", 2), ("late", 3)]), ..before.clone() };
+        let [kept, gone, late] =
+            ["kept", "gone", "late"].map(|name| (Digest::sha256_of(name.as_bytes()), document(name)));
+        let with = |documents: &[&(Digest, Document)], record: StoredRecord| StoredRecord {
+            documents: documents.iter().copied().cloned().collect(),
+            needs: documents.iter().map(|(digest, _)| *digest).collect(),
+            ..record
+        };
+        let before = with(&[&kept, &gone], StoredRecord { kind: ArtifactKind::File, pins: pinned, ..record() });
+        let now = StoredRecord { pins: pins(&[("kept", 1), ("renewed", 2), ("late", 3)]), ..before.clone() };
+        let mut now = with(&[&kept, &late], now);
         now.set_lifecycle(LifecycleState::Retired, 7);
         now.last_used_ms = Some(9);
         now.damaged_ms = Some(10);
@@ -354,6 +407,7 @@ mod tests {
         assert_eq!(new.pins, pins(&[("kept", 1), ("renewed", 2), ("late", 3), ("own", 4)]));
         assert_eq!((new.lifecycle, new.retired_ms), (LifecycleState::Retired, Some(7)));
         assert_eq!((new.last_used_ms, new.damaged_ms, new.path.as_str()), (Some(9), Some(10), "views/n/a/m"));
+        assert_eq!((&new.documents, &new.needs), (&now.documents, &now.needs));
         assert!(new.has_all_of(&now));
         // Each of these would be lost.
         for other in [
@@ -362,6 +416,8 @@ mod tests {
             StoredRecord { trust: TrustState::Verified, ..now.clone() },
             StoredRecord { lifecycle: LifecycleState::Active, ..now.clone() },
             StoredRecord { needs: BTreeSet::from([Digest::sha256_of(b"signature")]), ..now.clone() },
+            with(&[&kept, &gone, &late], now.clone()),
+            with(&[&kept, &(late.0, document("renamed"))], now.clone()),
             StoredRecord { digest: Some(Digest::sha256_of(b"other")), ..now.clone() },
         ] {
             assert!(!new.has_all_of(&other), "{other:?}");

@@ -36,6 +36,7 @@ pub(crate) enum Thing {
     OutboardFolder(u8),
     Outboard(Digest),
     OutboardGroups(Digest),
+    Facts(Digest),
     /// `views/<slug>`.
     ViewHome,
     /// `views/<slug>/<40 hex>`, with the digits of the digest of its artifact; `None` for a folder that the store did
@@ -95,7 +96,7 @@ impl Thing {
     /// The blob to which a file of an outboard belongs.
     pub(crate) fn outboard_of(&self) -> Option<Digest> {
         match self {
-            Thing::Outboard(digest) | Thing::OutboardGroups(digest) => Some(*digest),
+            Thing::Outboard(digest) | Thing::OutboardGroups(digest) | Thing::Facts(digest) => Some(*digest),
             _ => None,
         }
     }
@@ -117,6 +118,7 @@ impl Thing {
             Thing::OutboardFolder(first) => fan_out(OUTBOARDS, *first)?,
             Thing::Outboard(digest) => super::outboard(digest),
             Thing::OutboardGroups(digest) => super::outboard_groups(digest),
+            Thing::Facts(digest) => super::facts(digest),
             Thing::Partial(key) => super::partial(key),
             Thing::PartialData(key) => super::partial(key).join(DATA),
             Thing::PartialJournal(key) => super::partial(key).join(JOURNAL),
@@ -220,6 +222,9 @@ fn in_outboards(first: &str, name: &str) -> Option<Thing> {
     }
     if let Some(digits) = name.strip_suffix(".groups") {
         return digest_in(first, digits).map(Thing::OutboardGroups);
+    }
+    if let Some(digits) = name.strip_suffix(".facts") {
+        return digest_in(first, digits).map(Thing::Facts);
     }
     (byte(first).is_some() && is_random_temporary(name)).then_some(Thing::Temporary)
 }

@@ -102,6 +102,8 @@ pub fn error_samples() -> Vec<Error> {
             holder: Some("process 4711 (catalog)".into()),
         },
         Error::Pinned { id: id(), pins: vec!["default".into(), "pool-7".into()] },
+        Error::DocumentExists { id: id(), name: "bom.json".into(), same_bytes: None },
+        Error::DocumentExists { id: id(), name: "bom.json".into(), same_bytes: Some("sbom.json".into()) },
         Error::IdTaken { id: id(), new_id: "llama3-8b".into(), has_same_content: false },
         Error::IdTaken { id: id(), new_id: "llama3-8b".into(), has_same_content: true },
         Error::NoRoom {

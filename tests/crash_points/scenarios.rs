@@ -5,8 +5,8 @@ use std::path::Path;
 use std::sync::LazyLock;
 
 use catalog_core::{
-    CatalogStore as _, Digest, Durability, FsCatalog, GcPolicy, LifecycleState, LocalSource, ModelRef, Policy,
-    RepairOptions, Result, Sources, VerificationOutcome, VerifyOptions, adopt,
+    CatalogStore as _, Digest, DocumentKind, Durability, FsCatalog, GcPolicy, LifecycleState, LocalSource, ModelRef,
+    NewDocument, Policy, RepairOptions, Result, Sources, VerificationOutcome, VerifyOptions, adopt,
 };
 
 use crate::common::{blob_path, long_ago, mode_options, options, reference, set_mode, set_mtime, stage};
@@ -84,6 +84,19 @@ fn damage(catalog: &FsCatalog) {
     bytes[1 << 20] ^= 1;
     fs::write(&blob, bytes).unwrap();
     set_mode(&blob, 0o444);
+}
+
+fn document(content: &str) -> NewDocument {
+    NewDocument::new(DocumentKind::Doc, "d", content)
+}
+
+/// Whether `kept` has a document with this content. What a record says that it has is there, and is needed.
+fn is_attached(catalog: &FsCatalog, content: &str) -> bool {
+    let record = catalog.record("kept").unwrap().unwrap();
+    assert!(record.documents.keys().eq(&record.needs), "{record:?}");
+    let bytes = catalog.document("kept", "d").unwrap();
+    assert_eq!(bytes.is_some(), !record.documents.is_empty());
+    bytes.as_deref() == Some(content.as_bytes())
 }
 
 fn small_batch(dir: &Path) -> Vec<(catalog_core::ModelRef, catalog_core::StageOptions)> {
@@ -318,6 +331,34 @@ pub(crate) const ALL: &[Scenario] = &[
             }
             is_new && !is_old
         },
+        leaves_quarantine: false,
+        every: 1,
+    },
+    Scenario {
+        name: "attach a document",
+        prepare: nothing,
+        act: |catalog, _| catalog.attach("kept", &document("new")).map(drop),
+        is_done: |catalog, _| is_attached(catalog, "new"),
+        leaves_quarantine: false,
+        every: 1,
+    },
+    Scenario {
+        name: "replace a document",
+        prepare: |catalog, _| drop(catalog.attach("kept", &document("old")).unwrap()),
+        act: |catalog, _| catalog.attach("kept", &document("new").with_replace(true)).map(drop),
+        is_done: |catalog, _| {
+            let is_new = is_attached(catalog, "new");
+            assert!(is_new || is_attached(catalog, "old"), "neither the old nor the new");
+            is_new
+        },
+        leaves_quarantine: false,
+        every: 1,
+    },
+    Scenario {
+        name: "detach a document",
+        prepare: |catalog, _| drop(catalog.attach("kept", &document("old")).unwrap()),
+        act: |catalog, _| catalog.detach("kept", "d").map(drop),
+        is_done: |catalog, _| !is_attached(catalog, "old"),
         leaves_quarantine: false,
         every: 1,
     },

@@ -12,6 +12,7 @@ mod common;
 mod hub_process;
 
 mod adopt;
+mod bom;
 mod damage;
 mod dedupe;
 mod export;

@@ -38,6 +38,11 @@ pub(crate) fn signing() -> Option<PathBuf> {
     bin("interop-signing")
 }
 
+/// PyPI `cyclonedx-python-lib`.
+pub(crate) fn cyclonedx() -> Option<PathBuf> {
+    bin("interop-bom")
+}
+
 /// The folder of the models that packages bring.
 pub(crate) fn models() -> Option<PathBuf> {
     bin("interop-models").map(|bin| bin.parent().unwrap().join("lib"))

@@ -27,6 +27,7 @@ pub(crate) fn words(hint: &Hint, command: &str) -> String {
             )
         }
         Hint::Restage { id } => format!("`{command} stage FILE {}` brings it again", option("--id", id)),
+        Hint::ReplaceDocument => "--replace replaces it; --name gives it another name".to_owned(),
         Hint::Unpin { id } => {
             format!("`{command} unpin {}` takes its pins off, or use --force", argument(id))
         }

@@ -6,10 +6,13 @@ mod advice;
 mod amount;
 mod app;
 mod args;
+mod attach;
+mod bom;
 mod complete;
 mod completions;
 mod config;
 mod config_key;
+mod detach;
 mod doctor;
 mod du;
 mod engine;
@@ -158,6 +161,9 @@ verbs! {
         Sign => sign,
         VerifySignature => verify_signature "verify-signature",
         Log => history "log",
+        Bom => bom,
+        Attach => attach,
+        Detach => detach,
     }
     "Share" {
         Push => push,

@@ -92,7 +92,10 @@ fn lines(record: &Record) -> Vec<(&'static str, OsString)> {
     if let Some(named_by) = record.source.as_ref().and_then(|source| source.named_by.clone()) {
         lines.push(("digests named by", named_by.into()));
     }
-    for digest in &record.needs {
+    for (digest, document) in &record.documents {
+        lines.push(("document", format!("{} ({}), {digest}", document.name, document.kind).into()));
+    }
+    for digest in record.needs.iter().filter(|digest| !record.documents.contains_key(*digest)) {
         lines.push(("needs", digest.to_string().into()));
     }
     for (place, seen_ms) in &record.pushed {

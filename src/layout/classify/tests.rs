@@ -27,6 +27,7 @@ proptest! {
             (layout::blob(&digest), Thing::Blob(digest)),
             (layout::outboard(&digest), Thing::Outboard(digest)),
             (layout::outboard_groups(&digest), Thing::OutboardGroups(digest)),
+            (layout::facts(&digest), Thing::Facts(digest)),
             (layout::trash(&digest, trashed_ms), Thing::Trashed { digest, trashed_ms }),
             (layout::lock_probe(), Thing::Lock(LockFile::Probe)),
             (layout::lock_gate(), Thing::Lock(LockFile::Gate)),

@@ -11,8 +11,8 @@ use catalog_core::{
 use serde::Serialize;
 
 use crate::{
-    adopt, config, doctor, du, gc, history, lifecycle, login, logout, partials, pins, progress_lines, report, root,
-    sign,
+    adopt, attach, bom, config, detach, doctor, du, gc, history, lifecycle, login, logout, partials, pins, progress_lines,
+    report, root, sign,
 };
 
 /// One line.
@@ -54,6 +54,14 @@ pub(crate) enum Line<'a> {
     LogChain(&'a LogChain),
     /// `log --sign`: the statement that was written.
     LogSigned(history::Signed),
+    /// `bom -o`: the bill of materials that was written.
+    BomWritten(bom::Written),
+    /// `attach`: the document that was attached.
+    Attached(attach::Of<'a>),
+    /// `attach --list`: a document.
+    Document(attach::Of<'a>),
+    /// `detach`: the document that was taken away.
+    Detached(detach::Detached<'a>),
     /// `repair`: what a repair did.
     Repaired(&'a RepairReport),
     /// `push`: what was sent.
