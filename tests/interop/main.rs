@@ -12,6 +12,7 @@ mod common;
 mod hub_process;
 
 mod adopt;
+mod certificates;
 mod damage;
 mod dedupe;
 mod export;
