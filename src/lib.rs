@@ -113,7 +113,7 @@ mod view;
 mod words;
 
 #[cfg(feature = "attest")]
-pub use attest::{BomOptions, PrivateKey, PublicKey, SignatureOptions, SignatureReport};
+pub use attest::{BomOptions, PrivateKey, PublicKey, Roots, SignatureOptions, SignatureReport, SigningCertificate, TrustedSigner};
 pub use blob::{IngestMode, LocalSource, RepairSource, UsedMode};
 pub use cancel::Cancel;
 pub use catalog::{CatalogStore, FsCatalog, Key};

@@ -288,7 +288,10 @@ fn files_of_a_model_and_its_signature() {
     host.file("bad.pem", "no key");
     assert_eq!(code(&["sign", "tree", "--key", "bad.pem", "-o", "tree.sig"]), Some(2));
     assert_eq!(code(&["sign", "tree", "--key", "absent.pem", "-o", "tree.sig"]), Some(3));
-    assert_eq!(code(&["verify-signature", "tree", "--key", "bad.pem"]), Some(2));
+    for signer in [&["--key", "bad.pem"][..], &["--cert", "bad.pem"], &[], &["--key", "bad.pem", "--cert", "bad.pem"]] {
+        assert_eq!(code(&[&["verify-signature", "tree"], signer].concat()), Some(2), "{signer:?}");
+    }
+    assert_eq!(code(&["verify-signature", "tree", "--cert", "absent.pem"]), Some(3));
     assert!(!host.path("tree.sig").exists());
 }
 

@@ -9,8 +9,8 @@ use std::panic::catch_unwind;
 use std::path::Path;
 
 use catalog_core::testing::{
-    fuzz_digest, fuzz_gguf, fuzz_layout, fuzz_manifest, fuzz_model_ref, fuzz_network, fuzz_outboard, fuzz_safetensors,
-    fuzz_shard, fuzz_store_json,
+    fuzz_bundle, fuzz_digest, fuzz_gguf, fuzz_layout, fuzz_manifest, fuzz_model_ref, fuzz_network, fuzz_outboard,
+    fuzz_safetensors, fuzz_shard, fuzz_store_json,
 };
 use operations::fuzz_operations;
 use rstest::rstest;
@@ -26,6 +26,7 @@ use rstest::rstest;
 #[case::network("network", fuzz_network)]
 #[case::gguf("gguf", fuzz_gguf)]
 #[case::safetensors("safetensors", fuzz_safetensors)]
+#[case::bundle("bundle", fuzz_bundle)]
 #[case::operations("operations", fuzz_operations)]
 fn every_file_of_the_corpus_has_its_verdict(#[case] target: &str, #[case] accepts: fn(&[u8]) -> bool) {
     let corpora = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus");

@@ -3,6 +3,7 @@
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
+use rustls_pki_types::CertificateDer;
 use serde::{Deserialize, Serialize};
 
 use super::keys::{PrivateKey, PublicKey};
@@ -29,7 +30,7 @@ struct Material {
     #[serde(skip_serializing_if = "Option::is_none")]
     public_key: Option<KeyName>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    x509_certificate_chain: Option<serde_json::Value>,
+    x509_certificate_chain: Option<Certificates>,
     #[serde(skip_serializing_if = "Option::is_none")]
     certificate: Option<serde_json::Value>,
     tlog_entries: Option<Vec<serde_json::Value>>,
@@ -40,6 +41,17 @@ struct Material {
 struct KeyName {
     /// Absent in signatures of early versions, which have the key itself.
     hint: Option<String>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Certificates {
+    certificates: Vec<Certificate>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Certificate {
+    raw_bytes: String,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -59,7 +71,7 @@ struct Signature {
 
 /// A signature that was read and not verified.
 pub(super) struct Bundle {
-    payload: Vec<u8>,
+    pub(super) payload: Vec<u8>,
     signature: Vec<u8>,
     pub(super) method: Method,
 }
@@ -69,8 +81,8 @@ pub(super) struct Bundle {
 pub(super) enum Method {
     /// A key, perhaps with its name.
     Key(Option<String>),
-    /// A chain of certificates.
-    Certificates,
+    /// A chain of certificates, that of the signer first.
+    Certificates(Vec<CertificateDer<'static>>),
     /// A certificate of a moment, for an identity.
     Sigstore,
 }
@@ -92,7 +104,13 @@ impl Bundle {
         let material = file.verification_material;
         let method = match (material.public_key, material.x509_certificate_chain, material.certificate) {
             (Some(key), None, None) => Method::Key(key.hint.filter(|hint| !hint.is_empty())),
-            (None, Some(_), None) => Method::Certificates,
+            (None, Some(chain), None) => {
+                let der = |one: Certificate| decoded(&one.raw_bytes).map(CertificateDer::from);
+                Method::Certificates(chain.certificates.into_iter().map(der).collect::<Result<_, _>>()?)
+            }
+            (None, None, Some(_)) if material.tlog_entries.is_none_or(|entries| entries.is_empty()) => {
+                return Err("Sigstore vouches for it, and it names no entry of a log".into());
+            }
             (None, None, Some(_)) => Method::Sigstore,
             _ => return Err("it does not say whether a key or certificates vouch for it".into()),
         };
@@ -107,13 +125,17 @@ impl Bundle {
 
     /// Signs a statement.
     pub(super) fn sign(payload: &[u8], key: &PrivateKey) -> Result<Vec<u8>, serde_json::Error> {
-        let name = key.public_key().fingerprint().to_hex();
         let encoded = |bytes: &[u8]| BASE64_STANDARD.encode(bytes);
         let signature = Signature { sig: encoded(&key.sign(&pre_authentication(payload))), keyid: Some(String::new()) };
+        let name = || KeyName { hint: Some(key.public_key().fingerprint().to_hex()) };
+        let certificate = |der: &CertificateDer<'_>| Certificate { raw_bytes: encoded(der) };
+        let chain = || Certificates { certificates: key.chain().iter().map(certificate).collect() };
+        let by_key = key.chain().is_empty();
         serde_json::to_vec(&File {
             media_type: MEDIA_TYPE.to_owned(),
             verification_material: Material {
-                public_key: Some(KeyName { hint: Some(name) }),
+                public_key: by_key.then(name),
+                x509_certificate_chain: (!by_key).then(chain),
                 tlog_entries: Some(Vec::new()),
                 ..Material::default()
             },
@@ -170,6 +192,7 @@ BMbfTN5eJHm0GCpU0FZ/M/kuEe7+NLu+Y1A9Le6doLz57ehihG6c6nbu
             ("\"signatures\":[", "\"signatures\":[{\"sig\":\"\"},"),
             ("\"publicKey\"", "\"other\""),
             ("\"publicKey\"", "\"certificate\":{},\"publicKey\""),
+            ("\"publicKey\":{", "\"x509CertificateChain\":{\"certificates\":[{\"rawBytes\":\"?\"}]},\"no\":{"),
             ("\"e30=\"", "\"?\""),
         ] {
             assert!(text.contains(from), "{from}");
@@ -179,6 +202,9 @@ BMbfTN5eJHm0GCpU0FZ/M/kuEe7+NLu+Y1A9Le6doLz57ehihG6c6nbu
         for (from, to) in [
             (MEDIA_TYPE, OLD_MEDIA_TYPE),
             (",\"tlogEntries\":[]", ""),
+            ("\"tlogEntries\":[]", "\"tlogEntries\":null"),
+            // Before version 1.1.0 of the peer, with the key itself instead of its name.
+            ("\"hint\":\"", "\"keyDetails\":\"PKIX_ECDSA_P256_SHA_256\",\"rawBytes\":\""),
             ("\"keyid\":\"\"", "\"keyid\":null"),
             (",\"keyid\":\"\"", ""),
         ] {

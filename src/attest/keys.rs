@@ -4,6 +4,9 @@ use std::fmt;
 
 use p256::ecdsa::signature::{Signer as _, Verifier as _};
 use p256::pkcs8::{DecodePrivateKey as _, DecodePublicKey as _, EncodePublicKey as _, LineEnding};
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject as _;
+use webpki::EndEntityCert;
 
 use crate::digest::Digest;
 
@@ -11,9 +14,12 @@ use crate::digest::Digest;
 #[derive(Clone, PartialEq, Eq)]
 pub struct PublicKey(Public);
 
-/// A key that makes signatures. It never appears in a message.
+/// A key that makes signatures, perhaps with certificates that vouch for it. It never appears in a message.
 #[derive(Clone)]
-pub struct PrivateKey(Private);
+pub struct PrivateKey {
+    key: Private,
+    chain: Vec<CertificateDer<'static>>,
+}
 
 #[derive(Clone, PartialEq, Eq)]
 enum Public {
@@ -39,6 +45,14 @@ impl PublicKey {
         let p384 = || p384::ecdsa::VerifyingKey::from_public_key_pem(text).map(Public::P384).ok();
         let p521 = || p521::ecdsa::VerifyingKey::from_public_key_pem(text).map(Public::P521).ok();
         p256().or_else(p384).or_else(p521).map(PublicKey).ok_or(CURVES)
+    }
+
+    /// The key of a certificate, in DER.
+    pub(super) fn from_der(der: &[u8]) -> Option<Self> {
+        let p256 = || p256::ecdsa::VerifyingKey::from_public_key_der(der).map(Public::P256).ok();
+        let p384 = || p384::ecdsa::VerifyingKey::from_public_key_der(der).map(Public::P384).ok();
+        let p521 = || p521::ecdsa::VerifyingKey::from_public_key_der(der).map(Public::P521).ok();
+        p256().or_else(p384).or_else(p521).map(PublicKey)
     }
 
     /// Writes PEM, as OpenSSL does.
@@ -90,13 +104,32 @@ impl PrivateKey {
             let key = p521::SecretKey::from_sec1_pem(text).or_else(|_| p521::SecretKey::from_pkcs8_pem(text));
             key.map(|key| Private::P521(key.into())).ok()
         };
-        p256().or_else(p384).or_else(p521).map(PrivateKey).ok_or(CURVES)
+        let key = p256().or_else(p384).or_else(p521).ok_or(CURVES)?;
+        Ok(PrivateKey { key, chain: Vec::new() })
+    }
+
+    /// Signs by the certificates of a PEM text: first that of this key, then each authority's above the one before,
+    /// perhaps without the root. The error is the reason, for humans.
+    pub fn with_certificates(mut self, text: &str) -> Result<Self, &'static str> {
+        let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(text.as_bytes()).collect();
+        self.chain = chain.map_err(|_| "it is not PEM")?;
+        let first = self.chain.first().ok_or("it has no certificate in PEM")?;
+        let first = EndEntityCert::try_from(first).map_err(|_| "its first certificate cannot be read")?;
+        match PublicKey::from_der(&first.subject_public_key_info()) {
+            Some(key) if key == self.public_key() => Ok(self),
+            _ => Err("its first certificate is not one of the key that signs"),
+        }
+    }
+
+    /// The certificates that vouch for it, if any do.
+    pub(super) fn chain(&self) -> &[CertificateDer<'static>] {
+        &self.chain
     }
 
     /// The key that verifies its signatures.
     #[must_use]
     pub fn public_key(&self) -> PublicKey {
-        PublicKey(match &self.0 {
+        PublicKey(match &self.key {
             Private::P256(key) => Public::P256(*key.verifying_key()),
             Private::P384(key) => Public::P384(*key.verifying_key()),
             Private::P521(key) => Public::P521(*key.verifying_key()),
@@ -105,7 +138,7 @@ impl PrivateKey {
 
     /// Signs a message, by RFC 6979: without randomness. In ASN.1 DER.
     pub(super) fn sign(&self, message: &[u8]) -> Vec<u8> {
-        match &self.0 {
+        match &self.key {
             Private::P256(key) => {
                 let signature: p256::ecdsa::Signature = key.sign(message);
                 signature.to_der().as_bytes().to_vec()

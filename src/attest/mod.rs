@@ -3,6 +3,10 @@
 //!
 //! ```text
 //! keys.rs          public and private keys: ECDSA with P-256, P-384 and P-521
+//! roots.rs         chains of certificates, and the authorities that are trusted
+//! certificate.rs   what a certificate says of itself
+//! ecdsa.rs         the algorithms with which certificates may be signed
+//! signer.rs        who is trusted to have signed: a key or authorities
 //! bundle.rs        the file of a signature: a Sigstore bundle with a DSSE envelope
 //! statement.rs     what is signed: the files of a model and their digests
 //! check.rs         a statement held against the files of an entry
@@ -16,20 +20,31 @@
 
 mod bom;
 mod bundle;
+mod certificate;
 mod check;
 mod cyclonedx;
+mod ecdsa;
+#[cfg(feature = "testing")]
+mod fuzz;
 mod keys;
 mod log;
 mod origin;
+mod roots;
 mod sign;
+mod signer;
 mod spdx;
 mod statement;
 mod verify;
 
 pub use bom::BomOptions;
 pub(crate) use bom::bom;
+pub use certificate::SigningCertificate;
+#[cfg(feature = "testing")]
+pub(crate) use fuzz::makes_sense;
 pub use keys::{PrivateKey, PublicKey};
 pub(crate) use log::sign_log;
+pub use roots::Roots;
 pub(crate) use sign::sign;
+pub use signer::TrustedSigner;
 pub(crate) use verify::verify_signature;
 pub use verify::{SignatureOptions, SignatureReport};

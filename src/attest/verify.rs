@@ -2,14 +2,16 @@
 
 use serde::Serialize;
 
-use super::bundle::{self, Bundle, Method};
+use super::bundle::{self, Bundle};
+use super::certificate::SigningCertificate;
 use super::check::{self, Files};
-use super::keys::PublicKey;
+use super::signer::TrustedSigner;
 use super::statement::{ONE_FILE, Signed};
 use crate::digest::Digest;
 use crate::entry::{ArtifactKind, Record};
 use crate::error::{Error, Result};
 use crate::facts::{self, StoredFile};
+use crate::fs::now_ms;
 use crate::layout;
 use crate::store::Store;
 
@@ -20,8 +22,8 @@ pub(super) const IN_TREE: &str = "model.sig";
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct SignatureOptions {
-    /// The key that must have signed. A signature names its key; this one decides.
-    pub key: PublicKey,
+    /// Who must have signed. A signature names its signer; this one decides.
+    pub signer: TrustedSigner,
     /// The bundle. `None`: the file `model.sig` of the model.
     pub signature: Option<Vec<u8>>,
     /// Accept files that the signature says nothing about.
@@ -29,10 +31,10 @@ pub struct SignatureOptions {
 }
 
 impl SignatureOptions {
-    /// With this key, for the signature in the model.
+    /// By this signer, for the signature in the model.
     #[must_use]
-    pub fn new(key: PublicKey) -> Self {
-        SignatureOptions { key, signature: None, allow_unsigned_files: false }
+    pub fn new(signer: impl Into<TrustedSigner>) -> Self {
+        SignatureOptions { signer: signer.into(), signature: None, allow_unsigned_files: false }
     }
 
     /// Sets [`signature`](SignatureOptions::signature).
@@ -59,8 +61,11 @@ pub struct SignatureReport {
     pub id: String,
     /// The digest of its content.
     pub digest: Digest,
-    /// The fingerprint of the key: the SHA-256 of its PEM.
+    /// The fingerprint of the key that signed: the SHA-256 of its PEM.
     pub key: Digest,
+    /// The certificate of the key, if certificates vouch for it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub certificate: Option<SigningCertificate>,
     /// Number of files that were signed.
     pub signed_files: u64,
     /// Files of the model that the signature says nothing about.
@@ -85,13 +90,13 @@ pub(crate) fn verify_signature(store: &Store, record: &Record, options: &Signatu
         }
     };
     let bundle = Bundle::parse(&bytes).map_err(bad)?;
-    bundle.method.check_key(&options.key).map_err(bad)?;
-    let payload = bundle.verified_by(&options.key).ok_or_else(|| bad("this key has not signed it".into()))?;
-    let signed = Signed::parse(payload).map_err(bad)?;
+    let verified = options.signer.verify(&bundle, now_ms()).map_err(bad)?;
+    let signed = Signed::parse(verified.payload).map_err(bad)?;
     let files = names(record.kind, stored);
     let unsigned_files = check::check(&signed, &files, at, options.allow_unsigned_files).map_err(bad)?;
-    let (key, signed_files) = (options.key.fingerprint(), signed.files.len() as u64);
-    Ok(SignatureReport { id: id.clone(), digest, key, signed_files, unsigned_files })
+    let (id, signed_files) = (id.clone(), signed.files.len() as u64);
+    let (key, certificate) = (verified.key.fingerprint(), verified.certificate);
+    Ok(SignatureReport { id, digest, key, certificate, signed_files, unsigned_files })
 }
 
 /// The names that a signature has for these files.
@@ -104,18 +109,4 @@ fn read(store: &Store, file: &StoredFile) -> Result<Vec<u8>> {
     let name = layout::blob(&file.digest);
     let missing = || store.root.fail("open", &name, std::io::ErrorKind::NotFound.into());
     store.root.read(&name, bundle::MAX_BYTES)?.ok_or_else(missing)
-}
-
-impl Method {
-    /// Whether this key can have made the signature.
-    fn check_key(&self, key: &PublicKey) -> Result<(), String> {
-        match self {
-            Method::Key(Some(hint)) if *hint != key.fingerprint().to_hex() => {
-                Err(format!("the key sha256:{:.16} has signed it, and not this one", hint))
-            }
-            Method::Key(_) => Ok(()),
-            Method::Certificates => Err("certificates vouch for it, and not a key".into()),
-            Method::Sigstore => Err("Sigstore vouches for it, and not a key".into()),
-        }
-    }
 }

@@ -227,6 +227,13 @@ pub fn fuzz_layout(bytes: &[u8]) -> bool {
     !matches!(thing, Thing::Strange | Thing::Foreign)
 }
 
+/// A signature: no bytes of a bundle, of what it signs or of its certificates make it panic. Accepted are bundles whose
+/// statement makes sense, whoever has signed it.
+#[cfg(feature = "attest")]
+pub fn fuzz_bundle(bytes: &[u8]) -> bool {
+    crate::attest::makes_sense(bytes)
+}
+
 /// A `store.json`: it is opened only if it says that this version may do so, rejected otherwise, and never written to.
 pub fn fuzz_store_json(bytes: &[u8]) -> bool {
     thread_local! {

@@ -7,6 +7,8 @@
 //! catalog_store_conformance(MemoryCatalog::default);
 //! ```
 
+#[cfg(feature = "attest")]
+mod certificates;
 mod concurrent;
 mod conformance;
 mod errors;
@@ -25,10 +27,15 @@ pub mod fault {
     pub use crate::fs::fault::{Fault, Injection, inject};
 }
 
+#[cfg(feature = "attest")]
+#[doc(hidden)]
+pub use certificates::{Issued, Wanted};
 pub use conformance::catalog_store_conformance;
 pub use errors::error_samples;
 #[doc(hidden)]
 pub use example::example;
+#[cfg(feature = "attest")]
+pub use hostile::fuzz_bundle;
 pub use hostile::{
     fuzz_digest, fuzz_gguf, fuzz_layout, fuzz_manifest, fuzz_model_ref, fuzz_outboard, fuzz_safetensors, fuzz_shard,
     fuzz_store_json,

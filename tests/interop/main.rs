@@ -13,6 +13,7 @@ mod hub_process;
 
 mod adopt;
 mod bom;
+mod certificates;
 mod damage;
 mod dedupe;
 mod export;

@@ -11,7 +11,7 @@ use crate::venv::signing;
 const CURVES: [&str; 3] = ["prime256v1", "secp384r1", "secp521r1"];
 
 impl Place {
-    fn judge(&self, words: &[&str]) -> Ran {
+    pub(crate) fn judge(&self, words: &[&str]) -> Ran {
         let mut command = self.program(&signing().unwrap().join("model_signing"));
         Ran::of(&command.args(words).output().unwrap())
     }
@@ -31,7 +31,7 @@ impl Place {
     }
 
     /// A tree with a file that no signature covers.
-    fn tree(&self) -> PathBuf {
+    pub(crate) fn tree(&self) -> PathBuf {
         let tree = self.path("tree");
         fs::create_dir_all(tree.join("sub")).unwrap();
         fs::copy(fixture(), tree.join("model.gguf")).unwrap();
@@ -41,7 +41,7 @@ impl Place {
     }
 }
 
-fn text(path: &Path) -> &str {
+pub(crate) fn text(path: &Path) -> &str {
     path.to_str().unwrap()
 }
 

@@ -55,6 +55,7 @@ mod retire;
 mod root;
 mod show;
 mod sign;
+mod signer;
 mod stage;
 mod stderr;
 mod sums;

@@ -1,6 +1,5 @@
 //! `catalog sign`: signatures of models.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use catalog_core::{Key, PrivateKey};
@@ -8,14 +7,16 @@ use serde::Serialize;
 
 use crate::app::App;
 use crate::args::OneModel;
-use crate::failure::{Failure, Outcome};
+use crate::failure::Outcome;
 use crate::json::Line;
+use crate::signer::{read_pem, unusable};
 use crate::write_file;
 
 /// Sign a model with a key, without reading it
 ///
 /// The signature is one of OpenSSF Model Signing 1.0, over the digests that the catalog has. `model_signing verify key`
-/// verifies it, and so does `catalog verify-signature`. It covers the files of the model and not its id.
+/// verifies it, and so does `catalog verify-signature`; with --certs, `model_signing verify certificate` does. It covers the
+/// files of the model and not its id.
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
   openssl ecparam -name prime256v1 -genkey -noout -out key.pem
@@ -28,6 +29,9 @@ pub(crate) struct Args {
     /// The private key: a PEM file, not encrypted, with an ECDSA key on P-256, P-384 or P-521
     #[arg(long, value_name = "PEM")]
     key: PathBuf,
+    /// Certificates that vouch for the key: a PEM file, first that of the key, then each authority's above the one before
+    #[arg(long, value_name = "PEM")]
+    certs: Option<PathBuf>,
     /// Where to write the signature; `-` is standard output
     #[arg(short, long, value_name = "FILE")]
     output: PathBuf,
@@ -47,7 +51,12 @@ pub(crate) struct Done {
 
 impl Args {
     pub(crate) fn run(self, app: &mut App) -> Outcome {
-        let key = PrivateKey::from_pem(&read_key(&self.key)?).map_err(|reason| unusable(&self.key, reason))?;
+        let text = read_pem(&self.key, "key")?;
+        let mut key = PrivateKey::from_pem(&text).map_err(|reason| unusable(&self.key, "key", reason))?;
+        if let Some(certs) = &self.certs {
+            let text = read_pem(certs, "certificates")?;
+            key = key.with_certificates(&text).map_err(|reason| unusable(certs, "certificates", reason))?;
+        }
         let catalog = app.open()?;
         let record = self.target.found(catalog.resolve(Key::typed(&self.target.model)), &catalog, app)?;
         let id = record.entry.id;
@@ -65,16 +74,4 @@ impl Args {
         });
         Ok(())
     }
-}
-
-/// The text of a key.
-pub(crate) fn read_key(path: &Path) -> Result<String, Failure> {
-    fs::read_to_string(path).map_err(|e| match e.kind() {
-        std::io::ErrorKind::NotFound => Failure::not_found(format!("could not find the key {}", path.display())),
-        _ => Failure::failed(format!("could not read the key {}: {e}", path.display())),
-    })
-}
-
-pub(crate) fn unusable(path: &Path, reason: &str) -> Failure {
-    Failure::usage(format!("could not use the key {}: {reason}", path.display()))
 }

@@ -1,32 +1,31 @@
 //! `catalog verify-signature`: whether a signature of a model holds.
 
-use std::fs;
 use std::path::PathBuf;
 
-use catalog_core::{Key, PublicKey, SignatureOptions};
+use catalog_core::{Key, SignatureOptions};
 
 use crate::app::App;
 use crate::args::OneModel;
-use crate::failure::{Failure, Outcome};
+use crate::failure::Outcome;
 use crate::human;
 use crate::json::Line;
-use crate::sign::{read_key, unusable};
+use crate::signer::{Signer, read_signature};
 
 /// Verify a signature of a model, without reading the model
 ///
-/// Reads signatures of OpenSSF Model Signing 1.0 by a key, such as those of `catalog sign` and `model_signing sign key`.
-/// Every file of the model must be signed and be the one that was signed; the exit code is 4 otherwise. What the signer
+/// Reads signatures of OpenSSF Model Signing 1.0 by a key (--key) or by certificates (--cert), such as those of `catalog
+/// sign` and `model_signing sign`. Every file of the model must be signed and be the one that was signed; the exit code is 4 otherwise. What the signer
 /// left out is told. A signature covers files, and no name: one of an older model holds for the older files.
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
   catalog verify-signature llama3 --key key.pub --signature llama3.sig
-  catalog verify-signature hf:org/model --key key.pub      # with the model's own model.sig")]
+  catalog verify-signature hf:org/model --key key.pub      # with the model's own model.sig
+  catalog verify-signature llama3 --cert roots.pem --signature llama3.sig")]
 pub(crate) struct Args {
     #[command(flatten)]
     target: OneModel,
-    /// The public key that must have signed: a PEM file
-    #[arg(long, value_name = "PEM")]
-    key: PathBuf,
+    #[command(flatten)]
+    signer: Signer,
     /// The signature [default: the file model.sig of the model]
     #[arg(long, value_name = "FILE")]
     signature: Option<PathBuf>,
@@ -37,19 +36,12 @@ pub(crate) struct Args {
 
 impl Args {
     pub(crate) fn run(self, app: &mut App) -> Outcome {
-        let key = PublicKey::from_pem(&read_key(&self.key)?).map_err(|reason| unusable(&self.key, reason))?;
-        let read = |path: &PathBuf| {
-            fs::read(path).map_err(|e| match e.kind() {
-                std::io::ErrorKind::NotFound => {
-                    Failure::not_found(format!("could not find the signature {}", path.display()))
-                }
-                _ => Failure::failed(format!("could not read the signature {}: {e}", path.display())),
-            })
-        };
-        let signature = self.signature.as_ref().map(read).transpose()?;
+        let signer = self.signer.read()?;
+        let signature = self.signature.as_deref().map(read_signature).transpose()?;
         let catalog = app.open()?;
-        let options =
-            SignatureOptions::new(key).with_signature(signature).with_allow_unsigned_files(self.allow_unsigned_files);
+        let options = SignatureOptions::new(signer)
+            .with_signature(signature)
+            .with_allow_unsigned_files(self.allow_unsigned_files);
         let verified = catalog.verify_signature(Key::typed(&self.target.model), &options);
         let report = self.target.found(verified, &catalog, app)?;
         for file in &report.unsigned_files {
@@ -57,7 +49,12 @@ impl Args {
         }
         app.receipt(Line::SignatureVerified(&report), |app| {
             let (id, key) = (app.out.shown(&report.id), human::short_digest(&report.key));
-            format!("good  {id}: {} signed by the key {key}", human::count(report.signed_files, "file")).into_bytes()
+            let by = match &report.certificate {
+                None => format!("the key {key}"),
+                Some(certificate) if certificate.subject.is_empty() => format!("a certificate of the key {key}"),
+                Some(certificate) => app.out.shown(&certificate.subject).to_string(),
+            };
+            format!("good  {id}: {} signed by {by}", human::count(report.signed_files, "file")).into_bytes()
         });
         Ok(())
     }

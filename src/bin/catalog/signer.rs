@@ -1,0 +1,60 @@
+//! Who must have signed, and the files that say so.
+
+use std::fs;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+
+use catalog_core::{PublicKey, Roots, TrustedSigner};
+
+use crate::failure::Failure;
+
+/// A key or certificates.
+#[derive(clap::Args)]
+#[command(group(clap::ArgGroup::new("signer").required(true)))]
+pub(crate) struct Signer {
+    /// The public key that must have signed: a PEM file
+    #[arg(long, value_name = "PEM", group = "signer")]
+    key: Option<PathBuf>,
+    /// Certificates of authorities, one of which must have issued that of the signer: a PEM file
+    #[arg(long, value_name = "PEM", group = "signer")]
+    cert: Option<PathBuf>,
+    /// Check the certificates for the moment from which that of the signer is valid, and not for now
+    #[arg(long, requires = "cert", conflicts_with = "key")]
+    at_signing_time: bool,
+}
+
+impl Signer {
+    pub(crate) fn read(&self) -> Result<TrustedSigner, Failure> {
+        let at_signing_time = self.at_signing_time;
+        if let Some(path) = &self.cert {
+            let roots = Roots::from_pem(&read_pem(path, "certificates")?);
+            let roots = roots.map_err(|reason| unusable(path, "certificates", reason))?;
+            return Ok(roots.with_at_signing_time(at_signing_time).into());
+        }
+        // One of both is there.
+        let path = self.key.clone().unwrap_or_default();
+        let key = PublicKey::from_pem(&read_pem(&path, "key")?).map_err(|reason| unusable(&path, "key", reason))?;
+        Ok(key.into())
+    }
+}
+
+/// The text of a key or of certificates.
+pub(crate) fn read_pem(path: &Path, what: &str) -> Result<String, Failure> {
+    fs::read_to_string(path).map_err(|e| unread(path, what, &e))
+}
+
+/// The bytes of a signature.
+pub(crate) fn read_signature(path: &Path) -> Result<Vec<u8>, Failure> {
+    fs::read(path).map_err(|e| unread(path, "signature", &e))
+}
+
+pub(crate) fn unusable(path: &Path, what: &str, reason: &str) -> Failure {
+    Failure::usage(format!("could not use the {what} {}: {reason}", path.display()))
+}
+
+fn unread(path: &Path, what: &str, error: &std::io::Error) -> Failure {
+    match error.kind() {
+        ErrorKind::NotFound => Failure::not_found(format!("could not find the {what} {}", path.display())),
+        _ => Failure::failed(format!("could not read the {what} {}: {error}", path.display())),
+    }
+}
