@@ -118,8 +118,8 @@ pub use catalog::{CatalogStore, FsCatalog, Key};
 pub use digest::{Algorithm, Digest, DigestError, VerificationOutcome, verify_digest};
 pub use doctor::{Doctor, Finding, FindingKind, Remedy, RepairOutcome, Severity};
 pub use entry::{
-    ArtifactKind, CatalogEntry, LifecycleState, LinkMode, MAX_ID_BYTES, Pin, Provenance, Record, Stamp, TrustState,
-    check_id,
+    ArtifactKind, Attestation, CatalogEntry, LifecycleState, LinkMode, MAX_ID_BYTES, Pin, Provenance, Record,
+    SigningMethod, Stamp, TrustState, check_id,
 };
 pub use error::{Error, HubProblem, NetError, Refused, Result};
 pub use export::{
@@ -162,7 +162,7 @@ pub use source::{InvalidOciPlace, OciLogins, OciOptions, OciPlace, OciSource};
 #[cfg(feature = "s3")]
 pub use source::{S3Options, S3Source};
 pub use stage::{StageOptions, StageReceipt, TreeHash, UnmovedSource, hash_tree};
-pub use store::{Check, Config, InvalidMinFree, MinFree, default_model_cache_dir};
+pub use store::{Check, Config, InvalidMinFree, MinFree, RuleSigner, SignatureRule, default_model_cache_dir};
 #[cfg(feature = "net")]
 pub use transfer::{PushOptions, PushReceipt};
 pub use verify::{BadFile, VerifyDepth, VerifyOptions, VerifyReport};

@@ -7,10 +7,12 @@
 //! certificate.rs   what a certificate says of itself
 //! ecdsa.rs         the algorithms with which certificates may be signed
 //! signer.rs        who is trusted to have signed: a key or authorities
+//! rule.rs          signers as the rules of a store keep them
 //! bundle.rs        the file of a signature: a Sigstore bundle with a DSSE envelope
 //! statement.rs     what is signed: the files of a model and their digests
 //! check.rs         a statement held against the files of an entry
 //! sign.rs, verify.rs     the two verbs
+//! note.rs          records that a signature was verified
 //! ```
 
 mod bundle;
@@ -20,12 +22,15 @@ mod ecdsa;
 #[cfg(feature = "testing")]
 mod fuzz;
 mod keys;
+mod note;
 mod roots;
+mod rule;
 mod sign;
 mod signer;
 mod statement;
 mod verify;
 
+pub(crate) use bundle::MAX_BYTES;
 pub use certificate::SigningCertificate;
 #[cfg(feature = "testing")]
 pub(crate) use fuzz::makes_sense;
@@ -33,5 +38,5 @@ pub use keys::{PrivateKey, PublicKey};
 pub use roots::Roots;
 pub(crate) use sign::sign;
 pub use signer::TrustedSigner;
-pub(crate) use verify::verify_signature;
+pub(crate) use verify::{Checked, IN_TREE, hold, names, verify_signature};
 pub use verify::{SignatureOptions, SignatureReport};

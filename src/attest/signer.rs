@@ -37,6 +37,11 @@ pub(super) struct Verified<'b> {
 }
 
 impl TrustedSigner {
+    /// Whether certificates are checked for the moment from which that of the signer is valid.
+    pub(super) fn is_at_signing_time(&self) -> bool {
+        matches!(self, TrustedSigner::Certificates(roots) if roots.is_at_signing_time())
+    }
+
     /// What is signed, if this signer has signed it. Nothing in it may be read before. The error is the reason, for
     /// humans.
     pub(super) fn verify<'b>(&self, bundle: &'b Bundle, now_ms: u64) -> Result<Verified<'b>, String> {

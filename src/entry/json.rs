@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
-use super::{ArtifactKind, LifecycleState, LinkMode, Pin, Provenance, Record, Stamp, TrustState};
+use super::{ArtifactKind, Attestation, LifecycleState, LinkMode, Pin, Provenance, Record, Stamp, TrustState};
 use crate::digest::Digest;
 use crate::json::json_as;
 
@@ -42,6 +42,8 @@ struct RecordJson<'a> {
     source: Option<SourceJson<'a>>,
     /// Further blobs that it needs, such as signatures.
     needs: &'a BTreeSet<Digest>,
+    /// Signatures of its content that were verified.
+    attested: Vec<&'a Attestation>,
     /// When the id was first recorded, in milliseconds since the Unix epoch.
     created_ms: u64,
     /// When the record was last changed, in milliseconds since the Unix epoch.
@@ -101,6 +103,7 @@ impl<'a> From<&'a Record> for RecordJson<'a> {
             view: record.view,
             source: record.source.as_ref().map(SourceJson::from),
             needs: &record.needs,
+            attested: record.signatures().collect(),
             created_ms: record.created_ms,
             updated_ms: record.updated_ms,
             retired_ms: record.retired_ms,

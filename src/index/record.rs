@@ -7,7 +7,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use crate::digest::Digest;
-use crate::entry::{ArtifactKind, CatalogEntry, LifecycleState, LinkMode, Pin, Provenance, Record, TrustState};
+use crate::entry::{
+    ArtifactKind, Attestation, CatalogEntry, LifecycleState, LinkMode, Pin, Provenance, Record, TrustState,
+};
 use crate::fs::Root;
 use crate::layout;
 
@@ -16,6 +18,9 @@ use crate::layout;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct StoredRecord {
     // Sorted by name, like the members of its text.
+    /// Signatures that were verified. An older version may leave one of other content here, which counts for nothing.
+    #[serde(default)]
+    pub(crate) attested: Vec<Attestation>,
     pub(crate) created_ms: u64,
     #[serde(default)]
     pub(crate) damaged_ms: Option<u64>,
@@ -54,6 +59,7 @@ impl StoredRecord {
     /// The first record of an id: active, with nothing known about its content.
     pub(crate) fn new(now_ms: u64, path: impl Into<String>, kind: ArtifactKind) -> Self {
         StoredRecord {
+            attested: Vec::new(),
             created_ms: now_ms,
             damaged_ms: None,
             digest: None,
@@ -85,6 +91,7 @@ impl StoredRecord {
         if self.digest.is_some() && self.digest == old.digest {
             self.needs.extend(old.needs);
             self.pushed.extend(old.pushed);
+            self.attest(old.attested);
         }
         StoredRecord {
             created_ms: old.created_ms,
@@ -95,10 +102,29 @@ impl StoredRecord {
         }
     }
 
+    /// Adds signatures that were verified. The latest of a signer replaces the one before, and those of other content go.
+    pub(crate) fn attest(&mut self, more: Vec<Attestation>) {
+        self.attested.extend(more);
+        self.attested.retain(|attestation| Some(attestation.digest) == self.digest);
+        self.attested.sort_by_key(|one| {
+            (one.method, one.signer, one.at_signing_time, one.with_unsigned_files, std::cmp::Reverse(one.checked_ms))
+        });
+        self.attested.dedup_by_key(|one| (one.method, one.signer, one.at_signing_time, one.with_unsigned_files));
+    }
+
+    /// What an engine would read: the content, or the path of what is only registered.
+    pub(crate) fn content(&self) -> (ArtifactKind, Option<Digest>, Option<String>) {
+        (self.kind, self.digest, self.digest_here().is_none().then(|| self.path.clone()))
+    }
+
+    /// The digest of the content that the store has. `None`: it has none, and only the path is registered.
+    pub(crate) fn digest_here(&self) -> Option<Digest> {
+        self.digest.filter(|_| self.kind != ArtifactKind::Registered)
+    }
+
     /// Whether both are of the same content; of what is only registered, at the same path.
     pub(crate) fn is_content_of(&self, other: &StoredRecord) -> bool {
-        let is_here = |record: &StoredRecord| record.kind != ArtifactKind::Registered && record.digest.is_some();
-        (self.kind, self.digest) == (other.kind, other.digest) && (is_here(self) || self.path == other.path)
+        self.content() == other.content()
     }
 
     /// Whether nothing would be lost with a record of another id: all that it says is said here as well.
@@ -110,6 +136,7 @@ impl StoredRecord {
             && (self.trust, &self.source) == (other.trust, &other.source)
             && has_pins
             && self.needs.is_superset(&other.needs)
+            && other.attested.iter().all(|attestation| self.attested.contains(attestation))
             && other.pushed.keys().all(|place| self.pushed.contains_key(place))
     }
 
@@ -125,6 +152,7 @@ impl StoredRecord {
         self.last_verified_ms = self.last_verified_ms.max(now.last_verified_ms);
         self.damaged_ms = self.damaged_ms.or(now.damaged_ms);
         self.needs.extend(&now.needs);
+        self.attest(now.attested.clone());
         self.owners.extend(&now.owners);
         self.pushed.extend(now.pushed.clone());
         (self.trust, self.updated_ms) = (now.trust, self.updated_ms.max(now.updated_ms));
@@ -188,6 +216,7 @@ impl StoredRecord {
             damaged_ms: self.damaged_ms,
             view_fingerprint: self.view_fingerprint,
             needs: self.needs,
+            attested: self.attested,
             owners: self.owners,
             pins: self.pins,
             pushed: self.pushed,

@@ -40,6 +40,7 @@ mod partials;
 mod path;
 mod pin;
 mod pins;
+mod policy;
 mod progress;
 mod progress_lines;
 mod push;
@@ -157,6 +158,7 @@ verbs! {
     "Trust" {
         Sign => sign,
         VerifySignature => verify_signature "verify-signature",
+        Policy => policy,
     }
     "Share" {
         Push => push,

@@ -92,6 +92,13 @@ fn lines(record: &Record) -> Vec<(&'static str, OsString)> {
     if let Some(named_by) = record.source.as_ref().and_then(|source| source.named_by.clone()) {
         lines.push(("digests named by", named_by.into()));
     }
+    for attestation in record.signatures() {
+        let by = attestation.subject.clone().filter(|subject| !subject.is_empty());
+        let key = human::short_digest(&attestation.key);
+        let by = by.map_or_else(|| format!("the key {key}"), |subject| format!("{subject}, the key {key}"));
+        let checked = human::moment(attestation.checked_ms);
+        lines.push(("signed by", format!("{by}, checked {checked}").into()));
+    }
     for digest in &record.needs {
         lines.push(("needs", digest.to_string().into()));
     }

@@ -5,13 +5,13 @@
 use catalog_core::adopt::{AdoptPlan, AdoptReceipt, Skipped};
 use catalog_core::{
     EntryUsage, Export, ExportReceipt, ExportRemoval, ExportSync, Facts, FileHash, GcKept, GcStep, LeaseHolder,
-    PartialInfo, PushReceipt, Record, RemoveReceipt, RepairReport, ResolvedModel, SignatureReport, StageReceipt,
-    TreeHash, VerifyReport,
+    PartialInfo, PushReceipt, Record, RemoveReceipt, RepairReport, ResolvedModel, SignatureReport, SignatureRule,
+    StageReceipt, TreeHash, VerifyReport,
 };
 use serde::Serialize;
 
 use crate::{
-    adopt, config, doctor, du, gc, lifecycle, login, logout, partials, pins, progress_lines, report, root, sign,
+    adopt, config, doctor, du, gc, lifecycle, login, logout, partials, pins, policy, progress_lines, report, root, sign,
 };
 
 /// One line.
@@ -47,6 +47,10 @@ pub(crate) enum Line<'a> {
     Signed(sign::Done),
     /// `verify-signature`: a signature that holds.
     SignatureVerified(&'a SignatureReport),
+    /// `policy`: who must have signed which models.
+    SignatureRule(&'a SignatureRule),
+    /// `policy remove`: the rule that was removed.
+    SignatureRuleRemoved(policy::Removed),
     /// `repair`: what a repair did.
     Repaired(&'a RepairReport),
     /// `push`: what was sent.
