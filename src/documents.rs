@@ -176,7 +176,7 @@ pub(crate) fn attach(store: &Store, id: &str, new: &NewDocument) -> Result<Recor
         let other = in_the_way(id, &now.documents, digest, new)?;
         if let Some(other) = other.filter(|other| *other != digest) {
             now.documents.remove(&other);
-            now.needs.remove(&other);
+            now.unneed(&other);
             replaced.set(Some(other));
         }
         let kind = new.kind.as_str().to_owned();
@@ -231,7 +231,7 @@ pub(crate) fn detach(store: &Store, id: &str, name: &str) -> Result<bool> {
         let mut record = old.ok_or_else(|| store.not_found(id))?;
         let Some(digest) = named(&record.documents, name) else { return Ok(Change::Keep) };
         record.documents.remove(&digest);
-        record.needs.remove(&digest);
+        record.unneed(&digest);
         record.updated_ms = now_ms();
         detached = Some(digest);
         Ok(Change::Put(Box::new(record)))

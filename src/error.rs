@@ -295,6 +295,18 @@ pub enum Error {
         /// The reason, for humans.
         reason: String,
     },
+    /// An entry that is not signed by whom the rules of the store, or the caller, ask for. It was not recorded, or is not
+    /// handed out.
+    #[error("could not accept {id:?}: {reason}{}", asked_by(pattern))]
+    #[non_exhaustive]
+    Unsigned {
+        /// The id.
+        id: String,
+        /// The pattern of the rule that it does not meet; `None` if the caller asked for a signature.
+        pattern: Option<String>,
+        /// The reason, for humans.
+        reason: String,
+    },
     /// A damaged file of the store. It never counts as an empty one.
     #[error("could not read {}: {reason}", path.display())]
     #[non_exhaustive]
@@ -555,6 +567,10 @@ fn few(names: &[String]) -> String {
         0 => quoted(&shown),
         more => format!("{} and {more} more", quoted(&shown)),
     }
+}
+
+fn asked_by(pattern: &Option<String>) -> String {
+    pattern.as_ref().map(|pattern| format!("; the rule for {pattern:?} asks for it")).unwrap_or_default()
 }
 
 fn tried_text(tried: &[String]) -> String {

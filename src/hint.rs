@@ -91,6 +91,11 @@ pub enum Hint {
     DownloadAgain,
     /// Get what is missing of a model.
     GetMissing,
+    /// Verify a signature by a trusted signer, or stage it with one.
+    VerifySignature {
+        /// The entry's id.
+        id: String,
+    },
     /// `Doctor` can tell what can be restored.
     RunDoctor,
     /// The store was written by a newer version.
@@ -201,6 +206,7 @@ impl fmt::Display for Hint {
             Hint::CheckDigest => "get the file again, or correct the digest",
             Hint::DownloadAgain => "remove it with its own tool, and download it again",
             Hint::GetMissing => "get what is missing, or stage it as it is",
+            Hint::VerifySignature { .. } => "stage it with a signature by a trusted signer, or verify one",
             Hint::RunDoctor => "examine the store with a Doctor, which says what can be restored",
             Hint::UseNewerVersion => "use a newer version",
             Hint::MakeRoom => "make room, for example by removing models",

@@ -113,7 +113,9 @@ mod view;
 mod words;
 
 #[cfg(feature = "attest")]
-pub use attest::{BomOptions, PrivateKey, PublicKey, Roots, SignatureOptions, SignatureReport, SigningCertificate, TrustedSigner};
+pub use attest::{
+    BomOptions, PrivateKey, PublicKey, Roots, SignatureOptions, SignatureReport, SigningCertificate, TrustedSigner,
+};
 pub use blob::{IngestMode, LocalSource, RepairSource, UsedMode};
 pub use cancel::Cancel;
 pub use catalog::{CatalogStore, FsCatalog, Key};
@@ -121,8 +123,8 @@ pub use digest::{Algorithm, Digest, DigestError, VerificationOutcome, verify_dig
 pub use doctor::{Doctor, Finding, FindingKind, Remedy, RepairOutcome, Severity};
 pub use documents::{AttachedDocument, NewDocument};
 pub use entry::{
-    ArtifactKind, CatalogEntry, Document, DocumentKind, LifecycleState, LinkMode, LogEvent, LogEventKind, LogSource,
-    MAX_ID_BYTES, Pin, Provenance, Record, Stamp, TrustState, check_id,
+    ArtifactKind, Attestation, CatalogEntry, Document, DocumentKind, LifecycleState, LinkMode, LogEvent, LogEventKind,
+    LogSource, MAX_ID_BYTES, Pin, Provenance, Record, SigningMethod, Stamp, TrustState, check_id,
 };
 pub use error::{Error, HubProblem, NetError, Refused, Result};
 pub use export::{
@@ -166,7 +168,7 @@ pub use source::{InvalidOciPlace, OciLogins, OciOptions, OciPlace, OciSource};
 #[cfg(feature = "s3")]
 pub use source::{S3Options, S3Source};
 pub use stage::{StageOptions, StageReceipt, TreeHash, UnmovedSource, hash_tree};
-pub use store::{Check, Config, InvalidMinFree, MinFree, default_model_cache_dir};
+pub use store::{Check, Config, InvalidMinFree, MinFree, RuleSigner, SignatureRule, default_model_cache_dir};
 #[cfg(feature = "net")]
 pub use transfer::{PushOptions, PushReceipt};
 pub use verify::{BadFile, VerifyDepth, VerifyOptions, VerifyReport};

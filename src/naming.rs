@@ -72,7 +72,7 @@ fn name(store: &Store, id: &str, new_id: &str, how: How) -> Result<Named> {
     for _ in 0..ATTEMPTS {
         let record = store.require(id)?;
         if record.kind != ArtifactKind::Registered
-            && let Err(error) = store.ensure_usable(&record)
+            && let Err(error) = store.ensure_here(&record)
         {
             match store.record(id)? {
                 Some(now) if now == record => return Err(error),

@@ -20,8 +20,8 @@ const LAYERS: [&[&str]; 15] = [
     &["view", "ingest"],
     &["store"],
     &["gc"],
-    &["stage", "verify", "repair", "lease", "naming", "facts", "documents", "history"],
-    &["doctor", "transfer", "adopt", "export", "attest"],
+    &["stage", "verify", "repair", "lease", "naming", "facts", "documents", "history", "attest"],
+    &["doctor", "transfer", "adopt", "export"],
     &["catalog"],
     // The front page, and the checks of the public surface.
     &["lib", "testing"],

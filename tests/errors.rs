@@ -69,6 +69,7 @@ fn callers_ask_for_the_kind() {
     type Is = fn(&Error) -> bool;
     let of = |is: Is| samples().iter().filter(|error| is(error)).map(variant).collect::<Vec<_>>().join(" ");
     assert_eq!(of(Error::is_not_found), format!("NotFound NotStaged SourceMissing NoCatalog {}", ["Net"; 6].join(" ")));
+    assert_eq!(of(Error::is_unsigned), "Unsigned Unsigned");
     assert_eq!(of(Error::is_refused), ["Net"; 10].join(" "));
     assert_eq!(of(Error::is_unreachable), "Net Offline");
     assert_eq!(of(Error::is_denied), ["Net"; 6].join(" "));

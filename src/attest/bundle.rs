@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::keys::{PrivateKey, PublicKey};
 
 /// More than the signature of a hundred thousand files has.
-pub(super) const MAX_BYTES: u64 = 64 << 20;
+pub(crate) const MAX_BYTES: u64 = 64 << 20;
 
 const MEDIA_TYPE: &str = "application/vnd.dev.sigstore.bundle.v0.3+json";
 /// How the same version was written before.

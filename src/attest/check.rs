@@ -9,16 +9,25 @@ use crate::digest::Digest;
 const FEW: usize = 5;
 
 /// The files of an entry, by the names that a signature has for them.
-pub(super) type Files = BTreeMap<String, Digest>;
+pub(crate) type Files = BTreeMap<String, Digest>;
 
-/// Compares what was signed with what is there. Returns the files that the signature says nothing about, by the signer's
-/// will or since `allow_unsigned` allows it. The error is the reason, for humans.
+/// The files that a signature says nothing about.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Unsigned {
+    /// All of them, by their names.
+    pub(super) files: Vec<String>,
+    /// Whether the signer did not leave all of them out.
+    pub(super) was_allowed: bool,
+}
+
+/// Compares what was signed with what is there. Files may be unsigned by the signer's will or since `allow_unsigned` allows
+/// it. The error is the reason, for humans.
 pub(super) fn check(
     signed: &Signed,
     files: &Files,
     signature: Option<&str>,
     allow_unsigned: bool,
-) -> Result<Vec<String>, String> {
+) -> Result<Unsigned, String> {
     let mut problems = Vec::new();
     let is_absent = |name: &&String| !files.contains_key(*name);
     problems.extend(told("is signed, and missing here", signed.files.keys().filter(is_absent)));
@@ -30,14 +39,15 @@ pub(super) fn check(
         let ignored = IGNORED.into_iter().chain(signed.ignored.iter().map(String::as_str)).chain(signature);
         ignored.into_iter().any(|path| is_at_or_below(name, path))
     };
+    let extra: Vec<&String> = unsigned.iter().filter(|name| !is_left_out(name)).copied().collect();
     if !allow_unsigned {
-        let extra = unsigned.iter().filter(|name| !is_left_out(name)).copied();
-        problems.extend(told("is not signed", extra));
+        problems.extend(told("is not signed", extra.iter().copied()));
     }
-    match problems.is_empty() {
-        true => Ok(unsigned.into_iter().filter(|name| signature != Some(name.as_str())).cloned().collect()),
-        false => Err(problems.join("; ")),
+    if !problems.is_empty() {
+        return Err(problems.join("; "));
     }
+    let files = unsigned.into_iter().filter(|name| signature != Some(name.as_str())).cloned().collect();
+    Ok(Unsigned { files, was_allowed: !extra.is_empty() })
 }
 
 fn is_at_or_below(name: &str, path: &str) -> bool {
@@ -73,7 +83,7 @@ mod tests {
     fn every_file_must_be_the_one_that_was_signed() {
         let both = [("a", "1"), ("sub/b", "2")];
         let check = |there: &[(&str, &str)]| check(&signed(&both, &[]), &files(there), None, false);
-        assert_eq!(check(&both), Ok(vec![]));
+        assert_eq!(check(&both), Ok(Unsigned { files: vec![], was_allowed: false }));
         assert_eq!(check(&both[..1]).unwrap_err(), "\"sub/b\" is signed, and missing here");
         assert_eq!(check(&[("a", "x"), both[1]]).unwrap_err(), "\"a\" has other bytes than were signed");
         assert_eq!(check(&[both[0], both[1], ("c", "3")]).unwrap_err(), "\"c\" is not signed");
@@ -86,6 +96,11 @@ mod tests {
         let signed = signed(&[("a", "1")], &["logs", "model.sig"]);
         assert_eq!(check(&signed, &there, Some("model.sig"), false).unwrap_err(), "\"logs2\" is not signed");
         let told = check(&signed, &there, Some("model.sig"), true).unwrap();
-        assert_eq!(told, [".git/config", "logs/l", "logs2"]);
+        assert_eq!(
+            (told.files.as_slice(), told.was_allowed),
+            (&[".git/config", "logs/l", "logs2"].map(str::to_owned)[..], true)
+        );
+        let there = files(&[("a", "1"), ("logs/l", "y")]);
+        assert!(!check(&signed, &there, None, true).unwrap().was_allowed);
     }
 }

@@ -7,6 +7,7 @@
 //! certificate.rs   what a certificate says of itself
 //! ecdsa.rs         the algorithms with which certificates may be signed
 //! signer.rs        who is trusted to have signed: a key or authorities
+//! rule.rs          signers as the rules of a store keep them
 //! bundle.rs        the file of a signature: a Sigstore bundle with a DSSE envelope
 //! statement.rs     what is signed: the files of a model and their digests
 //! check.rs         a statement held against the files of an entry
@@ -16,6 +17,7 @@
 //! cyclonedx.rs     its form
 //! origin.rs        where a model came from, as others write it
 //! spdx.rs          licences that have an SPDX id
+//! note.rs          records that a signature was verified
 //! ```
 
 mod bom;
@@ -28,8 +30,10 @@ mod ecdsa;
 mod fuzz;
 mod keys;
 mod log;
+mod note;
 mod origin;
 mod roots;
+mod rule;
 mod sign;
 mod signer;
 mod spdx;
@@ -38,6 +42,7 @@ mod verify;
 
 pub use bom::BomOptions;
 pub(crate) use bom::bom;
+pub(crate) use bundle::MAX_BYTES;
 pub use certificate::SigningCertificate;
 #[cfg(feature = "testing")]
 pub(crate) use fuzz::makes_sense;
@@ -46,5 +51,5 @@ pub(crate) use log::sign_log;
 pub use roots::Roots;
 pub(crate) use sign::sign;
 pub use signer::TrustedSigner;
-pub(crate) use verify::verify_signature;
+pub(crate) use verify::{Checked, IN_TREE, hold, names, verify_signature};
 pub use verify::{SignatureOptions, SignatureReport};

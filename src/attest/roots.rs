@@ -3,6 +3,8 @@
 use std::fmt;
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, TrustAnchor, UnixTime};
 use webpki::{EndEntityCert, Error, KeyUsage};
@@ -28,6 +30,7 @@ pub struct Roots {
 
 #[derive(Clone, PartialEq, Eq)]
 struct Root {
+    certificate: CertificateDer<'static>,
     anchor: TrustAnchor<'static>,
     /// The SHA-256 of its DER.
     fingerprint: Digest,
@@ -61,6 +64,22 @@ impl Roots {
     pub fn with_at_signing_time(mut self, at_signing_time: bool) -> Self {
         self.at_signing_time = at_signing_time;
         self
+    }
+
+    pub(super) fn is_at_signing_time(&self) -> bool {
+        self.at_signing_time
+    }
+
+    /// Writes the certificates as PEM.
+    #[must_use]
+    pub fn to_pem(&self) -> String {
+        let pem = |root: &Root| {
+            let text = BASE64_STANDARD.encode(&root.certificate);
+            let lines: String =
+                text.as_bytes().chunks(64).map(|line| format!("{}\n", String::from_utf8_lossy(line))).collect();
+            format!("-----BEGIN CERTIFICATE-----\n{lines}-----END CERTIFICATE-----\n")
+        };
+        self.roots.iter().map(pem).collect()
     }
 
     /// The fingerprints of the certificates: the SHA-256 of the DER of each.
@@ -102,7 +121,12 @@ impl Root {
     fn of(certificate: &CertificateDer<'_>) -> Option<Self> {
         let anchor = webpki::anchor_from_trusted_cert(certificate).ok()?.to_owned();
         let facts = Read::of(certificate)?;
-        Some(Root { anchor, fingerprint: facts.digest, valid_ms: (facts.not_before_ms, facts.not_after_ms) })
+        Some(Root {
+            certificate: certificate.clone().into_owned(),
+            anchor,
+            fingerprint: facts.digest,
+            valid_ms: (facts.not_before_ms, facts.not_after_ms),
+        })
     }
 }
 
@@ -249,7 +273,9 @@ mod tests {
     fn roots_are_certificates_in_pem() {
         let chain = Chain::new();
         let both = format!("A root:\n{}{}", chain.root.pem, chain.middle.pem);
-        assert_eq!(Roots::from_pem(&both).unwrap().fingerprints().len(), 2);
+        let roots = Roots::from_pem(&both).unwrap();
+        assert_eq!(roots.fingerprints().len(), 2);
+        assert_eq!(Roots::from_pem(&roots.to_pem()).as_ref(), Ok(&roots));
         let cut = chain.root.pem.replace("-----END CERTIFICATE-----", "");
         let other = chain.root.pem.replace("MII", "MIA");
         for text in ["", "x", &chain.root.key_pem, &cut, &other] {

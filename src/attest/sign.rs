@@ -16,7 +16,10 @@ pub(crate) fn sign(store: &Store, record: &Record, key: &PrivateKey) -> Result<V
         return Err(Error::NotStaged { id: record.entry.id.clone(), path: record.entry.local_path.clone() });
     }
     let name = record.entry.local_path.file_name().map(|name| name.to_string_lossy().into_owned());
-    let mut signed = Signed { files: names(record.kind, stored), ignored: Vec::new() };
+    let mut signed = Signed {
+        files: names(record.kind, stored.into_iter().map(|file| (file.path, file.digest))),
+        ignored: Vec::new(),
+    };
     if record.kind == ArtifactKind::Tree {
         // A signature does not sign itself, nor what it will replace.
         signed.files.remove(IN_TREE);

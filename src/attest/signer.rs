@@ -37,15 +37,23 @@ pub(super) struct Verified<'b> {
 }
 
 impl TrustedSigner {
+    /// Whether certificates are checked for the moment from which that of the signer is valid.
+    pub(super) fn is_at_signing_time(&self) -> bool {
+        matches!(self, TrustedSigner::Certificates(roots) if roots.is_at_signing_time())
+    }
+
     /// What is signed, if this signer has signed it. Nothing in it may be read before. The error is the reason, for
     /// humans.
     pub(super) fn verify<'b>(&self, bundle: &'b Bundle, now_ms: u64) -> Result<Verified<'b>, String> {
         match (self, &bundle.method) {
             (TrustedSigner::Key(key), Method::Key(hint)) => {
-                if let Some(hint) = hint.as_ref().filter(|hint| **hint != key.fingerprint().to_hex()) {
-                    return Err(format!("the key sha256:{hint:.16} has signed it, and not this one"));
-                }
-                let payload = bundle.verified_by(key).ok_or("this key has not signed it")?;
+                // The key decides; its name in the bundle only explains.
+                let payload = bundle.verified_by(key).ok_or_else(|| match hint {
+                    Some(hint) if *hint != key.fingerprint().to_hex() => {
+                        format!("the key sha256:{hint:.16} has signed it, and not this one")
+                    }
+                    _ => "this key has not signed it".to_owned(),
+                })?;
                 Ok(Verified { payload, key: key.clone(), certificate: None })
             }
             (TrustedSigner::Certificates(roots), Method::Certificates(chain)) => {

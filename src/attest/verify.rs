@@ -4,11 +4,12 @@ use serde::Serialize;
 
 use super::bundle::{self, Bundle};
 use super::certificate::SigningCertificate;
-use super::check::{self, Files};
+use super::check::{self, Files, Unsigned};
+use super::note;
 use super::signer::TrustedSigner;
 use super::statement::{ONE_FILE, Signed};
 use crate::digest::Digest;
-use crate::entry::{ArtifactKind, Record};
+use crate::entry::{ArtifactKind, Attestation, Record, SigningMethod};
 use crate::error::{Error, Result};
 use crate::facts::{self, StoredFile};
 use crate::fs::now_ms;
@@ -16,7 +17,7 @@ use crate::layout;
 use crate::store::Store;
 
 /// Where a signature is in a tree by default.
-pub(super) const IN_TREE: &str = "model.sig";
+pub(crate) const IN_TREE: &str = "model.sig";
 
 /// How a signature is verified.
 #[derive(Clone, Debug)]
@@ -70,6 +71,62 @@ pub struct SignatureReport {
     pub signed_files: u64,
     /// Files of the model that the signature says nothing about.
     pub unsigned_files: Vec<String>,
+    /// Whether the record of the entry says so from now on ([`Record::attested`](crate::Record::attested)). `false`: the
+    /// root cannot be written, or the entry has just been given other content.
+    pub recorded: bool,
+}
+
+/// A signature that holds for the files that it was held against.
+pub(crate) struct Checked {
+    key: Digest,
+    certificate: Option<SigningCertificate>,
+    signed_files: u64,
+    unsigned: Unsigned,
+    at_signing_time: bool,
+}
+
+/// Holds a bundle against files. `at` is the name of the file among them that it was read from. The error is the reason,
+/// for humans.
+pub(crate) fn hold(
+    bundle: &[u8],
+    signer: &TrustedSigner,
+    allow_unsigned_files: bool,
+    files: &Files,
+    at: Option<&str>,
+) -> Result<Checked, String> {
+    let bundle = Bundle::parse(bundle)?;
+    let verified = signer.verify(&bundle, now_ms())?;
+    let signed = Signed::parse(verified.payload)?;
+    let unsigned = check::check(&signed, files, at, allow_unsigned_files)?;
+    Ok(Checked {
+        key: verified.key.fingerprint(),
+        certificate: verified.certificate,
+        signed_files: signed.files.len() as u64,
+        unsigned,
+        at_signing_time: signer.is_at_signing_time(),
+    })
+}
+
+impl Checked {
+    /// What a record keeps of it.
+    pub(crate) fn attestation(&self, digest: Digest, bundle: &[u8], pattern: Option<&str>) -> Attestation {
+        let (method, signer, subject) = match &self.certificate {
+            None => (SigningMethod::Key, self.key, None),
+            Some(certificate) => (SigningMethod::Certificate, certificate.root, Some(certificate.subject.clone())),
+        };
+        Attestation {
+            at_signing_time: self.at_signing_time,
+            bundle: Digest::sha256_of(bundle),
+            checked_ms: now_ms(),
+            digest,
+            key: self.key,
+            method,
+            pattern: pattern.map(str::to_owned),
+            signer,
+            subject,
+            with_unsigned_files: self.unsigned.was_allowed,
+        }
+    }
 }
 
 /// Verifies a signature over the digests of an entry; see
@@ -81,7 +138,7 @@ pub(crate) fn verify_signature(store: &Store, record: &Record, options: &Signatu
     let not_staged = || Error::NotStaged { id: id.clone(), path: record.entry.local_path.clone() };
     let digest = digest.ok_or_else(not_staged)?;
     let stored = facts::files(store, record)?;
-    let (bytes, at) = match &options.signature {
+    let (bundle, at) = match &options.signature {
         Some(bytes) => (bytes.clone(), None),
         None => {
             let own = stored.iter().find(|file| file.path == IN_TREE && record.kind == ArtifactKind::Tree);
@@ -89,20 +146,25 @@ pub(crate) fn verify_signature(store: &Store, record: &Record, options: &Signatu
             (read(store, own)?, Some(IN_TREE))
         }
     };
-    let bundle = Bundle::parse(&bytes).map_err(bad)?;
-    let verified = options.signer.verify(&bundle, now_ms()).map_err(bad)?;
-    let signed = Signed::parse(verified.payload).map_err(bad)?;
-    let files = names(record.kind, stored);
-    let unsigned_files = check::check(&signed, &files, at, options.allow_unsigned_files).map_err(bad)?;
-    let (id, signed_files) = (id.clone(), signed.files.len() as u64);
-    let (key, certificate) = (verified.key.fingerprint(), verified.certificate);
-    Ok(SignatureReport { id, digest, key, certificate, signed_files, unsigned_files })
+    let files = names(record.kind, stored.into_iter().map(|file| (file.path, file.digest)));
+    let checked = hold(&bundle, &options.signer, options.allow_unsigned_files, &files, at).map_err(bad)?;
+    let attestation = checked.attestation(digest, &bundle, None);
+    let recorded = note::note(store, record, attestation, at.is_none().then_some(bundle));
+    Ok(SignatureReport {
+        id: id.clone(),
+        digest,
+        key: checked.key,
+        certificate: checked.certificate,
+        signed_files: checked.signed_files,
+        unsigned_files: checked.unsigned.files,
+        recorded,
+    })
 }
 
 /// The names that a signature has for these files.
-pub(super) fn names(kind: ArtifactKind, stored: Vec<StoredFile>) -> Files {
+pub(crate) fn names(kind: ArtifactKind, files: impl Iterator<Item = (String, Digest)>) -> Files {
     let name = |path: String| if kind == ArtifactKind::File { ONE_FILE.to_owned() } else { path };
-    stored.into_iter().map(|file| (name(file.path), file.digest)).collect()
+    files.map(|(path, digest)| (name(path), digest)).collect()
 }
 
 fn read(store: &Store, file: &StoredFile) -> Result<Vec<u8>> {

@@ -23,7 +23,7 @@ pub(super) const KINDS: &[KindInfo] = &[
         name: "store_json_missing",
         severity: Severity::Error,
         remedy: Remedy::Operator,
-        meaning: "every verb refuses the store without it; its limits (`catalog config`) are lost",
+        meaning: "every verb refuses the store without it; its limits (`catalog config`) and its rules of who must have signed (`catalog policy`) are lost",
         advice: "repair the index first: the file can be rewritten once the index reads as format 1",
     },
     KindInfo {
@@ -31,7 +31,7 @@ pub(super) const KINDS: &[KindInfo] = &[
         name: "store_json_damaged",
         severity: Severity::Error,
         remedy: Remedy::Operator,
-        meaning: "every verb refuses the store; its limits (`catalog config`) are lost",
+        meaning: "every verb refuses the store; its limits (`catalog config`) and its rules of who must have signed (`catalog policy`) are lost",
         advice: "repair the index first: the file can be rewritten once the index reads as format 1",
     },
     KindInfo {

@@ -33,6 +33,8 @@ pub enum LogEventKind {
     Unpinned,
     /// Its content is also at another place, which is the note.
     Pushed,
+    /// A signature of its content was verified; the note is the fingerprint of who was trusted.
+    Attested,
     /// A document was attached; the note is its name.
     Attached,
     /// A document was taken away; the note is its name.
@@ -62,6 +64,7 @@ words!(LogEventKind, "kind of event", {
     Pinned => "pinned",
     Unpinned => "unpinned",
     Pushed => "pushed",
+    Attested => "attested",
     Attached => "attached",
     Detached => "detached",
     Renamed => "renamed",

@@ -5,7 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
-use super::{ArtifactKind, Document, LifecycleState, LinkMode, Pin, Provenance, Record, Stamp, TrustState};
+use super::{
+    ArtifactKind, Attestation, Document, LifecycleState, LinkMode, Pin, Provenance, Record, Stamp, TrustState,
+};
 use crate::digest::Digest;
 use crate::json::json_as;
 
@@ -44,6 +46,8 @@ struct RecordJson<'a> {
     needs: &'a BTreeSet<Digest>,
     /// The documents that were attached to it, by their digests, which are among `needs`.
     documents: &'a BTreeMap<Digest, Document>,
+    /// Signatures of its content that were verified.
+    attested: Vec<&'a Attestation>,
     /// When the id was first recorded, in milliseconds since the Unix epoch.
     created_ms: u64,
     /// When the record was last changed, in milliseconds since the Unix epoch.
@@ -104,6 +108,7 @@ impl<'a> From<&'a Record> for RecordJson<'a> {
             source: record.source.as_ref().map(SourceJson::from),
             needs: &record.needs,
             documents: &record.documents,
+            attested: record.signatures().collect(),
             created_ms: record.created_ms,
             updated_ms: record.updated_ms,
             retired_ms: record.retired_ms,

@@ -1,9 +1,11 @@
 //! What the catalog knows about a model: the five-field entry that callers build, and the record that contains it.
 
+mod attestation;
 mod event;
 mod fingerprint;
 mod json;
 
+pub use attestation::{Attestation, SigningMethod};
 pub use event::{LogEvent, LogEventKind, LogSource};
 pub(crate) use fingerprint::fingerprint;
 
@@ -287,6 +289,9 @@ pub struct Record {
     /// Users, besides the root's owner, who owned its blobs and its view when these were stored or checked. An outboard
     /// that belongs to anyone else is not trusted.
     pub(crate) owners: BTreeSet<u32>,
+    /// Signatures that were verified, sorted by signer. Those of other content count for nothing:
+    /// [`signatures`](Record::signatures) are the others.
+    pub attested: Vec<Attestation>,
     /// The pins that keep it, by name.
     pub pins: BTreeMap<String, Pin>,
     /// Other places that have its content, such as `oci://registry.example.org/models/llama3`, and when it was last
@@ -298,6 +303,12 @@ pub struct Record {
 }
 
 impl Record {
+    /// The signatures of the content that it has now that were verified.
+    pub fn signatures(&self) -> impl Iterator<Item = &Attestation> {
+        let digest = self.entry.digest.filter(|_| self.kind != ArtifactKind::Registered);
+        self.attested.iter().filter(move |attestation| Some(attestation.digest) == digest)
+    }
+
     /// Whether both describe the same content at the same path; other fields may differ.
     pub(crate) fn is_same_content(&self, other: &Record) -> bool {
         let content = |record: &Record| (record.kind, record.entry.digest);

@@ -44,6 +44,7 @@ impl Error {
             Error::DigestMismatch { .. } => Hint::CheckDigest,
             Error::DamagedCache { .. } => Hint::DownloadAgain,
             Error::Incomplete { .. } => Hint::GetMissing,
+            Error::Unsigned { id, .. } => Hint::VerifySignature { id: id.clone() },
             Error::CorruptIndex { .. } => Hint::RunDoctor,
             Error::CorruptBlob { .. } => Hint::StageAgain,
             Error::Damaged { id, .. } => Hint::Repair { id: id.clone() },
@@ -89,6 +90,12 @@ impl Error {
     #[must_use]
     pub fn is_refused(&self) -> bool {
         matches!(self.net(), Some(NetError::Refused(_)))
+    }
+
+    /// The entry is not signed by whom the rules of the store, or the caller, ask for. Nothing was recorded or handed out.
+    #[must_use]
+    pub fn is_unsigned(&self) -> bool {
+        matches!(self, Error::Unsigned { .. })
     }
 
     /// No server gave a complete response despite retries, or no server was to be contacted: the same call may succeed

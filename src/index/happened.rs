@@ -2,7 +2,7 @@
 
 use super::record::StoredRecord;
 use crate::digest::Digest;
-use crate::entry::{ArtifactKind, Document, LifecycleState, LogEventKind as Kind, LogSource};
+use crate::entry::{ArtifactKind, Attestation, Document, LifecycleState, LogEventKind as Kind, LogSource};
 
 /// What happened to an id. A change that concerns only uses, views and times is none.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,6 +28,11 @@ pub(super) fn happened(old: Option<&StoredRecord>, new: &StoredRecord, brought: 
         Happened::new(if new.kind == ArtifactKind::Registered { Kind::Registered } else { Kind::Staged })
     });
     let mut all: Vec<Happened> = brought_anew.then_some(brought).into_iter().collect();
+    let is_new = |one: &&Attestation| {
+        Some(one.digest) == new.digest && old.is_none_or(|old| !old.attested.contains(*one)) && !is_copied(all.first())
+    };
+    let attested: Vec<_> = new.attested.iter().filter(is_new).collect();
+    all.extend(attested.into_iter().map(|one| Happened::with_note(Kind::Attested, one.signer.to_string())));
     let Some(old) = old else { return all };
     match (old.damaged_ms, new.damaged_ms) {
         (None, Some(_)) => all.push(Happened::new(Kind::Damaged)),
@@ -60,6 +65,11 @@ pub(super) fn happened(old: Option<&StoredRecord>, new: &StoredRecord, brought: 
     }
     all.extend(new.pushed.keys().filter(|place| !old.pushed.contains_key(*place)).map(named(Kind::Pushed)));
     all
+}
+
+/// Whether the record was made from that of another id, with what was known of its content.
+fn is_copied(brought: Option<&Happened>) -> bool {
+    brought.is_some_and(|brought| matches!(brought.kind, Kind::Renamed | Kind::Tagged))
 }
 
 /// Where the content of a record came from.

@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 
 use crate::digest::Digest;
 use crate::entry::{
-    ArtifactKind, CatalogEntry, Document, LifecycleState, LinkMode, Pin, Provenance, Record, TrustState,
+    ArtifactKind, Attestation, CatalogEntry, Document, LifecycleState, LinkMode, Pin, Provenance, Record, TrustState,
 };
 use crate::fs::Root;
 use crate::layout;
@@ -18,6 +18,9 @@ use crate::layout;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct StoredRecord {
     // Sorted by name, like the members of its text.
+    /// Signatures that were verified. An older version may leave one of other content here, which counts for nothing.
+    #[serde(default)]
+    pub(crate) attested: Vec<Attestation>,
     pub(crate) created_ms: u64,
     #[serde(default)]
     pub(crate) damaged_ms: Option<u64>,
@@ -59,6 +62,7 @@ impl StoredRecord {
     /// The first record of an id: active, with nothing known about its content.
     pub(crate) fn new(now_ms: u64, path: impl Into<String>, kind: ArtifactKind) -> Self {
         StoredRecord {
+            attested: Vec::new(),
             created_ms: now_ms,
             damaged_ms: None,
             digest: None,
@@ -92,6 +96,7 @@ impl StoredRecord {
             self.needs.extend(old.needs);
             self.documents.extend(old.documents);
             self.pushed.extend(old.pushed);
+            self.attest(old.attested);
         }
         StoredRecord {
             created_ms: old.created_ms,
@@ -102,10 +107,36 @@ impl StoredRecord {
         }
     }
 
+    /// Adds signatures that were verified. The latest of a signer replaces the one before, and those of other content go.
+    pub(crate) fn attest(&mut self, more: Vec<Attestation>) {
+        self.attested.extend(more);
+        self.attested.retain(|attestation| Some(attestation.digest) == self.digest);
+        self.attested.sort_by_key(|one| {
+            (one.method, one.signer, one.at_signing_time, one.with_unsigned_files, std::cmp::Reverse(one.checked_ms))
+        });
+        self.attested.dedup_by_key(|one| (one.method, one.signer, one.at_signing_time, one.with_unsigned_files));
+    }
+
+    /// Takes a document out of what it needs, unless it is the bundle of a signature that was verified.
+    pub(crate) fn unneed(&mut self, document: &Digest) {
+        if !self.attested.iter().any(|attestation| attestation.bundle == *document) {
+            self.needs.remove(document);
+        }
+    }
+
+    /// What an engine would read: the content, or the path of what is only registered.
+    pub(crate) fn content(&self) -> (ArtifactKind, Option<Digest>, Option<String>) {
+        (self.kind, self.digest, self.digest_here().is_none().then(|| self.path.clone()))
+    }
+
+    /// The digest of the content that the store has. `None`: it has none, and only the path is registered.
+    pub(crate) fn digest_here(&self) -> Option<Digest> {
+        self.digest.filter(|_| self.kind != ArtifactKind::Registered)
+    }
+
     /// Whether both are of the same content; of what is only registered, at the same path.
     pub(crate) fn is_content_of(&self, other: &StoredRecord) -> bool {
-        let is_here = |record: &StoredRecord| record.kind != ArtifactKind::Registered && record.digest.is_some();
-        (self.kind, self.digest) == (other.kind, other.digest) && (is_here(self) || self.path == other.path)
+        self.content() == other.content()
     }
 
     /// Whether nothing would be lost with a record of another id: all that it says is said here as well.
@@ -118,6 +149,7 @@ impl StoredRecord {
             && has_pins
             && self.needs.is_superset(&other.needs)
             && other.documents.iter().all(|(digest, document)| self.documents.get(digest) == Some(document))
+            && other.attested.iter().all(|attestation| self.attested.contains(attestation))
             && other.pushed.keys().all(|place| self.pushed.contains_key(place))
     }
 
@@ -134,10 +166,11 @@ impl StoredRecord {
         self.damaged_ms = self.damaged_ms.or(now.damaged_ms);
         for detached in before.documents.keys().filter(|digest| !now.documents.contains_key(digest)) {
             self.documents.remove(detached);
-            self.needs.remove(detached);
+            self.unneed(detached);
         }
         self.needs.extend(&now.needs);
         self.documents.extend(now.documents.clone());
+        self.attest(now.attested.clone());
         self.owners.extend(&now.owners);
         self.pushed.extend(now.pushed.clone());
         (self.trust, self.updated_ms) = (now.trust, self.updated_ms.max(now.updated_ms));
@@ -204,6 +237,7 @@ impl StoredRecord {
             view_fingerprint: self.view_fingerprint,
             needs: self.needs,
             documents: self.documents,
+            attested: self.attested,
             owners: self.owners,
             pins: self.pins,
             pushed: self.pushed,

@@ -45,6 +45,14 @@ pub(crate) enum Change {
 
 impl Change {
     /// The record to write.
+    pub(crate) fn record(&self) -> Option<&StoredRecord> {
+        match self {
+            Change::Put(record) | Change::PutBrought { record, .. } => Some(record),
+            Change::Keep | Change::Remove(_) => None,
+        }
+    }
+
+    /// The record to write.
     pub(crate) fn record_mut(&mut self) -> Option<&mut StoredRecord> {
         match self {
             Change::Put(record) | Change::PutBrought { record, .. } => Some(record),

@@ -152,6 +152,22 @@ fn check_digest(label: impl FnOnce() -> PathBuf, expected: Option<Digest>, actua
     }
 }
 
+/// Ingests bytes that are in memory.
+pub(crate) fn ingest_bytes<'r>(session: &Session<'r>, bytes: Vec<u8>, durability: Durability) -> Result<Sealed<'r>> {
+    let size_bytes = bytes.len() as u64;
+    let (path, origin) = (String::new(), Origin::Memory(bytes));
+    let file = ContentFile { path, size_bytes, expected: None, origin, present: None };
+    let (cancel, advanced) = (Cancel::new(), |_| {});
+    let options = Options {
+        durability,
+        with_groups: true,
+        partial_from_bytes: PARTIAL_FROM_BYTES,
+        cancel: &cancel,
+        advanced: &advanced,
+    };
+    ingest_one(session, &file, options)
+}
+
 /// Ingests one file, using all cores.
 pub(crate) fn ingest_one<'r>(session: &Session<'r>, file: &ContentFile, options: Options<'_>) -> Result<Sealed<'r>> {
     if let Some(sealed) = try_ingest(session, file, options)? {

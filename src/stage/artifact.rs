@@ -8,11 +8,13 @@ use std::time::Duration;
 
 use super::item::Item;
 use super::remote::Fetched;
+#[cfg(feature = "attest")]
+use super::signed;
 use super::{StageReceipt, UnmovedSource, complete};
 use crate::blob::manifest::TreeFile;
 use crate::blob::{IngestMode, Sealed, UsedMode};
 use crate::digest::Digest;
-use crate::entry::{ArtifactKind, LogEventKind, Provenance, Stamp, TrustState, fingerprint};
+use crate::entry::{ArtifactKind, Attestation, LogEventKind, Provenance, Stamp, TrustState, fingerprint};
 use crate::error::{Error, Result};
 use crate::formats::{self, Completeness};
 use crate::fs::Session;
@@ -32,15 +34,24 @@ pub(super) struct Artifact<'r> {
     pub(super) digest: Digest,
     /// The artifact's files. A single file has an empty path.
     pub(super) tree: Vec<TreeFile>,
-    /// One per entry of `tree`, in the same order, followed by the manifest if the artifact is a tree.
+    /// One per entry of `tree`, in the same order, followed by the manifest if the artifact is a tree, and by documents.
     pub(super) incoming: Vec<Sealed<'r>>,
     pub(super) mode: UsedMode,
+}
+
+impl Artifact<'_> {
+    /// The number of blobs that are its content; those behind them are documents.
+    fn content_blobs(&self) -> usize {
+        self.tree.len() + usize::from(self.item.kind == ArtifactKind::Tree)
+    }
 }
 
 /// What stays the same across the rounds of a commit.
 struct Prepared {
     path: PathBuf,
     stored_path: String,
+    /// Signatures that were verified.
+    attested: Vec<Attestation>,
     /// The stamp of each file at the time it was read.
     stamps: Vec<Option<Stamp>>,
     source: Option<Provenance>,
@@ -59,8 +70,8 @@ pub(super) fn commit(
 ) -> Vec<(usize, Result<StageReceipt>)> {
     let mut results = Vec::with_capacity(artifacts.len());
     let mut ready = Vec::with_capacity(artifacts.len());
-    for (number, artifact) in artifacts {
-        match prepare(store, &artifact) {
+    for (number, mut artifact) in artifacts {
+        match prepare(store, session, &mut artifact) {
             Ok(prepared) => ready.push((number, artifact, prepared)),
             Err(error) => results.push((number, Err(error))),
         }
@@ -137,7 +148,11 @@ fn commit_prepared(
     store::commit(store, session, &mut units, flush)
 }
 
-fn prepare(store: &Store, artifact: &Artifact<'_>) -> Result<Prepared> {
+fn prepare<'r>(store: &Store, session: &Session<'r>, artifact: &mut Artifact<'r>) -> Result<Prepared> {
+    #[cfg(feature = "attest")]
+    let attested = signed::check(store, session, artifact)?;
+    #[cfg(not(feature = "attest"))]
+    let (attested, _) = (Vec::new(), session); // the rules are asked when it is recorded
     let item = &artifact.item;
     let path = match &item.in_place {
         Some(path) => path.clone(),
@@ -151,7 +166,7 @@ fn prepare(store: &Store, artifact: &Artifact<'_>) -> Result<Prepared> {
     let formats::Facts { completeness, missing, .. } = complete::check(store, artifact)?;
     let stamps = artifact.incoming.iter().map(Sealed::source_stamp).collect();
     let source = source(artifact);
-    Ok(Prepared { path, stored_path, stamps, source, completeness, missing, replaced: Rc::default() })
+    Ok(Prepared { path, stored_path, attested, stamps, source, completeness, missing, replaced: Rc::default() })
 }
 
 /// What goes into the record of an artifact.
@@ -165,6 +180,9 @@ struct Facts {
     trust: TrustState,
     last_verified_ms: Option<u64>,
     stored_path: String,
+    attested: Vec<Attestation>,
+    /// Blobs besides those of the content.
+    needs: BTreeSet<Digest>,
     source: Option<Provenance>,
     replaced: Rc<Cell<Option<Digest>>>,
 }
@@ -177,9 +195,11 @@ impl Facts {
             size_bytes: artifact.tree.iter().map(|file| file.size_bytes).sum_bytes(),
             files: artifact.tree.len() as u64,
             lifecycle: artifact.item.lifecycle,
-            trust: trust(&artifact.item),
+            trust: if prepared.attested.is_empty() { trust(&artifact.item) } else { TrustState::Verified },
             last_verified_ms: artifact.item.last_verified_ms,
             stored_path: prepared.stored_path.clone(),
+            attested: prepared.attested.clone(),
+            needs: artifact.incoming.iter().skip(artifact.content_blobs()).map(Sealed::digest).collect(),
             source: prepared.source.clone(),
             replaced: prepared.replaced.clone(),
         }
@@ -195,6 +215,8 @@ impl Facts {
         }
         let before = old.as_ref().filter(|old| old.digest == Some(self.digest)).map(|old| old.trust);
         let record = StoredRecord {
+            attested: self.attested.clone(),
+            needs: self.needs.clone(),
             digest: Some(self.digest),
             size_bytes: self.size_bytes,
             files: self.files,

@@ -17,7 +17,7 @@ use crate::error::{Error, Result};
 use crate::fs::Session;
 use crate::fs::writeback::sync_meanwhile;
 use crate::fs::{Durability, spare_descriptors, wait_for_a_tick};
-use crate::ingest::{self, ContentFile, Job, Options, Origin};
+use crate::ingest::{self, ContentFile, Job, Options};
 use crate::layout;
 use crate::observer::{Event, Observer};
 use crate::store::Store;
@@ -230,22 +230,7 @@ fn artifact<'r>(
     let mode = incoming.iter().map(Sealed::mode).max().unwrap_or(UsedMode::Unchanged);
     if item.kind == ArtifactKind::Tree {
         let bytes = manifest::encode(&tree).map_err(|e| Error::io("describe the tree", &item.source, e))?;
-        let size_bytes = bytes.len() as u64;
-        let file = ContentFile {
-            path: String::new(),
-            size_bytes,
-            expected: None,
-            origin: Origin::Memory(bytes),
-            present: None,
-        };
-        let options = Options {
-            durability,
-            with_groups: true,
-            partial_from_bytes: ingest::PARTIAL_FROM_BYTES,
-            cancel: &Cancel::new(),
-            advanced: &|_| {},
-        };
-        incoming.push(ingest::ingest_one(session, &file, options)?);
+        incoming.push(ingest::ingest_bytes(session, bytes, durability)?);
     }
     let digest = incoming.last().map(Sealed::digest).expect("an item has a file");
     match item.expected {

@@ -84,6 +84,8 @@ fn ingest_and_commit(
         name,
         expected: options.digest,
         require_complete: options.require_complete,
+        #[cfg(feature = "attest")]
+        asked: super::signed::Asked::of(options),
         ..Item::new(id.to_owned(), String::new(), ArtifactKind::File, PathBuf::from(id), Vec::new())
     };
     let tree = vec![TreeFile { path: String::new(), digest, size_bytes }];

@@ -173,6 +173,7 @@ fn find(store: &Store, model: Gathered, options: &StageOptions) -> Result<Standi
     check_name(&model.name)?;
     if let Some(record) = store.record(&model.id)?
         && is_same(store, &record, &model)?
+        && store.ensure_signed(&record).is_ok()
         && let Some(receipt) = receipt_of(record)
     {
         return Ok(Standing::Here(Box::new(receipt)));
@@ -223,7 +224,7 @@ fn is_the_blobs(store: &Store, item: &Item) -> Result<Option<StageReceipt>> {
     let Some(record) = store.record(&item.id)? else { return Ok(None) };
     let Some(digest) = record.entry.digest.filter(|_| record.kind == item.kind) else { return Ok(None) };
     let is_same = record.source.as_ref().is_some_and(|source| source.reference == item.reference);
-    if !is_same || !has_facts(&record, item) || !store.is_intact(&record)? {
+    if !is_same || !has_facts(store, &record, item) || !store.is_intact(&record)? {
         return Ok(None);
     }
     let files = store.files_of(record.kind, digest, record.size_bytes)?;

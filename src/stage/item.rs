@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::remote::{self, Fetched, From, Question};
+#[cfg(feature = "attest")]
+use super::signed::Asked;
 use super::target::{self, Target};
 use super::walk::{self, SourceFile};
 use super::{StageOptions, StageReceipt};
@@ -43,6 +45,8 @@ pub(super) struct Item {
     pub(super) wait: Wait,
     pub(super) defer_outboard: bool,
     pub(super) require_complete: bool,
+    #[cfg(feature = "attest")]
+    pub(super) asked: Asked,
     /// Names the item in messages: the local path, if it has one.
     pub(super) source: PathBuf,
     /// The party that named the digests of all its files.
@@ -106,6 +110,8 @@ pub(super) fn decide(
         wait: options.wait,
         defer_outboard: options.defer_outboard,
         require_complete: options.require_complete,
+        #[cfg(feature = "attest")]
+        asked: Asked::of(options),
         ..Item::local(store.path(), id, reference, source, options.mode, options.follow_links)?
     };
     if let Some(name) = &options.name {
@@ -137,7 +143,7 @@ pub(super) fn find_unchanged(store: &Store, item: &Item) -> Result<Option<StageR
     let Some(record) = store.record(&item.id)? else { return Ok(None) };
     let same_source = record.kind == item.kind
         && record.source.as_ref().is_some_and(|source| source.reference == item.reference && item.fits(source));
-    let is_here = same_source && has_facts(&record, item) && store.is_intact(&record)?;
+    let is_here = same_source && has_facts(store, &record, item) && store.is_intact(&record)?;
     Ok(if is_here { receipt_of(record) } else { None })
 }
 
@@ -147,14 +153,20 @@ pub(super) fn remove_left(store: &Store, contents: &[Content]) {
     folders.for_each(|folder| ingest::remove_left(&store.root, &folder));
 }
 
-/// Whether the record already has what staging the item would write: its name, its trust, and its active lifecycle.
-pub(super) fn has_facts(record: &Record, item: &Item) -> bool {
+/// Whether the record already has what staging the item would write: its name, its trust, its active lifecycle, and the
+/// signatures that the rules ask for.
+pub(super) fn has_facts(store: &Store, record: &Record, item: &Item) -> bool {
     let same_name = record.entry.local_path.file_name() == Some(item.name.as_ref());
     let as_expected = match item.expected {
         None => true,
         Some(expected) => record.entry.digest == Some(expected) && record.trust == TrustState::Verified,
     };
-    same_name && as_expected && record.entry.lifecycle == item.lifecycle && item.last_verified_ms.is_none()
+    #[cfg(feature = "attest")]
+    if item.asked.is_required() {
+        return false; // it is held against the signature anew
+    }
+    let is_signed = store.ensure_signed(record).is_ok();
+    same_name && as_expected && is_signed && record.entry.lifecycle == item.lifecycle && item.last_verified_ms.is_none()
 }
 
 impl Item {
@@ -180,6 +192,8 @@ impl Item {
             wait: Wait::Forever,
             defer_outboard: false,
             require_complete: false,
+            #[cfg(feature = "attest")]
+            asked: Asked::default(),
             source,
             named_by: None,
             is_adopted: false,

@@ -13,6 +13,8 @@ mod item;
 mod needed;
 mod put;
 mod remote;
+#[cfg(feature = "attest")]
+mod signed;
 mod single_flight;
 mod target;
 mod walk;
@@ -25,6 +27,8 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
+#[cfg(feature = "attest")]
+use crate::attest::TrustedSigner;
 use crate::blob::{IngestMode, UsedMode};
 use crate::cancel::Cancel;
 use crate::digest::Digest;
@@ -61,6 +65,16 @@ pub struct StageOptions {
     /// Refuse a model of which something is missing ([`Completeness::Incomplete`]). Nothing is recorded then. A model
     /// that does not say what belongs to it is not refused.
     pub require_complete: bool,
+    /// Refuse a model without a good signature by one of [`signers`](StageOptions::signers), or if these are none, by a
+    /// signer of the store's rules for its id. Nothing is recorded then. Rules of the store ask for it in any case.
+    #[cfg(feature = "attest")]
+    pub require_signature: bool,
+    /// One of them must have signed.
+    #[cfg(feature = "attest")]
+    pub signers: Vec<TrustedSigner>,
+    /// The bundle, which is then kept. `None`: the file `model.sig` of a directory.
+    #[cfg(feature = "attest")]
+    pub signature: Option<Vec<u8>>,
     /// How to bring the bytes into the store.
     pub mode: IngestMode,
     /// Follow symlinks in a directory even if they lead out of it.
@@ -113,6 +127,30 @@ impl StageOptions {
     #[must_use]
     pub fn with_require_complete(mut self, require_complete: bool) -> Self {
         self.require_complete = require_complete;
+        self
+    }
+
+    /// Sets [`require_signature`](StageOptions::require_signature).
+    #[cfg(feature = "attest")]
+    #[must_use]
+    pub fn with_require_signature(mut self, require_signature: bool) -> Self {
+        self.require_signature = require_signature;
+        self
+    }
+
+    /// Sets [`signers`](StageOptions::signers).
+    #[cfg(feature = "attest")]
+    #[must_use]
+    pub fn with_signers(mut self, signers: Vec<TrustedSigner>) -> Self {
+        self.signers = signers;
+        self
+    }
+
+    /// Sets [`signature`](StageOptions::signature).
+    #[cfg(feature = "attest")]
+    #[must_use]
+    pub fn with_signature(mut self, signature: impl Into<Option<Vec<u8>>>) -> Self {
+        self.signature = signature.into();
         self
     }
 

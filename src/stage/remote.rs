@@ -12,6 +12,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::StageOptions;
 use super::item::{Content, Decision, Item, check_name, has_facts, receipt_of, remove_left, view_name};
+#[cfg(feature = "attest")]
+use super::signed::{self, Asked};
 use super::single_flight::{self, SingleFlight};
 use crate::blob::manifest::TreeFile;
 use crate::cancel::Cancel;
@@ -95,8 +97,8 @@ impl Question {
         layout::lock_fetch(&self.name)
     }
 
-    /// Returns the record that the catalog holds for the reference and this selection of files, if `path` would accept
-    /// it.
+    /// Returns the record that the catalog holds for the reference and this selection of files, if it is what was
+    /// staged.
     fn held(&self, store: &Store, known: Option<Record>) -> Result<Option<Record>> {
         let is_it = |record: &Record| {
             let is_selected = match &record.source {
@@ -109,7 +111,7 @@ impl Question {
         let Some(record) = known.filter(is_it).filter(|record| receipt_of(record.clone()).is_some()) else {
             return Ok(None);
         };
-        match store.ensure_usable(&record) {
+        match store.ensure_here(&record) {
             Ok(()) => Ok(Some(record)),
             Err(error) if error.is_corrupt() || error.is_not_found() => Ok(None),
             Err(error) => Err(error),
@@ -140,7 +142,11 @@ impl Question {
             }
         };
         let Some(source) = record.source.as_ref().filter(|source| source.reference == self.name) else {
-            return Ok(unchanged(record)); // not staged by reference
+            // Not staged by reference: it is not recorded anew.
+            store.ensure_signed(&record)?;
+            #[cfg(feature = "attest")]
+            signed::check_held(&Asked::of(&self.options), &record)?;
+            return Ok(unchanged(record));
         };
         let fetched = Fetched {
             pinned: source.pinned.clone(),
@@ -154,7 +160,7 @@ impl Question {
         let contents = files.into_iter().map(content).collect();
         let named_by = source.named_by.clone();
         let item = self.item(record.kind, &name.unwrap_or_default(), contents, fetched, named_by)?;
-        if !has_facts(&record, &item) {
+        if !has_facts(store, &record, &item) {
             return Ok(Decision::Ingest(Box::new(item)));
         }
         remove_left(store, &item.contents);
@@ -276,12 +282,16 @@ impl Question {
     ) -> Result<Item> {
         contents.sort_by(|a, b| a.file.path.cmp(&b.file.path));
         let options = self.options;
+        #[cfg(feature = "attest")]
+        let asked = Asked::of(&options);
         let mut item = Item {
             name: options.name.unwrap_or_else(|| view_name(Path::new(name))),
             expected: options.digest,
             wait: options.wait,
             defer_outboard: options.defer_outboard,
             require_complete: options.require_complete,
+            #[cfg(feature = "attest")]
+            asked,
             named_by,
             ..Item::new(self.id, self.name.clone(), kind, PathBuf::from(self.name), contents)
         };

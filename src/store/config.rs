@@ -90,10 +90,19 @@ impl Store {
         }
         quota.extend(new.as_object().cloned().unwrap_or_default());
         members.insert(QUOTA.to_owned(), Value::Object(quota));
-        let mut text = serde_json::to_vec(&members).map_err(|e| self.store_json_error(&e))?;
-        text.push(b'\n');
-        store_lock.replace_store_file(&text)?;
+        self.replace_store_json(&store_lock, &members)?;
         Ok(config)
+    }
+
+    pub(super) fn replace_store_json(&self, store_lock: &Exclusive<'_>, members: &Map<String, Value>) -> Result<()> {
+        let mut text = serde_json::to_vec(members).map_err(|e| self.store_json_error(&e))?;
+        text.push(b'\n');
+        if text.len() as u64 > layout::MAX_STORE_JSON_BYTES {
+            // No reader would accept it.
+            let name = Path::new(layout::STORE_JSON);
+            return Err(self.root.fail("write", name, std::io::ErrorKind::FileTooLarge.into()));
+        }
+        store_lock.replace_store_file(&text)
     }
 
     /// Refuses new limits under which nothing could stay; elsewhere, 0 often means no limit. A limit that an older
@@ -120,12 +129,12 @@ impl Store {
         Ok(self.root.is_read_only() && self.config()?.sealed)
     }
 
-    fn read_store_json(&self) -> Result<Map<String, Value>> {
+    pub(super) fn read_store_json(&self) -> Result<Map<String, Value>> {
         let text = self.root.read(Path::new(layout::STORE_JSON), layout::MAX_STORE_JSON_BYTES)?.unwrap_or_default();
         serde_json::from_slice(&text).map_err(|e| self.store_json_error(&e))
     }
 
-    fn store_json_error(&self, error: &serde_json::Error) -> Error {
+    pub(super) fn store_json_error(&self, error: &serde_json::Error) -> Error {
         let path = self.root.absolute(Path::new(layout::STORE_JSON));
         Error::CorruptIndex { path, reason: format!("it is not a store description: {error}") }
     }

@@ -34,8 +34,22 @@ pub enum Check {
 }
 
 impl Store {
-    /// Makes sure that an engine can open what the record promises: it exists, and is what was staged.
+    /// Makes sure that an engine can and may open what the record promises: it exists, is what was staged, and is signed
+    /// as the rules ask for its id.
     pub(crate) fn ensure_usable(&self, record: &Record) -> Result<()> {
+        self.ensure_signed(record)?;
+        self.ensure_here(record)
+    }
+
+    /// Makes sure that who must have signed an entry has done so, as far as it is recorded.
+    pub(crate) fn ensure_signed(&self, record: &Record) -> Result<()> {
+        // Nobody has looked at what is only registered.
+        let digest = record.entry.digest.filter(|_| record.kind != ArtifactKind::Registered);
+        self.signature_policy()?.check(&record.entry.id, digest, &record.attested)
+    }
+
+    /// Makes sure that what the record promises exists, and is what was staged.
+    pub(crate) fn ensure_here(&self, record: &Record) -> Result<()> {
         // Check this first, because the path of a damaged artifact is gone.
         self.ensure_intact(record)?;
         if is_there(record)? {

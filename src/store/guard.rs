@@ -15,7 +15,7 @@ use crate::error::{Error, Result};
 use crate::fs::Session;
 use crate::fs::lock::{Hold, Lock, Wait, lock, poll};
 use crate::fs::{Durability, Meta, atomic};
-use crate::index::{Edit, Flushed, Generation};
+use crate::index::{Edit, Flushed, Generation, StoredRecord};
 use crate::layout;
 use crate::view::{self, Copies, Exhibit, Judged, Shown, Tally};
 
@@ -165,7 +165,7 @@ impl<'s> Exclusive<'s> {
     }
 }
 
-/// The one call that changes the index.
+/// The one call that changes the index. No id gets content that the rules of signatures do not allow.
 fn record(
     store: &Store,
     ids: &[&str],
@@ -173,7 +173,16 @@ fn record(
     make_durable: &mut dyn FnMut() -> Result<Flushed>,
     edit: &mut Edit<'_>,
 ) -> Result<()> {
-    store.index.update(ids, store.durability(), wait, make_durable, edit)
+    store.index.update(ids, store.durability(), wait, make_durable, &mut |id, old| {
+        let before = old.as_ref().map(StoredRecord::content);
+        let change = edit(id, old)?;
+        if let Some(new) = change.record()
+            && before != Some(new.content())
+        {
+            store.signature_policy()?.check(id, new.digest_here(), &new.attested)?;
+        }
+        Ok(change)
+    })
 }
 
 fn lock_store(store: &Store, hold: Hold) -> Result<Lock> {

@@ -17,6 +17,7 @@ mod marks;
 mod min_free;
 mod open;
 mod packaged;
+mod policy;
 mod quarantine;
 mod roots;
 mod sweep;
@@ -27,6 +28,7 @@ pub use config::Config;
 pub use freshness::Check;
 pub use min_free::{InvalidMinFree, MinFree};
 pub use open::default_model_cache_dir;
+pub use policy::{RuleSigner, SignatureRule};
 
 pub(crate) use commit::{Done, Unit, commit};
 pub(crate) use each::each;
@@ -34,6 +36,8 @@ pub(crate) use freshness::{damaged, is_there, shown_files};
 pub(crate) use guard::{Exclusive, Shared};
 pub(crate) use open::{Others, check_store_file, existing_root, has_entries, has_tag, no_catalog, write_tag};
 pub(crate) use packaged::Packaged;
+#[cfg(feature = "attest")]
+pub(crate) use policy::is_met;
 pub(crate) use quarantine::Taken;
 pub(crate) use roots::{Needed, Roots, each_once};
 pub(crate) use sweep::{Fate, Sweep};
@@ -59,6 +63,8 @@ pub(crate) struct Store {
     pub(crate) root: Arc<Root>,
     pub(crate) index: Arc<Index>,
     pub(crate) settings: Settings,
+    /// Who must have signed what.
+    policy: Arc<policy::CachedPolicy>,
     /// Whether file locks exclude anybody here.
     pub(crate) locks_work: bool,
     /// Whether opening it has created it.
@@ -99,7 +105,16 @@ impl Store {
         let lock_wait = Wait::UpTo(Duration::from_secs(30));
         let settings = Settings { durability: Durability::Full, lock_wait, check: Check::IfChanged };
         let observer = CheckObserver(Arc::new(()));
-        Store { root, index, settings, locks_work, is_new: false, observer, has_told_of_uses: Arc::new(Once::new()) }
+        Store {
+            root,
+            index,
+            settings,
+            policy: Arc::default(),
+            locks_work,
+            is_new: false,
+            observer,
+            has_told_of_uses: Arc::new(Once::new()),
+        }
     }
 
     /// The same store with another waiting time for locks.

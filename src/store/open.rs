@@ -16,6 +16,9 @@ use crate::layout::{self, FORMAT, Thing};
 const CACHEDIR_TAG: &str = "Signature: 8a477f597d28d172789f06886806bc55\n\
     # Models that catalog-core keeps here can be staged again. Backup tools skip this directory.\n";
 
+/// The incompatible feature of a store with rules of who must have signed what.
+pub(super) const SIGNATURES: &str = "signatures";
+
 /// The content of `store.json`. Members from a later version do not matter, unless `incompatible` lists them.
 #[derive(Serialize, Deserialize)]
 struct StoreFile {
@@ -170,7 +173,7 @@ pub(crate) fn check_store_file(root: &Root) -> Result<bool> {
     if store.format != u64::from(FORMAT) {
         return Err(needs(format!("format {}", store.format)));
     }
-    match store.features.incompatible.first() {
+    match store.features.incompatible.iter().find(|feature| *feature != SIGNATURES) {
         Some(feature) => Err(needs(format!("the feature {feature:?}"))),
         None => Ok(true),
     }

@@ -76,6 +76,8 @@ pub fn error_samples() -> Vec<Error> {
             expected: Digest::sha256_of(b"expected"),
             actual: Digest::sha256_of(b"actual"),
         },
+        Error::Unsigned { id: id(), pattern: Some("llama*".into()), reason: "this key has not signed it".into() },
+        Error::Unsigned { id: id(), pattern: None, reason: "no signature was given".into() },
         Error::BadSignature { id: id(), reason: "\"a.gguf\" is not signed".into() },
         Error::Incomplete { id: id(), missing: vec!["a-00002-of-00003.gguf is missing".into()] },
         Error::CorruptIndex { path: path("index/3f.json"), reason: "its checksum does not match its entries".into() },

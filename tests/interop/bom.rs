@@ -13,7 +13,7 @@ use crate::venv::{Hf, cyclonedx, models, tools};
 impl Place {
     /// Writes the bill of materials of a model, and returns what the judge says of it, and the document itself.
     #[track_caller]
-    fn judged(&self, id: &str) -> (Value, Value) {
+    fn judged_bom(&self, id: &str) -> (Value, Value) {
         let path = self.path("bom.json");
         self.done(&["bom", id, "-o", path.to_str().unwrap()]);
         let mut command = self.program(&cyclonedx().unwrap().join("python"));
@@ -45,18 +45,18 @@ fn real_models_and_odd_ones() {
     let (Some(_), Some(minilm)) = (cyclonedx(), real("model.safetensors")) else { return };
     let place = Place::new();
     place.stage(&fixture(), "tiny");
-    let (said, bom) = place.judged("tiny");
+    let (said, bom) = place.judged_bom("tiny");
     assert_eq!((&said["type"], &said["files"]), (&"machine-learning-model".into(), &0.into()));
     assert_eq!(property(&bom, "catalog:format"), "gguf");
     assert_eq!(bom["metadata"]["component"]["modelCard"]["modelParameters"]["modelArchitecture"], "llama");
 
     place.stage(&real("SmolLM2-135M-Instruct.Q4_1.gguf").unwrap(), "smol");
-    let (_, bom) = place.judged("smol");
+    let (_, bom) = place.judged_bom("smol");
     assert_eq!(property(&bom, "catalog:parameters"), "134515008");
     assert_eq!(property(&bom, "catalog:stated:quantization"), "Q4_1");
 
     place.stage(minilm.parent().unwrap(), "minilm");
-    let (said, bom) = place.judged("minilm");
+    let (said, bom) = place.judged_bom("minilm");
     let digest = bom["metadata"]["component"]["hashes"][0]["content"].clone();
     assert_eq!((&said["licenses"], &said["hashes"]), (&json!(["Apache-2.0"]), &json!([digest])));
     assert_eq!(said["files"], files_below(minilm.parent().unwrap()).len());
@@ -70,7 +70,7 @@ fn real_models_and_odd_ones() {
     let card = "---\nlicense: other\nlicense_name: \"a \\u{1} <b>\"\nbase_model:\n- org/a b\n- ../x\n---\n";
     fs::write(odd.join("README.md"), card).unwrap();
     place.stage(&odd, "https://user:secret@a.example/é b?secret");
-    let (said, bom) = place.judged("https://user:secret@a.example/é b?secret");
+    let (said, bom) = place.judged_bom("https://user:secret@a.example/é b?secret");
     assert_eq!((&said["files"], &said["ancestors"]), (&6.into(), &json!(["../x", "org/a b"])));
     assert!(!bom.to_string().contains("secret"), "{bom}");
 }
@@ -82,7 +82,7 @@ fn a_model_of_a_commit_has_a_package_url() {
     let place = Place::new();
     place.hf_does(Hf::V2_4, Some(&hub), &["download", "tiny/bert"]);
     place.done(&["adopt", "hf"]);
-    let (said, bom) = place.judged("hf:tiny/bert");
+    let (said, bom) = place.judged_bom("hf:tiny/bert");
     let commit = bom["metadata"]["component"]["version"].as_str().unwrap();
     assert_eq!(commit.len(), 40, "{bom}");
     assert_eq!(said["purl"], format!("pkg:huggingface/tiny/bert@{commit}"));

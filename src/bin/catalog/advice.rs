@@ -31,6 +31,10 @@ pub(crate) fn words(hint: &Hint, command: &str) -> String {
         Hint::Unpin { id } => {
             format!("`{command} unpin {}` takes its pins off, or use --force", argument(id))
         }
+        Hint::VerifySignature { id } => format!(
+            "stage it with --signature, or `{command} verify-signature {}`, with a signature by a trusted signer",
+            argument(id)
+        ),
         Hint::GiveGoodCopy => "give a good copy with --from".to_owned(),
         Hint::Download { reference } => {
             format!("download the file, then `{command} stage FILE {}`", option("--id", reference))

@@ -133,7 +133,7 @@ impl Failure {
             Failure::Library(error) if error.is_not_found() => Exit::NotFound,
             Failure::Library(error) if error.is_corrupt() => Exit::Corrupt,
             Failure::Library(error) if error.is_busy() => Exit::Busy,
-            Failure::Library(error) if error.is_refused() => Exit::Refused,
+            Failure::Library(error) if error.is_refused() || error.is_unsigned() => Exit::Refused,
             Failure::Library(error) if error.is_unreachable() => Exit::Unreachable,
             Failure::Library(error) if error.is_denied() => Exit::Denied,
             Failure::Library(error) if error.is_cancelled() => Exit::Cancelled,
@@ -214,7 +214,7 @@ mod tests {
             "DamagedCache DigestMismatch BadSignature Incomplete CorruptIndex CorruptBlob Damaged Occupied NoGoodSource NoGoodSource Net"
         );
         assert_eq!(of(Exit::Busy), "Busy Busy");
-        assert_eq!(of(Exit::Refused), ["Net"; 10].join(" "));
+        assert_eq!(of(Exit::Refused), format!("Unsigned Unsigned {}", ["Net"; 10].join(" ")));
         assert_eq!(of(Exit::Unreachable), "Net Offline");
         assert_eq!(of(Exit::Denied), ["Net"; 6].join(" "));
         assert_eq!(of(Exit::Cancelled), "Cancelled");

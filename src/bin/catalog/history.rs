@@ -12,7 +12,7 @@ use crate::failure::{Failure, Outcome};
 use crate::human;
 use crate::json::Line;
 use crate::output::Output;
-use crate::sign::{read_key, unusable};
+use crate::signer::{read_pem, unusable};
 use crate::table::Column;
 use crate::write_file;
 
@@ -114,7 +114,7 @@ fn verify(catalog: &FsCatalog, app: &mut App) -> Outcome {
 }
 
 fn sign(catalog: &FsCatalog, app: &mut App, key: &Path, output: &Path, id: &str) -> Outcome {
-    let with = PrivateKey::from_pem(&read_key(key)?).map_err(|reason| unusable(key, reason))?;
+    let with = PrivateKey::from_pem(&read_pem(key, "key")?).map_err(|reason| unusable(key, "key", reason))?;
     let signed = catalog.sign_log(id, &with).map_err(|error| with_near_ids(error, catalog, app, id))?;
     if output == Path::new("-") {
         app.out.line(signed);

@@ -44,6 +44,7 @@ mod partials;
 mod path;
 mod pin;
 mod pins;
+mod policy;
 mod progress;
 mod progress_lines;
 mod push;
@@ -165,6 +166,7 @@ verbs! {
         Bom => bom,
         Attach => attach,
         Detach => detach,
+        Policy => policy,
     }
     "Share" {
         Push => push,

@@ -95,6 +95,13 @@ fn lines(record: &Record) -> Vec<(&'static str, OsString)> {
     for (digest, document) in &record.documents {
         lines.push(("document", format!("{} ({}), {digest}", document.name, document.kind).into()));
     }
+    for attestation in record.signatures() {
+        let by = attestation.subject.clone().filter(|subject| !subject.is_empty());
+        let key = human::short_digest(&attestation.key);
+        let by = by.map_or_else(|| format!("the key {key}"), |subject| format!("{subject}, the key {key}"));
+        let checked = human::moment(attestation.checked_ms);
+        lines.push(("signed by", format!("{by}, checked {checked}").into()));
+    }
     for digest in record.needs.iter().filter(|digest| !record.documents.contains_key(*digest)) {
         lines.push(("needs", digest.to_string().into()));
     }

@@ -58,9 +58,10 @@ impl Args {
             key = key.with_certificates(&text).map_err(|reason| unusable(certs, "certificates", reason))?;
         }
         let catalog = app.open()?;
-        let record = self.target.found(catalog.resolve(Key::typed(&self.target.model)), &catalog, app)?;
-        let id = record.entry.id;
-        let signature = catalog.sign(id.as_str(), &key)?;
+        let signed = catalog.sign(Key::typed(&self.target.model), &key);
+        let signature = self.target.found(signed, &catalog, app)?;
+        let record = catalog.record(Key::typed(&self.target.model))?;
+        let id = record.map_or_else(|| self.target.model.clone(), |record| record.entry.id);
         if self.output == Path::new("-") {
             app.out.line(signature);
             return Ok(());

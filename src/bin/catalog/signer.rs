@@ -8,33 +8,30 @@ use catalog_core::{PublicKey, Roots, TrustedSigner};
 
 use crate::failure::Failure;
 
-/// A key or certificates.
+/// A key or certificates. Verbs that need one of them ask for it by a group.
 #[derive(clap::Args)]
-#[command(group(clap::ArgGroup::new("signer").required(true)))]
 pub(crate) struct Signer {
     /// The public key that must have signed: a PEM file
-    #[arg(long, value_name = "PEM", group = "signer")]
+    #[arg(long, value_name = "PEM", conflicts_with = "cert")]
     key: Option<PathBuf>,
     /// Certificates of authorities, one of which must have issued that of the signer: a PEM file
-    #[arg(long, value_name = "PEM", group = "signer")]
+    #[arg(long, value_name = "PEM")]
     cert: Option<PathBuf>,
     /// Check the certificates for the moment from which that of the signer is valid, and not for now
-    #[arg(long, requires = "cert", conflicts_with = "key")]
+    #[arg(long, requires = "cert")]
     at_signing_time: bool,
 }
 
 impl Signer {
-    pub(crate) fn read(&self) -> Result<TrustedSigner, Failure> {
-        let at_signing_time = self.at_signing_time;
+    pub(crate) fn read(&self) -> Result<Option<TrustedSigner>, Failure> {
         if let Some(path) = &self.cert {
             let roots = Roots::from_pem(&read_pem(path, "certificates")?);
             let roots = roots.map_err(|reason| unusable(path, "certificates", reason))?;
-            return Ok(roots.with_at_signing_time(at_signing_time).into());
+            return Ok(Some(roots.with_at_signing_time(self.at_signing_time).into()));
         }
-        // One of both is there.
-        let path = self.key.clone().unwrap_or_default();
-        let key = PublicKey::from_pem(&read_pem(&path, "key")?).map_err(|reason| unusable(&path, "key", reason))?;
-        Ok(key.into())
+        let Some(path) = &self.key else { return Ok(None) };
+        let key = PublicKey::from_pem(&read_pem(path, "key")?).map_err(|reason| unusable(path, "key", reason))?;
+        Ok(Some(key.into()))
     }
 }
 

@@ -6,7 +6,7 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use catalog_core::{Cancel, IngestMode, ModelRef, StageOptions, StageReceipt, UsedMode, Wait, check_id};
+use catalog_core::{Cancel, Error, IngestMode, ModelRef, StageOptions, StageReceipt, UsedMode, Wait, check_id};
 
 use crate::amount;
 use crate::app::App;
@@ -19,6 +19,7 @@ use crate::interrupt::cancel_on_signal;
 use crate::json::Line;
 use crate::net::Net;
 use crate::progress::Progress;
+use crate::signer::{Signer, read_signature};
 use crate::sums::Sums;
 use crate::text::argument;
 
@@ -71,6 +72,14 @@ pub(crate) struct Args {
     /// Refuse a model of which something is missing, such as a part or the tokenizer
     #[arg(long)]
     require_complete: bool,
+    /// Refuse a model without a good signature: by --key or --cert, or else by a signer of the policy's rules for its id
+    #[arg(long)]
+    require_signature: bool,
+    #[command(flatten)]
+    signer: Signer,
+    /// The signature, which is kept with the model [default: the file model.sig of a directory]
+    #[arg(long, value_name = "FILE")]
+    signature: Option<PathBuf>,
     /// How long to wait for another process that stages the same reference: never, forever, or a time such as 90s,
     /// 15m, 2h
     #[arg(long, value_name = "TIME", value_parser = amount::wait, default_value = "forever")]
@@ -157,7 +166,11 @@ impl Args {
             return Err(Failure::usage("could not stage standard input together with other references")
                 .with_hint("stage it alone; ./- is a file of that name"));
         }
-        for (option, is_given) in [("--id", self.id.is_some()), ("--digest", self.digest.is_some())] {
+        for (option, is_given) in [
+            ("--id", self.id.is_some()),
+            ("--digest", self.digest.is_some()),
+            ("--signature", self.signature.is_some()),
+        ] {
             if is_given && self.refs.len() > 1 {
                 return Err(Failure::usage(format!(
                     "could not use {option} for {} references: it belongs to one; stage them one at a time",
@@ -211,15 +224,19 @@ impl Args {
         Ok((reference, options))
     }
 
-    fn options(&self, progress: Arc<Progress>, cancel: &Cancel) -> catalog_core::Result<StageOptions> {
+    fn options(&self, progress: Arc<Progress>, cancel: &Cancel) -> Result<StageOptions, Failure> {
         if let Some(id) = &self.id {
             check_id(id)?;
         }
+        let digest = self.digest.as_deref().map(str::parse).transpose().map_err(Error::from)?;
         Ok(StageOptions::default()
             .with_id(self.id.clone())
-            .with_digest(self.digest.as_deref().map(str::parse).transpose()?)
+            .with_digest(digest)
             .with_mode(self.mode)
             .with_require_complete(self.require_complete)
+            .with_require_signature(self.require_signature)
+            .with_signers(self.signer.read()?.into_iter().collect())
+            .with_signature(self.signature.as_deref().map(read_signature).transpose()?)
             .with_follow_links(self.follow_links)
             .with_wait(self.wait)
             .with_selection(self.include.clone(), self.exclude.clone())

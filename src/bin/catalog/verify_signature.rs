@@ -6,7 +6,7 @@ use catalog_core::{Key, SignatureOptions};
 
 use crate::app::App;
 use crate::args::OneModel;
-use crate::failure::Outcome;
+use crate::failure::{Failure, Outcome};
 use crate::human;
 use crate::json::Line;
 use crate::signer::{Signer, read_signature};
@@ -15,8 +15,10 @@ use crate::signer::{Signer, read_signature};
 ///
 /// Reads signatures of OpenSSF Model Signing 1.0 by a key (--key) or by certificates (--cert), such as those of `catalog
 /// sign` and `model_signing sign`. Every file of the model must be signed and be the one that was signed; the exit code is 4 otherwise. What the signer
-/// left out is told. A signature covers files, and no name: one of an older model holds for the older files.
+/// left out is told. A signature covers files, and no name: one of an older model holds for the older files. That it holds is
+/// recorded, with the signature, for `show` and for the rules of `catalog policy`.
 #[derive(clap::Args)]
+#[command(group(clap::ArgGroup::new("who").required(true).args(["key", "cert"])))]
 #[command(after_help = "Examples:
   catalog verify-signature llama3 --key key.pub --signature llama3.sig
   catalog verify-signature hf:org/model --key key.pub      # with the model's own model.sig
@@ -36,7 +38,7 @@ pub(crate) struct Args {
 
 impl Args {
     pub(crate) fn run(self, app: &mut App) -> Outcome {
-        let signer = self.signer.read()?;
+        let signer = self.signer.read()?.ok_or_else(|| Failure::usage("could not verify without a signer"))?;
         let signature = self.signature.as_deref().map(read_signature).transpose()?;
         let catalog = app.open()?;
         let options = SignatureOptions::new(signer)
@@ -46,6 +48,9 @@ impl Args {
         let report = self.target.found(verified, &catalog, app)?;
         for file in &report.unsigned_files {
             app.note(&format!("{} is not signed", app.out.shown(file)));
+        }
+        if !report.recorded {
+            app.note("it is not recorded that the signature holds: the root could not be written");
         }
         app.receipt(Line::SignatureVerified(&report), |app| {
             let (id, key) = (app.out.shown(&report.id), human::short_digest(&report.key));

@@ -6,13 +6,13 @@ use catalog_core::adopt::{AdoptPlan, AdoptReceipt, Skipped};
 use catalog_core::{
     EntryUsage, Export, ExportReceipt, ExportRemoval, ExportSync, Facts, FileHash, GcKept, GcStep, LeaseHolder,
     LogChain, LogEvent, PartialInfo, PushReceipt, Record, RemoveReceipt, RepairReport, ResolvedModel, SignatureReport,
-    StageReceipt, TreeHash, VerifyReport,
+    SignatureRule, StageReceipt, TreeHash, VerifyReport,
 };
 use serde::Serialize;
 
 use crate::{
-    adopt, attach, bom, config, detach, doctor, du, gc, history, lifecycle, login, logout, partials, pins, progress_lines,
-    report, root, sign,
+    adopt, attach, bom, config, detach, doctor, du, gc, history, lifecycle, login, logout, partials, pins, policy,
+    progress_lines, report, root, sign,
 };
 
 /// One line.
@@ -62,6 +62,10 @@ pub(crate) enum Line<'a> {
     Document(attach::Of<'a>),
     /// `detach`: the document that was taken away.
     Detached(detach::Detached<'a>),
+    /// `policy`: who must have signed which models.
+    SignatureRule(&'a SignatureRule),
+    /// `policy remove`: the rule that was removed.
+    SignatureRuleRemoved(policy::Removed),
     /// `repair`: what a repair did.
     Repaired(&'a RepairReport),
     /// `push`: what was sent.
