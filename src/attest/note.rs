@@ -35,7 +35,9 @@ fn try_note(store: &Store, record: &Record, attestation: Attestation, bundle: Op
             let Some(mut now) = same else { return Ok(Change::Keep) };
             now.attest(vec![attestation.clone()]);
             now.needs.extend(&needs);
-            now.trust = TrustState::Verified;
+            if !attestation.with_unsigned_files {
+                now.trust = TrustState::Verified;
+            }
             now.updated_ms = now_ms();
             Ok(Change::Put(Box::new(now)))
         }),

@@ -195,7 +195,10 @@ impl Facts {
             size_bytes: artifact.tree.iter().map(|file| file.size_bytes).sum_bytes(),
             files: artifact.tree.len() as u64,
             lifecycle: artifact.item.lifecycle,
-            trust: if prepared.attested.is_empty() { trust(&artifact.item) } else { TrustState::Verified },
+            trust: match prepared.attested.iter().any(|attestation| !attestation.with_unsigned_files) {
+                true => TrustState::Verified,
+                false => trust(&artifact.item),
+            },
             last_verified_ms: artifact.item.last_verified_ms,
             stored_path: prepared.stored_path.clone(),
             attested: prepared.attested.clone(),
