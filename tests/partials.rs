@@ -180,9 +180,14 @@ fn a_stage_that_is_killed_at_any_moment_goes_on_where_it_was() {
         (recorded, twice) = (now.recorded, twice + now.unrecorded);
         assert!(twice < 64, "{twice} MiB are copied twice");
     }
+    // The last one may have been killed after its blob had its name: then nothing is left to copy.
+    let is_stored = common::blob_path(&host.root(), &staging.digest).exists();
     let last = staging.complete();
     // Copied groups that survived the kill are not copied again.
-    assert!(last >= (recorded.saturating_sub(1) * MIB) as u64, "{last} bytes were taken over of {recorded} groups");
+    assert!(
+        is_stored || last >= (recorded.saturating_sub(1) * MIB) as u64,
+        "{last} bytes were taken over of {recorded} groups"
+    );
     resumed += usize::from(last > 0);
     assert!(resumed > 0, "no kill has left anything");
     println!("{killed} kills, {ended} ended before, {resumed} went on with something, {twice} MiB were copied twice");

@@ -2,9 +2,8 @@
 
 use super::{FsCatalog, Key};
 use crate::attest::{self, BomOptions, PrivateKey, SignatureOptions, SignatureReport};
-use crate::entry::{Record, check_id};
+use crate::entry::Record;
 use crate::error::Result;
-use crate::store::{RuleSigner, SignatureRule};
 
 /// Signatures of models, by OpenSSF Model Signing 1.0, and bills of materials, by CycloneDX 1.6.
 impl FsCatalog {

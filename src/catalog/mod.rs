@@ -15,6 +15,7 @@ mod keep;
 mod key;
 mod look;
 mod neighbours;
+mod policy;
 #[cfg(feature = "net")]
 mod share;
 mod store_trait;

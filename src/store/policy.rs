@@ -16,7 +16,7 @@ use serde_json::{Map, Value};
 use super::open::SIGNATURES;
 use super::{Exclusive, Store};
 use crate::digest::Digest;
-use crate::entry::{Attestation, SigningMethod, Stamp};
+use crate::entry::{Attestation, SigningMethod, Stamp, check_id};
 use crate::error::{Error, Result};
 use crate::layout;
 use crate::pattern::Pattern;
@@ -135,8 +135,32 @@ impl Store {
         }
     }
 
+    /// Adds a signer to the rule for a pattern, which is made if there is none.
+    pub(crate) fn add_signature_rule(&self, pattern: &str, signer: RuleSigner) -> Result<()> {
+        check_id(pattern)?;
+        self.change_signature_rules(|rules| {
+            let who = |signer: &RuleSigner| (signer.method, signer.fingerprints.clone());
+            match rules.iter_mut().find(|rule| rule.pattern == pattern) {
+                None => rules.push(SignatureRule { pattern: pattern.to_owned(), signers: vec![signer] }),
+                Some(rule) => {
+                    rule.signers.retain(|other| who(other) != who(&signer));
+                    rule.signers.push(signer);
+                }
+            }
+        })
+    }
+
+    /// Removes the rule for a pattern. `false`: there is none.
+    pub(crate) fn remove_signature_rule(&self, pattern: &str) -> Result<bool> {
+        self.change_signature_rules(|rules| {
+            let before = rules.len();
+            rules.retain(|rule| rule.pattern != pattern);
+            rules.len() < before
+        })
+    }
+
     /// Changes the rules durably.
-    pub(crate) fn change_signature_rules<T>(&self, change: impl FnOnce(&mut Vec<SignatureRule>) -> T) -> Result<T> {
+    fn change_signature_rules<T>(&self, change: impl FnOnce(&mut Vec<SignatureRule>) -> T) -> Result<T> {
         let store_lock = Exclusive::lock(self)?;
         let mut rules = self.signature_rules()?;
         let changed = change(&mut rules);

@@ -32,7 +32,7 @@ pub(crate) fn words(hint: &Hint, command: &str) -> String {
             format!("`{command} unpin {}` takes its pins off, or use --force", argument(id))
         }
         Hint::VerifySignature { id } => format!(
-            "stage it with --signature, or `{command} verify-signature {}`, with a signature by a trusted signer",
+            "give one with `stage --signature`, or if the model is here, with `{command} verify-signature {}`",
             argument(id)
         ),
         Hint::GiveGoodCopy => "give a good copy with --from".to_owned(),
