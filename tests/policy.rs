@@ -226,7 +226,10 @@ fn every_rule_is_met_by_one_of_its_signers() {
     let ruled = Ruled::new();
     ruled.catalog.add_signature_rule("*/m", RuleSigner::new(&trusted("b"))).unwrap();
     let error = ruled.stage("signed/m", Some(&ruled.signature)).unwrap_err();
-    assert!(error.to_string().contains("\"*/m\""), "{error}");
+    let error = error.to_string();
+    assert!(error.contains("\"*/m\"") && error.contains("has signed it, and not this one"), "{error}");
+    ruled.verify("free", trusted("a"), &ruled.signature);
+    ruled.assert_refused(ruled.catalog.tag("free", "signed/m"), "signed/m");
     // Either key of the second rule.
     ruled.catalog.add_signature_rule("*/m", RuleSigner::new(&trusted("a"))).unwrap();
     ruled.stage("signed/m", Some(&ruled.signature)).unwrap();

@@ -382,6 +382,38 @@ mod tests {
         }
     }
 
+    // Red when a signature of other content stays, or an old one beside a new one of the same signer.
+    #[test]
+    fn the_latest_signatures_of_the_content_are_kept() {
+        let [a, b] = ["a", "b"].map(|text| Digest::sha256_of(text.as_bytes()));
+        let by = |signer, checked_ms, digest| Attestation {
+            at_signing_time: false,
+            bundle: a,
+            checked_ms,
+            digest,
+            key: signer,
+            method: crate::entry::SigningMethod::Key,
+            pattern: None,
+            signer,
+            subject: None,
+            with_unsigned_files: false,
+        };
+        let mut record = StoredRecord { digest: Some(a), ..record() };
+        record.attest(vec![by(a, 1, a), by(b, 1, a), by(a, 1, b)]);
+        record.attest(vec![by(b, 2, a)]);
+        record.attest(vec![by(a, 0, a)]);
+        let kept: Vec<_> = record.attested.iter().map(|one| (one.signer, one.checked_ms, one.digest)).collect();
+        let mut expected = [(a, 1, a), (b, 2, a)];
+        expected.sort();
+        assert_eq!(kept, expected);
+        let text = record.render(None).unwrap();
+        assert_eq!(StoredRecord::parse(&text).unwrap(), record);
+        assert_eq!(record.render(Some(&text)).unwrap().get(), text.get());
+        let again = StoredRecord { digest: Some(a), ..StoredRecord::new(1, "views/m/n", ArtifactKind::File) };
+        assert_eq!(again.clone().replacing(Some(record.clone())).attested, record.attested);
+        assert_eq!(StoredRecord { digest: Some(b), ..again }.replacing(Some(record)).attested, []);
+    }
+
     #[test]
     fn what_belongs_to_the_id_stays_and_what_belongs_to_the_content_stays_with_it() {
         let [a, b, signature] = ["a", "b", "signature"].map(|text| Digest::sha256_of(text.as_bytes()));
