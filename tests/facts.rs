@@ -140,3 +140,29 @@ fn they_go_with_the_blob() {
     assert_eq!(catalog.gc(&GcPolicy::default().with_grace(Duration::ZERO)).unwrap().leftovers, 1);
     assert_eq!(debris(&catalog), Vec::<String>::new());
 }
+
+// Red when our reader counts otherwise than one that others wrote. It reads little-endian files of version 3 alone; gguf-py
+// judges the others.
+#[test]
+fn another_reader_finds_the_same_in_a_header() {
+    let models = PathBuf::from(concat!(env!("CARGO_TARGET_TMPDIR"), "/../interop-models/lib"));
+    let is_gguf = |path: &PathBuf| path.extension().is_some_and(|ending| ending == "gguf");
+    let real = if models.is_dir() { common::files_below(&models) } else { Vec::new() };
+    for path in [fixture()].into_iter().chain(real.into_iter().filter(is_gguf)) {
+        let host = Host::new();
+        let catalog = host.catalog();
+        stage(&catalog, &path, "m").unwrap();
+        let facts = catalog.facts("m").unwrap();
+        let oracle = gguf_rs_lib::reader::file_reader::open_gguf_file(&path).unwrap();
+        let (metadata, tensors) = (oracle.metadata(), oracle.tensor_infos());
+        let architecture = metadata.get_string("general.architecture").unwrap();
+        assert_eq!(facts.architecture.as_deref(), Some(architecture));
+        assert_eq!(facts.context_length, metadata.get_u64(&format!("{architecture}.context_length")));
+        assert_eq!(facts.name.as_deref(), metadata.get_string("general.name"));
+        assert_eq!(facts.tensors, tensors.len() as u64);
+        assert_eq!(facts.parameters, Some(tensors.iter().map(|tensor| tensor.element_count()).sum()));
+        let end = |tensor: &gguf_rs_lib::tensor::TensorInfo| tensor.data_offset() + tensor.expected_data_size();
+        let needed = oracle.tensor_data_offset() + tensors.iter().map(end).max().unwrap();
+        assert_eq!(facts.needed_bytes, Some(needed));
+    }
+}
