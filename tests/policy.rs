@@ -9,8 +9,8 @@ use std::path::PathBuf;
 
 use catalog_core::testing::{Issued, Wanted};
 use catalog_core::{
-    CatalogEntry, CatalogStore as _, Doctor, FindingKind, FsCatalog, LifecycleState, ModelRef, PrivateKey, Roots,
-    RuleSigner, SignatureOptions, StageOptions, TrustState, TrustedSigner,
+    CatalogEntry, CatalogStore as _, Digest, Doctor, FindingKind, FsCatalog, LifecycleState, ModelRef, PrivateKey,
+    Roots, RuleSigner, SignatureOptions, StageOptions, TrustState, TrustedSigner,
 };
 use rstest::rstest;
 
@@ -89,6 +89,8 @@ fn only_what_a_trusted_signer_has_signed_is_staged() {
     // The bundle is kept, and needed by the record.
     assert_eq!(record.needs.iter().collect::<Vec<_>>(), [&attested.bundle]);
     assert_eq!(fs::read(blob_path(&ruled.host.root(), &attested.bundle)).unwrap(), ruled.signature);
+    // One that is given has to hold, whatever is recorded.
+    assert!(ruled.stage("signed/m", Some(&other)).unwrap_err().is_unsigned());
     // Staged again, it needs no signature: its content has one.
     ruled.stage("signed/m", None).unwrap();
     drop(ruled.catalog.lease("signed/m").unwrap());
@@ -330,29 +332,49 @@ fn the_rest_works_as_ever() {
 }
 
 // Red when a model of another tool is taken in without a signature.
-#[test]
-fn what_is_adopted_is_signed() {
+#[rstest]
+#[case::by_name("lmstudio")]
+#[case::by_commit("hf")]
+fn what_is_adopted_is_signed(#[case] tool: &str) {
     let host = Host::new();
-    fs::create_dir_all(host.path("lm/me/tiny")).unwrap();
-    fs::copy(fixture(), host.path("lm/me/tiny/tiny.gguf")).unwrap();
+    let commit = "0123456789012345678901234567890123456789";
+    let folder = match tool {
+        "hf" => format!("cache/models--me--tiny/snapshots/{commit}"),
+        _ => "cache/me/tiny".into(),
+    };
+    let folder = host.path(&folder);
+    fs::create_dir_all(&folder).unwrap();
+    if tool == "hf" {
+        let repository = host.path("cache/models--me--tiny");
+        fs::create_dir_all(repository.join("blobs")).unwrap();
+        fs::create_dir_all(repository.join("refs")).unwrap();
+        fs::write(repository.join("refs/main"), commit).unwrap();
+        let blob = Digest::sha256_of(&fs::read(fixture()).unwrap()).to_hex();
+        fs::copy(fixture(), repository.join("blobs").join(&blob)).unwrap();
+        std::os::unix::fs::symlink(format!("../../blobs/{blob}"), folder.join("tiny.gguf")).unwrap();
+    } else {
+        fs::copy(fixture(), folder.join("tiny.gguf")).unwrap();
+    }
     let signer = Issued::root(&Wanted::signer("a"));
     host.file("key.pem", &signer.key_pem);
     host.file("key.pub", key("a").public_key().to_pem());
-    done(&host, &["policy", "add", "lmstudio:*", "--key", "key.pub", "--init"]);
-    let adopt = ["adopt", "lmstudio", "lm", "--json"];
-    assert!(failed(&host, &adopt, 6).contains("no signature was given"));
+    let pattern = format!("{tool}:*");
+    done(&host, &["policy", "add", &pattern, "--key", "key.pub", "--init"]);
+    let adopt = ["adopt", tool, "cache", "--json"];
+    assert!(failed(&host, &adopt, 6).contains("signature"));
     assert_eq!(ids(&host, &[]), [""; 0]);
     // Adopted before the rule, it is found unchanged, and still not given out.
-    done(&host, &["policy", "remove", "lmstudio:*"]);
+    done(&host, &["policy", "remove", &pattern]);
     done(&host, &adopt);
-    done(&host, &["policy", "add", "lmstudio:*", "--key", "key.pub"]);
+    done(&host, &["policy", "add", &pattern, "--key", "key.pub"]);
     failed(&host, &adopt, 6);
-    let id = ids(&host, &[]).remove(0);
-    failed(&host, &["path", &id], 6);
-    failed(&host, &["export", &id, "--as", "dir", "--to", "out"], 6);
-    done(&host, &["sign", &id, "--key", "key.pem", "-o", "m.sig"]);
-    done(&host, &["verify-signature", &id, "--key", "key.pub", "--signature", "m.sig"]);
-    done(&host, &["path", &id]);
+    for id in ids(&host, &[]) {
+        failed(&host, &["path", &id], 6);
+        failed(&host, &["export", &id, "--as", "dir", "--to", "out"], 6);
+        done(&host, &["sign", &id, "--key", "key.pem", "-o", "m.sig"]);
+        done(&host, &["verify-signature", &id, "--key", "key.pub", "--signature", "m.sig"]);
+        done(&host, &["path", &id]);
+    }
     done(&host, &adopt);
 }
 
