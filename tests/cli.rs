@@ -192,7 +192,7 @@ fn the_keys_of_the_json() {
     let fixture = fixture();
     let fixture = fixture.to_str().unwrap();
     let model = "model id digest local_path size_bytes lifecycle trust last_verified_ms last_used_ms damaged damaged_ms kind \
-                 files view source needs created_ms updated_ms retired_ms pins pushed size";
+                 files view source needs attested created_ms updated_ms retired_ms pins pushed size";
     for (line, expected) in [
         (
             vec!["stage", fixture, "--id", "tiny"],
