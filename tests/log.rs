@@ -8,7 +8,8 @@ use std::fs;
 use std::time::Duration;
 
 use catalog_core::{
-    CatalogStore as _, Digest, FsCatalog, GcPolicy, LifecycleState, LogEvent, LogEventKind as Kind, VerifyOptions,
+    CatalogStore as _, Digest, Doctor, FindingKind, FsCatalog, GcPolicy, LifecycleState, LogEvent,
+    LogEventKind as Kind, VerifyOptions,
 };
 use common::{Host, blob_path, entry, set_mode, shard_path, stage};
 
@@ -121,6 +122,8 @@ fn a_log_that_was_changed_is_not_whole() {
         assert!(is_broken(&removed), "event {at} removed");
     }
     assert!(is_broken(&text.replace(r#""head":"blake3:"#, r#""head":"blake3:0"#)));
+    let found = Doctor::open(host.root()).unwrap().examine().unwrap();
+    assert_eq!(found.iter().map(|finding| finding.kind).collect::<Vec<_>>(), [FindingKind::LogBroken]);
     assert!(!is_broken(&text));
 }
 

@@ -72,6 +72,8 @@ pub enum FindingKind {
     PrevMissing,
     /// If the shard were lost now, there would be nothing to restore it from.
     PrevDamaged,
+    /// An event of the log was changed, or is missing. No model is affected.
+    LogBroken,
     /// `path` and `lease` refuse this entry; the damaged bytes are in quarantine.
     EntryDamaged,
     /// An engine fails with it, or loads it without a word and answers nonsense.

@@ -87,6 +87,14 @@ pub(super) const KINDS: &[KindInfo] = &[
         advice: "puts a second name of the shard in its place",
     },
     KindInfo {
+        kind: K::LogBroken,
+        name: "log_broken",
+        severity: Severity::Note,
+        remedy: Remedy::Operator,
+        meaning: "an event of the log was changed, or is missing; no model is affected",
+        advice: "find out who has changed it: the log cannot be repaired, and goes on",
+    },
+    KindInfo {
         kind: K::EntryDamaged,
         name: "entry_damaged",
         severity: Severity::Error,

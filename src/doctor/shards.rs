@@ -83,10 +83,14 @@ impl Look<'_> {
         ready_for_rayon();
         let read: Vec<_> =
             (0..=u8::MAX).into_par_iter().filter(|_| !is_lost).map(|number| self.look_at_shard(number)).collect();
+        let mut readable = Vec::new();
         for (number, shard, previous) in read {
             self.found.extend(previous);
             match shard {
-                Ok(records) => all.push(records),
+                Ok(records) => {
+                    all.push(records);
+                    readable.push(number);
+                }
                 Err(error) => {
                     known.is_whole = false;
                     let finding = self.bad_shard(number, &error, known);
@@ -94,7 +98,19 @@ impl Look<'_> {
                 }
             }
         }
+        self.look_at_log(&readable);
         all
+    }
+
+    /// Follows the events of shards that can be read.
+    fn look_at_log(&mut self, readable: &[u8]) {
+        let chains = match self.store.index.chains(readable) {
+            Ok(chains) => chains,
+            Err(error) => return self.find(K::NotExamined, Path::new(layout::LOG), error.to_string()),
+        };
+        for (number, chain) in readable.iter().zip(chains).filter(|(_, chain)| !chain.problems.is_empty()) {
+            self.find(K::LogBroken, &layout::shard(*number), chain.problems.join("; "));
+        }
     }
 
     fn look_at_shard(&self, number: u8) -> (u8, Result<Arc<Records>>, Option<Finding>) {

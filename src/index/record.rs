@@ -399,7 +399,7 @@ mod tests {
             with_unsigned_files: false,
         };
         let mut record = StoredRecord { digest: Some(a), ..record() };
-        record.attest(vec![by(a, 1, a), by(b, 1, a), by(a, 1, b)]);
+        record.attest(vec![by(a, 1, a), by(b, 1, a), by(a, 5, b)]);
         record.attest(vec![by(b, 2, a)]);
         record.attest(vec![by(a, 0, a)]);
         let kept: Vec<_> = record.attested.iter().map(|one| (one.signer, one.checked_ms, one.digest)).collect();
