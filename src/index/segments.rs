@@ -35,10 +35,10 @@ pub(super) fn segments(root: &Root) -> Result<BTreeMap<u8, Vec<u64>>> {
     Ok(all)
 }
 
-fn read(root: &Root, number: u8, first: u64) -> Result<String> {
-    let path = layout::log_segment(number, first);
-    let bytes = root.read(&path, MAX_SEGMENT_BYTES)?.unwrap_or_default();
-    Ok(String::from_utf8_lossy(&bytes).into_owned())
+/// The text of a segment; `None` if it is gone.
+fn read(root: &Root, number: u8, first: u64) -> Result<Option<String>> {
+    let bytes = root.read(&layout::log_segment(number, first), MAX_SEGMENT_BYTES)?;
+    Ok(bytes.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()))
 }
 
 /// The log of a shard that has none, or none that can be read, for its next event.
@@ -47,7 +47,8 @@ pub(super) fn resume(root: &Root, number: u8, logged: &Logged) -> Log {
     let Some(first) = last else {
         return if matches!(logged, Logged::Nothing) { Log::default() } else { Log::after_loss(0) };
     };
-    let lines = read(root, number, first).map_or(0, |text| text.lines().count() as u64);
+    let text = read(root, number, first).ok().flatten().unwrap_or_default();
+    let lines = text.lines().count() as u64;
     Log::after_loss(first.saturating_sub(1).saturating_add(lines))
 }
 
@@ -93,9 +94,11 @@ impl Index {
             Logged::Log(log) => (log, false),
             other => (resume(&self.root, number, &other), true),
         };
-        let mut older = Vec::new();
+        let (mut older, mut oldest) = (Vec::new(), None);
         for first in firsts.iter().filter(|first| **first < log.first()) {
-            let text = read(&self.root, number, *first)?;
+            // The oldest ones may have been dropped in the meantime.
+            let Some(text) = read(&self.root, number, *first)? else { continue };
+            oldest = oldest.or(Some(*first));
             // Of events that are in the shard, too, the shard's count.
             let count = usize::try_from(log.first().saturating_sub(*first)).unwrap_or(usize::MAX);
             older.extend(text.lines().take(count).map(str::to_owned));
@@ -103,7 +106,7 @@ impl Index {
         if is_lost && log.count == 0 {
             return Ok(Chain::default());
         }
-        let first = firsts.first().map_or(log.first(), |first| log.first().min(*first));
+        let first = oldest.unwrap_or(log.first());
         let mut chain = Chain::follow(&log, first, older.iter().map(String::as_str));
         if first > 1 && firsts.len() < KEPT_SEGMENTS && !log.is_trimmed && chain.problems.is_empty() {
             chain.problems.push(format!("the events before event {first} are lost"));
