@@ -90,9 +90,9 @@ impl Index {
     }
 
     fn chain(&self, number: u8, logged: Logged, firsts: &[u64]) -> Result<Chain> {
-        let (log, is_lost) = match logged {
-            Logged::Log(log) => (log, false),
-            other => (resume(&self.root, number, &other), true),
+        let log = match logged {
+            Logged::Log(log) => log,
+            other => resume(&self.root, number, &other),
         };
         let (mut older, mut oldest) = (Vec::new(), None);
         for first in firsts.iter().filter(|first| **first < log.first()) {
@@ -102,9 +102,6 @@ impl Index {
             // Of events that are in the shard, too, the shard's count.
             let count = usize::try_from(log.first().saturating_sub(*first)).unwrap_or(usize::MAX);
             older.extend(text.lines().take(count).map(str::to_owned));
-        }
-        if is_lost && log.count == 0 {
-            return Ok(Chain::default());
         }
         let first = oldest.unwrap_or(log.first());
         let mut chain = Chain::follow(&log, first, older.iter().map(String::as_str));
