@@ -128,13 +128,31 @@ pub(crate) fn documents(store: &Store, record: &Record) -> Result<Vec<AttachedDo
 
 /// The bytes of a document, checked against its digest. `None`: there is none with this name.
 pub(crate) fn document(store: &Store, record: &Record, name: &str) -> Result<Option<Vec<u8>>> {
-    let Some(expected) = named(&record.documents, name) else { return Ok(None) };
+    named(&record.documents, name).map(|digest| bytes_of(store, digest)).transpose()
+}
+
+/// A document with its bytes, which were checked.
+pub(crate) struct ReadDocument<'r> {
+    pub(crate) name: &'r str,
+    pub(crate) kind: &'r str,
+    pub(crate) digest: Digest,
+    pub(crate) bytes: Vec<u8>,
+}
+
+/// Reads the documents of an entry, one at a time.
+pub(crate) fn read<'r>(store: &Store, record: &'r Record) -> impl Iterator<Item = Result<ReadDocument<'r>>> {
+    record.documents.iter().map(|(digest, Document { name, kind, .. })| {
+        Ok(ReadDocument { name, kind, digest: *digest, bytes: bytes_of(store, *digest)? })
+    })
+}
+
+fn bytes_of(store: &Store, expected: Digest) -> Result<Vec<u8>> {
     let at = layout::blob(&expected);
     let missing = || store.root.fail("open", &at, std::io::ErrorKind::NotFound.into());
     let bytes = store.root.read(&at, MAX_BYTES)?.ok_or_else(missing)?;
     let actual = Digest::sha256_of(&bytes);
     match actual == expected {
-        true => Ok(Some(bytes)),
+        true => Ok(bytes),
         false => Err(Error::DigestMismatch { path: store.root.absolute(&at), expected, actual }),
     }
 }

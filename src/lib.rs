@@ -95,6 +95,7 @@ mod oci;
 mod ollama_name;
 mod pattern;
 mod read_at;
+mod referrer;
 mod repair;
 #[cfg(test)]
 mod skip;

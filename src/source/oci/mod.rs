@@ -8,6 +8,7 @@
 //! access.rs     tokens, and what registries ask for before they give anything
 //! names.rs      what a repository of a model is called
 //! options.rs    who asks, and where users of other tools have said so
+//! referrers.rs  documents beside a manifest
 //! outboards.rs  what each MiB of a model's files is, beside its manifest
 //! push.rs       the same registries as somewhere that models can be pushed to
 //! upload.rs     one blob on its way, which another process can go on with
@@ -24,6 +25,7 @@ mod names;
 mod options;
 mod outboards;
 mod push;
+mod referrers;
 mod upload;
 
 pub(crate) use image::server_of;
