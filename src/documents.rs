@@ -22,11 +22,9 @@ use crate::index::{Change, StoredRecord};
 use crate::ingest::{self, ContentFile, Origin, ingest_one};
 use crate::layout;
 use crate::read_at::ReadAt as _;
+use crate::referrer::MAX_BYTES;
 use crate::store::{self, Store, Sweep, Unit};
 use crate::view::View;
-
-/// More than any document of this kind has. A larger one would have to be read in parts.
-const MAX_BYTES: u64 = 64 << 20;
 
 /// No file system allows longer names.
 const LONGEST_NAME_BYTES: usize = 255;
@@ -163,8 +161,20 @@ fn named(documents: &BTreeMap<Digest, Document>, name: &str) -> Option<Digest> {
 
 /// Attaches a document to an entry, durably. Returns the record with it.
 pub(crate) fn attach(store: &Store, id: &str, new: &NewDocument) -> Result<Record> {
+    attach_record(store, store.require(id)?, new)
+}
+
+/// The same, if the entry has this content.
+pub(crate) fn attach_to(store: &Store, id: &str, content: Digest, new: &NewDocument) -> Result<()> {
+    match store.require(id)? {
+        record if record.entry.digest == Some(content) => attach_record(store, record, new).map(drop),
+        _ => Err(store.not_found(id)),
+    }
+}
+
+fn attach_record(store: &Store, record: Record, new: &NewDocument) -> Result<Record> {
     new.check()?;
-    let record = store.require(id)?;
+    let id = record.entry.id.as_str();
     if record.kind == ArtifactKind::Registered || record.entry.digest.is_none() {
         return Err(Error::NotStaged { id: id.into(), path: record.entry.local_path });
     }

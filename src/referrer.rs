@@ -12,6 +12,9 @@ use crate::oci;
 /// The content of the empty configuration.
 pub(crate) const CONFIG: &[u8] = b"{}";
 
+/// More than any document of a model has. A larger one would have to be read in parts.
+pub(crate) const MAX_BYTES: u64 = 64 << 20;
+
 /// The annotation of a referrer with the kind of its document.
 pub(crate) const KIND: &str = "org.catalog-core.document.kind";
 
@@ -70,6 +73,32 @@ pub(crate) fn descriptor(referrer: &[u8]) -> Value {
     let mut known: Map<String, Value> = serde_json::from_slice(referrer).unwrap_or_default();
     let more = ["artifactType", "annotations"].into_iter().filter_map(|member| Some((member, known.remove(member)?)));
     named(oci::MANIFEST, referrer, more)
+}
+
+/// What a referrer says about its document.
+#[cfg(feature = "oci")]
+pub(crate) struct Described {
+    pub(crate) name: Option<String>,
+    pub(crate) kind: Option<String>,
+    pub(crate) media_type: String,
+    pub(crate) document: Digest,
+}
+
+/// Reads a referrer of a manifest. `None`: it is none, or belongs to another manifest.
+#[cfg(feature = "oci")]
+pub(crate) fn read(referrer: &[u8], subject: &str) -> Option<Described> {
+    let referrer: Value = serde_json::from_slice(referrer).ok()?;
+    let text = |value: &Value, name: &str| value.get(name).and_then(Value::as_str).map(str::to_owned);
+    let is_of_it = text(referrer.get("subject")?, "digest").as_deref() == Some(subject);
+    let layer = referrer.get("layers")?.as_array()?.first().filter(|_| is_of_it)?;
+    let annotation = |name| referrer.get("annotations").and_then(|annotations| text(annotations, name));
+    let (name, kind) = (annotation(oci::TITLE), annotation(KIND));
+    Some(Described {
+        name,
+        kind,
+        media_type: text(layer, "mediaType")?,
+        document: text(layer, "digest")?.parse().ok()?,
+    })
 }
 
 #[derive(Deserialize)]

@@ -2,10 +2,10 @@
 
 use std::fs;
 
-use catalog_core::{Digest, DocumentKind, FsCatalog, NewDocument, OciOptions, PushOptions, PushReceipt};
+use catalog_core::{Digest, DocumentKind, FsCatalog, NewDocument, OciOptions, PushOptions, PushReceipt, StageOptions};
 use serde_json::Value;
 
-use crate::common::{Host, blob_path, set_mode, stage};
+use crate::common::{Host, assert_sound, blob_path, set_mode, stage};
 use crate::server::{Registry, skopeo};
 use crate::{catalog, reference};
 
@@ -99,4 +99,46 @@ fn a_damaged_document_is_not_pushed() {
     let target = reference(&registry.reference("acme/m:v1"));
     let error = catalog.push("m", &target, &PushOptions::default()).unwrap_err();
     assert!(error.is_corrupt(), "{error}");
+}
+
+// Red when a pull does not look for documents, or takes bytes other than the registry names.
+#[test]
+fn documents_come_with_a_pull() {
+    let Some(registry) = Registry::open() else { return };
+    let (_host, from) = filled(&registry);
+    attach(&from, DocumentKind::Doc, "review.txt", b"good");
+    let pushed = push(&from, &registry, false);
+    // The bytes of one document are damaged there.
+    fs::write(registry.blob(&Digest::sha256_of(b"good").to_hex()), "evil").unwrap();
+    for text in ["acme/m:v1".to_owned(), format!("acme/m@{}", pushed.manifest)] {
+        let host = Host::new();
+        let to = catalog(&host, &[&registry.host()], OciOptions::default());
+        let staged = to.stage(&reference(&registry.reference(&text)), &StageOptions::default()).unwrap();
+        let documents = to.documents(staged.id.as_str()).unwrap();
+        let there: Vec<_> = documents.iter().map(|there| (there.name.as_str(), there.kind.as_str())).collect();
+        assert_eq!(there, [("m.cdx.json", "sbom"), ("m.sig", "signature")]);
+        assert_eq!(to.document(staged.id.as_str(), "m.cdx.json").unwrap().as_deref(), Some(BOM));
+        assert_sound(to.root());
+    }
+}
+
+// Red when a referrer is not compared with the model that it is said to be about.
+#[test]
+fn a_document_of_another_model_is_not_taken() {
+    let Some(registry) = Registry::open() else { return };
+    let (host, from) = filled(&registry);
+    let pushed = push(&from, &registry, false);
+    stage(&from, &host.file("other.gguf", "other"), "other").unwrap();
+    let target = reference(&registry.reference("acme/m:other"));
+    let other = from.push("other", &target, &PushOptions::default()).unwrap();
+    // The list of the first model, under the name of that of the second.
+    let tags = registry.dir.path().join("storage/docker/registry/v2/repositories/acme/m/_manifests/tags");
+    let tag = |manifest: &Digest| tags.join(format!("sha256-{}/current", manifest.to_hex()));
+    fs::create_dir_all(tag(&other.manifest)).unwrap();
+    fs::copy(tag(&pushed.manifest).join("link"), tag(&other.manifest).join("link")).unwrap();
+    assert!(listed(&registry, &other.manifest).is_none_or(|list| list.len() == 2));
+    let host = Host::new();
+    let to = catalog(&host, &[&registry.host()], OciOptions::default());
+    let staged = to.stage(&target, &StageOptions::default()).unwrap();
+    assert!(to.documents(staged.id.as_str()).unwrap().is_empty());
 }

@@ -74,12 +74,14 @@ use super::selection::Selection;
 use super::{Cx, Listing, Opened, RemoteFile, Sink, Source};
 use crate::digest::Digest;
 use crate::error::{Error, NetError, Result};
+use crate::fetch::RemoteDocument;
 use crate::model_ref::ModelRef;
 use crate::net::{Response, shown_text};
 use crate::observer::Event;
 use access::{Access, For};
 use api::{base_at, base_of, image_of, image_of_blob, named_by, no_login, refusal, url_of};
 use image::{Image, Version};
+use referrers::Lists;
 
 /// OCI registries. Tokens that a registry has issued are reused.
 #[derive(Debug)]
@@ -87,6 +89,7 @@ pub struct OciSource {
     options: Lazy<OciOptions>,
     access: Access,
     found: Found,
+    lists: Lists,
 }
 
 impl OciSource {
@@ -99,7 +102,12 @@ impl OciSource {
     /// Like `new`, but reads the logins when a registry first asks for one.
     #[must_use]
     pub fn with(read: impl FnOnce() -> Result<OciOptions> + Send + 'static) -> Self {
-        OciSource { options: Lazy::new(read), access: Access::default(), found: Found::default() }
+        OciSource {
+            options: Lazy::new(read),
+            access: Access::default(),
+            found: Found::default(),
+            lists: Lists::default(),
+        }
     }
 
     /// Runs `act` at a registry, and once more with authorization if the registry asks for it. `act` receives the
@@ -263,6 +271,14 @@ impl Source for OciSource {
 
     fn group_values(&self, file: &RemoteFile, cx: &Cx<'_>) -> Option<Vec<[u8; 32]>> {
         self.values_of(file, &image_of_blob(&file.url).ok()?, cx)
+    }
+
+    fn documents(&self, reference: &ModelRef, cx: &Cx<'_>) -> Result<Vec<RemoteDocument>> {
+        let image = image_of(reference)?;
+        match image.version {
+            Version::Digest(_) => self.attached(&image, cx),
+            Version::Tag(_) => Ok(Vec::new()),
+        }
     }
 
     fn sink(&self) -> Option<&dyn Sink> {

@@ -2,12 +2,10 @@
 
 use serde_json::Value;
 
+use super::OciSource;
 use super::image::{Image, Version};
-use super::referrers::{MAX_LIST_BYTES, digest_of, entries, tag_of};
-use super::{OciSource, url_of};
-use crate::digest::Digest;
+use super::referrers::digest_of;
 use crate::error::Result;
-use crate::oci;
 use crate::source::outboards::{MAX_BYTES, MEDIA_TYPE, Outboards};
 use crate::source::{Cx, RemoteFile};
 
@@ -21,36 +19,13 @@ impl OciSource {
 
     /// Requests the list of referrers, our referrer in it, and the document that it names.
     fn find(&self, image: &Image, cx: &Cx<'_>) -> Result<Option<Outboards>> {
-        let version = image.version.text();
-        let query = format!("{}?artifactType={MEDIA_TYPE}", url_of(image, cx, &["referrers", &version])?);
-        let lists = [query, url_of(image, cx, &["manifests", &tag_of(&version)])?];
-        for url in lists {
-            let Some(list) = self.read(image, cx, &url, oci::INDEX, MAX_LIST_BYTES)? else { continue };
-            let Some(referrer) = ours(&list) else { continue };
-            let url = url_of(image, cx, &["manifests", &referrer.to_string()])?;
-            let text = self.read(image, cx, &url, oci::MANIFEST, MAX_LIST_BYTES)?;
-            let text = text.filter(|text| Digest::sha256_of(text) == referrer);
-            let Some(document) = text.and_then(|text| document_of(&text, &version)) else { continue };
-            let url = url_of(image, cx, &["blobs", &document.to_string()])?;
-            let bytes = self.read(image, cx, &url, "*/*", MAX_BYTES)?;
-            return Ok(bytes.filter(|bytes| Digest::sha256_of(bytes) == document).and_then(|b| Outboards::decode(&b)));
-        }
-        Ok(None)
+        let list = self.list(image, cx)?;
+        let is_ours = |entry: &&Value| entry.get("artifactType").and_then(Value::as_str) == Some(MEDIA_TYPE);
+        let referrer = list.iter().find(is_ours).and_then(digest_of);
+        self.lists.keep(image, list);
+        let described = referrer.map(|referrer| self.described(image, &referrer, cx)).transpose()?.flatten();
+        let Some(described) = described.filter(|described| described.media_type == MEDIA_TYPE) else { return Ok(None) };
+        let bytes = self.document(image, &described.document, MAX_BYTES, cx)?;
+        Ok(bytes.and_then(|bytes| Outboards::decode(&bytes)))
     }
-}
-
-/// Our referrer in a list of referrers.
-fn ours(list: &[u8]) -> Option<Digest> {
-    let is_ours = |entry: &&Value| entry.get("artifactType").and_then(Value::as_str) == Some(MEDIA_TYPE);
-    entries(list).iter().find(is_ours).and_then(digest_of)
-}
-
-/// The document that a referrer of this manifest names.
-fn document_of(referrer: &[u8], subject: &str) -> Option<Digest> {
-    let referrer: Value = serde_json::from_slice(referrer).ok()?;
-    let text = |value: &Value, name: &str| value.get(name).and_then(Value::as_str).map(str::to_owned);
-    let is_of_it = text(referrer.get("subject")?, "digest").as_deref() == Some(subject);
-    let layer = referrer.get("layers")?.as_array()?.first()?;
-    let is_document = text(layer, "mediaType").as_deref() == Some(MEDIA_TYPE);
-    text(layer, "digest").filter(|_| is_of_it && is_document)?.parse().ok()
 }

@@ -1,7 +1,8 @@
 //! Documents beside a manifest: its referrers, by the OCI distribution specification. If a registry keeps no list of
 //! referrers, the list is under the tag that the specification defines for that.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Mutex, PoisonError};
 
 use serde_json::{Value, json};
 
@@ -9,27 +10,97 @@ use super::image::{Image, Version};
 use super::upload::Upload;
 use super::{OciSource, url_of};
 use crate::digest::Digest;
+use crate::entry::DocumentKind;
 use crate::error::Result;
+use crate::fetch::RemoteDocument;
 use crate::net::Request;
 use crate::read_at::InMemory;
+use crate::referrer::Described;
 use crate::source::Cx;
 use crate::source::sink::Outgoing;
 use crate::{oci, referrer};
 
 /// A longer text is not a list of referrers.
-pub(super) const MAX_LIST_BYTES: u64 = 4 << 20;
+const MAX_LIST_BYTES: u64 = 4 << 20;
+
+/// No model needs more, and a registry may list any number.
+const MOST_DOCUMENTS: usize = 100;
+
+const MOST_LISTS: usize = 16;
+
+/// Lists of referrers that were requested for the outboards of a model and that its documents are found in next. Each
+/// is used once, so that it is not out of date.
+#[derive(Debug, Default)]
+pub(super) struct Lists(Mutex<BTreeMap<String, Vec<Value>>>);
+
+impl Lists {
+    pub(super) fn keep(&self, image: &Image, list: Vec<Value>) {
+        let mut lists = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if lists.len() >= MOST_LISTS {
+            lists.clear();
+        }
+        lists.insert(image.at(&image.version.text()), list);
+    }
+
+    fn take(&self, image: &Image) -> Option<Vec<Value>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&image.at(&image.version.text()))
+    }
+}
 
 impl OciSource {
     /// The manifests that are listed as referrers of a manifest, which need not exist.
     pub(super) fn referrers(&self, image: &Image, subject: &Digest, cx: &Cx<'_>) -> Result<BTreeSet<Digest>> {
-        let subject = subject.to_string();
+        let image = Image { version: Version::Digest(*subject), ..image.clone() };
+        Ok(self.list(&image, cx)?.iter().filter_map(digest_of).collect())
+    }
+
+    /// Requests the list of referrers of a manifest.
+    pub(super) fn list(&self, image: &Image, cx: &Cx<'_>) -> Result<Vec<Value>> {
+        let subject = image.version.text();
         for url in [url_of(image, cx, &["referrers", &subject])?, url_of(image, cx, &["manifests", &tag_of(&subject)])?]
         {
-            if let Some(list) = self.read(image, cx, &url, oci::INDEX, MAX_LIST_BYTES)? {
-                return Ok(entries(&list).iter().filter_map(digest_of).collect());
+            let list = self.read(image, cx, &url, oci::INDEX, MAX_LIST_BYTES)?;
+            if let Some(list) = list.as_deref().map(entries).filter(|list| !list.is_empty()) {
+                return Ok(list);
             }
         }
-        Ok(BTreeSet::new())
+        Ok(Vec::new())
+    }
+
+    /// Fetches the documents that a catalog has attached to a manifest.
+    pub(super) fn attached(&self, image: &Image, cx: &Cx<'_>) -> Result<Vec<RemoteDocument>> {
+        let list = self.lists.take(image).map_or_else(|| self.list(image, cx), Ok)?;
+        let is_document =
+            |entry: &&Value| entry.get("annotations").is_some_and(|all| all.get(referrer::KIND).is_some());
+        let mut documents = Vec::new();
+        for referrer in list.iter().filter(is_document).filter_map(digest_of).take(MOST_DOCUMENTS) {
+            let Some(described) = self.described(image, &referrer, cx)? else { continue };
+            let (Some(name), Some(kind)) = (described.name, described.kind) else { continue };
+            let Some(bytes) = self.document(image, &described.document, referrer::MAX_BYTES, cx)? else { continue };
+            documents.push(RemoteDocument::new(kind.parse().unwrap_or(DocumentKind::Doc), name, bytes));
+        }
+        Ok(documents)
+    }
+
+    /// Reads a referrer of this manifest. `None`: it is not there, or has other bytes, or belongs to another manifest.
+    pub(super) fn described(&self, image: &Image, referrer: &Digest, cx: &Cx<'_>) -> Result<Option<Described>> {
+        let url = url_of(image, cx, &["manifests", &referrer.to_string()])?;
+        let text = self.read(image, cx, &url, oci::MANIFEST, MAX_LIST_BYTES)?;
+        let text = text.filter(|text| Digest::sha256_of(text) == *referrer);
+        Ok(text.and_then(|text| referrer::read(&text, &image.version.text())))
+    }
+
+    /// Reads a document. `None`: it is not there, or has other bytes.
+    pub(super) fn document(
+        &self,
+        image: &Image,
+        document: &Digest,
+        limit_bytes: u64,
+        cx: &Cx<'_>,
+    ) -> Result<Option<Vec<u8>>> {
+        let url = url_of(image, cx, &["blobs", &document.to_string()])?;
+        let bytes = self.read(image, cx, &url, "*/*", limit_bytes)?;
+        Ok(bytes.filter(|bytes| Digest::sha256_of(bytes) == *document))
     }
 
     /// Uploads a document and its referrer for a manifest that need not exist yet.
@@ -63,14 +134,7 @@ impl OciSource {
     }
 
     /// `None`: it does not exist.
-    pub(super) fn read(
-        &self,
-        image: &Image,
-        cx: &Cx<'_>,
-        url: &str,
-        accept: &str,
-        limit_bytes: u64,
-    ) -> Result<Option<Vec<u8>>> {
+    fn read(&self, image: &Image, cx: &Cx<'_>, url: &str, accept: &str, limit_bytes: u64) -> Result<Option<Vec<u8>>> {
         let get = || Ok::<Request<'_>, _>(cx.client.get(url).with_header("accept", accept).once());
         let response = self.ask(image, None, cx, &[200, 400, 404, 405], &get)?;
         if response.status() == 200 { response.bytes(limit_bytes).map(Some) } else { Ok(None) }
@@ -78,12 +142,12 @@ impl OciSource {
 }
 
 /// `sha256-…`: the tag for the list, on a registry that keeps no list of referrers.
-pub(super) fn tag_of(digest: &str) -> String {
+fn tag_of(digest: &str) -> String {
     digest.replacen(':', "-", 1)
 }
 
 /// The entries of a list. A text that is not a list has none.
-pub(super) fn entries(list: &[u8]) -> Vec<Value> {
+fn entries(list: &[u8]) -> Vec<Value> {
     let list = serde_json::from_slice::<Value>(list).ok();
     list.and_then(|list| list.get("manifests")?.as_array().cloned()).unwrap_or_default()
 }
