@@ -31,8 +31,14 @@ pub(crate) trait Resolver: fmt::Debug + Send + Sync {
     /// Asks what a reference stands for now.
     fn resolve(&self, reference: &ModelRef, selection: &Selection, asking: &Asking) -> Result<Remote>;
 
-    /// Fetches the documents beside the version that a reference was pinned to.
-    fn documents(&self, reference: &ModelRef, pinned: &str, asking: &Asking) -> Result<Vec<RemoteDocument>>;
+    /// Fetches the documents beside the version that a reference was pinned to, and gives each to `take`.
+    fn documents(
+        &self,
+        reference: &ModelRef,
+        pinned: &str,
+        asking: &Asking,
+        take: &mut dyn FnMut(RemoteDocument),
+    ) -> Result<()>;
 }
 
 /// A document that a source has beside a model.

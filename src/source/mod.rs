@@ -104,10 +104,10 @@ pub trait Source: Send + Sync {
         None
     }
 
-    /// Fetches the documents that somebody has attached to a model: see [`Sink::refer`]. The reference is fixed to a
-    /// version.
-    fn documents(&self, _reference: &ModelRef, _cx: &Cx<'_>) -> Result<Vec<RemoteDocument>> {
-        Ok(Vec::new())
+    /// Fetches the documents that somebody has attached to a model, see [`Sink::refer`], and gives each to `take`, so
+    /// that only one at a time is in memory. The reference is fixed to a version.
+    fn documents(&self, _reference: &ModelRef, _cx: &Cx<'_>, _take: &mut dyn FnMut(RemoteDocument)) -> Result<()> {
+        Ok(())
     }
 
     /// The same place as a target for pushes. `None`: it accepts none.

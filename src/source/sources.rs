@@ -254,10 +254,16 @@ impl Resolver for Sources {
         Ok(Remote { pinned, kind, name, named_by, files })
     }
 
-    fn documents(&self, reference: &ModelRef, pinned: &str, asking: &Asking) -> Result<Vec<RemoteDocument>> {
-        let Some(source) = self.of(reference) else { return Ok(Vec::new()) };
+    fn documents(
+        &self,
+        reference: &ModelRef,
+        pinned: &str,
+        asking: &Asking,
+        take: &mut dyn FnMut(RemoteDocument),
+    ) -> Result<()> {
+        let Some(source) = self.of(reference) else { return Ok(()) };
         let client = self.client.with_cancel(&asking.cancel);
-        source.documents(&source.at(reference, pinned), &Cx::new(&client, &*asking.observer))
+        source.documents(&source.at(reference, pinned), &Cx::new(&client, &*asking.observer), take)
     }
 }
 

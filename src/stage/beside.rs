@@ -19,15 +19,13 @@ pub(super) fn attach(
 ) {
     let Some(pinned) = &receipt.pinned else { return };
     let id = &receipt.id;
-    let found = sources.documents(reference, pinned, asking);
-    let found = found.unwrap_or_else(|error| {
-        tracing::warn!(id, %error, "could not get the documents of the model");
-        Vec::new()
-    });
-    for RemoteDocument { kind, name, bytes } in found {
+    let mut attach = |RemoteDocument { kind, name, bytes }| {
         // An id that has other content by now gets no document of this one.
         if let Err(error) = documents::attach_to(store, id, receipt.digest, &NewDocument::new(kind, name, bytes)) {
             tracing::warn!(id, %error, "could not attach a document of the model");
         }
+    };
+    if let Err(error) = sources.documents(reference, pinned, asking, &mut attach) {
+        tracing::warn!(id, %error, "could not get the documents of the model");
     }
 }

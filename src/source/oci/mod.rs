@@ -273,11 +273,11 @@ impl Source for OciSource {
         self.values_of(file, &image_of_blob(&file.url).ok()?, cx)
     }
 
-    fn documents(&self, reference: &ModelRef, cx: &Cx<'_>) -> Result<Vec<RemoteDocument>> {
+    fn documents(&self, reference: &ModelRef, cx: &Cx<'_>, take: &mut dyn FnMut(RemoteDocument)) -> Result<()> {
         let image = image_of(reference)?;
         match image.version {
-            Version::Digest(_) => self.attached(&image, cx),
-            Version::Tag(_) => Ok(Vec::new()),
+            Version::Digest(_) => self.attached(&image, cx, take),
+            Version::Tag(_) => Ok(()),
         }
     }
 

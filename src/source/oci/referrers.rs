@@ -68,18 +68,17 @@ impl OciSource {
     }
 
     /// Fetches the documents that a catalog has attached to a manifest.
-    pub(super) fn attached(&self, image: &Image, cx: &Cx<'_>) -> Result<Vec<RemoteDocument>> {
+    pub(super) fn attached(&self, image: &Image, cx: &Cx<'_>, take: &mut dyn FnMut(RemoteDocument)) -> Result<()> {
         let list = self.lists.take(image).map_or_else(|| self.list(image, cx), Ok)?;
         let is_document =
             |entry: &&Value| entry.get("annotations").is_some_and(|all| all.get(referrer::KIND).is_some());
-        let mut documents = Vec::new();
         for referrer in list.iter().filter(is_document).filter_map(digest_of).take(MOST_DOCUMENTS) {
             let Some(described) = self.described(image, &referrer, cx)? else { continue };
             let (Some(name), Some(kind)) = (described.name, described.kind) else { continue };
             let Some(bytes) = self.document(image, &described.document, referrer::MAX_BYTES, cx)? else { continue };
-            documents.push(RemoteDocument::new(kind.parse().unwrap_or(DocumentKind::Doc), name, bytes));
+            take(RemoteDocument::new(kind.parse().unwrap_or(DocumentKind::Doc), name, bytes));
         }
-        Ok(documents)
+        Ok(())
     }
 
     /// Reads a referrer of this manifest. `None`: it is not there, or has other bytes, or belongs to another manifest.
