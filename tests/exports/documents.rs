@@ -155,3 +155,25 @@ fn a_damaged_document_is_not_exported() {
         assert!(!to(&host, layout).exists());
     }
 }
+
+// Red when an archive does not follow a change of the documents.
+#[test]
+fn an_archive_has_referrers() {
+    let (host, catalog) = host();
+    catalog.attach("hf:org/model", &bom()).unwrap();
+    let archive = host.path("models.tar");
+    catalog.export("hf:org/model", &ExportOptions::new(ExportLayout::Oci).with_to(archive.clone())).unwrap();
+    let has_bom = || fs::read(&archive).unwrap().windows(BOM.len()).any(|bytes| bytes == BOM);
+    assert!(has_bom() && state(&catalog) == ExportState::Whole);
+    if has_tool("skopeo") {
+        let at = format!("oci-archive:{}:model", archive.display());
+        let raw = std::process::Command::new("skopeo").args(["inspect", "--raw", &at]).output().unwrap();
+        assert!(raw.status.success(), "{raw:?}");
+    }
+    catalog.detach("hf:org/model", "bom.json").unwrap();
+    assert_eq!(state(&catalog), ExportState::Outdated);
+    sync(&catalog);
+    assert!(!has_bom() && state(&catalog) == ExportState::Whole);
+    remove(&catalog);
+    assert!(!archive.exists());
+}
