@@ -22,11 +22,9 @@ use crate::index::{Change, StoredRecord};
 use crate::ingest::{self, ContentFile, Origin, ingest_one};
 use crate::layout;
 use crate::read_at::ReadAt as _;
+use crate::referrer::MAX_BYTES;
 use crate::store::{self, Store, Sweep, Unit};
 use crate::view::View;
-
-/// More than any document of this kind has. A larger one would have to be read in parts.
-const MAX_BYTES: u64 = 64 << 20;
 
 /// No file system allows longer names.
 const LONGEST_NAME_BYTES: usize = 255;
@@ -128,13 +126,31 @@ pub(crate) fn documents(store: &Store, record: &Record) -> Result<Vec<AttachedDo
 
 /// The bytes of a document, checked against its digest. `None`: there is none with this name.
 pub(crate) fn document(store: &Store, record: &Record, name: &str) -> Result<Option<Vec<u8>>> {
-    let Some(expected) = named(&record.documents, name) else { return Ok(None) };
+    named(&record.documents, name).map(|digest| bytes_of(store, digest)).transpose()
+}
+
+/// A document with its bytes, which were checked.
+pub(crate) struct ReadDocument<'r> {
+    pub(crate) name: &'r str,
+    pub(crate) kind: &'r str,
+    pub(crate) digest: Digest,
+    pub(crate) bytes: Vec<u8>,
+}
+
+/// Reads the documents of an entry, one at a time.
+pub(crate) fn read<'r>(store: &Store, record: &'r Record) -> impl Iterator<Item = Result<ReadDocument<'r>>> {
+    record.documents.iter().map(|(digest, Document { name, kind, .. })| {
+        Ok(ReadDocument { name, kind, digest: *digest, bytes: bytes_of(store, *digest)? })
+    })
+}
+
+fn bytes_of(store: &Store, expected: Digest) -> Result<Vec<u8>> {
     let at = layout::blob(&expected);
     let missing = || store.root.fail("open", &at, std::io::ErrorKind::NotFound.into());
     let bytes = store.root.read(&at, MAX_BYTES)?.ok_or_else(missing)?;
     let actual = Digest::sha256_of(&bytes);
     match actual == expected {
-        true => Ok(Some(bytes)),
+        true => Ok(bytes),
         false => Err(Error::DigestMismatch { path: store.root.absolute(&at), expected, actual }),
     }
 }
@@ -145,8 +161,20 @@ fn named(documents: &BTreeMap<Digest, Document>, name: &str) -> Option<Digest> {
 
 /// Attaches a document to an entry, durably. Returns the record with it.
 pub(crate) fn attach(store: &Store, id: &str, new: &NewDocument) -> Result<Record> {
+    attach_record(store, store.require(id)?, new)
+}
+
+/// The same, if the entry has this content.
+pub(crate) fn attach_to(store: &Store, id: &str, content: Digest, new: &NewDocument) -> Result<()> {
+    match store.require(id)? {
+        record if record.entry.digest == Some(content) => attach_record(store, record, new).map(drop),
+        _ => Err(store.not_found(id)),
+    }
+}
+
+fn attach_record(store: &Store, record: Record, new: &NewDocument) -> Result<Record> {
     new.check()?;
-    let record = store.require(id)?;
+    let id = record.entry.id.as_str();
     if record.kind == ArtifactKind::Registered || record.entry.digest.is_none() {
         return Err(Error::NotStaged { id: id.into(), path: record.entry.local_path });
     }

@@ -95,6 +95,7 @@ mod oci;
 mod ollama_name;
 mod pattern;
 mod read_at;
+mod referrer;
 mod repair;
 #[cfg(test)]
 mod skip;
@@ -132,7 +133,7 @@ pub use export::{
     ExportedFile, SyncAction,
 };
 pub use facts::StoredFile;
-pub use fetch::{FileFetcher, ModelFetcher, ResolvedModel};
+pub use fetch::{FileFetcher, ModelFetcher, RemoteDocument, ResolvedModel};
 pub use formats::{Completeness, Facts, ModelFormat, ModelRole, PartCount, TensorCount};
 pub use fs::lock::Wait;
 pub use fs::{Durability, raise_descriptor_limit};

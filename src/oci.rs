@@ -6,7 +6,6 @@ pub(crate) const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 pub(crate) const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 
 /// The media type of a file without meaning.
-#[cfg(feature = "oci")]
 pub(crate) const EMPTY: &str = "application/vnd.oci.empty.v1+json";
 
 /// The annotation of a manifest in an index with its tag.

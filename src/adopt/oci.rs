@@ -13,6 +13,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 
 use super::docker;
 use super::found::{Found, FoundFile};
@@ -48,6 +49,9 @@ struct Manifest {
     schema_version: u32,
     #[serde(default)]
     artifact_type: Option<String>,
+    /// The manifest that it refers to.
+    #[serde(default)]
+    subject: Option<IgnoredAny>,
     config: Layer,
     layers: Vec<Layer>,
 }
@@ -62,7 +66,8 @@ pub(super) fn scan(reader: &mut Reader) {
     let folder = root.file_name().and_then(|name| name.to_str()).unwrap_or("layout").to_owned();
     for listed in &index.manifests {
         match found(reader, &root, &folder, listed) {
-            Ok(found) => reader.add(&at, found),
+            Ok(Some(found)) => reader.add(&at, found),
+            Ok(None) => {}
             Err(reason) => reader.skip(&at, format!("{}: {reason}", shown(&listed.name()))),
         }
     }
@@ -79,7 +84,8 @@ impl Listed {
     }
 }
 
-fn found(reader: &Reader, root: &Path, folder: &str, listed: &Listed) -> Result<Found, String> {
+/// `None`: it is a document beside a manifest, and no model.
+fn found(reader: &Reader, root: &Path, folder: &str, listed: &Listed) -> Result<Option<Found>, String> {
     if listed.media_type.as_ref().is_some_and(|kind| kind.contains("index") || kind.contains("manifest.list")) {
         return Err("it is a list of manifests, and not one".into());
     }
@@ -103,6 +109,8 @@ fn found(reader: &Reader, root: &Path, folder: &str, listed: &Listed) -> Result<
         modelpack(reader, root, &manifest.layers, name)?
     } else if manifest.config.media_type.starts_with(docker::MEDIA_TYPE) {
         docker::files(reader, root, &manifest.layers, name)?
+    } else if manifest.subject.is_some() {
+        return Ok(None);
     } else {
         return Err(format!("it is no model, but {}", shown(kind)));
     };
@@ -111,7 +119,7 @@ fn found(reader: &Reader, root: &Path, folder: &str, listed: &Listed) -> Result<
         None => format!("oci:{folder}@{:.12x}", listed.digest),
     };
     let pinned = Some(listed.digest.to_string());
-    Ok(Found { tool: reader.tool(), id, also: Vec::new(), pinned, kind, name, files, is_whole: true })
+    Ok(Some(Found { tool: reader.tool(), id, also: Vec::new(), pinned, kind, name, files, is_whole: true }))
 }
 
 /// One layer is one file, as when it is pulled from a registry.

@@ -4,6 +4,7 @@ use super::artifact::Artifact;
 use super::names::{invalid, is_word, repo};
 use super::options::{ExportLayout, ExportOptions};
 use super::plan::{Linking, Plan, Role};
+use crate::documents;
 use crate::error::Result;
 use crate::layout;
 
@@ -44,7 +45,7 @@ fn of_repo(
     Ok(plan)
 }
 
-/// One file, or a folder with the files. Anybody may write there, so nothing is a hardlink.
+/// One file, or a folder with the files; beside it `NAME.documents` with the documents of the model. Anybody may write there, so nothing is a hardlink.
 pub(super) fn dir(artifact: &Artifact<'_>, options: &ExportOptions) -> Result<Plan> {
     let name = options.repo.as_deref().unwrap_or(&artifact.name);
     if !layout::is_plain_path(name) || name.contains('/') || name.chars().any(char::is_control) {
@@ -54,6 +55,12 @@ pub(super) fn dir(artifact: &Artifact<'_>, options: &ExportOptions) -> Result<Pl
     for file in &artifact.files {
         let at = if file.path.is_empty() { name.to_owned() } else { format!("{name}/{}", file.path) };
         plan.blob(at, file.digest, file.size_bytes, Role::Head);
+    }
+    for document in documents::read(artifact.store, artifact.record()) {
+        let document = document?;
+        // Beside the model and not in it: an engine that is given the folder sees the files of the model alone.
+        let at = format!("{name}.documents/{}", document.name);
+        plan.blob(at, document.digest, document.bytes.len() as u64, Role::Part);
     }
     Ok(plan)
 }

@@ -1,5 +1,6 @@
 //! `index.json` of an OCI image layout: the list of its manifests. Other members and other entries stay as they are.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use serde_json::{Map, Value, json};
@@ -17,13 +18,18 @@ pub(super) const NAME: &str = "index.json";
 /// The annotation with the id of the catalog.
 const ID: &str = "org.catalog-core.id";
 
-/// One manifest.
+/// The annotation of a referrer with the tag of the manifest that it belongs to.
+const OF: &str = "org.catalog-core.of";
+
+/// One manifest, with its referrers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Entry {
     pub(super) id: String,
     pub(super) tag: String,
     pub(super) digest: Digest,
     pub(super) size_bytes: u64,
+    /// The entries of its referrers, by digest. They have no tags.
+    pub(super) referrers: BTreeMap<Digest, Value>,
 }
 
 /// How an entry stands in an index.
@@ -31,7 +37,7 @@ pub(super) struct Entry {
 pub(super) enum Standing {
     Missing,
     There,
-    /// The same id has another manifest under the tag.
+    /// The same id has another manifest under the tag, or other referrers.
     Older,
     /// The tag belongs to another manifest.
     Taken,
@@ -55,18 +61,40 @@ fn annotation<'v>(manifest: &'v Value, name: &str) -> Option<&'v str> {
 }
 
 impl Entry {
+    /// The digests that it names, that of the model first.
+    pub(super) fn target(&self) -> String {
+        let digests = [&self.digest].into_iter().chain(self.referrers.keys());
+        digests.map(Digest::to_string).collect::<Vec<_>>().join(" ")
+    }
+
+    /// The reverse of `target`, for an entry that is to be compared or removed.
+    pub(super) fn of_target(id: &str, tag: &str, size_bytes: u64, target: &str) -> Option<Self> {
+        let mut digests = target.split(' ').map(|digest| digest.parse::<Digest>().ok());
+        let digest = digests.next()??;
+        let referrers = digests.map(|digest| Some((digest?, Value::Null))).collect::<Option<_>>()?;
+        Some(Entry { id: id.to_owned(), tag: tag.to_owned(), digest, size_bytes, referrers })
+    }
+
     fn is_mine(&self, manifest: &Value) -> bool {
-        annotation(manifest, ID) == Some(&self.id) && annotation(manifest, oci::REF_NAME) == Some(&self.tag)
+        let has_tag = annotation(manifest, oci::REF_NAME) == Some(&self.tag);
+        annotation(manifest, ID) == Some(&self.id) && (has_tag || self.is_referrer(manifest))
+    }
+
+    fn is_referrer(&self, manifest: &Value) -> bool {
+        annotation(manifest, ID) == Some(&self.id) && annotation(manifest, OF) == Some(&self.tag)
     }
 
     pub(super) fn standing(&self, index: Option<&[u8]>) -> Result<Standing, String> {
         let Some(index) = index else { return Ok(Standing::Missing) };
         let index = read(index)?;
-        let manifests = index.get("manifests").and_then(Value::as_array).into_iter().flatten();
-        let mut named = manifests.filter(|manifest| annotation(manifest, oci::REF_NAME) == Some(&self.tag));
+        let manifests = || index.get("manifests").and_then(Value::as_array).into_iter().flatten();
+        let digest_of = |manifest: &Value| manifest.get("digest").and_then(Value::as_str).map(str::to_owned);
+        let listed: BTreeSet<_> = manifests().filter(|manifest| self.is_referrer(manifest)).map(digest_of).collect();
+        let mut named = manifests().filter(|manifest| annotation(manifest, oci::REF_NAME) == Some(&self.tag));
         let Some(first) = named.next() else { return Ok(Standing::Missing) };
-        let has_digest = first.get("digest").and_then(Value::as_str) == Some(&self.digest.to_string());
-        Ok(match (self.is_mine(first), has_digest) {
+        let has_digest = digest_of(first) == Some(self.digest.to_string());
+        let has_referrers = listed == self.referrers.keys().map(|digest| Some(digest.to_string())).collect();
+        Ok(match (self.is_mine(first), has_digest && has_referrers) {
             (true, true) => Standing::There,
             (true, false) => Standing::Older,
             _ => Standing::Taken,
@@ -85,6 +113,12 @@ impl Entry {
                 "size": self.size_bytes,
                 "annotations": { oci::REF_NAME: self.tag, ID: self.id },
             }));
+            for mut referrer in self.referrers.values().cloned() {
+                if let Some(Value::Object(annotations)) = referrer.get_mut("annotations") {
+                    annotations.extend([(ID.to_owned(), json!(self.id)), (OF.to_owned(), json!(self.tag))]);
+                }
+                all.push(referrer);
+            }
         }
         serde_json::to_vec(&index).map_err(|e| e.to_string())
     }
@@ -135,7 +169,37 @@ mod tests {
     use super::*;
 
     fn entry(id: &str, tag: &str, content: &str) -> Entry {
-        Entry { id: id.into(), tag: tag.into(), digest: Digest::sha256_of(content.as_bytes()), size_bytes: 7 }
+        let (digest, referrers) = (Digest::sha256_of(content.as_bytes()), BTreeMap::new());
+        Entry { id: id.into(), tag: tag.into(), digest, size_bytes: 7, referrers }
+    }
+
+    // Red when referrers are not compared, or are not told apart by id and tag: an entry would never get new ones, or
+    // would take those of another model along.
+    #[test]
+    fn referrers_come_and_go_with_their_entry() {
+        let with = |mut entry: Entry, documents: &[&str]| {
+            for document in documents {
+                let referrer = crate::referrer::of_document(b"m", document, "doc", b"text");
+                entry.referrers.insert(Digest::sha256_of(&referrer), crate::referrer::descriptor(&referrer));
+            }
+            entry
+        };
+        let (none, one) = (entry("a", "t", "one"), with(entry("a", "t", "one"), &["d"]));
+        let other = with(entry("b", "u", "one"), &["d", "e"]);
+        let index = other.add(Some(&none.add(None).unwrap())).unwrap();
+        assert_eq!(one.standing(Some(&index)).unwrap(), Standing::Older);
+        let index = one.add(Some(&index)).unwrap();
+        assert_eq!(
+            (one.standing(Some(&index)), other.standing(Some(&index))),
+            (Ok(Standing::There), Ok(Standing::There))
+        );
+        assert_eq!(none.standing(Some(&index)).unwrap(), Standing::Older);
+        let read = Entry::of_target("a", "t", 7, &one.target()).unwrap();
+        assert_eq!(read.standing(Some(&index)).unwrap(), Standing::There);
+        let left = read.take(&index).unwrap().unwrap();
+        assert_eq!(other.standing(Some(&left)).unwrap(), Standing::There);
+        assert_eq!(other.take(&left).unwrap(), None);
+        assert_eq!(Entry::of_target("a", "t", 7, "sha256:x"), None);
     }
 
     #[test]

@@ -13,7 +13,7 @@ use super::options::ExportOptions;
 use super::plan::{Content, Item, Plan};
 use super::publish::Publisher;
 use super::receipt::{ExportReceipt, ExportWay};
-use super::record::{ExportRecord, Made};
+use super::record::{ExportRecord, Made, exported_documents};
 use super::records::Records;
 use super::{remove, target};
 use crate::error::Result;
@@ -49,7 +49,8 @@ impl Job<'_> {
         let (previous, others): (Vec<Arc<ExportRecord>>, Vec<Arc<ExportRecord>>) =
             known.iter().cloned().partition(|known| keys.contains(&known.key()));
         let is_as_before = |record: &ExportRecord| {
-            previous.iter().any(|old| old.is_done && old.key() == record.key() && old.digest == record.digest)
+            let is_same = |old: &ExportRecord| (old.digest, &old.documents) == (record.digest, &record.documents);
+            previous.iter().any(|old| old.is_done && old.key() == record.key() && is_same(old))
         };
         let is_current = records.iter().all(is_as_before);
 
@@ -112,6 +113,7 @@ impl Job<'_> {
                 let mut record = ExportRecord::new(artifact.id(), artifact.digest, layout, to, name.clone());
                 record.repo.clone_from(&self.options.repo);
                 record.revision.clone_from(&self.options.revision);
+                record.documents = exported_documents(layout, artifact.record());
                 record
             })
             .collect()
@@ -207,7 +209,7 @@ impl Job<'_> {
 pub(super) fn made(item: &Item, way: ExportWay, size_bytes: u64) -> Made {
     let target = match &item.content {
         Content::Pointer(to) => Some(to.clone()),
-        Content::Entry(entry) => Some(entry.digest.to_string()),
+        Content::Entry(entry) => Some(entry.target()),
         _ => None,
     };
     let (is_head, is_optional) = (item.role.is_head(), item.role.is_optional());

@@ -103,7 +103,7 @@ impl Looker<'_> {
                 way: ExportWay::Entry,
                 size_bytes: 0,
                 stamp: None,
-                target: Some(entry.digest.to_string()),
+                target: Some(entry.target()),
                 is_head: true,
                 is_optional: false,
             })),

@@ -2,9 +2,11 @@
 //!
 //! ```text
 //! oci-layout
-//! blobs/sha256/HEX      the files, the configuration, and last the manifest
-//! index.json            the manifest under its tag, with the id as an annotation
+//! blobs/sha256/HEX      the files, the configuration, and last the manifest; the documents, each with a referrer
+//! index.json            the manifest under its tag, with the id as an annotation, and its referrers
 //! ```
+
+use std::collections::BTreeMap;
 
 use super::artifact::Artifact;
 use super::index::{self, Entry};
@@ -12,9 +14,11 @@ use super::names::{invalid, is_word, to_word};
 use super::options::ExportOptions;
 use super::plan::{Content, Linking, Plan, Role};
 use crate::digest::Digest;
+use crate::documents;
 use crate::entry::ArtifactKind;
 use crate::error::Result;
 use crate::oci;
+use crate::referrer;
 use crate::store::Packaged;
 
 pub(super) fn plan(artifact: &Artifact<'_>, options: &ExportOptions) -> Result<Plan> {
@@ -33,12 +37,26 @@ pub(super) fn plan(artifact: &Artifact<'_>, options: &ExportOptions) -> Result<P
         plan.blob(path(&file.digest), file.digest, file.size_bytes, Role::Part);
     }
     let size_bytes = package.manifest.len() as u64;
+    let mut referrers = BTreeMap::new();
+    for document in documents::read(artifact.store, artifact.record()) {
+        let document = document?;
+        let referrer = referrer::of_document(&package.manifest, document.name, document.kind, &document.bytes);
+        plan.blob(path(&document.digest), document.digest, document.bytes.len() as u64, Role::Part);
+        referrers.insert(Digest::sha256_of(&referrer), referrer);
+    }
     plan.push(path(&Digest::sha256_of(&package.config)), Content::Bytes(package.config), Role::Part);
     match artifact.record().kind {
         ArtifactKind::Tree => plan.blob(path(&package.digest), package.digest, size_bytes, Role::Part),
         _ => drop(plan.push(path(&package.digest), Content::Bytes(package.manifest), Role::Part)),
     }
-    let entry = Entry { id: id.to_owned(), tag, digest: package.digest, size_bytes };
+    if !referrers.is_empty() {
+        plan.push(path(&Digest::sha256_of(referrer::CONFIG)), Content::Bytes(referrer::CONFIG.into()), Role::Part);
+    }
+    let descriptors = referrers.iter().map(|(digest, referrer)| (*digest, referrer::descriptor(referrer))).collect();
+    for (digest, referrer) in referrers {
+        plan.push(path(&digest), Content::Bytes(referrer), Role::Part);
+    }
+    let entry = Entry { id: id.to_owned(), tag, digest: package.digest, size_bytes, referrers: descriptors };
     plan.push(index::NAME.into(), Content::Entry(entry), Role::Head);
     Ok(plan)
 }

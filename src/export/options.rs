@@ -43,6 +43,11 @@ words!(ExportLayout, "layout", {
 });
 
 impl ExportLayout {
+    /// Whether the documents of a model are exported with it. The other layouts have no place for them.
+    pub(super) fn has_documents(self) -> bool {
+        matches!(self, ExportLayout::Oci | ExportLayout::Dir)
+    }
+
     /// The tool whose store has this layout and a place of its own.
     pub(super) fn tool(self) -> Option<Tool> {
         Some(match self {

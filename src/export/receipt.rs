@@ -102,7 +102,7 @@ pub struct ExportedFile {
 pub enum ExportState {
     /// All its names are there and are what was made.
     Whole,
-    /// It is whole, and its id has other content by now.
+    /// It is whole, and its id has other content, or other documents that belong to the export, by now.
     Outdated,
     /// It is there, and its id is no longer in the catalog.
     Orphaned,

@@ -1,5 +1,6 @@
 //! The record of an export: one small file in `exports/`, which names everything that the export has made elsewhere.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -7,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::options::ExportLayout;
 use super::receipt::{ExportWay, ExportedFile};
 use crate::digest::Digest;
-use crate::entry::Stamp;
+use crate::entry::{Document, Record, Stamp};
 use crate::error::{Error, Result};
 use crate::fs::{Kind, Meta, Root, atomic};
 use crate::layout;
@@ -30,6 +31,9 @@ pub(super) struct ExportRecord {
     pub(super) repo: Option<String>,
     #[serde(default)]
     pub(super) revision: Option<String>,
+    /// The documents that were exported with it.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(super) documents: BTreeMap<Digest, Document>,
     pub(super) exported_ms: u64,
     /// Whether all names are there.
     pub(super) is_done: bool,
@@ -52,7 +56,7 @@ pub(super) struct Made {
     /// The stamp of the file that gets the name. `None`: it does not exist yet, or is no file.
     #[serde(default)]
     pub(super) stamp: Option<Stamp>,
-    /// For a pointer, where it leads; for an entry, the digest that it names.
+    /// For a pointer, where it leads; for an entry, the digests that it names.
     #[serde(default)]
     pub(super) target: Option<String>,
     /// Whether a user sees the model by this name: if all such names are gone, the model was removed there.
@@ -92,6 +96,7 @@ impl ExportRecord {
             name,
             repo: None,
             revision: None,
+            documents: BTreeMap::new(),
             exported_ms: 0,
             is_done: false,
             private: None,
@@ -133,6 +138,11 @@ impl ExportRecord {
         let to = Path::new(&self.to);
         if self.is_archive() { to.parent().unwrap_or(to) } else { to }
     }
+}
+
+/// The documents of an entry that an export in this layout has.
+pub(super) fn exported_documents(layout: ExportLayout, record: &Record) -> BTreeMap<Digest, Document> {
+    if layout.has_documents() { record.documents.clone() } else { BTreeMap::new() }
 }
 
 /// Whether an image layout is written as one archive here.

@@ -11,7 +11,6 @@ use super::receipt::{ExportRemoval, ExportWay};
 use super::record::{self, ExportRecord, Made};
 use super::records::Records;
 use super::target;
-use crate::digest::Digest;
 use crate::error::{Error, Result};
 use crate::fs::{Durability, Root};
 use crate::layout;
@@ -111,8 +110,7 @@ pub(super) fn is_content(made: &Made) -> bool {
 }
 
 pub(super) fn entry_of(record: &ExportRecord, made: &Made) -> Option<Entry> {
-    let digest: Digest = made.target.as_ref()?.parse().ok()?;
-    Some(Entry { id: record.id.clone(), tag: record.name.clone(), digest, size_bytes: made.size_bytes })
+    Entry::of_target(&record.id, &record.name, made.size_bytes, made.target.as_ref()?)
 }
 
 pub(super) enum Taken {

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::index::{self, Standing};
 use super::receipt::{Export, ExportState, ExportWay};
-use super::record::ExportRecord;
+use super::record::{ExportRecord, exported_documents};
 use super::records::Records;
 use super::{remove, target};
 use crate::error::Result;
@@ -70,6 +70,7 @@ pub(super) fn state(store: &Store, record: &ExportRecord) -> Result<(ExportState
         _ => match store.record(&record.id)? {
             None => ExportState::Orphaned,
             Some(now) if now.entry.digest != Some(record.digest) => ExportState::Outdated,
+            Some(now) if exported_documents(record.layout, &now) != record.documents => ExportState::Outdated,
             Some(_) => ExportState::Whole,
         },
     };

@@ -2,6 +2,7 @@
 
 mod remote;
 
+pub use remote::RemoteDocument;
 pub(crate) use remote::{Asking, Remote, RemoteContent, Resolver, Selection};
 
 use std::path::PathBuf;

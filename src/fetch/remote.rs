@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crate::cancel::Cancel;
 use crate::digest::Digest;
-use crate::entry::ArtifactKind;
+use crate::entry::{ArtifactKind, DocumentKind};
 use crate::error::Result;
 use crate::model_ref::ModelRef;
 use crate::observer::Observer;
@@ -30,6 +30,35 @@ pub(crate) trait Resolver: fmt::Debug + Send + Sync {
 
     /// Asks what a reference stands for now.
     fn resolve(&self, reference: &ModelRef, selection: &Selection, asking: &Asking) -> Result<Remote>;
+
+    /// Fetches the documents beside the version that a reference was pinned to, and gives each to `take`.
+    fn documents(
+        &self,
+        reference: &ModelRef,
+        pinned: &str,
+        asking: &Asking,
+        take: &mut dyn FnMut(RemoteDocument),
+    ) -> Result<()>;
+}
+
+/// A document that a source has beside a model.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct RemoteDocument {
+    /// What it is, by the word of the source.
+    pub kind: DocumentKind,
+    /// Its name there.
+    pub name: String,
+    /// Its bytes.
+    pub bytes: Vec<u8>,
+}
+
+impl RemoteDocument {
+    /// A document with these bytes.
+    #[must_use]
+    pub fn new(kind: DocumentKind, name: impl Into<String>, bytes: impl Into<Vec<u8>>) -> Self {
+        RemoteDocument { kind, name: name.into(), bytes: bytes.into() }
+    }
 }
 
 /// Which files of a repository are wanted. Patterns work like Python's `fnmatch`: `*` also matches `/`.

@@ -65,6 +65,7 @@ use crate::cancel::Cancel;
 use crate::digest::Digest;
 use crate::entry::ArtifactKind;
 use crate::error::Result;
+use crate::fetch::RemoteDocument;
 use crate::model_ref::ModelRef;
 use crate::net::{Body, Client, Validator, shown_text};
 use crate::observer::Observer;
@@ -101,6 +102,12 @@ pub trait Source: Send + Sync {
     /// [`ReadAt::group_values`](crate::ReadAt::group_values).
     fn group_values(&self, _file: &RemoteFile, _cx: &Cx<'_>) -> Option<Vec<[u8; 32]>> {
         None
+    }
+
+    /// Fetches the documents that somebody has attached to a model, see [`Sink::refer`], and gives each to `take`, so
+    /// that only one at a time is in memory. The reference is fixed to a version.
+    fn documents(&self, _reference: &ModelRef, _cx: &Cx<'_>, _take: &mut dyn FnMut(RemoteDocument)) -> Result<()> {
+        Ok(())
     }
 
     /// The same place as a target for pushes. `None`: it accepts none.

@@ -1,6 +1,8 @@
 //! Where models can be pushed to. A push sends exactly what a catalog stores: blobs under their digests, and a manifest
 //! that names them. This module knows nothing about the store.
 
+use std::collections::BTreeSet;
+
 use super::Cx;
 use crate::digest::Digest;
 use crate::error::Result;
@@ -38,6 +40,21 @@ pub trait Sink: Send + Sync {
     /// Uploads a document of the type `application/vnd.catalog-core.outboards.v1` for a manifest that is published
     /// next. It has the values of each MiB of the manifest's files.
     fn attach(&self, target: &ModelRef, manifest: &[u8], outboards: &[u8], cx: &Cx<'_>) -> Result<()>;
+
+    /// The manifests that are known there as referrers of a manifest, which need not be there. `None`: the place keeps
+    /// no referrers.
+    fn referrers(&self, target: &ModelRef, manifest: &Digest, cx: &Cx<'_>) -> Result<Option<BTreeSet<Digest>>> {
+        let _ = (target, manifest, cx);
+        Ok(None)
+    }
+
+    /// Uploads a document that the model's user has attached, and its referrer: a manifest of the OCI image
+    /// specification that names the document, with the model's manifest as its subject. Called only if
+    /// [`referrers`](Sink::referrers) returns a list without it.
+    fn refer(&self, target: &ModelRef, manifest: &Digest, referrer: &[u8], document: &[u8], cx: &Cx<'_>) -> Result<()> {
+        let _ = (target, manifest, referrer, document, cx);
+        Ok(())
+    }
 
     /// Publishes a manifest, all of whose blobs are there, under the name of the target and under these tags. A name
     /// that stood for another manifest stands for this one from then on. `id` is its id in the catalog, for places

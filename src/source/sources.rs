@@ -17,7 +17,7 @@ use crate::cancel::Cancel;
 use crate::digest::Digest;
 use crate::entry::ArtifactKind;
 use crate::error::{Error, Result};
-use crate::fetch::{Asking, Remote, RemoteContent, Resolver, Selection};
+use crate::fetch::{Asking, Remote, RemoteContent, RemoteDocument, Resolver, Selection};
 use crate::model_ref::ModelRef;
 #[cfg(not(feature = "hf"))]
 use crate::net::shown_text;
@@ -252,6 +252,18 @@ impl Resolver for Sources {
             .map(|file| self.content(source, kind, file, client.clone(), asking))
             .collect::<Result<_>>()?;
         Ok(Remote { pinned, kind, name, named_by, files })
+    }
+
+    fn documents(
+        &self,
+        reference: &ModelRef,
+        pinned: &str,
+        asking: &Asking,
+        take: &mut dyn FnMut(RemoteDocument),
+    ) -> Result<()> {
+        let Some(source) = self.of(reference) else { return Ok(()) };
+        let client = self.client.with_cancel(&asking.cancel);
+        source.documents(&source.at(reference, pinned), &Cx::new(&client, &*asking.observer), take)
     }
 }
 

@@ -5,6 +5,7 @@
 
 mod artifact;
 mod batch;
+mod beside;
 mod complete;
 mod from_reader;
 mod gathered;
@@ -34,7 +35,7 @@ use crate::cancel::Cancel;
 use crate::digest::Digest;
 use crate::entry::{ArtifactKind, LinkMode, Record};
 use crate::error::Result;
-use crate::fetch::{ResolvedModel, Resolver};
+use crate::fetch::{Asking, ResolvedModel, Resolver};
 use crate::formats::Completeness;
 use crate::fs::lock::Wait;
 use crate::fs::spare_descriptors;
@@ -336,7 +337,16 @@ pub(crate) fn stage_many(
         }
     }
     call.work_off(store, from, &observer, &cancel);
+    let fetched = std::mem::take(&mut call.fetched);
     let mut results = call.receipts(start);
+    if let Some(sources) = from.sources {
+        let asking = Asking { observer, cancel, has_digest: true, digest: None, mirrors: false };
+        for (number, ((reference, options), result)) in items.iter().zip(&results).enumerate() {
+            if let (Ok(receipt), true) = (result, fetched.contains(&number) && !options.offline) {
+                beside::attach(store, sources, reference, receipt, &asking);
+            }
+        }
+    }
     for (result, _) in results.iter_mut().zip(items).filter(|(_, (_, options))| options.require_complete) {
         if let Some(error) = result.as_ref().ok().and_then(|receipt| complete::refusal_of_held(store, receipt)) {
             *result = Err(error);
@@ -353,6 +363,8 @@ struct Call {
     questions: Vec<(usize, Question)>,
     /// The ids of `due`.
     ids: BTreeSet<String>,
+    /// The items that a server was asked for.
+    fetched: BTreeSet<usize>,
     /// The ids of unchanged items.
     unchanged: Vec<String>,
 }
@@ -362,6 +374,9 @@ impl Call {
         match decision {
             Ok(Decision::Ingest(item)) => {
                 self.ids.insert(item.id.clone());
+                if item.fetched.is_some() {
+                    self.fetched.insert(number);
+                }
                 self.due.push((number, *item));
             }
             Ok(Decision::Ask(question)) => self.questions.push((number, *question)),

@@ -1,5 +1,5 @@
 //! The order of a push: lease the entry, ask what is there, send the missing blobs, then the manifest, and record the
-//! push.
+//! push. The documents of the entry follow the manifest.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -12,12 +12,14 @@ use super::options::{PushOptions, PushReceipt};
 use super::package::{Package, Part};
 use super::workers;
 use crate::digest::Digest;
+use crate::documents::{self, ReadDocument};
 use crate::entry::Record;
 use crate::error::{Error, Result};
 use crate::lease::lease;
 use crate::model_ref::ModelRef;
 use crate::observer::{Event, Observer};
 use crate::read_at::ReadAt;
+use crate::referrer;
 use crate::source::{Cx, Outgoing, Pusher, Sink, Sources};
 use crate::store::Store;
 use crate::sum::SumBytes as _;
@@ -39,7 +41,8 @@ pub(crate) fn push(
         let place = sink.place(target)?;
         sink.check(target, &package.digest, &options.tags)?;
         let push = Push { store, id, target, place: &place, options, sink, pusher: &pusher };
-        let (sent, all) = push.run(&package)?;
+        let (mut sent, mut all) = push.run(&package)?;
+        push.documents(&package, lease.record(), &mut sent, &mut all)?;
         if !options.is_dry_run {
             push.note(lease.record());
         }
@@ -68,6 +71,13 @@ pub(crate) fn push(
 struct Count {
     blobs: u64,
     bytes: u64,
+}
+
+impl Count {
+    fn add(&mut self, bytes: usize) {
+        self.blobs += 1;
+        self.bytes = self.bytes.saturating_add(bytes as u64);
+    }
 }
 
 struct Push<'p> {
@@ -145,6 +155,31 @@ impl Push<'_> {
             }
             Ok(()) => Ok(()),
         }
+    }
+
+    /// Sends the documents that are not there yet, and counts them. A document can be attached after its model was
+    /// pushed.
+    fn documents(&self, package: &Package, record: &Record, sent: &mut Count, all: &mut Count) -> Result<()> {
+        if record.documents.is_empty() {
+            return Ok(());
+        }
+        let Some(there) = self.sink.referrers(self.target, &package.digest, &self.cx())? else {
+            tracing::warn!(id = self.id, place = self.place, "documents of the model stay here: the place keeps none");
+            return Ok(());
+        };
+        for document in documents::read(self.store, record) {
+            let ReadDocument { name, kind, bytes, .. } = document?;
+            let referrer = referrer::of_document(&package.manifest, name, kind, &bytes);
+            all.add(bytes.len());
+            if there.contains(&Digest::sha256_of(&referrer)) {
+                continue;
+            }
+            if !self.options.is_dry_run {
+                self.sink.refer(self.target, &package.digest, &referrer, &bytes, &self.cx())?;
+            }
+            sent.add(bytes.len());
+        }
+        Ok(())
     }
 
     /// Where entries were pushed to or came from, by blob. Ignores entries that cannot be read.

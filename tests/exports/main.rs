@@ -6,6 +6,7 @@
 mod common;
 
 mod command;
+mod documents;
 mod kills;
 mod layouts;
 mod names;

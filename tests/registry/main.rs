@@ -11,6 +11,7 @@ mod wire;
 
 mod access;
 mod command;
+mod documents;
 mod hostile;
 mod kills;
 mod login;

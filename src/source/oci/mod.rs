@@ -8,6 +8,7 @@
 //! access.rs     tokens, and what registries ask for before they give anything
 //! names.rs      what a repository of a model is called
 //! options.rs    who asks, and where users of other tools have said so
+//! referrers.rs  documents beside a manifest
 //! outboards.rs  what each MiB of a model's files is, beside its manifest
 //! push.rs       the same registries as somewhere that models can be pushed to
 //! upload.rs     one blob on its way, which another process can go on with
@@ -24,6 +25,7 @@ mod names;
 mod options;
 mod outboards;
 mod push;
+mod referrers;
 mod upload;
 
 pub(crate) use image::server_of;
@@ -72,12 +74,14 @@ use super::selection::Selection;
 use super::{Cx, Listing, Opened, RemoteFile, Sink, Source};
 use crate::digest::Digest;
 use crate::error::{Error, NetError, Result};
+use crate::fetch::RemoteDocument;
 use crate::model_ref::ModelRef;
 use crate::net::{Response, shown_text};
 use crate::observer::Event;
 use access::{Access, For};
 use api::{base_at, base_of, image_of, image_of_blob, named_by, no_login, refusal, url_of};
 use image::{Image, Version};
+use referrers::Lists;
 
 /// OCI registries. Tokens that a registry has issued are reused.
 #[derive(Debug)]
@@ -85,6 +89,7 @@ pub struct OciSource {
     options: Lazy<OciOptions>,
     access: Access,
     found: Found,
+    lists: Lists,
 }
 
 impl OciSource {
@@ -97,7 +102,12 @@ impl OciSource {
     /// Like `new`, but reads the logins when a registry first asks for one.
     #[must_use]
     pub fn with(read: impl FnOnce() -> Result<OciOptions> + Send + 'static) -> Self {
-        OciSource { options: Lazy::new(read), access: Access::default(), found: Found::default() }
+        OciSource {
+            options: Lazy::new(read),
+            access: Access::default(),
+            found: Found::default(),
+            lists: Lists::default(),
+        }
     }
 
     /// Runs `act` at a registry, and once more with authorization if the registry asks for it. `act` receives the
@@ -261,6 +271,14 @@ impl Source for OciSource {
 
     fn group_values(&self, file: &RemoteFile, cx: &Cx<'_>) -> Option<Vec<[u8; 32]>> {
         self.values_of(file, &image_of_blob(&file.url).ok()?, cx)
+    }
+
+    fn documents(&self, reference: &ModelRef, cx: &Cx<'_>, take: &mut dyn FnMut(RemoteDocument)) -> Result<()> {
+        let image = image_of(reference)?;
+        match image.version {
+            Version::Digest(_) => self.attached(&image, cx, take),
+            Version::Tag(_) => Ok(()),
+        }
     }
 
     fn sink(&self) -> Option<&dyn Sink> {

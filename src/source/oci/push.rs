@@ -2,6 +2,8 @@
 //!
 //! Source: the [OCI distribution specification](https://github.com/opencontainers/distribution-spec/blob/main/spec.md#push).
 
+use std::collections::BTreeSet;
+
 use url::Url;
 
 use super::image::{Image, Version};
@@ -12,9 +14,10 @@ use crate::error::{Error, NetError, Refused, Result};
 use crate::excerpt::excerpt;
 use crate::model_ref::ModelRef;
 use crate::net::{Payload, Request, Response, shown, shown_text};
-use crate::oci;
 use crate::source::Cx;
+use crate::source::outboards::MEDIA_TYPE;
 use crate::source::sink::{Outgoing, Sink};
+use crate::{oci, referrer};
 
 impl Sink for OciSource {
     /// A repository.
@@ -56,7 +59,16 @@ impl Sink for OciSource {
     }
 
     fn attach(&self, target: &ModelRef, manifest: &[u8], outboards: &[u8], cx: &Cx<'_>) -> Result<()> {
-        self.attach_outboards(&image_of(target)?, manifest, outboards, cx)
+        let referrer = referrer::of_type(manifest, MEDIA_TYPE, outboards);
+        OciSource::refer(self, &image_of(target)?, &Digest::sha256_of(manifest), &referrer, outboards, cx)
+    }
+
+    fn referrers(&self, target: &ModelRef, manifest: &Digest, cx: &Cx<'_>) -> Result<Option<BTreeSet<Digest>>> {
+        OciSource::referrers(self, &image_of(target)?, manifest, cx).map(Some)
+    }
+
+    fn refer(&self, target: &ModelRef, manifest: &Digest, referrer: &[u8], document: &[u8], cx: &Cx<'_>) -> Result<()> {
+        OciSource::refer(self, &image_of(target)?, manifest, referrer, document, cx)
     }
 
     fn publish(&self, target: &ModelRef, manifest: &[u8], _: &str, tags: &[String], cx: &Cx<'_>) -> Result<()> {
