@@ -212,6 +212,7 @@ fn attach_record(store: &Store, record: Record, new: &NewDocument) -> Result<Rec
         if !is_there {
             let document = Document { attached_ms: now_ms(), kind, name: new.name.clone() };
             now.documents.insert(digest, document);
+            now.pushed.clear(); // the other places do not have it
             now.needs.insert(digest);
             now.updated_ms = now_ms();
         }

@@ -141,3 +141,16 @@ fn a_document_that_is_damaged_or_lost_is_told() {
     fs::rename(blob.with_extension("kept"), &blob).unwrap();
     assert_eq!(catalog.document("m", "bom.json").unwrap().as_deref(), Some(BOM));
 }
+
+// Red when what is elsewhere without the document still counts as pushed: `gc --if-pushed` would take the only copy.
+#[test]
+fn a_model_with_a_new_document_is_not_pushed_yet() {
+    let (host, _) = host();
+    common::edit_shard(&host.root(), "m", |entries| {
+        entries["m"]["pushed"] = serde_json::json!({"oci://r.example/m": 3})
+    });
+    let catalog = FsCatalog::open(host.root()).unwrap();
+    assert_eq!(catalog.record("m").unwrap().unwrap().pushed.len(), 1);
+    assert!(catalog.attach("m", &bom()).unwrap().pushed.is_empty());
+    assert!(catalog.record("m").unwrap().unwrap().pushed.is_empty());
+}
