@@ -63,7 +63,7 @@ impl Logged {
             Logged::Unreadable(text) => Some(text.get().to_owned()),
             Logged::Log(log) => {
                 let events: Vec<&str> = log.events.iter().map(|event| event.get()).collect();
-                let head = log.head.as_ref().map_or_else(|| "null".to_owned(), |head| format!("{head:?}"));
+                let head = serde_json::Value::from(log.head.clone());
                 let trimmed = if log.is_trimmed { "\"trimmed\":true," } else { "" };
                 let (first, events) = (log.first(), events.join(",\n"));
                 Some(format!("{{\"first\":{first},\"head\":{head},{trimmed}\"events\":[\n{events}\n]}}"))
@@ -205,6 +205,9 @@ mod tests {
         assert_eq!(parse(&text).render().unwrap(), text);
         let again = parse(&text);
         assert_eq!(Chain::follow(&log_of(again), 1, std::iter::empty()).problems, Vec::<String>::new());
+        // Red when the head is not quoted as JSON: a change of any record would make the shard unreadable.
+        let odd = parse(r#"{"first":1,"head":"\u0001'\"\u2028","events":[]}"#);
+        assert_eq!(parse(&odd.render().unwrap()).render(), odd.render());
         for odd in
             ["null", "[]", "{}", r#"{"first":0,"head":null,"events":[1]}"#, r#"{"first":-1,"head":null,"events":[]}"#]
         {
