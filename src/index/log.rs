@@ -5,7 +5,11 @@
 //!
 //! Nothing that is wrong here makes a shard unreadable: models matter more than their history.
 
-use serde::Deserialize;
+use std::collections::BTreeMap;
+use std::num::NonZeroU64;
+
+use serde::de::DeserializeOwned;
+use serde_json::Value;
 use serde_json::value::RawValue;
 
 use crate::entry::LogEvent;
@@ -22,6 +26,8 @@ pub(crate) struct Log {
     pub(super) head: Option<String>,
     /// The last events, as they are written.
     pub(super) events: Vec<Box<RawValue>>,
+    /// Members from a later version.
+    extra: BTreeMap<String, Box<RawValue>>,
 }
 
 /// What a shard has under `log`.
@@ -35,25 +41,9 @@ pub(super) enum Logged {
     Unreadable(Box<RawValue>),
 }
 
-#[derive(Deserialize)]
-struct Text {
-    /// The number of the first event here.
-    first: u64,
-    head: Option<String>,
-    #[serde(default)]
-    trimmed: bool,
-    events: Vec<Box<RawValue>>,
-}
-
 impl Logged {
     pub(super) fn parse(text: &RawValue) -> Self {
-        match serde_json::from_str::<Text>(text.get()) {
-            Ok(Text { first: first @ 1.., head, trimmed, events }) => {
-                let count = (first - 1).saturating_add(events.len() as u64);
-                Logged::Log(Log { count, head, events, is_trimmed: trimmed })
-            }
-            _ => Logged::Unreadable(text.to_owned()),
-        }
+        Log::parse(text).map_or_else(|| Logged::Unreadable(text.to_owned()), Logged::Log)
     }
 
     /// One event a line.
@@ -63,16 +53,31 @@ impl Logged {
             Logged::Unreadable(text) => Some(text.get().to_owned()),
             Logged::Log(log) => {
                 let events: Vec<&str> = log.events.iter().map(|event| event.get()).collect();
-                let head = serde_json::Value::from(log.head.clone());
+                let head = Value::from(log.head.clone());
                 let trimmed = if log.is_trimmed { "\"trimmed\":true," } else { "" };
-                let (first, events) = (log.first(), events.join(",\n"));
-                Some(format!("{{\"first\":{first},\"head\":{head},{trimmed}\"events\":[\n{events}\n]}}"))
+                let extra =
+                    log.extra.iter().map(|(name, value)| format!("{}:{},", Value::from(name.as_str()), value.get()));
+                let (first, events, extra) = (log.first(), events.join(",\n"), extra.collect::<String>());
+                Some(format!("{{\"first\":{first},\"head\":{head},{trimmed}{extra}\"events\":[\n{events}\n]}}"))
             }
         }
     }
 }
 
 impl Log {
+    fn parse(text: &RawValue) -> Option<Self> {
+        fn read<T: DeserializeOwned>(value: &RawValue) -> Option<T> {
+            serde_json::from_str(value.get()).ok()
+        }
+        let mut members: BTreeMap<String, Box<RawValue>> = read(text)?;
+        let first: NonZeroU64 = read(&*members.remove("first")?)?;
+        let head = read(&*members.remove("head")?)?;
+        let events: Vec<Box<RawValue>> = read(&*members.remove("events")?)?;
+        let is_trimmed = members.remove("trimmed").map_or(Some(false), |trimmed| read(&trimmed))?;
+        let count = (first.get() - 1).saturating_add(events.len() as u64);
+        Some(Log { count, is_trimmed, head, events, extra: members })
+    }
+
     /// A chain that begins anew after so many events. The number and the link of its next event show that at least one
     /// is lost.
     pub(super) fn after_loss(count: u64) -> Self {
@@ -205,6 +210,10 @@ mod tests {
         assert_eq!(parse(&text).render().unwrap(), text);
         let again = parse(&text);
         assert_eq!(Chain::follow(&log_of(again), 1, std::iter::empty()).problems, Vec::<String>::new());
+        // Red when what a later version has written there is dropped.
+        let later = text.replacen("\"events\"", "\"a \\\"later\\\" one\":{\"b\":[1e400]},\"events\"", 1);
+        assert_ne!(later, text);
+        assert_eq!(parse(&later).render().unwrap(), later);
         // Red when the head is not quoted as JSON: a change of any record would make the shard unreadable.
         let odd = parse(r#"{"first":1,"head":"\u0001'\"\u2028","events":[]}"#);
         assert_eq!(parse(&odd.render().unwrap()).render(), odd.render());
