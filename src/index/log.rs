@@ -70,9 +70,9 @@ impl Log {
             serde_json::from_str(value.get()).ok()
         }
         let mut members: BTreeMap<String, Box<RawValue>> = read(text)?;
-        let first: NonZeroU64 = read(&*members.remove("first")?)?;
-        let head = read(&*members.remove("head")?)?;
-        let events: Vec<Box<RawValue>> = read(&*members.remove("events")?)?;
+        let first: NonZeroU64 = read(&members.remove("first")?)?;
+        let head = read(&members.remove("head")?)?;
+        let events: Vec<Box<RawValue>> = read(&members.remove("events")?)?;
         let is_trimmed = members.remove("trimmed").map_or(Some(false), |trimmed| read(&trimmed))?;
         let count = (first.get() - 1).saturating_add(events.len() as u64);
         Some(Log { count, is_trimmed, head, events, extra: members })
