@@ -108,7 +108,7 @@ fn model(record: &Record, digest: Digest, facts: &Facts) -> Component {
     }
 }
 
-/// Of a local path, only the last name.
+/// The reference as a bill of materials shows it: only the last name of a local path.
 fn name_of(id: &str) -> String {
     match id.contains("://") {
         true => origin::public(id),

@@ -37,7 +37,7 @@ struct Root {
     valid_ms: (u64, u64),
 }
 
-/// Who a chain says has signed.
+/// The signer, as a chain of certificates names it.
 #[derive(Debug)]
 pub(super) struct Vouched {
     pub(super) certificate: SigningCertificate,
@@ -88,7 +88,7 @@ impl Roots {
         self.roots.iter().map(|root| root.fingerprint).collect()
     }
 
-    /// Who has signed, by a chain that begins with the certificate of the signer. The error is the reason, for humans.
+    /// Returns the signer that a chain names; the chain begins with its certificate. The error is the reason, for humans.
     pub(super) fn vouch_for(&self, chain: &[CertificateDer<'_>], now_ms: u64) -> Result<Vouched, String> {
         let Some((leaf, above)) = chain.split_first() else { return Err("its chain of certificates is empty".into()) };
         if chain.len() > MAX_CHAIN {

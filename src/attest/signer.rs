@@ -1,11 +1,11 @@
-//! Who is trusted to have signed.
+//! Trusted signers.
 
 use super::bundle::{Bundle, Method};
 use super::certificate::SigningCertificate;
 use super::keys::PublicKey;
 use super::roots::Roots;
 
-/// Who is trusted to have signed. A signature is by a key or by certificates, and each is refused in the other's place.
+/// A trusted signer. A signature is by a key or by certificates, and each is refused in the other's place.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum TrustedSigner {

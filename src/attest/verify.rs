@@ -23,7 +23,7 @@ pub(crate) const IN_TREE: &str = "model.sig";
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct SignatureOptions {
-    /// Who must have signed. A signature names its signer; this one decides.
+    /// The signer that must have signed. A signature names its signer; this one decides.
     pub signer: TrustedSigner,
     /// The bundle. `None`: the file `model.sig` of the model.
     pub signature: Option<Vec<u8>>,

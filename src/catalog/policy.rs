@@ -4,7 +4,7 @@ use super::FsCatalog;
 use crate::error::Result;
 use crate::store::{RuleSigner, SignatureRule};
 
-/// Who must have signed which ids. `docs/trust.md` says what a rule asks for, and what it does not.
+/// Rules that bind ids to signers. `docs/trust.md` says what a rule asks for, and what it does not.
 impl FsCatalog {
     /// The rules of who must have signed which ids, in the order in which they were made.
     pub fn signature_rules(&self) -> Result<Vec<SignatureRule>> {

@@ -80,7 +80,7 @@ words!(LogEventKind, "kind of event", {
 #[non_exhaustive]
 pub struct LogSource {
     // Sorted by name, like the fields of `LogEvent`.
-    /// Who stated its digests beforehand.
+    /// The party that stated its digests beforehand.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub named_by: Option<String>,
     /// The commit, the digest of the manifest, or the version.

@@ -99,7 +99,7 @@ impl Index {
             // The oldest ones may have been dropped in the meantime.
             let Some(text) = read(&self.root, number, *first)? else { continue };
             oldest = oldest.or(Some(*first));
-            // Of events that are in the shard, too, the shard's count.
+            // Events that are in the shard, too, are read from there.
             let count = usize::try_from(log.first().saturating_sub(*first)).unwrap_or(usize::MAX);
             older.extend(text.lines().take(count).map(str::to_owned));
         }

@@ -63,7 +63,7 @@ pub(crate) struct Store {
     pub(crate) root: Arc<Root>,
     pub(crate) index: Arc<Index>,
     pub(crate) settings: Settings,
-    /// Who must have signed what.
+    /// The rules of signatures, as last read.
     policy: Arc<policy::CachedPolicy>,
     /// Whether file locks exclude anybody here.
     pub(crate) locks_work: bool,

@@ -1,4 +1,4 @@
-//! Who must have signed which ids: rules in `store.json`, for everyone who uses the root.
+//! Rules that bind ids to signers: in `store.json`, for everyone who uses the root.
 //!
 //! The rules bind patterns of ids to signers. An entry whose id matches is recorded with new content, and handed out,
 //! only with an [`Attestation`] of its content for each rule that matches. This module compares fingerprints; whoever

@@ -1,4 +1,4 @@
-//! Who must have signed, and the files that say so.
+//! The options that name a trusted signer, and the files that they name.
 
 use std::fs;
 use std::io::ErrorKind;
