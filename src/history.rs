@@ -28,7 +28,7 @@ pub struct LogChain {
 
 /// The events of one id, or of all, oldest first.
 pub(crate) fn log(store: &Store, id: Option<&str>) -> Result<Vec<LogEvent>> {
-    let numbers = id.map_or_else(all, |id| vec![layout::shard_number(id)]);
+    let numbers = numbers(id);
     let chains = store.index.chains(&numbers)?;
     let mut events: Vec<LogEvent> = chains.into_iter().flat_map(|chain| chain.events).collect();
     events.retain(|event| id.is_none_or(|id| event.id == id));
@@ -37,9 +37,9 @@ pub(crate) fn log(store: &Store, id: Option<&str>) -> Result<Vec<LogEvent>> {
     Ok(events)
 }
 
-/// Follows the links of every chain that has events.
-pub(crate) fn check(store: &Store) -> Result<Vec<LogChain>> {
-    let numbers = all();
+/// Follows the links of the chain of an id, or of every chain that has events.
+pub(crate) fn check(store: &Store, id: Option<&str>) -> Result<Vec<LogChain>> {
+    let numbers = numbers(id);
     let chains = store.index.chains(&numbers)?.into_iter().zip(numbers);
     let chain = |(Chain { first, count, head, problems, .. }, number): (Chain, u8)| LogChain {
         chain: format!("{number:02x}"),
@@ -51,6 +51,6 @@ pub(crate) fn check(store: &Store) -> Result<Vec<LogChain>> {
     Ok(chains.map(chain).filter(|chain| chain.count > 0 || !chain.problems.is_empty()).collect())
 }
 
-fn all() -> Vec<u8> {
-    (0..=u8::MAX).collect()
+fn numbers(id: Option<&str>) -> Vec<u8> {
+    id.map_or_else(|| (0..=u8::MAX).collect(), |id| vec![layout::shard_number(id)])
 }

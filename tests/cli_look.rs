@@ -315,5 +315,7 @@ fn the_log_of_a_model_is_shown_and_verified() {
     let text = fs::read_to_string(&shard).unwrap();
     fs::write(&shard, text.replace("\"what\":\"removed\"", "\"what\":\"verified\"")).unwrap();
     assert_eq!(code(&["log", "--verify"]), Some(4));
+    assert_eq!(code(&["log", "m", "--verify"]), Some(4));
+    assert_eq!(code(&["log", "of another chain", "--verify"]), Some(0));
     assert!(said(&["log", "--verify"]).starts_with("broken  "));
 }

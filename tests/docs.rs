@@ -48,7 +48,7 @@ fn the_shard_of_the_format_page_is_one() {
     assert_eq!((record.size_bytes, record.view), (122_688, Some(LinkMode::Hardlink)));
     assert_eq!(catalog.record("tiny").unwrap().as_ref(), Some(record), "the example is in the wrong shard");
 
-    let log = catalog.check_log().unwrap();
+    let log = catalog.check_log(None).unwrap();
     assert!(log.len() == 1 && log[0].count == 1 && log[0].problems.is_empty(), "{log:?}");
 
     // Every member of the example has its row, so that a new one is not forgotten.

@@ -27,7 +27,7 @@ fn noted(kind: Kind, note: &str) -> (Kind, Option<String>) {
 
 #[track_caller]
 fn assert_whole(catalog: &FsCatalog) {
-    let problems: Vec<String> = catalog.check_log().unwrap().into_iter().flat_map(|chain| chain.problems).collect();
+    let problems: Vec<String> = catalog.check_log(None).unwrap().into_iter().flat_map(|chain| chain.problems).collect();
     assert!(problems.is_empty(), "{problems:?}");
 }
 
@@ -110,7 +110,7 @@ fn a_log_that_was_changed_is_not_whole() {
     assert_eq!(events.len(), 3, "{text}");
     let is_broken = |text: &str| {
         fs::write(&path, text).unwrap();
-        let chains = catalog.check_log().unwrap();
+        let chains = catalog.check_log(None).unwrap();
         // The model is there whatever its history says.
         assert!(FsCatalog::open(host.root()).unwrap().resolve("m").is_ok());
         chains.iter().any(|chain| !chain.problems.is_empty())

@@ -27,7 +27,7 @@ impl FsCatalog {
         history::log(&self.store, id)
     }
 
-    /// Checks that the log is whole: that each event is linked to the one before it, and that the last ones are there.
+    /// Checks that the log of an id, or of all, is whole: that each event is linked to the one before it, and that the last ones are there.
     /// Returns one result for each chain that has events.
     ///
     /// A log shows mistakes and damage, and not what somebody has forged who can write to the root: they can make a new
@@ -35,11 +35,11 @@ impl FsCatalog {
     ///
     /// ```
     /// # let (_dir, catalog, _file) = catalog_core::testing::example();
-    /// assert!(catalog.check_log()?.iter().all(|chain| chain.problems.is_empty()));
+    /// assert!(catalog.check_log(None)?.iter().all(|chain| chain.problems.is_empty()));
     /// # Ok::<(), catalog_core::Error>(())
     /// ```
-    pub fn check_log(&self) -> Result<Vec<LogChain>> {
-        history::check(&self.store)
+    pub fn check_log(&self, id: Option<&str>) -> Result<Vec<LogChain>> {
+        history::check(&self.store, id)
     }
 
     /// Signs what happened to an id: an in-toto statement about its contents, whose predicate has the events. Returns a

@@ -98,7 +98,8 @@ fn whole(catalog: &FsCatalog, state: &str) {
 ///
 /// Red when a segment is not published before the shard without its events is.
 fn logged(catalog: &FsCatalog, records: &[Record], state: &str) {
-    let broken: Vec<_> = catalog.check_log().unwrap().into_iter().filter(|chain| !chain.problems.is_empty()).collect();
+    let broken: Vec<_> =
+        catalog.check_log(None).unwrap().into_iter().filter(|chain| !chain.problems.is_empty()).collect();
     assert!(broken.is_empty(), "{state}: the log is broken: {broken:?}");
     let mut last: BTreeMap<String, LogEvent> = BTreeMap::new();
     for event in catalog.log(None).unwrap() {

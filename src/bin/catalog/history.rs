@@ -32,8 +32,8 @@ pub(crate) struct Args {
     /// The model: its id also after it was removed, or as other verbs take it [default: all]
     #[arg(value_name = "ID|REF", add = complete::models())]
     model: Option<String>,
-    /// Check that the log is whole, and show where it is not
-    #[arg(long, conflicts_with = "model")]
+    /// Check that the log is whole, and show where it is not; of a model, the chain that its events are in
+    #[arg(long, conflicts_with = "sign")]
     verify: bool,
     /// Sign the events of the model with this private key
     #[arg(long, value_name = "PEM", requires = "model", requires = "output")]
@@ -58,10 +58,10 @@ pub(crate) struct Signed {
 impl Args {
     pub(crate) fn run(self, app: &mut App) -> Outcome {
         let catalog = app.open()?;
-        if self.verify {
-            return verify(&catalog, app);
-        }
         let id = self.model.as_deref().map(|model| id_of(&catalog, model)).transpose()?;
+        if self.verify {
+            return verify(&catalog, app, id.as_deref());
+        }
         if let (Some(key), Some(output), Some(id)) = (&self.sign, &self.output, &id) {
             return sign(&catalog, app, key, output, id);
         }
@@ -91,8 +91,8 @@ fn id_of(catalog: &FsCatalog, text: &str) -> Result<String, Failure> {
     }
 }
 
-fn verify(catalog: &FsCatalog, app: &mut App) -> Outcome {
-    let chains = catalog.check_log()?;
+fn verify(catalog: &FsCatalog, app: &mut App, id: Option<&str>) -> Outcome {
+    let chains = catalog.check_log(id)?;
     let problems: usize = chains.iter().map(|chain| chain.problems.len()).sum();
     if app.json() {
         for chain in &chains {
