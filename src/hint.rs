@@ -48,7 +48,10 @@ pub enum Hint {
     /// Another id is needed.
     GiveOtherId,
     /// Replace the document, or choose another name.
-    ReplaceDocument,
+    ReplaceDocument {
+        /// Whether the same bytes have another name: then replacing renames, and no name helps.
+        has_other_name: bool,
+    },
     /// Remove the pins first, or remove the entry by force.
     Unpin {
         /// The entry's id.
@@ -198,7 +201,8 @@ impl fmt::Display for Hint {
             Hint::GiveId => "give an id",
             Hint::GiveName => "give one plain file name",
             Hint::RemoveEntry { id } => return write!(f, "remove {id:?}: the other entry keeps its content"),
-            Hint::ReplaceDocument => "replace it, or choose another name",
+            Hint::ReplaceDocument { has_other_name: true } => "replace it, which gives it the new name",
+            Hint::ReplaceDocument { .. } => "replace it, or choose another name",
             Hint::GiveOtherId => "choose another id, or remove the entry that has this one",
             Hint::NameOne => "give the id of one of them",
             Hint::Rename => "rename it",

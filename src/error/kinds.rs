@@ -57,7 +57,7 @@ impl Error {
             Error::InvalidLimit { name, .. } => Hint::UnsetLimit { name },
             Error::IdTaken { id, has_same_content: true, .. } => Hint::RemoveEntry { id: id.clone() },
             Error::IdTaken { .. } => Hint::GiveOtherId,
-            Error::DocumentExists { .. } => Hint::ReplaceDocument,
+            Error::DocumentExists { same_bytes, .. } => Hint::ReplaceDocument { has_other_name: same_bytes.is_some() },
             Error::Pinned { id, .. } => Hint::Unpin { id: id.clone() },
             Error::LocksDoNothing { .. } => Hint::MoveRoot,
             Error::Busy { .. } => Hint::TryAgain,

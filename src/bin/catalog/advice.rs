@@ -27,7 +27,8 @@ pub(crate) fn words(hint: &Hint, command: &str) -> String {
             )
         }
         Hint::Restage { id } => format!("`{command} stage FILE {}` brings it again", option("--id", id)),
-        Hint::ReplaceDocument => "--replace replaces it; --name gives it another name".to_owned(),
+        Hint::ReplaceDocument { has_other_name: true } => "--replace gives it the new name".to_owned(),
+        Hint::ReplaceDocument { .. } => "--replace replaces it; --name gives the new one another name".to_owned(),
         Hint::Unpin { id } => {
             format!("`{command} unpin {}` takes its pins off, or use --force", argument(id))
         }
