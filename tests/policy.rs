@@ -9,8 +9,8 @@ use std::path::PathBuf;
 
 use catalog_core::testing::{Issued, Wanted};
 use catalog_core::{
-    CatalogEntry, CatalogStore as _, Digest, Doctor, FindingKind, FsCatalog, LifecycleState, ModelRef, PrivateKey,
-    Roots, RuleSigner, SignatureOptions, StageOptions, TrustState, TrustedSigner,
+    CatalogEntry, CatalogStore as _, Digest, Doctor, DocumentKind, FindingKind, FsCatalog, LifecycleState, ModelRef,
+    NewDocument, PrivateKey, Roots, RuleSigner, SignatureOptions, StageOptions, TrustState, TrustedSigner,
 };
 use rstest::rstest;
 
@@ -95,6 +95,42 @@ fn only_what_a_trusted_signer_has_signed_is_staged() {
     ruled.stage("signed/m", None).unwrap();
     drop(ruled.catalog.lease("signed/m").unwrap());
     assert_sound(&ruled.host.root());
+}
+
+// Red when detaching a document takes the bundle of a recorded signature away.
+#[test]
+fn a_bundle_that_was_attached_too_stays_when_it_is_detached() {
+    let ruled = Ruled::new();
+    ruled.stage("signed/m", Some(&ruled.signature)).unwrap();
+    let bundle = Digest::sha256_of(&ruled.signature);
+    let document = NewDocument::new(DocumentKind::Signature, "m.sig", ruled.signature.clone());
+    ruled.catalog.attach("signed/m", &document).unwrap();
+    assert!(ruled.catalog.detach("signed/m", "m.sig").unwrap());
+    assert_eq!(ruled.catalog.record("signed/m").unwrap().unwrap().needs, [bundle].into());
+    assert!(blob_path(&ruled.host.root(), &bundle).exists());
+}
+
+// Red when a model counts as verified although a signature says nothing about some of its files.
+#[test]
+fn a_signature_of_some_files_does_not_make_a_model_verified() {
+    let ruled = Ruled::new();
+    let tree = ruled.host.path("tree");
+    ruled.host.file("tree/m.gguf", CONTENT);
+    stage(&ruled.catalog, &tree, "before").unwrap();
+    let signature = ruled.catalog.sign("before", &key("a")).unwrap();
+    ruled.host.file("tree/more.json", "{}");
+    stage(&ruled.catalog, &tree, "after").unwrap();
+    let given = SignatureOptions::new(trusted("a")).with_signature(Some(signature.clone()));
+    let report = ruled.catalog.verify_signature("after", &given.with_allow_unsigned_files(true)).unwrap();
+    assert_eq!(report.unsigned_files, ["more.json"]);
+    let trust = |id: &str| ruled.catalog.record(id).unwrap().unwrap().trust;
+    assert_eq!(trust("after"), TrustState::Warned);
+
+    let lenient = RuleSigner::new(&trusted("a")).with_allow_unsigned_files(true);
+    ruled.catalog.add_signature_rule("lenient/*", lenient).unwrap();
+    let options = options("lenient/m").with_signature(Some(signature));
+    drop(ruled.catalog.stage(&reference(&tree), &options).unwrap());
+    assert_eq!(trust("lenient/m"), TrustState::Warned);
 }
 
 // Red when the signature that a tree brings is not found, or does not cover its files.

@@ -126,6 +126,25 @@ mod tests {
         let pinned = StoredRecord { pins: [("p".to_owned(), pin)].into(), ..old.clone() };
         assert_eq!(kinds(Some(&old), &pinned), [(Kind::Pinned, Some("p".into()))]);
         assert_eq!(kinds(Some(&pinned), &old), [(Kind::Unpinned, Some("p".into()))]);
+        let by = Digest::sha256_of(b"key");
+        let attestation = Attestation {
+            at_signing_time: false,
+            bundle: by,
+            checked_ms: 6,
+            digest: Digest::sha256_of(b"a"),
+            key: by,
+            method: crate::entry::SigningMethod::Key,
+            pattern: None,
+            signer: by,
+            subject: None,
+            with_unsigned_files: false,
+        };
+        let signed = StoredRecord { attested: vec![attestation], ..old.clone() };
+        assert_eq!(kinds(Some(&old), &signed), [(Kind::Attested, Some(by.to_string()))]);
+        assert_eq!(kinds(Some(&signed), &signed), []);
+        // A copy of another id's record takes its signatures along.
+        let tagged = Happened::with_note(Kind::Tagged, "m");
+        assert_eq!(happened(None, &signed, Some(tagged.clone())), [tagged]);
         let document = Document { attached_ms: 6, kind: "doc".into(), name: "d".into() };
         let attached = StoredRecord { documents: [(Digest::sha256_of(b"d"), document)].into(), ..old.clone() };
         assert_eq!(kinds(Some(&old), &attached), [(Kind::Attached, Some("d".into()))]);
