@@ -4,6 +4,10 @@
 //! machine or the clock. What only the model's maker says is told apart from what was counted or hashed: `declared`
 //! licences, ancestors, the architecture, and the properties below `catalog:stated:`.
 
+use std::time::Duration;
+
+use p256::pkcs8::der::DateTime;
+
 use super::cyclonedx::{
     Component, Document, ExternalReference, Hash, License, LicenseChoice, Metadata, ModelCard, ModelParameters,
     Pedigree, Property, Tools,
@@ -51,7 +55,7 @@ pub(crate) fn bom(store: &Store, record: &Record, options: &BomOptions) -> Resul
         serial_number: serial_number(digest, id),
         version: 1,
         metadata: Metadata {
-            timestamp: options.timestamp_ms.map(timestamp),
+            timestamp: options.timestamp_ms.and_then(timestamp),
             tools: Tools {
                 components: [Component {
                     kind: "application",
@@ -178,21 +182,9 @@ fn file(file: &StoredFile) -> Component {
     }
 }
 
-/// RFC 3339, in UTC and whole seconds.
-fn timestamp(ms: u64) -> String {
-    let seconds = ms / 1000;
-    let (mut days, of_day) = (seconds / 86_400, seconds % 86_400);
-    // Counted from 1 March of the year 0, so that a leap day is the last day of its year.
-    days += 719_468;
-    let (era, day) = (days / 146_097, days % 146_097);
-    let year = (day - day / 1460 + day / 36_524 - day / 146_096) / 365;
-    let day = day - (365 * year + year / 4 - year / 100);
-    let month = (5 * day + 2) / 153;
-    let day = day - (153 * month + 2) / 5 + 1;
-    let (month, next) = if month < 10 { (month + 3, 0) } else { (month - 9, 1) };
-    let year = era * 400 + year + next;
-    let (hour, minute, second) = (of_day / 3600, of_day / 60 % 60, of_day % 60);
-    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
+/// RFC 3339, in UTC and whole seconds. `None`: after the year 9999.
+fn timestamp(ms: u64) -> Option<String> {
+    DateTime::from_unix_duration(Duration::from_secs(ms / 1000)).ok().map(|time| time.to_string())
 }
 
 #[cfg(test)]
@@ -219,8 +211,9 @@ mod tests {
             (1_735_689_599, "2024-12-31T23:59:59Z"),
             (4_107_542_400, "2100-03-01T00:00:00Z"),
         ] {
-            assert_eq!(timestamp(seconds * 1000 + 999), text);
+            assert_eq!(timestamp(seconds * 1000 + 999).as_deref(), Some(text));
         }
+        assert_eq!(timestamp(u64::MAX), None);
     }
 
     #[test]

@@ -63,6 +63,11 @@ impl<'t> Members<'t> {
         Ok(Members { generation, entries, log, extra: members.0 })
     }
 
+    /// What happened to its ids.
+    pub(super) fn logged(&self) -> Logged {
+        self.log.map(Logged::parse).unwrap_or_default()
+    }
+
     /// The entries by id, each parsed as a `V`.
     pub(super) fn entries<V: Deserialize<'t>>(&self) -> Result<BTreeMap<String, V>, Unusable> {
         Ok(read::<UniqueMap<V>>(self.entries)?.0)
@@ -74,7 +79,7 @@ impl ShardText {
         let members = Members::parse(text)?;
         let owned = |(name, value): (String, &RawValue)| (name, value.to_owned());
         let entries = members.entries()?;
-        let logged = members.log.map(Logged::parse).unwrap_or_default();
+        let logged = members.logged();
         let extra = members.extra.into_iter().map(owned).collect();
         Ok(ShardText { generation: members.generation, entries, logged, extra })
     }

@@ -8,6 +8,7 @@ use rayon::prelude::*;
 use serde_json::value::RawValue;
 
 use super::format::{Members, ShardText, Unusable};
+use super::log::Logged;
 use super::record::StoredRecord;
 use super::records::Records;
 use crate::entry::{Record, Stamp, check_id};
@@ -189,6 +190,11 @@ pub(super) fn load_records(root: &Root, number: u8) -> Result<Loaded<Records>> {
 /// Reads a shard's text in order to change it.
 pub(super) fn load_text(root: &Root, number: u8) -> Result<Loaded<ShardText>> {
     load(root, number, &ShardText::parse)
+}
+
+/// Reads the newest events of a shard, and none of its records.
+pub(super) fn load_logged(root: &Root, number: u8) -> Result<Logged> {
+    Ok(load(root, number, &|text| Ok(Members::parse(text)?.logged()))?.value)
 }
 
 /// Reads a shard. A shard that was never written is empty; one that is lost is an error.

@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use super::load::{Index, load_text};
+use super::load::{Index, load_logged};
 use super::log::{Chain, Log, Logged};
 use crate::error::Result;
 use crate::fs::{Durability, Root, Temp};
@@ -79,7 +79,7 @@ pub(super) fn drop_oldest(root: &Root, numbers: &[u8]) {
 impl Index {
     /// The events of these shards that are still there.
     pub(crate) fn chains(&self, numbers: &[u8]) -> Result<Vec<Chain>> {
-        let logged = |number: &u8| Ok((*number, load_text(&self.root, *number)?.value.logged));
+        let logged = |number: &u8| Ok((*number, load_logged(&self.root, *number)?));
         let logged: Vec<(u8, Logged)> = numbers.iter().map(logged).collect::<Result<_>>()?;
         // Only now: what is moved out of a shard in the meantime would be missing.
         let segments = segments(&self.root)?;
@@ -168,7 +168,7 @@ mod tests {
         let (_dir, root) = root();
         let index = Index::new(root.clone(), true);
         put(&index, 20);
-        let logged = load_text(&root, layout::shard_number("m")).unwrap().value.logged;
+        let logged = load_logged(&root, layout::shard_number("m")).unwrap();
         let Logged::Log(log) = logged else { panic!() };
         let mut killed = write(&root, &log, Durability::Relaxed).unwrap();
         killed.publish_over(&layout::log_segment(layout::shard_number("m"), 1)).unwrap();
