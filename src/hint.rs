@@ -98,6 +98,8 @@ pub enum Hint {
     VerifySignature {
         /// The entry's id.
         id: String,
+        /// Whether a rule says who the signer must be. Otherwise the caller does.
+        has_rule: bool,
     },
     /// `Doctor` can tell what can be restored.
     RunDoctor,

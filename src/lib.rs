@@ -116,6 +116,7 @@ mod words;
 #[cfg(feature = "attest")]
 pub use attest::{
     BomOptions, PrivateKey, PublicKey, Roots, SignatureOptions, SignatureReport, SigningCertificate, TrustedSigner,
+    VerifiedIdentity,
 };
 pub use blob::{IngestMode, LocalSource, RepairSource, UsedMode};
 pub use cancel::Cancel;
@@ -125,7 +126,7 @@ pub use doctor::{Doctor, Finding, FindingKind, Remedy, RepairOutcome, Severity};
 pub use documents::{AttachedDocument, NewDocument};
 pub use entry::{
     ArtifactKind, Attestation, CatalogEntry, Document, DocumentKind, LifecycleState, LinkMode, LogEvent, LogEventKind,
-    LogSource, MAX_ID_BYTES, Pin, Provenance, Record, SigningMethod, Stamp, TrustState, check_id,
+    LogSource, MAX_ID_BYTES, Pin, Provenance, Record, SigningIdentity, SigningMethod, Stamp, TrustState, check_id,
 };
 pub use error::{Error, HubProblem, NetError, Refused, Result};
 pub use export::{

@@ -444,7 +444,8 @@ fn the_command() {
     let said = failed(&host, &["path", "free"], 6);
     assert!(said.contains("verify-signature free"), "{said}");
     failed(&host, &["stage", model, "--id", "new", "--key", "key.pub"], 6);
-    failed(&host, &["stage", model, "--id", "new", "--require-signature"], 6);
+    let said = failed(&host, &["stage", model, "--id", "new", "--require-signature"], 6);
+    assert!(said.contains("its signer with --key or --cert"), "{said}");
     failed(&host, &["tag", "free", "prod/n"], 6);
     done(&host, &["verify-signature", "free", "--key", "key.pub", "--signature", "key.sig"]);
     done(&host, &["path", "free"]);
@@ -453,4 +454,18 @@ fn the_command() {
     done(&host, &["policy", "remove", "free"]);
     done(&host, &["policy", "remove", "prod/*"]);
     assert_eq!(done(&host, &["policy", "list"]), "");
+}
+
+// Red when a build that cannot check Sigstore's signatures believes them, or makes rules that it cannot meet.
+#[cfg(not(feature = "sigstore"))]
+#[test]
+fn without_its_feature_sigstore_is_not_believed() {
+    let ruled = Ruled::new();
+    let identity = catalog_core::SigningIdentity::new("stefanb@us.ibm.com", "https://sigstore.verify.ibm.com/oauth2");
+    let vector = include_bytes!("fixtures/oms-v1.1.0-sigstore.sig");
+    let options = SignatureOptions::new(identity).with_signature(Some(vector.to_vec()));
+    let error = ruled.catalog.verify_signature("free", &options).unwrap_err();
+    assert!(error.is_corrupt() && error.to_string().contains("lacks the feature `sigstore`"), "{error}");
+    let said = failed(&ruled.host, &["policy", "add", "x", "--identity", "a", "--issuer", "b"], 2);
+    assert!(said.contains("--features sigstore"), "{said}");
 }

@@ -83,8 +83,8 @@ pub(super) enum Method {
     Key(Option<String>),
     /// A chain of certificates, that of the signer first.
     Certificates(Vec<CertificateDer<'static>>),
-    /// A certificate of a moment, for an identity.
-    Sigstore,
+    /// A certificate of a moment, for an identity. This is the text of the whole bundle.
+    Sigstore(String),
 }
 
 impl Bundle {
@@ -111,7 +111,7 @@ impl Bundle {
             (None, None, Some(_)) if material.tlog_entries.is_none_or(|entries| entries.is_empty()) => {
                 return Err("Sigstore vouches for it, and it names no entry of a log".into());
             }
-            (None, None, Some(_)) => Method::Sigstore,
+            (None, None, Some(_)) => Method::Sigstore(String::from_utf8_lossy(bytes).into_owned()),
             _ => return Err("it does not say whether a key or certificates vouch for it".into()),
         };
         let (payload, signature) = (decoded(&file.dsse_envelope.payload)?, decoded(&signature.sig)?);

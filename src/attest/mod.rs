@@ -6,7 +6,8 @@
 //! roots.rs         chains of certificates, and the authorities that are trusted
 //! certificate.rs   what a certificate says of itself
 //! ecdsa.rs         the algorithms with which certificates may be signed
-//! signer.rs        who is trusted to have signed: a key or authorities
+//! keyless.rs       identities that Sigstore vouches for
+//! signer.rs        who is trusted to have signed: a key, authorities or an identity
 //! rule.rs          signers as the rules of a store keep them
 //! bundle.rs        the file of a signature: a Sigstore bundle with a DSSE envelope
 //! statement.rs     what is signed: the files of a model and their digests
@@ -28,6 +29,7 @@ mod cyclonedx;
 mod ecdsa;
 #[cfg(feature = "testing")]
 mod fuzz;
+mod keyless;
 mod keys;
 mod log;
 mod note;
@@ -50,6 +52,6 @@ pub use keys::{PrivateKey, PublicKey};
 pub(crate) use log::sign_log;
 pub use roots::Roots;
 pub(crate) use sign::sign;
-pub use signer::TrustedSigner;
+pub use signer::{TrustedSigner, VerifiedIdentity};
 pub(crate) use verify::{Checked, IN_TREE, hold, names, verify_signature};
 pub use verify::{SignatureOptions, SignatureReport};

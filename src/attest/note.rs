@@ -92,6 +92,7 @@ mod tests {
             bundle: Digest::sha256_of(b"bundle"),
             checked_ms,
             digest: record.entry.digest.unwrap(),
+            issuer: None,
             key: Digest::sha256_of(b"key"),
             method: SigningMethod::Key,
             pattern: None,

@@ -9,13 +9,17 @@ impl RuleSigner {
     /// This signer, who must sign every file.
     #[must_use]
     pub fn new(signer: &TrustedSigner) -> Self {
-        let (method, fingerprints, pem, at_signing_time) = match signer {
-            TrustedSigner::Key(key) => (SigningMethod::Key, vec![key.fingerprint()], key.to_pem(), false),
-            TrustedSigner::Certificates(roots) => {
-                (SigningMethod::Certificate, roots.fingerprints(), roots.to_pem(), roots.is_at_signing_time())
-            }
+        let (method, fingerprints, pem) = match signer {
+            TrustedSigner::Key(key) => (SigningMethod::Key, vec![key.fingerprint()], key.to_pem()),
+            TrustedSigner::Certificates(roots) => (SigningMethod::Certificate, roots.fingerprints(), roots.to_pem()),
+            TrustedSigner::Identity(identity) => (SigningMethod::Identity, vec![identity.fingerprint()], String::new()),
         };
-        RuleSigner { method, fingerprints, pem, at_signing_time, allow_unsigned_files: false }
+        let identity = match signer {
+            TrustedSigner::Identity(identity) => Some(identity.clone()),
+            _ => None,
+        };
+        let at_signing_time = signer.is_at_signing_time();
+        RuleSigner { method, fingerprints, pem, identity, at_signing_time, allow_unsigned_files: false }
     }
 
     /// Sets [`allow_unsigned_files`](RuleSigner::allow_unsigned_files).
@@ -30,6 +34,7 @@ impl RuleSigner {
         Ok(match self.method {
             SigningMethod::Key => PublicKey::from_pem(&self.pem)?.into(),
             SigningMethod::Certificate => Roots::from_pem(&self.pem)?.with_at_signing_time(self.at_signing_time).into(),
+            SigningMethod::Identity => self.identity.clone().ok_or("the rule does not say which identity")?.into(),
         })
     }
 }

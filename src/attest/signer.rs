@@ -1,11 +1,18 @@
 //! Trusted signers.
 
+use std::borrow::Cow;
+
+use serde::Serialize;
+
 use super::bundle::{Bundle, Method};
 use super::certificate::SigningCertificate;
+use super::keyless;
 use super::keys::PublicKey;
 use super::roots::Roots;
+use crate::digest::Digest;
+use crate::entry::SigningIdentity;
 
-/// A trusted signer. A signature is by a key or by certificates, and each is refused in the other's place.
+/// A trusted signer. A signature is by a key, by certificates or by an identity, and each is refused in another's place.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum TrustedSigner {
@@ -13,6 +20,8 @@ pub enum TrustedSigner {
     Key(PublicKey),
     /// Whoever has a certificate from one of these authorities.
     Certificates(Roots),
+    /// Whoever has signed under this identity, by Sigstore's word. Verifying needs the feature `sigstore`.
+    Identity(SigningIdentity),
 }
 
 impl From<PublicKey> for TrustedSigner {
@@ -27,13 +36,44 @@ impl From<Roots> for TrustedSigner {
     }
 }
 
+impl From<SigningIdentity> for TrustedSigner {
+    fn from(identity: SigningIdentity) -> Self {
+        TrustedSigner::Identity(identity)
+    }
+}
+
 /// A bundle that a trusted signer has signed.
 #[derive(Debug)]
 pub(super) struct Verified<'b> {
     /// What is signed.
-    pub(super) payload: &'b [u8],
+    pub(super) payload: Cow<'b, [u8]>,
     pub(super) key: PublicKey,
-    pub(super) certificate: Option<SigningCertificate>,
+    pub(super) voucher: Voucher,
+}
+
+/// What vouches for the key that has signed.
+#[derive(Debug)]
+pub(super) enum Voucher {
+    /// The key itself is trusted.
+    Key,
+    Certificate(SigningCertificate),
+    #[cfg_attr(not(feature = "sigstore"), expect(dead_code, reason = "only that feature verifies identities"))]
+    Identity(VerifiedIdentity),
+}
+
+/// The identity that has signed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[non_exhaustive]
+pub struct VerifiedIdentity {
+    /// The name in the certificate.
+    pub name: String,
+    /// The URL of the OpenID provider that knows the name.
+    pub issuer: String,
+    /// When the log took the signature, in Unix milliseconds, if the log says so itself.
+    pub logged_ms: Option<u64>,
+    /// The fingerprint of the identity that was trusted.
+    pub fingerprint: Digest,
 }
 
 impl TrustedSigner {
@@ -54,16 +94,19 @@ impl TrustedSigner {
                     }
                     _ => "this key has not signed it".to_owned(),
                 })?;
-                Ok(Verified { payload, key: key.clone(), certificate: None })
+                Ok(Verified { payload: payload.into(), key: key.clone(), voucher: Voucher::Key })
             }
             (TrustedSigner::Certificates(roots), Method::Certificates(chain)) => {
                 let vouched = roots.vouch_for(chain, now_ms)?;
                 let payload = bundle.verified_by(&vouched.key).ok_or("the key of its certificate has not signed it")?;
-                Ok(Verified { payload, key: vouched.key, certificate: Some(vouched.certificate) })
+                let voucher = Voucher::Certificate(vouched.certificate);
+                Ok(Verified { payload: payload.into(), key: vouched.key, voucher })
             }
+            (TrustedSigner::Identity(identity), Method::Sigstore(text)) => keyless::verify(text, identity),
             (TrustedSigner::Key(_), Method::Certificates(_)) => Err("certificates vouch for it, and not a key".into()),
             (TrustedSigner::Certificates(_), Method::Key(_)) => Err("a key vouches for it, and no certificate".into()),
-            (_, Method::Sigstore) => {
+            (TrustedSigner::Identity(_), _) => Err("a key or certificates vouch for it, and not Sigstore".into()),
+            (_, Method::Sigstore(_)) => {
                 Err("Sigstore vouches for it, and neither a key nor a chain of certificates".into())
             }
         }
@@ -93,16 +136,22 @@ mod tests {
         let root = Issued::root(&Wanted::authority("root"));
         let [signer, other] = ["models", "other"].map(|name| root.issue(&Wanted::signer(name)));
         let by_chain = key(&signer).with_certificates(&signer.pem).unwrap();
-        let trusted = [Roots::from_pem(&root.pem).unwrap().into(), TrustedSigner::from(by_chain.public_key())];
+        let trusted: [TrustedSigner; 3] = [
+            Roots::from_pem(&root.pem).unwrap().into(),
+            by_chain.public_key().into(),
+            SigningIdentity::new("models@example.org", "https://example.org").into(),
+        ];
         let verdicts = |bundle: &Bundle| {
             trusted.each_ref().map(|signer| signer.verify(bundle, NOW_MS).map(|verified| verified.payload.to_vec()))
         };
-        let [by_roots, by_key] = verdicts(&bundle(&by_chain));
+        let [by_roots, by_key, by_identity] = verdicts(&bundle(&by_chain));
         assert_eq!(by_roots.unwrap(), b"{}");
         assert_eq!(by_key.unwrap_err(), "certificates vouch for it, and not a key");
-        let [by_roots, by_key] = verdicts(&bundle(&key(&signer)));
+        assert!(by_identity.unwrap_err().contains("and not Sigstore"));
+        let [by_roots, by_key, by_identity] = verdicts(&bundle(&key(&signer)));
         assert_eq!(by_roots.unwrap_err(), "a key vouches for it, and no certificate");
         assert_eq!(by_key.unwrap(), b"{}");
+        assert!(by_identity.unwrap_err().contains("and not Sigstore"));
 
         assert!(key(&other).with_certificates(&signer.pem).is_err(), "certificates of another key");
         let mut stolen = bundle(&key(&other).with_certificates(&other.pem).unwrap());
@@ -112,7 +161,7 @@ mod tests {
         assert_eq!(verdicts(&stolen)[1].as_ref().unwrap_err(), "this key has not signed it");
         stolen.method = Method::Key(Some("00".into()));
         assert!(verdicts(&stolen)[1].as_ref().unwrap_err().contains("and not this one"));
-        stolen.method = Method::Sigstore;
+        stolen.method = Method::Sigstore(String::new());
         assert!(verdicts(&stolen).iter().all(|verdict| verdict.as_ref().unwrap_err().contains("Sigstore")));
     }
 }

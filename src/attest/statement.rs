@@ -66,6 +66,13 @@ pub(super) struct Signed {
     pub(super) ignored: Vec<String>,
 }
 
+/// The digest of the whole that a statement claims. Nobody has signed it yet.
+#[cfg(feature = "sigstore")]
+pub(super) fn claimed_digest(payload: &[u8]) -> Option<Digest> {
+    let statement: Statement = serde_json::from_slice(payload).ok()?;
+    Digest::from_sha256_hex(statement.subject.first()?.digest.get("sha256")?)
+}
+
 impl Signed {
     /// Reads a statement whose signature is good. The error is the reason, for humans.
     pub(super) fn parse(payload: &[u8]) -> Result<Self, String> {

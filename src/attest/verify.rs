@@ -6,7 +6,7 @@ use super::bundle::{self, Bundle};
 use super::certificate::SigningCertificate;
 use super::check::{self, Files, Unsigned};
 use super::note;
-use super::signer::TrustedSigner;
+use super::signer::{TrustedSigner, VerifiedIdentity, Voucher};
 use super::statement::{ONE_FILE, Signed};
 use crate::digest::Digest;
 use crate::entry::{ArtifactKind, Attestation, Record, SigningMethod};
@@ -67,6 +67,9 @@ pub struct SignatureReport {
     /// The certificate of the key, if certificates vouch for it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub certificate: Option<SigningCertificate>,
+    /// The identity that signed, if Sigstore vouches for it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub identity: Option<VerifiedIdentity>,
     /// Number of files that were signed.
     pub signed_files: u64,
     /// Files of the model that the signature says nothing about.
@@ -79,7 +82,7 @@ pub struct SignatureReport {
 /// A signature that holds for the files that it was held against.
 pub(crate) struct Checked {
     key: Digest,
-    certificate: Option<SigningCertificate>,
+    voucher: Voucher,
     signed_files: u64,
     unsigned: Unsigned,
     at_signing_time: bool,
@@ -96,11 +99,11 @@ pub(crate) fn hold(
 ) -> Result<Checked, String> {
     let bundle = Bundle::parse(bundle)?;
     let verified = signer.verify(&bundle, now_ms())?;
-    let signed = Signed::parse(verified.payload)?;
+    let signed = Signed::parse(&verified.payload)?;
     let unsigned = check::check(&signed, files, at, allow_unsigned_files)?;
     Ok(Checked {
         key: verified.key.fingerprint(),
-        certificate: verified.certificate,
+        voucher: verified.voucher,
         signed_files: signed.files.len() as u64,
         unsigned,
         at_signing_time: signer.is_at_signing_time(),
@@ -110,15 +113,22 @@ pub(crate) fn hold(
 impl Checked {
     /// What a record keeps of it.
     pub(crate) fn attestation(&self, digest: Digest, bundle: &[u8], pattern: Option<&str>) -> Attestation {
-        let (method, signer, subject) = match &self.certificate {
-            None => (SigningMethod::Key, self.key, None),
-            Some(certificate) => (SigningMethod::Certificate, certificate.root, Some(certificate.subject.clone())),
+        let (method, signer, subject, issuer) = match &self.voucher {
+            Voucher::Key => (SigningMethod::Key, self.key, None, None),
+            Voucher::Certificate(certificate) => {
+                (SigningMethod::Certificate, certificate.root, Some(certificate.subject.clone()), None)
+            }
+            Voucher::Identity(identity) => {
+                let (name, issuer) = (identity.name.clone(), identity.issuer.clone());
+                (SigningMethod::Identity, identity.fingerprint, Some(name), Some(issuer))
+            }
         };
         Attestation {
             at_signing_time: self.at_signing_time,
             bundle: Digest::sha256_of(bundle),
             checked_ms: now_ms(),
             digest,
+            issuer,
             key: self.key,
             method,
             pattern: pattern.map(str::to_owned),
@@ -149,12 +159,18 @@ pub(crate) fn verify_signature(store: &Store, record: &Record, options: &Signatu
     let files = names(record.kind, stored.into_iter().map(|file| (file.path, file.digest)));
     let checked = hold(&bundle, &options.signer, options.allow_unsigned_files, &files, at).map_err(bad)?;
     let attestation = checked.attestation(digest, &bundle, None);
+    let (certificate, identity) = match checked.voucher {
+        Voucher::Key => (None, None),
+        Voucher::Certificate(certificate) => (Some(certificate), None),
+        Voucher::Identity(identity) => (None, Some(identity)),
+    };
     let recorded = note::note(store, record, attestation, at.is_none().then_some(bundle));
     Ok(SignatureReport {
         id: id.clone(),
         digest,
         key: checked.key,
-        certificate: checked.certificate,
+        certificate,
+        identity,
         signed_files: checked.signed_files,
         unsigned_files: checked.unsigned.files,
         recorded,

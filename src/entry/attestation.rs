@@ -18,15 +18,18 @@ pub struct Attestation {
     pub checked_ms: u64,
     /// The content that is signed. A signature of other content than the entry has counts for nothing.
     pub digest: Digest,
+    /// The OpenID provider that knows the signer, if Sigstore vouches for the signature.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub issuer: Option<String>,
     /// The fingerprint of the key that signed.
     pub key: Digest,
     /// What vouches for the signature.
     pub method: SigningMethod,
     /// The pattern of the rule that asked for it, if one did.
     pub pattern: Option<String>,
-    /// The fingerprint of who was trusted: the key itself, or the authority above the signer's certificate.
+    /// The fingerprint of who was trusted: the key itself, the authority above the signer's certificate, or the identity.
     pub signer: Digest,
-    /// The subject of the signer's certificate.
+    /// The subject of the signer's certificate, or the name of the identity.
     pub subject: Option<String>,
     /// Whether some file is not signed, and was accepted all the same.
     pub with_unsigned_files: bool,
@@ -42,4 +45,6 @@ pub enum SigningMethod {
     Key,
     /// A chain of certificates.
     Certificate,
+    /// An identity, by Sigstore.
+    Identity,
 }

@@ -3,11 +3,13 @@
 mod attestation;
 mod event;
 mod fingerprint;
+mod identity;
 mod json;
 
 pub use attestation::{Attestation, SigningMethod};
 pub use event::{LogEvent, LogEventKind, LogSource};
 pub(crate) use fingerprint::fingerprint;
+pub use identity::SigningIdentity;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;

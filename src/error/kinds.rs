@@ -44,7 +44,9 @@ impl Error {
             Error::DigestMismatch { .. } => Hint::CheckDigest,
             Error::DamagedCache { .. } => Hint::DownloadAgain,
             Error::Incomplete { .. } => Hint::GetMissing,
-            Error::Unsigned { id, .. } => Hint::VerifySignature { id: id.clone() },
+            Error::Unsigned { id, pattern, .. } => {
+                Hint::VerifySignature { id: id.clone(), has_rule: pattern.is_some() }
+            }
             Error::CorruptIndex { .. } => Hint::RunDoctor,
             Error::CorruptBlob { .. } => Hint::StageAgain,
             Error::Damaged { id, .. } => Hint::Repair { id: id.clone() },

@@ -132,6 +132,7 @@ mod tests {
             bundle: by,
             checked_ms: 6,
             digest: Digest::sha256_of(b"a"),
+            issuer: None,
             key: by,
             method: crate::entry::SigningMethod::Key,
             pattern: None,

@@ -16,7 +16,7 @@ use serde_json::{Map, Value};
 use super::open::SIGNATURES;
 use super::{Exclusive, Store};
 use crate::digest::Digest;
-use crate::entry::{Attestation, SigningMethod, Stamp, check_id};
+use crate::entry::{Attestation, SigningIdentity, SigningMethod, Stamp, check_id};
 use crate::error::{Error, Result};
 use crate::layout;
 use crate::pattern::Pattern;
@@ -40,12 +40,15 @@ pub struct SignatureRule {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[non_exhaustive]
 pub struct RuleSigner {
-    /// Whether it is a key or a list of authorities.
+    /// Whether it is a key, a list of authorities or an identity.
     pub method: SigningMethod,
-    /// The fingerprint of the key, or of each certificate.
+    /// The fingerprint of the key, of each certificate, or of the identity.
     pub fingerprints: Vec<Digest>,
-    /// The key or the certificates.
+    /// The key or the certificates; empty for an identity.
     pub pem: String,
+    /// The identity, if it is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub identity: Option<SigningIdentity>,
     /// Check certificates for the moment from which that of the signer is valid.
     #[serde(default)]
     pub at_signing_time: bool,

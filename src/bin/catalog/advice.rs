@@ -32,8 +32,9 @@ pub(crate) fn words(hint: &Hint, command: &str) -> String {
         Hint::Unpin { id } => {
             format!("`{command} unpin {}` takes its pins off, or use --force", argument(id))
         }
-        Hint::VerifySignature { id } => format!(
-            "give one with `stage --signature`, or if the model is here, with `{command} verify-signature {}`",
+        Hint::VerifySignature { id, has_rule } => format!(
+            "give one with `stage --signature`{}, or if the model is here, with `{command} verify-signature {}`",
+            if *has_rule { "" } else { " and its signer with --key or --cert" },
             argument(id)
         ),
         Hint::GiveGoodCopy => "give a good copy with --from".to_owned(),

@@ -24,6 +24,7 @@ use crate::signer::Signer;
   catalog policy add 'hf:ibm-granite/*' --cert roots.pem
   catalog policy add 'prod/*' --key release.pub
   catalog policy add 'prod/*' --key second.pub          # either of the two
+  catalog policy add 'hf:org/*' --identity ci@example.org --issuer https://accounts.example.org
   catalog policy list
   catalog policy remove 'prod/*'")]
 pub(crate) struct Args {
@@ -34,7 +35,7 @@ pub(crate) struct Args {
 #[derive(Subcommand)]
 enum What {
     /// Add a signer to the rule for a pattern of ids; one of its signers must have signed
-    #[command(group(clap::ArgGroup::new("who").required(true).args(["key", "cert"])))]
+    #[command(group(clap::ArgGroup::new("who").required(true).args(["key", "cert", "identity"])))]
     Add {
         /// Ids: `*` matches any text, `/` included
         pattern: String,
@@ -102,12 +103,16 @@ impl Args {
 /// One line for each signer.
 fn lines(app: &App, rule: &SignatureRule) -> Vec<String> {
     let words = |signer: &RuleSigner| {
-        let names: Vec<String> = signer.fingerprints.iter().map(human::short_digest).collect();
-        let who = match signer.method {
-            SigningMethod::Key => "key",
-            _ => "certificates from",
+        let names = || signer.fingerprints.iter().map(human::short_digest).collect::<Vec<_>>().join(", ");
+        let who = match (signer.method, &signer.identity) {
+            (SigningMethod::Key, _) => format!("key {}", names()),
+            (_, None) => format!("certificates from {}", names()),
+            (_, Some(identity)) => {
+                let private = if identity.trusted_root.is_some() { "  a trusted root of its own" } else { "" };
+                format!("{} known to {}{private}", app.out.shown(&identity.name), app.out.shown(&identity.issuer))
+            }
         };
-        let mut words = vec![app.out.shown(&rule.pattern).into_owned(), format!("{who} {}", names.join(", "))];
+        let mut words = vec![app.out.shown(&rule.pattern).into_owned(), who];
         words.extend(signer.at_signing_time.then(|| "at signing time".to_owned()));
         words.extend(signer.allow_unsigned_files.then(|| "unsigned files allowed".to_owned()));
         words.join("  ")

@@ -99,6 +99,7 @@ fn lines(record: &Record) -> Vec<(&'static str, OsString)> {
         let by = attestation.subject.clone().filter(|subject| !subject.is_empty());
         let key = human::short_digest(&attestation.key);
         let by = by.map_or_else(|| format!("the key {key}"), |subject| format!("{subject}, the key {key}"));
+        let by = attestation.issuer.as_ref().map_or_else(|| by.clone(), |issuer| format!("{by}, known to {issuer}"));
         let checked = human::moment(attestation.checked_ms);
         lines.push(("signed by", format!("{by}, checked {checked}").into()));
     }

@@ -4,26 +4,45 @@ use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-use catalog_core::{PublicKey, Roots, TrustedSigner};
+use catalog_core::{PublicKey, Roots, SigningIdentity, TrustedSigner};
 
 use crate::failure::Failure;
 
-/// A key or certificates. Verbs that need one of them ask for it by a group.
+/// A key, certificates or an identity. Verbs that need one of them ask for it by a group.
 #[derive(clap::Args)]
 pub(crate) struct Signer {
     /// The public key that must have signed: a PEM file
-    #[arg(long, value_name = "PEM", conflicts_with = "cert")]
+    #[arg(long, value_name = "PEM", conflicts_with_all = ["cert", "identity"])]
     key: Option<PathBuf>,
     /// Certificates of authorities, one of which must have issued that of the signer: a PEM file
-    #[arg(long, value_name = "PEM")]
+    #[arg(long, value_name = "PEM", conflicts_with = "identity")]
     cert: Option<PathBuf>,
     /// Check the certificates for the moment from which that of the signer is valid, and not for now
     #[arg(long, requires = "cert")]
     at_signing_time: bool,
+    /// The name that must have signed by Sigstore, such as a mail address; needs a build with the feature sigstore
+    #[arg(long, value_name = "NAME", requires = "issuer")]
+    identity: Option<String>,
+    /// The URL of the OpenID provider that knows the name
+    #[arg(long, value_name = "URL", requires = "identity")]
+    issuer: Option<String>,
+    /// The keys of another Sigstore than the public one: its trusted_root.json
+    #[arg(long, value_name = "FILE", requires = "identity")]
+    trusted_root: Option<PathBuf>,
 }
 
 impl Signer {
     pub(crate) fn read(&self) -> Result<Option<TrustedSigner>, Failure> {
+        if let (Some(name), Some(issuer)) = (&self.identity, &self.issuer) {
+            if !cfg!(feature = "sigstore") {
+                return Err(Failure::usage(
+                    "could not ask for an identity: this build cannot check Sigstore's signatures",
+                )
+                .with_hint("build the command with --features sigstore"));
+            }
+            let root = self.trusted_root.as_deref().map(|path| read_pem(path, "trusted root")).transpose()?;
+            return Ok(Some(SigningIdentity::new(name, issuer).with_trusted_root(root).into()));
+        }
         if let Some(path) = &self.cert {
             let roots = Roots::from_pem(&read_pem(path, "certificates")?);
             let roots = roots.map_err(|reason| unusable(path, "certificates", reason))?;

@@ -116,6 +116,7 @@ fn the_latest_signatures_of_the_content_are_kept() {
         bundle: a,
         checked_ms,
         digest,
+        issuer: None,
         key: signer,
         method: crate::entry::SigningMethod::Key,
         pattern: None,
