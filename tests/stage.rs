@@ -56,6 +56,33 @@ fn ten_names_and_a_directory_are_one_blob() {
     assert_sound(&host.root());
 }
 
+// Red when bytes that are here are copied, when only size and beginning are compared, or when a list of all blobs delays a
+// file that is too small to be worth it.
+#[test]
+fn bytes_that_are_here_are_not_copied() {
+    let host = Host::new();
+    let catalog = host.catalog();
+    let content: Vec<u8> = (0..2_u32 << 18).flat_map(u32::to_le_bytes).collect();
+    let by_copy = |name: &str, content: &[u8]| {
+        let file = host.file(&format!("files/{name}.bin"), content);
+        stage_as(&catalog, &file, name, IngestMode::Copy).unwrap()
+    };
+    let first = by_copy("first", &content);
+    let again = by_copy("again", &content);
+    assert_eq!((first.mode, again.mode, again.digest), (UsedMode::Copy, UsedMode::Present, first.digest));
+    let mut other = content.clone();
+    *other.last_mut().unwrap() ^= 1;
+    assert_eq!(by_copy("other", &other).mode, UsedMode::Copy);
+    assert_eq!(by_copy("longer", &[content.as_slice(), b"x"].concat()).mode, UsedMode::Copy);
+
+    for number in 0..1_000 {
+        host.file(&format!("many/{number}"), number.to_string());
+    }
+    stage(&catalog, &host.path("many"), "many").unwrap();
+    assert_eq!(by_copy("late", &content).mode, UsedMode::Copy);
+    assert_sound(&host.root());
+}
+
 /// With `Durability::Relaxed`: this test is about what the index holds, not what a power cut leaves of it, and 10,000
 /// waits for the disk would take most of the time of all tests.
 #[test]

@@ -58,6 +58,17 @@ pub(crate) fn all_with_meta(root: &Root) -> Result<BTreeMap<Digest, Meta>> {
     Ok(all?.into_iter().flatten().collect())
 }
 
+/// Of the folders of blobs, how many are listed for an estimate.
+const SAMPLED: usize = 4;
+
+/// About how many blobs there are. Digests fall evenly into the folders, so a few of them stand for all. Those that cannot be
+/// listed count as empty.
+pub(crate) fn estimate(root: &Root) -> u64 {
+    let folders = layout::fan_out_folders(layout::BLOBS);
+    let sampled = folders.take(SAMPLED).map(|folder| root.names(&folder).map_or(0, |names| names.len()));
+    sampled.sum::<usize>() as u64 * (u64::from(u8::MAX) + 1) / SAMPLED as u64
+}
+
 /// The blobs of these sizes.
 pub(crate) fn by_size(root: &Root, sizes: &BTreeSet<u64>) -> Result<Vec<Digest>> {
     let blobs = all_with_meta(root)?.into_iter();

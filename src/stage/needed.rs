@@ -18,9 +18,16 @@ use crate::layout;
 use crate::store::Store;
 use crate::sum::SumBytes;
 
-/// Finds out which contents of a batch the store already has, and makes room for the rest. Always compares large files,
-/// and files whose known digest is in the store, because that is faster than a copy. Compares the others only before it
-/// would evict anything for them.
+/// A smaller file is ingested almost as fast as it is opened and compared.
+const COMPARE_FROM_BYTES: u64 = 1 << 20;
+
+/// So many bytes are copied, hashed and synced in about five times the time in which one blob is listed. If a batch has
+/// fewer for each blob, and nothing of it is here, the list of all blobs would delay it by more than a fifth.
+const BYTES_A_LISTED_BLOB: u64 = 8 << 10;
+
+/// Finds out which contents of a batch the store already has, and makes room for the rest. Always compares files whose known
+/// digest is in the store, and large ones if that [pays](comparing_pays), because that is faster than a copy. Compares the rest only
+/// before it would evict anything for them.
 pub(super) fn make_room_for(
     store: &Store,
     session: &Session<'_>,
@@ -32,8 +39,9 @@ pub(super) fn make_room_for(
     name_git_blobs(store, batch)?;
     let known: Vec<Vec<Option<Digest>>> = batch.iter().map(|(_, item)| expected(store, item)).collect();
     check_unfetched(store, batch, &known, cancel)?;
-    let is_large = |content: &Content| content.file.size_bytes >= ingest::PARTIAL_FROM_BYTES;
-    compare(store, batch, &known, &|content, known| known.is_some() || is_large(content), cancel, advanced)?;
+    let pays = comparing_pays(store, batch, &known);
+    let is_due = |content: &Content| pays && is_large(content);
+    compare(store, batch, &known, &|content, known| known.is_some() || is_due(content), cancel, advanced)?;
     // A batch never needs more than twice its size: if that much is free, there is nothing more to find out.
     let size_bytes = batch.iter().map(|(_, item)| item.size_bytes()).sum_bytes();
     let at_most = size_bytes.saturating_mul(2);
@@ -42,9 +50,25 @@ pub(super) fn make_room_for(
     if room.fits(&most)? || room.fits(&wanted(store, session, batch))? {
         return Ok(());
     }
-    compare(store, batch, &known, &|content, known| known.is_none() && !is_large(content), cancel, advanced)?;
+    compare(store, batch, &known, &|content, known| known.is_none() && !is_due(content), cancel, advanced)?;
     let wanted = wanted(store, session, batch);
     if room.fits(&wanted)? { Ok(()) } else { room.make(&wanted) }
+}
+
+fn is_large(content: &Content) -> bool {
+    content.file.size_bytes >= COMPARE_FROM_BYTES && matches!(content.file.origin, Origin::Local { .. })
+}
+
+/// Whether to compare the large files of a batch with all blobs: the more blobs there are, the more bytes must be at stake.
+fn comparing_pays(store: &Store, batch: &[(usize, Item)], known: &[Vec<Option<Digest>>]) -> bool {
+    let contents = batch.iter().zip(known).flat_map(|((_, item), known)| {
+        item.contents
+            .iter()
+            .zip(known)
+            .filter(|(content, known)| known.is_none() && is_comparable(item, content) && is_large(content))
+    });
+    let at_stake_bytes = contents.map(|(content, _)| content.file.size_bytes).sum_bytes();
+    at_stake_bytes > 0 && at_stake_bytes >= blob::estimate(&store.root).saturating_mul(BYTES_A_LISTED_BLOB)
 }
 
 /// Larger files have a SHA-256 wherever they come from.
