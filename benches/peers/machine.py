@@ -48,6 +48,10 @@ print(json.dumps({
         "b3sum": version("b3sum", "--version"),
         "dvc": version("dvc", "--version"),
         "git-annex": version("git-annex", "version", "--raw"),
+        "restic": version("restic", "version"),
+        "borg": version("borg", "--version"),
+        "ostree": version("sh", "-c", "ostree --version | grep Version"),
+        "git-lfs": version("git", "lfs", "version"),
         "cacache": cacache,
     },
 }))

@@ -1,12 +1,13 @@
 """Line plots on logarithmic axes, as SVG, with only the standard library. They have their own background, and
 another one for readers who prefer dark mode."""
 import math
+import statistics
 from html import escape
 
 WIDTH, HEIGHT, MARGIN = 440, 330, (76, 44, 32, 56)  # of a panel; left, top, right, bottom
 # The colours of the background, the text, the grid and each series.
-LIGHT = ("#ffffff", "#1f2328", "#d1d9e0", ["#0550ae", "#b35900", "#1a7f37"])
-DARK = ("#0d1117", "#e6edf3", "#3d444d", ["#79c0ff", "#ffa657", "#56d364"])
+LIGHT = ("#ffffff", "#1f2328", "#d1d9e0", ["#0550ae", "#b35900", "#1a7f37", "#8250df", "#cf222e", "#57606a"])
+DARK = ("#0d1117", "#e6edf3", "#3d444d", ["#79c0ff", "#ffa657", "#56d364", "#d2a8ff", "#ff7b72", "#8b949e"])
 
 
 def colours(ground, text, grid, series):
@@ -25,11 +26,14 @@ text {{ font: 12px system-ui, sans-serif }} .title {{ font-size: 14px; font-weig
 }}
 """
 # To tell them apart without colours too.
-DASHES = ["", "7 4", "2 3"]
+DASHES = ["", "7 4", "2 3", "", "7 4", "2 3"]
 MARKERS = [
     lambda x, y, css: f'<circle class="{css}" cx="{x:.1f}" cy="{y:.1f}" r="4"/>',
     lambda x, y, css: f'<rect class="{css}" x="{x - 4:.1f}" y="{y - 4:.1f}" width="8" height="8"/>',
     lambda x, y, css: f'<path class="{css}" d="M{x:.1f} {y - 5:.1f}l5 9h-10z"/>',
+    lambda x, y, css: f'<path class="{css}" d="M{x:.1f} {y + 5:.1f}l5 -9h-10z"/>',
+    lambda x, y, css: f'<path class="{css}" d="M{x:.1f} {y - 5:.1f}l5 5l-5 5l-5 -5z"/>',
+    lambda x, y, css: f'<rect class="{css}" x="{x - 2:.1f}" y="{y - 5:.1f}" width="4" height="10"/>',
 ]
 
 
@@ -94,7 +98,15 @@ def panel(number, title, x_name, y_name, lines, x_ticks, x_label, y_ticks, y_lab
 
 
 def drawing(description, panels, names):
-    width, height = WIDTH * len(panels), HEIGHT + 34
+    width = WIDTH * len(panels)
+    # The names stand below the panels, in as many rows as they need.
+    places, x, y = [], MARGIN[0], HEIGHT + 10
+    for name in names:
+        if x + 44 + 7 * len(name) > width:
+            x, y = MARGIN[0], y + 20
+        places.append((x, y))
+        x += 74 + 7 * len(name)
+    height = y + 24
     out = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}" role="img">',
         f"<title>{escape(description)}</title>",
@@ -102,13 +114,11 @@ def drawing(description, panels, names):
         f'<rect class="ground" width="{width}" height="{height}" rx="6"/>',
     ]
     out += [element for elements in panels for element in elements]
-    x = MARGIN[0]
-    for series, name in enumerate(names):
+    for series, (name, (x, y)) in enumerate(zip(names, places)):
         dash = f' stroke-dasharray="{DASHES[series]}"' if DASHES[series] else ""
-        out.append(f'<path class="series s{series}" d="M{x} {HEIGHT + 10}h36"{dash}/>')
-        out.append(MARKERS[series](x + 18, HEIGHT + 10, f"m{series}"))
-        out.append(f'<text x="{x + 44}" y="{HEIGHT + 14}">{escape(name)}</text>')
-        x += 74 + 7 * len(name)
+        out.append(f'<path class="series s{series}" d="M{x} {y}h36"{dash}/>')
+        out.append(MARKERS[series](x + 18, y, f"m{series}"))
+        out.append(f'<text x="{x + 44}" y="{y + 4}">{escape(name)}</text>')
     return "\n".join(out + ["</svg>"]) + "\n"
 
 
@@ -130,6 +140,19 @@ def throughput(results):
         for number, system in enumerate(systems)
     ]
     return drawing("Bytes a second of catalog stage, openssl and cp with a sync, by size of the file", panels, names)
+
+
+def puts(results):
+    lines = {
+        number: [(count, statistics.median(line["seconds"]) / count) for count, line in runs.items()]
+        for number, runs in enumerate(results.puts.values())
+    }
+    times = [time for points in lines.values() for _, time in points]
+    counts = sorted({count for points in lines.values() for count, _ in points})
+    one = panel(0, "small files", "files in one call", "time of each", lines, counts, lambda count: f"{count:,}",
+                decades(times), seconds_label)
+    names = list(results.puts)
+    return drawing("Time of one file of 10 KB, by the number of files in a call, of each program", [one], names)
 
 
 def entries(results):

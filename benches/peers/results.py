@@ -9,7 +9,8 @@ class Results:
         self.by_key = {}
         self.processor = {}
         self.costs = {}
-        for name in ["files.jsonl", "entries.jsonl", "costs.jsonl"]:
+        self.puts = {}
+        for name in ["files.jsonl", "puts.jsonl", "entries.jsonl", "costs.jsonl"]:
             if not os.path.exists(f"{folder}/{name}"):
                 continue
             with open(f"{folder}/{name}") as file:
@@ -26,6 +27,9 @@ class Results:
     def add(self, line):
         if line["part"] == "costs":
             self.costs.setdefault(line["by"], {}).setdefault(line["work"], {})[line["at"]] = line
+            return
+        if line["part"] == "puts":
+            self.puts.setdefault(line["program"], {})[line["files"]] = line
             return
         if line["part"] == "entries":
             key = (line["work"], line["entries"])
