@@ -1,5 +1,6 @@
 //! Blobs: immutable bytes under their SHA-256. This layer knows no ids and no index.
 
+mod ahead;
 mod assemble;
 mod held;
 mod inventory;

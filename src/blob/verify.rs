@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, mpsc};
 
+use super::ahead::Ahead;
 use super::{Pace, outboard};
 use crate::cancel::Cancel;
 use crate::digest::Digest;
@@ -23,6 +24,12 @@ use crate::threads;
 /// How much one thread takes at a time: enough for a disk to read at full speed, but not so much that threads wait for
 /// each other at the end.
 const PART_BYTES: u64 = 8 * GROUP_BYTES as u64;
+
+/// A smaller file takes longer to open than to check. More of them than there are cores are opened at the same time.
+const SMALL_BYTES: u64 = GROUP_BYTES as u64;
+
+/// For each core, how many more threads check small files.
+const MORE_THREADS: usize = 3;
 
 /// A file of the store that should have the bytes of a blob: the blob itself, or a view that is a copy.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,6 +50,10 @@ impl Subject {
     /// The same, with the owners that a record names.
     pub(crate) fn owned_by(self, owners: &BTreeSet<u32>) -> Self {
         Subject { owners: owners.clone(), ..self }
+    }
+
+    fn is_small(&self) -> bool {
+        self.size_bytes.is_some_and(|size_bytes| size_bytes <= SMALL_BYTES)
     }
 
     /// Whether it is the blob itself and not a view.
@@ -81,6 +92,15 @@ pub(crate) struct Checker<'a> {
     pub(crate) advanced: &'a (dyn Fn(u64) + Sync),
 }
 
+/// What a thread takes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Takes {
+    /// Files, and parts of the files of others.
+    All,
+    /// Small files, once there are only such. Then no disk must read them between the parts of a large one.
+    Small,
+}
+
 /// The work that is left.
 #[derive(Default)]
 struct Queue {
@@ -101,6 +121,13 @@ struct InParts {
     next_part: AtomicU64,
     parts_left: AtomicU64,
     found: Mutex<Result<Vec<Range<u64>>>>,
+    ahead: Ahead,
+}
+
+impl Drop for InParts {
+    fn drop(&mut self) {
+        self.ahead.give_up(&self.file);
+    }
 }
 
 impl<'a> Checker<'a> {
@@ -139,10 +166,13 @@ impl<'a> Checker<'a> {
         threads::ready_for_rayon();
         std::thread::scope(|scope| {
             let (sender, receiver) = mpsc::channel();
-            for number in 0..rayon::current_num_threads() {
+            let cores = rayon::current_num_threads();
+            let small = subjects.iter().filter(|subject| subject.is_small()).count();
+            for number in 0..cores + small.min(MORE_THREADS * cores) {
                 let (sender, queue, changed) = (sender.clone(), &queue, &changed);
+                let takes = if number < cores { Takes::All } else { Takes::Small };
                 let started = threads::spawn(scope, move || {
-                    self.work(subjects, queue, changed, &|number, verdict| {
+                    self.work(subjects, takes, queue, changed, &|number, verdict| {
                         let _ = sender.send((number, verdict)); // the receiver outlives this thread
                     });
                 });
@@ -151,8 +181,9 @@ impl<'a> Checker<'a> {
                     Err(_) if number > 0 => break, // the threads that exist do all the work
                     Err(_) => {
                         let done = RefCell::new(&mut *done);
-                        return self
-                            .work(subjects, queue, changed, &|number, verdict| done.borrow_mut()(number, verdict));
+                        return self.work(subjects, Takes::All, queue, changed, &|number, verdict| {
+                            done.borrow_mut()(number, verdict)
+                        });
                     }
                 }
             }
@@ -164,13 +195,19 @@ impl<'a> Checker<'a> {
     fn work(
         &self,
         subjects: &[Subject],
+        takes: Takes,
         queue: &Mutex<Queue>,
         changed: &Condvar,
         tell: &dyn Fn(usize, Result<Verdict>),
     ) {
+        let next = |queue: &mut Queue| {
+            let is_small = |number: &&usize| subjects.get(**number).is_some_and(Subject::is_small);
+            let is_mine = takes == Takes::All || queue.waiting.front().as_ref().is_some_and(is_small);
+            if is_mine { queue.waiting.pop_front() } else { None }
+        };
         let mut held = lock(queue);
         while !self.is_cancelled() {
-            if let Some(number) = held.waiting.pop_front() {
+            if let Some(number) = next(&mut held) {
                 held.opening += 1;
                 drop(held);
                 let begun = subjects.get(number).map(|subject| self.begin(number, subject));
@@ -196,6 +233,11 @@ impl<'a> Checker<'a> {
                     held = lock(queue);
                     held.shared.retain(|other| !Arc::ptr_eq(other, &file));
                 }
+            } else if takes == Takes::Small {
+                if held.waiting.is_empty() {
+                    break;
+                }
+                held = changed.wait(held).unwrap_or_else(PoisonError::into_inner);
             } else if let Some(file) = held.shared.iter().find(|file| file.has_parts()).cloned() {
                 drop(held);
                 self.help(&file, subjects, tell);
@@ -232,6 +274,7 @@ impl<'a> Checker<'a> {
                     next_part: AtomicU64::new(0),
                     groups,
                     found: Mutex::new(Ok(Vec::new())),
+                    ahead: Ahead::default(),
                 };
                 Ok(Begun::InParts(Box::new(file)))
             }
@@ -272,9 +315,9 @@ impl<'a> Checker<'a> {
         // Bytes beyond the blob's end, and groups beyond the file's end, need no reading.
         let beyond = part.start.max(size_bytes)..part.end.max(size_bytes);
         bad.extend((!beyond.is_empty()).then_some(beyond));
-        let readable = part.start.min(file.before.size_bytes)..part.end.min(file.before.size_bytes).min(size_bytes);
+        let readable = file.readable(&part);
         self.wait(readable.end.saturating_sub(readable.start));
-        let visit = match Visit::to(&file.file, readable.clone()) {
+        let visit = match file.ahead.visit(&file.file, readable.clone(), file.next_parts()) {
             Ok(visit) => Some(visit),
             Err(e) if is_bad_medium(&e) => None, // go group by group: most can still be read
             Err(e) => return Err(fail(e)),
@@ -378,6 +421,20 @@ enum Begun {
 impl InParts {
     fn size_bytes(&self) -> u64 {
         self.groups.size_bytes().max(self.before.size_bytes)
+    }
+
+    /// What a check reads of a part.
+    fn readable(&self, part: &Range<u64>) -> Range<u64> {
+        let end = self.before.size_bytes.min(self.groups.size_bytes());
+        part.start.min(self.before.size_bytes)..part.end.min(end)
+    }
+
+    /// What the next parts that nobody has taken read.
+    fn next_parts(&self) -> impl Iterator<Item = Range<u64>> {
+        let end = self.before.size_bytes.min(self.groups.size_bytes());
+        let next = self.next_part.load(Ordering::Relaxed);
+        let starts = (next..).map(|number| number.saturating_mul(PART_BYTES)).take_while(move |start| *start < end);
+        starts.map(move |start| start..start.saturating_add(PART_BYTES).min(end))
     }
 
     fn has_parts(&self) -> bool {

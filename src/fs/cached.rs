@@ -26,27 +26,71 @@ impl<'f> Visit<'f> {
     /// Reads a part of a file of the store. It maps the file (see [`Map::of_part`]) if only this user can truncate it,
     /// and otherwise reads into a buffer.
     pub(crate) fn to(file: &'f File, part: Range<u64>) -> io::Result<Self> {
-        let map = Map::of_part(file, part.clone())?;
-        let brought_in = map.resident_pages().map_or_else(Vec::new, |pages| absent(&pages, &part));
-        if !brought_in.is_empty() {
-            // Read exactly this part, in large requests: pages that the kernel reads ahead on its own would look as if
-            // they had been there before, and would stay.
-            map.without_readahead();
-            sys::will_need(file, &part);
-        }
-        let (length, is_mapped) = (map.len(), map.is_mapped());
+        Self::begin(file, part, Vec::new())?.finish()
+    }
+
+    /// Asks for a part, and does not wait for it. `asked` is what [`ask_for`] has brought in of it.
+    pub(crate) fn begin(file: &'f File, part: Range<u64>, asked: Vec<Range<u64>>) -> io::Result<Begun<'f>> {
         // From here on the drop of `visit` evicts the pages, even if reading fails.
-        let mut visit = Visit { bytes: Bytes::Mapped(map), file, brought_in };
-        if is_mapped && can_be_cut(file)? {
+        let mut visit = Visit { bytes: Bytes::Read(Vec::new()), file, brought_in: asked };
+        let map = Map::of_part(file, part.clone())?;
+        let absent = ask(file, &map, &part);
+        visit.brought_in.extend(absent);
+        visit.bytes = Bytes::Mapped(map);
+        Ok(Begun { visit, start: part.start })
+    }
+}
+
+/// A part that was asked for.
+pub(crate) struct Begun<'f> {
+    visit: Visit<'f>,
+    start: u64,
+}
+
+impl<'f> Begun<'f> {
+    /// Whether some of it was not in memory before it was asked for.
+    pub(crate) fn is_cold(&self) -> bool {
+        !self.visit.brought_in.is_empty()
+    }
+
+    /// Waits for all of it.
+    pub(crate) fn finish(self) -> io::Result<Visit<'f>> {
+        let Begun { mut visit, start } = self;
+        if let Bytes::Mapped(map) = &visit.bytes
+            && map.is_mapped()
+            && can_be_cut(visit.file)?
+        {
             // The map was only asked which pages are in memory; none of its pages was touched.
-            visit.bytes = Bytes::Read(vec![0; length]);
+            visit.bytes = Bytes::Read(vec![0; map.len()]);
         }
         match &mut visit.bytes {
             Bytes::Mapped(map) => map.populate()?,
-            Bytes::Read(buffer) => sys::read_exact_at(file, part.start, buffer)?,
+            Bytes::Read(buffer) => sys::read_exact_at(visit.file, start, buffer)?,
         }
         Ok(visit)
     }
+}
+
+/// Asks for the pages of a part that are not in memory, and does not wait. Returns them, for a later [`Visit::begin`] or
+/// [`evict`].
+pub(crate) fn ask_for(file: &File, part: &Range<u64>) -> io::Result<Vec<Range<u64>>> {
+    Ok(ask(file, &Map::of_part(file, part.clone())?, part))
+}
+
+/// Evicts a part that was asked for, except pages that are in use.
+pub(crate) fn evict(file: &File, part: &Range<u64>) {
+    sys::wont_need(file, part);
+}
+
+fn ask(file: &File, map: &Map, part: &Range<u64>) -> Vec<Range<u64>> {
+    let absent = map.resident_pages().map_or_else(Vec::new, |pages| absent(&pages, part));
+    if !absent.is_empty() {
+        // Read exactly this part, in large requests: pages that the kernel reads ahead on its own would look as if
+        // they had been there before, and would stay.
+        map.without_readahead();
+        sys::will_need(file, part);
+    }
+    absent
 }
 
 /// Whether another user can write to the file, and so truncate it: touching a mapped page beyond the new end kills the
