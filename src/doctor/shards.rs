@@ -100,12 +100,12 @@ impl Look<'_> {
 
     /// Follows the events of shards that can be read.
     fn look_at_log(&mut self, readable: &[u8]) {
-        let chains = match self.store.index.chains(readable) {
-            Ok(chains) => chains,
+        let problems = match self.store.index.problems_of_chains(readable) {
+            Ok(problems) => problems,
             Err(error) => return self.find(K::NotExamined, Path::new(layout::LOG), error.to_string()),
         };
-        for (number, chain) in readable.iter().zip(chains).filter(|(_, chain)| !chain.problems.is_empty()) {
-            self.find(K::LogBroken, &layout::shard(*number), chain.problems.join("; "));
+        for (number, problems) in readable.iter().zip(problems).filter(|(_, problems)| !problems.is_empty()) {
+            self.find(K::LogBroken, &layout::shard(*number), problems.join("; "));
         }
     }
 
