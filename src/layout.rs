@@ -130,6 +130,20 @@ pub(crate) fn shard(number: u8) -> PathBuf {
     PathBuf::from(format!("{INDEX}/{number:02x}.json"))
 }
 
+/// The name of a shard for [`as_path`], without an allocation: a look-up has little else to do.
+pub(crate) fn shard_text(number: u8) -> [u8; 13] {
+    let digit = |value: u8| b"0123456789abcdef".get(usize::from(value)).copied().unwrap_or(b'0');
+    let mut text = *b"index/xx.json";
+    let [.., high, low, _, _, _, _, _] = &mut text;
+    (*high, *low) = (digit(number >> 4), digit(number & 15));
+    text
+}
+
+/// ASCII as a path.
+pub(crate) fn as_path(text: &[u8]) -> &Path {
+    Path::new(std::str::from_utf8(text).unwrap_or_default())
+}
+
 pub(crate) fn shard_prev(number: u8) -> PathBuf {
     PathBuf::from(format!("{INDEX}/{number:02x}.json.prev"))
 }
@@ -295,7 +309,8 @@ pub(crate) fn is_plain_path(text: &str) -> bool {
     let plain = |part: Component<'_>| matches!(part, Component::Normal(_));
     !text.contains('\0')
         && text.split('/').all(|part| !matches!(part, "" | "." | ".."))
-        && Path::new(text).components().all(plain)
+        // On Unix the names between slashes are all there is to a path.
+        && (cfg!(unix) || Path::new(text).components().all(plain))
 }
 
 /// What a path below the root means to the store.
@@ -362,6 +377,13 @@ mod tests {
         assert_eq!(place(Path::new("views/a/b")), Place::Views);
         for free in ["a.gguf", "models/blobs/x", "blobs2", ".download.tmp"] {
             assert_eq!(place(Path::new(free)), Place::Free, "{free}");
+        }
+    }
+
+    #[test]
+    fn the_name_of_a_shard_is_the_same_with_and_without_an_allocation() {
+        for number in 0..=u8::MAX {
+            assert_eq!(as_path(&shard_text(number)), shard(number));
         }
     }
 

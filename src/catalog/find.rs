@@ -63,8 +63,12 @@ pub(super) fn by_text(store: &Store, text: &str, globs: Globs) -> Result<Vec<Rec
 }
 
 fn records_with(store: &Store, is_meant: &dyn Fn(&Record) -> bool) -> Result<Vec<Record>> {
-    let shards = store.index.all()?;
-    Ok(shards.iter().flat_map(|shard| shard.all()).filter(|record| is_meant(record)).cloned().collect())
+    let mut found = Vec::new();
+    store.index.each(&mut |record| {
+        found.extend(Some(record).filter(is_meant));
+        Ok(())
+    })?;
+    Ok(found)
 }
 
 /// The digests that begin with the digits of a text.

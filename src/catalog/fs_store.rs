@@ -1,5 +1,7 @@
 //! The traits, implemented on a file system.
 
+use rayon::prelude::*;
+
 use super::{CatalogStore, FsCatalog, sorted};
 use crate::entry::{CatalogEntry, LifecycleState};
 use crate::error::Result;
@@ -9,7 +11,7 @@ use crate::stage::StageOptions;
 
 impl CatalogStore for FsCatalog {
     fn get(&self, id: &str) -> Result<Option<CatalogEntry>> {
-        self.store.index.get_as(id, |record| record.entry.clone())
+        self.store.index.entry(id)
     }
 
     /// Stages a path outside the root. An existing path below the root becomes a blob in place; a missing one is only
@@ -44,7 +46,7 @@ impl CatalogStore for FsCatalog {
 
     fn list(&self) -> Result<Vec<CatalogEntry>> {
         let shards = self.store.index.all()?;
-        Ok(sorted(&shards).into_iter().map(|record| record.entry.clone()).collect())
+        Ok(sorted(&shards).into_par_iter().map(|place| place.entry()).collect())
     }
 
     fn delete(&self, id: &str) -> Result<bool> {

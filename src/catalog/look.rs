@@ -1,6 +1,6 @@
 //! Looking models up, and using them.
 
-use super::{FsCatalog, Key, find, sorted, with_uses};
+use super::{FsCatalog, Key, find};
 use crate::entry::{Record, check_id};
 use crate::error::Result;
 use crate::facts::{self, StoredFile};
@@ -10,7 +10,7 @@ use crate::gc::{self, DiskUsage};
 use crate::ingest::{self, PartialInfo};
 use crate::lease::{self, Lease, LeaseHolder};
 use crate::model_ref::ModelRef;
-use crate::store::is_there;
+use crate::store::{NotedUses, is_there};
 
 /// Looking things up. These methods only read, so they work on a read-only root.
 impl FsCatalog {
@@ -22,8 +22,28 @@ impl FsCatalog {
 
     /// All records, sorted by id. Fails if any part of the index cannot be read.
     pub fn records(&self) -> Result<Vec<Record>> {
-        let shards = self.store.index.all()?;
-        Ok(with_uses(&self.store, sorted(&shards).into_iter().cloned()))
+        let mut records = Vec::new();
+        self.each_record(|record| records.push(record))?;
+        records.sort_unstable_by(|a: &Record, b: &Record| a.entry.id.cmp(&b.entry.id));
+        Ok(records)
+    }
+
+    /// Passes every record to `take`, in no particular order, and holds only a few of them in memory at a time. Fails if
+    /// any part of the index cannot be read; `take` may have been called by then.
+    ///
+    /// ```
+    /// # let (_dir, catalog, _file) = catalog_core::testing::example();
+    /// let mut bytes = 0;
+    /// catalog.each_record(|record| bytes += record.size_bytes)?;
+    /// assert_eq!(bytes, 16);
+    /// # Ok::<(), catalog_core::Error>(())
+    /// ```
+    pub fn each_record(&self, mut take: impl FnMut(Record)) -> Result<()> {
+        let uses = NotedUses::read(&self.store.root);
+        self.store.index.each(&mut |record| {
+            take(uses.add_to(record));
+            Ok(())
+        })
     }
 
     /// What is known of a model by its own bytes: what the headers of its files and the small files beside them say,
@@ -86,7 +106,8 @@ impl FsCatalog {
             return Ok(vec![record]);
         }
         let found = find::by_text(&self.store, text, find::Globs::Yes)?;
-        Ok(if found.is_empty() { found } else { with_uses(&self.store, found.into_iter()) })
+        let uses = if found.is_empty() { NotedUses::default() } else { NotedUses::read(&self.store.root) };
+        Ok(found.into_iter().map(|record| uses.add_to(record)).collect())
     }
 
     /// Whether there is an entry with this id or this reference's own string. It may only be registered for staging

@@ -25,13 +25,14 @@ pub use store_trait::CatalogStore;
 
 use std::sync::Arc;
 
-use crate::entry::Record;
+use rayon::prelude::*;
+
 use crate::export;
 use crate::fetch::Resolver;
-use crate::index::Records;
+use crate::index::{Place, Records};
 #[cfg(feature = "net")]
 use crate::source::Sources;
-use crate::store::{NotedUses, Store};
+use crate::store::Store;
 
 /// A catalog in a directory: maps ids to models in a content-addressable store of blobs.
 ///
@@ -48,17 +49,22 @@ pub struct FsCatalog {
     pushes: Option<Sources>,
 }
 
-/// The records, each with the latest use that any process has noted.
-fn with_uses(store: &Store, records: impl Iterator<Item = Record>) -> Vec<Record> {
-    let uses = NotedUses::read(&store.root);
-    records
-        .map(|record| Record { last_used_ms: record.last_used_ms.max(uses.of(&record.entry.id)), ..record })
-        .collect()
-}
-
-/// Sorts before anything is copied, because a record is large.
-fn sorted(shards: &[Arc<Records>]) -> Vec<&Record> {
-    let mut records: Vec<&Record> = shards.iter().flat_map(|shard| shard.all()).collect();
-    records.sort_unstable_by(|a, b| a.entry.id.cmp(&b.entry.id));
-    records
+/// Sorts the entries of all shards by id.
+fn sorted(shards: &[Arc<Records>]) -> Vec<Place<'_>> {
+    let places = || shards.iter().flat_map(|shard| shard.all());
+    // Within a shard, entries are sorted, so all ids have in common what the first and the last of every shard have.
+    let ends = shards.iter().flat_map(|shard| shard.all().next().into_iter().chain(shard.all().next_back()));
+    let ids = || ends.clone().map(|place| place.id().as_bytes());
+    let (least, most) = (ids().min().unwrap_or_default(), ids().max().unwrap_or_default());
+    let common = least.iter().zip(most).take_while(|(a, b)| a == b).count();
+    // The ids are all over the memory, so they are compared by what follows, where that tells. No id contains a zero.
+    let key = |place: Place<'_>| {
+        let mut key = [0; 8];
+        let rest = place.id().as_bytes().get(common..).unwrap_or_default();
+        key.iter_mut().zip(rest).for_each(|(key, byte)| *key = *byte);
+        u64::from_be_bytes(key)
+    };
+    let mut keyed: Vec<(u64, Place<'_>)> = places().map(|place| (key(place), place)).collect();
+    keyed.par_sort_unstable_by(|(a, one), (b, other)| a.cmp(b).then_with(|| one.id().cmp(other.id())));
+    keyed.into_iter().map(|(_, place)| place).collect()
 }

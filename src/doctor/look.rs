@@ -16,7 +16,7 @@ use crate::store::{Roots, Store};
 pub(super) struct Known {
     /// Blobs that records need, each with the id of one such record.
     pub(super) needed: BTreeMap<Digest, String>,
-    /// What records show.
+    /// What records show below `views/`.
     pub(super) roots: Roots,
     /// Whether the whole index and every manifest could be read, so that unneeded blobs are known.
     pub(super) is_whole: bool,
@@ -67,8 +67,7 @@ impl<'d> Look<'d> {
         known.bad.clear();
         self.look_at_folders(known);
         self.look_at_store_json();
-        let records = self.look_at_shards(known);
-        self.look_at_records(&records, known);
+        self.look_at_shards(known);
         self.look_at_files(known);
         self.look_at_blobs(known);
         self.look_at_debris(known);

@@ -1,7 +1,6 @@
 //! `store.json` and the files next to it, and the shards of the index.
 
 use std::path::Path;
-use std::sync::Arc;
 
 use rayon::prelude::*;
 
@@ -10,10 +9,9 @@ use super::kind::FindingKind as K;
 use super::look::{Known, Look};
 use crate::error::{Error, Result};
 use crate::fs::{Kind, Root, reserve};
-use crate::index::{Generation, Records};
+use crate::index::Generation;
 use crate::layout;
 use crate::store::{check_store_file, has_tag};
-use crate::threads::ready_for_rayon;
 use crate::words::counted;
 
 impl Look<'_> {
@@ -75,50 +73,47 @@ impl Look<'_> {
         }
     }
 
-    /// Reads every readable shard.
-    pub(super) fn look_at_shards(&mut self, known: &mut Known) -> Vec<Arc<Records>> {
-        let mut all = Vec::new();
-        let is_lost = known.broken.iter().any(|broken| broken == Path::new(layout::INDEX));
-        known.is_whole = !is_lost;
-        ready_for_rayon();
-        let read: Vec<_> =
-            (0..=u8::MAX).into_par_iter().filter(|_| !is_lost).map(|number| self.look_at_shard(number)).collect();
-        let mut readable = Vec::new();
-        for (number, shard, previous) in read {
-            self.found.extend(previous);
-            match shard {
-                Ok(records) => {
-                    all.push(records);
-                    readable.push(number);
-                }
-                Err(error) => {
-                    known.is_whole = false;
-                    let finding = self.bad_shard(number, &error, known);
-                    self.found.extend(finding);
-                }
-            }
+    /// Reads every readable shard, and compares each record with its blobs and its view.
+    pub(super) fn look_at_shards(&mut self, known: &mut Known) {
+        known.is_whole = known.broken.iter().all(|broken| broken != Path::new(layout::INDEX));
+        if !known.is_whole {
+            return;
         }
+        let mut readable = Vec::new();
+        let store = self.store;
+        store.index.each_shard(&mut |number, records| match records {
+            Ok(records) => {
+                readable.push(number);
+                self.look_at_records(&records, known);
+            }
+            Err(error) => {
+                known.is_whole = false;
+                let finding = self.bad_shard(number, &error, known);
+                self.found.extend(finding);
+            }
+        });
+        let previous: Vec<_> = readable.par_iter().map(|number| self.look_at_previous(*number)).collect();
+        self.found.extend(previous.into_iter().flatten());
         self.look_at_log(&readable);
-        all
+        self.tell_copied(known);
     }
 
     /// Follows the events of shards that can be read.
     fn look_at_log(&mut self, readable: &[u8]) {
-        let chains = match self.store.index.chains(readable) {
-            Ok(chains) => chains,
+        let problems = match self.store.index.problems_of_chains(readable) {
+            Ok(problems) => problems,
             Err(error) => return self.find(K::NotExamined, Path::new(layout::LOG), error.to_string()),
         };
-        for (number, chain) in readable.iter().zip(chains).filter(|(_, chain)| !chain.problems.is_empty()) {
-            self.find(K::LogBroken, &layout::shard(*number), chain.problems.join("; "));
+        for (number, problems) in readable.iter().zip(problems).filter(|(_, problems)| !problems.is_empty()) {
+            self.find(K::LogBroken, &layout::shard(*number), problems.join("; "));
         }
     }
 
-    fn look_at_shard(&self, number: u8) -> (u8, Result<Arc<Records>>, Option<Finding>) {
-        let shard = self.store.index.one(number);
-        let is_there = |_: &Arc<Records>| matches!(self.root.meta(&layout::shard(number)), Ok(Some(_)));
-        let wanted = self.wants_path(&layout::shard_prev(number)) && shard.as_ref().is_ok_and(is_there);
-        let previous = if wanted { self.previous_of_a_good_one(number) } else { None };
-        (number, shard, previous)
+    /// The previous generation of a shard that can be read.
+    fn look_at_previous(&self, number: u8) -> Option<Finding> {
+        let is_there = || matches!(self.root.meta(&layout::shard(number)), Ok(Some(_)));
+        let is_due = self.wants_path(&layout::shard_prev(number)) && is_there();
+        if is_due { self.previous_of_a_good_one(number) } else { None }
     }
 
     fn previous_of_a_good_one(&self, number: u8) -> Option<Finding> {

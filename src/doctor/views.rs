@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use rayon::prelude::*;
 
@@ -17,10 +16,8 @@ use crate::error::{Error, Result};
 use crate::facts;
 use crate::formats::Completeness;
 use crate::fs::{Durability, Kind};
-use crate::index::Records;
 use crate::layout;
 use crate::store::shown_files;
-use crate::threads::ready_for_rayon;
 use crate::view;
 use crate::words::counted;
 
@@ -39,17 +36,16 @@ struct Seen {
 }
 
 impl Look<'_> {
-    pub(super) fn look_at_records(&mut self, shards: &[Arc<Records>], known: &mut Known) {
-        let records: Vec<&Record> =
-            shards.iter().flat_map(|shard| shard.all()).filter(|record| self.wants_id(&record.entry.id)).collect();
-        ready_for_rayon();
+    pub(super) fn look_at_records(&mut self, records: &[Record], known: &mut Known) {
+        let records: Vec<&Record> = records.iter().filter(|record| self.wants_id(&record.entry.id)).collect();
         let seen: Vec<(&Record, Seen)> =
             records.into_par_iter().map(|record| (record, self.look_at_record(record, known))).collect();
         for (record, seen) in seen {
             known.is_whole &= !seen.is_lost;
             known.bad.extend(seen.bad);
             if self.is_first() {
-                known.roots.add(self.store.relative(&record.entry.local_path), &seen.blobs);
+                let at = self.store.relative(&record.entry.local_path);
+                known.roots.add(Some(at).filter(|at| at.starts_with(layout::VIEWS)), &[]);
                 for digest in seen.blobs {
                     known.needed.entry(digest).or_insert_with(|| record.entry.id.clone());
                 }
@@ -59,6 +55,10 @@ impl Look<'_> {
             }
             self.found.extend(seen.found);
         }
+    }
+
+    /// What separate files cost.
+    pub(super) fn tell_copied(&mut self, known: &Known) {
         if let (entries @ 1.., bytes) = known.copied
             && self.is_first()
         {

@@ -4,6 +4,7 @@ mod folders;
 mod small_files;
 
 use std::collections::BTreeSet;
+use std::ffi::OsString;
 use std::fs::File;
 use std::io;
 use std::path::{Component, Path, PathBuf};
@@ -47,6 +48,18 @@ impl Root {
     /// The absolute path, for messages and for callers outside the store.
     pub(crate) fn absolute(&self, relative: &Path) -> PathBuf {
         self.path.join(relative)
+    }
+
+    /// The same for a plain path as the index has it, in one allocation.
+    pub(crate) fn absolute_text(&self, relative: &str) -> PathBuf {
+        let (root, separator) = (self.path.as_os_str(), std::path::MAIN_SEPARATOR_STR);
+        let mut path = OsString::with_capacity(root.len() + separator.len() + relative.len());
+        path.push(root);
+        if !root.as_encoded_bytes().ends_with(separator.as_bytes()) {
+            path.push(separator);
+        }
+        path.push(relative);
+        path.into()
     }
 
     /// A path relative to the root, if it is the root's or below it. It may start with another name of the root, which leads

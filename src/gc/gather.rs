@@ -20,7 +20,7 @@ use crate::fs::space::space;
 use crate::fs::{Root, now_ms};
 use crate::ingest::{self, PartialState};
 use crate::layout::{self, Thing};
-use crate::store::{NotedUses, Roots, Store};
+use crate::store::{Needed, NotedUses, Roots, Store};
 use crate::sum::SumBytes;
 
 /// Plans what a collection with this policy would do now, and why.
@@ -50,9 +50,13 @@ pub(super) fn gather(store: &Store) -> Result<Facts> {
     let mut names = OwnNames::default();
     let uses = NotedUses::read(root);
     store.for_each_record(&mut |record, needed| {
-        roots.add(store.relative(&record.entry.local_path), &needed.blobs);
+        let at = store.relative(&record.entry.local_path);
+        // Other paths say nothing about views. A catalog may have a million that are only registered.
+        roots.add(Some(at).filter(|at| at.starts_with(layout::VIEWS)), &needed.blobs);
         names.add(record, &needed);
-        facts.entries.push(entry_facts(record, needed.blobs, &uses, now_ms));
+        if can_go(record, &needed) {
+            facts.entries.push(entry_facts(record, needed.blobs, &uses, now_ms));
+        }
         Ok(())
     })?;
     let views = unnamed_views(store, &roots)?;
@@ -88,6 +92,12 @@ pub(super) fn gather(store: &Store) -> Result<Facts> {
         }
     }
     Ok(facts)
+}
+
+/// Whether any policy can select the entry: not a path that is only registered, because that has nothing to free,
+/// unless it was retired.
+fn can_go(record: &Record, needed: &Needed) -> bool {
+    !needed.blobs.is_empty() || record.entry.digest.is_some() || record.retired_ms.is_some()
 }
 
 fn quarantined(root: &Root) -> Result<Vec<QuarantineFacts>> {

@@ -85,7 +85,8 @@ pub(crate) fn disk_usage(store: &Store) -> Result<DiskUsage> {
     let mut unique_bytes = 0_u64;
     store.for_each_record(&mut |record, needed| {
         names.add(record, &needed);
-        roots.add(store.relative(&record.entry.local_path), &needed.blobs);
+        let at = store.relative(&record.entry.local_path);
+        roots.add(Some(at).filter(|at| at.starts_with(layout::VIEWS)), &[]);
         for digest in &needed.blobs {
             *needed_by.entry(*digest).or_default() += 1;
             if !record.needs.contains(digest) || record.entry.digest == Some(*digest) {
@@ -194,14 +195,12 @@ fn sum_below(root: &Root, path: &Path, bytes_of: &dyn Fn(&Meta) -> u64, sum: &mu
 pub(super) fn used_bytes_at_most(store: &Store) -> Result<u64> {
     let root = &store.root;
     let blobs: u64 = blob::all_with_meta(root)?.values().map(|meta| meta.allocated_bytes).sum_bytes();
-    let copies: u64 = store
-        .index
-        .readable()
-        .iter()
-        .flat_map(|shard| shard.all())
-        .filter(|record| record.view == Some(LinkMode::Copy))
-        .map(|record| record.size_bytes)
-        .sum_bytes();
+    let mut copies = 0_u64;
+    store.index.each_readable(&mut |record| {
+        if record.view == Some(LinkMode::Copy) {
+            copies = copies.saturating_add(record.size_bytes);
+        }
+    });
     let mut used = [blobs, copies, ingest::bytes_of_partials(root)?].iter().sum_bytes();
     for folder in [layout::TRASH, layout::QUARANTINE] {
         used = used.saturating_add(disk_bytes_below(root, Path::new(folder))?.bytes);

@@ -3,10 +3,12 @@
 //! The text of every entry is kept unchanged, so that a rewrite changes only what it means to change. One entry per
 //! line. The log comes before the entries, where earlier versions write a member that they do not know.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::fmt;
 use std::marker::PhantomData;
+use std::str::Utf8Error;
 
 use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, Visitor};
 use serde_json::value::RawValue;
@@ -15,7 +17,8 @@ use super::log::Logged;
 use crate::excerpt::excerpt;
 use crate::layout::FORMAT;
 
-const KNOWN: [&str; 5] = ["format", "generation", "checksum", "entries", "log"];
+/// The members besides the entries.
+const KNOWN: [&str; 4] = ["format", "generation", "checksum", "log"];
 
 /// A shard as it is on disk. The default is a shard that was never written.
 #[derive(Debug, Default)]
@@ -39,28 +42,43 @@ pub(crate) enum Unusable {
 /// The members of a shard's text, after its checksum was verified. Its entries are not parsed yet.
 pub(super) struct Members<'t> {
     pub(super) generation: u64,
-    entries: &'t RawValue,
+    entries: &'t str,
     log: Option<&'t RawValue>,
     extra: BTreeMap<String, &'t RawValue>,
 }
 
 impl<'t> Members<'t> {
-    pub(super) fn parse(text: &'t [u8]) -> Result<Self, Unusable> {
+    pub(super) fn parse(text: &'t str) -> Result<Self, Unusable> {
+        if let Some(members) = Head::of(text).and_then(|head| Members::after(head, text)) {
+            return Ok(members);
+        }
         let mut members: UniqueMap<&RawValue> =
-            serde_json::from_slice(text).map_err(|e| damaged(format!("it is not a shard: {e}")))?;
-        let [format, generation, checksum, entries, log] = KNOWN.map(|name| members.0.remove(name));
+            serde_json::from_str(text).map_err(|e| damaged(format!("it is not a shard: {e}")))?;
+        let entries = members.0.remove("entries");
+        Members::of(members.0, entries.map(RawValue::get))
+    }
+
+    /// The members, if the text ends with the entries, as it does when this crate has written it. The entries are then
+    /// what the checksum is over, so nobody has to look for their end. `None`: the text has to be read as a whole.
+    fn after(head: Head<'t>, text: &'t str) -> Option<Self> {
+        let entries = text.get(head.entries_from..)?.trim_end().strip_suffix('}')?;
+        Members::of(head.members, Some(entries)).ok()
+    }
+
+    fn of(mut members: BTreeMap<String, &'t RawValue>, entries: Option<&'t str>) -> Result<Self, Unusable> {
+        let [format, generation, checksum, log] = KNOWN.map(|name| members.remove(name));
         let missing = |name| move || damaged(format!("it has no {name}"));
-        let format: u64 = read(format.ok_or_else(missing("format"))?)?;
+        let format: u64 = read(format.ok_or_else(missing("format"))?.get())?;
         if format != u64::from(FORMAT) {
             return Err(Unusable::Newer(format));
         }
-        let generation = read(generation.ok_or_else(missing("generation"))?)?;
-        let checksum: String = read(checksum.ok_or_else(missing("checksum"))?)?;
+        let generation = read(generation.ok_or_else(missing("generation"))?.get())?;
+        let checksum: String = read(checksum.ok_or_else(missing("checksum"))?.get())?;
         let entries = entries.ok_or_else(missing("entries"))?;
-        if checksum != checksum_of(entries.get()) {
+        if checksum != checksum_of(entries) {
             return Err(damaged("its checksum does not match its entries".into()));
         }
-        Ok(Members { generation, entries, log, extra: members.0 })
+        Ok(Members { generation, entries, log, extra: members })
     }
 
     /// What happened to its ids.
@@ -68,17 +86,139 @@ impl<'t> Members<'t> {
         self.log.map(Logged::parse).unwrap_or_default()
     }
 
-    /// The entries by id, each parsed as a `V`.
-    pub(super) fn entries<V: Deserialize<'t>>(&self) -> Result<BTreeMap<String, V>, Unusable> {
-        Ok(read::<UniqueMap<V>>(self.entries)?.0)
+    /// Reads the entries, sorted by id: `read` gets the id and the text of each.
+    pub(super) fn entries<T>(&self, read: &mut Read<'_, 't, T>) -> Result<Vec<T>, Unusable> {
+        self.as_written(read).map_or_else(|| self.as_json(read), Ok)
+    }
+
+    /// Reads one entry.
+    pub(super) fn entry<T>(
+        &self,
+        id: &str,
+        read: &dyn Fn(&'t str) -> Result<T, Unusable>,
+    ) -> Result<Option<T>, Unusable> {
+        let mut found = None;
+        if self.as_written(&mut take_one(id, read, &mut found)).is_none() {
+            found = None;
+            self.as_json(&mut take_one(id, read, &mut found))?;
+        }
+        Ok(found)
+    }
+
+    /// Reads the entries by their lines. `None`: there is another layout or damage.
+    fn as_written<T>(&self, read: &mut Read<'_, 't, T>) -> Option<Vec<T>> {
+        Lines::of(self.entries)?.map(|line| line.and_then(|(id, text)| read(Cow::Borrowed(id), text).ok())).collect()
+    }
+
+    /// Reads the entries as JSON, which shows which of them is damaged, and how.
+    fn as_json<T>(&self, read: &mut Read<'_, 't, T>) -> Result<Vec<T>, Unusable> {
+        let entries = self::read::<UniqueMap<&RawValue>>(self.entries)?.0.into_iter();
+        entries.map(|(id, text)| read(Cow::Owned(id), text.get())).collect()
+    }
+}
+
+/// Reads an entry, given its id and its text.
+type Read<'r, 't, T> = dyn FnMut(Cow<'t, str>, &'t str) -> Result<T, Unusable> + 'r;
+
+fn take_one<'f, 't, T>(
+    id: &'f str,
+    read: &'f dyn Fn(&'t str) -> Result<T, Unusable>,
+    found: &'f mut Option<T>,
+) -> impl FnMut(Cow<'t, str>, &'t str) -> Result<(), Unusable> {
+    move |other, text| {
+        if *other == *id {
+            *found = Some(read(text)?);
+        }
+        Ok(())
+    }
+}
+
+/// What comes before the entries of a shard's text.
+struct Head<'t> {
+    members: BTreeMap<String, &'t RawValue>,
+    /// Where the entries begin.
+    entries_from: usize,
+}
+
+impl<'t> Head<'t> {
+    /// Reads the text up to its entries; `None` if it has none, or if it is not as this crate writes it.
+    fn of(text: &'t str) -> Option<Self> {
+        struct Before<'h, 't>(&'h mut BTreeMap<String, &'t RawValue>, &'h mut Option<&'t str>);
+        impl<'t> Visitor<'t> for Before<'_, 't> {
+            type Value = ();
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'t>>(self, mut access: A) -> Result<(), A::Error> {
+                while let Some(key) = access.next_key::<&'t str>()? {
+                    if key == "entries" {
+                        *self.1 = Some(key);
+                        break;
+                    }
+                    if self.0.insert(key.to_owned(), access.next_value()?).is_some() {
+                        return Err(A::Error::custom("a key occurs twice"));
+                    }
+                }
+                Ok(())
+            }
+        }
+        let (mut members, mut key) = (BTreeMap::new(), None);
+        // It fails at the entries, which it does not read.
+        let _ = serde_json::Deserializer::from_str(text).deserialize_map(Before(&mut members, &mut key));
+        let key: &str = key?;
+        let key_from = (key.as_ptr() as usize).checked_sub(text.as_ptr() as usize)?;
+        let entries_from = key_from + key.len() + "\":".len();
+        text.get(key_from..entries_from)?.ends_with("\":").then_some(Head { members, entries_from })
+    }
+}
+
+/// The entries of a shard's text as this crate writes it: each on a line of its own, sorted by id. A JSON string has no
+/// line break, so a line is found without parsing what is in it. `None` in place of an entry: it is not written like
+/// this.
+struct Lines<'t> {
+    rest: Option<&'t str>,
+    last: Option<&'t str>,
+}
+
+impl<'t> Lines<'t> {
+    fn of(entries: &'t str) -> Option<Self> {
+        let lines = entries.strip_prefix("{\n")?.strip_suffix("\n}")?;
+        Some(Lines { rest: Some(lines), last: None })
+    }
+
+    fn entry(&mut self, line: &'t str) -> Option<(&'t str, &'t str)> {
+        let (id, text) = line.strip_prefix('"')?.split_once('"')?;
+        let is_plain = !id.bytes().any(|byte| byte == b'\\' || byte.is_ascii_control());
+        let is_next = self.last.is_none_or(|last| last < id);
+        self.last = Some(id);
+        (is_plain && is_next).then_some((id, text.strip_prefix(':')?))
+    }
+}
+
+impl<'t> Iterator for Lines<'t> {
+    type Item = Option<(&'t str, &'t str)>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let lines = self.rest.take()?;
+        let line = match lines.split_once('\n') {
+            Some((line, rest)) => {
+                self.rest = Some(rest);
+                line.strip_suffix(',')
+            }
+            None => Some(lines),
+        };
+        Some(line.and_then(|line| self.entry(line)))
     }
 }
 
 impl ShardText {
     pub(crate) fn parse(text: &[u8]) -> Result<Self, Unusable> {
-        let members = Members::parse(text)?;
+        let members = Members::parse(text_of(text)?)?;
         let owned = |(name, value): (String, &RawValue)| (name, value.to_owned());
-        let entries = members.entries()?;
+        let entry = |id: Cow<'_, str>, text: &str| Ok((id.into_owned(), raw(text)?));
+        let entries = members.entries(&mut { entry })?.into_iter().collect();
         let logged = members.logged();
         let extra = members.extra.into_iter().map(owned).collect();
         Ok(ShardText { generation: members.generation, entries, logged, extra })
@@ -114,8 +254,21 @@ fn checksum_of(entries: &str) -> String {
     format!("blake3:{}", blake3::hash(entries.as_bytes()).to_hex())
 }
 
-fn read<'a, T: Deserialize<'a>>(value: &'a RawValue) -> Result<T, Unusable> {
-    serde_json::from_str(value.get()).map_err(|e| damaged(format!("a member cannot be read: {e}")))
+/// The bytes of a shard as text.
+pub(super) fn text_of(bytes: &[u8]) -> Result<&str, Unusable> {
+    std::str::from_utf8(bytes).map_err(not_text)
+}
+
+pub(super) fn not_text(error: Utf8Error) -> Unusable {
+    damaged(format!("it is not a shard: {error}"))
+}
+
+fn read<'a, T: Deserialize<'a>>(value: &'a str) -> Result<T, Unusable> {
+    serde_json::from_str(value).map_err(|e| damaged(format!("a member cannot be read: {e}")))
+}
+
+fn raw(value: &str) -> Result<Box<RawValue>, Unusable> {
+    RawValue::from_string(value.to_owned()).map_err(|e| damaged(format!("a member cannot be read: {e}")))
 }
 
 fn damaged(reason: String) -> Unusable {
@@ -157,7 +310,7 @@ mod tests {
     use super::*;
 
     fn raw(text: &str) -> Box<RawValue> {
-        RawValue::from_string(text.into()).unwrap()
+        super::raw(text).unwrap()
     }
 
     fn sample() -> ShardText {
@@ -196,6 +349,64 @@ mod tests {
                         "byte {at} bit {bit}"
                     );
                 }
+            }
+        }
+    }
+
+    fn around(entries: &str) -> [String; 2] {
+        let checksum = checksum_of(entries);
+        let last = format!(r#"{{"format":1,"generation":1,"checksum":"{checksum}","entries":{entries}}}"#);
+        let first = format!(r#"{{"entries":{entries}, "generation":1,"checksum":"{checksum}","format":1}}"#);
+        [last, first]
+    }
+
+    // Red when what this version writes has to be read as a whole, which takes several times as long.
+    #[test]
+    fn the_entries_are_found_by_their_lines() {
+        let mut shard = sample();
+        shard.entries.remove("a \"quoted\" id");
+        let text = String::from_utf8(shard.render()).unwrap();
+        assert!(Head::of(&text).is_some_and(|head| Members::after(head, &text).is_some()));
+        let lines: Option<Vec<_>> = Lines::of(Members::parse(&text).unwrap().entries).unwrap().collect();
+        assert_eq!(lines.unwrap(), [("b", "{}")]);
+    }
+
+    // Red when a line is taken for an entry that is none, also if only one is looked for, or a text for entries that is
+    // no JSON.
+    #[test]
+    fn in_another_layout_the_entries_are_the_same() {
+        for entries in [
+            "{}",
+            "{ }",
+            r#"{"b":{"x":1},"a":{}}"#,
+            "{\n\"b\":{},\n\"a\":{}\n}",
+            "{\n\"a\":{\n\"b\":{}},\n\"c\":{}\n}",
+            "{\n\"a\":{\"b\":{},\n\"c\":{}},\n\"d\":{}\n}",
+            "{\n\"\\u0061\":{}\n}",
+        ] {
+            let expected: BTreeMap<String, Box<RawValue>> = serde_json::from_str(entries).unwrap();
+            for text in around(entries) {
+                let shard = ShardText::parse(text.as_bytes()).unwrap();
+                let texts = |entries: &BTreeMap<String, Box<RawValue>>| -> Vec<(String, String)> {
+                    entries.iter().map(|(id, text)| (id.clone(), text.get().to_owned())).collect()
+                };
+                assert_eq!(texts(&shard.entries), texts(&expected), "{text}");
+                for (id, entry) in &expected {
+                    let found = Members::parse(&text).unwrap().entry(id, &super::raw).unwrap();
+                    assert_eq!(found.unwrap().get(), entry.get(), "{text}");
+                }
+                assert!(Members::parse(&text).unwrap().entry("none", &super::raw).unwrap().is_none());
+            }
+        }
+        for entries in [
+            "{\n\"a\":{},\n}",
+            "{\n\"a\":{}\n\"b\":{}\n}",
+            "{\n\"a\":{},\n\"a\":{}\n}",
+            "{\n\"a\":{}},\n\"b\":{\n}",
+            "{\n\"a\" :{}\n\n}x",
+        ] {
+            for text in around(entries) {
+                ShardText::parse(text.as_bytes()).unwrap_err();
             }
         }
     }

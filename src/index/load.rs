@@ -7,11 +7,12 @@ use std::time::SystemTime;
 use rayon::prelude::*;
 use serde_json::value::RawValue;
 
-use super::format::{Members, ShardText, Unusable};
+use super::format::{self, Members, ShardText, Unusable};
 use super::log::Logged;
 use super::record::StoredRecord;
-use super::records::Records;
-use crate::entry::{Record, Stamp, check_id};
+use super::records::{Place, Records, Rows};
+use super::restore::Generation;
+use crate::entry::{CatalogEntry, Record, Stamp, check_id};
 use crate::error::{Error, Result};
 use crate::excerpt::excerpt;
 use crate::fs::{Kind, Root};
@@ -26,14 +27,32 @@ pub(crate) struct Index {
     shards: Vec<RwLock<Option<Cached>>>,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 struct Cached {
     /// `None`: there was no file.
     stamp: Option<Stamp>,
-    /// `None`: only one record was looked up, which is cheaper than parsing the shard. A second lookup parses it all, because
-    /// more will probably follow.
-    records: Option<Arc<Records>>,
+    content: Content,
 }
+
+#[derive(Debug)]
+enum Content {
+    Whole(Arc<Records>),
+    /// Only so many records were looked up, which is cheaper than parsing the shard.
+    Single(u32),
+}
+
+impl Content {
+    fn whole(&self) -> Option<&Arc<Records>> {
+        match self {
+            Content::Whole(records) => Some(records),
+            Content::Single(_) => None,
+        }
+    }
+}
+
+/// From this many single lookups on, a shard is parsed as a whole: more will probably follow. A command that is given one
+/// id makes fewer.
+const WHOLE_FROM: u32 = 4;
 
 impl Index {
     pub(crate) fn new(root: Arc<Root>, locks_work: bool) -> Self {
@@ -48,7 +67,12 @@ impl Index {
 
     /// The record of this id.
     pub(crate) fn get(&self, id: &str) -> Result<Option<Record>> {
-        self.get_as(id, Record::clone)
+        self.get_as(id, |place| place.record(), |record| record)
+    }
+
+    /// The entry of this id.
+    pub(crate) fn entry(&self, id: &str) -> Result<Option<CatalogEntry>> {
+        self.get_as(id, |place| place.entry(), |record| record.entry)
     }
 
     /// The text of the record of this id, with what a later version has written into it.
@@ -56,46 +80,94 @@ impl Index {
         Ok(load_text(&self.root, layout::shard_number(id))?.value.entries.remove(id))
     }
 
-    /// Applies `take` to the record of this id.
-    pub(crate) fn get_as<T>(&self, id: &str, take: impl FnOnce(&Record) -> T) -> Result<Option<T>> {
+    /// What is known of this id, from the cached shard or from a record that was just read.
+    fn get_as<T>(
+        &self,
+        id: &str,
+        cached: impl Fn(Place<'_>) -> T,
+        read: impl FnOnce(Record) -> T,
+    ) -> Result<Option<T>> {
         let hash = layout::id_hash(id);
         let number = layout::shard_of_hash(hash);
         let stamp = self.stamp(number)?;
-        match self.cached(number, stamp)? {
-            Some(Cached { records: Some(records), .. }) => Ok(records.get(id, hash).map(take)),
-            Some(Cached { records: None, .. }) => Ok(self.shard(number)?.get(id, hash).map(take)),
-            None => {
-                let read_began = SystemTime::now();
-                let loaded = load(&self.root, number, &|text| parse_one(&self.root, number, id, text))?;
-                self.keep(number, loaded.stamp, loaded.is_racy(read_began), None);
-                Ok(loaded.value.as_ref().map(take))
-            }
-        }
+        let known = self.cached(number, stamp, |content| match content {
+            Content::Whole(records) => Ok(records.find(id, hash).map(&cached)),
+            Content::Single(lookups) => Err(*lookups),
+        })?;
+        let before = match known {
+            Some(Ok(found)) => return Ok(found),
+            Some(Err(before)) if before >= WHOLE_FROM => return Ok(self.shard(number)?.find(id, hash).map(cached)),
+            Some(Err(before)) => before,
+            None => 0,
+        };
+        let read_began = SystemTime::now();
+        let loaded = load(&self.root, number, || None, &|text| parse_one(&self.root, number, id, &text))?;
+        self.keep(number, loaded.stamp, loaded.is_racy(read_began), Content::Single(before + 1));
+        Ok(loaded.value.map(read))
     }
 
     /// Every shard. An error if any of them cannot be read: its content is then unknown, which is not the same as
-    /// empty.
+    /// empty. All of them stay in memory.
     pub(crate) fn all(&self) -> Result<Vec<Arc<Records>>> {
         ready_for_rayon();
         (0..=u8::MAX).into_par_iter().map(|number| self.shard(number)).collect()
     }
 
-    /// The shards that can be read, for work that is done per entry and not all or nothing.
-    pub(crate) fn readable(&self) -> Vec<Arc<Records>> {
-        ready_for_rayon();
-        (0..=u8::MAX).into_par_iter().filter_map(|number| self.shard(number).ok()).collect()
+    /// Passes every record to `take`, shard by shard, and sorted by id in each. What is not cached is not kept in memory.
+    /// Fails at the first shard that cannot be read: its content is then unknown, which is not the same as empty.
+    pub(crate) fn each(&self, take: &mut dyn FnMut(Record) -> Result<()>) -> Result<()> {
+        self.each_shard_until(&mut |_, records| records?.into_iter().try_for_each(&mut *take))
     }
 
-    pub(super) fn shard(&self, number: u8) -> Result<Arc<Records>> {
+    /// The same with the shards that can be read, for work that is done per entry and not all or nothing.
+    pub(crate) fn each_readable(&self, take: &mut dyn FnMut(Record)) {
+        self.each_shard(&mut |_, records| records.unwrap_or_default().into_iter().for_each(&mut *take));
+    }
+
+    /// Passes the number and the records of every shard to `take`.
+    pub(crate) fn each_shard(&self, take: &mut dyn FnMut(u8, Result<Vec<Record>>)) {
+        let all = self.each_shard_until(&mut |number, records| {
+            take(number, records);
+            Ok(())
+        });
+        debug_assert!(all.is_ok(), "only `take` can fail");
+    }
+
+    /// Reads a few shards at a time, on all cores.
+    fn each_shard_until(&self, take: &mut dyn FnMut(u8, Result<Vec<Record>>) -> Result<()>) -> Result<()> {
+        ready_for_rayon();
+        let at_once = rayon::current_num_threads().saturating_mul(2);
+        let numbers: Vec<u8> = (0..=u8::MAX).collect();
+        for numbers in numbers.chunks(at_once) {
+            let read: Vec<_> = numbers.par_iter().map(|number| (*number, self.records(*number))).collect();
+            read.into_iter().try_for_each(|(number, records)| take(number, records))?;
+        }
+        Ok(())
+    }
+
+    /// The records of one shard.
+    fn records(&self, number: u8) -> Result<Vec<Record>> {
         let stamp = self.stamp(number)?;
-        if let Some(Cached { records: Some(records), .. }) = self.cached(number, stamp)? {
+        let all = |records: &Arc<Records>| records.all().map(|place| place.record()).collect();
+        match self.cached(number, stamp, |content| content.whole().map(all))?.flatten() {
+            Some(records) => Ok(records),
+            None => {
+                let parse = |text: Vec<u8>| parse_each(&self.root, number, &text);
+                Ok(load(&self.root, number, Vec::new, &parse)?.value)
+            }
+        }
+    }
+
+    fn shard(&self, number: u8) -> Result<Arc<Records>> {
+        let stamp = self.stamp(number)?;
+        if let Some(records) = self.cached(number, stamp, |content| content.whole().cloned())?.flatten() {
             return Ok(records);
         }
         let read_began = SystemTime::now();
         let loaded = load_records(&self.root, number)?;
         let is_racy = loaded.is_racy(read_began);
         let records = Arc::new(loaded.value);
-        self.keep(number, loaded.stamp, is_racy, Some(records.clone()));
+        self.keep(number, loaded.stamp, is_racy, Content::Whole(records.clone()));
         Ok(records)
     }
 
@@ -105,21 +177,22 @@ impl Index {
 
     /// The current stamp of the shard.
     fn stamp(&self, number: u8) -> Result<Option<Stamp>> {
-        Ok(self.root.peek(&layout::shard(number))?.map(|meta| meta.stamp()))
+        let name = layout::shard_text(number);
+        Ok(self.root.peek(layout::as_path(&name))?.map(|meta| meta.stamp()))
     }
 
-    /// The cached content, if the shard has not changed since.
-    fn cached(&self, number: u8, stamp: Option<Stamp>) -> Result<Option<Cached>> {
+    /// What `take` makes of the cached content, if the shard has not changed since.
+    fn cached<T>(&self, number: u8, stamp: Option<Stamp>, take: impl FnOnce(&Content) -> T) -> Result<Option<T>> {
         let slot = self.slot(number).read().unwrap_or_else(PoisonError::into_inner);
         let Some(cached) = slot.as_ref().filter(|cached| cached.stamp == stamp) else { return Ok(None) };
         // A shard that did not exist may have been written and lost since: then there is a `.prev`.
         let is_current = stamp.is_some() || self.root.peek(&layout::shard_prev(number))?.is_none();
-        Ok(is_current.then(|| cached.clone()))
+        Ok(is_current.then(|| take(&cached.content)))
     }
 
     /// Caches a shard, unless it is so young that a change in the same tick of the clock would not show.
-    fn keep(&self, number: u8, stamp: Option<Stamp>, is_racy: bool, records: Option<Arc<Records>>) {
-        let cached = (!is_racy).then_some(Cached { stamp, records });
+    fn keep(&self, number: u8, stamp: Option<Stamp>, is_racy: bool, content: Content) {
+        let cached = (!is_racy).then_some(Cached { stamp, content });
         *self.slot(number).write().unwrap_or_else(PoisonError::into_inner) = cached;
     }
 }
@@ -138,43 +211,51 @@ impl<T> Loaded<T> {
 }
 
 /// A parser of a shard's text.
-type Parse<'p, T> = &'p dyn Fn(&[u8]) -> std::result::Result<T, Unusable>;
+type Parse<'p, T> = &'p dyn Fn(Vec<u8>) -> std::result::Result<T, Unusable>;
 
 /// All records of a shard's text.
-pub(super) fn parse_records(root: &Root, number: u8, text: &[u8]) -> std::result::Result<Records, Unusable> {
-    let members = Members::parse(text)?;
-    let records: std::result::Result<_, Unusable> = match members.entries::<StoredRecord>() {
-        Ok(entries) => entries.into_iter().map(|(id, stored)| record(root, number, id, stored.checked())).collect(),
-        // Parse one by one to find out which entry is unreadable, and why.
-        Err(_) => {
-            let entries = members.entries::<&RawValue>()?.into_iter();
-            entries.map(|(id, text)| record(root, number, id, StoredRecord::parse(text))).collect()
-        }
-    };
-    Ok(Records::new(members.generation, records?))
+pub(super) fn parse_records(root: &Arc<Root>, number: u8, text: Vec<u8>) -> std::result::Result<Records, Unusable> {
+    let text = String::from_utf8(text).map_err(|e| format::not_text(e.utf8_error()))?;
+    let members = Members::parse(&text)?;
+    let mut rows = Rows::default();
+    let found = members.entries(&mut |id, entry| {
+        let (hash, stored) = check(number, &id, entry)?;
+        let row = rows.row(&id, &stored, entry, &text);
+        Ok((hash, row.ok_or_else(|| Unusable::Damaged("it is too large".into()))?))
+    })?;
+    Ok(rows.finish(root.clone(), text, found))
+}
+
+/// The records of a shard's text, to be passed on.
+fn parse_each(root: &Root, number: u8, text: &[u8]) -> std::result::Result<Vec<Record>, Unusable> {
+    Members::parse(format::text_of(text)?)?.entries(&mut |id, entry| {
+        let (_, stored) = check(number, &id, entry)?;
+        Ok(stored.into_record(id.into_owned(), root))
+    })
+}
+
+/// Checks all records of a shard's text.
+pub(super) fn check_records(number: u8, text: &[u8]) -> std::result::Result<Generation, Unusable> {
+    let members = Members::parse(format::text_of(text)?)?;
+    let checked = members.entries(&mut |id, entry| check(number, &id, entry).map(drop))?;
+    Ok(Generation { generation: members.generation, entries: checked.len() })
 }
 
 /// One record of a shard's text.
 fn parse_one(root: &Root, number: u8, id: &str, text: &[u8]) -> std::result::Result<Option<Record>, Unusable> {
-    let found = Members::parse(text)?.entries::<&RawValue>()?.remove_entry(id);
-    let record = found.map(|(id, text)| record(root, number, id, StoredRecord::parse(text))).transpose()?;
-    Ok(record.map(|(_, record)| record))
+    let read = |entry: &str| Ok(check(number, id, entry)?.1.into_record(id.to_owned(), root));
+    Members::parse(format::text_of(text)?)?.entry(id, &read)
 }
 
-/// An entry of a shard, with the hash of its id.
-fn record(
-    root: &Root,
-    number: u8,
-    id: String,
-    stored: std::result::Result<StoredRecord, String>,
-) -> std::result::Result<(u64, Record), Unusable> {
-    let hash = layout::id_hash(&id);
-    if check_id(&id).is_err() || layout::shard_of_hash(hash) != number {
-        let reason = format!("it has the id {:?}, which does not belong there", excerpt(&id));
+/// Reads an entry of a shard. Returns it with the hash of its id.
+fn check(number: u8, id: &str, entry: &str) -> std::result::Result<(u64, StoredRecord), Unusable> {
+    let hash = layout::id_hash(id);
+    if check_id(id).is_err() || layout::shard_of_hash(hash) != number {
+        let reason = format!("it has the id {:?}, which does not belong there", excerpt(id));
         return Err(Unusable::Damaged(reason));
     }
-    let stored = stored.map_err(|reason| Unusable::Damaged(unreadable(&id, &reason)))?;
-    Ok((hash, stored.into_record(id, root)))
+    let stored = StoredRecord::parse(entry).map_err(|reason| Unusable::Damaged(unreadable(id, &reason)))?;
+    Ok((hash, stored))
 }
 
 /// The message about an entry that cannot be read.
@@ -183,36 +264,39 @@ pub(super) fn unreadable(id: &str, reason: &str) -> String {
 }
 
 /// Reads all records of a shard.
-pub(super) fn load_records(root: &Root, number: u8) -> Result<Loaded<Records>> {
-    load(root, number, &|text| parse_records(root, number, text))
+pub(super) fn load_records(root: &Arc<Root>, number: u8) -> Result<Loaded<Records>> {
+    load(root, number, || Records::empty(root.clone()), &|text| parse_records(root, number, text))
 }
 
 /// Reads a shard's text in order to change it.
 pub(super) fn load_text(root: &Root, number: u8) -> Result<Loaded<ShardText>> {
-    load(root, number, &ShardText::parse)
+    load(root, number, ShardText::default, &|text| ShardText::parse(&text))
 }
 
 /// Reads the newest events of a shard, and none of its records.
 pub(super) fn load_logged(root: &Root, number: u8) -> Result<Logged> {
-    Ok(load(root, number, &|text| Ok(Members::parse(text)?.logged()))?.value)
+    let parse = |text: Vec<u8>| Ok(Members::parse(format::text_of(&text)?)?.logged());
+    Ok(load(root, number, Logged::default, &parse)?.value)
 }
 
-/// Reads a shard. A shard that was never written is empty; one that is lost is an error.
-fn load<T: Default>(root: &Root, number: u8, parse: Parse<'_, T>) -> Result<Loaded<T>> {
+/// Reads a shard. A shard that was never written is `empty`; one that is lost is an error.
+fn load<T>(root: &Root, number: u8, empty: impl Fn() -> T, parse: Parse<'_, T>) -> Result<Loaded<T>> {
     let path = layout::shard(number);
     let corrupt = |reason: String| Error::CorruptIndex { path: root.absolute(&path), reason };
-    if let Some(loaded) = load_file(root, &path, parse)? {
-        return Ok(loaded);
-    }
-    // Every write, including the first, leaves a `.prev` next to the shard.
-    match root.meta(&layout::shard_prev(number))? {
-        None if root.meta(Path::new(layout::INDEX))?.is_some_and(|meta| meta.kind == Kind::Dir) => {
-            Ok(Loaded { value: T::default(), stamp: None, meta: None })
+    loop {
+        if let Some(loaded) = load_file(root, &path, parse)? {
+            return Ok(loaded);
         }
-        None => Err(corrupt("the folder of the index is missing".into())),
-        // Or it was written for the first time between the two looks.
-        Some(_) if root.meta(&path)?.is_some() => load(root, number, parse),
-        Some(_) => Err(corrupt("it is missing, though there was one before".into())),
+        // Every write, including the first, leaves a `.prev` next to the shard.
+        match root.meta(&layout::shard_prev(number))? {
+            None if root.meta(Path::new(layout::INDEX))?.is_some_and(|meta| meta.kind == Kind::Dir) => {
+                return Ok(Loaded { value: empty(), stamp: None, meta: None });
+            }
+            None => return Err(corrupt("the folder of the index is missing".into())),
+            // Or it was written for the first time between the two looks.
+            Some(_) if root.meta(&path)?.is_some() => {}
+            Some(_) => return Err(corrupt("it is missing, though there was one before".into())),
+        }
     }
 }
 
@@ -221,7 +305,7 @@ pub(super) fn load_file<T>(root: &Root, path: &Path, parse: Parse<'_, T>) -> Res
     let Some(file) = root.open_file(path)? else { return Ok(None) };
     let meta = crate::fs::meta_of(&file).map_err(|e| root.fail("look at", path, e))?;
     let bytes = root.read_whole(&file, path, MAX_SHARD_BYTES)?;
-    let value = parse(&bytes).map_err(|unusable| match unusable {
+    let value = parse(bytes).map_err(|unusable| match unusable {
         Unusable::Damaged(reason) => Error::CorruptIndex { path: root.absolute(path), reason },
         Unusable::Newer(found) => Error::UnsupportedFormat {
             path: root.absolute(path),
@@ -258,8 +342,8 @@ mod tests {
         let (_dir, root) = root();
         let index = Index::new(root.clone(), true);
         write(&root, RECORD, modified);
-        // The first read caches only the stamp, the second the whole shard.
-        let first = read(&index).and(read(&index)).unwrap();
+        // The first reads cache only the stamp, the last one the whole shard.
+        let first = (0..=WHOLE_FROM).map(|_| read(&index).unwrap()).last().unwrap();
         write(&root, &RECORD.replace(r#""created_ms":1"#, r#""created_ms":2"#), modified);
         [first.created_ms, read(&index).unwrap().created_ms]
     }
@@ -269,7 +353,8 @@ mod tests {
     fn a_shard_is_read_once_unless_it_is_too_young_for_its_stamp() {
         let get = |index: &Index| index.get("m").unwrap();
         let all = |index: &Index| {
-            index.all().unwrap().iter().find_map(|records| records.get("m", layout::id_hash("m")).cloned())
+            let found = |records: &Arc<Records>| Some(records.find("m", layout::id_hash("m"))?.record());
+            index.all().unwrap().iter().find_map(found)
         };
         // As if written after the look by any clock: it stays young however long the test takes.
         let young = SystemTime::now() + Duration::from_secs(60);
@@ -290,7 +375,9 @@ mod tests {
             let text = shard.render();
             // Both ways report the same.
             let one = parse_one(&root, number, id, &text).unwrap_err();
-            assert_eq!(parse_records(&root, number, &text).unwrap_err(), one);
+            assert_eq!(parse_records(&root, number, text.clone()).unwrap_err(), one);
+            assert_eq!(parse_each(&root, number, &text).unwrap_err(), one);
+            assert_eq!(check_records(number, &text).unwrap_err(), one);
             match one {
                 Unusable::Damaged(reason) => reason,
                 other => panic!("{id:?} gave {other:?}"),
@@ -309,7 +396,7 @@ mod tests {
     fn without_its_folder_or_after_a_loss_an_index_is_not_empty() {
         let (dir, root) = root();
         let number = layout::shard_number("m");
-        assert!(load_records(&root, number).unwrap().value.all().is_empty(), "it was never written");
+        assert!(load_records(&root, number).unwrap().value.all().len() == 0, "it was never written");
         std::fs::write(root.absolute(&layout::shard_prev(number)), "").unwrap();
         assert!(matches!(load_records(&root, number), Err(Error::CorruptIndex { .. })));
         std::fs::remove_dir_all(dir.path().join("index")).unwrap();

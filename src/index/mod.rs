@@ -1,5 +1,6 @@
 //! The index: id → record, in 256 JSON shards.
 
+mod as_written;
 mod format;
 mod generation_claim;
 mod happened;
@@ -19,6 +20,6 @@ pub(crate) use happened::Happened;
 pub(crate) use load::Index;
 pub(crate) use log::Chain;
 pub(crate) use record::{StoredRecord, encode_path};
-pub(crate) use records::Records;
+pub(crate) use records::{Place, Records};
 pub(crate) use restore::Generation;
 pub(crate) use update::{Change, Edit, Flushed};

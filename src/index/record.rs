@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
+use super::as_written;
 use crate::digest::Digest;
 use crate::entry::{
     ArtifactKind, Attestation, CatalogEntry, Document, LifecycleState, LinkMode, Pin, Provenance, Record, TrustState,
@@ -176,12 +177,13 @@ impl StoredRecord {
         (self.trust, self.updated_ms) = (now.trust, self.updated_ms.max(now.updated_ms));
     }
 
-    pub(crate) fn parse(text: &RawValue) -> Result<Self, String> {
-        serde_json::from_str::<Self>(text.get()).map_err(|e| e.to_string())?.checked()
+    pub(crate) fn parse(text: &str) -> Result<Self, String> {
+        let parsed = as_written::parse(text).map_or_else(|| serde_json::from_str::<Self>(text), Ok);
+        parsed.map_err(|e| e.to_string())?.checked()
     }
 
     /// Checks what the types do not guarantee.
-    pub(super) fn checked(mut self) -> Result<Self, String> {
+    fn checked(mut self) -> Result<Self, String> {
         // An earlier version empties `needs` when the content changes, and keeps this member, which it does not know.
         self.documents.retain(|digest, _| self.needs.contains(digest));
         match layout::is_plain_path(&self.path) {
@@ -214,7 +216,7 @@ impl StoredRecord {
 
     /// Converts it to a record with an absolute path, for callers.
     pub(crate) fn into_record(self, id: String, root: &Root) -> Record {
-        let local_path = root.absolute(Path::new(&self.path));
+        let local_path = root.absolute_text(&self.path);
         Record {
             entry: CatalogEntry {
                 id,

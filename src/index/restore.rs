@@ -1,10 +1,8 @@
 //! Inspects shards one by one, including damaged ones, and restores the previous generation of a shard that is lost.
 
 use std::path::Path;
-use std::sync::Arc;
 
-use super::load::{Index, load_file, load_records, parse_records};
-use super::records::Records;
+use super::load::{Index, check_records, load_file, load_records};
 use super::update::keep_previous;
 use crate::error::{Error, Result};
 use crate::fs::lock::{Hold, Lock, Wait, lock};
@@ -19,17 +17,10 @@ pub(crate) struct Generation {
 }
 
 impl Index {
-    /// The records of one shard.
-    pub(crate) fn one(&self, number: u8) -> Result<Arc<Records>> {
-        self.shard(number)
-    }
-
     /// The previous generation of a shard; `None` if there is none. All of its records are readable.
     pub(crate) fn previous(&self, number: u8) -> Result<Option<Generation>> {
-        let path = layout::shard_prev(number);
-        let loaded = load_file(&self.root, &path, &|text| parse_records(&self.root, number, text))?;
-        let generation = |records: Records| Generation { generation: records.generation, entries: records.all().len() };
-        Ok(loaded.map(|loaded| generation(loaded.value)))
+        let loaded = load_file(&self.root, &layout::shard_prev(number), &|text| check_records(number, &text))?;
+        Ok(loaded.map(|loaded| loaded.value))
     }
 
     /// Replaces a damaged or lost shard with its previous generation. A damaged shard is moved to `quarantine/`, never

@@ -7,11 +7,14 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use rayon::prelude::*;
+
 use super::load::{Index, load_logged};
 use super::log::{Chain, Log, Logged};
 use crate::error::Result;
 use crate::fs::{Durability, Root, Temp};
 use crate::layout::{self, Thing};
+use crate::threads::ready_for_rayon;
 
 /// From this size on, the events of a shard are moved out of it.
 pub(super) const SEGMENT_FROM_BYTES: usize = 32 << 10;
@@ -79,14 +82,25 @@ pub(super) fn drop_oldest(root: &Root, numbers: &[u8]) {
 impl Index {
     /// The events of these shards that are still there.
     pub(crate) fn chains(&self, numbers: &[u8]) -> Result<Vec<Chain>> {
+        self.of_chains(numbers, |chain| chain)
+    }
+
+    /// What does not hold in the events of each of these shards. The events themselves are not kept: there may be many
+    /// more than entries.
+    pub(crate) fn problems_of_chains(&self, numbers: &[u8]) -> Result<Vec<Vec<String>>> {
+        self.of_chains(numbers, |chain| chain.problems)
+    }
+
+    fn of_chains<T: Send>(&self, numbers: &[u8], take: impl Fn(Chain) -> T + Sync) -> Result<Vec<T>> {
+        ready_for_rayon();
         let logged = |number: &u8| Ok((*number, load_logged(&self.root, *number)?));
-        let logged: Vec<(u8, Logged)> = numbers.iter().map(logged).collect::<Result<_>>()?;
+        let logged: Vec<(u8, Logged)> = numbers.par_iter().map(logged).collect::<Result<_>>()?;
         // Only now: what is moved out of a shard in the meantime would be missing.
         let segments = segments(&self.root)?;
         let chain = |(number, logged): (u8, Logged)| {
-            self.chain(number, logged, segments.get(&number).map(Vec::as_slice).unwrap_or_default())
+            self.chain(number, logged, segments.get(&number).map(Vec::as_slice).unwrap_or_default()).map(&take)
         };
-        logged.into_iter().map(chain).collect()
+        logged.into_par_iter().map(chain).collect()
     }
 
     fn chain(&self, number: u8, logged: Logged, firsts: &[u64]) -> Result<Chain> {

@@ -332,7 +332,7 @@ fn apply(root: &Root, number: u8, text: &mut ShardText, id: &str, edit: &mut Edi
     let path = || root.absolute(&layout::shard(number));
     let old = text.entries.get(id);
     let stored = old
-        .map(|old| StoredRecord::parse(old))
+        .map(|old| StoredRecord::parse(old.get()))
         .transpose()
         .map_err(|reason| Error::CorruptIndex { path: path(), reason: unreadable(id, &reason) })?;
     let fail = |e: serde_json::Error| Error::io("encode an entry of", path(), io::Error::from(e));

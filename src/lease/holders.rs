@@ -58,14 +58,12 @@ pub(crate) fn holders(store: &Store) -> Result<Vec<LeaseHolder>> {
 /// The entries of each content that can be leased.
 fn ids(store: &Store) -> Result<BTreeMap<Digest, BTreeSet<String>>> {
     let mut ids: BTreeMap<Digest, BTreeSet<String>> = BTreeMap::new();
-    for shard in store.index.all()? {
-        let here = shard.all().iter().filter(|record| record.kind != ArtifactKind::Registered);
-        for entry in here.map(|record| &record.entry) {
-            if let Some(digest) = entry.digest {
-                ids.entry(digest).or_default().insert(entry.id.clone());
-            }
+    store.index.each(&mut |record| {
+        if let Some(digest) = record.entry.digest.filter(|_| record.kind != ArtifactKind::Registered) {
+            ids.entry(digest).or_default().insert(record.entry.id);
         }
-    }
+        Ok(())
+    })?;
     Ok(ids)
 }
 

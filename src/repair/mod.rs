@@ -146,16 +146,16 @@ impl Repair<'_> {
         self.repair_blobs(&parts)?;
         self.note(record, show_again(store, record, &Again::ByRepair)?);
         let repaired: BTreeSet<Digest> = files.iter().map(|file| file.digest).chain([digest]).collect();
-        for other in store.index.readable().iter().flat_map(|shard| shard.all()) {
+        store.index.each_readable(&mut |other| {
             if other.damaged_ms.is_none() || other.entry.id == record.entry.id {
-                continue;
+                return;
             }
             // A problem with another entry does not fail this repair.
-            if let Err(error) = self.show_other(other, &repaired) {
+            if let Err(error) = self.show_other(&other, &repaired) {
                 tracing::warn!(id = %other.entry.id, %error, "could not restore the view of another entry that needs \
                                                               the same bytes");
             }
-        }
+        });
         // Documents come last: the model can be used without them.
         let documents: Vec<Part> = record.needs.iter().map(|needed| Part::of_unknown_size(*needed, true)).collect();
         self.repair_blobs(&documents)?;
@@ -265,17 +265,17 @@ impl Repair<'_> {
                 places.insert(*digest, quarantined);
             }
         }
-        for record in store.index.readable().iter().flat_map(|shard| shard.all()) {
-            let Some(digest) = record.entry.digest else { continue };
+        store.index.each_readable(&mut |record| {
+            let Some(digest) = record.entry.digest else { return };
             // If its manifest is lost, a tree names no files.
-            let Ok(files) = store.files_of(record.kind, digest, record.size_bytes) else { continue };
-            for (file, path) in shown_files(record, &files, store.relative(&record.entry.local_path)) {
+            let Ok(files) = store.files_of(record.kind, digest, record.size_bytes) else { return };
+            for (file, path) in shown_files(&record, &files, store.relative(&record.entry.local_path)) {
                 // A file that cannot be inspected is of no use.
                 if lost.contains(&file.digest) && matches!(store.root.meta(&path), Ok(Some(_))) {
                     places.entry(file.digest).or_default().push(path);
                 }
             }
-        }
+        });
         Ok(places)
     }
 

@@ -38,15 +38,15 @@ impl Store {
         }
         // Entries in a shard that cannot be read find the damage when they are used, because no stamp matches any more.
         let (mut damaged, mut views) = (Vec::new(), Vec::new());
-        let shards = self.index.readable();
-        for record in shards.iter().flat_map(|shard| shard.all()) {
-            let shown = self.shown(record, digest);
+        self.index.each_readable(&mut |record| {
+            let shown = self.shown(&record, digest);
             let is_manifest = record.kind == ArtifactKind::Tree && record.entry.digest == Some(*digest);
             if shown.is_some() || is_manifest {
-                damaged.push(record.entry.id.as_str());
+                damaged.push(record.entry.id);
                 views.extend(shown.unwrap_or_default());
             }
-        }
+        });
+        let damaged: Vec<&str> = damaged.iter().map(String::as_str).collect();
         let marked = mark_damaged(&alone, &damaged);
         // Remove the views even if the disk has no room for the mark: a missing file is not handed out.
         self.remove_shown(&views, digest, bad).and(marked).map(|()| true)

@@ -65,7 +65,8 @@ impl<'s> Sweep<'s> {
         if !store.locks_work {
             return Err(Error::LocksDoNothing { root: store.path().to_path_buf() });
         }
-        // This scan warms the cache, so that the store is locked for less time.
+        // Both warm a cache, of the shards and of the system, so that the store is locked for less time.
+        store.index.all()?;
         store.roots()?;
         let mut sweep = Sweep {
             store,

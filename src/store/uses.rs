@@ -203,6 +203,11 @@ impl NotedUses {
         NotedUses(newest)
     }
 
+    /// The record with the latest use that any process has noted.
+    pub(crate) fn add_to(&self, record: Record) -> Record {
+        Record { last_used_ms: record.last_used_ms.max(self.of(&record.entry.id)), ..record }
+    }
+
     /// The last use of an id according to the notes.
     pub(crate) fn of(&self, id: &str) -> Option<u64> {
         if self.0.is_empty() { None } else { self.0.get(&layout::use_key(id)).copied() }
@@ -230,9 +235,11 @@ pub(crate) fn stray_notes(store: &Store, grace: Duration) -> Result<Vec<PathBuf>
     if notes.is_empty() {
         return Ok(Vec::new());
     }
-    let shards = store.index.all()?;
-    let keys: BTreeSet<String> =
-        shards.iter().flat_map(|shard| shard.all()).map(|record| layout::use_key(&record.entry.id)).collect();
+    let mut keys = BTreeSet::new();
+    store.index.each(&mut |record| {
+        keys.insert(layout::use_key(&record.entry.id));
+        Ok(())
+    })?;
     let is_stray = |(name, meta): &(OsString, Meta)| {
         matches!(layout::classify_in(folder, name), Thing::UseNote { key, .. } if !keys.contains(&key))
             && meta.age() >= grace

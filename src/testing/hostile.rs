@@ -167,7 +167,7 @@ fn text_of(shard: &ShardText) -> Vec<(&str, &str)> {
 }
 
 fn check_record(text: &RawValue) -> bool {
-    let record = match StoredRecord::parse(text) {
+    let record = match StoredRecord::parse(text.get()) {
         Ok(record) => record,
         Err(reason) => {
             assert!(!reason.is_empty(), "refused without a reason");
@@ -178,7 +178,7 @@ fn check_record(text: &RawValue) -> bool {
     assert!(record.relative_path().is_some(), "{:?} was let through", record.path);
     for old in [None, Some(text)] {
         let rendered = record.render(old).unwrap_or_else(|e| panic!("{text} cannot be written again: {e}"));
-        let again = StoredRecord::parse(&rendered).unwrap_or_else(|e| panic!("{rendered} cannot be read: {e}"));
+        let again = StoredRecord::parse(rendered.get()).unwrap_or_else(|e| panic!("{rendered} cannot be read: {e}"));
         assert_eq!(again, record, "a rewrite changed a record");
         let twice = again.render(Some(&rendered)).unwrap_or_else(|e| panic!("{rendered} cannot be written again: {e}"));
         assert_eq!(twice.get(), rendered.get(), "a second rewrite differs");

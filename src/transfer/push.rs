@@ -185,16 +185,14 @@ impl Push<'_> {
     /// Where entries were pushed to or came from, by blob. Ignores entries that cannot be read.
     fn elsewhere(&self) -> Elsewhere {
         let mut elsewhere = Elsewhere::new();
-        let shards = self.store.index.all().unwrap_or_default();
-        for record in shards.iter().flat_map(|shard| shard.all()) {
-            let (places, Some(digest)) = (self.places_of(record), record.entry.digest) else { continue };
-            if places.is_empty() {
-                continue;
+        self.store.index.each_readable(&mut |record| {
+            let (places, Some(digest)) = (self.places_of(&record), record.entry.digest) else { return };
+            if !places.is_empty() {
+                for file in self.store.files_of(record.kind, digest, record.size_bytes).unwrap_or_default() {
+                    elsewhere.entry(file.digest).or_default().extend(places.iter().cloned());
+                }
             }
-            for file in self.store.files_of(record.kind, digest, record.size_bytes).unwrap_or_default() {
-                elsewhere.entry(file.digest).or_default().extend(places.iter().cloned());
-            }
-        }
+        });
         elsewhere
     }
 

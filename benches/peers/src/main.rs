@@ -3,6 +3,7 @@
 #![allow(clippy::disallowed_methods, clippy::unwrap_used, clippy::indexing_slicing)]
 
 mod cases;
+mod scale;
 mod stores;
 
 fn main() {
@@ -11,9 +12,14 @@ fn main() {
         eprintln!("error: call it as catalog-peers FOLDER ROUNDS ENTRIES...; benches/peers/run does");
         std::process::exit(2);
     };
-    let rounds = rounds.parse().unwrap();
+    match (folder.as_str(), counts.unwrap_or_default()) {
+        ("register", [count]) => return scale::register(rounds.as_ref(), count.parse().unwrap()),
+        ("ask", [repeated]) => return scale::ask(rounds.as_ref(), repeated.parse().unwrap()),
+        _ => {}
+    }
     // Absolute, because the catalog resolves a relative path below its root.
     let folder = std::path::absolute(folder).unwrap();
+    let rounds = rounds.parse().unwrap();
     for count in counts.unwrap_or_default() {
         // All files stay until everything is measured: after many removals, ext4 is slow to make files.
         cases::all(&folder.join(count), count.parse().unwrap(), rounds);

@@ -133,6 +133,16 @@ impl App {
 
     /// Prints a table, as wide as the terminal at most. `cut` is the column whose texts can lose their middle.
     pub(crate) fn table(&mut self, columns: &[Column], rows: &[Vec<String>], cut: usize) {
+        self.long_table(columns, rows.iter().cloned(), cut);
+    }
+
+    /// The same for rows that are made when they are printed. Each is made twice.
+    pub(crate) fn long_table(
+        &mut self,
+        columns: &[Column],
+        rows: impl Iterator<Item = Vec<String>> + Clone,
+        cut: usize,
+    ) {
         let width = if self.out.is_terminal() { table::terminal_width() } else { None };
         for line in table::lines(columns, rows, cut, width) {
             self.out.line(line);

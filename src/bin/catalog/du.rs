@@ -179,7 +179,7 @@ fn chart(entries: &[EntryUsage], app: &App) -> impl Iterator<Item = String> + us
         .map(|(entry, id)| vec![human::size(entry.size_bytes), bar(entry, largest, bar_width), id.into_owned()])
         .collect();
     let columns = [Column::number("", 0), Column::text("", 1), Column::text("", 0)];
-    table::lines(&columns, &rows, 2, Some(terminal)).collect::<Vec<_>>().into_iter()
+    table::lines(&columns, rows.into_iter(), 2, Some(terminal)).collect::<Vec<_>>().into_iter()
 }
 
 /// Full blocks for what only this entry needs, light ones for what it shares. A model that is not empty is always

@@ -66,12 +66,12 @@ pub(crate) fn now_ms() -> u64 {
 }
 
 /// How long ago something was used. A use within an hour of the one that is recorded is not recorded.
-pub(crate) fn last_used(epoch_ms: u64) -> String {
+pub(crate) fn last_used(epoch_ms: u64, now: Timestamp) -> String {
     let Some(time) = timestamp(epoch_ms) else { return "?".to_owned() };
-    match Timestamp::now().duration_since(time).as_secs() {
+    match now.duration_since(time).as_secs() {
         0..60 => JUST_NOW.to_owned(),
         60..3600 => "<1 h ago".to_owned(),
-        _ => distance(time, Timestamp::now()),
+        _ => distance(time, now),
     }
 }
 

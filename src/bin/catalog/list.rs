@@ -4,7 +4,8 @@ use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use catalog_core::{Facts, FsCatalog, LifecycleState, Record};
+use catalog_core::{ArtifactKind, Facts, FsCatalog, LifecycleState, Record, TrustState};
+use jiff::Timestamp;
 
 use crate::amount;
 use crate::app::App;
@@ -17,6 +18,7 @@ use crate::human;
 use crate::json::Line;
 use crate::pins::holds;
 use crate::table::Column;
+use crate::text::visible;
 
 /// List the models that are here
 ///
@@ -79,10 +81,12 @@ impl Args {
     pub(crate) fn run(mut self, app: &mut App) -> Outcome {
         let catalog = app.open()?;
         self.filter.extend(self.unused_for.map(Filter::unused_for));
-        let records = self.chosen(app, &catalog)?;
-        let more = if self.long { More::of(&catalog, &records)? } else { More::default() };
+        let needs_all = app.json() || (self.long && !app.is_quiet());
+        let models = self.chosen(app, &catalog, needs_all)?;
+        let records = || models.iter().filter_map(|model| model.record.as_deref());
+        let more = if self.long { More::of(&catalog, records())? } else { More::default() };
         if app.json() {
-            for record in &records {
+            for record in records() {
                 app.out.json(&Line::model_with(
                     record,
                     more.exclusive_bytes(record),
@@ -91,48 +95,53 @@ impl Args {
                 ));
             }
         } else if app.is_quiet() {
-            for record in &records {
-                app.out.line(&record.entry.id);
+            for model in &models {
+                app.out.line(&*model.id);
             }
-        } else if records.is_empty() {
+        } else if models.is_empty() {
             let (root, command) = (catalog.root().display(), app.command());
             app.note(&match self.has_conditions() {
                 true => format!("no model matches; `{command} list` shows all"),
                 false => format!("the catalog at {root} is empty; `{command} stage FILE` brings a model in"),
             });
         } else {
-            let rows: Vec<_> = records.iter().map(|record| self.row(record, &more, app)).collect();
-            app.table(&self.columns(), &rows, 0);
+            // Each row is made twice, and has to be the same both times.
+            let (is_terminal, now) = (app.out.is_terminal(), Timestamp::now());
+            app.long_table(&self.columns(), models.iter().map(|model| model.row(&more, is_terminal, now)), 0);
         }
         Ok(())
     }
 
-    fn chosen(&self, app: &App, catalog: &FsCatalog) -> Result<Vec<Record>, crate::failure::Failure> {
-        let mut records = match self.models.as_slice() {
-            [] => catalog.records()?,
-            models => {
-                let mut found = Vec::new();
-                for model in models {
-                    found.extend(find_all(catalog, app, model)?);
-                }
-                found
+    fn chosen(&self, app: &App, catalog: &FsCatalog, needs_all: bool) -> Result<Vec<Model>, crate::failure::Failure> {
+        let mut chosen = Vec::new();
+        let mut take = |record: Record| {
+            if self.state.is_none_or(|state| record.entry.lifecycle == state)
+                && self.filter.iter().all(|filter| filter.matches(&record))
+            {
+                chosen.push(Model::of(record, needs_all));
             }
         };
-        records.sort_by(|a, b| a.entry.id.cmp(&b.entry.id));
-        records.dedup_by(|a, b| a.entry.id == b.entry.id);
-        records.retain(|record| self.state.is_none_or(|state| record.entry.lifecycle == state));
-        records.retain(|record| self.filter.iter().all(|filter| filter.matches(record)));
+        match self.models.as_slice() {
+            [] => catalog.each_record(take)?,
+            models => {
+                for model in models {
+                    find_all(catalog, app, model)?.into_iter().for_each(&mut take);
+                }
+            }
+        }
+        chosen.sort_by(|a, b| a.id.cmp(&b.id));
+        chosen.dedup_by(|a, b| a.id == b.id);
         match self.sort {
             Sort::Id => {}
-            Sort::Size => records.sort_by_key(|record| Reverse(record.size_bytes)),
-            Sort::Used => records.sort_by_key(|record| Reverse(record.last_used_ms)),
-            Sort::Created => records.sort_by_key(|record| Reverse(record.created_ms)),
+            Sort::Size => chosen.sort_by_key(|model| Reverse(model.size_bytes)),
+            Sort::Used => chosen.sort_by_key(|model| Reverse(model.last_used_ms)),
+            Sort::Created => chosen.sort_by_key(|model| Reverse(model.created_ms)),
         }
         if self.reverse {
-            records.reverse();
+            chosen.reverse();
         }
-        records.truncate(self.limit.unwrap_or(usize::MAX));
-        Ok(records)
+        chosen.truncate(self.limit.unwrap_or(usize::MAX));
+        Ok(chosen)
     }
 
     fn has_conditions(&self) -> bool {
@@ -160,23 +169,51 @@ impl Args {
         }
         columns
     }
+}
 
-    fn row(&self, record: &Record, more: &More, app: &App) -> Vec<String> {
-        let is_terminal = app.out.is_terminal();
+/// What a line of the table needs of a model. A catalog may have a million, so this is small.
+struct Model {
+    id: Box<str>,
+    size_bytes: u64,
+    last_used_ms: Option<u64>,
+    created_ms: u64,
+    lifecycle: LifecycleState,
+    /// `None`: it is damaged.
+    trust: Option<TrustState>,
+    kind: ArtifactKind,
+    /// All that is known of it, if that is to be printed.
+    record: Option<Box<Record>>,
+}
+
+impl Model {
+    fn of(record: Record, with_record: bool) -> Self {
+        Model {
+            id: record.entry.id.as_str().into(),
+            size_bytes: record.size_bytes,
+            last_used_ms: record.last_used_ms,
+            created_ms: record.created_ms,
+            lifecycle: record.entry.lifecycle,
+            trust: record.damaged_ms.is_none().then_some(record.trust),
+            kind: record.kind,
+            record: with_record.then(|| Box::new(record)),
+        }
+    }
+
+    fn row(&self, more: &More, is_terminal: bool, now: Timestamp) -> Vec<String> {
+        let shown = |text: &str| if is_terminal { visible(text).into_owned() } else { text.to_owned() };
         let size = |bytes: u64| if is_terminal { human::size(bytes) } else { bytes.to_string() };
-        let used = |ms| if is_terminal { human::last_used(ms) } else { human::utc(ms) };
-        let trust = if record.damaged_ms.is_some() { "DAMAGED" } else { record.trust.as_str() };
+        let used = |ms| if is_terminal { human::last_used(ms, now) } else { human::utc(ms) };
         let mut row = vec![
-            app.out.shown(&record.entry.id).into_owned(),
-            size(record.size_bytes),
-            record.entry.lifecycle.as_str().to_owned(),
-            trust.to_owned(),
-            record.kind.as_str().to_owned(),
-            record.last_used_ms.map_or_else(|| "never".to_owned(), used),
+            shown(&self.id),
+            size(self.size_bytes),
+            self.lifecycle.as_str().to_owned(),
+            self.trust.map_or("DAMAGED", TrustState::as_str).to_owned(),
+            self.kind.as_str().to_owned(),
+            self.last_used_ms.map_or_else(|| "never".to_owned(), used),
         ];
-        if self.long {
+        if let Some(record) = &self.record {
             let pins = record.pins.iter().filter(|(_, pin)| holds(pin));
-            let pins: Vec<_> = pins.map(|(name, _)| app.out.shown(name).into_owned()).collect();
+            let pins: Vec<_> = pins.map(|(name, _)| shown(name)).collect();
             let digest = record.entry.digest.map(|digest| match is_terminal {
                 true => human::short_digest(&digest),
                 false => digest.to_string(),
@@ -205,14 +242,14 @@ struct More {
 }
 
 impl More {
-    fn of(catalog: &FsCatalog, records: &[Record]) -> catalog_core::Result<Self> {
+    fn of<'r>(catalog: &FsCatalog, records: impl Iterator<Item = &'r Record>) -> catalog_core::Result<Self> {
         let usage = catalog.disk_usage()?.entries.into_iter();
         let exclusive_bytes = usage.map(|entry| (entry.id, entry.exclusive_bytes)).collect();
         let mut leases = BTreeMap::new();
         for id in catalog.leases()?.into_iter().filter_map(|holder| holder.id) {
             *leases.entry(id).or_default() += 1;
         }
-        let known = records.iter().filter_map(|record| Some((record.entry.id.clone(), facts::of(catalog, record)?)));
+        let known = records.filter_map(|record| Some((record.entry.id.clone(), facts::of(catalog, record)?)));
         Ok(More { is_known: true, exclusive_bytes, leases, facts: known.collect() })
     }
 

@@ -71,7 +71,7 @@ mod write_file;
 
 use std::process::ExitCode;
 
-use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
+use clap::{Args as _, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 use crate::app::{App, Global};
 use crate::failure::Outcome;
@@ -117,6 +117,12 @@ macro_rules! verbs {
                     $($(Verb::$variant(args) => args.run(app),)*)*
                 }
             }
+        }
+
+        /// The command without its help, and with all verbs, of which clap fills in only the one that is called.
+        fn brief_command() -> clap::Command {
+            let command = Global::augment_args(clap::Command::new(NAME)).subcommand_required(true);
+            command$($(.subcommand(clap::Command::new(name!($file $($name)?)).defer($file::Args::augment_args)))*)*
         }
 
         /// What the verbs of a group are for, and their names.
@@ -185,12 +191,18 @@ fn command() -> clap::Command {
     help::complete(Cli::command(), GROUPS)
 }
 
+/// Parses the arguments. Describing every option of every verb to clap takes longer than most verbs do, so the whole
+/// command is only made for those arguments that need it: for a help, or an error.
+fn parse() -> Result<Cli, clap::Error> {
+    let parse = |command: clap::Command| Cli::from_arg_matches(&command.try_get_matches()?);
+    parse(brief_command()).or_else(|_| parse(command()))
+}
+
 fn main() -> ExitCode {
     if let Some(exit) = complete::answer() {
         return exit.into();
     }
-    let parsed = command().try_get_matches().and_then(|matches| Cli::from_arg_matches(&matches));
-    let exit = match parsed {
+    let exit = match parse() {
         Ok(Cli { global, verb }) => {
             // A program that this process becomes would inherit it, and may not expect descriptors with high numbers.
             if !matches!(&verb, Verb::Lease(args) if args.becomes_another()) {
@@ -213,6 +225,26 @@ mod tests {
     #[test]
     fn the_arguments_are_well_formed() {
         command().debug_assert();
+    }
+
+    // Red when a verb is missing there, or has other arguments: it would be parsed, but not as its help says.
+    #[test]
+    fn the_brief_command_parses_the_same() {
+        let described = |mut command: clap::Command| {
+            command.build();
+            let arguments = |verb: &clap::Command| -> Vec<String> {
+                let arguments = verb.get_arguments().filter(|argument| argument.get_id() != "version");
+                let mut arguments: Vec<_> =
+                    arguments.map(|one| format!("{one} {} {:?}", one.get_id(), one.get_action())).collect();
+                arguments.sort();
+                arguments
+            };
+            let verbs = command.get_subcommands().filter(|verb| verb.get_name() != "help");
+            let verbs: Vec<_> = verbs.map(|verb| (verb.get_name().to_owned(), arguments(verb))).collect();
+            (arguments(&command), verbs)
+        };
+        let (whole, brief) = (described(command()), described(brief_command()));
+        assert_eq!(whole, brief);
     }
 
     #[test]

@@ -34,20 +34,20 @@ pub(crate) fn terminal_width() -> Option<usize> {
 }
 
 /// The lines of a table, with its header. `cut` is the number of the column whose texts lose their middle if `width`
-/// is too small.
+/// is too small. The rows are made twice, once to measure them: so a long table need not be in memory.
 pub(crate) fn lines(
     columns: &[Column],
-    rows: &[Vec<String>],
+    rows: impl Iterator<Item = Vec<String>> + Clone,
     cut: usize,
     width: Option<usize>,
 ) -> impl Iterator<Item = String> {
     let header: Vec<String> = columns.iter().map(|column| column.title.to_owned()).collect();
     let has_header = header.iter().any(|title| !title.is_empty());
-    let widths = columns.iter().enumerate().map(|(number, column)| {
-        let cells = rows.iter().filter_map(move |row| row.get(number));
-        cells.map(|cell| cell.width()).max().unwrap_or(0).max(column.title.width())
-    });
-    let mut layout: Vec<(usize, usize)> = widths.enumerate().collect();
+    let mut widths: Vec<usize> = columns.iter().map(|column| column.title.width()).collect();
+    for row in rows.clone() {
+        widths.iter_mut().zip(&row).for_each(|(width, cell)| *width = cell.width().max(*width));
+    }
+    let mut layout: Vec<(usize, usize)> = widths.into_iter().enumerate().collect();
     if let Some(width) = width {
         fit(&mut layout, columns, cut, width);
     }
@@ -70,7 +70,7 @@ pub(crate) fn lines(
         line.truncate(line.trim_end().len());
         line
     };
-    has_header.then_some(header).into_iter().chain(rows.iter().cloned()).map(move |row| line(&row))
+    has_header.then_some(header).into_iter().chain(rows).map(move |row| line(&row))
 }
 
 /// Drops columns, and then the middle of the texts in `cut`, until a line is no wider than `width`.
@@ -130,7 +130,7 @@ mod tests {
 
     #[track_caller]
     fn check(width: Option<usize>, expected: &[&str]) {
-        let lines: Vec<String> = lines(&COLUMNS, &rows(), 0, width).collect();
+        let lines: Vec<String> = lines(&COLUMNS, rows().into_iter(), 0, width).collect();
         assert_eq!(lines, expected);
         assert!(lines.iter().all(|line| width.is_none_or(|width| line.width() <= width)), "{lines:?}");
     }

@@ -31,8 +31,10 @@ impl Root {
             let too_large = || Error::CorruptIndex { path: self.absolute(relative), reason: reason() };
             if size_bytes > max_bytes { Err(too_large()) } else { Ok(()) }
         };
-        check(meta_of(file).map_err(|e| self.fail("look at", relative, e))?.size_bytes)?;
-        let mut bytes = Vec::new();
+        let size_bytes = meta_of(file).map_err(|e| self.fail("look at", relative, e))?.size_bytes;
+        check(size_bytes)?;
+        // Room for one byte more, so that the read that finds the end needs no more room.
+        let mut bytes = Vec::with_capacity(usize::try_from(size_bytes).unwrap_or(0).saturating_add(1));
         // It may grow during the read, and some file systems do not know a size before the end.
         let limited = file.take(max_bytes.saturating_add(1)).read_to_end(&mut bytes);
         limited.map_err(|e| self.fail("read", relative, e))?;
