@@ -29,7 +29,7 @@ use std::path::{Path, PathBuf};
 
 use crate::digest::Digest;
 use crate::error::Result;
-use crate::fs::{Durability, Meta, Root, atomic};
+use crate::fs::{Durability, Meta, Root, Temp, atomic, side_by_side};
 use crate::layout;
 
 /// The owners, if no record names any.
@@ -91,7 +91,12 @@ impl Touched {
     }
 
     pub(crate) fn sync(&self, root: &Root) -> Result<()> {
-        self.folders.iter().try_for_each(|folder| root.sync_dir(folder))
+        self.sync_with(root, &[])
+    }
+
+    /// Makes the names durable, and the content of these files.
+    pub(crate) fn sync_with(&self, root: &Root, files: &[&Temp<'_>]) -> Result<()> {
+        side_by_side::sync(root, files.iter().copied(), self.folders.iter().map(PathBuf::as_path))
     }
 }
 

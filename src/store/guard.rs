@@ -14,8 +14,8 @@ use crate::digest::Digest;
 use crate::error::{Error, Result};
 use crate::fs::Session;
 use crate::fs::lock::{Hold, Lock, Wait, lock, poll};
-use crate::fs::{Durability, Meta, atomic};
-use crate::index::{Edit, Flushed, Generation, StoredRecord};
+use crate::fs::{Durability, Meta, Root, Temp, atomic};
+use crate::index::{Edit, FLUSH_ONCE_FROM, Flush, Generation, StoredRecord};
 use crate::layout;
 use crate::view::{self, Copies, Exhibit, Judged, Shown, Tally};
 
@@ -89,12 +89,8 @@ impl<'s> Shared<'s> {
     pub(super) fn record(&mut self, ids: &[&str], flush: bool, edit: &mut Edit<'_>) -> Result<()> {
         let (root, touched) = (&self.store.root, &self.touched);
         let is_full = self.store.durability().is_full();
-        let mut make_durable = || match (is_full, flush) {
-            (false, _) => Ok(Flushed::Nothing),
-            (true, true) if root.sync_file_system()? => Ok(Flushed::FileSystem),
-            (true, _) => touched.sync(root).map(|()| Flushed::Nothing),
-        };
-        record(self.store, ids, self.shard_wait, &mut make_durable, edit)
+        let (touched, flush) = if is_full { (touched, flush) } else { (&Touched::default(), false) };
+        record(self.store, ids, self.shard_wait, &mut |shards| make_durable(root, shards, touched, flush), edit)
     }
 
     /// Makes durable what was published or shown for records that exist already.
@@ -116,7 +112,9 @@ impl<'s> Exclusive<'s> {
 
     /// Changes records that refer to nothing new.
     pub(crate) fn record(&self, ids: &[&str], edit: &mut Edit<'_>) -> Result<()> {
-        record(self.store, ids, self.store.settings.lock_wait, &mut || Ok(Flushed::Nothing), edit)
+        let (root, nothing) = (&self.store.root, Touched::default());
+        let wait = self.store.settings.lock_wait;
+        record(self.store, ids, wait, &mut |shards| make_durable(root, shards, &nothing, false), edit)
     }
 
     /// Moves a blob that is neither referenced nor leased to `trash/`.
@@ -165,15 +163,18 @@ impl<'s> Exclusive<'s> {
     }
 }
 
+/// Makes new shards durable, and the names that a commit has made: together, so that all wait for the disk once. With
+/// `flush`, it syncs the whole file system.
+fn make_durable(root: &Root, shards: &[&Temp<'_>], touched: &Touched, flush: bool) -> Result<()> {
+    match flush || shards.len() >= FLUSH_ONCE_FROM {
+        true if root.sync_file_system()? => Ok(()),
+        _ => touched.sync_with(root, shards),
+    }
+}
+
 /// The one call that changes the index. No id gets content that the rules of signatures do not allow.
-fn record(
-    store: &Store,
-    ids: &[&str],
-    wait: Wait,
-    make_durable: &mut dyn FnMut() -> Result<Flushed>,
-    edit: &mut Edit<'_>,
-) -> Result<()> {
-    store.index.update(ids, store.durability(), wait, make_durable, &mut |id, old| {
+fn record(store: &Store, ids: &[&str], wait: Wait, flush: &mut Flush<'_>, edit: &mut Edit<'_>) -> Result<()> {
+    store.index.update(ids, store.durability(), wait, flush, &mut |id, old| {
         let before = old.as_ref().map(StoredRecord::content);
         let change = edit(id, old)?;
         if let Some(new) = change.record()
