@@ -85,6 +85,20 @@ impl Touched {
         Ok(())
     }
 
+    /// For the names that another thread of the same commit makes.
+    pub(crate) fn of_one_part(&self, root: &Root) -> Self {
+        // Only an overlay is asked which blobs are new.
+        let published = if root.copies_up() { self.published.clone() } else { BTreeSet::new() };
+        Touched { published, ..Touched::default() }
+    }
+
+    /// Adds the names that another thread of the same commit has made.
+    pub(crate) fn extend(&mut self, other: Touched) {
+        self.folders.extend(other.folders);
+        self.made.extend(other.made);
+        self.published.extend(other.published);
+    }
+
     /// Whether this commit has just published the blob.
     pub(crate) fn has_published(&self, digest: &Digest) -> bool {
         self.published.contains(digest)

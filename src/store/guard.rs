@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use super::{Store, open};
@@ -26,7 +27,7 @@ pub(crate) struct Shared<'s> {
     store: &'s Store,
     lock: Lock,
     /// The content of `trash/`, read when the first blob is published.
-    trash: Option<BTreeMap<Digest, u64>>,
+    trash: Mutex<Option<Arc<BTreeMap<Digest, u64>>>>,
     /// Folders with new names, to be synced before anything that needs those names is recorded.
     touched: Touched,
     /// How long to wait for the lock of a shard.
@@ -58,30 +59,32 @@ impl<'s> Shared<'s> {
     }
 
     fn of(store: &'s Store, lock: Lock) -> Self {
-        Shared { store, lock, trash: None, touched: Touched::default(), shard_wait: store.settings.lock_wait }
+        Shared {
+            store,
+            lock,
+            trash: Mutex::default(),
+            touched: Touched::default(),
+            shard_wait: store.settings.lock_wait,
+        }
     }
 
-    /// Gives a blob its name; if it is in `trash/`, it is moved back instead. The name is durable once
-    /// [`record`](Shared::record) or [`sync`](Shared::sync) has returned.
-    pub(super) fn publish(&mut self, incoming: &mut Sealed<'_>) -> Result<Published> {
-        let (root, durability) = (&self.store.root, self.store.durability());
-        let trash = match &mut self.trash {
-            Some(trash) => trash,
-            none => none.insert(blob::trash(root)?),
-        };
-        blob::publish(root, incoming, trash, durability, &mut self.touched)
+    /// A part of the commit's work, for one thread.
+    pub(super) fn part(&self) -> Part<'_> {
+        Part { guard: self, touched: self.touched.of_one_part(&self.store.root) }
     }
 
-    /// Makes a view of blobs that are in the store.
-    pub(super) fn show(
-        &mut self,
-        session: &Session<'_>,
-        exhibit: &Exhibit<'_>,
-        judged: &Judged,
-        copies: Option<&mut Copies>,
-        tally: &mut Tally,
-    ) -> Result<Shown> {
-        view::show(&self.store.root, exhibit, session, judged, copies, &mut self.touched, tally)
+    /// Takes over the names that a part has made.
+    pub(super) fn take(&mut self, made: Made) {
+        self.touched.extend(made.0);
+    }
+
+    /// The content of `trash/`. Only sweeps add to it.
+    fn trash(&self) -> Result<Arc<BTreeMap<Digest, u64>>> {
+        let mut trash = self.trash.lock().unwrap_or_else(PoisonError::into_inner);
+        Ok(match &*trash {
+            Some(trash) => trash.clone(),
+            None => trash.insert(Arc::new(blob::trash(&self.store.root)?)).clone(),
+        })
     }
 
     /// Changes records once everything that they refer to is durable. With `flush`, it syncs the whole file system for
@@ -102,6 +105,42 @@ impl<'s> Shared<'s> {
     /// at the same time.
     pub(super) fn is_named(&self) -> Result<bool> {
         self.lock.is_named(&self.store.root, &layout::lock_store())
+    }
+}
+
+/// What one thread of a commit does under its lock.
+pub(super) struct Part<'g> {
+    guard: &'g Shared<'g>,
+    touched: Touched,
+}
+
+/// The names that a [`Part`] has made. They are durable once [`Shared::take`] has taken them over and
+/// [`record`](Shared::record) or [`sync`](Shared::sync) has returned.
+#[must_use = "nothing else makes these names durable"]
+pub(super) struct Made(Touched);
+
+impl Part<'_> {
+    /// Gives a blob its name; if it is in `trash/`, it is moved back instead.
+    pub(super) fn publish(&mut self, incoming: &mut Sealed<'_>) -> Result<Published> {
+        let Store { root, .. } = self.guard.store;
+        let durability = self.guard.store.durability();
+        blob::publish(root, incoming, &*self.guard.trash()?, durability, &mut self.touched)
+    }
+
+    /// Makes a view of blobs that are in the store.
+    pub(super) fn show(
+        &mut self,
+        session: &Session<'_>,
+        exhibit: &Exhibit<'_>,
+        judged: &Judged,
+        copies: Option<&mut Copies>,
+        tally: &mut Tally,
+    ) -> Result<Shown> {
+        view::show(&self.guard.store.root, exhibit, session, judged, copies, &mut self.touched, tally)
+    }
+
+    pub(super) fn made(self) -> Made {
+        Made(self.touched)
     }
 }
 

@@ -11,7 +11,7 @@ use std::rc::Rc;
 use rustix::fs::{self as rfs, AtFlags, CWD, Dir, FileType, Mode, OFlags, RenameFlags, ResolveFlags};
 use rustix::io::Errno;
 
-use super::file::{by_descriptor, change_mode, meta, meta_of};
+use super::file::{by_descriptor, change_mode, ensure_mode, has_mode, meta, meta_of};
 use crate::fs::open_files::once_not_leased;
 use crate::fs::sys::{Open, Replace};
 use crate::fs::{Kind, Meta};
@@ -100,7 +100,7 @@ impl Handle {
                 let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL;
                 let file = open(flags, Mode::from_raw_mode(mode))?;
                 // The umask may have cleared bits.
-                change_mode(&file, mode).inspect_err(|_| {
+                ensure_mode(&file, mode).inspect_err(|_| {
                     let _ = self.remove_file(relative); // nobody else knows of it
                 })?;
                 file
@@ -128,6 +128,10 @@ impl Handle {
         let (parent, name) = self.parent(relative)?;
         rfs::mkdirat(&parent, name, Mode::from_raw_mode(mode))?;
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+        // The umask may have cleared bits, and the folder above may have passed on others.
+        if rfs::statat(&parent, name, AtFlags::SYMLINK_NOFOLLOW).is_ok_and(|stat| has_mode(&stat, mode)) {
+            return Ok(());
+        }
         let set_mode = |made: OwnedFd| change_mode(&made, mode);
         rfs::openat(&parent, name, flags, Mode::empty()).and_then(set_mode).inspect_err(|_| {
             // Another process that finds it later would assume that it has its final mode.
