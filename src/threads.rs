@@ -4,6 +4,7 @@
 use std::cell::Cell;
 use std::error::Error as _;
 use std::io;
+use std::num::NonZero;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{LazyLock, mpsc};
 use std::thread::{Builder, Scope, ScopedJoinHandle};
@@ -13,6 +14,12 @@ use rayon::ThreadPoolBuilder;
 
 /// How long to wait for an answer from threads that another part of the program started.
 const PATIENCE: Duration = Duration::from_secs(2);
+
+/// The number of threads that can run at the same time. The system is asked once: that takes as long as creating a file.
+pub(crate) fn cores() -> usize {
+    static CORES: LazyLock<usize> = LazyLock::new(|| std::thread::available_parallelism().map_or(1, NonZero::get));
+    *CORES
+}
 
 /// Starts a thread. Unlike [`Scope::spawn`], it returns an error if the system refuses; `work` is then dropped.
 pub(crate) fn spawn<'scope, T: Send + 'scope>(

@@ -369,7 +369,7 @@ fn uses_that_cannot_be_recorded_cost_a_few_tries(#[case] of_shards: bool) {
         command.env("CATALOG_ROOT", host.root()).env("HOME", host.path("home"));
         run(command);
         let opened = fs::read_to_string(log).unwrap();
-        [r#""store""#, r#""store.json""#, "/proc/locks"].map(|name| opened.matches(name).count())
+        [r#"store""#, r#"store.json""#, "/proc/locks"].map(|name| opened.matches(name).count())
     };
     let [stores, descriptions, holders] = opened();
     assert_eq!(stores, 1);

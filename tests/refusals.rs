@@ -220,19 +220,27 @@ fn a_folder_that_cannot_be_synced_is_no_failure_and_one_that_could_not_be_is() {
     let _alone = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
     let steps = steps(Before::Blob, "sync a folder");
     assert!(steps.len() > 1, "{steps:?}");
-    for at in steps {
+    let mut seen = 0;
+    for at in steps[0]..=steps[steps.len() - 1] {
         for (errno, is_refusal) in [(libc::EINVAL, true), (libc::EOPNOTSUPP, true), (libc::EIO, false)] {
             let host = Host::new();
             let catalog = prepare(&host, Before::Blob);
             let injection = inject(Some(at), Fault::Errno(errno));
             let outcome = act(&host, &catalog);
+            // They are synced side by side with the new shard, in another order each time.
+            let is_folder = injection.steps().get(at) == Some(&"sync a folder");
             drop(injection);
+            if !is_folder {
+                continue;
+            }
+            seen += 1;
             assert_eq!(outcome.is_ok(), is_refusal, "step {at}, error {errno}: {outcome:?}");
             act(&host, &catalog).unwrap();
             assert_readable(&catalog, "m", CONTENT);
             assert_sound(catalog.root());
         }
     }
+    assert!(seen >= steps.len(), "{seen} of {steps:?}");
 }
 
 /// Has a damaged shard restored while step `at` fails. Returns the steps, and whether the previous generation is in

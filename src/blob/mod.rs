@@ -30,7 +30,7 @@ use std::path::{Path, PathBuf};
 
 use crate::digest::Digest;
 use crate::error::Result;
-use crate::fs::{Durability, Meta, Root, atomic};
+use crate::fs::{Durability, Meta, Root, Temp, atomic, side_by_side};
 use crate::layout;
 
 /// The owners, if no record names any.
@@ -86,13 +86,32 @@ impl Touched {
         Ok(())
     }
 
+    /// For the names that another thread of the same commit makes.
+    pub(crate) fn of_one_part(&self, root: &Root) -> Self {
+        // Only an overlay is asked which blobs are new.
+        let published = if root.copies_up() { self.published.clone() } else { BTreeSet::new() };
+        Touched { published, ..Touched::default() }
+    }
+
+    /// Adds the names that another thread of the same commit has made.
+    pub(crate) fn extend(&mut self, other: Touched) {
+        self.folders.extend(other.folders);
+        self.made.extend(other.made);
+        self.published.extend(other.published);
+    }
+
     /// Whether this commit has just published the blob.
     pub(crate) fn has_published(&self, digest: &Digest) -> bool {
         self.published.contains(digest)
     }
 
     pub(crate) fn sync(&self, root: &Root) -> Result<()> {
-        self.folders.iter().try_for_each(|folder| root.sync_dir(folder))
+        self.sync_with(root, &[])
+    }
+
+    /// Makes the names durable, and the content of these files.
+    pub(crate) fn sync_with(&self, root: &Root, files: &[&Temp<'_>]) -> Result<()> {
+        side_by_side::sync(root, files.iter().copied(), self.folders.iter().map(PathBuf::as_path))
     }
 }
 

@@ -30,6 +30,7 @@ impl Durability {
 pub(crate) struct Temp<'r> {
     root: &'r Root,
     name: PathBuf,
+    is_synced: bool,
 }
 
 impl<'r> Temp<'r> {
@@ -37,7 +38,7 @@ impl<'r> Temp<'r> {
     pub(crate) fn write(root: &'r Root, folder: &Path, bytes: &[u8], durability: Durability) -> Result<Self> {
         let name = folder.join(format!(".{}.tmp", random_name()));
         let file = root.create_file(&name, root.file_mode())?;
-        let temp = Temp { root, name };
+        let temp = Temp { root, name, is_synced: durability.is_full() };
         write(&file, bytes).map_err(|e| root.fail("write", &temp.name, e))?;
         if durability.is_full() {
             sync(root, &file, &temp.name)?;
@@ -49,7 +50,7 @@ impl<'r> Temp<'r> {
     pub(crate) fn reserved(root: &'r Root, folder: &Path, size_bytes: u64) -> Result<Self> {
         let name = folder.join(format!(".{}.tmp", random_name()));
         let file = root.create_file(&name, root.file_mode())?;
-        let temp = Temp { root, name };
+        let temp = Temp { root, name, is_synced: false };
         space::set_size(&file, size_bytes, Blocks::Reserved)
             .map_err(|e| root.fail("reserve room for", &temp.name, e))?;
         Ok(temp)
@@ -57,6 +58,9 @@ impl<'r> Temp<'r> {
 
     /// Makes the content durable, if it was written without `Durability::Full`.
     pub(crate) fn sync(&self) -> Result<()> {
+        if self.is_synced {
+            return Ok(());
+        }
         let missing = || self.root.fail("open", &self.name, io::ErrorKind::NotFound.into());
         let file = self.root.open_file(&self.name)?.ok_or_else(missing)?;
         sync(self.root, &file, &self.name)

@@ -23,6 +23,7 @@ pub(crate) mod reserve;
 pub(crate) mod root;
 mod session;
 pub(crate) mod sharers;
+pub(crate) mod side_by_side;
 pub(crate) mod source;
 pub(crate) mod space;
 pub(crate) mod sparse;

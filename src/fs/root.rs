@@ -10,6 +10,7 @@ use std::io;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
+use super::source::source_meta;
 use super::sys::{Handle, Open, Replace};
 use super::{Meta, current_user, fault, is_symlink_loop};
 use crate::error::{Error, Result};
@@ -68,7 +69,13 @@ impl Root {
         if let Ok(relative) = path.strip_prefix(&self.path) {
             return Some(relative.to_path_buf());
         }
-        let alias = path.ancestors().find(|above| above.canonicalize().is_ok_and(|real| real == self.path))?;
+        // Only a name of the same folder can be another name of the root, and that is found out in one call for each.
+        let own = self.handle.meta(Path::new("")).ok()?;
+        let is_alias = |above: &&Path| {
+            source_meta(above).is_ok_and(|meta| meta.same_inode(&own))
+                && above.canonicalize().is_ok_and(|real| real == self.path)
+        };
+        let alias = path.ancestors().find(is_alias)?;
         path.strip_prefix(alias).ok().map(Path::to_path_buf)
     }
 

@@ -1,7 +1,5 @@
 //! SHA-256 of many streams, several at once on each thread.
 
-use std::num::NonZero;
-use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
@@ -33,11 +31,10 @@ pub(crate) trait Stream: Send {
 /// It does not use rayon's threads: a stream may itself use rayon, and a thread that waits in rayon takes other work,
 /// which must not be this function again.
 pub(crate) fn digest_streams<S: Stream>(streams: Vec<S>, done: impl Fn(S, Result<Digest>) + Sync) {
-    static CORES: LazyLock<usize> = LazyLock::new(|| std::thread::available_parallelism().map_or(1, NonZero::get));
-
     let bytes = streams.iter().map(Stream::size_bytes).sum_bytes();
     let at_once = schedule::streams_within(spare_descriptors());
-    let threads = if streams.len() > 1 { schedule::threads(streams.len(), bytes, *CORES).min(at_once) } else { 1 };
+    let threads =
+        if streams.len() > 1 { schedule::threads(streams.len(), bytes, threads::cores()).min(at_once) } else { 1 };
     digest_on(threads, schedule::allowed(kernel::modes(), threads, at_once), streams, done);
 }
 

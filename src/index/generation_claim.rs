@@ -69,13 +69,13 @@ fn finish(root: &Root, number: u8, generation: u64, claimed: &Path, durability: 
 #[cfg(test)]
 #[allow(clippy::disallowed_methods)]
 mod tests {
-    use super::super::{Change, Flushed, Index};
+    use super::super::{Change, Index};
     use super::*;
     use crate::fs::lock::Wait;
     use crate::index::testing::{record, root};
 
     fn put(index: &Index, id: &str) -> Result<()> {
-        index.update(&[id], Durability::Relaxed, Wait::Forever, &mut || Ok(Flushed::Nothing), &mut |id, _| {
+        index.update(&[id], Durability::Relaxed, Wait::Forever, &mut |_| Ok(()), &mut |id, _| {
             Ok(Change::Put(Box::new(record(id))))
         })
     }

@@ -22,4 +22,4 @@ pub(crate) use log::Chain;
 pub(crate) use record::{StoredRecord, encode_path};
 pub(crate) use records::{Place, Records};
 pub(crate) use restore::Generation;
-pub(crate) use update::{Change, Edit, Flushed};
+pub(crate) use update::{Change, Edit, FLUSH_ONCE_FROM, Flush};

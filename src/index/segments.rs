@@ -134,7 +134,7 @@ mod tests {
     use super::*;
     use crate::fs::lock::Wait;
     use crate::index::testing::{record, root};
-    use crate::index::{Change, Flushed, Happened};
+    use crate::index::{Change, Happened};
 
     /// Changes "m" so that each time the log gets an event.
     fn put(index: &Index, times: usize) {
@@ -144,8 +144,7 @@ mod tests {
                 None => Ok(Change::Put(Box::new(record("m")))),
                 Some(_) => Ok(Change::Remove(Happened::with_note(crate::entry::LogEventKind::Removed, noted.as_str()))),
             };
-            let mut flush = || Ok(Flushed::Nothing);
-            index.update(&["m"], Durability::Relaxed, Wait::Never, &mut flush, &mut edit).unwrap();
+            index.update(&["m"], Durability::Relaxed, Wait::Never, &mut |_| Ok(()), &mut edit).unwrap();
         }
     }
 

@@ -22,7 +22,7 @@ use crate::fs::{Durability, Root, Temp, atomic, now_ms, spare_descriptors};
 use crate::layout::{self, MAX_SHARD_BYTES};
 
 /// From this many shards on, one flush of the file system is cheaper than one sync per file.
-const FLUSH_ONCE_FROM: usize = 8;
+pub(crate) const FLUSH_ONCE_FROM: usize = 8;
 
 /// How often a writer retries where locks do not work.
 const ATTEMPTS: usize = 1000;
@@ -61,14 +61,9 @@ impl Change {
     }
 }
 
-/// What the caller of an update has made durable.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Flushed {
-    /// Nothing, or only what it wrote itself.
-    Nothing,
-    /// The whole file system, including the new shards.
-    FileSystem,
-}
+/// Makes the texts of new shards durable, and everything that they refer to. If they are more than a few, one flush of
+/// the file system costs less than one sync each.
+pub(crate) type Flush<'a> = dyn FnMut(&[&Temp<'_>]) -> Result<()> + 'a;
 
 /// Decides on the new record of an id, given its current record.
 pub(crate) type Edit<'a> = dyn FnMut(&str, Option<StoredRecord>) -> Result<Change> + 'a;
@@ -89,19 +84,25 @@ struct Pending<'r> {
     only_removes: bool,
 }
 
+impl<'r> Pending<'r> {
+    /// What has to be durable before it is in place.
+    fn texts(&self) -> impl Iterator<Item = &Temp<'r>> {
+        [&self.new].into_iter().chain(self.segment.iter().map(|(segment, _)| segment))
+    }
+}
+
 impl Index {
     /// Changes the records of `ids`. If a step fails, some shards may have been changed and others not, but each shard
     /// completely or not at all. With `Durability::Full`, the change is durable when this returns. Only the guards of
     /// the store lock call it.
     ///
-    /// It calls `flush` once the new shards are written and before any of them is visible; when `flush` returns,
-    /// everything that they refer to must be durable.
+    /// It calls `flush` once the new shards are written and before any of them is visible.
     pub(crate) fn update(
         &self,
         ids: &[&str],
         durability: Durability,
         wait: Wait,
-        flush: &mut dyn FnMut() -> Result<Flushed>,
+        flush: &mut Flush<'_>,
         edit: &mut Edit<'_>,
     ) -> Result<()> {
         let mut by_shard: BTreeMap<u8, Vec<&str>> = BTreeMap::new();
@@ -123,11 +124,9 @@ impl Index {
         by_shard: &[(u8, Vec<&str>)],
         durability: Durability,
         wait: Wait,
-        flush: &mut dyn FnMut() -> Result<Flushed>,
+        flush: &mut Flush<'_>,
         edit: &mut Edit<'_>,
     ) -> Result<()> {
-        // With any durability, a shard's text must be on disk before it replaces the old one: it also contains entries
-        // that were acknowledged as durable, and otherwise some file systems show an empty file after a power cut.
         let flush_once = by_shard.len() >= FLUSH_ONCE_FROM;
         let each = if flush_once { Durability::Relaxed } else { Durability::Full };
         let mut pending = Vec::new();
@@ -137,12 +136,9 @@ impl Index {
                 pending.push((ids, shard));
             }
         }
-        if flush()? == Flushed::Nothing && flush_once && !self.root.sync_file_system()? {
-            for (_, shard) in &pending {
-                shard.new.sync()?;
-                shard.segment.iter().try_for_each(|(segment, _)| segment.sync())?;
-            }
-        }
+        // With any durability, a shard's text must be on disk before it replaces the old one: it also contains entries
+        // that were acknowledged as durable, and otherwise some file systems show an empty file after a power cut.
+        flush(&pending.iter().flat_map(|(_, shard)| shard.texts()).collect::<Vec<_>>())?;
         let moved_out = self.publish_segments(pending.iter_mut().map(|(_, shard)| shard), durability)?;
         let changed = !pending.is_empty();
         let mut locks = Vec::with_capacity(pending.len());
@@ -163,6 +159,7 @@ impl Index {
                     Some(again) => shard = again,
                     None => break,
                 }
+                shard.new.sync()?;
                 self.publish_segments([&mut shard].into_iter(), durability)?;
             }
         }
@@ -229,12 +226,15 @@ impl Index {
             // No reader would accept it.
             return Err(self.root.fail("write", &layout::shard(number), io::ErrorKind::FileTooLarge.into()));
         }
-        let write = || Temp::write(&self.root, Path::new(layout::INDEX), &text, durability);
+        // A change that shrinks the index must work on a full disk, or room could never be made. So it is synced here,
+        // where a lack of room that only the sync reports can be dealt with; all others are synced together.
+        let is_smaller = text.len() as u64 <= old_bytes;
+        let synced = if is_smaller { durability } else { Durability::Relaxed };
+        let write = || Temp::write(&self.root, Path::new(layout::INDEX), &text, synced);
         let new = match write() {
-            // A change that shrinks the index must work on a full disk, or room could never be made. Making the current
-            // shard the `.prev` frees the inode and the blocks of the previous generation. It comes first: the reserve
-            // is one inode, and on tmpfs each of the two steps needs one.
-            Err(error) if error.is_no_space() && text.len() as u64 <= old_bytes => {
+            // Making the current shard the `.prev` frees the inode and the blocks of the previous generation. It comes
+            // first: the reserve is one inode, and on tmpfs each of the two steps needs one.
+            Err(error) if error.is_no_space() && is_smaller => {
                 self.in_room(only_removes, || keep_previous(&self.root, number, durability))?;
                 self.in_room(only_removes, write)?
             }

@@ -1,8 +1,6 @@
 //! Ingests many files at once, several per core.
 
-use std::num::NonZero;
 use std::sync::OnceLock;
-use std::thread::available_parallelism;
 
 use rayon::prelude::*;
 
@@ -15,6 +13,7 @@ use crate::error::{Error, Result};
 use crate::fs::Session;
 use crate::hash::{Buffers, Stream, digest_streams};
 use crate::sum::SumBytes;
+use crate::threads::cores;
 
 /// A file to ingest.
 pub(crate) struct Job<'a> {
@@ -40,7 +39,7 @@ pub(crate) fn ingest_all<'r>(session: &Session<'r>, jobs: Vec<Job<'_>>) -> Vec<R
         }
         let _ = result.set(sealed); // a job ends once
     };
-    let is_alone = alone(&jobs, available_parallelism().map_or(1, NonZero::get));
+    let is_alone = alone(&jobs, cores());
     let (fetched, local): (Vec<_>, Vec<_>) = jobs.into_iter().zip(&results).partition(|(job, _)| is_fetched(job));
     let (alone, streams): (Vec<_>, Vec<_>) = local.into_iter().partition(|(job, _)| is_alone(job));
     let buffers = Buffers::default();

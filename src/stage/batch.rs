@@ -247,8 +247,9 @@ fn batches(items: Vec<(usize, Item)>) -> Vec<Vec<(usize, Item)>> {
     let mut batches: Vec<Vec<(usize, Item)>> = Vec::new();
     let mut current = Vec::new();
     let mut ids = BTreeSet::new();
-    // Each claimed reference holds a file descriptor until its batch is recorded.
-    let max_claimed = (spare_descriptors() / 4).max(1);
+    // Each claimed reference holds a file descriptor until its batch is recorded. Counting the open ones lists a
+    // directory, so a single item does without.
+    let max_claimed = if items.len() > 1 { (spare_descriptors() / 4).max(1) } else { 1 };
     let (mut bytes, mut files, mut claimed) = (0_u64, 0, 0);
     for (number, item) in items {
         let is_full = bytes >= BATCH_BYTES || files >= BATCH_FILES || claimed >= max_claimed || ids.contains(&item.id);

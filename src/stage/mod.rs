@@ -328,7 +328,7 @@ pub(crate) fn stage_many(
     let cancel = items.iter().find_map(|(_, options)| options.cancel.clone()).unwrap_or_default();
     let mut call = Call { results: items.iter().map(|_| None).collect(), ..Call::default() };
     // Each question holds a descriptor, and its reference's lock against other processes, until its answer is recorded.
-    let at_once = (spare_descriptors() / 4).max(1);
+    let at_once = if items.len() > 1 { (spare_descriptors() / 4).max(1) } else { 1 };
     for (number, (reference, options)) in items.iter().enumerate() {
         let decision = item::decide(store, &from, reference, options, &call.ids);
         call.take(number, decision);

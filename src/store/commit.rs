@@ -19,16 +19,17 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::PathBuf;
 
-use super::chores::{Chore, as_settled};
+use super::attempt::{Round, publish_and_show};
+use super::chores::Chore;
 use super::each::each;
 use super::{Shared, Store};
-use crate::blob::{Published, Sealed};
+use crate::blob::Sealed;
 use crate::digest::Digest;
 use crate::error::{Error, Result};
-use crate::fs::{Meta, Session, current_user};
+use crate::fs::{Meta, Session};
 use crate::index::{Change, StoredRecord};
 use crate::layout;
-use crate::view::{Copies, Exhibit, Judged, Shown, Tally, View};
+use crate::view::{Copies, Exhibit, Judged, Tally, View};
 
 /// Rounds before giving up. More than a few are needed only if another process keeps damaging blobs or replacing files.
 const ROUNDS: usize = 8;
@@ -83,29 +84,22 @@ pub(crate) fn commit(store: &Store, session: &Session<'_>, units: &mut [Unit<'_,
     commit.progress.into_iter().map(done).collect()
 }
 
-/// The outcome of publishing and showing in one round.
-struct Round {
-    chores: Vec<(usize, Chore)>,
-    /// Units that failed. If the lock was lost, they are tried again.
-    failed: Vec<(usize, Error)>,
-}
-
 /// The progress of one unit.
 #[derive(Default)]
 pub(super) struct Progress {
-    result: Option<Result<Option<View>>>,
-    stored: BTreeSet<Digest>,
+    pub(super) result: Option<Result<Option<View>>>,
+    pub(super) stored: BTreeSet<Digest>,
     pub(super) copies: Option<Copies>,
     /// The users, besides the root's owner, who own files that were published, found good or shown.
     owners: BTreeSet<u32>,
     pub(super) judged: Judged,
-    tally: Tally,
+    pub(super) tally: Tally,
     /// The view made in this round.
-    view: Option<View>,
+    pub(super) view: Option<View>,
 }
 
 impl Progress {
-    fn note_owner(&mut self, store: &Store, owner: u32) {
+    pub(super) fn note_owner(&mut self, store: &Store, owner: u32) {
         if !store.root.is_trusted_by_all(owner) {
             self.owners.insert(owner);
         }
@@ -139,7 +133,8 @@ impl Commit<'_> {
                 return Ok(());
             }
             let mut shared = Shared::lock(self.store)?;
-            let Round { chores, failed } = self.publish_and_show(&mut shared, units);
+            let Round { chores, failed } =
+                publish_and_show(&mut shared, self.session, units, &mut self.progress, &self.settled, self.store);
             if chores.is_empty() || !failed.is_empty() {
                 let failed_numbers: BTreeSet<usize> = failed.iter().map(|(number, _)| *number).collect();
                 let recorded = match chores.is_empty() {
@@ -171,22 +166,6 @@ impl Commit<'_> {
             true => Ok(()),
             false => Err(Error::io("commit with", path, cause)),
         }
-    }
-
-    /// Publishes and shows all open units, each on its own.
-    fn publish_and_show(&mut self, shared: &mut Shared<'_>, units: &mut [Unit<'_, '_>]) -> Round {
-        let mut round = Round { chores: Vec::new(), failed: Vec::new() };
-        for (number, (unit, progress)) in units.iter_mut().zip(&mut self.progress).enumerate() {
-            if progress.result.is_some() {
-                continue;
-            }
-            progress.view = None;
-            match attempt(shared, self.session, unit, progress, &self.settled, self.store) {
-                Ok(chores) => round.chores.extend(chores.into_iter().map(|chore| (number, chore))),
-                Err(error) => round.failed.push((number, error)),
-            }
-        }
-        round
     }
 
     /// Records the units that are published and shown. Returns a result for each open unit that has not failed in this
@@ -259,51 +238,6 @@ impl Commit<'_> {
             progress.result = Some(Err(error.clone()));
         }
     }
-}
-
-/// Publishes and shows one unit as far as that is possible under the lock. Returns the work that is missing.
-fn attempt(
-    shared: &mut Shared<'_>,
-    session: &Session<'_>,
-    unit: &mut Unit<'_, '_>,
-    progress: &mut Progress,
-    settled: &BTreeMap<Digest, Meta>,
-    store: &Store,
-) -> Result<Vec<Chore>> {
-    if !(unit.is_due)()? {
-        progress.result = Some(Ok(None));
-        return Ok(Vec::new());
-    }
-    let mut chores = Vec::new();
-    for (number, incoming) in unit.blobs.iter_mut().enumerate() {
-        let digest = incoming.digest();
-        match shared.publish(incoming)? {
-            // Note the owner of the file that was judged, not of the file that has the name by now.
-            Published::New { owner } => {
-                progress.stored.insert(digest);
-                progress.note_owner(store, owner);
-            }
-            Published::Existing { owner } => progress.note_owner(store, owner),
-            Published::Doubtful => match as_settled(store, settled.get(&digest), &digest)? {
-                Some(meta) => progress.note_owner(store, meta.owner),
-                None => chores.push(Chore::Check(digest)),
-            },
-            Published::Unsynced => chores.push(Chore::Sync(number)),
-        }
-    }
-    let Some(exhibit) = unit.exhibit.filter(|_| chores.is_empty()) else { return Ok(chores) };
-    let Progress { judged, copies, tally, .. } = progress;
-    match shared.show(session, &exhibit, judged, copies.as_mut(), tally)? {
-        Shown::Whole(view) => {
-            progress.view = Some(view);
-            if progress.tally.made > 0 {
-                progress.note_owner(store, current_user());
-            }
-        }
-        Shown::NeedsCopies => chores.push(Chore::Copy),
-        Shown::NeedsJudgement(subjects) => chores.push(Chore::Judge(subjects)),
-    }
-    Ok(chores)
 }
 
 #[cfg(test)]

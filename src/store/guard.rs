@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use super::{Store, open};
@@ -14,8 +15,8 @@ use crate::digest::Digest;
 use crate::error::{Error, Result};
 use crate::fs::Session;
 use crate::fs::lock::{Hold, Lock, Wait, lock, poll};
-use crate::fs::{Durability, Meta, atomic};
-use crate::index::{Edit, Flushed, Generation, StoredRecord};
+use crate::fs::{Durability, Meta, Root, Temp, atomic};
+use crate::index::{Edit, FLUSH_ONCE_FROM, Flush, Generation, StoredRecord};
 use crate::layout;
 use crate::view::{self, Copies, Exhibit, Judged, Shown, Tally};
 
@@ -26,7 +27,7 @@ pub(crate) struct Shared<'s> {
     store: &'s Store,
     lock: Lock,
     /// The content of `trash/`, read when the first blob is published.
-    trash: Option<BTreeMap<Digest, u64>>,
+    trash: Mutex<Option<Arc<BTreeMap<Digest, u64>>>>,
     /// Folders with new names, to be synced before anything that needs those names is recorded.
     touched: Touched,
     /// How long to wait for the lock of a shard.
@@ -58,30 +59,32 @@ impl<'s> Shared<'s> {
     }
 
     fn of(store: &'s Store, lock: Lock) -> Self {
-        Shared { store, lock, trash: None, touched: Touched::default(), shard_wait: store.settings.lock_wait }
+        Shared {
+            store,
+            lock,
+            trash: Mutex::default(),
+            touched: Touched::default(),
+            shard_wait: store.settings.lock_wait,
+        }
     }
 
-    /// Gives a blob its name; if it is in `trash/`, it is moved back instead. The name is durable once
-    /// [`record`](Shared::record) or [`sync`](Shared::sync) has returned.
-    pub(super) fn publish(&mut self, incoming: &mut Sealed<'_>) -> Result<Published> {
-        let (root, durability) = (&self.store.root, self.store.durability());
-        let trash = match &mut self.trash {
-            Some(trash) => trash,
-            none => none.insert(blob::trash(root)?),
-        };
-        blob::publish(root, incoming, trash, durability, &mut self.touched)
+    /// A part of the commit's work, for one thread.
+    pub(super) fn part(&self) -> Part<'_> {
+        Part { guard: self, touched: self.touched.of_one_part(&self.store.root) }
     }
 
-    /// Makes a view of blobs that are in the store.
-    pub(super) fn show(
-        &mut self,
-        session: &Session<'_>,
-        exhibit: &Exhibit<'_>,
-        judged: &Judged,
-        copies: Option<&mut Copies>,
-        tally: &mut Tally,
-    ) -> Result<Shown> {
-        view::show(&self.store.root, exhibit, session, judged, copies, &mut self.touched, tally)
+    /// Takes over the names that a part has made.
+    pub(super) fn take(&mut self, made: Made) {
+        self.touched.extend(made.0);
+    }
+
+    /// The content of `trash/`. Only sweeps add to it.
+    fn trash(&self) -> Result<Arc<BTreeMap<Digest, u64>>> {
+        let mut trash = self.trash.lock().unwrap_or_else(PoisonError::into_inner);
+        Ok(match &*trash {
+            Some(trash) => trash.clone(),
+            None => trash.insert(Arc::new(blob::trash(&self.store.root)?)).clone(),
+        })
     }
 
     /// Changes records once everything that they refer to is durable. With `flush`, it syncs the whole file system for
@@ -89,12 +92,8 @@ impl<'s> Shared<'s> {
     pub(super) fn record(&mut self, ids: &[&str], flush: bool, edit: &mut Edit<'_>) -> Result<()> {
         let (root, touched) = (&self.store.root, &self.touched);
         let is_full = self.store.durability().is_full();
-        let mut make_durable = || match (is_full, flush) {
-            (false, _) => Ok(Flushed::Nothing),
-            (true, true) if root.sync_file_system()? => Ok(Flushed::FileSystem),
-            (true, _) => touched.sync(root).map(|()| Flushed::Nothing),
-        };
-        record(self.store, ids, self.shard_wait, &mut make_durable, edit)
+        let (touched, flush) = if is_full { (touched, flush) } else { (&Touched::default(), false) };
+        record(self.store, ids, self.shard_wait, &mut |shards| make_durable(root, shards, touched, flush), edit)
     }
 
     /// Makes durable what was published or shown for records that exist already.
@@ -109,6 +108,42 @@ impl<'s> Shared<'s> {
     }
 }
 
+/// What one thread of a commit does under its lock.
+pub(super) struct Part<'g> {
+    guard: &'g Shared<'g>,
+    touched: Touched,
+}
+
+/// The names that a [`Part`] has made. They are durable once [`Shared::take`] has taken them over and
+/// [`record`](Shared::record) or [`sync`](Shared::sync) has returned.
+#[must_use = "nothing else makes these names durable"]
+pub(super) struct Made(Touched);
+
+impl Part<'_> {
+    /// Gives a blob its name; if it is in `trash/`, it is moved back instead.
+    pub(super) fn publish(&mut self, incoming: &mut Sealed<'_>) -> Result<Published> {
+        let Store { root, .. } = self.guard.store;
+        let durability = self.guard.store.durability();
+        blob::publish(root, incoming, &*self.guard.trash()?, durability, &mut self.touched)
+    }
+
+    /// Makes a view of blobs that are in the store.
+    pub(super) fn show(
+        &mut self,
+        session: &Session<'_>,
+        exhibit: &Exhibit<'_>,
+        judged: &Judged,
+        copies: Option<&mut Copies>,
+        tally: &mut Tally,
+    ) -> Result<Shown> {
+        view::show(&self.guard.store.root, exhibit, session, judged, copies, &mut self.touched, tally)
+    }
+
+    pub(super) fn made(self) -> Made {
+        Made(self.touched)
+    }
+}
+
 impl<'s> Exclusive<'s> {
     pub(crate) fn lock(store: &'s Store) -> Result<Self> {
         Ok(Exclusive { store, lock: lock_store(store, Hold::Exclusive)? })
@@ -116,7 +151,9 @@ impl<'s> Exclusive<'s> {
 
     /// Changes records that refer to nothing new.
     pub(crate) fn record(&self, ids: &[&str], edit: &mut Edit<'_>) -> Result<()> {
-        record(self.store, ids, self.store.settings.lock_wait, &mut || Ok(Flushed::Nothing), edit)
+        let (root, nothing) = (&self.store.root, Touched::default());
+        let wait = self.store.settings.lock_wait;
+        record(self.store, ids, wait, &mut |shards| make_durable(root, shards, &nothing, false), edit)
     }
 
     /// Moves a blob that is neither referenced nor leased to `trash/`.
@@ -165,15 +202,18 @@ impl<'s> Exclusive<'s> {
     }
 }
 
+/// Makes new shards durable, and the names that a commit has made: together, so that all wait for the disk once. With
+/// `flush`, it syncs the whole file system.
+fn make_durable(root: &Root, shards: &[&Temp<'_>], touched: &Touched, flush: bool) -> Result<()> {
+    match flush || shards.len() >= FLUSH_ONCE_FROM {
+        true if root.sync_file_system()? => Ok(()),
+        _ => touched.sync_with(root, shards),
+    }
+}
+
 /// The one call that changes the index. No id gets content that the rules of signatures do not allow.
-fn record(
-    store: &Store,
-    ids: &[&str],
-    wait: Wait,
-    make_durable: &mut dyn FnMut() -> Result<Flushed>,
-    edit: &mut Edit<'_>,
-) -> Result<()> {
-    store.index.update(ids, store.durability(), wait, make_durable, &mut |id, old| {
+fn record(store: &Store, ids: &[&str], wait: Wait, flush: &mut Flush<'_>, edit: &mut Edit<'_>) -> Result<()> {
+    store.index.update(ids, store.durability(), wait, flush, &mut |id, old| {
         let before = old.as_ref().map(StoredRecord::content);
         let change = edit(id, old)?;
         if let Some(new) = change.record()

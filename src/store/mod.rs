@@ -7,6 +7,7 @@
 //!
 //! `docs/concurrency.md` describes the protocol step by step, and what a crash leaves behind after each step.
 
+mod attempt;
 mod chores;
 mod commit;
 mod config;

@@ -5,9 +5,9 @@ use crate::index::testing::{record, root};
 /// called.
 fn put(index: &Index, between: &mut dyn FnMut()) -> Result<usize> {
     let mut asked = 0;
-    let mut flush = || {
+    let mut flush = |_: &[&Temp<'_>]| {
         between();
-        Ok(Flushed::Nothing)
+        Ok(())
     };
     index.update(&["m"], Durability::Relaxed, Wait::Never, &mut flush, &mut |id, _| {
         asked += 1;
@@ -64,7 +64,7 @@ fn a_shard_that_nobody_would_read_again_is_not_written() {
     let long = "x".repeat(MAX_SHARD_BYTES as usize / 5);
     let put = |id: &str| {
         let mut edit = |_: &str, _| Ok(Change::Put(Box::new(record(&long))));
-        index.update(&[id], Durability::Relaxed, Wait::Never, &mut || Ok(Flushed::Nothing), &mut edit)
+        index.update(&[id], Durability::Relaxed, Wait::Never, &mut |_| Ok(()), &mut edit)
     };
     for id in &ids[..4] {
         put(id).unwrap();

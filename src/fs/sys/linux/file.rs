@@ -19,12 +19,22 @@ pub(super) fn by_descriptor(file: BorrowedFd<'_>) -> PathBuf {
     PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()))
 }
 
+/// Sets the mode, unless the file has it.
+pub(super) fn ensure_mode(file: &impl AsFd, mode: u32) -> Result<(), Errno> {
+    if rfs::fstat(file).is_ok_and(|stat| has_mode(&stat, mode)) { Ok(()) } else { change_mode(file, mode) }
+}
+
+/// Whether a file has exactly this mode. Setting it again would cost a change of the inode.
+pub(super) fn has_mode(stat: &rfs::Stat, mode: u32) -> bool {
+    Mode::from_raw_mode(stat.st_mode) == Mode::from_raw_mode(mode)
+}
+
 pub(super) fn change_mode(file: &impl AsFd, mode: u32) -> Result<(), Errno> {
     let wanted = Mode::from_raw_mode(mode);
     match rfs::fchmod(file, wanted) {
         // A sandbox may allow the call that takes a path.
         Err(refused @ (Errno::PERM | Errno::NOSYS)) => {
-            let is_set = rfs::fstat(file).is_ok_and(|stat| Mode::from_raw_mode(stat.st_mode) == wanted);
+            let is_set = rfs::fstat(file).is_ok_and(|stat| has_mode(&stat, mode));
             if is_set { Ok(()) } else { rfs::chmod(by_descriptor(file.as_fd()), wanted).map_err(|_| refused) }
         }
         other => other,

@@ -6,14 +6,17 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 use rustix::fs::{self as rfs, AtFlags, CWD, Dir, FileType, Mode, OFlags, RenameFlags, ResolveFlags};
 use rustix::io::Errno;
 
-use super::file::{by_descriptor, change_mode, meta, meta_of};
+use super::file::{by_descriptor, change_mode, ensure_mode, has_mode, meta, meta_of};
 use crate::fs::open_files::once_not_leased;
 use crate::fs::sys::{Open, Replace};
 use crate::fs::{Kind, Meta};
+
+const RESOLVE: ResolveFlags = ResolveFlags::BENEATH.union(ResolveFlags::NO_SYMLINKS).union(ResolveFlags::NO_MAGICLINKS);
 
 /// A directory below which names are looked up.
 #[derive(Debug)]
@@ -31,8 +34,7 @@ impl Handle {
         if relative.as_os_str().is_empty() {
             return Ok(rfs::openat(&self.0, ".", flags, Mode::empty())?);
         }
-        let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
-        match rfs::openat2(&self.0, relative, flags, Mode::empty(), resolve) {
+        match rfs::openat2(&self.0, relative, flags, Mode::empty(), RESOLVE) {
             // Kernels before 5.6 do not know openat2; some sandboxes forbid it.
             Err(Errno::NOSYS | Errno::PERM) => self.walk(relative, flags),
             // NOFOLLOW with DIRECTORY reports a symlink as "not a directory".
@@ -74,11 +76,23 @@ impl Handle {
         Ok(meta(&rfs::statat(&self.0, relative, AtFlags::SYMLINK_NOFOLLOW)?))
     }
 
+    /// Opens a file below this directory, following no symlink: in one call, where the system has it.
+    fn open_below(&self, relative: &Path, flags: OFlags, mode: Mode) -> Result<OwnedFd, Errno> {
+        match rfs::openat2(&self.0, relative, flags, mode, RESOLVE) {
+            Err(Errno::NOSYS | Errno::PERM) => {
+                let (parent, name) =
+                    self.parent(relative).map_err(|e| Errno::from_io_error(&e).unwrap_or(Errno::IO))?;
+                rfs::openat(parent, name, flags, mode)
+            }
+            other => other,
+        }
+    }
+
     pub(crate) fn open_file(&self, relative: &Path, how: Open) -> io::Result<File> {
-        let (parent, name) = self.parent(relative)?;
+        relative.file_name().ok_or(Errno::INVAL)?;
         // NONBLOCK: a FIFO in place of a file must not block us.
         let common = OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
-        let open = |flags, mode| once_not_leased(|| rfs::openat(&parent, name, common | flags, mode));
+        let open = |flags, mode| once_not_leased(|| self.open_below(relative, common | flags, mode));
         let file = match how {
             Open::Read => open(OFlags::RDONLY, Mode::empty())?,
             Open::Write => open(OFlags::RDWR, Mode::empty())?,
@@ -86,8 +100,8 @@ impl Handle {
                 let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL;
                 let file = open(flags, Mode::from_raw_mode(mode))?;
                 // The umask may have cleared bits.
-                change_mode(&file, mode).inspect_err(|_| {
-                    let _ = rfs::unlinkat(&parent, name, AtFlags::empty()); // nobody else knows of it
+                ensure_mode(&file, mode).inspect_err(|_| {
+                    let _ = self.remove_file(relative); // nobody else knows of it
                 })?;
                 file
             }
@@ -114,6 +128,10 @@ impl Handle {
         let (parent, name) = self.parent(relative)?;
         rfs::mkdirat(&parent, name, Mode::from_raw_mode(mode))?;
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+        // The umask may have cleared bits, and the folder above may have passed on others.
+        if rfs::statat(&parent, name, AtFlags::SYMLINK_NOFOLLOW).is_ok_and(|stat| has_mode(&stat, mode)) {
+            return Ok(());
+        }
         let set_mode = |made: OwnedFd| change_mode(&made, mode);
         rfs::openat(&parent, name, flags, Mode::empty()).and_then(set_mode).inspect_err(|_| {
             // Another process that finds it later would assume that it has its final mode.
@@ -122,10 +140,20 @@ impl Handle {
         Ok(())
     }
 
+    /// The parents of two names, opened once if they are the same.
+    fn parents<'a>(&self, one: &'a Path, other: &'a Path) -> io::Result<[(Rc<OwnedFd>, &'a OsStr); 2]> {
+        let (parent, name) = self.parent(one)?;
+        let parent = Rc::new(parent);
+        let (other_parent, other_name) = match other.file_name() {
+            Some(other_name) if one.parent() == other.parent() => (parent.clone(), other_name),
+            _ => self.parent(other).map(|(parent, name)| (Rc::new(parent), name))?,
+        };
+        Ok([(parent, name), (other_parent, other_name)])
+    }
+
     pub(crate) fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
-        let (from_parent, from_name) = self.parent(from)?;
-        let (to_parent, to_name) = self.parent(to)?;
-        Ok(rfs::linkat(from_parent, from_name, to_parent, to_name, AtFlags::empty())?)
+        let [(from_parent, from_name), (to_parent, to_name)] = self.parents(from, to)?;
+        Ok(rfs::linkat(&*from_parent, from_name, &*to_parent, to_name, AtFlags::empty())?)
     }
 
     pub(crate) fn symlink(&self, target: &Path, to: &Path) -> io::Result<()> {
@@ -146,21 +174,20 @@ impl Handle {
     }
 
     pub(crate) fn rename(&self, from: &Path, to: &Path, replace: Replace) -> io::Result<()> {
-        let (from_parent, from_name) = self.parent(from)?;
-        let (to_parent, to_name) = self.parent(to)?;
+        let [(from_parent, from_name), (to_parent, to_name)] = self.parents(from, to)?;
         match replace {
-            Replace::Yes => rfs::renameat(from_parent, from_name, to_parent, to_name)?,
+            Replace::Yes => rfs::renameat(&*from_parent, from_name, &*to_parent, to_name)?,
             Replace::Exchange => {
-                rfs::renameat_with(from_parent, from_name, to_parent, to_name, RenameFlags::EXCHANGE)?;
+                rfs::renameat_with(&*from_parent, from_name, &*to_parent, to_name, RenameFlags::EXCHANGE)?;
             }
             Replace::No => {
-                match rfs::renameat_with(&from_parent, from_name, &to_parent, to_name, RenameFlags::NOREPLACE) {
+                match rfs::renameat_with(&*from_parent, from_name, &*to_parent, to_name, RenameFlags::NOREPLACE) {
                     // NFS and most file systems in user space do not know NOREPLACE. Looking first is not the same: a
                     // file that arrives in between is replaced, by identical bytes if a blob is published.
                     Err(Errno::INVAL | Errno::NOSYS) => {
-                        match rfs::statat(&to_parent, to_name, AtFlags::SYMLINK_NOFOLLOW) {
+                        match rfs::statat(&*to_parent, to_name, AtFlags::SYMLINK_NOFOLLOW) {
                             Ok(_) => return Err(Errno::EXIST.into()),
-                            Err(Errno::NOENT) => rfs::renameat(from_parent, from_name, to_parent, to_name)?,
+                            Err(Errno::NOENT) => rfs::renameat(&*from_parent, from_name, &*to_parent, to_name)?,
                             Err(e) => return Err(e.into()),
                         }
                     }
