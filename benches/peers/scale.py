@@ -7,7 +7,7 @@ DIVISOR makes many entries fewer. Prints a table: the median time and the peak o
 """
 import json, os, shutil, statistics, subprocess, time
 
-from common import note
+from common import CATALOG, note
 from costs import CALL_FILES, DIVISOR, FOLDER, ROUNDS, catalog, private_bytes, timed
 
 PEERS = os.environ.get("PEERS", "target/release/catalog-peers")
@@ -70,7 +70,6 @@ def table(title, counts, costs):
     print(flush=True)
 
 
-CATALOG = os.environ["CATALOG"]
 for title, fill, counts in [
     ("registered paths", registered, [100, 100_000, 300_000, 1_000_000]),
     ("files of 4 KB", files, [100, 100_000, 300_000]),

@@ -62,6 +62,8 @@ pub(super) struct Pull<'a> {
 struct State {
     /// Segments that no worker has begun, in order.
     segments: VecDeque<Range<u64>>,
+    /// How many segments workers are fetching.
+    begun: usize,
     /// The value of each group that is there.
     values: Vec<Option<ChainingValue>>,
     /// A segment that begins at this offset or later has to wait.
@@ -84,6 +86,7 @@ impl<'a> Pull<'a> {
         let values = values.to_vec();
         let state = State {
             segments,
+            begun: 0,
             values,
             begin_before: AHEAD_BYTES,
             has_begun: false,
@@ -110,7 +113,10 @@ impl<'a> Pull<'a> {
         let guard = Panicked(self);
         let mut buffer = vec![0; GROUP_BYTES];
         while let Some(segment) = self.next_segment(number) {
-            if let Err(error) = self.bring(segment, &mut buffer) {
+            let brought = self.bring(segment, &mut buffer);
+            self.lock().begun -= 1;
+            self.changed.notify_all();
+            if let Err(error) = brought {
                 self.end(error);
                 break;
             }
@@ -127,10 +133,17 @@ impl<'a> Pull<'a> {
     fn next_segment(&self, number: usize) -> Option<Range<u64>> {
         let mut state = self.lock();
         loop {
-            let first = state.segments.front()?;
             if state.is_over || state.ended.is_some() {
                 return None;
             }
+            let Some(first) = state.segments.front() else {
+                // Another worker may still give its segment back and leave, but the first one may always go on.
+                if number > 0 || state.begun == 0 {
+                    return None;
+                }
+                state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+                continue;
+            };
             // Only the first response shows whether the server supports ranges, and that may change later.
             let is_one_too_many = number > 0 && number >= self.way.source.connections();
             if is_one_too_many {
@@ -138,6 +151,7 @@ impl<'a> Pull<'a> {
             }
             let may_begin = number == 0 || state.has_begun;
             if may_begin && first.start < state.begin_before {
+                state.begun += 1;
                 return state.segments.pop_front();
             }
             state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);

@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::io;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::ThreadId;
 use std::time::Duration;
 
@@ -229,6 +229,58 @@ fn one_worker_brings_what_a_server_without_ranges_has() {
     assert_right(&bench, &sealed);
     assert_eq!(worse.served.asked_bytes(), bench.bytes.len() as u64);
     assert_eq!(worse.given.lock().unwrap().len(), 1);
+}
+
+/// A server that stops serving ranges when one of two workers has nothing left to do.
+struct LateRefusal {
+    served: Arc<Served>,
+    first_bytes: AtomicUsize,
+    has_ranges: AtomicBool,
+}
+
+impl ReadAt for LateRefusal {
+    fn name(&self) -> String {
+        self.served.name()
+    }
+
+    fn size_bytes(&self) -> u64 {
+        self.served.size_bytes()
+    }
+
+    fn read_exact_at(&self, offset: u64, buffer: &mut [u8]) -> io::Result<()> {
+        if offset < 8 * MIB {
+            self.served.read_exact_at(offset, buffer)?;
+            self.first_bytes.fetch_add(buffer.len(), Ordering::Relaxed);
+            return Ok(());
+        }
+        if self.has_ranges.load(Ordering::Relaxed) {
+            while (self.first_bytes.load(Ordering::Relaxed) as u64) < 8 * MIB {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            std::thread::sleep(Duration::from_millis(200)); // so that the first worker looks for more
+            self.has_ranges.store(false, Ordering::Relaxed);
+            return Err(io::ErrorKind::Unsupported.into());
+        }
+        self.served.read_exact_at(offset, buffer)
+    }
+
+    fn connections(&self) -> usize {
+        if self.has_ranges.load(Ordering::Relaxed) { 2 } else { 1 }
+    }
+}
+
+/// Red (it never ends) when the first worker leaves while another one may give its segment back.
+#[test]
+fn a_segment_that_is_given_back_last_is_fetched() {
+    let bench = Bench::of_size(16 << 20);
+    let session = Session::begin(&bench.root).unwrap();
+    let late = Arc::new(LateRefusal {
+        served: bench.served(Fault::Nothing),
+        first_bytes: AtomicUsize::new(0),
+        has_ranges: AtomicBool::new(true),
+    });
+    assert_right(&bench, &ingest_from(&bench, &session, late.clone(), None, &|_| {}).unwrap());
+    assert_eq!(late.served.asked_bytes(), bench.bytes.len() as u64);
 }
 
 /// Red when a stream, which only goes forward, is asked for bytes that lie behind it.
