@@ -35,7 +35,7 @@ impl Container {
         let disk = mount::image(128, &["mkfs.ext4", "-q"], "loop")?;
         host.file("a", noise(8 * MEGABYTE, 1));
         host.file("t/x", noise(4 * MEGABYTE, 2));
-        host.file("t/sub/y", b"y");
+        host.file("t/sub/y", noise(MEGABYTE / 2, 3));
         let image = FsCatalog::new(disk.path().join("image/root")).unwrap();
         stage(&image, &host.path("a"), "a").unwrap();
         stage(&image, &host.path("t"), "t").unwrap();
@@ -58,7 +58,7 @@ impl Container {
     /// Files with content in the writable layer, below its root.
     fn copied_up(&self) -> Vec<String> {
         let upper = self.disk.path().join("upper/root");
-        let is_large = |path: &PathBuf| fs::symlink_metadata(path).unwrap().size() >= MEGABYTE as u64;
+        let is_large = |path: &PathBuf| fs::symlink_metadata(path).unwrap().size() >= MEGABYTE as u64 / 2;
         let large = files_below(&upper).into_iter().filter(is_large);
         large.map(|path| path.strip_prefix(&upper).unwrap().display().to_string()).collect()
     }
@@ -85,19 +85,25 @@ impl Container {
 // blob changed, and the view of `a` replaced. Red at `path` when `doubtful_views` does not check the blob behind a
 // symlink.
 #[rstest]
-#[case::under_another_id("a", "b", false)]
-#[case::under_another_id_by_its_digest("a", "b", true)]
-#[case::under_another_name("other", "a", false)]
-#[case::again("a", "a", false)]
-#[case::a_tree("t", "u", false)]
-fn a_duplicate_of_a_lower_layer_copies_nothing_up(#[case] source: &str, #[case] id: &str, #[case] by_digest: bool) {
+#[case::under_another_id("a", "b", false, UsedMode::Present)]
+#[case::under_another_id_by_its_digest("a", "b", true, UsedMode::Present)]
+#[case::under_another_name("other", "a", false, UsedMode::Present)]
+#[case::too_small_to_be_compared("t/sub/y", "b", false, UsedMode::Copy)]
+#[case::again("a", "a", false, UsedMode::Unchanged)]
+#[case::a_tree("t", "u", false, UsedMode::Copy)]
+fn a_duplicate_of_a_lower_layer_copies_nothing_up(
+    #[case] source: &str,
+    #[case] id: &str,
+    #[case] by_digest: bool,
+    #[case] mode: UsedMode,
+) {
     let Some(container) = Container::new() else { return };
     container.host.file("other", noise(8 * MEGABYTE, 1));
     let mut options = options(id);
     options.digest = by_digest.then(|| Digest::sha256_of(&noise(8 * MEGABYTE, 1)));
     let receipt = container.catalog().stage(&reference(&container.host.path(source)), &options).unwrap();
     assert!(receipt.deduplicated || receipt.mode == UsedMode::Unchanged, "{receipt:?}");
-    assert_eq!(receipt.mode == UsedMode::Present, by_digest, "{receipt:?}");
+    assert_eq!(receipt.mode, mode, "{receipt:?}");
     assert_eq!(container.copied_up(), [""; 0]);
     container.assert_content(&["a", "t", id]);
 }
