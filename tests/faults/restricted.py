@@ -114,8 +114,8 @@ def try_lock_probe(world, folder):
     """NFS gives no exclusive lock on a file that is open for reading only."""
     root = world.state(folder, COMMANDS[1])
     log = folder / "log"
-    ended = catalog(root, "list", before=strace.words(log, ["openat"], one_thread=False))
-    opened = [line for _, _, line in strace.lines(log) if '"probe"' in line]
+    ended = catalog(root, "list", before=strace.words(log, ["openat", "openat2"], one_thread=False))
+    opened = [line for _, _, line in strace.lines(log) if 'probe"' in line]
     problems = [] if ended.code == 0 else [f"it fails: {ended}"]
     if not opened or not all("O_RDWR" in line for line in opened):
         problems.append(f"locks/probe is not open for writing: {opened}")

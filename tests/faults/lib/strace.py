@@ -25,12 +25,19 @@ def words(log, calls, injects=(), one_thread=True):
 
 
 def lines(log):
-    """The calls in a log, in order: (process, call, the line)."""
-    found = []
+    """The calls in a log, in the order in which they began: (process, call, the line). If another thread's call came in
+    between, the line has both halves."""
+    found, unfinished = [], {}
     for line in log.read_text(errors="replace").splitlines():
         call = re.match(r"(\d+)\s+(\w+)\(", line)
+        rest = re.match(r"(\d+)\s+<\.\.\. (\w+) resumed>", line)
         if call:
+            if line.endswith("<unfinished ...>"):
+                unfinished[call[1], call[2]] = len(found)
             found.append((call[1], call[2], line))
+        elif rest and (rest[1], rest[2]) in unfinished:
+            at = unfinished.pop((rest[1], rest[2]))
+            found[at] = (*found[at][:2], found[at][2] + line)
     return found
 
 
