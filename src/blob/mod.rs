@@ -2,6 +2,7 @@
 
 mod ahead;
 mod assemble;
+mod check;
 mod held;
 mod inventory;
 pub(crate) mod manifest;

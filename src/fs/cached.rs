@@ -135,9 +135,20 @@ fn absent(resident: &[bool], part: &Range<u64>) -> Vec<Range<u64>> {
 }
 
 #[cfg(test)]
+pub(crate) mod testing {
+    use super::*;
+
+    /// Which of a file's pages are in memory.
+    pub(crate) fn resident(file: &File, part: Range<u64>) -> Vec<bool> {
+        Map::of_owned(file, part).unwrap().resident_pages().unwrap()
+    }
+}
+
+#[cfg(test)]
 #[cfg(target_os = "linux")]
 #[allow(clippy::disallowed_methods)]
 mod tests {
+    use super::testing::resident;
     use super::*;
     use crate::skip::skip;
 
@@ -150,11 +161,6 @@ mod tests {
         assert_eq!(absent(&[true; 4]), []);
         assert_eq!(absent(&[false; 4]), [4 * page..8 * page]);
         assert_eq!(absent(&[false, true, false, false]), [4 * page..5 * page, 6 * page..8 * page]);
-    }
-
-    /// Which of a file's pages are in memory.
-    fn resident(file: &File, part: Range<u64>) -> Vec<bool> {
-        Map::of_owned(file, part).unwrap().resident_pages().unwrap()
     }
 
     // Red when `drop` or `sys::wont_need` evicts nothing, when it evicts everything, and when the kernel may read
