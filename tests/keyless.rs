@@ -163,6 +163,10 @@ fn the_command_verifies_and_asks_for_identities() {
     };
     let said = text(&["verify-signature", "free"]);
     assert_eq!(said, format!("good  free: 2 files signed by {NAME}, known to {ISSUER}\n"));
+    text(&["stage", "model", "--id", "asked", "--require-signature"]);
+    let mut other = host.command();
+    other.args(["stage", "model", "--id", "other", "--identity", "someone@example.org", "--issuer", ISSUER]);
+    assert_eq!(other.output().unwrap().status.code(), Some(6));
     assert!(text(&["policy", "add", "ibm/*"]).contains(&format!("ibm/*  {NAME} known to {ISSUER}")));
     fs::write(host.path("root.json"), NO_ROOT).unwrap();
     let mut private = host.command();

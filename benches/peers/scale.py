@@ -9,6 +9,7 @@ import json, os, shutil, statistics, subprocess, time
 
 from common import CATALOG, note
 from costs import CALL_FILES, DIVISOR, FOLDER, ROUNDS, catalog, private_bytes, timed
+from results import duration, memory
 
 PEERS = os.environ.get("PEERS", "target/release/catalog-peers")
 FILE_BYTES = 4000
@@ -47,16 +48,9 @@ def measured(root):
         ("gc --dry-run", catalog(root, "gc", "--dry-run")),
         ("doctor", catalog(root, "doctor")),
     ]:
-        memory = private_bytes(command)
-        costs[work] = (statistics.median(timed([command]) for _ in range(ROUNDS)), memory)
+        most = private_bytes(command)
+        costs[work] = (statistics.median(timed([command]) for _ in range(ROUNDS)), most)
     return costs
-
-
-def text(seconds):
-    for unit, size in [("s", 1), ("ms", 1e-3), ("µs", 1e-6)]:
-        if seconds >= size:
-            return f"{seconds / size:.3g} {unit}"
-    return f"{seconds * 1e9:.3g} ns"
 
 
 def table(title, counts, costs):
@@ -64,9 +58,8 @@ def table(title, counts, costs):
           + " | ".join(f"memory, {count:,}" for count in counts) + " |")
     print("| --- |" + " --- |" * (2 * len(counts)))
     for work in costs[0]:
-        times = [text(cost[work][0]) for cost in costs]
-        memory = ["" if cost[work][1] is None else f"{cost[work][1] / 1e6:.3g} MB" for cost in costs]
-        print(f"| {work} | " + " | ".join(times + memory) + " |")
+        cells = [duration(cost[work][0]) for cost in costs] + [memory(cost[work][1]) for cost in costs]
+        print(f"| {work} | " + " | ".join(cells) + " |")
     print(flush=True)
 
 

@@ -9,14 +9,14 @@ impl RuleSigner {
     /// This signer, who must sign every file.
     #[must_use]
     pub fn new(signer: &TrustedSigner) -> Self {
-        let (method, fingerprints, pem) = match signer {
-            TrustedSigner::Key(key) => (SigningMethod::Key, vec![key.fingerprint()], key.to_pem()),
-            TrustedSigner::Certificates(roots) => (SigningMethod::Certificate, roots.fingerprints(), roots.to_pem()),
-            TrustedSigner::Identity(identity) => (SigningMethod::Identity, vec![identity.fingerprint()], String::new()),
-        };
-        let identity = match signer {
-            TrustedSigner::Identity(identity) => Some(identity.clone()),
-            _ => None,
+        let (method, fingerprints, pem, identity) = match signer {
+            TrustedSigner::Key(key) => (SigningMethod::Key, vec![key.fingerprint()], key.to_pem(), None),
+            TrustedSigner::Certificates(roots) => {
+                (SigningMethod::Certificate, roots.fingerprints(), roots.to_pem(), None)
+            }
+            TrustedSigner::Identity(identity) => {
+                (SigningMethod::Identity, vec![identity.fingerprint()], String::new(), Some(identity.clone()))
+            }
         };
         let at_signing_time = signer.is_at_signing_time();
         RuleSigner { method, fingerprints, pem, identity, at_signing_time, allow_unsigned_files: false }

@@ -58,7 +58,7 @@ pub(crate) fn all_with_meta(root: &Root) -> Result<BTreeMap<Digest, Meta>> {
     Ok(all?.into_iter().flatten().collect())
 }
 
-/// Of the folders of blobs, how many are listed for an estimate.
+/// How many folders of blobs are listed for an estimate.
 const SAMPLED: usize = 4;
 
 /// About how many blobs there are. Digests fall evenly into the folders, so a few of them stand for all. Those that cannot be
