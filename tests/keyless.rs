@@ -172,6 +172,15 @@ fn the_command_verifies_and_asks_for_identities() {
     let mut private = host.command();
     private.args(["verify-signature", "free", "--identity", NAME, "--issuer", ISSUER, "--trusted-root", "root.json"]);
     assert_eq!(private.output().unwrap().status.code(), Some(4));
+    // Red when a rule is made that nobody can meet, for want of a root that can be read.
+    fs::write(host.path("root.json"), "{}").unwrap();
+    for verb in [["policy", "add", "x"].as_slice(), &["verify-signature", "free"]] {
+        let mut unusable = host.command();
+        unusable.args(verb).args(["--identity", NAME, "--issuer", ISSUER, "--trusted-root", "root.json"]);
+        let output = unusable.output().unwrap();
+        assert_eq!(output.status.code(), Some(2), "{output:?}");
+        assert!(String::from_utf8_lossy(&output.stderr).contains("the trusted root cannot be read"), "{output:?}");
+    }
     let mut show = host.command();
     show.args(["show", "free"]);
     let show = String::from_utf8(run(show).stdout).unwrap();

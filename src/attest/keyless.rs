@@ -4,12 +4,38 @@
 #[cfg(feature = "sigstore")]
 pub(super) use built::verify;
 
+use crate::entry::SigningIdentity;
+
+impl SigningIdentity {
+    /// An error with the reason, for humans, if nobody can be verified with its trusted root, or if this build lacks the
+    /// feature `sigstore`.
+    pub fn check_usable(&self) -> Result<(), String> {
+        check_usable(self)
+    }
+}
+
+#[cfg(feature = "sigstore")]
+use built::check_usable;
+
 #[cfg(not(feature = "sigstore"))]
-pub(super) fn verify(
-    _text: &str,
-    _identity: &crate::entry::SigningIdentity,
-) -> Result<super::signer::Verified<'static>, String> {
-    Err("Sigstore vouches for it, and this build cannot check that: it lacks the feature `sigstore`".into())
+use absent::check_usable;
+#[cfg(not(feature = "sigstore"))]
+pub(super) use absent::verify;
+
+#[cfg(not(feature = "sigstore"))]
+mod absent {
+    use crate::attest::signer::Verified;
+    use crate::entry::SigningIdentity;
+
+    const ABSENT: &str = "this build cannot check what Sigstore vouches for: it lacks the feature `sigstore`";
+
+    pub(super) fn check_usable(_: &SigningIdentity) -> Result<(), String> {
+        Err(ABSENT.into())
+    }
+
+    pub(in crate::attest) fn verify(_: &str, _: &SigningIdentity) -> Result<Verified<'static>, String> {
+        Err(ABSENT.into())
+    }
 }
 
 #[cfg(feature = "sigstore")]
@@ -25,9 +51,7 @@ mod built {
 
     /// Returns what the identity has signed, and its key. The error is the reason, for humans.
     pub(in crate::attest) fn verify(text: &str, identity: &SigningIdentity) -> Result<Verified<'static>, String> {
-        let root = identity.trusted_root.as_deref().unwrap_or(SIGSTORE_PRODUCTION_TRUSTED_ROOT);
-        let root = TrustedRoot::from_json(root).map_err(|e| format!("the trusted root cannot be read: {e}"))?;
-        let verifier = Verifier::new(&root).map_err(|e| format!("the trusted root cannot be used: {e}"))?;
+        let verifier = verifier(identity)?;
         let bundle = Bundle::from_json(text).map_err(|e| format!("its bundle makes no sense to Sigstore: {e}"))?;
         // These are the bytes that are verified here, whatever another reader of the text takes for them.
         let SignatureContent::DsseEnvelope(envelope) = &bundle.content else {
@@ -45,6 +69,16 @@ mod built {
         let SigningIdentity { name, issuer, .. } = identity.clone();
         let voucher = VerifiedIdentity { name, issuer, logged_ms, fingerprint: identity.fingerprint() };
         Ok(Verified { payload: payload.to_vec().into(), key, voucher: Voucher::Identity(voucher) })
+    }
+
+    pub(super) fn check_usable(identity: &SigningIdentity) -> Result<(), String> {
+        verifier(identity).map(drop)
+    }
+
+    fn verifier(identity: &SigningIdentity) -> Result<Verifier, String> {
+        let root = identity.trusted_root.as_deref().unwrap_or(SIGSTORE_PRODUCTION_TRUSTED_ROOT);
+        let root = TrustedRoot::from_json(root).map_err(|e| format!("the trusted root cannot be read: {e}"))?;
+        Verifier::new(&root).map_err(|e| format!("the trusted root cannot be used: {e}"))
     }
 
     fn reason(error: &Error) -> String {

@@ -34,14 +34,17 @@ pub(crate) struct Signer {
 impl Signer {
     pub(crate) fn read(&self) -> Result<Option<TrustedSigner>, Failure> {
         if let (Some(name), Some(issuer)) = (&self.identity, &self.issuer) {
-            if !cfg!(feature = "sigstore") {
-                return Err(Failure::usage(
-                    "could not ask for an identity: this build cannot check Sigstore's signatures",
-                )
-                .with_hint("build the command with --features sigstore"));
-            }
             let root = self.trusted_root.as_deref().map(|path| read_pem(path, "trusted root")).transpose()?;
-            return Ok(Some(SigningIdentity::new(name, issuer).with_trusted_root(root).into()));
+            let identity = SigningIdentity::new(name, issuer).with_trusted_root(root);
+            identity.check_usable().map_err(|reason| {
+                let failure = Failure::usage(format!("could not use the identity {name:?}: {reason}"));
+                if cfg!(feature = "sigstore") {
+                    failure
+                } else {
+                    failure.with_hint("build it with --features sigstore")
+                }
+            })?;
+            return Ok(Some(identity.into()));
         }
         if let Some(path) = &self.cert {
             let roots = Roots::from_pem(&read_pem(path, "certificates")?);
