@@ -11,6 +11,7 @@ use std::thread::{Builder, Scope, ScopedJoinHandle};
 use std::time::Duration;
 
 use rayon::ThreadPoolBuilder;
+use rayon::prelude::*;
 
 /// How long to wait for an answer from threads that another part of the program started.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -19,6 +20,19 @@ const PATIENCE: Duration = Duration::from_secs(2);
 pub(crate) fn cores() -> usize {
     static CORES: LazyLock<usize> = LazyLock::new(|| std::thread::available_parallelism().map_or(1, NonZero::get));
     *CORES
+}
+
+/// From this many pieces of work on, sharing them saves more than it costs, if each is a few system calls.
+pub(crate) const SHARE_FROM: usize = 16;
+
+/// Does the work for each item, on all cores if there are many. Returns the results in the same order. For a few items it
+/// starts no thread: starting rayon's takes longer than looking at a file.
+pub(crate) fn map_all<T: Send, R: Send>(items: Vec<T>, work: impl Fn(T) -> R + Send + Sync) -> Vec<R> {
+    if items.len() < SHARE_FROM {
+        return items.into_iter().map(work).collect();
+    }
+    ready_for_rayon();
+    items.into_par_iter().map(work).collect()
 }
 
 /// Starts a thread. Unlike [`Scope::spawn`], it returns an error if the system refuses; `work` is then dropped.

@@ -7,7 +7,7 @@ mod common;
 use std::sync::{Arc, Barrier};
 use std::thread;
 
-use catalog_core::CatalogStore as _;
+use catalog_core::{CatalogStore as _, ModelRef, StageOptions};
 use common::*;
 
 /// Uses a catalog on a thread. Returns whether it did so without rayon's threads: the thread is then a pool of its own.
@@ -61,5 +61,23 @@ fn a_catalog_is_first_used_on_all_threads_of_rayon() {
             catalog.list().unwrap();
         });
         assert!(!does_without());
+    });
+}
+
+// Red when staging one small file, or a look at it, starts rayon's threads: that takes longer than the work itself.
+#[test]
+fn one_small_model_needs_no_threads() {
+    alone("one_small_model_needs_no_threads", || {
+        let threads = || std::fs::read_dir("/proc/self/task").unwrap().count();
+        let before = threads();
+        let host = Host::new();
+        let catalog = host.catalog();
+        let file = host.file("m.gguf", "small");
+        let options = StageOptions::default().with_id(Some("m".into()));
+        catalog.stage(&ModelRef::File { path: file }, &options).unwrap();
+        catalog.resolve("m").unwrap();
+        assert_eq!(threads(), before);
+        catalog.list().unwrap();
+        assert!(threads() > before, "it counts them");
     });
 }

@@ -8,7 +8,6 @@ use super::owned::OwnedFolder;
 use super::{Root, atomic, link};
 use crate::error::Result;
 use crate::layout;
-use crate::threads::ready_for_rayon;
 
 /// The folder is removed with its content when this is dropped, or by the next sweep if its owner was killed.
 #[derive(Debug)]
@@ -20,7 +19,6 @@ pub(crate) struct Session<'r> {
 
 impl<'r> Session<'r> {
     pub(crate) fn begin(root: &'r Root) -> Result<Self> {
-        ready_for_rayon(); // ingesting uses all cores
         loop {
             let folder = Path::new(layout::INGEST).join(atomic::random_name());
             match root.make_private_dir(&folder) {

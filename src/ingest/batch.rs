@@ -13,7 +13,7 @@ use crate::error::{Error, Result};
 use crate::fs::Session;
 use crate::hash::{Buffers, Stream, digest_streams};
 use crate::sum::SumBytes;
-use crate::threads::cores;
+use crate::threads::{cores, ready_for_rayon};
 
 /// A file to ingest.
 pub(crate) struct Job<'a> {
@@ -39,7 +39,7 @@ pub(crate) fn ingest_all<'r>(session: &Session<'r>, jobs: Vec<Job<'_>>) -> Vec<R
         }
         let _ = result.set(sealed); // a job ends once
     };
-    let is_alone = alone(&jobs, cores());
+    let is_alone = alone(&jobs, &cores);
     let (fetched, local): (Vec<_>, Vec<_>) = jobs.into_iter().zip(&results).partition(|(job, _)| is_fetched(job));
     let (alone, streams): (Vec<_>, Vec<_>) = local.into_iter().partition(|(job, _)| is_alone(job));
     let buffers = Buffers::default();
@@ -51,11 +51,12 @@ pub(crate) fn ingest_all<'r>(session: &Session<'r>, jobs: Vec<Job<'_>>) -> Vec<R
     };
     let ingest_alone = |alone: Vec<_>| alone.into_par_iter().for_each(ingest_job);
     fetch_all(session, fetched, &ingest_job, &keep);
-    // A single file stays on this thread, so no pool has to start.
-    if streams.is_empty() {
+    if streams.is_empty() && alone.len() == 1 {
+        // A single file stays on this thread, so that no pool has to start.
         drop(streams);
-        ingest_alone(alone);
+        alone.into_iter().for_each(ingest_job);
     } else {
+        ready_for_rayon();
         rayon::join(
             || ingest_alone(alone),
             || {
@@ -73,9 +74,11 @@ pub(crate) fn ingest_all<'r>(session: &Session<'r>, jobs: Vec<Job<'_>>) -> Vec<R
 /// memory or already in the store; an inode that is taken over, because its owner can still change it; and a file
 /// larger than its share of the cores' work, because it determines the total time and would be slower as one of many
 /// streams.
-fn alone(jobs: &[Job<'_>], cores: usize) -> impl Fn(&Job<'_>) -> bool + use<> {
+fn alone(jobs: &[Job<'_>], cores: &dyn Fn() -> usize) -> impl Fn(&Job<'_>) -> bool + use<> {
     let total_bytes = jobs.iter().map(|job| job.file.size_bytes).sum_bytes();
-    let (is_only, share_bytes) = (jobs.len() == 1, total_bytes / cores.max(1) as u64);
+    let is_only = jobs.len() == 1;
+    let cores = if is_only { 1 } else { cores().max(1) };
+    let share_bytes = total_bytes / cores as u64;
     move |job| {
         let is_read = match &job.file.origin {
             _ if job.file.present.is_some() => false,

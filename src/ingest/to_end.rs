@@ -12,6 +12,7 @@ use crate::fs::writeback::{Writeback, sync_meanwhile};
 use crate::fs::{Session, atomic};
 use crate::hash::groups::GroupHasher;
 use crate::hash::{CHUNK_BYTES, Hasher, Hashes};
+use crate::threads::ready_for_rayon;
 
 /// Below this, a second thread costs more than it saves.
 const BOTH_CORES_FROM_BYTES: usize = 256 << 10;
@@ -64,6 +65,7 @@ fn fill(pending: &Pending<'_>, stream: ToEnd<'_>, options: Options<'_>, writebac
             write()?;
             sha256.update(part);
         } else {
+            ready_for_rayon();
             rayon::join(write, || sha256.update(part)).0?;
         }
         written_bytes += length as u64;

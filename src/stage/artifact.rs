@@ -70,8 +70,9 @@ pub(super) fn commit(
 ) -> Vec<(usize, Result<StageReceipt>)> {
     let mut results = Vec::with_capacity(artifacts.len());
     let mut ready = Vec::with_capacity(artifacts.len());
-    for (number, mut artifact) in artifacts {
-        match prepare(store, session, &mut artifact) {
+    let completeness = complete::check_all(store, artifacts.iter().map(|(_, artifact)| artifact));
+    for ((number, mut artifact), facts) in artifacts.into_iter().zip(completeness) {
+        match prepare(store, session, &mut artifact, facts) {
             Ok(prepared) => ready.push((number, artifact, prepared)),
             Err(error) => results.push((number, Err(error))),
         }
@@ -148,7 +149,12 @@ fn commit_prepared(
     store::commit(store, session, &mut units, flush)
 }
 
-fn prepare<'r>(store: &Store, session: &Session<'r>, artifact: &mut Artifact<'r>) -> Result<Prepared> {
+fn prepare<'r>(
+    store: &Store,
+    session: &Session<'r>,
+    artifact: &mut Artifact<'r>,
+    facts: Result<formats::Facts>,
+) -> Result<Prepared> {
     #[cfg(feature = "attest")]
     let attested = signed::check(store, session, artifact)?;
     #[cfg(not(feature = "attest"))]
@@ -163,7 +169,7 @@ fn prepare<'r>(store: &Store, session: &Session<'r>, artifact: &mut Artifact<'r>
         reason: "it is not UTF-8, which the index needs",
         hint: Hint::Rename,
     })?;
-    let formats::Facts { completeness, missing, .. } = complete::check(store, artifact)?;
+    let formats::Facts { completeness, missing, .. } = facts?;
     let stamps = artifact.incoming.iter().map(Sealed::source_stamp).collect();
     let source = source(artifact);
     Ok(Prepared { path, stored_path, attested, stamps, source, completeness, missing, replaced: Rc::default() })

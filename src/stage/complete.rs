@@ -10,10 +10,18 @@ use crate::formats::{Completeness, Facts, ModelFile, ModelFiles, facts_of};
 use crate::fs::source::Foreign;
 use crate::read_at::ReadAt;
 use crate::store::Store;
+use crate::threads::map_all;
 
-/// The facts of an artifact whose files are still private. What cannot be read is no reason not to stage it, unless it
-/// has to be complete.
-pub(super) fn check(store: &Store, artifact: &Artifact<'_>) -> Result<Facts> {
+/// The facts of artifacts whose files are still private, in the same order. What cannot be read is no reason not to
+/// stage it, unless it has to be complete.
+pub(super) fn check_all<'a, 'r: 'a>(
+    store: &Store,
+    artifacts: impl Iterator<Item = &'a Artifact<'r>>,
+) -> Vec<Result<Facts>> {
+    map_all(artifacts.collect(), |artifact| check(store, artifact))
+}
+
+fn check(store: &Store, artifact: &Artifact<'_>) -> Result<Facts> {
     let item = &artifact.item;
     let facts = match facts(store, artifact) {
         Ok(facts) => facts,

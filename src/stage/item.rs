@@ -118,10 +118,14 @@ pub(super) fn decide(
         check_name(name)?;
         item.name.clone_from(name);
     }
-    Ok(match unchanged(store, &item)? {
+    let receipt = match known {
         // An earlier item of the same call replaces what this id has now.
-        Some(receipt) if !earlier.contains(&item.id) => Decision::Unchanged(Box::new(receipt)),
-        _ => Decision::Ingest(Box::new(item)),
+        Some(_) if !earlier.contains(&item.id) => unchanged(store, &item)?,
+        _ => None,
+    };
+    Ok(match receipt {
+        Some(receipt) => Decision::Unchanged(Box::new(receipt)),
+        None => Decision::Ingest(Box::new(item)),
     })
 }
 

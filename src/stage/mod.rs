@@ -3,6 +3,7 @@
 //! [`item`] decides what to ingest, and whether that is needed at all; [`single_flight`] keeps two processes from doing
 //! the same work; [`batch`] ingests files and hands [`artifact`]s to the store's commit.
 
+mod ahead;
 mod artifact;
 mod batch;
 mod beside;
@@ -329,8 +330,12 @@ pub(crate) fn stage_many(
     let mut call = Call { results: items.iter().map(|_| None).collect(), ..Call::default() };
     // Each question holds a descriptor, and its reference's lock against other processes, until its answer is recorded.
     let at_once = if items.len() > 1 { (spare_descriptors() / 4).max(1) } else { 1 };
+    let mut ahead = ahead::decide(store, &from, items);
     for (number, (reference, options)) in items.iter().enumerate() {
-        let decision = item::decide(store, &from, reference, options, &call.ids);
+        let decision = match ahead.get_mut(number).and_then(Option::take) {
+            Some(decision) => decision,
+            None => item::decide(store, &from, reference, options, &call.ids),
+        };
         call.take(number, decision);
         if call.questions.len() >= at_once {
             call.work_off(store, from, &observer, &cancel);

@@ -14,11 +14,8 @@ use crate::digest::Digest;
 use crate::error::{Error, Result};
 use crate::fs::{Meta, Session, current_user};
 use crate::layout;
-use crate::threads::{cores, ready_for_rayon};
+use crate::threads::{SHARE_FROM, cores, ready_for_rayon};
 use crate::view::{Exhibit, Shown};
-
-/// Below this many pieces of work, sharing them costs more than it saves.
-const SHARE_FROM: usize = 16;
 
 /// What is missing, or why a unit failed in this round.
 pub(super) struct Round {

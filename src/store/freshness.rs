@@ -4,8 +4,6 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use rayon::prelude::*;
-
 use super::{Store, Taken};
 use crate::blob::manifest::TreeFile;
 use crate::blob::{self, Checker, Subject, Verdict, outboard};
@@ -17,7 +15,7 @@ use crate::index::Change;
 use crate::layout::{self, Place};
 use crate::observer::Event;
 use crate::sum::SumBytes;
-use crate::threads::ready_for_rayon;
+use crate::threads::map_all;
 use crate::view::{self, View};
 
 /// Whether content is checked before it is handed out.
@@ -178,8 +176,7 @@ impl Store {
         if self.is_listed(record, files, at)? {
             return Ok(Vec::new());
         }
-        ready_for_rayon();
-        let doubtful = shown_files(record, files, at).into_par_iter().map(|(file, path)| {
+        let doubtful = map_all(shown_files(record, files, at), |(file, path)| -> Result<Option<Subject>> {
             let is_known = match view::opened(&self.root, &file.digest, &path)? {
                 Some(shown) => self.is_as_checked(record, file, &shown),
                 None => false,
@@ -194,7 +191,7 @@ impl Store {
                 false => Some(Subject { path, ..Subject::blob(&file.digest, size_bytes).owned_by(&record.owners) }),
             })
         });
-        Ok(doubtful.collect::<Result<Vec<_>>>()?.into_iter().flatten().collect())
+        Ok(doubtful.into_iter().collect::<Result<Vec<_>>>()?.into_iter().flatten().collect())
     }
 
     fn is_as_checked(&self, record: &Record, file: &TreeFile, shown: &Meta) -> bool {

@@ -17,7 +17,7 @@ use crate::error::{Error, Result};
 use crate::fs::atomic::is_link_refusal;
 use crate::fs::{Durability, Kind, Meta, Root, Session, link};
 use crate::layout;
-use crate::threads::ready_for_rayon;
+use crate::threads::{SHARE_FROM, ready_for_rayon};
 
 /// An artifact's files, and where to show them.
 #[derive(Clone, Copy, Debug)]
@@ -150,9 +150,6 @@ pub(crate) fn show(
     let fingerprint = fingerprint_of(root, exhibit.files, exhibit.at, mode)?;
     Ok(Shown::Whole(View { mode, fingerprint }))
 }
-
-/// From this many files on, their links are made on all cores.
-const SHARE_FROM: usize = 16;
 
 /// Links the files of a large tree whose places are free. Returns whether each now has its link; all that stands in the
 /// way, and every error, is left to [`show`].

@@ -143,7 +143,7 @@ fn a_file_that_is_more_than_its_share_is_alone() {
     let (source, failed) = (Path::new("file"), OnceLock::new());
     let alone_of = |sizes: &[usize], mode, cores| {
         let jobs: Vec<_> = sizes.iter().map(|size| job(source, *size, mode, &|_| {}, &failed)).collect();
-        let is_alone = alone(&jobs, cores);
+        let is_alone = alone(&jobs, &|| cores);
         jobs.iter().filter(|job| is_alone(job)).count()
     };
     for (sizes, cores, expected) in [
