@@ -108,7 +108,8 @@ pub(crate) fn replace(root: &Root, path: &Path, bytes: &[u8], durability: Durabi
 /// Syncs a file's data and metadata. After an error the caller must not sync this descriptor again: the kernel has
 /// dropped the pages that it could not write, so a second sync would wrongly succeed.
 pub(crate) fn sync(root: &Root, file: &File, name: &Path) -> Result<()> {
-    fault::step("sync").and_then(|()| file.sync_all()).map_err(|e| root.fail_sync(name, e))
+    let sync = || fault::step("sync").and_then(|()| file.sync_all());
+    root.last_sync().timed(sync).map_err(|e| root.fail_sync(name, e))
 }
 
 /// Like [`sync`], for a file that is still being written: its size and times need not be on disk yet.

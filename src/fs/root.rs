@@ -10,6 +10,7 @@ use std::io;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
+use super::side_by_side::LastSync;
 use super::source::source_meta;
 use super::sys::{Handle, Open, Replace};
 use super::{Meta, current_user, fault, is_symlink_loop};
@@ -28,6 +29,7 @@ pub(crate) struct Root {
     owner: u32,
     group: u32,
     is_overlay: bool,
+    last_sync: LastSync,
 }
 
 impl Root {
@@ -38,7 +40,9 @@ impl Root {
         let handle = Handle::open(&path).map_err(fail)?;
         let meta = handle.meta(Path::new("")).map_err(fail)?;
         let is_overlay = handle.is_overlay();
-        Ok(Root { handle, path, shared_mode: meta.mode & 0o2020, owner: meta.owner, group: meta.group, is_overlay })
+        let shared_mode = meta.mode & 0o2020;
+        let last_sync = LastSync::default();
+        Ok(Root { handle, path, shared_mode, owner: meta.owner, group: meta.group, is_overlay, last_sync })
     }
 
     /// The root's own absolute path, free of symlinks when it was opened.
@@ -236,10 +240,15 @@ impl Root {
     /// Makes the names in a folder durable. If the file system cannot sync folders (EINVAL on some file systems in user
     /// space or over a network), nothing more can be done for them.
     pub(crate) fn sync_dir(&self, relative: &Path) -> Result<()> {
-        match fault::step("sync a folder").and_then(|()| self.handle.sync_dir(relative)) {
+        match self.last_sync.timed(|| fault::step("sync a folder").and_then(|()| self.handle.sync_dir(relative))) {
             Err(e) if matches!(e.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::Unsupported) => Ok(()),
             other => other.map_err(|e| self.fail_sync(relative, e)),
         }
+    }
+
+    /// How long the last sync took.
+    pub(super) fn last_sync(&self) -> &LastSync {
+        &self.last_sync
     }
 
     /// Flushes the whole file system once, instead of every file. `false`: the system does not know the call or a
