@@ -6,8 +6,8 @@ from html import escape
 
 WIDTH, HEIGHT, MARGIN = 440, 330, (76, 44, 32, 56)  # of a panel; left, top, right, bottom
 # The colours of the background, the text, the grid and each series.
-LIGHT = ("#ffffff", "#1f2328", "#d1d9e0", ["#0550ae", "#b35900", "#1a7f37", "#8250df", "#cf222e", "#57606a"])
-DARK = ("#0d1117", "#e6edf3", "#3d444d", ["#79c0ff", "#ffa657", "#56d364", "#d2a8ff", "#ff7b72", "#8b949e"])
+LIGHT = ("#ffffff", "#1f2328", "#d1d9e0", ["#0550ae", "#b35900", "#1a7f37", "#8250df", "#cf222e", "#57606a", "#bf3989"])
+DARK = ("#0d1117", "#e6edf3", "#3d444d", ["#79c0ff", "#ffa657", "#56d364", "#d2a8ff", "#ff7b72", "#8b949e", "#f778ba"])
 
 
 def colours(ground, text, grid, series):
@@ -26,7 +26,7 @@ text {{ font: 12px system-ui, sans-serif }} .title {{ font-size: 14px; font-weig
 }}
 """
 # To tell them apart without colours too.
-DASHES = ["", "7 4", "2 3", "", "7 4", "2 3"]
+DASHES = ["", "7 4", "2 3", "", "7 4", "2 3", ""]
 MARKERS = [
     lambda x, y, css: f'<circle class="{css}" cx="{x:.1f}" cy="{y:.1f}" r="4"/>',
     lambda x, y, css: f'<rect class="{css}" x="{x - 4:.1f}" y="{y - 4:.1f}" width="8" height="8"/>',
@@ -34,6 +34,7 @@ MARKERS = [
     lambda x, y, css: f'<path class="{css}" d="M{x:.1f} {y + 5:.1f}l5 -9h-10z"/>',
     lambda x, y, css: f'<path class="{css}" d="M{x:.1f} {y - 5:.1f}l5 5l-5 5l-5 -5z"/>',
     lambda x, y, css: f'<rect class="{css}" x="{x - 2:.1f}" y="{y - 5:.1f}" width="4" height="10"/>',
+    lambda x, y, css: f'<rect class="{css}" x="{x - 5:.1f}" y="{y - 2:.1f}" width="10" height="4"/>',
 ]
 
 

@@ -10,6 +10,7 @@ import json, os, shutil, subprocess
 from common import CATALOG, make, note
 from turns import DIVISOR, FOLDER, Turns
 
+PEERS = os.path.abspath(os.environ.get("PEERS", "target/release/catalog-peers"))
 SIZE_BYTES = 10_000
 BORG = {"BORG_UNKNOWN_UNENCRYPTED_REPO_ACCESS_IS_OK": "yes"}
 RESTIC = {"RESTIC_PASSWORD": "peers"}
@@ -24,6 +25,11 @@ def copy_and_sync(files, folder, call):
     os.makedirs(f"{folder}/copy")
     sync = f'"copy/{os.path.basename(files[0])}" copy' if len(files) == 1 else "-f copy"
     return ["sh", "-c", f'cp --reflink=never -t copy -- "$@" && sync {sync}', "sh", *files], {}
+
+
+def cacache(files, folder, call):
+    call([PEERS, "write", "cache", FIRST])
+    return [PEERS, "write", "cache", *files], {}
 
 
 def restic(files, folder, call):
@@ -61,6 +67,7 @@ def git_lfs(files, folder, call):
 PROGRAMS = {
     "catalog stage": (catalog, CATALOG),
     "cp and sync": (copy_and_sync, "cp"),
+    "cacache and one sync": (cacache, PEERS),
     "restic backup": (restic, "restic"),
     "borg create": (borg, "borg"),
     "ostree commit": (ostree, "ostree"),
@@ -70,7 +77,7 @@ PROGRAMS = {
 
 for count in [1, 10, 100, max(200, 1_000 // DIVISOR)]:
     files = make(f"{FOLDER}/files-{count}", count, SIZE_BYTES)
-    turns = Turns(f"{count:,} files of 10 KB")
+    turns = Turns(f"{count:,} files of 10 KB", kept=f"{count}-files")
     for name, (prepare, tool) in PROGRAMS.items():
         if not shutil.which(tool):
             note(f"skipped: {name}: {tool} is not installed")

@@ -47,10 +47,11 @@ def run(command, env=None, cwd=None):
 
 
 class Turns:
-    """Programs that take turns at one work."""
+    """Programs that take turns at one work. What they make is removed after each turn, unless it is `kept`: after many
+    files were removed, ext4 is slow to make new ones for minutes."""
 
-    def __init__(self, work):
-        self.work, self.programs, self.figures = work, [], {}
+    def __init__(self, work, kept=None):
+        self.work, self.kept, self.programs, self.figures = work, kept, [], {}
 
     def add(self, name, prepare, control=False):
         """`prepare(folder)` returns the command, its environment and its folder."""
@@ -58,8 +59,8 @@ class Turns:
 
     def measure(self):
         for number in range(ROUNDS):
-            for name, prepare, _ in self.programs:
-                folder = f"{FOLDER}/turn"
+            for place, (name, prepare, _) in enumerate(self.programs):
+                folder = f"{FOLDER}/{self.kept}-{number}-{place}" if self.kept else f"{FOLDER}/turn"
                 shutil.rmtree(folder, ignore_errors=True)
                 os.makedirs(folder)
                 os.sync()

@@ -14,6 +14,7 @@ fn main() {
     };
     match (folder.as_str(), counts.unwrap_or_default()) {
         ("register", [count]) => return scale::register(rounds.as_ref(), count.parse().unwrap()),
+        ("write", files) => return stores::write_and_sync(rounds.as_ref(), files),
         ("ask", [repeated]) => return scale::ask(rounds.as_ref(), repeated.parse().unwrap()),
         _ => {}
     }

@@ -71,6 +71,14 @@ impl Stores {
     }
 }
 
+/// Writes files into a cache of cacache, and then everything to the disk: cacache syncs nothing by itself.
+pub(crate) fn write_and_sync(cache: &Path, files: &[String]) {
+    for file in files {
+        cacache::write_sync(cache, file, std::fs::read(file).unwrap()).unwrap();
+    }
+    sync_file_system(cache);
+}
+
 /// The id of an entry, and its key in cacache.
 pub(crate) fn id(number: usize) -> String {
     format!("hf:org/repo/model-{number:06}.gguf")
