@@ -43,11 +43,20 @@ pub(crate) fn short_digest(digest: &Digest) -> String {
 pub(crate) fn moment(epoch_ms: u64) -> String {
     match timestamp(epoch_ms) {
         Some(time) => {
-            let local = time.to_zoned(TimeZone::system());
+            let local = time.to_zoned(time_zone());
             format!("{} ({})", local.strftime("%Y-%m-%d %H:%M:%S %:z"), distance(time, Timestamp::now()))
         }
         None => "after the year 9999".to_owned(),
     }
+}
+
+/// The rules of the host's time zone. The file alone has them; [`TimeZone::system`] also finds out their name, for which it
+/// lists the database of all zones.
+fn time_zone() -> TimeZone {
+    let is_asked_for = std::env::var_os("TZ").is_some();
+    let rules = if is_asked_for { None } else { std::fs::read("/etc/localtime").ok() };
+    let zone = rules.and_then(|rules| TimeZone::tzif("", &rules).ok());
+    zone.unwrap_or_else(TimeZone::system)
 }
 
 /// The time in UTC, for a program.
