@@ -6,8 +6,8 @@ from html import escape
 
 WIDTH, HEIGHT, MARGIN = 440, 330, (76, 44, 32, 56)  # of a panel; left, top, right, bottom
 # The colours of the background, the text, the grid and each series.
-LIGHT = ("#ffffff", "#1f2328", "#d1d9e0", ["#0550ae", "#b35900", "#1a7f37", "#8250df", "#cf222e", "#57606a"])
-DARK = ("#0d1117", "#e6edf3", "#3d444d", ["#79c0ff", "#ffa657", "#56d364", "#d2a8ff", "#ff7b72", "#8b949e"])
+LIGHT = ("#ffffff", "#1f2328", "#d1d9e0", ["#0550ae", "#b35900", "#1a7f37", "#8250df", "#cf222e", "#57606a", "#9a6700"])
+DARK = ("#0d1117", "#e6edf3", "#3d444d", ["#79c0ff", "#ffa657", "#56d364", "#d2a8ff", "#ff7b72", "#8b949e", "#e3b341"])
 
 
 def colours(ground, text, grid, series):
@@ -26,7 +26,7 @@ text {{ font: 12px system-ui, sans-serif }} .title {{ font-size: 14px; font-weig
 }}
 """
 # To tell them apart without colours too.
-DASHES = ["", "7 4", "2 3", "", "7 4", "2 3"]
+DASHES = ["", "7 4", "2 3", "", "7 4", "2 3", ""]
 MARKERS = [
     lambda x, y, css: f'<circle class="{css}" cx="{x:.1f}" cy="{y:.1f}" r="4"/>',
     lambda x, y, css: f'<rect class="{css}" x="{x - 4:.1f}" y="{y - 4:.1f}" width="8" height="8"/>',
@@ -34,6 +34,7 @@ MARKERS = [
     lambda x, y, css: f'<path class="{css}" d="M{x:.1f} {y + 5:.1f}l5 -9h-10z"/>',
     lambda x, y, css: f'<path class="{css}" d="M{x:.1f} {y - 5:.1f}l5 5l-5 5l-5 -5z"/>',
     lambda x, y, css: f'<rect class="{css}" x="{x - 2:.1f}" y="{y - 5:.1f}" width="4" height="10"/>',
+    lambda x, y, css: f'<rect class="{css}" x="{x - 5:.1f}" y="{y - 2:.1f}" width="10" height="4"/>',
 ]
 
 
@@ -177,3 +178,52 @@ def entries(results):
         for number, (work, title, _) in enumerate(works)
     ]
     return drawing("Time of get, put and list of the catalog and of cacache, by number of entries", panels, names)
+
+
+# What one process of the catalog and of cacache does with one entry, and the commands that read all entries.
+SCALE = [
+    ("get, warm", "get, warm", "get", "cacache metadata"),
+    ("put of a path, durable", "put of a path, durable", "put", "cacache write and sync"),
+    ("list", "list, a process", "list", "cacache list"),
+]
+SCALE_ALL = ["gc --dry-run", "doctor"]
+
+
+def scale(results):
+    """Time against the number of entries, then time and memory of the commands that look at all of them."""
+    kinds = list(results.scale)
+    names = [*kinds, "cacache, a file for each, put and synced", *(f"{work}, {kind}" for work in SCALE_ALL for kind in kinds)]
+    times, panels = {}, []
+    for work, title, peer_work, peer in SCALE:
+        lines = {series: timed(results.scale[kind].get(work, {})) for series, kind in enumerate(kinds)}
+        lines[len(kinds)] = [(count, median) for count in results.counts() if (median := results.median((peer_work, count), peer))]
+        times[title] = {series: points for series, points in lines.items() if points}
+    every = {
+        number: results.scale[kind].get(work, {})
+        for number, (work, kind) in enumerate(((work, kind) for work in SCALE_ALL for kind in kinds), len(kinds) + 1)
+    }
+    times["gc --dry-run, doctor"] = {series: timed(lines) for series, lines in every.items()}
+    memory = {
+        series: [(count, line["private_bytes"]) for count, line in lines.items()]
+        for series, lines in [*enumerate(results.scale[kind].get("list", {}) for kind in kinds), *every.items()]
+    }
+    counts = sorted({count for lines in times.values() for points in lines.values() for count, _ in points})
+    seconds = decades([y for lines in times.values() for points in lines.values() for _, y in points])
+    sizes = decades([y for points in memory.values() for _, y in points])
+    for number, (title, lines) in enumerate(times.items()):
+        panels.append(panel(number, title, "entries", "time of one", lines, counts, count_label, seconds, seconds_label))
+    panels.append(panel(len(times), "list, gc, doctor", "entries", "private memory", memory, counts, count_label, sizes,
+                        memory_label))
+    return drawing("Time and memory by number of entries, up to a million", panels, names)
+
+
+def timed(lines):
+    return [(count, statistics.median(line["seconds"])) for count, line in lines.items()]
+
+
+def count_label(count):
+    return f"{count:,}"
+
+
+def memory_label(size):
+    return f"{size / 1e9:g} GB" if size >= 1e9 else f"{size / 1e6:g} MB"
