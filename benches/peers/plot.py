@@ -178,3 +178,52 @@ def entries(results):
         for number, (work, title, _) in enumerate(works)
     ]
     return drawing("Time of get, put and list of the catalog and of cacache, by number of entries", panels, names)
+
+
+# What one process of the catalog and of cacache does with one entry, and the commands that read all entries.
+SCALE = [
+    ("get, warm", "get, warm", "get", "cacache metadata"),
+    ("put of a path, durable", "put of a path, durable", "put", "cacache write and sync"),
+    ("list", "list, a process", "list", "cacache list"),
+]
+SCALE_ALL = ["gc --dry-run", "doctor"]
+
+
+def scale(results):
+    """Time against the number of entries, then time and memory of the commands that look at all of them."""
+    kinds = list(results.scale)
+    names = [*kinds, "cacache, a file for each, put and synced", *(f"{work}, {kind}" for work in SCALE_ALL for kind in kinds)]
+    times, panels = {}, []
+    for work, title, peer_work, peer in SCALE:
+        lines = {series: timed(results.scale[kind].get(work, {})) for series, kind in enumerate(kinds)}
+        lines[len(kinds)] = [(count, median) for count in results.counts() if (median := results.median((peer_work, count), peer))]
+        times[title] = {series: points for series, points in lines.items() if points}
+    every = {
+        number: results.scale[kind].get(work, {})
+        for number, (work, kind) in enumerate(((work, kind) for work in SCALE_ALL for kind in kinds), len(kinds) + 1)
+    }
+    times["gc --dry-run, doctor"] = {series: timed(lines) for series, lines in every.items()}
+    memory = {
+        series: [(count, line["private_bytes"]) for count, line in lines.items()]
+        for series, lines in [*enumerate(results.scale[kind].get("list", {}) for kind in kinds), *every.items()]
+    }
+    counts = sorted({count for lines in times.values() for points in lines.values() for count, _ in points})
+    seconds = decades([y for lines in times.values() for points in lines.values() for _, y in points])
+    sizes = decades([y for points in memory.values() for _, y in points])
+    for number, (title, lines) in enumerate(times.items()):
+        panels.append(panel(number, title, "entries", "time of one", lines, counts, count_label, seconds, seconds_label))
+    panels.append(panel(len(times), "list, gc, doctor", "entries", "private memory", memory, counts, count_label, sizes,
+                        memory_label))
+    return drawing("Time and memory by number of entries, up to a million", panels, names)
+
+
+def timed(lines):
+    return [(count, statistics.median(line["seconds"])) for count, line in lines.items()]
+
+
+def count_label(count):
+    return f"{count:,}"
+
+
+def memory_label(size):
+    return f"{size / 1e9:g} GB" if size >= 1e9 else f"{size / 1e6:g} MB"

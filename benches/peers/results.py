@@ -10,7 +10,8 @@ class Results:
         self.processor = {}
         self.costs = {}
         self.puts = {}
-        for name in ["files.jsonl", "puts.jsonl", "entries.jsonl", "costs.jsonl"]:
+        self.scale = {}
+        for name in ["files.jsonl", "puts.jsonl", "entries.jsonl", "costs.jsonl", "scale.jsonl"]:
             if not os.path.exists(f"{folder}/{name}"):
                 continue
             with open(f"{folder}/{name}") as file:
@@ -27,6 +28,9 @@ class Results:
     def add(self, line):
         if line["part"] == "costs":
             self.costs.setdefault(line["by"], {}).setdefault(line["work"], {})[line["at"]] = line
+            return
+        if line["part"] == "scale":
+            self.scale.setdefault(line["of"], {}).setdefault(line["work"], {})[line["entries"]] = line
             return
         if line["part"] == "puts":
             self.puts.setdefault(line["program"], {})[line["files"]] = line

@@ -2,14 +2,14 @@
 
     scale.py FOLDER ROUNDS DIVISOR
 
-DIVISOR makes many entries fewer. Prints a table: the median time and the peak of private memory of each command, and of
-`get` and `put` in one process. A million files take 4 million inodes, so there are 300,000 at most.
+DIVISOR makes many entries fewer. Prints a JSON object a line for `benches/peers/report`: the times and the peak of private
+memory of each command, and of `get` and `put` in one process. A million files take 4 million inodes, so there are 300,000
+at most.
 """
-import json, os, shutil, statistics, subprocess, time
+import json, os, shutil, subprocess, time
 
 from common import CATALOG, note
 from costs import CALL_FILES, DIVISOR, FOLDER, ROUNDS, catalog, private_bytes, timed
-from results import duration, memory
 
 PEERS = os.environ.get("PEERS", "target/release/catalog-peers")
 FILE_BYTES = 4000
@@ -35,7 +35,7 @@ def files(root, count):
 
 def in_process(root):
     asked = subprocess.run([PEERS, "ask", root, str(ROUNDS)], check=True, stdout=subprocess.PIPE, text=True)
-    return {work: (seconds, None) for work, seconds in json.loads(asked.stdout).items()}
+    return {work: ([seconds], None) for work, seconds in json.loads(asked.stdout).items()}
 
 
 def measured(root):
@@ -49,33 +49,25 @@ def measured(root):
         ("doctor", catalog(root, "doctor")),
     ]:
         most = private_bytes(command)
-        costs[work] = (statistics.median(timed([command]) for _ in range(ROUNDS)), most)
+        costs[work] = ([timed([command]) for _ in range(ROUNDS)], most)
     return costs
 
 
-def table(title, counts, costs):
-    print(f"| {title} | " + " | ".join(f"{count:,}" for count in counts) + " | "
-          + " | ".join(f"memory, {count:,}" for count in counts) + " |")
-    print("| --- |" + " --- |" * (2 * len(counts)))
-    for work in costs[0]:
-        cells = [duration(cost[work][0]) for cost in costs] + [memory(cost[work][1]) for cost in costs]
-        print(f"| {work} | " + " | ".join(cells) + " |")
-    print(flush=True)
-
-
 for title, fill, counts in [
-    ("registered paths", registered, [100, 100_000, 300_000, 1_000_000]),
-    ("files of 4 KB", files, [100, 100_000, 300_000]),
+    ("registered paths", registered, [100, 10_000, 100_000, 300_000, 1_000_000]),
+    ("files of 4 KB", files, [100, 10_000, 100_000, 300_000]),
 ]:
-    counts = [max(100, count // DIVISOR) for count in counts]
-    costs = []
-    for count in counts:
+    counts = sorted({max(100, count // DIVISOR) for count in counts})
+    # What is measured writes little, but waits for whatever the file system still has to write.
+    roots = {count: f"{FOLDER}/{fill.__name__}-{count}" for count in counts}
+    for count, root in roots.items():
         note(f"scale: {count:,} {title}")
-        root = f"{FOLDER}/{fill.__name__}-{count}"
         fill(root, count)
-        time.sleep(0.05)
-        costs.append(measured(root))
-    table(title, counts, costs)
-    for count in counts:
-        for made in [f"{FOLDER}/{fill.__name__}-{count}", f"{FOLDER}/{fill.__name__}-{count}-sources"]:
+    subprocess.run(["sync", "-f", FOLDER], check=True)
+    for count, root in roots.items():
+        for work, (seconds, private) in measured(root).items():
+            print(json.dumps({"part": "scale", "of": title, "work": work, "entries": count, "seconds": seconds,
+                              "private_bytes": private}), flush=True)
+    for root in roots.values():
+        for made in [root, f"{root}-sources"]:
             shutil.rmtree(made, ignore_errors=True)

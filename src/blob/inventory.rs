@@ -24,11 +24,16 @@ pub(crate) fn trash(root: &Root) -> Result<BTreeMap<Digest, u64>> {
 
 /// Every blob in `blobs/`.
 pub(crate) fn all(root: &Root) -> Result<Vec<Digest>> {
+    all_that(root, &|_| true)
+}
+
+/// The blobs in `blobs/` that are wanted.
+pub(crate) fn all_that(root: &Root, is_wanted: &(dyn Fn(&Digest) -> bool + Sync)) -> Result<Vec<Digest>> {
     let folders: Vec<PathBuf> = layout::fan_out_folders(layout::BLOBS).collect();
     ready_for_rayon();
     let in_one = |folder: &PathBuf| {
         let names = root.names(folder)?;
-        Ok(names.iter().filter_map(|name| blob_in(folder, name)).collect())
+        Ok(names.iter().filter_map(|name| blob_in(folder, name)).filter(is_wanted).collect())
     };
     let all: Result<Vec<Vec<Digest>>> = folders.par_iter().map(in_one).collect();
     Ok(all?.into_iter().flatten().collect())
@@ -50,12 +55,14 @@ pub(crate) fn starting_with(root: &Root, digits: Option<&str>) -> Result<Vec<Dig
 pub(crate) fn all_with_meta(root: &Root) -> Result<BTreeMap<Digest, Meta>> {
     let folders: Vec<PathBuf> = layout::fan_out_folders(layout::BLOBS).collect();
     ready_for_rayon();
-    let in_one = |folder: &PathBuf| {
-        let files = root.entries(folder)?.into_iter().filter(|(_, meta)| meta.kind == Kind::File);
-        Ok(files.filter_map(|(name, meta)| Some((blob_in(folder, &name)?, meta))).collect())
-    };
-    let all: Result<Vec<Vec<(Digest, Meta)>>> = folders.par_iter().map(in_one).collect();
+    let all: Result<Vec<_>> = folders.par_iter().map(|folder| in_folder(root, folder)).collect();
     Ok(all?.into_iter().flatten().collect())
+}
+
+/// The blobs in one folder of `blobs/`, sorted.
+pub(crate) fn in_folder(root: &Root, folder: &Path) -> Result<Vec<(Digest, Meta)>> {
+    let files = root.entries(folder)?.into_iter().filter(|(_, meta)| meta.kind == Kind::File);
+    Ok(files.filter_map(|(name, meta)| Some((blob_in(folder, &name)?, meta))).collect())
 }
 
 /// How many folders of blobs are listed for an estimate.

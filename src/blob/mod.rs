@@ -17,7 +17,7 @@ mod verify;
 
 pub(crate) use assemble::{Assembled, Assembly};
 pub(crate) use held::hold;
-pub(crate) use inventory::{all, all_with_meta, by_size, estimate, starting_with, trash};
+pub(crate) use inventory::{all, all_that, all_with_meta, by_size, estimate, in_folder, starting_with, trash};
 pub use mode::{IngestMode, UsedMode};
 pub(crate) use pace::Pace;
 pub(crate) use pending::{BLOB_MODE, Keeper, Pending, SourceFacts};

@@ -182,3 +182,32 @@ fn is_file_or_nothing(root: &Root, path: &Path) -> bool {
     let meta: Result<_> = root.meta(path);
     meta.is_ok_and(|meta| meta.is_none_or(|meta| meta.kind == Kind::File))
 }
+
+#[cfg(test)]
+#[allow(clippy::disallowed_methods, clippy::unwrap_used)]
+mod tests {
+    use std::fs::File;
+    use std::time::{Duration, SystemTime};
+
+    use crate::layout;
+    use crate::{CatalogEntry, CatalogStore as _, Doctor, Durability, FsCatalog, LifecycleState};
+
+    // Red when each record is looked up again although nothing is wrong with it: the whole index is then in memory.
+    #[test]
+    fn a_look_at_a_sound_store_keeps_no_shard_in_memory() {
+        let dir = tempfile::tempdir().unwrap();
+        let catalog = FsCatalog::new(dir.path()).unwrap().with_durability(Durability::Relaxed);
+        let id = "m".to_owned();
+        let (local_path, lifecycle) = ("models/m.gguf".into(), LifecycleState::Active);
+        catalog.put(&CatalogEntry { id, local_path, lifecycle, digest: None, last_verified_ms: None }).unwrap();
+        let number = layout::shard_number("m");
+        // A shard that was just written is never kept.
+        let shard = File::open(dir.path().join(layout::shard(number))).unwrap();
+        shard.set_modified(SystemTime::now() - Duration::from_secs(60)).unwrap();
+        let doctor = Doctor::open(dir.path()).unwrap();
+        assert_eq!(doctor.examine().unwrap(), []);
+        assert!(!doctor.store.index.keeps(number));
+        doctor.store.record("m").unwrap().unwrap();
+        assert!(doctor.store.index.keeps(number), "this test would notice");
+    }
+}

@@ -81,8 +81,10 @@ impl Look<'_> {
                 let found = self.not_examined(at, known, &error).map(|finding| finding.of(&id));
                 Seen { found: found.into_iter().collect(), ..Seen::default() }
             });
+            if seen.found.is_empty() {
+                break; // every look at a record may bring its shard into memory, to stay there
+            }
             match self.store.record(&id) {
-                _ if seen.found.is_empty() => break,
                 Ok(Some(now)) if now == record => break,
                 Ok(Some(now)) => record = now,
                 Ok(None) => return Seen::default(),

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use super::facts::{EntryFacts, Facts, PartialFacts, QuarantineFacts, TrashFacts, TrashedBlob};
+use super::facts::{EntryFacts, Facts, PartialFacts, QuarantineFacts, Rare, TrashFacts, TrashedBlob};
 use super::in_use::used_by;
 use super::own_names::OwnNames;
 use super::plan::make_plan;
@@ -46,25 +46,26 @@ pub(super) fn gather(store: &Store) -> Result<Facts> {
     let now_ms = now_ms();
     let root = &store.root;
     let mut facts = Facts { now_ms, space: space(root), ..Facts::default() };
-    let mut roots = Roots::default();
-    let mut names = OwnNames::default();
+    let (mut paths, mut names) = (Roots::default(), OwnNames::default());
     let uses = NotedUses::read(root);
     store.for_each_record(&mut |record, needed| {
         let at = store.relative(&record.entry.local_path);
         // Other paths say nothing about views. A catalog may have a million that are only registered.
-        roots.add(Some(at).filter(|at| at.starts_with(layout::VIEWS)), &needed.blobs);
+        paths.add(Some(at).filter(|at| at.starts_with(layout::VIEWS)), &[]);
         names.add(record, &needed);
         if can_go(record, &needed) {
             facts.entries.push(entry_facts(record, needed.blobs, &uses, now_ms));
         }
         Ok(())
     })?;
-    let views = unnamed_views(store, &roots)?;
-    facts.blobs = names.blob_facts(store, &views, &blob::all_with_meta(root)?)?;
+    facts.entries.shrink_to_fit();
+    let views = unnamed_views(store, &paths)?;
+    drop(paths); // what follows takes as much memory
+    facts.blobs = names.facts_of_all(store, &views)?;
     facts.views = views.into_iter().map(|view| view_facts(store, view)).collect::<Result<_>>()?;
     let quarantine = disk_bytes_below(root, Path::new(layout::QUARANTINE))?;
     facts.quarantined = quarantined(root)?;
-    facts.other_bytes = facts.entries.iter().map(|entry| entry.view_bytes).chain([quarantine.bytes]).sum_bytes();
+    facts.other_bytes = facts.entries.iter().map(EntryFacts::view_bytes).chain([quarantine.bytes]).sum_bytes();
     facts.quarantine_bytes = quarantine.bytes;
     facts.unreadable.extend(quarantine.unreadable);
     let freeing = Freeing::of(root);
@@ -74,7 +75,7 @@ pub(super) fn gather(store: &Store) -> Result<Facts> {
             facts.trash.push(TrashFacts { blob: TrashedBlob { digest, trashed_ms }, bytes });
         }
     }
-    facts.held = store.leased_orphans(&roots)?;
+    facts.held = store.leased_orphans(|digest| names.is_needed(digest))?;
     for path in leftovers(store, &mut facts)? {
         let Measured { bytes, unreadable } = bytes_freed_below(root, &path)?;
         facts.unreadable.extend(unreadable);
@@ -147,7 +148,7 @@ fn leftovers(store: &Store, facts: &mut Facts) -> Result<Vec<PathBuf>> {
             let thing = layout::classify_in(&folder, &name);
             let is_stray = thing
                 .outboard_of()
-                .is_some_and(|digest| !facts.blobs.contains_key(&digest) && !elsewhere.contains(&digest));
+                .is_some_and(|digest| !facts.blobs.contains(&digest) && !elsewhere.contains(&digest));
             if is_stray || thing.is_unfinished() {
                 found.push(folder.join(name));
             }
@@ -158,19 +159,15 @@ fn leftovers(store: &Store, facts: &mut Facts) -> Result<Vec<PathBuf>> {
 
 pub(super) fn entry_facts(record: &Record, blobs: Vec<Digest>, uses: &NotedUses, now_ms: u64) -> EntryFacts {
     let pin = record.pins.iter().find(|(_, pin)| pin.holds_at(now_ms)).map(|(name, _)| name.clone());
-    EntryFacts {
+    let own = record.entry.digest.filter(|_| record.kind != ArtifactKind::Registered);
+    let rare = Rare {
+        more_blobs: blobs.into_iter().filter(|digest| Some(*digest) != own).collect(),
         view_bytes: if record.view == Some(LinkMode::Copy) { record.size_bytes } else { 0 },
-        id: record.entry.id.clone(),
-        digest: record.entry.digest,
-        blobs,
-        manifest: record.entry.digest.filter(|_| record.kind == ArtifactKind::Tree),
-        size_bytes: record.size_bytes,
         retired_ms: record.retired_ms,
-        staged_ms: record.updated_ms,
-        last_used_ms: record.last_used_ms.max(uses.of(&record.entry.id)),
-        is_pushed: !record.pushed.is_empty() || record.source.as_ref().is_some_and(came_from_origin),
         pin,
-    }
+    };
+    let is_pushed = !record.pushed.is_empty() || record.source.as_ref().is_some_and(came_from_origin);
+    EntryFacts::of(record, record.last_used_ms.max(uses.of(&record.entry.id)), is_pushed, rare)
 }
 
 /// Whether it came, by its manifest digest, from a registry or bucket that keeps what is pushed to it.

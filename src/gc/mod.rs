@@ -4,6 +4,7 @@
 //! store lock, and checks before each step whether it is still right. `room` does the same before bytes are ingested,
 //! and `remove` for one entry. The sweep itself, with its locks and roots, belongs to the store: `store/sweep.rs`.
 
+mod blob_table;
 mod execute;
 mod facts;
 mod gather;
@@ -12,6 +13,7 @@ mod json;
 mod own_names;
 mod plan;
 mod policy;
+mod references;
 mod remove;
 mod remove_plan;
 mod report;

@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
 
+use super::blob_table::BlobTable;
 use super::facts::BlobFacts;
+use crate::blob;
 use crate::digest::Digest;
 use crate::entry::{LinkMode, Record};
 use crate::error::Result;
@@ -14,6 +16,9 @@ use crate::fs::{Kind, Meta, Root};
 use crate::layout;
 use crate::store::{Needed, Store, shown_files};
 use crate::threads::ready_for_rayon;
+
+/// How many folders of blobs are listed at a time.
+const FOLDERS_AT_ONCE: usize = 16;
 
 /// How many names each inode has in some folders.
 #[derive(Debug, Default)]
@@ -59,8 +64,8 @@ impl Names {
 #[derive(Debug, Default)]
 pub(super) struct OwnNames {
     /// How many places of entries show each blob. This does not check which of them are hardlinks: for each that is
-    /// not, a name outside the store takes its place in the sum.
-    shown: BTreeMap<Digest, u64>,
+    /// not, a name outside the store takes its place in the sum. Every blob that an entry needs is here, shown or not.
+    shown: BTreeMap<Digest, u32>,
     /// Blobs shown by a reflink: shared blocks then do not prove that a file outside has them.
     reflinked: BTreeSet<Digest>,
     /// Names in the store that belong to no entry: views that a collection removes or a lease holds, and files that are
@@ -72,50 +77,114 @@ pub(super) struct OwnNames {
     many: BTreeSet<Digest>,
 }
 
+/// Some blobs: the facts of those of which all names are known, and those that have more.
+#[derive(Default)]
+struct Settled {
+    facts: Vec<(Digest, BlobFacts)>,
+    open: Vec<(Digest, Meta)>,
+}
+
+impl Settled {
+    fn add(&mut self, other: Settled) {
+        self.facts.extend(other.facts);
+        self.open.extend(other.open);
+    }
+}
+
 impl OwnNames {
     pub(super) fn add(&mut self, record: &Record, needed: &Needed) {
+        for digest in &needed.blobs {
+            self.shown.entry(*digest).or_default();
+        }
         for digest in &needed.names {
             // If only some files of a tree are hardlinks, the names in its view are counted exactly.
-            *self.shown.entry(*digest).or_default() += u64::from(record.view != Some(LinkMode::Symlink));
+            *self.shown.entry(*digest).or_default() += u32::from(record.view != Some(LinkMode::Symlink));
             if record.view == Some(LinkMode::Reflink) {
                 self.reflinked.insert(*digest);
             }
         }
     }
 
-    /// What the removal of each blob frees. Call it after all records are added. `views` are those that no entry names.
-    pub(super) fn blob_facts(
+    /// Whether an entry needs a blob.
+    pub(super) fn is_needed(&self, digest: &Digest) -> bool {
+        self.shown.contains_key(digest)
+    }
+
+    /// What the removal of each blob of the store frees. Call it after all records are added. `views` are those that no
+    /// entry names. What is known of each file is in memory for a few folders at a time.
+    pub(super) fn facts_of_all(&mut self, store: &Store, views: &[PathBuf]) -> Result<BlobTable> {
+        self.add_unnamed(store, views)?;
+        let folders: Vec<PathBuf> = layout::fan_out_folders(layout::BLOBS).collect();
+        let freeing = Freeing::of(&store.root);
+        ready_for_rayon();
+        let in_one = |folder: &PathBuf| Ok(self.settle(&freeing, blob::in_folder(&store.root, folder)?));
+        let mut settled = Settled::default();
+        for some in folders.chunks(FOLDERS_AT_ONCE) {
+            some.par_iter().map(in_one).collect::<Result<Vec<_>>>()?.into_iter().for_each(|part| settled.add(part));
+        }
+        self.all_facts(store, views, &freeing, settled)
+    }
+
+    /// The same of these blobs.
+    pub(super) fn facts_of(
         &mut self,
         store: &Store,
         views: &[PathBuf],
         blobs: &BTreeMap<Digest, Meta>,
-    ) -> Result<BTreeMap<Digest, BlobFacts>> {
-        let root = &store.root;
+    ) -> Result<BlobTable> {
+        self.add_unnamed(store, views)?;
+        let freeing = Freeing::of(&store.root);
+        ready_for_rayon();
+        let parts = blobs.par_iter().map(|(digest, meta)| (*digest, *meta)).fold(Vec::new, |mut some, one| {
+            some.push(one);
+            some
+        });
+        let parts: Vec<Settled> = parts.map(|some| self.settle(&freeing, some)).collect();
+        let mut settled = Settled::default();
+        parts.into_iter().for_each(|part| settled.add(part));
+        self.all_facts(store, views, &freeing, settled)
+    }
+
+    fn add_unnamed(&mut self, store: &Store, views: &[PathBuf]) -> Result<()> {
         let brought = [layout::INGEST, layout::PARTIALS].map(Path::new);
-        for path in views.iter().map(|view| &**view).chain(brought) {
-            self.unnamed.add_below(root, path)?;
-        }
-        let has_more = |(digest, meta): &(&Digest, &Meta)| meta.links > self.of(digest, meta);
-        let many: BTreeSet<Digest> = blobs.iter().filter(has_more).map(|(digest, _)| *digest).collect();
-        if !many.is_empty() {
+        let mut paths = views.iter().map(|view| &**view).chain(brought);
+        paths.try_for_each(|path| self.unnamed.add_below(&store.root, path))
+    }
+
+    fn settle(&self, freeing: &Freeing<'_>, blobs: Vec<(Digest, Meta)>) -> Settled {
+        let (open, settled): (Vec<_>, Vec<_>) =
+            blobs.into_iter().partition(|(digest, meta)| meta.links > self.of(digest, meta));
+        let facts = settled.into_iter().map(|(digest, meta)| (digest, self.facts(freeing, &digest, &meta)));
+        Settled { facts: facts.collect(), open }
+    }
+
+    /// Adds the facts of those that are open: the names in the views of entries that show them are counted.
+    fn all_facts(
+        &mut self,
+        store: &Store,
+        views: &[PathBuf],
+        freeing: &Freeing<'_>,
+        settled: Settled,
+    ) -> Result<BlobTable> {
+        let Settled { mut facts, open } = settled;
+        self.many = open.iter().map(|(digest, _)| *digest).collect();
+        if !self.many.is_empty() {
             self.in_views.left_out = views.iter().cloned().collect();
+            let (many, in_views) = (&self.many, &mut self.in_views);
             store.for_each_record(&mut |record, needed| {
                 let shows_one = needed.names.iter().any(|digest| many.contains(digest));
-                if shows_one { self.in_views.add_views(store, record) } else { Ok(()) }
+                if shows_one { in_views.add_views(store, record) } else { Ok(()) }
             })?;
         }
-        self.many = many;
-        let freeing = Freeing::of(root);
-        ready_for_rayon();
-        let facts = blobs.par_iter().map(|(digest, meta)| (*digest, self.facts(&freeing, digest, meta)));
-        Ok(facts.collect())
+        facts.par_extend(open.into_par_iter().map(|(digest, meta)| (digest, self.facts(freeing, &digest, &meta))));
+        Ok(BlobTable::of(facts))
     }
 
     /// How many names in the store a file in `blobs/` or `trash/` has.
     pub(super) fn of(&self, digest: &Digest, meta: &Meta) -> u64 {
         let shown = match self.many.contains(digest) {
             true => self.in_views.of(meta),
-            false => self.shown.get(digest).copied().unwrap_or(0),
+            false => self.shown.get(digest).copied().unwrap_or(0).into(),
         };
         1 + shown + self.unnamed.of(meta)
     }

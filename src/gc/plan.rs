@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::facts::{BlobFacts, EntryFacts, Facts, TrashFacts};
+use super::references::References;
 use super::{GcAction, GcKept, GcPlan, GcPolicy, GcReason, GcStep};
-use crate::digest::Digest;
 use crate::sum::SumBytes;
 
 pub(super) fn millis(duration: Duration) -> u64 {
@@ -20,7 +20,7 @@ fn is_older_than(now_ms: u64, ms: u64, limit: Duration) -> bool {
 /// Returns why the policy evicts an entry whether or not there is room; `None` if it does not.
 fn expiry(entry: &EntryFacts, policy: &GcPolicy, now_ms: u64) -> Option<GcReason> {
     let is_past = |since_ms, limit: Option<Duration>| limit.is_some_and(|limit| is_older_than(now_ms, since_ms, limit));
-    if entry.retired_ms.is_some_and(|since_ms| is_past(since_ms, policy.retired_after)) {
+    if entry.retired_ms().is_some_and(|since_ms| is_past(since_ms, policy.retired_after)) {
         return Some(GcReason::RetiredTooLong);
     }
     // A registered path has nothing to free.
@@ -34,7 +34,7 @@ fn is_young(entry: &EntryFacts, policy: &GcPolicy, now_ms: u64) -> bool {
 
 /// Whether an eviction planned for this reason is still due, given the entry's current state.
 pub(crate) fn is_due(entry: &EntryFacts, reason: &GcReason, policy: &GcPolicy, now_ms: u64) -> bool {
-    entry.pin.is_none()
+    entry.pin().is_none()
         && match reason {
             GcReason::RoomNeeded => !is_young(entry, policy, now_ms),
             _ => expiry(entry, policy, now_ms).is_some(),
@@ -63,7 +63,7 @@ struct Planner<'a> {
     facts: &'a Facts,
     policy: &'a GcPolicy,
     /// How many entries need each blob, not counting those to be evicted.
-    references: BTreeMap<Digest, usize>,
+    references: References<'a>,
     evicted: BTreeSet<&'a str>,
     kept: BTreeMap<&'a str, GcKept>,
     steps: Vec<GcStep>,
@@ -75,11 +75,9 @@ struct Planner<'a> {
 
 impl<'a> Planner<'a> {
     fn new(facts: &'a Facts, policy: &'a GcPolicy) -> Self {
-        let mut references = BTreeMap::new();
-        for digest in facts.entries.iter().flat_map(|entry| &entry.blobs) {
-            *references.entry(*digest).or_default() += 1;
-        }
-        let blobs = facts.blobs.values().map(|blob| blob.bytes);
+        let mut references = References::none(&facts.blobs);
+        facts.entries.iter().flat_map(EntryFacts::blobs).for_each(|digest| references.add(digest));
+        let blobs = facts.blobs.facts().map(|blob| blob.bytes);
         let trash = facts.trash.iter().map(|trash| trash.bytes);
         // They count as used because `freed_bytes` counts their removal; otherwise that removal would make room twice.
         let leftovers = facts.leftovers.iter().map(|(_, bytes)| *bytes);
@@ -145,8 +143,8 @@ impl<'a> Planner<'a> {
             }
         }
         let at_once = self.policy.grace.is_zero();
-        for (digest, blob) in &self.facts.blobs {
-            if !self.references.contains_key(digest) && !self.facts.held.contains(digest) {
+        for (digest, blob) in self.facts.blobs.iter() {
+            if self.references.of(digest) == 0 && !self.facts.held.contains(digest) {
                 let action = GcAction::RemoveBlob { digest: *digest };
                 self.step(action, GcReason::Unreferenced, blob.bytes, at_once);
             }
@@ -165,29 +163,25 @@ impl<'a> Planner<'a> {
 
     /// What protects an entry from any policy.
     fn protection(&self, entry: &EntryFacts, used_by: &mut UsedBy<'_>) -> Option<GcReason> {
-        match &entry.pin {
-            Some(name) => Some(GcReason::Pinned(name.clone())),
+        match entry.pin() {
+            Some(name) => Some(GcReason::Pinned(name.to_owned())),
             None => used_by(entry),
         }
     }
 
     fn keep(&mut self, entry: &'a EntryFacts, reason: GcReason) {
-        self.kept.insert(&entry.id, GcKept { id: entry.id.clone(), reason, bytes: entry.size_bytes });
+        self.kept.insert(&entry.id, GcKept { id: entry.id.to_string(), reason, bytes: entry.size_bytes });
     }
 
     fn evict(&mut self, entry: &'a EntryFacts, reason: GcReason, at_once: bool) {
-        let mut bytes = entry.view_bytes;
-        for digest in &entry.blobs {
-            let left = self.references.get_mut(digest).map(|count| {
-                *count = count.saturating_sub(1);
-                *count
-            });
-            if left == Some(0) && !self.facts.held.contains(digest) {
+        let mut bytes = entry.view_bytes();
+        for digest in entry.blobs() {
+            if self.references.release(digest) == 0 && !self.facts.held.contains(digest) {
                 bytes = bytes.saturating_add(self.facts.blobs.get(digest).map_or(0, |blob| blob.bytes));
             }
         }
         self.evicted.insert(&entry.id);
-        let action = GcAction::EvictEntry { id: entry.id.clone(), digest: entry.digest };
+        let action = GcAction::EvictEntry { id: entry.id.to_string(), digest: entry.digest };
         self.step(action, reason, bytes, at_once);
     }
 
@@ -229,16 +223,14 @@ impl<'a> Planner<'a> {
     fn evict_least_recently_used(&mut self, used_by: &mut UsedBy<'_>) {
         let now_ms = self.facts.now_ms;
         let candidate = |entry: &&EntryFacts| {
-            !entry.blobs.is_empty()
-                && !self.evicted.contains(entry.id.as_str())
-                && !self.kept.contains_key(entry.id.as_str())
+            entry.blobs().next().is_some() && !self.evicted.contains(&*entry.id) && !self.kept.contains_key(&*entry.id)
         };
         let mut candidates: Vec<&'a EntryFacts> = self.facts.entries.iter().filter(candidate).collect();
         // Entries that share bytes with files outside come last. Retired ones come first: someone has declared them
         // unwanted.
         candidates.sort_by_key(|entry| {
             let is_here_alone = self.policy.pushed_first && !entry.is_pushed;
-            (self.shares_outside(entry), is_here_alone, entry.retired_ms.is_none(), entry.used_ms(now_ms), &entry.id)
+            (self.shares_outside(entry), is_here_alone, entry.retired_ms().is_none(), entry.used_ms(now_ms), &entry.id)
         });
         let first = self.steps.len();
         for entry in candidates {
@@ -262,7 +254,7 @@ impl<'a> Planner<'a> {
 
     /// The blobs that make up an entry's size.
     fn content(&self, entry: &'a EntryFacts) -> impl Iterator<Item = &'a BlobFacts> {
-        let content = entry.blobs.iter().filter(|digest| entry.manifest != Some(**digest));
+        let content = entry.blobs().filter(|digest| entry.manifest() != Some(*digest));
         content.filter_map(|digest| self.facts.blobs.get(digest))
     }
 
@@ -272,13 +264,13 @@ impl<'a> Planner<'a> {
 
     /// Whether files outside the store share all of its bytes.
     fn is_worth_nothing(&self, entry: &'a EntryFacts) -> bool {
-        entry.view_bytes == 0 && self.shares_outside(entry) && self.content(entry).all(|blob| blob.bytes == 0)
+        entry.view_bytes() == 0 && self.shares_outside(entry) && self.content(entry).all(|blob| blob.bytes == 0)
     }
 
     /// Spares entries whose bytes are all needed by entries that stay: evicting them would free nothing.
     fn spare_what_frees_nothing(&mut self, first: usize) {
         let by_id: BTreeMap<&str, &'a EntryFacts> =
-            self.facts.entries.iter().map(|entry| (entry.id.as_str(), entry)).collect();
+            self.facts.entries.iter().map(|entry| (&*entry.id, entry)).collect();
         let evictions = self.steps.split_off(first);
         for step in evictions {
             let spared = match &step.action {
@@ -289,18 +281,15 @@ impl<'a> Planner<'a> {
                 self.steps.push(step);
                 continue;
             };
-            for digest in &entry.blobs {
-                *self.references.entry(*digest).or_default() += 1;
-            }
-            self.evicted.remove(entry.id.as_str());
+            entry.blobs().for_each(|digest| self.references.add(digest));
+            self.evicted.remove(&*entry.id);
             self.freed_bytes -= step.bytes;
             self.keep(entry, GcReason::Shared);
         }
     }
 
     fn frees_nothing(&self, entry: &EntryFacts) -> bool {
-        let is_needed = |digest: &Digest| self.references.get(digest).is_some_and(|count| *count > 0);
-        entry.view_bytes == 0 && entry.blobs.iter().all(is_needed)
+        entry.view_bytes() == 0 && entry.blobs().all(|digest| self.references.of(digest) > 0)
     }
 
     fn finish(self) -> GcPlan {
@@ -311,7 +300,7 @@ impl<'a> Planner<'a> {
             shortfall_bytes: self.missing_bytes(),
             kept: self.kept.into_values().collect(),
             steps: self.steps,
-            shared_bytes: self.facts.blobs.values().map(|blob| blob.shared_bytes).sum_bytes(),
+            shared_bytes: self.facts.blobs.facts().map(|blob| blob.shared_bytes).sum_bytes(),
             unreadable: self.facts.unreadable.clone(),
         }
     }

@@ -175,7 +175,7 @@ impl Facts {
         self.held.extend(&wanted.held);
         for entry in &mut self.entries {
             let is_needed =
-                wanted.repaired == Some(&*entry.id) || entry.blobs.iter().any(|digest| wanted.held.contains(digest));
+                wanted.repaired == Some(&*entry.id) || entry.blobs().any(|digest| wanted.held.contains(digest));
             if is_needed {
                 entry.last_used_ms = Some(self.now_ms);
             }

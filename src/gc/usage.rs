@@ -101,7 +101,7 @@ pub(crate) fn disk_usage(store: &Store) -> Result<DiskUsage> {
         Ok(())
     })?;
     let metas = blob::all_with_meta(&store.root)?;
-    let facts = names.blob_facts(store, &unnamed_views(store, &roots)?, &metas)?;
+    let facts = names.facts_of(store, &unnamed_views(store, &roots)?, &metas)?;
     usage.blobs = metas.len() as u64;
     let mut blob_bytes = 0_u64;
     for (digest, meta) in &metas {

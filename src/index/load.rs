@@ -65,6 +65,12 @@ impl Index {
         Index::new(root, false)
     }
 
+    /// Whether anything of this shard is kept in memory.
+    #[cfg(test)]
+    pub(crate) fn keeps(&self, number: u8) -> bool {
+        self.slot(number).read().unwrap_or_else(PoisonError::into_inner).is_some()
+    }
+
     /// The record of this id.
     pub(crate) fn get(&self, id: &str) -> Result<Option<Record>> {
         self.get_as(id, |place| place.record(), |record| record)

@@ -21,6 +21,7 @@ mod packaged;
 mod policy;
 mod quarantine;
 mod roots;
+mod shown_paths;
 mod sweep;
 mod undo;
 mod uses;

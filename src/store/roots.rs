@@ -1,10 +1,10 @@
 //! What the records need: the roots that no sweep may remove.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::ops::Bound;
-use std::path::{MAIN_SEPARATOR, Path};
+use std::path::Path;
 
 use super::Store;
+use super::shown_paths::{ShownPaths, release_one};
 use crate::blob::manifest::{self, TreeFile};
 use crate::blob::{self, LeaseBlock};
 use crate::digest::Digest;
@@ -15,15 +15,8 @@ use crate::layout;
 /// Every blob and every path that records name, each with the number of records.
 #[derive(Default)]
 pub(crate) struct Roots {
-    digests: BTreeMap<Digest, usize>,
-    /// Keyed by [`key`].
-    paths: BTreeMap<Vec<u8>, usize>,
-}
-
-/// A plain path as bytes, which compare many times faster than path components.
-fn key(relative: &Path) -> Vec<u8> {
-    let separator = |byte: &u8| if char::from(*byte) == MAIN_SEPARATOR { b'/' } else { *byte };
-    relative.as_os_str().as_encoded_bytes().iter().map(separator).collect()
+    digests: BTreeMap<Digest, u32>,
+    paths: ShownPaths,
 }
 
 /// What a record needs.
@@ -42,22 +35,12 @@ impl Roots {
 
     /// Whether a record shows something here: at this path, below it, or in a folder that contains it.
     pub(crate) fn needs_path(&self, relative: &Path) -> bool {
-        let mut key = key(relative);
-        let ends = key.iter().enumerate().filter(|(_, byte)| **byte == b'/').map(|(end, _)| end);
-        let mut above = ends.chain([key.len()]).filter_map(|end| key.get(..end));
-        if above.any(|above| self.paths.contains_key(above)) {
-            return true;
-        }
-        // Its descendants are contiguous in the map. Siblings that merely share the prefix, such as `a-b` for `a`, do
-        // not count.
-        key.push(b'/');
-        let mut from = self.paths.range::<[u8], _>((Bound::Included(key.as_slice()), Bound::Unbounded));
-        from.next().is_some_and(|(path, _)| path.starts_with(&key))
+        self.paths.needs(relative)
     }
 
     pub(crate) fn add<'p>(&mut self, path: impl Into<Option<&'p Path>>, blobs: &[Digest]) {
         if let Some(path) = path.into() {
-            *self.paths.entry(key(path)).or_default() += 1;
+            self.paths.add(path);
         }
         for digest in blobs {
             *self.digests.entry(*digest).or_default() += 1;
@@ -66,20 +49,10 @@ impl Roots {
 
     /// Takes back what a record added that is now removed.
     pub(crate) fn release(&mut self, path: &Path, blobs: &[Digest]) {
-        release_one(&mut self.paths, key(path).as_slice());
+        self.paths.release(path);
         for digest in blobs {
             release_one(&mut self.digests, digest);
         }
-    }
-}
-
-fn release_one<K: Ord + std::borrow::Borrow<Q>, Q: Ord + ?Sized>(counts: &mut BTreeMap<K, usize>, key: &Q) {
-    let left = counts.get_mut(key).map(|count| {
-        *count -= 1;
-        *count
-    });
-    if left == Some(0) {
-        counts.remove(key);
     }
 }
 
@@ -153,9 +126,9 @@ impl Store {
 
     /// Blobs that no record references but that a live process still needs, because it leased them while a record did.
     /// A lease on the manifest of a tree covers all its files.
-    pub(crate) fn leased_orphans(&self, roots: &Roots) -> Result<BTreeSet<Digest>> {
+    pub(crate) fn leased_orphans(&self, is_referenced: impl Fn(&Digest) -> bool + Sync) -> Result<BTreeSet<Digest>> {
         let mut leased = BTreeSet::new();
-        for digest in blob::all(&self.root)?.into_iter().filter(|digest| !roots.references(digest)) {
+        for digest in blob::all_that(&self.root, &|digest| !is_referenced(digest))? {
             if !matches!(blob::block_leases(&self.root, &digest)?, LeaseBlock::Leased) {
                 continue;
             }
@@ -211,26 +184,6 @@ mod tests {
     use crate::fs::Durability;
     use crate::model_ref::ModelRef;
     use crate::{FsCatalog, StageOptions};
-
-    #[test]
-    fn a_path_needs_what_is_above_and_below_it_and_no_namesake() {
-        let mut roots = Roots::default();
-        for path in ["views/a-1/abc/m.gguf", "views/b/abc", "views/b-1/abc"] {
-            roots.add(Path::new(path), &[]);
-        }
-        let needs_path = |path: &str| roots.needs_path(Path::new(path));
-        for path in
-            ["views", "views/a-1", "views/a-1/abc", "views/a-1/abc/m.gguf", "views/b", "views/b/abc/x/y", "views/b-1"]
-        {
-            assert!(needs_path(path), "{path}");
-        }
-        // Red when the text is compared and not its parts: `a-1` begins with `a`, and sorts before `a/`.
-        for path in ["view", "views/a", "views/a-1/ab", "views/a-1/abc/m", "views/b-", "views/b/abcd", "index"] {
-            assert!(!needs_path(path), "{path}");
-        }
-        roots.release(Path::new("views/b/abc"), &[]);
-        assert!(!roots.needs_path(Path::new("views/b")) && roots.needs_path(Path::new("views/b-1")));
-    }
 
     // Red when `for_each_record` does not read a record again whose manifest is missing.
     #[test]

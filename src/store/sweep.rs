@@ -86,7 +86,7 @@ impl<'s> Sweep<'s> {
     fn lock(&mut self) -> Result<()> {
         self.guard = Some(Exclusive::lock(self.store)?);
         self.roots = self.store.roots()?;
-        self.orphans = self.store.leased_orphans(&self.roots)?;
+        self.orphans = self.store.leased_orphans(|digest| self.roots.references(digest))?;
         Ok(())
     }
 

@@ -104,10 +104,16 @@ impl Root {
 
     /// The names in a folder with their metadata, sorted; empty if the folder does not exist.
     pub(crate) fn entries(&self, relative: &Path) -> Result<Vec<(OsString, Meta)>> {
-        let mut entries =
-            absent(self.handle.entries(relative)).map_err(|e| self.fail("list", relative, e))?.unwrap_or_default();
+        let mut entries: Vec<_> = self.each_entry(relative)?.collect::<Result<_>>()?;
         entries.sort_unstable_by(|a, b| a.0.cmp(&b.0));
         Ok(entries)
+    }
+
+    /// The same one by one and in any order, for a folder that may have a million.
+    pub(crate) fn each_entry(&self, relative: &Path) -> Result<impl Iterator<Item = Result<(OsString, Meta)>>> {
+        let fail = move |e| self.fail("list", relative, e);
+        let entries = absent(self.handle.each_entry(relative)).map_err(fail)?;
+        Ok(entries.into_iter().flatten().map(move |entry| entry.map_err(fail)))
     }
 }
 

@@ -129,13 +129,13 @@ impl Handle {
         fs::read_dir(path)?.map(|entry| Ok(entry?.file_name())).collect()
     }
 
-    pub(crate) fn entries(&self, relative: &Path) -> io::Result<Vec<(OsString, Meta)>> {
-        let entry = |name: OsString| match self.meta(&relative.join(&name)) {
+    pub(crate) fn each_entry(&self, relative: &Path) -> io::Result<impl Iterator<Item = io::Result<(OsString, Meta)>>> {
+        let entry = move |name: OsString| match self.meta(&relative.join(&name)) {
             Ok(meta) => Some(Ok((name, meta))),
             Err(e) if e.kind() == io::ErrorKind::NotFound => None,
             Err(e) => Some(Err(e)),
         };
-        self.names(relative)?.into_iter().filter_map(entry).collect()
+        Ok(self.names(relative)?.into_iter().filter_map(entry))
     }
 
     pub(crate) fn sync_dir(&self, relative: &Path) -> io::Result<()> {

@@ -209,21 +209,24 @@ impl Handle {
     }
 
     pub(crate) fn names(&self, relative: &Path) -> io::Result<Vec<OsString>> {
-        read_names(&self.dir(relative, OFlags::RDONLY)?)
+        names_in(&self.dir(relative, OFlags::RDONLY)?)?.collect()
     }
 
-    /// The names in a folder with their metadata; a file that disappears during the call is left out.
-    pub(crate) fn entries(&self, relative: &Path) -> io::Result<Vec<(OsString, Meta)>> {
+    /// The names in a folder with their metadata, one by one; a file that disappears during the call is left out.
+    pub(crate) fn each_entry(
+        &self,
+        relative: &Path,
+    ) -> io::Result<impl Iterator<Item = io::Result<(OsString, Meta)>> + use<>> {
         let folder = self.dir(relative, OFlags::RDONLY)?;
-        let mut entries = Vec::new();
-        for name in read_names(&folder)? {
-            match rfs::statat(&folder, &name, AtFlags::SYMLINK_NOFOLLOW) {
-                Ok(stat) => entries.push((name, meta(&stat))),
-                Err(Errno::NOENT) => {}
-                Err(e) => return Err(e.into()),
-            }
-        }
-        Ok(entries)
+        let names = names_in(&folder)?;
+        Ok(names.filter_map(move |name| {
+            let stat = |name: OsString| match rfs::statat(&folder, &name, AtFlags::SYMLINK_NOFOLLOW) {
+                Ok(stat) => Some(Ok((name, meta(&stat)))),
+                Err(Errno::NOENT) => None,
+                Err(e) => Some(Err(e.into())),
+            };
+            name.map_or_else(|e| Some(Err(e)), stat)
+        }))
     }
 
     pub(crate) fn sync_dir(&self, relative: &Path) -> io::Result<()> {
@@ -255,15 +258,9 @@ impl Handle {
     }
 }
 
-fn read_names(folder: &OwnedFd) -> io::Result<Vec<OsString>> {
-    let mut names = Vec::new();
-    for entry in Dir::read_from(folder)? {
-        let name = entry?.file_name().to_bytes().to_vec();
-        if name != b"." && name != b".." {
-            names.push(OsString::from_vec(name));
-        }
-    }
-    Ok(names)
+fn names_in(folder: &OwnedFd) -> io::Result<impl Iterator<Item = io::Result<OsString>> + use<>> {
+    let names = Dir::read_from(folder)?.map(|entry| Ok(OsString::from_vec(entry?.file_name().to_bytes().to_vec())));
+    Ok(names.filter(|name| !name.as_ref().is_ok_and(|name| name == "." || name == "..")))
 }
 
 fn is_symlink(parent: BorrowedFd<'_>, name: &Path) -> bool {
