@@ -46,8 +46,8 @@ impl<'f> Visit<'f> {
             sys::read_exact_at(file, part.start, &mut buffer)?;
             visit.bytes = Bytes::Read(buffer);
         } else {
-            let is_whole = visit.brought_in.first().is_some_and(|absent| absent.start == part.start);
-            if is_cold && !(is_whole && in_large_pieces(&part, &meta) && map.reads_large_pieces()) {
+            let is_all_cold = matches!(&*visit.brought_in, [all] if all.start == part.start && all.end >= part.end);
+            if is_cold && !(is_all_cold && in_large_pieces(&part, &meta) && map.reads_large_pieces()) {
                 sys::will_need(file, &part);
             }
             map.populate()?;
