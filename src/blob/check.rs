@@ -6,8 +6,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-use super::ahead::Ahead;
-use super::outboard;
+use super::outboard::{self, Outboard};
 use super::verify::{Checker, Subject, Verdict};
 use crate::error::Result;
 use crate::fs::cached::Visit;
@@ -18,7 +17,7 @@ use crate::hash::{Hashes, hash_both};
 
 /// How much one thread takes at a time: enough for a disk to read at full speed, but not so much that threads wait for
 /// each other at the end.
-const PART_BYTES: u64 = 8 * GROUP_BYTES as u64;
+pub(super) const PART_BYTES: u64 = 8 * GROUP_BYTES as u64;
 
 /// A file that is checked in parts.
 pub(super) struct InParts {
@@ -29,13 +28,8 @@ pub(super) struct InParts {
     next_part: AtomicU64,
     parts_left: AtomicU64,
     found: Mutex<Result<Vec<Range<u64>>>>,
-    ahead: Ahead,
-}
-
-impl Drop for InParts {
-    fn drop(&mut self) {
-        self.ahead.give_up(&self.file);
-    }
+    /// What is recorded about the blob.
+    known: Outboard,
 }
 
 impl Checker<'_> {
@@ -47,10 +41,11 @@ impl Checker<'_> {
         let is_believed =
             known.as_ref().is_some_and(|outboard| outboard.speaks_for(self.root, &before, &subject.owners));
         let groups = known
+            .as_ref()
             .and_then(|outboard| outboard.groups(self.root, &subject.digest))
             .filter(|groups| subject.size_bytes.is_none_or(|size| size == groups.size_bytes()));
-        match groups {
-            Some(groups) if is_believed && !self.by_name => {
+        match (groups, known) {
+            (Some(groups), Some(known)) if is_believed && !self.by_name => {
                 // Bytes beyond the blob's end are damage too.
                 let size_bytes = groups.size_bytes().max(before.size_bytes);
                 let file = InParts {
@@ -61,11 +56,14 @@ impl Checker<'_> {
                     next_part: AtomicU64::new(0),
                     groups,
                     found: Mutex::new(Ok(Vec::new())),
-                    ahead: Ahead::default(),
+                    known,
                 };
                 Ok(Begun::InParts(Box::new(file)))
             }
-            groups => self.check_by_name(&file, before, subject, groups.as_ref()).map(Begun::Done),
+            (groups, known) => {
+                let known = Known { groups: groups.as_ref(), outboard: known.as_ref() };
+                self.check_by_name(&file, before, subject, known).map(Begun::Done)
+            }
         }
     }
 
@@ -104,7 +102,7 @@ impl Checker<'_> {
         bad.extend((!beyond.is_empty()).then_some(beyond));
         let readable = file.readable(&part);
         self.wait(readable.end.saturating_sub(readable.start));
-        let visit = match file.ahead.visit(&file.file, readable.clone(), file.next_parts()) {
+        let visit = match Visit::to(&file.file, readable.clone()) {
             Ok(visit) => Some(visit),
             Err(e) if is_bad_medium(&e) => None, // go group by group: most can still be read
             Err(e) => return Err(fail(e)),
@@ -135,18 +133,23 @@ impl Checker<'_> {
 
     fn conclude(&self, file: &InParts, subject: &Subject, bad: Vec<Range<u64>>) -> Result<Verdict> {
         if bad.is_empty() && file.groups.size_bytes() == file.before.size_bytes {
-            self.note_good(&file.file, &file.before, subject, Some(&file.groups))?;
+            let is_noted = self.is_good_as_known(&file.before, subject, &file.known)
+                && outboard::note_again(self.root, &subject.digest, &file.known);
+            if !is_noted {
+                self.note_good(&file.file, &file.before, subject, Some(&file.groups), Some(&file.known))?;
+            }
             return Ok(Verdict::Good);
         }
         if file.groups.values().is_empty() {
             // For a single group, only the digest can tell whether it is the outboard that is damaged.
-            return self.check_by_name(&file.file, file.before, subject, None);
+            let known = Known { groups: None, outboard: Some(&file.known) };
+            return self.check_by_name(&file.file, file.before, subject, known);
         }
         Ok(Verdict::Bad { file: file.before, ranges: joined(bad) })
     }
 
     /// Reads the whole file and compares it with the blob's digest.
-    fn check_by_name(&self, file: &File, before: Meta, subject: &Subject, known: Option<&Groups>) -> Result<Verdict> {
+    fn check_by_name(&self, file: &File, before: Meta, subject: &Subject, known: Known<'_>) -> Result<Verdict> {
         let fetch = |part: Range<u64>| {
             if self.is_cancelled() {
                 return Err(std::io::ErrorKind::Interrupted.into());
@@ -158,11 +161,11 @@ impl Checker<'_> {
         let bad = |ranges: Vec<Range<u64>>| Verdict::Bad { file: before, ranges };
         match hash_both(before.size_bytes, true, fetch, self.advanced) {
             Ok(Hashes { digest, groups }) if digest == subject.digest => {
-                self.note_good(file, &before, subject, groups.as_ref())?;
+                self.note_good(file, &before, subject, groups.as_ref(), known.outboard)?;
                 Ok(Verdict::Good)
             }
             Ok(Hashes { groups, .. }) => {
-                let ranges = known.zip(groups).map(|(known, now)| differences(known, &now)).unwrap_or_default();
+                let ranges = known.groups.zip(groups).map(|(known, now)| differences(known, &now)).unwrap_or_default();
                 Ok(bad(if ranges.is_empty() { vec![whole] } else { ranges }))
             }
             Err(e) if is_bad_medium(&e) => Ok(bad(vec![whole])),
@@ -170,13 +173,27 @@ impl Checker<'_> {
         }
     }
 
+    /// Whether a blob that was found good is what its outboard says, and all that it can say.
+    fn is_good_as_known(&self, meta: &Meta, subject: &Subject, known: &Outboard) -> bool {
+        subject.is_blob()
+            && known.fits(self.root, meta, &subject.owners)
+            && (known.is_durable() || !self.durability.is_full())
+    }
+
     /// Records the stamp of the checked file, and the hashes of its groups for the next check.
-    fn note_good(&self, file: &File, meta: &Meta, subject: &Subject, groups: Option<&Groups>) -> Result<()> {
+    fn note_good(
+        &self,
+        file: &File,
+        meta: &Meta,
+        subject: &Subject,
+        groups: Option<&Groups>,
+        known: Option<&Outboard>,
+    ) -> Result<()> {
         if !subject.is_blob() {
             return Ok(());
         }
         let (root, digest) = (self.root, &subject.digest);
-        let was_durable = outboard::fits(root, digest, meta, Durability::Full, &subject.owners);
+        let was_durable = known.is_some_and(|known| known.is_durable() && known.fits(root, meta, &subject.owners));
         if self.durability.is_full() && !was_durable {
             // It may have been stored with `Relaxed` and never have reached the disk.
             atomic::sync(root, file, &subject.path)?;
@@ -188,6 +205,13 @@ impl Checker<'_> {
         }
         Ok(())
     }
+}
+
+/// What is recorded about a blob whose bytes are compared with its name.
+#[derive(Clone, Copy)]
+struct Known<'k> {
+    groups: Option<&'k Groups>,
+    outboard: Option<&'k Outboard>,
 }
 
 pub(super) enum Begun {
@@ -208,14 +232,6 @@ impl InParts {
     /// What a check reads of a part.
     fn readable(&self, part: &Range<u64>) -> Range<u64> {
         part.start.min(self.before.size_bytes)..part.end.min(self.readable_end())
-    }
-
-    /// What the next parts that nobody has taken read.
-    fn next_parts(&self) -> impl Iterator<Item = Range<u64>> {
-        let end = self.readable_end();
-        let next = self.next_part.load(Ordering::Relaxed);
-        let starts = (next..).map(|number| number.saturating_mul(PART_BYTES)).take_while(move |start| *start < end);
-        starts.map(move |start| start..start.saturating_add(PART_BYTES).min(end))
     }
 
     pub(super) fn has_parts(&self) -> bool {

@@ -1,6 +1,5 @@
 //! Blobs: immutable bytes under their SHA-256. This layer knows no ids and no index.
 
-mod ahead;
 mod assemble;
 mod check;
 mod held;

@@ -1,6 +1,8 @@
 //! The outboard of a blob, in `outboards/`: the stamp of its last full check, and the hashes of its groups. It is only
 //! a hint: if it is missing or does not match, the blob is checked against its digest.
 
+mod again;
+
 use std::collections::BTreeSet;
 
 use blake3::hazmat::ChainingValue;
@@ -12,6 +14,8 @@ use crate::error::Result;
 use crate::fs::{Durability, Kind, Meta, Root, atomic, current_user, now_ms};
 use crate::hash::groups::{self, GROUP_BYTES, Groups};
 use crate::layout;
+use again::TimeAt;
+pub(crate) use again::note_again;
 
 /// The small file. If there is more than one group, their chaining values are in a second file next to it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -28,6 +32,9 @@ pub(crate) struct Outboard {
     /// The owner of the outboard file.
     #[serde(skip)]
     owner: u32,
+    /// Where the time is written.
+    #[serde(skip)]
+    time_at: Option<TimeAt>,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -80,6 +87,7 @@ pub(crate) fn write(
         is_durable,
         blake3,
         owner: current_user(),
+        time_at: None,
     };
     let mut text = serde_json::to_vec(&outboard).map_err(|e| root.fail("encode", &path, e.into()))?;
     text.push(b'\n');
@@ -100,7 +108,9 @@ pub(crate) fn distrust(root: &Root, digest: &Digest) -> Result<()> {
 /// Reads the outboard of a blob; `None` if there is none that can be read.
 pub(crate) fn read(root: &Root, digest: &Digest) -> Option<Outboard> {
     let (text, meta) = root.read_with_meta(&layout::outboard(digest), layout::MAX_OUTBOARD_BYTES).ok()??;
-    Some(Outboard { owner: meta.owner, ..decode(&text)? })
+    let outboard = decode(&text)?;
+    let time_at = TimeAt::find(&text, meta.stamp(), outboard.checked_ms);
+    Some(Outboard { owner: meta.owner, time_at, ..outboard })
 }
 
 fn decode(text: &[u8]) -> Option<Outboard> {

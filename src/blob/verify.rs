@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, mpsc};
 
 use super::Pace;
-use super::check::{Begun, InParts};
+use super::check::{Begun, InParts, PART_BYTES};
 use crate::cancel::Cancel;
 use crate::digest::Digest;
 use crate::error::Result;
@@ -19,8 +19,11 @@ use crate::threads;
 /// A smaller file takes longer to open than to check. More of them than there are cores are opened at the same time.
 const SMALL_BYTES: u64 = GROUP_BYTES as u64;
 
+/// For each core, how many threads check parts of files: while one waits for the disk, the other checks.
+const THREADS: usize = 2;
+
 /// For each core, how many more threads check small files.
-const MORE_THREADS: usize = 3;
+const MORE_THREADS: usize = 2;
 
 /// A file of the store that should have the bytes of a blob: the blob itself, or a view that is a copy.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,6 +48,12 @@ impl Subject {
 
     fn is_small(&self) -> bool {
         self.size_bytes.is_some_and(|size_bytes| size_bytes <= SMALL_BYTES)
+    }
+
+    /// How many parts of it threads can take; many, if its size is not known.
+    fn parts(&self) -> usize {
+        let parts = self.size_bytes.map(|size_bytes| size_bytes.div_ceil(PART_BYTES).max(1));
+        parts.and_then(|parts| usize::try_from(parts).ok()).unwrap_or(usize::MAX)
     }
 
     /// Whether it is the blob itself and not a view.
@@ -152,9 +161,11 @@ impl<'a> Checker<'a> {
             let (sender, receiver) = mpsc::channel();
             let cores = rayon::current_num_threads();
             let small = subjects.iter().filter(|subject| subject.is_small()).count();
-            for number in 0..cores + small.min(MORE_THREADS * cores) {
+            let parts = subjects.iter().fold(0_usize, |parts, subject| parts.saturating_add(subject.parts()));
+            let readers = parts.clamp(1, THREADS * cores);
+            for number in 0..readers + small.saturating_sub(readers).min(MORE_THREADS * cores) {
                 let (sender, queue, changed) = (sender.clone(), &queue, &changed);
-                let takes = if number < cores { Takes::All } else { Takes::Small };
+                let takes = if number < readers { Takes::All } else { Takes::Small };
                 let started = threads::spawn(scope, move || {
                     self.work(subjects, takes, queue, changed, &|number, verdict| {
                         let _ = sender.send((number, verdict)); // the receiver outlives this thread

@@ -5,8 +5,8 @@ use std::fs::File;
 use std::io;
 use std::ops::{Deref, Range};
 
-use super::map::{Map, page_bytes};
-use super::{current_user, meta_of, sys};
+use super::map::{LARGE_PIECE_BYTES, Map, page_bytes};
+use super::{Meta, current_user, meta_of, sys};
 
 /// A part of a file, in memory. Dropping it evicts the pages that were read for it from the page cache.
 #[derive(Debug)]
@@ -26,78 +26,48 @@ impl<'f> Visit<'f> {
     /// Reads a part of a file of the store. It maps the file (see [`Map::of_part`]) if only this user can truncate it,
     /// and otherwise reads into a buffer.
     pub(crate) fn to(file: &'f File, part: Range<u64>) -> io::Result<Self> {
-        Self::begin(file, part, Vec::new())?.finish()
-    }
-
-    /// Asks for a part, and does not wait for it. `asked` is what [`ask_for`] has brought in of it.
-    pub(crate) fn begin(file: &'f File, part: Range<u64>, asked: Vec<Range<u64>>) -> io::Result<Begun<'f>> {
         // From here on the drop of `visit` evicts the pages, even if reading fails.
-        let mut visit = Visit { bytes: Bytes::Read(Vec::new()), file, brought_in: asked };
+        let mut visit = Visit { bytes: Bytes::Read(Vec::new()), file, brought_in: Vec::new() };
         let map = Map::of_part(file, part.clone())?;
-        let absent = ask(file, &map, &part);
-        visit.brought_in.extend(absent);
-        visit.bytes = Bytes::Mapped(map);
-        Ok(Begun { visit, start: part.start })
-    }
-}
-
-/// A part that was asked for.
-pub(crate) struct Begun<'f> {
-    visit: Visit<'f>,
-    start: u64,
-}
-
-impl<'f> Begun<'f> {
-    /// Whether some of it was not in memory before it was asked for.
-    pub(crate) fn is_cold(&self) -> bool {
-        !self.visit.brought_in.is_empty()
-    }
-
-    /// Waits for all of it.
-    pub(crate) fn finish(self) -> io::Result<Visit<'f>> {
-        let Begun { mut visit, start } = self;
-        if let Bytes::Mapped(map) = &visit.bytes
-            && map.is_mapped()
-            && can_be_cut(visit.file)?
-        {
-            // The map was only asked which pages are in memory; none of its pages was touched.
-            visit.bytes = Bytes::Read(vec![0; map.len()]);
+        visit.brought_in = map.resident_pages().map_or_else(Vec::new, |pages| absent(&pages, &part));
+        let meta = meta_of(file)?;
+        let is_cold = !visit.brought_in.is_empty();
+        if is_cold {
+            // Read exactly this part: pages that the kernel reads ahead on its own would look as if they had been there
+            // before, and would stay.
+            map.without_readahead();
         }
-        match &mut visit.bytes {
-            Bytes::Mapped(map) => map.populate()?,
-            Bytes::Read(buffer) => sys::read_exact_at(visit.file, start, buffer)?,
+        if map.is_mapped() && can_be_cut(&meta) {
+            // The map was only asked which pages are in memory; none of its pages was touched.
+            let mut buffer = vec![0; map.len()];
+            if is_cold {
+                sys::will_need(file, &part);
+            }
+            sys::read_exact_at(file, part.start, &mut buffer)?;
+            visit.bytes = Bytes::Read(buffer);
+        } else {
+            let is_all_cold = matches!(&*visit.brought_in, [all] if all.start == part.start && all.end >= part.end);
+            if is_cold && !(is_all_cold && in_large_pieces(&part, &meta) && map.reads_large_pieces()) {
+                sys::will_need(file, &part);
+            }
+            map.populate()?;
+            visit.bytes = Bytes::Mapped(map);
         }
         Ok(visit)
     }
 }
 
-/// Asks for the pages of a part that are not in memory, and does not wait. Returns them, for a later [`Visit::begin`] or
-/// [`evict`].
-pub(crate) fn ask_for(file: &File, part: &Range<u64>) -> io::Result<Vec<Range<u64>>> {
-    Ok(ask(file, &Map::of_part(file, part.clone())?, part))
-}
-
-/// Evicts a part that was asked for, except pages that are in use.
-pub(crate) fn evict(file: &File, part: &Range<u64>) {
-    sys::wont_need(file, part);
-}
-
-fn ask(file: &File, map: &Map, part: &Range<u64>) -> Vec<Range<u64>> {
-    let absent = map.resident_pages().map_or_else(Vec::new, |pages| absent(&pages, part));
-    if !absent.is_empty() {
-        // Read exactly this part, in large requests: pages that the kernel reads ahead on its own would look as if
-        // they had been there before, and would stay.
-        map.without_readahead();
-        sys::will_need(file, part);
-    }
-    absent
+/// Whether the part consists of pieces that the kernel reads at once. If it did not, the rest of a piece would come into
+/// memory and stay.
+fn in_large_pieces(part: &Range<u64>, file: &Meta) -> bool {
+    part.start.is_multiple_of(LARGE_PIECE_BYTES)
+        && (part.end.is_multiple_of(LARGE_PIECE_BYTES) || part.end >= file.size_bytes)
 }
 
 /// Whether another user can write to the file, and so truncate it: touching a mapped page beyond the new end kills the
 /// process.
-fn can_be_cut(file: &File) -> io::Result<bool> {
-    let meta = meta_of(file)?;
-    Ok(meta.owner != current_user() || meta.mode & 0o022 != 0)
+fn can_be_cut(meta: &Meta) -> bool {
+    meta.owner != current_user() || meta.mode & 0o022 != 0
 }
 
 impl Deref for Visit<'_> {
@@ -161,6 +131,45 @@ mod tests {
         assert_eq!(absent(&[true; 4]), []);
         assert_eq!(absent(&[false; 4]), [4 * page..8 * page]);
         assert_eq!(absent(&[false, true, false, false]), [4 * page..5 * page, 6 * page..8 * page]);
+    }
+
+    // Red when only as much is asked for as the kernel reads in one call: the rest would be read page by page.
+    #[test]
+    fn all_that_is_asked_for_is_read() {
+        let dir = tempfile::tempdir_in(std::env::current_exe().unwrap().parent().unwrap()).unwrap();
+        let path = dir.path().join("file");
+        std::fs::write(&path, vec![7; 40 * MIB as usize]).unwrap();
+        let file = File::open(&path).unwrap();
+        file.sync_all().unwrap();
+        sys::wont_need(&file, &(0..40 * MIB));
+        if resident(&file, 0..40 * MIB).contains(&true) {
+            return skip("this file system keeps everything in memory");
+        }
+        sys::will_need(&file, &(0..40 * MIB));
+        let is_here = || !resident(&file, 0..40 * MIB).contains(&false);
+        let came = (0..1000).any(|_| is_here() || (std::thread::sleep(std::time::Duration::from_millis(10)), false).1);
+        assert!(came);
+    }
+
+    // Red when a part is read in larger pieces than it consists of: pages beside it would come into memory and stay.
+    #[test]
+    fn nothing_beside_a_part_is_read() {
+        let dir = tempfile::tempdir_in(std::env::current_exe().unwrap().parent().unwrap()).unwrap();
+        let path = dir.path().join("file");
+        std::fs::write(&path, vec![7; 8 * MIB as usize]).unwrap();
+        let file = File::open(&path).unwrap();
+        file.sync_all().unwrap();
+        sys::wont_need(&file, &(0..8 * MIB));
+        if resident(&file, 0..8 * MIB).contains(&true) {
+            return skip("this file system keeps everything in memory");
+        }
+        for part in [MIB..2 * MIB, 4 * MIB..5 * MIB, 2 * MIB..5 * MIB, 2 * MIB..6 * MIB, 7 * MIB..8 * MIB] {
+            let visit = Visit::to(&file, part.clone()).unwrap();
+            assert!(!resident(&file, part.clone()).contains(&false), "{part:?} was read");
+            assert!(!resident(&file, 0..part.start).contains(&true), "{part:?}");
+            assert!(!resident(&file, part.end..8 * MIB).contains(&true), "{part:?}");
+            drop(visit);
+        }
     }
 
     // Red when `drop` or `sys::wont_need` evicts nothing, when it evicts everything, and when the kernel may read

@@ -228,11 +228,9 @@ impl Store {
     fn try_view_now(&self, record: &Record, files: &[TreeFile]) -> Result<View> {
         let at = self.relative(&record.entry.local_path);
         let mut mode = record.view.filter(|view| view.is_the_blob()).unwrap_or(LinkMode::Hardlink);
-        for (file, path) in shown_files(record, files, at) {
-            if !view::shows_blob(&self.root, &file.digest, &path)? {
-                // If the root was copied file by file, its hardlinks have become copies.
-                mode = record.view.filter(|view| !view.is_the_blob()).unwrap_or(LinkMode::Copy);
-            }
+        if view::each_shows_blob(&self.root, &shown_files(record, files, at))?.contains(&false) {
+            // If the root was copied file by file, its hardlinks have become copies.
+            mode = record.view.filter(|view| !view.is_the_blob()).unwrap_or(LinkMode::Copy);
         }
         let fingerprint = view::fingerprint_of(&self.root, files, at, mode)?;
         Ok(View { mode, fingerprint })

@@ -139,10 +139,11 @@ impl Work {
         // read.
         let view = store.view_now(&record, &files);
         let at = store.relative(&record.entry.local_path);
-        for (file, path) in shown_files(&record, &files, at) {
+        let shown = shown_files(&record, &files, at);
+        let links = view::each_shows_blob(&store.root, &shown)?;
+        for ((file, path), is_link) in shown.into_iter().zip(links) {
             let blob = present(store, &file.digest, Some(file.size_bytes), &record.owners)?;
             parts.push(part(self.number_of(blob), &file.path));
-            let is_link = view::shows_blob(&store.root, &file.digest, &path)?;
             // The view of a known damaged blob was removed.
             let is_gone = record.damaged_ms.is_some() && store.root.meta(&path)?.is_none();
             if !is_link && !is_gone {

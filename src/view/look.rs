@@ -3,12 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
+use rayon::prelude::*;
+
 use crate::blob::manifest::TreeFile;
 use crate::digest::Digest;
 use crate::entry::{LinkMode, fingerprint};
 use crate::error::Result;
 use crate::fs::{Kind, Meta, Root};
-use crate::layout;
+use crate::{layout, threads};
 
 /// Whether `at` is a hardlink of this blob or a symlink to it, so that the blob's stamp covers both. `None`: it is a
 /// separate file, something else, or nothing.
@@ -24,6 +26,19 @@ pub(crate) fn link_to_blob(root: &Root, digest: &Digest, at: &Path) -> Result<Op
 /// See [`link_to_blob`].
 pub(crate) fn shows_blob(root: &Root, digest: &Digest, at: &Path) -> Result<bool> {
     link_to_blob(root, digest, at).map(|link| link.is_some())
+}
+
+/// So many files are looked at on one core before others can have started.
+const FEW_FILES: usize = 32;
+
+/// [`shows_blob`] for each file of a view. Of many files, a cold disk looks up two at a time faster than one by one.
+pub(crate) fn each_shows_blob(root: &Root, shown: &[(&TreeFile, PathBuf)]) -> Result<Vec<bool>> {
+    let shows = |(file, path): &(&TreeFile, PathBuf)| shows_blob(root, &file.digest, path);
+    if shown.len() < FEW_FILES {
+        return shown.iter().map(shows).collect();
+    }
+    threads::ready_for_rayon();
+    shown.par_iter().map(shows).collect()
 }
 
 /// Whether it is the symlink that the store would make to this blob, which need not exist.

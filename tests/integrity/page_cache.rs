@@ -4,9 +4,33 @@ use std::os::fd::AsRawFd as _;
 use std::process::Command;
 
 use super::*;
-use crate::common::{has_tool, skip};
+use crate::common::{has_tool, mount, skip};
 
 const SIZE: u64 = 24 * MIB + 100; // more than one part
+
+/// How many requests the device of a file has served.
+fn requests(path: &Path) -> u64 {
+    let device = fs::metadata(path).unwrap().dev();
+    let counts = format!("/sys/dev/block/{}:{}/stat", rustix::fs::major(device), rustix::fs::minor(device));
+    fs::read_to_string(counts).unwrap().split_whitespace().next().unwrap().parse().unwrap()
+}
+
+// Red when a check touches pages that nobody has asked for: the kernel then reads each of them alone.
+#[test]
+fn a_check_reads_in_large_requests() {
+    const SIZE: u64 = 64 * MIB;
+    let Some(mounted) = mount::image(200, &["mkfs.ext4", "-q"], "loop") else { return };
+    let catalog = FsCatalog::new(mounted.path().join("root")).unwrap();
+    let file = mounted.path().join("m.gguf");
+    fs::write(&file, noise(73, SIZE)).unwrap();
+    let blob = blob(&catalog, &stage(&catalog, &file, "m").unwrap().digest);
+    forget(&blob);
+    let before = requests(&blob);
+    let report = catalog.verify("m", &VerifyOptions::default()).unwrap();
+    assert!(matches!(report.outcome, VerificationOutcome::Pass { .. }), "{report:?}");
+    let served = requests(&blob) - before;
+    assert!((SIZE / (4 * MIB)..SIZE / (64 << 10)).contains(&served), "{served} requests");
+}
 
 /// How many bytes of a file are in memory.
 fn resident_bytes(path: &Path) -> u64 {

@@ -110,9 +110,21 @@ pub(crate) fn reflink(from: &File, to: &File) -> io::Result<()> {
     Ok(rfs::ioctl_ficlone(to, from)?)
 }
 
+/// How much of a file to ask for in one call, the larger first. The kernel reads no more than the device's window for
+/// reading ahead, which is 128 KiB if nobody has changed it, or the largest request of the device, and ignores the rest.
+const ASKED_AT_ONCE: [usize; 2] = [1 << 20, 128 << 10];
+
 /// Asks the kernel to read a part of a file into memory, and does not wait.
 pub(crate) fn will_need(file: &File, part: &Range<u64>) {
-    advise(file, part, rfs::Advice::WillNeed);
+    // What the larger call has brought in is skipped by the smaller ones.
+    for start in part.clone().step_by(ASKED_AT_ONCE[0]) {
+        for step in ASKED_AT_ONCE {
+            let end = start.saturating_add(ASKED_AT_ONCE[0] as u64).min(part.end);
+            for start in (start..end).step_by(step) {
+                advise(file, &(start..start.saturating_add(step as u64).min(end)), rfs::Advice::WillNeed);
+            }
+        }
+    }
 }
 
 /// Evicts a part of a file from memory, except pages that are mapped or not written yet.
