@@ -7,7 +7,7 @@ mod common;
 use std::sync::{Arc, Barrier};
 use std::thread;
 
-use catalog_core::{CatalogStore as _, ModelRef, StageOptions};
+use catalog_core::{CatalogStore as _, ModelRef, StageOptions, VerifyOptions};
 use common::*;
 
 /// Uses a catalog on a thread. Returns whether it did so without rayon's threads: the thread is then a pool of its own.
@@ -64,7 +64,7 @@ fn a_catalog_is_first_used_on_all_threads_of_rayon() {
     });
 }
 
-// Red when staging one small file, or a look at it, starts rayon's threads: that takes longer than the work itself.
+// Red when staging one small file, a look at it, or its check starts rayon's threads: that takes longer than the work itself.
 #[test]
 fn one_small_model_needs_no_threads() {
     alone("one_small_model_needs_no_threads", || {
@@ -76,6 +76,7 @@ fn one_small_model_needs_no_threads() {
         let options = StageOptions::default().with_id(Some("m".into()));
         catalog.stage(&ModelRef::File { path: file }, &options).unwrap();
         catalog.resolve("m").unwrap();
+        catalog.verify("m", &VerifyOptions::default()).unwrap();
         assert_eq!(threads(), before);
         catalog.list().unwrap();
         assert!(threads() > before, "it counts them");

@@ -156,6 +156,17 @@ impl<'a> Checker<'a> {
         });
         let queue = Mutex::new(Queue { waiting: order.into(), ..Queue::default() });
         let changed = Condvar::new();
+        let alone = |done: &mut dyn FnMut(usize, Result<Verdict>)| {
+            let done = RefCell::new(done);
+            let tell = |number, verdict| done.borrow_mut()(number, verdict);
+            self.work(subjects, Takes::All, &queue, &changed, &tell);
+        };
+        // A thread takes longer to start than a small file to check.
+        if let [subject] = subjects
+            && subject.is_small()
+        {
+            return alone(done);
+        }
         threads::ready_for_rayon();
         std::thread::scope(|scope| {
             let (sender, receiver) = mpsc::channel();
@@ -174,12 +185,7 @@ impl<'a> Checker<'a> {
                 match started {
                     Ok(_) => {}
                     Err(_) if number > 0 => break, // the threads that exist do all the work
-                    Err(_) => {
-                        let done = RefCell::new(&mut *done);
-                        return self.work(subjects, Takes::All, queue, changed, &|number, verdict| {
-                            done.borrow_mut()(number, verdict)
-                        });
-                    }
+                    Err(_) => return alone(done),
                 }
             }
             drop(sender);

@@ -3,8 +3,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use rayon::prelude::*;
-
 use crate::blob::manifest::TreeFile;
 use crate::digest::Digest;
 use crate::entry::{LinkMode, fingerprint};
@@ -28,17 +26,10 @@ pub(crate) fn shows_blob(root: &Root, digest: &Digest, at: &Path) -> Result<bool
     link_to_blob(root, digest, at).map(|link| link.is_some())
 }
 
-/// So many files are looked at on one core before others can have started.
-const FEW_FILES: usize = 32;
-
 /// [`shows_blob`] for each file of a view. Of many files, a cold disk looks up two at a time faster than one by one.
 pub(crate) fn each_shows_blob(root: &Root, shown: &[(&TreeFile, PathBuf)]) -> Result<Vec<bool>> {
     let shows = |(file, path): &(&TreeFile, PathBuf)| shows_blob(root, &file.digest, path);
-    if shown.len() < FEW_FILES {
-        return shown.iter().map(shows).collect();
-    }
-    threads::ready_for_rayon();
-    shown.par_iter().map(shows).collect()
+    threads::map_all(shown.iter().collect(), shows).into_iter().collect()
 }
 
 /// Whether it is the symlink that the store would make to this blob, which need not exist.
