@@ -70,6 +70,8 @@ impl Checker<'_> {
     /// Checks parts of a file until none are left to take.
     pub(super) fn help(&self, file: &InParts, subjects: &[Subject], tell: &dyn Fn(usize, Result<Verdict>)) {
         while let Some(part) = file.take_part() {
+            let readable = file.readable(&part);
+            self.wait(readable.end.saturating_sub(readable.start));
             if self.is_cancelled() {
                 return;
             }
@@ -101,7 +103,6 @@ impl Checker<'_> {
         let beyond = part.start.max(size_bytes)..part.end.max(size_bytes);
         bad.extend((!beyond.is_empty()).then_some(beyond));
         let readable = file.readable(&part);
-        self.wait(readable.end.saturating_sub(readable.start));
         let visit = match Visit::to(&file.file, readable.clone()) {
             Ok(visit) => Some(visit),
             Err(e) if is_bad_medium(&e) => None, // go group by group: most can still be read
