@@ -7,7 +7,7 @@ mod common;
 use std::sync::{Arc, Barrier};
 use std::thread;
 
-use catalog_core::{CatalogStore as _, ModelRef, StageOptions, VerifyOptions};
+use catalog_core::{CatalogStore as _, ModelRef, StageOptions, VerificationOutcome, VerifyOptions};
 use common::*;
 
 /// Uses a catalog on a thread. Returns whether it did so without rayon's threads: the thread is then a pool of its own.
@@ -76,7 +76,8 @@ fn one_small_model_needs_no_threads() {
         let options = StageOptions::default().with_id(Some("m".into()));
         catalog.stage(&ModelRef::File { path: file }, &options).unwrap();
         catalog.resolve("m").unwrap();
-        catalog.verify("m", &VerifyOptions::default()).unwrap();
+        let report = catalog.verify("m", &VerifyOptions::default()).unwrap();
+        assert!(matches!(report.outcome, VerificationOutcome::Pass { .. }), "{report:?}");
         assert_eq!(threads(), before);
         catalog.list().unwrap();
         assert!(threads() > before, "it counts them");
