@@ -91,14 +91,21 @@ class Names:
         elif call in ("write", "pwrite64", "copy_file_range", "ioctl"):
             target = self.open.get(numbers[-1 if call == "copy_file_range" else 0])
             if target in self.bytes:
-                seen = call == "write" and not STRING.search(words)[2] and self.bytes[target] is not None
-                self.bytes[target] = self.bytes[target] + strings[0] if seen else None
+                self.bytes[target] = self._written(call, words, strings, self.bytes[target])
                 return [target]
         elif call in ("fsync", "fdatasync", "syncfs"):
             # A folder above the root exists, and so does its name.
             inode = None if call == "syncfs" else self.open.get(numbers[0])
             return [Sync(call, inode, paths[0])] if call == "syncfs" or inode is not None else []
         return []
+
+    @staticmethod
+    def _written(call, words, strings, before):
+        """The bytes of a file after a write; None if they are not known."""
+        if call not in ("write", "pwrite64") or STRING.search(words)[2] or before is None:
+            return None
+        at = len(before) if call == "write" else int(re.search(r", (\d+) *$", words)[1])
+        return before[:at].ljust(at, b"\0") + strings[0] + before[at + len(strings[0]) :]
 
     def _opened(self, number, words, path):
         self.open[number] = None
