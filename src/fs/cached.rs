@@ -37,22 +37,21 @@ impl<'f> Visit<'f> {
             // before, and would stay.
             map.without_readahead();
         }
-        if map.is_mapped() && can_be_cut(&meta) {
-            // The map was only asked which pages are in memory; none of its pages was touched.
-            let mut buffer = vec![0; map.len()];
-            if is_cold {
-                sys::will_need(file, &part);
-            }
-            sys::read_exact_at(file, part.start, &mut buffer)?;
-            visit.bytes = Bytes::Read(buffer);
-        } else {
-            let is_all_cold = matches!(&*visit.brought_in, [all] if all.start == part.start && all.end >= part.end);
-            if is_cold && !(is_all_cold && in_large_pieces(&part, &meta) && map.reads_large_pieces()) {
-                sys::will_need(file, &part);
-            }
-            map.populate()?;
-            visit.bytes = Bytes::Mapped(map);
+        // If not, the map was only asked which pages are in memory; none of its pages is touched.
+        let is_safe = !(map.is_mapped() && can_be_cut(&meta));
+        let is_all_cold = matches!(&*visit.brought_in, [all] if all.start == part.start && all.end >= part.end);
+        let in_large_pieces = is_safe && is_all_cold && in_large_pieces(&part, &meta) && map.reads_large_pieces();
+        if is_cold && !in_large_pieces {
+            sys::will_need(file, &part);
         }
+        visit.bytes = if is_safe {
+            map.populate()?;
+            Bytes::Mapped(map)
+        } else {
+            let mut buffer = vec![0; map.len()];
+            sys::read_exact_at(file, part.start, &mut buffer)?;
+            Bytes::Read(buffer)
+        };
         Ok(visit)
     }
 }
@@ -105,24 +104,37 @@ fn absent(resident: &[bool], part: &Range<u64>) -> Vec<Range<u64>> {
 }
 
 #[cfg(test)]
-pub(crate) mod testing {
-    use super::*;
-
-    /// Which of a file's pages are in memory.
-    pub(crate) fn resident(file: &File, part: Range<u64>) -> Vec<bool> {
-        Map::of_owned(file, part).unwrap().resident_pages().unwrap()
-    }
-}
-
-#[cfg(test)]
 #[cfg(target_os = "linux")]
 #[allow(clippy::disallowed_methods)]
 mod tests {
-    use super::testing::resident;
+    use tempfile::TempDir;
+
     use super::*;
     use crate::skip::skip;
 
     const MIB: u64 = 1 << 20;
+
+    /// Which of a file's pages are in memory.
+    fn resident(file: &File, part: Range<u64>) -> Vec<bool> {
+        Map::of_owned(file, part).unwrap().resident_pages().unwrap()
+    }
+
+    /// A file of this size of which nothing is in memory; `None` if the file system keeps everything there.
+    fn cold_file(size_bytes: u64) -> Option<(TempDir, File)> {
+        // Next to the test program: the usual temporary folder may be entirely in memory (tmpfs).
+        let dir = tempfile::tempdir_in(std::env::current_exe().unwrap().parent().unwrap()).unwrap();
+        let path = dir.path().join("file");
+        std::fs::write(&path, vec![7; usize::try_from(size_bytes).unwrap()]).unwrap();
+        let file = File::open(&path).unwrap();
+        file.sync_all().unwrap();
+        // Not through `sys`, which is under test.
+        rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed).unwrap();
+        if resident(&file, 0..size_bytes).contains(&true) {
+            skip("this file system keeps everything in memory");
+            return None;
+        }
+        Some((dir, file))
+    }
 
     #[test]
     fn absent_parts_are_runs_of_pages() {
@@ -136,15 +148,7 @@ mod tests {
     // Red when only as much is asked for as the kernel reads in one call: the rest would be read page by page.
     #[test]
     fn all_that_is_asked_for_is_read() {
-        let dir = tempfile::tempdir_in(std::env::current_exe().unwrap().parent().unwrap()).unwrap();
-        let path = dir.path().join("file");
-        std::fs::write(&path, vec![7; 40 * MIB as usize]).unwrap();
-        let file = File::open(&path).unwrap();
-        file.sync_all().unwrap();
-        sys::wont_need(&file, &(0..40 * MIB));
-        if resident(&file, 0..40 * MIB).contains(&true) {
-            return skip("this file system keeps everything in memory");
-        }
+        let Some((_dir, file)) = cold_file(40 * MIB) else { return };
         sys::will_need(&file, &(0..40 * MIB));
         let is_here = || !resident(&file, 0..40 * MIB).contains(&false);
         let came = (0..1000).any(|_| is_here() || (std::thread::sleep(std::time::Duration::from_millis(10)), false).1);
@@ -154,15 +158,7 @@ mod tests {
     // Red when a part is read in larger pieces than it consists of: pages beside it would come into memory and stay.
     #[test]
     fn nothing_beside_a_part_is_read() {
-        let dir = tempfile::tempdir_in(std::env::current_exe().unwrap().parent().unwrap()).unwrap();
-        let path = dir.path().join("file");
-        std::fs::write(&path, vec![7; 8 * MIB as usize]).unwrap();
-        let file = File::open(&path).unwrap();
-        file.sync_all().unwrap();
-        sys::wont_need(&file, &(0..8 * MIB));
-        if resident(&file, 0..8 * MIB).contains(&true) {
-            return skip("this file system keeps everything in memory");
-        }
+        let Some((_dir, file)) = cold_file(8 * MIB) else { return };
         for part in [MIB..2 * MIB, 4 * MIB..5 * MIB, 2 * MIB..5 * MIB, 2 * MIB..6 * MIB, 7 * MIB..8 * MIB] {
             let visit = Visit::to(&file, part.clone()).unwrap();
             assert!(!resident(&file, part.clone()).contains(&false), "{part:?} was read");
@@ -176,17 +172,7 @@ mod tests {
     // ahead.
     #[test]
     fn a_visit_leaves_the_page_cache_as_it_was() {
-        // Next to the test program: the usual temporary folder may be entirely in memory (tmpfs).
-        let dir = tempfile::tempdir_in(std::env::current_exe().unwrap().parent().unwrap()).unwrap();
-        let path = dir.path().join("file");
-        std::fs::write(&path, vec![7; 16 * MIB as usize]).unwrap();
-        let file = File::open(&path).unwrap();
-        file.sync_all().unwrap();
-        // Not through `sys`, which is under test.
-        rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed).unwrap();
-        if resident(&file, 0..16 * MIB).contains(&true) {
-            return skip("this file system keeps everything in memory");
-        }
+        let Some((_dir, file)) = cold_file(16 * MIB) else { return };
         // The third part is in memory, as if an engine used it.
         sys::will_need(&file, &(8 * MIB..12 * MIB));
         Map::of_owned(&file, 8 * MIB..12 * MIB).unwrap().populate().unwrap();

@@ -8,6 +8,7 @@ mod descriptors;
 mod extents;
 pub(crate) mod fault;
 pub(crate) mod freed;
+mod last_sync;
 pub(crate) mod link;
 pub(crate) mod lock;
 pub(crate) mod lock_file;

@@ -10,7 +10,7 @@ use std::io;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
-use super::side_by_side::LastSync;
+use super::last_sync::LastSync;
 use super::source::source_meta;
 use super::sys::{Handle, Open, Replace};
 use super::{Meta, current_user, fault, is_symlink_loop};

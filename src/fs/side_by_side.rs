@@ -5,9 +5,7 @@
 //! start, because the disk has no cache to flush, they are made one after the other.
 
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
-use std::time::{Duration, Instant};
 
 use super::{Root, Temp};
 use crate::error::Result;
@@ -15,40 +13,6 @@ use crate::threads;
 
 /// Threads mostly wait, so their number does not depend on the number of cores.
 const THREADS: usize = 16;
-
-/// In a process that has just begun, starting a thread takes 60 to 80 µs: about as long as the sync of a folder on a disk
-/// without a cache to flush. The sync of the file before it takes some three times as long, and is what is known first.
-const SHORT: Duration = Duration::from_micros(600);
-
-/// How long the last sync below a root took.
-#[derive(Debug)]
-pub(super) struct LastSync {
-    nanos: AtomicU64,
-}
-
-impl Default for LastSync {
-    /// Nothing is known, so it counts as long.
-    fn default() -> Self {
-        LastSync { nanos: AtomicU64::new(u64::MAX) }
-    }
-}
-
-impl LastSync {
-    pub(super) fn timed<T>(&self, sync: impl FnOnce() -> T) -> T {
-        let begun = Instant::now();
-        let synced = sync();
-        self.note(begun.elapsed());
-        synced
-    }
-
-    fn note(&self, took: Duration) {
-        self.nanos.store(u64::try_from(took.as_nanos()).unwrap_or(u64::MAX), Ordering::Relaxed);
-    }
-
-    fn was_short(&self) -> bool {
-        Duration::from_nanos(self.nanos.load(Ordering::Relaxed)) < SHORT
-    }
-}
 
 /// Makes the content of `files` and the names in `folders` durable. Returns an error if any of these syncs failed.
 ///
@@ -101,6 +65,8 @@ impl Subject<'_> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
     use crate::fs::Durability;
 
