@@ -1,7 +1,7 @@
 //! Reads a record that is written exactly as this version writes one, several times faster than any JSON is read.
 //!
-//! Nearly all records are: their members are sorted, all of them are there, and none but the content and its times says
-//! anything. A record that is written in any other way is not read here, but as JSON.
+//! Nearly all records are: their members are sorted, and only those are there that say something of the content and its
+//! times. A record that is written in any other way is not read here, but as JSON.
 
 use std::str::FromStr;
 
@@ -12,38 +12,30 @@ use crate::entry::{ArtifactKind, Provenance, Stamp};
 /// The record; `None` if its text is not as this version writes it, or says what only a few records say.
 pub(super) fn parse(text: &str) -> Option<StoredRecord> {
     let mut text = Rest(text);
-    text.skip(r#"{"attested":[],"created_ms":"#)?;
+    text.skip(r#"{"created_ms":"#)?;
     let mut record = StoredRecord::new(text.number()?, String::new(), ArtifactKind::File);
-    text.skip(r#","damaged_ms":"#)?;
-    record.damaged_ms = text.maybe(Rest::number)?;
-    text.skip(r#","digest":"#)?;
-    record.digest = text.maybe(Rest::parsed::<Digest>)?;
-    text.skip(r#","documents":{},"files":"#)?;
+    record.damaged_ms = text.member(r#","damaged_ms":"#, Rest::number)?;
+    record.digest = text.member(r#","digest":"#, Rest::parsed::<Digest>)?;
+    text.skip(r#","files":"#)?;
     record.files = text.number()?;
     text.skip(r#","kind":"#)?;
     record.kind = text.parsed()?;
-    text.skip(r#","last_used_ms":"#)?;
-    record.last_used_ms = text.maybe(Rest::number)?;
-    text.skip(r#","last_verified_ms":"#)?;
-    record.last_verified_ms = text.maybe(Rest::number)?;
+    record.last_used_ms = text.member(r#","last_used_ms":"#, Rest::number)?;
+    record.last_verified_ms = text.member(r#","last_verified_ms":"#, Rest::number)?;
     text.skip(r#","lifecycle":"#)?;
     record.lifecycle = text.parsed()?;
-    text.skip(r#","needs":[],"owners":[],"path":"#)?;
+    text.skip(r#","path":"#)?;
     text.string()?.clone_into(&mut record.path);
-    text.skip(r#","pins":{},"pushed":{},"retired_ms":"#)?;
-    record.retired_ms = text.maybe(Rest::number)?;
+    record.retired_ms = text.member(r#","retired_ms":"#, Rest::number)?;
     text.skip(r#","size_bytes":"#)?;
     record.size_bytes = text.number()?;
-    text.skip(r#","source":"#)?;
-    record.source = text.maybe(source)?;
+    record.source = text.member(r#","source":"#, source)?;
     text.skip(r#","trust":"#)?;
     record.trust = text.parsed()?;
     text.skip(r#","updated_ms":"#)?;
     record.updated_ms = text.number()?;
-    text.skip(r#","view":"#)?;
-    record.view = text.maybe(Rest::parsed)?;
-    text.skip(r#","view_fingerprint":"#)?;
-    record.view_fingerprint = text.maybe(Rest::owned)?;
+    record.view = text.member(r#","view":"#, Rest::parsed)?;
+    record.view_fingerprint = text.member(r#","view_fingerprint":"#, Rest::owned)?;
     (text.0 == "}").then_some(record)
 }
 
@@ -82,6 +74,14 @@ impl<'t> Rest<'t> {
     fn skip(&mut self, expected: &str) -> Option<()> {
         self.0 = self.0.strip_prefix(expected)?;
         Some(())
+    }
+
+    /// What `read` reads after this name; nothing if another member is next.
+    fn member<T>(&mut self, name: &str, read: impl FnOnce(&mut Self) -> Option<T>) -> Option<Option<T>> {
+        match self.skip(name) {
+            Some(()) => read(self).map(Some),
+            None => Some(None),
+        }
     }
 
     /// `null`, or what `read` reads.

@@ -13,6 +13,7 @@ use std::str::Utf8Error;
 use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
+use super::entries::{Entries, Line};
 use super::log::Logged;
 use crate::excerpt::excerpt;
 use crate::layout::FORMAT;
@@ -24,7 +25,7 @@ const KNOWN: [&str; 4] = ["format", "generation", "checksum", "log"];
 #[derive(Debug, Default)]
 pub(crate) struct ShardText {
     pub(crate) generation: u64,
-    pub(crate) entries: BTreeMap<String, Box<RawValue>>,
+    pub(crate) entries: Entries,
     pub(super) logged: Logged,
     /// Members from a later version.
     extra: BTreeMap<String, Box<RawValue>>,
@@ -214,39 +215,48 @@ impl<'t> Iterator for Lines<'t> {
 }
 
 impl ShardText {
-    pub(crate) fn parse(text: &[u8]) -> Result<Self, Unusable> {
-        let members = Members::parse(text_of(text)?)?;
-        let owned = |(name, value): (String, &RawValue)| (name, value.to_owned());
-        let entry = |id: Cow<'_, str>, text: &str| Ok((id.into_owned(), raw(text)?));
-        let entries = members.entries(&mut { entry })?.into_iter().collect();
-        let logged = members.logged();
-        let extra = members.extra.into_iter().map(owned).collect();
-        Ok(ShardText { generation: members.generation, entries, logged, extra })
+    pub(crate) fn parse(text: Vec<u8>) -> Result<Self, Unusable> {
+        let text = String::from_utf8(text).map_err(|e| not_text(e.utf8_error()))?;
+        let members = Members::parse(&text)?;
+        let owned = |(name, value): (&String, &&RawValue)| (name.clone(), (*value).to_owned());
+        let (generation, logged) = (members.generation, members.logged());
+        let extra = members.extra.iter().map(owned).collect();
+        // The checksum is over all of them, but only what is JSON in each line is certain to be an entry.
+        let line = |id: Cow<'_, str>, record: &str| {
+            let _: &RawValue = read(record)?;
+            Line::of(&id, record, &text).ok_or_else(|| damaged("it is too large".into()))
+        };
+        let entries = match members.as_written(&mut { line }) {
+            Some(lines) => Entries::in_lines(text, lines),
+            None => {
+                Entries::of(members.as_json(&mut |id, text| Ok((id.into_owned(), raw(text)?)))?.into_iter().collect())
+            }
+        };
+        Ok(ShardText { generation, entries, logged, extra })
     }
 
     pub(crate) fn render(&self) -> Vec<u8> {
-        let mut entries = String::from("{");
-        for (number, (id, record)) in self.entries.iter().enumerate() {
-            entries.push_str(if number == 0 { "\n" } else { ",\n" });
-            entries.push_str(&quoted(id));
-            entries.push(':');
-            entries.push_str(record.get());
-        }
-        entries.push_str("\n}");
-        let checksum = checksum_of(&entries);
-        let mut text = format!(r#"{{"format":{FORMAT},"generation":{},"checksum":"{checksum}""#, self.generation);
+        let log = self.logged.render().map(|log| format!(",\"log\":{log}")).unwrap_or_default();
+        let mut text = String::with_capacity(self.entries.size_bytes() + log.len() + 256);
+        text.push_str(&format!(r#"{{"format":{FORMAT},"generation":{},"checksum":""#, self.generation));
+        let checksum_at = text.len();
+        text.push_str(&checksum_of(""));
+        text.push('"');
         for (name, value) in &self.extra {
             text.push_str(&format!(",{}:{}", quoted(name), value.get()));
         }
-        if let Some(log) = self.logged.render() {
-            text.push_str(&format!(",\"log\":{log}"));
-        }
-        text.push_str(&format!(",\"entries\":{entries}}}\n"));
+        text.push_str(&log);
+        text.push_str(",\"entries\":");
+        let entries_at = text.len();
+        self.entries.render(&mut text);
+        let checksum = checksum_of(text.get(entries_at..).unwrap_or_default());
+        text.replace_range(checksum_at..checksum_at + checksum.len(), &checksum);
+        text.push_str("}\n");
         text.into_bytes()
     }
 }
 
-fn quoted(text: &str) -> String {
+pub(super) fn quoted(text: &str) -> String {
     serde_json::Value::from(text).to_string()
 }
 
@@ -313,10 +323,14 @@ mod tests {
         super::raw(text).unwrap()
     }
 
+    fn parse(text: &[u8]) -> Result<ShardText, Unusable> {
+        ShardText::parse(text.to_vec())
+    }
+
     fn sample() -> ShardText {
         let mut shard = ShardText { generation: 7, ..ShardText::default() };
-        shard.entries.insert("a \"quoted\" id".into(), raw(r#"{"path":"x","later":{"deep":[1, 2]}}"#));
-        shard.entries.insert("b".into(), raw("{}"));
+        shard.entries.insert("a \"quoted\" id", raw(r#"{"path":"x","later":{"deep":[1, 2]}}"#));
+        shard.entries.insert("b", raw("{}"));
         shard.extra.insert("later".into(), raw("[true]"));
         shard
     }
@@ -325,7 +339,7 @@ mod tests {
     fn what_is_written_is_read_again_to_the_letter() {
         for shard in [sample(), ShardText::default()] {
             let text = shard.render();
-            assert_eq!(ShardText::parse(&text).unwrap().render(), text);
+            assert_eq!(parse(&text).unwrap().render(), text);
         }
         insta::assert_snapshot!(String::from_utf8(sample().render()).unwrap());
     }
@@ -335,13 +349,13 @@ mod tests {
         let text = sample().render();
         for length in 0..text.len() - 1 {
             // without its last byte, the newline, it is still complete
-            assert!(ShardText::parse(&text[..length]).is_err(), "cut to {length}");
+            assert!(parse(&text[..length]).is_err(), "cut to {length}");
         }
         for at in 0..text.len() - 1 {
             for bit in 0..8 {
                 let mut flipped = text.clone();
                 flipped[at] ^= 1 << bit;
-                if let Ok(shard) = ShardText::parse(&flipped) {
+                if let Ok(shard) = parse(&flipped) {
                     // The checksum does not cover the generation, the log, members of later versions and white space.
                     assert_eq!(
                         shard.render().split(|b| *b == b'\n').skip(1).collect::<Vec<_>>(),
@@ -386,11 +400,11 @@ mod tests {
         ] {
             let expected: BTreeMap<String, Box<RawValue>> = serde_json::from_str(entries).unwrap();
             for text in around(entries) {
-                let shard = ShardText::parse(text.as_bytes()).unwrap();
-                let texts = |entries: &BTreeMap<String, Box<RawValue>>| -> Vec<(String, String)> {
-                    entries.iter().map(|(id, text)| (id.clone(), text.get().to_owned())).collect()
-                };
-                assert_eq!(texts(&shard.entries), texts(&expected), "{text}");
+                let shard = parse(text.as_bytes()).unwrap();
+                let texts = |(id, text): (&str, &RawValue)| (id.to_owned(), text.get().to_owned());
+                let found: Vec<_> = shard.entries.all().into_iter().map(texts).collect();
+                let expected_texts = expected.iter().map(|(id, text)| texts((id, text)));
+                assert_eq!(found, expected_texts.collect::<Vec<_>>(), "{text}");
                 for (id, entry) in &expected {
                     let found = Members::parse(&text).unwrap().entry(id, &super::raw).unwrap();
                     assert_eq!(found.unwrap().get(), entry.get(), "{text}");
@@ -406,14 +420,14 @@ mod tests {
             "{\n\"a\" :{}\n\n}x",
         ] {
             for text in around(entries) {
-                ShardText::parse(text.as_bytes()).unwrap_err();
+                parse(text.as_bytes()).unwrap_err();
             }
         }
     }
 
     #[test]
     fn damage_is_named_and_a_newer_format_is_told_apart() {
-        let damage = |text: &str| match ShardText::parse(text.as_bytes()) {
+        let damage = |text: &str| match parse(text.as_bytes()) {
             Err(Unusable::Damaged(reason)) => reason,
             other => panic!("{text:?} gave {other:?}"),
         };
@@ -426,7 +440,7 @@ mod tests {
         let text = String::from_utf8(sample().render()).unwrap();
         assert!(damage(&text.replace("\"b\":{}", "\"b\":[]")).contains("checksum"));
         assert!(damage(&(text.clone() + "x")).contains("trailing"));
-        assert_eq!(ShardText::parse(b"{\"format\":2}").unwrap_err(), Unusable::Newer(2));
+        assert_eq!(parse(b"{\"format\":2}").unwrap_err(), Unusable::Newer(2));
         // The same id twice, with a correct checksum.
         let entries = r#"{"a":{},"a":{}}"#;
         let twice =

@@ -49,7 +49,7 @@ pub(super) fn precedes(root: &Root, number: u8, generation: u64) -> Result<bool>
 
 fn finish(root: &Root, number: u8, generation: u64, claimed: &Path, durability: Durability) -> Result<()> {
     let Some(text) = root.read(claimed, MAX_SHARD_BYTES)? else { return Ok(()) }; // its owner has just finished
-    let is_whole = ShardText::parse(&text).is_ok_and(|shard| shard.generation == generation);
+    let is_whole = ShardText::parse(text).is_ok_and(|shard| shard.generation == generation);
     if !is_whole {
         // A power cut can leave such a text with `Relaxed`.
         return root.remove_file(claimed).map(drop);
@@ -130,7 +130,7 @@ mod tests {
         let mut new = Temp::write(&root, Path::new(layout::INDEX), b"{}", Durability::Relaxed).unwrap();
         assert!(!claim(&root, 7, 2, &mut new, Durability::Relaxed).unwrap());
         let generation =
-            |path: &Path| ShardText::parse(&root.read(path, MAX_SHARD_BYTES).unwrap().unwrap()).unwrap().generation;
+            |path: &Path| ShardText::parse(root.read(path, MAX_SHARD_BYTES).unwrap().unwrap()).unwrap().generation;
         assert_eq!((generation(&layout::shard(7)), generation(&layout::shard_prev(7))), (2, 1));
         put(&index, &ids[2]).unwrap();
         for id in &ids[..3] {

@@ -83,7 +83,7 @@ impl Index {
 
     /// The text of the record of this id, with what a later version has written into it.
     pub(crate) fn text_of(&self, id: &str) -> Result<Option<Box<RawValue>>> {
-        Ok(load_text(&self.root, layout::shard_number(id))?.value.entries.remove(id))
+        Ok(load_text(&self.root, layout::shard_number(id))?.value.entries.get(id).map(ToOwned::to_owned))
     }
 
     /// What is known of this id, from the cached shard or from a record that was just read.
@@ -276,7 +276,7 @@ pub(super) fn load_records(root: &Arc<Root>, number: u8) -> Result<Loaded<Record
 
 /// Reads a shard's text in order to change it.
 pub(super) fn load_text(root: &Root, number: u8) -> Result<Loaded<ShardText>> {
-    load(root, number, ShardText::default, &|text| ShardText::parse(&text))
+    load(root, number, ShardText::default, &ShardText::parse)
 }
 
 /// Reads the newest events of a shard, and none of its records.
@@ -336,7 +336,7 @@ mod tests {
     /// Writes the shard of "m" in place, so that only its time can tell the new text from the old.
     fn write(root: &Root, record: &str, modified: SystemTime) {
         let mut shard = ShardText::default();
-        shard.entries.insert("m".into(), RawValue::from_string(record.into()).unwrap());
+        shard.entries.insert("m", RawValue::from_string(record.into()).unwrap());
         let path = root.absolute(&layout::shard(layout::shard_number("m")));
         std::fs::write(&path, shard.render()).unwrap();
         std::fs::write(root.absolute(&layout::shard_prev(layout::shard_number("m"))), "").unwrap();
@@ -377,7 +377,7 @@ mod tests {
         let number = layout::shard_number("m");
         let reason = |id: &str, text: &str| {
             let mut shard = ShardText::default();
-            shard.entries.insert(id.into(), RawValue::from_string(text.into()).unwrap());
+            shard.entries.insert(id, RawValue::from_string(text.into()).unwrap());
             let text = shard.render();
             // Both ways report the same.
             let one = parse_one(&root, number, id, &text).unwrap_err();

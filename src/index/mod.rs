@@ -1,6 +1,7 @@
 //! The index: id → record, in 256 JSON shards.
 
 mod as_written;
+mod entries;
 mod format;
 mod generation_claim;
 mod happened;

@@ -14,48 +14,53 @@ use crate::entry::{
 use crate::fs::Root;
 use crate::layout;
 
-/// A record as it is on disk. Every field is always written, so that a member that is in the old text but not in the
-/// new one is known to come from a later version.
+/// A record as it is on disk. A member that says nothing (null, or empty) is not written: most records have a dozen of
+/// them, and a shard is written as a whole.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct StoredRecord {
     // Sorted by name, like the members of its text.
     /// Signatures that were verified. An older version may leave one of other content here, which counts for nothing.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) attested: Vec<Attestation>,
     pub(crate) created_ms: u64,
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) damaged_ms: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) digest: Option<Digest>,
     /// What some of the blobs that it needs are. Those that it does not need have no document, whatever is said here.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub(crate) documents: BTreeMap<Digest, Document>,
     pub(crate) files: u64,
     pub(crate) kind: ArtifactKind,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) last_used_ms: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) last_verified_ms: Option<u64>,
     pub(crate) lifecycle: LifecycleState,
     /// Blobs that it needs besides those of its content.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub(crate) needs: BTreeSet<Digest>,
     /// Users, besides the root's owner, who owned its blobs and its view when these were stored or checked.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub(crate) owners: BTreeSet<u32>,
     /// Relative to the root, with `/` as separator.
     pub(crate) path: String,
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub(crate) pins: BTreeMap<String, Pin>,
     /// Other places that have its content, and when it was last seen there.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub(crate) pushed: BTreeMap<String, u64>,
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) retired_ms: Option<u64>,
     pub(crate) size_bytes: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) source: Option<Provenance>,
     pub(crate) trust: TrustState,
     pub(crate) updated_ms: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) view: Option<LinkMode>,
     // Sorted by its name on disk.
-    #[serde(rename = "view_fingerprint", default)]
+    #[serde(rename = "view_fingerprint", default, skip_serializing_if = "Option::is_none")]
     pub(crate) view_fingerprint: Option<String>,
 }
 
@@ -247,8 +252,26 @@ impl StoredRecord {
     }
 }
 
-/// Adds to `new` the members that only `old` has, in nested objects too. A removed pin, place or document is
-/// not an unknown member.
+/// The members of a record that may be missing from its text. Sorted.
+const OPTIONAL: [&str; 14] = [
+    "attested",
+    "damaged_ms",
+    "digest",
+    "documents",
+    "last_used_ms",
+    "last_verified_ms",
+    "needs",
+    "owners",
+    "pins",
+    "pushed",
+    "retired_ms",
+    "source",
+    "view",
+    "view_fingerprint",
+];
+
+/// Adds to `new` the members that only `old` has and that come from a later version, in nested objects too. A removed
+/// pin, place or document is not an unknown member, and neither is one of the record that says nothing any more.
 fn keep_unknown(new: &RawValue, old: &RawValue, name: &str) -> serde_json::Result<Box<RawValue>> {
     type Members = BTreeMap<String, Box<RawValue>>;
     let parse = |value: &RawValue| serde_json::from_str::<Members>(value.get());
@@ -257,6 +280,7 @@ fn keep_unknown(new: &RawValue, old: &RawValue, name: &str) -> serde_json::Resul
         match new_members.get_mut(&member) {
             Some(new) => *new = keep_unknown(new, &old, &member)?,
             None if matches!(name, "documents" | "pins" | "pushed") => {}
+            None if name.is_empty() && OPTIONAL.binary_search(&&*member).is_ok() => {}
             None => drop(new_members.insert(member, old)),
         }
     }

@@ -344,10 +344,12 @@ fn apply(root: &Root, number: u8, text: &mut ShardText, id: &str, edit: &mut Edi
             log(root, number, text, id, &old, vec![how]).map_err(fail)?;
             return Ok(Applied::Removed);
         }
-        Change::Put(new) => (new, None, old.cloned()),
-        Change::PutBrought { record, how, made_from } => (record, Some(how), made_from.or(old.cloned())),
+        Change::Put(new) => (new, None, old.map(ToOwned::to_owned)),
+        Change::PutBrought { record, how, made_from } => {
+            (record, Some(how), made_from.or_else(|| old.map(ToOwned::to_owned)))
+        }
     };
-    text.entries.insert(id.to_owned(), new.render(made_from.as_deref()).map_err(fail)?);
+    text.entries.insert(id, new.render(made_from.as_deref()).map_err(fail)?);
     let happened = happened(stored.as_ref(), &new, brought);
     log(root, number, text, id, &new, happened).map_err(fail)?;
     Ok(Applied::Put)
