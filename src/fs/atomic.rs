@@ -56,6 +56,16 @@ impl<'r> Temp<'r> {
         Ok(temp)
     }
 
+    /// Has the kernel begin to write the content out, and does not wait. Only [`sync`](Temp::sync) says whether it could.
+    pub(crate) fn begin_writing(&self) {
+        if !self.is_synced
+            && let Ok(Some(file)) = self.root.open_file(&self.name)
+            && let Ok(meta) = meta_of(&file)
+        {
+            sys::wont_need(&file, &(0..meta.size_bytes));
+        }
+    }
+
     /// Makes the content durable, if it was written without `Durability::Full`.
     pub(crate) fn sync(&self) -> Result<()> {
         if self.is_synced {

@@ -32,6 +32,7 @@ pub(crate) fn sync<'a>(
         result = result.and(next.sync(root));
         rest = others;
     }
+    rest.iter().for_each(|subject| subject.begin());
     let mut parts = rest.chunks(rest.len().div_ceil(THREADS).max(1));
     let Some(own) = parts.next() else { return result };
     thread::scope(|scope| {
@@ -55,6 +56,14 @@ enum Subject<'a> {
 }
 
 impl Subject<'_> {
+    /// Has the kernel give a file its blocks and begin to write it. Otherwise the journal is committed for a folder first,
+    /// and a second time for the blocks that the file gets meanwhile.
+    fn begin(self) {
+        if let Subject::File(file) = self {
+            file.begin_writing();
+        }
+    }
+
     fn sync(self, root: &Root) -> Result<()> {
         match self {
             Subject::File(file) => file.sync(),
