@@ -56,13 +56,13 @@ impl<'r> Temp<'r> {
         Ok(temp)
     }
 
-    /// Has the kernel begin to write the content out, and does not wait. Only [`sync`](Temp::sync) says whether it could.
-    pub(crate) fn begin_writing(&self) {
+    /// Sends the content to the disk, so that a sync has only the journal left to commit. Only [`sync`](Temp::sync) makes
+    /// it durable, and says whether it could be written.
+    pub(crate) fn write_out(&self) {
         if !self.is_synced
             && let Ok(Some(file)) = self.root.open_file(&self.name)
-            && let Ok(meta) = meta_of(&file)
         {
-            sys::wont_need(&file, &(0..meta.size_bytes));
+            sys::write_out(&file);
         }
     }
 

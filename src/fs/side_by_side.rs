@@ -22,7 +22,9 @@ pub(crate) fn sync<'a>(
     files: impl IntoIterator<Item = &'a Temp<'a>>,
     folders: impl IntoIterator<Item = &'a Path>,
 ) -> Result<()> {
-    let files = files.into_iter().map(Subject::File);
+    // A file gets its blocks when it is written to the disk. If the journal were committed for a folder before that, it
+    // would have to be committed again for the blocks.
+    let files = files.into_iter().inspect(|file| file.write_out()).map(Subject::File);
     let all: Vec<Subject<'_>> = files.chain(folders.into_iter().map(Subject::Folder)).collect();
     let sync = |part: &[Subject<'_>]| part.iter().try_for_each(|subject| subject.sync(root));
     let (mut rest, mut result) = (all.as_slice(), Ok(()));
@@ -32,7 +34,6 @@ pub(crate) fn sync<'a>(
         result = result.and(next.sync(root));
         rest = others;
     }
-    rest.iter().for_each(|subject| subject.begin());
     let mut parts = rest.chunks(rest.len().div_ceil(THREADS).max(1));
     let Some(own) = parts.next() else { return result };
     thread::scope(|scope| {
@@ -56,14 +57,6 @@ enum Subject<'a> {
 }
 
 impl Subject<'_> {
-    /// Has the kernel give a file its blocks and begin to write it. Otherwise the journal is committed for a folder first,
-    /// and a second time for the blocks that the file gets meanwhile.
-    fn begin(self) {
-        if let Subject::File(file) = self {
-            file.begin_writing();
-        }
-    }
-
     fn sync(self, root: &Root) -> Result<()> {
         match self {
             Subject::File(file) => file.sync(),

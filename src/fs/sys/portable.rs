@@ -346,3 +346,5 @@ pub(crate) fn will_need(_: &File, _: &Range<u64>) {}
 
 /// Only implemented on Linux.
 pub(crate) fn wont_need(_: &File, _: &Range<u64>) {}
+
+pub(crate) fn write_out(_: &File) {}
