@@ -9,14 +9,15 @@ use crate::digest::Digest;
 use crate::error::{Error, Result};
 use crate::fs::{Meta, Root};
 use crate::layout;
-use crate::store::{Roots, Store};
+use crate::store::{GatheredRoots, Roots, Store};
 
 /// What the first look learned, for use by the second.
 #[derive(Default)]
 pub(super) struct Known {
     /// Blobs that records need, each with the id of one such record.
     pub(super) needed: BTreeMap<Digest, String>,
-    /// What records show below `views/`.
+    /// What records show below `views/`: gathered while they are read, and counted afterwards.
+    pub(super) gathered: GatheredRoots,
     pub(super) roots: Roots,
     /// Whether the whole index and every manifest could be read, so that unneeded blobs are known.
     pub(super) is_whole: bool,
@@ -68,6 +69,9 @@ impl<'d> Look<'d> {
         self.look_at_folders(known);
         self.look_at_store_json();
         self.look_at_shards(known);
+        if self.is_first() {
+            known.roots = std::mem::take(&mut known.gathered).counted();
+        }
         self.look_at_files(known);
         self.look_at_blobs(known);
         self.look_at_debris(known);

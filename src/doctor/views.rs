@@ -45,7 +45,7 @@ impl Look<'_> {
             known.bad.extend(seen.bad);
             if self.is_first() {
                 let at = self.store.relative(&record.entry.local_path);
-                known.roots.add(Some(at).filter(|at| at.starts_with(layout::VIEWS)), &[]);
+                known.gathered.add(Some(at).filter(|at| at.starts_with(layout::VIEWS)), &[]);
                 for digest in seen.blobs {
                     known.needed.entry(digest).or_insert_with(|| record.entry.id.clone());
                 }

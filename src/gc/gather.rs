@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::facts::{EntryFacts, Facts, PartialFacts, QuarantineFacts, Rare, TrashFacts, TrashedBlob};
 use super::in_use::used_by;
-use super::own_names::OwnNames;
+use super::own_names::GatheredNames;
 use super::plan::make_plan;
 use super::unnamed_views::{unnamed_views, view_facts};
 use super::usage::{Measured, bytes_freed_below, disk_bytes_below};
@@ -20,7 +20,7 @@ use crate::fs::space::space;
 use crate::fs::{Root, now_ms};
 use crate::ingest::{self, PartialState};
 use crate::layout::{self, Thing};
-use crate::store::{Needed, NotedUses, Roots, Store};
+use crate::store::{GatheredRoots, Needed, NotedUses, Store};
 use crate::sum::SumBytes;
 
 /// Plans what a collection with this policy would do now, and why.
@@ -46,7 +46,7 @@ pub(super) fn gather(store: &Store) -> Result<Facts> {
     let now_ms = now_ms();
     let root = &store.root;
     let mut facts = Facts { now_ms, space: space(root), ..Facts::default() };
-    let (mut paths, mut names) = (Roots::default(), OwnNames::default());
+    let (mut paths, mut names) = (GatheredRoots::default(), GatheredNames::default());
     let uses = NotedUses::read(root);
     store.for_each_record(&mut |record, needed| {
         let at = store.relative(&record.entry.local_path);
@@ -59,8 +59,8 @@ pub(super) fn gather(store: &Store) -> Result<Facts> {
         Ok(())
     })?;
     facts.entries.shrink_to_fit();
-    let views = unnamed_views(store, &paths)?;
-    drop(paths); // what follows takes as much memory
+    let mut names = names.counted();
+    let views = unnamed_views(store, &paths.counted())?;
     facts.blobs = names.facts_of_all(store, &views)?;
     facts.views = views.into_iter().map(|view| view_facts(store, view)).collect::<Result<_>>()?;
     let quarantine = disk_bytes_below(root, Path::new(layout::QUARANTINE))?;

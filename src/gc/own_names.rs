@@ -8,6 +8,7 @@ use rayon::prelude::*;
 use super::blob_table::BlobTable;
 use super::facts::BlobFacts;
 use crate::blob;
+use crate::counts::{Counting, Counts};
 use crate::digest::Digest;
 use crate::entry::{LinkMode, Record};
 use crate::error::Result;
@@ -60,14 +61,20 @@ impl Names {
     }
 }
 
-/// Gathered record by record.
-#[derive(Debug, Default)]
+/// Gathers them record by record.
+#[derive(Default)]
+pub(super) struct GatheredNames {
+    shown: Counting<Digest>,
+    reflinked: Counting<Digest>,
+}
+
+#[derive(Default)]
 pub(super) struct OwnNames {
     /// How many places of entries show each blob. This does not check which of them are hardlinks: for each that is
     /// not, a name outside the store takes its place in the sum. Every blob that an entry needs is here, shown or not.
-    shown: BTreeMap<Digest, u32>,
+    shown: Counts<Digest>,
     /// Blobs shown by a reflink: shared blocks then do not prove that a file outside has them.
-    reflinked: BTreeSet<Digest>,
+    reflinked: Counts<Digest>,
     /// Names in the store that belong to no entry: views that a collection removes or a lease holds, and files that are
     /// or were being ingested.
     unnamed: Names,
@@ -91,34 +98,41 @@ impl Settled {
     }
 }
 
-impl OwnNames {
+impl GatheredNames {
     pub(super) fn add(&mut self, record: &Record, needed: &Needed) {
         for digest in &needed.blobs {
-            self.shown.entry(*digest).or_default();
+            self.shown.add(*digest, 0);
         }
         for digest in &needed.names {
             // If only some files of a tree are hardlinks, the names in its view are counted exactly.
-            *self.shown.entry(*digest).or_default() += u32::from(record.view != Some(LinkMode::Symlink));
+            self.shown.add(*digest, u32::from(record.view != Some(LinkMode::Symlink)));
             if record.view == Some(LinkMode::Reflink) {
-                self.reflinked.insert(*digest);
+                self.reflinked.add(*digest, 1);
             }
         }
     }
 
+    pub(super) fn counted(self) -> OwnNames {
+        OwnNames { shown: self.shown.counted(), reflinked: self.reflinked.counted(), ..OwnNames::default() }
+    }
+}
+
+impl OwnNames {
     /// Whether an entry needs a blob.
     pub(super) fn is_needed(&self, digest: &Digest) -> bool {
-        self.shown.contains_key(digest)
+        self.shown.knows(digest)
     }
 
-    /// What the removal of each blob of the store frees. Call it after all records are added. `views` are those that no
-    /// entry names. What is known of each file is in memory for a few folders at a time.
+    /// What the removal of each blob of the store frees. `views` are those that no entry names. What is known of each
+    /// file is in memory for a few folders at a time.
     pub(super) fn facts_of_all(&mut self, store: &Store, views: &[PathBuf]) -> Result<BlobTable> {
         self.add_unnamed(store, views)?;
         let folders: Vec<PathBuf> = layout::fan_out_folders(layout::BLOBS).collect();
         let freeing = Freeing::of(&store.root);
         ready_for_rayon();
         let in_one = |folder: &PathBuf| Ok(self.settle(&freeing, blob::in_folder(&store.root, folder)?));
-        let mut settled = Settled::default();
+        // Room for all at once: memory that grows leaves gaps behind.
+        let mut settled = Settled { facts: Vec::with_capacity(self.shown.len()), open: Vec::new() };
         for some in folders.chunks(FOLDERS_AT_ONCE) {
             some.par_iter().map(in_one).collect::<Result<Vec<_>>>()?.into_iter().for_each(|part| settled.add(part));
         }
@@ -184,14 +198,14 @@ impl OwnNames {
     pub(super) fn of(&self, digest: &Digest, meta: &Meta) -> u64 {
         let shown = match self.many.contains(digest) {
             true => self.in_views.of(meta),
-            false => self.shown.get(digest).copied().unwrap_or(0).into(),
+            false => self.shown.of(digest).into(),
         };
         1 + shown + self.unnamed.of(meta)
     }
 
     fn facts(&self, freeing: &Freeing<'_>, digest: &Digest, meta: &Meta) -> BlobFacts {
         let names = self.of(digest, meta);
-        let bytes = match self.reflinked.contains(digest) {
+        let bytes = match self.reflinked.knows(digest) {
             true if meta.links <= names => meta.allocated_bytes,
             _ => freeing.bytes(&layout::blob(digest), meta, names),
         };
