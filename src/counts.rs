@@ -80,6 +80,12 @@ impl<K: Ord> Counts<K> {
         self.0.len()
     }
 
+    /// Drops this key and all greater ones.
+    pub(crate) fn forget_from(&mut self, key: &K) {
+        self.0.truncate(self.0.partition_point(|(other, _)| other < key));
+        self.0.shrink_to_fit();
+    }
+
     /// Counts one less of a key.
     pub(crate) fn release(&mut self, key: &K) {
         if let Some((_, count)) = self.place(key).and_then(|place| self.0.get_mut(place)) {
@@ -118,6 +124,9 @@ mod tests {
         }
         assert_eq!([once, often, 3001].map(|key| counts.of(&key)), [0, 6, 0]);
         assert!(counts.knows(&once) && !counts.knows(&3001));
+        counts.forget_from(&1000);
+        assert_eq!(counts.len(), map.range(..1000).count());
+        assert!((0..3001).all(|key| counts.knows(&key) == (key < 1000 && map.contains_key(&key))));
     }
 
     // Red when rows of the same key become one only at the end.

@@ -61,7 +61,10 @@ pub(super) fn gather(store: &Store) -> Result<Facts> {
     facts.entries.shrink_to_fit();
     let mut names = names.counted();
     let views = unnamed_views(store, &paths.counted())?;
-    facts.blobs = names.facts_of_all(store, &views)?;
+    let trash = blob::trash(root)?;
+    let (blobs, unneeded) = names.facts_of_all(store, &views, trash.keys())?;
+    facts.blobs = blobs;
+    facts.held = store.leased_among(&unneeded)?;
     facts.views = views.into_iter().map(|view| view_facts(store, view)).collect::<Result<_>>()?;
     let quarantine = disk_bytes_below(root, Path::new(layout::QUARANTINE))?;
     facts.quarantined = quarantined(root)?;
@@ -69,13 +72,12 @@ pub(super) fn gather(store: &Store) -> Result<Facts> {
     facts.quarantine_bytes = quarantine.bytes;
     facts.unreadable.extend(quarantine.unreadable);
     let freeing = Freeing::of(root);
-    for (digest, trashed_ms) in blob::trash(root)? {
+    for (digest, trashed_ms) in trash {
         if let Some(meta) = root.meta(&layout::trash(&digest, trashed_ms))? {
             let bytes = freeing.bytes(&layout::trash(&digest, trashed_ms), &meta, names.of(&digest, &meta));
             facts.trash.push(TrashFacts { blob: TrashedBlob { digest, trashed_ms }, bytes });
         }
     }
-    facts.held = store.leased_orphans(|digest| names.is_needed(digest))?;
     for path in leftovers(store, &mut facts)? {
         let Measured { bytes, unreadable } = bytes_freed_below(root, &path)?;
         facts.unreadable.extend(unreadable);

@@ -73,6 +73,8 @@ pub(super) struct OwnNames {
     /// How many places of entries show each blob. This does not check which of them are hardlinks: for each that is
     /// not, a name outside the store takes its place in the sum. Every blob that an entry needs is here, shown or not.
     shown: Counts<Digest>,
+    /// The same of blobs that are asked for once `shown` is forgotten.
+    kept: BTreeMap<Digest, u32>,
     /// Blobs shown by a reflink: shared blocks then do not prove that a file outside has them.
     reflinked: Counts<Digest>,
     /// Names in the store that belong to no entry: views that a collection removes or a lease holds, and files that are
@@ -89,12 +91,14 @@ pub(super) struct OwnNames {
 struct Settled {
     facts: Vec<(Digest, BlobFacts)>,
     open: Vec<(Digest, Meta)>,
+    unneeded: Vec<Digest>,
 }
 
 impl Settled {
     fn add(&mut self, other: Settled) {
         self.facts.extend(other.facts);
         self.open.extend(other.open);
+        self.unneeded.extend(other.unneeded);
     }
 }
 
@@ -118,25 +122,39 @@ impl GatheredNames {
 }
 
 impl OwnNames {
-    /// Whether an entry needs a blob.
-    pub(super) fn is_needed(&self, digest: &Digest) -> bool {
-        self.shown.knows(digest)
-    }
-
-    /// What the removal of each blob of the store frees. `views` are those that no entry names. What is known of each
-    /// file is in memory for a few folders at a time.
-    pub(super) fn facts_of_all(&mut self, store: &Store, views: &[PathBuf]) -> Result<BlobTable> {
+    /// What the removal of each blob of the store frees, and the blobs that no entry needs. `views` are those that no entry
+    /// names. `asked` are the blobs of which [`of`](OwnNames::of) is asked afterwards.
+    ///
+    /// What is known of each file is in memory for a few folders at a time, and how often a blob is shown is dropped once
+    /// its facts are there. The last folder comes first, because only the end of what is in one piece can be dropped.
+    pub(super) fn facts_of_all<'d>(
+        &mut self,
+        store: &Store,
+        views: &[PathBuf],
+        asked: impl Iterator<Item = &'d Digest>,
+    ) -> Result<(BlobTable, Vec<Digest>)> {
         self.add_unnamed(store, views)?;
-        let folders: Vec<PathBuf> = layout::fan_out_folders(layout::BLOBS).collect();
+        self.kept = asked.map(|digest| (*digest, self.shown.of(digest))).collect();
+        let folders: Vec<(u8, PathBuf)> = (0..=u8::MAX).zip(layout::fan_out_folders(layout::BLOBS)).collect();
         let freeing = Freeing::of(&store.root);
         ready_for_rayon();
-        let in_one = |folder: &PathBuf| Ok(self.settle(&freeing, blob::in_folder(&store.root, folder)?));
         // Room for all at once: memory that grows leaves gaps behind.
-        let mut settled = Settled { facts: Vec::with_capacity(self.shown.len()), open: Vec::new() };
-        for some in folders.chunks(FOLDERS_AT_ONCE) {
-            some.par_iter().map(in_one).collect::<Result<Vec<_>>>()?.into_iter().for_each(|part| settled.add(part));
+        let mut settled = Settled { facts: Vec::with_capacity(self.shown.len()), ..Settled::default() };
+        for some in folders.rchunks(FOLDERS_AT_ONCE) {
+            let in_one = |(_, folder): &(u8, PathBuf)| {
+                let blobs = blob::in_folder(&store.root, folder)?;
+                Ok(self.settle(&freeing, blobs.into_iter().rev()))
+            };
+            let parts = some.par_iter().map(in_one).collect::<Result<Vec<_>>>()?;
+            parts.into_iter().rev().for_each(|part| settled.add(part));
+            if let Some((first, _)) = some.first() {
+                let mut bytes = [0; 32];
+                bytes[0] = *first;
+                self.shown.forget_from(&Digest::from_sha256(bytes));
+            }
         }
-        self.all_facts(store, views, &freeing, settled)
+        let unneeded = std::mem::take(&mut settled.unneeded);
+        Ok((self.all_facts(store, views, &freeing, settled)?, unneeded))
     }
 
     /// The same of these blobs.
@@ -153,7 +171,7 @@ impl OwnNames {
             some.push(one);
             some
         });
-        let parts: Vec<Settled> = parts.map(|some| self.settle(&freeing, some)).collect();
+        let parts: Vec<Settled> = parts.map(|some| self.settle(&freeing, some.into_iter())).collect();
         let mut settled = Settled::default();
         parts.into_iter().for_each(|part| settled.add(part));
         self.all_facts(store, views, &freeing, settled)
@@ -165,11 +183,18 @@ impl OwnNames {
         paths.try_for_each(|path| self.unnamed.add_below(&store.root, path))
     }
 
-    fn settle(&self, freeing: &Freeing<'_>, blobs: Vec<(Digest, Meta)>) -> Settled {
-        let (open, settled): (Vec<_>, Vec<_>) =
-            blobs.into_iter().partition(|(digest, meta)| meta.links > self.of(digest, meta));
-        let facts = settled.into_iter().map(|(digest, meta)| (digest, self.facts(freeing, &digest, &meta)));
-        Settled { facts: facts.collect(), open }
+    fn settle(&self, freeing: &Freeing<'_>, blobs: impl Iterator<Item = (Digest, Meta)>) -> Settled {
+        let mut settled = Settled::default();
+        for (digest, meta) in blobs {
+            if !self.shown.knows(&digest) {
+                settled.unneeded.push(digest);
+            }
+            match meta.links > self.of(&digest, &meta) {
+                true => settled.open.push((digest, meta)),
+                false => settled.facts.push((digest, self.facts(freeing, &digest, &meta))),
+            }
+        }
+        settled
     }
 
     /// Adds the facts of those that are open: the names in the views of entries that show them are counted.
@@ -180,7 +205,7 @@ impl OwnNames {
         freeing: &Freeing<'_>,
         settled: Settled,
     ) -> Result<BlobTable> {
-        let Settled { mut facts, open } = settled;
+        let Settled { mut facts, open, .. } = settled;
         self.many = open.iter().map(|(digest, _)| *digest).collect();
         if !self.many.is_empty() {
             self.in_views.left_out = views.iter().cloned().collect();
@@ -198,7 +223,7 @@ impl OwnNames {
     pub(super) fn of(&self, digest: &Digest, meta: &Meta) -> u64 {
         let shown = match self.many.contains(digest) {
             true => self.in_views.of(meta),
-            false => self.shown.of(digest).into(),
+            false => self.kept.get(digest).copied().unwrap_or_else(|| self.shown.of(digest)).into(),
         };
         1 + shown + self.unnamed.of(meta)
     }

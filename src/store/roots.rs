@@ -141,14 +141,19 @@ impl Store {
     /// Blobs that no record references but that a live process still needs, because it leased them while a record did.
     /// A lease on the manifest of a tree covers all its files.
     pub(crate) fn leased_orphans(&self, is_referenced: impl Fn(&Digest) -> bool + Sync) -> Result<BTreeSet<Digest>> {
+        self.leased_among(&blob::all_that(&self.root, &|digest| !is_referenced(digest))?)
+    }
+
+    /// The same, if it is known which blobs no record references.
+    pub(crate) fn leased_among(&self, unreferenced: &[Digest]) -> Result<BTreeSet<Digest>> {
         let mut leased = BTreeSet::new();
-        for digest in blob::all_that(&self.root, &|digest| !is_referenced(digest))? {
-            if !matches!(blob::block_leases(&self.root, &digest)?, LeaseBlock::Leased) {
+        for digest in unreferenced {
+            if !matches!(blob::block_leases(&self.root, digest)?, LeaseBlock::Leased) {
                 continue;
             }
-            leased.insert(digest);
+            leased.insert(*digest);
             // Whatever parses as a manifest counts as one: at worst, a few blobs stay a little longer.
-            if let Some(files) = self.read_if_tree(digest)? {
+            if let Some(files) = self.read_if_tree(*digest)? {
                 leased.extend(files.into_iter().map(|file| file.digest));
             }
         }
