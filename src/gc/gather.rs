@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use super::facts::{EntryFacts, Facts, PartialFacts, QuarantineFacts, Rare, TrashFacts, TrashedBlob};
+use super::entries::{Entries, EntryFacts, Rare};
+use super::facts::{Facts, PartialFacts, QuarantineFacts, TrashFacts, TrashedBlob};
 use super::in_use::used_by;
 use super::own_names::GatheredNames;
 use super::plan::make_plan;
@@ -54,7 +55,7 @@ pub(super) fn gather(store: &Store) -> Result<Facts> {
         paths.add(Some(at).filter(|at| at.starts_with(layout::VIEWS)), &[]);
         names.add(record, &needed);
         if can_go(record, &needed) {
-            facts.entries.push(entry_facts(record, needed.blobs, &uses, now_ms));
+            add_entry(&mut facts.entries, record, needed.blobs, &uses, now_ms);
         }
         Ok(())
     })?;
@@ -159,7 +160,7 @@ fn leftovers(store: &Store, facts: &mut Facts) -> Result<Vec<PathBuf>> {
     Ok(found)
 }
 
-pub(super) fn entry_facts(record: &Record, blobs: Vec<Digest>, uses: &NotedUses, now_ms: u64) -> EntryFacts {
+pub(super) fn add_entry(to: &mut Entries, record: &Record, blobs: Vec<Digest>, uses: &NotedUses, now_ms: u64) {
     let pin = record.pins.iter().find(|(_, pin)| pin.holds_at(now_ms)).map(|(name, _)| name.clone());
     let own = record.entry.digest.filter(|_| record.kind != ArtifactKind::Registered);
     let rare = Rare {
@@ -169,7 +170,7 @@ pub(super) fn entry_facts(record: &Record, blobs: Vec<Digest>, uses: &NotedUses,
         pin,
     };
     let is_pushed = !record.pushed.is_empty() || record.source.as_ref().is_some_and(came_from_origin);
-    EntryFacts::of(record, record.last_used_ms.max(uses.of(&record.entry.id)), is_pushed, rare)
+    to.add(record, record.last_used_ms.max(uses.of(&record.entry.id)), is_pushed, rare);
 }
 
 /// Whether it came, by its manifest digest, from a registry or bucket that keeps what is pushed to it.
