@@ -7,7 +7,7 @@ use super::finding::Finding;
 use super::kind::FindingKind;
 use crate::digest::Digest;
 use crate::error::{Error, Result};
-use crate::fs::{Meta, Root};
+use crate::fs::Root;
 use crate::layout;
 use crate::store::{GatheredRoots, Roots, Store};
 
@@ -21,8 +21,6 @@ pub(super) struct Known {
     pub(super) roots: Roots,
     /// Whether the whole index and every manifest could be read, so that unneeded blobs are known.
     pub(super) is_whole: bool,
-    /// Every blob in the store.
-    pub(super) blobs: BTreeMap<Digest, Meta>,
     /// Folders of the store that are missing or are not folders: nothing below them was inspected.
     pub(super) broken: Vec<PathBuf>,
     /// Blobs known to be bad by their size or their bytes.
@@ -73,7 +71,6 @@ impl<'d> Look<'d> {
             known.roots = std::mem::take(&mut known.gathered).counted();
         }
         self.look_at_files(known);
-        self.look_at_blobs(known);
         self.look_at_debris(known);
         self.found
     }
