@@ -2,14 +2,18 @@
 //! as much again, and what it leaves behind when it is dropped is full of holes.
 
 /// Collects keys, in any order.
-pub(crate) struct Counting<K>(Vec<(K, u32)>);
+pub(crate) struct Counting<K> {
+    rows: Vec<(K, u32)>,
+    /// What becomes of the numbers of one key.
+    join: fn(u32, u32) -> u32,
+}
 
 /// Sorted by key, each key once.
 pub(crate) struct Counts<K>(Vec<(K, u32)>);
 
 impl<K> Default for Counting<K> {
     fn default() -> Self {
-        Counting(Vec::new())
+        Counting { rows: Vec::new(), join: u32::saturating_add }
     }
 }
 
@@ -20,34 +24,39 @@ impl<K> Default for Counts<K> {
 }
 
 impl<K: Ord> Counting<K> {
+    /// Keeps the smallest number of each key and not the sum.
+    pub(crate) fn smallest() -> Self {
+        Counting { rows: Vec::new(), join: u32::min }
+    }
+
     /// The key occurs `times` more; with 0, it only becomes known.
     pub(crate) fn add(&mut self, key: K, times: u32) {
-        match self.0.last_mut() {
-            Some(last) if last.0 == key => last.1 = last.1.saturating_add(times),
+        match self.rows.last_mut() {
+            Some(last) if last.0 == key => last.1 = (self.join)(last.1, times),
             _ => {
-                if self.0.len() == self.0.capacity() {
+                if self.rows.len() == self.rows.capacity() {
                     self.make_room();
                 }
-                self.0.push((key, times));
+                self.rows.push((key, times));
             }
         }
     }
 
     /// Keys that occur often take no more memory than others.
     fn make_room(&mut self) {
-        let full = self.0.len();
+        let full = self.rows.len();
         self.merge();
-        if self.0.len() > full / 2 {
-            self.0.reserve(full);
+        if self.rows.len() > full / 2 {
+            self.rows.reserve(full);
         }
     }
 
     fn merge(&mut self) {
-        self.0.sort_unstable_by(|a, b| a.0.cmp(&b.0));
-        self.0.dedup_by(|later, kept| {
+        self.rows.sort_unstable_by(|a, b| a.0.cmp(&b.0));
+        self.rows.dedup_by(|later, kept| {
             let is_same = later.0 == kept.0;
             if is_same {
-                kept.1 = kept.1.saturating_add(later.1);
+                kept.1 = (self.join)(kept.1, later.1);
             }
             is_same
         });
@@ -55,8 +64,8 @@ impl<K: Ord> Counting<K> {
 
     pub(crate) fn counted(mut self) -> Counts<K> {
         self.merge();
-        self.0.shrink_to_fit();
-        Counts(self.0)
+        self.rows.shrink_to_fit();
+        Counts(self.rows)
     }
 }
 
@@ -65,14 +74,19 @@ impl<K: Ord> Counts<K> {
         self.0.binary_search_by(|(other, _)| other.cmp(key)).ok()
     }
 
+    /// The number of a key, if it was ever added.
+    pub(crate) fn get(&self, key: &K) -> Option<u32> {
+        self.place(key).and_then(|place| self.0.get(place)).map(|(_, number)| *number)
+    }
+
     /// How often the key occurs.
     pub(crate) fn of(&self, key: &K) -> u32 {
-        self.place(key).and_then(|place| self.0.get(place)).map_or(0, |(_, count)| *count)
+        self.get(key).unwrap_or(0)
     }
 
     /// Whether the key was ever added.
     pub(crate) fn knows(&self, key: &K) -> bool {
-        self.place(key).is_some()
+        self.get(key).is_some()
     }
 
     /// The number of keys that were ever added.
@@ -136,7 +150,17 @@ mod tests {
         for number in 0..100_000_u32 {
             counting.add(number % 10, 1);
         }
-        assert!(counting.0.capacity() < 100, "{}", counting.0.capacity());
+        assert!(counting.rows.capacity() < 100, "{}", counting.rows.capacity());
         assert_eq!(counting.counted().of(&3), 10_000);
+    }
+    #[test]
+    fn the_smallest_number_of_a_key_is_kept() {
+        let mut counting = Counting::smallest();
+        for number in 5..1000_u32 {
+            counting.add(number % 3, 1000 - number);
+            counting.add(number % 3, number);
+        }
+        let counts = counting.counted();
+        assert_eq!([0, 1, 2, 3].map(|key| counts.get(&key)), [Some(1), Some(3), Some(2), None]);
     }
 }

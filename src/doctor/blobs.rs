@@ -17,7 +17,7 @@ impl Look<'_> {
     /// Inspects those of the blobs that entries need, or all of them if that is unknown.
     pub(super) fn look_at_blobs(&mut self, blobs: Vec<(Digest, Meta)>, known: &Known) {
         let is_due = |digest: &Digest| {
-            (!known.is_whole || known.needed.contains_key(digest))
+            (!known.is_whole || known.needs.has(digest))
                 && !known.bad.contains(digest)
                 && (self.wants_path(&layout::blob(digest)) || self.wants_path(&layout::outboard(digest)))
         };
@@ -30,7 +30,7 @@ impl Look<'_> {
 
     /// The users whom a record that needs the blob names.
     fn owners_of(&self, digest: &Digest, known: &Known) -> BTreeSet<u32> {
-        let record = known.needed.get(digest).and_then(|id| self.store.record(id).ok().flatten());
+        let record = known.needs.id_of_one(digest).and_then(|id| self.store.record(id).ok().flatten());
         record.map(|record| record.owners).unwrap_or_default()
     }
 

@@ -1,10 +1,11 @@
 //! One look at a store, or a second look at what the first one found.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use super::finding::Finding;
 use super::kind::FindingKind;
+use super::needed::{GatheredNeeds, Needs};
 use crate::digest::Digest;
 use crate::error::{Error, Result};
 use crate::fs::Root;
@@ -14,10 +15,10 @@ use crate::store::{GatheredRoots, Roots, Store};
 /// What the first look learned, for use by the second.
 #[derive(Default)]
 pub(super) struct Known {
-    /// Blobs that records need, each with the id of one such record.
-    pub(super) needed: BTreeMap<Digest, String>,
-    /// What records show below `views/`: gathered while they are read, and counted afterwards.
-    pub(super) gathered: GatheredRoots,
+    /// Gathered while the records are read, and counted afterwards: the blobs that they need, and what they show below
+    /// `views/`.
+    pub(super) gathered: (GatheredNeeds, GatheredRoots),
+    pub(super) needs: Needs,
     pub(super) roots: Roots,
     /// Whether the whole index and every manifest could be read, so that unneeded blobs are known.
     pub(super) is_whole: bool,
@@ -68,7 +69,8 @@ impl<'d> Look<'d> {
         self.look_at_store_json();
         self.look_at_shards(known);
         if self.is_first() {
-            known.roots = std::mem::take(&mut known.gathered).counted();
+            let (needs, roots) = std::mem::take(&mut known.gathered);
+            (known.needs, known.roots) = (needs.counted(), roots.counted());
         }
         self.look_at_files(known);
         self.look_at_debris(known);
