@@ -65,6 +65,7 @@ mod attest;
 mod blob;
 mod cancel;
 mod catalog;
+mod counts;
 mod digest;
 mod doctor;
 mod documents;

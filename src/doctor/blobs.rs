@@ -14,23 +14,23 @@ use crate::layout;
 use crate::threads::ready_for_rayon;
 
 impl Look<'_> {
-    /// Inspects the blobs that entries need, or all blobs if that is unknown.
-    pub(super) fn look_at_blobs(&mut self, known: &Known) {
+    /// Inspects those of the blobs that entries need, or all of them if that is unknown.
+    pub(super) fn look_at_blobs(&mut self, blobs: Vec<(Digest, Meta)>, known: &Known) {
         let is_due = |digest: &Digest| {
-            (!known.is_whole || known.needed.contains_key(digest))
+            (!known.is_whole || known.needs.has(digest))
                 && !known.bad.contains(digest)
                 && (self.wants_path(&layout::blob(digest)) || self.wants_path(&layout::outboard(digest)))
         };
-        let due: Vec<(&Digest, &Meta)> = known.blobs.iter().filter(|(digest, _)| is_due(digest)).collect();
+        let due: Vec<(Digest, Meta)> = blobs.into_iter().filter(|(digest, _)| is_due(digest)).collect();
         ready_for_rayon();
         let found: Vec<Finding> =
-            due.into_par_iter().filter_map(|(digest, meta)| self.look_at_blob(digest, meta, known)).collect();
+            due.into_par_iter().filter_map(|(digest, meta)| self.look_at_blob(&digest, &meta, known)).collect();
         self.found.extend(found);
     }
 
     /// The users whom a record that needs the blob names.
     fn owners_of(&self, digest: &Digest, known: &Known) -> BTreeSet<u32> {
-        let record = known.needed.get(digest).and_then(|id| self.store.record(id).ok().flatten());
+        let record = known.needs.id_of_one(digest).and_then(|id| self.store.record(id).ok().flatten());
         record.map(|record| record.owners).unwrap_or_default()
     }
 

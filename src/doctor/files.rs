@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use super::finding::{Finding, Fix};
 use super::kind::FindingKind as K;
 use super::look::{Known, Look};
+use crate::digest::Digest;
 use crate::error::Error;
 use crate::export;
 use crate::fs::{Kind, Meta};
@@ -19,9 +20,15 @@ pub(super) struct Tally {
     pub(super) wrong_modes: Vec<Finding>,
     /// The modes of regular files.
     modes: BTreeSet<u32>,
-    /// By folder and owner: the number of files, and one of them.
+    /// By folder and owner: the number of files, and the first of them.
     others: BTreeMap<(PathBuf, u32), (u64, PathBuf)>,
+    /// Blobs that are not yet compared with their outboards.
+    blobs: Vec<(Digest, Meta)>,
+    has_blobs: bool,
 }
+
+/// How many blobs are in memory before they are compared with their outboards, on all cores.
+const BLOBS_AT_ONCE: usize = 4096;
 
 impl Look<'_> {
     pub(super) fn look_at_folders(&mut self, known: &mut Known) {
@@ -85,20 +92,21 @@ impl Look<'_> {
         }
         for folder in layout::fan_out_folders(layout::BLOBS).chain(layout::fan_out_folders(layout::OUTBOARDS)) {
             self.walk(&folder, known, &mut tally);
+            if tally.blobs.len() >= BLOBS_AT_ONCE {
+                self.look_at_blobs(std::mem::take(&mut tally.blobs), known);
+            }
         }
+        self.look_at_blobs(std::mem::take(&mut tally.blobs), known);
         self.walk_views(known, &mut tally);
         self.tell(tally, known);
     }
 
     /// Inspects the entries of a folder, without descending.
-    fn walk(&mut self, folder: &Path, known: &mut Known, tally: &mut Tally) {
+    fn walk(&mut self, folder: &Path, known: &Known, tally: &mut Tally) {
         // Findings in a partial lie one level deeper.
         let is_wanted = self.wants_in(folder) || (folder == Path::new(layout::PARTIALS) && self.wants_below(folder));
         if !is_wanted || known.broken.iter().any(|broken| folder.starts_with(broken)) {
             return;
-        }
-        if let Thing::BlobFolder(first) = layout::classify(folder) {
-            known.blobs.retain(|digest, _| digest.as_bytes().first() != Some(&first));
         }
         // The walk of the parent folder has already reported a file in place of this folder.
         if self.root.meta(folder).is_ok_and(|meta| meta.is_none_or(|meta| meta.kind != Kind::Dir)) {
@@ -108,7 +116,10 @@ impl Look<'_> {
         for (name, meta) in self.or_say(folder, known, entries).unwrap_or_default() {
             match layout::classify_in(folder, &name) {
                 Thing::Folder => continue, // inspected before
-                Thing::Blob(digest) => drop(known.blobs.insert(digest, meta)),
+                Thing::Blob(digest) => {
+                    tally.has_blobs = true;
+                    tally.blobs.push((digest, meta));
+                }
                 _ => {}
             }
             self.check_entry(&folder.join(name), &meta, tally);
@@ -120,8 +131,9 @@ impl Look<'_> {
         if !self.wants_below(views) || known.broken.iter().any(|broken| views.starts_with(broken)) {
             return;
         }
-        let homes = self.root.entries(views);
-        for (name, meta) in self.or_say(views, known, homes).unwrap_or_default() {
+        let Some(homes) = self.or_say(views, known, self.root.each_entry(views)) else { return };
+        for home in homes {
+            let Some((name, meta)) = self.or_say(views, known, home) else { return };
             let home = views.join(name);
             if meta.kind != Kind::Dir {
                 if !known.roots.needs_path(&home) {
@@ -203,13 +215,17 @@ impl Look<'_> {
         let Ok(Some(root)) = self.root.meta(Path::new("")) else { return };
         if meta.owner != root.owner && root.mode & 0o020 == 0 {
             let top = path.components().next().map(|top| PathBuf::from(top.as_os_str())).unwrap_or_default();
-            tally.others.entry((top, meta.owner)).or_insert((0, path.to_path_buf())).0 += 1;
+            let (count, first) = tally.others.entry((top, meta.owner)).or_insert_with(|| (0, path.to_path_buf()));
+            *count += 1;
+            if path < first.as_path() {
+                *first = path.to_path_buf();
+            }
         }
     }
 
     fn tell(&mut self, tally: Tally, known: &mut Known) {
         // File systems in user space do not tell, but blobs and small files with equal modes do.
-        let all_alike = !known.blobs.is_empty() && tally.modes.len() == 1;
+        let all_alike = tally.has_blobs && tally.modes.len() == 1;
         if self.is_first() {
             known.no_modes = match self.root.keeps_modes() {
                 Some(keeps) => !keeps,

@@ -1,27 +1,27 @@
 //! One look at a store, or a second look at what the first one found.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use super::finding::Finding;
 use super::kind::FindingKind;
+use super::needed::{GatheredNeeds, Needs};
 use crate::digest::Digest;
 use crate::error::{Error, Result};
-use crate::fs::{Meta, Root};
+use crate::fs::Root;
 use crate::layout;
-use crate::store::{Roots, Store};
+use crate::store::{GatheredRoots, Roots, Store};
 
 /// What the first look learned, for use by the second.
 #[derive(Default)]
 pub(super) struct Known {
-    /// Blobs that records need, each with the id of one such record.
-    pub(super) needed: BTreeMap<Digest, String>,
-    /// What records show below `views/`.
+    /// Gathered while the records are read, and counted afterwards: the blobs that they need, and what they show below
+    /// `views/`.
+    pub(super) gathered: (GatheredNeeds, GatheredRoots),
+    pub(super) needs: Needs,
     pub(super) roots: Roots,
     /// Whether the whole index and every manifest could be read, so that unneeded blobs are known.
     pub(super) is_whole: bool,
-    /// Every blob in the store.
-    pub(super) blobs: BTreeMap<Digest, Meta>,
     /// Folders of the store that are missing or are not folders: nothing below them was inspected.
     pub(super) broken: Vec<PathBuf>,
     /// Blobs known to be bad by their size or their bytes.
@@ -68,8 +68,11 @@ impl<'d> Look<'d> {
         self.look_at_folders(known);
         self.look_at_store_json();
         self.look_at_shards(known);
+        if self.is_first() {
+            let (needs, roots) = std::mem::take(&mut known.gathered);
+            (known.needs, known.roots) = (needs.counted(), roots.counted());
+        }
         self.look_at_files(known);
-        self.look_at_blobs(known);
         self.look_at_debris(known);
         self.found
     }

@@ -12,6 +12,7 @@ mod kind;
 mod kind_table;
 mod look;
 mod mode;
+mod needed;
 mod private;
 mod rebuild;
 mod repair;

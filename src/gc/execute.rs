@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use super::gather::{entry_facts, gather};
+use super::entries::Entries;
+use super::gather::{add_entry, gather};
 use super::in_use::is_open;
 use super::plan::{is_due, shortfall};
 use super::usage::bytes_freed_below;
@@ -156,10 +157,12 @@ impl Run<'_> {
         let recorded = sweep.record(&ids, &mut |id, old| {
             evicted.remove(id);
             let (Some(record), Some(step)) = (old, due.get(id)) else { return Ok(Change::Keep) };
-            let facts =
-                entry_facts(&record.clone().into_record(id.to_owned(), &store.root), Vec::new(), &uses, now_ms());
+            let mut one = Entries::default();
+            let now = record.clone().into_record(id.to_owned(), &store.root);
+            add_entry(&mut one, &now, Vec::new(), &uses, now_ms());
+            let is_due = one.iter().all(|entry| is_due(entry, &step.reason, policy, now_ms()));
             let GcAction::EvictEntry { digest, .. } = &step.action else { return Ok(Change::Keep) };
-            if record.digest != *digest || !is_due(&facts, &step.reason, policy, now_ms()) {
+            if record.digest != *digest || !is_due {
                 return Ok(Change::Keep);
             }
             evicted.insert(id.to_owned(), (record, step));

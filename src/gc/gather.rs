@@ -3,9 +3,10 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use super::facts::{EntryFacts, Facts, PartialFacts, QuarantineFacts, Rare, TrashFacts, TrashedBlob};
+use super::entries::{Entries, EntryFacts, Rare};
+use super::facts::{Facts, PartialFacts, QuarantineFacts, TrashFacts, TrashedBlob};
 use super::in_use::used_by;
-use super::own_names::OwnNames;
+use super::own_names::GatheredNames;
 use super::plan::make_plan;
 use super::unnamed_views::{unnamed_views, view_facts};
 use super::usage::{Measured, bytes_freed_below, disk_bytes_below};
@@ -20,7 +21,7 @@ use crate::fs::space::space;
 use crate::fs::{Root, now_ms};
 use crate::ingest::{self, PartialState};
 use crate::layout::{self, Thing};
-use crate::store::{Needed, NotedUses, Roots, Store};
+use crate::store::{GatheredRoots, Needed, NotedUses, Store};
 use crate::sum::SumBytes;
 
 /// Plans what a collection with this policy would do now, and why.
@@ -46,7 +47,7 @@ pub(super) fn gather(store: &Store) -> Result<Facts> {
     let now_ms = now_ms();
     let root = &store.root;
     let mut facts = Facts { now_ms, space: space(root), ..Facts::default() };
-    let (mut paths, mut names) = (Roots::default(), OwnNames::default());
+    let (mut paths, mut names) = (GatheredRoots::default(), GatheredNames::default());
     let uses = NotedUses::read(root);
     store.for_each_record(&mut |record, needed| {
         let at = store.relative(&record.entry.local_path);
@@ -54,14 +55,17 @@ pub(super) fn gather(store: &Store) -> Result<Facts> {
         paths.add(Some(at).filter(|at| at.starts_with(layout::VIEWS)), &[]);
         names.add(record, &needed);
         if can_go(record, &needed) {
-            facts.entries.push(entry_facts(record, needed.blobs, &uses, now_ms));
+            add_entry(&mut facts.entries, record, needed.blobs, &uses, now_ms);
         }
         Ok(())
     })?;
     facts.entries.shrink_to_fit();
-    let views = unnamed_views(store, &paths)?;
-    drop(paths); // what follows takes as much memory
-    facts.blobs = names.facts_of_all(store, &views)?;
+    let mut names = names.counted();
+    let views = unnamed_views(store, &paths.counted())?;
+    let trash = blob::trash(root)?;
+    let (blobs, unneeded) = names.facts_of_all(store, &views, trash.keys())?;
+    facts.blobs = blobs;
+    facts.held = store.leased_among(&unneeded)?;
     facts.views = views.into_iter().map(|view| view_facts(store, view)).collect::<Result<_>>()?;
     let quarantine = disk_bytes_below(root, Path::new(layout::QUARANTINE))?;
     facts.quarantined = quarantined(root)?;
@@ -69,13 +73,12 @@ pub(super) fn gather(store: &Store) -> Result<Facts> {
     facts.quarantine_bytes = quarantine.bytes;
     facts.unreadable.extend(quarantine.unreadable);
     let freeing = Freeing::of(root);
-    for (digest, trashed_ms) in blob::trash(root)? {
+    for (digest, trashed_ms) in trash {
         if let Some(meta) = root.meta(&layout::trash(&digest, trashed_ms))? {
             let bytes = freeing.bytes(&layout::trash(&digest, trashed_ms), &meta, names.of(&digest, &meta));
             facts.trash.push(TrashFacts { blob: TrashedBlob { digest, trashed_ms }, bytes });
         }
     }
-    facts.held = store.leased_orphans(|digest| names.is_needed(digest))?;
     for path in leftovers(store, &mut facts)? {
         let Measured { bytes, unreadable } = bytes_freed_below(root, &path)?;
         facts.unreadable.extend(unreadable);
@@ -157,7 +160,7 @@ fn leftovers(store: &Store, facts: &mut Facts) -> Result<Vec<PathBuf>> {
     Ok(found)
 }
 
-pub(super) fn entry_facts(record: &Record, blobs: Vec<Digest>, uses: &NotedUses, now_ms: u64) -> EntryFacts {
+pub(super) fn add_entry(to: &mut Entries, record: &Record, blobs: Vec<Digest>, uses: &NotedUses, now_ms: u64) {
     let pin = record.pins.iter().find(|(_, pin)| pin.holds_at(now_ms)).map(|(name, _)| name.clone());
     let own = record.entry.digest.filter(|_| record.kind != ArtifactKind::Registered);
     let rare = Rare {
@@ -167,7 +170,7 @@ pub(super) fn entry_facts(record: &Record, blobs: Vec<Digest>, uses: &NotedUses,
         pin,
     };
     let is_pushed = !record.pushed.is_empty() || record.source.as_ref().is_some_and(came_from_origin);
-    EntryFacts::of(record, record.last_used_ms.max(uses.of(&record.entry.id)), is_pushed, rare)
+    to.add(record, record.last_used_ms.max(uses.of(&record.entry.id)), is_pushed, rare);
 }
 
 /// Whether it came, by its manifest digest, from a registry or bucket that keeps what is pushed to it.

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::GcReason;
-use super::facts::EntryFacts;
+use super::entries::EntryFacts;
 use crate::blob::{self, LeaseBlock};
 use crate::entry::{LinkMode, Record};
 use crate::error::Result;
@@ -12,12 +12,12 @@ use crate::layout;
 use crate::store::Store;
 
 /// Whether an entry is leased, or a process has it open.
-pub(super) fn used_by(store: &Store, entry: &EntryFacts) -> Result<Option<GcReason>> {
-    let Some(digest) = &entry.digest else { return Ok(None) };
+pub(super) fn used_by(store: &Store, entry: EntryFacts<'_>) -> Result<Option<GcReason>> {
+    let Some(digest) = entry.digest() else { return Ok(None) };
     if matches!(blob::block_leases(&store.root, digest)?, LeaseBlock::Leased) {
         return Ok(Some(GcReason::Leased));
     }
-    let record = store.record(&entry.id)?;
+    let record = store.record(entry.id)?;
     Ok(record.filter(|record| is_open(store, record)).map(|_| GcReason::Open))
 }
 

@@ -5,6 +5,7 @@
 //! and `remove` for one entry. The sweep itself, with its locks and roots, belongs to the store: `store/sweep.rs`.
 
 mod blob_table;
+mod entries;
 mod execute;
 mod facts;
 mod gather;

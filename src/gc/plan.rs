@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use super::facts::{BlobFacts, EntryFacts, Facts, TrashFacts};
+use super::entries::EntryFacts;
+use super::facts::{BlobFacts, Facts, TrashFacts};
 use super::references::References;
 use super::{GcAction, GcKept, GcPlan, GcPolicy, GcReason, GcStep};
 use crate::sum::SumBytes;
@@ -18,22 +19,22 @@ fn is_older_than(now_ms: u64, ms: u64, limit: Duration) -> bool {
 }
 
 /// Returns why the policy evicts an entry whether or not there is room; `None` if it does not.
-fn expiry(entry: &EntryFacts, policy: &GcPolicy, now_ms: u64) -> Option<GcReason> {
+fn expiry(entry: EntryFacts<'_>, policy: &GcPolicy, now_ms: u64) -> Option<GcReason> {
     let is_past = |since_ms, limit: Option<Duration>| limit.is_some_and(|limit| is_older_than(now_ms, since_ms, limit));
     if entry.retired_ms().is_some_and(|since_ms| is_past(since_ms, policy.retired_after)) {
         return Some(GcReason::RetiredTooLong);
     }
     // A registered path has nothing to free.
-    (entry.digest.is_some() && is_past(entry.idle_since_ms(now_ms), policy.max_idle)).then_some(GcReason::IdleTooLong)
+    (entry.digest().is_some() && is_past(entry.idle_since_ms(now_ms), policy.max_idle)).then_some(GcReason::IdleTooLong)
 }
 
 /// Whether the entry was staged or used within the grace period.
-fn is_young(entry: &EntryFacts, policy: &GcPolicy, now_ms: u64) -> bool {
+fn is_young(entry: EntryFacts<'_>, policy: &GcPolicy, now_ms: u64) -> bool {
     !policy.grace.is_zero() && !is_older_than(now_ms, entry.used_ms(now_ms), policy.grace)
 }
 
 /// Whether an eviction planned for this reason is still due, given the entry's current state.
-pub(crate) fn is_due(entry: &EntryFacts, reason: &GcReason, policy: &GcPolicy, now_ms: u64) -> bool {
+pub(crate) fn is_due(entry: EntryFacts<'_>, reason: &GcReason, policy: &GcPolicy, now_ms: u64) -> bool {
     entry.pin().is_none()
         && match reason {
             GcReason::RoomNeeded => !is_young(entry, policy, now_ms),
@@ -42,7 +43,7 @@ pub(crate) fn is_due(entry: &EntryFacts, reason: &GcReason, policy: &GcPolicy, n
 }
 
 /// Returns why an entry is in use; `None` if it is not.
-pub(crate) type UsedBy<'a> = dyn FnMut(&EntryFacts) -> Option<GcReason> + 'a;
+pub(crate) type UsedBy<'a> = dyn FnMut(EntryFacts<'_>) -> Option<GcReason> + 'a;
 
 /// Decides what to remove. Calls `used_by` only for entries that would be evicted.
 pub(crate) fn make_plan(facts: &Facts, policy: &GcPolicy, used_by: &mut UsedBy<'_>) -> GcPlan {
@@ -152,7 +153,7 @@ impl<'a> Planner<'a> {
     }
 
     fn take_expired(&mut self, used_by: &mut UsedBy<'_>) {
-        for entry in &self.facts.entries {
+        for entry in self.facts.entries.iter() {
             let Some(reason) = expiry(entry, self.policy, self.facts.now_ms) else { continue };
             match self.protection(entry, used_by) {
                 Some(protection) => self.keep(entry, protection),
@@ -162,26 +163,26 @@ impl<'a> Planner<'a> {
     }
 
     /// What protects an entry from any policy.
-    fn protection(&self, entry: &EntryFacts, used_by: &mut UsedBy<'_>) -> Option<GcReason> {
+    fn protection(&self, entry: EntryFacts<'_>, used_by: &mut UsedBy<'_>) -> Option<GcReason> {
         match entry.pin() {
             Some(name) => Some(GcReason::Pinned(name.to_owned())),
             None => used_by(entry),
         }
     }
 
-    fn keep(&mut self, entry: &'a EntryFacts, reason: GcReason) {
-        self.kept.insert(&entry.id, GcKept { id: entry.id.to_string(), reason, bytes: entry.size_bytes });
+    fn keep(&mut self, entry: EntryFacts<'a>, reason: GcReason) {
+        self.kept.insert(entry.id, GcKept { id: entry.id.to_owned(), reason, bytes: entry.size_bytes() });
     }
 
-    fn evict(&mut self, entry: &'a EntryFacts, reason: GcReason, at_once: bool) {
+    fn evict(&mut self, entry: EntryFacts<'a>, reason: GcReason, at_once: bool) {
         let mut bytes = entry.view_bytes();
         for digest in entry.blobs() {
             if self.references.release(digest) == 0 && !self.facts.held.contains(digest) {
                 bytes = bytes.saturating_add(self.facts.blobs.get(digest).map_or(0, |blob| blob.bytes));
             }
         }
-        self.evicted.insert(&entry.id);
-        let action = GcAction::EvictEntry { id: entry.id.to_string(), digest: entry.digest };
+        self.evicted.insert(entry.id);
+        let action = GcAction::EvictEntry { id: entry.id.to_owned(), digest: entry.digest().copied() };
         self.step(action, reason, bytes, at_once);
     }
 
@@ -222,18 +223,23 @@ impl<'a> Planner<'a> {
 
     fn evict_least_recently_used(&mut self, used_by: &mut UsedBy<'_>) {
         let now_ms = self.facts.now_ms;
-        let candidate = |entry: &&EntryFacts| {
-            entry.blobs().next().is_some() && !self.evicted.contains(&*entry.id) && !self.kept.contains_key(&*entry.id)
+        let entries = &self.facts.entries;
+        let is_candidate = |entry: EntryFacts<'_>| {
+            entry.blobs().next().is_some() && !self.evicted.contains(entry.id) && !self.kept.contains_key(entry.id)
         };
-        let mut candidates: Vec<&'a EntryFacts> = self.facts.entries.iter().filter(candidate).collect();
+        let mut candidates: Vec<usize> =
+            (0..entries.len()).filter(|place| entries.get(*place).is_some_and(is_candidate)).collect();
         // Entries that share bytes with files outside come last. Retired ones come first: someone has declared them
         // unwanted.
-        candidates.sort_by_key(|entry| {
-            let is_here_alone = self.policy.pushed_first && !entry.is_pushed;
-            (self.shares_outside(entry), is_here_alone, entry.retired_ms().is_none(), entry.used_ms(now_ms), &entry.id)
+        candidates.sort_unstable_by_key(|place| {
+            entries.get(*place).map(|entry| {
+                let is_here_alone = self.policy.pushed_first && !entry.is_pushed();
+                let is_active = entry.retired_ms().is_none();
+                (self.shares_outside(entry), is_here_alone, is_active, entry.used_ms(now_ms), entry.id)
+            })
         });
         let first = self.steps.len();
-        for entry in candidates {
+        for entry in candidates.into_iter().filter_map(|place| entries.get(place)) {
             if self.missing_bytes() == 0 {
                 break;
             }
@@ -253,42 +259,42 @@ impl<'a> Planner<'a> {
     }
 
     /// The blobs that make up an entry's size.
-    fn content(&self, entry: &'a EntryFacts) -> impl Iterator<Item = &'a BlobFacts> {
-        let content = entry.blobs().filter(|digest| entry.manifest() != Some(*digest));
+    fn content(&self, entry: EntryFacts<'a>) -> impl Iterator<Item = &'a BlobFacts> {
+        let content = entry.blobs().filter(move |digest| entry.manifest() != Some(*digest));
         content.filter_map(|digest| self.facts.blobs.get(digest))
     }
 
-    fn shares_outside(&self, entry: &'a EntryFacts) -> bool {
+    fn shares_outside(&self, entry: EntryFacts<'a>) -> bool {
         self.content(entry).any(|blob| blob.shared_bytes > 0)
     }
 
     /// Whether files outside the store share all of its bytes.
-    fn is_worth_nothing(&self, entry: &'a EntryFacts) -> bool {
+    fn is_worth_nothing(&self, entry: EntryFacts<'a>) -> bool {
         entry.view_bytes() == 0 && self.shares_outside(entry) && self.content(entry).all(|blob| blob.bytes == 0)
     }
 
     /// Spares entries whose bytes are all needed by entries that stay: evicting them would free nothing.
     fn spare_what_frees_nothing(&mut self, first: usize) {
-        let by_id: BTreeMap<&str, &'a EntryFacts> =
-            self.facts.entries.iter().map(|entry| (&*entry.id, entry)).collect();
+        let evicted = self.facts.entries.iter().filter(|entry| self.evicted.contains(entry.id));
+        let by_id: BTreeMap<&str, EntryFacts<'a>> = evicted.map(|entry| (entry.id, entry)).collect();
         let evictions = self.steps.split_off(first);
         for step in evictions {
             let spared = match &step.action {
-                GcAction::EvictEntry { id, .. } => by_id.get(id.as_str()).filter(|entry| self.frees_nothing(entry)),
+                GcAction::EvictEntry { id, .. } => by_id.get(id.as_str()).filter(|entry| self.frees_nothing(**entry)),
                 _ => None,
             };
-            let Some(entry) = spared else {
+            let Some(entry) = spared.copied() else {
                 self.steps.push(step);
                 continue;
             };
             entry.blobs().for_each(|digest| self.references.add(digest));
-            self.evicted.remove(&*entry.id);
+            self.evicted.remove(entry.id);
             self.freed_bytes -= step.bytes;
             self.keep(entry, GcReason::Shared);
         }
     }
 
-    fn frees_nothing(&self, entry: &EntryFacts) -> bool {
+    fn frees_nothing(&self, entry: EntryFacts<'_>) -> bool {
         entry.view_bytes() == 0 && entry.blobs().all(|digest| self.references.of(digest) > 0)
     }
 

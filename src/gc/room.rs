@@ -173,13 +173,9 @@ impl Facts {
     /// repaired. What is in quarantine does not count against a repair.
     fn protect(&mut self, wanted: &Wanted<'_>) {
         self.held.extend(&wanted.held);
-        for entry in &mut self.entries {
-            let is_needed =
-                wanted.repaired == Some(&*entry.id) || entry.blobs().any(|digest| wanted.held.contains(digest));
-            if is_needed {
-                entry.last_used_ms = Some(self.now_ms);
-            }
-        }
+        self.entries.use_those(self.now_ms, |entry| {
+            wanted.repaired == Some(entry.id) || entry.blobs().any(|digest| wanted.held.contains(digest))
+        });
         if wanted.repaired.is_some() {
             self.other_bytes = self.other_bytes.saturating_sub(self.quarantine_bytes);
         }

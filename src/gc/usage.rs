@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use super::own_names::OwnNames;
+use super::own_names::GatheredNames;
 use super::unnamed_views::unnamed_views;
 use crate::blob;
 use crate::digest::Digest;
@@ -16,7 +16,7 @@ use crate::fs::{Kind, Meta, Root};
 use crate::ingest;
 use crate::json::all_lossy;
 use crate::layout::{self, Thing};
-use crate::store::{Roots, Store};
+use crate::store::{GatheredRoots, Store};
 use crate::sum::SumBytes;
 
 /// What the store holds. All values are in bytes; "on disk" counts the blocks of each inode once.
@@ -78,7 +78,7 @@ pub struct EntryUsage {
 pub(crate) fn disk_usage(store: &Store) -> Result<DiskUsage> {
     let mut needed_by: BTreeMap<Digest, usize> = BTreeMap::new();
     let mut usage = DiskUsage::default();
-    let (mut names, mut roots) = (OwnNames::default(), Roots::default());
+    let (mut names, mut roots) = (GatheredNames::default(), GatheredRoots::default());
     let mut entries = Vec::new();
     // Blobs of contents, without the documents next to them: a record has no size for those.
     let mut shown: BTreeSet<Digest> = BTreeSet::new();
@@ -101,7 +101,7 @@ pub(crate) fn disk_usage(store: &Store) -> Result<DiskUsage> {
         Ok(())
     })?;
     let metas = blob::all_with_meta(&store.root)?;
-    let facts = names.facts_of(store, &unnamed_views(store, &roots)?, &metas)?;
+    let facts = names.counted().facts_of(store, &unnamed_views(store, &roots.counted())?, &metas)?;
     usage.blobs = metas.len() as u64;
     let mut blob_bytes = 0_u64;
     for (digest, meta) in &metas {

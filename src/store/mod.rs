@@ -41,7 +41,7 @@ pub(crate) use packaged::Packaged;
 #[cfg(feature = "attest")]
 pub(crate) use policy::is_met;
 pub(crate) use quarantine::Taken;
-pub(crate) use roots::{Needed, Roots, each_once};
+pub(crate) use roots::{GatheredRoots, Needed, Roots, each_once};
 pub(crate) use sweep::{Fate, Sweep};
 pub(crate) use undo::undo;
 pub(crate) use uses::{NotedUses, stray_notes};

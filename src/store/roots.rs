@@ -1,21 +1,29 @@
 //! What the records need: the roots that no sweep may remove.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use super::Store;
-use super::shown_paths::{ShownPaths, release_one};
+use super::shown_paths::{GatheredPaths, ShownPaths};
 use crate::blob::manifest::{self, TreeFile};
 use crate::blob::{self, LeaseBlock};
+use crate::counts::{Counting, Counts};
 use crate::digest::Digest;
 use crate::entry::{ArtifactKind, Record};
 use crate::error::{Error, Result};
 use crate::layout;
 
+/// Gathers the roots, record by record.
+#[derive(Default)]
+pub(crate) struct GatheredRoots {
+    digests: Counting<Digest>,
+    paths: GatheredPaths,
+}
+
 /// Every blob and every path that records name, each with the number of records.
 #[derive(Default)]
 pub(crate) struct Roots {
-    digests: BTreeMap<Digest, u32>,
+    digests: Counts<Digest>,
     paths: ShownPaths,
 }
 
@@ -28,9 +36,24 @@ pub(crate) struct Needed {
     pub(crate) names: Vec<Digest>,
 }
 
+impl GatheredRoots {
+    pub(crate) fn add<'p>(&mut self, path: impl Into<Option<&'p Path>>, blobs: &[Digest]) {
+        if let Some(path) = path.into() {
+            self.paths.add(path);
+        }
+        for digest in blobs {
+            self.digests.add(*digest, 1);
+        }
+    }
+
+    pub(crate) fn counted(self) -> Roots {
+        Roots { digests: self.digests.counted(), paths: self.paths.counted() }
+    }
+}
+
 impl Roots {
     pub(crate) fn references(&self, digest: &Digest) -> bool {
-        self.digests.contains_key(digest)
+        self.digests.of(digest) > 0
     }
 
     /// Whether a record shows something here: at this path, below it, or in a folder that contains it.
@@ -38,20 +61,11 @@ impl Roots {
         self.paths.needs(relative)
     }
 
-    pub(crate) fn add<'p>(&mut self, path: impl Into<Option<&'p Path>>, blobs: &[Digest]) {
-        if let Some(path) = path.into() {
-            self.paths.add(path);
-        }
-        for digest in blobs {
-            *self.digests.entry(*digest).or_default() += 1;
-        }
-    }
-
     /// Takes back what a record added that is now removed.
     pub(crate) fn release(&mut self, path: &Path, blobs: &[Digest]) {
         self.paths.release(path);
         for digest in blobs {
-            release_one(&mut self.digests, digest);
+            self.digests.release(digest);
         }
     }
 }
@@ -60,12 +74,12 @@ impl Store {
     /// Reads the whole index, and the manifest of every tree. An error if anything cannot be read: what it names is
     /// then unknown, and nothing may be removed.
     pub(crate) fn roots(&self) -> Result<Roots> {
-        let mut roots = Roots::default();
+        let mut roots = GatheredRoots::default();
         self.for_each_record(&mut |record, needed| {
             roots.add(self.relative(&record.entry.local_path), &needed.blobs);
             Ok(())
         })?;
-        Ok(roots)
+        Ok(roots.counted())
     }
 
     /// Reads the whole index and passes each record with what it needs to `take`.
@@ -127,14 +141,19 @@ impl Store {
     /// Blobs that no record references but that a live process still needs, because it leased them while a record did.
     /// A lease on the manifest of a tree covers all its files.
     pub(crate) fn leased_orphans(&self, is_referenced: impl Fn(&Digest) -> bool + Sync) -> Result<BTreeSet<Digest>> {
+        self.leased_among(&blob::all_that(&self.root, &|digest| !is_referenced(digest))?)
+    }
+
+    /// The same, if it is known which blobs no record references.
+    pub(crate) fn leased_among(&self, unreferenced: &[Digest]) -> Result<BTreeSet<Digest>> {
         let mut leased = BTreeSet::new();
-        for digest in blob::all_that(&self.root, &|digest| !is_referenced(digest))? {
-            if !matches!(blob::block_leases(&self.root, &digest)?, LeaseBlock::Leased) {
+        for digest in unreferenced {
+            if !matches!(blob::block_leases(&self.root, digest)?, LeaseBlock::Leased) {
                 continue;
             }
-            leased.insert(digest);
+            leased.insert(*digest);
             // Whatever parses as a manifest counts as one: at worst, a few blobs stay a little longer.
-            if let Some(files) = self.read_if_tree(digest)? {
+            if let Some(files) = self.read_if_tree(*digest)? {
                 leased.extend(files.into_iter().map(|file| file.digest));
             }
         }

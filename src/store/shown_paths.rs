@@ -1,8 +1,20 @@
 //! The paths that records show, as numbers: a catalog may have a million of them.
 
-use std::collections::BTreeMap;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::path::{MAIN_SEPARATOR, Path};
+
+use crate::counts::{Counting, Counts};
+
+/// As bytes, so that it takes 12 of them with its count and not 16.
+type Hash = [u8; size_of::<u64>()];
+
+/// Gathers the paths.
+#[derive(Default)]
+pub(super) struct GatheredPaths {
+    hashes: Hashes,
+    shown: Counting<Hash>,
+    above: Counting<Hash>,
+}
 
 /// Which paths are shown, how often, and which folders contain one.
 ///
@@ -10,57 +22,57 @@ use std::path::{MAIN_SEPARATOR, Path};
 /// stray view stays. No path that is shown ever counts as not shown.
 #[derive(Default)]
 pub(super) struct ShownPaths {
-    hashes: RandomState,
-    shown: BTreeMap<u64, u32>,
-    above: BTreeMap<u64, u32>,
+    hashes: Hashes,
+    shown: Counts<Hash>,
+    above: Counts<Hash>,
 }
 
-impl ShownPaths {
+impl GatheredPaths {
     pub(super) fn add(&mut self, path: &Path) {
-        let (path, folders) = self.hashes_of(path);
-        *self.shown.entry(path).or_default() += 1;
+        let (path, folders) = self.hashes.of(path);
+        self.shown.add(path, 1);
         for folder in folders {
-            *self.above.entry(folder).or_default() += 1;
+            self.above.add(folder, 1);
         }
     }
 
+    pub(super) fn counted(self) -> ShownPaths {
+        ShownPaths { hashes: self.hashes, shown: self.shown.counted(), above: self.above.counted() }
+    }
+}
+
+impl ShownPaths {
     /// Takes back what was added.
     pub(super) fn release(&mut self, path: &Path) {
-        let (path, folders) = self.hashes_of(path);
-        release_one(&mut self.shown, &path);
-        folders.iter().for_each(|folder| release_one(&mut self.above, folder));
+        let (path, folders) = self.hashes.of(path);
+        self.shown.release(&path);
+        folders.iter().for_each(|folder| self.above.release(folder));
     }
 
     /// Whether something is shown here: at this path, below it, or in a folder that contains it.
     pub(super) fn needs(&self, path: &Path) -> bool {
-        let (path, folders) = self.hashes_of(path);
-        self.above.contains_key(&path) || folders.iter().chain([&path]).any(|hash| self.shown.contains_key(hash))
+        let (path, folders) = self.hashes.of(path);
+        self.above.of(&path) > 0 || folders.iter().chain([&path]).any(|hash| self.shown.of(hash) > 0)
     }
+}
 
+#[derive(Default)]
+struct Hashes(RandomState);
+
+impl Hashes {
     /// The hash of a plain path, and those of the folders that it is in.
-    fn hashes_of(&self, path: &Path) -> (u64, Vec<u64>) {
+    fn of(&self, path: &Path) -> (Hash, Vec<Hash>) {
         let is_separator = |byte: &u8| *byte == b'/' || char::from(*byte) == MAIN_SEPARATOR;
-        let mut hasher = self.hashes.build_hasher();
+        let mut hasher = self.0.build_hasher();
         let mut folders = Vec::new();
         for (number, name) in path.as_os_str().as_encoded_bytes().split(is_separator).enumerate() {
             if number > 0 {
-                folders.push(hasher.finish());
+                folders.push(hasher.finish().to_ne_bytes());
                 hasher.write_u8(b'/');
             }
             hasher.write(name);
         }
-        (hasher.finish(), folders)
-    }
-}
-
-/// Counts one less of these; none is left out.
-pub(super) fn release_one<K: Ord>(counts: &mut BTreeMap<K, u32>, key: &K) {
-    let left = counts.get_mut(key).map(|count| {
-        *count = count.saturating_sub(1);
-        *count
-    });
-    if left == Some(0) {
-        counts.remove(key);
+        (hasher.finish().to_ne_bytes(), folders)
     }
 }
 
@@ -70,10 +82,11 @@ mod tests {
 
     #[test]
     fn a_path_needs_what_is_above_and_below_it_and_no_namesake() {
-        let mut shown = ShownPaths::default();
-        for path in ["views/a-1/abc/m.gguf", "views/b/abc", "views/b-1/abc"] {
-            shown.add(Path::new(path));
+        let mut gathered = GatheredPaths::default();
+        for path in ["views/a-1/abc/m.gguf", "views/b/abc", "views/b-1/abc", "views/b/abc"] {
+            gathered.add(Path::new(path));
         }
+        let mut shown = gathered.counted();
         let needs = |shown: &ShownPaths, path: &str| shown.needs(Path::new(path));
         for path in
             ["views", "views/a-1", "views/a-1/abc", "views/a-1/abc/m.gguf", "views/b", "views/b/abc/x/y", "views/b-1"]
@@ -85,7 +98,6 @@ mod tests {
             assert!(!needs(&shown, path), "{path}");
         }
         // Red when a path that two records show is not shown once one of them is gone.
-        shown.add(Path::new("views/b/abc"));
         shown.release(Path::new("views/b/abc"));
         assert!(needs(&shown, "views/b") && needs(&shown, "views/b/abc/x"));
         shown.release(Path::new("views/b/abc"));
