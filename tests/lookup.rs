@@ -277,7 +277,7 @@ fn a_signature_finds_what_it_is_of() {
     let text = fs::read_to_string(&shard).unwrap();
     let (head, entries) = text.split_once(r#""entries":"#).unwrap();
     let entries = entries.trim_end().strip_suffix('}').unwrap();
-    let changed = entries.replace(r#""needs":[]"#, &format!(r#""needs":["{needed}"]"#));
+    let changed = entries.replace(r#","path":"#, &format!(r#","needs":["{needed}"],"path":"#));
     assert_ne!(entries, changed);
     let old = blake3::hash(entries.as_bytes()).to_hex();
     assert!(head.contains(old.as_str()), "{head}");

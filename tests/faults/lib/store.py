@@ -29,7 +29,7 @@ class Store:
             # The first write of a shard makes its `.prev` after the shard, and nobody needs the content.
             if shard["generation"] > 1:
                 read_shard(previous)
-            found.update(shard["entries"])
+            found.update({id: {"digest": None, "view": None} | record for id, record in shard["entries"].items()})
         return found
 
     def problems(self):

@@ -52,7 +52,7 @@ class Checker:
         for id in {*before.records, *after.records, *records}:
             self.checks += 1
             record = records.get(id)
-            held = record and Held(record["digest"], record["lifecycle"], frozenset(record.get("pins") or {}))
+            held = record and Held(record.get("digest"), record["lifecycle"], frozenset(record.get("pins") or {}))
             allowed = [before.records.get(id), after.records.get(id)]
             if held not in allowed:
                 right = " or ".join(map(str, dict.fromkeys(allowed)))
