@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use super::finding::Finding;
 use super::kind::FindingKind as K;
 use super::look::{Known, Look};
 use crate::blob;
@@ -12,11 +13,21 @@ use crate::layout::{self, Thing};
 use crate::words::counted;
 
 impl Look<'_> {
-    pub(super) fn look_at_debris(&mut self, known: &Known) {
+    /// What a collection would remove. For a million entries, a plan takes as much memory as all that is known of the
+    /// records, so it is made before that is gathered.
+    pub(super) fn planned_debris(&mut self, known: &Known) -> Vec<Finding> {
         let kinds = [K::DeadSession, K::UnfinishedFile, K::StrayOutboard, K::StrayView, K::UnreferencedBlob];
-        // What a damaged index or manifest references is unknown, so then nothing is debris.
-        if self.wants_one_of(&kinds) && known.is_whole && known.broken.is_empty() {
+        let found = std::mem::take(&mut self.found);
+        if self.wants_one_of(&kinds) && known.broken.is_empty() {
             self.look_at_plan(known);
+        }
+        std::mem::replace(&mut self.found, found)
+    }
+
+    pub(super) fn look_at_debris(&mut self, planned: Vec<Finding>, known: &Known) {
+        // What a damaged index or manifest references is unknown, so then nothing is debris.
+        if known.is_whole && known.broken.is_empty() {
+            self.found.extend(planned);
         }
         if self.is_first() {
             let done = self.look_at_trash();

@@ -67,13 +67,14 @@ impl<'d> Look<'d> {
         known.bad.clear();
         self.look_at_folders(known);
         self.look_at_store_json();
+        let planned = self.planned_debris(known);
         self.look_at_shards(known);
         if self.is_first() {
             let (needs, roots) = std::mem::take(&mut known.gathered);
             (known.needs, known.roots) = (needs.counted(), roots.counted());
         }
         self.look_at_files(known);
-        self.look_at_debris(known);
+        self.look_at_debris(planned, known);
         self.found
     }
 
