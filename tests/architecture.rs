@@ -9,7 +9,7 @@ use walkdir::WalkDir;
 
 /// From bottom to top. A module may use its own layer and the layers below it.
 const LAYERS: [&[&str]; 15] = [
-    &["excerpt", "threads", "read_at", "sum", "pattern", "skip", "git_blob", "oci", "ollama_name"],
+    &["excerpt", "threads", "read_at", "sum", "counts", "pattern", "skip", "git_blob", "oci", "ollama_name"],
     &["digest", "words", "json", "referrer"],
     &["hint", "error", "cancel"],
     &["model_ref", "entry", "layout", "observer"],
