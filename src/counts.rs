@@ -153,6 +153,7 @@ mod tests {
         assert!(counting.rows.capacity() < 100, "{}", counting.rows.capacity());
         assert_eq!(counting.counted().of(&3), 10_000);
     }
+
     #[test]
     fn the_smallest_number_of_a_key_is_kept() {
         let mut counting = Counting::smallest();

@@ -17,11 +17,11 @@ impl Look<'_> {
     /// records, so it is made before that is gathered.
     pub(super) fn planned_debris(&mut self, known: &Known) -> Vec<Finding> {
         let kinds = [K::DeadSession, K::UnfinishedFile, K::StrayOutboard, K::StrayView, K::UnreferencedBlob];
-        let found = std::mem::take(&mut self.found);
+        let found_before = self.found.len();
         if self.wants_one_of(&kinds) && known.broken.is_empty() {
             self.look_at_plan(known);
         }
-        std::mem::replace(&mut self.found, found)
+        self.found.split_off(found_before)
     }
 
     pub(super) fn look_at_debris(&mut self, planned: Vec<Finding>, known: &Known) {

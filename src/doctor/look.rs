@@ -15,10 +15,11 @@ use crate::store::{GatheredRoots, Roots, Store};
 /// What the first look learned, for use by the second.
 #[derive(Default)]
 pub(super) struct Known {
-    /// Gathered while the records are read, and counted afterwards: the blobs that they need, and what they show below
-    /// `views/`.
-    pub(super) gathered: (GatheredNeeds, GatheredRoots),
+    /// The blobs that records need: gathered while these are read, and counted afterwards.
+    pub(super) gathered_needs: GatheredNeeds,
     pub(super) needs: Needs,
+    /// What records show below `views/`: likewise.
+    pub(super) gathered_roots: GatheredRoots,
     pub(super) roots: Roots,
     /// Whether the whole index and every manifest could be read, so that unneeded blobs are known.
     pub(super) is_whole: bool,
@@ -70,8 +71,8 @@ impl<'d> Look<'d> {
         let planned = self.planned_debris(known);
         self.look_at_shards(known);
         if self.is_first() {
-            let (needs, roots) = std::mem::take(&mut known.gathered);
-            (known.needs, known.roots) = (needs.counted(), roots.counted());
+            known.needs = std::mem::take(&mut known.gathered_needs).counted();
+            known.roots = std::mem::take(&mut known.gathered_roots).counted();
         }
         self.look_at_files(known);
         self.look_at_debris(planned, known);

@@ -45,8 +45,8 @@ impl Look<'_> {
             known.bad.extend(seen.bad);
             if self.is_first() {
                 let at = self.store.relative(&record.entry.local_path);
-                known.gathered.1.add(Some(at).filter(|at| at.starts_with(layout::VIEWS)), &[]);
-                known.gathered.0.add(&record.entry.id, &seen.blobs);
+                known.gathered_roots.add(Some(at).filter(|at| at.starts_with(layout::VIEWS)), &[]);
+                known.gathered_needs.add(&record.entry.id, &seen.blobs);
                 if let Some(bytes) = seen.copied_bytes {
                     known.copied = (known.copied.0 + 1, known.copied.1.saturating_add(bytes));
                 }

@@ -1,14 +1,12 @@
 //! The entries of a shard that may be about to change: its text as it was read, and what has changed since.
 //!
-//! A change concerns one record of thousands. So the others stay where they are in the text, and are copied from there in
-//! one piece.
+//! An entry is a line, so it is found without parsing the others. A change concerns one record of thousands: the others stay
+//! where they are in the text, and are copied from there in one piece.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
 
 use serde_json::value::RawValue;
-
-use super::format::quoted;
 
 /// The entries of a shard. The default has none.
 #[derive(Debug, Default)]
@@ -129,6 +127,49 @@ impl Entries {
         let ids = lines.chain(self.changed.keys().map(String::as_str));
         ids.filter_map(|id| Some((id, self.get(id)?))).collect()
     }
+}
+
+/// The entries of a shard's text as this crate writes it: each on a line of its own, sorted by id. A JSON string has no
+/// line break, so a line is found without parsing what is in it. `None` in place of an entry: it is not written like
+/// this.
+pub(super) struct Lines<'t> {
+    rest: Option<&'t str>,
+    last: Option<&'t str>,
+}
+
+impl<'t> Lines<'t> {
+    pub(super) fn of(entries: &'t str) -> Option<Self> {
+        let lines = entries.strip_prefix("{\n")?.strip_suffix("\n}")?;
+        Some(Lines { rest: Some(lines), last: None })
+    }
+
+    fn entry(&mut self, line: &'t str) -> Option<(&'t str, &'t str)> {
+        let (id, text) = line.strip_prefix('"')?.split_once('"')?;
+        let is_plain = !id.bytes().any(|byte| byte == b'\\' || byte.is_ascii_control());
+        let is_next = self.last.is_none_or(|last| last < id);
+        self.last = Some(id);
+        (is_plain && is_next).then_some((id, text.strip_prefix(':')?))
+    }
+}
+
+impl<'t> Iterator for Lines<'t> {
+    type Item = Option<(&'t str, &'t str)>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let lines = self.rest.take()?;
+        let line = match lines.split_once('\n') {
+            Some((line, rest)) => {
+                self.rest = Some(rest);
+                line.strip_suffix(',')
+            }
+            None => Some(lines),
+        };
+        Some(line.and_then(|line| self.entry(line)))
+    }
+}
+
+pub(super) fn quoted(text: &str) -> String {
+    serde_json::Value::from(text).to_string()
 }
 
 #[cfg(test)]

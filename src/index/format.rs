@@ -13,7 +13,7 @@ use std::str::Utf8Error;
 use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-use super::entries::{Entries, Line};
+use super::entries::{Entries, Line, Lines, quoted};
 use super::log::Logged;
 use crate::excerpt::excerpt;
 use crate::layout::FORMAT;
@@ -175,45 +175,6 @@ impl<'t> Head<'t> {
     }
 }
 
-/// The entries of a shard's text as this crate writes it: each on a line of its own, sorted by id. A JSON string has no
-/// line break, so a line is found without parsing what is in it. `None` in place of an entry: it is not written like
-/// this.
-struct Lines<'t> {
-    rest: Option<&'t str>,
-    last: Option<&'t str>,
-}
-
-impl<'t> Lines<'t> {
-    fn of(entries: &'t str) -> Option<Self> {
-        let lines = entries.strip_prefix("{\n")?.strip_suffix("\n}")?;
-        Some(Lines { rest: Some(lines), last: None })
-    }
-
-    fn entry(&mut self, line: &'t str) -> Option<(&'t str, &'t str)> {
-        let (id, text) = line.strip_prefix('"')?.split_once('"')?;
-        let is_plain = !id.bytes().any(|byte| byte == b'\\' || byte.is_ascii_control());
-        let is_next = self.last.is_none_or(|last| last < id);
-        self.last = Some(id);
-        (is_plain && is_next).then_some((id, text.strip_prefix(':')?))
-    }
-}
-
-impl<'t> Iterator for Lines<'t> {
-    type Item = Option<(&'t str, &'t str)>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        let lines = self.rest.take()?;
-        let line = match lines.split_once('\n') {
-            Some((line, rest)) => {
-                self.rest = Some(rest);
-                line.strip_suffix(',')
-            }
-            None => Some(lines),
-        };
-        Some(line.and_then(|line| self.entry(line)))
-    }
-}
-
 impl ShardText {
     pub(crate) fn parse(text: Vec<u8>) -> Result<Self, Unusable> {
         let text = String::from_utf8(text).map_err(|e| not_text(e.utf8_error()))?;
@@ -254,10 +215,6 @@ impl ShardText {
         text.push_str("}\n");
         text.into_bytes()
     }
-}
-
-pub(super) fn quoted(text: &str) -> String {
-    serde_json::Value::from(text).to_string()
 }
 
 fn checksum_of(entries: &str) -> String {
