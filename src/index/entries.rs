@@ -8,52 +8,22 @@ use std::ops::Range;
 
 use serde_json::value::RawValue;
 
+use super::lines::{Lines, is_plain, without_end};
+
 /// The entries of a shard. The default has none.
 #[derive(Debug, Default)]
 pub(crate) struct Entries {
     /// The text that has the lines.
     text: String,
-    /// Sorted by id.
-    lines: Vec<Line>,
+    /// Where they are in it.
+    lines: Range<usize>,
     /// The records that are not as in the lines. `None`: removed.
     changed: BTreeMap<String, Option<Box<RawValue>>>,
 }
 
-/// Where an entry is in the text: `"id":record`.
-#[derive(Debug)]
-pub(super) struct Line {
-    from: u32,
-    id_bytes: u32,
-    record_bytes: u32,
-}
-
-impl Line {
-    /// The place of an entry whose id and record are parts of `whole`. `None`: they are not, or it is too large.
-    pub(super) fn of(id: &str, record: &str, whole: &str) -> Option<Self> {
-        let from = (id.as_ptr() as usize).checked_sub(whole.as_ptr() as usize)?.checked_sub("\"".len())?;
-        let line = Line {
-            from: from.try_into().ok()?,
-            id_bytes: id.len().try_into().ok()?,
-            record_bytes: record.len().try_into().ok()?,
-        };
-        let is_there = whole.get(line.record()).is_some_and(|text| std::ptr::eq(text, record));
-        is_there.then_some(line)
-    }
-
-    fn id(&self) -> Range<usize> {
-        let from = self.from as usize + "\"".len();
-        from..from + self.id_bytes as usize
-    }
-
-    fn record(&self) -> Range<usize> {
-        let from = self.id().end + "\":".len();
-        from..from + self.record_bytes as usize
-    }
-}
-
 impl Entries {
-    /// Entries that stand in `text`, each on a line of its own, with a comma and a line break between two.
-    pub(super) fn in_lines(text: String, lines: Vec<Line>) -> Self {
+    /// The entries in this part of `text`, which all are lines.
+    pub(super) fn in_lines(text: String, lines: Range<usize>) -> Self {
         Entries { text, lines, changed: BTreeMap::new() }
     }
 
@@ -65,7 +35,7 @@ impl Entries {
     pub(crate) fn get(&self, id: &str) -> Option<&RawValue> {
         match self.changed.get(id) {
             Some(changed) => changed.as_deref(),
-            None => self.place(id).ok().and_then(|at| self.record(self.lines.get(at)?)),
+            None => serde_json::from_str(self.lines().find(id)?).ok(),
         }
     }
 
@@ -83,6 +53,12 @@ impl Entries {
         self.text.len() + changed.sum::<usize>()
     }
 
+    /// Whether each of them is a line when they are written.
+    pub(super) fn are_lines(&self) -> bool {
+        let mut written = self.changed.iter().filter_map(|(id, new)| Some((id, new.as_ref()?)));
+        written.all(|(id, new)| is_plain(id) && !new.get().contains('\n'))
+    }
+
     /// Writes them as an object, sorted by id.
     pub(super) fn render(&self, out: &mut String) {
         out.push('{');
@@ -91,80 +67,31 @@ impl Entries {
             out.push_str(std::mem::replace(&mut between, ",\n"));
             parts.iter().for_each(|part| out.push_str(part));
         };
+        let lines = self.lines();
+        let unchanged = |range| lines.text().get(range).map(without_end).filter(|lines| !lines.is_empty());
         let mut written = 0;
         for (id, new) in &self.changed {
-            let place = self.place(id);
-            let at = place.unwrap_or_else(|at| at);
-            self.run(written..at).into_iter().for_each(|run| write(&[run]));
+            let place = lines.place(id).unwrap_or_else(|at| at..at);
+            unchanged(written..place.start).into_iter().for_each(|lines| write(&[lines]));
             if let Some(new) = new {
                 write(&[&quoted(id), ":", new.get()]);
             }
-            written = at + usize::from(place.is_ok());
+            written = place.end;
         }
-        self.run(written..self.lines.len()).into_iter().for_each(|run| write(&[run]));
+        unchanged(written..lines.text().len()).into_iter().for_each(|lines| write(&[lines]));
         out.push_str("\n}");
     }
 
-    /// The text of these lines, from the first to the last.
-    fn run(&self, lines: Range<usize>) -> Option<&str> {
-        let lines = self.lines.get(lines)?;
-        self.text.get(lines.first()?.from as usize..lines.last()?.record().end)
-    }
-
-    /// The number of the line with this id, or of the one before which it would be.
-    fn place(&self, id: &str) -> Result<usize, usize> {
-        self.lines.binary_search_by(|line| self.text.get(line.id()).unwrap_or_default().cmp(id))
-    }
-
-    fn record(&self, line: &Line) -> Option<&RawValue> {
-        serde_json::from_str(self.text.get(line.record())?).ok()
+    fn lines(&self) -> Lines<'_> {
+        Lines::new(self.text.get(self.lines.clone()).unwrap_or_default())
     }
 
     /// All of them, sorted by id.
     #[cfg(any(test, feature = "testing"))]
     pub(crate) fn all(&self) -> BTreeMap<&str, &RawValue> {
-        let lines = self.lines.iter().filter_map(|line| self.text.get(line.id()));
+        let lines = self.lines().each().filter_map(|entry| Some(entry?.0));
         let ids = lines.chain(self.changed.keys().map(String::as_str));
         ids.filter_map(|id| Some((id, self.get(id)?))).collect()
-    }
-}
-
-/// The entries of a shard's text as this crate writes it: each on a line of its own, sorted by id. A JSON string has no
-/// line break, so a line is found without parsing what is in it. `None` in place of an entry: it is not written like
-/// this.
-pub(super) struct Lines<'t> {
-    rest: Option<&'t str>,
-    last: Option<&'t str>,
-}
-
-impl<'t> Lines<'t> {
-    pub(super) fn of(entries: &'t str) -> Option<Self> {
-        let lines = entries.strip_prefix("{\n")?.strip_suffix("\n}")?;
-        Some(Lines { rest: Some(lines), last: None })
-    }
-
-    fn entry(&mut self, line: &'t str) -> Option<(&'t str, &'t str)> {
-        let (id, text) = line.strip_prefix('"')?.split_once('"')?;
-        let is_plain = !id.bytes().any(|byte| byte == b'\\' || byte.is_ascii_control());
-        let is_next = self.last.is_none_or(|last| last < id);
-        self.last = Some(id);
-        (is_plain && is_next).then_some((id, text.strip_prefix(':')?))
-    }
-}
-
-impl<'t> Iterator for Lines<'t> {
-    type Item = Option<(&'t str, &'t str)>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        let lines = self.rest.take()?;
-        let line = match lines.split_once('\n') {
-            Some((line, rest)) => {
-                self.rest = Some(rest);
-                line.strip_suffix(',')
-            }
-            None => Some(lines),
-        };
-        Some(line.and_then(|line| self.entry(line)))
     }
 }
 

@@ -1,4 +1,4 @@
-//! The text of a shard: `{"format":1,"generation":N,"checksum":"blake3:…","log":{…},"entries":{…}}`.
+//! The text of a shard: `{"format":1,"generation":N,"checksum":"blake3:…","lines":"blake3:…","log":{…},"entries":{…}}`.
 //!
 //! The text of every entry is kept unchanged, so that a rewrite changes only what it means to change. One entry per
 //! line. The log comes before the entries, where earlier versions write a member that they do not know.
@@ -8,18 +8,20 @@ use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::fmt;
 use std::marker::PhantomData;
+use std::ops::Range;
 use std::str::Utf8Error;
 
 use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-use super::entries::{Entries, Line, Lines, quoted};
+use super::entries::{Entries, quoted};
+use super::lines::Lines;
 use super::log::Logged;
 use crate::excerpt::excerpt;
 use crate::layout::FORMAT;
 
 /// The members besides the entries.
-const KNOWN: [&str; 4] = ["format", "generation", "checksum", "log"];
+const KNOWN: [&str; 5] = ["format", "generation", "checksum", "lines", "log"];
 
 /// A shard as it is on disk. The default is a shard that was never written.
 #[derive(Debug, Default)]
@@ -44,6 +46,8 @@ pub(crate) enum Unusable {
 pub(super) struct Members<'t> {
     pub(super) generation: u64,
     entries: &'t str,
+    /// Whether each entry is known to be a line: who wrote this text has said so of entries with this checksum.
+    are_lines: bool,
     log: Option<&'t RawValue>,
     extra: BTreeMap<String, &'t RawValue>,
 }
@@ -67,19 +71,22 @@ impl<'t> Members<'t> {
     }
 
     fn of(mut members: BTreeMap<String, &'t RawValue>, entries: Option<&'t str>) -> Result<Self, Unusable> {
-        let [format, generation, checksum, log] = KNOWN.map(|name| members.remove(name));
+        let [format, generation, checksum, lines, log] = KNOWN.map(|name| members.remove(name));
         let missing = |name| move || damaged(format!("it has no {name}"));
         let format: u64 = read(format.ok_or_else(missing("format"))?.get())?;
         if format != u64::from(FORMAT) {
             return Err(Unusable::Newer(format));
         }
         let generation = read(generation.ok_or_else(missing("generation"))?.get())?;
-        let checksum: String = read(checksum.ok_or_else(missing("checksum"))?.get())?;
+        let read_checksum = |text: &RawValue| read::<String>(text.get());
+        let checksum = read_checksum(checksum.ok_or_else(missing("checksum"))?)?;
         let entries = entries.ok_or_else(missing("entries"))?;
         if checksum != checksum_of(entries) {
             return Err(damaged("its checksum does not match its entries".into()));
         }
-        Ok(Members { generation, entries, log, extra: members })
+        // Those who do not know the member keep it when they write other entries.
+        let are_lines = lines.is_some_and(|of| read_checksum(of).is_ok_and(|of| of == checksum));
+        Ok(Members { generation, entries, are_lines, log, extra: members })
     }
 
     /// What happened to its ids.
@@ -98,6 +105,11 @@ impl<'t> Members<'t> {
         id: &str,
         read: &dyn Fn(&'t str) -> Result<T, Unusable>,
     ) -> Result<Option<T>, Unusable> {
+        if self.are_lines
+            && let Some(lines) = Lines::of(self.entries)
+        {
+            return lines.find(id).map(read).transpose();
+        }
         let mut found = None;
         if self.as_written(&mut take_one(id, read, &mut found)).is_none() {
             found = None;
@@ -108,7 +120,17 @@ impl<'t> Members<'t> {
 
     /// Reads the entries by their lines. `None`: there is another layout or damage.
     fn as_written<T>(&self, read: &mut Read<'_, 't, T>) -> Option<Vec<T>> {
-        Lines::of(self.entries)?.map(|line| line.and_then(|(id, text)| read(Cow::Borrowed(id), text).ok())).collect()
+        Lines::of(self.entries)?
+            .each()
+            .map(|entry| entry.and_then(|(id, text)| read(Cow::Borrowed(id), text).ok()))
+            .collect()
+    }
+
+    /// The entries as lines, where each of them is one.
+    fn lines(&self) -> Option<Lines<'t>> {
+        // The checksum is over all of them, but only what is JSON in each line is certain to be an entry.
+        let is_json = |_: Cow<'_, str>, record: &str| read::<&RawValue>(record).map(drop);
+        Lines::of(self.entries).filter(|_| self.are_lines || self.as_written(&mut { is_json }).is_some())
     }
 
     /// Reads the entries as JSON, which shows which of them is damaged, and how.
@@ -169,9 +191,9 @@ impl<'t> Head<'t> {
         // It fails at the entries, which it does not read.
         let _ = serde_json::Deserializer::from_str(text).deserialize_map(Before(&mut members, &mut key));
         let key: &str = key?;
-        let key_from = (key.as_ptr() as usize).checked_sub(text.as_ptr() as usize)?;
-        let entries_from = key_from + key.len() + "\":".len();
-        text.get(key_from..entries_from)?.ends_with("\":").then_some(Head { members, entries_from })
+        let key_end = place_in(key, text)?.end;
+        let entries_from = key_end + "\":".len();
+        (text.get(key_end..entries_from)? == "\":").then_some(Head { members, entries_from })
     }
 }
 
@@ -182,12 +204,8 @@ impl ShardText {
         let owned = |(name, value): (&String, &&RawValue)| (name.clone(), (*value).to_owned());
         let (generation, logged) = (members.generation, members.logged());
         let extra = members.extra.iter().map(owned).collect();
-        // The checksum is over all of them, but only what is JSON in each line is certain to be an entry.
-        let line = |id: Cow<'_, str>, record: &str| {
-            let _: &RawValue = read(record)?;
-            Line::of(&id, record, &text).ok_or_else(|| damaged("it is too large".into()))
-        };
-        let entries = match members.as_written(&mut { line }) {
+        let lines = members.lines().and_then(|lines| place_in(lines.text(), &text));
+        let entries = match lines {
             Some(lines) => Entries::in_lines(text, lines),
             None => {
                 Entries::of(members.as_json(&mut |id, text| Ok((id.into_owned(), raw(text)?)))?.into_iter().collect())
@@ -199,10 +217,14 @@ impl ShardText {
     pub(crate) fn render(&self) -> Vec<u8> {
         let log = self.logged.render().map(|log| format!(",\"log\":{log}")).unwrap_or_default();
         let mut text = String::with_capacity(self.entries.size_bytes() + log.len() + 256);
-        text.push_str(&format!(r#"{{"format":{FORMAT},"generation":{},"checksum":""#, self.generation));
-        let checksum_at = text.len();
-        text.push_str(&checksum_of(""));
-        text.push('"');
+        text.push_str(&format!(r#"{{"format":{FORMAT},"generation":{},"#, self.generation));
+        let sums = |entries: &str| {
+            let checksum = checksum_of(entries);
+            let lines = if self.entries.are_lines() { format!(r#","lines":"{checksum}""#) } else { String::new() };
+            format!(r#""checksum":"{checksum}"{lines}"#)
+        };
+        let (sums_at, placeholder) = (text.len(), sums(""));
+        text.push_str(&placeholder);
         for (name, value) in &self.extra {
             text.push_str(&format!(",{}:{}", quoted(name), value.get()));
         }
@@ -210,8 +232,8 @@ impl ShardText {
         text.push_str(",\"entries\":");
         let entries_at = text.len();
         self.entries.render(&mut text);
-        let checksum = checksum_of(text.get(entries_at..).unwrap_or_default());
-        text.replace_range(checksum_at..checksum_at + checksum.len(), &checksum);
+        let sums = sums(text.get(entries_at..).unwrap_or_default());
+        text.replace_range(sums_at..sums_at + placeholder.len(), &sums);
         text.push_str("}\n");
         text.into_bytes()
     }
@@ -219,6 +241,13 @@ impl ShardText {
 
 fn checksum_of(entries: &str) -> String {
     format!("blake3:{}", blake3::hash(entries.as_bytes()).to_hex())
+}
+
+/// Where a part of `whole` is in it.
+fn place_in(part: &str, whole: &str) -> Option<Range<usize>> {
+    let from = (part.as_ptr() as usize).checked_sub(whole.as_ptr() as usize)?;
+    let place = from..from + part.len();
+    whole.get(place.clone()).is_some_and(|found| std::ptr::eq(found, part)).then_some(place)
 }
 
 /// The bytes of a shard as text.
@@ -294,23 +323,34 @@ mod tests {
 
     #[test]
     fn what_is_written_is_read_again_to_the_letter() {
-        for shard in [sample(), ShardText::default()] {
+        for shard in [sample(), in_lines(), ShardText::default()] {
             let text = shard.render();
             assert_eq!(parse(&text).unwrap().render(), text);
         }
-        insta::assert_snapshot!(String::from_utf8(sample().render()).unwrap());
+        insta::assert_snapshot!(String::from_utf8([sample().render(), in_lines().render()].concat()).unwrap());
+    }
+
+    /// A shard that says of itself that each entry is a line.
+    fn in_lines() -> ShardText {
+        let mut shard = sample();
+        shard.entries.remove("a \"quoted\" id");
+        parse(&shard.render()).unwrap()
     }
 
     #[test]
     fn every_truncation_and_every_flipped_bit_is_noticed() {
-        let text = sample().render();
+        every_damage_is_noticed(&sample().render());
+        every_damage_is_noticed(&in_lines().render());
+    }
+
+    fn every_damage_is_noticed(text: &[u8]) {
         for length in 0..text.len() - 1 {
             // without its last byte, the newline, it is still complete
             assert!(parse(&text[..length]).is_err(), "cut to {length}");
         }
         for at in 0..text.len() - 1 {
             for bit in 0..8 {
-                let mut flipped = text.clone();
+                let mut flipped = text.to_vec();
                 flipped[at] ^= 1 << bit;
                 if let Ok(shard) = parse(&flipped) {
                     // The checksum does not cover the generation, the log, members of later versions and white space.
@@ -334,12 +374,49 @@ mod tests {
     // Red when what this version writes has to be read as a whole, which takes several times as long.
     #[test]
     fn the_entries_are_found_by_their_lines() {
-        let mut shard = sample();
-        shard.entries.remove("a \"quoted\" id");
-        let text = String::from_utf8(shard.render()).unwrap();
+        let text = String::from_utf8(in_lines().render()).unwrap();
         assert!(Head::of(&text).is_some_and(|head| Members::after(head, &text).is_some()));
-        let lines: Option<Vec<_>> = Lines::of(Members::parse(&text).unwrap().entries).unwrap().collect();
+        let lines: Option<Vec<_>> = Lines::of(Members::parse(&text).unwrap().entries).unwrap().each().collect();
         assert_eq!(lines.unwrap(), [("b", "{}")]);
+    }
+
+    // Red when the other lines are parsed to change an entry, and when they are not although nobody, or somebody who has
+    // written other entries, says what they are.
+    #[test]
+    fn the_others_are_parsed_unless_these_entries_are_said_to_be_lines() {
+        let entries = "{\n\"a\":no JSON,\n\"b\":{},\n\"c\":{}\n}";
+        let [text, _] = around(entries);
+        let (checksum, stale) = (checksum_of(entries), checksum_of("{}"));
+        let with = |lines: &str| text.replace("\"entries\"", &format!("\"lines\":\"{lines}\",\"entries\""));
+        for unsaid in [text.clone(), with(&stale), with("")] {
+            parse(unsaid.as_bytes()).unwrap_err();
+        }
+        let said = with(&checksum);
+        assert_eq!(Members::parse(&said).unwrap().entry("b", &super::raw).unwrap().unwrap().get(), "{}");
+        let mut shard = parse(said.as_bytes()).unwrap();
+        shard.entries.remove("b");
+        assert!(String::from_utf8(shard.render()).unwrap().ends_with("\"entries\":{\n\"a\":no JSON,\n\"c\":{}\n}}\n"));
+        // But whoever reads all of them sees it.
+        assert!(Members::parse(&said).unwrap().entries(&mut |_, text| super::raw(text)).is_err());
+    }
+
+    // Red when entries are said to be lines though one of them is not: it would not be found again, and be lost.
+    #[test]
+    fn entries_are_said_to_be_lines_only_if_all_are() {
+        let says = |shard: &ShardText| Members::parse(std::str::from_utf8(&shard.render()).unwrap()).unwrap().are_lines;
+        assert!(says(&in_lines()) && says(&ShardText::default()));
+        for (id, record) in
+            [("a \"quoted\" id", "{}"), ("a\\b", "{}"), ("a\u{7f}", "{}"), ("a", "{\n\"b\":{}}"), ("c", "[1,\n2]")]
+        {
+            let mut shard = in_lines();
+            shard.entries.insert(id, raw(record));
+            assert!(!says(&shard), "{id}");
+            let mut again = parse(&shard.render()).unwrap();
+            assert_eq!(again.entries.get(id).unwrap().get(), record);
+            assert!(!says(&again), "{id}");
+            again.entries.remove(id);
+            assert!(says(&parse(&again.render()).unwrap()));
+        }
     }
 
     // Red when a line is taken for an entry that is none, also if only one is looked for, or a text for entries that is

@@ -5,6 +5,7 @@ mod entries;
 mod format;
 mod generation_claim;
 mod happened;
+mod lines;
 mod load;
 mod log;
 mod record;
