@@ -96,7 +96,15 @@ impl<'t> Members<'t> {
 
     /// Reads the entries, sorted by id: `read` gets the id and the text of each.
     pub(super) fn entries<T>(&self, read: &mut Read<'_, 't, T>) -> Result<Vec<T>, Unusable> {
-        self.as_written(read).map_or_else(|| self.as_json(read), Ok)
+        if let Some(all) = self.as_written(read) {
+            return Ok(all);
+        }
+        let all = self.as_json(read)?;
+        if self.are_lines && !all.is_empty() {
+            // Whoever looks for one of them by its line does not find it.
+            return Err(damaged("its entries are not the lines that it says they are".into()));
+        }
+        Ok(all)
     }
 
     /// Reads one entry.
@@ -398,6 +406,12 @@ mod tests {
         assert!(String::from_utf8(shard.render()).unwrap().ends_with("\"entries\":{\n\"a\":no JSON,\n\"c\":{}\n}}\n"));
         // But whoever reads all of them sees it.
         assert!(Members::parse(&said).unwrap().entries(&mut |_, text| super::raw(text)).is_err());
+        let entries = "{\n\"b\":{},\n\"a\":{}\n}";
+        let unsorted =
+            around(entries)[0].replace("\"entries\"", &format!("\"lines\":\"{}\",\"entries\"", checksum_of(entries)));
+        let read_all = |text: &str| Members::parse(text).unwrap().entries(&mut |_, text| super::raw(text)).map(drop);
+        assert!(matches!(read_all(&unsorted), Err(Unusable::Damaged(reason)) if reason.contains("lines")));
+        read_all(std::str::from_utf8(&ShardText::default().render()).unwrap()).unwrap();
     }
 
     // Red when entries are said to be lines though one of them is not: it would not be found again, and be lost.
