@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::content::is_tree;
+use super::content::{files, is_tree};
 use super::{Expected, Operation, Takes};
 
 /// What a store must hold.
@@ -101,7 +101,10 @@ impl Model {
     }
 
     fn is_due(&self, entry: &Entry, takes: Takes) -> bool {
-        let is_leased = self.leases.values().any(|content| *content == entry.content);
+        // A lease of a file keeps its blob open, and a tree with an open file is in use, whoever has opened it.
+        let is_open_in =
+            |leased: u8| !is_tree(leased) && files(entry.content).iter().any(|file| file.1 == files(leased)[0].1);
+        let is_leased = self.leases.values().any(|leased| *leased == entry.content || is_open_in(*leased));
         let is_meant = match takes {
             Takes::Nothing => false,
             Takes::Retired => entry.retired,
