@@ -46,7 +46,7 @@ pub(crate) enum Unusable {
 pub(super) struct Members<'t> {
     pub(super) generation: u64,
     entries: &'t str,
-    /// Whether each entry is known to be a line: who wrote this text has said so of entries with this checksum.
+    /// Whether each entry is known to be a line: the member `lines` says so of entries with this checksum.
     are_lines: bool,
     log: Option<&'t RawValue>,
     extra: BTreeMap<String, &'t RawValue>,
@@ -84,7 +84,7 @@ impl<'t> Members<'t> {
         if checksum != checksum_of(entries) {
             return Err(damaged("its checksum does not match its entries".into()));
         }
-        // Those who do not know the member keep it when they write other entries.
+        // An earlier version keeps the member when it writes other entries.
         let are_lines = lines.is_some_and(|of| read_checksum(of).is_ok_and(|of| of == checksum));
         Ok(Members { generation, entries, are_lines, log, extra: members })
     }
@@ -101,7 +101,7 @@ impl<'t> Members<'t> {
         }
         let all = self.as_json(read)?;
         if self.are_lines && !all.is_empty() {
-            // Whoever looks for one of them by its line does not find it.
+            // A look for one of them by its line would not find it.
             return Err(damaged("its entries are not the lines that it says they are".into()));
         }
         Ok(all)
@@ -226,9 +226,10 @@ impl ShardText {
         let log = self.logged.render().map(|log| format!(",\"log\":{log}")).unwrap_or_default();
         let mut text = String::with_capacity(self.entries.size_bytes() + log.len() + 256);
         text.push_str(&format!(r#"{{"format":{FORMAT},"generation":{},"#, self.generation));
+        let are_lines = self.entries.are_lines();
         let sums = |entries: &str| {
             let checksum = checksum_of(entries);
-            let lines = if self.entries.are_lines() { format!(r#","lines":"{checksum}""#) } else { String::new() };
+            let lines = if are_lines { format!(r#","lines":"{checksum}""#) } else { String::new() };
             format!(r#""checksum":"{checksum}"{lines}"#)
         };
         let (sums_at, placeholder) = (text.len(), sums(""));

@@ -123,7 +123,7 @@ pub fn fuzz_shard(bytes: &[u8]) -> bool {
         let text = format!(
             r#"{{"format":{FORMAT},"generation":1,"checksum":"blake3:{checksum}","later":[1.0],"entries":{entries}}}"#
         );
-        // Whoever wrote them may wrongly say that they are lines.
+        // The text may say that they are lines, rightly or not.
         let said = text.replacen("\"later\"", &format!("\"lines\":\"blake3:{checksum}\",\"later\""), 1);
         if let Ok(shard) = ShardText::parse(said.into_bytes()) {
             for record in shard.entries.all().into_values() {
